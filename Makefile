@@ -1,0 +1,51 @@
+# `make run` and `make test` are all the set-up there is. They need Python >= 3.11 with venv, and make.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test lint bench clean
+.DEFAULT_GOAL := run
+
+# The stamps are made anew when what is to be installed changes. The second --quiet hides setuptools'
+# warning that compat may end one day; twistd does not find the plugins of the other modes.
+$(VENV)/created: .ci/python
+	rm -rf $(VENV)
+	"$$(sh .ci/python)" -m venv $(VENV)
+	$(PIP) install --upgrade "pip>=24" "setuptools>=77"
+	touch $@
+
+$(VENV)/installed: $(VENV)/created setup.py
+	@echo "Installing push into $(VENV) (the first time takes a minute)"
+	$(PIP) --quiet install -e . --config-settings editable_mode=compat
+	touch $@
+
+$(VENV)/development: $(VENV)/installed
+	$(PIP) --quiet install -e ".[dev]" --config-settings editable_mode=compat
+	touch $@
+
+# One process on an embedded Redis; settings by PUSH_… variables, or options in ARGS. The shell hands
+# Ctrl-C and `kill` on to twistd and waits for it, so that a stop is no error and leaves nothing.
+# (Its own standard error is shut: it would say "Terminated".)
+run: $(VENV)/installed
+	@exec 3>&2 2>/dev/null; $(BIN)/twistd -n --pidfile= push $(ARGS) 2>&3 & pid=$$!; stopped=; \
+	trap 'stopped=1; kill -TERM $$pid 2>/dev/null' INT TERM HUP; \
+	wait $$pid; status=$$?; \
+	while kill -0 $$pid 2>/dev/null; do wait $$pid; done; \
+	[ -n "$$stopped" ] || exit $$status
+
+test: lint
+	@sh .ci/system-packages
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/development
+	$(BIN)/python -m benchmarks.fanout $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find push tests twisted -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,133 @@
+"""Daemons as real processes on free ports, for benchmarks and for tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import NamedTuple
+
+SERVER_TIMEOUT_SECONDS = 30
+
+
+class Running(NamedTuple):
+    """A started daemon; the port of what it does not serve is 0."""
+
+    process: subprocess.Popen[bytes]
+    http: tuple[str, int]
+    tcp_address: tuple[str, int]
+    tls_address: tuple[str, int]
+    admin_key: str
+    app_key: str
+    data_dir: Path
+    log: Path
+
+    @property
+    def http_url(self) -> str:
+        return f"http://{self.http[0]}:{self.http[1]}"
+
+    def rss_bytes(self) -> int:
+        """Memory of the process, without its Redis."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found
+        return int(found[1]) * 1024
+
+
+class Api:
+    """The HTTP API over one kept connection."""
+
+    def __init__(self, running: Running) -> None:
+        self._connection = HTTPConnection(*running.http)
+        self._headers = {
+            "Authorization": f"Bearer {running.admin_key}",
+            "Content-Type": "application/json",
+        }
+
+    def post(self, path: str, body: object) -> object:
+        self._connection.request("POST", path, json.dumps(body), self._headers)
+        answer = self._connection.getresponse()
+        content = json.loads(answer.read())
+        if answer.status not in (200, 202):
+            raise SystemExit(f"{path}: {answer.status} {content}")
+        return content
+
+
+def raise_file_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def twistd() -> str:
+    """The command beside this interpreter."""
+    return str(Path(sys.executable).with_name("twistd"))
+
+
+@contextlib.contextmanager
+def started_server(
+    tap: str = "push", data_folder: Path | None = None, **settings: str
+) -> Iterator[Running]:
+    """A daemon on free ports, ended at the end. `settings`: `limits_max_payload="1024"`, …"""
+    with tempfile.TemporaryDirectory(prefix="push-run-") as folder:
+        data = data_folder or Path(folder, "data")
+        log = Path(folder, "log")
+        process = start_process(tap, data, log, settings)
+        try:
+            yield wait_until_ready(process, log, data)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(SERVER_TIMEOUT_SECONDS)
+
+
+def start_process(
+    tap: str, data: Path, log: Path, settings: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """`twistd -n <tap>` with `settings` over those of a quick local start."""
+    chosen = {
+        "server_data": str(data),
+        "connector_tcp": "127.0.0.1:0",
+        "connector_tls": "127.0.0.1:0",
+        "http_listen": "127.0.0.1:0",
+        "limits_registrations_per_minute": "0",
+        **settings,
+    }
+    variables = {f"PUSH_{name.upper()}": value for name, value in chosen.items()}
+    command = [twistd(), "-n", "--pidfile=", f"--logfile={log}", tap]
+    output = subprocess.DEVNULL
+    return subprocess.Popen(command, env={**os.environ, **variables}, stdout=output)
+
+
+def wait_until_ready(process: subprocess.Popen[bytes], log: Path, data: Path) -> Running:
+    """Read from the log where it listens; ends the program when it does not start."""
+    deadline = time.monotonic() + SERVER_TIMEOUT_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        text = log.read_text() if log.exists() else ""
+        if "] ready" in text:
+            ports = {
+                name: ("127.0.0.1", int(port))
+                for name, port in re.findall(r"listening: (\w+) \S*?:(\d+)", text)
+            }
+            admin, app = ((data / f"{name}.key").read_text().strip() for name in ("admin", "app"))
+            nowhere = ("127.0.0.1", 0)
+            return Running(
+                process,
+                ports.get("http", nowhere),
+                ports.get("tcp", nowhere),
+                ports.get("tls", nowhere),
+                admin,
+                app,
+                data,
+                log,
+            )
+        time.sleep(0.02)
+    raise SystemExit(f"the server did not start:\n{log.read_text() if log.exists() else ''}")

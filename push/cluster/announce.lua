@@ -1,0 +1,17 @@
+-- Shared by the registry's scripts. KEYS: clock, entries, state (fields: revision, era).
+-- An entry is stored as "<lapses_us> <boot> <json>" in the field "<service>/<instance>".
+local function parse(stored)
+  local lapses, boot, json = string.match(stored or '', '^(%d+) (%S+) (.*)$')
+  return tonumber(lapses or '0'), boot, json
+end
+
+-- Tell everybody of a change: "<revision before> <revision> <put|gone|lapsed> <field> <json>".
+-- Revisions are offsets of the server's clock, so they go on upwards after a loss of all data.
+local function announce(channel, now, kind, field, json)
+  local previous = redis.call('HGET', KEYS[3], 'revision') or '0'
+  local revision = next_offset(now)
+  redis.call('HSET', KEYS[3], 'revision', str(revision))
+  local news = table.concat({previous, str(revision), kind, field, json}, ' ')
+  redis.call('PUBLISH', channel, news)
+  return revision
+end

@@ -1,0 +1,115 @@
+"""Questions about the cluster, answered from the registry's view: where to connect, who is live."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+from typing import TypedDict
+
+from push.cluster.entry import CONNECTOR, Entry
+from push.cluster.registry import Registry, Snapshot
+
+# Encrypted ones first, across all nodes: a client that goes down the list when a node does not
+# answer comes to the next node, and not to the same one without encryption.
+CARRIERS = ("tls", "wss", "tcp", "ws")
+
+# A node without a limit is taken to have room for a quarter more than the fullest one has
+# sessions. So an empty node among full ones gets five times their share of what comes: it catches
+# up, and is not run over by a whole cluster's reconnects.
+HEADROOM = 1.25
+
+
+class Totals(TypedDict):
+    """`nodes`: names of nodes, whatever runs there. `counters`: summed over all entries."""
+
+    nodes: int
+    connectors: int
+    sessions: int
+    counters: dict[str, int]
+
+
+class Directory:
+    """`random` spreads devices; `zone` is where the caller is: connectors there come first."""
+
+    def __init__(self, registry: Registry, random: Random, *, zone: str = "") -> None:
+        self._registry = registry
+        self._random = random
+        self._zone = zone
+        self._boots: frozenset[str] = frozenset()
+        self._boots_of: Snapshot | None = None
+
+    def servers(self, carrier: str | None = None) -> list[str]:
+        """URLs of connectors that take sessions, best first; of one carrier, or of all.
+
+        The order is drawn by lot, weighted by free room: many who ask at once, or who ask several
+        daemons with a view of the same second, spread instead of running to the same node.
+        """
+        ranked = self._ranked()
+        carriers: Sequence[str] = CARRIERS if carrier is None else (carrier,)
+        return [
+            entry.addresses[name]
+            for name in carriers
+            for entry in ranked
+            if entry.addresses.get(name)
+        ]
+
+    def nodes(self) -> list[Entry]:
+        """Every entry, ordered by service and instance."""
+        return [e for instances in self._registry.view().values() for e in instances.values()]
+
+    def is_live_boot(self, boot: str) -> bool:
+        """Whether the connector that was started as `boot` is registered (design, rule 17)."""
+        view = self._registry.view()
+        if view is not self._boots_of:  # a view is never modified, only replaced
+            self._boots = frozenset(entry.boot for entry in view.get(CONNECTOR, {}).values())
+            self._boots_of = view
+        return boot in self._boots
+
+    def totals(self) -> Totals:
+        """The cluster in numbers."""
+        entries = self.nodes()
+        counters: Counter[str] = Counter()
+        for entry in entries:
+            counters.update(entry.counters)
+        return {
+            "nodes": len({entry.instance for entry in entries}),
+            "connectors": len(self._registry.view().get(CONNECTOR, {})),
+            "sessions": sum(entry.sessions for entry in entries),
+            "counters": dict(counters),
+        }
+
+    def _ranked(self) -> list[Entry]:
+        """Connectors with room, drawn without replacement with their room as weight.
+
+        The least of -log(random) / weight comes first (Efraimidis and Spirakis)."""
+        room = _room(list(self._registry.view().get(CONNECTOR, {}).values()))
+        draws = [
+            (entry.zone != self._zone, self._random.expovariate(weight), entry.instance, entry)
+            for entry, weight in room
+        ]
+        draws.sort(key=lambda draw: draw[:3])
+        return [draw[3] for draw in draws]
+
+
+def _room(entries: Sequence[Entry]) -> list[tuple[Entry, float]]:
+    """Each connector that may be given out, with its free room in sessions times its weight."""
+    taking = [
+        entry
+        for entry in entries
+        if not entry.draining
+        and entry.weight > 0
+        and (entry.capacity <= 0 or entry.sessions < entry.capacity)
+    ]
+    fullest = max((entry.sessions / entry.weight for entry in taking), default=0.0)
+    # What a node of weight 1 without a limit counts as being able to carry.
+    assumed = max(HEADROOM * fullest, max((entry.capacity for entry in taking), default=0), 1)
+    return [
+        (
+            entry,
+            entry.weight * (entry.capacity - entry.sessions)
+            if entry.capacity > 0
+            else entry.weight * assumed - entry.sessions,
+        )
+        for entry in taking
+    ]

@@ -1,0 +1,89 @@
+"""What one instance of a service tells the others about itself.
+
+The JSON of an `Entry` is what stands in the registry. During a roll several versions of the house
+read each other's entries, so unknown fields are ignored and every field but the name has a default.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+CONNECTOR = "push-connector"
+
+# Names are fields of a Redis hash and path elements in ZooKeeper, where "." and ".." are refused.
+_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.@:+=-]{1,128}")
+
+Key = tuple[str, str]  # (service, instance)
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance of one service.
+
+    `addresses` maps a carrier ("tcp", "tls", "ws", "wss") to the URL that clients are told.
+    `capacity` is in sessions, 0 = no limit. `weight` is the node's share of new sessions beside
+    others of the same capacity; 0 = none. `started` is in milliseconds since 1970. `boot` is new
+    at each start of the process, 16 hex digits.
+    """
+
+    service: str
+    instance: str
+    boot: str
+    addresses: dict[str, str] = {}
+    sessions: int = 0
+    capacity: int = 0
+    version: str = ""
+    draining: bool = False
+    weight: int = 1
+    zone: str = ""
+    started: int = 0
+    counters: dict[str, int] = {}
+
+    @property
+    def key(self) -> Key:
+        return (self.service, self.instance)
+
+    def differs_in_role(self, other: Entry) -> bool:
+        """Whether more than the load changed: what clients are told should follow at once."""
+        return self._without_load() != other._without_load()
+
+    def _without_load(self) -> Entry:
+        return msgspec.structs.replace(self, sessions=0, counters={})
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Entry)
+
+
+def encode_entry(entry: Entry) -> bytes:
+    return _encoder.encode(entry)
+
+
+def decode_entry(key: Key, raw: bytes) -> Entry:
+    """The entry registered as `key`; raises ValueError when it cannot be read or is another's."""
+    entry = _decoder.decode(raw)  # msgspec's errors are ValueErrors
+    if entry.key != key:
+        raise ValueError(f"the entry says that it is {entry.service}/{entry.instance}")
+    return entry
+
+
+class _Boot(msgspec.Struct):
+    boot: str = ""
+
+
+def boot_of(raw: bytes) -> str:
+    """Whose entry it is, as far as that can be read."""
+    try:
+        return msgspec.json.decode(raw, type=_Boot).boot
+    except ValueError:
+        return ""
+
+
+def check_names(entry: Entry) -> None:
+    """Raises ValueError for a name that cannot stand in every registry."""
+    for name in entry.key:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be registered: letters, digits and _.@:+=- only")
+    if not entry.boot or not entry.boot.isalnum():
+        raise ValueError("an entry needs a boot id of letters and digits")

@@ -1,0 +1,1 @@
+"""The device gateway: the Twisted shells around `push.session`, and fan-out to them."""

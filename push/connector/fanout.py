@@ -1,0 +1,160 @@
+"""Handing what came on the channels to the sessions that follow (design, "Numbers").
+
+A batch is joined once and written once per session. A long fan-out runs in slices, so that
+heartbeats and accepts are not starved; what comes for the stream meanwhile is joined to the next
+round. What one session gets in a turn from several streams leaves in one write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from push.connector.connection import DeviceConnection
+from push.connector.wheel import TimingWheel
+from push.session.entry import Batch, Entry
+from push.session.handout import Handout
+from push.session.window import Follow
+from push.streams.channel import Channel
+
+SLICE = 500
+
+Pairs = list[tuple[DeviceConnection, Follow]]
+
+
+class _Round:
+    """A long fan-out under way, and what came for the same stream since."""
+
+    __slots__ = ("batch", "place", "since", "targets")
+
+    def __init__(self, batch: Batch, targets: Pairs) -> None:
+        self.batch = batch
+        self.targets = targets
+        self.place = 0
+        self.since: list[Entry] = []
+
+
+class FanOut:
+    """Writes batches to sessions.
+
+    `wake(connection)` is called for one that must read on, `moved` for a cursor that passed an
+    entry which needs no acknowledgement, `apply_control` for an entry that is for the connector.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        handout: Handout,
+        wheel: TimingWheel,
+        wake: Callable[[DeviceConnection], None],
+        moved: Callable[[DeviceConnection, Follow], None],
+        apply_control: Callable[[DeviceConnection, Entry], None],
+        redeliver_after_seconds: float,
+    ) -> None:
+        self.lost_qos0 = 0
+        self._reactor = reactor
+        self._handout = handout
+        self._wheel = wheel
+        self._wake = wake
+        self._moved = moved
+        self._apply_control = apply_control
+        self._redeliver_after_seconds = redeliver_after_seconds
+        self._rounds: dict[Channel, _Round] = {}
+        self._call: Any = None
+        self._queued: list[DeviceConnection] = []
+
+    def stop(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def batch(self, channel: Channel, batch: Batch) -> None:
+        """Hand a batch of `channel` to all its followers."""
+        current = self._rounds.get(channel)
+        if current is not None:
+            current.since += batch.entries
+            return
+        followers: Any = channel.followers  # the hub's followers are our connections
+        if len(followers) <= SLICE:
+            self._write(batch, followers.items(), queue=True)
+            return
+        self._rounds[channel] = _Round(batch, list(followers.items()))
+        self._run_slices()
+
+    def end_turn(self) -> None:
+        """All batches of this turn are in: write what was queued per connection."""
+        queued, self._queued = self._queued, []
+        for connection in queued:
+            parts, connection.queued = connection.queued, None
+            if parts and not connection.session.closing:
+                connection.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _run_slices(self) -> None:
+        """One slice of each round; the next in the next turn of the reactor."""
+        self._call = None
+        for channel, current in list(self._rounds.items()):
+            part = current.targets[current.place : current.place + SLICE]
+            self._write(current.batch, part, queue=False)
+            current.place += SLICE
+            if current.place < len(current.targets):
+                continue
+            if current.since:
+                followers: Any = channel.followers
+                self._rounds[channel] = _Round(Batch(current.since), list(followers.items()))
+            else:
+                del self._rounds[channel]
+        if self._rounds:
+            self._call = self._reactor.callLater(0, self._run_slices)
+
+    def _write(
+        self,
+        batch: Batch,
+        targets: Iterable[tuple[DeviceConnection, Follow]],
+        *,
+        queue: bool,
+    ) -> None:
+        now = self._reactor.seconds()
+        live = self._handout.live
+        stored = bool(batch.stored)
+        due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
+        for connection, follow in targets:
+            if connection.blocked:
+                self._blocked(connection, follow, batch)
+                continue
+            cursor = follow.cursor
+            data = live(connection.session, follow, batch, now)
+            if follow.cursor != cursor:
+                self._moved(connection, follow)
+            if data:
+                if queue:
+                    self._queue(connection, data)
+                else:
+                    connection.write(data)
+            if stored:
+                if connection.due_slot > due_slot:
+                    self._wheel.put(connection, due_slot)
+                if not follow.live:
+                    self._wake(connection)
+        if batch.controls:
+            for connection, _ in list(targets):
+                for entry in batch.controls:
+                    self._apply_control(connection, entry)
+
+    def _queue(self, connection: DeviceConnection, data: bytes) -> None:
+        if connection.queued is None:
+            connection.queued = [data]
+            self._queued.append(connection)
+        else:
+            connection.queued.append(data)
+
+    def _blocked(self, connection: DeviceConnection, follow: Follow, batch: Batch) -> None:
+        """Stored messages stay in the log until the connection drains; others may wait a little."""
+        if batch.stored:
+            follow.live = False
+        for entry in batch.entries:
+            if entry.offset or entry.control or connection.session.window is None:
+                continue
+            if connection.may_queue(len(entry.frame)):
+                connection.write(entry.frame)
+            else:
+                self.lost_qos0 += 1

@@ -1,0 +1,118 @@
+"""What a session follows, from CONNECT on and as it changes (design, rules 4 and 5).
+
+The record of the device decides: it has a cursor for every stream that the device follows. An entry
+in the device's own log says that it changed, and the record is read again; so it does not matter
+how often or how late such an entry is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, gatherResults
+
+from push.connector.connection import DeviceConnection
+from push.devices.sessions import Sessions
+from push.session.window import Follow
+from push.streams.hub import Hub
+from push.wire.idents import Snowflake
+
+
+class FollowNotice(msgspec.Struct):
+    """A PUSH of kind `follow` or `unfollow`."""
+
+    id: str
+    stream: str
+    kind: str
+    ts: int
+    offset: str | msgspec.UnsetType
+    data: None = None
+
+
+class Following:
+    """Brings about what sessions follow. `gone(connection)`: its device was deleted."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        sessions: Sessions,
+        snowflake: Snowflake,
+        *,
+        own: Callable[[DeviceConnection, Any], None],
+        now_ms: Callable[[], int],
+        wake: Callable[[DeviceConnection], None],
+        gone: Callable[[DeviceConnection], None],
+    ) -> None:
+        self._hub = hub
+        self._sessions = sessions
+        self._snowflake = snowflake
+        self._own = own
+        self._now_ms = now_ms
+        self._wake = wake
+        self._gone = gone
+
+    def begin(
+        self, connection: DeviceConnection, follows: Iterable[Follow]
+    ) -> Deferred[list[None]]:
+        """Follow; fires when all channels are heard."""
+        heard = []
+        for follow in follows:
+            connection.follows[follow.stream] = follow
+            heard.append(self._hub.follow(follow.stream, connection, follow))
+        return gatherResults(heard, consumeErrors=True)
+
+    def end(self, connection: DeviceConnection) -> None:
+        """Follow nothing any more."""
+        for stream in connection.follows:
+            self._hub.unfollow(stream, connection)
+
+    def changed(self, connection: DeviceConnection) -> None:
+        """The device's record says something new: act on it, once at a time."""
+        if connection.refreshing:
+            connection.refresh_again = True
+            return
+        connection.refreshing = True
+        self._own(connection, self._refresh(connection))
+
+    async def _refresh(self, connection: DeviceConnection) -> None:
+        try:
+            again = True
+            while again and connection.token is not None and not connection.closed:
+                connection.refresh_again = False
+                record = await self._sessions.following(connection.token)
+                if record is None:
+                    self._gone(connection)
+                    return
+                connection.user = record.user
+                await self._apply(connection, {follow.stream: follow for follow in record.follows})
+                again = connection.refresh_again
+        finally:
+            connection.refreshing = False
+
+    async def _apply(self, connection: DeviceConnection, wanted: dict[str, Follow]) -> None:
+        if connection.closed:
+            return
+        for stream in [stream for stream in connection.follows if stream not in wanted]:
+            self._hub.unfollow(stream, connection)
+            follow = connection.follows.pop(stream)
+            if connection.session.window is not None:
+                connection.session.window.forget(follow)
+            self._notify(connection, stream, "unfollow", msgspec.UNSET)
+        added = [wanted[stream] for stream in wanted if stream not in connection.follows]
+        if added:
+            await self.begin(connection, added)
+            if connection.is_gone():
+                self.end(connection)
+                return
+            for follow in added:
+                self._notify(connection, follow.stream, "follow", str(follow.position))
+            self._wake(connection)
+
+    def _notify(
+        self, connection: DeviceConnection, stream: str, kind: str, offset: str | msgspec.UnsetType
+    ) -> None:
+        notice = FollowNotice(self._snowflake.next_id(), stream, kind, self._now_ms(), offset)
+        connection.session.notify(msgspec.json.encode(notice))
+        connection.flush()

@@ -1,0 +1,425 @@
+"""The owner of a connector's connections: it carries out what their sessions ask for.
+
+What needs Redis runs as a coroutine, one a request, owned by its connection: an error of ours is
+logged once and ends that connection with `internal`; no other connection notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.logger import Logger
+
+from push.cluster.control import ControlChannel, Order
+from push.connector.catchup import CatchUp
+from push.connector.connection import DeviceConnection
+from push.connector.counters import Counters
+from push.connector.fanout import FanOut
+from push.connector.following import Following
+from push.connector.handshake import Handshake
+from push.connector.wheel import TimingWheel
+from push.devices.directory import Devices
+from push.devices.keyring import Keyring
+from push.devices.sessions import Sessions
+from push.session.entry import Batch, Entry
+from push.session.events import (
+    ConnectWanted,
+    Ended,
+    Event,
+    HeartbeatAsked,
+    Progress,
+    RedeliveryDue,
+    RegisterWanted,
+    RenewWanted,
+    RequestWanted,
+)
+from push.session.handout import Handout
+from push.session.server import ServerSession, SessionLimits
+from push.session.window import Delivery, Follow
+from push.store.errors import StoreUnavailable
+from push.store.server import RedisServer
+from push.streams.channel import Channel
+from push.streams.cursors import CursorWriter
+from push.streams.hub import Hub
+from push.streams.log import LogReader
+from push.wire.bodies import Answer, encode_body
+from push.wire.errors import Refusal
+from push.wire.idents import Snowflake
+from push.wire.signals import DisconnectCode
+
+log = Logger()
+
+RESTART_AFTER_SECONDS = 5
+
+
+class GatewaySettings(msgspec.Struct, frozen=True):
+    """How a connector behaves. `max_connections` 0 = no limit of ours."""
+
+    boot: str
+    node: str
+    limits: SessionLimits
+    open_registration: bool = False
+    max_connections: int = 0
+
+
+class Gateway:
+    """All connections of one connector, on one Redis server."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: RedisServer,
+        control: ControlChannel,
+        devices: Devices,
+        sessions: Sessions,
+        keyring: Keyring,
+        snowflake: Snowflake,
+        settings: GatewaySettings,
+    ) -> None:
+        self.counters = Counters()
+        self.connections: set[DeviceConnection] = set()
+        self.sessions: dict[str, DeviceConnection] = {}
+        self._reactor = reactor
+        self._server = server
+        self._control = control
+        self._opener = sessions
+        self._settings = settings
+        self._limits = settings.limits
+        self._stopping = False
+        self._jobs: set[Deferred[Any]] = set()
+        self._reader = LogReader(server)
+        self._cursors = CursorWriter(reactor, server, self._session_lost)
+        self._wheel = TimingWheel(reactor, self._due)
+        self.handout = Handout(self._limits, self._dropped)
+        self.hub = Hub(reactor, server, self._reader, self, settings.boot)
+        self._following = Following(
+            self.hub,
+            sessions,
+            snowflake,
+            own=self.own,
+            now_ms=self.now_ms,
+            wake=self._wake,
+            gone=self._forgotten,
+        )
+        self._catchup = CatchUp(
+            reactor,
+            self.hub,
+            self._reader,
+            self.handout,
+            self._wheel,
+            own=self._own,
+            moved=self._cursors.moved,
+            apply_control=self._apply_control,
+        )
+        self.fanout = FanOut(
+            reactor,
+            self.handout,
+            self._wheel,
+            self._wake,
+            self._cursors.moved,
+            self._apply_control,
+            self._limits.redeliver_after_seconds,
+        )
+        self._handshake = Handshake(
+            reactor,
+            devices,
+            sessions,
+            self._following,
+            keyring,
+            self.counters,
+            node=settings.node,
+            open_registration=settings.open_registration,
+            timeout_seconds=server.timeout_seconds,
+            now_ms=self.now_ms,
+            admit=self._admit,
+            take_over=self.end_session,
+            opened=self._opened,
+        )
+
+    # Life
+
+    def start(self) -> None:
+        self._wheel.start()
+        self.hub.start()
+        self._own(self._control.listen(self._settings.boot, self._obey))
+
+    async def stop(self) -> None:
+        """End all sessions, store what they acknowledged, and wait until that is done."""
+        self._stopping = True
+        for connection in list(self.connections):
+            self._disconnect(
+                connection, DisconnectCode.DRAINING, "the server stops", RESTART_AFTER_SECONDS
+            )
+        await self._cursors.stop()
+        for connection in list(self.connections):
+            connection.cut()
+        self._catchup.stop()
+        self.fanout.stop()
+        self.hub.stop()
+        self._wheel.stop()
+        if self._jobs:
+            await gatherResults([_settled(job) for job in self._jobs])
+
+    def now_ms(self) -> int:
+        """The time of the day in milliseconds, by the Redis server's clock."""
+        return self._server.clock.now_us() // 1000
+
+    @property
+    def capacity(self) -> int:
+        """Sessions at most; 0 = no limit."""
+        return self._settings.max_connections
+
+    @property
+    def written(self) -> int:
+        """Messages handed out since the start."""
+        return self.handout.written
+
+    def new_session(self) -> ServerSession:
+        return ServerSession(self._limits, self._reactor.seconds())
+
+    # What connections tell (push.connector.connection.Owner)
+
+    def made(self, connection: DeviceConnection) -> None:
+        self.counters.accepted += 1
+        self.connections.add(connection)
+        self._watch(connection)
+
+    def received(self, connection: DeviceConnection, data: bytes) -> None:
+        events = connection.session.receive_data(data, self._reactor.seconds())
+        if events:
+            self._handle(connection, events)
+        connection.flush()
+
+    def drained(self, connection: DeviceConnection) -> None:
+        self._wake(connection)
+
+    def lost(self, connection: DeviceConnection) -> None:
+        self.connections.discard(connection)
+        self._wheel.remove(connection)
+        self._following.end(connection)
+        if self.sessions.get(connection.session_id) is connection:
+            del self.sessions[connection.session_id]
+            if connection.token is not None:
+                self._own(self._close(connection, connection.token))
+
+    def linger(self, connection: DeviceConnection, seconds: float) -> None:
+        self._wheel.remove(connection)
+        self._wheel.at(connection, self._reactor.seconds() + seconds)
+
+    async def _close(self, connection: DeviceConnection, token: str) -> None:
+        try:
+            await self._cursors.flush()
+            await self._opener.close(token, connection.session_id, [*connection.follows.values()])
+        except StoreUnavailable as error:
+            log.debug("A session's end was not stored: {reason}", reason=error.reason)
+
+    # What sessions tell
+
+    def _handle(self, connection: DeviceConnection, events: list[Event]) -> None:
+        progress = False
+        for event in events:
+            if isinstance(event, Progress):
+                progress = True
+                self.counters.acknowledged += 1
+                self._cursors.moved(connection, event.follow)
+            elif isinstance(event, HeartbeatAsked):
+                connection.session.pong(event.message_id, event.sub_signal, self.now_ms())
+                self._watch(connection)
+            elif isinstance(event, RedeliveryDue):
+                self.own(connection, self._redeliver(connection, event.deliveries))
+            elif isinstance(event, RequestWanted):
+                self._answer_request(connection, event)
+            elif isinstance(event, ConnectWanted):
+                self.own(connection, self._connect(connection, event))
+            elif isinstance(event, RegisterWanted):
+                self.own(connection, self._handshake.register(connection, event))
+            elif isinstance(event, RenewWanted):
+                self.own(connection, self._handshake.renew(connection, event))
+            else:
+                self._ended(connection, event)
+        if progress:
+            self._wake(connection)
+
+    async def _connect(self, connection: DeviceConnection, wanted: ConnectWanted) -> None:
+        for event in await self._handshake.connect(connection, wanted):
+            self._ended(connection, event)
+        if not connection.session.closing:
+            self._watch(connection)
+            self._wake(connection)
+
+    def _answer_request(self, connection: DeviceConnection, request: RequestWanted) -> None:
+        answer = Answer(
+            ok=False,
+            code="unknown_request",
+            detail=f"this server knows no request with the sub-signal {request.sub_signal}",
+        )
+        connection.session.answer(request.message_id, request.sub_signal, encode_body(answer))
+
+    def _ended(self, connection: DeviceConnection, event: Ended) -> None:
+        if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):
+            self.counters.bad_frames += 1
+        log.debug(
+            "{ip} {session} ended: {code} {reason}",
+            ip=connection.ip,
+            session=connection.session_id,
+            code=event.code,
+            reason=event.reason,
+        )
+        connection.end(by_peer=event.by_peer)
+
+    async def _redeliver(self, connection: DeviceConnection, due: list[Delivery]) -> None:
+        """Send unacknowledged messages again, as the log has them now."""
+        try:
+            for follow in {delivery.follow: None for delivery in due}:
+                deliveries = [delivery for delivery in due if delivery.follow is follow]
+                offsets = [delivery.offset for delivery in deliveries]
+                entries = await self._reader.get(follow.stream, offsets)
+                for delivery in deliveries:
+                    self._send_again(connection, delivery, entries.get(delivery.offset))
+        except StoreUnavailable as error:
+            log.debug("Redelivery put off: {reason}", reason=error.reason)
+
+    def _send_again(
+        self, connection: DeviceConnection, delivery: Delivery, entry: Entry | None
+    ) -> None:
+        if connection.closed or connection.blocked:
+            return
+        now = self._reactor.seconds()
+        data, moved = self.handout.again(connection.session, delivery, entry, now)
+        if data:
+            self.counters.redelivered += 1
+            connection.write(data)
+        if moved is not None:
+            self._cursors.moved(connection, moved)
+            self._wake(connection)
+
+    # What streams tell (push.streams.hub.Receiver)
+
+    def batch(self, channel: Channel, batch: Batch) -> None:
+        self.fanout.batch(channel, batch)
+
+    def end_turn(self) -> None:
+        self.fanout.end_turn()
+
+    def repaired(self, channel: Channel) -> None:
+        for follower, follow in list(channel.followers.items()):
+            if not follow.live and isinstance(follower, DeviceConnection):
+                self._wake(follower)
+
+    def _apply_control(self, connection: DeviceConnection, _entry: Entry) -> None:
+        self._following.changed(connection)
+
+    def _dropped(self, follow: Follow, _entry: Entry, reason: str) -> None:
+        if reason == "too_large":
+            self.counters.dropped_too_large += 1
+        else:
+            self.counters.dropped_unacknowledged += 1
+
+    # Sessions that end for a reason elsewhere
+
+    async def end_session(
+        self, boot: str, session: str, code: str = DisconnectCode.TAKEN_OVER
+    ) -> None:
+        """End a session, here or on the connector that has it."""
+        if boot == self._settings.boot:
+            self._obey(Order(session, code))
+        else:
+            await self._control.end_session(boot, session, code)
+
+    def _obey(self, order: Order) -> None:
+        connection = self.sessions.get(order.session)
+        if connection is not None:
+            code = DisconnectCode(order.code)
+            reasons = {DisconnectCode.TAKEN_OVER: "a newer connection has this token"}
+            self._disconnect(connection, code, reasons.get(code, "by order of an operator"))
+
+    def _session_lost(self, connection: DeviceConnection) -> None:
+        """The store says that the device has another session."""
+        if not connection.closed and connection.session_id in self.sessions:
+            reason = "another connection has this token"
+            self._disconnect(connection, DisconnectCode.TAKEN_OVER, reason)
+
+    def _forgotten(self, connection: DeviceConnection) -> None:
+        self._disconnect(connection, DisconnectCode.KICKED, "this device was deleted")
+
+    def _disconnect(
+        self,
+        connection: DeviceConnection,
+        code: DisconnectCode,
+        reason: str,
+        after_seconds: int | None = None,
+    ) -> None:
+        if code is DisconnectCode.TAKEN_OVER:
+            self.counters.taken_over += 1
+        events = connection.session.disconnect(code, reason, after_seconds=after_seconds)
+        self._handle(connection, events)
+
+    # Small parts
+
+    def _admit(self, _connection: DeviceConnection) -> Refusal | None:
+        limit = self._settings.max_connections
+        if self._stopping or (limit and len(self.sessions) >= limit):
+            return Refusal("unavailable", "this connector takes no more sessions", after_seconds=10)
+        return None
+
+    def _opened(self, connection: DeviceConnection) -> None:
+        self.sessions[connection.session_id] = connection
+
+    def _wake(self, connection: DeviceConnection) -> None:
+        self._catchup.wake(connection)
+
+    def _watch(self, connection: DeviceConnection) -> None:
+        deadline = connection.session.next_deadline()
+        if deadline is not None:
+            self._wheel.at(connection, deadline)
+
+    def _due(self, connection: DeviceConnection) -> None:
+        if connection.session.closing:
+            connection.cut()
+            return
+        events = connection.session.tick(self._reactor.seconds())
+        self._handle(connection, events)
+        connection.flush()
+        self._watch(connection)
+
+    def own(self, connection: DeviceConnection, job: Coroutine[Any, Any, None]) -> None:
+        """Run a connection's request to its end; an error of ours ends the connection."""
+        running = Deferred.fromCoroutine(job)
+
+        def failed(failure: Any) -> None:
+            if failure.check(CancelledError) is None:
+                log.failure("A request of {ip} failed", failure=failure, ip=connection.ip)
+                self._disconnect(connection, DisconnectCode.INTERNAL, "an error of the server")
+
+        self._keep(running.addErrback(failed))
+
+    def _own(self, job: Coroutine[Any, Any, None]) -> None:
+        """Run something of the gateway's own; an error is logged."""
+        running = Deferred.fromCoroutine(job)
+
+        def failed(failure: Any) -> None:
+            if failure.check(CancelledError) is None:
+                log.failure("A job of the gateway failed", failure=failure)
+
+        self._keep(running.addErrback(failed))
+
+    def _keep(self, job: Deferred[Any]) -> None:
+        if job.called and not job.paused:
+            return
+        self._jobs.add(job)
+        job.addBoth(lambda _: self._jobs.discard(job))
+
+
+def _settled(job: Deferred[Any]) -> Deferred[None]:
+    """Fires when `job` is done, whatever its result."""
+    waiter: Deferred[None] = Deferred()
+
+    def pass_on(result: Any) -> Any:
+        waiter.callback(None)
+        return result
+
+    job.addBoth(pass_on)
+    return waiter

@@ -1,0 +1,77 @@
+"""One timing wheel for all connections, instead of a delayed call each.
+
+A connection is in the wheel at most once that counts: putting it earlier makes the later place
+stale, and when its time comes its owner says when to look again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+log = Logger()
+
+SLOT_SECONDS = 0.25
+NEVER = 1 << 60
+
+
+class Timed(Protocol):
+    """What can be in the wheel; `due_slot` belongs to the wheel and begins as `NEVER`."""
+
+    due_slot: int
+
+
+class TimingWheel:
+    """Calls `on_due(item)` once an item's time has come, a quarter of a second late at most."""
+
+    def __init__(self, reactor: Any, on_due: Callable[[Any], None]) -> None:
+        self._reactor = reactor
+        self._on_due = on_due
+        self._slots: dict[int, list[Timed]] = {}
+        self._done_slot = self.slot_of(reactor.seconds())
+        self._loop = LoopingCall(self._turn)
+        self._loop.clock = reactor
+
+    def start(self) -> None:
+        self._loop.start(SLOT_SECONDS, now=False)
+
+    def stop(self) -> None:
+        if self._loop.running:
+            self._loop.stop()
+
+    @staticmethod
+    def slot_of(seconds: float) -> int:
+        return int(seconds / SLOT_SECONDS) + 1
+
+    def put(self, item: Timed, slot: int) -> None:
+        """Look at `item` in `slot`, unless it is looked at earlier anyway."""
+        if slot < item.due_slot:
+            slot = max(slot, self._done_slot + 1)
+            item.due_slot = slot
+            self._slots.setdefault(slot, []).append(item)
+
+    def at(self, item: Timed, seconds: float) -> None:
+        self.put(item, self.slot_of(seconds))
+
+    def remove(self, item: Timed) -> None:
+        item.due_slot = NEVER
+
+    def _turn(self) -> None:
+        now_slot = int(self._reactor.seconds() / SLOT_SECONDS)
+        # As many slots as have passed; all that are filled, should the clock have leapt.
+        for slot in sorted(slot for slot in self._slots if slot <= now_slot):
+            self._done_slot = slot
+            for item in self._slots.pop(slot):
+                if item.due_slot == slot:
+                    item.due_slot = NEVER
+                    self._due(item)
+        self._done_slot = max(self._done_slot, now_slot)
+
+    def _due(self, item: Timed) -> None:
+        try:
+            self._on_due(item)
+        except Exception:
+            log.failure("A deadline could not be handled")

@@ -1,0 +1,303 @@
+"""The only place where a daemon is wired together, from one `Settings` object.
+
+`twistd push` is the same parts as the separate daemons, in one process on one HTTP port.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import secrets
+import time
+from collections.abc import Set
+from functools import partial
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from push import __version__
+from push.cluster.control import ControlChannel
+from push.cluster.directory import Directory
+from push.cluster.entry import CONNECTOR, Entry
+from push.cluster.lease import RedisLease
+from push.cluster.registry import Registry
+from push.cluster.zookeeper import ZooKeeperRegistry
+from push.connector.gateway import Gateway, GatewaySettings
+from push.connector.listener import DeviceFactory
+from push.daemons.banner import Banner, lines_to_try
+from push.daemons.jwt_keys import JwksRefresh, make_verifier
+from push.daemons.keys import load_keys
+from push.daemons.listening import Listener
+from push.daemons.membership import Describe, Membership
+from push.daemons.metrics import make_registry as make_metrics
+from push.daemons.settings import Connector, Settings
+from push.daemons.starting import OrderedServices
+from push.daemons.store import StoreService
+from push.daemons.tls import load_server_tls
+from push.devices.directory import Devices
+from push.devices.keyring import ApiKey, Keyring
+from push.devices.pushing import Pushing
+from push.devices.sessions import Sessions
+from push.http.api import make_api
+from push.http.routes import App
+from push.http.schemas import PushLimits
+from push.http.serving import make_site
+from push.http.sub import make_sub
+from push.session.server import SessionLimits
+from push.store.server import RedisServer
+from push.streams.publish import Publisher
+from push.wire.idents import Snowflake
+
+log = Logger()
+
+SECONDS_PER_DAY = 86_400
+FILES_NOT_FOR_DEVICES = 200
+
+
+def make_service(settings: Settings, roles: Set[str]) -> MultiService:
+    """A daemon with `roles` among "connector", "api" and "sub". Raises `StartError`."""
+    from twisted.internet import reactor
+
+    use_monotonic_clock(reactor)
+    return Composition(reactor, settings, roles).service
+
+
+def use_monotonic_clock(reactor: Any) -> None:
+    """Let the reactor's timers run by a clock that nobody sets.
+
+    Twisted's default is the time of the day: set back by an hour, heartbeats and deadlines would
+    stand still for an hour.
+    """
+    reactor.seconds = time.monotonic
+
+
+def raise_file_limit() -> int:
+    """As many open files as this process may have; how many connections that leaves room for."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return max(hard - FILES_NOT_FOR_DEVICES, 1)
+
+
+class GatewayService(Service):
+    """Starts and stops a connector."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def startService(self) -> None:
+        super().startService()
+        self._gateway.start()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._gateway.stop())
+
+
+class Composition:
+    """The parts of one daemon and how they are joined. `service` runs them in order."""
+
+    def __init__(self, reactor: Any, settings: Settings, roles: Set[str]) -> None:
+        self.service: MultiService = OrderedServices()
+        self._reactor = reactor
+        self._settings = settings
+        self._roles = roles
+        self._boot = secrets.token_hex(8)
+        self._node = settings.server.node_name
+        self._started_ms = int(time.time() * 1000)
+        self._room_for_sessions = raise_file_limit()
+        keys = load_keys(settings.auth.keys, settings.server.data_folder)
+        self._keyring = Keyring(
+            [ApiKey(key.name, str(key.sha256), frozenset(key.scopes)) for key in keys]
+        )
+        store = self._add(StoreService(reactor, settings))
+        self._server: RedisServer = store.server
+        self._snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
+        self._registry = self._make_registry()
+        self._directory = Directory(self._registry, random.SystemRandom())
+        self._control = ControlChannel(self._server)
+        self._devices = self._make_devices()
+        self._gateway = self._make_gateway() if "connector" in roles else None
+        self._device_ports: dict[str, Listener] = {}
+        self._http_port: Listener | None = None
+        self._wire()
+
+    def _add(self, service: Any) -> Any:
+        service.setServiceParent(self.service)
+        return service
+
+    def _wire(self) -> None:
+        """Everything that runs, in the order of the start; the stop goes the other way."""
+        if self._gateway is not None:
+            self._add(GatewayService(self._gateway))
+            self._listen_for_devices(self._gateway)
+        self._listen_for_http()
+        self._add(Membership(self._reactor, self._registry, self._descriptions()))
+        self._add(Banner(self._reactor, self.problems, self._lines_to_try))
+
+    # Parts
+
+    def _make_registry(self) -> Registry:
+        hosts = self._settings.zookeeper.hosts
+        if hosts:
+            return ZooKeeperRegistry(self._reactor, hosts, random.SystemRandom())
+        alone = self._settings.redis.url.embedded
+        return RedisLease(self._reactor, self._server, random.SystemRandom(), alone=alone)
+
+    def _make_devices(self) -> Devices:
+        limits = self._settings.limits
+        return Devices(
+            self._server,
+            self._snowflake,
+            self._is_live_boot,
+            self._control.end_session,
+            registrations_per_minute=limits.registrations_per_minute,
+            failed_secrets_per_minute=limits.failed_secrets_per_minute,
+        )
+
+    def _is_live_boot(self, boot: str) -> bool:
+        own = boot == self._boot and "connector" in self._roles
+        return own or self._directory.is_live_boot(boot)
+
+    def _make_gateway(self) -> Gateway:
+        settings, connector = self._settings, self._settings.connector
+        verifier = make_verifier(settings.auth)
+        if settings.auth.jwt_jwks_url:
+            self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
+        sessions = Sessions(
+            self._server,
+            self._devices,
+            verifier,
+            boot=self._boot,
+            node=self._node,
+            retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
+        )
+        gateway_settings = GatewaySettings(
+            boot=self._boot,
+            node=self._node,
+            limits=session_limits(connector),
+            open_registration=settings.auth.open_registration,
+            max_connections=connector.max_connections or self._room_for_sessions,
+        )
+        return Gateway(
+            self._reactor,
+            self._server,
+            self._control,
+            self._devices,
+            sessions,
+            self._keyring,
+            self._snowflake,
+            gateway_settings,
+        )
+
+    def _listen_for_devices(self, gateway: Gateway) -> None:
+        connector = self._settings.connector
+        if connector.tcp:
+            factory = DeviceFactory(gateway, "tcp")
+            self._device_ports["tcp"] = self._add(
+                Listener(self._reactor, "tcp", "[connector] tcp", connector.tcp, factory)
+            )
+        if connector.tls:
+            tls = load_server_tls(connector, self._settings.server.data_folder)
+            log.info(
+                "TLS certificate {path}, valid to {end:%Y-%m-%d}, SHA-256 {fingerprint}",
+                path=str(tls.certificate_path),
+                end=tls.not_after,
+                fingerprint=tls.fingerprint,
+            )
+            factory = DeviceFactory(gateway, "tls")
+            self._device_ports["tls"] = self._add(
+                Listener(
+                    self._reactor,
+                    "tls",
+                    "[connector] tls",
+                    connector.tls,
+                    factory,
+                    tls.context_factory,
+                )
+            )
+
+    def _listen_for_http(self) -> None:
+        """The HTTP API where there is one; a connector alone serves health and metrics."""
+        settings = self._settings
+        has_api = bool(self._roles & {"api", "sub"})
+        address = settings.http.listen if has_api else settings.connector.admin
+        if not address:
+            return
+        site = make_site(
+            self._reactor,
+            self._apps(),
+            keyring=self._keyring,
+            registry=make_metrics(self._gateway),
+            problems=self.problems,
+        )
+        setting = "[http] listen" if has_api else "[connector] admin"
+        self._http_port = self._add(Listener(self._reactor, "http", setting, address, site))
+
+    def _apps(self) -> list[App]:
+        settings, limits = self._settings, self._settings.limits
+        apps = []
+        if "api" in self._roles:
+            pushing = Pushing(Publisher(self._server), self._snowflake)
+            push_limits = PushLimits(
+                ttl_default_seconds=limits.ttl_default,
+                ttl_max_seconds=limits.ttl_max,
+                max_payload_bytes=limits.max_payload,
+            )
+            apps.append(make_api(pushing, self._devices, self._directory, push_limits))
+        if "sub" in self._roles:
+            open_registration = settings.auth.open_registration
+            apps.append(
+                make_sub(self._devices, self._directory, open_registration=open_registration)
+            )
+        return apps
+
+    # What is said of this daemon
+
+    def problems(self) -> list[str]:
+        """Why this daemon is not ready, in sentences; empty when it is."""
+        return [p for p in (self._server.problem, self._registry.problem) if p is not None]
+
+    def _descriptions(self) -> list[Describe]:
+        return [partial(self._describe, f"push-{role}") for role in sorted(self._roles)]
+
+    def _describe(self, service: str) -> Entry:
+        gateway = self._gateway if service == CONNECTOR else None
+        return Entry(
+            service=service,
+            instance=self._node,
+            boot=self._boot,
+            addresses=self._addresses() if gateway else {},
+            sessions=len(gateway.sessions) if gateway else 0,
+            capacity=gateway.capacity if gateway else 0,
+            version=__version__,
+            started=self._started_ms,
+            counters=gateway_counters(gateway) if gateway else {},
+        )
+
+    def _addresses(self) -> dict[str, str]:
+        public = {url.partition(":")[0]: str(url) for url in self._settings.connector.public}
+        return public or {name: port.public_url(name) for name, port in self._device_ports.items()}
+
+    def _lines_to_try(self) -> list[str]:
+        http = self._http_port.public_url("http") if self._http_port else None
+        devices = list(self._addresses().values()) if self._gateway else []
+        return lines_to_try(http, devices, self._settings.server.data_folder)
+
+
+def session_limits(connector: Connector) -> SessionLimits:
+    return SessionLimits(
+        heartbeat_seconds=connector.heartbeat,
+        heartbeat_min_seconds=connector.heartbeat_min,
+        heartbeat_max_seconds=connector.heartbeat_max,
+        heartbeat_grace_seconds=connector.heartbeat_grace,
+        handshake_timeout_seconds=connector.handshake_timeout,
+        redeliver_after_seconds=connector.redeliver_after,
+        window_messages=connector.window,
+        max_frame_bytes=connector.max_frame,
+    )
+
+
+def gateway_counters(gateway: Gateway) -> dict[str, int]:
+    return {**vars(gateway.counters), "written": gateway.written}

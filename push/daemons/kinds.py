@@ -1,0 +1,116 @@
+"""The kinds of value a setting may have, beside numbers and text: each parses what a user wrote.
+
+A kind is a text with `parse(value)`, which raises ValueError with what would have been right.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Self
+from urllib.parse import urlsplit
+
+from push.store.address import parse_redis_url
+
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s:\[\]/,]+):\d{1,5}", re.ASCII)
+
+
+class Address(str):
+    """Where to listen: `host:port`, `[ipv6]:port`, "" for off. Port 0: the system chooses."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        if not isinstance(value, str) or (value and not _ADDRESS.fullmatch(value)):
+            raise ValueError('expected "host:port", "[ipv6]:port", or "" for off')
+        address = cls(value)
+        if address.port > 65535:
+            raise ValueError(f"{address.port} is not a port")
+        return address
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self)
+
+    @property
+    def host(self) -> str:
+        """Without brackets, as the reactor's `interface`; "" when off."""
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.rpartition(":")[2] or 0)
+
+
+class RedisUrl(str):
+    """`embedded`, or the URL of a server. May hold a password: not for logs."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        if isinstance(value, list):
+            raise ValueError("a list of servers is not supported in this version: give one URL")
+        if not isinstance(value, str):
+            raise ValueError('expected "embedded" or a URL')
+        if value.startswith("redis+sentinel:"):
+            raise ValueError("redis+sentinel:// is not supported in this version")
+        if value != "embedded":
+            try:
+                parse_redis_url(value)
+            except ValueError as error:
+                raise ValueError(f'expected "embedded" or a URL; {error}') from None
+        return cls(value)
+
+    @property
+    def embedded(self) -> bool:
+        return self == "embedded"
+
+
+class ZooKeeperHosts(str):
+    """`host:port,host:port/chroot`, as kazoo takes it. Written as one string or as a list."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        text = ",".join(map(str, value)) if isinstance(value, list) else value
+        host = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+)(?::\d{1,5})?"
+        if not isinstance(text, str) or not re.fullmatch(
+            rf"(?:{host}(?:,{host})*(?:/\S*)?)?", text
+        ):
+            raise ValueError('expected "host:port,host:port", with an optional /path at the end')
+        return cls(text)
+
+
+class PublicUrl(str):
+    """`tcp://host:port` or `tls://host:port`, as it is told to clients."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        problem = ValueError('expected "tcp://host:port" or "tls://host:port"')
+        if not isinstance(value, str):
+            raise problem
+        try:
+            parts = urlsplit(value)
+            complete = bool(parts.hostname) and bool(parts.port)
+        except ValueError:
+            raise problem from None
+        extra = parts.path or parts.query or parts.fragment or "@" in parts.netloc
+        if parts.scheme not in ("tcp", "tls") or not complete or extra:
+            raise problem
+        return cls(value)
+
+
+class Sha256(str):
+    """A SHA-256 digest in hexadecimal, in lower case."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        if not isinstance(value, str) or not re.fullmatch("[0-9A-Fa-f]{64}", value):
+            raise ValueError("expected a SHA-256 digest of 64 hexadecimal digits")
+        return cls(value.lower())

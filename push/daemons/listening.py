@@ -1,0 +1,98 @@
+"""Listening ports, whose failure to start is one line that says what to do."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
+
+from push.daemons.errors import StartError
+from push.daemons.kinds import Address
+
+log = Logger()
+
+BACKLOG = 1024
+
+
+class Listener(Service):
+    """One listening port. `setting` names where its address comes from, for error messages."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        name: str,
+        setting: str,
+        address: Address,
+        factory: IProtocolFactory | Any,
+        context_factory: Any = None,
+    ) -> None:
+        self.carrier = name
+        self._reactor = reactor
+        self._setting = setting
+        self._address = address
+        self._factory = factory
+        self._context_factory = context_factory
+        self._port: Any = None
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        self._listen()
+
+    def startService(self) -> None:
+        super().startService()
+        if self._port is None:
+            self._listen()
+
+    def _listen(self) -> None:
+        host, port = self._address.host, self._address.port
+        try:
+            if self._context_factory is None:
+                self._port = self._reactor.listenTCP(
+                    port, self._factory, backlog=BACKLOG, interface=host
+                )
+            else:
+                self._port = self._reactor.listenSSL(
+                    port, self._factory, self._context_factory, backlog=BACKLOG, interface=host
+                )
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+            raise StartError(
+                f"cannot listen on {self._address}: {reason}. Free the port or set {self._setting}"
+            ) from None
+        log.info("listening: {name} {host}:{port}", name=self.carrier, host=host, port=self.port)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        port, self._port = self._port, None
+        return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(_nothing)
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also where the system chose it."""
+        return int(self._port.getHost().port)
+
+    def public_url(self, scheme: str) -> str:
+        """The address as this host would tell it to a client."""
+        host = self._address.host
+        if host in ("0.0.0.0", "::", ""):
+            host = reachable_name()
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def reachable_name() -> str:
+    """This host's name if it resolves here, as it does on most hosts; else the loopback address."""
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        return "127.0.0.1"
+    return name
+
+
+def _nothing() -> None:
+    return None

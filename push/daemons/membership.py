@@ -1,0 +1,64 @@
+"""A daemon's own entries in the registry, kept current."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from push.cluster.entry import Entry
+from push.cluster.registry import NameTaken, Registry
+
+log = Logger()
+
+UPDATE_SECONDS = 2.0
+
+Describe = Callable[[], Entry]
+
+
+class Membership(Service):
+    """Registers what `describe` functions say, and says it again as it changes.
+
+    Entries are asked for after the start, when the listening ports are known.
+    """
+
+    def __init__(self, reactor: Any, registry: Registry, describe: Sequence[Describe]) -> None:
+        self._registry = registry
+        self._describe = describe
+        self._loop = LoopingCall(self._update)
+        self._loop.clock = reactor
+        self._registering: list[Deferred[None]] = []
+
+    def startService(self) -> None:
+        super().startService()
+        self._registry.start()
+        for describe in self._describe:
+            registering = Deferred.fromCoroutine(self._registry.register(describe()))
+            registering.addErrback(_log_failure)
+            self._registering.append(registering)
+        self._loop.start(UPDATE_SECONDS, now=False)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+        for registering in self._registering:
+            registering.cancel()
+        return Deferred.fromCoroutine(self._registry.stop())
+
+    def _update(self) -> None:
+        for describe in self._describe:
+            self._registry.update(describe())
+
+
+def _log_failure(failure: Any) -> None:
+    if failure.check(CancelledError):
+        return
+    if failure.check(NameTaken):
+        log.error("{problem}", problem=failure.getErrorMessage())
+    else:
+        log.failure("This node could not be registered", failure=failure)

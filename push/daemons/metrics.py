@@ -1,0 +1,62 @@
+"""What the daemons count, for Prometheus. Read when asked for; nothing is kept twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from push.connector.gateway import Gateway
+
+_HELP = {
+    "accepted": "connections accepted",
+    "connected": "sessions opened",
+    "registered": "devices registered over the device protocol",
+    "refused": "CONNECT requests refused",
+    "acknowledged": "acknowledgements that moved a cursor",
+    "redelivered": "messages sent again for want of an acknowledgement",
+    "dropped_too_large": "messages larger than a client accepts",
+    "dropped_unacknowledged": "messages given up after the last delivery",
+    "bad_frames": "connections ended because a peer broke the protocol",
+    "taken_over": "sessions ended by a newer connection of their device",
+}
+
+
+class ConnectorCollector(Collector):
+    """The metrics of a connector."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    def collect(self) -> Iterator[Metric]:
+        gateway = self._gateway
+        for name, value in vars(gateway.counters).items():
+            yield CounterMetricFamily(f"push_connector_{name}", _HELP[name], value=value)
+        yield CounterMetricFamily(
+            "push_connector_written", "messages written to sessions", value=gateway.written
+        )
+        yield CounterMetricFamily(
+            "push_connector_repairs", "gaps of live channels repaired", value=gateway.hub.repairs
+        )
+        yield CounterMetricFamily(
+            "push_connector_qos0_lost",
+            "QoS 0 messages not written because a connection was full",
+            value=gateway.fanout.lost_qos0,
+        )
+        yield GaugeMetricFamily(
+            "push_connector_connections", "connections now", value=len(gateway.connections)
+        )
+        yield GaugeMetricFamily(
+            "push_connector_sessions", "sessions now", value=len(gateway.sessions)
+        )
+        yield GaugeMetricFamily(
+            "push_connector_streams", "streams followed now", value=len(gateway.hub.channels)
+        )
+
+
+def make_registry(gateway: Gateway | None) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    if gateway is not None:
+        registry.register(ConnectorCollector(gateway))
+    return registry

@@ -1,0 +1,4 @@
+-- Count something within a window of time. KEYS: clock, counter. ARGV: window_seconds.
+local count = redis.call('INCR', KEYS[2])
+if count == 1 then redis.call('EXPIRE', KEYS[2], ARGV[1]) end
+return count

@@ -1,0 +1,214 @@
+"""Registering, finding, binding and forgetting devices."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from push.devices.limits import MinuteLimit
+from push.devices.records import Device, as_fields, optional, users_prefix
+from push.store.clock import MICROSECONDS
+from push.store.scripts import load_script
+from push.store.server import RedisServer
+from push.streams.names import channel_name, log_name, record_name
+from push.streams.publish import APPEND, MAX_AGE_SECONDS
+from push.wire.errors import Refusal
+from push.wire.idents import Snowflake, device_stream, is_name, is_token
+
+NEVER_CONNECTED_SECONDS = 86_400
+SECRET_BYTES = 16
+
+BINDING = ("push.devices", "binding")
+_register = load_script("push.devices", "register")
+_bind = load_script("push.devices", "bind", APPEND, BINDING)
+_forget = load_script("push.devices", "forget")
+
+
+class Credentials(msgspec.Struct):
+    """What a device registers for: its address, and the proof that it is its own."""
+
+    token: str
+    secret: str
+
+
+def digest_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Devices:
+    """All devices. `close_session(boot, session, code)` ends a session wherever it is.
+
+    `is_live_boot(boot)` tells whether the connector of that boot id is there (rule 17).
+    """
+
+    def __init__(
+        self,
+        server: RedisServer,
+        snowflake: Snowflake,
+        is_live_boot: Callable[[str], bool],
+        close_session: Callable[[str, str, str], Awaitable[None]],
+        *,
+        registrations_per_minute: int,
+        failed_secrets_per_minute: int,
+    ) -> None:
+        self._server = server
+        self._snowflake = snowflake
+        self._is_live_boot = is_live_boot
+        self._close_session = close_session
+        self._registrations = MinuteLimit(server, "register", registrations_per_minute)
+        self._failed_secrets = MinuteLimit(server, "secret", failed_secrets_per_minute)
+
+    async def register(
+        self,
+        *,
+        platform: str,
+        app: str,
+        device: str | None = None,
+        token: str | None = None,
+        secret: str | None = None,
+        ip: str,
+    ) -> Credentials:
+        """A new device; or, with a token and its right secret, the same pair again."""
+        await self._registrations.take(ip)
+        if token is not None and secret is not None and await self._is_right(token, secret, ip):
+            return Credentials(token, secret)
+        secret = secrets.token_urlsafe(SECRET_BYTES)
+        while True:
+            token = self._snowflake.next_id()
+            created_ms = self._server.clock.now_us() // 1000
+            written = await self._server.run(
+                _register,
+                [self._server.key(record_name(token))],
+                [
+                    token,
+                    digest_of(secret),
+                    platform,
+                    app,
+                    device or "",
+                    created_ms,
+                    NEVER_CONNECTED_SECONDS,
+                ],
+            )
+            if written:
+                return Credentials(token, secret)
+
+    async def verify(self, token: str, secret: str, ip: str) -> None:
+        """Raises `Refusal`: `unknown_token`, `unauthenticated` (wrong secret), `rate_limited`."""
+        await self._failed_secrets.check(ip)
+        known = await self._server.command("HGET", self._record(token), "h")
+        if known is None:
+            raise unknown_token(token)
+        if not hmac.compare_digest(known, digest_of(secret).encode()):
+            await self._failed_secrets.count(ip)
+            raise Refusal("unauthenticated", "the secret is not this token's", field="secret")
+
+    async def get(self, token: str) -> Device:
+        self._check_form(token)
+        fields = as_fields(await self._server.command("HGETALL", self._record(token)))
+        if not fields:
+            raise unknown_token(token)
+        backlog = await self._server.command(
+            "XLEN", self._server.key(log_name(device_stream(token)))
+        )
+        online = "s" in fields and self._is_live_boot(fields.get("b", b"").decode())
+        return Device(
+            token=token,
+            platform=fields["p"].decode(),
+            app=fields["a"].decode(),
+            device=optional(fields, "d"),
+            user=optional(fields, "u"),
+            created=int(fields["created"]),
+            seen=int(fields["seen"]) if "seen" in fields else None,
+            topics=sorted(name[8:] for name in fields if name.startswith("c:topic:")),
+            session=optional(fields, "s") if online else None,
+            node=optional(fields, "n") if online else None,
+            backlog=int(backlog),
+            online=online,
+        )
+
+    async def exists(self, token: str) -> bool:
+        return bool(await self._server.command("EXISTS", self._record(token)))
+
+    async def forget(self, token: str) -> None:
+        """Delete a device with all that waits for it; a live session of it is closed."""
+        self._check_form(token)
+        held = await self._server.run(
+            _forget,
+            [self._record(token), self._server.key(log_name(device_stream(token)))],
+            [token, users_prefix(self._server)],
+        )
+        if held is None:
+            raise unknown_token(token)
+        session, boot = held[0].decode(), held[1].decode()
+        if session:
+            await self._close_session(boot, session, "kicked")
+
+    async def bind(self, user: str, token: str) -> None:
+        """The device is this user's from now on, replacing another; a live session at once."""
+        check_user(user)
+        self._check_form(token)
+        if await self._bind(token, user, "") < 0:
+            raise unknown_token(token)
+
+    async def unbind(self, user: str, token: str) -> None:
+        """The device is nobody's; `not_found` if it is not this user's."""
+        check_user(user)
+        self._check_form(token)
+        changed = await self._bind(token, "", user)
+        if changed < 0:
+            raise unknown_token(token)
+        if not changed:
+            raise Refusal("not_found", f"device {token} is not bound to user {user}")
+
+    async def _bind(self, token: str, user: str, expected: str) -> int:
+        server = self._server
+        stream = device_stream(token)
+        return int(
+            await server.run(
+                _bind,
+                [self._record(token), server.key(log_name(stream))],
+                [
+                    server.clock.now_us(),
+                    token,
+                    user,
+                    expected,
+                    users_prefix(server),
+                    server.channel(channel_name(stream)),
+                    self._snowflake.next_id(),
+                    MAX_AGE_SECONDS * MICROSECONDS,
+                ],
+            )
+        )
+
+    async def _is_right(self, token: str, secret: str, ip: str) -> bool:
+        try:
+            await self.verify(token, secret, ip)
+        except Refusal as refusal:
+            if refusal.code == "rate_limited":
+                raise
+            return False
+        return True
+
+    def _record(self, token: str) -> str:
+        return self._server.key(record_name(token))
+
+    def _check_form(self, token: str) -> None:
+        if not is_token(token):
+            raise Refusal(
+                "invalid", "not a token: its form or check character is wrong", field="token"
+            )
+
+
+def check_user(user: str) -> None:
+    if not is_name(user):
+        raise Refusal(
+            "invalid", "a user id is 1 to 128 characters of A-Z a-z 0-9 _ . @ : + = -", field="user"
+        )
+
+
+def unknown_token(token: str) -> Refusal:
+    return Refusal("unknown_token", f"no device has the token {token[:64]!r}", field="token")

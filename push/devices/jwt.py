@@ -1,0 +1,168 @@
+"""JSON Web Tokens of users (contract, "JWT"): PyJWT checks them, this decides what is accepted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import jwt
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+)
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.x509 import load_pem_x509_certificate
+
+from push.wire.errors import Refusal
+from push.wire.idents import is_name
+
+LEEWAY_SECONDS = 60
+MIN_HMAC_BYTES = 32
+
+
+class Claims(msgspec.Struct, frozen=True):
+    """What an accepted JWT says. `expires_s` in seconds since 1970 UTC, without the leeway."""
+
+    user: str
+    token: str | None
+    expires_s: int
+    topics: tuple[str, ...] = ()
+
+
+class VerificationKey(msgspec.Struct, frozen=True):
+    """A key with the one algorithm that its type fits, and its `kid` if it has one."""
+
+    algorithm: str
+    material: Any
+    kid: str | None = None
+
+
+def algorithm_of(material: Any) -> str:
+    """The algorithm that a key of this type is for; ValueError for a type that none is for."""
+    if isinstance(material, RSAPublicKey):
+        return "RS256"
+    if isinstance(material, EllipticCurvePublicKey) and isinstance(material.curve, SECP256R1):
+        return "ES256"
+    if isinstance(material, Ed25519PublicKey):
+        return "EdDSA"
+    if isinstance(material, bytes):
+        if len(material) < MIN_HMAC_BYTES:
+            raise ValueError(f"an HS256 key needs at least {MIN_HMAC_BYTES} bytes")
+        return "HS256"
+    raise ValueError(f"a key of type {type(material).__name__} fits none of the algorithms")
+
+
+def load_keys(text: bytes) -> list[VerificationKey]:
+    """Keys from a file: a PEM public key or certificate, a JWK or JWKS, or an HS256 secret.
+
+    Raises ValueError with what is wrong.
+    """
+    stripped = text.strip()
+    if stripped.startswith(b"-----BEGIN CERTIFICATE"):
+        return [_key(load_pem_x509_certificate(stripped).public_key())]
+    if stripped.startswith(b"-----BEGIN"):
+        if b"PRIVATE KEY" in stripped[:64]:
+            raise ValueError("this is a private key; the public key is enough and is wanted")
+        return [_key(load_pem_public_key(stripped))]
+    if stripped.startswith(b"{"):
+        return _keys_of_jwks(json.loads(stripped))
+    return [_key(stripped)]
+
+
+def _key(material: Any, kid: str | None = None) -> VerificationKey:
+    return VerificationKey(algorithm_of(material), material, kid)
+
+
+def _keys_of_jwks(document: dict[str, Any]) -> list[VerificationKey]:
+    keys = []
+    for item in document.get("keys", [document]):
+        try:
+            material = jwt.PyJWK(item).key
+        except jwt.PyJWTError as error:
+            raise ValueError(f"a key of the set cannot be read: {error}") from None
+        private = (RSAPrivateKey, EllipticCurvePrivateKey, Ed25519PrivateKey)
+        if isinstance(material, private):
+            material = material.public_key()
+        keys.append(_key(material, item.get("kid")))
+    if not keys:
+        raise ValueError("the set has no key")
+    return keys
+
+
+class JwtVerifier:
+    """Accepts JWTs of the configured keys; without a key it refuses every one."""
+
+    def __init__(
+        self,
+        keys: Sequence[VerificationKey],
+        *,
+        algorithms: Sequence[str],
+        audience: str,
+        issuer: str | None,
+    ) -> None:
+        self._algorithms = frozenset(algorithms)
+        self._fixed = self._usable(keys)
+        self._fetched: list[VerificationKey] = []
+        self._audience = audience
+        self._issuer = issuer
+
+    def _usable(self, keys: Sequence[VerificationKey]) -> list[VerificationKey]:
+        return [key for key in keys if key.algorithm in self._algorithms]
+
+    def replace_fetched(self, keys: Sequence[VerificationKey]) -> None:
+        """The keys of a key set that is fetched from time to time, beside the fixed ones."""
+        self._fetched = self._usable(keys)
+
+    def verify(self, text: str) -> Claims:
+        """The claims of a JWT; raises `Refusal` `unauthenticated` that says what is wrong."""
+        try:
+            header = jwt.get_unverified_header(text)
+            payload = self._decode(text, header)
+        except (jwt.PyJWTError, ValueError) as error:
+            raise _refusal(str(error)) from None
+        return _claims(payload)
+
+    def _decode(self, text: str, header: dict[str, Any]) -> dict[str, Any]:
+        algorithm, kid = header.get("alg"), header.get("kid")
+        known = [*self._fixed, *self._fetched]
+        keys = [key for key in known if key.algorithm == algorithm]
+        if kid is not None and any(key.kid == kid for key in keys):
+            keys = [key for key in keys if key.kid == kid]
+        if not keys:
+            raise ValueError(f"no configured key is for the algorithm {algorithm!r}")
+        failure: jwt.PyJWTError | None = None
+        for key in keys:
+            try:
+                return jwt.decode(
+                    text,
+                    key.material,
+                    algorithms=[key.algorithm],
+                    audience=self._audience,
+                    issuer=self._issuer,
+                    leeway=LEEWAY_SECONDS,
+                    options={"require": ["sub", "exp", "aud"]},
+                )
+            except jwt.InvalidSignatureError as error:
+                failure = error
+        assert failure is not None
+        raise failure
+
+
+def _claims(payload: dict[str, Any]) -> Claims:
+    user, token, topics = payload["sub"], payload.get("token"), payload.get("topics", [])
+    if not isinstance(user, str) or not is_name(user):
+        raise _refusal("sub is not a user id")
+    if token is not None and not isinstance(token, str):
+        raise _refusal("the token claim is not a string")
+    if not isinstance(topics, list) or not all(isinstance(name, str) for name in topics):
+        raise _refusal("the topics claim is not a list of names")
+    return Claims(user, token, int(payload["exp"]), tuple(topics))
+
+
+def _refusal(detail: str) -> Refusal:
+    return Refusal("unauthenticated", f"JWT: {detail}", field="jwt")

@@ -1,0 +1,39 @@
+"""API keys: who a key is and what it may do. Both doors ask here: HTTP, and SUB on a connection."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class ApiKey(NamedTuple):
+    """A key that was given to someone. Only its digest (SHA-256, hexadecimal) is known here."""
+
+    name: str
+    sha256: str
+    scopes: frozenset[str]
+
+
+class Keyring:
+    """All keys that are valid.
+
+    A key is found by its digest. That takes the same time for every key, in what matters: how far
+    the search for a digest gets depends on the digest of a guess, which whoever guesses cannot
+    steer towards that of a real key without inverting SHA-256. So the time of a wrong answer tells
+    nothing about a right one, and nothing of the key itself is ever compared. A slow hash is not
+    needed either: keys are random, not chosen by people.
+    """
+
+    def __init__(self, keys: Iterable[ApiKey]) -> None:
+        """Raises ValueError when two keys have the same digest: which scopes would it have?"""
+        self._keys: dict[bytes, ApiKey] = {}
+        for key in keys:
+            digest = bytes.fromhex(key.sha256)
+            other = self._keys.setdefault(digest, key)
+            if other is not key:
+                raise ValueError(f"the keys {other.name} and {key.name} are the same")
+
+    def authenticate(self, key: str) -> ApiKey | None:
+        """Whose key this is, or None."""
+        return self._keys.get(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest())

@@ -1,0 +1,156 @@
+"""Opening and closing a device's session: who connects, what it follows, who had it before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from push.devices.directory import BINDING, Devices, unknown_token
+from push.devices.jwt import Claims, JwtVerifier
+from push.devices.records import as_fields, follows_of, optional, users_prefix
+from push.session.window import Follow
+from push.store.scripts import load_script
+from push.store.server import RedisServer
+from push.streams.names import log_name, record_name
+from push.wire.bodies import ConnectRequest
+from push.wire.errors import Refusal
+from push.wire.idents import STREAM_ALL, device_stream, user_stream
+
+_open = load_script("push.devices", "open", BINDING)
+_close = load_script("push.devices", "close")
+
+
+class Opened(msgspec.Struct):
+    """A session may begin. `before` is the (boot id, session) that had the device, if one had."""
+
+    token: str | None
+    user: str | None
+    follows: list[Follow]
+    expires_s: int | None
+    before: tuple[str, str] | None
+
+
+class Record(msgspec.Struct):
+    """What a device's record says of whom and what it follows."""
+
+    user: str | None
+    follows: list[Follow]
+
+
+class Sessions:
+    """The sessions of one connector, named by its boot id and node."""
+
+    def __init__(
+        self,
+        server: RedisServer,
+        devices: Devices,
+        verifier: JwtVerifier,
+        *,
+        boot: str,
+        node: str,
+        retention_seconds: int,
+    ) -> None:
+        self._server = server
+        self._devices = devices
+        self._verifier = verifier
+        self._boot = boot
+        self._node = node
+        self._retention_seconds = retention_seconds
+
+    async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
+        """Check credentials and take the device. Raises `Refusal`: `unknown_token`,
+        `unauthenticated`, `rate_limited`."""
+        claims = self._verifier.verify(asked.jwt) if asked.jwt is not None else None
+        token = await self._token(asked, claims, ip)
+        if token is None:
+            assert claims is not None
+            return await self._open_user(claims, asked.cursors)
+        return await self._open_device(token, claims, asked.cursors, session)
+
+    async def _token(self, asked: ConnectRequest, claims: Claims | None, ip: str) -> str | None:
+        """The device that connects, proven by its secret or named by the JWT."""
+        claimed = claims.token if claims else None
+        if asked.token is None:
+            return claimed
+        if claimed is not None and claimed != asked.token:
+            raise Refusal("unauthenticated", "the JWT names another token", field="jwt")
+        assert asked.secret is not None
+        await self._devices.verify(asked.token, asked.secret, ip)
+        return asked.token
+
+    async def _open_device(
+        self, token: str, claims: Claims | None, cursors: dict[str, str], session: str
+    ) -> Opened:
+        server = self._server
+        places: list[str | int] = []
+        for stream, offset in cursors.items():
+            places += [stream, int(offset)]
+        reply = await server.run(
+            _open,
+            [server.key(record_name(token)), server.key(log_name(device_stream(token)))],
+            [
+                server.clock.now_us(),
+                token,
+                session,
+                self._boot,
+                self._node,
+                self._retention_seconds,
+                claims.user if claims else "",
+                users_prefix(server),
+                *places,
+            ],
+        )
+        if not reply:
+            raise unknown_token(token)
+        server.clock.observe(int(reply[0]))
+        fields = as_fields(reply[4])
+        before = (reply[3].decode(), reply[2].decode()) if reply[2] and reply[3] else None
+        return Opened(
+            token=token,
+            user=optional(fields, "u"),
+            follows=follows_of(fields),
+            expires_s=claims.expires_s if claims else None,
+            before=before,
+        )
+
+    async def following(self, token: str) -> Record | None:
+        """What the device follows now; None if it was deleted."""
+        reply = await self._server.command("HGETALL", self._server.key(record_name(token)))
+        if not reply:
+            return None
+        fields = as_fields(reply)
+        return Record(optional(fields, "u"), follows_of(fields))
+
+    async def _open_user(self, claims: Claims, cursors: dict[str, str]) -> Opened:
+        """A user without a device: nothing is stored, reading begins where the client says, but not
+        behind the end of the stream (that is: not beyond the last offset of the server)."""
+        end = await self._server.last_offset()
+        follows = [
+            Follow(stream, min(int(cursors.get(stream, end)), end))
+            for stream in (STREAM_ALL, user_stream(claims.user))
+        ]
+        return Opened(
+            token=None, user=claims.user, follows=follows, expires_s=claims.expires_s, before=None
+        )
+
+    def renew(self, text: str, user: str | None, token: str | None) -> Claims:
+        """A JWT for a running session: it must name the same user, and no other device."""
+        claims = self._verifier.verify(text)
+        if claims.user != user or (claims.token is not None and claims.token != token):
+            raise Refusal("not_allowed", "the JWT is for another user or device", field="jwt")
+        return claims
+
+    async def close(self, token: str, session: str, follows: Sequence[Follow]) -> None:
+        """The session ended; a first message that was handed out in vain is remembered."""
+        server = self._server
+        tried: list[str] = []
+        for follow in follows:
+            head = follow.pending[0] if follow.pending else None
+            if head is not None and not head.done:
+                tried += [follow.stream, f"{head.offset} {head.attempts}"]
+        await server.run(
+            _close,
+            [server.key(record_name(token))],
+            [server.clock.now_us(), session, self._retention_seconds, *tried],
+        )

@@ -1,0 +1,123 @@
+"""What an app is made of: routes as data.
+
+One table of routes drives three things, so that they cannot differ: what Klein answers, what is
+checked before a handler runs, and what the OpenAPI document says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+JSON_TYPE = b"application/json"
+HTML_TYPE = b"text/html; charset=utf-8"
+MAX_BODY_BYTES = 1024 * 1024
+
+_encoder = msgspec.json.Encoder()
+
+
+class Call(NamedTuple):
+    """A request that was let in: all that a handler knows of it.
+
+    `path` and `query` hold the parameters by name, `body` the checked struct of the route.
+    `client_ip` is the address of the peer, "" when it has none (a unix socket).
+    """
+
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+    client_ip: str
+
+
+class Answer(NamedTuple):
+    """What is sent back: 204 has neither body nor content type."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = JSON_TYPE
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+def json_answer(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Answer:
+    """`value` (a struct, or what msgspec can encode) as JSON."""
+    return Answer(status, _encoder.encode(value), JSON_TYPE, headers)
+
+
+NO_CONTENT = Answer(204)
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A query parameter; `values` are the only ones allowed, () = any text."""
+
+    name: str
+    description: str
+    values: tuple[str, ...] = ()
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Body:
+    """A JSON body. `decode` makes of its bytes what the handler gets; `kind` is for the document.
+
+    `example` is shown in the documentation, and a test sends it.
+    """
+
+    kind: Any
+    decode: Callable[[bytes], Any]
+    example: Any
+    max_bytes: int = MAX_BODY_BYTES
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer that is not a problem. `also` are types that `kind` names without containing."""
+
+    description: str
+    kind: Any = None
+    also: tuple[Any, ...] = ()
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation. `path` has its parameters in braces, each described in `path_texts`.
+
+    `scope` None means that no key is needed. `problems` are the codes beside those that follow
+    from the rest (no key, a bad body, …). `refused_headers` are requests for something that is not
+    built yet: better refused than ignored.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    handler: Handler
+    replies: Mapping[int, Reply]
+    description: str = ""
+    scope: str | None = None
+    open_on_loopback: bool = False
+    body: Body | None = None
+    query: tuple[Parameter, ...] = ()
+    path_texts: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    refused_headers: tuple[str, ...] = ()
+    cors: bool = False
+
+
+@dataclass(frozen=True)
+class App:
+    """Routes that belong together, as one daemon or one part of a page serves them.
+
+    `adjust` may complete the schemas of the OpenAPI document with limits that are settings.
+    """
+
+    name: str
+    description: str
+    routes: tuple[Route, ...]
+    adjust: Callable[[dict[str, Any]], None] = lambda schemas: None

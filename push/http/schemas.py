@@ -1,0 +1,248 @@
+"""The bodies of HTTP as structs, and what of their rules no schema can say.
+
+A field that may be left out is UNSET then; null is not the same as left out. The limits that are
+settings come as `PushLimits`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from push.devices.pushing import Content, Receipt, Target
+from push.wire.bodies import MAX_OPAQUE_BYTES, check_utf8_length
+from push.wire.errors import Refusal
+from push.wire.idents import NAME_PATTERN, is_name
+
+MAX_TARGETS = 1000
+MAX_BATCH_ITEMS = 1000
+
+
+@dataclass(frozen=True)
+class PushLimits:
+    """What one push may ask for. `max_payload_bytes` bounds data, title and body as JSON."""
+
+    ttl_default_seconds: int = 86_400
+    ttl_max_seconds: int = 2_592_000
+    max_payload_bytes: int = 256 * 1024
+
+
+# Of any form: a token that is not one is not registered, and is answered as such.
+TokenText = Annotated[str, Meta(min_length=1, max_length=MAX_OPAQUE_BYTES)]
+# The pattern is only for the document: the check is `is_name`, which is exact about line ends.
+UserName = Annotated[str, Meta(extra_json_schema={"pattern": NAME_PATTERN})]
+
+
+class To(Struct, forbid_unknown_fields=True, frozen=True):
+    """Who is addressed: exactly one of these."""
+
+    token: Annotated[TokenText, Meta(description="one device")] | UnsetType = UNSET
+    tokens: (
+        Annotated[
+            list[TokenText],
+            Meta(min_length=1, max_length=MAX_TARGETS, description="several devices"),
+        ]
+        | UnsetType
+    ) = UNSET
+    user: Annotated[UserName, Meta(description="all devices of a user")] | UnsetType = UNSET
+    users: (
+        Annotated[
+            list[UserName],
+            Meta(min_length=1, max_length=MAX_TARGETS, description="all devices of several users"),
+        ]
+        | UnsetType
+    ) = UNSET
+    all: (
+        Annotated[bool, Meta(extra_json_schema={"const": True}, description="every device")]
+        | UnsetType
+    ) = UNSET
+
+
+class PushBody(Struct, forbid_unknown_fields=True, frozen=True):
+    """A message and whom it is for."""
+
+    to: To
+    data: Annotated[
+        msgspec.Raw,
+        Meta(description="any JSON value; with `encoding` `base64` a string of base64"),
+    ]
+    title: Annotated[str, Meta(description="shown by the system of the device")] | UnsetType = UNSET
+    body: Annotated[str, Meta(description="shown by the system of the device")] | UnsetType = UNSET
+    encoding: (
+        Annotated[Literal["base64"], Meta(description="`data` is binary, as base64")] | UnsetType
+    ) = UNSET
+    ttl: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                description="seconds that the message is kept for devices that are away; "
+                "0 = only for those online now",
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+    qos: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=1,
+                description="1 = kept until acknowledged; 0 = sent once to those online now",
+                extra_json_schema={"default": 1},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class BatchReceipt(Receipt, omit_defaults=True, kw_only=True):
+    """An item of a batch that was accepted. `status` is what it would have got alone."""
+
+    status: Annotated[int, Meta(extra_json_schema={"const": 202})]
+
+
+class BatchAnswer(Struct):
+    """One result for each item, in order: a receipt, or a problem."""
+
+    results: list[
+        Annotated[
+            Any,
+            Meta(
+                extra_json_schema={
+                    "oneOf": [
+                        {"$ref": "#/components/schemas/BatchReceipt"},
+                        {"$ref": "#/components/schemas/Problem"},
+                    ]
+                }
+            ),
+        ]
+    ]
+
+
+class Registration(Struct, forbid_unknown_fields=True, frozen=True):
+    """A device that wants a token. With `token` and its `secret`: the same pair again."""
+
+    platform: Annotated[str, Meta(max_length=64, description="at most 64 bytes")]
+    app: Annotated[str, Meta(max_length=64, description="at most 64 bytes")]
+    device: (
+        Annotated[str, Meta(max_length=128, description="information only, at most 128 bytes")]
+        | UnsetType
+    ) = UNSET
+    token: Annotated[str, Meta(max_length=MAX_OPAQUE_BYTES)] | UnsetType = UNSET
+    secret: Annotated[str, Meta(max_length=MAX_OPAQUE_BYTES)] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        check_utf8_length(self.platform, "platform", 64)
+        check_utf8_length(self.app, "app", 64)
+        check_utf8_length(self.device or None, "device", 128)
+        if (self.token is UNSET) != (self.secret is UNSET):
+            missing, given = ("token", "secret") if self.token is UNSET else ("secret", "token")
+            raise ValueError(f"`{missing}` is required beside `{given}`")
+
+
+class Registered(Struct):
+    """The address of a device and the proof that it is its own; and where it can connect."""
+
+    token: str
+    secret: str
+    servers: Annotated[list[str], Meta(description="URLs, best first")]
+
+
+class Servers(Struct):
+    """Where a device can connect now."""
+
+    servers: Annotated[list[str], Meta(description="URLs, best first")]
+    ttl: Annotated[int, Meta(description="seconds for which the list may be kept")]
+
+
+class NodeStats(Struct):
+    """A daemon of the cluster. `counters` count since it was started."""
+
+    service: str
+    instance: str
+    sessions: int
+    capacity: Annotated[int, Meta(description="sessions it can hold, 0 = no limit")]
+    version: str
+    draining: bool
+    counters: dict[str, int]
+
+
+class Stats(Struct):
+    """The whole cluster: the sums, and the daemons they come from."""
+
+    sessions: int
+    counters: dict[str, int]
+    nodes: list[NodeStats]
+
+
+class Health(Struct):
+    """It is well."""
+
+    status: Literal["ok"] = "ok"
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_base64 = msgspec.json.Decoder(bytes).decode
+
+
+def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, Content]:
+    """Whom and what to push; raises `Refusal` `invalid` or `too_large`."""
+    target = _target_of(body.to)
+    ttl_seconds = limits.ttl_default_seconds if body.ttl is UNSET else body.ttl
+    if ttl_seconds > limits.ttl_max_seconds:
+        raise _invalid("ttl", f"expected integer <= {limits.ttl_max_seconds}")
+    title = None if body.title is UNSET else body.title
+    text = None if body.body is UNSET else body.body
+    encoding = None if body.encoding is UNSET else body.encoding
+    size = len(memoryview(body.data))
+    size += sum(len(_encode(part)) for part in (title, text) if part is not None)
+    if size > limits.max_payload_bytes:
+        raise Refusal(
+            "too_large",
+            f"data, title and body are {size:,} bytes as JSON where at most "
+            f"{limits.max_payload_bytes:,} are accepted",
+        )
+    if encoding is not None:
+        _check_base64(body.data)
+    qos = 1 if body.qos is UNSET else body.qos
+    return target, Content(body.data, title, text, encoding, ttl_seconds, qos)
+
+
+def _target_of(to: To) -> Target:
+    kinds = [kind for kind in To.__struct_fields__ if getattr(to, kind) is not UNSET]
+    if len(kinds) != 1:
+        given = " and ".join(kinds) or "none"
+        raise _invalid("to", f"exactly one of {', '.join(To.__struct_fields__)}; it has {given}")
+    kind = kinds[0]
+    value: Any = getattr(to, kind)
+    if kind == "all":
+        if value is not True:
+            raise _invalid("to.all", "expected true")
+        return Target(kind, ())
+    if kind == "user":
+        check_name(value, "to.user")
+    elif kind == "users":
+        for index, name in enumerate(value):
+            check_name(name, "to.users", index)
+    return Target(kind, (value,) if isinstance(value, str) else tuple(value))
+
+
+def check_name(name: str, field: str, index: int | None = None) -> None:
+    if not is_name(name):
+        place = field if index is None else f"{field}[{index}]"
+        raise _invalid(place, f"expected 1 to 128 characters that match {NAME_PATTERN}")
+
+
+def _check_base64(data: msgspec.Raw) -> None:
+    try:
+        _decode_base64(data)
+    except msgspec.DecodeError:
+        raise _invalid("data", "expected a string of base64, padded, without spaces") from None
+
+
+def _invalid(field: str, what: str) -> Refusal:
+    return Refusal("invalid", f"`{field}`: {what}", field=field)

@@ -1,0 +1,37 @@
+"""One port: the apps it serves, with health, metrics and documentation beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from push import __version__
+from push.devices.keyring import Keyring
+from push.http.common import make_common, make_pages
+from push.http.edge import Edge
+from push.http.routes import App
+from push.http.site import LimitedSite
+
+
+def make_site(
+    reactor: Any,
+    apps: Sequence[App],
+    *,
+    keyring: Keyring,
+    registry: CollectorRegistry,
+    problems: Callable[[], Sequence[str]],
+    origins: Iterable[str] = (),
+    title: str = "push-universe",
+    version: str = __version__,
+) -> LimitedSite:
+    """A Site for `apps` (none: only health and metrics). One call for each registry.
+
+    `problems()` lists why the daemon cannot work now, for `/readyz`. `origins` are those web pages
+    that may register devices from a browser, as "https://example.com".
+    """
+    served = [*apps, make_common(problems, registry)]
+    served.append(make_pages(title, version, served))
+    edge = Edge((route for app in served for route in app.routes), keyring, registry, origins)
+    return LimitedSite(reactor, edge.resource(), edge.admit)

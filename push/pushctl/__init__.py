@@ -1,0 +1,1 @@
+"""The command line: a device in the terminal, and the HTTP API."""

@@ -1,0 +1,106 @@
+"""`pushctl listen`: a device in the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import click
+import msgspec
+
+from push.sdk.aio import ClientState, Message, PushClient
+from push.sdk.errors import ConnectionFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """What to listen as, and until when. `seconds` bounds the whole, None is for ever."""
+
+    options: dict[str, Any]
+    json: bool
+    acknowledge: bool
+    count: int | None
+    seconds: float | None
+
+
+def format_message(message: Message) -> str:
+    """One line for people: local time, stream, title and body or the data."""
+    stamp = datetime.fromtimestamp((message.ts or 0) / 1000).strftime("%H:%M:%S")
+    parts = [stamp, message.stream or "-"]
+    if message.kind is not None:
+        parts.append(f"[{message.kind}]")
+    if message.title is not None:
+        parts.append(f"{message.title}:")
+    if message.body is not None:
+        parts.append(message.body)
+    if message.data is not None:
+        text = isinstance(message.data, str)
+        parts.append(message.data if text else msgspec.json.encode(message.data).decode())
+    return " ".join(parts).replace("\n", "\\n")
+
+
+class _Status:
+    """Tells on stderr how the connection is.
+
+    Before the first session, a failure at every server is final: whoever typed a wrong address
+    wants to know, not to wait.
+    """
+
+    def __init__(self, servers: int) -> None:
+        self.client: PushClient | None = None
+        self.failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._servers_left = servers
+        self._told = ""
+
+    def __call__(self, state: ClientState, detail: str) -> None:
+        if state is ClientState.CONNECTED:
+            self._servers_left, self._told = -1, ""
+            click.echo(f"pushctl: connected to {detail}{self._identity()}", err=True)
+        elif state is ClientState.WAITING and self._servers_left < 0:
+            if detail != self._told:  # not once for each attempt
+                click.echo(f"pushctl: {detail}; connecting again", err=True)
+            self._told = detail
+        elif state is ClientState.WAITING:
+            self._servers_left -= 1
+            if self._servers_left == 0 and not self.failed.done():
+                self.failed.set_exception(ConnectionFailed(detail))
+
+    def _identity(self) -> str:
+        pair = self.client.credentials if self.client is not None else None
+        return f" as {pair.token}" if pair is not None else ""
+
+
+async def listen(listening: Listening) -> int:
+    """Print messages as they come; how many. Raises the SDK's errors and `TimeoutError`."""
+    status = _Status(len(listening.options["servers"]))
+    client = PushClient(acks="explicit", on_state=status, **listening.options)
+    status.client = client
+    async with client:
+        printing = asyncio.ensure_future(_print_messages(client, listening))
+        ends: list[asyncio.Future[int]] = [printing, status.failed]
+        try:
+            async with asyncio.timeout(listening.seconds):
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            return await (printing if printing.done() else status.failed)
+        finally:
+            printing.cancel()
+            status.failed.cancel()
+            await asyncio.wait([printing])
+
+
+async def _print_messages(client: PushClient, listening: Listening) -> int:
+    """A message is acknowledged as soon as it is printed, not when the next one comes."""
+    printed = 0
+    async for message in client:
+        if listening.json:
+            click.echo(msgspec.json.encode(message.raw).decode())
+        else:
+            click.echo(format_message(message))
+        if listening.acknowledge:
+            await message.ack()
+        printed += 1
+        if printed == listening.count:
+            break
+    return printed

@@ -1,0 +1,1 @@
+"""Clients: `push.sdk.aio` for devices, `push.sdk.backend` for servers that push. No Twisted."""

@@ -1,0 +1,53 @@
+"""Where a device connects to: `tls://host:port` or `tcp://host:port`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from push.sdk.errors import ConfigurationError
+
+DEFAULT_PORTS = {"tcp": 6789, "tls": 6790}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def secure(self) -> bool:
+        return self.scheme == "tls"
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_server(url: str) -> ServerAddress:
+    """Raises `ConfigurationError` for anything but `tcp://` and `tls://` with a host."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"server {url!r}: {error}") from None
+    if parts.scheme not in DEFAULT_PORTS:
+        raise ConfigurationError(f"server {url!r}: must begin with tls:// or tcp://")
+    if not parts.hostname or parts.path not in ("", "/") or parts.query or "@" in parts.netloc:
+        raise ConfigurationError(f"server {url!r}: must be {parts.scheme}://host:port")
+    return ServerAddress(parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme])
+
+
+def usable_servers(urls: Iterable[str], *, plain_allowed: bool) -> list[ServerAddress]:
+    """The servers of a list from the network that this client can and may use, in its order."""
+    found = []
+    for url in urls:
+        try:
+            server = parse_server(url)
+        except ConfigurationError:
+            continue  # another carrier, or a server newer than we are
+        if server.secure or plain_allowed:
+            found.append(server)
+    return found

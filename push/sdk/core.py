@@ -1,0 +1,306 @@
+"""What a client does next. Pure: no sockets, no clock, no random source of its own.
+
+The shell performs a `Plan` and reports what came of it; the answer is the next plan. Which status
+and which code means what is in two tables, taken from the contract ("Bodies": CONNECT_ACK,
+DISCONNECT).
+
+Back-off is exponential with full jitter: a random part of a ceiling that begins at 1 s and doubles
+up to 60 s, once for each round over the known servers. A session that held for `STABLE_SECONDS`
+ends the count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from push.sdk.address import ServerAddress, usable_servers
+from push.sdk.errors import (
+    BadCredentials,
+    ConfigurationError,
+    CredentialsExpired,
+    Kicked,
+    NotAuthorized,
+    ProtocolRejected,
+    RegistrationFailed,
+    ServerUntrusted,
+    Stopped,
+    TakenOver,
+    UnknownToken,
+)
+from push.session.client_events import ConnectRefused, Disconnected, RegistrationRefused
+from push.wire.signals import ConnectStatus, DisconnectCode
+
+FIRST_CEILING_SECONDS = 1.0
+MAX_CEILING_SECONDS = 60.0
+STABLE_SECONDS = 10.0
+MAX_HOPS = 3
+MAX_AFTER_SECONDS = 3600  # a server may ask for patience, not for ever
+MAX_CREDENTIAL_TRIALS = 3
+
+
+class Do(Enum):
+    """What the shell is to do, after the plan's delay."""
+
+    CONNECT = auto()  # connect to `server`
+    REGISTER = auto()  # forget the token; connect to `server` and register first
+    RENEW = auto()  # ask the application for new credentials; then connect to `server`
+    ASK_SERVERS = auto()  # GET /v1/servers, then `servers_found` or `servers_failed`
+    STOP = auto()  # raise `error`
+
+
+class Response(Enum):
+    """A cell of the two tables."""
+
+    BACK_OFF = auto()
+    STOP = auto()
+    REGISTER = auto()
+    RENEW = auto()
+    REDIRECT = auto()
+    DRAIN = auto()
+    STOP_UNLESS_AFTER = auto()
+
+
+CONNECT_RESPONSES: dict[int, Response] = {
+    ConnectStatus.UNACCEPTABLE_PROTOCOL_VERSION: Response.STOP,
+    ConnectStatus.IDENTIFIER_REJECTED: Response.REGISTER,
+    ConnectStatus.SERVER_UNAVAILABLE: Response.BACK_OFF,
+    ConnectStatus.BAD_CREDENTIALS: Response.RENEW,
+    ConnectStatus.NOT_AUTHORIZED: Response.STOP,
+    ConnectStatus.USE_ANOTHER_SERVER: Response.REDIRECT,
+}
+
+DISCONNECT_RESPONSES: dict[str, Response] = {
+    DisconnectCode.TAKEN_OVER: Response.STOP,
+    DisconnectCode.KICKED: Response.STOP_UNLESS_AFTER,
+    DisconnectCode.DRAINING: Response.DRAIN,
+    DisconnectCode.BAD_FRAME: Response.STOP,
+    DisconnectCode.FRAME_TOO_LARGE: Response.STOP,
+    DisconnectCode.CREDENTIALS_EXPIRED: Response.RENEW,
+}
+
+# A refused SUB with one of these may be granted later; with any other code it never will be.
+TEMPORARY_CODES = frozenset({"rate_limited", "unavailable", "internal"})
+
+_STOPPED_BY_STATUS: dict[int, type[Stopped]] = {
+    ConnectStatus.UNACCEPTABLE_PROTOCOL_VERSION: ProtocolRejected,
+    ConnectStatus.IDENTIFIER_REJECTED: UnknownToken,
+    ConnectStatus.BAD_CREDENTIALS: BadCredentials,
+    ConnectStatus.NOT_AUTHORIZED: NotAuthorized,
+}
+_STOPPED_BY_CODE: dict[str, type[Stopped]] = {
+    DisconnectCode.TAKEN_OVER: TakenOver,
+    DisconnectCode.KICKED: Kicked,
+    DisconnectCode.BAD_FRAME: ProtocolRejected,
+    DisconnectCode.FRAME_TOO_LARGE: ProtocolRejected,
+    DisconnectCode.CREDENTIALS_EXPIRED: CredentialsExpired,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    do: Do
+    delay_seconds: float = 0.0
+    server: ServerAddress | None = None
+    error: Stopped | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a client can do beside connecting, which decides what is fatal for it.
+
+    `register`: it has a key and may take a new token. `renew`: the application can make new
+    credentials. `ask_servers`: it knows where GET /v1/servers is.
+    """
+
+    register: bool = False
+    renew: bool = False
+    ask_servers: bool = False
+
+
+def backoff_ceiling_seconds(failures: int, servers: int) -> float:
+    """The largest delay after `failures` failures in a row with `servers` servers to try."""
+    rounds = failures // max(servers, 1)
+    return min(FIRST_CEILING_SECONDS * 2.0 ** min(rounds, 32), MAX_CEILING_SECONDS)
+
+
+class Policy:
+    """The small state machine behind every client. `random()` gives 0 ≤ x < 1."""
+
+    def __init__(
+        self,
+        servers: Sequence[ServerAddress],
+        abilities: Abilities,
+        random: Callable[[], float],
+        *,
+        plain_allowed: bool = True,
+    ) -> None:
+        """`plain_allowed` is about lists from the network when no servers are configured."""
+        if not servers and not abilities.ask_servers:
+            raise ConfigurationError("servers: give at least one server, or servers_url")
+        self._servers = list(servers)
+        self._abilities = abilities
+        self._random = random
+        if servers:
+            plain_allowed = any(not server.secure for server in servers)
+        self._plain_allowed = plain_allowed
+        self._candidates = list(servers)
+        self._current: ServerAddress | None = None
+        self._failures = 0
+        self._hops = 0
+        self._credential_trials = 0
+        self._registration_trials = 0
+        self._accepted_at: float | None = None
+        self._ever_accepted = False
+
+    # --- What the shell reports ---------------------------------------------------------------
+
+    def start(self) -> Plan:
+        return self._next(0.0)
+
+    def accepted(self, now: float) -> None:
+        """CONNECT_ACK ACCEPTED came. `now`: monotonic seconds."""
+        self._accepted_at = now
+        self._ever_accepted = True
+        self._hops = self._credential_trials = self._registration_trials = 0
+        self._candidates = list(self._servers)
+
+    def lost(self, now: float) -> Plan:
+        """The connection could not be made, died, broke the protocol or ended without a word."""
+        self._settle(now)
+        return self._back_off()
+
+    def untrusted(self, detail: str, now: float) -> Plan:
+        """TLS failed on the certificate.
+
+        Before the first session it is a wrong configuration and final; later it may be a network
+        that intercepts connections for a while.
+        """
+        self._settle(now)
+        if not self._ever_accepted:
+            return Plan(Do.STOP, error=ServerUntrusted("", detail))
+        return self._back_off()
+
+    def refused(self, refusal: ConnectRefused, now: float) -> Plan:
+        """CONNECT_ACK with another status."""
+        self._settle(now)
+        response = CONNECT_RESPONSES.get(refusal.status, Response.BACK_OFF)
+        stopped = _STOPPED_BY_STATUS.get(refusal.status, Stopped)
+        error = stopped(refusal.code, refusal.detail)
+        if response is Response.STOP:
+            return Plan(Do.STOP, error=error)
+        if response is Response.REDIRECT:
+            return self._redirect(refusal.servers, refusal.after_seconds)
+        if response is Response.REGISTER:
+            return self._register_again(error)
+        if response is Response.RENEW:
+            return self._renew(error)
+        return self._back_off(refusal.after_seconds)
+
+    def registration_refused(self, refusal: RegistrationRefused, now: float) -> Plan:
+        """SUB was answered with no."""
+        self._settle(now)
+        if refusal.code in TEMPORARY_CODES:
+            return self._back_off(refusal.after_seconds)
+        return Plan(Do.STOP, error=RegistrationFailed(refusal.code, refusal.detail))
+
+    def disconnected(self, goodbye: Disconnected, now: float) -> Plan:
+        """DISCONNECT came, in a session or before it."""
+        self._settle(now)
+        response = DISCONNECT_RESPONSES.get(goodbye.code, Response.BACK_OFF)
+        if response is Response.STOP_UNLESS_AFTER:
+            response = Response.STOP if goodbye.after_seconds is None else Response.BACK_OFF
+        stopped = _STOPPED_BY_CODE.get(goodbye.code, Stopped)
+        if response is Response.STOP:
+            return Plan(Do.STOP, error=stopped(goodbye.code, goodbye.reason))
+        if response is Response.RENEW:
+            return self._renew(stopped(goodbye.code, goodbye.reason))
+        if response is Response.DRAIN:
+            return self._drain(goodbye)
+        return self._back_off(goodbye.after_seconds)
+
+    def servers_found(self, urls: Iterable[str]) -> Plan:
+        """GET /v1/servers answered."""
+        found = usable_servers(urls, plain_allowed=self._plain_allowed)
+        if not found:
+            return self.servers_failed()
+        self._hops = 0
+        self._candidates = found
+        return self._next(0.0)
+
+    def servers_failed(self) -> Plan:
+        """GET /v1/servers gave nothing to use."""
+        self._hops = 0
+        return self._back_off()
+
+    # --- How it decides -------------------------------------------------------------------------
+
+    def _settle(self, now: float) -> None:
+        """End the present session, if there was one; a stable one ends the count of failures."""
+        if self._accepted_at is not None and now - self._accepted_at >= STABLE_SECONDS:
+            self._failures = 0
+        self._accepted_at = None
+
+    def _jitter(self) -> float:
+        ceiling = backoff_ceiling_seconds(self._failures, len(self._servers))
+        self._failures += 1
+        return self._random() * ceiling
+
+    def _back_off(self, after_seconds: int | None = None) -> Plan:
+        return self._next(_bounded(after_seconds) + self._jitter())
+
+    def _next(self, delay_seconds: float) -> Plan:
+        """The next candidate; with none left the configured list again, or ask for a list."""
+        if not self._candidates:
+            if not self._servers:
+                return Plan(Do.ASK_SERVERS, delay_seconds)
+            self._candidates = list(self._servers)
+        self._current = self._candidates.pop(0)
+        return Plan(Do.CONNECT, delay_seconds, self._current)
+
+    def _redirect(self, urls: Iterable[str], after_seconds: int | None) -> Plan:
+        """USE_ANOTHER_SERVER: at most `MAX_HOPS` in a row, and never from TLS to plain."""
+        targets = self._allowed(urls)
+        self._hops += 1
+        if targets and self._hops <= MAX_HOPS:
+            self._candidates = targets
+            return self._next(self._random() * _bounded(after_seconds))
+        self._hops = 0
+        self._candidates = []
+        if self._abilities.ask_servers:
+            return Plan(Do.ASK_SERVERS, self._jitter())
+        return self._back_off(after_seconds)
+
+    def _drain(self, goodbye: Disconnected) -> Plan:
+        """Leave for `servers` after a random part of `after`, so that not all arrive at once."""
+        targets = self._allowed(goodbye.servers)
+        if not targets:
+            return self._back_off(goodbye.after_seconds)
+        self._candidates = targets
+        return self._next(self._random() * _bounded(goodbye.after_seconds))
+
+    def _allowed(self, urls: Iterable[str]) -> list[ServerAddress]:
+        secure = self._current is not None and self._current.secure
+        return usable_servers(urls, plain_allowed=not secure)
+
+    def _register_again(self, error: Stopped) -> Plan:
+        """At once the first time; a server that rejects the token it just gave is backed off."""
+        if not self._abilities.register:
+            return Plan(Do.STOP, error=error)
+        self._registration_trials += 1
+        return Plan(Do.REGISTER, self._delay_of_trial(self._registration_trials), self._current)
+
+    def _renew(self, error: Stopped) -> Plan:
+        """New credentials, at once the first time; credentials refused three times are wrong."""
+        if not self._abilities.renew or self._credential_trials == MAX_CREDENTIAL_TRIALS:
+            return Plan(Do.STOP, error=error)
+        self._credential_trials += 1
+        return Plan(Do.RENEW, self._delay_of_trial(self._credential_trials), self._current)
+
+    def _delay_of_trial(self, trial: int) -> float:
+        return 0.0 if trial == 1 else self._jitter()
+
+
+def _bounded(after_seconds: int | None) -> float:
+    return float(min(max(after_seconds or 0, 0), MAX_AFTER_SECONDS))

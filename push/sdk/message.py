@@ -1,0 +1,115 @@
+"""A message as the application sees it; each client adds its own `ack`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any
+
+from push.session.client_events import Message as MessageEvent
+
+_OWN = frozenset(
+    {"id", "stream", "offset", "data", "ts", "kind", "expires", "title", "body", "encoding"}
+)
+
+
+class BaseMessage:
+    """One PUSH. Times are milliseconds since 1970 UTC.
+
+    `qos` is 0 or 1; a message of QoS 0 has nothing to acknowledge and comes at most once.
+    `fields` holds every member that has no attribute of its own (`conversation`, `from`, `seq` …).
+    """
+
+    __slots__ = ("_acknowledge", "_release", "acknowledged", "event", "fields")
+
+    def __init__(
+        self,
+        event: MessageEvent,
+        acknowledge: Callable[[MessageEvent], None],
+        release: Callable[[MessageEvent], None],
+    ) -> None:
+        self.event = event
+        self.acknowledged = not event.number
+        self.fields = {name: value for name, value in event.body.items() if name not in _OWN}
+        self._acknowledge = acknowledge
+        self._release = release
+
+    @property
+    def id(self) -> str:
+        """Stable: every copy of the message, on whatever connection, has the same."""
+        return self.event.id
+
+    @property
+    def stream(self) -> str:
+        return self.event.stream
+
+    @property
+    def offset(self) -> str | None:
+        return self.event.offset
+
+    @property
+    def kind(self) -> str | None:
+        """None for a plain push."""
+        return self.event.kind
+
+    @property
+    def qos(self) -> int:
+        return 1 if self.event.number else 0
+
+    @property
+    def data(self) -> Any:
+        return self.event.body.get("data")
+
+    @property
+    def ts(self) -> int | None:
+        return self.event.body.get("ts")
+
+    @property
+    def expires(self) -> int | None:
+        return self.event.body.get("expires")
+
+    @property
+    def title(self) -> str | None:
+        return self.event.body.get("title")
+
+    @property
+    def body(self) -> str | None:
+        return self.event.body.get("body")
+
+    @property
+    def encoding(self) -> str | None:
+        return self.event.body.get("encoding")
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The whole body as the server sent it."""
+        return self.event.body
+
+    def payload(self) -> Any:
+        """`data`, or the bytes it stands for when `encoding` is base64.
+
+        Raises `ValueError` when it is marked as base64 and is not.
+        """
+        if self.encoding != "base64":
+            return self.data
+        if not isinstance(self.data, str):
+            raise ValueError("`data` is marked as base64 and is not a string")
+        try:
+            return base64.b64decode(self.data, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"`data` is marked as base64 and is not: {error}") from None
+
+    def release(self) -> None:
+        """Give the message back undone: the server's next copy is delivered as a new message."""
+        if not self.acknowledged:
+            self._release(self.event)
+
+    def _finish(self) -> None:
+        if not self.acknowledged:
+            self.acknowledged = True
+            self._acknowledge(self.event)
+
+    def __repr__(self) -> str:
+        kind = f" {self.kind}" if self.kind else ""
+        return f"<Message {self.id} {self.stream}{kind}>"

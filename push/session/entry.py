@@ -1,0 +1,89 @@
+"""Messages as a session hands them out. Made once per connector, shared by all its sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from push.wire.frames import encode_frame
+from push.wire.signals import Signal
+
+# Message ids of PUSH: the connector gives the low ones, each session the high ones (rule 9).
+FIRST_SHARED_NUMBER = 1
+LAST_SHARED_NUMBER = 0xBFFF
+FIRST_OWN_NUMBER = 0xC000
+LAST_OWN_NUMBER = 0xFFFF
+
+
+class Entry:
+    """One message of one stream.
+
+    `offset` is the place in the stream in microseconds of the server's clock, 0 for a message that
+    is not in the log (QoS 0, `ttl` 0); `previous` the offset before it. `body` is the JSON of its
+    PUSH. `number` is its shared message id, 0 where each session uses one of its own.
+    `control` is the parsed content of an entry that is for the connector and not for the device.
+    """
+
+    __slots__ = ("body", "control", "expires_ms", "frame", "id", "number", "offset", "previous")
+
+    def __init__(
+        self,
+        id: str,
+        previous: int,
+        offset: int,
+        body: bytes,
+        *,
+        expires_ms: int = 0,
+        number: int = 0,
+        control: dict[str, str] | None = None,
+    ) -> None:
+        self.id = id
+        self.previous = previous
+        self.offset = offset
+        self.body = body
+        self.expires_ms = expires_ms
+        self.number = number
+        self.control = control
+        self.frame = encode_frame(Signal.PUSH, 0, number, body)
+
+    def numbered(self, number: int) -> bytes:
+        """The frame with a message id of one session's own."""
+        return encode_frame(Signal.PUSH, 0, number, self.body)
+
+
+class Batch:
+    """Messages of one stream that came in one turn: joined once, written once per session."""
+
+    __slots__ = (
+        "controls",
+        "entries",
+        "first_offset",
+        "first_previous",
+        "frames",
+        "largest_bytes",
+        "last_offset",
+        "numbers",
+        "stored",
+        "stored_bytes",
+        "uniform",
+    )
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        stored = [entry for entry in entries if entry.offset]
+        self.entries = entries
+        self.stored = stored
+        self.controls = [entry for entry in entries if entry.control is not None]
+        self.stored_bytes = sum(len(entry.body) for entry in stored)
+        self.frames = b"".join([entry.frame for entry in entries if entry.control is None])
+        self.largest_bytes = max(len(entry.body) for entry in entries)
+        self.first_previous = stored[0].previous if stored else 0
+        self.first_offset = stored[0].offset if stored else 0
+        self.last_offset = stored[-1].offset if stored else 0
+        self.numbers = frozenset(entry.number for entry in stored)
+        # Whether `frames` may go as it is to a session that has room and is in step.
+        self.uniform = (
+            0 not in self.numbers
+            and len(self.numbers) == len(stored)
+            and not self.controls
+            and all(later.previous == earlier.offset for earlier, later in pairwise(stored))
+        )

@@ -1,0 +1,140 @@
+"""Which messages a session hands out now, and as which bytes (design, rules 2, 8, 9).
+
+One rule at every hand-over: `previous` beyond the session's position is a gap (the session reads
+the log), `offset` not beyond it a repeat, else it is the next. A session that is not live, or whose
+window is full, takes nothing from the channel: it is not queued for, it reads on later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from push.session.entry import Batch, Entry
+from push.session.server import ServerSession, SessionLimits
+from push.session.transitions import State
+from push.session.window import Delivery, Follow, Window
+
+Dropped = Callable[[Follow, Entry, str], None]
+
+
+class Handout:
+    """The rules of hand-out, with what they need to know of the connector.
+
+    `dropped(follow, entry, reason)` is told of each message that a session will never get:
+    `too_large` for its frame limit, `unacknowledged` after `max_deliveries`. `written` counts
+    messages handed out, redeliveries apart.
+    """
+
+    def __init__(self, limits: SessionLimits, dropped: Dropped) -> None:
+        self.written = 0
+        self._redeliver_after_seconds = limits.redeliver_after_seconds
+        self._max_deliveries = limits.max_deliveries
+        self._dropped = dropped
+
+    def live(self, session: ServerSession, follow: Follow, batch: Batch, now: float) -> bytes:
+        """The bytes of `batch` for a session, from the channel. Clears `follow.live` if it must."""
+        window = session.window
+        if window is None or session.state is not State.OPEN:
+            return b""
+        fits = batch.largest_bytes <= session.max_frame_bytes
+        if not batch.stored and fits:
+            self.written += len(batch.entries)
+            return batch.frames
+        if (
+            fits
+            and follow.live
+            and batch.uniform
+            and batch.first_previous <= follow.position < batch.first_offset
+            and window.has_room(len(batch.stored), batch.stored_bytes)
+            and window.outstanding.keys().isdisjoint(batch.numbers)
+            and not follow.tried_offset
+        ):
+            due = now + self._redeliver_after_seconds
+            for entry in batch.stored:
+                window.add(follow, entry, entry.number, due)
+            self.written += len(batch.entries)
+            return batch.frames
+        frames = []
+        for entry in batch.entries:
+            if entry.offset:
+                frames.append(self._live_stored(session, window, follow, entry, now))
+            elif entry.control is None and len(entry.body) <= session.max_frame_bytes:
+                self.written += 1
+                frames.append(entry.frame)
+        return b"".join(frames)
+
+    def _live_stored(
+        self, session: ServerSession, window: Window, follow: Follow, entry: Entry, now: float
+    ) -> bytes:
+        if not follow.live or entry.offset <= follow.position:
+            return b""
+        if entry.previous > follow.position or not window.has_room(1, len(entry.body)):
+            follow.live = False
+            return b""
+        return self._give(session, window, follow, entry, now)
+
+    def from_log(
+        self, session: ServerSession, follow: Follow, entry: Entry, now: float
+    ) -> bytes | None:
+        """The bytes of the next entry of the log, empty if it needs none, None if there is no room.
+
+        An entry that needs no hand-out (for the connector, too large) is passed over.
+        """
+        window = session.window
+        if window is None or session.state is not State.OPEN:
+            return None
+        if entry.offset <= follow.position:
+            return b""
+        if not window.has_room(1, len(entry.body)):
+            return None
+        data = self._give(session, window, follow, entry, now)
+        return data if follow.position >= entry.offset else None
+
+    def _give(
+        self, session: ServerSession, window: Window, follow: Follow, entry: Entry, now: float
+    ) -> bytes:
+        if entry.control is not None:
+            window.add_done(follow, entry.offset)
+            return b""
+        if len(entry.body) > session.max_frame_bytes:
+            return self._drop(window, follow, entry, "too_large")
+        attempts = 1
+        if follow.tried_offset and entry.offset >= follow.tried_offset:
+            tried = follow.tried if entry.offset == follow.tried_offset else 0
+            follow.tried_offset = 0
+            if tried >= self._max_deliveries:
+                return self._drop(window, follow, entry, "unacknowledged")
+            attempts += tried
+        number = entry.number
+        shared = number and number not in window.outstanding
+        if not shared:
+            number = window.own_number()
+            if not number:
+                follow.live = False
+                return b""
+        window.add(follow, entry, number, now + self._redeliver_after_seconds, attempts)
+        self.written += 1
+        return entry.frame if shared else entry.numbered(number)
+
+    def _drop(self, window: Window, follow: Follow, entry: Entry, reason: str) -> bytes:
+        window.add_done(follow, entry.offset)
+        self._dropped(follow, entry, reason)
+        return b""
+
+    def again(
+        self, session: ServerSession, delivery: Delivery, entry: Entry | None, now: float
+    ) -> tuple[bytes, Follow | None]:
+        """Another copy of an unacknowledged message, with the stream whose cursor moved if any.
+
+        `entry` is what the log has of it now; None, if it is gone, counts as done.
+        """
+        window = session.window
+        if window is None or session.state is not State.OPEN or delivery.done:
+            return b"", None
+        if entry is None:
+            return b"", window.finish(delivery)
+        if delivery.attempts >= self._max_deliveries:
+            self._dropped(delivery.follow, entry, "unacknowledged")
+            return b"", window.finish(delivery)
+        window.again(delivery, now + self._redeliver_after_seconds)
+        return entry.numbered(delivery.number), None

@@ -1,0 +1,12 @@
+"""What a call to Redis can end in, besides its answer."""
+
+from __future__ import annotations
+
+
+class StoreUnavailable(Exception):
+    """Redis cannot be used now. `unknown` tells whether the call may have run all the same."""
+
+    def __init__(self, reason: str, *, unknown: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.unknown = unknown

@@ -1,0 +1,300 @@
+"""Following streams: subscriptions, hand-over in order, gap repair (design, rules 2 and 3).
+
+A channel's messages are applied by one rule: `previous` beyond what was handed on is a gap,
+repaired by reading the log; `offset` not beyond it is a repeat; else it is the next. Loss that shows no gap
+(the last message) is found by sweeping all followed logs, every minute and whenever the connection
+of the subscriber was made anew; and a subscriber that has gone deaf by a nonce that it must hear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from push.session.entry import (
+    FIRST_SHARED_NUMBER,
+    LAST_SHARED_NUMBER,
+    Batch,
+    Entry,
+)
+from push.session.window import Follow
+from push.store.errors import StoreUnavailable
+from push.store.server import RedisServer
+from push.streams.channel import Channel, Follower
+from push.streams.log import LogReader, Wanted, has_expired
+from push.streams.message import from_channel
+from push.streams.names import channel_name
+
+log = Logger()
+
+SWEEP_SECONDS = 60.0
+SWEEP_STREAMS_PER_CALL = 512
+NONCE_SECONDS = 5.0
+REPAIR_ENTRIES = 256
+HELD_ENTRIES = 256
+RETRY_SECONDS = 1.0
+
+
+class Receiver(Protocol):
+    """Who gets what the hub hands on."""
+
+    def batch(self, channel: Channel, batch: Batch) -> None:
+        """What came for a stream in one turn of the reactor."""
+
+    def end_turn(self) -> None:
+        """All batches of the turn were handed on."""
+
+    def repaired(self, channel: Channel) -> None:
+        """A gap is closed: followers that wait may join the channel."""
+
+
+class Hub:
+    """All streams that this connector follows on one Redis server.
+
+    `name` is that of the connector's own channel for the nonce.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: RedisServer,
+        reader: LogReader,
+        receiver: Receiver,
+        name: str,
+    ) -> None:
+        self.channels: dict[str, Channel] = {}
+        self.repairs = 0
+        self._reactor = reactor
+        self._server = server
+        self._reader = reader
+        self._receiver = receiver
+        self._nonce_channel = f"nonce:{name}"
+        self._nonce = 0
+        self._nonce_heard = 0
+        self._next_number = FIRST_SHARED_NUMBER
+        self._dirty: list[Channel] = []
+        self._turn_call: Any = None
+        self._retry_calls: dict[str, Any] = {}
+        self._sweeping = False
+        self._sweep_again = False
+        self._jobs: set[Deferred[None]] = set()
+        self._sweep_loop = LoopingCall(self.sweep)
+        self._nonce_loop = LoopingCall(self._send_nonce)
+        self._sweep_loop.clock = self._nonce_loop.clock = reactor
+        server.on_restored(self.sweep)
+
+    def start(self) -> None:
+        self._own(self._listen_for_nonce())
+        self._sweep_loop.start(SWEEP_SECONDS, now=False)
+        self._nonce_loop.start(NONCE_SECONDS, now=False)
+
+    def stop(self) -> None:
+        for loop in (self._sweep_loop, self._nonce_loop):
+            if loop.running:
+                loop.stop()
+        for call in [self._turn_call, *self._retry_calls.values()]:
+            if call is not None and call.active():
+                call.cancel()
+        for job in list(self._jobs):
+            job.cancel()
+
+    # Who follows what
+
+    def follow(self, stream: str, follower: Follower, follow: Follow) -> Deferred[None]:
+        """Add a follower; fires once the channel is heard. Read the log only after that."""
+        channel = self.channels.get(stream)
+        if channel is None:
+            channel = self.channels[stream] = Channel(stream)
+            channel.receiver = partial(self.receive, channel)
+        channel.followers[follower] = follow
+        assert channel.receiver is not None
+        return self._server.hear(channel_name(stream), channel.receiver)
+
+    def unfollow(self, stream: str, follower: Follower) -> None:
+        channel = self.channels.get(stream)
+        if channel is None or channel.followers.pop(follower, None) is None:
+            return
+        if not channel.followers:
+            del self.channels[stream]
+            self._server.unhear(channel_name(stream))
+            retry = self._retry_calls.pop(stream, None)
+            if retry is not None:
+                retry.cancel()
+
+    # What comes on the channels
+
+    def receive(self, channel: Channel, payload: bytes) -> None:
+        """A message of the live channel."""
+        number = 0
+        if len(channel.followers) > 1:
+            number = self._next_number
+            following = number + 1
+            self._next_number = FIRST_SHARED_NUMBER if following > LAST_SHARED_NUMBER else following
+        entry = from_channel(channel.stream, payload, number)
+        if not entry.offset:
+            self._hand_on(channel, entry)
+            return
+        self._server.clock.observe(entry.offset)
+        if channel.repairing:
+            if channel.held is None:
+                channel.held = []
+            channel.held.append(entry)
+            del channel.held[:-HELD_ENTRIES]
+        else:
+            self._apply(channel, entry)
+
+    def _apply(self, channel: Channel, entry: Entry) -> None:
+        """The rule of hand-over."""
+        if channel.known:
+            if entry.offset <= channel.last:
+                return
+            if entry.previous > channel.last:
+                channel.held = [entry]
+                self._start_repair(channel)
+                return
+        channel.advance(entry.offset)
+        channel.remember(entry)
+        self._hand_on(channel, entry)
+
+    def _hand_on(self, channel: Channel, entry: Entry) -> None:
+        if channel.pending is None:
+            self._dirty.append(channel)
+            if self._turn_call is None:
+                self._turn_call = self._reactor.callLater(0, self._end_turn)
+        channel.queue(entry)
+
+    def _end_turn(self) -> None:
+        """Everything that came in this turn goes out, joined by stream."""
+        self._turn_call = None
+        dirty, self._dirty = self._dirty, []
+        for channel in dirty:
+            pending, channel.pending = channel.pending, None
+            if pending and channel.followers:
+                self._receiver.batch(channel, Batch(pending))
+        self._receiver.end_turn()
+
+    # Repair
+
+    def _start_repair(self, channel: Channel) -> None:
+        channel.repairing = True
+        self.repairs += 1
+        self._own(self._repair(channel))
+
+    async def _repair(self, channel: Channel) -> None:
+        """Hand on from the log what the channel lost, then what came meanwhile."""
+        try:
+            complete = False
+            while not complete and channel.followers:
+                reading = await self._reader.read(
+                    [Wanted(channel.stream, channel.last, REPAIR_ENTRIES)]
+                )
+                page = reading.pages[0]
+                for entry in page.entries:
+                    if channel.followers and not has_expired(entry, reading.now_us):
+                        # What expired in between is no gap to the followers.
+                        entry.previous = channel.last
+                        self._hand_on(channel, entry)
+                        channel.advance(entry.offset)
+                complete = page.complete
+                if complete:
+                    channel.advance(reading.clock_us)
+        except StoreUnavailable:
+            # `held` is in the log too: the next repair reads it.
+            channel.held = None
+            channel.repairing = False
+            self._retry_later(channel)
+            return
+        channel.repairing = False
+        held, channel.held = channel.held, None
+        for entry in held or ():
+            if not channel.repairing:
+                self._apply(channel, entry)
+            else:
+                channel.held = [*(channel.held or []), entry]
+        if not channel.repairing:
+            self._receiver.repaired(channel)
+
+    def _retry_later(self, channel: Channel) -> None:
+        """The log could not be read. A reconnect sweeps anyway; this is for other reasons."""
+        if channel.stream in self._retry_calls or not channel.followers:
+            return
+
+        def retry() -> None:
+            self._retry_calls.pop(channel.stream, None)
+            if channel.followers and not channel.repairing:
+                self._start_repair(channel)
+
+        self._retry_calls[channel.stream] = self._reactor.callLater(RETRY_SECONDS, retry)
+
+    # A silent channel is checked
+
+    def sweep(self) -> None:
+        """Look for messages in all followed logs that the channels did not bring."""
+        if self._sweeping:
+            self._sweep_again = True
+            return
+        self._sweeping = True
+        self._own(self._sweep())
+
+    async def _sweep(self) -> None:
+        try:
+            channels = [c for c in self.channels.values() if c.known]
+            for part in _parts(channels, SWEEP_STREAMS_PER_CALL):
+                ahead = await self._reader.ahead([(c.stream, c.last) for c in part])
+                for stream in ahead:
+                    channel = self.channels.get(stream)
+                    if channel is not None and channel.known and not channel.repairing:
+                        self._start_repair(channel)
+        except StoreUnavailable as error:
+            log.debug("Sweep put off: {reason}", reason=error.reason)
+        finally:
+            self._sweeping = False
+            if self._sweep_again:
+                self._sweep_again = False
+                self.sweep()
+
+    async def _listen_for_nonce(self) -> None:
+        await self._server.hear(self._nonce_channel, self._hear_nonce)
+
+    def _hear_nonce(self, payload: bytes) -> None:
+        self._nonce_heard = int(payload)
+
+    def _send_nonce(self) -> None:
+        if self._server.problem is not None:
+            self._nonce = self._nonce_heard = 0
+            return
+        if self._nonce != self._nonce_heard:
+            self._server.rebuild("the subscriber did not hear what was published to it")
+            self._nonce = self._nonce_heard = 0
+            return
+        self._nonce += 1
+        self._own(self._publish_nonce(self._nonce))
+
+    async def _publish_nonce(self, nonce: int) -> None:
+        channel = self._server.channel(self._nonce_channel)
+        try:
+            await self._server.command("PUBLISH", channel, nonce)
+        except StoreUnavailable as error:
+            log.debug("Nonce not published: {reason}", reason=error.reason)
+
+    def _own(self, job: Any) -> None:
+        """Run a coroutine of ours to its end; an error is logged, never lost."""
+        running: Deferred[None] = Deferred.fromCoroutine(job)
+        self._jobs.add(running)
+
+        def finished(result: Any) -> None:
+            self._jobs.discard(running)
+            if result is not None and not result.check(CancelledError):
+                log.failure("A job of the hub failed", failure=result)
+
+        running.addBoth(finished)
+
+
+def _parts(items: list[Channel], size: int) -> Iterable[list[Channel]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,102 @@
+"""Reading on in logs: several streams in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from push.session.entry import Entry
+from push.store.scripts import load_script
+from push.store.server import RedisServer
+from push.streams.message import from_log
+from push.streams.names import log_name
+
+PAGE_BYTES = 256 * 1024
+
+_script = load_script("push.streams", "read")
+
+
+class Wanted(NamedTuple):
+    """Read `stream` on from behind `after`, at most `limit` entries."""
+
+    stream: str
+    after: int
+    limit: int
+
+
+class Page(NamedTuple):
+    """Entries in order, those that have expired as well; `complete` when none is missing."""
+
+    stream: str
+    entries: list[Entry]
+    complete: bool
+
+
+class Reading(NamedTuple):
+    """Pages and the server's clock: `now_us` for expiry, `clock_us` for "complete up to"."""
+
+    now_us: int
+    clock_us: int
+    pages: list[Page]
+
+
+class LogReader:
+    """Reads the logs of one server."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    async def read(self, wanted: Sequence[Wanted], max_bytes: int = PAGE_BYTES) -> Reading:
+        """Read all of `wanted` in one call. Raises `StoreUnavailable`."""
+        server = self._server
+        arguments: list[int | str] = [server.clock.now_us(), max_bytes]
+        for item in wanted:
+            arguments += [item.after, item.limit]
+        keys = [server.key(log_name(item.stream)) for item in wanted]
+        reply = await server.run(_script, keys, arguments)
+        now_us, clock_us = int(reply[0]), int(reply[1])
+        server.clock.observe(now_us)
+        pages = [
+            _page(item, complete, entries)
+            for item, (complete, entries) in zip(wanted, reply[2:], strict=True)
+        ]
+        return Reading(now_us, clock_us, pages)
+
+    async def get(self, stream: str, offsets: Sequence[int]) -> dict[int, Entry]:
+        """The entries at `offsets` that are still there and have not expired."""
+        found: dict[int, Entry] = {}
+        unread = list(offsets)
+        while unread:
+            reading = await self.read([Wanted(stream, offset - 1, 1) for offset in unread])
+            pages = list(zip(unread, reading.pages, strict=True))
+            # A page with no entry that is not complete was not reached: the answer was full.
+            unread = [offset for offset, page in pages if not page.entries and not page.complete]
+            for offset, page in pages:
+                for entry in page.entries:
+                    if entry.offset == offset and not has_expired(entry, reading.now_us):
+                        found[offset] = entry
+        return found
+
+    async def ahead(self, places: Sequence[tuple[str, int]]) -> list[str]:
+        """Which of the streams have an entry behind the offset given with it (rule 3)."""
+        if not places:
+            return []
+        server = self._server
+        names = {server.key(log_name(stream)).encode(): stream for stream, _ in places}
+        after = [f"{offset}-0" for _, offset in places]
+        reply = await server.command("XREAD", "COUNT", 1, "STREAMS", *names, *after)
+        return [names[key] for key, _ in reply or ()]
+
+
+def has_expired(entry: Entry, now_us: int) -> bool:
+    return 0 < entry.expires_ms <= now_us // 1000
+
+
+def _page(wanted: Wanted, complete: int, items: list[list[object]]) -> Page:
+    entries = []
+    previous = wanted.after
+    for item in items:
+        entry = from_log(wanted.stream, previous, item)
+        previous = entry.offset
+        entries.append(entry)
+    return Page(wanted.stream, entries, bool(complete))

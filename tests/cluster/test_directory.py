@@ -1,0 +1,187 @@
+"""Where devices are sent, and what is said of the cluster."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from push.cluster.directory import Directory
+from push.cluster.entry import Entry
+
+MakeEntry = Callable[..., Entry]
+
+
+class FixedRegistry:
+    """A registry with a view and nothing else."""
+
+    def __init__(self, *entries: Entry) -> None:
+        self.fill(*entries)
+
+    def fill(self, *entries: Entry) -> None:
+        services: dict[str, dict[str, Entry]] = {}
+        for entry in entries:
+            services.setdefault(entry.service, {})[entry.instance] = entry
+        self._view = services
+
+    def view(self) -> Any:
+        return self._view
+
+
+def directory(*entries: Entry, zone: str = "") -> Directory:
+    return Directory(FixedRegistry(*entries), random.Random(1), zone=zone)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def node(entry: MakeEntry) -> MakeEntry:
+    def make(name: str, **fields: Any) -> Entry:
+        return entry(name, addresses={"tls": f"tls://{name}:6790"}, **fields)
+
+    return make
+
+
+def shares(listed: Directory, draws: int = 3000) -> dict[str, float]:
+    """The part of `draws` that each server was first in."""
+    firsts = Counter(listed.servers("tls")[0] for _ in range(draws))
+    return {url[6:8]: count / draws for url, count in firsts.items()}
+
+
+def spread(nodes: list[Entry], devices: int, told_every: int) -> Counter[str]:
+    """Connect devices one by one; the registry tells of sessions after each `told_every`."""
+    registry = FixedRegistry(*nodes)
+    listed = Directory(registry, random.Random(7))  # type: ignore[arg-type]
+    sessions = Counter({entry.instance: entry.sessions for entry in nodes})
+    for number in range(devices):
+        sessions[listed.servers("tls")[0][6:8]] += 1
+        if number % told_every == 0:
+            registry.fill(
+                *(
+                    Entry(
+                        service=n.service,
+                        instance=n.instance,
+                        boot=n.boot,
+                        addresses=n.addresses,
+                        capacity=n.capacity,
+                        weight=n.weight,
+                        sessions=sessions[n.instance],
+                    )
+                    for n in nodes
+                )
+            )
+    return sessions
+
+
+def test_equal_nodes_are_chosen_evenly_and_all_are_listed(node: MakeEntry) -> None:
+    listed = directory(node("n1"), node("n2"), node("n3"))
+    assert sorted(listed.servers("tls")) == ["tls://n1:6790", "tls://n2:6790", "tls://n3:6790"]
+    for share in shares(listed).values():
+        assert share == pytest.approx(1 / 3, rel=0.1)
+
+
+@pytest.mark.parametrize("capacity", [0, 5000])
+def test_devices_that_come_spread_within_a_tenth(node: MakeEntry, capacity: int) -> None:
+    nodes = [node(name, capacity=capacity) for name in ("n1", "n2", "n3")]
+    for sessions in spread(nodes, 3000, told_every=200).values():
+        assert sessions == pytest.approx(1000, rel=0.1)
+
+
+def test_weight_is_a_nodes_share(node: MakeEntry) -> None:
+    sessions = spread([node("n1", weight=2), node("n2"), node("n3")], 4000, told_every=100)
+    assert sessions["n1"] == pytest.approx(2000, rel=0.1)
+
+
+def test_larger_nodes_take_more(node: MakeEntry) -> None:
+    sessions = spread([node("n1", capacity=9000), node("n2", capacity=3000)], 4000, told_every=100)
+    assert sessions["n1"] == pytest.approx(3000, rel=0.1)
+
+
+def test_an_empty_node_catches_up_and_is_not_run_over(node: MakeEntry) -> None:
+    listed = directory(node("n1"), node("n2", sessions=5000), node("n3", sessions=5000))
+    first = shares(listed)
+    assert 0.6 < first["n1"] < 0.8
+
+
+def test_draining_full_and_weightless_nodes_are_never_given(node: MakeEntry) -> None:
+    listed = directory(
+        node("n1", draining=True),
+        node("n2", capacity=10, sessions=10),
+        node("n3", capacity=10, sessions=11),
+        node("n4", weight=0),
+        node("n5", capacity=10, sessions=9),
+    )
+    assert listed.servers("tls") == ["tls://n5:6790"]
+
+
+def test_without_a_connector_that_takes_any_the_list_is_empty(node: MakeEntry) -> None:
+    assert directory().servers("tls") == []
+    assert directory(node("n1", draining=True)).servers() == []
+
+
+def test_a_carrier_that_a_node_does_not_offer_leaves_it_out(entry: MakeEntry) -> None:
+    listed = directory(
+        entry("n1", addresses={"tcp": "tcp://n1:6789"}),
+        entry("n2", addresses={"tls": "tls://n2:6790"}),
+    )
+    assert listed.servers("tcp") == ["tcp://n1:6789"]
+    assert listed.servers("ws") == []
+
+
+def test_all_carriers_go_encrypted_first_in_one_order_of_nodes(entry: MakeEntry) -> None:
+    def carriers(name: str) -> dict[str, str]:
+        return {carrier: f"{carrier}://{name}" for carrier in ("ws", "tcp", "wss", "tls")}
+
+    urls = directory(
+        entry("n1", addresses=carriers("n1")), entry("n2", addresses=carriers("n2"))
+    ).servers()
+    assert [url.partition(":")[0] for url in urls] == [
+        *("tls", "tls", "wss", "wss", "tcp", "tcp", "ws", "ws")
+    ]
+    names = [url.rpartition("/")[2] for url in urls]
+    assert names == names[:2] * 4
+
+
+def test_connectors_of_the_callers_zone_come_first(node: MakeEntry) -> None:
+    listed = directory(
+        node("n1", zone="a"), node("n2", zone="b"), node("n3", zone="b", sessions=9), zone="b"
+    )
+    for _ in range(50):
+        assert listed.servers("tls")[2] == "tls://n1:6790"
+
+
+def test_other_services_are_no_servers_but_are_nodes(node: MakeEntry) -> None:
+    api = Entry(service="push-api", instance="n1", boot="b1", addresses={"tls": "tls://x"})
+    listed = directory(node("n1"), api)
+    assert listed.servers() == ["tls://n1:6790"]
+    assert [(e.service, e.instance) for e in listed.nodes()] == [
+        ("push-connector", "n1"),
+        ("push-api", "n1"),
+    ]
+
+
+def test_a_boot_is_live_while_its_connector_is_registered(node: MakeEntry) -> None:
+    registry = FixedRegistry(
+        node("n1", boot="b1"), Entry(service="push-api", instance="n2", boot="b2")
+    )
+    listed = Directory(registry, random.Random(1))  # type: ignore[arg-type]
+    assert listed.is_live_boot("b1")
+    assert not listed.is_live_boot("b2")
+    registry.fill(node("n1", boot="b3"))
+    assert not listed.is_live_boot("b1")
+    assert listed.is_live_boot("b3")
+
+
+def test_totals_are_sums_over_the_cluster(node: MakeEntry) -> None:
+    totals = directory(
+        node("n1", sessions=3, counters={"pushed": 1, "acknowledged": 2}),
+        node("n2", sessions=4, counters={"pushed": 5}),
+        Entry(service="push-api", instance="n1", boot="b", counters={"requests": 7}),
+    ).totals()
+    assert totals == {
+        "nodes": 2,
+        "connectors": 2,
+        "sessions": 7,
+        "counters": {"pushed": 6, "acknowledged": 2, "requests": 7},
+    }

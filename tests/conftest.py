@@ -1,0 +1,311 @@
+"""What every test may use: a real Redis, a wait for conditions, and two nets under each test.
+
+Tests on the reactor are written `@pytest_twisted.ensureDeferred async def test_…`. A test that
+leaves a delayed call or an unexpected logged error behind fails (pytest-twisted does not look).
+"""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+from benchmarks.running import Running, started_server
+from push.daemons.redis_binary import command_line, configuration, find_server
+
+START_SECONDS = 10.0
+NO_SKIP = os.environ.get("PUSH_TEST_NO_SKIP", "") not in ("", "0")
+
+
+# --- Redis -------------------------------------------------------------------------------------
+
+
+class RedisServer:
+    """A real Redis server on a unix socket, for tests to use and to hurt."""
+
+    def __init__(self, fsync: str = "no", extra_configuration: str = "") -> None:
+        # Not under pytest's tmp_path: its paths are too long for a unix socket.
+        self.folder = Path(tempfile.mkdtemp(prefix="push-test-redis-"))
+        self.socket_path = str(self.folder / "redis.sock")
+        self.url = f"unix://{self.socket_path}"
+        self._configuration = (
+            configuration(self.folder, self.socket_path, fsync=fsync) + extra_configuration
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server was not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start on the data of the last run and return when it answers."""
+        assert not self.running, "the server runs already"
+        with (self.folder / "redis.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command_line(find_server()), stdin=subprocess.PIPE, stdout=log, stderr=log
+            )
+        assert self._process.stdin is not None
+        self._process.stdin.write(self._configuration.encode())
+        self._process.stdin.close()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if not self.running or time.monotonic() > deadline:
+                raise AssertionError((self.folder / "redis.log").read_text())
+            time.sleep(0.005)
+
+    def _answers(self) -> bool:
+        try:
+            return self.call("PING").startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def call(self, *command: str | bytes) -> bytes:
+        """One command over a connection of its own; the first bytes of the answer, unparsed."""
+        words = [word.encode() if isinstance(word, str) else word for word in command]
+        request = b"*%d\r\n" % len(words) + b"".join(
+            b"$%d\r\n%b\r\n" % (len(word), word) for word in words
+        )
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(START_SECONDS)
+            connection.connect(self.socket_path)
+            connection.sendall(request)
+            return connection.recv(65536)
+
+    def stop(self) -> None:
+        """SIGTERM, and wait for the end: everything written is on disk."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait for the end."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """SIGSTOP: connections stay open and nothing answers."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self.running:
+            assert self._process is not None
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(how)
+            self._process.wait(START_SECONDS)
+
+    def ensure_empty(self) -> None:
+        """Whatever the last test did to it: running, resumed and without data."""
+        if not self.running:
+            self.start()
+        self.resume()
+        self.call("FLUSHALL")
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """The server that tests share. One that is stopped or killed by a test is started again."""
+    server = RedisServer()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of the shared server, which runs and is empty."""
+    redis_server.ensure_empty()
+    return redis_server.url
+
+
+@pytest.fixture
+def make_redis() -> Iterator[Callable[..., RedisServer]]:
+    """Makes started servers of the test's own: `make_redis(fsync="always")`."""
+    servers: list[RedisServer] = []
+
+    def make(fsync: str = "no", extra_configuration: str = "") -> RedisServer:
+        server = RedisServer(fsync, extra_configuration)
+        servers.append(server)
+        server.start()
+        return server
+
+    yield make
+    for server in servers:
+        server.remove()
+
+
+# --- A started server --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def push_server() -> Iterator[Running]:
+    """`twistd push` as a real process on free ports with an embedded Redis, for a whole module."""
+    with started_server() as running:
+        yield running
+
+
+# --- Waiting -----------------------------------------------------------------------------------
+
+Condition = Callable[[], Any]
+
+
+async def _wait_until(
+    condition: Condition, timeout_seconds: float = 5.0, interval_seconds: float = 0.005
+) -> Any:
+    from twisted.internet import reactor
+
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        value = condition()
+        if isinstance(value, Deferred) or inspect.isawaitable(value):
+            value = await value
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not true within {timeout_seconds} s: {_source(condition)}")
+        await deferLater(reactor, interval_seconds)
+
+
+def _source(condition: Condition) -> str:
+    try:
+        return inspect.getsource(condition).strip()
+    except (OSError, TypeError):  # not written in Python, or not in a file
+        return repr(condition)
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., Awaitable[Any]]:
+    """`await wait_until(condition, timeout_seconds=5)`: returns the first true value.
+
+    The condition is a function without arguments; it may be async or answer a Deferred.
+    """
+    return _wait_until
+
+
+# --- Nets --------------------------------------------------------------------------------------
+
+
+class LoggedErrors:
+    """Collects critical events and failures, and gives up those that a test expected."""
+
+    def __init__(self) -> None:
+        self.events: list[LogEvent] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        if event.get("log_level") is LogLevel.critical or event.get("log_failure") is not None:
+            self.events.append(event)
+
+    def flush(self, *types: type[BaseException]) -> list[LogEvent]:
+        """Take out the events with a failure of `types` (any event, when none is given)."""
+        gc.collect(1)
+
+        def wanted(event: LogEvent) -> bool:
+            failure: Failure | None = event.get("log_failure")
+            return not types or (failure is not None and failure.check(*types) is not None)
+
+        taken = [event for event in self.events if wanted(event)]
+        self.events = [event for event in self.events if not wanted(event)]
+        return taken
+
+
+@pytest.fixture(autouse=True)
+def logged_errors() -> Iterator[LoggedErrors]:
+    errors = LoggedErrors()
+    globalLogPublisher.addObserver(errors)
+    yield errors
+    # A Deferred that failed and was dropped says so when it is collected.
+    gc.collect(1)
+    globalLogPublisher.removeObserver(errors)
+    if errors.events:
+        pytest.fail("logged: " + "\n".join(_event_text(event) for event in errors.events))
+
+
+def _event_text(event: LogEvent) -> str:
+    failure: Failure | None = event.get("log_failure")
+    return (formatEvent(event) or "") + (f"\n{failure.getTraceback()}" if failure else "")
+
+
+@pytest.fixture
+def flush_logged_errors(logged_errors: LoggedErrors) -> Callable[..., list[LogEvent]]:
+    """`flush_logged_errors(ValueError)`: these errors were expected; returns their events."""
+    return logged_errors.flush
+
+
+@pytest.fixture
+def log_lines() -> Iterator[list[str]]:
+    """The text of every event that is logged during the test, as it grows."""
+    lines: list[str] = []
+
+    def collect(event: LogEvent) -> None:
+        lines.append(formatEvent(event) or "")
+
+    globalLogPublisher.addObserver(collect)
+    yield lines
+    globalLogPublisher.removeObserver(collect)
+
+
+@pytest.fixture(autouse=True)
+def no_leftover_calls(logged_errors: LoggedErrors) -> Iterator[None]:
+    """Fails a test after which the reactor holds a delayed call that was not there before.
+
+    A call is known by its function, so that a periodic job of a wider fixture may go on.
+    """
+    from twisted.internet import reactor
+
+    before = [call.func for call in reactor.getDelayedCalls()]
+    yield
+    # One turn: what the test's end has scheduled for "at once" is not left over.
+    if reactor.running and reactor.getDelayedCalls():
+        pytest_twisted.blockon(deferLater(reactor, 0))
+    left = [call for call in reactor.getDelayedCalls() if call.func not in before]
+    text = ", ".join(map(str, left))
+    for call in left:
+        call.cancel()
+    if left:
+        pytest.fail(f"delayed calls left in the reactor: {text}")
+
+
+# --- Skips -------------------------------------------------------------------------------------
+
+
+def _skips(terminal: Any) -> int:
+    return len(terminal.stats.get("skipped", ()))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """With PUSH_TEST_NO_SKIP=1 a skipped test fails the run (this is how .ci/run works)."""
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if NO_SKIP and terminal and _skips(terminal) and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if NO_SKIP and (skipped := _skips(terminalreporter)):
+        terminalreporter.write_line(
+            f"PUSH_TEST_NO_SKIP: {skipped} skipped, so the run fails", red=True
+        )

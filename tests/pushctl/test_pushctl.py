@@ -1,0 +1,457 @@
+"""The command line against scripted servers: what it sends, prints, and its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from device_server import DeviceServer, make_certificate, run
+from http_server import Answer, HTTPServer, problem
+
+from push.pushctl.main import cli, main
+from push.pushctl.options import Common
+from push.wire.signals import ConnectStatus, Signal
+
+COMMANDS = ["register", "listen", "push", "stats"]
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def clean_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working folder, and none of our variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("PUSH_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def server() -> Iterator[HTTPServer]:
+    with HTTPServer() as made:
+        yield made
+
+
+@pytest.fixture
+def pushctl(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    def call(*arguments: str) -> Outcome:
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        status = ended.value.code
+        assert isinstance(status, int)
+        return Outcome(status, *capsys.readouterr())
+
+    return call
+
+
+async def started(*arguments: str, stdin: int | None = None) -> asyncio.subprocess.Process:
+    """pushctl as a process of its own, while this one plays the server."""
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "push.pushctl.main",
+        *arguments,
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+
+
+async def finished(process: asyncio.subprocess.Process) -> Outcome:
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return Outcome(process.returncode, out.decode(), err.decode())
+
+
+# --- Usage ---------------------------------------------------------------------------------------
+
+
+def test_every_command_is_tested_here_and_has_help_with_examples(pushctl):
+    assert sorted(cli.commands) == sorted(COMMANDS)
+    for command in COMMANDS:
+        outcome = pushctl(command, "--help")
+        assert outcome.status == 0
+        assert "Examples:" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nonsense"], "nonsense"),
+        (["push", "--all"], "DATA"),
+        (["push", "--all", "--to-user", "u", "x"], "exactly one"),
+        (["push", "x"], "exactly one"),
+        (["push", "--all", "--qos", "7", "x"], "qos"),
+        (["listen"], "--credentials"),
+        (["listen", "--token", "T"], "--secret"),
+        (["listen", "--token", "T", "--secret", "S", "--credentials", "f"], "exclude"),
+        (["listen", "--jwt", "j", "--count", "0"], "count"),
+    ],
+)
+def test_wrong_usage_is_status_2(pushctl, monkeypatch, arguments: list[str], says: str):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    outcome = pushctl(*arguments)
+    assert outcome.status == 2
+    assert says in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--url", "nonsense", "stats"], "nonsense"),
+        (["--key-file", "nowhere", "stats"], "nowhere: No such file"),
+        (["push", "--all", "@nowhere"], "nowhere: No such file"),
+        (["listen", "--credentials", "nowhere"], "nowhere: No such file"),
+        (["listen", "--jwt", "j", "--server", "http://x"], "http://x"),
+        (["listen", "--jwt", "j", "--server", "tls://x", "--fingerprint", "ab"], "fingerprint"),
+        (["listen", "--jwt", "j", "--server", "tcp://127.0.0.1:1"], "Connection refused"),
+        (["register", "--server", "tcp://127.0.0.1:1"], "Connection refused"),
+        (["--url", "http://127.0.0.1:1", "stats"], "Connection refused"),
+        (["--url", "https://127.0.0.1:1", "--ca-file", "nowhere", "stats"], "nowhere"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_status_1(pushctl, arguments: list[str], says: str):
+    outcome = pushctl(*arguments)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert says in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+# --- The HTTP API --------------------------------------------------------------------------------
+
+
+def test_push_sends_what_was_asked(pushctl, server: HTTPServer):
+    server.answer(Answer(202, {"id": "m1", "streams": 2, "online": 1, "unknown": ["U"]}))
+    outcome = pushctl(
+        *["--url", server.url, "push", "--to-token", "T", "--to-token", "U", "--ttl", "60"],
+        *["--qos", "0", "--title", "t", "--body", "b", '{"a": 1}'],
+    )
+    assert outcome == (0, "m1: streams 2, online 1\n", "pushctl: unknown token U\n")
+    assert server.requests[0].body == {
+        "to": {"tokens": ["T", "U"]},
+        "data": {"a": 1},
+        "ttl": 60,
+        "qos": 0,
+        "title": "t",
+        "body": "b",
+    }
+
+
+@pytest.mark.parametrize(
+    ("target", "to"),
+    [
+        (["--all"], {"all": True}),
+        (["--to-token", "T"], {"token": "T"}),
+        (["--to-user", "u"], {"user": "u"}),
+        (["--to-user", "u", "--to-user", "v"], {"users": ["u", "v"]}),
+    ],
+)
+def test_push_targets(pushctl, server: HTTPServer, target: list[str], to: Any):
+    server.answer(Answer(202, {"id": "m1"}))
+    assert pushctl("push", *target, "x", "--url", server.url, "--json").status == 0
+    assert server.requests[0].body == {"to": to, "data": "x"}
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "data"),
+    [
+        (b'{"a": [1, null]}', [], {"a": [1, None]}),
+        (b"just text\n", [], "just text\n"),
+        (b"123", [], 123),
+        (b"123", ["--text"], "123"),
+        ("ä".encode(), [], "ä"),
+        (b"\xff\x00", [], "/wA="),
+    ],
+)
+def test_push_reads_data_from_a_file(
+    pushctl, server: HTTPServer, content: bytes, options: list[str], data: Any
+):
+    Path("data").write_bytes(content)
+    server.answer(Answer(202, {"id": "m1"}))
+    assert pushctl("--url", server.url, "push", "--all", "@data", *options).status == 0
+    assert server.requests[0].body["data"] == data
+    assert server.requests[0].body.get("encoding") == ("base64" if data == "/wA=" else None)
+
+
+def test_push_reads_data_from_standard_input(server: HTTPServer):
+    async def test() -> None:
+        for arguments in ([], ["-"]):
+            server.answer(Answer(202, {"id": "m1"}))
+            process = await started(
+                "--url", server.url, "push", "--all", *arguments, stdin=subprocess.PIPE
+            )
+            _, err = await process.communicate(b'{"a": 1}')
+            assert (process.returncode, err) == (0, b"")
+            assert server.requests[-1].body["data"] == {"a": 1}
+
+    run(test())
+
+
+def test_json_output_is_one_object_a_line(pushctl, server: HTTPServer):
+    server.answer(Answer(202, {"id": "m1", "streams": 1}), Answer(200, {"a": {"b": [1]}}))
+    out = pushctl("--url", server.url, "--json", "push", "--all", "x").out
+    assert json.loads(out) == {"id": "m1", "streams": 1, "online": 0, "unknown": []}
+    assert pushctl("stats", "--json", "--url", server.url).out == '{"a":{"b":[1]}}\n'
+
+
+def test_stats_are_rows(pushctl, server: HTTPServer):
+    server.answer(
+        Answer(200, {"devices": 3, "push": {"sent": 10, "why": "ok"}, "nodes": [{"a": 1}]})
+    )
+    out = pushctl("--url", server.url, "stats").out
+    assert out.splitlines() == ["devices    3", "push.sent  10", "push.why   ok", "nodes.0.a  1"]
+
+
+def test_an_error_of_the_api_is_one_line(pushctl, server: HTTPServer):
+    server.answer(problem(401, "unauthenticated"))
+    outcome = pushctl("--url", server.url, "stats")
+    assert outcome == (1, "", "pushctl: it is unauthenticated (unauthenticated, HTTP 401)\n")
+
+
+def sent_key(server: HTTPServer) -> str | None:
+    return server.requests[-1].headers.get("authorization")
+
+
+def test_where_the_key_comes_from(pushctl, server: HTTPServer, monkeypatch):
+    def key_of(*arguments: str) -> str | None:
+        server.answer(Answer(200, {}))
+        assert pushctl(*arguments, "stats").status == 0
+        return sent_key(server)
+
+    monkeypatch.setenv("PUSH_URL", server.url)
+    assert key_of() is None
+    Path("push-data").mkdir()
+    Path("push-data/app.key").write_text("app\n")
+    assert key_of() == "Bearer app"
+    Path("push-data/admin.key").write_text("admin\n")
+    assert key_of() == "Bearer admin"
+    Path("other").write_text("file\n")
+    monkeypatch.setenv("PUSH_KEY_FILE", "other")
+    assert key_of() == "Bearer file"
+    monkeypatch.setenv("PUSH_KEY", "env")
+    assert key_of() == "Bearer env"
+    assert key_of("--key-file", "other") == "Bearer file"
+    assert key_of("--key", "typed") == "Bearer typed"
+
+
+# --- register ------------------------------------------------------------------------------------
+
+
+def test_register_prints_the_pair_and_keeps_it_for_the_owner_only(pushctl, server: HTTPServer):
+    made = {"token": "T", "secret": "S", "servers": ["tcp://h:1"]}
+    server.answer(Answer(201, made), Answer(201, made), Answer(201, made))
+    Path("push-data").mkdir()
+    Path("push-data/admin.key").write_text("admin")
+    Path("push-data/app.key").write_text("app")
+    outcome = pushctl("--url", server.url, "register", "--credentials", "me.json", "--device", "d")
+    assert (outcome.status, outcome.out) == (0, "token   T\nsecret  S\n")
+    assert sent_key(server) == "Bearer app"
+    assert server.requests[0].body == {"platform": "cli", "app": "pushctl", "device": "d"}
+    assert json.loads(Path("me.json").read_text()) == made
+    assert stat.S_IMODE(Path("me.json").stat().st_mode) == 0o600
+    again = pushctl("--url", server.url, "register", "--credentials", "me.json")
+    assert again.status == 1
+    assert "--force" in again.err
+    assert len(server.requests) == 1, "no device is registered whose secret could not be kept"
+    Path("me.json").chmod(0o644)
+    forced = pushctl("--url", server.url, "register", "--credentials", "me.json", "--force")
+    assert forced.status == 0
+    assert stat.S_IMODE(Path("me.json").stat().st_mode) == 0o600
+    assert json.loads(pushctl("--url", server.url, "register", "--json").out) == made
+
+
+def test_register_over_the_device_protocol():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            process = await started("register", "--server", server.url, "--key", "k", "--json")
+            peer = await server.accept()
+            assert await peer.register() == {"platform": "cli", "app": "pushctl", "key": "k"}
+            outcome = await finished(process)
+            assert outcome.status == 0, outcome.err
+            made = {"token": "T", "secret": "S", "servers": [server.url]}
+            assert json.loads(outcome.out) == made
+
+    run(test())
+
+
+# --- listen --------------------------------------------------------------------------------------
+
+DEVICE = ["--token", "T", "--secret", "S"]
+
+
+def test_listen_prints_acknowledges_and_ends_after_count():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            process = await started("listen", *DEVICE, "--server", server.url, "--count", "2")
+            peer = await server.accept()
+            await peer.welcome()
+            peer.push(1, "m1", data={"a": 1}, title="Hi", body="you")
+            peer.push(2, "m2", data="text", kind="chat")
+            assert await peer.take_acks(2) == [1, 2]
+            await peer.gone()
+            outcome = await finished(process)
+            assert outcome.status == 0
+            first, second = [line.split(" ", 1)[1] for line in outcome.out.splitlines()]
+            assert (first, second) == ('dev:T Hi: you {"a":1}', "dev:T [chat] text")
+            assert outcome.err == f"pushctl: connected to {server.url} as T\n"
+
+    run(test())
+
+
+def test_listen_without_acknowledging_and_as_json():
+    async def test() -> None:
+        Path("me.json").write_text('{"token": "T", "secret": "S"}')
+        async with DeviceServer() as server:
+            options = ["--no-ack", "--json", "--count", "1", "--credentials", "me.json"]
+            process = await started("listen", *options, "--server", server.url)
+            peer = await server.accept()
+            connect = await peer.welcome()
+            assert (connect["token"], connect["secret"]) == ("T", "S")
+            peer.push(1, "m1", later={"x": 1})
+            await peer.gone()
+            outcome = await finished(process)
+            assert json.loads(outcome.out) == {
+                "id": "m1",
+                "stream": "dev:T",
+                "offset": "1",
+                "data": "m1",
+                "ts": 1,
+                "later": {"x": 1},
+            }
+
+    run(test())
+
+
+def test_ctrl_c_ends_listen_quietly_with_130():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            process = await started("listen", *DEVICE, "--server", server.url)
+            peer = await server.accept()
+            await peer.welcome()
+            assert process.stderr is not None
+            connected = await process.stderr.readline()
+            assert b"connected" in connected
+            process.send_signal(signal.SIGINT)
+            await peer.gone()
+            assert await finished(process) == (130, "", "")
+
+    run(test())
+
+
+def test_listen_connects_again_after_a_session_and_says_so():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            process = await started("listen", *DEVICE, "--server", server.url, "--count", "1")
+            peer = await server.accept()
+            await peer.welcome()
+            peer.abort()
+            peer = await server.accept()
+            await peer.welcome()
+            peer.push(0, "m1")
+            await peer.gone()
+            outcome = await finished(process)
+            assert outcome.status == 0
+            assert outcome.err.count("connecting again") == 1
+            assert outcome.err.count("connected to") == 2
+
+    run(test())
+
+
+def test_listen_that_is_refused_or_takes_too_long_is_one_line():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            process = await started("listen", *DEVICE, "--server", server.url)
+            await (await server.accept()).refuse(ConnectStatus.BAD_CREDENTIALS)
+            outcome = await finished(process)
+            assert (outcome.status, outcome.out) == (1, "")
+            assert outcome.err.count("\n") == 1
+            assert "bad_credentials: because" in outcome.err
+            process = await started("listen", *DEVICE, "--server", server.url, "--timeout", "0.2")
+            peer = await server.accept()
+            await peer.take(Signal.CONNECT)
+            outcome = await finished(process)
+            assert outcome == (1, "", "pushctl: not done after 0.2 s\n")
+
+    run(test())
+
+
+def test_a_reader_that_goes_away_ends_listen_without_a_traceback():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            process = await started("listen", *DEVICE, "--server", server.url)
+            peer = await server.accept()
+            await peer.welcome()
+            assert process.stdout is not None
+            process.stdout._transport.close()  # type: ignore[attr-defined]
+            peer.push(1, "m1")
+            assert process.stderr is not None
+            err = await process.stderr.read()
+            assert await process.wait() == 1
+            assert err.count(b"\n") == 1
+
+    run(test())
+
+
+def test_a_local_server_is_trusted_by_the_certificate_in_its_data_folder(tmp_path: Path):
+    async def test() -> None:
+        folder = tmp_path / "push-data"
+        folder.mkdir()
+        certificate = make_certificate(folder)
+        async with DeviceServer(certificate.server_context()) as server:
+            process = await started("listen", *DEVICE, "--server", server.url, "--count", "1")
+            peer = await server.accept()
+            await peer.welcome()
+            peer.push(0, "m1")
+            await peer.gone()
+            assert (await finished(process)).status == 0
+            elsewhere = await started(
+                *["listen", *DEVICE, "--server", server.url],
+                *["--fingerprint", "00" * 32],
+            )
+            outcome = await finished(elsewhere)
+            assert outcome.status == 1
+            assert "another fingerprint" in outcome.err
+
+    run(test())
+
+
+def test_the_server_by_default(tmp_path: Path):
+    assert Common().device_servers(["tls://remembered:1"]) == ["tls://remembered:1"]
+    (tmp_path / "push-data").mkdir()
+    certificate = make_certificate(tmp_path / "push-data")
+    assert Common().device_servers(["tls://remembered:1"]) == ["tls://127.0.0.1:6790"]
+    pinned = Common().fingerprint(["tls://127.0.0.1:6790"])
+    assert pinned is not None
+    assert pinned.replace(":", "").lower() == certificate.fingerprint
+    assert Common().fingerprint(["tls://127.0.0.1:6790", "tls://push.example:6790"]) is None
+    assert Common({"server": ("tls://h:1",)}).device_servers([]) == ["tls://h:1"]
+
+
+def test_listen_asks_the_api_for_servers(server: HTTPServer):
+    async def test() -> None:
+        async with DeviceServer() as devices:
+            server.answer(Answer(200, {"servers": ["ws://x/ws", devices.url], "ttl": 60}))
+            process = await started("listen", *DEVICE, "--url", server.url, "--count", "1")
+            peer = await devices.accept()
+            await peer.welcome()
+            peer.push(0, "m1")
+            await peer.gone()
+            assert (await finished(process)).status == 0
+
+    run(test())

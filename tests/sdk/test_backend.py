@@ -1,0 +1,307 @@
+"""The HTTP client for backends, blocking and asyncio alike, against a scripted HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from device_server import make_certificate
+from http_server import Answer, HTTPServer, problem
+
+from push.sdk.aio import PushClient
+from push.sdk.backend import (
+    AsyncPushAPI,
+    BatchItem,
+    PushAPI,
+    PushAPIError,
+    PushAPIUnreachable,
+    PushResult,
+    Registration,
+    Servers,
+    push_item,
+)
+from push.sdk.errors import ConfigurationError
+
+RESULT = {"id": "m1", "streams": 2, "online": 1}
+
+
+@pytest.fixture
+def server() -> Iterator[HTTPServer]:
+    with HTTPServer() as made:
+        yield made
+
+
+def blocking(url: str, use: Callable[[Any], Any], **options: Any) -> Any:
+    with PushAPI(url, "k", **options) as api:
+        return use(api)
+
+
+def awaited(url: str, use: Callable[[Any], Any], **options: Any) -> Any:
+    async def main() -> Any:
+        async with AsyncPushAPI(url, "k", **options) as api:
+            return await use(api)
+
+    return asyncio.run(main())
+
+
+Run = Callable[..., Any]
+both = pytest.mark.parametrize("run", [blocking, awaited])
+
+CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
+    (
+        "push",
+        lambda api: api.push(to={"token": "T"}, data={"a": 1}, ttl=60, qos=0, title="t", body="b"),
+        Answer(202, {**RESULT, "new": 1}),
+        PushResult("m1", 2, 1),
+        "POST",
+        "/v1/push",
+        {"to": {"token": "T"}, "data": {"a": 1}, "ttl": 60, "qos": 0, "title": "t", "body": "b"},
+    ),
+    (
+        "push, unknown tokens",
+        lambda api: api.push(to={"tokens": ["T", "U"]}, data="eA==", encoding="base64"),
+        Answer(202, {**RESULT, "unknown": ["U"]}),
+        PushResult("m1", 2, 1, ["U"]),
+        "POST",
+        "/v1/push",
+        {"to": {"tokens": ["T", "U"]}, "data": "eA==", "encoding": "base64"},
+    ),
+    (
+        "push_batch",
+        lambda api: api.push_batch([push_item(to={"all": True}, data=1, ttl=5)]),
+        Answer(200, {"results": [{"status": 202, **RESULT}, {"status": 422, "code": "invalid"}]}),
+        [BatchItem(202, "m1", 2, 1), BatchItem(422, code="invalid")],
+        "POST",
+        "/v1/push/batch",
+        [{"to": {"all": True}, "data": 1, "ttl": 5}],
+    ),
+    (
+        "device",
+        lambda api: api.device("T/="),
+        Answer(200, {"token": "T/="}),
+        {"token": "T/="},
+        "GET",
+        "/v1/devices/T%2F%3D",
+        None,
+    ),
+    ("forget", lambda api: api.forget("T"), Answer(204), None, "DELETE", "/v1/devices/T", None),
+    (
+        "bind",
+        lambda api: api.bind("ada@x", "T"),
+        Answer(204),
+        None,
+        "PUT",
+        "/v1/users/ada%40x/devices/T",
+        None,
+    ),
+    (
+        "unbind",
+        lambda api: api.unbind("ada", "T"),
+        Answer(204),
+        None,
+        "DELETE",
+        "/v1/users/ada/devices/T",
+        None,
+    ),
+    (
+        "stats",
+        lambda api: api.stats(),
+        Answer(200, {"connections": 3}),
+        {"connections": 3},
+        "GET",
+        "/v1/stats",
+        None,
+    ),
+    (
+        "servers",
+        lambda api: api.servers("tls"),
+        Answer(200, {"servers": ["tls://a:1"], "ttl": 60}),
+        Servers(["tls://a:1"], 60),
+        "GET",
+        "/v1/servers?carrier=tls",
+        None,
+    ),
+    (
+        "register_device",
+        lambda api: api.register_device("linux", "a", "d"),
+        Answer(201, {"token": "T", "secret": "S", "servers": ["tls://a:1"]}),
+        Registration("T", "S", ["tls://a:1"]),
+        "POST",
+        "/v1/devices",
+        {"platform": "linux", "app": "a", "device": "d"},
+    ),
+]
+
+
+@both
+@pytest.mark.parametrize(
+    ("use", "answer", "result", "method", "path", "body"),
+    [call[1:] for call in CALLS],
+    ids=[call[0] for call in CALLS],
+)
+def test_each_call_is_what_the_contract_says(
+    server: HTTPServer,
+    run: Run,
+    use: Any,
+    answer: Answer,
+    result: Any,
+    method: str,
+    path: str,
+    body: Any,
+):
+    server.answer(answer)
+    assert run(server.url, use) == result
+    [request] = server.requests
+    assert (request.method, request.path, request.body) == (method, path, body)
+    assert request.headers["authorization"] == "Bearer k"
+    assert request.headers.get("content-type") == (None if body is None else "application/json")
+
+
+@both
+def test_a_batch_item_says_whether_it_went_well(server: HTTPServer, run: Run):
+    server.answer(Answer(200, {"results": [{"status": 202}, {"status": 404}]}))
+    items = run(server.url, lambda api: api.push_batch([{"to": {"all": True}, "data": 1}]))
+    assert [item.ok for item in items] == [True, False]
+
+
+@both
+def test_a_problem_is_an_error_with_its_members(server: HTTPServer, run: Run):
+    server.answer(problem(422, "invalid", field="ttl"))
+    with pytest.raises(PushAPIError) as caught:
+        run(server.url, lambda api: api.push(to={"all": True}, data=1, ttl=-1))
+    error = caught.value
+    assert (error.status, error.code, error.field, error.detail) == (
+        422,
+        "invalid",
+        "ttl",
+        "it is invalid",
+    )
+    assert error.retry_after is None
+
+
+@both
+@pytest.mark.parametrize("body", [None, b"<html>Bad gateway</html>", [1], {"code": 5}])
+def test_an_error_of_something_in_between_is_an_error_too(server: HTTPServer, run: Run, body: Any):
+    server.answer(Answer(502, body))
+    with pytest.raises(PushAPIError) as caught:
+        run(server.url, lambda api: api.stats())
+    assert (caught.value.status, caught.value.code) == (502, "http_502")
+
+
+@both
+@pytest.mark.parametrize("body", [None, b"hello", {"id": 5}, {}])
+def test_an_answer_that_is_not_what_was_expected_is_an_error(
+    server: HTTPServer, run: Run, body: Any
+):
+    server.answer(Answer(202, body))
+    with pytest.raises(PushAPIError) as caught:
+        run(server.url, lambda api: api.push(to={"all": True}, data=1))
+    assert caught.value.code == "malformed"
+
+
+@both
+def test_a_call_that_may_be_sent_twice_is_retried(server: HTTPServer, run: Run):
+    busy = problem(503, "unavailable")._replace(headers={"Retry-After": "0"})
+    server.answer(busy, Answer(drop=True), Answer(200, {"a": 1}))
+    assert run(server.url, lambda api: api.stats()) == {"a": 1}
+    assert len(server.requests) == 3
+
+
+@both
+def test_retries_end(server: HTTPServer, run: Run):
+    busy = problem(503, "unavailable")
+    server.answer(*[busy] * 2)
+    with pytest.raises(PushAPIError) as caught:
+        run(server.url, lambda api: api.bind("u", "T"), retries=1)
+    assert caught.value.status == 503
+    assert len(server.requests) == 2
+
+
+@both
+@pytest.mark.parametrize("answer", [problem(503, "unavailable"), Answer(drop=True)])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda api: api.push(to={"all": True}, data=1),
+        lambda api: api.push_batch([push_item(to={"all": True}, data=1)]),
+        lambda api: api.register_device("p", "a"),
+    ],
+)
+def test_what_must_not_happen_twice_is_not_retried(
+    server: HTTPServer, run: Run, answer: Answer, use: Any
+):
+    server.answer(answer)
+    with pytest.raises((PushAPIError, PushAPIUnreachable)):
+        run(server.url, use)
+    assert len(server.requests) == 1
+
+
+@both
+def test_other_errors_are_not_retried(server: HTTPServer, run: Run):
+    server.answer(problem(500, "internal"))
+    with pytest.raises(PushAPIError):
+        run(server.url, lambda api: api.stats())
+    assert len(server.requests) == 1
+
+
+@both
+def test_nobody_there_is_unreachable(run: Run):
+    with HTTPServer() as server:
+        url = server.url
+    with pytest.raises(PushAPIUnreachable, match=r"Connection refused|attempts failed"):
+        run(url, lambda api: api.stats(), retries=0)
+
+
+def test_the_connection_is_kept(server: HTTPServer):
+    server.answer(*[Answer(200, {})] * 3)
+    with PushAPI(server.url) as api:
+        for _ in range(3):
+            api.stats()
+    assert len(server.connections) == 1
+    assert "authorization" not in server.requests[0].headers
+
+
+@pytest.mark.parametrize("url", ["", "host:1", "tls://h", "http://", "http://h:x"])
+def test_a_wrong_url_is_named(url: str):
+    with pytest.raises(ConfigurationError, match="url"):
+        PushAPI(url)
+
+
+def test_a_key_that_no_header_can_carry_is_refused():
+    with pytest.raises(ConfigurationError, match="key"):
+        PushAPI("http://h", "clé")
+
+
+def test_https_is_verified(tmp_path: Path):
+    certificate = make_certificate(tmp_path)
+    with HTTPServer() as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate.file, certificate.key_file)
+        server._server.socket = context.wrap_socket(server._server.socket, server_side=True)
+        url = server.url.replace("http:", "https:")
+        with PushAPI(url, retries=0) as api, pytest.raises(PushAPIUnreachable, match="CERT"):
+            api.stats()
+        server.answer(Answer(200, {"a": 1}))
+        with PushAPI(url, ca_file=str(certificate.file)) as api:
+            assert api.stats() == {"a": 1}
+
+
+def test_a_device_client_asks_for_servers(server: HTTPServer):
+    """`servers_url` without servers: GET /v1/servers with the key, again when it fails."""
+
+    async def main() -> None:
+        client = PushClient(servers_url=server.url + "/", key="k", random=lambda: 0.0)
+        async with client, asyncio.timeout(10):
+            while not client.state_detail.startswith("tcp://127.0.0.1:1"):
+                await client._changed()
+
+    server.answer(problem(503, "unavailable"), Answer(200, {"servers": []}))
+    server.answer(*[Answer(200, {"servers": ["ws://x/ws", "tcp://127.0.0.1:1"], "ttl": 9})] * 99)
+    asyncio.run(main())
+    assert server.requests[0].path == "/v1/servers"
+    assert server.requests[0].headers["authorization"] == "Bearer k"
+    assert len(server.requests) >= 3

@@ -1,0 +1,316 @@
+"""Window, Follow and Handout against a simple oracle: nothing is skipped, nothing is forgotten.
+
+The machine publishes to two streams, loses messages of their channels, hands out live batches or
+pages of the log, acknowledges in any order, lets messages expire, lets time pass, and connects
+anew. The oracle knows only the log, what was sent, and what was acknowledged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from push.session.entry import FIRST_OWN_NUMBER, Batch, Entry
+from push.session.events import ConnectWanted, RedeliveryDue
+from push.session.handout import Handout
+from push.session.server import ServerSession, SessionLimits
+from push.session.window import Follow, Window
+from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
+from push.wire.frames import FrameDecoder, encode_frame
+from push.wire.signals import Signal
+
+LIMITS = SessionLimits(
+    window_messages=4,
+    window_bytes=500,
+    max_deliveries=3,
+    redeliver_after_seconds=30,
+    heartbeat_max_seconds=10**6,
+    heartbeat_seconds=10**6,
+)
+MAX_FRAME = 4096
+SIZES = st.sampled_from([20, 20, 20, 90, 240, 600, 5000])
+STREAMS = st.sampled_from([0, 1])
+
+
+class Stream:
+    """The log of one stream, its channel, and what the oracle knows of one session's place."""
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+        self.log: list[Entry] = []
+        self.channel: list[Entry] = []
+        self.expired: set[int] = set()
+        self.dropped: set[int] = set()
+        self.connect(0, None)
+
+    def connect(self, cursor: int, head: tuple[int, int] | None) -> None:
+        """A new session begins at the cursor; what was handed out behind it comes again."""
+        self.follow = Follow(f"s{self.place}", cursor)
+        if head is not None:
+            self.follow.tried_offset, self.follow.tried = head
+        self.start = self.cursor = cursor
+        self.handed: dict[int, int] = {}  # offset: bytes
+        self.done: set[int] = set()
+
+    def passed(self, entry: Entry) -> bool:
+        """Whether nothing of this entry is left to do, once the position is beyond it."""
+        return (
+            entry.offset in self.done
+            or entry.offset in self.dropped
+            or entry.offset not in self.handed
+        )
+
+
+class Machine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.clock = 100
+        self.number = 0
+        self.streams = [Stream(0), Stream(1)]
+        self.handout = Handout(LIMITS, self.drop)
+
+    @initialize()
+    def connect(self) -> None:
+        self.copies: Counter[int] = Counter()  # by message id: sent and not acknowledged
+        self.meaning: dict[int, tuple[Stream, int]] = {}
+        self.session = ServerSession(LIMITS, self.now)
+        asked = ConnectRequest(token="T", secret="S", max_frame=MAX_FRAME)
+        connect = encode_frame(Signal.CONNECT, 0, 1, encode_body(asked))
+        [event] = self.session.receive_data(connect, self.now)
+        assert isinstance(event, ConnectWanted)
+        accepted = ConnectAccepted(session="s")
+        self.session.accept(1, accepted, event.body, expires_at=None, now=self.now)
+
+    @property
+    def window(self) -> Window:
+        assert self.session.window is not None
+        return self.session.window
+
+    def drop(self, follow: Follow, entry: Entry, reason: str) -> None:
+        [stream] = [stream for stream in self.streams if stream.follow is follow]
+        if reason == "too_large":
+            assert len(entry.body) > MAX_FRAME
+        else:
+            assert reason == "unacknowledged"
+        stream.dropped.add(entry.offset)
+
+    def take(self, data: bytes, *, again: bool = False) -> None:
+        """What a device would see; first hand-outs ascend, copies repeat their number."""
+        for frame in FrameDecoder(1 << 20).feed(data):
+            body = json.loads(frame.body)
+            assert len(frame.body) <= MAX_FRAME
+            if "qos0" in body:
+                assert frame.message_id == 0
+                continue
+            stream, offset = self.streams[body["s"]], body["o"]
+            number = frame.message_id
+            if again:
+                assert self.meaning[number] == (stream, offset)
+                assert offset not in stream.done
+            else:
+                assert not self.copies[number], "the number of an outstanding copy"
+                assert all(offset > earlier for earlier in stream.handed)
+                assert offset > stream.cursor
+                self.meaning[number] = (stream, offset)
+                stream.handed[offset] = len(frame.body)
+            self.copies[number] += 1
+
+    # What happens
+
+    @rule(place=STREAMS, size=SIZES, shared=st.booleans(), count=st.integers(1, 3))
+    def publish(self, place: int, size: int, shared: bool, count: int) -> None:
+        for _ in range(count):
+            self.append(place, size, shared)
+
+    def append(self, place: int, size: int, shared: bool, control: bool = False) -> None:
+        stream = self.streams[place]
+        self.clock += 3
+        previous = stream.log[-1].offset if stream.log else 0
+        self.number = self.number % 6 + 1  # few, so that they are taken often
+        body = b'{"s":%d,"o":%d}' % (place, self.clock)
+        entry = Entry(
+            "i",
+            previous,
+            self.clock,
+            b"" if control else body.ljust(size),
+            number=self.number if shared and not control else 0,
+            control={"kind": "bound"} if control else None,
+        )
+        stream.log.append(entry)
+        stream.channel.append(entry)
+
+    @rule(place=STREAMS)
+    def publish_for_the_connector(self, place: int) -> None:
+        self.append(place, 0, False, control=True)
+
+    @rule(place=STREAMS)
+    def publish_at_qos_0(self, place: int) -> None:
+        self.streams[place].channel.append(Entry("q", 0, 0, b'{"qos0":1}'))
+
+    @precondition(lambda self: any(stream.channel for stream in self.streams))
+    @rule(place=STREAMS, which=st.integers(0, 5))
+    def lose_one_of_the_channel(self, place: int, which: int) -> None:
+        channel = self.streams[place].channel
+        if channel:
+            del channel[which % len(channel)]
+
+    @rule(place=STREAMS, count=st.integers(1, 5))
+    def deliver(self, place: int, count: int) -> None:
+        stream = self.streams[place]
+        batch, stream.channel = stream.channel[:count], stream.channel[count:]
+        if batch:
+            self.take(self.handout.live(self.session, stream.follow, Batch(batch), self.now))
+
+    @rule(place=STREAMS, limit=st.integers(1, 6))
+    def read_on(self, place: int, limit: int) -> None:
+        """What a connector does for a session that is behind and has room."""
+        stream = self.streams[place]
+        follow = stream.follow
+        if follow.live or not self.window.half_free:
+            return
+        unread = [entry for entry in stream.log if entry.offset > follow.position]
+        for entry in unread[:limit]:
+            if entry.offset in stream.expired:
+                self.window.add_done(follow, entry.offset)
+                continue
+            data = self.handout.from_log(self.session, follow, entry, self.now)
+            if data is None:
+                return
+            self.take(data)
+        if len(unread) <= limit:
+            follow.position = max(follow.position, self.clock)
+            follow.live = True
+
+    @precondition(lambda self: +self.copies)
+    @rule(which=st.integers(0, 20), times=st.sampled_from([1, 1, 1, 2]))
+    def acknowledge(self, which: int, times: int) -> None:
+        numbers = sorted(+self.copies)
+        self.acknowledge_number(numbers[which % len(numbers)], times)
+
+    @rule(number=st.sampled_from([1, 2, 3, FIRST_OWN_NUMBER, FIRST_OWN_NUMBER + 2]))
+    def acknowledge_anything(self, number: int) -> None:
+        self.acknowledge_number(number, 1)
+
+    def acknowledge_number(self, number: int, times: int) -> None:
+        for _ in range(times):
+            if self.copies[number]:
+                self.copies[number] -= 1
+                stream, offset = self.meaning[number]
+                stream.done.add(offset)
+            frame = encode_frame(Signal.PUB_ACK, 0, number)
+            events = self.session.receive_data(frame, self.now)
+            assert not self.session.closing
+            assert len(events) <= 1
+
+    @rule(place=STREAMS, which=st.integers(0, 30))
+    def expire(self, place: int, which: int) -> None:
+        stream = self.streams[place]
+        if stream.log:
+            stream.expired.add(stream.log[which % len(stream.log)].offset)
+
+    @rule(seconds=st.sampled_from([1.0, 15.0, 30.0, 31.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        for event in self.session.tick(self.now):
+            assert isinstance(event, RedeliveryDue)
+            for delivery in event.deliveries:
+                assert delivery.due == self.now + 30, "put off, so that it is asked once"
+                [stream] = [s for s in self.streams if s.follow is delivery.follow]
+                gone = delivery.offset in stream.expired
+                [entry] = [e for e in stream.log if e.offset == delivery.offset]
+                data, _ = self.handout.again(
+                    self.session, delivery, None if gone else entry, self.now
+                )
+                if gone:
+                    assert data == b""
+                    stream.done.add(delivery.offset)
+                self.take(data, again=True)
+
+    @rule()
+    def connect_anew(self) -> None:
+        for stream in self.streams:
+            pending = stream.follow.pending
+            head = pending[0] if pending else None
+            tried = (head.offset, head.attempts) if head is not None and not head.done else None
+            stream.connect(stream.follow.cursor, tried)
+        self.connect()
+
+    # What always holds
+
+    @invariant()
+    def nothing_is_skipped(self) -> None:
+        for stream in self.streams:
+            for entry in stream.log:
+                if stream.start < entry.offset <= stream.follow.position:
+                    assert (
+                        entry.offset in stream.handed
+                        or entry.offset in stream.dropped
+                        or entry.offset in stream.expired
+                        or entry.control is not None
+                    ), f"{entry.offset} was never handed out"
+
+    @invariant()
+    def the_cursor_is_at_the_end_of_what_is_done(self) -> None:
+        for stream in self.streams:
+            follow = stream.follow
+            assert stream.cursor <= follow.cursor <= follow.position, "it only moves forward"
+            stream.cursor = follow.cursor
+            seen = [entry for entry in stream.log if entry.offset <= follow.position]
+            open_ = [entry.offset for entry in seen if not stream.passed(entry)]
+            first_open = min(open_, default=follow.position + 1)
+            assert follow.cursor < first_open
+            behind = [e.offset for e in seen if follow.cursor < e.offset < first_open]
+            assert not behind, "done, but the cursor is behind it"
+
+    @invariant()
+    def the_window_counts_from_the_cursors(self) -> None:
+        held = [
+            size
+            for stream in self.streams
+            for offset, size in stream.handed.items()
+            if offset > stream.follow.cursor
+        ]
+        window = self.window
+        assert (window.used, window.used_bytes) == (len(held), sum(held))
+        assert window.used <= LIMITS.window_messages
+        assert window.used_bytes <= LIMITS.window_bytes or window.used == 1
+
+    @invariant()
+    def numbers_are_taken_while_copies_are_out(self) -> None:
+        taken = {number: d.copies_due for number, d in self.window.outstanding.items()}
+        assert taken == dict(+self.copies)
+        for number, delivery in self.window.outstanding.items():
+            stream, offset = self.meaning[number]
+            assert (delivery.follow, delivery.offset) == (stream.follow, offset)
+            assert 1 <= delivery.attempts <= LIMITS.max_deliveries
+        dues = [delivery.due for delivery in self.window.outstanding.values()]
+        assert dues == sorted(dues)
+
+    def teardown(self) -> None:
+        """Whatever happened: a device that reads and acknowledges comes to the end of its logs."""
+        if not hasattr(self, "session"):
+            return
+        for stream in self.streams:
+            stream.channel.clear()
+            stream.follow.live = False
+        for _ in range(500):
+            for number in sorted(+self.copies):
+                self.acknowledge_number(number, self.copies[number])
+            if not any(stream.follow.position < self.clock for stream in self.streams):
+                break
+            for place in (0, 1):
+                self.streams[place].follow.live &= self.streams[place].follow.position >= self.clock
+                self.read_on(place, 3)
+        for stream in self.streams:
+            assert all(entry.offset <= stream.follow.cursor for entry in stream.log)
+        self.nothing_is_skipped()
+        self.the_window_counts_from_the_cursors()
+
+
+TestModel = Machine.TestCase
+TestModel.settings = settings(max_examples=80, stateful_step_count=50)

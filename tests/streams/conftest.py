@@ -1,0 +1,155 @@
+"""Streams on a real Redis: publishers, one whose announcements get lost, and a hub that hears."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import deferLater
+
+from push.session.entry import Batch, Entry
+from push.session.window import Follow
+from push.store.address import parse_redis_url
+from push.store.server import RedisServer
+from push.streams.channel import Channel
+from push.streams.hub import Hub
+from push.streams.log import LogReader
+from push.streams.publish import Address, Published, Publisher
+
+Connect = Callable[..., Awaitable[RedisServer]]
+
+
+@pytest_twisted.async_yield_fixture
+async def connect(wait_until: Callable[..., Awaitable[Any]]) -> AsyncIterator[Connect]:
+    """`await connect(url, timeout_seconds=1)`: started, and usable unless `ready=False`."""
+    from twisted.internet import reactor
+
+    servers: list[RedisServer] = []
+
+    async def make(url: str, *, ready: bool = True, **options: Any) -> RedisServer:
+        server = RedisServer(reactor, parse_redis_url(url), **options)
+        servers.append(server)
+        server.start()
+        if ready:
+            await wait_until(lambda: server.problem is None)
+        return server
+
+    yield make
+    await deferLater(reactor, 0)  # out of the stack of a stop in the test
+    for server in servers:
+        await server.stop()
+
+
+@pytest.fixture
+def usable(wait_until: Callable[..., Awaitable[Any]]) -> Callable[[RedisServer], Awaitable[Any]]:
+    """`await usable(server)`: both connections are up."""
+    return lambda server: wait_until(lambda: server.problem is None, timeout_seconds=8)
+
+
+class Sender:
+    """Publishes numbered messages; `announced=False`: they are in the log and on no channel."""
+
+    def __init__(self, server: RedisServer, silent: RedisServer) -> None:
+        self.server = server
+        self._publisher = Publisher(server)
+        self._silent = Publisher(silent)
+
+    async def send(
+        self,
+        *streams: str,
+        n: int = 0,
+        announced: bool = True,
+        stored: bool = True,
+        ttl_seconds: int = 3600,
+        guard: str = "",
+        data: str | None = None,
+    ) -> Published:
+        publisher = self._publisher if announced else self._silent
+        content = b'{"id":"m%d","data":%b}' % (n, (data or str(n)).encode())
+        return await publisher.publish(
+            [Address(stream, guard) for stream in streams],
+            f"m{n}",
+            content,
+            ttl_seconds=ttl_seconds,
+            stored=stored,
+        )
+
+
+@pytest_twisted.async_yield_fixture
+async def store(connect: Connect, redis_url: str) -> AsyncIterator[RedisServer]:
+    yield await connect(redis_url)
+
+
+@pytest_twisted.async_yield_fixture
+async def sender(connect: Connect, store: RedisServer, redis_url: str) -> AsyncIterator[Sender]:
+    silent = await connect(redis_url)
+    silent._channel_prefix = b"nobody-listens:"
+    yield Sender(store, silent)
+
+
+class Listener:
+    """What a hub hands on, per stream, and how often it says that a gap is repaired."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, list[Entry]] = {}
+        self.repairs = 0
+        self.turns = 0
+
+    def batch(self, channel: Channel, batch: Batch) -> None:
+        self.entries.setdefault(channel.stream, []).extend(batch.entries)
+
+    def end_turn(self) -> None:
+        self.turns += 1
+
+    def repaired(self, channel: Channel) -> None:
+        self.repairs += 1
+
+    def ids(self, stream: str = "all") -> list[str]:
+        return [entry.id for entry in self.entries.get(stream, ())]
+
+
+class Ear:
+    """A follower of streams on a hub of its own."""
+
+    def __init__(self, reactor: Any, server: RedisServer, name: str) -> None:
+        self.listener = Listener()
+        self.server = server
+        self.reader = LogReader(server)
+        self.hub = Hub(reactor, server, self.reader, self.listener, name)
+        self.hub.start()
+
+    async def follow(self, stream: str = "all", *, who: Any = "somebody") -> Channel:
+        """Follow from now on: what is published after this returns must come."""
+        await self.hub.follow(stream, who, Follow(stream, 0))
+        channel = self.hub.channels[stream]
+        if not channel.known:
+            channel.advance(await self.server.last_offset())
+        return channel
+
+    def ids(self, stream: str = "all") -> list[str]:
+        return self.listener.ids(stream)
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[RedisServer], Ear]]:
+    """`listen(server)`: an `Ear` whose hub is stopped when the test is over."""
+    from twisted.internet import reactor
+
+    ears: list[Ear] = []
+
+    def make(server: RedisServer) -> Ear:
+        ear = Ear(reactor, server, f"ear{len(ears)}")
+        ears.append(ear)
+        return ear
+
+    yield make
+    for ear in ears:
+        ear.hub.stop()
+
+
+@pytest.fixture
+def ids() -> Callable[[int, int], list[str]]:
+    """`ids(first, last)`: the ids of the messages with these numbers."""
+    return lambda first, last: [f"m{n}" for n in range(first, last + 1)]

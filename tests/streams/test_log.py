@@ -1,0 +1,123 @@
+"""Pages of logs: bounded, complete or not, and what has expired."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest_twisted
+from twisted.internet.task import deferLater
+
+from push.store.server import RedisServer
+from push.streams.log import LogReader, Wanted, has_expired
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_log_is_read_page_by_page_without_loss_or_repeat(
+    sender: Any, store: RedisServer, ids: Any
+) -> None:
+    for n in range(100):
+        await sender.send("all", n=n, data=f'"{"x" * 100}"')
+    reader = LogReader(store)
+    for limit, max_bytes in [(1, 10**6), (7, 10**6), (16, 10**6), (64, 500), (10**6, 10**6)]:
+        found: list[str] = []
+        after = 0
+        complete = False
+        while not complete:
+            reading = await reader.read([Wanted("all", after, limit)], max_bytes)
+            (page,) = reading.pages
+            assert len(page.entries) <= limit
+            assert page.entries or page.complete
+            for entry in page.entries:
+                assert entry.previous == after
+                after = entry.offset
+                found.append(entry.id)
+            complete = page.complete
+        assert found == ids(0, 99)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_page_that_ends_at_the_limit_does_not_say_it_is_complete(
+    sender: Any, store: RedisServer
+) -> None:
+    for n in range(16):
+        await sender.send("all", n=n)
+
+    reading = await LogReader(store).read([Wanted("all", 0, 16)])
+
+    assert len(reading.pages[0].entries) == 16
+    assert not reading.pages[0].complete
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_is_full_at_its_bytes_over_all_streams(
+    sender: Any, store: RedisServer
+) -> None:
+    for n in range(40):
+        await sender.send("all", "user:u", n=n, data=f'"{"x" * 1000}"')
+
+    reading = await LogReader(store).read(
+        [Wanted("all", 0, 100), Wanted("user:u", 0, 100), Wanted("none", 0, 100)], 20_000
+    )
+
+    first, second, third = reading.pages
+    assert 0 < len(first.entries) < 40
+    assert not first.complete
+    assert not second.entries
+    assert not second.complete
+    assert not third.complete
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_larger_than_a_page_comes_all_the_same(
+    sender: Any, store: RedisServer
+) -> None:
+    await sender.send("all", n=1, data=f'"{"x" * 300_000}"')
+
+    reading = await LogReader(store).read([Wanted("all", 0, 10)])
+
+    assert len(reading.pages[0].entries) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_entries_are_found_by_their_offsets(sender: Any, store: RedisServer) -> None:
+    offsets = [(await sender.send("all", n=n, data=f'"{"x" * 9000}"')).offset for n in range(60)]
+    await store.command("XDEL", store.key("log:all"), f"{offsets[5]}-0")
+
+    found = await LogReader(store).get("all", [*offsets, offsets[0] + 1, offsets[-1] + 10])
+
+    assert sorted(found) == [offset for offset in offsets if offset != offsets[5]]
+    assert found[offsets[7]].id == "m7"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_has_expired_is_judged_by_the_servers_clock(
+    sender: Any, store: RedisServer
+) -> None:
+    from twisted.internet import reactor
+
+    short = await sender.send("all", n=1, ttl_seconds=1)
+    long = await sender.send("all", n=2)
+    await deferLater(reactor, 1.1)
+    reader = LogReader(store)
+
+    reading = await reader.read([Wanted("all", 0, 10)])
+    found = await reader.get("all", [short.offset, long.offset])
+
+    assert [has_expired(entry, reading.now_us) for entry in reading.pages[0].entries] == [
+        True,
+        False,
+    ]
+    assert list(found) == [long.offset]
+
+
+@pytest_twisted.ensureDeferred
+async def test_streams_that_are_ahead_are_found_among_many(sender: Any, store: RedisServer) -> None:
+    names = [f"user:u{n}" for n in range(500)]
+    last = (await sender.send(*names, n=1)).offset
+    await sender.send("user:u7", "user:u499", n=2)
+    reader = LogReader(store)
+
+    ahead = await reader.ahead([*[(name, last) for name in names], ("user:none", 0)])
+
+    assert sorted(ahead) == ["user:u499", "user:u7"]
+    assert await reader.ahead([]) == []

@@ -1,0 +1,147 @@
+"""The layers of the house: imports go down, never up, and some layers know no Twisted."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "push"
+
+# What each layer may import, beside itself. Written out and not as an order: two layers on one
+# height do not know each other, and pushctl and sdk stand beside the server, not on it.
+_LOWEST = {"wire"}
+_SESSION = _LOWEST | {"session"}
+_STORE = _SESSION | {"store"}
+_BUS = _STORE | {"streams", "cluster"}
+_DEVICES = _BUS | {"devices"}
+_CHAT = _DEVICES | {"chat"}
+ALLOWED: dict[str, set[str]] = {
+    "wire": set(),
+    "session": _LOWEST,
+    "store": _SESSION,
+    "streams": _STORE,
+    "cluster": _STORE,
+    "devices": _BUS,
+    "chat": _DEVICES,
+    "connector": _CHAT,
+    "http": _CHAT,
+    "daemons": _CHAT | {"connector", "http"},
+    "sdk": _SESSION,
+    "pushctl": {"sdk", "wire"},
+}
+WITHOUT_TWISTED = ("wire", "session", "sdk")
+
+
+class Import(NamedTuple):
+    """One name that a file imports, at the top or anywhere inside."""
+
+    file: Path
+    line: int
+    name: str
+
+    @property
+    def layer(self) -> str:
+        """The layer of the importing file; "" for push/__init__.py."""
+        parts = self.file.relative_to(PACKAGE).parts
+        return parts[0] if len(parts) > 1 else ""
+
+    def __str__(self) -> str:
+        return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.name}"
+
+
+def imports_of(file: Path) -> Iterator[Import]:
+    """All imports, also those inside functions and under TYPE_CHECKING."""
+    package = (*file.relative_to(ROOT).parts[:-1],)
+    for node in ast.walk(ast.parse(file.read_text(), str(file))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(file, node.lineno, alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            # A relative import, made absolute: one dot is the file's own package.
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join((*above, node.module) if node.module else above)
+            for alias in node.names:
+                yield Import(file, node.lineno, f"{base}.{alias.name}")
+
+
+def all_imports() -> list[Import]:
+    return [found for file in sorted(PACKAGE.rglob("*.py")) for found in imports_of(file)]
+
+
+def under(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+def test_every_folder_is_a_known_layer() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert folders <= set(ALLOWED)
+
+
+def test_imports_go_down() -> None:
+    wrong = []
+    for found in all_imports():
+        parts = found.name.split(".")
+        target = parts[1] if parts[0] == "push" and len(parts) > 1 else ""
+        allowed = ALLOWED.get(found.layer, set(ALLOWED)) | {found.layer}
+        if target in ALLOWED and target not in allowed:
+            wrong.append(str(found))
+    assert wrong == []
+
+
+def test_only_the_daemons_name_the_global_reactor() -> None:
+    wrong = [
+        str(found)
+        for found in all_imports()
+        if under(found.name, "twisted.internet.reactor") and found.layer != "daemons"
+    ]
+    assert wrong == []
+
+
+def test_no_module_is_imported_only_for_its_types() -> None:
+    """`if TYPE_CHECKING:` would hide a cycle."""
+    wrong = [str(found) for found in all_imports() if found.name == "typing.TYPE_CHECKING"]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("layer", WITHOUT_TWISTED)
+def test_a_layer_names_no_twisted(layer: str) -> None:
+    wrong = [
+        str(found)
+        for found in all_imports()
+        if found.layer == layer and under(found.name, "twisted")
+    ]
+    assert wrong == []
+
+
+def test_loading_those_layers_loads_no_twisted() -> None:
+    """Not even through another library."""
+    modules = [
+        ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for layer in WITHOUT_TWISTED
+        for file in sorted((PACKAGE / layer).rglob("*.py"))
+        if file.name != "__main__.py"
+    ]
+    assert len(modules) >= len(WITHOUT_TWISTED)
+    code = (
+        "import importlib, sys\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'twisted'])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ran.stderr == ""
+    assert ran.stdout.strip() == "[]"
+
+
+def test_the_plugins_are_strings_only() -> None:
+    """twistd imports every plugin just to list it."""
+    names = {found.name for found in imports_of(ROOT / "twisted" / "plugins" / "push_plugins.py")}
+    assert names == {"twisted.application.service.ServiceMaker"}

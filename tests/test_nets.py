@@ -1,0 +1,101 @@
+"""The nets of conftest.py catch what they are for: tried on a small run of pytest of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+SAMPLE = """
+import pytest, pytest_twisted
+from twisted.internet.defer import fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+@pytest_twisted.ensureDeferred
+async def test_good(wait_until, redis_url, redis_server):
+    redis_server.kill()
+    redis_server.start()
+    assert await wait_until(lambda: 3) == 3
+
+@pytest_twisted.ensureDeferred
+async def test_leaves_a_call():
+    from twisted.internet import reactor
+    reactor.callLater(600, print)
+
+@pytest_twisted.ensureDeferred
+async def test_logs_a_failure():
+    Logger().failure("oh", Failure(ValueError("deep")))
+
+@pytest_twisted.ensureDeferred
+async def test_drops_a_failed_deferred():
+    fail(KeyError("nobody looked"))
+
+def test_expected_errors(flush_logged_errors):
+    Logger().failure("oh", Failure(ValueError("deep")))
+    Logger().critical("bad")
+    assert len(flush_logged_errors(ValueError)) == 1
+    assert len(flush_logged_errors()) == 1
+
+@pytest_twisted.ensureDeferred
+async def test_waits_in_vain(wait_until):
+    await wait_until(lambda: 1 == 2, timeout_seconds=0.02)
+"""
+SKIPPING = """
+import pytest
+
+def test_good():
+    pass
+
+def test_needs_something():
+    pytest.skip("there is no zookeeper")
+"""
+
+
+def run_pytest(folder: Path, text: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    shutil.copy(ROOT / "tests" / "conftest.py", folder)
+    (folder / "test_sample.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -ra -p no:cacheprovider\n")
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PUSH_TEST_NO_SKIP": "", **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_what_a_test_leaves_behind_fails_it(tmp_path: Path) -> None:
+    ran = run_pytest(tmp_path, SAMPLE)
+    bad = dict(re.findall(r"(?m)^(?:FAILED|ERROR) test_sample.py::(\w+) - (.*)$", ran.stdout))
+    assert set(bad) == {
+        "test_leaves_a_call",
+        "test_logs_a_failure",
+        "test_drops_a_failed_deferred",
+        "test_waits_in_vain",
+    }
+    assert "delayed calls left in the reactor" in ran.stdout
+    assert "ValueError: deep" in ran.stdout
+    assert "nobody looked" in ran.stdout
+    assert "not true within 0.02 s: " in ran.stdout
+    assert ran.returncode == 1
+
+
+@pytest.mark.parametrize(("no_skip", "status"), [("", 0), ("1", 1)])
+def test_a_skip_fails_the_run_only_when_asked_for(
+    tmp_path: Path, no_skip: str, status: int
+) -> None:
+    ran = run_pytest(tmp_path, SKIPPING, PUSH_TEST_NO_SKIP=no_skip)
+    assert ran.returncode == status
+    assert "there is no zookeeper" in ran.stdout
+    assert re.search(r"(?m)^1 passed, 1 skipped in ", ran.stdout)
+    assert ("1 skipped, so the run fails" in ran.stdout) == bool(no_skip)

@@ -1,0 +1,19 @@
+"""The daemons as `twistd` commands. Strings only: twistd imports every plugin just to list it."""
+
+from twisted.application.service import ServiceMaker
+
+push = ServiceMaker(
+    "push", "push.daemons.all_in_one", "All of push in one process, with its own Redis.", "push"
+)
+connector = ServiceMaker(
+    "push-connector",
+    "push.daemons.connector",
+    "The gateway that devices connect to.",
+    "push-connector",
+)
+api = ServiceMaker(
+    "push-api", "push.daemons.api", "The HTTP API that backends push through.", "push-api"
+)
+sub = ServiceMaker(
+    "push-sub", "push.daemons.sub", "Device registration and the list of connectors.", "push-sub"
+)
