@@ -23,13 +23,14 @@ CONNECTING_AT_ONCE = 64
 class Device:
     """One connection and what it counted."""
 
-    __slots__ = ("decoder", "frames", "socket", "stage")
+    __slots__ = ("decoder", "frames", "socket", "stage", "token")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.decoder = FrameDecoder(1 << 20)
         self.frames = 0
         self.stage = "new"
+        self.token = ""
 
 
 class Fleet:
@@ -49,8 +50,8 @@ class Fleet:
         for _ in range(self.count):
             self._add(self._dial())
 
-    def connect(self, key: str, progress: Callable[[int], None] = lambda _: None) -> None:
-        """Register and connect all devices, a few at a time."""
+    def connect(self, key: str, progress: Callable[[int], None] = lambda _: None) -> list[str]:
+        """Register and connect all devices, a few at a time; their tokens."""
         sub = json.dumps({"key": key, "platform": "bench", "app": "bench"}).encode()
         waiting: set[Device] = set()
         done = 0
@@ -66,6 +67,7 @@ class Fleet:
                         done += 1
                         if done % 1000 == 0:
                             progress(done)
+        return [device.token for device in self._devices.values()]
 
     def _shake_hands(self, device: Device) -> None:
         for frame in device.decoder.feed(_receive(device.socket)):
@@ -73,6 +75,7 @@ class Fleet:
                 pair = json.loads(frame.body)
                 if "token" not in pair:
                     raise SystemExit(f"a device could not register: {pair}")
+                device.token = pair["token"]
                 device.socket.sendall(encode_frame(Signal.CONNECT, 0, 2, frame.body))
             elif frame.signal == Signal.CONNECT_ACK:
                 if frame.sub_signal != ConnectStatus.ACCEPTED:
@@ -104,6 +107,7 @@ class Fleet:
                     if frame.signal != Signal.PUSH:
                         raise SystemExit(f"a device got {frame}")
                     self.frames += 1
+                    device.frames += 1
                     if frame.message_id:
                         acks.append(header + frame.message_id.to_bytes(2, "big"))
                 if acks:
@@ -126,6 +130,10 @@ class Fleet:
         if received < self.count or len(sizes) != 1:
             raise SystemExit(f"{received} devices received frames of the sizes {sizes}")
         return sizes.pop()
+
+    def counts(self) -> list[int]:
+        """Frames that each device took by `receive_and_acknowledge`."""
+        return [device.frames for device in self._devices.values()]
 
     def close(self) -> None:
         self._epoll.close()

@@ -90,7 +90,7 @@ def started_server(
 
 
 def start_process(
-    tap: str, data: Path, log: Path, settings: dict[str, str]
+    tap: str, data: Path, log: Path, settings: dict[str, str], stderr: int | None = None
 ) -> subprocess.Popen[bytes]:
     """`twistd -n <tap>` with `settings` over those of a quick local start."""
     chosen = {
@@ -103,8 +103,8 @@ def start_process(
     }
     variables = {f"PUSH_{name.upper()}": value for name, value in chosen.items()}
     command = [twistd(), "-n", "--pidfile=", f"--logfile={log}", tap]
-    output = subprocess.DEVNULL
-    return subprocess.Popen(command, env={**os.environ, **variables}, stdout=output)
+    environment = {**os.environ, **variables}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], log: Path, data: Path) -> Running:

@@ -30,7 +30,7 @@ class Timing(NamedTuple):
     `lease`: how long an instance may be silent before it counts as gone (the Redis lease, the
     ZooKeeper session). `renew`: between exchanges, ± 30 %. `update`: between writes of an entry of
     which only the load changed. `verify`: before each of the readings that confirm a great loss.
-    `retry`: after a failure, and while a name is taken. `notice`: others' changes within this time
+    `retry`: while a name is taken, and at most after a failure (the first retries come sooner). `notice`: others' changes within this time
     cost one reading. `stop`: the most that `stop` takes.
     """
 
@@ -45,6 +45,7 @@ class Timing(NamedTuple):
 
 # In a large cluster loads are told less often: each is told to everybody.
 UPDATE_SECONDS_PER_ENTRY = 0.05
+FIRST_RETRY_SECONDS = 0.02  # and twice as long each time; at the start a connection is near
 
 
 class Rival(NamedTuple):
@@ -100,6 +101,7 @@ class Keeper(Registry):
         self._ready_waiters: list[Deferred[None]] = []
         self._loaded = False
         self._trouble: str | None = None
+        self._failures = 0  # in a row
         self._life = _Life.NEW
         self._lock = DeferredLock()
         self._timer: Any = None
@@ -251,8 +253,12 @@ class Keeper(Registry):
         )
 
     def _pause_seconds(self) -> float:
-        impatient = self._trouble is not None or any(own.rival for own in self._own.values())
-        pause = self._timing.retry if impatient else self._timing.renew
+        if self._failures:
+            pause = min(self._timing.retry, FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 10))
+        elif any(own.rival for own in self._own.values()):
+            pause = self._timing.retry
+        else:
+            pause = self._timing.renew
         return pause * self._random.uniform(0.7, 1.3)
 
     async def _exchange_once(self) -> None:
@@ -264,16 +270,16 @@ class Keeper(Registry):
         try:
             reading = await self._exchange(sent, fresh=fresh)
         except RegistryUnavailable as error:
-            self._trouble = str(error)
-            self._doubt()
+            self._failed(str(error))
             return
         except Exception as error:
-            if self._trouble != str(error):
+            text = str(error) or type(error).__name__
+            if self._trouble != text:
                 log.failure("The registry cannot be exchanged with")
-            self._trouble = str(error) or type(error).__name__
-            self._doubt()
+            self._failed(text)
             return
         self._trouble = None
+        self._failures = 0
         if reading.era != self._era:
             self._doubt()
             self._era = reading.era
@@ -282,6 +288,11 @@ class Keeper(Registry):
         self._plan_verifying(fresh)
         self._settle(sent, reading.rivals)
         self._tell_ready()
+
+    def _failed(self, trouble: str) -> None:
+        self._trouble = trouble
+        self._failures += 1
+        self._doubt()
 
     def _plan_verifying(self, verified: bool) -> None:
         if not self._view.unsure:

@@ -187,4 +187,8 @@ class DeviceConnection(Protocol):
             self._transport.loseConnection()
             self.gateway.linger(self, LINGER_SECONDS)
         else:
-            self._transport.abortConnection()
+            self.abort()
+
+    def abort(self) -> None:
+        """End at once, whatever waits."""
+        self._transport.abortConnection()

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from push.cluster.control import ControlChannel, Order
 from push.connector.catchup import CatchUp
-from push.connector.connection import DeviceConnection
+from push.connector.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.counters import Counters
 from push.connector.fanout import FanOut
 from push.connector.following import Following
@@ -89,6 +89,7 @@ class Gateway:
         self._settings = settings
         self._limits = settings.limits
         self._stopping = False
+        self._all_gone: Deferred[None] | None = None
         self._jobs: set[Deferred[Any]] = set()
         self._reader = LogReader(server)
         self._cursors = CursorWriter(reactor, server, self._session_lost)
@@ -154,14 +155,27 @@ class Gateway:
                 connection, DisconnectCode.DRAINING, "the server stops", RESTART_AFTER_SECONDS
             )
         await self._cursors.stop()
-        for connection in list(self.connections):
-            connection.cut()
+        await self._until_all_are_gone(LINGER_SECONDS)
         self._catchup.stop()
         self.fanout.stop()
         self.hub.stop()
         self._wheel.stop()
         if self._jobs:
             await gatherResults([_settled(job) for job in self._jobs])
+
+    async def _until_all_are_gone(self, patience_seconds: float) -> None:
+        """Peers get time to read why; then their connections are cut."""
+        if not self.connections:
+            return
+        self._all_gone = Deferred()
+        patience = self._reactor.callLater(patience_seconds, self._cut_all)
+        await self._all_gone
+        if patience.active():
+            patience.cancel()
+
+    def _cut_all(self) -> None:
+        for connection in list(self.connections):
+            connection.abort()
 
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the Redis server's clock."""
@@ -198,6 +212,8 @@ class Gateway:
 
     def lost(self, connection: DeviceConnection) -> None:
         self.connections.discard(connection)
+        if not self.connections and self._all_gone is not None and not self._all_gone.called:
+            self._all_gone.callback(None)
         self._wheel.remove(connection)
         self._following.end(connection)
         if self.sessions.get(connection.session_id) is connection:

@@ -9,7 +9,7 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -27,11 +27,13 @@ from push.cluster.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import DeviceFactory
 from push.daemons.banner import Banner, lines_to_try
+from push.daemons.errors import StartError
 from push.daemons.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.keys import load_keys
 from push.daemons.listening import Listener
 from push.daemons.membership import Describe, Membership
 from push.daemons.metrics import make_registry as make_metrics
+from push.daemons.settings import ApiKey as ConfiguredKey
 from push.daemons.settings import Connector, Settings
 from push.daemons.starting import OrderedServices
 from push.daemons.store import StoreService
@@ -108,9 +110,7 @@ class Composition:
         self._started_ms = int(time.time() * 1000)
         self._room_for_sessions = raise_file_limit()
         keys = load_keys(settings.auth.keys, settings.server.data_folder)
-        self._keyring = Keyring(
-            [ApiKey(key.name, str(key.sha256), frozenset(key.scopes)) for key in keys]
-        )
+        self._keyring = make_keyring(keys)
         store = self._add(StoreService(reactor, settings))
         self._server: RedisServer = store.server
         self._snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
@@ -284,6 +284,14 @@ class Composition:
         http = self._http_port.public_url("http") if self._http_port else None
         devices = list(self._addresses().values()) if self._gateway else []
         return lines_to_try(http, devices, self._settings.server.data_folder)
+
+
+def make_keyring(keys: Sequence[ConfiguredKey]) -> Keyring:
+    """Raises `StartError` when two names have one key: its scopes would be a matter of luck."""
+    try:
+        return Keyring(ApiKey(key.name, str(key.sha256), frozenset(key.scopes)) for key in keys)
+    except ValueError as error:
+        raise StartError(f"[auth] keys: {error}; give each a key of its own") from None
 
 
 def session_limits(connector: Connector) -> SessionLimits:

@@ -79,19 +79,27 @@ def _key(material: Any, kid: str | None = None) -> VerificationKey:
 
 
 def _keys_of_jwks(document: dict[str, Any]) -> list[VerificationKey]:
+    """Keys of a set that are for something else are passed over (RFC 7517, section 5)."""
+    items = document.get("keys", [document])
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise ValueError("`keys` of the set is not a list of objects")
     keys = []
-    for item in document.get("keys", [document]):
+    reason = "the set has no key"
+    for item in items:
+        if item.get("use", "sig") != "sig":
+            continue
         try:
-            material = jwt.PyJWK(item).key
-        except jwt.PyJWTError as error:
-            raise ValueError(f"a key of the set cannot be read: {error}") from None
-        private = (RSAPrivateKey, EllipticCurvePrivateKey, Ed25519PrivateKey)
-        if isinstance(material, private):
-            material = material.public_key()
-        keys.append(_key(material, item.get("kid")))
+            keys.append(_key(_public(jwt.PyJWK(item).key), item.get("kid")))
+        except (jwt.PyJWTError, ValueError) as error:
+            reason = f"no key of the set can be used: {error}"
     if not keys:
-        raise ValueError("the set has no key")
+        raise ValueError(reason)
     return keys
+
+
+def _public(material: Any) -> Any:
+    private = (RSAPrivateKey, EllipticCurvePrivateKey, Ed25519PrivateKey)
+    return material.public_key() if isinstance(material, private) else material
 
 
 class JwtVerifier:

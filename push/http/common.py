@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from push.http import pages
 from push.http.openapi import openapi_document
 from push.http.problems import ERRORS, refusal_answer
-from push.http.routes import HTML_TYPE, Answer, App, Call, Reply, Route, json_answer
+from push.http.routes import HTML_TYPE, Answer, App, Call, Handler, Reply, Route, json_answer
 from push.http.schemas import Health
 from push.wire.errors import Refusal
 
@@ -103,13 +103,13 @@ def make_pages(title: str, version: str, apps: Sequence[App]) -> App:
             raise Refusal("not_found", f"there is no error code {code[:64]}")
         return page_answer(pages.error_page(code))
 
-    def page(path: str, name: str, summary: str, handler: Callable[[Call], object]) -> Route:
+    def page(path: str, name: str, summary: str, handler: Handler) -> Route:
         return Route(
             "GET",
             path,
             name,
             summary,
-            handler,  # type: ignore[arg-type]
+            handler,
             {200: Reply("A page.", None, content_type="text/html")},
         )
 

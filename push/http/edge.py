@@ -66,7 +66,7 @@ class Edge:
         self._app.handle_errors(self._unrouted)
 
     def resource(self) -> Resource:
-        return _Root(self)
+        return _Root(self, self._app.resource())
 
     def _add(self, route: Route) -> None:
         if route.body is not None and route.body.max_bytes > MAX_BODY_BYTES:
@@ -216,10 +216,10 @@ class _Root(Resource):
 
     isLeaf = True
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, klein: Any) -> None:
         super().__init__()
         self._edge = edge
-        self._klein = edge._app.resource()
+        self._klein = klein
 
     def render(self, request: Any) -> Any:
         try:

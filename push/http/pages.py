@@ -59,7 +59,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def index_page(title: str, version: str, apps: Sequence[App]) -> str:
-    served = ", ".join(app.name for app in apps if app.name not in ("every daemon", "pages"))
+    served = ", ".join(app.name for app in apps if app.routes[0].path.startswith("/v1/"))
     links = (
         ("/docs", "the HTTP interface, to read"),
         ("/openapi.json", "the same for programs (OpenAPI 3.1)"),

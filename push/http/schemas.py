@@ -192,7 +192,10 @@ _decode_base64 = msgspec.json.Decoder(bytes).decode
 def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, Content]:
     """Whom and what to push; raises `Refusal` `invalid` or `too_large`."""
     target = _target_of(body.to)
-    ttl_seconds = limits.ttl_default_seconds if body.ttl is UNSET else body.ttl
+    if body.ttl is UNSET:
+        ttl_seconds = min(limits.ttl_default_seconds, limits.ttl_max_seconds)
+    else:
+        ttl_seconds = body.ttl
     if ttl_seconds > limits.ttl_max_seconds:
         raise _invalid("ttl", f"expected integer <= {limits.ttl_max_seconds}")
     title = None if body.title is UNSET else body.title

@@ -126,6 +126,11 @@ class LimitedChannel(HTTPChannel):
         self.transport.write(_head(answer) + answer.body)
         self._lingering = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
 
+    def timeoutConnection(self) -> None:
+        """Idle for too long, or not complete in time. Not worth a line in the log."""
+        self._lingering = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
+        self.loseConnection()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
@@ -151,6 +156,7 @@ class LimitedSite(Site):
     # Without the base class's wrapper, which only chooses between HTTP/1.1 and HTTP/2.
     protocol = LimitedChannel  # type: ignore[assignment]
     requestFactory = LimitedRequest
+    noisy = False  # the daemon tells where it listens
 
     def __init__(self, reactor: Any, resource: Resource, admit: Admit) -> None:
         super().__init__(

@@ -154,11 +154,13 @@ _OPTIONS: list[Callable[[F], F]] = [
     click.option(
         "--server",
         multiple=True,
+        envvar="PUSH_SERVER",
         metavar="URL",
         expose_value=False,
         callback=_remember,
         help="Where devices connect, tls://host:port or tcp://host:port; may be repeated. "
-        f"[default {LOCAL_SERVER} if ./push-data/server.crt exists, else what the API names]",
+        "[env PUSH_SERVER, separated by spaces; default "
+        f"{LOCAL_SERVER} if ./push-data/server.crt exists, else what the API names]",
     ),
     click.option(
         "--ca-file",

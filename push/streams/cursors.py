@@ -7,6 +7,7 @@ the session still is the device's: that is how a connector learns that a session
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -90,7 +91,7 @@ class CursorWriter:
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None
-        batch = dict(list(self._moved.items())[:FLUSH_CURSORS])
+        batch = dict(islice(self._moved.items(), FLUSH_CURSORS))
         for follow in batch:
             del self._moved[follow]
         writing = self._writing = Deferred.fromCoroutine(self._write(batch))

@@ -1,9 +1,9 @@
 """Following streams: subscriptions, hand-over in order, gap repair (design, rules 2 and 3).
 
-A channel's messages are applied by one rule: `previous` beyond what was handed on is a gap,
-repaired by reading the log; `offset` not beyond it is a repeat; else it is the next. Loss that shows no gap
-(the last message) is found by sweeping all followed logs, every minute and whenever the connection
-of the subscriber was made anew; and a subscriber that has gone deaf by a nonce that it must hear.
+A channel's messages are applied by one rule: `previous` beyond what was handed on is a gap, to be
+repaired from the log; `offset` not beyond it is a repeat; else it is the next. Loss that shows no
+gap (the last message) is found by sweeping all followed logs, every minute and whenever the
+subscriber's connection was made anew; a subscriber that has gone deaf, by a nonce it must hear.
 """
 
 from __future__ import annotations
@@ -203,7 +203,11 @@ class Hub:
                 complete = page.complete
                 if complete:
                     channel.advance(reading.clock_us)
-        except StoreUnavailable:
+        except CancelledError:
+            raise
+        except Exception as error:
+            if not isinstance(error, StoreUnavailable):
+                log.failure("The log of {stream} could not be read", stream=channel.stream)
             # `held` is in the log too: the next repair reads it.
             channel.held = None
             channel.repairing = False

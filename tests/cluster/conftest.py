@@ -207,6 +207,9 @@ class Cluster(ABC):
     def pause_store(self) -> None: ...
 
     @abstractmethod
+    def resume_store(self) -> None: ...
+
+    @abstractmethod
     async def lose_everything(self) -> None:
         """The store forgets everything (and may be away for it)."""
 
@@ -232,6 +235,7 @@ class RedisCluster(Cluster):
 
     def __init__(self, folder: Path, redis: Any) -> None:
         super().__init__(folder)
+        self.timing = TIMING._replace(lease=1.2)
         self.redis = redis
         self.servers: list[RedisServer] = []
 
@@ -264,6 +268,9 @@ class RedisCluster(Cluster):
 
     def pause_store(self) -> None:
         self.redis.pause()
+
+    def resume_store(self) -> None:
+        self.redis.resume()
 
     async def lose_everything(self) -> None:
         self.redis.call("FLUSHALL")
@@ -304,6 +311,9 @@ class ZooKeeperCluster(Cluster):
 
     def pause_store(self) -> None:
         self.zookeeper.pause()
+
+    def resume_store(self) -> None:
+        self.zookeeper.resume()
 
     async def lose_everything(self) -> None:
         self.zookeeper.stop()

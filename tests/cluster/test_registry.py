@@ -270,6 +270,24 @@ async def test_while_the_store_is_away_the_view_stays_and_afterwards_all_is_as_b
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_store_that_freezes_is_away_until_it_answers_again(
+    cluster: Any, entry: MakeEntry, wait_until: WaitUntil
+) -> None:
+    one, other = cluster.registry(), cluster.registry()
+    await one.register(entry("n1"))
+    await other.register(entry("n2"))
+    await wait_until(lambda: names(one) == names(other) == {"n1", "n2"})
+    cluster.pause_store()
+    await wait_until(lambda: one.problem and other.problem, timeout_seconds=10)
+    one.update(entry("n1", draining=True))
+    assert names(one) == {"n1", "n2"}
+    cluster.resume_store()
+    await wait_until(lambda: one.problem is None and other.problem is None, timeout_seconds=15)
+    await wait_until(lambda: connectors(other)["n1"].draining)
+    assert names(one) == names(other) == {"n1", "n2"}
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_store_that_lost_everything_is_filled_again_and_nobody_seemed_gone(
     cluster: Any, entry: MakeEntry, wait_until: WaitUntil
 ) -> None:

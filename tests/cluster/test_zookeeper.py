@@ -128,12 +128,15 @@ async def test_a_node_made_though_the_answer_was_lost_is_known_as_our_own(
 ) -> None:
     cluster = zookeeper_cluster
     one = cluster.registry()
+    path = cluster.path(CONNECTOR, "n1")
     await one.register(entry("n1", boot="b1"))
+    made = await cluster.with_client(lambda client: client.exists(path))
     one._written.clear()  # as after a ConnectionLoss: nothing is known of what was written
     await one.register(entry("n1", boot="b1", sessions=2))
     assert one.view()[CONNECTOR]["n1"].sessions == 2
-    stat = await cluster.with_client(lambda client: client.exists(cluster.path(CONNECTOR, "n1")))
-    assert stat.version == 1  # written, not made again
+    stat = await cluster.with_client(lambda client: client.exists(path))
+    assert stat.czxid == made.czxid
+    assert stat.version > made.version
 
 
 @pytest_twisted.ensureDeferred
@@ -161,17 +164,20 @@ async def test_with_a_digest_only_its_user_reads_and_writes(
 ) -> None:
     cluster = zookeeper_cluster
     one = cluster.registry(hosts=f"push:se:cret@{cluster.address}")
+    await one.register(entry("n1"))
     other = cluster.registry(digest="push:se:cret")
     stranger = cluster.registry(digest="stranger:secret")
-    await one.register(entry("n1"))
     await wait_until(lambda: names(other) == {"n1"})
     await wait_until(lambda: "NoAuth" in (stranger.problem or ""))
     assert not stranger.view()
     assert "cret" not in str(one.problem)
-    acls, _ = await cluster.with_client(
-        lambda client: client.get_acls(cluster.path(CONNECTOR, "n1"))
-    )
-    assert [acl.id for acl in acls] == [make_digest_acl("push", "se:cret", all=True).id]
+
+    def acls(client: Any) -> Any:
+        client.add_auth("digest", "push:se:cret")
+        return client.get_acls(cluster.path(CONNECTOR, "n1"))
+
+    found, _ = await cluster.with_client(acls)
+    assert [acl.id for acl in found] == [make_digest_acl("push", "se:cret", all=True).id]
 
 
 @pytest_twisted.ensureDeferred

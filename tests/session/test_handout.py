@@ -292,7 +292,7 @@ def test_without_any_number_a_session_falls_behind_and_loses_nothing():
 
 def test_a_message_above_the_clients_max_frame_is_dropped_and_the_cursor_passes_it():
     rig = Rig(max_frame=4096)
-    assert len(rig.live(stored(11, 10, 1, b"x" * 4096))) == 0 or rig.window.used == 1
+    rig.live(stored(11, 10, 1))
     rig.acknowledge(1)
     assert rig.live(stored(12, 11, 2, b"x" * 4097)) == []
     assert rig.dropped == [(12, "too_large")]

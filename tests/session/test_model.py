@@ -8,6 +8,7 @@ anew. The oracle knows only the log, what was sent, and what was acknowledged.
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 
 from hypothesis import settings
@@ -65,14 +66,18 @@ class Stream:
         )
 
 
+# A rule that hands out live messages is worth little while the session reads the log; so most
+# examples begin live, and a session that connects anew reads on at once.
 class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
-        self.clock = 100
+        self.clock = 0
         self.number = 0
         self.streams = [Stream(0), Stream(1)]
         self.handout = Handout(LIMITS, self.drop)
+        for stream in self.streams:
+            stream.follow.live = True
 
     @initialize()
     def connect(self) -> None:
@@ -122,16 +127,24 @@ class Machine(RuleBasedStateMachine):
 
     # What happens
 
-    @rule(place=STREAMS, size=SIZES, shared=st.booleans(), count=st.integers(1, 3))
-    def publish(self, place: int, size: int, shared: bool, count: int) -> None:
+    @rule(
+        place=STREAMS,
+        size=SIZES,
+        shared=st.booleans(),
+        count=st.integers(1, 3),
+        at_once=st.booleans(),
+    )
+    def publish(self, place: int, size: int, shared: bool, count: int, at_once: bool) -> None:
         for _ in range(count):
             self.append(place, size, shared)
+        if at_once:
+            self.deliver(place, 10)
 
     def append(self, place: int, size: int, shared: bool, control: bool = False) -> None:
         stream = self.streams[place]
         self.clock += 3
         previous = stream.log[-1].offset if stream.log else 0
-        self.number = self.number % 6 + 1  # few, so that they are taken often
+        self.number = self.number % 3 + 1  # few, so that they are taken often
         body = b'{"s":%d,"o":%d}' % (place, self.clock)
         entry = Entry(
             "i",
@@ -186,6 +199,11 @@ class Machine(RuleBasedStateMachine):
             follow.position = max(follow.position, self.clock)
             follow.live = True
 
+    @rule()
+    def read_everything(self) -> None:
+        for place in (0, 1):
+            self.read_on(place, 100)
+
     @precondition(lambda self: +self.copies)
     @rule(which=st.integers(0, 20), times=st.sampled_from([1, 1, 1, 2]))
     def acknowledge(self, which: int, times: int) -> None:
@@ -231,14 +249,17 @@ class Machine(RuleBasedStateMachine):
                     stream.done.add(delivery.offset)
                 self.take(data, again=True)
 
-    @rule()
-    def connect_anew(self) -> None:
+    @rule(really=st.integers(0, 4))
+    def connect_anew(self, really: int) -> None:
+        if really:
+            return  # often enough without
         for stream in self.streams:
             pending = stream.follow.pending
             head = pending[0] if pending else None
             tried = (head.offset, head.attempts) if head is not None and not head.done else None
             stream.connect(stream.follow.cursor, tried)
         self.connect()
+        self.read_everything()
 
     # What always holds
 
@@ -314,3 +335,50 @@ class Machine(RuleBasedStateMachine):
 
 TestModel = Machine.TestCase
 TestModel.settings = settings(max_examples=80, stateful_step_count=50)
+
+
+def walk(seed: int, steps: int) -> None:
+    """One long history. hypothesis tries short ones, and makes a failure small; these go deep."""
+    chance = random.Random(seed)
+    machine = Machine()
+    machine.connect()
+
+    def step() -> None:
+        place, number = chance.randrange(2), chance.randrange(30)
+        what = chance.random()
+        if what < 0.3:
+            size = chance.choice([20, 20, 20, 90, 240, 600, 5000])
+            count = chance.randint(1, 3)
+            machine.publish(place, size, chance.random() < 0.6, count, chance.random() < 0.5)
+        elif what < 0.38:
+            machine.publish_for_the_connector(place)
+        elif what < 0.42:
+            machine.publish_at_qos_0(place)
+        elif what < 0.52:
+            machine.deliver(place, chance.randint(1, 5))
+        elif what < 0.54:
+            machine.lose_one_of_the_channel(place, number)
+        elif what < 0.64:
+            machine.read_on(place, chance.randint(1, 6))
+        elif what < 0.9:
+            if +machine.copies:
+                machine.acknowledge(number if chance.random() < 0.3 else 0, 1)
+        elif what < 0.93:
+            machine.expire(place, number)
+        elif what < 0.98:
+            machine.wait(chance.choice([1.0, 15.0, 30.0, 31.0]))
+        else:
+            machine.connect_anew(0)
+
+    for _ in range(steps):
+        step()
+        machine.nothing_is_skipped()
+        machine.the_cursor_is_at_the_end_of_what_is_done()
+        machine.the_window_counts_from_the_cursors()
+        machine.numbers_are_taken_while_copies_are_out()
+    machine.teardown()
+
+
+def test_long_histories_skip_and_forget_nothing_either():
+    for seed in range(60):
+        walk(seed, 120)

@@ -209,9 +209,7 @@ async def test_rule_10_a_publish_whose_deadline_has_passed_does_nothing(
 
     def publish(n: int) -> Deferred[Any]:
         return Deferred.fromCoroutine(
-            publisher.publish(
-                [Address("all")], f"m{n}", b'{"id":"m"}', ttl_seconds=60, stored=True
-            )
+            publisher.publish([Address("all")], f"m{n}", b'{"id":"m"}', ttl_seconds=60, stored=True)
         )
 
     await publish(1)

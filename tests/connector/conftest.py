@@ -1,0 +1,332 @@
+"""Gateways on a real Redis and real sockets, and devices written on `push.wire` alone."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.task import deferLater
+
+from push.cluster.control import ControlChannel
+from push.connector.gateway import Gateway, GatewaySettings
+from push.connector.listener import DeviceFactory
+from push.devices.directory import Devices
+from push.devices.jwt import JwtVerifier, load_keys
+from push.devices.keyring import Keyring
+from push.devices.pushing import Content, Pushing, Receipt, Target
+from push.devices.sessions import Sessions
+from push.session.server import SessionLimits
+from push.store.address import parse_redis_url
+from push.store.server import RedisServer
+from push.streams.publish import Publisher
+from push.wire.frames import Frame, FrameDecoder, encode_frame
+from push.wire.idents import Snowflake
+from push.wire.signals import ConnectStatus, Signal
+
+WaitUntil = Callable[..., Awaitable[Any]]
+JWT_SECRET = b"a secret of at least thirty-two bytes"
+
+
+class Client(Protocol):
+    """A device: what it received, and what it may say. Acknowledges by itself when `acks`."""
+
+    def __init__(self, *, acks: bool = False) -> None:
+        self._decoder = FrameDecoder(1 << 20)
+        self.acks = acks
+        self.frames: list[Frame] = []
+        self.closed = False
+        self.lost_reason: Any = None
+        self._ids = 0
+        self._wait_until: WaitUntil | None = None
+        self._credentials: dict[str, str] = {}
+
+    def connectionMade(self) -> None:
+        self.transport.setTcpNoDelay(True)
+
+    def dataReceived(self, data: bytes) -> None:
+        for frame in self._decoder.feed(data):
+            self.frames.append(frame)
+            if self.acks and frame.signal == Signal.PUSH and frame.message_id:
+                self.ack(frame)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.closed = True
+        self.lost_reason = reason
+
+    # Saying
+
+    def send(self, signal: int, body: object = None, message_id: int | None = None) -> int:
+        if message_id is None:
+            self._ids += 1
+            message_id = self._ids
+        raw = b"" if body is None else json.dumps(body).encode()
+        self.transport.write(encode_frame(signal, 0, message_id, raw))
+        return message_id
+
+    def ack(self, frame: Frame) -> None:
+        self.transport.write(encode_frame(Signal.PUB_ACK, 0, frame.message_id))
+
+    def ack_all(self) -> None:
+        for frame in self.pushes:
+            if frame.message_id:
+                self.ack(frame)
+
+    # What came
+
+    def of(self, signal: int) -> list[Frame]:
+        return [frame for frame in self.frames if frame.signal == signal]
+
+    @property
+    def pushes(self) -> list[Frame]:
+        return self.of(Signal.PUSH)
+
+    @property
+    def bodies(self) -> list[dict[str, Any]]:
+        return [json.loads(frame.body) for frame in self.pushes]
+
+    @property
+    def numbers(self) -> list[Any]:
+        """The `data` of the plain messages."""
+        return [body["data"] for body in self.bodies if "kind" not in body]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [body["kind"] for body in self.bodies if "kind" in body]
+
+    @property
+    def disconnect(self) -> dict[str, Any] | None:
+        found = self.of(Signal.DISCONNECT)
+        return json.loads(found[0].body) if found else None
+
+    @property
+    def ended_with(self) -> str | None:
+        said = self.disconnect
+        return said["code"] if said else None
+
+    # Asking
+
+    async def answer(self, signal: int, message_id: int) -> Frame:
+        assert self._wait_until is not None
+
+        def answers() -> list[Frame]:
+            return [
+                frame
+                for frame in self.frames
+                if frame.signal == signal and frame.message_id == message_id
+            ]
+
+        found = await self._wait_until(lambda: answers() or self.closed)
+        assert found is not True, f"closed: {self.disconnect}"
+        return found[0]
+
+    async def register(self, **body: Any) -> dict[str, Any]:
+        asked = self.send(Signal.SUB, {"platform": "p", "app": "a", **body})
+        answer = json.loads((await self.answer(Signal.SUB, asked)).body)
+        if "token" in answer:
+            self._credentials = {"token": answer["token"], "secret": answer["secret"]}
+        return dict(answer)
+
+    async def connect(self, **body: Any) -> dict[str, Any]:
+        """CONNECT as `body` says; the answer with its sub-signal as `status`."""
+        asked = self.send(Signal.CONNECT, body or self._credentials)
+        frame = await self.answer(Signal.CONNECT_ACK, asked)
+        return {"status": ConnectStatus(frame.sub_signal), **json.loads(frame.body)}
+
+
+class Node:
+    """One connector on its own connections to Redis, and what a backend has."""
+
+    def __init__(
+        self, reactor: Any, url: str, boots: set[str], keyring: Keyring, **options: Any
+    ) -> None:
+        self.reactor = reactor
+        self.boot = secrets.token_hex(8)
+        self.boots = boots
+        boots.add(self.boot)
+        limits = SessionLimits(**options.pop("limits", {}))
+        timeout_seconds = options.pop("timeout_seconds", 5.0)
+        self.store = RedisServer(reactor, parse_redis_url(url), timeout_seconds=timeout_seconds)
+        control = ControlChannel(self.store)
+        snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
+        self.devices = Devices(
+            self.store,
+            snowflake,
+            boots.__contains__,
+            control.end_session,
+            registrations_per_minute=options.pop("registrations_per_minute", 0),
+            failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
+        )
+        verifier = JwtVerifier(
+            load_keys(JWT_SECRET), algorithms=["HS256"], audience="push", issuer=None
+        )
+        sessions = Sessions(
+            self.store,
+            self.devices,
+            verifier,
+            boot=self.boot,
+            node="node",
+            retention_seconds=86_400,
+        )
+        settings = GatewaySettings(
+            boot=self.boot,
+            node="node",
+            limits=limits,
+            **{"open_registration": True, **options},
+        )
+        self.gateway = Gateway(
+            reactor, self.store, control, self.devices, sessions, keyring, snowflake, settings
+        )
+        self.pushing = Pushing(Publisher(self.store), snowflake)
+        self.ports: list[Any] = []
+        self.stopped = False
+
+    def start(self) -> None:
+        self.store.start()
+        self.gateway.start()
+
+    def listen(self, tls: Any = None, sndbuf: int = 0) -> int:
+        factory = DeviceFactory(self.gateway, "tls" if tls else "tcp")
+        if tls:
+            port = self.reactor.listenSSL(0, factory, tls, interface="127.0.0.1")
+        else:
+            port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        if sndbuf:
+            port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
+        self.ports.append(port)
+        return int(port.getHost().port)
+
+    async def push(self, kind: str, *names: str, data: object = None, **more: Any) -> Receipt:
+        content = Content(data=msgspec.Raw(json.dumps(data).encode()), **more)
+        return await self.pushing.push(Target(kind, names), content)
+
+    async def record(self, token: str) -> dict[str, str]:
+        reply = await self.store.command("HGETALL", self.store.key(f"device:{token}"))
+        texts = [item.decode() for item in reply]
+        return dict(zip(texts[::2], texts[1::2], strict=True))
+
+    async def stop_gateway(self) -> None:
+        for port in self.ports:
+            await port.stopListening()
+        self.ports.clear()
+        await self.gateway.stop()
+        self.boots.discard(self.boot)
+
+    async def stop(self) -> None:
+        if not self.stopped:
+            self.stopped = True
+            await self.stop_gateway()
+            await self.store.stop()
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    return Keyring([])
+
+
+@pytest.fixture
+def boots() -> set[str]:
+    """The boot ids of the connectors that live."""
+    return set()
+
+
+@pytest_twisted.async_yield_fixture
+async def make_node(
+    wait_until: WaitUntil, boots: set[str], keyring: Keyring
+) -> AsyncIterator[Callable[..., Awaitable[Node]]]:
+    """`await make_node(url, limits={…})`: a started gateway; it listens when told to."""
+    from twisted.internet import reactor
+
+    nodes: list[Node] = []
+
+    async def make(url: str, *, ready: bool = True, **options: Any) -> Node:
+        node = Node(reactor, url, boots, keyring, **options)
+        nodes.append(node)
+        node.start()
+        if ready:
+            await wait_until(lambda: node.store.problem is None)
+        return node
+
+    yield make
+    await deferLater(reactor, 0)
+    for node in nodes:
+        await node.stop()
+
+
+@pytest_twisted.async_yield_fixture
+async def node(make_node: Callable[..., Awaitable[Node]], redis_url: str) -> AsyncIterator[Node]:
+    made = await make_node(redis_url)
+    made.listen()
+    yield made
+
+
+Dial = Callable[..., Awaitable[Client]]
+
+
+@pytest_twisted.async_yield_fixture
+async def dial(wait_until: WaitUntil) -> AsyncIterator[Dial]:
+    """`await dial(node, acks=True)`: a client that is connected to the node's last port."""
+    from twisted.internet import reactor
+
+    clients: list[Client] = []
+
+    async def make(node: Node, *, acks: bool = False, tls: Any = None) -> Client:
+        port = node.ports[-1].getHost().port
+        endpoint: Any = HostnameEndpoint(reactor, "127.0.0.1", port)
+        if tls is not None:
+            endpoint = wrapClientTLS(tls, endpoint)
+        client: Client = await endpoint.connect(Factory.forProtocol(lambda: Client(acks=acks)))
+        client._wait_until = wait_until
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        if not client.closed:
+            client.transport.abortConnection()
+    await wait_until(lambda: all(client.closed for client in clients))
+
+
+@pytest.fixture
+def device(node: Node, dial: Dial) -> Callable[..., Awaitable[Client]]:
+    """`await device()`: registered and connected on `node`; `acks=True` acknowledges."""
+
+    async def make(*, acks: bool = False, on: Node | None = None, **asked: Any) -> Client:
+        client = await dial(on or node, acks=acks)
+        pair = await client.register()
+        accepted = await client.connect(token=pair["token"], secret=pair["secret"], **asked)
+        assert accepted["status"] is ConnectStatus.ACCEPTED, accepted
+        return client
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """What a server listens with and a client connects with, over TLS."""
+    from push.daemons.settings import Connector
+    from push.daemons.tls import load_server_tls
+
+    folder: Path = tmp_path_factory.mktemp("tls")
+    made = load_server_tls(Connector(), folder)
+    pem = next(path for path in sorted(folder.rglob("*")) if b"BEGIN CERT" in path.read_bytes())
+    from twisted.internet.ssl import Certificate
+
+    root = Certificate.loadPEM(pem.read_text())
+    name = root.original.get_subject().CN or "localhost"
+    return made, optionsForClientTLS("localhost" if not name else name, trustRoot=root)
+
+
+def settled(jobs: list[Any]) -> Deferred[Any]:
+    return gatherResults([Deferred.fromCoroutine(job) for job in jobs])

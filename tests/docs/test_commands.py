@@ -1,0 +1,155 @@
+"""Every command in the documents is run as it is written."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks.running import Running, started_server
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+TIMEOUT_SECONDS = 30
+
+
+def blocks(document: str, language: str = "sh") -> list[str]:
+    """The code blocks of a document."""
+    text = (ROOT / document).read_text("utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+class Shell:
+    """A folder with `push-data` of a running server, where documented commands work."""
+
+    def __init__(self, folder: Path, running: Running) -> None:
+        self.folder = folder
+        self._running = running
+
+    def _here(self, command: str) -> str:
+        """The ports of the running server instead of the usual ones; nothing else changes."""
+        tls = f"tls://127.0.0.1:{self._running.tls_address[1]}"
+        return (
+            command.replace("http://127.0.0.1:8080", self._running.http_url)
+            .replace("tls://127.0.0.1:6790", tls)
+            .replace(".venv/bin/", f"{BIN}/")
+        )
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            ["bash", "-eo", "pipefail", "-c", self._here(command)],
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+                "PUSH_URL": self._running.http_url,
+                "PUSH_SERVER": f"tls://127.0.0.1:{self._running.tls_address[1]}",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, command: str) -> str:
+        process = self.start(command)
+        output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+        assert process.returncode == 0, f"{command}\n{output}"
+        return output
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    with started_server("push", tmp_path / "push-data") as running:
+        yield Shell(tmp_path, running)
+
+
+def test_the_readmes_commands(shell: Shell) -> None:
+    """Register, listen, push by pushctl and by curl: the listener prints both messages."""
+    _, _, device, push, curl = blocks("README.md")
+    register, listen = device.splitlines()
+    shell.run(register)
+    # --count only ends what a user ends with Ctrl-C.
+    listener = shell.start(f"{listen} --count 2 --json")
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while '"sessions":1' not in shell.run("pushctl stats --json").replace(" ", ""):
+        assert time.monotonic() < deadline
+    shell.run(push)
+    assert '"id"' in shell.run(curl)
+    output, _ = listener.communicate(timeout=TIMEOUT_SECONDS)
+    assert listener.returncode == 0, output
+    assert output.count('"Hello"') == 2
+
+
+def test_the_commands_for_http(shell: Shell) -> None:
+    """The examples of docs/http.md, one after another in one shell, are answered as wanted."""
+    output = shell.run("\n".join(blocks("docs/http.md")))
+    for code in ("unauthenticated", "forbidden", "malformed", "invalid", "not_found"):
+        assert f'"code":"{code}"' not in output
+
+
+def test_the_commands_for_operating(shell: Shell) -> None:
+    """The examples of docs/operating.md; those that start a daemon are asked for their help."""
+    for block in blocks("docs/operating.md"):
+        for line in block.splitlines():
+            if line.startswith("twistd"):
+                tap = line.split()[2]
+                options = re.findall(r"--[a-z-]+", line)
+                helped = shell.run(f"twistd {tap} --help")
+                assert all(option in helped for option in options)
+            else:
+                shell.run(line)
+
+
+def test_make_run_prints_a_line_that_works(tmp_path: Path) -> None:
+    """`make run`, the curl line it prints, and Ctrl-C."""
+    make = shutil.which("make")
+    assert make
+    environment = {
+        **os.environ,
+        "PUSH_SERVER_DATA": str(tmp_path / "data"),
+        "PUSH_CONNECTOR_TCP": "127.0.0.1:0",
+        "PUSH_CONNECTOR_TLS": "127.0.0.1:0",
+        "PUSH_HTTP_LISTEN": "127.0.0.1:0",
+    }
+    # A session of its own: Ctrl-C reaches make and all its children, as in a terminal.
+    process = subprocess.Popen(
+        [make, "--no-print-directory", "-C", str(ROOT), "run"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        said = _read_until(process, "-d '")
+        command = said[said.index("  curl ") :]
+        command = command[: command.index("}}'") + 3]
+        answer = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, cwd=ROOT, check=True
+        )
+        assert '"id"' in answer.stdout
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        rest, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert b"Traceback" not in rest
+    assert b"Error" not in rest
+
+
+def _read_until(process: subprocess.Popen[bytes], mark: str) -> str:
+    assert process.stdout is not None
+    said, deadline = b"", time.monotonic() + 120  # the first time, it installs
+    while mark.encode() not in said:
+        assert time.monotonic() < deadline, said.decode()
+        if select.select([process.stdout], [], [], 1)[0]:
+            data = os.read(process.stdout.fileno(), 65536)
+            assert data, said.decode()
+            said += data
+    return said.decode()

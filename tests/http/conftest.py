@@ -1,0 +1,318 @@
+"""The HTTP side with everything real but what is behind it, driven in memory or on a port.
+
+Behind it are small objects over dicts: here the edge is tested, not the storage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.python.failure import Failure
+
+from push.cluster.entry import Entry
+from push.devices.directory import Credentials
+from push.devices.keyring import ApiKey, Keyring
+from push.devices.pushing import Content, Receipt, Target
+from push.devices.records import Device
+from push.http.api import make_api
+from push.http.routes import App
+from push.http.schemas import PushLimits
+from push.http.serving import make_site
+from push.http.site import LimitedSite
+from push.http.sub import make_sub
+from push.wire.errors import Refusal
+from push.wire.idents import is_token
+
+TOKEN = "03DMV9EK31WTE="
+KEYS = {
+    "admin-key": ("push", "read", "admin", "register"),
+    "push-key": ("push",),
+    "read-key": ("read",),
+    "app-key": ("register",),
+}
+
+
+@dataclass
+class Behind:
+    """What is behind the edge. `error`, if set, is raised by every call; `waiting` holds it up."""
+
+    pushed: list[tuple[Target, Content]] = field(default_factory=list)
+    devices: dict[str, str | None] = field(default_factory=lambda: {TOKEN: None})
+    registered: list[dict[str, Any]] = field(default_factory=list)
+    urls: list[str] = field(default_factory=lambda: ["tls://one:6790", "tcp://one:6789"])
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    error: Exception | None = None
+    waiting: Deferred[None] | None = None
+
+    calls: int = 0
+
+    async def _check(self) -> None:
+        self.calls += 1
+        if self.waiting is not None:
+            await self.waiting
+        if self.error is not None:
+            raise self.error
+
+    async def push(self, target: Target, content: Content) -> Receipt:
+        await self._check()
+        self.pushed.append((target, content))
+        if target.kind == "token" and target.names[0] not in self.devices:
+            raise Refusal("unknown_token", "no device has this token", field="to.token")
+        return Receipt(id=f"id{len(self.pushed)}", streams=max(len(target.names), 1), online=0)
+
+    async def push_batch(self, items: list[tuple[Target, Content]]) -> list[Receipt | Refusal]:
+        results: list[Receipt | Refusal] = []
+        for item in items:
+            try:
+                results.append(await self.push(*item))
+            except Refusal as refusal:
+                results.append(refusal)
+        return results
+
+    async def get(self, token: str) -> Device:
+        await self._check()
+        self._find(token)
+        return Device(
+            token, "linux", "app", None, self.devices[token], 1, None, [], None, None, 0, False
+        )
+
+    async def forget(self, token: str) -> None:
+        await self._check()
+        self._find(token)
+        del self.devices[token]
+
+    async def bind(self, user: str, token: str) -> None:
+        await self._check()
+        self._find(token)
+        self.devices[token] = user
+
+    async def unbind(self, user: str, token: str) -> None:
+        await self._check()
+        self._find(token)
+        if self.devices[token] != user:
+            raise Refusal("not_found", "not bound")
+        self.devices[token] = None
+
+    def _find(self, token: str) -> None:
+        if not is_token(token):
+            raise Refusal("invalid", "not a token", field="token")
+        if token not in self.devices:
+            raise Refusal("unknown_token", "no device has this token", field="token")
+
+    async def register(self, **fields: Any) -> Credentials:
+        await self._check()
+        self.registered.append(fields)
+        return Credentials(TOKEN, "secret")
+
+    def servers(self, carrier: str | None) -> list[str]:
+        return [url for url in self.urls if carrier is None or url.startswith(f"{carrier}:")]
+
+    def nodes(self) -> list[Entry]:
+        return self.entries
+
+
+@dataclass
+class Response:
+    status: int
+    headers: dict[str, str]
+    content: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+    def assert_problem(self, code: str, field: str | None = None) -> dict[str, Any]:
+        """A complete RFC 9457 problem with this code and field; returns it."""
+        problem: dict[str, Any] = self.json()
+        assert self.headers["content-type"] == "application/problem+json"
+        assert (problem["code"], problem.get("field")) == (code, field), problem
+        assert problem["type"] == f"/errors/{code}"
+        assert problem["status"] == self.status
+        assert problem["title"]
+        assert problem["detail"]
+        return problem
+
+
+def parse_responses(raw: bytes) -> list[Response]:
+    """All responses on a connection. Each must have a Content-Length or be a 204."""
+    responses = []
+    while raw:
+        head, _, raw = raw.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        pairs = [line.split(": ", 1) for line in lines[1:]]
+        headers = {name.lower(): value for name, value in pairs}
+        assert len(headers) == len(pairs), f"a header came twice: {pairs}"
+        status = int(lines[0].split(" ")[1])
+        assert "transfer-encoding" not in headers
+        length = 0 if status == 204 else int(headers["content-length"])
+        responses.append(Response(status, headers, raw[:length]))
+        raw = raw[length:]
+    return responses
+
+
+class Connection:
+    """A client on a transport in memory."""
+
+    def __init__(self, site: LimitedSite, ip: str) -> None:
+        self.protocol: Any = site.buildProtocol(IPv4Address("TCP", ip, 4321))
+        self.transport = StringTransportWithDisconnection(peerAddress=IPv4Address("TCP", ip, 4321))
+        self.transport.protocol = self.protocol
+        self.protocol.makeConnection(self.transport)
+
+    def send(self, data: bytes) -> None:
+        self.protocol.dataReceived(data)
+
+    def responses(self) -> list[Response]:
+        return parse_responses(self.transport.value())
+
+    @property
+    def open(self) -> bool:
+        return bool(self.transport.connected)
+
+    def close(self) -> None:
+        """The client goes away."""
+        if self.transport.connected:
+            self.transport.connected = False
+            self.protocol.connectionLost(Failure(ConnectionLost()))
+
+
+class Web:
+    """A site and its clients. `request` sends one request on a connection of its own."""
+
+    def __init__(self, site: LimitedSite, clock: Clock, behind: Behind) -> None:
+        self.site = site
+        self.clock = clock
+        self.behind = behind
+
+    def connect(self, ip: str = "192.0.2.7") -> Connection:
+        return Connection(self.site, ip)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = "admin-key",
+        headers: dict[str, str] | None = None,
+        ip: str = "192.0.2.7",
+    ) -> Response:
+        """`body` bytes as they are, anything else as JSON."""
+        connection = self.connect(ip)
+        connection.send(make_request(method, path, body, key=key, headers=headers))
+        (response,) = parse_responses(
+            # Nothing follows the head of an answer to HEAD.
+            connection.transport.value()
+            if method != "HEAD"
+            else connection.transport.value().replace(
+                b"Content-Length: ", b"Content-Length: 0\r\nX-Length: "
+            )
+        )
+        connection.close()
+        return response
+
+    def push(self, body: Any, **options: Any) -> Response:
+        return self.request("POST", "/v1/push", body, **options)
+
+
+def make_request(
+    method: str,
+    path: str,
+    body: Any = None,
+    *,
+    key: str | None = "admin-key",
+    headers: dict[str, str] | None = None,
+) -> bytes:
+    all_headers = {"Host": "localhost"}
+    if key is not None:
+        all_headers["Authorization"] = f"Bearer {key}"
+    raw = b""
+    if body is not None:
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        all_headers["Content-Type"] = "application/json"
+        all_headers["Content-Length"] = str(len(raw))
+    all_headers.update(headers or {})
+    lines = [f"{method} {path} HTTP/1.1", *(f"{n}: {v}" for n, v in all_headers.items() if v)]
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + raw
+
+
+@pytest.fixture
+def behind() -> Behind:
+    return Behind()
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    return Keyring(
+        ApiKey(key, hashlib.sha256(key.encode()).hexdigest(), frozenset(scopes))
+        for key, scopes in KEYS.items()
+    )
+
+
+MakeWeb = Callable[..., Web]
+
+
+@pytest.fixture
+def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
+    """Makes a site of `apps` ("api", "sub", both by default); no delayed call may be left."""
+    clocks = []
+
+    def make(
+        *apps: str,
+        limits: PushLimits | None = None,
+        origins: tuple[str, ...] = (),
+        open_registration: bool = False,
+    ) -> Web:
+        known: dict[str, App] = {
+            "api": make_api(behind, behind, behind, limits),
+            "sub": make_sub(behind, behind, open_registration=open_registration),
+        }
+        clock = Clock()
+        clocks.append(clock)
+        site = make_site(
+            clock,
+            [known[name] for name in apps or ("api", "sub")],
+            keyring=keyring,
+            registry=CollectorRegistry(),
+            problems=lambda: behind.problems,
+            origins=origins,
+        )
+        return Web(site, clock, behind)
+
+    yield make
+    for clock in clocks:
+        assert clock.getDelayedCalls() == []
+
+
+@pytest.fixture
+def make_only_common(behind: Behind, keyring: Keyring) -> Callable[[], Web]:
+    """A site without apps: what push-connector serves."""
+
+    def make() -> Web:
+        clock = Clock()
+        site = make_site(
+            clock,
+            [],
+            keyring=keyring,
+            registry=CollectorRegistry(),
+            problems=lambda: behind.problems,
+        )
+        return Web(site, clock, behind)
+
+    return make
+
+
+@pytest.fixture
+def web(make_web: MakeWeb) -> Web:
+    return make_web()

@@ -1,0 +1,368 @@
+"""Following on a real Redis whose pub/sub loses messages: gaps (rule 2), silence (rule 3)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import deferLater
+
+from push.session.entry import FIRST_SHARED_NUMBER, LAST_SHARED_NUMBER
+from push.store.server import RedisServer
+from push.streams import hub as hub_module
+
+WaitUntil = Callable[..., Awaitable[Any]]
+Connect = Callable[..., Awaitable[RedisServer]]
+
+
+async def pause(seconds: float) -> None:
+    from twisted.internet import reactor
+
+    await deferLater(reactor, seconds)
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_2_what_comes_next_is_handed_on_and_what_came_already_is_not(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+) -> None:
+    ear = listen(store)
+    channel = await ear.follow()
+    for n in range(3):
+        await sender.send("all", n=n)
+    await wait_until(lambda: ear.ids() == ids(0, 2))
+    first = ear.listener.entries["all"][0]
+
+    payload = f"0 {first.offset} 1 1 m m0\n{{}}".encode()
+    ear.hub.receive(channel, payload)
+    await sender.send("all", n=3)
+
+    await wait_until(lambda: len(ear.ids()) >= 4)
+    assert ear.ids() == ids(0, 3)
+    assert ear.hub.repairs == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_2_a_gap_is_repaired_from_the_log(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+) -> None:
+    ear = listen(store)
+    await ear.follow()
+    for n in range(10):
+        await sender.send("all", n=n, announced=n in (0, 5, 9))
+
+    await wait_until(lambda: len(ear.ids()) >= 10)
+    assert ear.ids() == ids(0, 9)
+    assert ear.listener.repairs == ear.hub.repairs >= 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_2_a_gap_of_many_pages_is_repaired_while_messages_go_on(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+) -> None:
+    ear = listen(store)
+    await ear.follow()
+    for n in range(900):
+        await sender.send("all", n=n, announced=False)
+    for n in range(900, 1300):
+        await sender.send("all", n=n, announced=n % 3 == 0 or n == 1299)
+
+    await wait_until(lambda: len(ear.ids()) >= 1300)
+    assert ear.ids() == ids(0, 1299)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest_twisted.ensureDeferred
+async def test_rule_2_each_comes_once_and_in_order_whatever_gets_lost(
+    store: RedisServer,
+    sender: Any,
+    listen: Any,
+    wait_until: WaitUntil,
+    ids: Any,
+    redis_server: Any,
+    seed: int,
+) -> None:
+    """Announcements get lost at random and the subscriber is cut off in mid-stream."""
+    chance = random.Random(seed)
+    ears = [listen(store)]
+    streams = ["all", "user:u", "dev:t"]
+    for stream in streams:
+        await ears[0].follow(stream)
+    counts = dict.fromkeys(streams, 0)
+    for step in range(400):
+        stream = chance.choice(streams)
+        await sender.send(stream, n=counts[stream], announced=chance.random() < 0.7)
+        counts[stream] += 1
+        if step % 130 == 100:
+            redis_server.call("CLIENT", "KILL", "TYPE", "pubsub")
+            await wait_until(lambda: store.problem is None)
+    for stream in streams:
+        await sender.send(stream, n=counts[stream])
+        counts[stream] += 1
+
+    for stream in streams:
+        await wait_until(lambda stream=stream: len(ears[0].ids(stream)) >= counts[stream])
+        assert ears[0].ids(stream) == ids(0, counts[stream] - 1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_3_the_loss_of_a_last_message_is_found_by_the_sweep(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+) -> None:
+    ear = listen(store)
+    for n in range(600):  # more than one call sweeps
+        await ear.follow(f"user:u{n}")
+    await sender.send("user:u3", "user:u580", n=0)
+    await sender.send("user:u3", "user:u580", "user:u599", n=1, announced=False)
+    await pause(0.1)
+    assert ear.ids("user:u3") == ids(0, 0)
+
+    ear.hub.sweep()
+
+    await wait_until(lambda: ear.ids("user:u3") == ear.ids("user:u580") == ids(0, 1))
+    await wait_until(lambda: ear.ids("user:u599") == ids(1, 1))
+    assert ear.hub.repairs == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_3_the_sweep_comes_by_itself(
+    store: RedisServer,
+    sender: Any,
+    listen: Any,
+    wait_until: WaitUntil,
+    ids: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub_module, "SWEEP_SECONDS", 0.2)
+    ear = listen(store)
+    await ear.follow()
+
+    await sender.send("all", n=1, announced=False)
+
+    await wait_until(lambda: ear.ids() == ids(1, 1), timeout_seconds=1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_3_a_reconnect_sweeps(
+    store: RedisServer,
+    sender: Any,
+    listen: Any,
+    wait_until: WaitUntil,
+    ids: Any,
+    redis_server: Any,
+) -> None:
+    ear = listen(store)
+    await ear.follow()
+    await sender.send("all", n=1, announced=False)
+
+    redis_server.call("CLIENT", "KILL", "TYPE", "pubsub")
+
+    await wait_until(lambda: ear.ids() == ids(1, 1))
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_3_a_restart_of_redis_loses_nothing_of_what_it_kept(
+    connect: Connect,
+    make_redis: Callable[..., Any],
+    listen: Any,
+    wait_until: WaitUntil,
+    ids: Any,
+    make_sender: Any,
+) -> None:
+    redis = make_redis(fsync="always")
+    store = await connect(redis.url)
+    sender = make_sender(store)
+    ear = listen(store)
+    await ear.follow()
+    for n in range(5):
+        await sender.send("all", n=n)
+    redis.kill()
+    await wait_until(lambda: store.problem is not None)
+    redis.start()
+    await wait_until(lambda: store.problem is None)
+    for n in range(5, 10):
+        await sender.send("all", n=n)
+
+    await wait_until(lambda: len(ear.ids()) >= 10)
+    assert ear.ids() == ids(0, 9)
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_3_a_deaf_subscriber_is_found_by_the_nonce(
+    connect: Connect,
+    redis_url: str,
+    sender: Any,
+    listen: Any,
+    make_proxy: Any,
+    wait_until: WaitUntil,
+    ids: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[str],
+) -> None:
+    """The connection stays open and answers PING, but nothing published reaches us."""
+    monkeypatch.setattr(hub_module, "NONCE_SECONDS", 0.2)
+    proxy = await make_proxy(redis_url)
+    store = await connect(proxy.url)
+    ear = listen(store)
+    await ear.follow()
+    await sender.send("all", n=0)
+    await wait_until(lambda: ear.ids() == ids(0, 0))
+
+    proxy.deafen_subscribers()
+    await sender.send("all", n=1)
+
+    await wait_until(lambda: len(ear.ids()) >= 2, timeout_seconds=3)
+    await sender.send("all", n=2)
+    await wait_until(lambda: len(ear.ids()) >= 3)
+    assert ear.ids() == ids(0, 2)
+    assert [line for line in log_lines if "did not hear what was published" in line]
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_3_a_healthy_subscriber_is_left_alone(
+    store: RedisServer, listen: Any, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
+    monkeypatch.setattr(hub_module, "NONCE_SECONDS", 0.05)
+    listen(store)
+
+    await pause(0.6)
+
+    assert not [line for line in log_lines if "is away" in line]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_repair_that_cannot_read_is_tried_again(
+    connect: Connect,
+    make_redis: Callable[..., Any],
+    make_sender: Any,
+    listen: Any,
+    wait_until: WaitUntil,
+    ids: Any,
+) -> None:
+    """Redis goes away between the announcement that shows the gap and the read."""
+    redis = make_redis(fsync="always")
+    store = await connect(redis.url)
+    other = await connect(redis.url)
+    sender = make_sender(other)
+    ear = listen(store)
+    await ear.follow()
+    await sender.send("all", n=0)
+    await wait_until(lambda: ear.ids() == ids(0, 0))
+    await sender.send("all", n=1, announced=False)
+    store._commands.rebuild("a test")
+    await sender.send("all", n=2)
+
+    await wait_until(lambda: len(ear.ids()) >= 3)
+    assert ear.ids() == ids(0, 2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_log_that_cannot_be_read_is_logged_and_read_when_it_can(
+    store: RedisServer,
+    sender: Any,
+    listen: Any,
+    wait_until: WaitUntil,
+    ids: Any,
+    flush_logged_errors: Callable[..., list[Any]],
+) -> None:
+    """An entry in the log that is none of ours must not make the stream deaf for ever."""
+    ear = listen(store)
+    await ear.follow()
+    await sender.send("all", n=0)
+    offset = int(await store.last_offset()) + 1
+    key = store.key("log:all")
+    await store.command("XADD", key, f"{offset}-0", "strange", "entry")
+    await store.command("SET", store.key("clock"), offset)
+    await sender.send("all", n=1)
+    await wait_until(lambda: flush_logged_errors(), timeout_seconds=3)
+    await store.command("XDEL", key, f"{offset}-0")
+    await sender.send("all", n=2)
+
+    await wait_until(lambda: len(ear.ids()) >= 3, timeout_seconds=5)
+    assert ear.ids() == ids(0, 2)
+    flush_logged_errors()
+
+
+@pytest_twisted.ensureDeferred
+async def test_messages_go_on_after_everything_was_flushed(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+) -> None:
+    ear = listen(store)
+    await ear.follow()
+    await sender.send("all", n=0)
+    await store.command("FLUSHALL")
+    await sender.send("all", n=1)
+    await sender.send("all", n=2, announced=False)
+    await sender.send("all", n=3)
+
+    await wait_until(lambda: len(ear.ids()) >= 4)
+    assert ear.ids() == ids(0, 3)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_channel_is_heard_while_anyone_follows(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+) -> None:
+    ear = listen(store)
+    await ear.follow(who="one")
+    await ear.follow(who="two")
+    ear.hub.unfollow("all", "one")
+    await sender.send("all", n=0)
+    await wait_until(lambda: ear.ids() == ids(0, 0))
+
+    ear.hub.unfollow("all", "two")
+    ear.hub.unfollow("all", "two")
+
+    async def nobody_hears() -> bool:
+        published = await sender.send("all", n=1)
+        return published.outcomes[0].connectors == 0
+
+    await wait_until(nobody_hears)
+    assert ear.hub.channels == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_comes_in_one_turn_is_one_batch(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil
+) -> None:
+    from twisted.internet.defer import Deferred, gatherResults
+
+    ear = listen(store)
+    await ear.follow()
+
+    await gatherResults([Deferred.fromCoroutine(sender.send("all", n=n)) for n in range(200)])
+    await wait_until(lambda: len(ear.ids()) == 200)
+
+    assert ear.listener.turns < 100
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_9_shared_numbers_go_round_from_1_to_0xbfff(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil
+) -> None:
+    ear = listen(store)
+    await ear.follow(who="one")
+    await ear.follow(who="two")
+    ear.hub._next_number = LAST_SHARED_NUMBER
+    for n in range(2):
+        await sender.send("all", n=n)
+    await wait_until(lambda: len(ear.ids()) == 2)
+
+    assert [e.number for e in ear.listener.entries["all"]] == [
+        LAST_SHARED_NUMBER,
+        FIRST_SHARED_NUMBER,
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_9_a_stream_with_one_follower_uses_no_shared_number(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil
+) -> None:
+    ear = listen(store)
+    await ear.follow()
+    await sender.send("all", n=0)
+    await wait_until(lambda: ear.ids())
+
+    assert ear.listener.entries["all"][0].number == 0
