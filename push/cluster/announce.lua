@@ -7,11 +7,10 @@ end
 
 -- Tell everybody of a change: "<revision before> <revision> <put|gone|lapsed> <field> <json>".
 -- Revisions are offsets of the server's clock, so they go on upwards after a loss of all data.
-local function announce(channel, now, kind, field, json)
+local function announce(channel, kind, field, json)
   local previous = redis.call('HGET', KEYS[3], 'revision') or '0'
-  local revision = next_offset(now)
+  local revision = next_offset()
   redis.call('HSET', KEYS[3], 'revision', str(revision))
   local news = table.concat({previous, str(revision), kind, field, json}, ' ')
   redis.call('PUBLISH', channel, news)
-  return revision
 end

@@ -19,28 +19,10 @@ from twisted.logger import Logger
 
 from push.cluster.entry import Entry, Key, check_names
 from push.cluster.registry import NameTaken, Registry, RegistryUnavailable, Snapshot
+from push.cluster.timing import Timing
 from push.cluster.view import View
 
 log = Logger()
-
-
-class Timing(NamedTuple):
-    """All in seconds. Tests make them short.
-
-    `lease`: how long an instance may be silent before it counts as gone (the Redis lease, the
-    ZooKeeper session). `renew`: between exchanges, ± 30 %. `update`: between writes of an entry of
-    which only the load changed. `verify`: before each of the readings that confirm a great loss.
-    `retry`: while a name is taken, and at most after a failure (the first retries come sooner). `notice`: others' changes within this time
-    cost one reading. `stop`: the most that `stop` takes.
-    """
-
-    lease: float = 10.0
-    renew: float = 3.0
-    update: float = 1.0
-    verify: float = 3.0
-    retry: float = 1.0
-    notice: float = 0.02
-    stop: float = 3.0
 
 
 # In a large cluster loads are told less often: each is told to everybody.
@@ -78,14 +60,19 @@ class _Life(Enum):
 class _Own:
     """An entry of ours. `held`: it was registered once, and from then on is never given up."""
 
-    __slots__ = ("entry", "held", "rival", "rival_since", "waiters")
+    __slots__ = ("answered", "entry", "held", "rival", "rival_since", "waiters")
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.held = False
         self.rival: Rival | None = None
         self.rival_since = 0.0
+        # Calls of `register`: those that the exchange under way answers, and later ones.
+        self.answered: list[Deferred[None]] = []
         self.waiters: list[Deferred[None]] = []
+
+    def waiting(self) -> list[Deferred[None]]:
+        return self.answered + self.waiters
 
 
 class Keeper(Registry):
@@ -150,7 +137,7 @@ class Keeper(Registry):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        waiters = [*self._ready_waiters, *(w for own in self._own.values() for w in own.waiters)]
+        waiters = [*self._ready_waiters, *(w for own in self._own.values() for w in own.waiting())]
         for waiter in waiters:
             waiter.cancel()
         await self._within(self._timing.stop, Deferred.fromCoroutine(self._withdraw_all()))
@@ -182,7 +169,7 @@ class Keeper(Registry):
         own = self._own.pop((service, instance), None)
         if own is None:
             return
-        for waiter in own.waiters:
+        for waiter in own.waiting():
             waiter.cancel()
         await self._withdraw(own)
 
@@ -266,6 +253,8 @@ class Keeper(Registry):
             return
         fresh = self._verify_at is not None and self._reactor.seconds() >= self._verify_at
         sent = {key: own.entry for key, own in self._own.items()}
+        for own in self._own.values():
+            own.answered, own.waiters = own.answered + own.waiters, []
         self._written_at = self._reactor.seconds()
         try:
             reading = await self._exchange(sent, fresh=fresh)
@@ -315,8 +304,8 @@ class Keeper(Registry):
             own.held = True
             if own.entry is not sent[key]:
                 self._wake(self._timing.update)
-            waiters, own.waiters = own.waiters, []
-            _fire(waiters)
+            answered, own.answered = own.answered, []
+            _fire(answered)
 
     def _meet_rival(self, own: _Own, rival: Rival) -> None:
         """Somebody else stands under our name: dead and about to lapse, or alive?"""
@@ -340,7 +329,7 @@ class Keeper(Registry):
         if own.held or (known.sign == rival.sign and now - own.rival_since < patience):
             return
         del self._own[own.entry.key]
-        for waiter in own.waiters:
+        for waiter in own.waiting():
             if not waiter.called:
                 waiter.errback(NameTaken(service, instance, rival.boot))
 

@@ -1,14 +1,13 @@
 -- Renew the caller's entries, take out what lapsed, and return everybody.
--- KEYS: clock, entries, state. ARGV: floor, lease_us, channel, alone (1: an entry of another
+-- KEYS: clock, entries, state. ARGV: lease_us, channel, alone (1: an entry of another
 -- boot under the caller's name is dead), then field, boot, json of each own entry.
 -- Returns {now, revision, era, {field, json, …}, {field, boot, lapses_us, …}}: the last are entries of
 -- others under the caller's names, which were left as they are.
-local lease, channel, alone = tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
-local now = clock_now(tonumber(ARGV[1]))
+local lease, channel, alone = tonumber(ARGV[1]), ARGV[2], ARGV[3] == '1'
 local rivals = {}
 redis.call('HSETNX', KEYS[3], 'era', str(now)) -- a new one tells that the data was lost
 
-for i = 5, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local field, boot, json = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local lapses, holder, before = parse(redis.call('HGET', KEYS[2], field))
   if holder and holder ~= boot and lapses > now and not alone then
@@ -17,7 +16,7 @@ for i = 5, #ARGV, 3 do
     rivals[#rivals + 1] = str(lapses)
   else
     redis.call('HSET', KEYS[2], field, str(now + lease) .. ' ' .. boot .. ' ' .. json)
-    if before ~= json then now = announce(channel, now, 'put', field, json) end
+    if before ~= json then announce(channel, 'put', field, json) end
   end
 end
 
@@ -30,7 +29,7 @@ for i = 1, #all, 2 do
     entries[#entries + 1] = json
   else
     redis.call('HDEL', KEYS[2], all[i])
-    now = announce(channel, now, 'lapsed', all[i], '')
+    announce(channel, 'lapsed', all[i], '')
   end
 end
 local state = redis.call('HMGET', KEYS[3], 'revision', 'era')

@@ -12,8 +12,9 @@ from random import Random
 from typing import Any, NamedTuple
 
 from push.cluster.entry import Entry, Key, encode_entry
-from push.cluster.keeper import Keeper, Reading, Rival, Timing
+from push.cluster.keeper import Keeper, Reading, Rival
 from push.cluster.registry import RegistryUnavailable
+from push.cluster.timing import Timing
 from push.store.clock import MICROSECONDS
 from push.store.errors import StoreUnavailable
 from push.store.scripts import Script, load_script
@@ -101,7 +102,7 @@ class RedisLease(Keeper):
         """A script's reply; the clock in it was noted."""
         server = self._server
         try:
-            reply = await server.run(script, self._keys, [server.clock.now_us(), *arguments])
+            reply = await server.run(script, self._keys, arguments)
         except StoreUnavailable as error:
             raise RegistryUnavailable(error.reason) from None
         server.clock.observe(int(reply[0] if isinstance(reply, list) else reply))

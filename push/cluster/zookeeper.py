@@ -15,7 +15,7 @@ import threading
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
@@ -24,8 +24,9 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from push.cluster.entry import Entry, Key, boot_of, encode_entry
-from push.cluster.keeper import Keeper, Reading, Rival, Timing
+from push.cluster.keeper import Keeper, Reading, Rival
 from push.cluster.registry import RegistryUnavailable
+from push.cluster.timing import Timing
 
 log = Logger()
 T = TypeVar("T")
@@ -39,15 +40,11 @@ SWEEP_SECONDS = 60.0
 REPLACE_AFTER_SESSIONS = 2.0
 
 
-class _Written:
+class _Written(NamedTuple):
     """A node of ours: its data, and its version, by which a later write knows that it still is."""
 
-    __slots__ = ("data", "entry", "version")
-
-    def __init__(self, entry: Entry, data: bytes, version: int) -> None:
-        self.entry = entry
-        self.data = data
-        self.version = version
+    data: bytes
+    version: int
 
 
 class ZooKeeperRegistry(Keeper):
@@ -260,9 +257,17 @@ class ZooKeeperRegistry(Keeper):
             except (NoNodeError, BadVersionError):
                 del self._written[key]  # no longer ours: see below
             else:
-                self._written[key] = _Written(entry, data, stat.version)
+                self._wrote(entry, data, stat.version)
                 return None
         return await self._create(entry, data)
+
+    def _wrote(self, entry: Entry, data: bytes, version: int) -> None:
+        """Note a node of ours. It is read in this exchange, before any watch tells of it."""
+        key = entry.key
+        self._written[key] = _Written(data, version)
+        self._stale.add(self._path(*key))
+        if key not in self._data:
+            self._stale.update((self._root, self._path(entry.service)))
 
     async def _create(self, entry: Entry, data: bytes) -> Rival | None:
         path = self._path(*entry.key)
@@ -276,7 +281,7 @@ class ZooKeeperRegistry(Keeper):
                     continue  # it changed under our hands
                 return rival
             else:
-                self._written[entry.key] = _Written(entry, data, 0)
+                self._wrote(entry, data, 0)
                 return None
         raise RegistryUnavailable(f"{path} does not stand still")
 
@@ -288,7 +293,7 @@ class ZooKeeperRegistry(Keeper):
         session = self._require().client_id
         if session is not None and stat.ephemeralOwner == session[0]:
             stat = await self._ask("set_async", path, data, version=stat.version)
-            self._written[entry.key] = _Written(entry, data, stat.version)
+            self._wrote(entry, data, stat.version)
             return None
         boot = boot_of(found)
         if boot != entry.boot:
@@ -306,7 +311,7 @@ class ZooKeeperRegistry(Keeper):
         for outcome in await self._answer(transaction.commit_async()):
             if isinstance(outcome, Exception):
                 raise BadVersionError from outcome
-        self._written[entry.key] = _Written(entry, data, 0)
+        self._wrote(entry, data, 0)
 
     async def _delete_own(self, key: Key) -> None:
         written = self._written.get(key)

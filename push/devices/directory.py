@@ -172,7 +172,6 @@ class Devices:
                 _bind,
                 [self._record(token), server.key(log_name(stream))],
                 [
-                    server.clock.now_us(),
                     token,
                     user,
                     expected,

@@ -90,7 +90,6 @@ class Sessions:
             _open,
             [server.key(record_name(token)), server.key(log_name(device_stream(token)))],
             [
-                server.clock.now_us(),
                 token,
                 session,
                 self._boot,
@@ -152,5 +151,5 @@ class Sessions:
         await server.run(
             _close,
             [server.key(record_name(token))],
-            [server.clock.now_us(), session, self._retention_seconds, *tried],
+            [session, self._retention_seconds, *tried],
         )

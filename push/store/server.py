@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from push.store.address import RedisAddress
-from push.store.clock import ServerClock
+from push.store.clock import MICROSECONDS, ServerClock
 from push.store.connection import CommandProtocol, SubscriberProtocol
 from push.store.errors import StoreUnavailable
 from push.store.link import Link
@@ -20,6 +20,8 @@ from push.store.subscriptions import Handler, Subscriptions
 log = Logger()
 
 Argument = bytes | str | int
+
+ATTEMPTS = 3  # one for each reason to try again
 
 # Answers that say "not now" rather than "you are wrong"; also found inside a script's error.
 _TEMPORARY = (
@@ -39,8 +41,8 @@ class RedisServer:
     """Calls to one server. Every call fails at once while it is away (`StoreUnavailable`).
 
     `prefix` begins every key and channel; channels carry the database number as well, because
-    pub/sub knows no databases. `on_restored` is called when messages may have been missed: the
-    subscriber's connection is new and hears again everything that was wanted.
+    pub/sub knows no databases. `on_restored` is called when messages may have been missed: one of
+    the connections is new, both work, and everything that was wanted is heard again.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class RedisServer:
             self._prepare_commands,
             purpose="commands",
             timeout_seconds=timeout_seconds,
+            on_up=self._tell_if_restored,
         )
         self._subscriber: Link[SubscriberProtocol] = Link(
             reactor,
@@ -76,7 +79,7 @@ class RedisServer:
             self.subscriptions.restore,
             purpose="subscriptions",
             timeout_seconds=timeout_seconds,
-            on_up=self._tell_restored,
+            on_up=self._tell_if_restored,
             on_down=self.subscriptions.lost,
         )
 
@@ -131,32 +134,48 @@ class RedisServer:
         return int(await self.command("GET", self._clock_key) or 0)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
-        """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it."""
-        if script.name not in self._scripts:
-            await self._load(script)
-        try:
-            return await self._evaluate(script, keys, arguments)
-        except txredisapi.ResponseError as error:
-            if not str(error).startswith("NOSCRIPT"):
-                raise self._translated(error) from None
-        except txredisapi.RedisError as error:
-            raise self._translated(error) from None
-        await self._load(script)  # somebody flushed the scripts: it did not run
-        try:
-            return await self._evaluate(script, keys, arguments)
-        except txredisapi.RedisError as error:
-            raise self._translated(error) from None
+        """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it.
+
+        The script does nothing once this call's time-out has passed by the server's clock (design,
+        rule 10), so that a call that was refused cannot take effect later than its caller waits.
+        """
+        if script.sha not in self._scripts:
+            # Not waited for: the first call goes out behind it, in its place among the others.
+            Deferred.fromCoroutine(self._load(script)).addErrback(lambda _: None)
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._evaluate(script, keys, arguments)
+            except txredisapi.RedisError as error:
+                text = str(error)
+                if text.startswith("NOSCRIPT"):
+                    await self._load(script)  # somebody flushed the scripts
+                elif text.startswith("LATE "):
+                    # Too late by the server's clock, though not by ours: it was set forward, or
+                    # we have not heard it for long. Now we know it.
+                    self.clock.observe(int(text.split()[1]))
+                else:
+                    raise self._translated(error) from None
+        raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")
 
     def _evaluate(
         self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
     ) -> Deferred[Any]:
         speaker = self._commands.require()
+        floor_us = self.clock.now_us()
+        deadline_us = floor_us + int(self.timeout_seconds * MICROSECONDS)
         return speaker.call(
-            b"EVALSHA", script.sha, 1 + len(keys), self._clock_key, *keys, *arguments
+            b"EVALSHA",
+            script.sha,
+            1 + len(keys),
+            self._clock_key,
+            *keys,
+            *arguments,
+            floor_us,
+            deadline_us,
         )
 
     async def _load(self, script: Script) -> None:
-        self._scripts[script.name] = script
+        self._scripts[script.sha] = script
         await self.command("SCRIPT", "LOAD", script.source)
 
     async def _prepare_commands(self, speaker: CommandProtocol) -> None:
@@ -167,7 +186,9 @@ class RedisServer:
         self.clock.observe(int(seconds) * 1_000_000 + int(microseconds))
         self.clock.observe(int(stored or 0))
 
-    def _tell_restored(self) -> None:
+    def _tell_if_restored(self) -> None:
+        if self.problem is not None:
+            return  # the other connection tells
         for callback in self._restored:
             callback()
 

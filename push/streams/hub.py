@@ -79,6 +79,7 @@ class Hub:
         self._next_number = FIRST_SHARED_NUMBER
         self._dirty: list[Channel] = []
         self._turn_call: Any = None
+        self._sweep_call: Any = None
         self._retry_calls: dict[str, Any] = {}
         self._sweeping = False
         self._sweep_again = False
@@ -97,7 +98,7 @@ class Hub:
         for loop in (self._sweep_loop, self._nonce_loop):
             if loop.running:
                 loop.stop()
-        for call in [self._turn_call, *self._retry_calls.values()]:
+        for call in [self._turn_call, self._sweep_call, *self._retry_calls.values()]:
             if call is not None and call.active():
                 call.cancel()
         for job in list(self._jobs):
@@ -256,11 +257,20 @@ class Hub:
                         self._start_repair(channel)
         except StoreUnavailable as error:
             log.debug("Sweep put off: {reason}", reason=error.reason)
+            self._sweep_later()
         finally:
             self._sweeping = False
             if self._sweep_again:
                 self._sweep_again = False
                 self.sweep()
+
+    def _sweep_later(self) -> None:
+        if self._sweep_call is None:
+            self._sweep_call = self._reactor.callLater(RETRY_SECONDS, self._sweep_now)
+
+    def _sweep_now(self) -> None:
+        self._sweep_call = None
+        self.sweep()
 
     async def _listen_for_nonce(self) -> None:
         await self._server.hear(self._nonce_channel, self._hear_nonce)

@@ -49,7 +49,7 @@ class LogReader:
     async def read(self, wanted: Sequence[Wanted], max_bytes: int = PAGE_BYTES) -> Reading:
         """Read all of `wanted` in one call. Raises `StoreUnavailable`."""
         server = self._server
-        arguments: list[int | str] = [server.clock.now_us(), max_bytes]
+        arguments: list[int | str] = [max_bytes]
         for item in wanted:
             arguments += [item.after, item.limit]
         keys = [server.key(log_name(item.stream)) for item in wanted]

@@ -1,25 +1,18 @@
 -- Append a message to each stream's log and announce it on its channel, or only announce it.
 -- KEYS: clock, then a log and a guard per stream; a stream whose guard is named and missing is
--- left out. ARGV: floor, deadline (0: none), id, ttl_seconds, stored (1|0), field ('m'|'c'), body,
--- max_age_us, then a channel per stream.
--- Returns {now, offset} and per stream how many heard it, -1 where the guard is missing;
--- {now} alone when the deadline has passed: then nothing was done.
-local floor, deadline = tonumber(ARGV[1]), tonumber(ARGV[2])
-local id, ttl, stored = ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
-local field, body, max_age = ARGV[6], ARGV[7], tonumber(ARGV[8])
-
-local now = clock_now(floor)
-if deadline > 0 and now > deadline then return {str(now)} end
+-- left out. ARGV: id, ttl_seconds, stored (1|0), field ('m'|'c'), body, max_age_us, then a channel
+-- per stream. Returns {now, offset} and per stream how many heard it, -1 where the guard is missing.
+local id, ttl, stored = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
+local field, body, max_age = ARGV[4], ARGV[5], tonumber(ARGV[6])
 
 local offset = 0
 if stored then
-  offset = next_offset(now)
-  now = offset
+  offset = next_offset()
 end
 local reply = {str(now), str(offset)}
 
 for i = 1, (#KEYS - 1) / 2 do
-  local log, guard, channel = KEYS[2 * i], KEYS[2 * i + 1], ARGV[8 + i]
+  local log, guard, channel = KEYS[2 * i], KEYS[2 * i + 1], ARGV[6 + i]
   if guard ~= '' and redis.call('EXISTS', guard) == 0 then
     reply[#reply + 1] = -1
   else

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from push.store.clock import MICROSECONDS
-from push.store.errors import StoreUnavailable
 from push.store.scripts import load_script
 from push.store.server import RedisServer
 from push.streams.names import channel_name, log_name, record_name
@@ -57,11 +56,7 @@ class Publisher:
         stored: bool,
         control: bool = False,
     ) -> Published:
-        """Publish to all of `addresses`. Raises `StoreUnavailable`: then it may have happened.
-
-        The script does nothing after this call's deadline (rule 10), so that a refused publish
-        cannot take effect later than its caller waits.
-        """
+        """Publish to all of `addresses`. Raises `StoreUnavailable`: then it may have happened."""
         server = self._server
         keys: list[str] = []
         channels: list[bytes] = []
@@ -88,27 +83,18 @@ class Publisher:
         control: bool,
     ) -> list[bytes | int]:
         server = self._server
-        for _ in range(2):
-            floor_us = server.clock.now_us()
-            deadline_us = floor_us + int(server.timeout_seconds * MICROSECONDS)
-            reply: list[bytes | int] = await server.run(
-                _script,
-                keys,
-                [
-                    floor_us,
-                    deadline_us,
-                    id,
-                    ttl_seconds,
-                    1 if stored else 0,
-                    "c" if control else "m",
-                    content,
-                    MAX_AGE_SECONDS * MICROSECONDS,
-                    *channels,
-                ],
-            )
-            server.clock.observe(int(reply[0]))
-            if len(reply) > 1:
-                return reply
-            # Too late by the server's clock though not by ours: its clock was set forward, and is
-            # known now.
-        raise StoreUnavailable("Redis answered later than the deadline of the call")
+        reply: list[bytes | int] = await server.run(
+            _script,
+            keys,
+            [
+                id,
+                ttl_seconds,
+                1 if stored else 0,
+                "c" if control else "m",
+                content,
+                MAX_AGE_SECONDS * MICROSECONDS,
+                *channels,
+            ],
+        )
+        server.clock.observe(int(reply[0]))
+        return reply

@@ -1,9 +1,9 @@
 -- Read on in several logs. KEYS: clock, then a log per stream.
--- ARGV: floor, bytes that the whole answer may have, then per stream: after, count.
+-- ARGV: bytes that the whole answer may have, then per stream: after, count.
 -- Returns {now, clock} and per stream {complete (1|0), entries}. `complete`: no entry between
 -- `after` and `clock` is missing, so the reader may take `clock` for its position.
-local left = tonumber(ARGV[2])
-local reply = {str(clock_now(tonumber(ARGV[1]))), str(stored_clock())}
+local left = tonumber(ARGV[1])
+local reply = {str(now), str(stored_clock())}
 local page_entries = 16
 
 local function read(log, after, count)
@@ -23,6 +23,6 @@ local function read(log, after, count)
 end
 
 for i = 2, #KEYS do
-  reply[#reply + 1] = read(KEYS[i], tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i]))
+  reply[#reply + 1] = read(KEYS[i], tonumber(ARGV[2 * i - 2]), tonumber(ARGV[2 * i - 1]))
 end
 return reply

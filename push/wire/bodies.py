@@ -165,11 +165,14 @@ def json_depth_exceeds(raw: bytes, limit: int = MAX_JSON_DEPTH) -> bool:
     if raw.count(b"[") + raw.count(b"{") <= limit:
         return False
     brackets = left = _STRING.sub(b"", raw).translate(_SQUARE, _NOT_BRACKETS)
-    for _ in range(limit):  # each time the innermost level goes
+    for _ in range(limit):  # each time the innermost level goes, while that is most of the text
+        size = len(left)
         left = left.replace(b"[]", b"")
         if not left:
             return False
-    return max(accumulate(map(_STEPS.__getitem__, brackets))) > limit
+        if len(left) * 2 > size:
+            break
+    return any(depth > limit for depth in accumulate(map(_STEPS.__getitem__, brackets)))
 
 
 def check_json_text(raw: bytes) -> None:

@@ -24,8 +24,9 @@ from twisted.internet.threads import deferToThread
 
 import push
 from push.cluster.entry import CONNECTOR, Entry
-from push.cluster.keeper import Keeper, Timing
+from push.cluster.keeper import Keeper
 from push.cluster.lease import RedisLease
+from push.cluster.timing import Timing
 from push.cluster.zookeeper import ZooKeeperRegistry
 from push.store.address import parse_redis_url
 from push.store.server import RedisServer

@@ -8,8 +8,8 @@ from typing import Any
 import pytest_twisted
 
 from push.cluster.entry import CONNECTOR, Entry
-from push.cluster.keeper import Timing
 from push.cluster.registry import Registry
+from push.cluster.timing import Timing
 
 WaitUntil = Callable[..., Awaitable[Any]]
 MakeEntry = Callable[..., Entry]

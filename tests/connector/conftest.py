@@ -7,21 +7,21 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
 
 from push.cluster.control import ControlChannel
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import DeviceFactory
+from push.daemons.settings import Connector
+from push.daemons.tls import load_server_tls
 from push.devices.directory import Devices
 from push.devices.jwt import JwtVerifier, load_keys
 from push.devices.keyring import Keyring
@@ -283,7 +283,7 @@ async def dial(wait_until: WaitUntil) -> AsyncIterator[Dial]:
 
     async def make(node: Node, *, acks: bool = False, tls: Any = None) -> Client:
         port = node.ports[-1].getHost().port
-        endpoint: Any = HostnameEndpoint(reactor, "127.0.0.1", port)
+        endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
         if tls is not None:
             endpoint = wrapClientTLS(tls, endpoint)
         client: Client = await endpoint.connect(Factory.forProtocol(lambda: Client(acks=acks)))
@@ -314,19 +314,9 @@ def device(node: Node, dial: Dial) -> Callable[..., Awaitable[Client]]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
-    """What a server listens with and a client connects with, over TLS."""
-    from push.daemons.settings import Connector
-    from push.daemons.tls import load_server_tls
-
-    folder: Path = tmp_path_factory.mktemp("tls")
-    made = load_server_tls(Connector(), folder)
-    pem = next(path for path in sorted(folder.rglob("*")) if b"BEGIN CERT" in path.read_bytes())
-    from twisted.internet.ssl import Certificate
-
-    root = Certificate.loadPEM(pem.read_text())
-    name = root.original.get_subject().CN or "localhost"
-    return made, optionsForClientTLS("localhost" if not name else name, trustRoot=root)
+    """What a server listens with and what a client connects with, over TLS."""
+    made = load_server_tls(Connector(), tmp_path_factory.mktemp("tls"))
+    root = Certificate.loadPEM(made.certificate_path.read_text())
+    return made.context_factory, optionsForClientTLS("localhost", trustRoot=root)
 
 
-def settled(jobs: list[Any]) -> Deferred[Any]:
-    return gatherResults([Deferred.fromCoroutine(job) for job in jobs])
