@@ -12,7 +12,7 @@ from push.session.handout import Handout
 from push.session.window import Follow
 from push.store.errors import StoreUnavailable
 from push.streams.hub import Hub
-from push.streams.log import LogReader, Page, Reading, Wanted, has_expired
+from push.streams.log import LogReader, Page, Wanted, has_expired
 
 RETRY_SECONDS = 0.5
 
@@ -28,7 +28,7 @@ class CatchUp:
         handout: Handout,
         wheel: TimingWheel,
         *,
-        own: Callable[[Any], None],
+        own: Callable[[Any], object],
         moved: Callable[[DeviceConnection, Follow], None],
         apply_control: Callable[[DeviceConnection, Entry], None],
     ) -> None:
@@ -90,12 +90,16 @@ class CatchUp:
         assert window is not None
         room = window.messages_max - window.used
         behind = [follow for follow in connection.follows.values() if not follow.live]
+        # What the channels have handed on was in the logs before: this read misses none of it. It
+        # counts when the server has lost its clock, which then is behind the channels.
+        handed_on = [self._handed_on(follow) for follow in behind]
         reading = await self._reader.read([Wanted(f.stream, f.position, room) for f in behind])
         out: list[bytes] = []
         helped = False
-        for follow, page in zip(behind, reading.pages, strict=True):
+        for follow, page, offset in zip(behind, reading.pages, handed_on, strict=True):
             if connection.follows.get(follow.stream) is follow:
-                helped |= self._take(connection, follow, page, reading, out)
+                complete_to = max(reading.clock_us, offset)
+                helped |= self._take(connection, follow, page, reading.now_us, complete_to, out)
         data = b"".join(out)
         if data and not connection.closed and not connection.session.closing:
             connection.write(data)
@@ -104,12 +108,17 @@ class CatchUp:
                 self._wheel.at(connection, deadline)
         return helped
 
+    def _handed_on(self, follow: Follow) -> int:
+        channel = self._hub.channels.get(follow.stream)
+        return channel.last if channel is not None else 0
+
     def _take(
         self,
         connection: DeviceConnection,
         follow: Follow,
         page: Page,
-        reading: Reading,
+        now_us: int,
+        complete_to: int,
         out: list[bytes],
     ) -> bool:
         """Hand out a page. True when reading on may bring more."""
@@ -117,7 +126,7 @@ class CatchUp:
         assert window is not None
         now = self._reactor.seconds()
         for entry in page.entries:
-            if has_expired(entry, reading.now_us):
+            if has_expired(entry, now_us):
                 if window.add_done(follow, entry.offset):
                     self._moved(connection, follow)
                 continue
@@ -132,14 +141,14 @@ class CatchUp:
             out.append(data)
         if not page.complete:
             return True
-        follow.position = max(follow.position, reading.clock_us)
-        return self._join_channel(connection, follow, reading.clock_us, now, out)
+        follow.position = max(follow.position, complete_to)
+        return self._join_channel(connection, follow, complete_to, now, out)
 
     def _join_channel(
         self,
         connection: DeviceConnection,
         follow: Follow,
-        clock_us: int,
+        complete_to: int,
         now: float,
         out: list[bytes],
     ) -> bool:
@@ -148,13 +157,16 @@ class CatchUp:
         if channel is None:
             return False
         if not channel.known:
-            channel.advance(clock_us)
+            channel.advance(complete_to)
         for entry in channel.recent_after(follow.position):
             if entry.previous > follow.position:
                 break
+            cursor = follow.cursor
             data = self._handout.from_log(connection.session, follow, entry, now)
             if data is None:
                 return False
+            if follow.cursor != cursor:
+                self._moved(connection, follow)
             out.append(data)
         if channel.reached(follow):
             follow.live = True

@@ -83,7 +83,6 @@ class DeviceConnection(Protocol):
     def connectionMade(self) -> None:
         transport = self._transport
         transport.setTcpNoDelay(True)
-        transport.setTcpKeepAlive(True)
         if self.carrier == "tcp":
             self._send = transport.getHandle().send
         else:

@@ -12,12 +12,16 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
 
 from push.connector.connection import DeviceConnection
-from push.devices.sessions import Sessions
+from push.devices.sessions import Record, Sessions
 from push.session.window import Follow
+from push.store.errors import StoreUnavailable
 from push.streams.hub import Hub
 from push.wire.idents import Snowflake
+
+RETRY_SECONDS = 1.0
 
 
 class FollowNotice(msgspec.Struct):
@@ -36,6 +40,7 @@ class Following:
 
     def __init__(
         self,
+        reactor: Any,
         hub: Hub,
         sessions: Sessions,
         snowflake: Snowflake,
@@ -45,6 +50,7 @@ class Following:
         wake: Callable[[DeviceConnection], None],
         gone: Callable[[DeviceConnection], None],
     ) -> None:
+        self._reactor = reactor
         self._hub = hub
         self._sessions = sessions
         self._snowflake = snowflake
@@ -81,22 +87,30 @@ class Following:
             again = True
             while again and connection.token is not None and not connection.closed:
                 connection.refresh_again = False
-                record = await self._sessions.following(connection.token)
+                try:
+                    record = await self._sessions.following(connection.token)
+                except StoreUnavailable:
+                    await deferLater(self._reactor, RETRY_SECONDS)
+                    continue
                 if record is None:
                     self._gone(connection)
                     return
                 connection.user = record.user
-                await self._apply(connection, {follow.stream: follow for follow in record.follows})
+                await self._apply(connection, record)
                 again = connection.refresh_again
         finally:
             connection.refreshing = False
 
-    async def _apply(self, connection: DeviceConnection, wanted: dict[str, Follow]) -> None:
+    async def _apply(self, connection: DeviceConnection, record: Record) -> None:
         if connection.closed:
             return
-        for stream in [stream for stream in connection.follows if stream not in wanted]:
+        wanted = {follow.stream: follow for follow in record.follows}
+        for stream, follow in list(connection.follows.items()):
+            # Following that ended and began again meanwhile begins where it began the last time.
+            if stream in wanted and record.since.get(stream, 0) <= follow.position:
+                continue
             self._hub.unfollow(stream, connection)
-            follow = connection.follows.pop(stream)
+            del connection.follows[stream]
             if connection.session.window is not None:
                 connection.session.window.forget(follow)
             self._notify(connection, stream, "unfollow", msgspec.UNSET)

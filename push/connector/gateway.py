@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from push.cluster.control import ControlChannel, Order
@@ -53,6 +54,8 @@ from push.wire.signals import DisconnectCode
 log = Logger()
 
 RESTART_AFTER_SECONDS = 5
+CLOSE_AGAIN_SECONDS = 1.0
+EARLY_ORDER_SECONDS = 10.0
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
@@ -89,14 +92,17 @@ class Gateway:
         self._settings = settings
         self._limits = settings.limits
         self._stopping = False
+        self._early_orders: dict[str, tuple[Order, float]] = {}
         self._all_gone: Deferred[None] | None = None
         self._jobs: set[Deferred[Any]] = set()
+        self._listening: Deferred[None] | None = None
         self._reader = LogReader(server)
         self._cursors = CursorWriter(reactor, server, self._session_lost)
         self._wheel = TimingWheel(reactor, self._due)
         self.handout = Handout(self._limits, self._dropped)
         self.hub = Hub(reactor, server, self._reader, self, settings.boot)
         self._following = Following(
+            reactor,
             self.hub,
             sessions,
             snowflake,
@@ -145,7 +151,7 @@ class Gateway:
     def start(self) -> None:
         self._wheel.start()
         self.hub.start()
-        self._own(self._control.listen(self._settings.boot, self._obey))
+        self._listening = self._own(self._control.listen(self._settings.boot, self._obey))
 
     async def stop(self) -> None:
         """End all sessions, store what they acknowledged, and wait until that is done."""
@@ -156,12 +162,14 @@ class Gateway:
             )
         await self._cursors.stop()
         await self._until_all_are_gone(LINGER_SECONDS)
-        self._catchup.stop()
         self.fanout.stop()
         self.hub.stop()
         self._wheel.stop()
+        if self._listening is not None:
+            self._listening.cancel()
         if self._jobs:
             await gatherResults([_settled(job) for job in self._jobs])
+        self._catchup.stop()
 
     async def _until_all_are_gone(self, patience_seconds: float) -> None:
         """Peers get time to read why; then their connections are cut."""
@@ -226,11 +234,18 @@ class Gateway:
         self._wheel.at(connection, self._reactor.seconds() + seconds)
 
     async def _close(self, connection: DeviceConnection, token: str) -> None:
-        try:
-            await self._cursors.flush()
-            await self._opener.close(token, connection.session_id, [*connection.follows.values()])
-        except StoreUnavailable as error:
-            log.debug("A session's end was not stored: {reason}", reason=error.reason)
+        follows = [*connection.follows.values()]
+        while True:
+            try:
+                await self._cursors.flush()
+                await self._opener.close(token, connection.session_id, follows)
+                return
+            except StoreUnavailable as error:
+                if self._stopping:
+                    log.debug("A session's end was not stored: {reason}", reason=error.reason)
+                    return
+            # Else the device would be online for as long as this connector is.
+            await deferLater(self._reactor, CLOSE_AGAIN_SECONDS)
 
     # What sessions tell
 
@@ -351,6 +366,13 @@ class Gateway:
             code = DisconnectCode(order.code)
             reasons = {DisconnectCode.TAKEN_OVER: "a newer connection has this token"}
             self._disconnect(connection, code, reasons.get(code, "by order of an operator"))
+            return
+        # The order may have overtaken the answer that makes the session known here.
+        now = self._reactor.seconds()
+        for session, (_, came_at) in list(self._early_orders.items()):
+            if now - came_at > EARLY_ORDER_SECONDS:
+                del self._early_orders[session]
+        self._early_orders[order.session] = (order, now)
 
     def _session_lost(self, connection: DeviceConnection) -> None:
         """The store says that the device has another session."""
@@ -368,9 +390,9 @@ class Gateway:
         reason: str,
         after_seconds: int | None = None,
     ) -> None:
-        if code is DisconnectCode.TAKEN_OVER:
-            self.counters.taken_over += 1
         events = connection.session.disconnect(code, reason, after_seconds=after_seconds)
+        if events and code is DisconnectCode.TAKEN_OVER:
+            self.counters.taken_over += 1
         self._handle(connection, events)
 
     # Small parts
@@ -383,6 +405,9 @@ class Gateway:
 
     def _opened(self, connection: DeviceConnection) -> None:
         self.sessions[connection.session_id] = connection
+        order, _ = self._early_orders.pop(connection.session_id, (None, 0.0))
+        if order is not None:
+            self._obey(order)
 
     def _wake(self, connection: DeviceConnection) -> None:
         self._catchup.wake(connection)
@@ -412,7 +437,7 @@ class Gateway:
 
         self._keep(running.addErrback(failed))
 
-    def _own(self, job: Coroutine[Any, Any, None]) -> None:
+    def _own(self, job: Coroutine[Any, Any, None]) -> Deferred[None]:
         """Run something of the gateway's own; an error is logged."""
         running = Deferred.fromCoroutine(job)
 
@@ -421,6 +446,7 @@ class Gateway:
                 log.failure("A job of the gateway failed", failure=failure)
 
         self._keep(running.addErrback(failed))
+        return running
 
     def _keep(self, job: Deferred[Any]) -> None:
         if job.called and not job.paused:

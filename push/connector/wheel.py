@@ -1,7 +1,7 @@
 """One timing wheel for all connections, instead of a delayed call each.
 
-A connection is in the wheel at most once that counts: putting it earlier makes the later place
-stale, and when its time comes its owner says when to look again.
+A connection is in the wheel once at most: it is only ever moved to an earlier slot, and when its
+time comes its owner says when to look again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TimingWheel:
     def __init__(self, reactor: Any, on_due: Callable[[Any], None]) -> None:
         self._reactor = reactor
         self._on_due = on_due
-        self._slots: dict[int, list[Timed]] = {}
+        self._slots: dict[int, set[Timed]] = {}
         self._done_slot = self.slot_of(reactor.seconds())
         self._loop = LoopingCall(self._turn)
         self._loop.clock = reactor
@@ -49,14 +49,19 @@ class TimingWheel:
     def put(self, item: Timed, slot: int) -> None:
         """Look at `item` in `slot`, unless it is looked at earlier anyway."""
         if slot < item.due_slot:
+            self.remove(item)
             slot = max(slot, self._done_slot + 1)
             item.due_slot = slot
-            self._slots.setdefault(slot, []).append(item)
+            self._slots.setdefault(slot, set()).add(item)
 
     def at(self, item: Timed, seconds: float) -> None:
         self.put(item, self.slot_of(seconds))
 
     def remove(self, item: Timed) -> None:
+        """Forget `item`, so that nothing keeps it in memory."""
+        items = self._slots.get(item.due_slot)
+        if items is not None:
+            items.discard(item)
         item.due_slot = NEVER
 
     def _turn(self) -> None:

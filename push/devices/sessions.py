@@ -32,10 +32,11 @@ class Opened(msgspec.Struct):
 
 
 class Record(msgspec.Struct):
-    """What a device's record says of whom and what it follows."""
+    """What a device's record says of whom and what it follows, and since which offset."""
 
     user: str | None
     follows: list[Follow]
+    since: dict[str, int]
 
 
 class Sessions:
@@ -119,7 +120,8 @@ class Sessions:
         if not reply:
             return None
         fields = as_fields(reply)
-        return Record(optional(fields, "u"), follows_of(fields))
+        since = {name[2:]: int(value) for name, value in fields.items() if name.startswith("f:")}
+        return Record(optional(fields, "u"), follows_of(fields), since)
 
     async def _open_user(self, claims: Claims, cursors: dict[str, str]) -> Opened:
         """A user without a device: nothing is stored, reading begins where the client says, but not
@@ -146,8 +148,8 @@ class Sessions:
         tried: list[str] = []
         for follow in follows:
             head = follow.pending[0] if follow.pending else None
-            if head is not None and not head.done:
-                tried += [follow.stream, f"{head.offset} {head.attempts}"]
+            in_vain = head is not None and not head.done
+            tried += [follow.stream, f"{head.offset} {head.attempts}" if head and in_vain else ""]
         await server.run(
             _close,
             [server.key(record_name(token))],

@@ -139,9 +139,6 @@ class Registration(Struct, forbid_unknown_fields=True, frozen=True):
         check_utf8_length(self.platform, "platform", 64)
         check_utf8_length(self.app, "app", 64)
         check_utf8_length(self.device or None, "device", 128)
-        if (self.token is UNSET) != (self.secret is UNSET):
-            missing, given = ("token", "secret") if self.token is UNSET else ("secret", "token")
-            raise ValueError(f"`{missing}` is required beside `{given}`")
 
 
 class Registered(Struct):

@@ -330,6 +330,8 @@ class ClientSession:
     def _on_pong(self, frame: Frame, events: list[Event]) -> None:
         self._answers(frame, Signal.PING)
         body = bodies.decode_body(bodies.PingBody, frame.body, "PING")
+        if body.interval is not None and body.interval < 1:
+            raise bad_frame(f"PING body: no heartbeat is {body.interval} s long - at `$.interval`")
         if body.interval is not None:
             self._heartbeat_seconds = body.interval
         events.append(Pong(self._heartbeat_seconds, body.time or 0))

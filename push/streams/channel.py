@@ -21,14 +21,16 @@ class Follower(Protocol):
 class Channel:
     """The live side of one stream on one connector.
 
-    `last` is the highest offset that was handed on (or is known to be complete), meaningful once
-    `known`. `recent` are the latest live messages, kept while they may close the distance between
-    a log read and the channel: for one follower only while it is not live.
+    `last`: up to here nothing is missing, meaningful once `known`. `handed`: the last offset that
+    was handed on, which is lower when the log was read beyond it. `recent` are the latest live
+    messages, kept while they may close the distance between a log read and the channel: for one
+    follower only while it is not live.
     """
 
     __slots__ = (
         "_recent_bytes",
         "followers",
+        "handed",
         "held",
         "known",
         "last",
@@ -44,6 +46,7 @@ class Channel:
         self.followers: dict[Follower, Follow] = {}
         self.receiver: Callable[[bytes], None] | None = None
         self.last = 0
+        self.handed = 0
         self.known = False
         self.pending: list[Entry] | None = None
         self.recent: list[Entry] | None = None

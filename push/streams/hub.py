@@ -163,6 +163,7 @@ class Hub:
         self._hand_on(channel, entry)
 
     def _hand_on(self, channel: Channel, entry: Entry) -> None:
+        channel.handed = max(channel.handed, entry.offset)
         if channel.pending is None:
             self._dirty.append(channel)
             if self._turn_call is None:
@@ -198,7 +199,7 @@ class Hub:
                 for entry in page.entries:
                     if channel.followers and not has_expired(entry, reading.now_us):
                         # What expired in between is no gap to the followers.
-                        entry.previous = channel.last
+                        entry.previous = channel.handed
                         self._hand_on(channel, entry)
                         channel.advance(entry.offset)
                 complete = page.complete

@@ -52,8 +52,6 @@ class SubRequest(Struct, omit_defaults=True):
         check_utf8_length(self.device, "device", 128)
         check_utf8_length(self.token, "token", MAX_OPAQUE_BYTES)
         check_utf8_length(self.secret, "secret", MAX_OPAQUE_BYTES)
-        if (self.token is None) != (self.secret is None):
-            raise ValueError("`token` and `secret` go together")
 
 
 class SubAnswer(Struct, omit_defaults=True):
@@ -73,7 +71,7 @@ class ConnectRequest(Struct, omit_defaults=True):
     token: Opaque | None = None
     secret: Opaque | None = None
     jwt: Annotated[str, Meta(max_length=MAX_JWT_BYTES)] | None = None
-    heartbeat: Positive | None = None
+    heartbeat: int | None = None
     sdk: Label | None = None
     window: Positive | None = None
     max_frame: Annotated[int, Meta(ge=MIN_CLIENT_MAX_FRAME_BYTES, le=2**31 - 1)] | None = None
@@ -116,7 +114,7 @@ class ConnectRefused(Struct, omit_defaults=True):
 class PingBody(Struct, omit_defaults=True):
     """PING, both ways: `interval` in seconds; `time` only from the server."""
 
-    interval: Positive | None = None
+    interval: int | None = None
     time: int | None = None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
@@ -36,6 +37,7 @@ from push.wire.idents import Snowflake
 from push.wire.signals import ConnectStatus, Signal
 
 WaitUntil = Callable[..., Awaitable[Any]]
+STOP_SECONDS = 6.0
 JWT_SECRET = b"a secret of at least thirty-two bytes"
 
 
@@ -226,8 +228,12 @@ class Node:
     async def stop(self) -> None:
         if not self.stopped:
             self.stopped = True
-            await self.stop_gateway()
-            await self.store.stop()
+            stopped = Deferred.fromCoroutine(self.stop_gateway())
+            stopped.addTimeout(STOP_SECONDS, self.reactor)
+            try:
+                await stopped
+            finally:
+                await self.store.stop()
 
 
 @pytest.fixture
@@ -318,5 +324,3 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     made = load_server_tls(Connector(), tmp_path_factory.mktemp("tls"))
     root = Certificate.loadPEM(made.certificate_path.read_text())
     return made.context_factory, optionsForClientTLS("localhost", trustRoot=root)
-
-

@@ -246,9 +246,7 @@ async def test_a_message_that_is_gone_from_the_log_is_not_sent_again_and_counts_
 async def test_rule_8_a_poison_message_is_given_up_after_max_deliveries(
     make_node: Make, redis_url: str, device: Make, dial: Make, wait_until: WaitUntil
 ) -> None:
-    node = await make_node(
-        redis_url, limits={"redeliver_after_seconds": 0.25, "max_deliveries": 3}
-    )
+    node = await make_node(redis_url, limits={"redeliver_after_seconds": 0.25, "max_deliveries": 3})
     node.listen()
     client = await device(on=node, window=1)
     pair = client._credentials
