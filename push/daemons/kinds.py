@@ -42,6 +42,18 @@ class Address(str):
         return int(self.rpartition(":")[2] or 0)
 
 
+class WebSocketAddress(Address):
+    """Only "" for off: this version has no WebSocket."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        if value != "":
+            raise ValueError('expected "" (off): WebSocket is not in this version')
+        return cls("")
+
+
 class RedisUrl(str):
     """`embedded`, or the URL of a server. May hold a password: not for logs."""
 

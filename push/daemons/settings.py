@@ -19,6 +19,7 @@ from push.daemons.kinds import (
     PublicUrl,
     RedisUrl,
     Sha256,
+    WebSocketAddress,
     ZooKeeperHosts,
 )
 
@@ -100,6 +101,12 @@ class Connector(Section, frozen=True):
     tls: Annotated[Address, Meta(description='where devices connect with TLS; "" = off')] = Address(
         "0.0.0.0:6790"
     )
+    ws: Annotated[
+        WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
+    ] = WebSocketAddress("")
+    wss: Annotated[
+        WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
+    ] = WebSocketAddress("")
     admin: Annotated[
         Address,
         Meta(description='where push-connector serves health and metrics by HTTP; "" = off'),

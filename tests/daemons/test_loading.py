@@ -97,7 +97,7 @@ def test_defaults_follow_bounds_that_leave_them_out() -> None:
         ("[connector]\nwindw = 1", "[connector] windw is not a setting; did you mean window?"),
         ("[conector]\nwindow = 1", "[conector] is not a section; did you mean [connector]?"),
         ("[chat]\ndirect = 'anyone'", "[chat] is not a section"),
-        ("[connector]\nws = '127.0.0.1:1'", "[connector] ws is not a setting"),
+        ("[connector]\nws = '127.0.0.1:1'", "WebSocket is not in this version"),
         ("redis = 'embedded'", "redis is a section: write [redis] and keys below"),
         ("[connector]\nwindow = 0", "[connector] window = 0: expected a whole number 1 … 4096"),
         ("[connector]\nwindow = '9'", "[connector] window = '9': expected a whole number"),

@@ -74,8 +74,8 @@ def test_the_defaults_of_each_daemon(
     ("options", "has", "has_not"),
     [
         (connector.Options, "connector-tls", "http-listen"),
-        (api.Options, "connector-max-backlog", "connector-tls"),
-        (sub.Options, "limits-registrations-per-minute", "connector-max-backlog"),
+        (api.Options, "limits-max-payload", "connector-tls"),
+        (sub.Options, "limits-registrations-per-minute", "connector-window"),
     ],
 )
 def test_a_daemon_has_the_options_that_matter_to_it(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from benchmarks.running import Running, start_process, started_server, wait_until_ready
@@ -335,3 +336,28 @@ def test_the_tools_of_this_test_are_there() -> None:
     """Without curl and openssl the tests above would be worth nothing."""
     assert shutil.which("curl")
     assert shutil.which("openssl")
+
+
+def test_a_user_connects_by_jwt_renews_it_and_is_pushed_to(tmp_path: Path) -> None:
+    """A user without a device: follows `user:` and `all` from now on."""
+    secret = "s" * 32
+    key_file = tmp_path / "jwt.key"
+    key_file.write_text(secret)
+
+    def make_jwt(seconds: int, user: str = "carol") -> str:
+        claims = {"sub": user, "aud": "push", "exp": int(time.time()) + seconds}
+        return jwt.encode(claims, secret, algorithm="HS256")
+
+    with started_server(data_folder=tmp_path / "data", auth_jwt_key_file=str(key_file)) as running:
+        device = TlsDevice(running)
+        accepted = device.connect({"jwt": make_jwt(60)})
+        assert accepted["user"] == "carol"
+        assert set(accepted["streams"]) == {"all", "user:carol"}
+        assert curl(running, "/v1/push", {"to": {"user": "carol"}, "data": 1})[1]["online"] == 1
+        assert device.message()["data"] == 1
+        device.send(Signal.AUTH, {"jwt": make_jwt(3600)}, 7)
+        frame, answer = device.receive()
+        assert (frame.signal, frame.message_id, answer["ok"]) == (Signal.AUTH, 7, True)
+        device.send(Signal.AUTH, {"jwt": make_jwt(3600, "mallory")}, 8)
+        assert device.receive()[1]["code"] == "not_allowed"
+        device.close()
