@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from twisted.python.failure import Failure
 
 from benchmarks.running import Running, started_server
 from push.daemons.redis_binary import command_line, configuration, find_server
+from push.store.address import parse_redis_url
+from push.store.server import RedisServer as OurRedis
 
 START_SECONDS = 10.0
 NO_SKIP = os.environ.get("PUSH_TEST_NO_SKIP", "") not in ("", "0")
@@ -204,6 +206,38 @@ def wait_until() -> Callable[..., Awaitable[Any]]:
     The condition is a function without arguments; it may be async or answer a Deferred.
     """
     return _wait_until
+
+
+# --- Connections of ours to Redis ----------------------------------------------------------------
+
+
+@pytest_twisted.async_yield_fixture
+async def connect(
+    wait_until: Callable[..., Awaitable[Any]],
+) -> AsyncIterator[Callable[..., Awaitable[OurRedis]]]:
+    """`await connect(url, timeout_seconds=1)`: started, and usable unless `ready=False`."""
+    from twisted.internet import reactor
+
+    servers: list[OurRedis] = []
+
+    async def make(url: str, *, ready: bool = True, **options: Any) -> OurRedis:
+        server = OurRedis(reactor, parse_redis_url(url), **options)
+        servers.append(server)
+        server.start()
+        if ready:
+            await wait_until(lambda: server.problem is None)
+        return server
+
+    yield make
+    await deferLater(reactor, 0)  # out of the stack of a stop in the test
+    for server in servers:
+        await server.stop()
+
+
+@pytest.fixture
+def usable(wait_until: Callable[..., Awaitable[Any]]) -> Callable[[OurRedis], Awaitable[Any]]:
+    """`await usable(server)`: both connections are up."""
+    return lambda server: wait_until(lambda: server.problem is None, timeout_seconds=8)
 
 
 # --- Nets --------------------------------------------------------------------------------------

@@ -132,13 +132,8 @@ class CatchUp:
                 continue
             if entry.control is not None:
                 self._apply_control(connection, entry)
-            cursor = follow.cursor
-            data = self._handout.from_log(connection.session, follow, entry, now)
-            if data is None:
+            if not self._hand_out(connection, follow, entry, now, out):
                 return False
-            if follow.cursor != cursor:
-                self._moved(connection, follow)
-            out.append(data)
         if not page.complete:
             return True
         follow.position = max(follow.position, complete_to)
@@ -161,17 +156,30 @@ class CatchUp:
         for entry in channel.recent_after(follow.position):
             if entry.previous > follow.position:
                 break
-            cursor = follow.cursor
-            data = self._handout.from_log(connection.session, follow, entry, now)
-            if data is None:
+            if not self._hand_out(connection, follow, entry, now, out):
                 return False
-            if follow.cursor != cursor:
-                self._moved(connection, follow)
-            out.append(data)
         if channel.reached(follow):
             follow.live = True
             return False
         return not channel.repairing
+
+    def _hand_out(
+        self,
+        connection: DeviceConnection,
+        follow: Follow,
+        entry: Entry,
+        now: float,
+        out: list[bytes],
+    ) -> bool:
+        """One entry; False when there is no room for it."""
+        cursor = follow.cursor
+        data = self._handout.from_log(connection.session, follow, entry, now)
+        if data is None:
+            return False
+        if follow.cursor != cursor:
+            self._moved(connection, follow)
+        out.append(data)
+        return True
 
     def _stall(self, connection: DeviceConnection) -> None:
         """Redis cannot be read: try again for all that wait, with one timer."""

@@ -10,9 +10,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.cluster.control import ControlChannel, Order
 from push.connector.catchup import CatchUp
@@ -21,6 +22,7 @@ from push.connector.counters import Counters
 from push.connector.fanout import FanOut
 from push.connector.following import Following
 from push.connector.handshake import Handshake
+from push.connector.redelivery import Redelivery
 from push.connector.wheel import TimingWheel
 from push.devices.directory import Devices
 from push.devices.keyring import Keyring
@@ -39,8 +41,9 @@ from push.session.events import (
 )
 from push.session.handout import Handout
 from push.session.server import ServerSession, SessionLimits
-from push.session.window import Delivery, Follow
+from push.session.window import Follow
 from push.store.errors import StoreUnavailable
+from push.store.jobs import Jobs
 from push.store.server import RedisServer
 from push.streams.channel import Channel
 from push.streams.cursors import CursorWriter
@@ -94,7 +97,7 @@ class Gateway:
         self._stopping = False
         self._early_orders: dict[str, tuple[Order, float]] = {}
         self._all_gone: Deferred[None] | None = None
-        self._jobs: set[Deferred[Any]] = set()
+        self._jobs = Jobs()
         self._listening: Deferred[None] | None = None
         self._reader = LogReader(server)
         self._cursors = CursorWriter(reactor, server, self._session_lost)
@@ -120,6 +123,14 @@ class Gateway:
             own=self._own,
             moved=self._cursors.moved,
             apply_control=self._apply_control,
+        )
+        self._redelivery = Redelivery(
+            reactor,
+            self._reader,
+            self.handout,
+            self.counters,
+            self._cursors.moved,
+            self._wake,
         )
         self.fanout = FanOut(
             reactor,
@@ -167,8 +178,7 @@ class Gateway:
         self._wheel.stop()
         if self._listening is not None:
             self._listening.cancel()
-        if self._jobs:
-            await gatherResults([_settled(job) for job in self._jobs])
+        await self._jobs.finished()
         self._catchup.stop()
 
     async def _until_all_are_gone(self, patience_seconds: float) -> None:
@@ -260,7 +270,7 @@ class Gateway:
                 connection.session.pong(event.message_id, event.sub_signal, self.now_ms())
                 self._watch(connection)
             elif isinstance(event, RedeliveryDue):
-                self.own(connection, self._redeliver(connection, event.deliveries))
+                self.own(connection, self._redelivery.send(connection, event.deliveries))
             elif isinstance(event, RequestWanted):
                 self._answer_request(connection, event)
             elif isinstance(event, ConnectWanted):
@@ -300,32 +310,6 @@ class Gateway:
             reason=event.reason,
         )
         connection.end(by_peer=event.by_peer)
-
-    async def _redeliver(self, connection: DeviceConnection, due: list[Delivery]) -> None:
-        """Send unacknowledged messages again, as the log has them now."""
-        try:
-            for follow in {delivery.follow: None for delivery in due}:
-                deliveries = [delivery for delivery in due if delivery.follow is follow]
-                offsets = [delivery.offset for delivery in deliveries]
-                entries = await self._reader.get(follow.stream, offsets)
-                for delivery in deliveries:
-                    self._send_again(connection, delivery, entries.get(delivery.offset))
-        except StoreUnavailable as error:
-            log.debug("Redelivery put off: {reason}", reason=error.reason)
-
-    def _send_again(
-        self, connection: DeviceConnection, delivery: Delivery, entry: Entry | None
-    ) -> None:
-        if connection.closed or connection.blocked:
-            return
-        now = self._reactor.seconds()
-        data, moved = self.handout.again(connection.session, delivery, entry, now)
-        if data:
-            self.counters.redelivered += 1
-            connection.write(data)
-        if moved is not None:
-            self._cursors.moved(connection, moved)
-            self._wake(connection)
 
     # What streams tell (push.streams.hub.Receiver)
 
@@ -428,40 +412,17 @@ class Gateway:
 
     def own(self, connection: DeviceConnection, job: Coroutine[Any, Any, None]) -> None:
         """Run a connection's request to its end; an error of ours ends the connection."""
-        running = Deferred.fromCoroutine(job)
 
-        def failed(failure: Any) -> None:
-            if failure.check(CancelledError) is None:
-                log.failure("A request of {ip} failed", failure=failure, ip=connection.ip)
-                self._disconnect(connection, DisconnectCode.INTERNAL, "an error of the server")
+        def failed(failure: Failure) -> None:
+            log.failure("A request of {ip} failed", failure=failure, ip=connection.ip)
+            self._disconnect(connection, DisconnectCode.INTERNAL, "an error of the server")
 
-        self._keep(running.addErrback(failed))
+        self._jobs.run(job, failed)
 
     def _own(self, job: Coroutine[Any, Any, None]) -> Deferred[None]:
         """Run something of the gateway's own; an error is logged."""
-        running = Deferred.fromCoroutine(job)
-
-        def failed(failure: Any) -> None:
-            if failure.check(CancelledError) is None:
-                log.failure("A job of the gateway failed", failure=failure)
-
-        self._keep(running.addErrback(failed))
-        return running
-
-    def _keep(self, job: Deferred[Any]) -> None:
-        if job.called and not job.paused:
-            return
-        self._jobs.add(job)
-        job.addBoth(lambda _: self._jobs.discard(job))
+        return self._jobs.run(job, _log_failure)
 
 
-def _settled(job: Deferred[Any]) -> Deferred[None]:
-    """Fires when `job` is done, whatever its result."""
-    waiter: Deferred[None] = Deferred()
-
-    def pass_on(result: Any) -> Any:
-        waiter.callback(None)
-        return result
-
-    job.addBoth(pass_on)
-    return waiter
+def _log_failure(failure: Failure) -> None:
+    log.failure("A job of the gateway failed", failure=failure)

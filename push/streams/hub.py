@@ -8,13 +8,14 @@ subscriber's connection was made anew; a subscriber that has gone deaf, by a non
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.session.entry import (
     FIRST_SHARED_NUMBER,
@@ -24,6 +25,7 @@ from push.session.entry import (
 )
 from push.session.window import Follow
 from push.store.errors import StoreUnavailable
+from push.store.jobs import Jobs
 from push.store.server import RedisServer
 from push.streams.channel import Channel, Follower
 from push.streams.log import LogReader, Wanted, has_expired
@@ -83,7 +85,7 @@ class Hub:
         self._retry_calls: dict[str, Any] = {}
         self._sweeping = False
         self._sweep_again = False
-        self._jobs: set[Deferred[None]] = set()
+        self._jobs = Jobs()
         self._sweep_loop = LoopingCall(self.sweep)
         self._nonce_loop = LoopingCall(self._send_nonce)
         self._sweep_loop.clock = self._nonce_loop.clock = reactor
@@ -101,8 +103,7 @@ class Hub:
         for call in [self._turn_call, self._sweep_call, *self._retry_calls.values()]:
             if call is not None and call.active():
                 call.cancel()
-        for job in list(self._jobs):
-            job.cancel()
+        self._jobs.cancel()
 
     # Who follows what
 
@@ -297,17 +298,13 @@ class Hub:
         except StoreUnavailable as error:
             log.debug("Nonce not published: {reason}", reason=error.reason)
 
-    def _own(self, job: Any) -> None:
-        """Run a coroutine of ours to its end; an error is logged, never lost."""
-        running: Deferred[None] = Deferred.fromCoroutine(job)
-        self._jobs.add(running)
+    def _own(self, job: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine of ours to its end; an error is logged."""
+        self._jobs.run(job, _log_failure)
 
-        def finished(result: Any) -> None:
-            self._jobs.discard(running)
-            if result is not None and not result.check(CancelledError):
-                log.failure("A job of the hub failed", failure=result)
 
-        running.addBoth(finished)
+def _log_failure(failure: Failure) -> None:
+    log.failure("A job of the hub failed", failure=failure)
 
 
 def _parts(items: list[Channel], size: int) -> Iterable[list[Channel]]:

@@ -1,0 +1,62 @@
+"""Messages that were not acknowledged in time are sent again, as the log has them now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+from push.connector.connection import DeviceConnection
+from push.connector.counters import Counters
+from push.session.entry import Entry
+from push.session.handout import Handout
+from push.session.window import Delivery, Follow
+from push.store.errors import StoreUnavailable
+from push.streams.log import LogReader
+
+log = Logger()
+
+
+class Redelivery:
+    """Sends copies. `moved` stores a cursor that passed a message which is gone or given up."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        reader: LogReader,
+        handout: Handout,
+        counters: Counters,
+        moved: Callable[[DeviceConnection, Follow], None],
+        wake: Callable[[DeviceConnection], None],
+    ) -> None:
+        self._reactor = reactor
+        self._reader = reader
+        self._handout = handout
+        self._counters = counters
+        self._moved = moved
+        self._wake = wake
+
+    async def send(self, connection: DeviceConnection, due: list[Delivery]) -> None:
+        """Look `due` up and send them; if Redis is away they are due again later."""
+        try:
+            for follow in {delivery.follow: None for delivery in due}:
+                deliveries = [delivery for delivery in due if delivery.follow is follow]
+                offsets = [delivery.offset for delivery in deliveries]
+                entries = await self._reader.get(follow.stream, offsets)
+                for delivery in deliveries:
+                    self._again(connection, delivery, entries.get(delivery.offset))
+        except StoreUnavailable as error:
+            log.debug("Redelivery put off: {reason}", reason=error.reason)
+
+    def _again(self, connection: DeviceConnection, delivery: Delivery, entry: Entry | None) -> None:
+        if connection.closed or connection.blocked:
+            return
+        now = self._reactor.seconds()
+        data, moved = self._handout.again(connection.session, delivery, entry, now)
+        if data:
+            self._counters.redelivered += 1
+            connection.write(data)
+        if moved is not None:
+            self._moved(connection, moved)
+            self._wake(connection)
