@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from push.connector.connection import DeviceConnection
+from push.connector.connection import DeviceConnection, write_to_all
 from push.connector.wheel import TimingWheel
 from push.session.entry import Batch, Entry
 from push.session.handout import Handout
+from push.session.transitions import State
 from push.session.window import Follow
 from push.streams.channel import Channel
 
@@ -79,7 +80,8 @@ class FanOut:
             self._write(batch, followers.items(), queue=True)
             return
         self._rounds[channel] = _Round(batch, list(followers.items()))
-        self._run_slices()
+        if self._call is None:
+            self._run_slices()
 
     def end_turn(self) -> None:
         """All batches of this turn are in: write what was queued per connection."""
@@ -113,9 +115,14 @@ class FanOut:
         *,
         queue: bool,
     ) -> None:
+        if not batch.stored and not queue:
+            self._write_alike(batch, targets)
+            return
         now = self._reactor.seconds()
         live = self._handout.live
         stored = bool(batch.stored)
+        frames = batch.frames
+        alike: list[DeviceConnection] = []
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
         for connection, follow in targets:
             if connection.blocked:
@@ -125,20 +132,42 @@ class FanOut:
             data = live(connection.session, follow, batch, now)
             if follow.cursor != cursor:
                 self._moved(connection, follow)
-            if data:
-                if queue:
+            if queue:
+                if data:
                     self._queue(connection, data)
-                else:
-                    connection.write(data)
+            elif data is frames:
+                alike.append(connection)
+            elif data:
+                connection.write(data)
             if stored:
                 if connection.due_slot > due_slot:
                     self._wheel.put(connection, due_slot)
                 if not follow.live:
                     self._wake(connection)
+        write_to_all(alike, frames)
         if batch.controls:
             for connection, _ in list(targets):
                 for entry in batch.controls:
                     self._apply_control(connection, entry)
+
+    def _write_alike(
+        self, batch: Batch, targets: Iterable[tuple[DeviceConnection, Follow]]
+    ) -> None:
+        """Nothing is stored: the same bytes for every session, whatever it has outstanding."""
+        largest_bytes, open_ = batch.largest_bytes, State.OPEN
+        ready, others = [], []
+        for target in targets:
+            connection = target[0]
+            session = connection.session
+            if connection.blocked or largest_bytes > session.max_frame_bytes:
+                others.append(target)
+            elif session.state is open_:
+                ready.append(connection)
+        write_to_all(ready, batch.frames)
+        self._handout.written += len(ready) * len(batch.entries)
+        if others:
+            self._write(batch, others, queue=True)
+            self.end_turn()
 
     def _queue(self, connection: DeviceConnection, data: bytes) -> None:
         if connection.queued is None:

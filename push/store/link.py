@@ -171,7 +171,8 @@ class Link(Generic[P]):
         protocol: P = proxy.itself
         self._current = protocol
         self._cut_reason = ""
-        Deferred.fromCoroutine(self._make_ready(protocol))
+        making = Deferred.fromCoroutine(self._make_ready(protocol))
+        making.addErrback(lambda failure: log.failure("After a reconnect to Redis", failure))
 
     async def _make_ready(self, protocol: P) -> None:
         address = self._address
