@@ -25,6 +25,7 @@ from benchmarks.running import Api, Running, raise_file_limit, started_server
 
 DATA = {"text": "x" * 189}  # 200 bytes of JSON
 BURST = 40
+FRAME_BYTES = 300  # of such a push at QoS 0, as the devices will see it
 IDLE_SECONDS = 10
 
 
@@ -113,6 +114,9 @@ def memory_per_session(count: int, *, tls: bool) -> float:
 
 def measure(count: int, rounds: int, *, memory: bool) -> dict[str, float]:
     figures: dict[str, float] = {}
+    # Before and after, because the speed of a shared machine drifts.
+    say("the C loop")
+    first_loop = c_loop(count, FRAME_BYTES, rounds)
     with started_server() as running:
         say(f"{count} plain sessions connect")
         fleet = Fleet(running.tcp_address, count)
@@ -123,8 +127,9 @@ def measure(count: int, rounds: int, *, memory: bool) -> dict[str, float]:
                 name = f"qos{qos}_{'burst' if burst > 1 else 'single'}_frames_per_s"
                 figures[name], frame_bytes = broadcasts(running, fleet, qos, burst, rounds)
         fleet.close()
-    say("the C loop")
-    figures["c_loop_frames_per_s"] = c_loop(count, frame_bytes, rounds)
+    say("the C loop again")
+    loops = [first_loop, c_loop(count, frame_bytes, rounds)]
+    figures["c_loop_frames_per_s"] = statistics.mean(loops)
     for name in [name for name in figures if name.startswith("qos")]:
         ratio = figures[name] / figures["c_loop_frames_per_s"]
         figures[name.replace("frames_per_s", "ratio_to_c")] = ratio
