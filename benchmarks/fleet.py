@@ -23,14 +23,14 @@ CONNECTING_AT_ONCE = 64
 class Device:
     """One connection and what it counted."""
 
-    __slots__ = ("decoder", "frames", "socket", "stage", "token")
+    __slots__ = ("decoder", "frames", "pair", "socket", "stage")
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self.decoder = FrameDecoder(1 << 20)
         self.frames = 0
         self.stage = "new"
-        self.token = ""
+        self.pair: dict[str, str] = {}
 
 
 class Fleet:
@@ -67,7 +67,7 @@ class Fleet:
                         done += 1
                         if done % 1000 == 0:
                             progress(done)
-        return [device.token for device in self._devices.values()]
+        return [pair["token"] for pair in self.pairs()]
 
     def _shake_hands(self, device: Device) -> None:
         for frame in device.decoder.feed(_receive(device.socket)):
@@ -75,7 +75,7 @@ class Fleet:
                 pair = json.loads(frame.body)
                 if "token" not in pair:
                     raise SystemExit(f"a device could not register: {pair}")
-                device.token = pair["token"]
+                device.pair = pair
                 device.socket.sendall(encode_frame(Signal.CONNECT, 0, 2, frame.body))
             elif frame.signal == Signal.CONNECT_ACK:
                 if frame.sub_signal != ConnectStatus.ACCEPTED:
@@ -130,6 +130,10 @@ class Fleet:
         if received < self.count or len(sizes) != 1:
             raise SystemExit(f"{received} devices received frames of the sizes {sizes}")
         return sizes.pop()
+
+    def pairs(self) -> list[dict[str, str]]:
+        """Token and secret of each device."""
+        return [device.pair for device in self._devices.values()]
 
     def counts(self) -> list[int]:
         """Frames that each device took by `receive_and_acknowledge`."""

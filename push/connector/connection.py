@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from typing import Protocol as Port
 
-from twisted.internet.interfaces import IPullProducer, IPushProducer
+from twisted.internet.interfaces import IHandshakeListener, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -39,7 +39,7 @@ class Owner(Port):
     def linger(self, connection: DeviceConnection, seconds: float) -> None: ...
 
 
-@implementer(IPullProducer, IPushProducer)
+@implementer(IPullProducer, IPushProducer, IHandshakeListener)
 class DeviceConnection(Protocol):
     """A connection over TCP or TLS. `direct`: plain TCP, whose socket may be written to."""
 
@@ -58,6 +58,7 @@ class DeviceConnection(Protocol):
     _send: Callable[[bytes], int] | None = None
     _produces = False
     _ending = False
+    _secured = False  # TLS: the handshake is complete
     _discards = False
 
     def __init__(self, gateway: Owner, carrier: str, session: ServerSession) -> None:
@@ -89,6 +90,9 @@ class DeviceConnection(Protocol):
             self._produces = True
             transport.registerProducer(self, True)
         self.gateway.made(self)
+
+    def handshakeCompleted(self) -> None:
+        self._secured = True
 
     def dataReceived(self, data: bytes) -> None:
         if not self._discards:
@@ -177,6 +181,9 @@ class DeviceConnection(Protocol):
         if self._produces:
             self._produces = False
             transport.unregisterProducer()
+        if self.carrier == "tls" and not self._secured:
+            self.abort()  # there is nobody to say goodbye to
+            return
         if by_peer or self.carrier != "tcp":
             transport.loseConnection()
         else:

@@ -122,6 +122,11 @@ class Composition:
         self._room_for_sessions = raise_file_limit()
         keys = load_keys(settings.auth.keys, settings.server.data_folder)
         self._keyring = make_keyring(keys)
+        if settings.redis.url.embedded and len(roles) == 1:
+            raise StartError(
+                "[redis] url = embedded is for `twistd push` alone: the separate daemons share one "
+                "Redis server, give its URL"
+            )
         store = self._add(StoreService(reactor, settings))
         self._server: RedisServer = store.server
         self._snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))

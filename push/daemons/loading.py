@@ -162,7 +162,12 @@ def read_environment(environment: Mapping[str, str]) -> Iterator[Entry]:
         prefix, _, rest = variable.partition("_")
         section, _, name = rest.partition("_")
         section, key = section.lower(), name.lower()
-        if prefix != "PUSH" or section not in LATER_SECTIONS.union(SECTIONS):
+        if prefix != "PUSH":
+            continue
+        if section not in LATER_SECTIONS.union(SECTIONS):
+            guess = _guess(section, SECTIONS)
+            if guess and name:
+                raise SettingsError(f"environment: {variable}: {section} is no section{guess}")
             continue
         if (section, key) in KEYS:
             yield Entry(variable, section, key, environment[variable], True)

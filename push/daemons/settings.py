@@ -123,7 +123,7 @@ class Connector(Section, frozen=True):
     ] = ""
     window: Annotated[
         int,
-        Meta(ge=1, le=4096, description="messages sent to a session and not yet acknowledged"),
+        Meta(ge=1, le=4096, description="messages of a session from its first unacknowledged on"),
     ] = 64
     max_frame: Annotated[
         int,

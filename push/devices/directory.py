@@ -73,9 +73,9 @@ class Devices:
         ip: str,
     ) -> Credentials:
         """A new device; or, with a token and its right secret, the same pair again."""
-        await self._registrations.take(ip)
         if token is not None and secret is not None and await self._is_right(token, secret, ip):
             return Credentials(token, secret)
+        await self._registrations.take(ip)
         secret = secrets.token_urlsafe(SECRET_BYTES)
         while True:
             token = self._snowflake.next_id()

@@ -15,7 +15,7 @@ from push.store.server import RedisServer
 from push.streams.names import log_name, record_name
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import Refusal
-from push.wire.idents import STREAM_ALL, device_stream, user_stream
+from push.wire.idents import STREAM_ALL, device_stream, is_offset, user_stream
 
 _open = load_script("push.devices", "open", BINDING)
 _close = load_script("push.devices", "close")
@@ -86,7 +86,8 @@ class Sessions:
         server = self._server
         places: list[str | int] = []
         for stream, offset in cursors.items():
-            places += [stream, int(offset)]
+            if is_offset(offset):
+                places += [stream, int(offset)]
         reply = await server.run(
             _open,
             [server.key(record_name(token)), server.key(log_name(device_stream(token)))],
@@ -127,8 +128,9 @@ class Sessions:
         """A user without a device: nothing is stored, reading begins where the client says, but not
         behind the end of the stream (that is: not beyond the last offset of the server)."""
         end = await self._server.last_offset()
+        cursors = {stream: offset for stream, offset in cursors.items() if is_offset(offset)}
         follows = [
-            Follow(stream, min(int(cursors.get(stream, end)), end))
+            Follow(stream, min(int(cursors[stream]), end) if stream in cursors else end)
             for stream in (STREAM_ALL, user_stream(claims.user))
         ]
         return Opened(

@@ -183,6 +183,7 @@ class Health(Struct):
 
 
 _encode = msgspec.json.Encoder().encode
+_decode_any = msgspec.json.Decoder().decode
 _decode_base64 = msgspec.json.Decoder(bytes).decode
 
 
@@ -206,10 +207,19 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, Content]:
             f"data, title and body are {size:,} bytes as JSON where at most "
             f"{limits.max_payload_bytes:,} are accepted",
         )
+    _check_numbers(body.data)
     if encoding is not None:
         _check_base64(body.data)
     qos = 1 if body.qos is UNSET else body.qos
     return target, Content(body.data, title, text, encoding, ttl_seconds, qos)
+
+
+def _check_numbers(data: msgspec.Raw) -> None:
+    """JSON sets numbers no limits; what receives them does. Better refused here than there."""
+    try:
+        _decode_any(data)
+    except msgspec.DecodeError as error:
+        raise _invalid("data", str(error)) from None
 
 
 def _target_of(to: To) -> Target:

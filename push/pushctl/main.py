@@ -312,9 +312,22 @@ def _print_json(value: Any) -> None:
     click.echo(msgspec.json.encode(value).decode())
 
 
+def _check_options(arguments: list[str]) -> None:
+    """Options are text. Only a message's data may be any bytes."""
+    before = ""
+    for argument in arguments:
+        if argument.startswith("-") or before.startswith("--"):
+            try:
+                argument.encode()
+            except UnicodeEncodeError:
+                raise click.UsageError(f"an option is not UTF-8: {before} {argument!r}") from None
+        before = argument
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script: exits with the status, see above."""
     try:
+        _check_options(list(arguments) if arguments is not None else sys.argv[1:])
         cli.main(
             list(arguments) if arguments is not None else None,
             prog_name="pushctl",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 LOCAL_SERVER = "tls://127.0.0.1:6790"
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_THIS_HOST = ("127.0.0.1", "::1", "localhost", socket.gethostname().lower())
 
 
 class Failure(click.ClickException):
@@ -88,7 +89,7 @@ class Common:
         given: str | None = self.given.get("fingerprint")
         if given or self.ca_file:
             return given
-        if not all(urlsplit(server).hostname in _LOOPBACK for server in servers):
+        if not all(urlsplit(server).hostname in _THIS_HOST for server in servers):
             return None
         return self._local_fingerprint()
 
@@ -99,13 +100,13 @@ class Common:
             return None
 
     def device_servers(self, remembered: list[str]) -> list[str]:
-        """Where a device connects: given, the local server, those of its credentials, or asked."""
+        """Where a device connects: given, those of its credentials, the local server, or asked."""
         if self.servers:
             return self.servers
-        if self._local_fingerprint() is not None:
-            return [LOCAL_SERVER]
         if remembered:
             return remembered
+        if self._local_fingerprint() is not None:
+            return [LOCAL_SERVER]
         with self.api() as api:
             found = api.servers().servers
         usable = [url for url in found if url.startswith(("tls://", "tcp://"))]
@@ -159,7 +160,7 @@ _OPTIONS: list[Callable[[F], F]] = [
         expose_value=False,
         callback=_remember,
         help="Where devices connect, tls://host:port or tcp://host:port; may be repeated. "
-        "[env PUSH_SERVER, separated by spaces; default "
+        "[env PUSH_SERVER, separated by spaces; default those of the credentials; "
         f"{LOCAL_SERVER} if ./push-data/server.crt exists, else what the API names]",
     ),
     click.option(

@@ -13,7 +13,6 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from push.wire.errors import ProtocolError, bad_frame
-from push.wire.idents import OFFSET_PATTERN
 from push.wire.signals import DisconnectCode
 
 MAX_JSON_DEPTH = 32
@@ -26,7 +25,6 @@ B = TypeVar("B", bound=Struct)
 # Characters bound bytes from below; `_check_bytes` makes the bound exact for the rest of Unicode.
 Opaque = Annotated[str, Meta(max_length=MAX_OPAQUE_BYTES)]
 Label = Annotated[str, Meta(max_length=64)]
-Offset = Annotated[str, Meta(pattern=OFFSET_PATTERN)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
@@ -75,7 +73,7 @@ class ConnectRequest(Struct, omit_defaults=True):
     sdk: Label | None = None
     window: Positive | None = None
     max_frame: Annotated[int, Meta(ge=MIN_CLIENT_MAX_FRAME_BYTES, le=2**31 - 1)] | None = None
-    cursors: dict[Annotated[str, Meta(max_length=140)], Offset] = {}
+    cursors: dict[Annotated[str, Meta(max_length=140)], Opaque] = {}
 
     def __post_init__(self) -> None:
         check_utf8_length(self.sdk, "sdk", 64)

@@ -18,7 +18,7 @@ _EPOCH_MS = 1_735_689_600_000  # 2025-01-01: 41 bits of milliseconds last until 
 
 NAME_PATTERN = r"^[A-Za-z0-9_.@:+=-]{1,128}$"
 _NAME = re.compile(NAME_PATTERN[:-1] + r"\Z")
-OFFSET_PATTERN = r"^[0-9]{1,16}\Z"
+_OFFSET = re.compile(r"[0-9]{1,16}")
 
 STREAM_ALL = "all"
 
@@ -40,6 +40,11 @@ def is_token(text: str) -> bool:
             return False
         number = number << 5 | value
     return text[-1] == _CHECK[number % 37]
+
+
+def is_offset(text: str) -> bool:
+    """Whether `text` can be an offset of ours."""
+    return _OFFSET.fullmatch(text) is not None
 
 
 def is_name(text: str) -> bool:

@@ -304,6 +304,7 @@ def _listening(process: subprocess.Popen[bytes], log: Path, data: Path) -> Runni
         ({"redis_url": "http://x"}, "redis"),
         ({"auth_jwt_key_file": "/nowhere/key"}, "jwt_key_file"),
         ({"connector_certificate": "/nowhere/crt"}, "certificate"),
+        ({"conector_tcp": "127.0.0.1:0"}, "PUSH_CONECTOR_TCP"),
     ],
 )
 def test_a_bad_setting_is_one_line_that_names_it(
@@ -315,6 +316,14 @@ def test_a_bad_setting_is_one_line_that_names_it(
     assert said in lines[0]
 
 
+def test_a_daemon_of_its_own_does_not_embed_a_redis(tmp_path: Path) -> None:
+    """Its messages would reach no device."""
+    status, lines = _failed_start(tmp_path, {"redis_url": "embedded"}, "push-api")
+    assert status == 1
+    assert len(lines) == 1
+    assert "embedded" in lines[0]
+
+
 def test_a_taken_port_is_one_line_that_names_it(push_server: Running, tmp_path: Path) -> None:
     taken = f"127.0.0.1:{push_server.http[1]}"
     status, lines = _failed_start(tmp_path, {"http_listen": taken})
@@ -324,10 +333,10 @@ def test_a_taken_port_is_one_line_that_names_it(push_server: Running, tmp_path: 
     assert "[http] listen" in lines[0]
 
 
-def _failed_start(folder: Path, settings: dict[str, str]) -> tuple[int, list[str]]:
-    process = start_process(
-        "push", folder / "data", folder / "log", settings, stderr=subprocess.PIPE
-    )
+def _failed_start(
+    folder: Path, settings: dict[str, str], tap: str = "push"
+) -> tuple[int, list[str]]:
+    process = start_process(tap, folder / "data", folder / "log", settings, stderr=subprocess.PIPE)
     _, err = process.communicate(timeout=TIMEOUT_SECONDS)
     return process.returncode, [line for line in err.decode().splitlines() if line.strip()]
 

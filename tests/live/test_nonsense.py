@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.fleet import Fleet
-from benchmarks.running import Api, Running
+from benchmarks.running import Api, Running, started_server
 from push.wire.frames import FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
 
@@ -57,6 +59,28 @@ def test_a_broken_frame_ends_the_connection_and_says_why(
     ((name, _, body),) = answers(push_server, sent)
     assert (name, body["code"]) == ("DISCONNECT", code)
     assert reason in body["reason"]
+
+
+def test_a_cursor_that_is_none_of_ours_is_ignored(push_server: Running) -> None:
+    """It is opaque to a client: one from elsewhere must not cost it the connection."""
+    fleet = Fleet(push_server.tcp_address, 1)
+    fleet.connect(push_server.app_key)
+    pair = fleet.pairs()[0]
+    cursors = {"all": "1795474409092664-0", "nowhere": "abc"}
+    with socket.create_connection(push_server.tcp_address, TIMEOUT_SECONDS) as connection:
+        connection.sendall(connect_frame({**pair, "cursors": cursors}))
+        (frame,) = FrameDecoder(1 << 20).feed(connection.recv(65536))
+    assert (frame.signal, frame.sub_signal) == (Signal.CONNECT_ACK, ConnectStatus.ACCEPTED)
+    fleet.close()
+
+
+def test_a_connection_that_never_begins_tls_is_cut(tmp_path: Path) -> None:
+    with (
+        started_server(data_folder=tmp_path / "data", connector_handshake_timeout="1") as running,
+        socket.create_connection(running.tls_address, TIMEOUT_SECONDS) as connection,
+        contextlib.suppress(ConnectionResetError),
+    ):
+        assert connection.recv(1) == b""
 
 
 def test_another_version_is_told_ours(push_server: Running) -> None:
@@ -105,6 +129,8 @@ def test_a_registration_without_the_right_key_is_refused_and_the_connection_stay
         ("admin", b'{"to":{"topic":"x"},"data":1}', 422, "invalid"),
         ("admin", b'{"to":{"ip":"10.0.0.0/8"},"data":1}', 422, "invalid"),
         ("admin", b'{"to":{"all":true},"data":1,"colour":"red"}', 422, "invalid"),
+        ("admin", b'{"to":{"all":true},"data":[1e400]}', 422, "invalid"),
+        ("admin", b'{"to":{"all":true},"data":' + b"9" * 5000 + b"}", 422, "invalid"),
         ("admin", b'{"to":{"all":true},"data":"' + b"x" * 300_000 + b'"}', 413, "too_large"),
     ],
 )

@@ -435,7 +435,8 @@ def test_the_server_by_default(tmp_path: Path):
     assert Common().device_servers(["tls://remembered:1"]) == ["tls://remembered:1"]
     (tmp_path / "push-data").mkdir()
     certificate = make_certificate(tmp_path / "push-data")
-    assert Common().device_servers(["tls://remembered:1"]) == ["tls://127.0.0.1:6790"]
+    assert Common().device_servers([]) == ["tls://127.0.0.1:6790"]
+    assert Common().device_servers(["tls://remembered:1"]) == ["tls://remembered:1"]
     pinned = Common().fingerprint(["tls://127.0.0.1:6790"])
     assert pinned is not None
     assert pinned.replace(":", "").lower() == certificate.fingerprint
@@ -455,3 +456,11 @@ def test_listen_asks_the_api_for_servers(server: HTTPServer):
             assert (await finished(process)).status == 0
 
     run(test())
+
+
+def test_an_option_that_is_not_utf_8_is_one_line(capsys: pytest.CaptureFixture[str]):
+    for arguments in (["push", "--all", "1", "--title", "\udcff"], ["listen", "--jwt=\udcff"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+        assert "not UTF-8" in capsys.readouterr().err
