@@ -59,7 +59,7 @@ class CatchUp:
 
     def _wants(self, connection: DeviceConnection) -> bool:
         for follow in connection.follows.values():
-            if not follow.live:
+            if follow.heard and not follow.live:
                 break
         else:
             return False
@@ -89,7 +89,7 @@ class CatchUp:
         window = connection.session.window
         assert window is not None
         room = window.messages_max - window.used
-        behind = [follow for follow in connection.follows.values() if not follow.live]
+        behind = [f for f in connection.follows.values() if f.heard and not f.live]
         # What the channels have handed on was in the logs before: this read misses none of it. It
         # counts when the server has lost its clock, which then is behind the channels.
         handed_on = [self._handed_on(follow) for follow in behind]

@@ -66,7 +66,8 @@ class Following:
         heard = []
         for follow in follows:
             connection.follows[follow.stream] = follow
-            heard.append(self._hub.follow(follow.stream, connection, follow))
+            confirmed = self._hub.follow(follow.stream, connection, follow)
+            heard.append(confirmed.addCallback(_mark_heard, follow))
         return gatherResults(heard, consumeErrors=True)
 
     def end(self, connection: DeviceConnection) -> None:
@@ -130,3 +131,8 @@ class Following:
         notice = FollowNotice(self._snowflake.next_id(), stream, kind, self._now_ms(), offset)
         connection.session.notify(msgspec.json.encode(notice))
         connection.flush()
+
+
+def _mark_heard(result: None, follow: Follow) -> None:
+    follow.heard = True
+    return result

@@ -188,6 +188,7 @@ class Composition:
             boot=self._boot,
             node=self._node,
             retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
+            attempt_pause_seconds=connector.redeliver_after,
         )
         gateway_settings = GatewaySettings(
             boot=self._boot,

@@ -2,7 +2,8 @@
 
 Fields: `h` SHA-256 of the secret, `p` platform, `a` app, `d` device, `created`, `seen` (ms), `u`
 user, `s` session, `b` boot id and `n` name of its connector; and per followed stream `c:` cursor,
-`f:` where following began, `t:` "<offset> <attempts>" of a first message handed out in vain.
+`f:` where following began, `t:` "<offset> <attempts> <counted at>" of a first message handed out in
+vain.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def follows_of(fields: dict[str, bytes]) -> list[Follow]:
         follow = Follow(stream, int(fields.get(f"r:{stream}", value)))
         tried = fields.get(f"t:{stream}")
         if tried is not None:
-            offset, attempts = map(int, tried.split(b" "))
+            offset, attempts, _ = map(int, tried.split(b" "))
             if offset > follow.position:
                 follow.tried_offset, follow.tried = offset, attempts
         follows.append(follow)

@@ -10,6 +10,7 @@ from push.devices.directory import BINDING, Devices, unknown_token
 from push.devices.jwt import Claims, JwtVerifier
 from push.devices.records import as_fields, follows_of, optional, users_prefix
 from push.session.window import Follow
+from push.store.clock import MICROSECONDS
 from push.store.scripts import load_script
 from push.store.server import RedisServer
 from push.streams.names import log_name, record_name
@@ -51,6 +52,7 @@ class Sessions:
         boot: str,
         node: str,
         retention_seconds: int,
+        attempt_pause_seconds: float,
     ) -> None:
         self._server = server
         self._devices = devices
@@ -58,6 +60,7 @@ class Sessions:
         self._boot = boot
         self._node = node
         self._retention_seconds = retention_seconds
+        self._attempt_pause_us = int(attempt_pause_seconds * MICROSECONDS)
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
         """Check credentials and take the device. Raises `Refusal`: `unknown_token`,
@@ -155,5 +158,5 @@ class Sessions:
         await server.run(
             _close,
             [server.key(record_name(token))],
-            [session, self._retention_seconds, *tried],
+            [session, self._retention_seconds, self._attempt_pause_us, *tried],
         )

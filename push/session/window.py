@@ -46,17 +46,28 @@ class Follow:
     """A session's place in one stream.
 
     `position`: the last offset handed out. `cursor`: up to here all is done. `live`: what comes on
-    the channel may be handed out; otherwise the session reads on from the log. `tried_offset`,
-    `tried`: a message that earlier connections handed out in vain, and how often.
+    the channel may be handed out; otherwise the session reads on from the log, but only once the
+    channel is `heard`: what is published between a read and the subscription would be missed.
+    `tried_offset`, `tried`: a message that earlier connections handed out in vain, and how often.
     """
 
-    __slots__ = ("cursor", "live", "pending", "position", "stream", "tried", "tried_offset")
+    __slots__ = (
+        "cursor",
+        "heard",
+        "live",
+        "pending",
+        "position",
+        "stream",
+        "tried",
+        "tried_offset",
+    )
 
     def __init__(self, stream: str, position: int) -> None:
         self.stream = stream
         self.position = position
         self.cursor = position
         self.live = False
+        self.heard = False
         self.pending: list[Delivery] | None = None
         self.tried_offset = 0
         self.tried = 0

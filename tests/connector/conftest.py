@@ -180,6 +180,7 @@ class Node:
             boot=self.boot,
             node="node",
             retention_seconds=86_400,
+            attempt_pause_seconds=options.pop("attempt_pause_seconds", 0),
         )
         settings = GatewaySettings(
             boot=self.boot,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -166,3 +167,32 @@ async def test_unacknowledged_messages_of_a_user_are_gone_with_the_binding(
     client.ack_all()  # numbers of a stream that is followed no longer
     await node.push("all", data="end")
     await wait_until(lambda: "end" in client.numbers)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_log_is_not_read_before_its_channel_is_heard(
+    device: Make, node: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An acknowledgement while the subscription is on its way does not make the session live."""
+    client = await device(acks=True)
+    hear, waiting = node.store.hear, []
+
+    def slow_to_hear(name: str, handler: Any) -> Deferred[None]:
+        if name != "live:user:bob":
+            return hear(name, handler)
+        confirmed: Deferred[None] = Deferred()
+        waiting.append((confirmed, name, handler))
+        return confirmed
+
+    monkeypatch.setattr(node.store, "hear", slow_to_hear)
+    await node.devices.bind("bob", client._credentials["token"])
+    await wait_until(lambda: waiting)
+    for n in range(3):
+        await node.push("all", data=n)
+        await wait_until(lambda n=n: client.numbers == list(range(n + 1)))
+    await pause(0.1)
+    await node.push("user", "bob", data="bob")
+    confirmed, name, handler = waiting[0]
+    await hear(name, handler)
+    confirmed.callback(None)
+    await wait_until(lambda: client.numbers == [0, 1, 2, "bob"])

@@ -265,6 +265,28 @@ async def test_rule_8_a_poison_message_is_given_up_after_max_deliveries(
 
 
 @pytest_twisted.ensureDeferred
+async def test_rule_8_connections_that_break_at_once_use_no_message_up(
+    make_node: Make, redis_url: str, device: Make, dial: Make, wait_until: WaitUntil
+) -> None:
+    """A flapping network is no refusal: attempts count only some time after each other."""
+    limits = {"max_deliveries": 3}
+    node = await make_node(redis_url, limits=limits, attempt_pause_seconds=60)
+    node.listen()
+    client = await device(on=node)
+    pair = client._credentials
+    await node.push("token", pair["token"], data=0)
+    for _ in range(5):
+        await wait_until(lambda client=client: client.numbers == [0])
+        client.transport.loseConnection()
+        await wait_until(lambda: not node.gateway.sessions)
+        await pause(0.02)
+        client = await dial(node)
+        await client.connect(**pair)
+    await wait_until(lambda: client.numbers == [0])
+    assert node.gateway.counters.dropped_unacknowledged == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_rule_8_the_window_counts_from_the_cursor(
     device: Make, node: Any, wait_until: WaitUntil
 ) -> None:
