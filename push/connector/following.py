@@ -16,10 +16,11 @@ from twisted.internet.task import deferLater
 
 from push.connector.connection import DeviceConnection
 from push.devices.sessions import Record, Sessions
+from push.session.entry import Entry
 from push.session.window import Follow
 from push.store.errors import StoreUnavailable
 from push.streams.hub import Hub
-from push.wire.idents import Snowflake
+from push.wire.idents import USER_PREFIX, Snowflake, user_stream
 
 RETRY_SECONDS = 1.0
 
@@ -75,8 +76,17 @@ class Following:
         for stream in connection.follows:
             self._hub.unfollow(stream, connection)
 
-    def changed(self, connection: DeviceConnection) -> None:
-        """The device's record says something new: act on it, once at a time."""
+    def changed(self, connection: DeviceConnection, entry: Entry) -> None:
+        """The device's record says something new: act on it, once at a time.
+
+        What the entry itself ends, ends now: a message published behind it is not handed out.
+        """
+        user = (entry.control or {}).get("user")
+        kept = user_stream(user) if user else ""
+        for stream, follow in list(connection.follows.items()):
+            of_another = stream.startswith(USER_PREFIX) and stream != kept
+            if of_another and follow.position < entry.offset:
+                self._unfollow(connection, follow)
         if connection.refreshing:
             connection.refresh_again = True
             return
@@ -110,11 +120,7 @@ class Following:
             # Following that ended and began again meanwhile begins where it began the last time.
             if stream in wanted and record.since.get(stream, 0) <= follow.position:
                 continue
-            self._hub.unfollow(stream, connection)
-            del connection.follows[stream]
-            if connection.session.window is not None:
-                connection.session.window.forget(follow)
-            self._notify(connection, stream, "unfollow", msgspec.UNSET)
+            self._unfollow(connection, follow)
         added = [wanted[stream] for stream in wanted if stream not in connection.follows]
         if added:
             await self.begin(connection, added)
@@ -124,6 +130,13 @@ class Following:
             for follow in added:
                 self._notify(connection, follow.stream, "follow", str(follow.position))
             self._wake(connection)
+
+    def _unfollow(self, connection: DeviceConnection, follow: Follow) -> None:
+        self._hub.unfollow(follow.stream, connection)
+        del connection.follows[follow.stream]
+        if connection.session.window is not None:
+            connection.session.window.forget(follow)
+        self._notify(connection, follow.stream, "unfollow", msgspec.UNSET)
 
     def _notify(
         self, connection: DeviceConnection, stream: str, kind: str, offset: str | msgspec.UnsetType

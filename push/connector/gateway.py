@@ -324,8 +324,8 @@ class Gateway:
             if not follow.live and isinstance(follower, DeviceConnection):
                 self._wake(follower)
 
-    def _apply_control(self, connection: DeviceConnection, _entry: Entry) -> None:
-        self._following.changed(connection)
+    def _apply_control(self, connection: DeviceConnection, entry: Entry) -> None:
+        self._following.changed(connection, entry)
 
     def _dropped(self, follow: Follow, _entry: Entry, reason: str) -> None:
         if reason == "too_large":

@@ -21,6 +21,7 @@ _NAME = re.compile(NAME_PATTERN[:-1] + r"\Z")
 _OFFSET = re.compile(r"[0-9]{1,16}")
 
 STREAM_ALL = "all"
+USER_PREFIX = "user:"
 
 
 def encode_crockford(number: int) -> str:
@@ -75,4 +76,4 @@ def device_stream(token: str) -> str:
 
 
 def user_stream(user: str) -> str:
-    return f"user:{user}"
+    return USER_PREFIX + user

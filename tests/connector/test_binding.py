@@ -10,6 +10,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from push.session.entry import Entry
+
 WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
 
@@ -115,7 +117,7 @@ async def test_rule_4_what_came_between_two_bindings_to_one_user_is_not_for_the_
     await node.devices.bind("alice", token)
     await pause(0.05)
     connection.blocked = connection.refreshing = False
-    node.gateway._following.changed(connection)
+    node.gateway._following.changed(connection, Entry("", 0, 0, b"", control={"user": "alice"}))
     await node.push("user", "alice", data="after")
     await wait_until(lambda: "after" in client.numbers)
 
