@@ -446,7 +446,7 @@ async def test_who_opens_no_session_in_time_is_closed(
     await wait_until(lambda: plain.closed)
     assert plain.ended_with == "handshake_timeout"
     await wait_until(lambda: no_handshake.closed)
-    assert not node.gateway.connections
+    await wait_until(lambda: not node.gateway.connections)
 
 
 @pytest_twisted.ensureDeferred
