@@ -1,4 +1,8 @@
-"""Sessions that are behind read on from the log until they are where the channels are."""
+"""Sessions that are behind read on from the log until they are where the channels are.
+
+What is read is written in small parts, and no more is handed out once the socket takes no more: a
+session that does not read costs a part of a page, not a page.
+"""
 
 from __future__ import annotations
 
@@ -9,37 +13,47 @@ from push.connector.connection import DeviceConnection
 from push.connector.wheel import TimingWheel
 from push.session.entry import Entry
 from push.session.handout import Handout
-from push.session.window import Follow
+from push.session.window import EXPIRED, Follow
 from push.store.errors import StoreUnavailable
+from push.streams.channel import Channel
+from push.streams.cursors import CursorWriter
 from push.streams.hub import Hub
-from push.streams.log import LogReader, Page, Wanted, has_expired
+from push.streams.log import Page, has_expired
+from push.streams.pages import PageReader
 
 RETRY_SECONDS = 0.5
+PART_BYTES = 16 * 1024
 
 
 class CatchUp:
-    """Reads on for sessions. `moved` stores a cursor, `apply_control` acts on a control entry."""
+    """Reads on for sessions.
+
+    `apply_control` acts on a control entry; `truncated(connection, follow, to)` tells a session
+    that it has lost what was in the log up to `to`.
+    """
 
     def __init__(
         self,
         reactor: Any,
         hub: Hub,
-        reader: LogReader,
+        reader: PageReader,
         handout: Handout,
         wheel: TimingWheel,
+        cursors: CursorWriter,
         *,
         own: Callable[[Any], object],
-        moved: Callable[[DeviceConnection, Follow], None],
         apply_control: Callable[[DeviceConnection, Entry], None],
+        truncated: Callable[[DeviceConnection, Follow, int], None],
     ) -> None:
         self._reactor = reactor
         self._hub = hub
         self._reader = reader
         self._handout = handout
         self._wheel = wheel
+        self._cursors = cursors
         self._own = own
-        self._moved = moved
         self._apply_control = apply_control
+        self._truncated = truncated
         self._stalled: set[DeviceConnection] = set()
         self._retry_call: Any = None
 
@@ -89,96 +103,86 @@ class CatchUp:
         window = connection.session.window
         assert window is not None
         room = window.messages_max - window.used
-        behind = [f for f in connection.follows.values() if f.heard and not f.live]
+        behind = self._behind(connection)
+        if not behind:
+            return False  # those that were have joined their channels without a read
         # What the channels have handed on was in the logs before: this read misses none of it. It
         # counts when the server has lost its clock, which then is behind the channels.
-        handed_on = [self._handed_on(follow) for follow in behind]
-        reading = await self._reader.read([Wanted(f.stream, f.position, room) for f in behind])
-        out: list[bytes] = []
+        handed_on = [channel.last for channel, _ in behind]
+        reading = await self._reader.read([(c, f.position, room) for c, f in behind])
         helped = False
-        for follow, page, offset in zip(behind, reading.pages, handed_on, strict=True):
+        part = _Part(connection)
+        for (channel, follow), page, offset in zip(behind, reading.pages, handed_on, strict=True):
             if connection.follows.get(follow.stream) is follow:
                 complete_to = max(reading.clock_us, offset)
-                helped |= self._take(connection, follow, page, reading.now_us, complete_to, out)
-        data = b"".join(out)
-        if data and not connection.closed and not connection.session.closing:
-            connection.write(data)
-            deadline = connection.session.next_deadline()
-            if deadline is not None:
-                self._wheel.at(connection, deadline)
+                helped |= self._take(part, channel, follow, page, reading.now_us, complete_to)
+        part.write()
+        deadline = connection.session.next_deadline()
+        if part.written and deadline is not None:
+            self._wheel.at(connection, deadline)
         return helped
 
-    def _handed_on(self, follow: Follow) -> int:
-        channel = self._hub.channels.get(follow.stream)
-        return channel.last if channel is not None else 0
+    def _behind(self, connection: DeviceConnection) -> list[tuple[Channel, Follow]]:
+        behind = []
+        for follow in connection.follows.values():
+            channel = self._hub.channels.get(follow.stream)
+            if channel is None or not follow.heard or follow.live:
+                continue
+            if channel.reached(follow):
+                follow.live = True
+            else:
+                behind.append((channel, follow))
+        return behind
 
     def _take(
         self,
-        connection: DeviceConnection,
+        part: _Part,
+        channel: Channel,
         follow: Follow,
         page: Page,
         now_us: int,
         complete_to: int,
-        out: list[bytes],
     ) -> bool:
         """Hand out a page. True when reading on may bring more."""
+        connection = part.connection
         window = connection.session.window
         assert window is not None
-        now = self._reactor.seconds()
+        if page.lost > follow.position:
+            self._truncated(connection, follow, page.lost)
+            if window.add_done(follow, page.lost):
+                self._cursors.moved(connection, follow)
         for entry in page.entries:
-            if has_expired(entry, now_us):
-                if window.add_done(follow, entry.offset):
-                    self._moved(connection, follow)
-                continue
             if entry.control is not None:
                 self._apply_control(connection, entry)
-            if not self._hand_out(connection, follow, entry, now, out):
+            if has_expired(entry, now_us):
+                if entry.offset > follow.position and window.skip(follow, entry, EXPIRED):
+                    self._cursors.moved(connection, follow)
+            elif not self._hand_out(part, follow, entry):
                 return False
         if not page.complete:
             return True
         follow.position = max(follow.position, complete_to)
-        return self._join_channel(connection, follow, complete_to, now, out)
-
-    def _join_channel(
-        self,
-        connection: DeviceConnection,
-        follow: Follow,
-        complete_to: int,
-        now: float,
-        out: list[bytes],
-    ) -> bool:
-        """The log is read to its end: go live if that is where the channel is."""
-        channel = self._hub.channels.get(follow.stream)
-        if channel is None:
-            return False
         if not channel.known:
             channel.advance(complete_to)
-        for entry in channel.recent_after(follow.position):
-            if entry.previous > follow.position:
-                break
-            if not self._hand_out(connection, follow, entry, now, out):
-                return False
         if channel.reached(follow):
             follow.live = True
             return False
         return not channel.repairing
 
-    def _hand_out(
-        self,
-        connection: DeviceConnection,
-        follow: Follow,
-        entry: Entry,
-        now: float,
-        out: list[bytes],
-    ) -> bool:
-        """One entry; False when there is no room for it."""
+    def _hand_out(self, part: _Part, follow: Follow, entry: Entry) -> bool:
+        """One entry; False when there is no room for it, or the socket takes no more."""
+        connection = part.connection
+        if connection.blocked or connection.is_gone():
+            return False
         cursor = follow.cursor
-        data = self._handout.from_log(connection.session, follow, entry, now)
+        data = self._handout.from_log(connection.session, follow, entry, self._reactor.seconds())
         if data is None:
             return False
         if follow.cursor != cursor:
-            self._moved(connection, follow)
-        out.append(data)
+            self._cursors.moved(connection, follow)
+        elif data:
+            self._cursors.handed(connection, follow)
+        part.add(data)
         return True
 
     def _stall(self, connection: DeviceConnection) -> None:
@@ -192,3 +196,27 @@ class CatchUp:
         stalled, self._stalled = self._stalled, set()
         for connection in stalled:
             self.wake(connection)
+
+
+class _Part:
+    """Frames that leave in one write."""
+
+    def __init__(self, connection: DeviceConnection) -> None:
+        self.connection = connection
+        self.written = False
+        self._frames: list[bytes] = []
+        self._size_bytes = 0
+
+    def add(self, frame: bytes) -> None:
+        if frame:
+            self._frames.append(frame)
+            self._size_bytes += len(frame)
+            if self._size_bytes >= PART_BYTES:
+                self.write()
+
+    def write(self) -> None:
+        if self._frames and not self.connection.is_gone():
+            self.written = True
+            self.connection.write(b"".join(self._frames))
+        self._frames.clear()
+        self._size_bytes = 0

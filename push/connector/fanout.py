@@ -15,8 +15,10 @@ from push.connector.wheel import TimingWheel
 from push.session.entry import Batch, Entry
 from push.session.handout import Handout
 from push.session.transitions import State
-from push.session.window import Follow
+from push.session.window import TOO_LARGE, Follow
 from push.streams.channel import Channel
+from push.streams.cursors import CursorWriter
+from push.streams.ledger import CONGESTED, WRITTEN, FleetingCounts
 
 SLICE = 500
 
@@ -38,8 +40,9 @@ class _Round:
 class FanOut:
     """Writes batches to sessions.
 
-    `wake(connection)` is called for one that must read on, `moved` for a cursor that passed an
-    entry which needs no acknowledgement, `apply_control` for an entry that is for the connector.
+    `wake(connection)` is called for one that must read on, `apply_control` for an entry that is for
+    the connector; `cursors` learn what was handed out and what was passed, `counts` what became of
+    messages that are in no log.
     """
 
     def __init__(
@@ -47,8 +50,9 @@ class FanOut:
         reactor: Any,
         handout: Handout,
         wheel: TimingWheel,
+        cursors: CursorWriter,
+        counts: FleetingCounts,
         wake: Callable[[DeviceConnection], None],
-        moved: Callable[[DeviceConnection, Follow], None],
         apply_control: Callable[[DeviceConnection, Entry], None],
         redeliver_after_seconds: float,
     ) -> None:
@@ -56,8 +60,9 @@ class FanOut:
         self._reactor = reactor
         self._handout = handout
         self._wheel = wheel
+        self._cursors = cursors
+        self._counts = counts
         self._wake = wake
-        self._moved = moved
         self._apply_control = apply_control
         self._redeliver_after_seconds = redeliver_after_seconds
         self._rounds: dict[Channel, _Round] = {}
@@ -115,12 +120,13 @@ class FanOut:
         *,
         queue: bool,
     ) -> None:
-        if not batch.stored and not queue:
+        if not batch.stored and not batch.online and not queue:
             self._write_alike(batch, targets)
             return
         now = self._reactor.seconds()
         live = self._handout.live
         stored = bool(batch.stored)
+        fleeting = [entry for entry in batch.entries if not entry.offset]
         frames = batch.frames
         alike: list[DeviceConnection] = []
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
@@ -130,8 +136,13 @@ class FanOut:
                 continue
             cursor = follow.cursor
             data = live(connection.session, follow, batch, now)
-            if follow.cursor != cursor:
-                self._moved(connection, follow)
+            if stored:
+                if follow.cursor != cursor:
+                    self._cursors.moved(connection, follow)
+                elif data:
+                    self._cursors.handed(connection, follow)
+            for entry in fleeting:
+                self._count(connection, follow, entry)
             if queue:
                 if data:
                     self._queue(connection, data)
@@ -156,15 +167,19 @@ class FanOut:
         """Nothing is stored: the same bytes for every session, whatever it has outstanding."""
         largest_bytes, open_ = batch.largest_bytes, State.OPEN
         ready, others = [], []
+        stream = ""
         for target in targets:
-            connection = target[0]
+            connection, follow = target
             session = connection.session
             if connection.blocked or largest_bytes > session.max_frame_bytes:
                 others.append(target)
             elif session.state is open_:
                 ready.append(connection)
+                stream = follow.stream
         write_to_all(ready, batch.frames)
         self._handout.written += len(ready) * len(batch.entries)
+        for entry in batch.entries:
+            self._counts.written_to(stream, entry.id, ready)
         if others:
             self._write(batch, others, queue=True)
             self.end_turn()
@@ -181,9 +196,19 @@ class FanOut:
         if batch.stored:
             follow.live = False
         for entry in batch.entries:
-            if entry.offset or entry.control or connection.session.window is None:
+            if entry.offset or connection.session.window is None:
                 continue
             if connection.may_queue(len(entry.frame)):
-                connection.write(entry.frame)
+                connection.write(self._handout.fleeting(connection.session, follow, entry))
+                self._count(connection, follow, entry)
             else:
                 self.lost_qos0 += 1
+                self._counts.count(follow.stream, connection.token, entry.id, CONGESTED)
+
+    def _count(self, connection: DeviceConnection, follow: Follow, entry: Entry) -> None:
+        """A message that is in no log was handed out, unless it was too large."""
+        if connection.session.state is not State.OPEN:
+            return
+        fits = len(entry.body) <= connection.session.max_frame_bytes
+        outcome = WRITTEN if fits else TOO_LARGE
+        self._counts.count(follow.stream, connection.token, entry.id, outcome)

@@ -20,7 +20,7 @@ from push.session.entry import Entry
 from push.session.window import Follow
 from push.store.errors import StoreUnavailable
 from push.streams.hub import Hub
-from push.wire.idents import USER_PREFIX, Snowflake, user_stream
+from push.wire.idents import USER_PREFIX, Snowflake, device_stream, user_stream
 
 RETRY_SECONDS = 1.0
 
@@ -33,6 +33,18 @@ class FollowNotice(msgspec.Struct):
     kind: str
     ts: int
     offset: str | msgspec.UnsetType
+    data: None = None
+
+
+class TruncationNotice(msgspec.Struct):
+    """A PUSH of kind `truncated`: what `stream` had behind `from` and up to `to` is lost."""
+
+    id: str
+    stream: str
+    begin: str = msgspec.field(name="from")
+    to: str
+    ts: int
+    kind: str = "truncated"
     data: None = None
 
 
@@ -87,11 +99,28 @@ class Following:
             of_another = stream.startswith(USER_PREFIX) and stream != kept
             if of_another and follow.position < entry.offset:
                 self._unfollow(connection, follow)
+        self._refresh_soon(connection)
+
+    def _refresh_soon(self, connection: DeviceConnection) -> None:
         if connection.refreshing:
             connection.refresh_again = True
             return
         connection.refreshing = True
         self._own(connection, self._refresh(connection))
+
+    def truncated(self, connection: DeviceConnection, follow: Follow, to: int) -> None:
+        """Unexpired messages were dropped that the session had not read: it is told."""
+        notice = TruncationNotice(
+            self._snowflake.next_id(),
+            follow.stream,
+            str(follow.position),
+            str(to),
+            self._now_ms(),
+        )
+        connection.session.notify(msgspec.json.encode(notice))
+        connection.flush()
+        if connection.token is not None and follow.stream == device_stream(connection.token):
+            self._refresh_soon(connection)  # the entry that told of a change may be among them
 
     async def _refresh(self, connection: DeviceConnection) -> None:
         try:

@@ -33,6 +33,7 @@ from push.session.events import (
     Ended,
     Event,
     HeartbeatAsked,
+    OnlineAcknowledged,
     Progress,
     RedeliveryDue,
     RegisterWanted,
@@ -41,14 +42,17 @@ from push.session.events import (
 )
 from push.session.handout import Handout
 from push.session.server import ServerSession, SessionLimits
-from push.session.window import Follow
+from push.session.window import ACKNOWLEDGED, TOO_LARGE, Follow
 from push.store.errors import StoreUnavailable
 from push.store.jobs import Jobs
 from push.store.server import RedisServer
 from push.streams.channel import Channel
 from push.streams.cursors import CursorWriter
 from push.streams.hub import Hub
+from push.streams.ledger import FleetingCounts
 from push.streams.log import LogReader
+from push.streams.memory import LogMemory
+from push.streams.pages import PageReader
 from push.wire.bodies import Answer, encode_body
 from push.wire.errors import Refusal
 from push.wire.idents import Snowflake
@@ -101,9 +105,11 @@ class Gateway:
         self._listening: Deferred[None] | None = None
         self._reader = LogReader(server)
         self._cursors = CursorWriter(reactor, server, self._session_lost)
+        self._counts = FleetingCounts(reactor, server)
         self._wheel = TimingWheel(reactor, self._due)
         self.handout = Handout(self._limits, self._dropped)
-        self.hub = Hub(reactor, server, self._reader, self, settings.boot)
+        self.memory = LogMemory()
+        self.hub = Hub(reactor, server, self._reader, self.memory, self, settings.boot)
         self._following = Following(
             reactor,
             self.hub,
@@ -117,27 +123,29 @@ class Gateway:
         self._catchup = CatchUp(
             reactor,
             self.hub,
-            self._reader,
+            PageReader(server, self._reader, self.memory),
             self.handout,
             self._wheel,
+            self._cursors,
             own=self._own,
-            moved=self._cursors.moved,
             apply_control=self._apply_control,
+            truncated=self._following.truncated,
         )
         self._redelivery = Redelivery(
             reactor,
             self._reader,
             self.handout,
             self.counters,
-            self._cursors.moved,
+            self._cursors,
             self._wake,
         )
         self.fanout = FanOut(
             reactor,
             self.handout,
             self._wheel,
+            self._cursors,
+            self._counts,
             self._wake,
-            self._cursors.moved,
             self._apply_control,
             self._limits.redeliver_after_seconds,
         )
@@ -172,6 +180,7 @@ class Gateway:
                 connection, DisconnectCode.DRAINING, "the server stops", RESTART_AFTER_SECONDS
             )
         await self._cursors.stop()
+        await self._counts.stop()
         await self._until_all_are_gone(LINGER_SECONDS)
         self.fanout.stop()
         self.hub.stop()
@@ -266,6 +275,9 @@ class Gateway:
                 progress = True
                 self.counters.acknowledged += 1
                 self._cursors.moved(connection, event.follow)
+            elif isinstance(event, OnlineAcknowledged):
+                self.counters.acknowledged += 1
+                self._counts.count(event.stream, connection.token, event.id, ACKNOWLEDGED)
             elif isinstance(event, HeartbeatAsked):
                 connection.session.pong(event.message_id, event.sub_signal, self.now_ms())
                 self._watch(connection)
@@ -327,8 +339,8 @@ class Gateway:
     def _apply_control(self, connection: DeviceConnection, entry: Entry) -> None:
         self._following.changed(connection, entry)
 
-    def _dropped(self, follow: Follow, _entry: Entry, reason: str) -> None:
-        if reason == "too_large":
+    def _dropped(self, _follow: Follow, _entry: Entry, outcome: str) -> None:
+        if outcome == TOO_LARGE:
             self.counters.dropped_too_large += 1
         else:
             self.counters.dropped_unacknowledged += 1

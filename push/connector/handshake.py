@@ -144,7 +144,7 @@ class Handshake:
             user=connection.user,
             node=self._node,
             time=self._now_ms(),
-            truncated=[],
+            truncated=opened.truncated,
             streams=UNSET
             if opened.token is not None
             else {follow.stream: str(follow.position) for follow in opened.follows},

@@ -11,15 +11,16 @@ from push.connector.connection import DeviceConnection
 from push.connector.counters import Counters
 from push.session.entry import Entry
 from push.session.handout import Handout
-from push.session.window import Delivery, Follow
+from push.session.window import Delivery
 from push.store.errors import StoreUnavailable
+from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader
 
 log = Logger()
 
 
 class Redelivery:
-    """Sends copies. `moved` stores a cursor that passed a message which is gone or given up."""
+    """Sends copies; `cursors` learn of a cursor that passed a message which is gone or given up."""
 
     def __init__(
         self,
@@ -27,14 +28,14 @@ class Redelivery:
         reader: LogReader,
         handout: Handout,
         counters: Counters,
-        moved: Callable[[DeviceConnection, Follow], None],
+        cursors: CursorWriter,
         wake: Callable[[DeviceConnection], None],
     ) -> None:
         self._reactor = reactor
         self._reader = reader
         self._handout = handout
         self._counters = counters
-        self._moved = moved
+        self._cursors = cursors
         self._wake = wake
 
     async def send(self, connection: DeviceConnection, due: list[Delivery]) -> None:
@@ -58,5 +59,5 @@ class Redelivery:
             self._counters.redelivered += 1
             connection.write(data)
         if moved is not None:
-            self._moved(connection, moved)
+            self._cursors.moved(connection, moved)
             self._wake(connection)

@@ -12,7 +12,7 @@ import secrets
 import time
 from collections.abc import Sequence, Set
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
@@ -42,6 +42,7 @@ from push.daemons.tls import load_server_tls
 from push.devices.directory import Devices
 from push.devices.keyring import ApiKey, Keyring
 from push.devices.pushing import Pushing
+from push.devices.retirement import Retirement
 from push.devices.sessions import Sessions
 from push.http.api import make_api
 from push.http.routes import App
@@ -50,7 +51,8 @@ from push.http.serving import make_site
 from push.http.sub import make_sub
 from push.session.server import SessionLimits
 from push.store.server import RedisServer
-from push.streams.publish import Publisher
+from push.streams.publish import Publisher, Retention
+from push.streams.sweeper import Sweeper
 from push.wire.idents import Snowflake
 
 log = Logger()
@@ -108,6 +110,29 @@ class GatewayService(Service):
         return Deferred.fromCoroutine(self._gateway.stop())
 
 
+class Background(Protocol):
+    """What works by itself between a start and a stop."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class BackgroundService(Service):
+    """Starts and stops what works by itself."""
+
+    def __init__(self, work: Background) -> None:
+        self._work = work
+
+    def startService(self) -> None:
+        super().startService()
+        self._work.start()
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._work.stop()
+
+
 class Composition:
     """The parts of one daemon and how they are joined. `service` runs them in order."""
 
@@ -145,6 +170,11 @@ class Composition:
 
     def _wire(self) -> None:
         """Everything that runs, in the order of the start; the stop goes the other way."""
+        max_age_seconds = self._settings.limits.shared_max_age
+        sweeper = Sweeper(self._reactor, self._server, max_age_seconds)
+        self._add(BackgroundService(sweeper))
+        retirement = Retirement(self._reactor, self._server, self._devices, self._is_live_boot)
+        self._add(BackgroundService(retirement))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
             self._listen_for_devices(self._gateway)
@@ -256,7 +286,12 @@ class Composition:
         settings, limits = self._settings, self._settings.limits
         apps = []
         if "api" in self._roles:
-            pushing = Pushing(Publisher(self._server), self._snowflake)
+            retention = Retention(
+                device_max_messages=settings.connector.max_backlog,
+                shared_max_messages=limits.shared_max_count,
+            )
+            publisher = Publisher(self._server, retention)
+            pushing = Pushing(self._server, publisher, self._snowflake)
             push_limits = PushLimits(
                 ttl_default_seconds=limits.ttl_default,
                 ttl_max_seconds=limits.ttl_max,

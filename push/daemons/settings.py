@@ -132,6 +132,10 @@ class Connector(Section, frozen=True):
     max_connections: Annotated[
         Count, Meta(description="connections at one time; 0 = as many as files may be open")
     ] = 0
+    max_backlog: Annotated[
+        int,
+        Meta(ge=1, description="messages that wait for a device; the oldest are dropped beyond"),
+    ] = 10_000
     heartbeat: Annotated[
         PositiveSeconds, Meta(description="seconds between heartbeats when a device names none")
     ] = 300
@@ -207,6 +211,13 @@ class Limits(Section, frozen=True):
     ] = 86_400
     ttl_max: Annotated[
         int, Meta(ge=1, description="seconds, the longest ttl that a push may name")
+    ] = 2_592_000
+    shared_max_count: Annotated[
+        int,
+        Meta(ge=1, description="messages kept of a user's stream, a topic's, a group's and of all"),
+    ] = 100_000
+    shared_max_age: Annotated[
+        int, Meta(ge=1, description="seconds that they are kept at most, whatever their ttl")
     ] = 2_592_000
     device_retention: Annotated[
         int,

@@ -10,12 +10,11 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from push.devices.limits import MinuteLimit
-from push.devices.records import Device, as_fields, optional, users_prefix
-from push.store.clock import MICROSECONDS
+from push.devices.records import Device, as_fields, optional
 from push.store.scripts import load_script
 from push.store.server import RedisServer
 from push.streams.names import channel_name, log_name, record_name
-from push.streams.publish import APPEND, MAX_AGE_SECONDS
+from push.streams.publish import APPEND, LEDGER
 from push.wire.errors import Refusal
 from push.wire.idents import Snowflake, device_stream, is_name, is_token
 
@@ -24,8 +23,8 @@ SECRET_BYTES = 16
 
 BINDING = ("push.devices", "binding")
 _register = load_script("push.devices", "register")
-_bind = load_script("push.devices", "bind", APPEND, BINDING)
-_forget = load_script("push.devices", "forget")
+_bind = load_script("push.devices", "bind", LEDGER, APPEND, BINDING)
+_forget = load_script("push.devices", "forget", LEDGER, APPEND)
 
 
 class Credentials(msgspec.Struct):
@@ -82,7 +81,7 @@ class Devices:
             created_ms = self._server.clock.now_us() // 1000
             written = await self._server.run(
                 _register,
-                [self._server.key(record_name(token))],
+                [],
                 [
                     token,
                     digest_of(secret),
@@ -136,16 +135,16 @@ class Devices:
     async def forget(self, token: str) -> None:
         """Delete a device with all that waits for it; a live session of it is closed."""
         self._check_form(token)
-        held = await self._server.run(
-            _forget,
-            [self._record(token), self._server.key(log_name(device_stream(token)))],
-            [token, users_prefix(self._server)],
-        )
+        held = await self._server.run(_forget, [], [token])
         if held is None:
             raise unknown_token(token)
         session, boot = held[0].decode(), held[1].decode()
         if session:
             await self._close_session(boot, session, "kicked")
+
+    async def retire(self, token: str, boot: str) -> bool:
+        """Delete a device whose time is over, if its record still names the connector `boot`."""
+        return await self._server.run(_forget, [], [token, boot]) is not None
 
     async def bind(self, user: str, token: str) -> None:
         """The device is this user's from now on, replacing another; a live session at once."""
@@ -170,15 +169,13 @@ class Devices:
         return int(
             await server.run(
                 _bind,
-                [self._record(token), server.key(log_name(stream))],
+                [],
                 [
                     token,
                     user,
                     expected,
-                    users_prefix(server),
                     server.channel(channel_name(stream)),
                     self._snowflake.next_id(),
-                    MAX_AGE_SECONDS * MICROSECONDS,
                 ],
             )
         )

@@ -1,7 +1,24 @@
--- Delete a device and all that waits for it. KEYS: clock, record, the device's own log.
--- ARGV: token, prefix of the keys of users. Returns nil, or {session, boot id} ('' where none).
-if redis.call('EXISTS', KEYS[2]) == 0 then return false end
-local kept = redis.call('HMGET', KEYS[2], 'u', 's', 'b')
-if kept[1] then redis.call('SREM', ARGV[2] .. kept[1], ARGV[1]) end
-redis.call('DEL', KEYS[2], KEYS[3])
-return {kept[2] or '', kept[3] or ''}
+-- Delete a device and all that waits for it. ARGV: token; and, to delete it only if nothing has
+-- changed, the boot id that its record names ('' where none).
+-- Returns nil, or {session, boot id} ('' where none). In the ledger, what it had not acknowledged is
+-- dropped.
+local token = ARGV[1]
+local record = prefix .. 'device:' .. token
+if ARGV[2] and (redis.call('HGET', record, 'b') or '') ~= ARGV[2] then return false end
+redis.call('ZREM', prefix .. 'devices', token)
+local fields = redis.call('HGETALL', record)
+if #fields == 0 then return false end
+local kept = {}
+for i = 1, #fields, 2 do kept[fields[i]] = fields[i + 1] end
+for name, cursor in pairs(kept) do
+  if string.sub(name, 1, 2) == 'c:' then
+    local stream = string.sub(name, 3)
+    local position = tonumber(kept['p:' .. stream] or '0')
+    pass(stream, token, tonumber(cursor), position, now, 'd:forgotten')
+  end
+end
+if kept.u then redis.call('SREM', prefix .. 'user-devices:' .. kept.u, token) end
+local own = 'dev:' .. token
+redis.call('DEL', record, prefix .. 'log:' .. own, prefix .. 'lost:' .. own)
+delete_if_empty(own)
+return {kept.s or '', kept.b or ''}

@@ -1,19 +1,38 @@
-"""Pushing: who is addressed becomes streams, and the streams are written."""
+"""Pushing: who is addressed becomes streams, and the streams are written, once a request."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.store.errors import StoreUnavailable
+from push.store.scripts import load_script
+from push.store.server import RedisServer
+from push.streams.ledger import DeviceLine, Funnel, Ledger
 from push.streams.message import Content as StoredContent
 from push.streams.message import encode_content
-from push.streams.publish import Address, Published, Publisher
+from push.streams.names import channel_name
+from push.streams.publish import (
+    APPEND,
+    LEDGER,
+    Address,
+    Once,
+    OtherRequest,
+    Published,
+    Publisher,
+)
 from push.wire.errors import Refusal
 from push.wire.idents import STREAM_ALL, Snowflake, device_stream, user_stream
+
+SINGULAR = ("token", "user")
+
+_cancel = load_script("push.streams", "cancel", LEDGER, APPEND)
+_encode = msgspec.json.Encoder().encode
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -24,7 +43,10 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What is pushed. `data` is the JSON value's own bytes; `ttl_seconds` 0: who is online."""
+    """What is pushed. `data` is the JSON value's own bytes; `ttl_seconds` 0: who is online.
+
+    `collapse`: takes the place of an earlier message with the same key.
+    """
 
     data: msgspec.Raw
     title: str | None = None
@@ -32,6 +54,7 @@ class Content(msgspec.Struct, frozen=True):
     encoding: str | None = None
     ttl_seconds: int = 86_400
     qos: int = 1
+    collapse: str | None = None
 
 
 class Receipt(msgspec.Struct, omit_defaults=True):
@@ -43,15 +66,51 @@ class Receipt(msgspec.Struct, omit_defaults=True):
     unknown: list[str] | UnsetType = UNSET
 
 
-class Pushing:
-    """Accepts pushes."""
+class Push(msgspec.Struct, frozen=True):
+    """One request. `once`: its idempotency key, unique to its owner; None when it has none."""
 
-    def __init__(self, publisher: Publisher, snowflake: Snowflake) -> None:
+    target: Target
+    content: Content
+    once: str | None = None
+
+
+class Pushing:
+    """Accepts pushes, tells what became of them, and takes them back."""
+
+    def __init__(self, server: RedisServer, publisher: Publisher, snowflake: Snowflake) -> None:
+        self._server = server
         self._publisher = publisher
         self._snowflake = snowflake
+        self._ledger = Ledger(server)
+        self._running: set[str] = set()
 
-    async def push(self, target: Target, content: Content) -> Receipt:
-        """Write to its streams. Raises `Refusal` `unknown_token`, `StoreUnavailable`."""
+    async def push(self, push: Push) -> Receipt:
+        """Write to its streams.
+
+        Raises `Refusal`: `unknown_token`, `in_progress`, `idempotency_mismatch`; and
+        `StoreUnavailable`, after which the same key again leads to one message all the same: the
+        key is kept by the script that publishes.
+        """
+        if push.once is None:
+            return await self._publish(push, None)
+        if push.once in self._running:
+            raise Refusal(
+                "in_progress",
+                "the first request with this Idempotency-Key is still running",
+                after_seconds=1,
+            )
+        self._running.add(push.once)
+        try:
+            return await self._publish(push, Once(_digest(push.once.encode()), _digest_of(push)))
+        except OtherRequest:
+            raise Refusal(
+                "idempotency_mismatch", "this Idempotency-Key came earlier with another request"
+            ) from None
+        finally:
+            self._running.discard(push.once)
+
+    async def _publish(self, push: Push, once: Once | None) -> Receipt:
+        target, content = push.target, push.content
         id = self._snowflake.next_id()
         stored = content.qos > 0 and content.ttl_seconds > 0
         published = await self._publisher.publish(
@@ -62,21 +121,60 @@ class Pushing:
             ),
             ttl_seconds=content.ttl_seconds,
             stored=stored,
+            online=content.qos > 0 and not stored,
+            to=_encode(_as_asked(target)).decode(),
+            collapse=content.collapse,
+            once=once,
         )
-        return _receipt(id, target, published)
+        return _receipt(target, published)
 
-    async def push_batch(self, items: Sequence[tuple[Target, Content]]) -> list[Receipt | Refusal]:
+    async def push_batch(self, items: Sequence[Push]) -> list[Receipt | Refusal]:
         """Each item for itself, in one pipeline; what is refused is so alone."""
-        calls = [Deferred.fromCoroutine(self._one(target, content)) for target, content in items]
+        calls = [Deferred.fromCoroutine(self._one(item)) for item in items]
         return list(await gatherResults(calls))
 
-    async def _one(self, target: Target, content: Content) -> Receipt | Refusal:
+    async def _one(self, push: Push) -> Receipt | Refusal:
         try:
-            return await self.push(target, content)
+            return await self.push(push)
         except Refusal as refusal:
             return refusal
         except StoreUnavailable as error:
             return Refusal("unavailable", error.reason, after_seconds=1)
+
+    async def message(self, id: str) -> Funnel:
+        """What became of a message; raises `Refusal` `unknown_message`."""
+        funnel = await self._ledger.funnel(id)
+        if funnel is None:
+            raise _unknown_message()
+        return funnel
+
+    async def message_devices(self, id: str) -> list[DeviceLine]:
+        """What became of it for each device, by token.
+
+        Raises `Refusal` `unknown_message`; `not_found` when it was not addressed to devices or
+        users, so that only counts are kept.
+        """
+        if "all" in msgspec.json.decode((await self.message(id)).to):
+            raise Refusal(
+                "not_found", "only counts are kept of a message that was addressed to everyone"
+            )
+        lines = await self._ledger.devices(id)
+        if lines is None:
+            raise _unknown_message()
+        return lines
+
+    async def cancel(self, id: str) -> int:
+        """Take a message back from all who have not acknowledged it; for how many devices.
+
+        Raises `Refusal` `unknown_message`.
+        """
+        places: list[str | bytes] = []
+        for stream, _ in addresses_of(_as_target((await self.message(id)).to)):
+            places += [stream, self._server.channel(channel_name(stream))]
+        known, cancelled = await self._server.run(_cancel, [], [id, *places])
+        if not known:
+            raise _unknown_message()
+        return int(cancelled)
 
 
 def addresses_of(target: Target) -> list[Address]:
@@ -89,14 +187,44 @@ def addresses_of(target: Target) -> list[Address]:
     return [Address(user_stream(name)) for name in names]
 
 
-def _receipt(id: str, target: Target, published: Published) -> Receipt:
+def _as_asked(target: Target) -> dict[str, Any]:
+    """The `to` of a push, as the backend wrote it."""
+    if target.kind == "all":
+        return {"all": True}
+    return {target.kind: target.names[0] if target.kind in SINGULAR else target.names}
+
+
+def _as_target(to: msgspec.Raw) -> Target:
+    """What `_as_asked` was made of."""
+    ((kind, value),) = msgspec.json.decode(to).items()
+    if kind == "all":
+        return Target(kind)
+    return Target(kind, (value,) if kind in SINGULAR else tuple(value))
+
+
+def _digest_of(push: Push) -> str:
+    """What two requests with one idempotency key must have in common."""
+    return _digest(_encode([push.target, push.content]))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _unknown_message() -> Refusal:
+    return Refusal(
+        "unknown_message", "no message has this id, or it is longer ago than the ledger keeps"
+    )
+
+
+def _receipt(target: Target, published: Published) -> Receipt:
     known = [outcome for outcome in published.outcomes if outcome.known]
     unknown = [o.stream.split(":", 1)[1] for o in published.outcomes if not o.known]
     if unknown and not known:
         what = "no device has this token" if len(unknown) == 1 else "no device has these tokens"
         raise Refusal("unknown_token", what, field=f"to.{target.kind}")
     receipt = Receipt(
-        id=id,
+        id=published.id,
         streams=len(known),
         online=sum(1 for outcome in known if outcome.connectors),
     )

@@ -2,8 +2,8 @@
 
 Fields: `h` SHA-256 of the secret, `p` platform, `a` app, `d` device, `created`, `seen` (ms), `u`
 user, `s` session, `b` boot id and `n` name of its connector; and per followed stream `c:` cursor,
-`f:` where following began, `t:` "<offset> <attempts> <counted at>" of a first message handed out in
-vain.
+`f:` where following began, `p:` up to where messages were handed out, if beyond the cursor, `t:`
+"<offset> <attempts> <counted at>" of a first message handed out in vain.
 """
 
 from __future__ import annotations
@@ -13,9 +13,6 @@ from collections.abc import Sequence
 import msgspec
 
 from push.session.window import Follow
-from push.store.server import RedisServer
-
-USERS_NAME = "user-devices:"
 
 
 class Device(msgspec.Struct):
@@ -33,10 +30,6 @@ class Device(msgspec.Struct):
     node: str | None
     backlog: int
     online: bool
-
-
-def users_prefix(server: RedisServer) -> str:
-    return server.key(USERS_NAME)
 
 
 def as_fields(reply: Sequence[bytes]) -> dict[str, bytes]:

@@ -8,28 +8,33 @@ import msgspec
 
 from push.devices.directory import BINDING, Devices, unknown_token
 from push.devices.jwt import Claims, JwtVerifier
-from push.devices.records import as_fields, follows_of, optional, users_prefix
+from push.devices.records import as_fields, follows_of, optional
 from push.session.window import Follow
 from push.store.clock import MICROSECONDS
 from push.store.scripts import load_script
 from push.store.server import RedisServer
-from push.streams.names import log_name, record_name
+from push.streams.names import record_name
+from push.streams.publish import APPEND, LEDGER
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import Refusal
-from push.wire.idents import STREAM_ALL, device_stream, is_offset, user_stream
+from push.wire.idents import STREAM_ALL, is_offset, user_stream
 
-_open = load_script("push.devices", "open", BINDING)
+_open = load_script("push.devices", "open", LEDGER, APPEND, BINDING)
 _close = load_script("push.devices", "close")
 
 
 class Opened(msgspec.Struct):
-    """A session may begin. `before` is the (boot id, session) that had the device, if one had."""
+    """A session may begin. `before` is the (boot id, session) that had the device, if one had.
+
+    `truncated`: streams of which something unexpired was dropped that the device had not read.
+    """
 
     token: str | None
     user: str | None
     follows: list[Follow]
     expires_s: int | None
     before: tuple[str, str] | None
+    truncated: list[str] = []
 
 
 class Record(msgspec.Struct):
@@ -93,7 +98,7 @@ class Sessions:
                 places += [stream, int(offset)]
         reply = await server.run(
             _open,
-            [server.key(record_name(token)), server.key(log_name(device_stream(token)))],
+            [],
             [
                 token,
                 session,
@@ -101,7 +106,6 @@ class Sessions:
                 self._node,
                 self._retention_seconds,
                 claims.user if claims else "",
-                users_prefix(server),
                 *places,
             ],
         )
@@ -116,6 +120,7 @@ class Sessions:
             follows=follows_of(fields),
             expires_s=claims.expires_s if claims else None,
             before=before,
+            truncated=[stream.decode() for stream in reply[5]],
         )
 
     async def following(self, token: str) -> Record | None:
@@ -157,6 +162,6 @@ class Sessions:
             tried += [follow.stream, f"{head.offset} {head.attempts}" if head and in_vain else ""]
         await server.run(
             _close,
-            [server.key(record_name(token))],
-            [session, self._retention_seconds, self._attempt_pause_us, *tried],
+            [],
+            [token, session, self._retention_seconds, self._attempt_pause_us, *tried],
         )

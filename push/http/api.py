@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
-from push.devices.pushing import Content, Receipt, Target
+from push.devices.pushing import Push, Receipt
 from push.devices.records import Device
+from push.http.messages import Messages, message_routes
 from push.http.problems import Problem, problem_of
-from push.http.reading import decoder_for
+from push.http.reading import check_idempotency_key, decoder_for
 from push.http.routes import (
     NO_CONTENT,
     Answer,
@@ -26,6 +27,7 @@ from push.http.routes import (
 from push.http.schemas import (
     MAX_BATCH_ITEMS,
     BatchAnswer,
+    BatchItem,
     BatchReceipt,
     NodeStats,
     PushBody,
@@ -38,21 +40,16 @@ from push.wire.errors import Refusal
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 
-# The idempotency key comes with an issue of its own: then this becomes empty.
-NOT_YET_HEADERS = ("Idempotency-Key",)
-
 TOKEN_TEXT = "the token of a device"
 USER_TEXT = "the id of a user"
 
 
-class Pushing(Protocol):
+class Pushing(Messages, Protocol):
     """What is needed of `push.devices.pushing.Pushing`."""
 
-    async def push(self, target: Target, content: Content) -> Receipt: ...
+    async def push(self, push: Push) -> Receipt: ...
 
-    async def push_batch(
-        self, items: list[tuple[Target, Content]]
-    ) -> Sequence[Receipt | Refusal]: ...
+    async def push_batch(self, items: Sequence[Push]) -> Sequence[Receipt | Refusal]: ...
 
 
 class Devices(Protocol):
@@ -99,16 +96,22 @@ def make_api(
     limits = limits or PushLimits()
 
     def adjust(schemas: dict[str, Any]) -> None:
-        schemas["PushBody"]["properties"]["ttl"].update(
-            {"maximum": limits.ttl_max_seconds, "default": limits.ttl_default_seconds}
-        )
+        for name in ("PushBody", "BatchItem"):
+            schemas[name]["properties"]["ttl"].update(
+                {"maximum": limits.ttl_max_seconds, "default": limits.ttl_default_seconds}
+            )
         # "exactly one", which the struct cannot say
         schemas["To"].update({"minProperties": 1, "maxProperties": 1})
 
     return App(
         "push-api",
-        "Push messages, look after devices, read statistics.",
-        (*_push_routes(pushing, limits), *_device_routes(devices), _stats_route(nodes)),
+        "Push messages, see what became of them, look after devices, read statistics.",
+        (
+            *_push_routes(pushing, limits),
+            *message_routes(pushing),
+            *_device_routes(devices),
+            _stats_route(nodes),
+        ),
         adjust,
     )
 
@@ -119,15 +122,21 @@ _PUSH_EXAMPLE = {"to": {"all": True}, "data": {"text": "hello"}}
 
 
 def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
-    decode_item = decoder_for(PushBody)
+    decode_push, decode_item = decoder_for(PushBody), decoder_for(BatchItem)
 
     async def push(call: Call) -> Answer:
         target, content = message_of(call.body, limits)
-        return json_answer(202, await pushing.push(target, content))
+        return json_answer(202, await pushing.push(Push(target, content, call.once)))
 
     async def push_batch(call: Call) -> Answer:
-        results: list[Any] = [_read_item(decode_item, raw, limits) for raw in call.body]
-        good = [index for index, result in enumerate(results) if isinstance(result, tuple)]
+        def read(index: int, raw: msgspec.Raw) -> Push | Refusal:
+            try:
+                return _push_of_item(decode_item(bytes(raw)), index, call, limits)
+            except Refusal as refusal:
+                return refusal
+
+        results: list[Any] = [read(index, raw) for index, raw in enumerate(call.body)]
+        good = [index for index, result in enumerate(results) if isinstance(result, Push)]
         outcomes = await pushing.push_batch([results[index] for index in good]) if good else []
         for index, outcome in zip(good, outcomes, strict=True):
             results[index] = outcome
@@ -149,9 +158,9 @@ def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
                 f"together are at most {limits.max_payload_bytes:,} bytes as JSON."
             ),
             scope="push",
-            body=Body(PushBody, decode_item, _PUSH_EXAMPLE),
+            body=Body(PushBody, decode_push, _PUSH_EXAMPLE),
             problems=("unknown_token", "unavailable"),
-            refused_headers=NOT_YET_HEADERS,
+            once=True,
         ),
         Route(
             "POST",
@@ -166,11 +175,13 @@ def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
             },
             description=(
                 f"1 to {MAX_BATCH_ITEMS:,} items, each as for `POST /v1/push`, in at most 16 MiB. "
-                "Each stands for itself: one that is wrong fails alone."
+                "Each stands for itself: one that is wrong fails alone. Each may have an "
+                "`idempotency_key`; with the header `Idempotency-Key` all that have none get one, "
+                "made of the header and their place in the batch."
             ),
             scope="push",
             body=Body(
-                Annotated[list[PushBody], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)],
+                Annotated[list[BatchItem], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)],
                 # Not yet the items: one that is wrong must not spoil the others.
                 decoder_for(
                     Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)]
@@ -179,18 +190,18 @@ def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
                 MAX_BATCH_BYTES,
             ),
             problems=("unavailable",),
-            refused_headers=NOT_YET_HEADERS,
+            once=True,
         ),
     )
 
 
-def _read_item(
-    decode: Any, raw: msgspec.Raw, limits: PushLimits
-) -> tuple[Target, Content] | Refusal:
-    try:
-        return message_of(decode(bytes(raw)), limits)
-    except Refusal as refusal:
-        return refusal
+def _push_of_item(item: BatchItem, index: int, call: Call, limits: PushLimits) -> Push:
+    """An item of a batch; its key is its own, or made of the batch's and its place."""
+    target, content = message_of(item, limits)
+    if item.idempotency_key is not UNSET:
+        check_idempotency_key(item.idempotency_key, "idempotency_key")
+        return Push(target, content, f"{call.scope} item {item.idempotency_key}")
+    return Push(target, content, call.once and f"{call.once} place {index}")
 
 
 def _batch_result(result: Receipt | Refusal) -> BatchReceipt | Problem:

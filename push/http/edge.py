@@ -21,13 +21,14 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from werkzeug.exceptions import MethodNotAllowed
 
-from push.devices.keyring import Keyring
+from push.devices.keyring import ApiKey, Keyring
 from push.http.problems import allowed_methods, answer_to, internal_answer
 from push.http.reading import (
     NoBody,
     check_addressable,
     check_content_type,
     decoder_for,
+    read_idempotency_key,
     read_query,
 )
 from push.http.routes import MAX_BODY_BYTES, Answer, Call, Route
@@ -93,8 +94,8 @@ class Edge:
             self._authorise(headers, route.scope)
         return route.body.max_bytes
 
-    def _authorise(self, headers: Headers, scope: str) -> None:
-        """Raises `Refusal` `unauthenticated` or `forbidden`."""
+    def _authorise(self, headers: Headers, scope: str) -> ApiKey:
+        """Whose key it is; raises `Refusal` `unauthenticated` or `forbidden`."""
         values = headers.getRawHeaders(b"authorization")
         if not values:
             raise Refusal("unauthenticated", "the header Authorization: Bearer <key> is missing")
@@ -106,6 +107,7 @@ class Edge:
             raise Refusal("unauthenticated", "this key is not known here")
         if scope not in owner.scopes:
             raise Refusal("forbidden", f"the key {owner.name} lacks the scope {scope}")
+        return owner
 
     # --- a request that has a route ------------------------------------------------------------
 
@@ -122,13 +124,16 @@ class Edge:
         """The request as a `Call`; raises `Refusal` for the first thing that is wrong with it."""
         headers: Headers = request.requestHeaders
         client_ip = _client_ip(request)
+        owner = None
         if route.scope is not None and not (
             route.open_on_loopback and _is_near(client_ip, headers)
         ):
-            self._authorise(headers, route.scope)
-        for name in route.refused_headers:
-            if headers.hasHeader(name):
-                raise Refusal("invalid", f"`{name}` is not supported by this version", field=name)
+            owner = self._authorise(headers, route.scope)
+        scope, once = "", None
+        if route.once and owner is not None:
+            scope = f"{owner.sha256} {route.method} {route.path}"
+            key = read_idempotency_key(headers.getRawHeaders(b"idempotency-key"))
+            once = key and f"{scope} header {key}"
         query: dict[str, str] = {}
         if route.query or b"?" in request.uri:
             query = read_query(request.uri, route.query)
@@ -141,7 +146,7 @@ class Edge:
             # Not ignored: whoever sends fields expects them to do something.
             check_content_type(headers.getRawHeaders(b"content-type"))
             _decode_no_body(raw)
-        return Call(path, query, body, client_ip)
+        return Call(path, query, body, client_ip, scope, once)
 
     async def _run(self, route: Route, call: Call) -> Answer:
         """The handler's answer, or the one to what it raised. Raises nothing."""

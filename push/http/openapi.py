@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from push.http.problems import Problem
+from push.http.reading import MAX_IDEMPOTENCY_KEY
 from push.http.routes import App, Parameter, Reply, Route
 from push.wire.errors import STATUS_OF_CODE
 
@@ -17,6 +18,16 @@ _REFERENCE = "#/components/schemas/{name}"
 _BODY_PROBLEMS = ("malformed", "too_large", "unsupported_media_type", "invalid")
 _PROBLEM_CONTENT = {
     "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+}
+_ONCE = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": (
+        "A name for this request, of your choice. Within 24 hours the same key with the same "
+        "request gets the same answer and does nothing more, so that it may be sent again."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY},
 }
 _HEADER_OF_STATUS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
@@ -82,6 +93,8 @@ def problem_codes(route: Route) -> list[str]:
         codes += ["unauthenticated", "forbidden"]
     if route.body is not None:
         codes += _BODY_PROBLEMS
+    if route.once:
+        codes += ["in_progress", "idempotency_mismatch"]
     return sorted(set(codes), key=lambda code: (STATUS_OF_CODE[code], code))
 
 
@@ -96,6 +109,8 @@ def _operation(route: Route, tag: str, schema_of: dict[str, Any]) -> dict[str, A
     operation["security"] = [] if route.scope is None else [{"key": [route.scope]}]
     parameters = [_path_parameter(name, route) for name in _PARAMETER.findall(route.path)]
     parameters += [_query_parameter(parameter) for parameter in route.query]
+    if route.once:
+        parameters.append(_ONCE)
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:

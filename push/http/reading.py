@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -15,6 +15,11 @@ from push.wire.bodies import check_json_text
 from push.wire.errors import Refusal
 
 MAX_QUERY_PARAMETERS = 100
+MAX_IDEMPOTENCY_KEY = 255
+DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+LIMIT_PARAMETER = Parameter(
+    "limit", f"items of a page, {DEFAULT_LIMIT} unless told, at most {MAX_LIMIT}"
+)
 
 # How msgspec ends a message: where in the body, if not at its top.
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
@@ -144,6 +149,33 @@ def read_query(uri: bytes, allowed: Sequence[Parameter]) -> dict[str, str]:
         if parameter.required and parameter.name not in found:
             raise Refusal("invalid", f"`{parameter.name}` is required", field=parameter.name)
     return found
+
+
+def read_limit(query: Mapping[str, str]) -> int:
+    """The parameter `limit` of a list; raises `Refusal` `invalid`."""
+    text = query.get("limit", str(DEFAULT_LIMIT))
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
+        raise Refusal("invalid", f"`limit`: expected 1 to {MAX_LIMIT}", field="limit")
+    return int(text)
+
+
+def read_idempotency_key(values: Sequence[bytes] | None) -> str | None:
+    """The header `Idempotency-Key`; raises `Refusal` `invalid` for one that is not a key."""
+    if not values:
+        return None
+    if len(values) > 1:
+        raise Refusal("invalid", "`Idempotency-Key` is given twice", field="Idempotency-Key")
+    return check_idempotency_key(values[0].decode("latin-1").strip(), "Idempotency-Key")
+
+
+def check_idempotency_key(key: str, field: str) -> str:
+    if not (1 <= len(key) <= MAX_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
+        raise Refusal(
+            "invalid",
+            f"`{field}`: expected 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters",
+            field=field,
+        )
+    return key
 
 
 def _text(part: bytes) -> str:

@@ -23,13 +23,17 @@ class Call(NamedTuple):
     """A request that was let in: all that a handler knows of it.
 
     `path` and `query` hold the parameters by name, `body` the checked struct of the route.
-    `client_ip` is the address of the peer, "" when it has none (a unix socket).
+    `client_ip` is the address of the peer, "" when it has none (a unix socket). `scope` names API
+    key, method and path, within which an idempotency key is unique; `once` is the request's own,
+    with that scope.
     """
 
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
     client_ip: str
+    scope: str = ""
+    once: str | None = None
 
 
 class Answer(NamedTuple):
@@ -89,8 +93,7 @@ class Route:
     """One operation. `path` has its parameters in braces, each described in `path_texts`.
 
     `scope` None means that no key is needed. `problems` are the codes beside those that follow
-    from the rest (no key, a bad body, …). `refused_headers` are requests for something that is not
-    built yet: better refused than ignored.
+    from the rest (no key, a bad body, …). `once`: takes the header `Idempotency-Key`.
     """
 
     method: str
@@ -106,7 +109,7 @@ class Route:
     query: tuple[Parameter, ...] = ()
     path_texts: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    refused_headers: tuple[str, ...] = ()
+    once: bool = False
     cors: bool = False
 
 

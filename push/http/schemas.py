@@ -97,6 +97,25 @@ class PushBody(Struct, forbid_unknown_fields=True, frozen=True):
         ]
         | UnsetType
     ) = UNSET
+    collapse: (
+        Annotated[
+            str,
+            Meta(
+                description="takes the place of an earlier message with this key that was not "
+                "acknowledged yet, in each stream for itself",
+                extra_json_schema={"pattern": NAME_PATTERN},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+class BatchItem(PushBody, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """A message of a batch. With an `idempotency_key` it may be sent again, as with the header."""
+
+    idempotency_key: (
+        Annotated[str, Meta(description="1 to 255 printable ASCII characters")] | UnsetType
+    ) = UNSET
 
 
 class BatchReceipt(Receipt, omit_defaults=True, kw_only=True):
@@ -121,6 +140,51 @@ class BatchAnswer(Struct):
             ),
         ]
     ]
+
+
+class Message(Struct):
+    """What became of a message. Counts are devices; times are milliseconds since 1970 UTC.
+
+    `addressed` is for how many it was meant, `stored` for how many it was kept, `written` to how
+    many it was sent. `acknowledged`, `expired`, `cancelled` and `dropped` are its ends.
+    """
+
+    id: str
+    ts: int
+    expires: int
+    to: Annotated[msgspec.Raw, Meta(description="as it was pushed")]
+    addressed: int
+    stored: int
+    written: int
+    acknowledged: int
+    expired: int
+    cancelled: int
+    dropped: Annotated[dict[str, int], Meta(description="how many, by reason")]
+
+
+class MessageDevice(Struct, omit_defaults=True):
+    """What became of a message for one device. `ts` is since when."""
+
+    token: str
+    state: Literal["stored", "written", "acknowledged", "expired", "cancelled", "dropped"]
+    ts: int
+    user: Annotated[str, Meta(description="whom it was addressed to, if not the device")] | None = (
+        None
+    )
+    reason: Annotated[str, Meta(description="why it was dropped")] | None = None
+
+
+class MessageDevices(Struct):
+    """A page of devices. `cursor` asks for the next one; null: this is the last."""
+
+    devices: list[MessageDevice]
+    cursor: str | None
+
+
+class Cancelled(Struct):
+    """For how many devices a message was taken back."""
+
+    cancelled: int
 
 
 class Registration(Struct, forbid_unknown_fields=True, frozen=True):
@@ -211,7 +275,10 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, Content]:
     if encoding is not None:
         _check_base64(body.data)
     qos = 1 if body.qos is UNSET else body.qos
-    return target, Content(body.data, title, text, encoding, ttl_seconds, qos)
+    collapse = None if body.collapse is UNSET else body.collapse
+    if collapse is not None:
+        check_name(collapse, "collapse")
+    return target, Content(body.data, title, text, encoding, ttl_seconds, qos, collapse)
 
 
 def _check_numbers(data: msgspec.Raw) -> None:

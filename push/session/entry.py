@@ -21,10 +21,21 @@ class Entry:
     `offset` is the place in the stream in microseconds of the server's clock, 0 for a message that
     is not in the log (QoS 0, `ttl` 0); `previous` the offset before it. `body` is the JSON of its
     PUSH. `number` is its shared message id, 0 where each session uses one of its own.
+    `online`: in no log, for those who are there, who acknowledge it all the same (`ttl` 0).
     `control` is the parsed content of an entry that is for the connector and not for the device.
     """
 
-    __slots__ = ("body", "control", "expires_ms", "frame", "id", "number", "offset", "previous")
+    __slots__ = (
+        "body",
+        "control",
+        "expires_ms",
+        "frame",
+        "id",
+        "number",
+        "offset",
+        "online",
+        "previous",
+    )
 
     def __init__(
         self,
@@ -35,6 +46,7 @@ class Entry:
         *,
         expires_ms: int = 0,
         number: int = 0,
+        online: bool = False,
         control: dict[str, str] | None = None,
     ) -> None:
         self.id = id
@@ -43,6 +55,7 @@ class Entry:
         self.body = body
         self.expires_ms = expires_ms
         self.number = number
+        self.online = online
         self.control = control
         self.frame = encode_frame(Signal.PUSH, 0, number, body)
 
@@ -63,6 +76,7 @@ class Batch:
         "largest_bytes",
         "last_offset",
         "numbers",
+        "online",
         "stored",
         "stored_bytes",
         "uniform",
@@ -72,6 +86,7 @@ class Batch:
         stored = [entry for entry in entries if entry.offset]
         self.entries = entries
         self.stored = stored
+        self.online = any(entry.online for entry in entries)
         self.controls = [entry for entry in entries if entry.control is not None]
         self.stored_bytes = sum(len(entry.body) for entry in stored)
         self.frames = b"".join([entry.frame for entry in entries if entry.control is None])
@@ -85,5 +100,6 @@ class Batch:
             0 not in self.numbers
             and len(self.numbers) == len(stored)
             and not self.controls
+            and not self.online
             and all(later.previous == earlier.offset for earlier, later in pairwise(stored))
         )

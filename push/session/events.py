@@ -50,6 +50,13 @@ class Progress(NamedTuple):
     follow: Follow
 
 
+class OnlineAcknowledged(NamedTuple):
+    """The message `id` of `stream`, which is in no log, was acknowledged: for the ledger."""
+
+    stream: str
+    id: str
+
+
 class RedeliveryDue(NamedTuple):
     """These messages were not acknowledged in time: look them up and `redeliver` or `give_up`."""
 
@@ -71,6 +78,7 @@ Event = (
     | RequestWanted
     | HeartbeatAsked
     | Progress
+    | OnlineAcknowledged
     | RedeliveryDue
     | Ended
 )

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from push.session.entry import Batch, Entry
 from push.session.server import ServerSession, SessionLimits
 from push.session.transitions import State
-from push.session.window import Delivery, Follow, Window
+from push.session.window import (
+    GONE,
+    TOO_LARGE,
+    UNACKNOWLEDGED,
+    Delivery,
+    Follow,
+    Window,
+)
 
 Dropped = Callable[[Follow, Entry, str], None]
 
@@ -20,8 +27,8 @@ Dropped = Callable[[Follow, Entry, str], None]
 class Handout:
     """The rules of hand-out, with what they need to know of the connector.
 
-    `dropped(follow, entry, reason)` is told of each message that a session will never get:
-    `too_large` for its frame limit, `unacknowledged` after `max_deliveries`. `written` counts
+    `dropped(follow, entry, outcome)` is told of each message that a session will never get:
+    `TOO_LARGE` for its frame limit, `UNACKNOWLEDGED` after `max_deliveries`. `written` counts
     messages handed out, redeliveries apart.
     """
 
@@ -37,7 +44,7 @@ class Handout:
         if window is None or session.state is not State.OPEN:
             return b""
         fits = batch.largest_bytes <= session.max_frame_bytes
-        if not batch.stored and fits:
+        if not batch.stored and not batch.online and fits:
             self.written += len(batch.entries)
             return batch.frames
         if (
@@ -46,7 +53,7 @@ class Handout:
             and batch.uniform
             and batch.first_previous <= follow.position < batch.first_offset
             and window.has_room(len(batch.stored), batch.stored_bytes)
-            and window.outstanding.keys().isdisjoint(batch.numbers)
+            and window.are_free(batch.numbers)
             and not follow.tried_offset
         ):
             due = now + self._redeliver_after_seconds
@@ -58,10 +65,27 @@ class Handout:
         for entry in batch.entries:
             if entry.offset:
                 frames.append(self._live_stored(session, window, follow, entry, now))
-            elif entry.control is None and len(entry.body) <= session.max_frame_bytes:
-                self.written += 1
-                frames.append(entry.frame)
+            elif entry.control is None:
+                frames.append(self.fleeting(session, follow, entry))
         return b"".join(frames)
+
+    def fleeting(self, session: ServerSession, follow: Follow, entry: Entry) -> bytes:
+        """The bytes of a message that is in no log, empty if it is too large for the session.
+
+        With too many of them unacknowledged (`ttl` 0) it asks for no acknowledgement.
+        """
+        window = session.window
+        if window is None or len(entry.body) > session.max_frame_bytes:
+            return b""
+        self.written += 1
+        if not entry.online:
+            return entry.frame
+        number = entry.number
+        if not number or not window.is_free(number):
+            number = window.own_number()
+        if number and not window.add_online(follow, entry, number):
+            number = 0
+        return entry.frame if number == entry.number else entry.numbered(number)
 
     def _live_stored(
         self, session: ServerSession, window: Window, follow: Follow, entry: Entry, now: float
@@ -97,16 +121,16 @@ class Handout:
             window.add_done(follow, entry.offset)
             return b""
         if len(entry.body) > session.max_frame_bytes:
-            return self._drop(window, follow, entry, "too_large")
+            return self._drop(window, follow, entry, TOO_LARGE)
         attempts = 1
         if follow.tried_offset and entry.offset >= follow.tried_offset:
             tried = follow.tried if entry.offset == follow.tried_offset else 0
             follow.tried_offset = 0
             if tried >= self._max_deliveries:
-                return self._drop(window, follow, entry, "unacknowledged")
+                return self._drop(window, follow, entry, UNACKNOWLEDGED)
             attempts += tried
         number = entry.number
-        shared = number and number not in window.outstanding
+        shared = number and window.is_free(number)
         if not shared:
             number = window.own_number()
             if not number:
@@ -116,9 +140,9 @@ class Handout:
         self.written += 1
         return entry.frame if shared else entry.numbered(number)
 
-    def _drop(self, window: Window, follow: Follow, entry: Entry, reason: str) -> bytes:
-        window.add_done(follow, entry.offset)
-        self._dropped(follow, entry, reason)
+    def _drop(self, window: Window, follow: Follow, entry: Entry, outcome: str) -> bytes:
+        window.skip(follow, entry, outcome)
+        self._dropped(follow, entry, outcome)
         return b""
 
     def again(
@@ -132,9 +156,9 @@ class Handout:
         if window is None or session.state is not State.OPEN or delivery.done:
             return b"", None
         if entry is None:
-            return b"", window.finish(delivery)
+            return b"", window.finish(delivery, GONE)
         if delivery.attempts >= self._max_deliveries:
-            self._dropped(delivery.follow, entry, "unacknowledged")
-            return b"", window.finish(delivery)
+            self._dropped(delivery.follow, entry, UNACKNOWLEDGED)
+            return b"", window.finish(delivery, UNACKNOWLEDGED)
         window.again(delivery, now + self._redeliver_after_seconds)
         return entry.numbered(delivery.number), None

@@ -14,6 +14,7 @@ from push.session.events import (
     Ended,
     Event,
     HeartbeatAsked,
+    OnlineAcknowledged,
     Progress,
     RedeliveryDue,
     RegisterWanted,
@@ -122,8 +123,8 @@ class ServerSession:
             return events
         if len(data) == HEADER_BYTES and self._acknowledges(data):
             # By far the commonest thing that comes: one acknowledgement without a body.
-            follow = self.window.acknowledge(data[8] << 8 | data[9]) if self.window else None
-            return [Progress(follow)] if follow is not None else events
+            self._done(data[8] << 8 | data[9], events)
+            return events
         try:
             for frame in self._decoder.feed(data):
                 self._started = True
@@ -229,9 +230,20 @@ class ServerSession:
     def _acknowledge(self, frame: Frame, events: list[Event]) -> None:
         if frame.body:
             decode_body(Empty, frame.body, "PUB_ACK")
-        follow = self.window.acknowledge(frame.message_id) if self.window else None
+        self._done(frame.message_id, events)
+
+    def _done(self, number: int, events: list[Event]) -> None:
+        """A copy of message `number` was acknowledged."""
+        window = self.window
+        if window is None:
+            return
+        follow = window.acknowledge(number)
         if follow is not None:
             events.append(Progress(follow))
+        elif window.online is not None:
+            found = window.acknowledge_online(number)
+            if found is not None:
+                events.append(OnlineAcknowledged(*found))
 
     def _heartbeat(self, frame: Frame, events: list[Event]) -> None:
         asked = decode_body(PingBody, frame.body, "PING").interval

@@ -6,14 +6,26 @@ is done as well (rule 8), so that a device that acknowledges out of order costs 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from push.session.entry import FIRST_OWN_NUMBER, LAST_OWN_NUMBER, Entry
+
+# How a message ended for a session; the ledger counts by these (`GONE` counts as nothing: who took
+# it out of the log has counted it).
+ACKNOWLEDGED = "a"
+EXPIRED = "e"
+TOO_LARGE = "d:too_large"
+UNACKNOWLEDGED = "d:unacknowledged"
+GONE = ""
+
+MAX_ONLINE_UNACKNOWLEDGED = 256
 
 
 class Delivery:
     """One message of one session between hand-out and the cursor's passing it.
 
     `passes` is where the cursor comes to when it passes this: `offset`, or behind it if entries
-    that need no acknowledgement follow.
+    that need no acknowledgement follow. `outcome` says how it ended, once `done`.
     """
 
     __slots__ = (
@@ -22,24 +34,38 @@ class Delivery:
         "done",
         "due",
         "follow",
+        "id",
         "number",
         "offset",
+        "outcome",
         "passes",
         "size_bytes",
     )
+    written = True
 
     def __init__(
-        self, follow: Follow, offset: int, size_bytes: int, number: int, due: float, attempts: int
+        self, follow: Follow, entry: Entry, size_bytes: int, number: int, due: float, attempts: int
     ) -> None:
         self.follow = follow
-        self.offset = offset
-        self.passes = offset
+        self.id = entry.id
+        self.offset = entry.offset
+        self.passes = entry.offset
         self.size_bytes = size_bytes
         self.number = number
         self.due = due
         self.attempts = attempts
         self.copies_due = 1
         self.done = False
+        self.outcome = ACKNOWLEDGED
+
+
+class Skipped(NamedTuple):
+    """A message that a session did not get, and why."""
+
+    offset: int
+    id: str
+    outcome: str
+    written: bool = False
 
 
 class Follow:
@@ -49,14 +75,18 @@ class Follow:
     the channel may be handed out; otherwise the session reads on from the log, but only once the
     channel is `heard`: what is published between a read and the subscription would be missed.
     `tried_offset`, `tried`: a message that earlier connections handed out in vain, and how often.
+    `ended`: messages that ended and are not yet in the ledger; up to `reported` those that were
+    handed out are.
     """
 
     __slots__ = (
         "cursor",
+        "ended",
         "heard",
         "live",
         "pending",
         "position",
+        "reported",
         "stream",
         "tried",
         "tried_offset",
@@ -68,7 +98,9 @@ class Follow:
         self.cursor = position
         self.live = False
         self.heard = False
+        self.reported = position
         self.pending: list[Delivery] | None = None
+        self.ended: list[Delivery | Skipped] | None = None
         self.tried_offset = 0
         self.tried = 0
 
@@ -80,6 +112,13 @@ class Follow:
             return True
         return False
 
+    def end(self, message: Delivery | Skipped) -> None:
+        """A message has its outcome: for the ledger."""
+        if self.ended is None:
+            self.ended = [message]
+        else:
+            self.ended.append(message)
+
 
 class Window:
     """The outstanding messages of a session over all its streams.
@@ -87,7 +126,15 @@ class Window:
     Bounded in messages and in bytes of bodies; one message is always let through, however large.
     """
 
-    __slots__ = ("_next_own", "bytes_max", "messages_max", "outstanding", "used", "used_bytes")
+    __slots__ = (
+        "_next_own",
+        "bytes_max",
+        "messages_max",
+        "online",
+        "outstanding",
+        "used",
+        "used_bytes",
+    )
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
         self.messages_max = messages_max
@@ -96,6 +143,8 @@ class Window:
         self.used_bytes = 0
         # By message id, in the order of the next redelivery.
         self.outstanding: dict[int, Delivery] = {}
+        # Messages that are in no log, as (stream, id): acknowledged, but never sent again.
+        self.online: dict[int, tuple[str, str]] | None = None
         self._next_own = FIRST_OWN_NUMBER
 
     def has_room(self, messages: int, size_bytes: int) -> bool:
@@ -116,9 +165,18 @@ class Window:
         for _ in range(LAST_OWN_NUMBER - FIRST_OWN_NUMBER + 1):
             number = self._next_own
             self._next_own = FIRST_OWN_NUMBER if number == LAST_OWN_NUMBER else number + 1
-            if number not in self.outstanding:
+            if self.is_free(number):
                 return number
         return 0
+
+    def is_free(self, number: int) -> bool:
+        """Whether no copy that waits for its acknowledgement has this message id."""
+        return number not in self.outstanding and (self.online is None or number not in self.online)
+
+    def are_free(self, numbers: frozenset[int]) -> bool:
+        return self.outstanding.keys().isdisjoint(numbers) and (
+            self.online is None or self.online.keys().isdisjoint(numbers)
+        )
 
     def add(self, follow: Follow, entry: Entry, number: int, due: float, attempts: int = 1) -> None:
         """`entry` is handed out under `number`; it comes again at `due` if not acknowledged.
@@ -126,7 +184,7 @@ class Window:
         `attempts` counts this copy and those of earlier connections.
         """
         size_bytes = len(entry.body)
-        delivery = Delivery(follow, entry.offset, size_bytes, number, due, attempts)
+        delivery = Delivery(follow, entry, size_bytes, number, due, attempts)
         self.outstanding[number] = delivery
         if follow.pending is None:
             follow.pending = [delivery]
@@ -135,6 +193,29 @@ class Window:
         follow.position = entry.offset
         self.used += 1
         self.used_bytes += size_bytes
+
+    def add_online(self, follow: Follow, entry: Entry, number: int) -> bool:
+        """A message that is in no log is handed out; False when too many are unacknowledged."""
+        if self.online is None:
+            self.online = {}
+        elif len(self.online) >= MAX_ONLINE_UNACKNOWLEDGED:
+            return False
+        self.online[number] = (follow.stream, entry.id)
+        return True
+
+    def acknowledge_online(self, number: int) -> tuple[str, str] | None:
+        """Stream and id of the message in no log that was acknowledged, if it was one."""
+        if self.online is None:
+            return None
+        found = self.online.pop(number, None)
+        if not self.online:
+            self.online = None
+        return found
+
+    def skip(self, follow: Follow, entry: Entry, outcome: str) -> bool:
+        """The session does not get a message. True when the cursor moved."""
+        follow.end(Skipped(entry.offset, entry.id, outcome))
+        return self.add_done(follow, entry.offset)
 
     def add_done(self, follow: Follow, offset: int) -> bool:
         """An entry that needs no acknowledgement keeps its place behind those that do.
@@ -161,9 +242,10 @@ class Window:
             return None
         return self.finish(delivery)
 
-    def finish(self, delivery: Delivery) -> Follow | None:
-        """The message is done, acknowledged or given up: the stream whose cursor moved, or None."""
+    def finish(self, delivery: Delivery, outcome: str = ACKNOWLEDGED) -> Follow | None:
+        """The message is done: the stream whose cursor moved, or None."""
         delivery.done = True
+        delivery.outcome = outcome
         follow = delivery.follow
         pending = follow.pending
         if pending is None or pending[0] is not delivery:
@@ -174,6 +256,7 @@ class Window:
                 break
             count += 1
             follow.cursor = item.passes
+            follow.end(item)
             self.used -= 1
             self.used_bytes -= item.size_bytes
         if count == len(pending):

@@ -6,6 +6,9 @@ local function str(number)
   return string.format('%.0f', number)
 end
 
+-- What every key of ours begins with.
+local prefix = string.sub(KEYS[1], 1, -6)
+
 -- The stored clock: the last offset given to any stream of this server.
 local function stored_clock()
   return tonumber(redis.call('GET', KEYS[1]) or '0')

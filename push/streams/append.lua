@@ -1,26 +1,72 @@
--- Appending to a stream and announcing it: the one place that knows their form.
--- An entry is {id, expiry in ms, field, body}; `field` is 'm' for a message, 'c' for the connector.
+-- Appending to a stream, announcing it, and taking entries out again: the one place that knows their
+-- form. An entry is {i, id, x, expiry in ms, field, body} and, with a collapse key, {k, key}; field
+-- is 'm' for a message, 'c' for the connector.
 
--- Append at `offset`; returns the offset before it, '0' where there is none.
-local function append(log, offset, ttl_seconds, max_age_us, id, field, body)
+local function last_offset_of(log)
   local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
-  local previous = last[1] and string.match(last[1][1], '^%d+') or '0'
-  local expires_ms = math.floor(offset / 1000) + ttl_seconds * 1000
-  redis.call('XADD', log, 'MINID', '~', str(offset - max_age_us), str(offset) .. '-0',
-    'i', id, 'x', str(expires_ms), field, body)
-  -- The key goes when its last entry has expired, if nobody touches it before.
-  local left_ms = redis.call('PTTL', log)
-  local wanted_ms = ttl_seconds * 1000 + 60000
-  if last[1] == nil or (left_ms >= 0 and left_ms < wanted_ms) then
-    redis.call('PEXPIRE', log, str(wanted_ms))
+  return last[1] and string.match(last[1][1], '^%d+') or '0'
+end
+
+-- Nothing waits in a log any more: nothing of it stays.
+local function delete_if_empty(stream)
+  local log = prefix .. 'log:' .. stream
+  if redis.call('XLEN', log) > 0 then return false end
+  redis.call('DEL', log, prefix .. 'collapse:' .. stream)
+  redis.call('ZREM', prefix .. 'expiry', stream)
+  return true
+end
+
+-- Append at `offset`; returns the offset before it, '0' where there is none. The sweeper comes for
+-- the stream when the first of its entries expires.
+local function append(stream, offset, ttl_seconds, id, field, body, collapse)
+  local log = prefix .. 'log:' .. stream
+  local previous = last_offset_of(log)
+  local expires_ms = str(math.floor(offset / 1000) + ttl_seconds * 1000)
+  if collapse then
+    redis.call('XADD', log, str(offset) .. '-0', 'i', id, 'x', expires_ms, field, body,
+      'k', collapse)
+  else
+    redis.call('XADD', log, str(offset) .. '-0', 'i', id, 'x', expires_ms, field, body)
   end
+  redis.call('ZADD', prefix .. 'expiry', 'LT', expires_ms, stream)
   return previous
 end
 
--- Announce; returns how many connectors heard it. `offset` 0: it is not in the log.
-local function announce(channel, previous, offset, now, ttl_seconds, id, field, body)
+-- Announce; returns how many connectors heard it. `offset` 0: it is not in the log. `removes`: the
+-- offset of an entry that was taken out, '0' for none.
+local function announce(channel, previous, offset, ttl_seconds, id, field, body, removes)
   local ts_ms = math.floor(now / 1000)
   local head = table.concat({previous, str(offset), str(ts_ms),
-    str(ts_ms + ttl_seconds * 1000), field, id}, ' ')
+    str(ts_ms + ttl_seconds * 1000), field, id, removes or '0'}, ' ')
   return redis.call('PUBLISH', channel, head .. '\n' .. body)
+end
+
+-- Take an entry out of a log before its time: `code` for all who had not finished with it. What was
+-- neither expired nor asked for is a loss to those who had not read it (rule 7).
+local function take_out(stream, entry, code)
+  local offset, fields = string.match(entry[1], '^%d+'), entry[2]
+  redis.call('XDEL', prefix .. 'log:' .. stream, entry[1])
+  if fields[7] == 'k' then
+    local collapse = prefix .. 'collapse:' .. stream
+    if redis.call('HGET', collapse, fields[8]) == offset then
+      redis.call('HDEL', collapse, fields[8])
+    end
+  end
+  if tonumber(fields[4]) <= now / 1000 then
+    code = 'e'
+  elseif code == 'd:backlog' or code == 'd:retention' then
+    redis.call('SET', prefix .. 'lost:' .. stream, offset, 'EX', 30 * 86400)
+  end
+  return fields[5] == 'm' and close(stream, fields[2], code) or 0
+end
+
+-- Drop the oldest entries of a log that is longer than `max`.
+local function shorten(stream, max, code)
+  local log = prefix .. 'log:' .. stream
+  local over = redis.call('XLEN', log) - max
+  if over > 0 then
+    for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', over)) do
+      take_out(stream, entry, code)
+    end
+  end
 end

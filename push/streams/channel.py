@@ -8,9 +8,6 @@ from typing import Protocol
 from push.session.entry import Entry
 from push.session.window import Follow
 
-RECENT_ENTRIES = 64
-RECENT_BYTES = 256 * 1024
-
 
 class Follower(Protocol):
     """Somebody whose sessions follow streams: a connection of the connector."""
@@ -22,21 +19,19 @@ class Channel:
     """The live side of one stream on one connector.
 
     `last`: up to here nothing is missing, meaningful once `known`. `handed`: the last offset that
-    was handed on, which is lower when the log was read beyond it. `recent` are the latest live
-    messages, kept while they may close the distance between a log read and the channel: for one
-    follower only while it is not live.
+    was handed on, which is lower when the log was read beyond it. `readers` of the log are at work
+    now: what comes meanwhile is kept for them.
     """
 
     __slots__ = (
-        "_recent_bytes",
         "followers",
         "handed",
         "held",
         "known",
         "last",
         "pending",
+        "readers",
         "receiver",
-        "recent",
         "repairing",
         "stream",
     )
@@ -48,9 +43,8 @@ class Channel:
         self.last = 0
         self.handed = 0
         self.known = False
+        self.readers = 0
         self.pending: list[Entry] | None = None
-        self.recent: list[Entry] | None = None
-        self._recent_bytes = 0
         # While a gap is repaired, what comes on the channel waits here.
         self.repairing = False
         self.held: list[Entry] | None = None
@@ -66,28 +60,14 @@ class Channel:
         else:
             self.pending.append(entry)
 
-    def remember(self, entry: Entry) -> None:
-        """Keep a stored message in `recent` if somebody may still need it from there."""
-        if len(self.followers) == 1:
-            (follow,) = self.followers.values()
-            if follow.live:
-                self.forget_recent()
-                return
-        if self.recent is None:
-            self.recent = []
-        self.recent.append(entry)
-        self._recent_bytes += len(entry.body)
-        while len(self.recent) > RECENT_ENTRIES or (
-            self._recent_bytes > RECENT_BYTES and len(self.recent) > 1
-        ):
-            self._recent_bytes -= len(self.recent.pop(0).body)
+    @property
+    def shared_by_many(self) -> bool:
+        return len(self.followers) > 1
 
-    def forget_recent(self) -> None:
-        self.recent = None
-        self._recent_bytes = 0
-
-    def recent_after(self, offset: int) -> list[Entry]:
-        return [entry for entry in self.recent or () if entry.offset > offset]
+    @property
+    def remembers(self) -> bool:
+        """Whether what comes may be wanted by somebody who reads the log later."""
+        return self.readers > 0 or len(self.followers) > 1
 
     def reached(self, follow: Follow) -> bool:
         """Whether a session is where the channel is, so that it may go live in this turn."""

@@ -1,21 +1,80 @@
--- Move cursors forward and trim what nobody needs any more.
--- KEYS: clock, then per cursor the record of its device and the log to trim ('' for a shared one).
--- ARGV: per cursor the session that claims it, the stream, the offset.
+-- Move cursors forward, count in the ledger what they passed, and trim what nobody needs any more.
+-- ARGV: streams and cursors as msgpack (see cursors.py).
+-- A stream is {name, {offset, id, offset, id, ...}}: the messages that its cursors may have passed.
+-- A cursor is {token, session, number of its stream, offset, position, exceptions}: all up to
+-- `offset` is done, all up to `position` was handed out. Exceptions, by offset as text, are what was
+-- not acknowledged, as {code, written}; the code '' counts as nothing.
+-- Counting goes from where the record says that the device was, so that a call which is made again,
+-- or by a session that read the same once more, counts nothing twice.
 -- Returns the numbers (from 1) of the cursors whose session is not the record's any more.
+local streams, cursors = unpack(cmsgpack.unpack(ARGV[1]))
 local lost = {}
-for i = 1, (#KEYS - 1) / 2 do
-  local record, log = KEYS[2 * i], KEYS[2 * i + 1]
-  local session, stream, offset = ARGV[3 * i - 2], ARGV[3 * i - 1], ARGV[3 * i]
-  local field = 'c:' .. stream
-  local kept = redis.call('HMGET', record, 's', field)
-  if kept[1] ~= session then
-    lost[#lost + 1] = i
-  elseif kept[2] and tonumber(offset) > tonumber(kept[2]) then
-    redis.call('HSET', record, field, offset)
-    if log ~= '' then
-      redis.call('XTRIM', log, 'MINID', str(tonumber(offset) + 1))
-      if redis.call('XLEN', log) == 0 then redis.call('DEL', log) end
+local written = {}
+local done = {}
+
+local function add(counts, id, code)
+  local of = counts[id]
+  if not of then
+    of = {}
+    counts[id] = of
+  end
+  of[code] = (of[code] or 0) + 1
+end
+
+-- What of the stream's messages lies between where the device was and where it is.
+local function count(stream, token, was, cursor, exceptions)
+  local listed, messages = is_listed(stream[1]), stream[2]
+  for i = 1, #messages, 2 do
+    local offset, id = tonumber(messages[i]), messages[i + 1]
+    local exception = exceptions and exceptions[messages[i]]
+    local code, wrote = 'a', true
+    if exception then code, wrote = exception[1], exception[2] end
+    local written_now = wrote and offset > was.position and offset <= cursor.position
+    local done_now = code ~= '' and offset > was.cursor and offset <= cursor.offset
+    if listed then
+      if done_now then
+        settle(id, token, code, wrote)
+      elseif written_now then
+        note_written(id, token)
+      end
+    else
+      if written_now then written[id] = (written[id] or 0) + 1 end
+      if done_now then add(done, id, code) end
     end
   end
+end
+
+for i, item in ipairs(cursors) do
+  local token, session, stream = item[1], item[2], streams[item[3]]
+  local record, name = prefix .. 'device:' .. token, stream[1]
+  local kept = redis.call('HMGET', record, 's', 'c:' .. name, 'p:' .. name)
+  if kept[1] ~= session then
+    lost[#lost + 1] = i
+  elseif kept[2] then
+    local was = {cursor = tonumber(kept[2])}
+    was.position = math.max(tonumber(kept[3] or '0'), was.cursor)
+    local cursor = {offset = math.max(item[4], was.cursor)}
+    cursor.position = math.max(item[5], cursor.offset, was.position)
+    count(stream, token, was, cursor, item[6])
+    if cursor.offset > was.cursor then
+      redis.call('HSET', record, 'c:' .. name, str(cursor.offset))
+      if name == 'dev:' .. token then
+        redis.call('XTRIM', prefix .. 'log:' .. name, 'MINID', str(cursor.offset + 1))
+        delete_if_empty(name)
+      end
+    end
+    if cursor.position > cursor.offset then
+      if cursor.position > was.position then
+        redis.call('HSET', record, 'p:' .. name, str(cursor.position))
+      end
+    elseif kept[3] then
+      redis.call('HDEL', record, 'p:' .. name)
+    end
+  end
+end
+
+for id, count in pairs(written) do count_written(id, count) end
+for id, codes in pairs(done) do
+  for code, count in pairs(codes) do settle_count(id, code, count) end
 end
 return lost

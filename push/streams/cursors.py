@@ -1,7 +1,9 @@
 """Cursors are written in batches: every 50 ms, or 500 at once (design, rule 4).
 
-A crash in between delivers again, it never loses. The script that moves a cursor also tells whether
-the session still is the device's: that is how a connector learns that a session was taken over.
+A crash in between delivers again, it never loses. The script that moves a cursor counts in the
+ledger what the cursor passes, and tells whether the session still is the device's: that is how a
+connector learns that a session was taken over. What was only handed out is told within a second, or
+with the acknowledgement if that is earlier.
 """
 
 from __future__ import annotations
@@ -10,22 +12,25 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, Protocol
 
+import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from push.session.window import Follow
+from push.session.window import ACKNOWLEDGED, Delivery, Follow, Skipped
 from push.store.errors import StoreUnavailable
 from push.store.scripts import load_script
 from push.store.server import RedisServer
-from push.streams.names import is_device_stream, log_name, record_name
+from push.streams.publish import APPEND, LEDGER
 
 log = Logger()
 
 FLUSH_SECONDS = 0.05
 FLUSH_CURSORS = 500
+HANDED_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
-_script = load_script("push.streams", "cursors")
+_script = load_script("push.streams", "cursors", LEDGER, APPEND)
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Holder(Protocol):
@@ -49,7 +54,9 @@ class CursorWriter:
         self._server = server
         self._on_lost = on_lost
         self._moved: dict[Follow, Holder] = {}
+        self._handed: dict[Follow, Holder] = {}
         self._call: Any = None
+        self._handed_call: Any = None
         self._writing: Deferred[bool] | None = None
         self._failed = False
         self._stopped = False
@@ -57,17 +64,35 @@ class CursorWriter:
     def moved(self, holder: Holder, follow: Follow) -> None:
         """`follow.cursor` moved and is to be stored."""
         if holder.token is None or self._stopped:
+            follow.ended = None  # nothing is kept of a user without a device
             return
         self._moved[follow] = holder
+        self._handed.pop(follow, None)
         if self._writing is not None or self._failed:
-            return  # the end of the write, or the next attempt, sees to it
+            return  # what waits leaves when the batch is done, or after the pause of a failure
         if len(self._moved) >= FLUSH_CURSORS:
             self._start()
         elif self._call is None:
             self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
 
+    def handed(self, holder: Holder, follow: Follow) -> None:
+        """Something was handed out: the ledger is told, with less hurry."""
+        if holder.token is None or self._stopped or follow in self._moved:
+            return
+        self._handed[follow] = holder
+        if self._handed_call is None:
+            self._handed_call = self._reactor.callLater(HANDED_SECONDS, self._take_handed)
+
+    def _take_handed(self) -> None:
+        self._handed_call = None
+        handed, self._handed = self._handed, {}
+        for follow, holder in handed.items():
+            self.moved(holder, follow)
+
     async def flush(self) -> None:
         """Store all that moved so far; returns when it is stored or Redis is away."""
+        self._moved.update(self._handed)
+        self._handed.clear()
         # First in, first out: so many batches hold all that waits now, whatever comes meanwhile.
         batches = -(-len(self._moved) // FLUSH_CURSORS) + (self._writing is not None)
         for _ in range(batches):
@@ -82,18 +107,19 @@ class CursorWriter:
     async def stop(self) -> None:
         await self.flush()
         self._stopped = True
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        for call in (self._call, self._handed_call):
+            if call is not None and call.active():
+                call.cancel()
+        self._call = self._handed_call = None
 
     def _start(self) -> Deferred[bool]:
         """Write a batch; the result tells whether it was stored."""
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None
-        batch = dict(islice(self._moved.items(), FLUSH_CURSORS))
-        for follow in batch:
-            del self._moved[follow]
+        batch = [_Move(*item) for item in islice(self._moved.items(), FLUSH_CURSORS)]
+        for move in batch:
+            del self._moved[move.follow]
         writing = self._writing = Deferred.fromCoroutine(self._write(batch))
         writing.addErrback(_log_failure)
         writing.addCallback(self._written)
@@ -109,27 +135,80 @@ class CursorWriter:
             self._call = self._reactor.callLater(delay_seconds, self._start)
         return stored
 
-    async def _write(self, batch: dict[Follow, Holder]) -> bool:
-        server = self._server
-        keys: list[str] = []
-        arguments: list[str | int] = []
-        holders = list(batch.values())
-        for follow, holder in batch.items():
-            assert holder.token is not None
-            own_log = is_device_stream(follow.stream)
-            keys.append(server.key(record_name(holder.token)))
-            keys.append(server.key(log_name(follow.stream)) if own_log else "")
-            arguments += [holder.session_id, follow.stream, follow.cursor]
+    async def _write(self, batch: list[_Move]) -> bool:
         try:
-            lost = await server.run(_script, keys, arguments)
+            lost = await self._server.run(_script, [], [_encode(_arguments(batch))])
         except StoreUnavailable as error:
             log.debug("Cursors kept for later: {reason}", reason=error.reason)
-            for follow, holder in batch.items():
-                self._moved.setdefault(follow, holder)
+            for move in batch:
+                move.undo()
+                self._moved.setdefault(move.follow, move.holder)
             return False
         for number in lost:
-            self._on_lost(holders[number - 1])
+            self._on_lost(batch[number - 1].holder)
         return True
+
+
+class _Move:
+    """A cursor on its way to the store, with the messages that it passes or has before it."""
+
+    __slots__ = ("cursor", "ended", "follow", "holder", "messages", "position")
+
+    def __init__(self, follow: Follow, holder: Holder) -> None:
+        self.follow = follow
+        self.holder = holder
+        self.cursor = follow.cursor
+        self.position = follow.position
+        ended = follow.ended or ()
+        self.ended = [message for message in ended if message.offset <= self.cursor]
+        follow.ended = [message for message in ended if message.offset > self.cursor] or None
+        self.messages: list[Delivery | Skipped] = [*self.ended]
+        for delivery in follow.pending or ():
+            if delivery.offset > follow.reported:
+                self.messages.append(delivery)
+        follow.reported = max(follow.reported, self.position)
+
+    def undo(self) -> None:
+        """It was not stored, or nobody knows: the same messages go with the next one."""
+        if self.messages:
+            first = min(message.offset for message in self.messages)
+            self.follow.reported = min(self.follow.reported, first - 1)
+        if self.ended:
+            self.follow.ended = [*self.ended, *(self.follow.ended or ())]
+
+
+def _arguments(batch: list[_Move]) -> list[Any]:
+    """What cursors.lua takes."""
+    numbers: dict[str, int] = {}
+    messages: list[dict[int, str]] = []
+    cursors: list[list[Any]] = []
+    for move in batch:
+        stream = move.follow.stream
+        number = numbers.get(stream)
+        if number is None:
+            number = numbers[stream] = len(messages)
+            messages.append({})
+        passed = messages[number]
+        exceptions = {}
+        for message in move.messages:
+            passed[message.offset] = message.id
+            if message.outcome != ACKNOWLEDGED:
+                exceptions[str(message.offset)] = (message.outcome, message.written)
+        cursors.append(
+            [
+                move.holder.token,
+                move.holder.session_id,
+                number + 1,
+                move.cursor,
+                move.position,
+                exceptions,
+            ]
+        )
+    streams = [
+        [stream, [part for offset, id in messages[number].items() for part in (str(offset), id)]]
+        for stream, number in numbers.items()
+    ]
+    return [streams, cursors]
 
 
 def _pass_on(result: Any, waiter: Deferred[Any]) -> Any:

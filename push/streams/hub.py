@@ -29,6 +29,7 @@ from push.store.jobs import Jobs
 from push.store.server import RedisServer
 from push.streams.channel import Channel, Follower
 from push.streams.log import LogReader, Wanted, has_expired
+from push.streams.memory import LogMemory
 from push.streams.message import from_channel
 from push.streams.names import channel_name
 
@@ -66,6 +67,7 @@ class Hub:
         reactor: Any,
         server: RedisServer,
         reader: LogReader,
+        memory: LogMemory,
         receiver: Receiver,
         name: str,
     ) -> None:
@@ -74,6 +76,7 @@ class Hub:
         self._reactor = reactor
         self._server = server
         self._reader = reader
+        self._memory = memory
         self._receiver = receiver
         self._nonce_channel = f"nonce:{name}"
         self._nonce = 0
@@ -89,7 +92,7 @@ class Hub:
         self._sweep_loop = LoopingCall(self.sweep)
         self._nonce_loop = LoopingCall(self._send_nonce)
         self._sweep_loop.clock = self._nonce_loop.clock = reactor
-        server.on_restored(self.sweep)
+        server.on_restored(self._restored)
 
     def start(self) -> None:
         self._own(self._listen_for_nonce())
@@ -123,6 +126,7 @@ class Hub:
             return
         if not channel.followers:
             del self.channels[stream]
+            self._memory.forget(stream)
             self._server.unhear(channel_name(stream))
             retry = self._retry_calls.pop(stream, None)
             if retry is not None:
@@ -137,7 +141,11 @@ class Hub:
             number = self._next_number
             following = number + 1
             self._next_number = FIRST_SHARED_NUMBER if following > LAST_SHARED_NUMBER else following
-        entry = from_channel(channel.stream, payload, number)
+        entry, removes = from_channel(channel.stream, payload, number)
+        if removes:
+            self._take_out(channel, removes)
+        if entry is None:
+            return
         if not entry.offset:
             self._hand_on(channel, entry)
             return
@@ -150,6 +158,13 @@ class Hub:
         else:
             self._apply(channel, entry)
 
+    def _take_out(self, channel: Channel, offset: int) -> None:
+        """An entry was cancelled or replaced: who was not handed it does not get it (rule 16)."""
+        self._memory.remove(channel.stream, offset)
+        for waiting in (channel.held, channel.pending):
+            if waiting is not None:
+                waiting[:] = [entry for entry in waiting if entry.offset != offset]
+
     def _apply(self, channel: Channel, entry: Entry) -> None:
         """The rule of hand-over."""
         if channel.known:
@@ -160,7 +175,8 @@ class Hub:
                 self._start_repair(channel)
                 return
         channel.advance(entry.offset)
-        channel.remember(entry)
+        if channel.remembers:
+            self._memory.add_live(channel.stream, entry)
         self._hand_on(channel, entry)
 
     def _hand_on(self, channel: Channel, entry: Entry) -> None:
@@ -197,6 +213,10 @@ class Hub:
                     [Wanted(channel.stream, channel.last, REPAIR_ENTRIES)]
                 )
                 page = reading.pages[0]
+                if page.lost:
+                    # Not a gap that can be closed: each session reads, and is told what it lost.
+                    for follow in channel.followers.values():
+                        follow.live = False
                 for entry in page.entries:
                     if channel.followers and not has_expired(entry, reading.now_us):
                         # What expired in between is no gap to the followers.
@@ -239,6 +259,11 @@ class Hub:
         self._retry_calls[channel.stream] = self._reactor.callLater(RETRY_SECONDS, retry)
 
     # A silent channel is checked
+
+    def _restored(self) -> None:
+        """Messages may have been missed, and that some were taken out."""
+        self._memory.clear()
+        self.sweep()
 
     def sweep(self) -> None:
         """Look for messages in all followed logs that the channels did not bring."""

@@ -25,11 +25,15 @@ class Wanted(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Entries in order, those that have expired as well; `complete` when none is missing."""
+    """Entries in order, those that have expired as well; `complete` when none is missing.
+
+    `lost`: up to here unexpired entries were dropped that the reader had not read; 0 if none was.
+    """
 
     stream: str
     entries: list[Entry]
     complete: bool
+    lost: int
 
 
 class Reading(NamedTuple):
@@ -51,14 +55,13 @@ class LogReader:
         server = self._server
         arguments: list[int | str] = [max_bytes]
         for item in wanted:
-            arguments += [item.after, item.limit]
-        keys = [server.key(log_name(item.stream)) for item in wanted]
-        reply = await server.run(_script, keys, arguments)
+            arguments += [item.after, item.limit, item.stream]
+        reply = await server.run(_script, [], arguments)
         now_us, clock_us = int(reply[0]), int(reply[1])
         server.clock.observe(now_us)
         pages = [
-            _page(item, complete, entries)
-            for item, (complete, entries) in zip(wanted, reply[2:], strict=True)
+            _page(item, complete, entries, int(lost))
+            for item, (complete, entries, lost) in zip(wanted, reply[2:], strict=True)
         ]
         return Reading(now_us, clock_us, pages)
 
@@ -92,11 +95,11 @@ def has_expired(entry: Entry, now_us: int) -> bool:
     return 0 < entry.expires_ms <= now_us // 1000
 
 
-def _page(wanted: Wanted, complete: int, items: list[list[object]]) -> Page:
+def _page(wanted: Wanted, complete: int, items: list[list[object]], lost: int) -> Page:
     entries = []
     previous = wanted.after
     for item in items:
         entry = from_log(wanted.stream, previous, item)
         previous = entry.offset
         entries.append(entry)
-    return Page(wanted.stream, entries, bool(complete))
+    return Page(wanted.stream, entries, bool(complete), lost)

@@ -6,12 +6,16 @@ and times in front of it without parsing it again.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from push.session.entry import Entry
 
 MESSAGE_FIELD = b"m"
 CONTROL_FIELD = b"c"
+ONLINE_FIELD = b"o"
+REMOVAL_FIELD = b"x"
 
 _decode_control = msgspec.json.Decoder(dict[str, str]).decode
 _encode = msgspec.json.Encoder().encode
@@ -27,6 +31,16 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
     encoding: str | None = None
 
 
+class Announcement(NamedTuple):
+    """What came on a channel: an entry, and the offset of one that it takes away (0 = none).
+
+    No entry: something was only taken away.
+    """
+
+    entry: Entry | None
+    removes: int
+
+
 def encode_content(content: Content) -> bytes:
     return _encode(content)
 
@@ -38,21 +52,29 @@ def push_body(stream: str, offset: int, ts_ms: int, expires_ms: int, content: by
     return head.encode() + content[1:]
 
 
-def from_channel(stream: str, payload: bytes, number: int) -> Entry:
-    """The entry announced by `payload` (see publish.lua). Raises ValueError if it is not one."""
+def from_channel(stream: str, payload: bytes, number: int) -> Announcement:
+    """What `payload` announces (see append.lua). Raises ValueError if it is nothing of ours.
+
+    `number` is the message id of those that are acknowledged.
+    """
     head, content = payload.split(b"\n", 1)
-    previous, offset, ts_ms, expires_ms, field, id = head.split(b" ")
-    return _entry(
-        stream,
-        id,
+    previous, at, ts_ms, expires_ms, field, id, removes = head.split(b" ")
+    offset = int(at)
+    if field == REMOVAL_FIELD:
+        return Announcement(None, int(removes))
+    if field == CONTROL_FIELD:
+        return Announcement(_control(id, int(previous), offset, int(expires_ms), content), 0)
+    asks = offset > 0 or field == ONLINE_FIELD
+    entry = Entry(
+        id.decode(),
         int(previous),
-        int(offset),
-        int(ts_ms),
-        int(expires_ms),
-        field,
-        content,
-        number if int(offset) else 0,
+        offset,
+        push_body(stream, offset, int(ts_ms), int(expires_ms), content),
+        expires_ms=int(expires_ms),
+        number=number if asks else 0,
+        online=field == ONLINE_FIELD,
     )
+    return Announcement(entry, int(removes))
 
 
 def from_log(stream: str, previous: int, item: list[object]) -> Entry:
@@ -61,30 +83,14 @@ def from_log(stream: str, previous: int, item: list[object]) -> Entry:
     assert isinstance(name, bytes)
     assert isinstance(fields, list)
     offset = int(name.split(b"-", 1)[0])
-    return _entry(
-        stream, fields[1], previous, offset, offset // 1000, int(fields[3]), fields[4], fields[5], 0
-    )
-
-
-def _entry(
-    stream: str,
-    id: bytes,
-    previous: int,
-    offset: int,
-    ts_ms: int,
-    expires_ms: int,
-    field: bytes,
-    content: bytes,
-    number: int,
-) -> Entry:
+    id, expires_ms, field, content = fields[1], int(fields[3]), fields[4], fields[5]
     if field == CONTROL_FIELD:
-        return Entry(
-            id.decode(),
-            previous,
-            offset,
-            b"",
-            expires_ms=expires_ms,
-            control=_decode_control(content),
-        )
-    body = push_body(stream, offset, ts_ms, expires_ms, content)
-    return Entry(id.decode(), previous, offset, body, expires_ms=expires_ms, number=number)
+        return _control(id, previous, offset, expires_ms, content)
+    body = push_body(stream, offset, offset // 1000, expires_ms, content)
+    return Entry(id.decode(), previous, offset, body, expires_ms=expires_ms)
+
+
+def _control(id: bytes, previous: int, offset: int, expires_ms: int, content: bytes) -> Entry:
+    """An entry that is for the connector."""
+    control = _decode_control(content)
+    return Entry(id.decode(), previous, offset, b"", expires_ms=expires_ms, control=control)

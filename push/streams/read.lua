@@ -1,7 +1,8 @@
--- Read on in several logs. KEYS: clock, then a log per stream.
--- ARGV: bytes that the whole answer may have, then per stream: after, count.
--- Returns {now, clock} and per stream {complete (1|0), entries}. `complete`: no entry between
--- `after` and `clock` is missing, so the reader may take `clock` for its position.
+-- Read on in several logs.
+-- ARGV: bytes that the whole answer may have, then per stream: after, count, stream.
+-- Returns {now, clock} and per stream {complete (1|0), entries, lost}. `complete`: no entry between
+-- `after` and `clock` is missing, so the reader may take `clock` for its position. `lost`: up to this
+-- offset unexpired entries behind `after` were dropped; '0' if none was.
 local left = tonumber(ARGV[1])
 local reply = {str(now), str(stored_clock())}
 local page_entries = 16
@@ -9,20 +10,24 @@ local page_entries = 16
 local function read(log, after, count)
   local entries = {}
   while true do
-    if left <= 0 or count <= 0 then return {0, entries} end
+    if left <= 0 or count <= 0 then return 0, entries end
     local wanted = math.min(count, page_entries)
     local page = redis.call('XRANGE', log, str(after + 1), '+', 'COUNT', wanted)
     for _, entry in ipairs(page) do
       entries[#entries + 1] = entry
       left = left - #entry[2][6]
     end
-    if #page < wanted then return {1, entries} end
+    if #page < wanted then return 1, entries end
     count = count - #page
     after = tonumber(string.match(page[#page][1], '^%d+'))
   end
 end
 
-for i = 2, #KEYS do
-  reply[#reply + 1] = read(KEYS[i], tonumber(ARGV[2 * i - 2]), tonumber(ARGV[2 * i - 1]))
+for i = 2, #ARGV, 3 do
+  local after, count, stream = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local lost = redis.call('GET', prefix .. 'lost:' .. stream) or '0'
+  if tonumber(lost) <= after then lost = '0' end
+  local complete, entries = read(prefix .. 'log:' .. stream, after, count)
+  reply[#reply + 1] = {complete, entries, lost}
 end
 return reply

@@ -26,12 +26,12 @@ from push.daemons.tls import load_server_tls
 from push.devices.directory import Devices
 from push.devices.jwt import JwtVerifier, load_keys
 from push.devices.keyring import Keyring
-from push.devices.pushing import Content, Pushing, Receipt, Target
+from push.devices.pushing import Content, Push, Pushing, Receipt, Target
 from push.devices.sessions import Sessions
 from push.session.server import SessionLimits
 from push.store.address import parse_redis_url
 from push.store.server import RedisServer
-from push.streams.publish import Publisher
+from push.streams.publish import Publisher, Retention
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.idents import Snowflake
 from push.wire.signals import ConnectStatus, Signal
@@ -159,6 +159,7 @@ class Node:
         boots.add(self.boot)
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
+        retention = Retention(**options.pop("retention", {}))
         self.store = RedisServer(reactor, parse_redis_url(url), timeout_seconds=timeout_seconds)
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
@@ -191,7 +192,7 @@ class Node:
         self.gateway = Gateway(
             reactor, self.store, control, self.devices, sessions, keyring, snowflake, settings
         )
-        self.pushing = Pushing(Publisher(self.store), snowflake)
+        self.pushing = Pushing(self.store, Publisher(self.store, retention), snowflake)
         self.ports: list[Any] = []
         self.stopped = False
 
@@ -210,9 +211,11 @@ class Node:
         self.ports.append(port)
         return int(port.getHost().port)
 
-    async def push(self, kind: str, *names: str, data: object = None, **more: Any) -> Receipt:
+    async def push(
+        self, kind: str, *names: str, data: object = None, once: str | None = None, **more: Any
+    ) -> Receipt:
         content = Content(data=msgspec.Raw(json.dumps(data).encode()), **more)
-        return await self.pushing.push(Target(kind, names), content)
+        return await self.pushing.push(Push(Target(kind, names), content, once))
 
     async def record(self, token: str) -> dict[str, str]:
         reply = await self.store.command("HGETALL", self.store.key(f"device:{token}"))

@@ -332,9 +332,9 @@ async def test_rule_8_a_stalled_device_costs_bounded_memory_and_delays_nobody(
     window = connection.session.window
     assert window.used <= 64
     assert len(window.outstanding) <= 64
-    assert connection.waiting_bytes <= 256 * 1024
+    assert connection.waiting_bytes <= 32 * 1024
+    assert node.gateway.memory.size_bytes <= 8 * 1024 * 1024
     for channel in node.gateway.hub.channels.values():
-        assert len(channel.recent or ()) <= 64
         assert not channel.held
         assert not channel.pending
     assert slowest < 1
@@ -407,7 +407,8 @@ async def test_qos_0_goes_to_who_is_online_and_is_kept_nowhere(
     await node.push("token", pair["token"], data=2, ttl_seconds=0)
     await wait_until(lambda: client.numbers == [1, 2])
 
-    assert [frame.message_id for frame in client.pushes] == [0, 0]
+    # `ttl` 0 is acknowledged, for the ledger only.
+    assert [bool(frame.message_id) for frame in client.pushes] == [False, True]
     assert not [body for body in client.bodies if "offset" in body]
     assert (receipt.streams, receipt.online) == (1, 1)
     assert (await node.devices.get(pair["token"])).backlog == 0

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 from twisted.internet.address import IPv4Address
@@ -23,7 +24,7 @@ from twisted.python.failure import Failure
 from push.cluster.entry import Entry
 from push.devices.directory import Credentials
 from push.devices.keyring import ApiKey, Keyring
-from push.devices.pushing import Content, Receipt, Target
+from push.devices.pushing import Content, Push, Receipt, Target
 from push.devices.records import Device
 from push.http.api import make_api
 from push.http.routes import App
@@ -31,10 +32,25 @@ from push.http.schemas import PushLimits
 from push.http.serving import make_site
 from push.http.site import LimitedSite
 from push.http.sub import make_sub
+from push.streams.ledger import DeviceLine, Funnel
 from push.wire.errors import Refusal
 from push.wire.idents import is_token
 
 TOKEN = "03DMV9EK31WTE="
+FUNNEL = Funnel(
+    id="03DMV9EK31X00A",
+    ts=1_700_000_000_000,
+    expires=1_700_000_060_000,
+    to=msgspec.Raw(b'{"token":"t"}'),
+    offset=1_700_000_000_000_000,
+    addressed=3,
+    stored=3,
+    written=2,
+    acknowledged=1,
+    expired=0,
+    cancelled=0,
+    dropped={"backlog": 1},
+)
 KEYS = {
     "admin-key": ("push", "read", "admin", "register"),
     "push-key": ("push",),
@@ -48,6 +64,10 @@ class Behind:
     """What is behind the edge. `error`, if set, is raised by every call; `waiting` holds it up."""
 
     pushed: list[tuple[Target, Content]] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    messages: dict[str, Funnel] = field(default_factory=dict)
+    funnel: Funnel = FUNNEL
+    lines: list[DeviceLine] = field(default_factory=list)
     devices: dict[str, str | None] = field(default_factory=lambda: {TOKEN: None})
     registered: list[dict[str, Any]] = field(default_factory=list)
     urls: list[str] = field(default_factory=lambda: ["tls://one:6790", "tcp://one:6789"])
@@ -65,21 +85,37 @@ class Behind:
         if self.error is not None:
             raise self.error
 
-    async def push(self, target: Target, content: Content) -> Receipt:
+    async def push(self, push: Push) -> Receipt:
         await self._check()
-        self.pushed.append((target, content))
+        target = push.target
+        self.pushed.append((target, push.content))
+        self.keys.append(push.once)
         if target.kind == "token" and target.names[0] not in self.devices:
             raise Refusal("unknown_token", "no device has this token", field="to.token")
         return Receipt(id=f"id{len(self.pushed)}", streams=max(len(target.names), 1), online=0)
 
-    async def push_batch(self, items: list[tuple[Target, Content]]) -> list[Receipt | Refusal]:
+    async def push_batch(self, items: Sequence[Push]) -> list[Receipt | Refusal]:
         results: list[Receipt | Refusal] = []
         for item in items:
             try:
-                results.append(await self.push(*item))
+                results.append(await self.push(item))
             except Refusal as refusal:
                 results.append(refusal)
         return results
+
+    async def message(self, id: str) -> Funnel:
+        await self._check()
+        if id not in self.messages:
+            raise Refusal("unknown_message", "no message has this id")
+        return self.messages[id]
+
+    async def message_devices(self, id: str) -> list[DeviceLine]:
+        await self.message(id)
+        return self.lines
+
+    async def cancel(self, id: str) -> int:
+        await self.message(id)
+        return 1
 
     async def get(self, token: str) -> Device:
         await self._check()

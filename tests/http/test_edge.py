@@ -139,10 +139,44 @@ def test_an_empty_query_is_none(web: Any) -> None:
     assert web.request("GET", "/healthz?").status == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/push", "/v1/push/batch"])
-def test_an_idempotency_key_is_refused_and_not_ignored(web: Any, path: str) -> None:
-    response = web.request("POST", path, PUSH, headers={"idempotency-key": "k1"})
+# --- idempotency keys --------------------------------------------------------------------------
+
+
+def keys_of(web: Any, path: str, body: Any, key: str | None, api_key: str) -> list[str | None]:
+    headers = {} if key is None else {"idempotency-key": key}
+    before = len(web.behind.keys)
+    assert web.request("POST", path, body, key=api_key, headers=headers).status < 300
+    return list(web.behind.keys[before:])
+
+
+def test_an_idempotency_key_is_its_owners_for_one_method_and_path(web: Any) -> None:
+    first = keys_of(web, "/v1/push", PUSH, "k", "admin-key")
+    assert keys_of(web, "/v1/push", PUSH, "k", "admin-key") == first
+    others = [
+        keys_of(web, "/v1/push", PUSH, "other", "admin-key"),
+        keys_of(web, "/v1/push", PUSH, "k", "push-key"),
+        keys_of(web, "/v1/push/batch", [PUSH], "k", "admin-key"),
+    ]
+    assert len({str(keys) for keys in [first, *others]}) == 4
+    assert keys_of(web, "/v1/push", PUSH, None, "admin-key") == [None]
+
+
+def test_items_of_a_batch_have_their_own_key_or_one_of_their_place(web: Any) -> None:
+    items = [PUSH, {**PUSH, "idempotency_key": "k"}, PUSH]
+    with_header = keys_of(web, "/v1/push/batch", items, "batch", "admin-key")
+    assert len(set(with_header)) == 3
+    without = keys_of(web, "/v1/push/batch", items, None, "admin-key")
+    assert without == [None, with_header[1], None]
+    assert keys_of(web, "/v1/push/batch", items[1:2], None, "admin-key") == [with_header[1]]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb", "\u00e4"])
+def test_what_is_no_idempotency_key_is_refused(web: Any, key: str) -> None:
+    response = web.request("POST", "/v1/push", PUSH, headers={"idempotency-key": key or " "})
     response.assert_problem("invalid", "Idempotency-Key")
+    item = {**PUSH, "idempotency_key": key}
+    result = web.request("POST", "/v1/push/batch", [item]).json()["results"][0]
+    assert (result["status"], result["field"]) == (422, "idempotency_key")
     assert web.behind.pushed == []
 
 

@@ -14,6 +14,7 @@ from push.wire.errors import STATUS_OF_CODE
 from push.wire.idents import encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)
+MESSAGE = encode_crockford(123456789012345679)
 METHODS = {"get", "put", "post", "delete", "patch"}
 
 
@@ -73,7 +74,9 @@ def test_every_route_answers_as_documented(make_web: Any, apps: tuple[str, ...])
     web = make_web(*apps)
     for path, method, operation in operations(document_of(web)):
         web.behind.devices = {TOKEN: "anna"}
+        web.behind.messages = {MESSAGE: web.behind.funnel}
         url = path.replace("{token}", TOKEN).replace("{user}", "anna").replace("{code}", "invalid")
+        url = url.replace("{id}", MESSAGE)
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         response = web.request(method, url, content.get("example"))
         answer = operation["responses"].get(str(response.status))
@@ -104,17 +107,11 @@ def test_what_is_not_built_yet_is_absent(web: Any) -> None:
     assert set(schemas["To"]["properties"]) == {"token", "tokens", "user", "users", "all"}
     assert schemas["To"]["additionalProperties"] is False
     assert (schemas["To"]["minProperties"], schemas["To"]["maxProperties"]) == (1, 1)
-    assert set(schemas["PushBody"]["properties"]) == {
-        "to",
-        "data",
-        "title",
-        "body",
-        "encoding",
-        "ttl",
-        "qos",
-    }
+    push = {"to", "data", "title", "body", "encoding", "ttl", "qos", "collapse"}
+    assert set(schemas["PushBody"]["properties"]) == push
+    assert set(schemas["BatchItem"]["properties"]) == {*push, "idempotency_key"}
     text = json.dumps(document).lower()
-    for word in ("idempotency", "collapse", '"topic"', '"group"', '"ip"'):
+    for word in ('"topic"', '"group"', '"ip"'):
         assert word not in text
 
 

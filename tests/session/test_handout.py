@@ -9,7 +9,7 @@ from push.session.events import ConnectWanted
 from push.session.handout import Handout
 from push.session.server import ServerSession, SessionLimits
 from push.session.transitions import State
-from push.session.window import Delivery, Follow, Window
+from push.session.window import TOO_LARGE, UNACKNOWLEDGED, Delivery, Follow, Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import DisconnectCode, Signal
@@ -295,10 +295,10 @@ def test_a_message_above_the_clients_max_frame_is_dropped_and_the_cursor_passes_
     rig.live(stored(11, 10, 1))
     rig.acknowledge(1)
     assert rig.live(stored(12, 11, 2, b"x" * 4097)) == []
-    assert rig.dropped == [(12, "too_large")]
+    assert rig.dropped == [(12, TOO_LARGE)]
     assert (rig.follow.cursor, rig.follow.position, rig.follow.live) == (12, 12, True)
     assert rig.log(stored(13, 12, 0, b"x" * 4097)) == []
-    assert rig.dropped[1:] == [(13, "too_large")]
+    assert rig.dropped[1:] == [(13, TOO_LARGE)]
 
 
 def test_only_the_large_one_of_a_batch_is_dropped():
@@ -306,7 +306,7 @@ def test_only_the_large_one_of_a_batch_is_dropped():
     large = b"x" * 4097
     got = rig.live(unstored(large), stored(11, 10, 1), stored(12, 11, 2, large), stored(13, 12, 3))
     assert [frame.message_id for frame in got] == [1, 3]
-    assert rig.dropped == [(12, "too_large")]
+    assert rig.dropped == [(12, TOO_LARGE)]
     rig.acknowledge(1)
     assert rig.follow.cursor == 12
     assert rig.live(unstored(large)) == []
@@ -361,7 +361,7 @@ def test_after_max_deliveries_a_message_is_dropped_and_the_next_go_on(rig: Rig):
     rig.acknowledge(8)
     assert rig.follow.cursor == 10
     assert rig.handout.again(rig.session, first, stored(11, 10), 90.0) == (b"", rig.follow)
-    assert rig.dropped == [(11, "unacknowledged")]
+    assert rig.dropped == [(11, UNACKNOWLEDGED)]
     assert rig.follow.cursor == 12
     assert second.done
 
@@ -373,7 +373,7 @@ def test_deliveries_of_earlier_connections_count(rig: Rig):
     assert (first.attempts, second.attempts) == (3, 1)
     assert rig.follow.tried_offset == 0
     assert rig.handout.again(rig.session, first, stored(11, 10), 30.0) == (b"", rig.follow)
-    assert rig.dropped == [(11, "unacknowledged")]
+    assert rig.dropped == [(11, UNACKNOWLEDGED)]
 
 
 @pytest.mark.parametrize("way", ["live", "log"])
@@ -383,7 +383,7 @@ def test_a_message_that_was_tried_often_enough_is_dropped_on_the_next_connection
     rig.follow.tried_offset, rig.follow.tried = 11, 3
     entry = stored(11, 10, 1)
     assert (rig.live(entry) if way == "live" else rig.log(entry)) == []
-    assert rig.dropped == [(11, "unacknowledged")]
+    assert rig.dropped == [(11, UNACKNOWLEDGED)]
     assert (rig.follow.cursor, rig.follow.position) == (11, 11)
     assert len(rig.live(stored(12, 11, 2))) == 1
 
@@ -397,7 +397,7 @@ def test_what_was_tried_and_is_gone_burdens_no_other_message(rig: Rig):
 def test_messages_before_the_tried_one_do_not_use_it_up(rig: Rig):
     rig.follow.tried_offset, rig.follow.tried = 13, 3
     assert len(rig.live(*run(11, 3, 10, number=1))) == 2
-    assert rig.dropped == [(13, "unacknowledged")]
+    assert rig.dropped == [(13, UNACKNOWLEDGED)]
 
 
 # --- Batches -------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from push.session.entry import FIRST_OWN_NUMBER, Batch, Entry
 from push.session.events import ConnectWanted, RedeliveryDue
 from push.session.handout import Handout
 from push.session.server import ServerSession, SessionLimits
-from push.session.window import Follow, Window
+from push.session.window import TOO_LARGE, UNACKNOWLEDGED, Follow, Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
 from push.wire.frames import FrameDecoder, encode_frame
 from push.wire.signals import Signal
@@ -98,10 +98,10 @@ class Machine(RuleBasedStateMachine):
 
     def drop(self, follow: Follow, entry: Entry, reason: str) -> None:
         [stream] = [stream for stream in self.streams if stream.follow is follow]
-        if reason == "too_large":
+        if reason == TOO_LARGE:
             assert len(entry.body) > MAX_FRAME
         else:
-            assert reason == "unacknowledged"
+            assert reason == UNACKNOWLEDGED
         stream.dropped.add(entry.offset)
 
     def take(self, data: bytes, *, again: bool = False) -> None:

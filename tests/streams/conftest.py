@@ -17,6 +17,7 @@ from push.store.server import RedisServer
 from push.streams.channel import Channel
 from push.streams.hub import Hub
 from push.streams.log import LogReader
+from push.streams.memory import LogMemory
 from push.streams.publish import Address, Published, Publisher
 
 Connect = Callable[..., Awaitable[RedisServer]]
@@ -91,7 +92,8 @@ class Ear:
         self.listener = Listener()
         self.server = server
         self.reader = LogReader(server)
-        self.hub = Hub(reactor, server, self.reader, self.listener, name)
+        self.memory = LogMemory()
+        self.hub = Hub(reactor, server, self.reader, self.memory, self.listener, name)
         self.hub.start()
 
     async def follow(self, stream: str = "all", *, who: Any = "somebody") -> Channel:

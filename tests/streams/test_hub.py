@@ -35,7 +35,7 @@ async def test_rule_2_what_comes_next_is_handed_on_and_what_came_already_is_not(
     await wait_until(lambda: ear.ids() == ids(0, 2))
     first = ear.listener.entries["all"][0]
 
-    payload = f"0 {first.offset} 1 1 m m0\n{{}}".encode()
+    payload = f"0 {first.offset} 1 1 m m0 0\n{{}}".encode()
     ear.hub.receive(channel, payload)
     await sender.send("all", n=3)
 

@@ -1,0 +1,80 @@
+"""Devices that were not there for too long are forgotten (contract, "SUB").
+
+A sorted set holds when each device is to be forgotten; connecting and leaving put it off. A device
+that is online is not forgotten, however long it stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from push.devices.directory import Devices
+from push.store.errors import StoreUnavailable
+from push.store.scripts import load_script
+from push.store.server import RedisServer
+
+log = Logger()
+
+LOOK_SECONDS = 60.0
+LOOK_AGAIN_SECONDS = 3600  # at one that is online, or whose forgetting was interrupted
+DEVICES_PER_LOOK = 100
+
+_retire = load_script("push.devices", "retire")
+
+
+class Retirement:
+    """Forgets the devices of one server. `is_live_boot(boot)`: that connector is there."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: RedisServer,
+        devices: Devices,
+        is_live_boot: Callable[[str], bool],
+    ) -> None:
+        self._server = server
+        self._devices = devices
+        self._is_live_boot = is_live_boot
+        self._loop = LoopingCall(self._turn)
+        self._loop.clock = reactor
+        self._running: Deferred[int] | None = None
+
+    def start(self) -> None:
+        self._loop.start(LOOK_SECONDS, now=False)
+
+    def stop(self) -> None:
+        if self._loop.running:
+            self._loop.stop()
+        if self._running is not None:
+            self._running.cancel()
+
+    def _turn(self) -> Deferred[Any] | None:
+        if self._server.problem is not None:
+            return None
+        self._running = Deferred.fromCoroutine(self.look())
+        return self._running.addErrback(_tell)
+
+    async def look(self) -> int:
+        """Forget all whose time is over; returns how many that were."""
+        forgotten = 0
+        while True:
+            due = await self._server.run(_retire, [], [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS])
+            for token, boot in due:
+                if not boot or not self._is_live_boot(boot.decode()):
+                    forgotten += await self._devices.retire(token.decode(), boot.decode())
+            if len(due) < DEVICES_PER_LOOK:
+                return forgotten
+
+
+def _tell(failure: Any) -> None:
+    """The next turn tries again."""
+    error = failure.value
+    if isinstance(error, StoreUnavailable):
+        log.debug("Forgetting devices put off: {reason}", reason=error.reason)
+    else:
+        log.failure("Devices could not be forgotten", failure=failure)

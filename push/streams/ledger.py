@@ -1,0 +1,236 @@
+"""The delivery ledger: what became of a message (design, "nothing is lost, and it can be proven").
+
+Written by the scripts that publish, move cursors and take entries out; here it is read, and told
+what happens to messages that are in no log.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from push.store.errors import StoreUnavailable
+from push.store.scripts import load_script
+from push.store.server import RedisServer
+from push.streams.publish import LEDGER
+
+log = Logger()
+
+FLUSH_SECONDS = 0.5
+MAX_WAITING = 100_000
+COUNTS_PER_CALL = 1000
+SETTLED_SECONDS = 5  # after this nothing more comes from who was online
+
+WRITTEN = "w"
+CONGESTED = "d:congested"
+STATES = {
+    "a": "acknowledged",
+    "e": "expired",
+    "c": "cancelled",
+    "d": "dropped",
+}
+
+_fleeting = load_script("push.streams", "fleeting", LEDGER)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Holder(Protocol):
+    """A session; `token` is None for one of a user without a device."""
+
+    @property
+    def token(self) -> str | None: ...
+
+
+class Funnel(msgspec.Struct, frozen=True):
+    """What became of a message, counted in devices. Times in milliseconds since 1970 UTC.
+
+    `to` is the JSON that was given to `publish`; `offset` 0: the message was never stored.
+    """
+
+    id: str
+    ts: int
+    expires: int
+    to: msgspec.Raw
+    offset: int
+    addressed: int
+    stored: int
+    written: int
+    acknowledged: int
+    expired: int
+    cancelled: int
+    dropped: dict[str, int]
+
+
+class DeviceLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a message for one device; `ts` is when, in milliseconds since 1970 UTC."""
+
+    token: str
+    state: str
+    ts: int
+    user: str | None = None
+    reason: str | None = None
+
+
+class Ledger:
+    """Reads what the scripts have counted."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    async def funnel(self, id: str) -> Funnel | None:
+        """The counts of message `id`; None when it is unknown or was longer ago than is kept."""
+        fields = await self._fields(id)
+        if not fields:
+            return None
+        lines = _lines(fields)
+        addressed = int(fields.get("n", len(lines)))
+        written = int(fields.get("w", 0)) + sum(line.written for line in lines)
+        ends: Counter[str] = Counter(line.state for line in lines)
+        dropped: Counter[str] = Counter(line.reason for line in lines if line.state == "dropped")
+        for code, name in STATES.items():
+            ends[name] += int(fields.get(code, 0))
+        for name, value in fields.items():
+            if name.startswith("d:") and int(value):
+                dropped[name[2:]] += int(value)
+        offset, ts = int(fields["o"]), int(fields["ts"])
+        expired = ends["expired"]
+        if not offset and self._server.clock.now_us() // 1000 > ts + SETTLED_SECONDS * 1000:
+            # It was for those who were online: to the others it came too late.
+            expired += max(0, addressed - written - sum(dropped.values()))
+        return Funnel(
+            id=id,
+            ts=ts,
+            expires=int(fields["x"]),
+            to=msgspec.Raw(fields["to"]),
+            offset=offset,
+            addressed=addressed,
+            stored=addressed if offset else 0,
+            written=written,
+            acknowledged=ends["acknowledged"],
+            expired=expired,
+            cancelled=ends["cancelled"],
+            dropped=dict(dropped),
+        )
+
+    async def devices(self, id: str) -> list[DeviceLine] | None:
+        """A line for each addressed device, by token; None when the message is unknown.
+
+        Empty for a message that was not addressed to devices or users.
+        """
+        fields = await self._fields(id)
+        if not fields:
+            return None
+        users = {
+            token: name[2:]
+            for name, tokens in fields.items()
+            if name.startswith("u:")
+            for token in tokens.decode().split()
+        }
+        return [
+            DeviceLine(line.token, line.state, line.ts, users.get(line.token), line.reason or None)
+            for line in sorted(_lines(fields), key=lambda line: line.token)
+        ]
+
+    async def _fields(self, id: str) -> dict[str, bytes]:
+        reply = await self._server.command("HGETALL", self._server.key(f"message:{id}"))
+        return {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
+
+
+class _Line(msgspec.Struct):
+    token: str
+    state: str
+    written: bool
+    ts: int
+    reason: str
+
+
+def _lines(fields: dict[str, bytes]) -> list[_Line]:
+    """The lines per device, as ledger.lua writes them."""
+    lines = []
+    for name, value in fields.items():
+        if not name.startswith("t:"):
+            continue
+        state, ts, reason = value.decode().split(" ", 2)
+        written = state[1] == "1"
+        waiting = "written" if written else "stored"
+        lines.append(_Line(name[2:], STATES.get(state[0], waiting), written, int(ts), reason))
+    return lines
+
+
+class FleetingCounts:
+    """What happens to messages that are in no log, told to the ledger in batches.
+
+    A batch whose fate is not known is given up: it may have been counted, and nothing is to be
+    counted twice.
+    """
+
+    def __init__(self, reactor: Any, server: RedisServer) -> None:
+        self._reactor = reactor
+        self._server = server
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._call: Any = None
+        self._writing: Deferred[None] | None = None
+
+    def count(self, stream: str, token: str | None, id: str, code: str, count: int = 1) -> None:
+        """It happened to `count` devices, to `token` if the message is of a device or user."""
+        if token is None or len(self._counts) >= MAX_WAITING:
+            return  # a user without a device: the ledger counts devices
+        self._counts[id, token if _is_listed(stream) else "", code] += count
+        if self._call is None and self._writing is None:
+            self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
+
+    def written_to(self, stream: str, id: str, holders: Sequence[Holder]) -> None:
+        """All of `holders` were handed message `id`."""
+        if _is_listed(stream):
+            for holder in holders:
+                self.count(stream, holder.token, id, WRITTEN)
+            return
+        devices = sum(1 for holder in holders if holder.token is not None)
+        if devices:
+            self.count(stream, "", id, WRITTEN, devices)
+
+    async def stop(self) -> None:
+        """Write what waits."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        if self._writing is not None:
+            waiter: Deferred[None] = Deferred()
+            self._writing.addBoth(lambda _: waiter.callback(None))
+            await waiter
+        if self._counts:
+            await self._write()
+
+    def _start(self) -> None:
+        self._call = None
+        self._writing = Deferred.fromCoroutine(self._write())
+        self._writing.addErrback(_log_failure).addCallback(self._written)
+
+    def _written(self, _: None) -> None:
+        self._writing = None
+        if self._counts and self._call is None:
+            self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
+
+    async def _write(self) -> None:
+        counts, self._counts = self._counts, Counter()
+        items = [[id, token, code, count] for (id, token, code), count in counts.items()]
+        for start in range(0, len(items), COUNTS_PER_CALL):
+            part = items[start : start + COUNTS_PER_CALL]
+            try:
+                await self._server.run(_fleeting, [], [_encode(part)])
+            except StoreUnavailable as error:
+                log.debug("Counts given up: {reason}", reason=error.reason)
+
+
+def _is_listed(stream: str) -> bool:
+    """Whether the ledger keeps a line per device (see ledger.lua)."""
+    return stream.startswith(("dev:", "user:"))
+
+
+def _log_failure(failure: Any) -> None:
+    log.failure("The ledger could not be written", failure=failure)
