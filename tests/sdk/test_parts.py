@@ -69,6 +69,13 @@ def test_qos_0_has_nothing_to_acknowledge():
     assert (made.qos, made.acknowledged, done) == (0, True, [])
 
 
+def test_a_truncation_is_told_from_a_message():
+    made, _ = message(number=0, kind="truncated", **{"from": "3", "to": "7"})
+    assert made.truncated
+    assert made.fields == {"from": "3", "to": "7"}
+    assert not message()[0].truncated
+
+
 def test_fingerprints_with_and_without_colons():
     plain = "ab" * 32
     assert parse_fingerprint(plain) == bytes.fromhex(plain)
