@@ -202,7 +202,9 @@ def _device(
 @click.option("--title", help="Title of a notification.")
 @click.option("--body", help="Text of a notification.")
 @click.option(
-    "--idempotency-key", metavar="KEY", help="Pushed again with KEY, it stays one message."
+    "--idempotency-key",
+    metavar="KEY",
+    help="Pushed again with KEY within 24 h, it stays one message. [default: a random one]",
 )
 @click.option("--text", is_flag=True, help="DATA is text, also when it looks like JSON.")
 @common_options

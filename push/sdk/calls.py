@@ -6,6 +6,7 @@ twice, and how to read the answer.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -149,16 +150,21 @@ def push(
     body: str | None = None,
     encoding: str | None = None,
     idempotency_key: str | None = None,
+    make_key: bool = True,
 ) -> Call[PushResult]:
     """Push `data` to `{"token": …}`, `{"tokens": […]}`, `{"user": …}`, `{"users": […]}` or
     `{"all": True}`. `ttl` in seconds. `collapse`: a name; the message replaces what has the same
     name and was not delivered yet.
 
     `idempotency_key` (1 to 255 printable ASCII characters, not reused for 24 h): pushed again
-    with it, it is still one message, so the call is retried. Without one it never is: it is not
-    known whether what failed was done. Raises `ConfigurationError` for a key that cannot be sent.
+    with it, it is still one message, so the call is retried. By default each call makes a key of
+    its own; give one to push again later, from another process. With `make_key=False` and no key
+    it is never retried: it is not known whether what failed was done.
+    Raises `ConfigurationError` for a key that cannot be sent.
     """
     headers = {}
+    if idempotency_key is None and make_key:
+        idempotency_key = _new_key()
     if idempotency_key is not None:
         headers["Idempotency-Key"] = _checked_key(idempotency_key)
     return Call(
@@ -180,19 +186,24 @@ def push(
     )
 
 
-def push_batch(items: Sequence[Mapping[str, Any]]) -> Call[list[BatchItem]]:
+def push_batch(
+    items: Sequence[Mapping[str, Any]], *, make_keys: bool = True
+) -> Call[list[BatchItem]]:
     """1 to 1,000 pushes, made with `push_item`; one bad item fails alone.
 
-    Retried if every item has an idempotency key; then also while an item is answered 503 or
-    `in_progress`.
+    Retried, also while an item is answered 503 or `in_progress`: an item without an idempotency
+    key gets one for this call. With `make_keys=False` it is retried only if every item has one.
     """
-    keyed = all(item.get("idempotency_key") is not None for item in items)
+    if make_keys:
+        items = [
+            item if _has_key(item) else {**item, "idempotency_key": _new_key()} for item in items
+        ]
     return Call(
         "POST",
         "/v1/push/batch",
         _read_batch,
         json=list(items),
-        idempotent=keyed,
+        idempotent=all(map(_has_key, items)),
         unfinished=lambda results: any(result.passing for result in results),
     )
 
@@ -310,6 +321,14 @@ def _binding(user: str, token: str) -> str:
 
 def _message(message_id: str) -> str:
     return f"/v1/messages/{_segment(message_id)}"
+
+
+def _has_key(item: Mapping[str, Any]) -> bool:
+    return item.get("idempotency_key") is not None
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(16)
 
 
 def _checked_key(key: str) -> str:

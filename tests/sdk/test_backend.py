@@ -88,7 +88,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     (
         "push_batch",
-        lambda api: api.push_batch([push_item(to={"all": True}, data=1, ttl=5)]),
+        lambda api: api.push_batch([push_item(to={"all": True}, data=1, ttl=5)], make_keys=False),
         Answer(200, {"results": [{"status": 202, **RESULT}, {"status": 422, "code": "invalid"}]}),
         [BatchItem(202, "m1", 2, 1), BatchItem(422, code="invalid")],
         "POST",
@@ -313,8 +313,8 @@ def test_retries_end(server: HTTPServer, run: Run):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda api: api.push(to={"all": True}, data=1),
-        lambda api: api.push_batch([push_item(to={"all": True}, data=1)]),
+        lambda api: api.push(to={"all": True}, data=1, make_key=False),
+        lambda api: api.push_batch([push_item(to={"all": True}, data=1)], make_keys=False),
         lambda api: api.register_device("p", "a"),
     ],
 )
@@ -325,6 +325,7 @@ def test_what_must_not_happen_twice_is_not_retried(
     with pytest.raises((PushAPIError, PushAPIUnreachable)):
         run(server.url, use)
     assert len(server.requests) == 1
+    assert "idempotency-key" not in server.requests[0].headers
 
 
 BUSY = problem(503, "unavailable")
@@ -343,6 +344,32 @@ def test_a_push_with_a_key_is_retried_with_the_same_key(server: HTTPServer, run:
     assert len(server.requests) == 4
     assert {request.headers["idempotency-key"] for request in server.requests} == {"order 17"}
     assert all("idempotency_key" not in request.body for request in server.requests)
+
+
+@both
+def test_each_push_makes_a_key_of_its_own_and_keeps_it_over_its_tries(server: HTTPServer, run: Run):
+    server.answer(BUSY, Answer(202, RESULT), Answer(202, RESULT))
+    for _ in range(2):
+        run(server.url, lambda api: api.push(to={"all": True}, data=1))
+    first, again, other = [request.headers["idempotency-key"] for request in server.requests]
+    assert first == again != other
+    assert len(first) >= 20
+
+
+@both
+def test_each_batch_makes_the_keys_that_are_missing(server: HTTPServer, run: Run):
+    done = Answer(200, {"results": [{"status": 202, **RESULT}] * 3})
+    server.answer(BUSY, done, done)
+    items = [push_item(to={"all": True}, data=1)] * 2
+    items += [push_item(to={"all": True}, data=1, idempotency_key="mine")]
+    for _ in range(2):
+        run(server.url, lambda api: api.push_batch(items))
+    first, again, other = server.requests
+    assert first.body == again.body
+    keys = [item["idempotency_key"] for request in (first, other) for item in request.body]
+    assert keys[2] == keys[5] == "mine"
+    assert len(set(keys)) == 5
+    assert "idempotency_key" not in items[0], "the caller's items stay as they are"
 
 
 @both
@@ -413,8 +440,9 @@ def test_a_batch_with_one_item_without_a_key_is_not_retried(server: HTTPServer, 
         {"to": {"all": True}, "data": 1},
     ]
     with pytest.raises(PushAPIError):
-        run(server.url, lambda api: api.push_batch(items))
+        run(server.url, lambda api: api.push_batch(items, make_keys=False))
     assert len(server.requests) == 1
+    assert server.requests[0].body == items
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "clé", "a\nb", " a", "a ", "\x7f"])
