@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from push.pushctl.options import print_json
 from push.sdk.aio import ClientState, Message, PushClient
 from push.sdk.errors import ConnectionFailed
 
@@ -39,6 +40,13 @@ def format_message(message: Message) -> str:
         text = isinstance(message.data, str)
         parts.append(message.data if text else msgspec.json.encode(message.data).decode())
     return " ".join(parts).replace("\n", "\\n")
+
+
+def format_truncation(message: Message) -> str:
+    """What is lost; from where to where is known only when the session was live."""
+    first, last = message.fields.get("from"), message.fields.get("to")
+    where = f" (from {first} to {last})" if first is not None and last is not None else ""
+    return f"pushctl: unread messages of {message.stream} are gone{where}"
 
 
 class _Status:
@@ -91,11 +99,20 @@ async def listen(listening: Listening) -> int:
 
 
 async def _print_messages(client: PushClient, listening: Listening) -> int:
-    """A message is acknowledged as soon as it is printed, not when the next one comes."""
+    """A message is acknowledged as soon as it is printed, not when the next one comes.
+
+    A truncation is no message: it is told on stderr, as JSON beside the messages too, and does not
+    count.
+    """
     printed = 0
     async for message in client:
+        if message.truncated:
+            click.echo(format_truncation(message), err=True)
+            if listening.json:
+                print_json(message.raw)
+            continue
         if listening.json:
-            click.echo(msgspec.json.encode(message.raw).decode())
+            print_json(message.raw)
         else:
             click.echo(format_message(message))
         if listening.acknowledge:

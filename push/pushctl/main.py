@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from push import __version__
+from push.pushctl import ledger
 from push.pushctl.listen import Listening, listen
 from push.pushctl.options import (
     Common,
@@ -24,6 +25,7 @@ from push.pushctl.options import (
     StoredCredentials,
     common_options,
     explain,
+    print_json,
     read_credentials,
     write_credentials,
 )
@@ -37,7 +39,7 @@ INTERRUPTED = 130
 @click.version_option(__version__, prog_name="pushctl")
 @common_options
 def cli() -> None:
-    """Talk to a push server: register a device, listen as one, push, and see the numbers.
+    """Talk to a push server: register a device, listen as one, push, and see what became of it.
 
     \b
     A first tour, beside a local `twistd push`:
@@ -85,7 +87,7 @@ def register(
     if credentials is not None:
         write_credentials(credentials, pair, force=force)
     if common.json:
-        _print_json(pair)
+        print_json(pair)
         return
     click.echo(f"token   {pair.token}")
     click.echo(f"secret  {pair.secret}")
@@ -141,7 +143,8 @@ def listen_command(
 ) -> None:
     """Be a device in the terminal: print messages as they come, until Ctrl-C.
 
-    A message is acknowledged after it was printed; with --no-ack it comes again next time.
+    A message is acknowledged after it was printed; with --no-ack it comes again next time. When
+    the server no longer has messages that were not read, a line on standard error says so.
 
     \b
     Examples:
@@ -195,8 +198,14 @@ def _device(
 @click.option("--all", "to_all", is_flag=True, help="Everyone.")
 @click.option("--ttl", type=int, metavar="SECONDS", help="Keep it so long; 0: only who is online.")
 @click.option("--qos", type=click.IntRange(0, 1), help="0: at most once; 1 (default): at least.")
+@click.option("--collapse", metavar="NAME", help="Replace what has this name and still waits.")
 @click.option("--title", help="Title of a notification.")
 @click.option("--body", help="Text of a notification.")
+@click.option(
+    "--idempotency-key",
+    metavar="KEY",
+    help="Pushed again with KEY within 24 h, it stays one message. [default: a random one]",
+)
 @click.option("--text", is_flag=True, help="DATA is text, also when it looks like JSON.")
 @common_options
 @click.pass_obj
@@ -208,8 +217,10 @@ def push(
     to_all: bool,
     ttl: int | None,
     qos: int | None,
+    collapse: str | None,
     title: str | None,
     body: str | None,
+    idempotency_key: str | None,
     text: bool,
 ) -> None:
     """Push DATA to devices, users or everyone.
@@ -222,16 +233,26 @@ def push(
       pushctl push --all '{"news": 1}'
       pushctl push --to-token 01J… --title Hello --body 'How are you?' '{}'
       pushctl push --to-user ada --to-user bob --ttl 600 @message.json
+      pushctl push --all --collapse score '{"score": "2:1"}'
+      pushctl push --to-user ada --idempotency-key order-17 '{"order": 17}'
       date | pushctl push --to-user ada --text
     """
     to = _target(to_token, to_user, to_all)
     value, encoding = _read_data(data, text, optional=title is not None or body is not None)
     with common.api() as api:
         result = api.push(
-            to=to, data=value, encoding=encoding, ttl=ttl, qos=qos, title=title, body=body
+            to=to,
+            data=value,
+            encoding=encoding,
+            ttl=ttl,
+            qos=qos,
+            collapse=collapse,
+            title=title,
+            body=body,
+            idempotency_key=idempotency_key,
         )
     if common.json:
-        _print_json(result)
+        print_json(result)
         return
     click.echo(f"{result.id}: streams {result.streams}, online {result.online}")
     for token in result.unknown:
@@ -287,7 +308,7 @@ def stats(common: Common) -> None:
     with common.api() as api:
         numbers = api.stats()
     if common.json:
-        _print_json(numbers)
+        print_json(numbers)
         return
     rows = list(_flatten(numbers))
     width = max((len(name) for name, _ in rows), default=0)
@@ -308,8 +329,8 @@ def _flatten(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
         yield name, value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _print_json(value: Any) -> None:
-    click.echo(msgspec.json.encode(value).decode())
+cli.add_command(ledger.message)
+cli.add_command(ledger.cancel)
 
 
 def _check_options(arguments: list[str]) -> None:

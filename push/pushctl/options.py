@@ -202,6 +202,11 @@ def explain(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
+def print_json(value: Any) -> None:
+    """One object, one line."""
+    click.echo(msgspec.json.encode(value).decode())
+
+
 class StoredCredentials(msgspec.Struct):
     """The file that `register` writes and `listen` reads."""
 

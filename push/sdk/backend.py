@@ -1,8 +1,8 @@
 """The HTTP client for backends: `PushAPI` blocks, `AsyncPushAPI` is for asyncio.
 
 Both have the same methods, built from `push.sdk.calls`. Connections are kept alive: make one and
-keep it. A call that may be sent twice is retried on 503 and on connection errors, after the
-server's `Retry-After` or a random part of a growing delay.
+keep it. A call that may be sent twice is retried on 503, on 409 `in_progress` and on connection
+errors, after the server's `Retry-After` or a random part of a growing delay.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import inspect
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -21,13 +21,26 @@ import httpx
 import msgspec
 
 from push.sdk import calls
-from push.sdk.calls import BatchItem, Call, PushResult, Registration, Servers, push_item
+from push.sdk.calls import (
+    BatchItem,
+    Call,
+    DeliveryPage,
+    DeviceDelivery,
+    MessageLedger,
+    PushResult,
+    Registration,
+    Servers,
+    push_item,
+)
 from push.sdk.errors import ConfigurationError, PushAPIError, PushAPIUnreachable
 from push.sdk.tls import client_context
 
 __all__ = [
     "AsyncPushAPI",
     "BatchItem",
+    "DeliveryPage",
+    "DeviceDelivery",
+    "MessageLedger",
     "PushAPI",
     "PushAPIError",
     "PushAPIUnreachable",
@@ -83,7 +96,7 @@ class _Base:
         self._verify = client_context(ca_file) if parsed.scheme == "https" else True
 
     def _request(self, call: Call[Any]) -> dict[str, Any]:
-        headers = {}
+        headers = dict(call.headers or {})
         content = None
         if call.json is not None:
             content = msgspec.json.encode(call.json)
@@ -104,7 +117,7 @@ class _Base:
             return None
         delay = random.random() * FIRST_RETRY_SECONDS * 2.0**attempt
         if isinstance(outcome, httpx.Response):
-            if outcome.status_code != 503:
+            if not _passing(call, outcome):
                 return None
             delay = max(delay, float(_retry_after(outcome) or 0))
         elif not isinstance(outcome, httpx.TransportError):
@@ -123,6 +136,20 @@ class _Base:
             raise PushAPIError(
                 outcome.status_code, "malformed", f"the answer is not what was expected: {error}"
             ) from None
+
+
+def _passing(call: Call[Any], response: httpx.Response) -> bool:
+    """Whether the same request may be answered otherwise in a moment."""
+    if response.status_code == 503:
+        return True
+    if response.status_code == 409:
+        return _error(response).code == calls.IN_PROGRESS
+    if not response.is_success or call.unfinished is None:
+        return False
+    try:
+        return call.unfinished(call.read(response.content))
+    except msgspec.DecodeError:
+        return False
 
 
 def _retry_after(response: httpx.Response) -> int | None:
@@ -198,6 +225,16 @@ class PushAPI(_Base):
             time.sleep(delay)
             attempt += 1
 
+    def each_message_device(self, message_id: str) -> Iterator[DeviceDelivery]:
+        """What became of a message at each device, all pages; a request for each 200."""
+        cursor: str | None = None
+        while True:
+            page = self.message_devices(message_id, cursor=cursor, limit=calls.MAX_PAGE)
+            yield from page.devices
+            cursor = page.cursor
+            if cursor is None:
+                return
+
     def close(self) -> None:
         self._client.close()
 
@@ -214,6 +251,9 @@ class PushAPI(_Base):
 
     push = _blocking(calls.push)
     push_batch = _blocking(calls.push_batch)
+    message = _blocking(calls.message)
+    message_devices = _blocking(calls.message_devices)
+    cancel = _blocking(calls.cancel)
     device = _blocking(calls.device)
     forget = _blocking(calls.forget)
     bind = _blocking(calls.bind)
@@ -248,6 +288,17 @@ class AsyncPushAPI(_Base):
             await asyncio.sleep(delay)
             attempt += 1
 
+    async def each_message_device(self, message_id: str) -> AsyncIterator[DeviceDelivery]:
+        """What became of a message at each device, all pages; a request for each 200."""
+        cursor: str | None = None
+        while True:
+            page = await self.message_devices(message_id, cursor=cursor, limit=calls.MAX_PAGE)
+            for device in page.devices:
+                yield device
+            cursor = page.cursor
+            if cursor is None:
+                return
+
     async def close(self) -> None:
         await self._client.aclose()
 
@@ -264,6 +315,9 @@ class AsyncPushAPI(_Base):
 
     push = _awaited(calls.push)
     push_batch = _awaited(calls.push_batch)
+    message = _awaited(calls.message)
+    message_devices = _awaited(calls.message_devices)
+    cancel = _awaited(calls.cancel)
     device = _awaited(calls.device)
     forget = _awaited(calls.forget)
     bind = _awaited(calls.bind)

@@ -6,6 +6,7 @@ twice, and how to read the answer.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -13,8 +14,14 @@ from urllib.parse import quote
 
 import msgspec
 
+from push.sdk.errors import ConfigurationError
+
 T = TypeVar("T")
 JSON = dict[str, Any]
+
+IN_PROGRESS = "in_progress"
+MAX_KEY_CHARACTERS = 255
+MAX_PAGE = 200  # the most that a list gives at once
 
 
 class PushResult(msgspec.Struct, frozen=True):
@@ -42,9 +49,62 @@ class BatchItem(msgspec.Struct, frozen=True):
     def ok(self) -> bool:
         return 200 <= self.status < 300
 
+    @property
+    def passing(self) -> bool:
+        """Whether the same item may be answered otherwise in a moment."""
+        return self.status == 503 or self.code == IN_PROGRESS
+
 
 class _BatchAnswer(msgspec.Struct):
     results: list[BatchItem]
+
+
+class MessageLedger(msgspec.Struct, frozen=True):
+    """What became of a message. `ts` and `expires`: milliseconds since 1970 UTC; `to`: as pushed.
+
+    The counts are devices. `written` means sent to the device, `acknowledged` that it said so;
+    `dropped` counts by reason, and `dropped_devices` is their sum.
+    """
+
+    id: str
+    ts: int
+    to: JSON
+    expires: int | None = None
+    addressed: int = 0
+    stored: int = 0
+    written: int = 0
+    acknowledged: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    dropped: dict[str, int] = {}
+
+    @property
+    def dropped_devices(self) -> int:
+        return sum(self.dropped.values())
+
+
+class DeviceDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a message at one device.
+
+    `state`: stored, written, acknowledged, expired, cancelled or dropped (then `reason`), since
+    `ts` (milliseconds since 1970 UTC).
+    """
+
+    token: str
+    state: str
+    reason: str | None = None
+    ts: int | None = None
+
+
+class DeliveryPage(msgspec.Struct, frozen=True):
+    """A part of the list; `cursor` asks for the next, None: this was the last."""
+
+    devices: list[DeviceDelivery]
+    cursor: str | None = None
+
+
+class _CancelAnswer(msgspec.Struct):
+    cancelled: int
 
 
 class Servers(msgspec.Struct, frozen=True):
@@ -64,14 +124,19 @@ class Registration(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """`idempotent`: sent twice it does what it does once, so it may be retried."""
+    """`idempotent`: sent twice it does what it does once, so it may be retried.
+
+    `unfinished` says of a good answer whether a part of it is worth another try.
+    """
 
     method: str
     path: str
     read: Callable[[bytes], T]
     json: Any = None
     params: Mapping[str, str] | None = None
+    headers: Mapping[str, str] | None = None
     idempotent: bool = True
+    unfinished: Callable[[T], bool] | None = None
 
 
 def push(
@@ -80,27 +145,67 @@ def push(
     data: Any = None,
     ttl: int | None = None,
     qos: int | None = None,
+    collapse: str | None = None,
     title: str | None = None,
     body: str | None = None,
     encoding: str | None = None,
+    idempotency_key: str | None = None,
+    make_key: bool = True,
 ) -> Call[PushResult]:
     """Push `data` to `{"token": …}`, `{"tokens": […]}`, `{"user": …}`, `{"users": […]}` or
-    `{"all": True}`. `ttl` in seconds. Never retried: sent twice it would be two messages.
+    `{"all": True}`. `ttl` in seconds. `collapse`: a name; the message replaces what has the same
+    name and was not delivered yet.
+
+    `idempotency_key` (1 to 255 printable ASCII characters, not reused for 24 h): pushed again
+    with it, it is still one message, so the call is retried. By default each call makes a key of
+    its own; give one to push again later, from another process. With `make_key=False` and no key
+    it is never retried: it is not known whether what failed was done.
+    Raises `ConfigurationError` for a key that cannot be sent.
     """
+    headers = {}
+    if idempotency_key is None and make_key:
+        idempotency_key = _new_key()
+    if idempotency_key is not None:
+        headers["Idempotency-Key"] = _checked_key(idempotency_key)
     return Call(
         "POST",
         "/v1/push",
         _reader(PushResult),
         json=push_item(
-            to=to, data=data, ttl=ttl, qos=qos, title=title, body=body, encoding=encoding
+            to=to,
+            data=data,
+            ttl=ttl,
+            qos=qos,
+            collapse=collapse,
+            title=title,
+            body=body,
+            encoding=encoding,
         ),
-        idempotent=False,
+        headers=headers,
+        idempotent=idempotency_key is not None,
     )
 
 
-def push_batch(items: Sequence[Mapping[str, Any]]) -> Call[list[BatchItem]]:
-    """1 to 1,000 pushes, made with `push_item`; one bad item fails alone. Never retried."""
-    return Call("POST", "/v1/push/batch", _read_batch, json=list(items), idempotent=False)
+def push_batch(
+    items: Sequence[Mapping[str, Any]], *, make_keys: bool = True
+) -> Call[list[BatchItem]]:
+    """1 to 1,000 pushes, made with `push_item`; one bad item fails alone.
+
+    Retried, also while an item is answered 503 or `in_progress`: an item without an idempotency
+    key gets one for this call. With `make_keys=False` it is retried only if every item has one.
+    """
+    if make_keys:
+        items = [
+            item if _has_key(item) else {**item, "idempotency_key": _new_key()} for item in items
+        ]
+    return Call(
+        "POST",
+        "/v1/push/batch",
+        _read_batch,
+        json=list(items),
+        idempotent=all(map(_has_key, items)),
+        unfinished=lambda results: any(result.passing for result in results),
+    )
 
 
 def push_item(
@@ -109,14 +214,51 @@ def push_item(
     data: Any = None,
     ttl: int | None = None,
     qos: int | None = None,
+    collapse: str | None = None,
     title: str | None = None,
     body: str | None = None,
     encoding: str | None = None,
+    idempotency_key: str | None = None,
 ) -> JSON:
-    """One push as JSON; what is None is left out, except `data`."""
-    options = {"ttl": ttl, "qos": qos, "title": title, "body": body, "encoding": encoding}
+    """One push of a batch as JSON, see `push`; what is None is left out, except `data`."""
+    options = {
+        "ttl": ttl,
+        "qos": qos,
+        "collapse": collapse,
+        "title": title,
+        "body": body,
+        "encoding": encoding,
+        "idempotency_key": None if idempotency_key is None else _checked_key(idempotency_key),
+    }
     given = {name: value for name, value in options.items() if value is not None}
     return {"to": dict(to), "data": data, **given}
+
+
+def message(message_id: str) -> Call[MessageLedger]:
+    """What became of a message, in numbers of devices; `unknown_message` (404) if nothing is known
+    of it (any more).
+    """
+    return Call("GET", _message(message_id), _reader(MessageLedger))
+
+
+def message_devices(
+    message_id: str, *, cursor: str | None = None, limit: int | None = None
+) -> Call[DeliveryPage]:
+    """What became of a message at each device: a page of at most `limit` (50, at most 200) from
+    `cursor` on. `each_message_device` goes through all pages.
+    """
+    given = {"cursor": cursor, "limit": None if limit is None else str(limit)}
+    params = {name: value for name, value in given.items() if value is not None}
+    path = f"{_message(message_id)}/devices"
+    return Call("GET", path, _reader(DeliveryPage), params=params or None)
+
+
+def cancel(message_id: str) -> Call[int]:
+    """Cancel a message where it was not delivered yet; for how many devices.
+
+    Retried: if the first answer was lost, the number is what the second try still found.
+    """
+    return Call("DELETE", _message(message_id), _read_cancelled)
 
 
 def device(token: str) -> Call[JSON]:
@@ -177,16 +319,44 @@ def _binding(user: str, token: str) -> str:
     return f"/v1/users/{_segment(user)}/devices/{_segment(token)}"
 
 
+def _message(message_id: str) -> str:
+    return f"/v1/messages/{_segment(message_id)}"
+
+
+def _has_key(item: Mapping[str, Any]) -> bool:
+    return item.get("idempotency_key") is not None
+
+
+def _new_key() -> str:
+    return secrets.token_urlsafe(16)
+
+
+def _checked_key(key: str) -> str:
+    """A header loses spaces at its ends, so they would make two keys one."""
+    good = 1 <= len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable()
+    if not good or key != key.strip():
+        raise ConfigurationError(
+            f"idempotency_key: 1 to {MAX_KEY_CHARACTERS} printable ASCII characters, "
+            "without a space at its ends"
+        )
+    return key
+
+
 def _reader(kind: type[T]) -> Callable[[bytes], T]:
     return msgspec.json.Decoder(kind).decode
 
 
 _read_object: Callable[[bytes], JSON] = msgspec.json.Decoder(JSON).decode
 _decode_batch = msgspec.json.Decoder(_BatchAnswer).decode
+_decode_cancelled = msgspec.json.Decoder(_CancelAnswer).decode
 
 
 def _read_batch(raw: bytes) -> list[BatchItem]:
     return _decode_batch(raw).results
+
+
+def _read_cancelled(raw: bytes) -> int:
+    return _decode_cancelled(raw).cancelled
 
 
 def _read_nothing(raw: bytes) -> None:

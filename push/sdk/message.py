@@ -9,9 +9,16 @@ from typing import Any
 
 from push.session.client_events import Message as MessageEvent
 
+TRUNCATED = "truncated"
+
 _OWN = frozenset(
     {"id", "stream", "offset", "data", "ts", "kind", "expires", "title", "body", "encoding"}
 )
+
+
+def truncation(stream: str) -> MessageEvent:
+    """What CONNECT_ACK says of `stream`, in the form of the PUSH that says it to a live session."""
+    return MessageEvent(0, "", stream, None, TRUNCATED, {"stream": stream, "kind": TRUNCATED})
 
 
 class BaseMessage:
@@ -37,7 +44,10 @@ class BaseMessage:
 
     @property
     def id(self) -> str:
-        """Stable: every copy of the message, on whatever connection, has the same."""
+        """Stable: every copy of the message, on whatever connection, has the same.
+
+        Empty for what the server tells without one, such as a truncation.
+        """
         return self.event.id
 
     @property
@@ -52,6 +62,13 @@ class BaseMessage:
     def kind(self) -> str | None:
         """None for a plain push."""
         return self.event.kind
+
+    @property
+    def truncated(self) -> bool:
+        """No message, but the news that unread ones of `stream` are gone. `fields` has `from` and
+        `to` when the session was live; what was missed while away comes without.
+        """
+        return self.event.kind == TRUNCATED
 
     @property
     def qos(self) -> int:

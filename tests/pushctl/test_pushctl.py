@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from push.pushctl.main import cli, main
 from push.pushctl.options import Common
 from push.wire.signals import ConnectStatus, Signal
 
-COMMANDS = ["register", "listen", "push", "stats"]
+COMMANDS = ["register", "listen", "push", "message", "cancel", "stats"]
 
 
 class Outcome(NamedTuple):
@@ -97,6 +98,8 @@ def test_every_command_is_tested_here_and_has_help_with_examples(pushctl):
         (["push", "--all", "--to-user", "u", "x"], "exactly one"),
         (["push", "x"], "exactly one"),
         (["push", "--all", "--qos", "7", "x"], "qos"),
+        (["message"], "ID"),
+        (["cancel"], "ID"),
         (["listen"], "--credentials"),
         (["listen", "--token", "T"], "--secret"),
         (["listen", "--token", "T", "--secret", "S", "--credentials", "f"], "exclude"),
@@ -115,6 +118,7 @@ def test_wrong_usage_is_status_2(pushctl, monkeypatch, arguments: list[str], say
     ("arguments", "says"),
     [
         (["--url", "nonsense", "stats"], "nonsense"),
+        (["push", "--all", "--idempotency-key", "", "x"], "idempotency_key"),
         (["--key-file", "nowhere", "stats"], "nowhere: No such file"),
         (["push", "--all", "@nowhere"], "nowhere: No such file"),
         (["listen", "--credentials", "nowhere"], "nowhere: No such file"),
@@ -151,6 +155,17 @@ def test_push_sends_what_was_asked(pushctl, server: HTTPServer):
         "title": "t",
         "body": "b",
     }
+
+
+def test_push_collapses_and_is_pushed_again_with_its_key(pushctl, server: HTTPServer):
+    server.answer(problem(503, "unavailable"), Answer(202, {"id": "m1"}))
+    options = ["--collapse", "score", "--idempotency-key", "order-17"]
+    outcome = pushctl("--url", server.url, "push", "--all", *options, "1")
+    assert (outcome.status, outcome.out) == (0, "m1: streams 0, online 0\n")
+    for request in server.requests:
+        assert request.body == {"to": {"all": True}, "data": 1, "collapse": "score"}
+        assert request.headers["idempotency-key"] == "order-17"
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -290,6 +305,107 @@ def test_register_over_the_device_protocol():
     run(test())
 
 
+# --- The ledger ----------------------------------------------------------------------------------
+
+LEDGER = {
+    "id": "m1",
+    "ts": 1_700_000_000_000,
+    "expires": 1_700_000_600_000,
+    "to": {"user": "ada"},
+    "addressed": 120,
+    "stored": 119,
+    "written": 60,
+    "acknowledged": 40,
+    "expired": 0,
+    "cancelled": 10,
+    "dropped": {"too_large": 1, "backlog_full": 2},
+}
+
+
+def local_time(milliseconds: int) -> str:
+    return str(datetime.fromtimestamp(milliseconds // 1000))
+
+
+def test_message_shows_the_way_down_from_who_was_addressed(pushctl, server: HTTPServer):
+    server.answer(Answer(200, LEDGER))
+    outcome = pushctl("--url", server.url, "message", "m1")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert outcome.out.splitlines() == [
+        "id            m1",
+        "to            user ada",
+        f"pushed        {local_time(1_700_000_000_000)}",
+        f"expires       {local_time(1_700_000_600_000)}",
+        "addressed     120  100%",
+        "stored        119   99%",
+        "written        60   50%",
+        "acknowledged   40   33%",
+        "expired         0",
+        "cancelled      10    8%",
+        "dropped         3    2%",
+        "                2  backlog_full",
+        "                1  too_large",
+    ]
+    assert server.requests[0].path == "/v1/messages/m1"
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        ({"all": True}, "all"),
+        ({"tokens": ["T", "U"]}, "tokens T, U"),
+        ({"users": ["u"] * 1000}, "1000 users"),
+    ],
+)
+def test_message_says_to_whom(pushctl, server: HTTPServer, to: Any, said: str):
+    server.answer(Answer(200, {"id": "m1", "ts": 1, "to": to}))
+    lines = pushctl("--url", server.url, "message", "m1").out.splitlines()
+    assert lines[1] == f"to            {said}"
+    assert lines[3] == "addressed     0"
+
+
+def test_message_as_json(pushctl, server: HTTPServer):
+    server.answer(Answer(200, LEDGER))
+    assert json.loads(pushctl("--url", server.url, "message", "m1", "--json").out) == LEDGER
+
+
+def device_pages() -> list[Answer]:
+    written = {"token": "T", "state": "written", "ts": 1_700_000_000_000}
+    dropped = {"token": "U", "state": "dropped", "reason": "too_large", "ts": 1_700_000_001_000}
+    return [
+        Answer(200, {"devices": [written], "cursor": "c1"}),
+        Answer(200, {"devices": [dropped], "cursor": None}),
+    ]
+
+
+def test_message_lists_the_devices_of_all_pages(pushctl, server: HTTPServer):
+    server.answer(*device_pages(), *device_pages())
+    out = pushctl("--url", server.url, "message", "m1", "--devices").out
+    assert out.splitlines() == [
+        f"T  written       {local_time(1_700_000_000_000)}",
+        f"U  dropped       {local_time(1_700_000_001_000)}  too_large",
+    ]
+    out = pushctl("--url", server.url, "message", "m1", "--devices", "--json").out
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {"token": "T", "state": "written", "ts": 1_700_000_000_000},
+        {"token": "U", "state": "dropped", "reason": "too_large", "ts": 1_700_000_001_000},
+    ]
+
+
+def test_cancel_says_for_how_many(pushctl, server: HTTPServer):
+    server.answer(*[Answer(200, {"cancelled": n}) for n in (1, 2, 0)])
+    assert pushctl("--url", server.url, "cancel", "m1").out == "m1: cancelled for 1 device\n"
+    assert pushctl("--url", server.url, "cancel", "m1").out == "m1: cancelled for 2 devices\n"
+    assert pushctl("--url", server.url, "cancel", "m1", "--json").out == '{"cancelled":0}\n'
+    assert [request.method for request in server.requests] == ["DELETE"] * 3
+
+
+@pytest.mark.parametrize("command", [["message"], ["message", "--devices"], ["cancel"]])
+def test_a_message_nobody_knows_is_one_line(pushctl, server: HTTPServer, command: list[str]):
+    server.answer(problem(404, "unknown_message"))
+    outcome = pushctl("--url", server.url, *command, "m1")
+    assert outcome == (1, "", "pushctl: it is unknown_message (unknown_message, HTTP 404)\n")
+
+
 # --- listen --------------------------------------------------------------------------------------
 
 DEVICE = ["--token", "T", "--secret", "S"]
@@ -369,6 +485,49 @@ def test_listen_connects_again_after_a_session_and_says_so():
             assert outcome.status == 0
             assert outcome.err.count("connecting again") == 1
             assert outcome.err.count("connected to") == 2
+
+    run(test())
+
+
+def test_listen_tells_what_is_gone_on_standard_error_and_does_not_count_it():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            process = await started("listen", *DEVICE, "--server", server.url, "--count", "1")
+            peer = await server.accept()
+            await peer.welcome(truncated=["dev:T"])
+            gone = {"kind": "truncated", "stream": "all", "from": "3", "to": "7"}
+            peer.send(Signal.PUSH, gone)
+            peer.push(1, "m1")
+            await peer.take_acks(1)
+            await peer.gone()
+            outcome = await finished(process)
+            assert outcome.status == 0
+            assert outcome.out.count("\n") == 1
+            assert outcome.err.splitlines() == [
+                f"pushctl: connected to {server.url} as T",
+                "pushctl: unread messages of dev:T are gone",
+                "pushctl: unread messages of all are gone (from 3 to 7)",
+            ]
+
+    run(test())
+
+
+def test_listen_tells_what_is_gone_as_json_too():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            options = ["--json", "--count", "1", "--server", server.url]
+            process = await started("listen", *DEVICE, *options)
+            peer = await server.accept()
+            await peer.welcome(truncated=["dev:T"])
+            gone = {"kind": "truncated", "stream": "all", "from": "3", "to": "7"}
+            peer.send(Signal.PUSH, gone)
+            peer.push(0, "m1")
+            await peer.gone()
+            outcome = await finished(process)
+            told = [json.loads(line) for line in outcome.out.splitlines()]
+            assert told[:2] == [{"kind": "truncated", "stream": "dev:T"}, gone]
+            assert told[2]["id"] == "m1"
+            assert outcome.err.count("are gone") == 2
 
     run(test())
 

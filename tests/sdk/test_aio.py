@@ -201,6 +201,54 @@ def test_a_full_queue_drops_and_what_must_arrive_comes_again():
     run(test())
 
 
+def test_a_truncation_is_iterated_over_at_its_place_among_the_messages():
+    """From CONNECT_ACK before all messages, from a PUSH where it came; nothing is acknowledged."""
+
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server) as client:
+            peer = await server.accept()
+            await peer.welcome(truncated=["dev:T", "all"])
+            gone = {"kind": "truncated", "stream": "all", "from": "3", "to": "7"}
+            peer.push(1, "m1")
+            peer.send(Signal.PUSH, gone)
+            peer.push(2, "m2")
+            assert (await client.wait_connected()).truncated == ("dev:T", "all")
+            came = [await next_of(client) for _ in range(5)]
+            assert [message.truncated for message in came] == [True, True, False, True, False]
+            assert [message.stream for message in came] == ["dev:T", "all", "dev:T", "all", "dev:T"]
+            assert [message.id for message in came] == ["", "", "m1", "", "m2"]
+            assert came[0].fields == {}
+            assert came[3].fields == {"from": "3", "to": "7"}
+            assert (came[0].raw, came[0].qos) == ({"stream": "dev:T", "kind": "truncated"}, 0)
+            assert await peer.take_acks(1) == [1]
+
+    run(test())
+
+
+def test_every_reconnect_tells_what_was_truncated_meanwhile():
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server) as client:
+            await (peer := await server.accept()).welcome()
+            peer.abort()
+            await (await server.accept()).welcome(truncated=["all"])
+            assert (await next_of(client)).truncated
+
+    run(test())
+
+
+def test_a_full_queue_does_not_drop_a_truncation():
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server, queue_messages=1) as client:
+            peer = await server.accept()
+            await peer.welcome(truncated=["dev:T", "all"])
+            peer.push(0, "m1")
+            peer.push(0, "gone", kind="truncated")
+            await until(lambda: client.dropped_messages == 1)
+            assert [(await next_of(client)).truncated for _ in range(3)] == [True] * 3
+
+    run(test())
+
+
 def test_a_reconnect_delivers_once_what_comes_twice():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server) as client:

@@ -16,6 +16,9 @@ from push.sdk.aio import PushClient
 from push.sdk.backend import (
     AsyncPushAPI,
     BatchItem,
+    DeliveryPage,
+    DeviceDelivery,
+    MessageLedger,
     PushAPI,
     PushAPIError,
     PushAPIUnreachable,
@@ -27,6 +30,19 @@ from push.sdk.backend import (
 from push.sdk.errors import ConfigurationError
 
 RESULT = {"id": "m1", "streams": 2, "online": 1}
+LEDGER = {
+    "id": "03D=",
+    "ts": 5,
+    "expires": 9,
+    "to": {"user": "u"},
+    "addressed": 7,
+    "stored": 6,
+    "written": 5,
+    "acknowledged": 4,
+    "expired": 3,
+    "cancelled": 2,
+    "dropped": {"too_large": 1, "full": 2},
+}
 
 
 @pytest.fixture
@@ -72,12 +88,83 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     (
         "push_batch",
-        lambda api: api.push_batch([push_item(to={"all": True}, data=1, ttl=5)]),
+        lambda api: api.push_batch([push_item(to={"all": True}, data=1, ttl=5)], make_keys=False),
         Answer(200, {"results": [{"status": 202, **RESULT}, {"status": 422, "code": "invalid"}]}),
         [BatchItem(202, "m1", 2, 1), BatchItem(422, code="invalid")],
         "POST",
         "/v1/push/batch",
         [{"to": {"all": True}, "data": 1, "ttl": 5}],
+    ),
+    (
+        "push, collapsing",
+        lambda api: api.push(to={"all": True}, data=1, collapse="score"),
+        Answer(202, RESULT),
+        PushResult("m1", 2, 1),
+        "POST",
+        "/v1/push",
+        {"to": {"all": True}, "data": 1, "collapse": "score"},
+    ),
+    (
+        "push_batch, with keys",
+        lambda api: api.push_batch(
+            [push_item(to={"user": "u"}, data=1, collapse="c", idempotency_key="k 1")]
+        ),
+        Answer(200, {"results": [{"status": 202, **RESULT}]}),
+        [BatchItem(202, "m1", 2, 1)],
+        "POST",
+        "/v1/push/batch",
+        [{"to": {"user": "u"}, "data": 1, "collapse": "c", "idempotency_key": "k 1"}],
+    ),
+    (
+        "message",
+        lambda api: api.message("03D="),
+        Answer(200, {**LEDGER, "new": 1}),
+        MessageLedger("03D=", 5, {"user": "u"}, 9, 7, 6, 5, 4, 3, 2, {"too_large": 1, "full": 2}),
+        "GET",
+        "/v1/messages/03D%3D",
+        None,
+    ),
+    (
+        "message_devices",
+        lambda api: api.message_devices("m/1", cursor="c=1", limit=2),
+        Answer(
+            200,
+            {
+                "devices": [
+                    {"token": "T", "state": "written", "ts": 5},
+                    {"token": "U", "state": "dropped", "reason": "too_large", "ts": 6},
+                ],
+                "cursor": "c2",
+            },
+        ),
+        DeliveryPage(
+            [
+                DeviceDelivery("T", "written", ts=5),
+                DeviceDelivery("U", "dropped", "too_large", 6),
+            ],
+            "c2",
+        ),
+        "GET",
+        "/v1/messages/m%2F1/devices?cursor=c%3D1&limit=2",
+        None,
+    ),
+    (
+        "message_devices, the last page",
+        lambda api: api.message_devices("m1"),
+        Answer(200, {"devices": [], "cursor": None}),
+        DeliveryPage([]),
+        "GET",
+        "/v1/messages/m1/devices",
+        None,
+    ),
+    (
+        "cancel",
+        lambda api: api.cancel("m1"),
+        Answer(200, {"cancelled": 3}),
+        3,
+        "DELETE",
+        "/v1/messages/m1",
+        None,
     ),
     (
         "device",
@@ -226,8 +313,8 @@ def test_retries_end(server: HTTPServer, run: Run):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda api: api.push(to={"all": True}, data=1),
-        lambda api: api.push_batch([push_item(to={"all": True}, data=1)]),
+        lambda api: api.push(to={"all": True}, data=1, make_key=False),
+        lambda api: api.push_batch([push_item(to={"all": True}, data=1)], make_keys=False),
         lambda api: api.register_device("p", "a"),
     ],
 )
@@ -238,6 +325,170 @@ def test_what_must_not_happen_twice_is_not_retried(
     with pytest.raises((PushAPIError, PushAPIUnreachable)):
         run(server.url, use)
     assert len(server.requests) == 1
+    assert "idempotency-key" not in server.requests[0].headers
+
+
+BUSY = problem(503, "unavailable")
+RUNNING = problem(409, "in_progress")
+
+
+@both
+def test_a_push_with_a_key_is_retried_with_the_same_key(server: HTTPServer, run: Run):
+    server.answer(Answer(drop=True), BUSY, RUNNING, Answer(202, RESULT))
+    result = run(
+        server.url,
+        lambda api: api.push(to={"all": True}, data=1, idempotency_key="order 17"),
+        retries=3,
+    )
+    assert result == PushResult("m1", 2, 1)
+    assert len(server.requests) == 4
+    assert {request.headers["idempotency-key"] for request in server.requests} == {"order 17"}
+    assert all("idempotency_key" not in request.body for request in server.requests)
+
+
+@both
+def test_each_push_makes_a_key_of_its_own_and_keeps_it_over_its_tries(server: HTTPServer, run: Run):
+    server.answer(BUSY, Answer(202, RESULT), Answer(202, RESULT))
+    for _ in range(2):
+        run(server.url, lambda api: api.push(to={"all": True}, data=1))
+    first, again, other = [request.headers["idempotency-key"] for request in server.requests]
+    assert first == again != other
+    assert len(first) >= 20
+
+
+@both
+def test_each_batch_makes_the_keys_that_are_missing(server: HTTPServer, run: Run):
+    done = Answer(200, {"results": [{"status": 202, **RESULT}] * 3})
+    server.answer(BUSY, done, done)
+    items = [push_item(to={"all": True}, data=1)] * 2
+    items += [push_item(to={"all": True}, data=1, idempotency_key="mine")]
+    for _ in range(2):
+        run(server.url, lambda api: api.push_batch(items))
+    first, again, other = server.requests
+    assert first.body == again.body
+    keys = [item["idempotency_key"] for request in (first, other) for item in request.body]
+    assert keys[2] == keys[5] == "mine"
+    assert len(set(keys)) == 5
+    assert "idempotency_key" not in items[0], "the caller's items stay as they are"
+
+
+@both
+@pytest.mark.parametrize(
+    "answer", [problem(422, "idempotency_mismatch"), problem(409, "already_exists")]
+)
+def test_a_refusal_that_stays_is_not_retried(server: HTTPServer, run: Run, answer: Answer):
+    server.answer(answer)
+    with pytest.raises(PushAPIError):
+        run(server.url, lambda api: api.push(to={"all": True}, data=1, idempotency_key="k"))
+    assert len(server.requests) == 1
+
+
+@both
+def test_a_push_that_runs_on_is_in_progress_in_the_end(server: HTTPServer, run: Run):
+    server.answer(RUNNING, RUNNING)
+    with pytest.raises(PushAPIError) as caught:
+        run(
+            server.url,
+            lambda api: api.push(to={"all": True}, data=1, idempotency_key="k"),
+            retries=1,
+        )
+    assert (caught.value.status, caught.value.code) == (409, "in_progress")
+
+
+@both
+def test_a_batch_with_keys_is_retried_until_no_item_waits(server: HTTPServer, run: Run):
+    """Items that were done answer as they did; only what waits changes."""
+    good, bad = {"status": 202, **RESULT}, {"status": 404, "code": "unknown_token"}
+    server.answer(
+        Answer(drop=True),
+        Answer(200, {"results": [good, {"status": 409, "code": "in_progress"}, bad]}),
+        Answer(200, {"results": [good, {"status": 503, "code": "unavailable"}, bad]}),
+        Answer(200, {"results": [good, good, bad]}),
+    )
+    items = [push_item(to={"token": "T"}, data=n, idempotency_key=f"k{n}") for n in range(3)]
+    results = run(server.url, lambda api: api.push_batch(items), retries=5)
+    assert [result.status for result in results] == [202, 202, 404]
+    assert len(server.requests) == 4
+    assert all(request.body == items for request in server.requests)
+
+
+@both
+def test_a_batch_with_an_item_that_waits_is_given_back_in_the_end(server: HTTPServer, run: Run):
+    server.answer(*[Answer(200, {"results": [{"status": 409, "code": "in_progress"}]})] * 2)
+    items = [push_item(to={"all": True}, data=1, idempotency_key="k")]
+    [result] = run(server.url, lambda api: api.push_batch(items), retries=1)
+    assert (result.ok, result.passing) == (False, True)
+    assert len(server.requests) == 2
+
+
+@both
+@pytest.mark.parametrize("body", [b"hello", {"results": 5}])
+def test_a_batch_answer_that_cannot_be_read_is_an_error(server: HTTPServer, run: Run, body: Any):
+    server.answer(Answer(200, body))
+    items = [push_item(to={"all": True}, data=1, idempotency_key="k")]
+    with pytest.raises(PushAPIError) as caught:
+        run(server.url, lambda api: api.push_batch(items))
+    assert caught.value.code == "malformed"
+    assert len(server.requests) == 1
+
+
+@both
+def test_a_batch_with_one_item_without_a_key_is_not_retried(server: HTTPServer, run: Run):
+    server.answer(BUSY)
+    items = [
+        push_item(to={"all": True}, data=1, idempotency_key="k"),
+        {"to": {"all": True}, "data": 1},
+    ]
+    with pytest.raises(PushAPIError):
+        run(server.url, lambda api: api.push_batch(items, make_keys=False))
+    assert len(server.requests) == 1
+    assert server.requests[0].body == items
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "clé", "a\nb", " a", "a ", "\x7f"])
+def test_a_key_that_cannot_be_sent_is_refused(key: str):
+    with PushAPI("http://h") as api, pytest.raises(ConfigurationError, match="idempotency_key"):
+        api.push(to={"all": True}, data=1, idempotency_key=key)
+    with pytest.raises(ConfigurationError, match="idempotency_key"):
+        push_item(to={"all": True}, data=1, idempotency_key=key)
+
+
+PAGES = [
+    Answer(200, {"devices": [{"token": t, "state": "stored"} for t in tokens], "cursor": cursor})
+    for tokens, cursor in (("AB", "c1"), ("", "c2"), ("C", None))
+]
+TOKENS_OF_PAGES = [DeviceDelivery(token, "stored") for token in "ABC"]
+PATHS_OF_PAGES = [
+    "/v1/messages/m1/devices?limit=200",
+    "/v1/messages/m1/devices?cursor=c1&limit=200",
+    "/v1/messages/m1/devices?cursor=c2&limit=200",
+]
+
+
+def test_all_pages_of_devices_one_after_another(server: HTTPServer):
+    server.answer(*PAGES)
+    with PushAPI(server.url) as api:
+        devices = api.each_message_device("m1")
+        assert next(devices) == TOKENS_OF_PAGES[0]
+        assert len(server.requests) == 1, "a page is asked for when it is needed"
+        assert list(devices) == TOKENS_OF_PAGES[1:]
+    assert [request.path for request in server.requests] == PATHS_OF_PAGES
+
+
+def test_all_pages_of_devices_in_asyncio(server: HTTPServer):
+    async def main() -> None:
+        async with AsyncPushAPI(server.url) as api:
+            devices = [device async for device in api.each_message_device("m1")]
+            assert devices == TOKENS_OF_PAGES
+
+    server.answer(*PAGES)
+    asyncio.run(main())
+    assert [request.path for request in server.requests] == PATHS_OF_PAGES
+
+
+def test_the_dropped_are_counted_over_all_reasons():
+    assert MessageLedger("m", 1, {}, dropped={"a": 1, "b": 2}).dropped_devices == 3
+    assert MessageLedger("m", 1, {}).dropped_devices == 0
 
 
 @both

@@ -30,6 +30,7 @@ from push.sdk.errors import (
     RequestRefused,
     Stopped,
 )
+from push.sdk.message import TRUNCATED
 from push.sdk.requests import UNANSWERED, request_number
 from push.sdk.settings import Acks, JWTSource, make_settings
 from push.session.client_events import Connected
@@ -67,6 +68,7 @@ class PushClient:
     `heartbeat`: seconds, `window`: messages, `max_frame`: bytes; the server may give less.
     `acks`: "auto" acknowledges a message when the next one is asked for (and the last one when the
     `async with` block ends well); "explicit" leaves it to `await message.ack()`.
+    A message that is `truncated` is the news that unread messages of its stream are gone.
     `on_state(state, detail)` hears every change. One task iterates; use "explicit" for several.
     """
 
@@ -228,8 +230,11 @@ class PushClient:
             message._finish()
 
     def _on_message(self, event: MessageEvent) -> None:
-        """A full queue drops: QoS 0 is lost, what is to be acknowledged comes again."""
-        if len(self._queue) >= self._queue_messages:
+        """A full queue drops: QoS 0 is lost, what is to be acknowledged comes again.
+
+        Not a truncation: it is told only once, and who loses it does not know what was lost.
+        """
+        if len(self._queue) >= self._queue_messages and event.kind != TRUNCATED:
             self.dropped_messages += 1
             self._release(event)
             return

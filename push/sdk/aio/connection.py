@@ -15,6 +15,7 @@ from typing import Any
 
 from push.sdk.address import ServerAddress
 from push.sdk.errors import CertificateUntrusted, ConnectionFailed
+from push.sdk.message import truncation
 from push.sdk.tls import check_fingerprint
 from push.session.client import MAX_UNANSWERED_REQUESTS, ClientSession
 from push.session.client_events import (
@@ -46,7 +47,8 @@ class ConnectionEnded(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """`on_message` is called for each new message, in order, from the loop.
+    """`on_message` is called for each new message, in order, from the loop. What CONNECT_ACK calls
+    truncated comes first, as messages of that kind.
 
     Must be made in a running loop. `ended` is resolved once, with how the connection ended.
     """
@@ -195,6 +197,9 @@ class Connection(asyncio.Protocol):
                 case Registered() | RegistrationRefused() | Connected() | ConnectRefused():
                     if self._greeting is not None and not self._greeting.done():
                         self._greeting.set_result(event)
+                    if isinstance(event, Connected):
+                        for stream in event.truncated:
+                            self._on_message(truncation(stream))
                 case Disconnected():
                     self._end(ConnectionEnded(f"{event.code}: {event.reason}", event))
                 case ConnectionDead():
