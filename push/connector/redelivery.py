@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from push.connector.connection import DeviceConnection
@@ -17,6 +18,8 @@ from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader
 
 log = Logger()
+
+READS_AT_A_TIME = 8
 
 
 class Redelivery:
@@ -36,10 +39,19 @@ class Redelivery:
         self._handout = handout
         self._counters = counters
         self._cursors = cursors
+        self._slots = DeferredSemaphore(READS_AT_A_TIME)
         self._wake = wake
 
     async def send(self, connection: DeviceConnection, due: list[Delivery]) -> None:
-        """Look `due` up and send them; if Redis is away they are due again later."""
+        """Look `due` up and send them; if Redis is away they are due again later.
+
+        To a connection that takes nothing now, nothing is sent again.
+        """
+        await self._slots.run(lambda: Deferred.fromCoroutine(self._send(connection, due)))
+
+    async def _send(self, connection: DeviceConnection, due: list[Delivery]) -> None:
+        if connection.closed or connection.blocked:
+            return
         try:
             for follow in {delivery.follow: None for delivery in due}:
                 deliveries = [delivery for delivery in due if delivery.follow is follow]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from push.store.server import RedisServer
 from push.streams.channel import Channel
@@ -12,6 +12,7 @@ from push.streams.log import LogReader, Page, Reading, Wanted
 from push.streams.memory import LogMemory
 
 SHARED_PAGE_ENTRIES = 64
+READS_AT_A_TIME = 32  # a page may have 256 KiB: thousands of sessions at once must not have one each
 
 
 class PageReader:
@@ -22,6 +23,7 @@ class PageReader:
         self._reader = reader
         self._memory = memory
         self._running: dict[tuple[str, int], list[Deferred[None]]] = {}
+        self._slots = DeferredSemaphore(READS_AT_A_TIME)
 
     async def read(self, wanted: Sequence[tuple[Channel, int, int]]) -> Reading:
         """Read each channel's log on from behind an offset, at most so many entries.
@@ -60,7 +62,7 @@ class PageReader:
         for channel in channels:
             channel.readers += 1
         try:
-            reading = await self._reader.read(unread)
+            reading = await self._slots.run(self._read_now, unread)
             for item, page in zip(unread, reading.pages, strict=True):
                 if item.stream in shared and page.entries and not page.lost:
                     self._memory.add_read(item.stream, item.after, page.entries)
@@ -71,3 +73,6 @@ class PageReader:
             for key in keys:
                 for waiter in self._running.pop(key):
                     waiter.callback(None)
+
+    def _read_now(self, unread: list[Wanted]) -> Deferred[Reading]:
+        return Deferred.fromCoroutine(self._reader.read(unread))

@@ -20,7 +20,8 @@ end
 local now_ms = str(math.floor(now / 1000))
 local reply = {str(now), str(offset), id}
 local known = false
-local lines = {}
+local lines = {'ts', now_ms, 'x', str(math.floor(now / 1000) + ttl * 1000), 'o', str(offset),
+  'to', options.to}
 
 -- A line of the ledger for each device that the message is for.
 local function address(stream)
@@ -78,8 +79,6 @@ end
 
 if options.to and known then
   local key = message_key(id)
-  redis.call('HSET', key, 'to', options.to, 'ts', now_ms,
-    'x', str(math.floor(now / 1000) + ttl * 1000), 'o', str(offset))
   for i = 1, #lines, 1000 do
     redis.call('HSET', key, unpack(lines, i, math.min(i + 999, #lines)))
   end
