@@ -11,7 +11,7 @@ from typing import Any
 
 from push.connector.connection import DeviceConnection
 from push.connector.wheel import TimingWheel
-from push.session.entry import Entry
+from push.session.entry import PART_BYTES, Entry
 from push.session.handout import Handout
 from push.session.window import EXPIRED, Follow
 from push.store.errors import StoreUnavailable
@@ -22,7 +22,6 @@ from push.streams.log import Page, has_expired
 from push.streams.pages import PageReader
 
 RETRY_SECONDS = 0.5
-PART_BYTES = 16 * 1024
 
 
 class CatchUp:

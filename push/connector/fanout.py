@@ -12,7 +12,7 @@ from typing import Any
 
 from push.connector.connection import DeviceConnection, write_to_all
 from push.connector.wheel import TimingWheel
-from push.session.entry import Batch, Entry
+from push.session.entry import PART_BYTES, Batch, Entry, batches_of
 from push.session.handout import Handout
 from push.session.transitions import State
 from push.session.window import TOO_LARGE, Follow
@@ -28,10 +28,10 @@ Pairs = list[tuple[DeviceConnection, Follow]]
 class _Round:
     """A long fan-out under way, and what came for the same stream since."""
 
-    __slots__ = ("batch", "place", "since", "targets")
+    __slots__ = ("batches", "place", "since", "targets")
 
-    def __init__(self, batch: Batch, targets: Pairs) -> None:
-        self.batch = batch
+    def __init__(self, batches: list[Batch], targets: Pairs) -> None:
+        self.batches = batches
         self.targets = targets
         self.place = 0
         self.since: list[Entry] = []
@@ -84,7 +84,7 @@ class FanOut:
         if len(followers) <= SLICE:
             self._write(batch, followers.items(), queue=True)
             return
-        self._rounds[channel] = _Round(batch, list(followers.items()))
+        self._rounds[channel] = _Round([batch], list(followers.items()))
         if self._call is None:
             self._run_slices()
 
@@ -92,22 +92,27 @@ class FanOut:
         """All batches of this turn are in: write what was queued per connection."""
         queued, self._queued = self._queued, []
         for connection in queued:
-            parts, connection.queued = connection.queued, None
-            if parts and not connection.session.closing:
-                connection.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            self._write_queued(connection)
+
+    def _write_queued(self, connection: DeviceConnection) -> None:
+        parts, connection.queued = connection.queued, None
+        if parts and not connection.session.closing:
+            connection.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _run_slices(self) -> None:
         """One slice of each round; the next in the next turn of the reactor."""
         self._call = None
         for channel, current in list(self._rounds.items()):
             part = current.targets[current.place : current.place + SLICE]
-            self._write(current.batch, part, queue=False)
+            for batch in current.batches:
+                self._write(batch, part, queue=False)
             current.place += SLICE
             if current.place < len(current.targets):
                 continue
             if current.since:
                 followers: Any = channel.followers
-                self._rounds[channel] = _Round(Batch(current.since), list(followers.items()))
+                batches = batches_of(current.since)
+                self._rounds[channel] = _Round(batches, list(followers.items()))
             else:
                 del self._rounds[channel]
         if self._rounds:
@@ -185,11 +190,14 @@ class FanOut:
             self.end_turn()
 
     def _queue(self, connection: DeviceConnection, data: bytes) -> None:
+        """Write `data` at the end of the turn with what else there is, but not too much at once."""
         if connection.queued is None:
             connection.queued = [data]
             self._queued.append(connection)
-        else:
-            connection.queued.append(data)
+            return
+        connection.queued.append(data)
+        if sum(map(len, connection.queued)) > PART_BYTES:
+            self._write_queued(connection)
 
     def _blocked(self, connection: DeviceConnection, follow: Follow, batch: Batch) -> None:
         """Stored messages stay in the log until the connection drains; others may wait a little."""

@@ -97,6 +97,8 @@ def configuration(folder: Path, socket_path: str, *, fsync: str = "always") -> s
         "aof-use-rdb-preamble": "yes",
         "save": '""',
         "maxmemory-policy": "noeviction",
+        # A connector that is slow for a moment catches up, and need not connect and repair anew.
+        "client-output-buffer-limit": "pubsub 256mb 64mb 60",
     }
     return "".join(f"{name} {value}\n" for name, value in lines.items())
 

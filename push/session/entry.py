@@ -8,6 +8,9 @@ from itertools import pairwise
 from push.wire.frames import encode_frame
 from push.wire.signals import Signal
 
+# What is handed to a connection before it is looked whether it still takes more.
+PART_BYTES = 16 * 1024
+
 # Message ids of PUSH: the connector gives the low ones, each session the high ones (rule 9).
 FIRST_SHARED_NUMBER = 1
 LAST_SHARED_NUMBER = 0xBFFF
@@ -83,6 +86,7 @@ class Batch:
     )
 
     def __init__(self, entries: Sequence[Entry]) -> None:
+        """Of one stream, in order; not empty."""
         stored = [entry for entry in entries if entry.offset]
         self.entries = entries
         self.stored = stored
@@ -103,3 +107,19 @@ class Batch:
             and not self.online
             and all(later.previous == earlier.offset for earlier, later in pairwise(stored))
         )
+
+
+def batches_of(entries: Sequence[Entry]) -> list[Batch]:
+    """`entries` in batches of about `PART_BYTES`; one, for nearly all there is."""
+    if sum(len(entry.body) for entry in entries) <= PART_BYTES:
+        return [Batch(entries)]
+    batches: list[Batch] = []
+    part: list[Entry] = []
+    size_bytes = 0
+    for entry in entries:
+        if part and size_bytes + len(entry.body) > PART_BYTES:
+            batches.append(Batch(part))
+            part, size_bytes = [], 0
+        part.append(entry)
+        size_bytes += len(entry.body)
+    return [*batches, Batch(part)]

@@ -74,6 +74,7 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         self._on_message = on_message
         # One per command that waits: answers still to come, and when it was asked.
         self._expected: deque[tuple[int, float]] = deque()
+        self._heard_at = 0.0
 
     def subscribe_to(self, channels: Sequence[bytes]) -> Deferred[Any]:
         return self._ask(len(channels), b"SUBSCRIBE", *channels)
@@ -89,6 +90,10 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         answer: Deferred[Any] = self.execute_command(*command)
         self._expected.append((answers, self._monotonic()))
         return answer
+
+    def dataReceived(self, data: bytes) -> None:
+        self._heard_at = self._monotonic()
+        super().dataReceived(data)
 
     def replyReceived(self, reply: Any) -> None:
         if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
@@ -108,8 +113,13 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         super().connectionLost(why)
 
     def waiting_seconds(self) -> float:
-        """How long the oldest unconfirmed command has waited; 0 when none does."""
-        return self._monotonic() - self._expected[0][1] if self._expected else 0.0
+        """How long the oldest unconfirmed command has waited in silence; 0 when none does.
+
+        An answer comes behind all that was published before: while that comes, nothing is amiss.
+        """
+        if not self._expected:
+            return 0.0
+        return self._monotonic() - max(self._expected[0][1], self._heard_at)
 
     @property
     def unanswered(self) -> int:

@@ -26,6 +26,7 @@ class Subscriptions:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self.heard = 0  # messages, of all channels and connections
         self._handlers: dict[bytes, Handler] = {}
         self._speaker: SubscriberProtocol | None = None
         self._sent: set[bytes] = set()
@@ -57,6 +58,7 @@ class Subscriptions:
 
     def message(self, channel: bytes, payload: bytes) -> None:
         """Hand a message that came to the handler; a handler that fails is logged."""
+        self.heard += 1
         handler = self._handlers.get(channel)
         if handler is None:
             return

@@ -45,7 +45,8 @@ class Channel:
         self.known = False
         self.readers = 0
         self.pending: list[Entry] | None = None
-        # While a gap is repaired, what comes on the channel waits here.
+        # While a gap is repaired, what comes on the channel waits here. (None: it need not, the
+        # read that has yet to begin will find it in the log.)
         self.repairing = False
         self.held: list[Entry] | None = None
 
@@ -68,6 +69,11 @@ class Channel:
     def remembers(self) -> bool:
         """Whether what comes may be wanted by somebody who reads the log later."""
         return self.readers > 0 or len(self.followers) > 1
+
+    @property
+    def somebody_live(self) -> bool:
+        """Whether a follower takes what comes; all others read the log for themselves."""
+        return any(follow.live for follow in self.followers.values())
 
     def reached(self, follow: Follow) -> bool:
         """Whether a session is where the channel is, so that it may go live in this turn."""

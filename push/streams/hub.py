@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,13 +22,14 @@ from push.session.entry import (
     LAST_SHARED_NUMBER,
     Batch,
     Entry,
+    batches_of,
 )
 from push.session.window import Follow
 from push.store.errors import StoreUnavailable
 from push.store.jobs import Jobs
 from push.store.server import RedisServer
 from push.streams.channel import Channel, Follower
-from push.streams.log import LogReader, Wanted, has_expired
+from push.streams.log import LogReader, Reading, Wanted, has_expired
 from push.streams.memory import LogMemory
 from push.streams.message import from_channel
 from push.streams.names import channel_name
@@ -39,7 +40,8 @@ SWEEP_SECONDS = 60.0
 SWEEP_STREAMS_PER_CALL = 512
 NONCE_SECONDS = 5.0
 REPAIR_ENTRIES = 256
-HELD_ENTRIES = 256
+REPAIRS_AT_A_TIME = 16
+HELD_ENTRIES = 64
 RETRY_SECONDS = 1.0
 
 
@@ -81,6 +83,7 @@ class Hub:
         self._nonce_channel = f"nonce:{name}"
         self._nonce = 0
         self._nonce_heard = 0
+        self._heard_before = 0
         self._next_number = FIRST_SHARED_NUMBER
         self._dirty: list[Channel] = []
         self._turn_call: Any = None
@@ -88,6 +91,7 @@ class Hub:
         self._retry_calls: dict[str, Any] = {}
         self._sweeping = False
         self._sweep_again = False
+        self._slots = DeferredSemaphore(REPAIRS_AT_A_TIME)
         self._jobs = Jobs()
         self._sweep_loop = LoopingCall(self.sweep)
         self._nonce_loop = LoopingCall(self._send_nonce)
@@ -151,10 +155,9 @@ class Hub:
             return
         self._server.clock.observe(entry.offset)
         if channel.repairing:
-            if channel.held is None:
-                channel.held = []
-            channel.held.append(entry)
-            del channel.held[:-HELD_ENTRIES]
+            if channel.held is not None:
+                channel.held.append(entry)
+                del channel.held[:-HELD_ENTRIES]
         else:
             self._apply(channel, entry)
 
@@ -170,8 +173,7 @@ class Hub:
         if channel.known:
             if entry.offset <= channel.last:
                 return
-            if entry.previous > channel.last:
-                channel.held = [entry]
+            if entry.previous > channel.last and channel.somebody_live:
                 self._start_repair(channel)
                 return
         channel.advance(entry.offset)
@@ -194,7 +196,8 @@ class Hub:
         for channel in dirty:
             pending, channel.pending = channel.pending, None
             if pending and channel.followers:
-                self._receiver.batch(channel, Batch(pending))
+                for batch in batches_of(pending):
+                    self._receiver.batch(channel, batch)
         self._receiver.end_turn()
 
     # Repair
@@ -209,23 +212,8 @@ class Hub:
         try:
             complete = False
             while not complete and channel.followers:
-                reading = await self._reader.read(
-                    [Wanted(channel.stream, channel.last, REPAIR_ENTRIES)]
-                )
-                page = reading.pages[0]
-                if page.lost:
-                    # Not a gap that can be closed: each session reads, and is told what it lost.
-                    for follow in channel.followers.values():
-                        follow.live = False
-                for entry in page.entries:
-                    if channel.followers and not has_expired(entry, reading.now_us):
-                        # What expired in between is no gap to the followers.
-                        entry.previous = channel.handed
-                        self._hand_on(channel, entry)
-                        channel.advance(entry.offset)
-                complete = page.complete
-                if complete:
-                    channel.advance(reading.clock_us)
+                # No name for what is read: it would be kept while the next read waits its turn.
+                complete = self._fill_gap(channel, await self._slots.run(self._read_gap, channel))
         except CancelledError:
             raise
         except Exception as error:
@@ -239,12 +227,36 @@ class Hub:
         channel.repairing = False
         held, channel.held = channel.held, None
         for entry in held or ():
-            if not channel.repairing:
-                self._apply(channel, entry)
-            else:
-                channel.held = [*(channel.held or []), entry]
+            self._apply(channel, entry)
+            if channel.repairing:
+                break  # a gap again: the log has the rest
         if not channel.repairing:
             self._receiver.repaired(channel)
+
+    def _fill_gap(self, channel: Channel, reading: Reading) -> bool:
+        """Hand on what was read; True when the gap is closed."""
+        page = reading.pages[0]
+        if page.lost:
+            # Not a gap that can be closed: each session reads, and is told what it lost.
+            for follow in channel.followers.values():
+                follow.live = False
+        for entry in page.entries:
+            if channel.followers and not has_expired(entry, reading.now_us):
+                # What expired in between is no gap to the followers.
+                entry.previous = channel.handed
+                self._hand_on(channel, entry)
+                channel.advance(entry.offset)
+        if page.complete:
+            channel.advance(reading.clock_us)
+        else:
+            channel.held = None  # the next read will find it
+        return page.complete
+
+    def _read_gap(self, channel: Channel) -> Deferred[Reading]:
+        """From here on what comes on the channel is held: this read may be too early for it."""
+        channel.held = []
+        wanted = [Wanted(channel.stream, channel.last, REPAIR_ENTRIES)]
+        return Deferred.fromCoroutine(self._reader.read(wanted))
 
     def _retry_later(self, channel: Channel) -> None:
         """The log could not be read. A reconnect sweeps anyway; this is for other reasons."""
@@ -281,7 +293,10 @@ class Hub:
                 for stream in ahead:
                     channel = self.channels.get(stream)
                     if channel is not None and channel.known and not channel.repairing:
-                        self._start_repair(channel)
+                        if channel.somebody_live:
+                            self._start_repair(channel)
+                        else:
+                            channel.known = False
         except StoreUnavailable as error:
             log.debug("Sweep put off: {reason}", reason=error.reason)
             self._sweep_later()
@@ -309,10 +324,16 @@ class Hub:
         if self._server.problem is not None:
             self._nonce = self._nonce_heard = 0
             return
+        heard = self._server.subscriptions.heard
         if self._nonce != self._nonce_heard:
+            if heard != self._heard_before:
+                # Not deaf, but late: what was published before the nonce is still coming.
+                self._heard_before = heard
+                return
             self._server.rebuild("the subscriber did not hear what was published to it")
             self._nonce = self._nonce_heard = 0
             return
+        self._heard_before = heard
         self._nonce += 1
         self._own(self._publish_nonce(self._nonce))
 

@@ -12,7 +12,9 @@ from push.streams.log import LogReader, Page, Reading, Wanted
 from push.streams.memory import LogMemory
 
 SHARED_PAGE_ENTRIES = 64
-READS_AT_A_TIME = 32  # a page may have 256 KiB: thousands of sessions at once must not have one each
+READS_AT_A_TIME = (
+    32  # a page may have 256 KiB: thousands of sessions at once must not have one each
+)
 
 
 class PageReader:

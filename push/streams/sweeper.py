@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -75,6 +75,8 @@ class Sweeper:
 def _tell(failure: Any) -> None:
     """The next turn tries again."""
     error = failure.value
+    if isinstance(error, CancelledError):
+        return  # stopped
     if isinstance(error, StoreUnavailable):
         log.debug("Sweep put off: {reason}", reason=error.reason)
     else:

@@ -98,7 +98,9 @@ class Ear:
 
     async def follow(self, stream: str = "all", *, who: Any = "somebody") -> Channel:
         """Follow from now on: what is published after this returns must come."""
-        await self.hub.follow(stream, who, Follow(stream, 0))
+        follow = Follow(stream, 0)
+        follow.live = True
+        await self.hub.follow(stream, who, follow)
         channel = self.hub.channels[stream]
         if not channel.known:
             channel.advance(await self.server.last_offset())
