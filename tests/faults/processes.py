@@ -151,7 +151,7 @@ class Redis(Process):
     def clients(self, kind: str) -> int:
         """Connections of `kind` (normal, pubsub), this question's own apart."""
         own = 1 if kind == "normal" else 0
-        return self.call("CLIENT", "LIST", "TYPE", kind).count(b"addr=") - own
+        return self.call("CLIENT", "LIST", "TYPE", kind).count(b" addr=") - own
 
     def remove(self) -> None:
         self.kill()

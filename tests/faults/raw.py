@@ -73,14 +73,20 @@ class RawDevice:
         assert "token" in body, body
         return Pair(body["token"], body["secret"])
 
-    def connect(self, pair: Pair) -> None:
-        """Open the session. Raises `Ended` when it is refused, or taken over meanwhile."""
+    def begin_connect(self, pair: Pair) -> None:
         self._send(Signal.CONNECT, pair._asdict(), 2)
+
+    def end_connect(self) -> None:
+        """The session is open. Raises `Ended` when it is refused, or taken over meanwhile."""
         frame = self._receive(TIMEOUT_SECONDS)
         if frame is None or frame.signal != Signal.CONNECT_ACK:
             raise Ended("no answer to CONNECT" if frame is None else str(frame.body))
         if frame.sub_signal != ConnectStatus.ACCEPTED:
             raise Ended(str(frame.body))
+
+    def connect(self, pair: Pair) -> None:
+        self.begin_connect(pair)
+        self.end_connect()
 
     def message(self, seconds: float = TIMEOUT_SECONDS) -> tuple[Received, int] | None:
         """The next message and its number, to be acknowledged; None when none comes.

@@ -22,6 +22,9 @@ from tests.faults.raw import Pair, RawDevice
 from tests.faults.waiting import DEADLINE_SECONDS, wait_for
 
 LOG_LINES_SHOWN = 6
+# Less than the minute after which a connector sweeps all logs: what the channels lost is to be
+# noticed sooner, and the sweep must not hide that it was not.
+CATCH_UP_SECONDS = 40.0
 
 
 class Checked(NamedTuple):
@@ -134,7 +137,7 @@ class System:
         ones = []
         for pair in pairs:
             path = self._folder / f"{pair.token}.record"
-            self.records[pair.token] = Record(pair.token, path)
+            self.records[pair.token].path = path
             ones.append(One(pair.token, pair.secret, str(path)))
         urls = [server.url for server in servers or self.connectors]
         name = f"devices{len(self._fleets) + 1}"
@@ -243,16 +246,26 @@ class System:
                     f"{missing[:5]} … {missing[-1:]}; states {record.states[-4:]}"
                 )
 
-            self.wait(caught_up, lacks)
+            self.wait(caught_up, lacks, deadline_seconds=CATCH_UP_SECONDS)
 
     def audit(self, dropped_oldest: dict[str, int] | None = None) -> Checked:
         """Wait until the devices have everything; then the audit, and the ledger's."""
         self.wait_caught_up(dropped_oldest)
         checked = Checked(*audit(self.journal, self.records.values(), dropped_oldest))
+        self._wait_acknowledged()
         self._check_logs()
         if features.LEDGER:
             check_ledger(self.api, self.admin_key, self.journal.accepted, self.records)
         return checked
+
+    def _wait_acknowledged(self) -> None:
+        """Until nothing waits for any device: what it received, it has acknowledged."""
+        for token in self.records:
+            path = f"/v1/devices/{token}"
+            self.wait(
+                lambda path=path: self.api.get(path, self.admin_key)[1]["backlog"] == 0,
+                f"nothing waits for {token}",
+            )
 
     def _check_logs(self) -> None:
         """No daemon and no device logged an error of its own, whatever was done to it."""

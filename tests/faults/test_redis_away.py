@@ -153,6 +153,13 @@ def test_dropped_subscriptions_lose_nothing(
             system.wait_accepted(120)
             assert system.redis.call("CLIENT", "KILL", "TYPE", "pubsub") == b":3\r\n"
             system.wait(lambda: system.redis.clients("pubsub") == 3, "all daemons hear again")
+    pusher = system.pusher("last")
+    for _ in range(10):
+        system.redis.call("CLIENT", "KILL", "TYPE", "pubsub")
+        # No connector hears it, and no later message shows that it is missing.
+        assert pusher.push(system.everyone()).accepted
+        system.wait_caught_up()
+        system.wait(lambda: system.redis.clients("pubsub") == 3, "all daemons hear again")
     assert not system.disconnections(pairs)
     finish(system)
 
