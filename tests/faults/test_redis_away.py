@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Callable
 
 import pytest
 
 from tests.faults import features
-from tests.faults.pushing import Steady, batches, singles
+from tests.faults.pushing import AFTER_A_FAILURE_SECONDS, Steady, batches, singles
 from tests.faults.system import System
 
 KIB = 1024
@@ -108,9 +109,9 @@ def keyed(system: System) -> Callable[[], list]:
 
     def step() -> list:
         (attempt,) = system.journal.begin("keyed", [system.everyone()], may_expire=False)
-        answer = None
-        while answer is None:
-            answer = push_with_key(system, {"to": {"all": True}, "data": {"n": attempt.n}})
+        body = {"to": attempt.target.to, "data": {"n": attempt.n}}
+        while (answer := push_with_key(system, body)) is None:
+            time.sleep(AFTER_A_FAILURE_SECONDS)
         attempt.id, attempt.status = answer, 202
         return [attempt]
 
