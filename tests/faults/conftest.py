@@ -1,0 +1,61 @@
+"""The fixture that makes deployments to hurt, and the sum of what was audited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.processes import Redis
+from tests.faults.system import Checked, System
+
+_checked: list[Checked] = []
+
+
+@pytest.fixture
+def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
+    """`make_system(connectors=1, redis=Redis(…), start=True, connector_window="8", …)`: started,
+    ended with the test."""
+    systems: list[System] = []
+
+    def make(
+        connectors: int = 1, redis: Redis | None = None, *, start: bool = True, **settings: str
+    ) -> System:
+        folder = tmp_path / f"system{len(systems)}"
+        folder.mkdir()
+        system = System(folder, redis or Redis(), connectors, settings)
+        systems.append(system)
+        if start:
+            system.start()
+        return system
+
+    yield make
+    for system in systems:
+        system.end()
+
+
+@pytest.fixture
+def finish() -> Callable[..., None]:
+    """`finish(system, …)`: the audit that ends a test, counted for the summary."""
+
+    def check(system: System, dropped_oldest: dict[str, int] | None = None) -> None:
+        checked = system.audit(dropped_oldest)
+        _checked.append(checked)
+        print(
+            f"audited: {checked.messages:,} messages, {checked.deliveries:,} deliveries; "
+            f"{len(system.journal.unknown):,} pushes without a clear answer"
+        )
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _checked:
+        messages = sum(checked.messages for checked in _checked)
+        deliveries = sum(checked.deliveries for checked in _checked)
+        terminalreporter.write_line(
+            f"faults: {messages:,} messages ({deliveries:,} deliveries) audited "
+            f"in {len(_checked)} tests"
+        )
