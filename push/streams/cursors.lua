@@ -1,9 +1,10 @@
 -- Move cursors forward, count in the ledger what they passed, and trim what nobody needs any more.
 -- ARGV: streams and cursors as msgpack (see cursors.py).
--- A stream is {name, {offset, id, offset, id, ...}}: the messages that its cursors may have passed.
--- A cursor is {token, session, number of its stream, offset, position, exceptions}: all up to
--- `offset` is done, all up to `position` was handed out. Exceptions, by offset as text, are what was
--- not acknowledged, as {code, written}; the code '' counts as nothing.
+-- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
+-- A cursor is {token, session, number of its stream, offset, position, first, last, exceptions}: all
+-- up to `offset` is done, all up to `position` was handed out. It tells of the messages from number
+-- `first` to `last` of its stream. Exceptions, by offset as text, are what was not acknowledged, as
+-- {code, written}; the code '' counts as nothing.
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- Returns the numbers (from 1) of the cursors whose session is not the record's any more.
@@ -22,11 +23,11 @@ local function add(counts, id, code)
 end
 
 -- What of the stream's messages lies between where the device was and where it is.
-local function count(stream, token, was, cursor, exceptions)
+local function count(stream, token, was, cursor, first, last, exceptions)
   local listed, messages = is_listed(stream[1]), stream[2]
-  for i = 1, #messages, 2 do
+  for i = 2 * first - 1, 2 * last - 1, 2 do
     local offset, id = tonumber(messages[i]), messages[i + 1]
-    local exception = exceptions and exceptions[messages[i]]
+    local exception = exceptions[messages[i]]
     local code, wrote = 'a', true
     if exception then code, wrote = exception[1], exception[2] end
     local written_now = wrote and offset > was.position and offset <= cursor.position
@@ -55,7 +56,7 @@ for i, item in ipairs(cursors) do
     was.position = math.max(tonumber(kept[3] or '0'), was.cursor)
     local cursor = {offset = math.max(item[4], was.cursor)}
     cursor.position = math.max(item[5], cursor.offset, was.position)
-    count(stream, token, was, cursor, item[6])
+    count(stream, token, was, cursor, item[6], item[7], item[8])
     if cursor.offset > was.cursor then
       redis.call('HSET', record, 'c:' .. name, str(cursor.offset))
       if name == 'dev:' .. token then

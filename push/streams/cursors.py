@@ -8,6 +8,7 @@ with the acknowledgement if that is earlier.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from itertools import islice
 from typing import Any, Protocol
@@ -16,7 +17,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from push.session.window import ACKNOWLEDGED, Delivery, Follow, Skipped
+from push.session.window import ACKNOWLEDGED, GONE, Delivery, Follow, Skipped
 from push.store.errors import StoreUnavailable
 from push.store.scripts import load_script
 from push.store.server import RedisServer
@@ -179,36 +180,48 @@ class _Move:
 
 def _arguments(batch: list[_Move]) -> list[Any]:
     """What cursors.lua takes."""
-    numbers: dict[str, int] = {}
-    messages: list[dict[int, str]] = []
-    cursors: list[list[Any]] = []
+    passed: dict[str, dict[int, str]] = {}
     for move in batch:
-        stream = move.follow.stream
-        number = numbers.get(stream)
-        if number is None:
-            number = numbers[stream] = len(messages)
-            messages.append({})
-        passed = messages[number]
-        exceptions = {}
+        messages = passed.setdefault(move.follow.stream, {})
         for message in move.messages:
-            passed[message.offset] = message.id
-            if message.outcome != ACKNOWLEDGED:
-                exceptions[str(message.offset)] = (message.outcome, message.written)
-        cursors.append(
-            [
-                move.holder.token,
-                move.holder.session_id,
-                number + 1,
-                move.cursor,
-                move.position,
-                exceptions,
-            ]
-        )
-    streams = [
-        [stream, [part for offset, id in messages[number].items() for part in (str(offset), id)]]
-        for stream, number in numbers.items()
+            messages[message.offset] = message.id
+    streams: list[list[Any]] = []
+    places: dict[str, tuple[int, list[int]]] = {}
+    for number, (stream, messages) in enumerate(passed.items(), 1):
+        offsets = sorted(messages)
+        parts = [part for offset in offsets for part in (str(offset), messages[offset])]
+        streams.append([stream, parts])
+        places[stream] = number, offsets
+    return [streams, [_cursor(move, *places[move.follow.stream]) for move in batch]]
+
+
+def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:
+    """A cursor among all messages of its stream in this batch, which are at `offsets`.
+
+    What others had and this one had not (it was cancelled, say, before it was handed out here) is
+    not counted for it.
+    """
+    own = {message.offset: message for message in move.messages}
+    first = bisect_left(offsets, min(own)) if own else 0
+    last = bisect_right(offsets, max(own)) if own else 0
+    exceptions = {}
+    for offset in offsets[first:last]:
+        message = own.get(offset)
+        if message is None:
+            exceptions[str(offset)] = (GONE, False)
+        elif message.outcome != ACKNOWLEDGED:
+            exceptions[str(offset)] = (message.outcome, message.written)
+    holder = move.holder
+    return [
+        holder.token,
+        holder.session_id,
+        number,
+        move.cursor,
+        move.position,
+        first + 1,
+        last,
+        exceptions,
     ]
-    return [streams, cursors]
 
 
 def _pass_on(result: Any, waiter: Deferred[Any]) -> Any:
