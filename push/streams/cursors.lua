@@ -59,10 +59,7 @@ for i, item in ipairs(cursors) do
     count(stream, token, was, cursor, item[6], item[7], item[8])
     if cursor.offset > was.cursor then
       redis.call('HSET', record, 'c:' .. name, str(cursor.offset))
-      if name == 'dev:' .. token then
-        redis.call('XTRIM', prefix .. 'log:' .. name, 'MINID', str(cursor.offset + 1))
-        delete_if_empty(name)
-      end
+      if name == 'dev:' .. token then trim(name, cursor.offset) end
     end
     if cursor.position > cursor.offset then
       if cursor.position > was.position then
