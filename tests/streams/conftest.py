@@ -21,6 +21,7 @@ from push.streams.hub import Hub
 from push.streams.ledger import Funnel, Ledger
 from push.streams.log import LogReader, Wanted
 from push.streams.memory import LogMemory
+from push.streams.names import channel_name
 from push.streams.publish import APPEND, LEDGER, Address, Published, Publisher, Retention
 
 Connect = Callable[..., Awaitable[RedisServer]]
@@ -228,7 +229,9 @@ class Desk:
         self.writer.moved(phone, phone.follows[stream])
 
     async def cancel(self, id: str, *streams: str) -> list[int]:
-        places = [part for stream in streams for part in (stream, f"channel:{stream}")]
+        places: list[bytes | str] = []
+        for stream in streams:
+            places += [stream, self.store.channel(channel_name(stream))]
         reply: list[int] = await self.store.run(_cancel, [], [id, *places])
         return reply
 
