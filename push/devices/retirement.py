@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -72,8 +72,10 @@ class Retirement:
 
 
 def _tell(failure: Any) -> None:
-    """The next turn tries again."""
+    """The next turn tries again, if this was not the end."""
     error = failure.value
+    if isinstance(error, CancelledError):
+        return
     if isinstance(error, StoreUnavailable):
         log.debug("Forgetting devices put off: {reason}", reason=error.reason)
     else:

@@ -1,4 +1,4 @@
-"""The delivery ledger: what the scripts count, each device once, and nothing that did not happen."""
+"""The delivery ledger: what the scripts count, each device once, nothing that did not happen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WaitUntil = Callable[..., Awaitable[Any]]
 DAY = 86_400
 
 
-# --- Counters: messages to everyone -------------------------------------------------------------
+# --- Counters: messages to everyone -----
 
 
 @pytest_twisted.ensureDeferred
@@ -206,7 +206,7 @@ async def test_a_session_that_lost_its_device_counts_nothing(desk: Any) -> None:
     assert (funnel.written, funnel.acknowledged) == (0, 0)
 
 
-# --- Lines: messages to devices and users --------------------------------------------------------
+# --- Lines: messages to devices and users -----
 
 
 @pytest_twisted.ensureDeferred
@@ -286,7 +286,7 @@ async def test_nothing_brings_back_what_the_ledger_keeps_no_longer(desk: Any) ->
     assert not {key for key in await desk.keys() if key.startswith("message:")}
 
 
-# --- Taking out -----------------------------------------------------------------------------------
+# --- Taking out -----
 
 
 @pytest.mark.parametrize("stream", ["all", "dev:t", "user:u"])
@@ -415,7 +415,7 @@ async def test_a_log_that_is_far_over_a_lowered_limit_is_shortened_at_once(
     assert (await desk.funnel(sent[-1].id)).dropped == {"backlog": 1}
 
 
-# --- What is in no log ------------------------------------------------------------------------------
+# --- What is in no log -----
 
 _fleeting = load_script("push.streams", "fleeting", LEDGER)
 

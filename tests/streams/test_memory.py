@@ -31,7 +31,7 @@ def remembered(*live: tuple[int, int]) -> LogMemory:
     return memory
 
 
-# --- LogMemory ---------------------------------------------------------------------------------
+# --- LogMemory -----
 
 
 def test_nothing_is_known_behind_the_end_or_before_the_beginning() -> None:
@@ -123,7 +123,7 @@ def test_a_message_larger_than_all_memory_is_not_kept() -> None:
     assert memory.after("all", 0, 1) == []
 
 
-# --- PageReader --------------------------------------------------------------------------------
+# --- PageReader -----
 
 
 class HeldReader:
