@@ -50,8 +50,11 @@ class Progress(NamedTuple):
     follow: Follow
 
 
-class OnlineAcknowledged(NamedTuple):
-    """The message `id` of `stream`, which is in no log, was acknowledged: for the ledger."""
+class AloneAcknowledged(NamedTuple):
+    """The message `id` of `stream` was acknowledged and no cursor tells of it: for the ledger.
+
+    It never was in a log, or it was gone and the cursor passed it before.
+    """
 
     stream: str
     id: str
@@ -78,7 +81,7 @@ Event = (
     | RequestWanted
     | HeartbeatAsked
     | Progress
-    | OnlineAcknowledged
+    | AloneAcknowledged
     | RedeliveryDue
     | Ended
 )

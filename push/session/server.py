@@ -10,11 +10,11 @@ from __future__ import annotations
 import msgspec
 
 from push.session.events import (
+    AloneAcknowledged,
     ConnectWanted,
     Ended,
     Event,
     HeartbeatAsked,
-    OnlineAcknowledged,
     Progress,
     RedeliveryDue,
     RegisterWanted,
@@ -22,7 +22,7 @@ from push.session.events import (
     RequestWanted,
 )
 from push.session.transitions import SERVER, SERVER_ACCEPTS, Action, State
-from push.session.window import Window
+from push.session.window import Delivery, Window
 from push.wire.bodies import (
     Answer,
     AuthRequest,
@@ -237,13 +237,15 @@ class ServerSession:
         window = self.window
         if window is None:
             return
-        follow = window.acknowledge(number)
-        if follow is not None:
-            events.append(Progress(follow))
+        moved = window.acknowledge(number)
+        if isinstance(moved, Delivery):
+            events.append(AloneAcknowledged(moved.follow.stream, moved.id))
+        elif moved is not None:
+            events.append(Progress(moved))
         elif window.online is not None:
             found = window.acknowledge_online(number)
             if found is not None:
-                events.append(OnlineAcknowledged(*found))
+                events.append(AloneAcknowledged(*found))
 
     def _heartbeat(self, frame: Frame, events: list[Event]) -> None:
         asked = decode_body(PingBody, frame.body, "PING").interval

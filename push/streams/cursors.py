@@ -17,7 +17,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from push.session.window import ACKNOWLEDGED, GONE, Delivery, Follow, Skipped
+from push.session.window import ACKNOWLEDGED, GONE, LATE, Delivery, Follow, Skipped
 from push.store.errors import StoreUnavailable
 from push.store.scripts import load_script
 from push.store.server import RedisServer
@@ -210,7 +210,8 @@ def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:
         if message is None:
             exceptions[str(offset)] = (GONE, False)
         elif message.outcome != ACKNOWLEDGED:
-            exceptions[str(offset)] = (message.outcome, message.written)
+            outcome = GONE if message.outcome == LATE else message.outcome
+            exceptions[str(offset)] = (outcome, message.written)
     holder = move.holder
     return [
         holder.token,
