@@ -250,8 +250,7 @@ class Window:
         """It was taken out of the log, or expired, but the device had it all the same."""
         if delivery.outcome not in (GONE, EXPIRED):
             return None
-        follow = delivery.follow
-        if delivery in (follow.pending or ()) or delivery in (follow.ended or ()):
+        if delivery in (delivery.follow.pending or ()):
             delivery.outcome = ACKNOWLEDGED  # the cursor tells of it when it passes
             return None
         delivery.outcome = LATE

@@ -68,6 +68,10 @@ for i, item in ipairs(cursors) do
     elseif kept[3] then
       redis.call('HDEL', record, 'p:' .. name)
     end
+  elseif is_listed(name) then
+    -- Followed no longer, but this was acknowledged before.
+    local here = {cursor = 0, position = item[5], offset = item[4]}
+    count(stream, token, here, here, item[6], item[7], item[8])
   end
 end
 

@@ -9,7 +9,7 @@ with the acknowledgement if that is earlier.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from push.session.window import ACKNOWLEDGED, GONE, LATE, Delivery, Follow, Skipped
+from push.session.window import ACKNOWLEDGED, GONE, LATE, TOO_LARGE, Delivery, Follow, Skipped
 from push.store.errors import StoreUnavailable
 from push.store.scripts import load_script
 from push.store.server import RedisServer
@@ -159,8 +159,8 @@ class _Move:
         self.follow = follow
         self.holder = holder
         self.cursor = follow.cursor
-        self.position = follow.position
         ended = follow.ended or ()
+        self.position = min([follow.position, *_not_to_be_passed(ended, self.cursor)])
         self.ended = [message for message in ended if message.offset <= self.cursor]
         follow.ended = [message for message in ended if message.offset > self.cursor] or None
         self.messages: list[Delivery | Skipped] = [*self.ended]
@@ -176,6 +176,15 @@ class _Move:
             self.follow.reported = min(self.follow.reported, first - 1)
         if self.ended:
             self.follow.ended = [*self.ended, *(self.follow.ended or ())]
+
+
+def _not_to_be_passed(ended: Iterable[Delivery | Skipped], cursor: int) -> list[int]:
+    """Places before messages that this session did not get, but another of the device may yet.
+
+    All up to the position counts as written; what lies behind such a message is told when the
+    cursor has passed that.
+    """
+    return [m.offset - 1 for m in ended if m.outcome == TOO_LARGE and m.offset > cursor]
 
 
 def _arguments(batch: list[_Move]) -> list[Any]:

@@ -425,7 +425,7 @@ async def make_world(connect: Any, redis_url: str) -> AsyncIterator[Any]:
         await world.writer.stop()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(6), 175, 192, 202, 208, 252])
 @pytest_twisted.ensureDeferred
 async def test_whatever_happens_each_device_is_counted_once_and_for_what_happened_to_it(
     make_world: Any, seed: int

@@ -71,7 +71,7 @@ async def refused(push: Any) -> str:
     return caught.value.code
 
 
-# --- Who is addressed ---------------------------------------------------------------------------
+# --- Who is addressed -----
 
 
 def test_a_name_that_is_given_twice_is_one_stream() -> None:
@@ -123,7 +123,7 @@ async def test_a_message_to_everyone_has_no_lines(backend: Backend) -> None:
     assert (await backend.pushing.message(receipt.id)).addressed == 1
 
 
-# --- Once ------------------------------------------------------------------------------------------
+# --- Once -----
 
 
 @pytest_twisted.ensureDeferred
@@ -263,7 +263,7 @@ async def test_users_and_collapse_keys_of_any_form_are_counted_and_cancelled(
     }
 
 
-# --- Batches ---------------------------------------------------------------------------------------
+# --- Batches -----
 
 
 @pytest_twisted.ensureDeferred
@@ -304,7 +304,7 @@ async def test_a_batch_whose_store_is_away_refuses_each_item(
     assert isinstance(await backend.push("all", once="k"), Receipt)
 
 
-# --- Taking back -----------------------------------------------------------------------------------
+# --- Taking back -----
 
 
 @pytest_twisted.ensureDeferred

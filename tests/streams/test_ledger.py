@@ -9,14 +9,16 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.session.window import EXPIRED, TOO_LARGE, UNACKNOWLEDGED
+from push.session.window import EXPIRED, TOO_LARGE, UNACKNOWLEDGED, Follow
 from push.store.errors import StoreUnavailable
 from push.store.scripts import load_script
-from push.streams.publish import LEDGER, Publisher, Retention
+from push.streams.publish import APPEND, LEDGER, Publisher, Retention
 
 WaitUntil = Callable[..., Awaitable[Any]]
 
 DAY = 86_400
+
+_bind = load_script("push.devices", "bind", LEDGER, APPEND, ("push.devices", "binding"))
 
 
 # --- Counters: messages to everyone -----
@@ -93,10 +95,30 @@ async def test_what_waits_behind_an_unacknowledged_message_is_not_written_becaus
     desk.writer.handed(other, follow)
 
     assert (await desk.funnel(second.id)).written == 1
-    assert (await desk.funnel(third.id)).written == 2
     desk.acknowledge("all", other, first.id, third.id)
     funnel = await desk.funnel(second.id)
     assert (funnel.written, funnel.dropped) == (1, {"too_large": 1})
+    assert (await desk.funnel(third.id)).written == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_too_large_and_then_fits_after_all_counts_as_written(desk: Any) -> None:
+    """It was skipped behind an unacknowledged message, and the device came back with more room."""
+    phone = await desk.phone("t")
+    first, second, third = [await desk.push("all") for _ in range(3)]
+    entries = await desk.log("all")
+    follow = phone.take("all", entries[:1])
+    phone.window.skip(follow, entries[1], TOO_LARGE)
+    phone.take("all", entries)
+    desk.writer.handed(phone, follow)
+    await desk.writer.flush()
+    phone.follows["all"] = Follow("all", follow.cursor)
+    await desk.hand_out("all", phone)
+    desk.acknowledge("all", phone, first.id, second.id, third.id)
+
+    for sent in (first, second, third):
+        funnel = await desk.funnel(sent.id)
+        assert (funnel.written, funnel.acknowledged, funnel.dropped) == (1, 1, {})
 
 
 @pytest.mark.parametrize(
@@ -204,6 +226,25 @@ async def test_a_session_that_lost_its_device_counts_nothing(desk: Any) -> None:
     funnel = await desk.funnel(sent.id)
 
     assert (funnel.written, funnel.acknowledged) == (0, 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_acknowledged_just_before_the_device_was_unbound_counts_so(
+    desk: Any,
+) -> None:
+    """The acknowledgement is on its way to the store, and arrives after the unbinding."""
+    phone = await desk.phone("t", user="u")
+    await desk.store.command("HSET", desk.store.key("device:t"), "u", "u")
+    done, read, unread = [await desk.push("user:u") for _ in range(3)]
+    entries = await desk.log("user:u")
+    phone.take("user:u", entries[:2])
+    desk.acknowledge("user:u", phone, done.id)
+    assert await desk.store.run(_bind, [], ["t", "", "", "channel", "id"]) == 1
+
+    assert await desk.states(done.id) == {"t": "acknowledged"}
+    assert await desk.states(read.id) == {"t": "unbound"}
+    assert await desk.states(unread.id) == {"t": "unbound"}
+    assert not await desk.store.command("HEXISTS", desk.store.key("device:t"), "c:user:u")
 
 
 # --- Lines: messages to devices and users -----
