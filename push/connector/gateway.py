@@ -29,11 +29,12 @@ from push.devices.keyring import Keyring
 from push.devices.sessions import Sessions
 from push.session.entry import Batch, Entry
 from push.session.events import (
-    AloneAcknowledged,
     ConnectWanted,
     Ended,
     Event,
     HeartbeatAsked,
+    LateAcknowledged,
+    OnlineAcknowledged,
     Progress,
     RedeliveryDue,
     RegisterWanted,
@@ -275,7 +276,9 @@ class Gateway:
                 progress = True
                 self.counters.acknowledged += 1
                 self._cursors.moved(connection, event.follow)
-            elif isinstance(event, AloneAcknowledged):
+            elif isinstance(event, LateAcknowledged):
+                self._cursors.late(connection, event.delivery)
+            elif isinstance(event, OnlineAcknowledged):
                 self.counters.acknowledged += 1
                 self._counts.count(event.stream, connection.token, event.id, ACKNOWLEDGED)
             elif isinstance(event, HeartbeatAsked):

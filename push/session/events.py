@@ -50,14 +50,17 @@ class Progress(NamedTuple):
     follow: Follow
 
 
-class AloneAcknowledged(NamedTuple):
-    """The message `id` of `stream` was acknowledged and no cursor tells of it: for the ledger.
-
-    It never was in a log, or it was gone and the cursor passed it before.
-    """
+class OnlineAcknowledged(NamedTuple):
+    """The message `id` of `stream`, which is in no log, was acknowledged: for the ledger."""
 
     stream: str
     id: str
+
+
+class LateAcknowledged(NamedTuple):
+    """A message was acknowledged when it was gone and the cursor had passed it: for the ledger."""
+
+    delivery: Delivery
 
 
 class RedeliveryDue(NamedTuple):
@@ -81,7 +84,8 @@ Event = (
     | RequestWanted
     | HeartbeatAsked
     | Progress
-    | AloneAcknowledged
+    | OnlineAcknowledged
+    | LateAcknowledged
     | RedeliveryDue
     | Ended
 )

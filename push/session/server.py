@@ -10,11 +10,12 @@ from __future__ import annotations
 import msgspec
 
 from push.session.events import (
-    AloneAcknowledged,
     ConnectWanted,
     Ended,
     Event,
     HeartbeatAsked,
+    LateAcknowledged,
+    OnlineAcknowledged,
     Progress,
     RedeliveryDue,
     RegisterWanted,
@@ -239,13 +240,13 @@ class ServerSession:
             return
         moved = window.acknowledge(number)
         if isinstance(moved, Delivery):
-            events.append(AloneAcknowledged(moved.follow.stream, moved.id))
+            events.append(LateAcknowledged(moved))
         elif moved is not None:
             events.append(Progress(moved))
         elif window.online is not None:
             found = window.acknowledge_online(number)
             if found is not None:
-                events.append(AloneAcknowledged(*found))
+                events.append(OnlineAcknowledged(*found))
 
     def _heartbeat(self, frame: Frame, events: list[Event]) -> None:
         asked = decode_body(PingBody, frame.body, "PING").interval

@@ -1,10 +1,11 @@
 -- Move cursors forward, count in the ledger what they passed, and trim what nobody needs any more.
 -- ARGV: streams and cursors as msgpack (see cursors.py).
 -- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
--- A cursor is {token, session, number of its stream, offset, position, first, last, exceptions}: all
--- up to `offset` is done, all up to `position` was handed out. It tells of the messages from number
--- `first` to `last` of its stream. Exceptions, by offset as text, are what was not acknowledged, as
--- {code, written}; the code '' counts as nothing.
+-- A cursor is {token, session, number of its stream, offset, position, first, last, exceptions,
+-- late}: all up to `offset` is done, all up to `position` was handed out. It tells of the messages
+-- from number `first` to `last` of its stream. Exceptions, by offset as text, are what was not
+-- acknowledged, as {code, written}; the code '' counts as nothing. `late` are the ids of messages
+-- that were gone when the cursor passed them, and were acknowledged after that.
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- Returns the numbers (from 1) of the cursors whose session is not the record's any more.
@@ -45,6 +46,12 @@ local function count(stream, token, was, cursor, first, last, exceptions)
   end
 end
 
+local function count_late(stream, token, ids)
+  for _, id in ipairs(ids) do
+    if is_listed(stream) then settle(id, token, 'a', true) else add(done, id, 'a') end
+  end
+end
+
 for i, item in ipairs(cursors) do
   local token, session, stream = item[1], item[2], streams[item[3]]
   local record, name = prefix .. 'device:' .. token, stream[1]
@@ -73,6 +80,7 @@ for i, item in ipairs(cursors) do
     local here = {cursor = 0, position = item[5], offset = item[4]}
     count(stream, token, here, here, item[6], item[7], item[8])
   end
+  if kept[1] == session then count_late(name, token, item[9]) end
 end
 
 for id, count in pairs(written) do count_written(id, count) end

@@ -56,6 +56,7 @@ class CursorWriter:
         self._on_lost = on_lost
         self._moved: dict[Follow, Holder] = {}
         self._handed: dict[Follow, Holder] = {}
+        self._late: dict[Follow, list[str]] = {}
         self._call: Any = None
         self._handed_call: Any = None
         self._writing: Deferred[bool] | None = None
@@ -75,6 +76,15 @@ class CursorWriter:
             self._start()
         elif self._call is None:
             self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
+
+    def late(self, holder: Holder, delivery: Delivery) -> None:
+        """A message that the cursor passed because it was gone was acknowledged after all.
+
+        Told once: if it is not known whether that was stored, it is given up.
+        """
+        if holder.token is not None and not self._stopped:
+            self._late.setdefault(delivery.follow, []).append(delivery.id)
+            self.moved(holder, delivery.follow)
 
     def handed(self, holder: Holder, follow: Follow) -> None:
         """Something was handed out: the ledger is told, with less hurry."""
@@ -118,7 +128,10 @@ class CursorWriter:
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None
-        batch = [_Move(*item) for item in islice(self._moved.items(), FLUSH_CURSORS)]
+        batch = [
+            _Move(follow, holder, self._late.pop(follow, []))
+            for follow, holder in islice(self._moved.items(), FLUSH_CURSORS)
+        ]
         for move in batch:
             del self._moved[move.follow]
         writing = self._writing = Deferred.fromCoroutine(self._write(batch))
@@ -153,11 +166,12 @@ class CursorWriter:
 class _Move:
     """A cursor on its way to the store, with the messages that it passes or has before it."""
 
-    __slots__ = ("cursor", "ended", "follow", "holder", "messages", "position")
+    __slots__ = ("cursor", "ended", "follow", "holder", "late", "messages", "position")
 
-    def __init__(self, follow: Follow, holder: Holder) -> None:
+    def __init__(self, follow: Follow, holder: Holder, late: list[str]) -> None:
         self.follow = follow
         self.holder = holder
+        self.late = late
         self.cursor = follow.cursor
         ended = follow.ended or ()
         self.position = min([follow.position, *_not_to_be_passed(ended, self.cursor)])
@@ -231,6 +245,7 @@ def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:
         first + 1,
         last,
         exceptions,
+        move.late,
     ]
 
 
