@@ -204,7 +204,7 @@ class FanOut:
         if batch.stored:
             follow.live = False
         for entry in batch.entries:
-            if entry.offset or connection.session.window is None:
+            if entry.offset or connection.session.state is not State.OPEN:
                 continue
             if connection.may_queue(len(entry.frame)):
                 connection.write(self._handout.fleeting(connection.session, follow, entry))

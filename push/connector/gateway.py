@@ -33,6 +33,7 @@ from push.session.events import (
     Ended,
     Event,
     HeartbeatAsked,
+    LateAcknowledged,
     OnlineAcknowledged,
     Progress,
     RedeliveryDue,
@@ -275,6 +276,8 @@ class Gateway:
                 progress = True
                 self.counters.acknowledged += 1
                 self._cursors.moved(connection, event.follow)
+            elif isinstance(event, LateAcknowledged):
+                self._cursors.late(connection, event.delivery)
             elif isinstance(event, OnlineAcknowledged):
                 self.counters.acknowledged += 1
                 self._counts.count(event.stream, connection.token, event.id, ACKNOWLEDGED)

@@ -12,10 +12,11 @@ from push.connector.connection import DeviceConnection
 from push.connector.counters import Counters
 from push.session.entry import Entry
 from push.session.handout import Handout
-from push.session.window import Delivery
+from push.session.window import EXPIRED, GONE, Delivery
 from push.store.errors import StoreUnavailable
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader
+from push.streams.names import is_device_stream
 
 log = Logger()
 
@@ -56,17 +57,24 @@ class Redelivery:
             for follow in {delivery.follow: None for delivery in due}:
                 deliveries = [delivery for delivery in due if delivery.follow is follow]
                 offsets = [delivery.offset for delivery in deliveries]
-                entries = await self._reader.get(follow.stream, offsets)
+                entries, expired = await self._reader.get(follow.stream, offsets)
                 for delivery in deliveries:
-                    self._again(connection, delivery, entries.get(delivery.offset))
+                    entry, gone = entries.get(delivery.offset), GONE
+                    if delivery.offset in expired:
+                        entry = None
+                        if is_device_stream(follow.stream):
+                            gone = EXPIRED  # the cursor takes it from the log, not the sweeper
+                    self._again(connection, delivery, entry, gone)
         except StoreUnavailable as error:
             log.debug("Redelivery put off: {reason}", reason=error.reason)
 
-    def _again(self, connection: DeviceConnection, delivery: Delivery, entry: Entry | None) -> None:
+    def _again(
+        self, connection: DeviceConnection, delivery: Delivery, entry: Entry | None, gone: str
+    ) -> None:
         if connection.closed or connection.blocked:
             return
         now = self._reactor.seconds()
-        data, moved = self._handout.again(connection.session, delivery, entry, now)
+        data, moved = self._handout.again(connection.session, delivery, entry, now, gone)
         if data:
             self._counters.redelivered += 1
             connection.write(data)

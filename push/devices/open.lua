@@ -16,10 +16,7 @@ local function acknowledge(stream, cursor, position, offset)
   local to = math.min(offset, math.max(clock, cursor))
   pass(stream, token, cursor, math.max(cursor, position), to, 'a')
   redis.call('HSET', record, 'c:' .. stream, str(to))
-  if stream == 'dev:' .. token then
-    redis.call('XTRIM', prefix .. 'log:' .. stream, 'MINID', str(to + 1))
-    delete_if_empty(stream)
-  end
+  if stream == 'dev:' .. token then trim(stream, to) end
 end
 
 local rereads = {}

@@ -72,10 +72,10 @@ class Retirement:
 
 
 def _tell(failure: Any) -> None:
-    """The next turn tries again."""
+    """The next turn tries again, if this was not the end."""
     error = failure.value
     if isinstance(error, CancelledError):
-        return  # stopped
+        return
     if isinstance(error, StoreUnavailable):
         log.debug("Forgetting devices put off: {reason}", reason=error.reason)
     else:

@@ -57,6 +57,12 @@ class OnlineAcknowledged(NamedTuple):
     id: str
 
 
+class LateAcknowledged(NamedTuple):
+    """A message was acknowledged when it was gone and the cursor had passed it: for the ledger."""
+
+    delivery: Delivery
+
+
 class RedeliveryDue(NamedTuple):
     """These messages were not acknowledged in time: look them up and `redeliver` or `give_up`."""
 
@@ -79,6 +85,7 @@ Event = (
     | HeartbeatAsked
     | Progress
     | OnlineAcknowledged
+    | LateAcknowledged
     | RedeliveryDue
     | Ended
 )

@@ -146,17 +146,22 @@ class Handout:
         return b""
 
     def again(
-        self, session: ServerSession, delivery: Delivery, entry: Entry | None, now: float
+        self,
+        session: ServerSession,
+        delivery: Delivery,
+        entry: Entry | None,
+        now: float,
+        gone: str = GONE,
     ) -> tuple[bytes, Follow | None]:
         """Another copy of an unacknowledged message, with the stream whose cursor moved if any.
 
-        `entry` is what the log has of it now; None, if it is gone, counts as done.
+        `entry` is what the log has of it now; None: it is done, with the outcome `gone`.
         """
         window = session.window
         if window is None or session.state is not State.OPEN or delivery.done:
             return b"", None
         if entry is None:
-            return b"", window.finish(delivery, GONE)
+            return b"", window.finish(delivery, gone)
         if delivery.attempts >= self._max_deliveries:
             self._dropped(delivery.follow, entry, UNACKNOWLEDGED)
             return b"", window.finish(delivery, UNACKNOWLEDGED)

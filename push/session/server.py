@@ -14,6 +14,7 @@ from push.session.events import (
     Ended,
     Event,
     HeartbeatAsked,
+    LateAcknowledged,
     OnlineAcknowledged,
     Progress,
     RedeliveryDue,
@@ -22,7 +23,7 @@ from push.session.events import (
     RequestWanted,
 )
 from push.session.transitions import SERVER, SERVER_ACCEPTS, Action, State
-from push.session.window import Window
+from push.session.window import Delivery, Window
 from push.wire.bodies import (
     Answer,
     AuthRequest,
@@ -237,9 +238,11 @@ class ServerSession:
         window = self.window
         if window is None:
             return
-        follow = window.acknowledge(number)
-        if follow is not None:
-            events.append(Progress(follow))
+        moved = window.acknowledge(number)
+        if isinstance(moved, Delivery):
+            events.append(LateAcknowledged(moved))
+        elif moved is not None:
+            events.append(Progress(moved))
         elif window.online is not None:
             found = window.acknowledge_online(number)
             if found is not None:

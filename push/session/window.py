@@ -17,6 +17,7 @@ EXPIRED = "e"
 TOO_LARGE = "d:too_large"
 UNACKNOWLEDGED = "d:unacknowledged"
 GONE = ""
+LATE = "late"  # acknowledged after it was gone, and told of by itself
 
 MAX_ONLINE_UNACKNOWLEDGED = 256
 
@@ -230,8 +231,11 @@ class Window:
         follow.position = max(follow.position, offset)
         return False
 
-    def acknowledge(self, number: int) -> Follow | None:
-        """One copy of message `number` was acknowledged: the stream whose cursor moved, or None."""
+    def acknowledge(self, number: int) -> Follow | Delivery | None:
+        """One copy of message `number` was acknowledged: the stream whose cursor moved, or None.
+
+        A delivery: it was gone when it was to be sent again, and the cursor has passed it.
+        """
         delivery = self.outstanding.get(number)
         if delivery is None:
             return None
@@ -239,8 +243,18 @@ class Window:
         if delivery.copies_due <= 0:
             del self.outstanding[number]
         if delivery.done:
-            return None
+            return self._acknowledge_late(delivery)
         return self.finish(delivery)
+
+    def _acknowledge_late(self, delivery: Delivery) -> Delivery | None:
+        """It was taken out of the log, or expired, but the device had it all the same."""
+        if delivery.outcome not in (GONE, EXPIRED):
+            return None
+        if delivery in (delivery.follow.pending or ()):
+            delivery.outcome = ACKNOWLEDGED  # the cursor tells of it when it passes
+            return None
+        delivery.outcome = LATE
+        return delivery
 
     def finish(self, delivery: Delivery, outcome: str = ACKNOWLEDGED) -> Follow | None:
         """The message is done: the stream whose cursor moved, or None."""

@@ -16,6 +16,17 @@ local function delete_if_empty(stream)
   return true
 end
 
+-- A device is done with its own log up to `offset`.
+local function trim(stream, offset)
+  redis.call('XTRIM', prefix .. 'log:' .. stream, 'MINID', str(offset + 1))
+  if delete_if_empty(stream) then return end
+  local collapse = prefix .. 'collapse:' .. stream
+  local kept = redis.call('HGETALL', collapse)
+  for i = 1, #kept, 2 do
+    if tonumber(kept[i + 1]) <= offset then redis.call('HDEL', collapse, kept[i]) end
+  end
+end
+
 -- Append at `offset`; returns the offset before it, '0' where there is none. The sweeper comes for
 -- the stream when the first of its entries expires.
 local function append(stream, offset, ttl_seconds, id, field, body, collapse)
@@ -60,13 +71,16 @@ local function take_out(stream, entry, code)
   return fields[5] == 'm' and close(stream, fields[2], code) or 0
 end
 
--- Drop the oldest entries of a log that is longer than `max`.
+-- Drop the oldest entries of a log that is longer than `max`. A part at a time: after `max` was
+-- lowered they may be many.
 local function shorten(stream, max, code)
   local log = prefix .. 'log:' .. stream
   local over = redis.call('XLEN', log) - max
-  if over > 0 then
-    for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', over)) do
+  while over > 0 do
+    local part = math.min(over, 100)
+    for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', part)) do
       take_out(stream, entry, code)
     end
+    over = over - part
   end
 end

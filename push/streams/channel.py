@@ -20,7 +20,8 @@ class Channel:
 
     `last`: up to here nothing is missing, meaningful once `known`. `handed`: the last offset that
     was handed on, which is lower when the log was read beyond it. `readers` of the log are at work
-    now: what comes meanwhile is kept for them.
+    now: what comes meanwhile is kept for them, and so is what was `removed` from the log, because
+    what they read may be from before.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Channel:
         "pending",
         "readers",
         "receiver",
+        "removed",
         "repairing",
         "stream",
     )
@@ -44,6 +46,7 @@ class Channel:
         self.handed = 0
         self.known = False
         self.readers = 0
+        self.removed: set[int] | None = None
         self.pending: list[Entry] | None = None
         # While a gap is repaired, what comes on the channel waits here. (None: it need not, the
         # read that has yet to begin will find it in the log.)
@@ -60,6 +63,29 @@ class Channel:
             self.pending = [entry]
         else:
             self.pending.append(entry)
+
+    def take_out(self, offset: int) -> None:
+        """The entry at `offset` left the log before its time: it is not handed on any more."""
+        for waiting in (self.held, self.pending):
+            if waiting is not None:
+                waiting[:] = [entry for entry in waiting if entry.offset != offset]
+        if self.readers:
+            if self.removed is None:
+                self.removed = set()
+            self.removed.add(offset)
+
+    def begin_reading(self) -> None:
+        self.readers += 1
+
+    def end_reading(self) -> None:
+        self.readers -= 1
+        if not self.readers:
+            self.removed = None
+
+    def still_there(self, entries: list[Entry]) -> list[Entry]:
+        """What was read, without what was taken out while it was read."""
+        removed = self.removed
+        return [e for e in entries if e.offset not in removed] if removed else entries
 
     @property
     def shared_by_many(self) -> bool:

@@ -1,9 +1,11 @@
 -- Move cursors forward, count in the ledger what they passed, and trim what nobody needs any more.
 -- ARGV: streams and cursors as msgpack (see cursors.py).
--- A stream is {name, {offset, id, offset, id, ...}}: the messages that its cursors may have passed.
--- A cursor is {token, session, number of its stream, offset, position, exceptions}: all up to
--- `offset` is done, all up to `position` was handed out. Exceptions, by offset as text, are what was
--- not acknowledged, as {code, written}; the code '' counts as nothing.
+-- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
+-- A cursor is {token, session, number of its stream, offset, position, first, last, exceptions,
+-- late}: all up to `offset` is done, all up to `position` was handed out. It tells of the messages
+-- from number `first` to `last` of its stream. Exceptions, by offset as text, are what was not
+-- acknowledged, as {code, written}; the code '' counts as nothing. `late` are the ids of messages
+-- that were gone when the cursor passed them, and were acknowledged after that.
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- Returns the numbers (from 1) of the cursors whose session is not the record's any more.
@@ -22,11 +24,11 @@ local function add(counts, id, code)
 end
 
 -- What of the stream's messages lies between where the device was and where it is.
-local function count(stream, token, was, cursor, exceptions)
+local function count(stream, token, was, cursor, first, last, exceptions)
   local listed, messages = is_listed(stream[1]), stream[2]
-  for i = 1, #messages, 2 do
+  for i = 2 * first - 1, 2 * last - 1, 2 do
     local offset, id = tonumber(messages[i]), messages[i + 1]
-    local exception = exceptions and exceptions[messages[i]]
+    local exception = exceptions[messages[i]]
     local code, wrote = 'a', true
     if exception then code, wrote = exception[1], exception[2] end
     local written_now = wrote and offset > was.position and offset <= cursor.position
@@ -44,6 +46,12 @@ local function count(stream, token, was, cursor, exceptions)
   end
 end
 
+local function count_late(stream, token, ids)
+  for _, id in ipairs(ids) do
+    if is_listed(stream) then settle(id, token, 'a', true) else add(done, id, 'a') end
+  end
+end
+
 for i, item in ipairs(cursors) do
   local token, session, stream = item[1], item[2], streams[item[3]]
   local record, name = prefix .. 'device:' .. token, stream[1]
@@ -55,13 +63,10 @@ for i, item in ipairs(cursors) do
     was.position = math.max(tonumber(kept[3] or '0'), was.cursor)
     local cursor = {offset = math.max(item[4], was.cursor)}
     cursor.position = math.max(item[5], cursor.offset, was.position)
-    count(stream, token, was, cursor, item[6])
+    count(stream, token, was, cursor, item[6], item[7], item[8])
     if cursor.offset > was.cursor then
       redis.call('HSET', record, 'c:' .. name, str(cursor.offset))
-      if name == 'dev:' .. token then
-        redis.call('XTRIM', prefix .. 'log:' .. name, 'MINID', str(cursor.offset + 1))
-        delete_if_empty(name)
-      end
+      if name == 'dev:' .. token then trim(name, cursor.offset) end
     end
     if cursor.position > cursor.offset then
       if cursor.position > was.position then
@@ -70,7 +75,12 @@ for i, item in ipairs(cursors) do
     elseif kept[3] then
       redis.call('HDEL', record, 'p:' .. name)
     end
+  elseif is_listed(name) then
+    -- Followed no longer, but this was acknowledged before.
+    local here = {cursor = 0, position = item[5], offset = item[4]}
+    count(stream, token, here, here, item[6], item[7], item[8])
   end
+  if kept[1] == session then count_late(name, token, item[9]) end
 end
 
 for id, count in pairs(written) do count_written(id, count) end

@@ -8,7 +8,8 @@ with the acknowledgement if that is earlier.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, Protocol
 
@@ -16,7 +17,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from push.session.window import ACKNOWLEDGED, Delivery, Follow, Skipped
+from push.session.window import ACKNOWLEDGED, GONE, LATE, TOO_LARGE, Delivery, Follow, Skipped
 from push.store.errors import StoreUnavailable
 from push.store.scripts import load_script
 from push.store.server import RedisServer
@@ -55,6 +56,7 @@ class CursorWriter:
         self._on_lost = on_lost
         self._moved: dict[Follow, Holder] = {}
         self._handed: dict[Follow, Holder] = {}
+        self._late: dict[Follow, list[str]] = {}
         self._call: Any = None
         self._handed_call: Any = None
         self._writing: Deferred[bool] | None = None
@@ -74,6 +76,15 @@ class CursorWriter:
             self._start()
         elif self._call is None:
             self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
+
+    def late(self, holder: Holder, delivery: Delivery) -> None:
+        """A message that the cursor passed because it was gone was acknowledged after all.
+
+        Told once: if it is not known whether that was stored, it is given up.
+        """
+        if holder.token is not None and not self._stopped:
+            self._late.setdefault(delivery.follow, []).append(delivery.id)
+            self.moved(holder, delivery.follow)
 
     def handed(self, holder: Holder, follow: Follow) -> None:
         """Something was handed out: the ledger is told, with less hurry."""
@@ -117,7 +128,10 @@ class CursorWriter:
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None
-        batch = [_Move(*item) for item in islice(self._moved.items(), FLUSH_CURSORS)]
+        batch = [
+            _Move(follow, holder, self._late.pop(follow, []))
+            for follow, holder in islice(self._moved.items(), FLUSH_CURSORS)
+        ]
         for move in batch:
             del self._moved[move.follow]
         writing = self._writing = Deferred.fromCoroutine(self._write(batch))
@@ -152,14 +166,15 @@ class CursorWriter:
 class _Move:
     """A cursor on its way to the store, with the messages that it passes or has before it."""
 
-    __slots__ = ("cursor", "ended", "follow", "holder", "messages", "position")
+    __slots__ = ("cursor", "ended", "follow", "holder", "late", "messages", "position")
 
-    def __init__(self, follow: Follow, holder: Holder) -> None:
+    def __init__(self, follow: Follow, holder: Holder, late: list[str]) -> None:
         self.follow = follow
         self.holder = holder
+        self.late = late
         self.cursor = follow.cursor
-        self.position = follow.position
         ended = follow.ended or ()
+        self.position = min([follow.position, *_not_to_be_passed(ended, self.cursor)])
         self.ended = [message for message in ended if message.offset <= self.cursor]
         follow.ended = [message for message in ended if message.offset > self.cursor] or None
         self.messages: list[Delivery | Skipped] = [*self.ended]
@@ -177,38 +192,61 @@ class _Move:
             self.follow.ended = [*self.ended, *(self.follow.ended or ())]
 
 
+def _not_to_be_passed(ended: Iterable[Delivery | Skipped], cursor: int) -> list[int]:
+    """Places before messages that this session did not get, but another of the device may yet.
+
+    All up to the position counts as written; what lies behind such a message is told when the
+    cursor has passed that.
+    """
+    return [m.offset - 1 for m in ended if m.outcome == TOO_LARGE and m.offset > cursor]
+
+
 def _arguments(batch: list[_Move]) -> list[Any]:
     """What cursors.lua takes."""
-    numbers: dict[str, int] = {}
-    messages: list[dict[int, str]] = []
-    cursors: list[list[Any]] = []
+    passed: dict[str, dict[int, str]] = {}
     for move in batch:
-        stream = move.follow.stream
-        number = numbers.get(stream)
-        if number is None:
-            number = numbers[stream] = len(messages)
-            messages.append({})
-        passed = messages[number]
-        exceptions = {}
+        messages = passed.setdefault(move.follow.stream, {})
         for message in move.messages:
-            passed[message.offset] = message.id
-            if message.outcome != ACKNOWLEDGED:
-                exceptions[str(message.offset)] = (message.outcome, message.written)
-        cursors.append(
-            [
-                move.holder.token,
-                move.holder.session_id,
-                number + 1,
-                move.cursor,
-                move.position,
-                exceptions,
-            ]
-        )
-    streams = [
-        [stream, [part for offset, id in messages[number].items() for part in (str(offset), id)]]
-        for stream, number in numbers.items()
+            messages[message.offset] = message.id
+    streams: list[list[Any]] = []
+    places: dict[str, tuple[int, list[int]]] = {}
+    for number, (stream, messages) in enumerate(passed.items(), 1):
+        offsets = sorted(messages)
+        parts = [part for offset in offsets for part in (str(offset), messages[offset])]
+        streams.append([stream, parts])
+        places[stream] = number, offsets
+    return [streams, [_cursor(move, *places[move.follow.stream]) for move in batch]]
+
+
+def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:
+    """A cursor among all messages of its stream in this batch, which are at `offsets`.
+
+    What others had and this one had not (it was cancelled, say, before it was handed out here) is
+    not counted for it.
+    """
+    own = {message.offset: message for message in move.messages}
+    first = bisect_left(offsets, min(own)) if own else 0
+    last = bisect_right(offsets, max(own)) if own else 0
+    exceptions = {}
+    for offset in offsets[first:last]:
+        message = own.get(offset)
+        if message is None:
+            exceptions[str(offset)] = (GONE, False)
+        elif message.outcome != ACKNOWLEDGED:
+            outcome = GONE if message.outcome == LATE else message.outcome
+            exceptions[str(offset)] = (outcome, message.written)
+    holder = move.holder
+    return [
+        holder.token,
+        holder.session_id,
+        number,
+        move.cursor,
+        move.position,
+        first + 1,
+        last,
+        exceptions,
+        move.late,
     ]
-    return [streams, cursors]
 
 
 def _pass_on(result: Any, waiter: Deferred[Any]) -> Any:

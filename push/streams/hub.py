@@ -164,9 +164,7 @@ class Hub:
     def _take_out(self, channel: Channel, offset: int) -> None:
         """An entry was cancelled or replaced: who was not handed it does not get it (rule 16)."""
         self._memory.remove(channel.stream, offset)
-        for waiting in (channel.held, channel.pending):
-            if waiting is not None:
-                waiting[:] = [entry for entry in waiting if entry.offset != offset]
+        channel.take_out(offset)
 
     def _apply(self, channel: Channel, entry: Entry) -> None:
         """The rule of hand-over."""
@@ -209,6 +207,7 @@ class Hub:
 
     async def _repair(self, channel: Channel) -> None:
         """Hand on from the log what the channel lost, then what came meanwhile."""
+        channel.begin_reading()
         try:
             complete = False
             while not complete and channel.followers:
@@ -224,6 +223,8 @@ class Hub:
             channel.repairing = False
             self._retry_later(channel)
             return
+        finally:
+            channel.end_reading()
         channel.repairing = False
         held, channel.held = channel.held, None
         for entry in held or ():
@@ -236,13 +237,15 @@ class Hub:
     def _fill_gap(self, channel: Channel, reading: Reading) -> bool:
         """Hand on what was read; True when the gap is closed."""
         page = reading.pages[0]
-        if page.lost:
-            # Not a gap that can be closed: each session reads, and is told what it lost.
+        entries = channel.still_there(page.entries)
+        expired = {entry.offset for entry in entries if has_expired(entry, reading.now_us)}
+        if page.lost or expired:
+            # Not a gap that can be closed: each session reads, is told what it lost, and tells the
+            # ledger what had expired.
             for follow in channel.followers.values():
                 follow.live = False
-        for entry in page.entries:
-            if channel.followers and not has_expired(entry, reading.now_us):
-                # What expired in between is no gap to the followers.
+        for entry in entries:
+            if channel.followers and entry.offset not in expired:
                 entry.previous = channel.handed
                 self._hand_on(channel, entry)
                 channel.advance(entry.offset)

@@ -65,9 +65,10 @@ class LogReader:
         ]
         return Reading(now_us, clock_us, pages)
 
-    async def get(self, stream: str, offsets: Sequence[int]) -> dict[int, Entry]:
-        """The entries at `offsets` that are still there and have not expired."""
+    async def get(self, stream: str, offsets: Sequence[int]) -> tuple[dict[int, Entry], set[int]]:
+        """The entries at `offsets` that are still there, and which of them have expired."""
         found: dict[int, Entry] = {}
+        expired: set[int] = set()
         unread = list(offsets)
         while unread:
             reading = await self.read([Wanted(stream, offset - 1, 1) for offset in unread])
@@ -76,9 +77,11 @@ class LogReader:
             unread = [offset for offset, page in pages if not page.entries and not page.complete]
             for offset, page in pages:
                 for entry in page.entries:
-                    if entry.offset == offset and not has_expired(entry, reading.now_us):
+                    if entry.offset == offset:
                         found[offset] = entry
-        return found
+                        if has_expired(entry, reading.now_us):
+                            expired.add(offset)
+        return found, expired
 
     async def ahead(self, places: Sequence[tuple[str, int]]) -> list[str]:
         """Which of the streams have an entry behind the offset given with it (rule 3)."""

@@ -33,48 +33,63 @@ class PageReader:
         Pages come in the order of `wanted`; one from memory is never `complete`. A page that
         another session is reading just now is waited for. Raises `StoreUnavailable`.
         """
-        pages: dict[str, Page] = {}
-        unread: list[Wanted] = []
+        channels = [channel for channel, _, _ in wanted]
+        for channel in channels:
+            channel.begin_reading()
+        try:
+            reading = await self._pages(wanted)
+            pages = {page.stream: page for page in reading.pages}
+            return reading._replace(pages=[_as_it_is(channel, pages) for channel in channels])
+        finally:
+            for channel in channels:
+                channel.end_reading()
+
+    async def _pages(self, wanted: Sequence[tuple[Channel, int, int]]) -> Reading:
+        known: list[Page] = []
+        unread: list[tuple[Channel, Wanted]] = []
         for channel, after, limit in wanted:
             stream = channel.stream
-            known = self._memory.after(stream, after, limit)
-            if not known and (stream, after) in self._running:
+            entries = self._memory.after(stream, after, limit)
+            if not entries and (stream, after) in self._running:
                 waiter: Deferred[None] = Deferred()
                 self._running[stream, after].append(waiter)
                 await waiter
-                known = self._memory.after(stream, after, limit)
-            if known:
-                pages[stream] = Page(stream, known, False, 0)
+                entries = self._memory.after(stream, after, limit)
+            if entries:
+                known.append(Page(stream, entries, False, 0))
             else:
                 size = max(limit, SHARED_PAGE_ENTRIES) if channel.shared_by_many else limit
-                unread.append(Wanted(stream, after, size))
+                unread.append((channel, Wanted(stream, after, size)))
         if not unread:
-            now_us = self._server.clock.now_us()
-            return Reading(now_us, 0, [pages[channel.stream] for channel, _, _ in wanted])
-        reading = await self._read([channel for channel, _, _ in wanted], unread)
-        pages |= {page.stream: page for page in reading.pages}
-        return reading._replace(pages=[pages[channel.stream] for channel, _, _ in wanted])
+            return Reading(self._server.clock.now_us(), 0, known)
+        reading = await self._read(unread)
+        return reading._replace(pages=[*known, *reading.pages])
 
-    async def _read(self, channels: Sequence[Channel], unread: list[Wanted]) -> Reading:
-        shared = {channel.stream for channel in channels if channel.shared_by_many}
-        keys = [(item.stream, item.after) for item in unread if item.stream in shared]
+    async def _read(self, unread: list[tuple[Channel, Wanted]]) -> Reading:
+        shared = {channel.stream for channel, _ in unread if channel.shared_by_many}
+        keys = [(item.stream, item.after) for _, item in unread if item.stream in shared]
         keys = [key for key in keys if key not in self._running]
         for key in keys:
             self._running[key] = []
-        for channel in channels:
-            channel.readers += 1
         try:
-            reading = await self._slots.run(self._read_now, unread)
-            for item, page in zip(unread, reading.pages, strict=True):
-                if item.stream in shared and page.entries and not page.lost:
-                    self._memory.add_read(item.stream, item.after, page.entries)
+            wanted = [item for _, item in unread]
+            reading = await self._slots.run(self._read_now, wanted)
+            for (channel, item), page in zip(unread, reading.pages, strict=True):
+                # Without followers nobody tells us any more what is taken out of the log.
+                if item.stream in shared and channel.followers and page.entries and not page.lost:
+                    entries = channel.still_there(page.entries)
+                    self._memory.add_read(item.stream, item.after, entries)
             return reading
         finally:
-            for channel in channels:
-                channel.readers -= 1
             for key in keys:
                 for waiter in self._running.pop(key):
                     waiter.callback(None)
 
     def _read_now(self, unread: list[Wanted]) -> Deferred[Reading]:
         return Deferred.fromCoroutine(self._reader.read(unread))
+
+
+def _as_it_is(channel: Channel, pages: dict[str, Page]) -> Page:
+    """The channel's page, without what was taken out of the log while it was waited for."""
+    page = pages[channel.stream]
+    return page._replace(entries=channel.still_there(page.entries))

@@ -1,4 +1,4 @@
-"""The ledger's figures against the test's own record (see `features.LEDGER`)."""
+"""The ledger's figures against the test's own record."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import msgspec
 
 from push.daemons.keys import make_key
 from push.sdk.backend import PushAPI
-from tests.faults import device, features
+from tests.faults import device
 from tests.faults.audit import Journal, Record, Target, audit
 from tests.faults.device import One, Plan
 from tests.faults.ledger import check_ledger
@@ -254,8 +254,7 @@ class System:
         checked = Checked(*audit(self.journal, self.records.values(), dropped_oldest))
         self._wait_acknowledged()
         self._check_logs()
-        if features.LEDGER:
-            check_ledger(self.api, self.admin_key, self.journal.accepted, self.records)
+        check_ledger(self.api, self.admin_key, self.journal.accepted, self.records)
         return checked
 
     def _wait_acknowledged(self) -> None:

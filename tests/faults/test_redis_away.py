@@ -7,9 +7,6 @@ import json
 import time
 from collections.abc import Callable
 
-import pytest
-
-from tests.faults import features
 from tests.faults.pushing import AFTER_A_FAILURE_SECONDS, Steady, batches, singles
 from tests.faults.system import System
 
@@ -75,9 +72,6 @@ def test_a_device_that_connects_while_redis_is_paused_is_served_afterwards(
     finish(system)
 
 
-@pytest.mark.xfail(
-    not features.IDEMPOTENCY_KEYS, reason="Idempotency-Key is not built yet", run=False
-)
 def test_a_push_repeated_under_its_key_until_202_is_one_message(
     make_system: Callable[..., System], finish: Callable[..., None]
 ) -> None:

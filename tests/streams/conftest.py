@@ -12,13 +12,17 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
 from push.session.entry import Batch, Entry
-from push.session.window import Follow
+from push.session.window import Follow, Window
+from push.store.scripts import load_script
 from push.store.server import RedisServer
 from push.streams.channel import Channel
+from push.streams.cursors import CursorWriter
 from push.streams.hub import Hub
-from push.streams.log import LogReader
+from push.streams.ledger import Funnel, Ledger
+from push.streams.log import LogReader, Wanted
 from push.streams.memory import LogMemory
-from push.streams.publish import Address, Published, Publisher
+from push.streams.names import channel_name
+from push.streams.publish import APPEND, LEDGER, Address, Published, Publisher, Retention
 
 Connect = Callable[..., Awaitable[RedisServer]]
 
@@ -147,6 +151,138 @@ def make_sender() -> Callable[[RedisServer], Sender]:
         return Sender(server, silent)
 
     return make
+
+
+_cancel = load_script("push.streams", "cancel", LEDGER, APPEND)
+
+
+class Phone:
+    """A device with its record in Redis and one session's window over what it follows."""
+
+    def __init__(self, token: str, session_id: str = "s") -> None:
+        self.token: str | None = token
+        self.session_id = session_id
+        self.window = Window(1000, 1 << 24)
+        self.follows: dict[str, Follow] = {}
+        self._numbers: dict[str, int] = {}
+
+    def take(self, stream: str, entries: list[Entry]) -> Follow:
+        """Hand out what is behind the session's position."""
+        follow = self.follows[stream]
+        for entry in entries:
+            if entry.offset > follow.position:
+                number = self._numbers[entry.id] = self.window.own_number()
+                self.window.add(follow, entry, number, due=0)
+        return follow
+
+    def acknowledge(self, *ids: str) -> None:
+        for id in ids:
+            self.window.acknowledge(self._numbers[id])
+
+
+class Desk:
+    """What a backend and a connector do with stored messages, step by step."""
+
+    def __init__(self, reactor: Any, store: RedisServer, retention: Retention) -> None:
+        self.store = store
+        self.publisher = Publisher(store, retention)
+        self.ledger = Ledger(store)
+        self.reader = LogReader(store)
+        self.writer = CursorWriter(reactor, store, lambda holder: None)
+        self._sent = 0
+
+    async def phone(self, token: str, *, user: str = "", session_id: str = "s") -> Phone:
+        """A registered device, online, that follows from now on."""
+        phone = Phone(token, session_id)
+        clock = await self.store.last_offset()
+        streams = [f"dev:{token}", "all", *([f"user:{user}"] if user else [])]
+        fields: list[str | int] = ["s", session_id]
+        for stream in streams:
+            phone.follows[stream] = Follow(stream, clock)
+            fields += [f"c:{stream}", clock]
+        await self.store.command("HSET", self.store.key(f"device:{token}"), *fields)
+        await self.store.command("ZADD", self.store.key("devices"), 1, token)
+        if user:
+            await self.store.command("SADD", self.store.key(f"user-devices:{user}"), token)
+        return phone
+
+    async def push(self, *streams: str, ttl_seconds: int = 3600, **more: Any) -> Published:
+        self._sent += 1
+        id = f"m{self._sent}"
+        return await self.publisher.publish(
+            [Address(stream) for stream in streams],
+            id,
+            b'{"id":"%b","data":0}' % id.encode(),
+            ttl_seconds=ttl_seconds,
+            **{"stored": True, "to": '{"all":true}', **more},
+        )
+
+    async def log(self, stream: str) -> list[Entry]:
+        return (await self.reader.read([Wanted(stream, 0, 1000)])).pages[0].entries
+
+    async def hand_out(self, stream: str, *phones: Phone) -> None:
+        """Each phone is handed all of the log that it has not yet."""
+        entries = await self.log(stream)
+        for phone in phones:
+            self.writer.handed(phone, phone.take(stream, entries))
+
+    def acknowledge(self, stream: str, phone: Phone, *ids: str) -> None:
+        phone.acknowledge(*ids)
+        self.writer.moved(phone, phone.follows[stream])
+
+    async def cancel(self, id: str, *streams: str) -> list[int]:
+        places: list[bytes | str] = []
+        for stream in streams:
+            places += [stream, self.store.channel(channel_name(stream))]
+        reply: list[int] = await self.store.run(_cancel, [], [id, *places])
+        return reply
+
+    async def funnel(self, id: str) -> Funnel:
+        await self.writer.flush()
+        funnel = await self.ledger.funnel(id)
+        assert funnel is not None
+        ends = funnel.acknowledged + funnel.expired + funnel.cancelled
+        assert ends + sum(funnel.dropped.values()) <= funnel.addressed
+        assert funnel.acknowledged <= funnel.written <= funnel.addressed
+        return funnel
+
+    async def states(self, id: str) -> dict[str, str]:
+        """State by token, with the reason of what was dropped."""
+        await self.writer.flush()
+        lines = await self.ledger.devices(id) or []
+        return {line.token: line.reason or line.state for line in lines}
+
+    async def keys(self) -> set[str]:
+        """All keys there are, without the prefix and the server's clock."""
+        found = await self.store.command("KEYS", "*")
+        return {key.decode().removeprefix("push:") for key in found} - {"clock"}
+
+    async def pass_time(self, seconds: float) -> None:
+        """The server's clock moves on."""
+        clock = self.store.clock.now_us() + int(seconds * 1_000_000)
+        await self.store.command("SET", self.store.key("clock"), clock)
+        self.store.clock.observe(clock)
+
+
+@pytest_twisted.async_yield_fixture
+async def make_desk(store: RedisServer) -> AsyncIterator[Callable[..., Desk]]:
+    """`make_desk(device_max_messages=3)`: a desk with such a retention."""
+    from twisted.internet import reactor
+
+    desks: list[Desk] = []
+
+    def make(**retention: int) -> Desk:
+        desks.append(Desk(reactor, store, Retention(**retention)))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        await desk.writer.stop()
+
+
+@pytest.fixture
+def desk(make_desk: Callable[..., Desk]) -> Desk:
+    return make_desk()
 
 
 class _Upstream(Protocol):

@@ -83,10 +83,12 @@ async def test_entries_are_found_by_their_offsets(sender: Any, store: RedisServe
     offsets = [(await sender.send("all", n=n, data=f'"{"x" * 9000}"')).offset for n in range(60)]
     await store.command("XDEL", store.key("log:all"), f"{offsets[5]}-0")
 
-    found = await LogReader(store).get("all", [*offsets, offsets[0] + 1, offsets[-1] + 10])
+    wanted = [*offsets, offsets[0] + 1, offsets[-1] + 10]
+    found, expired = await LogReader(store).get("all", wanted)
 
     assert sorted(found) == [offset for offset in offsets if offset != offsets[5]]
     assert found[offsets[7]].id == "m7"
+    assert not expired
 
 
 @pytest_twisted.ensureDeferred
@@ -101,13 +103,14 @@ async def test_what_has_expired_is_judged_by_the_servers_clock(
     reader = LogReader(store)
 
     reading = await reader.read([Wanted("all", 0, 10)])
-    found = await reader.get("all", [short.offset, long.offset])
+    found, expired = await reader.get("all", [short.offset, long.offset])
 
     assert [has_expired(entry, reading.now_us) for entry in reading.pages[0].entries] == [
         True,
         False,
     ]
-    assert list(found) == [long.offset]
+    assert sorted(found) == [short.offset, long.offset]
+    assert expired == {short.offset}
 
 
 @pytest_twisted.ensureDeferred
