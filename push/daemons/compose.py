@@ -173,7 +173,13 @@ class Composition:
         max_age_seconds = self._settings.limits.shared_max_age
         sweeper = Sweeper(self._reactor, self._server, max_age_seconds)
         self._add(BackgroundService(sweeper))
-        retirement = Retirement(self._reactor, self._server, self._devices, self._is_live_boot)
+        retirement = Retirement(
+            self._reactor,
+            self._server,
+            self._devices,
+            lambda boot: self._is_live_boot(boot) or self._registry.problem is not None,
+            self._settings.limits.device_retention * SECONDS_PER_DAY,
+        )
         self._add(BackgroundService(retirement))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))

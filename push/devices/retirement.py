@@ -1,7 +1,8 @@
 """Devices that were not there for too long are forgotten (contract, "SUB").
 
 A sorted set holds when each device is to be forgotten; connecting and leaving put it off. A device
-that is online is not forgotten, however long it stays.
+that is online is not forgotten, however long it stays; if its connector died with its session, the
+time that it is away begins when that is noticed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _retire = load_script("push.devices", "retire")
 
 
 class Retirement:
-    """Forgets the devices of one server. `is_live_boot(boot)`: that connector is there."""
+    """Forgets the devices of one server. `is_live_boot(boot)`: that connector may be there."""
 
     def __init__(
         self,
@@ -36,10 +37,12 @@ class Retirement:
         server: RedisServer,
         devices: Devices,
         is_live_boot: Callable[[str], bool],
+        retention_seconds: int,
     ) -> None:
         self._server = server
         self._devices = devices
         self._is_live_boot = is_live_boot
+        self._retention_seconds = retention_seconds
         self._loop = LoopingCall(self._turn)
         self._loop.clock = reactor
         self._running: Deferred[int] | None = None
@@ -65,8 +68,12 @@ class Retirement:
         while True:
             due = await self._server.run(_retire, [], [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS])
             for token, boot in due:
-                if not boot or not self._is_live_boot(boot.decode()):
-                    forgotten += await self._devices.retire(token.decode(), boot.decode())
+                if not boot:
+                    forgotten += await self._devices.retire(token.decode())
+                elif not self._is_live_boot(boot.decode()):
+                    await self._devices.release(
+                        token.decode(), boot.decode(), self._retention_seconds
+                    )
             if len(due) < DEVICES_PER_LOOK:
                 return forgotten
 
