@@ -46,6 +46,7 @@ lint: $(VENV)/development
 bench: $(VENV)/development
 	$(BIN)/python -m benchmarks.fanout $(ARGS)
 	$(BIN)/python -m benchmarks.http_push $(ARGS)
+	$(BIN)/python -m benchmarks.ledger $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

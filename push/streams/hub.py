@@ -151,7 +151,8 @@ class Hub:
         if entry is None:
             return
         if not entry.offset:
-            self._hand_on(channel, entry)
+            if entry.online or not has_expired(entry, self._server.clock.now_us()):
+                self._hand_on(channel, entry)
             return
         self._server.clock.observe(entry.offset)
         if channel.repairing:
@@ -175,6 +176,12 @@ class Hub:
                 self._start_repair(channel)
                 return
         channel.advance(entry.offset)
+        if has_expired(entry, self._server.clock.now_us()):
+            # We stood still for that long. Who would have got it reads the log, and passes it.
+            for follow in channel.followers.values():
+                follow.live = False
+            self._receiver.repaired(channel)
+            return
         if channel.remembers:
             self._memory.add_live(channel.stream, entry)
         self._hand_on(channel, entry)
