@@ -14,6 +14,14 @@ from push.cluster.registry import Registry, Snapshot
 # answer comes to the next node, and not to the same one without encryption.
 CARRIERS = ("tls", "wss", "tcp", "ws")
 
+# Where a device may be sent that is connected by a carrier, in this order.
+CARRIERS_INSTEAD_OF = {
+    "tls": ("tls",),
+    "tcp": ("tcp", "tls"),
+    "wss": ("wss",),
+    "ws": ("ws", "wss"),
+}
+
 # A node without a limit is taken to have room for a quarter more than the fullest one has
 # sessions. So an empty node among full ones gets five times their share of what comes: it catches
 # up, and is not run over by a whole cluster's reconnects.
@@ -50,6 +58,17 @@ class Directory:
         return [
             entry.addresses[name]
             for name in carriers
+            for entry in ranked
+            if entry.addresses.get(name)
+        ]
+
+    def others(self, carrier: str, boot: str) -> list[str]:
+        """URLs of connectors beside that of `boot`, for a device that is connected by `carrier`:
+        of the same kind, and never without encryption if it has it."""
+        ranked = [entry for entry in self._ranked() if entry.boot != boot]
+        return [
+            entry.addresses[name]
+            for name in CARRIERS_INSTEAD_OF[carrier]
             for entry in ranked
             if entry.addresses.get(name)
         ]

@@ -47,6 +47,7 @@ class DeviceConnection(Protocol):
     blocked = False
     waiting_bytes = 0
     closed = False
+    leaving = False  # it is being sent to another connector: nothing stored is handed out
     catching_up = False
     catch_up_again = False
     refreshing = False

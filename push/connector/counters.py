@@ -11,6 +11,7 @@ class Counters:
         self.connected = 0
         self.registered = 0
         self.refused = 0
+        self.redirected = 0
         self.acknowledged = 0
         self.redelivered = 0
         self.dropped_too_large = 0

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from push import __version__
 from push.cluster.control import ControlChannel
 from push.cluster.directory import Directory
+from push.cluster.draining import NodeDrains
 from push.cluster.entry import CONNECTOR, Entry
 from push.cluster.lease import RedisLease
 from push.cluster.registry import Registry
@@ -28,6 +29,7 @@ from push.cluster.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import DeviceFactory
 from push.daemons.banner import Banner, lines_to_try
+from push.daemons.draining import DrainService
 from push.daemons.errors import StartError
 from push.daemons.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.keys import load_keys
@@ -36,6 +38,7 @@ from push.daemons.membership import Describe, Membership
 from push.daemons.metrics import make_registry as make_metrics
 from push.daemons.settings import ApiKey as ConfiguredKey
 from push.daemons.settings import Connector, Settings
+from push.daemons.signals import StopSignals
 from push.daemons.starting import OrderedServices
 from push.daemons.store import StoreService
 from push.daemons.tls import load_server_tls
@@ -152,11 +155,14 @@ class Composition:
                 "[redis] url = embedded is for `twistd push` alone: the separate daemons share one "
                 "Redis server, give its URL"
             )
+        # First, so that it is the last to stop: until then a second signal is heard.
+        self._signals = self._add(StopSignals(reactor))
         store = self._add(StoreService(reactor, settings))
         self._server: RedisServer = store.server
         self._snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         self._registry = self._make_registry()
-        self._directory = Directory(self._registry, random.SystemRandom())
+        zone = settings.server.zone
+        self._directory = Directory(self._registry, random.SystemRandom(), zone=zone)
         self._control = ControlChannel(self._server)
         self._devices = self._make_devices()
         self._gateway = self._make_gateway() if "connector" in roles else None
@@ -185,7 +191,12 @@ class Composition:
             self._add(GatewayService(self._gateway))
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
-        self._add(Membership(self._reactor, self._registry, self._descriptions()))
+        membership = self._add(Membership(self._reactor, self._registry, self._descriptions()))
+        if self._gateway is not None:
+            # Added last, so that it is the first to stop.
+            rate = self._settings.connector.drain_rate
+            draining = DrainService(self._gateway.drain, rate, self._signals, membership.update)
+            self._gateway.on_drain_order = self._add(draining).drain_and_stop
         self._add(Banner(self._reactor, self.problems, self._lines_to_try))
 
     # Parts
@@ -242,6 +253,7 @@ class Composition:
             self._keyring,
             self._snowflake,
             gateway_settings,
+            lambda carrier: self._directory.others(carrier, self._boot),
         )
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
@@ -298,12 +310,13 @@ class Composition:
             )
             publisher = Publisher(self._server, retention)
             pushing = Pushing(self._server, publisher, self._snowflake)
+            drains = NodeDrains(self._directory, self._control)
             push_limits = PushLimits(
                 ttl_default_seconds=limits.ttl_default,
                 ttl_max_seconds=limits.ttl_max,
                 max_payload_bytes=limits.max_payload,
             )
-            apps.append(make_api(pushing, self._devices, self._directory, push_limits))
+            apps.append(make_api(pushing, self._devices, self._directory, drains, push_limits))
         if "sub" in self._roles:
             open_registration = settings.auth.open_registration
             apps.append(
@@ -330,6 +343,9 @@ class Composition:
             sessions=len(gateway.sessions) if gateway else 0,
             capacity=gateway.capacity if gateway else 0,
             version=__version__,
+            draining=gateway.drain.draining if gateway else False,
+            weight=self._settings.connector.weight,
+            zone=self._settings.server.zone,
             started=self._started_ms,
             counters=gateway_counters(gateway) if gateway else {},
         )

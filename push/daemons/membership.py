@@ -29,7 +29,7 @@ class Membership(Service):
     def __init__(self, reactor: Any, registry: Registry, describe: Sequence[Describe]) -> None:
         self._registry = registry
         self._describe = describe
-        self._loop = LoopingCall(self._update)
+        self._loop = LoopingCall(self.update)
         self._loop.clock = reactor
         self._registering: list[Deferred[None]] = []
 
@@ -50,7 +50,8 @@ class Membership(Service):
             registering.cancel()
         return Deferred.fromCoroutine(self._registry.stop())
 
-    def _update(self) -> None:
+    def update(self) -> None:
+        """Tell the registry what holds now."""
         for describe in self._describe:
             self._registry.update(describe())
 

@@ -23,6 +23,8 @@ from push.daemons.kinds import (
     ZooKeeperHosts,
 )
 
+DEFAULT_RATE_PER_SECOND = 500
+
 Scope = Literal["push", "read", "admin", "register", "chat"]
 ALL_SCOPES: tuple[Scope, ...] = ("push", "read", "admin", "register", "chat")
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
@@ -59,6 +61,9 @@ class Server(Section, frozen=True):
     ] = "./push-data"
     node: Annotated[
         NodeName, Meta(description='name of this node in the cluster; "" = the host\'s name')
+    ] = ""
+    zone: Annotated[
+        NodeName, Meta(description="where this node is; devices are sent to connectors there first")
     ] = ""
     log: Annotated[LogLevelName, Meta(description="the least level that is logged")] = "info"
 
@@ -132,6 +137,12 @@ class Connector(Section, frozen=True):
     max_connections: Annotated[
         Count, Meta(description="connections at one time; 0 = as many as files may be open")
     ] = 0
+    weight: Annotated[
+        int, Meta(ge=0, le=1000, description="share of new devices beside others; 0 = none")
+    ] = 1
+    drain_rate: Annotated[
+        int, Meta(ge=1, description="sessions a second that are sent elsewhere before a stop")
+    ] = DEFAULT_RATE_PER_SECOND
     max_backlog: Annotated[
         int,
         Meta(ge=1, description="messages that wait for a device; the oldest are dropped beyond"),

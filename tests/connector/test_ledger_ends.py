@@ -203,7 +203,7 @@ async def test_nothing_is_sent_behind_a_disconnect_nor_counted(
     client.transport.pauseProducing()
     while not connection.blocked:
         await node.push("token", token, data="x" * 20_000, qos=0)
-    await node.gateway.end_session(node.boot, connection.session_id)
+    await node.gateway._orders.end_session(node.boot, connection.session_id)
     sent = [await node.push("token", token, data="late", ttl_seconds=0) for _ in range(3)]
     client.transport.resumeProducing()
     await wait_until(lambda: client.closed)

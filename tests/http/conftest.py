@@ -64,6 +64,7 @@ class Behind:
     """What is behind the edge. `error`, if set, is raised by every call; `waiting` holds it up."""
 
     pushed: list[tuple[Target, Content]] = field(default_factory=list)
+    drained: list[tuple[str, float]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     messages: dict[str, Funnel] = field(default_factory=dict)
     funnel: Funnel = FUNNEL
@@ -116,6 +117,12 @@ class Behind:
     async def cancel(self, id: str) -> int:
         await self.message(id)
         return 1
+
+    async def drain(self, node: str, rate_per_second: float) -> None:
+        await self._check()
+        self.drained.append((node, rate_per_second))
+        if node == "nobody":
+            raise Refusal("not_found", "no connector has this name")
 
     async def get(self, token: str) -> Device:
         await self._check()
@@ -311,7 +318,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         open_registration: bool = False,
     ) -> Web:
         known: dict[str, App] = {
-            "api": make_api(behind, behind, behind, limits),
+            "api": make_api(behind, behind, behind, behind, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
         }
         clock = Clock()
