@@ -17,4 +17,5 @@ class Counters:
         self.dropped_too_large = 0
         self.dropped_unacknowledged = 0
         self.bad_frames = 0
+        self.bad_proxy_headers = 0
         self.taken_over = 0

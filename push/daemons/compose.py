@@ -27,7 +27,7 @@ from push.cluster.lease import RedisLease
 from push.cluster.registry import Registry
 from push.cluster.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway, GatewaySettings
-from push.connector.listener import DeviceFactory
+from push.connector.listener import device_factory
 from push.daemons.banner import Banner, lines_to_try
 from push.daemons.draining import DrainService
 from push.daemons.errors import StartError
@@ -56,6 +56,7 @@ from push.session.server import SessionLimits
 from push.store.server import RedisServer
 from push.streams.publish import Publisher, Retention
 from push.streams.sweeper import Sweeper
+from push.wire.addresses import Networks
 from push.wire.idents import Snowflake
 
 log = Logger()
@@ -258,8 +259,9 @@ class Composition:
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
+        proxies = Networks(connector.proxy_protocol)
         if connector.tcp:
-            factory = DeviceFactory(gateway, "tcp")
+            factory = device_factory(self._reactor, gateway, proxies=proxies)
             self._device_ports["tcp"] = self._add(
                 Listener(self._reactor, "tcp", "[connector] tcp", connector.tcp, factory)
             )
@@ -271,16 +273,9 @@ class Composition:
                 end=tls.not_after,
                 fingerprint=tls.fingerprint,
             )
-            factory = DeviceFactory(gateway, "tls")
+            factory = device_factory(self._reactor, gateway, tls.context_factory, proxies)
             self._device_ports["tls"] = self._add(
-                Listener(
-                    self._reactor,
-                    "tls",
-                    "[connector] tls",
-                    connector.tls,
-                    factory,
-                    tls.context_factory,
-                )
+                Listener(self._reactor, "tls", "[connector] tls", connector.tls, factory)
             )
 
     def _listen_for_http(self) -> None:
@@ -296,6 +291,7 @@ class Composition:
             keyring=self._keyring,
             registry=make_metrics(self._gateway),
             problems=self.problems,
+            trusted_proxies=Networks(settings.http.trusted_proxies),
         )
         setting = "[http] listen" if has_api else "[connector] admin"
         self._http_port = self._add(Listener(self._reactor, "http", setting, address, site))

@@ -29,14 +29,12 @@ class Listener(Service):
         setting: str,
         address: Address,
         factory: IProtocolFactory | Any,
-        context_factory: Any = None,
     ) -> None:
         self.carrier = name
         self._reactor = reactor
         self._setting = setting
         self._address = address
         self._factory = factory
-        self._context_factory = context_factory
         self._port: Any = None
 
     def privilegedStartService(self) -> None:
@@ -51,14 +49,9 @@ class Listener(Service):
     def _listen(self) -> None:
         host, port = self._address.host, self._address.port
         try:
-            if self._context_factory is None:
-                self._port = self._reactor.listenTCP(
-                    port, self._factory, backlog=BACKLOG, interface=host
-                )
-            else:
-                self._port = self._reactor.listenSSL(
-                    port, self._factory, self._context_factory, backlog=BACKLOG, interface=host
-                )
+            self._port = self._reactor.listenTCP(
+                port, self._factory, backlog=BACKLOG, interface=host
+            )
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
             raise StartError(

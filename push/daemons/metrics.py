@@ -19,6 +19,7 @@ _HELP = {
     "dropped_too_large": "messages larger than a client accepts",
     "dropped_unacknowledged": "messages given up after the last delivery",
     "bad_frames": "connections ended because a peer broke the protocol",
+    "bad_proxy_headers": "connections of a load balancer without a right PROXY header",
     "taken_over": "sessions ended by a newer connection of their device",
 }
 

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from push.daemons.kinds import (
     Address,
+    Network,
     PublicUrl,
     RedisUrl,
     Sha256,
@@ -165,6 +166,13 @@ class Connector(Section, frozen=True):
     redeliver_after: Annotated[
         PositiveSeconds, Meta(description="seconds until an unacknowledged message is sent again")
     ] = 30
+    proxy_protocol: Annotated[
+        tuple[Network, ...],
+        Meta(
+            description="load balancers, as addresses and networks, whose connections begin with "
+            "a PROXY protocol header"
+        ),
+    ] = ()
 
 
 class Http(Section, frozen=True):
@@ -173,6 +181,13 @@ class Http(Section, frozen=True):
     listen: Annotated[Address, Meta(description='where the HTTP API listens; "" = off')] = Address(
         "127.0.0.1:8080"
     )
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        Meta(
+            description="reverse proxies, as addresses and networks, whose X-Forwarded-For tells "
+            "the client's address"
+        ),
+    ] = ()
 
 
 class Auth(Section, frozen=True):
