@@ -14,6 +14,7 @@ _HELP = {
     "connected": "sessions opened",
     "registered": "devices registered over the device protocol",
     "refused": "CONNECT requests refused",
+    "redirected": "CONNECT requests answered with other connectors",
     "acknowledged": "acknowledgements that moved a cursor",
     "redelivered": "messages sent again for want of an acknowledgement",
     "dropped_too_large": "messages larger than a client accepts",
