@@ -10,16 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
-
 from push.devices.directory import Devices
-from push.store.errors import StoreUnavailable
+from push.store.periodic import Periodic
 from push.store.scripts import load_script
 from push.store.server import RedisServer
-
-log = Logger()
 
 LOOK_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 3600  # at one that is online, or whose forgetting was interrupted
@@ -28,7 +22,7 @@ DEVICES_PER_LOOK = 100
 _retire = load_script("push.devices", "retire")
 
 
-class Retirement:
+class Retirement(Periodic):
     """Forgets the devices of one server. `is_live_boot(boot)`: that connector may be there."""
 
     def __init__(
@@ -39,28 +33,13 @@ class Retirement:
         is_live_boot: Callable[[str], bool],
         retention_seconds: int,
     ) -> None:
-        self._server = server
+        super().__init__(reactor, server, LOOK_SECONDS, "Devices could not be forgotten")
         self._devices = devices
         self._is_live_boot = is_live_boot
         self._retention_seconds = retention_seconds
-        self._loop = LoopingCall(self._turn)
-        self._loop.clock = reactor
-        self._running: Deferred[int] | None = None
 
-    def start(self) -> None:
-        self._loop.start(LOOK_SECONDS, now=False)
-
-    def stop(self) -> None:
-        if self._loop.running:
-            self._loop.stop()
-        if self._running is not None:
-            self._running.cancel()
-
-    def _turn(self) -> Deferred[Any] | None:
-        if self._server.problem is not None:
-            return None
-        self._running = Deferred.fromCoroutine(self.look())
-        return self._running.addErrback(_tell)
+    async def turn(self) -> None:
+        await self.look()
 
     async def look(self) -> int:
         """Forget all whose time is over; returns how many that were."""
@@ -76,14 +55,3 @@ class Retirement:
                     )
             if len(due) < DEVICES_PER_LOOK:
                 return forgotten
-
-
-def _tell(failure: Any) -> None:
-    """The next turn tries again, if this was not the end."""
-    error = failure.value
-    if isinstance(error, CancelledError):
-        return
-    if isinstance(error, StoreUnavailable):
-        log.debug("Forgetting devices put off: {reason}", reason=error.reason)
-    else:
-        log.failure("Devices could not be forgotten", failure=failure)
