@@ -22,16 +22,18 @@ def make_site(
     keyring: Keyring,
     registry: CollectorRegistry,
     problems: Callable[[], Sequence[str]],
+    notes: Callable[[], Sequence[str]] = tuple,
     origins: Iterable[str] = (),
     title: str = "push-universe",
     version: str = __version__,
 ) -> LimitedSite:
     """A Site for `apps` (none: only health and metrics). One call for each registry.
 
-    `problems()` lists why the daemon cannot work now, for `/readyz`. `origins` are those web pages
-    that may register devices from a browser, as "https://example.com".
+    `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
+    safe than it could be. `origins` are those web pages that may register devices from a browser,
+    as "https://example.com".
     """
-    served = [*apps, make_common(problems, registry)]
+    served = [*apps, make_common(problems, notes, registry)]
     served.append(make_pages(title, version, served))
     edge = Edge((route for app in served for route in app.routes), keyring, registry, origins)
     return LimitedSite(reactor, edge.resource(), edge.admit)
