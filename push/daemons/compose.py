@@ -278,6 +278,7 @@ class Composition:
             keyring=self._keyring,
             registry=make_metrics(self._gateway),
             problems=self.problems,
+            notes=lambda: self._server.notes,
         )
         setting = "[http] listen" if has_api else "[connector] admin"
         self._http_port = self._add(Listener(self._reactor, "http", setting, address, site))
