@@ -26,12 +26,9 @@ Ask = Callable[..., Deferred[Any]]
 
 async def check_server(ask: Ask, key: str, channel: bytes, *, replicated: bool) -> list[str]:
     """Ask a server all of it; the notes. `key` and `channel` are ours to try the rights on."""
-    try:
-        info = parsed_info(await ask("INFO"))
-        check_info(info)
-        refused = await ask("EVAL", _RIGHTS, 1, key, channel)
-    except txredisapi.ResponseError as error:
-        raise rights_problem(error) or error from None
+    info = parsed_info(await permitted(ask("INFO")))
+    check_info(info)
+    refused = await permitted(ask("EVAL", _RIGHTS, 1, key, channel))
     if refused:
         words = ", ".join(dict.fromkeys(word.decode() for word in refused))
         raise Unfit(f"its user may not use {words} on our keys or channels: {_rights_wanted(key)}")
@@ -40,19 +37,20 @@ async def check_server(ask: Ask, key: str, channel: bytes, *, replicated: bool) 
 
 async def check_master(ask: Ask) -> None:
     """A sentinel's word is not enough: it may be behind, and the server told otherwise since."""
-    try:
-        role = (await ask("ROLE"))[0].decode()
-    except txredisapi.ResponseError as error:
-        raise rights_problem(error) or error from None
+    role = (await permitted(ask("ROLE")))[0].decode()
     if role != "master":
         raise StoreUnavailable(f"the server that the sentinels name is no master but a {role}")
 
 
-def rights_problem(error: Exception) -> Unfit | None:
-    """What is to be done when a command is refused to our user; None if it is another error."""
-    if not str(error).startswith("NOPERM"):
-        return None
-    return Unfit(f"{str(error).removeprefix('NOPERM ').rstrip('.')}: {_rights_wanted()}")
+async def permitted(answer: Deferred[Any]) -> Any:
+    """The answer to a command; `Unfit` with what is to be done if our user may not use it."""
+    try:
+        return await answer
+    except txredisapi.ResponseError as error:
+        text = str(error)
+        if not text.startswith("NOPERM"):
+            raise
+        raise Unfit(f"{text.removeprefix('NOPERM ').rstrip('.')}: {_rights_wanted()}") from None
 
 
 def _rights_wanted(key: str = "push:") -> str:

@@ -1,9 +1,10 @@
 """Writes that are answered only once a replica has them (design, rule 11).
 
-Behind the writes of one turn of the reactor goes one `WAIT`. It blocks its connection, so there is
-one at a time: what is written meanwhile is covered by the next. Before it goes a small write of its
-own: `WAIT` counts from its connection's last write, and a script that finds its work done already
-(the same idempotency key again) writes nothing, while what it found may not be on a replica yet.
+Behind the writes of one turn of the reactor goes one `WAIT`. It blocks its connection, which is
+therefore one of its own, and there is one at a time: what is written meanwhile is covered by the
+next. Before it goes a small write: `WAIT` counts from its connection's last write, and a script
+that finds its work done already (the same idempotency key again) writes nothing, while what it
+found may not be on a replica yet.
 """
 
 from __future__ import annotations

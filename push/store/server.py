@@ -1,8 +1,8 @@
-"""One Redis server: a connection for commands, one for subscriptions, and its clock."""
+"""One Redis server: its connections for commands and for subscriptions, and its clock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import txredisapi
@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.store.address import RedisAddress, SentinelAddress, StoreAddress
-from push.store.checks import check_master, check_server, rights_problem
+from push.store.checks import check_master, check_server, permitted
 from push.store.clock import MICROSECONDS, ServerClock
 from push.store.confirming import Confirmations
 from push.store.connection import CommandProtocol, SubscriberProtocol
@@ -29,7 +29,7 @@ Argument = bytes | str | int
 
 ATTEMPTS = 3  # one for each reason to try again
 RECHECK_SECONDS = 30.0
-CONFIRM_SECONDS = 1.0  # while it waits, nothing else is answered on the connection
+CONFIRM_SECONDS = 1.0  # while it waits, no other durable write is answered
 
 # Answers that say "not now" rather than "you are wrong"; also found inside a script's error.
 _TEMPORARY = (
@@ -48,11 +48,12 @@ _TEMPORARY = (
 class RedisServer:
     """Calls to one server. Every call fails at once while it is away (`StoreUnavailable`).
 
-    With a `SentinelAddress` it is the master of the moment, which both connections follow.
+    With a `SentinelAddress` it is the master of the moment, which all connections follow; there is
+    a third then, for what must be on a replica before it is answered.
 
     `prefix` begins every key and channel; channels carry the database number as well, because
     pub/sub knows no databases. `on_restored` is called when messages may have been missed: one of
-    the connections is new, both work, and everything that was wanted is heard again.
+    the connections is new, all work, and everything that was wanted is heard again.
     """
 
     def __init__(
@@ -89,17 +90,8 @@ class RedisServer:
             )
         self._scripts: dict[str, Script] = {}
         self._restored: list[Callable[[], None]] = []
-        self._commands: Link[CommandProtocol] = Link(
-            reactor,
-            self._locate,
-            lambda lost: CommandProtocol(reactor.seconds, lost),
-            self._prepare_commands,
-            name=str(address),
-            purpose="commands",
-            timeout_seconds=timeout_seconds,
-            trust_root=trust_root,
-            on_up=self._tell_if_restored,
-        )
+        self._trust_root = trust_root
+        self._commands = self._make_commands("commands", self._prepare_commands)
         self._subscriber: Link[SubscriberProtocol] = Link(
             reactor,
             self._locate,
@@ -112,12 +104,37 @@ class RedisServer:
             on_up=self._tell_if_restored,
             on_down=self.subscriptions.lost,
         )
+        # WAIT stalls its connection: what only reads or is not answered for goes past it.
+        self._durable = self._commands
+        if self._sentinels is not None:
+            self._durable = self._make_commands("durable writes", self._prepare_durable)
+        self._links: list[Link[CommandProtocol] | Link[SubscriberProtocol]] = [
+            self._commands,
+            self._subscriber,
+        ]
+        if self._durable is not self._commands:
+            self._links.append(self._durable)
+
+    def _make_commands(
+        self, purpose: str, prepare: Callable[[CommandProtocol], Awaitable[None]]
+    ) -> Link[CommandProtocol]:
+        return Link(
+            self._reactor,
+            self._locate,
+            lambda lost: CommandProtocol(self._reactor.seconds, lost),
+            prepare,
+            name=str(self.address),
+            purpose=purpose,
+            timeout_seconds=self.timeout_seconds,
+            trust_root=self._trust_root,
+            on_up=self._tell_if_restored,
+        )
 
     def start(self) -> None:
         if self._sentinels is not None:
             self._sentinels.start()
-        self._commands.start()
-        self._subscriber.start()
+        for link in self._links:
+            link.start()
         self._recheck_loop.start(RECHECK_SECONDS, now=False)
 
     async def stop(self) -> None:
@@ -127,15 +144,15 @@ class RedisServer:
         if self._confirmations is not None:
             self._confirmations.stop()
         self.subscriptions.stop()
-        await self._commands.stop()
-        await self._subscriber.stop()
+        for link in self._links:
+            await link.stop()
         if self._sentinels is not None:
             await self._sentinels.stop()
 
     @property
     def problem(self) -> str | None:
         """Why the server cannot be used now, in a sentence; None when it can."""
-        for link in (self._commands, self._subscriber):
+        for link in self._links:
             if link.speaker is None:
                 return link.problem
         return None
@@ -165,9 +182,9 @@ class RedisServer:
         self.subscriptions.drop(self.channel(name))
 
     def rebuild(self, reason: str) -> None:
-        """Distrust both connections: they are made anew (design, rule 3)."""
-        self._commands.rebuild(reason)
-        self._subscriber.rebuild(reason)
+        """Distrust all connections: they are made anew (design, rule 3)."""
+        for link in self._links:
+            link.rebuild(reason)
 
     async def command(self, *command: Argument) -> Any:
         """One Redis command; keys in it are whole keys (`key()`)."""
@@ -202,7 +219,8 @@ class RedisServer:
             Deferred.fromCoroutine(self._load(script)).addErrback(lambda _: None)
         for _ in range(ATTEMPTS):
             try:
-                answer = self._evaluate(script, keys, arguments)
+                speaker = (self._durable if durable else self._commands).require()
+                answer = self._evaluate(speaker, script, keys, arguments)
                 confirmed = self._confirmed() if durable else None
                 reply = await answer
             except txredisapi.RedisError as error:
@@ -228,9 +246,12 @@ class RedisServer:
         return self._confirmations.wanted() if self._confirmations is not None else None
 
     def _evaluate(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
+        self,
+        speaker: CommandProtocol,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
     ) -> Deferred[Any]:
-        speaker = self._commands.require()
         floor_us = self.clock.now_us()
         deadline_us = floor_us + int(self.timeout_seconds * MICROSECONDS)
         return speaker.call(
@@ -258,7 +279,7 @@ class RedisServer:
 
     def _moved(self, master: RedisAddress) -> None:
         """There is a new master: what is connected to another, or trying to, is not any more."""
-        for link in (self._commands, self._subscriber):
+        for link in self._links:
             if link.where not in (None, master):
                 link.rebuild(f"the master is {master} now")
 
@@ -266,24 +287,28 @@ class RedisServer:
         if self._sentinels is not None:
             await check_master(speaker.call)
         await self._check(speaker)
-        for script in self._scripts.values():
-            await speaker.call("SCRIPT", "LOAD", script.source)
+        await self._load_all(speaker)
         seconds, microseconds = await speaker.call("TIME")
         stored = await speaker.call("GET", self._clock_key)
         self.clock.observe(int(seconds) * 1_000_000 + int(microseconds))
         self.clock.observe(int(stored or 0))
-        if self._sentinels is not None:
-            patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
-            key = self.key("confirmed")
-            self._confirmations = Confirmations(self._reactor, speaker, key, patience_ms)
+
+    async def _prepare_durable(self, speaker: CommandProtocol) -> None:
+        await check_master(speaker.call)
+        await permitted(speaker.call("WAIT", 0, 1))
+        await self._load_all(speaker)
+        patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
+        key = self.key("confirmed")
+        self._confirmations = Confirmations(self._reactor, speaker, key, patience_ms)
+
+    async def _load_all(self, speaker: CommandProtocol) -> None:
+        for script in self._scripts.values():
+            await speaker.call("SCRIPT", "LOAD", script.source)
 
     async def _prepare_subscriber(self, speaker: SubscriberProtocol) -> None:
         if self._sentinels is not None:
             await check_master(speaker.call)
-        try:
-            await speaker.subscribe_to([self._check_channel])
-        except txredisapi.ResponseError as error:
-            raise rights_problem(error) or error from None
+        await permitted(speaker.subscribe_to([self._check_channel]))
         await speaker.unsubscribe_from([self._check_channel])
         await self.subscriptions.restore(speaker)
 

@@ -17,7 +17,7 @@ def started_cluster() -> Iterator[Cluster]:
         cluster.start()
         yield cluster
     finally:
-        cluster.end()
+        cluster.remove()
 
 
 @pytest.fixture

@@ -208,6 +208,10 @@ class Cluster:
         ports = self.named_ports()
         return len(ports) == 1 and old.port not in ports
 
-    def end(self) -> None:
+    def kill(self) -> None:
+        for process in [*self.sentinels, *self.servers]:
+            process.kill()
+
+    def remove(self) -> None:
         for process in [*self.sentinels, *self.servers]:
             process.remove()

@@ -29,7 +29,7 @@ def cluster() -> Iterator[Cluster]:
         cluster.start()
         yield cluster
     finally:
-        cluster.end()
+        cluster.remove()
 
 
 class Pusher:
