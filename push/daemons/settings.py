@@ -78,8 +78,7 @@ class Redis(Section, frozen=True):
         RedisUrl,
         Meta(
             description='"embedded" (a server of its own), redis://user:password@host:port/db, '
-            "rediss://… (TLS), unix:///path, or "
-            "redis+sentinel://user:password@host:port,host:port/master/db"
+            "rediss://… (TLS), unix:///path, or redis+sentinel://host:port,…/master"
         ),
     ] = RedisUrl("embedded")
     ca_file: Annotated[
