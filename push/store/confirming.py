@@ -2,9 +2,10 @@
 
 Behind the writes of one turn of the reactor goes one `WAIT`. It blocks its connection, which is
 therefore one of its own, and there is one at a time: what is written meanwhile is covered by the
-next. Before it goes a small write: `WAIT` counts from its connection's last write, and a script
-that finds its work done already (the same idempotency key again) writes nothing, while what it
-found may not be on a replica yet.
+next. Before it goes a small write: `WAIT` promises something of its own connection's writes only,
+and a script that finds its work done already (the same idempotency key again) writes nothing, while
+what it found may not be on a replica yet. (Redis 6.2 does count whatever came before the
+connection's last command; that is nowhere promised.)
 """
 
 from __future__ import annotations

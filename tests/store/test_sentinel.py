@@ -104,7 +104,7 @@ async def test_rule_11_without_a_replica_it_is_not_known_whether_it_was_written(
             await call
         assert caught.value.unknown
     assert await server.run(WRITE, [key], []) == 4
-    # The same again, by another daemon, writes nothing: what it finds is on no replica all the same.
+    # The same by another daemon writes nothing: what it finds is on no replica all the same.
     late = await connect(cluster.url)
     with pytest.raises(StoreUnavailable, match="no replica"):
         await late.run(NOTHING, [], [], durable=True)
