@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 
 from benchmarks.running import Running, started_server
 from push.daemons.redis_binary import command_line, configuration, find_server
-from push.store.address import parse_redis_url
+from push.store.address import parse_store_url
 from push.store.server import RedisServer as OurRedis
 
 START_SECONDS = 10.0
@@ -221,7 +221,7 @@ async def connect(
     servers: list[OurRedis] = []
 
     async def make(url: str, *, ready: bool = True, **options: Any) -> OurRedis:
-        server = OurRedis(reactor, parse_redis_url(url), **options)
+        server = OurRedis(reactor, parse_store_url(url), **options)
         servers.append(server)
         server.start()
         if ready:

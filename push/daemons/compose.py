@@ -291,6 +291,7 @@ class Composition:
             keyring=self._keyring,
             registry=make_metrics(self._gateway),
             problems=self.problems,
+            notes=lambda: self._server.notes,
             trusted_proxies=Networks(settings.http.trusted_proxies),
         )
         setting = "[http] listen" if has_api else "[connector] admin"

@@ -9,7 +9,7 @@ import re
 from typing import Self
 from urllib.parse import urlsplit
 
-from push.store.address import parse_redis_url
+from push.store.address import parse_store_url
 from push.wire.addresses import parse_network
 
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s:\[\]/,]+):\d{1,5}", re.ASCII)
@@ -66,11 +66,9 @@ class RedisUrl(str):
             raise ValueError("a list of servers is not supported in this version: give one URL")
         if not isinstance(value, str):
             raise ValueError('expected "embedded" or a URL')
-        if value.startswith("redis+sentinel:"):
-            raise ValueError("redis+sentinel:// is not supported in this version")
         if value != "embedded":
             try:
-                parse_redis_url(value)
+                parse_store_url(value)
             except ValueError as error:
                 raise ValueError(f'expected "embedded" or a URL; {error}') from None
         return cls(value)
@@ -78,6 +76,10 @@ class RedisUrl(str):
     @property
     def embedded(self) -> bool:
         return self == "embedded"
+
+    @property
+    def tls(self) -> bool:
+        return self.startswith("rediss")
 
 
 class ZooKeeperHosts(str):

@@ -241,6 +241,8 @@ def _fit_together(settings: Settings) -> Settings:
         raise SettingsError(
             "connector.certificate and connector.private_key belong together: set both or none"
         )
+    if settings.redis.ca_file and not settings.redis.url.tls:
+        raise SettingsError("redis.ca_file is for TLS: redis.url must begin with rediss")
     if connector.heartbeat_min > connector.heartbeat_max:
         raise SettingsError(
             f"connector.heartbeat_min ({connector.heartbeat_min}) is above "

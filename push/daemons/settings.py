@@ -84,9 +84,13 @@ class Redis(Section, frozen=True):
         RedisUrl,
         Meta(
             description='"embedded" (a server of its own), redis://user:password@host:port/db, '
-            "rediss://… (TLS) or unix:///path"
+            "rediss://… (TLS), unix:///path, or redis+sentinel://host:port,…/master"
         ),
     ] = RedisUrl("embedded")
+    ca_file: Annotated[
+        str,
+        Meta(description='PEM file with the CAs to trust of a rediss:// URL; "" = the system\'s'),
+    ] = ""
 
 
 class ZooKeeper(Section, frozen=True):

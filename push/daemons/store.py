@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.logger import Logger
 
+from push.daemons.errors import StartError
 from push.daemons.redis_child import EmbeddedRedis
 from push.daemons.settings import Settings
-from push.store.address import parse_redis_url
+from push.store.address import parse_store_url
 from push.store.server import RedisServer
 
 log = Logger()
@@ -26,7 +31,9 @@ class StoreService(Service):
         if settings.redis.url.embedded:
             self._embedded = EmbeddedRedis(reactor, settings.server.data_folder)
             url = self._embedded.url
-        self.server = RedisServer(reactor, parse_redis_url(url))
+        self.server = RedisServer(
+            reactor, parse_store_url(url), trust_root=load_trust_root(settings.redis.ca_file)
+        )
         self._starting: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -51,6 +58,20 @@ class StoreService(Service):
         await self.server.stop()
         if self._embedded is not None:
             await self._embedded.stopService()
+
+
+def load_trust_root(ca_file: str) -> Any:
+    """The certificates in a PEM file; None, what the system trusts, for "". Raises `StartError`."""
+    if not ca_file:
+        return None
+    try:
+        certificates = x509.load_pem_x509_certificates(Path(ca_file).expanduser().read_bytes())
+    except OSError as error:
+        raise StartError(f"[redis] ca_file {ca_file}: {error.strerror}") from None
+    except ValueError:
+        raise StartError(f"[redis] ca_file {ca_file}: no certificates in PEM") from None
+    encoded = [one.public_bytes(Encoding.PEM) for one in certificates]
+    return trustRootFromCertificates([Certificate.loadPEM(one) for one in encoded])
 
 
 def _log_failure(failure: Any) -> None:

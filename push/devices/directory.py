@@ -92,6 +92,7 @@ class Devices:
                     created_ms,
                     NEVER_CONNECTED_SECONDS,
                 ],
+                durable=True,
             )
             if written:
                 return Credentials(token, secret)
@@ -136,7 +137,7 @@ class Devices:
     async def forget(self, token: str) -> None:
         """Delete a device with all that waits for it; a live session of it is closed."""
         self._check_form(token)
-        held = await self._server.run(_forget, [], [token])
+        held = await self._server.run(_forget, [], [token], durable=True)
         if held is None:
             raise unknown_token(token)
         session, boot = held[0].decode(), held[1].decode()
@@ -182,6 +183,7 @@ class Devices:
                     server.channel(channel_name(stream)),
                     self._snowflake.next_id(),
                 ],
+                durable=True,
             )
         )
 

@@ -171,7 +171,7 @@ class Pushing:
         places: list[str | bytes] = []
         for stream, _ in addresses_of(_as_target((await self.message(id)).to)):
             places += [stream, self._server.channel(channel_name(stream))]
-        known, cancelled = await self._server.run(_cancel, [], [id, *places])
+        known, cancelled = await self._server.run(_cancel, [], [id, *places], durable=True)
         if not known:
             raise _unknown_message()
         return int(cancelled)

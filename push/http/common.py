@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec import UNSET
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from push.http import pages
 from push.http.openapi import openapi_document
 from push.http.problems import ERRORS, refusal_answer
 from push.http.routes import HTML_TYPE, Answer, App, Call, Handler, Reply, Route, json_answer
-from push.http.schemas import Health
+from push.http.schemas import Health, Ready
 from push.wire.errors import Refusal
 
 NOT_READY_RETRY_SECONDS = 1
@@ -27,8 +28,15 @@ def page_answer(html: str) -> Answer:
     return Answer(200, html.encode(), HTML_TYPE, _PAGE_HEADERS)
 
 
-def make_common(problems: Callable[[], Sequence[str]], registry: CollectorRegistry) -> App:
-    """Health and metrics. `problems()` lists why the daemon cannot work now; [] = it can."""
+def make_common(
+    problems: Callable[[], Sequence[str]],
+    notes: Callable[[], Sequence[str]],
+    registry: CollectorRegistry,
+) -> App:
+    """Health and metrics. `problems()` lists why the daemon cannot work now; [] = it can.
+
+    `notes()` lists what an operator should know although it works.
+    """
 
     async def healthz(call: Call) -> Answer:
         return json_answer(200, Health())
@@ -36,7 +44,7 @@ def make_common(problems: Callable[[], Sequence[str]], registry: CollectorRegist
     async def readyz(call: Call) -> Answer:
         reasons = list(problems())
         if not reasons:
-            return json_answer(200, Health())
+            return json_answer(200, Ready(notes=list(notes()) or UNSET))
         refusal = Refusal("unavailable", "; ".join(reasons), after_seconds=NOT_READY_RETRY_SECONDS)
         return refusal_answer(refusal, reasons)
 
@@ -61,8 +69,9 @@ def make_common(problems: Callable[[], Sequence[str]], registry: CollectorRegist
                 "readyz",
                 "Whether it can work",
                 readyz,
-                {200: Reply("It can.", Health)},
-                description="If not, 503 and all `reasons`: for a load balancer.",
+                {200: Reply("It can.", Ready)},
+                description="If not, 503 and all `reasons`: for a load balancer. If it can but is "
+                "less safe than it could be, the `notes` say how.",
                 problems=("unavailable",),
             ),
             Route(

@@ -262,6 +262,13 @@ class Health(Struct):
     status: Literal["ok"] = "ok"
 
 
+class Ready(Struct):
+    """It can work."""
+
+    status: Literal["ok"] = "ok"
+    notes: list[str] | UnsetType = UNSET
+
+
 _encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
 _decode_base64 = msgspec.json.Decoder(bytes).decode

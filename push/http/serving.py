@@ -23,6 +23,7 @@ def make_site(
     keyring: Keyring,
     registry: CollectorRegistry,
     problems: Callable[[], Sequence[str]],
+    notes: Callable[[], Sequence[str]] = tuple,
     origins: Iterable[str] = (),
     trusted_proxies: Networks | None = None,
     title: str = "push-universe",
@@ -30,11 +31,11 @@ def make_site(
 ) -> LimitedSite:
     """A Site for `apps` (none: only health and metrics). One call for each registry.
 
-    `problems()` lists why the daemon cannot work now, for `/readyz`. `origins` are those web pages
-    that may register devices from a browser, as "https://example.com". The X-Forwarded-For of
-    `trusted_proxies` is believed.
+    `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
+    safe than it could be. `origins` are those web pages that may register devices from a browser,
+    as "https://example.com". The X-Forwarded-For of `trusted_proxies` is believed.
     """
-    served = [*apps, make_common(problems, registry)]
+    served = [*apps, make_common(problems, notes, registry)]
     served.append(make_pages(title, version, served))
     routes = (route for app in served for route in app.routes)
     edge = Edge(routes, keyring, registry, origins, trusted_proxies)

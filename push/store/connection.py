@@ -10,9 +10,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import txredisapi
+from OpenSSL import SSL
+from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+
+
+def end_reason(why: Failure) -> str:
+    """Why a connection ended when TLS did not accept it; "" for the many other reasons."""
+    if why.check(VerificationError):
+        return "its certificate is for another name"
+    if isinstance(why.value, SSL.Error) and why.value.args:
+        return "TLS: " + ", ".join(str(entry[-1]) for entry in why.value.args[0])
+    return ""
 
 
 class CommandProtocol(txredisapi.RedisProtocol):
@@ -22,6 +33,7 @@ class CommandProtocol(txredisapi.RedisProtocol):
         self, monotonic_seconds: Callable[[], float], on_lost: Callable[[Speaker], None]
     ) -> None:
         super().__init__(charset=None, convertNumbers=False)
+        self.end_reason = ""  # see `end_reason`
         self._monotonic = monotonic_seconds
         self._on_lost = on_lost
         self._asked_at: deque[float] = deque()
@@ -38,6 +50,7 @@ class CommandProtocol(txredisapi.RedisProtocol):
         super().replyReceived(reply)
 
     def connectionLost(self, why: Failure = connectionDone) -> None:
+        self.end_reason = end_reason(why)
         self._on_lost(self)  # first: whoever is told that a call failed finds us away
         super().connectionLost(why)
 
@@ -69,6 +82,7 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         on_message: Callable[[bytes, bytes], None],
     ) -> None:
         super().__init__(charset=None, convertNumbers=False)
+        self.end_reason = ""  # see `end_reason`
         self._monotonic = monotonic_seconds
         self._on_lost = on_lost
         self._on_message = on_message
@@ -109,6 +123,7 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         self.replyQueue.put(reply)
 
     def connectionLost(self, why: Failure = connectionDone) -> None:
+        self.end_reason = end_reason(why)
         self._on_lost(self)
         super().connectionLost(why)
 

@@ -10,3 +10,11 @@ class StoreUnavailable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.unknown = unknown
+
+
+class Unfit(Exception):
+    """The server answers and cannot be used as it is; the text says what is to be done."""
+
+
+class NoMaster(Exception):
+    """The sentinels name no master now. Who asked them has logged it."""

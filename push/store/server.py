@@ -1,20 +1,26 @@
-"""One Redis server: a connection for commands, one for subscriptions, and its clock."""
+"""One Redis server: its connections for commands and for subscriptions, and its clock."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import txredisapi
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from push.store.address import RedisAddress
+from push.store.address import RedisAddress, SentinelAddress, StoreAddress
+from push.store.checks import check_master, check_server, permitted
 from push.store.clock import MICROSECONDS, ServerClock
+from push.store.confirming import Confirmations
 from push.store.connection import CommandProtocol, SubscriberProtocol
-from push.store.errors import StoreUnavailable
+from push.store.errors import StoreUnavailable, Unfit
+from push.store.jobs import Jobs
 from push.store.link import Link
 from push.store.scripts import Script
+from push.store.sentinel import Sentinels
 from push.store.subscriptions import Handler, Subscriptions
 
 log = Logger()
@@ -22,6 +28,8 @@ log = Logger()
 Argument = bytes | str | int
 
 ATTEMPTS = 3  # one for each reason to try again
+RECHECK_SECONDS = 30.0
+CONFIRM_SECONDS = 1.0  # while it waits, no other durable write is answered
 
 # Answers that say "not now" rather than "you are wrong"; also found inside a script's error.
 _TEMPORARY = (
@@ -40,18 +48,22 @@ _TEMPORARY = (
 class RedisServer:
     """Calls to one server. Every call fails at once while it is away (`StoreUnavailable`).
 
+    With a `SentinelAddress` it is the master of the moment, which all connections follow; there is
+    a third then, for what must be on a replica before it is answered.
+
     `prefix` begins every key and channel; channels carry the database number as well, because
     pub/sub knows no databases. `on_restored` is called when messages may have been missed: one of
-    the connections is new, both work, and everything that was wanted is heard again.
+    the connections is new, all work, and everything that was wanted is heard again.
     """
 
     def __init__(
         self,
         reactor: Any,
-        address: RedisAddress,
+        address: StoreAddress,
         *,
         prefix: str = "push",
         timeout_seconds: float = 5.0,
+        trust_root: Any = None,
     ) -> None:
         self.address = address
         self.timeout_seconds = timeout_seconds
@@ -61,44 +73,97 @@ class RedisServer:
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
         self._clock_key = self.key("clock")
+        self._check_channel = self.channel("check")
+        self._server_notes: list[str] = []
+        self._confirmations: Confirmations | None = None
+        self._jobs = Jobs()
+        self._recheck_loop = LoopingCall(self._recheck)
+        self._recheck_loop.clock = reactor
+        self._sentinels: Sentinels | None = None
+        if isinstance(address, SentinelAddress):
+            self._sentinels = Sentinels(
+                reactor,
+                address,
+                timeout_seconds=timeout_seconds,
+                moved=self._moved,
+                trust_root=trust_root,
+            )
         self._scripts: dict[str, Script] = {}
         self._restored: list[Callable[[], None]] = []
-        self._commands: Link[CommandProtocol] = Link(
-            reactor,
-            address,
-            lambda lost: CommandProtocol(reactor.seconds, lost),
-            self._prepare_commands,
-            purpose="commands",
-            timeout_seconds=timeout_seconds,
-            on_up=self._tell_if_restored,
-        )
+        self._trust_root = trust_root
+        self._commands = self._make_commands("commands", self._prepare_commands)
         self._subscriber: Link[SubscriberProtocol] = Link(
             reactor,
-            address,
+            self._locate,
             lambda lost: SubscriberProtocol(reactor.seconds, lost, self.subscriptions.message),
-            self.subscriptions.restore,
+            self._prepare_subscriber,
+            name=str(address),
             purpose="subscriptions",
             timeout_seconds=timeout_seconds,
+            trust_root=trust_root,
             on_up=self._tell_if_restored,
             on_down=self.subscriptions.lost,
         )
+        # WAIT stalls its connection: what only reads or is not answered for goes past it.
+        self._durable = self._commands
+        if self._sentinels is not None:
+            self._durable = self._make_commands("durable writes", self._prepare_durable)
+        self._links: list[Link[CommandProtocol] | Link[SubscriberProtocol]] = [
+            self._commands,
+            self._subscriber,
+        ]
+        if self._durable is not self._commands:
+            self._links.append(self._durable)
+
+    def _make_commands(
+        self, purpose: str, prepare: Callable[[CommandProtocol], Awaitable[None]]
+    ) -> Link[CommandProtocol]:
+        return Link(
+            self._reactor,
+            self._locate,
+            lambda lost: CommandProtocol(self._reactor.seconds, lost),
+            prepare,
+            name=str(self.address),
+            purpose=purpose,
+            timeout_seconds=self.timeout_seconds,
+            trust_root=self._trust_root,
+            on_up=self._tell_if_restored,
+        )
 
     def start(self) -> None:
-        self._commands.start()
-        self._subscriber.start()
+        if self._sentinels is not None:
+            self._sentinels.start()
+        for link in self._links:
+            link.start()
+        self._recheck_loop.start(RECHECK_SECONDS, now=False)
 
     async def stop(self) -> None:
+        if self._recheck_loop.running:
+            self._recheck_loop.stop()
+        self._jobs.cancel()
+        if self._confirmations is not None:
+            self._confirmations.stop()
         self.subscriptions.stop()
-        await self._commands.stop()
-        await self._subscriber.stop()
+        for link in self._links:
+            await link.stop()
+        if self._sentinels is not None:
+            await self._sentinels.stop()
 
     @property
     def problem(self) -> str | None:
         """Why the server cannot be used now, in a sentence; None when it can."""
-        for link in (self._commands, self._subscriber):
+        for link in self._links:
             if link.speaker is None:
-                return f"Redis at {self.address} is away: {link.reason}"
+                return link.problem
         return None
+
+    @property
+    def notes(self) -> list[str]:
+        """What is less safe than it could be while the server can be used, in sentences."""
+        notes = list(self._server_notes)
+        if self._sentinels is not None and self._sentinels.problem:
+            notes.append(f"a fail-over could not be followed: {self._sentinels.problem}")
+        return [f"Redis at {self.address}: {note}" for note in notes]
 
     def on_restored(self, callback: Callable[[], None]) -> None:
         self._restored.append(callback)
@@ -117,9 +182,9 @@ class RedisServer:
         self.subscriptions.drop(self.channel(name))
 
     def rebuild(self, reason: str) -> None:
-        """Distrust both connections: they are made anew (design, rule 3)."""
-        self._commands.rebuild(reason)
-        self._subscriber.rebuild(reason)
+        """Distrust all connections: they are made anew (design, rule 3)."""
+        for link in self._links:
+            link.rebuild(reason)
 
     async def command(self, *command: Argument) -> Any:
         """One Redis command; keys in it are whole keys (`key()`)."""
@@ -133,18 +198,31 @@ class RedisServer:
         """The last offset that the server gave to any stream, in microseconds."""
         return int(await self.command("GET", self._clock_key) or 0)
 
-    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+    async def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        *,
+        durable: bool = False,
+    ) -> Any:
         """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it.
 
         The script does nothing once this call's time-out has passed by the server's clock (design,
         rule 10), so that a call that was refused cannot take effect later than its caller waits.
+
+        `durable`: of a master with replicas, answered once one of them has what was written and all
+        that was written before (design, rule 11).
         """
         if script.sha not in self._scripts:
             # Not waited for: the first call goes out behind it, in its place among the others.
             Deferred.fromCoroutine(self._load(script)).addErrback(lambda _: None)
         for _ in range(ATTEMPTS):
             try:
-                return await self._evaluate(script, keys, arguments)
+                speaker = (self._durable if durable else self._commands).require()
+                answer = self._evaluate(speaker, script, keys, arguments)
+                confirmed = self._confirmed() if durable else None
+                reply = await answer
             except txredisapi.RedisError as error:
                 text = str(error)
                 if text.startswith("NOSCRIPT"):
@@ -155,12 +233,25 @@ class RedisServer:
                     self.clock.observe(int(text.split()[1]))
                 else:
                     raise self._translated(error) from None
+            else:
+                if confirmed is not None and not await confirmed:
+                    raise StoreUnavailable(
+                        f"Redis at {self.address} has it on no replica yet", unknown=True
+                    )
+                return reply
         raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")
 
+    def _confirmed(self) -> Deferred[bool] | None:
+        """Whether a replica has what was written up to now; None where nobody has to ask."""
+        return self._confirmations.wanted() if self._confirmations is not None else None
+
     def _evaluate(
-        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]
+        self,
+        speaker: CommandProtocol,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
     ) -> Deferred[Any]:
-        speaker = self._commands.require()
         floor_us = self.clock.now_us()
         deadline_us = floor_us + int(self.timeout_seconds * MICROSECONDS)
         return speaker.call(
@@ -178,13 +269,75 @@ class RedisServer:
         self._scripts[script.sha] = script
         await self.command("SCRIPT", "LOAD", script.source)
 
+    # The connections
+
+    async def _locate(self) -> RedisAddress:
+        if self._sentinels is not None:
+            return await self._sentinels.locate()
+        assert isinstance(self.address, RedisAddress)
+        return self.address
+
+    def _moved(self, master: RedisAddress) -> None:
+        """There is a new master: what is connected to another, or trying to, is not any more."""
+        for link in self._links:
+            if link.where not in (None, master):
+                link.rebuild(f"the master is {master} now")
+
     async def _prepare_commands(self, speaker: CommandProtocol) -> None:
-        for script in self._scripts.values():
-            await speaker.call("SCRIPT", "LOAD", script.source)
+        if self._sentinels is not None:
+            await check_master(speaker.call)
+        await self._check(speaker)
+        await self._load_all(speaker)
         seconds, microseconds = await speaker.call("TIME")
         stored = await speaker.call("GET", self._clock_key)
         self.clock.observe(int(seconds) * 1_000_000 + int(microseconds))
         self.clock.observe(int(stored or 0))
+
+    async def _prepare_durable(self, speaker: CommandProtocol) -> None:
+        await check_master(speaker.call)
+        await permitted(speaker.call("WAIT", 0, 1))
+        await self._load_all(speaker)
+        patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
+        key = self.key("confirmed")
+        self._confirmations = Confirmations(self._reactor, speaker, key, patience_ms)
+
+    async def _load_all(self, speaker: CommandProtocol) -> None:
+        for script in self._scripts.values():
+            await speaker.call("SCRIPT", "LOAD", script.source)
+
+    async def _prepare_subscriber(self, speaker: SubscriberProtocol) -> None:
+        if self._sentinels is not None:
+            await check_master(speaker.call)
+        await permitted(speaker.subscribe_to([self._check_channel]))
+        await speaker.unsubscribe_from([self._check_channel])
+        await self.subscriptions.restore(speaker)
+
+    async def _check(self, speaker: CommandProtocol) -> None:
+        notes = await check_server(
+            speaker.call,
+            self.key("check"),
+            self._check_channel,
+            replicated=self._sentinels is not None,
+        )
+        for note in notes:
+            if note not in self._server_notes:
+                log.warn("Redis at {name}: {note}", name=str(self.address), note=note)
+        self._server_notes = notes
+
+    def _recheck(self) -> None:
+        self._jobs.run(self._check_again(), _log_failure)
+
+    async def _check_again(self) -> None:
+        """Settings can be changed while it runs, for the better and for the worse."""
+        speaker = self._commands.speaker
+        if speaker is None:
+            return
+        try:
+            await self._check(speaker)
+        except Unfit as error:
+            self._commands.rebuild(error)
+        except txredisapi.RedisError as error:
+            log.debug("Redis could not be checked: {error}", error=error)
 
     def _tell_if_restored(self) -> None:
         if self.problem is not None:
@@ -197,7 +350,13 @@ class RedisServer:
         text = str(error)
         if isinstance(error, txredisapi.ConnectionError):
             return StoreUnavailable(f"Redis at {self.address} went away: {text}", unknown=True)
+        if "READONLY" in text:
+            self.rebuild("it has become a replica")  # where the master is now is looked up anew
         if any(word in text for word in _TEMPORARY):
             return StoreUnavailable(f"Redis at {self.address} cannot now: {text}")
         own_fault: Exception = error
         return own_fault
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("Redis could not be checked", failure=failure)

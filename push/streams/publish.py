@@ -113,7 +113,8 @@ class Publisher:
         places: list[str | bytes] = []
         for stream, guard in addresses:
             places += [stream, server.channel(channel_name(stream)), guard]
-        reply = await server.run(_script, [], [id, content, _encode(options), *places])
+        arguments = [id, content, _encode(options), *places]
+        reply = await server.run(_script, [], arguments, durable=options["stored"])
         if reply[0] == b"mismatch":
             raise OtherRequest
         now_us, offset = int(reply[0]), int(reply[1])

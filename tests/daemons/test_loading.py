@@ -140,7 +140,8 @@ def test_defaults_follow_bounds_that_leave_them_out() -> None:
         ("[server]\nlog = 'loud'", "expected one of debug, info, warn, error, critical"),
         ("[server]\nnode = 'a b'", "[server] node = 'a b': expected text like"),
         ("[redis]\nurl = ['redis://a']", "a list of servers is not supported in this version"),
-        ("[redis]\nurl = 'redis+sentinel://a'", "redis+sentinel:// is not supported"),
+        ("[redis]\nurl = 'redis+sentinel://a'", "the name of the master is missing"),
+        ("[redis]\nca_file = 'a.pem'", "redis.url must begin with rediss"),
         ("[redis]\nurl = 'http://a'", '[redis] url: expected "embedded" or a URL; '),
         ("[zookeeper]\nhosts = 'a b'", 'expected "host:port,host:port"'),
         ("[auth]\njwt_algorithms = []", "expected a list of "),
@@ -161,7 +162,7 @@ def test_a_mistake_in_the_file_is_one_line_that_names_it(
     message = str(caught.value)
     assert problem in message
     assert "\n" not in message
-    assert message.startswith((path, "connector."))
+    assert message.startswith((path, "connector.", "redis."))
 
 
 def test_two_keys_of_one_name_are_refused(write: Any) -> None:
@@ -231,9 +232,13 @@ def test_variables_that_are_not_ours_are_left_alone(variable: str) -> None:
     assert load(environment={variable: "tcp://10.0.0.1:6789"}) == Settings()
 
 
-def test_a_password_never_stands_in_an_error() -> None:
+@pytest.mark.parametrize(
+    "url",
+    ["redis://user:hunter2@:99/x", "redis+sentinel://:hunter2/@a/m", "redis+sentinel://:hunter2@a"],
+)
+def test_a_password_never_stands_in_an_error(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        load(environment={"PUSH_REDIS_URL": "redis://user:hunter2@:99/x"})
+        load(environment={"PUSH_REDIS_URL": url})
     assert "hunter2" not in str(caught.value)
 
 
@@ -244,6 +249,8 @@ def test_a_password_never_stands_in_an_error() -> None:
         "redis://127.0.0.1:6379",
         "rediss://user:secret@redis.example:6380/2",
         "unix:///run/redis.sock",
+        "redis+sentinel://user:secret@a:26379,b/mymaster/2?sentinel_password=other",
+        "rediss+sentinel://a,b,c/mymaster",
     ],
 )
 def test_the_forms_of_a_redis_url(url: str) -> None:

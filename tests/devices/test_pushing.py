@@ -197,8 +197,8 @@ async def test_rule_10_a_key_whose_answer_was_lost_leads_to_the_same_message(
 ) -> None:
     run = backend.store.run
 
-    async def run_and_lose(*arguments: Any) -> Any:
-        await run(*arguments)
+    async def run_and_lose(*arguments: Any, **options: Any) -> Any:
+        await run(*arguments, **options)
         raise StoreUnavailable("the answer was lost", unknown=True)
 
     with monkeypatch.context() as patch:
@@ -293,7 +293,7 @@ async def test_the_items_of_a_batch_are_published_in_their_order_and_fail_alone(
 async def test_a_batch_whose_store_is_away_refuses_each_item(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(*_: Any) -> Any:
+    async def fail(*_: Any, **options: Any) -> Any:
         raise StoreUnavailable("away")
 
     monkeypatch.setattr(backend.store, "run", fail)

@@ -75,6 +75,7 @@ class Behind:
     urls: list[str] = field(default_factory=lambda: ["tls://one:6790", "tcp://one:6789"])
     entries: list[Entry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     error: Exception | None = None
     waiting: Deferred[None] | None = None
 
@@ -335,6 +336,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
             keyring=keyring,
             registry=CollectorRegistry(),
             problems=lambda: behind.problems,
+            notes=lambda: behind.notes,
             origins=origins,
             trusted_proxies=Networks(trusted_proxies),
         )
@@ -357,6 +359,7 @@ def make_only_common(behind: Behind, keyring: Keyring) -> Callable[[], Web]:
             keyring=keyring,
             registry=CollectorRegistry(),
             problems=lambda: behind.problems,
+            notes=lambda: behind.notes,
         )
         return Web(site, clock, behind)
 

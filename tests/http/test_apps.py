@@ -178,6 +178,15 @@ def test_readiness_names_all_reasons(web: Any) -> None:
     assert response.headers["retry-after"] == "1"
 
 
+def test_readiness_says_what_is_less_safe_than_it_could_be(web: Any) -> None:
+    web.behind.notes = ["an answered push may be lost"]
+    response = web.request("GET", "/readyz", key=None)
+    assert (response.status, response.json()) == (
+        200,
+        {"status": "ok", "notes": ["an answered push may be lost"]},
+    )
+
+
 @pytest.mark.parametrize("ip", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
 def test_metrics_are_open_on_the_same_machine(web: Any, ip: str) -> None:
     web.request("GET", "/nope")

@@ -146,7 +146,7 @@ def make_sender() -> Callable[[RedisServer], Sender]:
 
         silent = RedisServer(reactor, server.address)
         silent._channel_prefix = b"nobody-listens:"
-        silent._commands = server._commands
+        silent._commands = silent._durable = server._commands
         silent.clock = server.clock
         return Sender(server, silent)
 

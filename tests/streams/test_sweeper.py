@@ -134,8 +134,8 @@ async def test_what_comes_between_two_parts_is_not_forgotten(
     await desk.pass_time(61)
     run, parts = desk.store.run, []
 
-    async def run_and_publish(script: Any, *arguments: Any) -> Any:
-        reply = await run(script, *arguments)
+    async def run_and_publish(script: Any, *arguments: Any, **options: Any) -> Any:
+        reply = await run(script, *arguments, **options)
         if script.name == "expire" and not parts:
             parts.append(await desk.push("all", ttl_seconds=30))
         return reply

@@ -1,0 +1,27 @@
+-- Every command that the daemons use, on keys of their own kind: which of them is refused to this user?
+-- KEYS[1]: what begins the names of these keys, which are gone in the end. ARGV[1]: a channel.
+-- Returns the names of what is refused. Other errors (no memory left) are not the user's fault.
+local key, channel = KEYS[1], ARGV[1]
+local h, s, x, z = key .. ':h', key .. ':s', key .. ':x', key .. ':z'
+local calls = {
+  {'TIME'},
+  {'PUBLISH', channel, ''},
+  {'SET', key, '1'}, {'GET', key}, {'INCR', key}, {'EXISTS', key}, {'EXPIRE', key, '60'},
+  {'HSET', h, 'f', '1'}, {'HSETNX', h, 'f', '1'}, {'HINCRBY', h, 'f', '1'}, {'HGET', h, 'f'},
+  {'HMGET', h, 'f'}, {'HGETALL', h}, {'HEXISTS', h, 'f'}, {'HDEL', h, 'f'},
+  {'SADD', s, '1'}, {'SMEMBERS', s}, {'SREM', s, '1'},
+  {'XADD', x, '1', 'f', '1'}, {'XLEN', x}, {'XRANGE', x, '-', '+'}, {'XREVRANGE', x, '+', '-'},
+  {'XREAD', 'COUNT', '1', 'STREAMS', x, '0'}, {'XTRIM', x, 'MINID', '1'}, {'XDEL', x, '1'},
+  {'ZADD', z, '1', 'm'}, {'ZCARD', z}, {'ZRANGEBYSCORE', z, '-inf', '+inf'}, {'ZREM', z, 'm'},
+  {'DEL', key, h, s, x, z},
+}
+local refused = {}
+for _, call in ipairs(calls) do
+  local answer = redis.pcall(unpack(call))
+  local text = type(answer) == 'table' and answer.err or ''
+  -- Redis 6.2 says it in other words than those after it.
+  if string.find(text, 'NOPERM', 1, true) or string.find(text, 'executing the script can', 1, true) then
+    refused[#refused + 1] = call[1]
+  end
+end
+return refused
