@@ -43,16 +43,13 @@ class Directory:
         """URLs of connectors that take sessions, best first; of one carrier, or of all.
 
         The order is drawn by lot, weighted by free room: many who ask at once, or who ask several
-        daemons with a view of the same second, spread instead of running to the same node.
+        daemons with a view of the same second, spread instead of running to the same node. An
+        address that several instances share (`reuse_port`) is named once, by the room of all.
         """
         ranked = self._ranked()
         carriers: Sequence[str] = CARRIERS if carrier is None else (carrier,)
-        return [
-            entry.addresses[name]
-            for name in carriers
-            for entry in ranked
-            if entry.addresses.get(name)
-        ]
+        urls = (entry.addresses.get(name) for name in carriers for entry in ranked)
+        return list(dict.fromkeys(url for url in urls if url))
 
     def nodes(self) -> list[Entry]:
         """Every entry, ordered by service and instance."""

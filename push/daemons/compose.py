@@ -31,9 +31,11 @@ from push.daemons.banner import Banner, lines_to_try
 from push.daemons.errors import StartError
 from push.daemons.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.keys import load_keys
+from push.daemons.kinds import Address
 from push.daemons.listening import Listener
 from push.daemons.membership import Describe, Membership
 from push.daemons.metrics import make_registry as make_metrics
+from push.daemons.names import NameLock, node_name
 from push.daemons.settings import ApiKey as ConfiguredKey
 from push.daemons.settings import Connector, Settings
 from push.daemons.starting import OrderedServices
@@ -141,8 +143,13 @@ class Composition:
         self._reactor = reactor
         self._settings = settings
         self._roles = roles
+        if settings.server.reuse_port and settings.redis.url.embedded:
+            log.warn("reuse_port does nothing with the embedded Redis, which serves one process")
         self._boot = secrets.token_hex(8)
-        self._node = settings.server.node_name
+        # The embedded Redis serves one process: two on one port would be two worlds.
+        self._share_ports = settings.server.reuse_port and not settings.redis.url.embedded
+        self._node = node_name(settings.server.node, self._boot, unique=self._share_ports)
+        log.info("node {node}, boot id {boot}", node=self._node, boot=self._boot)
         self._started_ms = int(time.time() * 1000)
         self._room_for_sessions = raise_file_limit()
         keys = load_keys(settings.auth.keys, settings.server.data_folder)
@@ -162,6 +169,7 @@ class Composition:
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._device_ports: dict[str, Listener] = {}
         self._http_port: Listener | None = None
+        self._membership: Membership | None = None
         self._wire()
 
     def _add(self, service: Any) -> Any:
@@ -170,6 +178,9 @@ class Composition:
 
     def _wire(self) -> None:
         """Everything that runs, in the order of the start; the stop goes the other way."""
+        if self._share_ports and self._settings.server.node:
+            folder = self._settings.server.data_folder
+            self._add(NameLock(folder, self._node, self._services()))
         max_age_seconds = self._settings.limits.shared_max_age
         sweeper = Sweeper(self._reactor, self._server, max_age_seconds)
         self._add(BackgroundService(sweeper))
@@ -179,8 +190,10 @@ class Composition:
             self._add(GatewayService(self._gateway))
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
-        self._add(Membership(self._reactor, self._registry, self._descriptions()))
-        self._add(Banner(self._reactor, self.problems, self._lines_to_try))
+        self._membership = Membership(self._reactor, self._registry, self._descriptions())
+        self._add(self._membership)
+        ready_file = self._settings.server.ready_path
+        self._add(Banner(self._reactor, self.problems, self._lines_to_try, ready_file))
 
     # Parts
 
@@ -242,9 +255,8 @@ class Composition:
         connector = self._settings.connector
         if connector.tcp:
             factory = DeviceFactory(gateway, "tcp")
-            self._device_ports["tcp"] = self._add(
-                Listener(self._reactor, "tcp", "[connector] tcp", connector.tcp, factory)
-            )
+            port = self._listen("tcp", "[connector] tcp", connector.tcp, factory)
+            self._device_ports["tcp"] = port
         if connector.tls:
             tls = load_server_tls(connector, self._settings.server.data_folder)
             log.info(
@@ -254,16 +266,10 @@ class Composition:
                 fingerprint=tls.fingerprint,
             )
             factory = DeviceFactory(gateway, "tls")
-            self._device_ports["tls"] = self._add(
-                Listener(
-                    self._reactor,
-                    "tls",
-                    "[connector] tls",
-                    connector.tls,
-                    factory,
-                    tls.context_factory,
-                )
+            port = self._listen(
+                "tls", "[connector] tls", connector.tls, factory, tls.context_factory
             )
+            self._device_ports["tls"] = port
 
     def _listen_for_http(self) -> None:
         """The HTTP API where there is one; a connector alone serves health and metrics."""
@@ -280,7 +286,21 @@ class Composition:
             problems=self.problems,
         )
         setting = "[http] listen" if has_api else "[connector] admin"
-        self._http_port = self._add(Listener(self._reactor, "http", setting, address, site))
+        self._http_port = self._listen("http", setting, address, site)
+
+    def _listen(
+        self, name: str, setting: str, address: Address, factory: Any, context_factory: Any = None
+    ) -> Listener:
+        listener = Listener(
+            self._reactor,
+            name,
+            setting,
+            address,
+            factory,
+            context_factory,
+            reuse_port=self._share_ports,
+        )
+        return self._add(listener)
 
     def _apps(self) -> list[App]:
         settings, limits = self._settings, self._settings.limits
@@ -309,10 +329,16 @@ class Composition:
 
     def problems(self) -> list[str]:
         """Why this daemon is not ready, in sentences; empty when it is."""
-        return [p for p in (self._server.problem, self._registry.problem) if p is not None]
+        membership = self._membership
+        problems = [self._server.problem, self._registry.problem]
+        problems.append(membership.problem if membership else None)
+        return list(dict.fromkeys(p for p in problems if p is not None))
+
+    def _services(self) -> list[str]:
+        return [f"push-{role}" for role in sorted(self._roles)]
 
     def _descriptions(self) -> list[Describe]:
-        return [partial(self._describe, f"push-{role}") for role in sorted(self._roles)]
+        return [partial(self._describe, service) for service in self._services()]
 
     def _describe(self, service: str) -> Entry:
         gateway = self._gateway if service == CONNECTOR else None

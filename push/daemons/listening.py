@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any
 
@@ -9,6 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.tcp import makeBinding
 from twisted.logger import Logger
 
 from push.daemons.errors import StartError
@@ -20,7 +22,11 @@ BACKLOG = 1024
 
 
 class Listener(Service):
-    """One listening port. `setting` names where its address comes from, for error messages."""
+    """One listening port. `setting` names where its address comes from, for error messages.
+
+    With `reuse_port` others who ask for the same may listen there as well: the kernel spreads new
+    connections over all of them.
+    """
 
     def __init__(
         self,
@@ -30,6 +36,8 @@ class Listener(Service):
         address: Address,
         factory: IProtocolFactory | Any,
         context_factory: Any = None,
+        *,
+        reuse_port: bool = False,
     ) -> None:
         self.carrier = name
         self._reactor = reactor
@@ -37,6 +45,7 @@ class Listener(Service):
         self._address = address
         self._factory = factory
         self._context_factory = context_factory
+        self._reuse_port = reuse_port
         self._port: Any = None
 
     def privilegedStartService(self) -> None:
@@ -50,19 +59,23 @@ class Listener(Service):
 
     def _listen(self) -> None:
         host, port = self._address.host, self._address.port
+        binding = makeBinding(host, port, reuseAddress=True, reusePort=self._reuse_port)
         try:
             if self._context_factory is None:
                 self._port = self._reactor.listenTCP(
-                    port, self._factory, backlog=BACKLOG, interface=host
+                    binding, self._factory, backlog=BACKLOG, interface=host
                 )
             else:
                 self._port = self._reactor.listenSSL(
-                    port, self._factory, self._context_factory, backlog=BACKLOG, interface=host
+                    binding, self._factory, self._context_factory, backlog=BACKLOG, interface=host
                 )
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+            shared = error.socketError.errno == errno.EADDRINUSE and self._reuse_port
+            who = " by somebody who does not share it (--reuse-port, the same user)"
             raise StartError(
-                f"cannot listen on {self._address}: {reason}. Free the port or set {self._setting}"
+                f"cannot listen on {self._address}: {reason}{who if shared else ''}. "
+                f"Free the port or set {self._setting}"
             ) from None
         log.info("listening: {name} {host}:{port}", name=self.carrier, host=host, port=self.port)
 
