@@ -90,7 +90,7 @@ take_start_lock() {
 # What the log has of the last start, also when it went on in a new file meanwhile.
 log_of_start() {
     cat "$log_file.1" "$log_file" 2>/dev/null |
-        awk '/ starting up\.$/ { text = "" } { text = text $0 "\n" } END { printf "%s", text }'
+        awk '/ starting up\.$/ { n = 0 } { line[n++] = $0 } END { for (i = 0; i < n; i++) print line[i] }'
 }
 
 # The log's last word, without time and place: the last problem, or else the last line.
@@ -106,7 +106,7 @@ reason() {
     '' | *"An error has occurred"*) line=$(reason_in_log) ;;
     *) line=$(printf '%s\n' "$1" | sed '/^ *$/d' | tail -n 1) ;;
     esac
-    printf '%s\n' "$line" | sed 's/^[^ ]*twistd [^ ]*: //'
+    printf '%s\n' "$line" | sed -e 's/^twistd [^ ]*: //' -e 's/^.*: \(Unknown command: \)/\1/'
 }
 
 # --- Commands ------------------------------------------------------------------------------------
