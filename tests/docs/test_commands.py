@@ -39,7 +39,9 @@ class Shell:
         """The ports of the running server instead of the usual ones; nothing else changes."""
         tls = f"tls://127.0.0.1:{self._running.tls_address[1]}"
         return (
-            command.replace("http://127.0.0.1:8080", self._running.http_url)
+            command.replace("/opt/push", str(self.folder / "opt"))
+            .replace(" etc/", f" {ROOT}/etc/")
+            .replace("http://127.0.0.1:8080", self._running.http_url)
             .replace("tls://127.0.0.1:6790", tls)
             .replace(".venv/bin/", f"{BIN}/")
         )
@@ -52,6 +54,11 @@ class Shell:
                 **os.environ,
                 "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
                 "PUSH_URL": self._running.http_url,
+                # For what is started besides: ports of its own.
+                "PUSH_HOME": str(self.folder / "opt"),
+                "PUSH_CONNECTOR_TCP": "127.0.0.1:0",
+                "PUSH_CONNECTOR_TLS": "127.0.0.1:0",
+                "PUSH_HTTP_LISTEN": "127.0.0.1:0",
                 "PUSH_SERVER": f"tls://127.0.0.1:{self._running.tls_address[1]}",
             },
             stdout=subprocess.PIPE,
@@ -98,6 +105,8 @@ def test_the_commands_for_http(shell: Shell) -> None:
 
 def test_the_commands_for_operating(shell: Shell) -> None:
     """The examples of docs/operating.md; those that start a daemon are asked for their help."""
+    (shell.folder / "opt").mkdir()
+    (shell.folder / "opt" / "venv").symlink_to(sys.prefix)
     for block in blocks("docs/operating.md"):
         for line in block.splitlines():
             if line.startswith("twistd"):
@@ -107,6 +116,14 @@ def test_the_commands_for_operating(shell: Shell) -> None:
                 assert all(option in helped for option in options)
             else:
                 shell.run(line)
+
+
+def test_the_units_that_the_documents_enable_are_there() -> None:
+    """Commands for root are not run; they are marked as of another language."""
+    (commands,) = blocks("docs/operating.md", "console")
+    enabled = re.findall(r"systemctl enable --now (.*)", commands)[0].split()
+    units = {path.name for path in (ROOT / "etc" / "systemd").iterdir()}
+    assert {re.sub(r"@.*", "@", name) + ".service" for name in enabled} | {"push.service"} == units
 
 
 def test_make_run_prints_a_line_that_works(tmp_path: Path) -> None:
