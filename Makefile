@@ -47,6 +47,8 @@ lint: $(VENV)/development
 bench: $(VENV)/development
 	$(BIN)/python -m benchmarks.fanout $(ARGS)
 	$(BIN)/python -m benchmarks.http_push $(ARGS)
+	$(BIN)/python -m benchmarks.ledger $(ARGS)
+	$(BIN)/python -m benchmarks.stalled $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

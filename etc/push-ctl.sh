@@ -19,7 +19,7 @@
 #
 # start returns when the daemon is ready, or with one line that says why it is not. One that has no
 # Redis yet goes on trying; start waits for it for PUSH_START_SECONDS (30). stop waits for the end,
-# for PUSH_STOP_SECONDS (60). Exit codes are those of the LSB: 0; of status 3: not running, 4: not
+# for PUSH_STOP_SECONDS (300); a connector sends its sessions elsewhere first. Exit codes are those of the LSB: 0; of status 3: not running, 4: not
 # known; of the others 1: failed, 2: wrong arguments, 4: no permission, 5: not installed, 6: not
 # configured.
 set -u
@@ -174,10 +174,10 @@ stop() {
         return
     fi
     kill -TERM "$pid" || fail 4 "cannot be stopped (process $pid)"
-    deadline=$(($(seconds) + ${PUSH_STOP_SECONDS:-60}))
+    deadline=$(($(seconds) + ${PUSH_STOP_SECONDS:-300}))
     while is_ours "$pid"; do
         [ "$(seconds)" -lt "$deadline" ] ||
-            fail 1 "has not ended yet (process $pid); kill -9 $pid ends it without saving anything"
+            fail 1 "is still ending (process $pid); kill $pid lets it send nobody elsewhere"
         pause
     done
     rm -f "$pid_file"

@@ -1,4 +1,4 @@
-"""Orders between connectors: end a session that lives elsewhere."""
+"""Orders to connectors: end a session that lives elsewhere, leave the cluster."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from push.store.server import RedisServer
 log = Logger()
 
 
-class Order(msgspec.Struct):
+class Order(msgspec.Struct, tag="end"):
     """End `session` with the DISCONNECT code `code`."""
 
     session: str
     code: str
+
+
+class DrainOrder(msgspec.Struct, tag="drain"):
+    """Send all sessions elsewhere, so many a second (0: the usual rate), and end."""
+
+    rate_per_second: float = 0
+
+
+_decode = msgspec.json.Decoder(Order | DrainOrder).decode
 
 
 class ControlChannel:
@@ -27,16 +36,22 @@ class ControlChannel:
 
     async def end_session(self, boot: str, session: str, code: str) -> None:
         """Tell the connector of `boot`. If it is not there, its sessions are not either."""
-        channel = self._server.channel(_name(boot))
-        order = msgspec.json.encode(Order(session, code))
-        await self._server.command("PUBLISH", channel, order)
+        await self._give(boot, Order(session, code))
 
-    async def listen(self, boot: str, obey: Callable[[Order], None]) -> None:
+    async def drain(self, boot: str, rate_per_second: float) -> None:
+        """Tell the connector of `boot` to leave."""
+        await self._give(boot, DrainOrder(rate_per_second))
+
+    async def _give(self, boot: str, order: Order | DrainOrder) -> None:
+        channel = self._server.channel(_name(boot))
+        await self._server.command("PUBLISH", channel, msgspec.json.encode(order))
+
+    async def listen(self, boot: str, obey: Callable[[Order | DrainOrder], None]) -> None:
         """Call `obey` with every order to this connector, from now on."""
 
         def receive(payload: bytes) -> None:
             try:
-                order = msgspec.json.decode(payload, type=Order)
+                order = _decode(payload)
             except msgspec.DecodeError:
                 log.warn("An order could not be read: {payload!r}", payload=payload[:200])
                 return

@@ -14,6 +14,14 @@ from push.cluster.registry import Registry, Snapshot
 # answer comes to the next node, and not to the same one without encryption.
 CARRIERS = ("tls", "wss", "tcp", "ws")
 
+# Where a device may be sent that is connected by a carrier, in this order.
+CARRIERS_INSTEAD_OF = {
+    "tls": ("tls",),
+    "tcp": ("tcp", "tls"),
+    "wss": ("wss",),
+    "ws": ("ws", "wss"),
+}
+
 # A node without a limit is taken to have room for a quarter more than the fullest one has
 # sessions. So an empty node among full ones gets five times their share of what comes: it catches
 # up, and is not run over by a whole cluster's reconnects.
@@ -48,8 +56,13 @@ class Directory:
         """
         ranked = self._ranked()
         carriers: Sequence[str] = CARRIERS if carrier is None else (carrier,)
-        urls = (entry.addresses.get(name) for name in carriers for entry in ranked)
-        return list(dict.fromkeys(url for url in urls if url))
+        return _urls(ranked, carriers)
+
+    def others(self, carrier: str, boot: str) -> list[str]:
+        """URLs of connectors beside that of `boot`, for a device that is connected by `carrier`:
+        of the same kind, and never without encryption if it has it."""
+        ranked = [entry for entry in self._ranked() if entry.boot != boot]
+        return _urls(ranked, CARRIERS_INSTEAD_OF[carrier])
 
     def nodes(self) -> list[Entry]:
         """Every entry, ordered by service and instance."""
@@ -87,6 +100,11 @@ class Directory:
         ]
         draws.sort(key=lambda draw: draw[:3])
         return [draw[3] for draw in draws]
+
+
+def _urls(ranked: Sequence[Entry], carriers: Sequence[str]) -> list[str]:
+    urls = (entry.addresses.get(name) for name in carriers for entry in ranked)
+    return list(dict.fromkeys(url for url in urls if url))
 
 
 def _room(entries: Sequence[Entry]) -> list[tuple[Entry, float]]:

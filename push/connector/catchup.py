@@ -81,6 +81,7 @@ class CatchUp:
             window is not None
             and not connection.closed
             and not connection.blocked
+            and not connection.leaving
             and not connection.session.closing
             and window.half_free
         )

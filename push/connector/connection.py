@@ -20,6 +20,7 @@ from zope.interface import implementer
 from push.connector.wheel import NEVER
 from push.session.server import ServerSession
 from push.session.window import Follow
+from push.wire.addresses import peer_ip
 
 MAX_WAITING_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
@@ -47,6 +48,7 @@ class DeviceConnection(Protocol):
     blocked = False
     waiting_bytes = 0
     closed = False
+    leaving = False  # it is being sent to another connector: nothing stored is handed out
     catching_up = False
     catch_up_again = False
     refreshing = False
@@ -55,6 +57,7 @@ class DeviceConnection(Protocol):
     user: str | None = None
     token: str | None = None
     session_id = ""
+    source: tuple[str, int] | None = None  # address and port, when a load balancer told them
     _send: Callable[[bytes], int] | None = None
     _produces = False
     _ending = False
@@ -70,8 +73,10 @@ class DeviceConnection(Protocol):
 
     @property
     def ip(self) -> str:
-        """The address of the peer."""
-        return str(getattr(self._transport.getPeer(), "host", ""))
+        """The device's address."""
+        if self.source is not None:
+            return self.source[0]
+        return peer_ip(getattr(self._transport.getPeer(), "host", None))
 
     def is_gone(self) -> bool:
         """Whether nothing can be said to the peer any more."""

@@ -6,7 +6,7 @@ logged once and ends that connection with `internal`; no other connection notice
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -15,13 +15,15 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.cluster.control import ControlChannel, Order
+from push.cluster.control import ControlChannel
 from push.connector.catchup import CatchUp
 from push.connector.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.counters import Counters
+from push.connector.drain import Drain
 from push.connector.fanout import FanOut
 from push.connector.following import Following
 from push.connector.handshake import Handshake
+from push.connector.orders import Orders
 from push.connector.redelivery import Redelivery
 from push.connector.wheel import TimingWheel
 from push.devices.directory import Devices
@@ -63,7 +65,6 @@ log = Logger()
 
 RESTART_AFTER_SECONDS = 5
 CLOSE_AGAIN_SECONDS = 1.0
-EARLY_ORDER_SECONDS = 10.0
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
@@ -89,24 +90,36 @@ class Gateway:
         keyring: Keyring,
         snowflake: Snowflake,
         settings: GatewaySettings,
+        others: Callable[[str], Sequence[str]] = lambda carrier: (),
     ) -> None:
+        """`others(carrier)`: URLs of other connectors for a device on that carrier."""
+        self.on_drain_order: Callable[[float], None] = _ignore_rate
         self.counters = Counters()
         self.connections: set[DeviceConnection] = set()
         self.sessions: dict[str, DeviceConnection] = {}
         self._reactor = reactor
         self._server = server
-        self._control = control
         self._opener = sessions
         self._settings = settings
         self._limits = settings.limits
         self._stopping = False
-        self._early_orders: dict[str, tuple[Order, float]] = {}
         self._all_gone: Deferred[None] | None = None
         self._jobs = Jobs()
         self._listening: Deferred[None] | None = None
         self._reader = LogReader(server)
-        self._cursors = CursorWriter(reactor, server, self._session_lost)
+        self._orders = Orders(
+            reactor,
+            control,
+            sessions,
+            settings.boot,
+            self.sessions,
+            self._disconnect,
+            lambda rate: self.on_drain_order(rate),
+        )
+        self._cursors = CursorWriter(reactor, server, self._orders.lost)
         self._counts = FleetingCounts(reactor, server)
+        server.on_restored(self._restored)
+        self.drain = Drain(reactor, self.sessions, self._cursors, others, self._leave)
         self._wheel = TimingWheel(reactor, self._due)
         self.handout = Handout(self._limits, self._dropped)
         self.memory = LogMemory()
@@ -162,7 +175,8 @@ class Gateway:
             timeout_seconds=server.timeout_seconds,
             now_ms=self.now_ms,
             admit=self._admit,
-            take_over=self.end_session,
+            others=self.drain.servers,
+            take_over=self._orders.end_session,
             opened=self._opened,
         )
 
@@ -171,7 +185,12 @@ class Gateway:
     def start(self) -> None:
         self._wheel.start()
         self.hub.start()
-        self._listening = self._own(self._control.listen(self._settings.boot, self._obey))
+        self._listening = self._own(self._orders.listen())
+
+    def _restored(self) -> None:
+        """Orders may have been missed."""
+        if not self._stopping:
+            self._own(self._orders.verify())
 
     async def stop(self) -> None:
         """End all sessions, store what they acknowledged, and wait until that is done."""
@@ -350,34 +369,9 @@ class Gateway:
 
     # Sessions that end for a reason elsewhere
 
-    async def end_session(
-        self, boot: str, session: str, code: str = DisconnectCode.TAKEN_OVER
-    ) -> None:
-        """End a session, here or on the connector that has it."""
-        if boot == self._settings.boot:
-            self._obey(Order(session, code))
-        else:
-            await self._control.end_session(boot, session, code)
-
-    def _obey(self, order: Order) -> None:
-        connection = self.sessions.get(order.session)
-        if connection is not None:
-            code = DisconnectCode(order.code)
-            reasons = {DisconnectCode.TAKEN_OVER: "a newer connection has this token"}
-            self._disconnect(connection, code, reasons.get(code, "by order of an operator"))
-            return
-        # The order may have overtaken the answer that makes the session known here.
-        now = self._reactor.seconds()
-        for session, (_, came_at) in list(self._early_orders.items()):
-            if now - came_at > EARLY_ORDER_SECONDS:
-                del self._early_orders[session]
-        self._early_orders[order.session] = (order, now)
-
-    def _session_lost(self, connection: DeviceConnection) -> None:
-        """The store says that the device has another session."""
-        if not connection.closed and connection.session_id in self.sessions:
-            reason = "another connection has this token"
-            self._disconnect(connection, DisconnectCode.TAKEN_OVER, reason)
+    def _leave(self, connection: DeviceConnection, servers: list[str], after_seconds: int) -> None:
+        reason = "this connector is being emptied"
+        self._disconnect(connection, DisconnectCode.DRAINING, reason, after_seconds, servers)
 
     def _forgotten(self, connection: DeviceConnection) -> None:
         self._disconnect(connection, DisconnectCode.KICKED, "this device was deleted")
@@ -388,25 +382,26 @@ class Gateway:
         code: DisconnectCode,
         reason: str,
         after_seconds: int | None = None,
+        servers: list[str] | None = None,
     ) -> None:
-        events = connection.session.disconnect(code, reason, after_seconds=after_seconds)
+        events = connection.session.disconnect(
+            code, reason, after_seconds=after_seconds, servers=servers
+        )
         if events and code is DisconnectCode.TAKEN_OVER:
             self.counters.taken_over += 1
         self._handle(connection, events)
 
     # Small parts
 
-    def _admit(self, _connection: DeviceConnection) -> Refusal | None:
+    def _admit(self) -> Refusal | None:
         limit = self._settings.max_connections
-        if self._stopping or (limit and len(self.sessions) >= limit):
+        if self._stopping or self.drain.draining or (limit and len(self.sessions) >= limit):
             return Refusal("unavailable", "this connector takes no more sessions", after_seconds=10)
         return None
 
     def _opened(self, connection: DeviceConnection) -> None:
         self.sessions[connection.session_id] = connection
-        order, _ = self._early_orders.pop(connection.session_id, (None, 0.0))
-        if order is not None:
-            self._obey(order)
+        self._orders.opened(connection)
 
     def _wake(self, connection: DeviceConnection) -> None:
         self._catchup.wake(connection)
@@ -437,6 +432,10 @@ class Gateway:
     def _own(self, job: Coroutine[Any, Any, None]) -> Deferred[None]:
         """Run something of the gateway's own; an error is logged."""
         return self._jobs.run(job, _log_failure)
+
+
+def _ignore_rate(_rate_per_second: float) -> None:
+    """Nobody has said what a drain is to do."""
 
 
 def _log_failure(failure: Failure) -> None:

@@ -26,6 +26,7 @@ from push.wire.signals import ConnectStatus
 log = Logger()
 
 RETRY_AFTER_SECONDS = 2
+REDIRECT_AFTER_SECONDS = 1
 
 # What a client is to do next depends on why it was refused (contract, CONNECT_ACK).
 _STATUS_OF_CODE = {
@@ -53,7 +54,8 @@ class Handshake:
         open_registration: bool,
         timeout_seconds: float,
         now_ms: Callable[[], int],
-        admit: Callable[[DeviceConnection], Refusal | None],
+        admit: Callable[[], Refusal | None],
+        others: Callable[[str], list[str]],
         take_over: Callable[[str, str], Awaitable[None]],
         opened: Callable[[DeviceConnection], None],
     ) -> None:
@@ -68,6 +70,7 @@ class Handshake:
         self._timeout_seconds = timeout_seconds
         self._now_ms = now_ms
         self._admit = admit
+        self._others = others
         self._take_over = take_over
         self._opened = opened
 
@@ -103,9 +106,9 @@ class Handshake:
         """Open the session, or refuse: then the events of its end are returned."""
         session_id = secrets.token_hex(12)
         try:
-            refusal = self._admit(connection)
+            refusal = self._admit()
             if refusal is not None:
-                raise refusal
+                return self._send_away(connection, wanted, refusal)
             opened = await self._sessions.open(wanted.body, session_id, connection.ip)
             await self._begin(connection, session_id, opened)
         except (Refusal, StoreUnavailable) as error:
@@ -165,6 +168,21 @@ class Handshake:
             return None
         left_ms = (expires_s + LEEWAY_SECONDS) * 1000 - self._now_ms()
         return float(self._reactor.seconds() + left_ms / 1000)
+
+    def _send_away(
+        self, connection: DeviceConnection, wanted: ConnectWanted, refusal: Refusal
+    ) -> list[Ended]:
+        """There is no room here: to another connector, if there is one."""
+        servers = self._others(connection.carrier)
+        if not servers:
+            return self._refuse(connection, wanted, refusal)
+        self._counters.redirected += 1
+        body = ConnectRefused(
+            code=refusal.code, detail=refusal.detail, servers=servers, after=REDIRECT_AFTER_SECONDS
+        )
+        status = ConnectStatus.USE_ANOTHER_SERVER
+        events = connection.session.refuse_connect(wanted.message_id, status, body)
+        return [event for event in events if isinstance(event, Ended)]
 
     def _refuse(
         self, connection: DeviceConnection, wanted: ConnectWanted, refusal: Refusal

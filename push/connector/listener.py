@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from push.connector.connection import DeviceConnection
 from push.connector.gateway import Gateway
+from push.connector.proxied import ProxiedFactory
+from push.wire.addresses import Networks
 
 
 class DeviceFactory(Factory):
@@ -20,3 +25,16 @@ class DeviceFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> DeviceConnection:
         return DeviceConnection(self._gateway, self._carrier, self._gateway.new_session())
+
+
+def device_factory(
+    reactor: Any, gateway: Gateway, tls: Any = None, proxies: Networks | None = None
+) -> Factory:
+    """What listens for devices on TCP, or inside TLS, whose context factory is `tls`.
+
+    Connections from `proxies` begin with a PROXY header.
+    """
+    factory: Any = DeviceFactory(gateway, "tcp" if tls is None else "tls")
+    if tls is not None:
+        factory = TLSMemoryBIOFactory(tls, False, factory, reactor)
+    return ProxiedFactory(reactor, factory, proxies, gateway.counters) if proxies else factory

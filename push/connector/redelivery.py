@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.logger import Logger
 
 from push.connector.connection import DeviceConnection
@@ -14,6 +13,7 @@ from push.session.entry import Entry
 from push.session.handout import Handout
 from push.session.window import EXPIRED, GONE, Delivery
 from push.store.errors import StoreUnavailable
+from push.store.jobs import Turns
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader
 from push.streams.names import is_device_stream
@@ -40,15 +40,25 @@ class Redelivery:
         self._handout = handout
         self._counters = counters
         self._cursors = cursors
-        self._slots = DeferredSemaphore(READS_AT_A_TIME)
         self._wake = wake
+        self._turns = Turns(READS_AT_A_TIME)
+        self._waiting: dict[DeviceConnection, dict[Delivery, None]] = {}
 
     async def send(self, connection: DeviceConnection, due: list[Delivery]) -> None:
         """Look `due` up and send them; if Redis is away they are due again later.
 
         To a connection that takes nothing now, nothing is sent again.
         """
-        await self._slots.run(lambda: Deferred.fromCoroutine(self._send(connection, due)))
+        waiting = self._waiting.get(connection)
+        if waiting is not None:
+            waiting.update(dict.fromkeys(due))  # they go with those that wait for their turn
+            return
+        self._waiting[connection] = dict.fromkeys(due)
+        try:
+            async with self._turns:
+                await self._send(connection, list(self._waiting.pop(connection)))
+        finally:
+            self._waiting.pop(connection, None)
 
     async def _send(self, connection: DeviceConnection, due: list[Delivery]) -> None:
         if connection.closed or connection.blocked:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import gc
 import random
-import resource
 import secrets
 import time
 from collections.abc import Sequence, Set
@@ -21,13 +19,15 @@ from twisted.logger import Logger
 from push import __version__
 from push.cluster.control import ControlChannel
 from push.cluster.directory import Directory
+from push.cluster.draining import NodeDrains
 from push.cluster.entry import CONNECTOR, Entry
 from push.cluster.lease import RedisLease
 from push.cluster.registry import Registry
 from push.cluster.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway, GatewaySettings
-from push.connector.listener import DeviceFactory
+from push.connector.listener import device_factory
 from push.daemons.banner import Banner, lines_to_try
+from push.daemons.draining import DrainService
 from push.daemons.errors import StartError
 from push.daemons.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.keys import load_keys
@@ -38,9 +38,15 @@ from push.daemons.metrics import make_registry as make_metrics
 from push.daemons.names import NameLock, node_name
 from push.daemons.settings import ApiKey as ConfiguredKey
 from push.daemons.settings import Connector, Settings
+from push.daemons.signals import StopSignals
 from push.daemons.starting import OrderedServices
 from push.daemons.store import StoreService
 from push.daemons.tls import load_server_tls
+from push.daemons.tuning import (
+    collect_garbage_less_often,
+    raise_file_limit,
+    use_monotonic_clock,
+)
 from push.devices.directory import Devices
 from push.devices.keyring import ApiKey, Keyring
 from push.devices.pushing import Pushing
@@ -55,12 +61,12 @@ from push.session.server import SessionLimits
 from push.store.server import RedisServer
 from push.streams.publish import Publisher, Retention
 from push.streams.sweeper import Sweeper
+from push.wire.addresses import Networks
 from push.wire.idents import Snowflake
 
 log = Logger()
 
 SECONDS_PER_DAY = 86_400
-FILES_NOT_FOR_DEVICES = 200
 
 
 def make_service(settings: Settings, roles: Set[str]) -> MultiService:
@@ -70,31 +76,6 @@ def make_service(settings: Settings, roles: Set[str]) -> MultiService:
     use_monotonic_clock(reactor)
     collect_garbage_less_often()
     return Composition(reactor, settings, roles).service
-
-
-def use_monotonic_clock(reactor: Any) -> None:
-    """Let the reactor's timers run by a clock that nobody sets.
-
-    Twisted's default is the time of the day: set back by an hour, heartbeats and deadlines would
-    stand still for an hour.
-    """
-    reactor.seconds = time.monotonic
-
-
-def collect_garbage_less_often() -> None:
-    """A fan-out makes many short-lived objects and no cycles.
-
-    With the interpreter's default of 700 objects, a tenth of its time went into looking through all
-    sessions for garbage that is not there.
-    """
-    gc.set_threshold(50_000, 50, 50)
-
-
-def raise_file_limit() -> int:
-    """As many open files as this process may have; how many connections that leaves room for."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max(hard - FILES_NOT_FOR_DEVICES, 1)
 
 
 class GatewayService(Service):
@@ -159,11 +140,14 @@ class Composition:
                 "[redis] url = embedded is for `twistd push` alone: the separate daemons share one "
                 "Redis server, give its URL"
             )
+        # First, so that it is the last to stop: until then a second signal is heard.
+        self._signals = self._add(StopSignals(reactor))
         store = self._add(StoreService(reactor, settings))
         self._server: RedisServer = store.server
         self._snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         self._registry = self._make_registry()
-        self._directory = Directory(self._registry, random.SystemRandom())
+        zone = settings.server.zone
+        self._directory = Directory(self._registry, random.SystemRandom(), zone=zone)
         self._control = ControlChannel(self._server)
         self._devices = self._make_devices()
         self._gateway = self._make_gateway() if "connector" in roles else None
@@ -184,14 +168,27 @@ class Composition:
         max_age_seconds = self._settings.limits.shared_max_age
         sweeper = Sweeper(self._reactor, self._server, max_age_seconds)
         self._add(BackgroundService(sweeper))
-        retirement = Retirement(self._reactor, self._server, self._devices, self._is_live_boot)
+        retirement = Retirement(
+            self._reactor,
+            self._server,
+            self._devices,
+            lambda boot: self._is_live_boot(boot) or self._registry.problem is not None,
+            self._settings.limits.device_retention * SECONDS_PER_DAY,
+        )
         self._add(BackgroundService(retirement))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
-        self._membership = Membership(self._reactor, self._registry, self._descriptions())
-        self._add(self._membership)
+        membership = self._membership = Membership(
+            self._reactor, self._registry, self._descriptions()
+        )
+        self._add(membership)
+        if self._gateway is not None:
+            # Added last, so that it is the first to stop.
+            rate = self._settings.connector.drain_rate
+            draining = DrainService(self._gateway.drain, rate, self._signals, self._tell_draining)
+            self._gateway.on_drain_order = self._add(draining).drain_and_stop
         ready_file = self._settings.server.ready_path
         self._add(Banner(self._reactor, self.problems, self._lines_to_try, ready_file))
 
@@ -249,12 +246,14 @@ class Composition:
             self._keyring,
             self._snowflake,
             gateway_settings,
+            lambda carrier: self._directory.others(carrier, self._boot),
         )
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
+        proxies = Networks(connector.proxy_protocol)
         if connector.tcp:
-            factory = DeviceFactory(gateway, "tcp")
+            factory = device_factory(self._reactor, gateway, proxies=proxies)
             port = self._listen("tcp", "[connector] tcp", connector.tcp, factory)
             self._device_ports["tcp"] = port
         if connector.tls:
@@ -265,10 +264,8 @@ class Composition:
                 end=tls.not_after,
                 fingerprint=tls.fingerprint,
             )
-            factory = DeviceFactory(gateway, "tls")
-            port = self._listen(
-                "tls", "[connector] tls", connector.tls, factory, tls.context_factory
-            )
+            factory = device_factory(self._reactor, gateway, tls.context_factory, proxies)
+            port = self._listen("tls", "[connector] tls", connector.tls, factory)
             self._device_ports["tls"] = port
 
     def _listen_for_http(self) -> None:
@@ -284,22 +281,14 @@ class Composition:
             keyring=self._keyring,
             registry=make_metrics(self._gateway),
             problems=self.problems,
+            trusted_proxies=Networks(settings.http.trusted_proxies),
         )
         setting = "[http] listen" if has_api else "[connector] admin"
         self._http_port = self._listen("http", setting, address, site)
 
-    def _listen(
-        self, name: str, setting: str, address: Address, factory: Any, context_factory: Any = None
-    ) -> Listener:
-        listener = Listener(
-            self._reactor,
-            name,
-            setting,
-            address,
-            factory,
-            context_factory,
-            reuse_port=self._share_ports,
-        )
+    def _listen(self, name: str, setting: str, address: Address, factory: Any) -> Listener:
+        shared = self._share_ports
+        listener = Listener(self._reactor, name, setting, address, factory, reuse_port=shared)
         return self._add(listener)
 
     def _apps(self) -> list[App]:
@@ -312,18 +301,28 @@ class Composition:
             )
             publisher = Publisher(self._server, retention)
             pushing = Pushing(self._server, publisher, self._snowflake)
+            drains = NodeDrains(self._directory, self._control)
             push_limits = PushLimits(
                 ttl_default_seconds=limits.ttl_default,
                 ttl_max_seconds=limits.ttl_max,
                 max_payload_bytes=limits.max_payload,
             )
-            apps.append(make_api(pushing, self._devices, self._directory, push_limits))
+            apps.append(make_api(pushing, self._devices, self._directory, drains, push_limits))
         if "sub" in self._roles:
             open_registration = settings.auth.open_registration
             apps.append(
                 make_sub(self._devices, self._directory, open_registration=open_registration)
             )
         return apps
+
+    def _tell_draining(self) -> None:
+        """The registry, so that nobody is sent here; and the kernel, where others share the port:
+        whoever is sent away from here is sent to that same address."""
+        assert self._membership is not None
+        self._membership.update()
+        if self._share_ports:
+            for port in self._device_ports.values():
+                port.close()
 
     # What is said of this daemon
 
@@ -350,6 +349,9 @@ class Composition:
             sessions=len(gateway.sessions) if gateway else 0,
             capacity=gateway.capacity if gateway else 0,
             version=__version__,
+            draining=gateway.drain.draining if gateway else False,
+            weight=self._settings.connector.weight,
+            zone=self._settings.server.zone,
             started=self._started_ms,
             counters=gateway_counters(gateway) if gateway else {},
         )

@@ -10,6 +10,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from push.store.address import parse_redis_url
+from push.wire.addresses import parse_network
 
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s:\[\]/,]+):\d{1,5}", re.ASCII)
 
@@ -126,3 +127,20 @@ class Sha256(str):
         if not isinstance(value, str) or not re.fullmatch("[0-9A-Fa-f]{64}", value):
             raise ValueError("expected a SHA-256 digest of 64 hexadecimal digits")
         return cls(value.lower())
+
+
+class Network(str):
+    """An address, or a network in CIDR notation."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        expected = 'expected an address or a network, as "10.0.0.0/8"'
+        if not isinstance(value, str):
+            raise ValueError(expected)
+        try:
+            parse_network(value)
+        except ValueError as error:
+            raise ValueError(f"{expected}: {error}") from None
+        return cls(value)

@@ -35,7 +35,6 @@ class Listener(Service):
         setting: str,
         address: Address,
         factory: IProtocolFactory | Any,
-        context_factory: Any = None,
         *,
         reuse_port: bool = False,
     ) -> None:
@@ -44,9 +43,9 @@ class Listener(Service):
         self._setting = setting
         self._address = address
         self._factory = factory
-        self._context_factory = context_factory
         self._reuse_port = reuse_port
         self._port: Any = None
+        self.port = 0  # known once it listens, also where the system chooses
 
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
@@ -61,14 +60,9 @@ class Listener(Service):
         host, port = self._address.host, self._address.port
         binding = makeBinding(host, port, reuseAddress=True, reusePort=self._reuse_port)
         try:
-            if self._context_factory is None:
-                self._port = self._reactor.listenTCP(
-                    binding, self._factory, backlog=BACKLOG, interface=host
-                )
-            else:
-                self._port = self._reactor.listenSSL(
-                    binding, self._factory, self._context_factory, backlog=BACKLOG, interface=host
-                )
+            self._port = self._reactor.listenTCP(
+                binding, self._factory, backlog=BACKLOG, interface=host
+            )
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
             shared = error.socketError.errno == errno.EADDRINUSE and self._reuse_port
@@ -77,17 +71,17 @@ class Listener(Service):
                 f"cannot listen on {self._address}: {reason}{who if shared else ''}. "
                 f"Free the port or set {self._setting}"
             ) from None
+        self.port = int(self._port.getHost().port)
         log.info("listening: {name} {host}:{port}", name=self.carrier, host=host, port=self.port)
 
-    def stopService(self) -> Deferred[None]:
-        super().stopService()
+    def close(self) -> Deferred[None]:
+        """Accept nobody any more; the connections that there are stay."""
         port, self._port = self._port, None
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(_nothing)
 
-    @property
-    def port(self) -> int:
-        """The port that is listened on, also where the system chose it."""
-        return int(self._port.getHost().port)
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return self.close()
 
     def public_url(self, scheme: str) -> str:
         """The address as this host would tell it to a client."""

@@ -33,7 +33,7 @@ class Membership(Service):
         self._registry = registry
         self._describe = describe
         self._taken: dict[Describe, str] = {}
-        self._loop = LoopingCall(self._update)
+        self._loop = LoopingCall(self.update)
         self._loop.clock = reactor
         self._registering: list[Deferred[None]] = []
 
@@ -71,7 +71,8 @@ class Membership(Service):
             registering.cancel()
         return Deferred.fromCoroutine(self._registry.stop())
 
-    def _update(self) -> None:
+    def update(self) -> None:
+        """Tell the registry what holds now."""
         for describe in self._describe:
             self._registry.update(describe())
 

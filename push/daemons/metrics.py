@@ -14,11 +14,13 @@ _HELP = {
     "connected": "sessions opened",
     "registered": "devices registered over the device protocol",
     "refused": "CONNECT requests refused",
+    "redirected": "CONNECT requests answered with other connectors",
     "acknowledged": "acknowledgements that moved a cursor",
     "redelivered": "messages sent again for want of an acknowledgement",
     "dropped_too_large": "messages larger than a client accepts",
     "dropped_unacknowledged": "messages given up after the last delivery",
     "bad_frames": "connections ended because a peer broke the protocol",
+    "bad_proxy_headers": "connections of a load balancer without a right PROXY header",
     "taken_over": "sessions ended by a newer connection of their device",
 }
 

@@ -15,12 +15,15 @@ from msgspec import Meta
 
 from push.daemons.kinds import (
     Address,
+    Network,
     PublicUrl,
     RedisUrl,
     Sha256,
     WebSocketAddress,
     ZooKeeperHosts,
 )
+
+DEFAULT_RATE_PER_SECOND = 500
 
 Scope = Literal["push", "read", "admin", "register", "chat"]
 ALL_SCOPES: tuple[Scope, ...] = ("push", "read", "admin", "register", "chat")
@@ -62,6 +65,9 @@ class Server(Section, frozen=True):
             description='name of this node in the cluster; "" = the host\'s name, and with '
             "reuse_port one that is new at each start"
         ),
+    ] = ""
+    zone: Annotated[
+        NodeName, Meta(description="where this node is; devices are sent to connectors there first")
     ] = ""
     log: Annotated[LogLevelName, Meta(description="the least level that is logged")] = "info"
     reuse_port: Annotated[
@@ -146,6 +152,12 @@ class Connector(Section, frozen=True):
     max_connections: Annotated[
         Count, Meta(description="connections at one time; 0 = as many as files may be open")
     ] = 0
+    weight: Annotated[
+        int, Meta(ge=0, le=1000, description="share of new devices beside others; 0 = none")
+    ] = 1
+    drain_rate: Annotated[
+        int, Meta(ge=1, description="sessions a second that are sent elsewhere before a stop")
+    ] = DEFAULT_RATE_PER_SECOND
     max_backlog: Annotated[
         int,
         Meta(ge=1, description="messages that wait for a device; the oldest are dropped beyond"),
@@ -168,6 +180,13 @@ class Connector(Section, frozen=True):
     redeliver_after: Annotated[
         PositiveSeconds, Meta(description="seconds until an unacknowledged message is sent again")
     ] = 30
+    proxy_protocol: Annotated[
+        tuple[Network, ...],
+        Meta(
+            description="load balancers, as addresses and networks, whose connections begin with "
+            "a PROXY protocol header"
+        ),
+    ] = ()
 
 
 class Http(Section, frozen=True):
@@ -176,6 +195,13 @@ class Http(Section, frozen=True):
     listen: Annotated[Address, Meta(description='where the HTTP API listens; "" = off')] = Address(
         "127.0.0.1:8080"
     )
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        Meta(
+            description="reverse proxies, as addresses and networks, whose X-Forwarded-For tells "
+            "the client's address"
+        ),
+    ] = ()
 
 
 class Auth(Section, frozen=True):

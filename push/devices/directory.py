@@ -24,6 +24,7 @@ SECRET_BYTES = 16
 BINDING = ("push.devices", "binding")
 _register = load_script("push.devices", "register")
 _bind = load_script("push.devices", "bind", LEDGER, APPEND, BINDING)
+_release = load_script("push.devices", "release")
 _forget = load_script("push.devices", "forget", LEDGER, APPEND)
 
 
@@ -142,9 +143,13 @@ class Devices:
         if session:
             await self._close_session(boot, session, "kicked")
 
-    async def retire(self, token: str, boot: str) -> bool:
-        """Delete a device whose time is over, if its record still names the connector `boot`."""
-        return await self._server.run(_forget, [], [token, boot]) is not None
+    async def retire(self, token: str) -> bool:
+        """Delete a device whose time is over, if it has no session still."""
+        return await self._server.run(_forget, [], [token, ""]) is not None
+
+    async def release(self, token: str, boot: str, retention_seconds: int) -> None:
+        """The connector `boot` is gone, and with it the session that the device's record names."""
+        await self._server.run(_release, [], [token, boot, retention_seconds])
 
     async def bind(self, user: str, token: str) -> None:
         """The device is this user's from now on, replacing another; a live session at once."""

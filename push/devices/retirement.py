@@ -1,7 +1,8 @@
 """Devices that were not there for too long are forgotten (contract, "SUB").
 
 A sorted set holds when each device is to be forgotten; connecting and leaving put it off. A device
-that is online is not forgotten, however long it stays.
+that is online is not forgotten, however long it stays; if its connector died with its session, the
+time that it is away begins when that is noticed.
 """
 
 from __future__ import annotations
@@ -9,16 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
-
 from push.devices.directory import Devices
-from push.store.errors import StoreUnavailable
+from push.store.periodic import Periodic
 from push.store.scripts import load_script
 from push.store.server import RedisServer
-
-log = Logger()
 
 LOOK_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 3600  # at one that is online, or whose forgetting was interrupted
@@ -27,8 +22,8 @@ DEVICES_PER_LOOK = 100
 _retire = load_script("push.devices", "retire")
 
 
-class Retirement:
-    """Forgets the devices of one server. `is_live_boot(boot)`: that connector is there."""
+class Retirement(Periodic):
+    """Forgets the devices of one server. `is_live_boot(boot)`: that connector may be there."""
 
     def __init__(
         self,
@@ -36,28 +31,15 @@ class Retirement:
         server: RedisServer,
         devices: Devices,
         is_live_boot: Callable[[str], bool],
+        retention_seconds: int,
     ) -> None:
-        self._server = server
+        super().__init__(reactor, server, LOOK_SECONDS, "Devices could not be forgotten")
         self._devices = devices
         self._is_live_boot = is_live_boot
-        self._loop = LoopingCall(self._turn)
-        self._loop.clock = reactor
-        self._running: Deferred[int] | None = None
+        self._retention_seconds = retention_seconds
 
-    def start(self) -> None:
-        self._loop.start(LOOK_SECONDS, now=False)
-
-    def stop(self) -> None:
-        if self._loop.running:
-            self._loop.stop()
-        if self._running is not None:
-            self._running.cancel()
-
-    def _turn(self) -> Deferred[Any] | None:
-        if self._server.problem is not None:
-            return None
-        self._running = Deferred.fromCoroutine(self.look())
-        return self._running.addErrback(_tell)
+    async def turn(self) -> None:
+        await self.look()
 
     async def look(self) -> int:
         """Forget all whose time is over; returns how many that were."""
@@ -65,18 +47,11 @@ class Retirement:
         while True:
             due = await self._server.run(_retire, [], [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS])
             for token, boot in due:
-                if not boot or not self._is_live_boot(boot.decode()):
-                    forgotten += await self._devices.retire(token.decode(), boot.decode())
+                if not boot:
+                    forgotten += await self._devices.retire(token.decode())
+                elif not self._is_live_boot(boot.decode()):
+                    await self._devices.release(
+                        token.decode(), boot.decode(), self._retention_seconds
+                    )
             if len(due) < DEVICES_PER_LOOK:
                 return forgotten
-
-
-def _tell(failure: Any) -> None:
-    """The next turn tries again, if this was not the end."""
-    error = failure.value
-    if isinstance(error, CancelledError):
-        return
-    if isinstance(error, StoreUnavailable):
-        log.debug("Forgetting devices put off: {reason}", reason=error.reason)
-    else:
-        log.failure("Devices could not be forgotten", failure=failure)

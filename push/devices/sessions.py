@@ -21,6 +21,7 @@ from push.wire.idents import STREAM_ALL, is_offset, user_stream
 
 _open = load_script("push.devices", "open", LEDGER, APPEND, BINDING)
 _close = load_script("push.devices", "close")
+_held = load_script("push.devices", "held")
 
 
 class Opened(msgspec.Struct):
@@ -144,6 +145,12 @@ class Sessions:
         return Opened(
             token=None, user=claims.user, follows=follows, expires_s=claims.expires_s, before=None
         )
+
+    async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:
+        """Of these (token, session) pairs the places of those that are not the device's any more:
+        another connection has it, or it was deleted."""
+        lost = await self._server.run(_held, [], [part for pair in held for part in pair])
+        return [number - 1 for number in lost]
 
     def renew(self, text: str, user: str | None, token: str | None) -> Claims:
         """A JWT for a running session: it must name the same user, and no other device."""

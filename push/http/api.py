@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta
 from push.devices.pushing import Push, Receipt
 from push.devices.records import Device
 from push.http.messages import Messages, message_routes
+from push.http.nodes import Drains, node_routes
 from push.http.problems import Problem, problem_of
 from push.http.reading import check_idempotency_key, decoder_for
 from push.http.routes import (
@@ -90,7 +91,11 @@ class Nodes(Protocol):
 
 
 def make_api(
-    pushing: Pushing, devices: Devices, nodes: Nodes, limits: PushLimits | None = None
+    pushing: Pushing,
+    devices: Devices,
+    nodes: Nodes,
+    drains: Drains,
+    limits: PushLimits | None = None,
 ) -> App:
     """The app push-api. `limits` None = the defaults of the contract."""
     limits = limits or PushLimits()
@@ -110,6 +115,7 @@ def make_api(
             *_push_routes(pushing, limits),
             *message_routes(pushing),
             *_device_routes(devices),
+            *node_routes(drains),
             _stats_route(nodes),
         ),
         adjust,

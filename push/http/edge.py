@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
 from typing import Any
 
 from klein import Klein
@@ -22,6 +21,7 @@ from twisted.web.resource import Resource
 from werkzeug.exceptions import MethodNotAllowed
 
 from push.devices.keyring import ApiKey, Keyring
+from push.http.client import client_of
 from push.http.problems import allowed_methods, answer_to, internal_answer
 from push.http.reading import (
     NoBody,
@@ -32,6 +32,7 @@ from push.http.reading import (
     read_query,
 )
 from push.http.routes import MAX_BODY_BYTES, Answer, Call, Route
+from push.wire.addresses import Networks
 from push.wire.errors import Refusal
 
 _log = Logger()
@@ -42,7 +43,10 @@ _decode_no_body = decoder_for(NoBody)
 
 
 class Edge:
-    """All routes of one port. `origins` may call, from a browser, the routes that allow it."""
+    """All routes of one port. `origins` may call, from a browser, the routes that allow it.
+
+    `proxies` are believed whose requests they pass on.
+    """
 
     def __init__(
         self,
@@ -50,8 +54,10 @@ class Edge:
         keyring: Keyring,
         registry: CollectorRegistry,
         origins: Iterable[str] = (),
+        proxies: Networks | None = None,
     ) -> None:
         self._keyring = keyring
+        self._proxies = proxies or Networks()
         self._origins = frozenset(origin.encode() for origin in origins)
         self._requests = Counter(
             "push_http_requests", "HTTP requests answered", ["route", "status"], registry=registry
@@ -123,11 +129,9 @@ class Edge:
     def _read(self, route: Route, request: Any, path: Mapping[str, str]) -> Call:
         """The request as a `Call`; raises `Refusal` for the first thing that is wrong with it."""
         headers: Headers = request.requestHeaders
-        client_ip = _client_ip(request)
+        client_ip, is_near = client_of(request, self._proxies)
         owner = None
-        if route.scope is not None and not (
-            route.open_on_loopback and _is_near(client_ip, headers)
-        ):
+        if route.scope is not None and not (route.open_on_loopback and is_near):
             owner = self._authorise(headers, route.scope)
         scope, once = "", None
         if route.once and owner is not None:
@@ -243,21 +247,3 @@ def _shielded(work: Any) -> Deferred[Answer]:
     visible: Deferred[Answer] = Deferred()
     Deferred.fromCoroutine(work).addCallback(visible.callback)
     return visible
-
-
-def _client_ip(request: Any) -> str:
-    """The peer's address; an IPv4 client of an IPv6 socket by its IPv4 address."""
-    host: str | None = getattr(request.getClientAddress(), "host", None)
-    if host is None:
-        return ""
-    return host[7:] if host.startswith("::ffff:") and "." in host else host
-
-
-def _is_near(client_ip: str, headers: Headers) -> bool:
-    """Whether the client is on this machine: not one that a proxy on this machine passes on."""
-    if headers.hasHeader(b"x-forwarded-for") or headers.hasHeader(b"forwarded"):
-        return False
-    try:
-        return client_ip == "" or ip_address(client_ip).is_loopback
-    except ValueError:
-        return False

@@ -49,13 +49,14 @@ def message_routes(messages: Messages) -> tuple[Route, ...]:
             get_message,
             {200: Reply("Its funnel.", Message)},
             description=(
-                "Counts are devices, and lag behind by at most a second. Once nothing waits any "
-                "more, `addressed` is the sum of the ends. Kept for a day longer than the message. "
-                "Reasons of `dropped`: `backlog` (more waited for the device than it may have), "
-                "`retention` (more waited in the stream), `collapsed` (a newer one took its "
-                "place), `too_large` (for the device's frame limit), `unacknowledged` (handed out "
-                "in vain too often), `unbound`, `forgotten` (the device), `congested` (at QoS 0, "
-                "the connection took no more)."
+                "Counts are devices, and lag behind by about a second. Of a message that was "
+                "stored, `addressed` is the sum of the ends once nothing waits any more. Kept for "
+                "a day longer than the message. Reasons of `dropped`: `backlog` (more waited for "
+                "the device than it may have), `retention` (more waited in the stream), "
+                "`collapsed` (a newer one took its place), `too_large` (for the device's frame "
+                "limit), `unacknowledged` (handed out in vain too often), `unbound`, `forgotten` "
+                "(the device), `congested` (the connection took no more, and the message was not "
+                "stored)."
             ),
             scope="read",
             path_texts=path,

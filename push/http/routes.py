@@ -23,9 +23,9 @@ class Call(NamedTuple):
     """A request that was let in: all that a handler knows of it.
 
     `path` and `query` hold the parameters by name, `body` the checked struct of the route.
-    `client_ip` is the address of the peer, "" when it has none (a unix socket). `scope` names API
-    key, method and path, within which an idempotency key is unique; `once` is the request's own,
-    with that scope.
+    `client_ip` is the address of the client, also behind trusted proxies, "" when it has none (a
+    unix socket). `scope` names API key, method and path, within which an idempotency key is unique;
+    `once` is the request's own, with that scope.
     """
 
     path: Mapping[str, str]

@@ -187,6 +187,22 @@ class Cancelled(Struct):
     cancelled: int
 
 
+class DrainBody(Struct, forbid_unknown_fields=True, frozen=True):
+    """How a connector is drained."""
+
+    rate: (
+        Annotated[int, Meta(ge=1, description="sessions a second; the connector's own if absent")]
+        | None
+    ) = None
+
+
+class Draining(Struct):
+    """A connector was told to drain."""
+
+    node: str
+    draining: bool = True
+
+
 class Registration(Struct, forbid_unknown_fields=True, frozen=True):
     """A device that wants a token. With `token` and its `secret`: the same pair again."""
 

@@ -13,6 +13,7 @@ from push.http.common import make_common, make_pages
 from push.http.edge import Edge
 from push.http.routes import App
 from push.http.site import LimitedSite
+from push.wire.addresses import Networks
 
 
 def make_site(
@@ -23,15 +24,18 @@ def make_site(
     registry: CollectorRegistry,
     problems: Callable[[], Sequence[str]],
     origins: Iterable[str] = (),
+    trusted_proxies: Networks | None = None,
     title: str = "push-universe",
     version: str = __version__,
 ) -> LimitedSite:
     """A Site for `apps` (none: only health and metrics). One call for each registry.
 
     `problems()` lists why the daemon cannot work now, for `/readyz`. `origins` are those web pages
-    that may register devices from a browser, as "https://example.com".
+    that may register devices from a browser, as "https://example.com". The X-Forwarded-For of
+    `trusted_proxies` is believed.
     """
     served = [*apps, make_common(problems, registry)]
     served.append(make_pages(title, version, served))
-    edge = Edge((route for app in served for route in app.routes), keyring, registry, origins)
+    routes = (route for app in served for route in app.routes)
+    edge = Edge(routes, keyring, registry, origins, trusted_proxies)
     return LimitedSite(reactor, edge.resource(), edge.admit)

@@ -259,6 +259,7 @@ class PushAPI(_Base):
     bind = _blocking(calls.bind)
     unbind = _blocking(calls.unbind)
     stats = _blocking(calls.stats)
+    drain = _blocking(calls.drain)
     servers = _blocking(calls.servers)
     register_device = _blocking(calls.register_device)
 
@@ -323,5 +324,6 @@ class AsyncPushAPI(_Base):
     bind = _awaited(calls.bind)
     unbind = _awaited(calls.unbind)
     stats = _awaited(calls.stats)
+    drain = _awaited(calls.drain)
     servers = _awaited(calls.servers)
     register_device = _awaited(calls.register_device)

@@ -286,6 +286,13 @@ def stats() -> Call[JSON]:
     return Call("GET", "/v1/stats", _read_object)
 
 
+def drain(node: str, *, rate: int | None = None) -> Call[None]:
+    """Empty the connector of `node`: its sessions go elsewhere, `rate` of them a second, and it
+    ends."""
+    body = {} if rate is None else {"rate": rate}
+    return Call("POST", f"/v1/nodes/{_segment(node)}/drain", _read_nothing, json=body)
+
+
 def servers(carrier: str | None = None) -> Call[Servers]:
     """Where devices connect. `carrier`: tcp, tls, ws or wss."""
     params = {"carrier": carrier} if carrier is not None else None

@@ -372,11 +372,16 @@ class ServerSession:
             self._send(Signal.PUSH, 0, 0, body)
 
     def disconnect(
-        self, code: DisconnectCode, reason: str, *, after_seconds: int | None = None
+        self,
+        code: DisconnectCode,
+        reason: str,
+        *,
+        after_seconds: int | None = None,
+        servers: list[str] | None = None,
     ) -> list[Event]:
         """End the connection from our side."""
         events: list[Event] = []
-        self._fail(code, reason, events, after_seconds)
+        self._fail(code, reason, events, after_seconds, servers)
         return events
 
     # Ends
@@ -387,10 +392,13 @@ class ServerSession:
         reason: str,
         events: list[Event],
         after_seconds: int | None = None,
+        servers: list[str] | None = None,
     ) -> None:
         if self.state is State.CLOSING:
             return
         body = DisconnectBody(code=code.value, reason=reason)
+        if servers:
+            body.servers = servers
         if after_seconds is not None:
             body.after = after_seconds
         self._send(Signal.DISCONNECT, 0, 0, encode_body(body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -37,3 +38,36 @@ class Jobs:
     async def finished(self) -> None:
         """Wait for all that run now."""
         await DeferredList(list(self._running))
+
+
+class Turns:
+    """At most so many of what runs inside `async with turns:` at a time; the rest waits its turn.
+
+    Twisted's DeferredSemaphore is not used because it calls the next from within the end of the one
+    before: with thousands that wait and end at once that is deeper than the interpreter goes.
+    """
+
+    def __init__(self, at_a_time: int) -> None:
+        self._free = at_a_time
+        self._waiting: deque[Deferred[None]] = deque()
+        self._giving = False
+
+    async def __aenter__(self) -> None:
+        if self._free and not self._waiting:
+            self._free -= 1
+            return
+        turn: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(turn)
+        await turn
+
+    async def __aexit__(self, *_: object) -> None:
+        self._free += 1
+        if self._giving:
+            return  # whoever gives turns sees it
+        self._giving = True
+        try:
+            while self._free and self._waiting:
+                self._free -= 1
+                self._waiting.popleft().callback(None)
+        finally:
+            self._giving = False

@@ -12,7 +12,7 @@ from collections.abc import Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,7 +26,7 @@ from push.session.entry import (
 )
 from push.session.window import Follow
 from push.store.errors import StoreUnavailable
-from push.store.jobs import Jobs
+from push.store.jobs import Jobs, Turns
 from push.store.server import RedisServer
 from push.streams.channel import Channel, Follower
 from push.streams.log import LogReader, Reading, Wanted, has_expired
@@ -91,7 +91,7 @@ class Hub:
         self._retry_calls: dict[str, Any] = {}
         self._sweeping = False
         self._sweep_again = False
-        self._slots = DeferredSemaphore(REPAIRS_AT_A_TIME)
+        self._turns = Turns(REPAIRS_AT_A_TIME)
         self._jobs = Jobs()
         self._sweep_loop = LoopingCall(self.sweep)
         self._nonce_loop = LoopingCall(self._send_nonce)
@@ -151,7 +151,8 @@ class Hub:
         if entry is None:
             return
         if not entry.offset:
-            self._hand_on(channel, entry)
+            if entry.online or not has_expired(entry, self._server.clock.now_us()):
+                self._hand_on(channel, entry)
             return
         self._server.clock.observe(entry.offset)
         if channel.repairing:
@@ -175,6 +176,12 @@ class Hub:
                 self._start_repair(channel)
                 return
         channel.advance(entry.offset)
+        if has_expired(entry, self._server.clock.now_us()):
+            # We stood still for that long. Who would have got it reads the log, and passes it.
+            for follow in channel.followers.values():
+                follow.live = False
+            self._receiver.repaired(channel)
+            return
         if channel.remembers:
             self._memory.add_live(channel.stream, entry)
         self._hand_on(channel, entry)
@@ -212,7 +219,7 @@ class Hub:
             complete = False
             while not complete and channel.followers:
                 # No name for what is read: it would be kept while the next read waits its turn.
-                complete = self._fill_gap(channel, await self._slots.run(self._read_gap, channel))
+                complete = self._fill_gap(channel, await self._read_gap(channel))
         except CancelledError:
             raise
         except Exception as error:
@@ -255,11 +262,10 @@ class Hub:
             channel.held = None  # the next read will find it
         return page.complete
 
-    def _read_gap(self, channel: Channel) -> Deferred[Reading]:
-        """From here on what comes on the channel is held: this read may be too early for it."""
-        channel.held = []
-        wanted = [Wanted(channel.stream, channel.last, REPAIR_ENTRIES)]
-        return Deferred.fromCoroutine(self._reader.read(wanted))
+    async def _read_gap(self, channel: Channel) -> Reading:
+        async with self._turns:
+            channel.held = []  # what comes now may be too late for this read
+            return await self._reader.read([Wanted(channel.stream, channel.last, REPAIR_ENTRIES)])
 
     def _retry_later(self, channel: Channel) -> None:
         """The log could not be read. A reconnect sweeps anyway; this is for other reasons."""

@@ -25,7 +25,10 @@ end
 local function note_written(id, token)
   local key, field = message_key(id), 't:' .. token
   local line = redis.call('HGET', key, field)
-  if line and string.sub(line, 2, 2) == '0' then
+  if not line or string.sub(line, 2, 2) ~= '0' then return end
+  if string.sub(line, 1, 1) == 's' then
+    redis.call('HSET', key, field, 's1 ' .. str(math.floor(now / 1000)) .. ' ')
+  else
     redis.call('HSET', key, field, string.sub(line, 1, 1) .. '1' .. string.sub(line, 3))
   end
 end

@@ -99,8 +99,7 @@ class Ledger:
                 dropped[name[2:]] += int(value)
         offset, ts = int(fields["o"]), int(fields["ts"])
         expired = ends["expired"]
-        if not offset and self._server.clock.now_us() // 1000 > ts + SETTLED_SECONDS * 1000:
-            # It was for those who were online: to the others it came too late.
+        if self._is_over(fields):
             expired += max(0, addressed - written - sum(dropped.values()))
         return Funnel(
             id=id,
@@ -131,10 +130,22 @@ class Ledger:
             if name.startswith("u:")
             for token in tokens.decode().split()
         }
+        over = self._is_over(fields)
         return [
-            DeviceLine(line.token, line.state, line.ts, users.get(line.token), line.reason or None)
+            DeviceLine(
+                line.token,
+                "expired" if over and line.state == "stored" else line.state,
+                line.ts,
+                users.get(line.token),
+                line.reason or None,
+            )
             for line in sorted(_lines(fields), key=lambda line: line.token)
         ]
+
+    def _is_over(self, fields: dict[str, bytes]) -> bool:
+        """Whether it was for those who were online: to the others it came too late."""
+        now_ms = self._server.clock.now_us() // 1000
+        return fields["o"] == b"0" and now_ms > int(fields["ts"]) + SETTLED_SECONDS * 1000
 
     async def _fields(self, id: str) -> dict[str, bytes]:
         reply = await self._server.command("HGETALL", self._server.key(f"message:{id}"))

@@ -6,6 +6,7 @@ and times in front of it without parsing it again.
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 import msgspec
@@ -66,7 +67,7 @@ def from_channel(stream: str, payload: bytes, number: int) -> Announcement:
         return Announcement(_control(id, int(previous), offset, int(expires_ms), content), 0)
     asks = offset > 0 or field == ONLINE_FIELD
     entry = Entry(
-        id.decode(),
+        _shared(id),
         int(previous),
         offset,
         push_body(stream, offset, int(ts_ms), int(expires_ms), content),
@@ -87,7 +88,12 @@ def from_log(stream: str, previous: int, item: list[object]) -> Entry:
     if field == CONTROL_FIELD:
         return _control(id, previous, offset, expires_ms, content)
     body = push_body(stream, offset, offset // 1000, expires_ms, content)
-    return Entry(id.decode(), previous, offset, body, expires_ms=expires_ms)
+    return Entry(_shared(id), previous, offset, body, expires_ms=expires_ms)
+
+
+def _shared(id: bytes) -> str:
+    """One object for all the streams and sessions that have the message at the same time."""
+    return sys.intern(id.decode())
 
 
 def _control(id: bytes, previous: int, offset: int, expires_ms: int, content: bytes) -> Entry:

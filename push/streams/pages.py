@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred
 
+from push.store.jobs import Turns
 from push.store.server import RedisServer
 from push.streams.channel import Channel
 from push.streams.log import LogReader, Page, Reading, Wanted
@@ -25,7 +26,7 @@ class PageReader:
         self._reader = reader
         self._memory = memory
         self._running: dict[tuple[str, int], list[Deferred[None]]] = {}
-        self._slots = DeferredSemaphore(READS_AT_A_TIME)
+        self._turns = Turns(READS_AT_A_TIME)
 
     async def read(self, wanted: Sequence[tuple[Channel, int, int]]) -> Reading:
         """Read each channel's log on from behind an offset, at most so many entries.
@@ -72,8 +73,8 @@ class PageReader:
         for key in keys:
             self._running[key] = []
         try:
-            wanted = [item for _, item in unread]
-            reading = await self._slots.run(self._read_now, wanted)
+            async with self._turns:
+                reading = await self._reader.read([item for _, item in unread])
             for (channel, item), page in zip(unread, reading.pages, strict=True):
                 # Without followers nobody tells us any more what is taken out of the log.
                 if item.stream in shared and channel.followers and page.entries and not page.lost:
@@ -84,9 +85,6 @@ class PageReader:
             for key in keys:
                 for waiter in self._running.pop(key):
                     waiter.callback(None)
-
-    def _read_now(self, unread: list[Wanted]) -> Deferred[Reading]:
-        return Deferred.fromCoroutine(self._reader.read(unread))
 
 
 def _as_it_is(channel: Channel, pages: dict[str, Page]) -> Page:

@@ -5,17 +5,19 @@
 -- offset unexpired entries behind `after` were dropped; '0' if none was.
 local left = tonumber(ARGV[1])
 local reply = {str(now), str(stored_clock())}
-local page_entries = 16
+local most, largest = 16, 0 -- entries read at a time, fewer if they are large
 
 local function read(log, after, count)
   local entries = {}
   while true do
     if left <= 0 or count <= 0 then return 0, entries end
-    local wanted = math.min(count, page_entries)
+    local fit = largest > 0 and math.max(1, math.floor(left / largest)) or 1
+    local wanted = math.min(count, most, fit)
     local page = redis.call('XRANGE', log, str(after + 1), '+', 'COUNT', wanted)
     for _, entry in ipairs(page) do
       entries[#entries + 1] = entry
       left = left - #entry[2][6]
+      largest = math.max(largest, #entry[2][6])
     end
     if #page < wanted then return 1, entries end
     count = count - #page

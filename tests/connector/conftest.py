@@ -6,7 +6,7 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 
 from push.cluster.control import ControlChannel
 from push.connector.gateway import Gateway, GatewaySettings
-from push.connector.listener import DeviceFactory
+from push.connector.listener import device_factory
 from push.daemons.settings import Connector
 from push.daemons.tls import load_server_tls
 from push.devices.directory import Devices
@@ -32,6 +32,7 @@ from push.session.server import SessionLimits
 from push.store.address import parse_redis_url
 from push.store.server import RedisServer
 from push.streams.publish import Publisher, Retention
+from push.wire.addresses import Networks
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.idents import Snowflake
 from push.wire.signals import ConnectStatus, Signal
@@ -200,12 +201,9 @@ class Node:
         self.store.start()
         self.gateway.start()
 
-    def listen(self, tls: Any = None, sndbuf: int = 0) -> int:
-        factory = DeviceFactory(self.gateway, "tls" if tls else "tcp")
-        if tls:
-            port = self.reactor.listenSSL(0, factory, tls, interface="127.0.0.1")
-        else:
-            port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+    def listen(self, tls: Any = None, sndbuf: int = 0, proxies: Iterable[str] = ()) -> int:
+        factory = device_factory(self.reactor, self.gateway, tls, Networks(proxies))
+        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         if sndbuf:
             port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
         self.ports.append(port)
@@ -286,19 +284,35 @@ Dial = Callable[..., Awaitable[Client]]
 
 @pytest_twisted.async_yield_fixture
 async def dial(wait_until: WaitUntil) -> AsyncIterator[Dial]:
-    """`await dial(node, acks=True)`: a client that is connected to the node's last port."""
+    """`await dial(node, acks=True)`: a client that is connected to the node's last port.
+
+    It calls from the address `source`, and sends `header`, piece by piece, before all else.
+    """
     from twisted.internet import reactor
 
     clients: list[Client] = []
 
-    async def make(node: Node, *, acks: bool = False, tls: Any = None) -> Client:
+    async def make(
+        node: Node,
+        *,
+        acks: bool = False,
+        tls: Any = None,
+        source: str = "127.0.0.1",
+        header: Sequence[bytes] = (),
+    ) -> Client:
         port = node.ports[-1].getHost().port
-        endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
-        if tls is not None:
+        endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=(source, 0))
+        if tls is not None and not header:
             endpoint = wrapClientTLS(tls, endpoint)
         client: Client = await endpoint.connect(Factory.forProtocol(lambda: Client(acks=acks)))
         client._wait_until = wait_until
         clients.append(client)
+        for place, piece in enumerate(header):
+            if place:
+                await deferLater(reactor, 0)
+            client.transport.write(piece)
+        if tls is not None and header:
+            client.transport.startTLS(tls)  # its first bytes leave with the header's last
         return client
 
     yield make

@@ -186,7 +186,12 @@ async def test_qos_0_for_a_connection_that_takes_no_more_is_dropped_as_congested
     client.transport.resumeProducing()
 
     await book.settles(sent[0].id, written=1)
-    await book.settles(sent[-1].id, congested=1)
+
+    async def one_is_congested() -> bool:
+        """Not surely the last: a loss is seen here when the next push is under way already."""
+        return any([(await book.funnel(one.id)).get("congested") == 1 for one in sent])
+
+    await wait_until(one_is_congested)
 
 
 @pytest_twisted.ensureDeferred
@@ -203,7 +208,7 @@ async def test_nothing_is_sent_behind_a_disconnect_nor_counted(
     client.transport.pauseProducing()
     while not connection.blocked:
         await node.push("token", token, data="x" * 20_000, qos=0)
-    await node.gateway.end_session(node.boot, connection.session_id)
+    await node.gateway._orders.end_session(node.boot, connection.session_id)
     sent = [await node.push("token", token, data="late", ttl_seconds=0) for _ in range(3)]
     client.transport.resumeProducing()
     await wait_until(lambda: client.closed)

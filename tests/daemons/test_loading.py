@@ -75,6 +75,22 @@ def test_a_list_in_a_variable_is_toml() -> None:
 
 
 @pytest.mark.parametrize(
+    ("section", "name"), [("connector", "proxy_protocol"), ("http", "trusted_proxies")]
+)
+def test_a_list_of_networks_is_written_alike_everywhere(
+    write: Any, section: str, name: str
+) -> None:
+    text = '["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::1"]'
+    for sources in (
+        {"config_file": write(f"[{section}]\n{name} = {text}\n")},
+        {"environment": {f"PUSH_{section}_{name}".upper(): text}},
+        {"options": {f"{section}-{name}".replace("_", "-"): text}},
+    ):
+        values = getattr(getattr(load(**sources), section), name)
+        assert values == ("10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "::1")
+
+
+@pytest.mark.parametrize(
     ("text", "host", "port", "enabled"),
     [
         ("127.0.0.1:0", "127.0.0.1", 0, True),
@@ -113,6 +129,19 @@ def test_defaults_follow_bounds_that_leave_them_out() -> None:
             '[connector] public: public[0]: expected "tcp://host:port"',
         ),
         ("[connector]\npublic = 'tls://a:1'", "expected a list"),
+        (
+            "[connector]\nproxy_protocol = ['::1', 'lb.example']",
+            "[connector] proxy_protocol: proxy_protocol[1]: expected an address or a network, "
+            "as \"10.0.0.0/8\": 'lb.example' does not appear to be an IPv4 or IPv6 network",
+        ),
+        (
+            "[http]\ntrusted_proxies = ['10.0.0.1/8']",
+            "[http] trusted_proxies: trusted_proxies[0]: expected an address or a network, "
+            'as "10.0.0.0/8": 10.0.0.1/8 has host bits set',
+        ),
+        ("[http]\ntrusted_proxies = ['::ffff:10.0.0.0/104']", "write an IPv4 network as such"),
+        ("[http]\ntrusted_proxies = [10]", "trusted_proxies[0]: expected an address or a net"),
+        ("[http]\ntrusted_proxies = '::1'", "[http] trusted_proxies = '::1': expected a list"),
         ("[server]\nlog = 'loud'", "expected one of debug, info, warn, error, critical"),
         ("[server]\nnode = 'a b'", "[server] node = 'a b': expected text like"),
         ("[redis]\nurl = ['redis://a']", "a list of servers is not supported in this version"),
@@ -163,6 +192,16 @@ def test_a_file_that_is_not_there_is_named() -> None:
         ("PUSH_CHAT_DIRECT", "anyone", "environment: PUSH_CHAT_DIRECT is not a setting of this"),
         ("PUSH_CONNECTOR_WINDOW", "x", "PUSH_CONNECTOR_WINDOW = x: expected a whole number"),
         ("PUSH_AUTH_OPEN_REGISTRATION", "maybe", "= maybe: expected true or false"),
+        (
+            "PUSH_HTTP_TRUSTED_PROXIES",
+            "10.0.0.0/8",
+            "PUSH_HTTP_TRUSTED_PROXIES = 10.0.0.0/8: expected a list",
+        ),
+        (
+            "PUSH_CONNECTOR_PROXY_PROTOCOL",
+            '["x"]',
+            "PUSH_CONNECTOR_PROXY_PROTOCOL: proxy_protocol[0]: expected an address or a network",
+        ),
         ("PUSH_AUTH_JWT_ALGORITHMS", "HS256", "PUSH_AUTH_JWT_ALGORITHMS = HS256: expected a list"),
     ],
 )

@@ -24,7 +24,9 @@ RETENTION_SECONDS = 30 * 86_400
 @pytest.fixture
 def make_retirement(store: RedisServer, devices: Devices) -> Callable[..., Retirement]:
     def make(clock: Clock | None = None) -> Retirement:
-        return Retirement(clock or Clock(), store, devices, lambda boot: boot == LIVE_BOOT)
+        return Retirement(
+            clock or Clock(), store, devices, lambda boot: boot == LIVE_BOOT, RETENTION_SECONDS
+        )
 
     return make
 
@@ -143,10 +145,14 @@ async def test_a_device_that_is_online_is_not_forgotten_however_long_it_stays(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_device_whose_connector_died_is_forgotten_as_well(life: Any, look: Any) -> None:
+async def test_a_device_whose_connector_died_is_forgotten_when_it_stays_away_from_then_on(
+    life: Any, look: Any
+) -> None:
     await life.connected(boot="dead")
     await life.pass_time(RETENTION_SECONDS + 1)
 
+    assert await look() == 0  # it was there until now, for all that is known
+    await life.pass_time(RETENTION_SECONDS + 1)
     assert await look() == 1
     assert await life.keys() == ["clock"]
 
@@ -159,9 +165,9 @@ async def test_a_device_that_connects_while_it_is_looked_at_is_kept(
     await life.pass_time(NEVER_CONNECTED_SECONDS + 1)
     retire = life.devices.retire
 
-    async def connect_first(token: str, boot: str) -> bool:
+    async def connect_first(token: str) -> bool:
         await life.sessions(LIVE_BOOT).open(asked, "session", "1.2.3.4")
-        return await retire(token, boot)
+        return await retire(token)
 
     monkeypatch.setattr(life.devices, "retire", connect_first)
 

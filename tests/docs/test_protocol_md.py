@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from push.connector.following import TruncationNotice
 from push.session.entry import FIRST_OWN_NUMBER, Entry
 from push.session.events import (
     ConnectWanted,
     Ended,
     Event,
     HeartbeatAsked,
+    OnlineAcknowledged,
     Progress,
     RegisterWanted,
     RenewWanted,
@@ -32,7 +34,7 @@ from push.session.server import (
     SessionLimits,
 )
 from push.session.transitions import SERVER, State
-from push.session.window import Follow
+from push.session.window import MAX_ONLINE_UNACKNOWLEDGED, Follow
 from push.streams.message import Content, encode_content, push_body
 from push.wire.bodies import (
     MAX_JSON_DEPTH,
@@ -238,6 +240,29 @@ def test_a_message_at_qos_0_is_pushed_as_shown():
     assert session.data_to_send() == data("push-qos-0")
 
 
+def test_a_message_with_ttl_0_is_pushed_and_acknowledged_as_shown():
+    session = opened()
+    session.data_to_send()
+    told = members("push-ttl-0")
+    content = encode_content(Content(told["id"], msgspec.Raw(json_of(told["data"]))))
+    body = push_body(told["stream"], 0, told["ts"], told["expires"], content)
+    follow = Follow(told["stream"], 0)
+    entry = Entry(told["id"], 0, 0, body, expires_ms=told["expires"], online=True)
+    handout = Handout(LIMITS, lambda *_: None)
+    assert handout.fleeting(session, follow, entry) == data("push-ttl-0")
+    assert hear(session, "ack-ttl-0") == OnlineAcknowledged(told["stream"], told["id"])
+    assert follow.cursor == 0
+
+
+def test_what_is_gone_is_told_as_shown():
+    session = opened()
+    session.data_to_send()
+    told = members("truncated")
+    notice = TruncationNotice(told["id"], told["stream"], told["from"], told["to"], told["ts"])
+    session.notify(msgspec.json.encode(notice))
+    assert session.data_to_send() == data("truncated")
+
+
 def json_of(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
@@ -383,6 +408,10 @@ def test_the_limits_are_the_codes():
     assert numbers("handshake") == [LIMITS.handshake_timeout_seconds]
     assert numbers("redelivery after") == [LIMITS.redeliver_after_seconds]
     assert LIMITS.window_bytes == 1024 * 1024
+    assert numbers("messages with `ttl` 0 that wait for an acknowledgement") == [
+        MAX_ONLINE_UNACKNOWLEDGED
+    ]
+    assert f"{MAX_ONLINE_UNACKNOWLEDGED} of them unacknowledged" in TEXT
 
 
 def test_links_inside_the_document_lead_somewhere():

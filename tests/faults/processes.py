@@ -82,6 +82,16 @@ class Process:
             self._process.wait(END_SECONDS)
             raise AssertionError(f"{self.name} did not end by itself") from None
 
+    def signal_stop(self) -> None:
+        """SIGTERM, and do not wait."""
+        os.kill(self.pid, signal.SIGTERM)
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; negative when a signal ended it."""
+        assert self._process is not None, f"{self.name} was not started"
+        return self._process.poll()
+
     def rss_bytes(self) -> int:
         status = Path(f"/proc/{self.pid}/status").read_text()
         found = re.search(r"VmRSS:\s+(\d+) kB", status)
@@ -225,9 +235,17 @@ class Daemon(Process):
 
     def get(self, path: str, key: str = "") -> tuple[int, Any]:
         """Status and body of a GET: parsed when it is JSON, else the text."""
+        return self._ask("GET", path, key)
+
+    def post(self, path: str, key: str, body: Any) -> tuple[int, Any]:
+        """Status and body of a POST of JSON."""
+        return self._ask("POST", path, key, json.dumps(body))
+
+    def _ask(self, method: str, path: str, key: str, body: str | None = None) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=HTTP_SECONDS)
         try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             text = answer.read().decode()
             if "json" in answer.headers.get("Content-Type", ""):

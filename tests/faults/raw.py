@@ -105,6 +105,15 @@ class RawDevice:
                 received = Received(body["id"], body["stream"], offset, body["data"]["n"])
                 return received, frame.message_id
 
+    def ended_with(self) -> str:
+        """The code of the server's DISCONNECT, "" while there is none. Messages are passed over."""
+        try:
+            while self.message(0.01) is not None:
+                pass
+        except Ended as ended:
+            return str(ended)
+        return ""
+
     def acknowledge(self, number: int) -> None:
         if number:
             self._send(Signal.PUB_ACK, None, number)

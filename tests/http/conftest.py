@@ -33,6 +33,7 @@ from push.http.serving import make_site
 from push.http.site import LimitedSite
 from push.http.sub import make_sub
 from push.streams.ledger import DeviceLine, Funnel
+from push.wire.addresses import Networks
 from push.wire.errors import Refusal
 from push.wire.idents import is_token
 
@@ -64,6 +65,7 @@ class Behind:
     """What is behind the edge. `error`, if set, is raised by every call; `waiting` holds it up."""
 
     pushed: list[tuple[Target, Content]] = field(default_factory=list)
+    drained: list[tuple[str, float]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
     messages: dict[str, Funnel] = field(default_factory=dict)
     funnel: Funnel = FUNNEL
@@ -116,6 +118,12 @@ class Behind:
     async def cancel(self, id: str) -> int:
         await self.message(id)
         return 1
+
+    async def drain(self, node: str, rate_per_second: float) -> None:
+        await self._check()
+        self.drained.append((node, rate_per_second))
+        if node == "nobody":
+            raise Refusal("not_found", "no connector has this name")
 
     async def get(self, token: str) -> Device:
         await self._check()
@@ -241,7 +249,7 @@ class Web:
         body: Any = None,
         *,
         key: str | None = "admin-key",
-        headers: dict[str, str] | None = None,
+        headers: dict[str, Any] | None = None,
         ip: str = "192.0.2.7",
     ) -> Response:
         """`body` bytes as they are, anything else as JSON."""
@@ -268,9 +276,10 @@ def make_request(
     body: Any = None,
     *,
     key: str | None = "admin-key",
-    headers: dict[str, str] | None = None,
+    headers: dict[str, Any] | None = None,
 ) -> bytes:
-    all_headers = {"Host": "localhost"}
+    """A header's value may be a list: then it comes once for each."""
+    all_headers: dict[str, Any] = {"Host": "localhost"}
     if key is not None:
         all_headers["Authorization"] = f"Bearer {key}"
     raw = b""
@@ -279,7 +288,10 @@ def make_request(
         all_headers["Content-Type"] = "application/json"
         all_headers["Content-Length"] = str(len(raw))
     all_headers.update(headers or {})
-    lines = [f"{method} {path} HTTP/1.1", *(f"{n}: {v}" for n, v in all_headers.items() if v)]
+    lines = [f"{method} {path} HTTP/1.1"]
+    for name, value in all_headers.items():
+        values = value if isinstance(value, list) else [value] if value else []
+        lines += [f"{name}: {one}" for one in values]
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + raw
 
 
@@ -308,10 +320,11 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         *apps: str,
         limits: PushLimits | None = None,
         origins: tuple[str, ...] = (),
+        trusted_proxies: tuple[str, ...] = (),
         open_registration: bool = False,
     ) -> Web:
         known: dict[str, App] = {
-            "api": make_api(behind, behind, behind, limits),
+            "api": make_api(behind, behind, behind, behind, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
         }
         clock = Clock()
@@ -323,6 +336,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
             registry=CollectorRegistry(),
             problems=lambda: behind.problems,
             origins=origins,
+            trusted_proxies=Networks(trusted_proxies),
         )
         return Web(site, clock, behind)
 

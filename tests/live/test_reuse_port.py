@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,6 +98,33 @@ def test_two_connectors_serve_one_port_and_one_goes_on_without_the_other(
     wait_for(lambda: two.metric("push_connector_sessions") == DEVICES, "all are on the other")
     wait_for(lambda: list(seen()) == ["two"], lambda: f"one is gone: {seen()}")
     assert sub.get("/v1/servers", key(tmp_path, "app"))[1]["servers"] == [url]
+    for device in devices:
+        device.close()
+
+
+def test_an_instance_that_drains_leaves_the_port_to_the_others(
+    make_daemon: MakeDaemon, shared_port: int, tmp_path: Path
+) -> None:
+    """Its devices are told the same address, and come to the other one there."""
+    one = make_daemon("push-connector", "one", **sharing(shared_port), connector_drain_rate="4")
+    two = make_daemon("push-connector", "two", **sharing(shared_port))
+    start(one, two)
+    devices = [RawDevice(shared_port) for _ in range(DEVICES)]
+    pairs = [device.register(key(tmp_path, "app")) for device in devices]
+    for device, pair in zip(devices, pairs, strict=True):
+        device.begin_connect(pair)
+        device.end_connect()
+    assert one.metric("push_connector_sessions") > 2
+    wait_for(lambda: "push_connector_sessions 0" not in two.get("/metrics")[1], "both have some")
+    os.kill(one.pid, signal.SIGTERM)
+    one.wait_for_line(f"Port {shared_port} Closed")
+    for pair in pairs:  # while the others of the first are still waiting for their turn
+        again = RawDevice(shared_port)
+        again.begin_connect(pair)
+        again.end_connect()
+        devices.append(again)
+    wait_for(lambda: two.metric("push_connector_sessions") == DEVICES, "all are on the other")
+    wait_for(lambda: not one.running, "the drained one ends")
     for device in devices:
         device.close()
 

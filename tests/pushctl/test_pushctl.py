@@ -22,7 +22,7 @@ from push.pushctl.main import cli, main
 from push.pushctl.options import Common
 from push.wire.signals import ConnectStatus, Signal
 
-COMMANDS = ["register", "listen", "push", "message", "cancel", "stats"]
+COMMANDS = ["register", "listen", "push", "message", "cancel", "drain", "stats"]
 
 
 class Outcome(NamedTuple):
@@ -223,6 +223,20 @@ def test_json_output_is_one_object_a_line(pushctl, server: HTTPServer):
     out = pushctl("--url", server.url, "--json", "push", "--all", "x").out
     assert json.loads(out) == {"id": "m1", "streams": 1, "online": 0, "unknown": []}
     assert pushctl("stats", "--json", "--url", server.url).out == '{"a":{"b":[1]}}\n'
+
+
+@pytest.mark.parametrize(("rate", "body"), [((), {}), (("--rate", "200/s"), {"rate": 200})])
+def test_drain_tells_a_connector_to_leave(pushctl, server: HTTPServer, rate, body):
+    server.answer(Answer(202, {"node": "gate-1", "draining": True}))
+    assert pushctl("--url", server.url, "drain", "gate-1", *rate).out == "gate-1: draining\n"
+    (request,) = server.requests
+    assert (request.method, request.path) == ("POST", "/v1/nodes/gate-1/drain")
+    assert request.body == body
+
+
+@pytest.mark.parametrize("rate", ["0", "fast", "5/m", "-1", "1.5"])
+def test_a_drain_rate_that_is_none_is_said(pushctl, rate):
+    assert "is not a rate" in pushctl("drain", "gate-1", "--rate", rate).err
 
 
 def test_stats_are_rows(pushctl, server: HTTPServer):

@@ -35,13 +35,36 @@ async def test_rule_2_what_comes_next_is_handed_on_and_what_came_already_is_not(
     await wait_until(lambda: ear.ids() == ids(0, 2))
     first = ear.listener.entries["all"][0]
 
-    payload = f"0 {first.offset} 1 1 m m0 0\n{{}}".encode()
+    payload = f"0 {first.offset} 1 {first.expires_ms} m m0 0\n{{}}".encode()
     ear.hub.receive(channel, payload)
     await sender.send("all", n=3)
 
     await wait_until(lambda: len(ear.ids()) >= 4)
     assert ear.ids() == ids(0, 3)
     assert ear.hub.repairs == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_6_what_expired_on_its_way_is_not_handed_on(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+) -> None:
+    """A connector that stood still hears what was published long ago."""
+    ear = listen(store)
+    channel = await ear.follow()
+    await sender.send("all", n=0)
+    await wait_until(lambda: ear.ids() == ids(0, 0))
+    (follow,) = channel.followers.values()
+    offset = channel.last + 1
+    assert follow.live
+
+    ear.hub.receive(channel, f"{channel.last} {offset} 1 2 m m1 0\n{{}}".encode())
+    ear.hub.receive(channel, b"0 0 1 2 m m2 0\n{}")
+    ear.hub.receive(channel, b"0 0 1 1 o m3 0\n{}")
+
+    await wait_until(lambda: len(ear.ids()) >= 2)
+    assert ear.ids() == ["m0", "m3"]  # ttl 0 is for who is there when it comes
+    assert not follow.live  # it reads the log, and passes what expired
+    assert channel.last == offset
 
 
 @pytest_twisted.ensureDeferred

@@ -1,0 +1,125 @@
+"""What the delivery ledger costs: publishing and acknowledging with it and without, in turn.
+
+    python -m benchmarks.ledger            about a quarter of a minute; prints figures and the ratio
+    python -m benchmarks.ledger --json     one JSON object
+
+Without HTTP and without devices, so that nothing but Redis and the scripts is measured: the worst
+case. A message goes to one device that is online, is stored, acknowledged, and its cursor stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater, react
+
+from benchmarks.running import started_server
+from push.session.entry import Entry
+from push.session.window import Follow, Window
+from push.store.address import parse_redis_url
+from push.store.server import RedisServer
+from push.streams.cursors import CursorWriter
+from push.streams.publish import Address, Publisher
+
+DEVICES = 200
+MESSAGES = 10  # a device and round
+BODY = b'{"id":"x","data":"' + b"x" * 200 + b'"}'
+
+
+class Device:
+    """A session that acknowledges at once."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.session_id = "s"
+        self.follow = Follow(f"dev:{token}", 0)
+        self.window = Window(64, 1 << 20)
+
+
+class Rounds:
+    """Rounds of messages to all devices on one server."""
+
+    def __init__(self, reactor: Any, server: RedisServer) -> None:
+        self._publisher = Publisher(server)
+        self._cursors = CursorWriter(reactor, server, lambda holder: None)
+        self._devices = [Device(f"t{number}") for number in range(DEVICES)]
+        self._server = server
+        self._sent = 0
+
+    async def prepare(self) -> None:
+        for device in self._devices:
+            key = self._server.key(f"device:{device.token}")
+            await self._server.command("HSET", key, "s", "s", f"c:{device.follow.stream}", "0")
+
+    async def _push(self, device: Device, ledger: bool) -> None:
+        self._sent += 1
+        published = await self._publisher.publish(
+            [Address(device.follow.stream, device.token)],
+            f"m{self._sent}",
+            BODY,
+            ttl_seconds=60,
+            stored=True,
+            to=json.dumps({"token": device.token}) if ledger else "",
+        )
+        device.window.add(device.follow, Entry(published.id, 0, published.offset, BODY), 1, 0.0)
+        device.window.acknowledge(1)
+        self._cursors.moved(device, device.follow)
+
+    async def run(self, ledger: bool) -> float:
+        """Messages a second."""
+        began = time.perf_counter()
+        for _ in range(MESSAGES):
+            pushes = [self._push(device, ledger) for device in self._devices]
+            await gatherResults([Deferred.fromCoroutine(push) for push in pushes])
+        await self._cursors.flush()
+        return DEVICES * MESSAGES / (time.perf_counter() - began)
+
+    async def stop(self) -> None:
+        await self._cursors.stop()
+
+
+async def measure(reactor: Any, redis: str, rounds: int) -> dict[str, float]:
+    server = RedisServer(reactor, parse_redis_url(f"unix://{redis}"), prefix="bench")
+    server.start()
+    while server.problem is not None:
+        await deferLater(reactor, 0.01)
+    work = Rounds(reactor, server)
+    await work.prepare()
+    pairs = [(await work.run(True), await work.run(False)) for _ in range(rounds + 1)][1:]
+    await work.stop()
+    await server.stop()
+    return {
+        "with_ledger_per_s": statistics.median(own for own, _ in pairs),
+        "without_per_s": statistics.median(other for _, other in pairs),
+        "ratio": statistics.median(own / other for own, other in pairs),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=9, help="of each kind")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+
+    async def run(reactor: Any) -> None:
+        with started_server() as running:
+            redis = str(running.data_dir / "redis" / "redis.sock")
+            figures = await measure(reactor, redis, options.rounds)
+        if options.json:
+            print(json.dumps(figures))
+        else:
+            for name, value in figures.items():
+                print(f"{name:30} {value:12,.2f}")
+
+    react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
+
+
+if __name__ == "__main__":
+    main()

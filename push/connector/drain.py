@@ -1,0 +1,104 @@
+"""Leaving without harm: sessions are sent to other connectors, batch by batch.
+
+Of a batch nothing more is handed out, what it has is acknowledged or some seconds pass, cursors are
+stored, and each session is told where to go. Devices that would all come back at once are told to
+wait for a random part of some seconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from push.connector.connection import DeviceConnection
+from push.streams.cursors import CursorWriter
+
+log = Logger()
+
+BATCH_SECONDS = 0.5
+ACKNOWLEDGED_SECONDS = 5.0
+LOOK_SECONDS = 0.05
+PROGRESS_SECONDS = 10.0
+MAX_AFTER_SECONDS = 2
+SERVERS_TOLD = 8
+
+
+class Drain:
+    """Empties a connector.
+
+    `others(carrier)` are the URLs of other connectors for a device on that carrier, best first;
+    `leave(connection, servers, after_seconds)` says goodbye.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        sessions: Mapping[str, DeviceConnection],
+        cursors: CursorWriter,
+        others: Callable[[str], Sequence[str]],
+        leave: Callable[[DeviceConnection, list[str], int], None],
+    ) -> None:
+        self.draining = False
+        self._reactor = reactor
+        self._sessions = sessions
+        self._cursors = cursors
+        self._others = others
+        self._leave = leave
+        self._batches: list[Deferred[None]] = []
+
+    def servers(self, carrier: str) -> list[str]:
+        """Where else a device on `carrier` may go."""
+        return list(self._others(carrier)[:SERVERS_TOLD])
+
+    async def run(self, rate_per_second: float) -> None:
+        """Send all sessions away, `rate_per_second` of them; returns when the last was told.
+
+        Without another connector nobody is sent anywhere: it returns at once. Cancelled, it stops
+        where it is.
+        """
+        self.draining = True
+        waiting = list(self._sessions.values())
+        if not any(self._others(carrier) for carrier in {c.carrier for c in waiting}):
+            return
+        random.shuffle(waiting)  # nobody's devices are the first or the last
+        size = max(1, round(rate_per_second * BATCH_SECONDS))
+        log.info("Draining: {count} sessions go elsewhere", count=len(waiting))
+        told_at = self._reactor.seconds()
+        try:
+            while waiting:
+                batch, waiting = waiting[:size], waiting[size:]
+                self._batches.append(Deferred.fromCoroutine(self._send_away(batch)))
+                await deferLater(self._reactor, len(batch) / max(rate_per_second, 0.001))
+                if self._reactor.seconds() - told_at >= PROGRESS_SECONDS:
+                    told_at = self._reactor.seconds()
+                    log.info("Draining: {count} sessions are left", count=len(self._sessions))
+            await gatherResults(self._batches)
+        except CancelledError:
+            for sending in self._batches:
+                sending.addErrback(lambda failure: failure.trap(CancelledError))
+                sending.cancel()
+            raise
+
+    async def _send_away(self, batch: list[DeviceConnection]) -> None:
+        for connection in batch:
+            connection.leaving = True
+            for follow in connection.follows.values():
+                follow.live = False
+        until = self._reactor.seconds() + ACKNOWLEDGED_SECONDS
+        while self._reactor.seconds() < until and any(map(_is_waited_for, batch)):
+            await deferLater(self._reactor, LOOK_SECONDS)
+        await self._cursors.flush()
+        for connection in batch:
+            if not connection.is_gone():
+                self._leave(connection, self.servers(connection.carrier), MAX_AFTER_SECONDS)
+
+
+def _is_waited_for(connection: DeviceConnection) -> bool:
+    """Whether something that was handed out is not acknowledged yet."""
+    window = connection.session.window
+    return window is not None and window.used > 0 and not connection.is_gone()

@@ -1,0 +1,59 @@
+"""IP addresses as text: one spelling for each, and membership in networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+_MAPPED = IPv6Network("::ffff:0:0/96")
+
+
+def plain_ip(text: str) -> str:
+    """The usual spelling of an address; an IPv4 client of an IPv6 socket by its IPv4 address.
+
+    Raises ValueError for what is no address. A zone (`fe80::1%eth0`) is none either: it means
+    something on one host only.
+    """
+    if "%" in text:
+        raise ValueError(f"{text!r} has a zone")
+    address = ip_address(text)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return str(address)
+
+
+def peer_ip(host: str | None) -> str:
+    """What a socket says of its peer, in that spelling; "" when it says nothing (a unix socket)."""
+    if not host or ":" not in host:
+        return host or ""
+    try:
+        return plain_ip(host)
+    except ValueError:
+        return host  # with a zone
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """An address, or a network like `10.0.0.0/8`. Raises ValueError with what is wrong."""
+    if "%" in text:
+        raise ValueError("a zone (%) is not supported")
+    network = ip_network(text)
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        raise ValueError("write an IPv4 network as such")
+    return network
+
+
+class Networks:
+    """A list of networks, which may be empty. `ip in networks`: for addresses as `plain_ip`."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._networks = tuple(parse_network(text) for text in texts)
+
+    def __bool__(self) -> bool:
+        return bool(self._networks)
+
+    def __contains__(self, ip: str) -> bool:
+        try:
+            address = ip_address(ip.partition("%")[0])
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)

@@ -1,0 +1,67 @@
+"""Addresses in one spelling, and which networks they are in."""
+
+from __future__ import annotations
+
+import pytest
+
+from push.wire.addresses import Networks, parse_network, peer_ip, plain_ip
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:DB8:0::7", "2001:db8::7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::ffff:c000:207", "192.0.2.7"),
+        ("::1", "::1"),
+    ],
+)
+def test_each_address_has_one_spelling(text: str, plain: str) -> None:
+    assert plain_ip(text) == plain
+    assert peer_ip(text) == plain
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "1.2.3", "01.2.3.4", "1.2.3.4:5", "fe80::1%eth0", " ::1", "1.2.3.4/32"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        plain_ip(text)
+
+
+@pytest.mark.parametrize(
+    ("host", "ip"), [(None, ""), ("", ""), ("fe80::1%eth0", "fe80::1%eth0"), ("h", "h")]
+)
+def test_a_peer_is_taken_as_the_socket_says(host: str | None, ip: str) -> None:
+    assert peer_ip(host) == ip
+
+
+NETWORKS = Networks(["10.0.0.0/8", "192.0.2.7", "2001:db8::/32", "fe80::/10"])
+
+
+@pytest.mark.parametrize(
+    "ip", ["10.0.0.0", "10.255.255.255", "192.0.2.7", "2001:db8:1::5", "fe80::1%eth0"]
+)
+def test_a_network_contains_its_addresses(ip: str) -> None:
+    assert ip in NETWORKS
+
+
+@pytest.mark.parametrize("ip", ["11.0.0.0", "192.0.2.8", "2001:db9::", "::1", "", "host", "%"])
+def test_a_network_contains_nothing_else(ip: str) -> None:
+    assert ip not in NETWORKS
+    assert ip not in Networks()
+
+
+def test_an_empty_list_is_false() -> None:
+    assert not Networks()
+    assert NETWORKS
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "10.0.0.1/8", "10.0.0.0/33", "::/129", "fe80::%eth0/64", "::ffff:10.0.0.0/104", "1"],
+)
+def test_what_is_no_network_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_network(text)
