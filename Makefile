@@ -42,6 +42,7 @@ lint: $(VENV)/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck etc/push-ctl.sh .ci/*
 
 bench: $(VENV)/development
 	$(BIN)/python -m benchmarks.fanout $(ARGS)

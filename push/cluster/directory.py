@@ -51,27 +51,18 @@ class Directory:
         """URLs of connectors that take sessions, best first; of one carrier, or of all.
 
         The order is drawn by lot, weighted by free room: many who ask at once, or who ask several
-        daemons with a view of the same second, spread instead of running to the same node.
+        daemons with a view of the same second, spread instead of running to the same node. An
+        address that several instances share (`reuse_port`) is named once, by the room of all.
         """
         ranked = self._ranked()
         carriers: Sequence[str] = CARRIERS if carrier is None else (carrier,)
-        return [
-            entry.addresses[name]
-            for name in carriers
-            for entry in ranked
-            if entry.addresses.get(name)
-        ]
+        return _urls(ranked, carriers)
 
     def others(self, carrier: str, boot: str) -> list[str]:
         """URLs of connectors beside that of `boot`, for a device that is connected by `carrier`:
         of the same kind, and never without encryption if it has it."""
         ranked = [entry for entry in self._ranked() if entry.boot != boot]
-        return [
-            entry.addresses[name]
-            for name in CARRIERS_INSTEAD_OF[carrier]
-            for entry in ranked
-            if entry.addresses.get(name)
-        ]
+        return _urls(ranked, CARRIERS_INSTEAD_OF[carrier])
 
     def nodes(self) -> list[Entry]:
         """Every entry, ordered by service and instance."""
@@ -109,6 +100,11 @@ class Directory:
         ]
         draws.sort(key=lambda draw: draw[:3])
         return [draw[3] for draw in draws]
+
+
+def _urls(ranked: Sequence[Entry], carriers: Sequence[str]) -> list[str]:
+    urls = (entry.addresses.get(name) for name in carriers for entry in ranked)
+    return list(dict.fromkeys(url for url in urls if url))
 
 
 def _room(entries: Sequence[Entry]) -> list[tuple[Entry, float]]:

@@ -24,7 +24,8 @@ class Banner(Service):
     """Says once, when everything is ready, what a user needs to know.
 
     `problems` tells what is not ready yet; `lines` what to say. It goes to the log, and to standard
-    output without the log's marks, so that a command can be copied from there.
+    output without the log's marks, so that a command can be copied from there. Then `ready_file`
+    is made, for who waits for that; what a killed process left of it is removed at the start.
     """
 
     def __init__(
@@ -32,20 +33,24 @@ class Banner(Service):
         reactor: Any,
         problems: Callable[[], list[str]],
         lines: Callable[[], list[str]],
+        ready_file: Path | None = None,
     ) -> None:
         self._problems = problems
         self._lines = lines
+        self._ready_file = ready_file
         self._loop = LoopingCall(self._look)
         self._loop.clock = reactor
 
     def startService(self) -> None:
         super().startService()
+        self._remove_ready_file()
         self._loop.start(CHECK_SECONDS)
 
     def stopService(self) -> None:
         super().stopService()
         if self._loop.running:
             self._loop.stop()
+        self._remove_ready_file()
 
     def _look(self) -> None:
         if self._problems():
@@ -55,6 +60,23 @@ class Banner(Service):
         out = sys.__stdout__
         if out is not None and _is_somewhere(out.fileno()):
             print("\n".join(["", *self._lines(), ""]), file=out, flush=True)
+        self._make_ready_file()
+
+    def _make_ready_file(self) -> None:
+        if self._ready_file is None:
+            return
+        try:
+            self._ready_file.write_text(f"{os.getpid()}\n")
+        except OSError as error:
+            log.error("{file}: {reason}", file=str(self._ready_file), reason=error.strerror)
+
+    def _remove_ready_file(self) -> None:
+        if self._ready_file is None:
+            return
+        try:
+            self._ready_file.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("{file}: {reason}", file=str(self._ready_file), reason=error.strerror)
 
 
 def lines_to_try(http_url: str | None, device_urls: list[str], folder: Path) -> list[str]:

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import gc
 import random
-import resource
 import secrets
 import time
 from collections.abc import Sequence, Set
@@ -33,15 +31,22 @@ from push.daemons.draining import DrainService
 from push.daemons.errors import StartError
 from push.daemons.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.keys import load_keys
+from push.daemons.kinds import Address
 from push.daemons.listening import Listener
 from push.daemons.membership import Describe, Membership
 from push.daemons.metrics import make_registry as make_metrics
+from push.daemons.names import NameLock, node_name
 from push.daemons.settings import ApiKey as ConfiguredKey
 from push.daemons.settings import Connector, Settings
 from push.daemons.signals import StopSignals
 from push.daemons.starting import OrderedServices
 from push.daemons.store import StoreService
 from push.daemons.tls import load_server_tls
+from push.daemons.tuning import (
+    collect_garbage_less_often,
+    raise_file_limit,
+    use_monotonic_clock,
+)
 from push.devices.directory import Devices
 from push.devices.keyring import ApiKey, Keyring
 from push.devices.pushing import Pushing
@@ -62,7 +67,6 @@ from push.wire.idents import Snowflake
 log = Logger()
 
 SECONDS_PER_DAY = 86_400
-FILES_NOT_FOR_DEVICES = 200
 
 
 def make_service(settings: Settings, roles: Set[str]) -> MultiService:
@@ -72,31 +76,6 @@ def make_service(settings: Settings, roles: Set[str]) -> MultiService:
     use_monotonic_clock(reactor)
     collect_garbage_less_often()
     return Composition(reactor, settings, roles).service
-
-
-def use_monotonic_clock(reactor: Any) -> None:
-    """Let the reactor's timers run by a clock that nobody sets.
-
-    Twisted's default is the time of the day: set back by an hour, heartbeats and deadlines would
-    stand still for an hour.
-    """
-    reactor.seconds = time.monotonic
-
-
-def collect_garbage_less_often() -> None:
-    """A fan-out makes many short-lived objects and no cycles.
-
-    With the interpreter's default of 700 objects, a tenth of its time went into looking through all
-    sessions for garbage that is not there.
-    """
-    gc.set_threshold(50_000, 50, 50)
-
-
-def raise_file_limit() -> int:
-    """As many open files as this process may have; how many connections that leaves room for."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max(hard - FILES_NOT_FOR_DEVICES, 1)
 
 
 class GatewayService(Service):
@@ -145,8 +124,13 @@ class Composition:
         self._reactor = reactor
         self._settings = settings
         self._roles = roles
+        if settings.server.reuse_port and settings.redis.url.embedded:
+            log.warn("reuse_port does nothing with the embedded Redis, which serves one process")
         self._boot = secrets.token_hex(8)
-        self._node = settings.server.node_name
+        # The embedded Redis serves one process: two on one port would be two worlds.
+        self._share_ports = settings.server.reuse_port and not settings.redis.url.embedded
+        self._node = node_name(settings.server.node, self._boot, unique=self._share_ports)
+        log.info("node {node}, boot id {boot}", node=self._node, boot=self._boot)
         self._started_ms = int(time.time() * 1000)
         self._room_for_sessions = raise_file_limit()
         keys = load_keys(settings.auth.keys, settings.server.data_folder)
@@ -169,6 +153,7 @@ class Composition:
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._device_ports: dict[str, Listener] = {}
         self._http_port: Listener | None = None
+        self._membership: Membership | None = None
         self._wire()
 
     def _add(self, service: Any) -> Any:
@@ -177,6 +162,9 @@ class Composition:
 
     def _wire(self) -> None:
         """Everything that runs, in the order of the start; the stop goes the other way."""
+        if self._share_ports and self._settings.server.node:
+            folder = self._settings.server.data_folder
+            self._add(NameLock(folder, self._node, self._services()))
         max_age_seconds = self._settings.limits.shared_max_age
         sweeper = Sweeper(self._reactor, self._server, max_age_seconds)
         self._add(BackgroundService(sweeper))
@@ -192,13 +180,17 @@ class Composition:
             self._add(GatewayService(self._gateway))
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
-        membership = self._add(Membership(self._reactor, self._registry, self._descriptions()))
+        membership = self._membership = Membership(
+            self._reactor, self._registry, self._descriptions()
+        )
+        self._add(membership)
         if self._gateway is not None:
             # Added last, so that it is the first to stop.
             rate = self._settings.connector.drain_rate
-            draining = DrainService(self._gateway.drain, rate, self._signals, membership.update)
+            draining = DrainService(self._gateway.drain, rate, self._signals, self._tell_draining)
             self._gateway.on_drain_order = self._add(draining).drain_and_stop
-        self._add(Banner(self._reactor, self.problems, self._lines_to_try))
+        ready_file = self._settings.server.ready_path
+        self._add(Banner(self._reactor, self.problems, self._lines_to_try, ready_file))
 
     # Parts
 
@@ -262,9 +254,8 @@ class Composition:
         proxies = Networks(connector.proxy_protocol)
         if connector.tcp:
             factory = device_factory(self._reactor, gateway, proxies=proxies)
-            self._device_ports["tcp"] = self._add(
-                Listener(self._reactor, "tcp", "[connector] tcp", connector.tcp, factory)
-            )
+            port = self._listen("tcp", "[connector] tcp", connector.tcp, factory)
+            self._device_ports["tcp"] = port
         if connector.tls:
             tls = load_server_tls(connector, self._settings.server.data_folder)
             log.info(
@@ -274,9 +265,8 @@ class Composition:
                 fingerprint=tls.fingerprint,
             )
             factory = device_factory(self._reactor, gateway, tls.context_factory, proxies)
-            self._device_ports["tls"] = self._add(
-                Listener(self._reactor, "tls", "[connector] tls", connector.tls, factory)
-            )
+            port = self._listen("tls", "[connector] tls", connector.tls, factory)
+            self._device_ports["tls"] = port
 
     def _listen_for_http(self) -> None:
         """The HTTP API where there is one; a connector alone serves health and metrics."""
@@ -295,7 +285,12 @@ class Composition:
             trusted_proxies=Networks(settings.http.trusted_proxies),
         )
         setting = "[http] listen" if has_api else "[connector] admin"
-        self._http_port = self._add(Listener(self._reactor, "http", setting, address, site))
+        self._http_port = self._listen("http", setting, address, site)
+
+    def _listen(self, name: str, setting: str, address: Address, factory: Any) -> Listener:
+        shared = self._share_ports
+        listener = Listener(self._reactor, name, setting, address, factory, reuse_port=shared)
+        return self._add(listener)
 
     def _apps(self) -> list[App]:
         settings, limits = self._settings, self._settings.limits
@@ -321,14 +316,29 @@ class Composition:
             )
         return apps
 
+    def _tell_draining(self) -> None:
+        """The registry, so that nobody is sent here; and the kernel, where others share the port:
+        whoever is sent away from here is sent to that same address."""
+        assert self._membership is not None
+        self._membership.update()
+        if self._share_ports:
+            for port in self._device_ports.values():
+                port.close()
+
     # What is said of this daemon
 
     def problems(self) -> list[str]:
         """Why this daemon is not ready, in sentences; empty when it is."""
-        return [p for p in (self._server.problem, self._registry.problem) if p is not None]
+        membership = self._membership
+        problems = [self._server.problem, self._registry.problem]
+        problems.append(membership.problem if membership else None)
+        return list(dict.fromkeys(p for p in problems if p is not None))
+
+    def _services(self) -> list[str]:
+        return [f"push-{role}" for role in sorted(self._roles)]
 
     def _descriptions(self) -> list[Describe]:
-        return [partial(self._describe, f"push-{role}") for role in sorted(self._roles)]
+        return [partial(self._describe, service) for service in self._services()]
 
     def _describe(self, service: str) -> Entry:
         gateway = self._gateway if service == CONNECTOR else None

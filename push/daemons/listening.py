@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import Any
 
@@ -9,6 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.tcp import makeBinding
 from twisted.logger import Logger
 
 from push.daemons.errors import StartError
@@ -20,7 +22,11 @@ BACKLOG = 1024
 
 
 class Listener(Service):
-    """One listening port. `setting` names where its address comes from, for error messages."""
+    """One listening port. `setting` names where its address comes from, for error messages.
+
+    With `reuse_port` others who ask for the same may listen there as well: the kernel spreads new
+    connections over all of them.
+    """
 
     def __init__(
         self,
@@ -29,13 +35,17 @@ class Listener(Service):
         setting: str,
         address: Address,
         factory: IProtocolFactory | Any,
+        *,
+        reuse_port: bool = False,
     ) -> None:
         self.carrier = name
         self._reactor = reactor
         self._setting = setting
         self._address = address
         self._factory = factory
+        self._reuse_port = reuse_port
         self._port: Any = None
+        self.port = 0  # known once it listens, also where the system chooses
 
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
@@ -48,26 +58,30 @@ class Listener(Service):
 
     def _listen(self) -> None:
         host, port = self._address.host, self._address.port
+        binding = makeBinding(host, port, reuseAddress=True, reusePort=self._reuse_port)
         try:
             self._port = self._reactor.listenTCP(
-                port, self._factory, backlog=BACKLOG, interface=host
+                binding, self._factory, backlog=BACKLOG, interface=host
             )
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+            shared = error.socketError.errno == errno.EADDRINUSE and self._reuse_port
+            who = " by somebody who does not share it (--reuse-port, the same user)"
             raise StartError(
-                f"cannot listen on {self._address}: {reason}. Free the port or set {self._setting}"
+                f"cannot listen on {self._address}: {reason}{who if shared else ''}. "
+                f"Free the port or set {self._setting}"
             ) from None
+        self.port = int(self._port.getHost().port)
         log.info("listening: {name} {host}:{port}", name=self.carrier, host=host, port=self.port)
 
-    def stopService(self) -> Deferred[None]:
-        super().stopService()
+    def close(self) -> Deferred[None]:
+        """Accept nobody any more; the connections that there are stay."""
         port, self._port = self._port, None
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(_nothing)
 
-    @property
-    def port(self) -> int:
-        """The port that is listened on, also where the system chose it."""
-        return int(self._port.getHost().port)
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return self.close()
 
     def public_url(self, scheme: str) -> str:
         """The address as this host would tell it to a client."""

@@ -25,6 +25,8 @@ from push.daemons.settings import Section, Settings
 LATER_SECTIONS = frozenset({"chat", "topics", "webhooks"})
 # Kubernetes gives every container such variables for a service that is named push-connector.
 _KUBERNETES = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
+# Set for pushctl, it does not keep a daemon from starting in the same shell.
+_OF_PUSHCTL = "PUSH_SERVER"
 # Never repeated in an error line: it may hold a password.
 _SECRET = frozenset({("redis", "url")})
 
@@ -162,7 +164,7 @@ def read_environment(environment: Mapping[str, str]) -> Iterator[Entry]:
         prefix, _, rest = variable.partition("_")
         section, _, name = rest.partition("_")
         section, key = section.lower(), name.lower()
-        if prefix != "PUSH":
+        if prefix != "PUSH" or variable == _OF_PUSHCTL:
             continue
         if section not in LATER_SECTIONS.union(SECTIONS):
             guess = _guess(section, SECTIONS)

@@ -14,6 +14,8 @@ from twisted.logger import (
     LogPublisher,
 )
 
+from push.daemons.errors import StartError
+
 _log = Logger()
 
 _SEVERITY = list(LogLevel.iterconstants())
@@ -42,14 +44,17 @@ def exit_with_problem(tap: str, problem: str) -> NoReturn:
     """One line on standard error, and exit status 1.
 
     Not by `SystemExit(line)`: twistd has made a log of `sys.stderr` by the time services start. As
-    a background process it has no standard error at all; then the line goes into the log.
+    a background process it has no standard error at all; then the line goes into the log. It goes
+    on as a StartError, since twistd tells the command that waits in the foreground of an Exception
+    only, and that would wait for ever. (No traceback: all is said.)
     """
     line = f"twistd {tap}: {problem}"
     stderr = sys.__stderr__
     if stderr is None or _is_nowhere(stderr.fileno()):
         _log.critical("{line}", line=line)
-    else:
-        print(line, file=stderr, flush=True)
+        sys.excepthook = lambda *_: None
+        raise StartError(problem)
+    print(line, file=stderr, flush=True)
     raise SystemExit(1)
 
 

