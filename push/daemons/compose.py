@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from push import __version__
+from push.cluster.asking import Answerer, Asker
 from push.cluster.control import ControlChannel
 from push.cluster.directory import Directory
 from push.cluster.draining import NodeDrains
@@ -26,6 +27,7 @@ from push.cluster.entry import CONNECTOR, Entry
 from push.cluster.lease import RedisLease
 from push.cluster.registry import Registry
 from push.cluster.zookeeper import ZooKeeperRegistry
+from push.connector.clients import Clients as OwnClients
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.daemons.banner import Banner, lines_to_try
@@ -42,11 +44,14 @@ from push.daemons.signals import StopSignals
 from push.daemons.starting import OrderedServices
 from push.daemons.store import StoreService
 from push.daemons.tls import load_server_tls
+from push.devices.clients import Clients
 from push.devices.directory import Devices
 from push.devices.keyring import ApiKey, Keyring
+from push.devices.nearby import Nearby
 from push.devices.pushing import Pushing
 from push.devices.retirement import Retirement
 from push.devices.sessions import Sessions
+from push.devices.users import Users
 from push.http.api import make_api
 from push.http.routes import App
 from push.http.schemas import PushLimits
@@ -190,6 +195,9 @@ class Composition:
         self._add(BackgroundService(retirement))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
+            answerer = Answerer(self._server, self._boot, self._node)
+            own = OwnClients(self._reactor, self._gateway, answerer, self._node)
+            self._add(BackgroundService(own))
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
         membership = self._add(Membership(self._reactor, self._registry, self._descriptions()))
@@ -305,14 +313,23 @@ class Composition:
                 shared_max_messages=limits.shared_max_count,
             )
             publisher = Publisher(self._server, retention)
-            pushing = Pushing(self._server, publisher, self._snowflake)
+            asker = Asker(self._reactor, self._server, self._directory.connectors, self._boot)
+            self._add(BackgroundService(asker))
+            clients = Clients(asker)
+            nearby = Nearby(self._server, clients)
+            pushing = Pushing(self._server, publisher, self._snowflake, nearby)
+            users = Users(self._server, self._devices, clients)
             drains = NodeDrains(self._directory, self._control)
             push_limits = PushLimits(
                 ttl_default_seconds=limits.ttl_default,
                 ttl_max_seconds=limits.ttl_max,
                 max_payload_bytes=limits.max_payload,
             )
-            apps.append(make_api(pushing, self._devices, self._directory, drains, push_limits))
+            apps.append(
+                make_api(
+                    pushing, self._devices, self._directory, drains, clients, users, push_limits
+                )
+            )
         if "sub" in self._roles:
             open_registration = settings.auth.open_registration
             apps.append(
