@@ -47,12 +47,13 @@ class Question(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """What the connector of `boot`, named `node`, says; without `body`: it could not."""
+    """What the connector of `boot`, named `node`, says; `failed`: it could not."""
 
     id: str
     boot: str
     node: str
-    body: msgspec.Raw | None = None
+    failed: bool = False
+    body: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Asked(NamedTuple):
@@ -95,8 +96,8 @@ class _Collecting:
             self.over.callback(None)
 
     def result(self) -> Asked:
-        good = [(a.node, bytes(a.body)) for a in self.answers.values() if a.body is not None]
-        failed = {answer.node for answer in self.answers.values() if answer.body is None}
+        good = [(a.node, bytes(a.body)) for a in self.answers.values() if not a.failed]
+        failed = {answer.node for answer in self.answers.values() if answer.failed}
         missing = {node for boot, node in self.listed.items() if boot not in self.answers}
         return Asked(good, sorted(failed | missing))
 
@@ -212,13 +213,14 @@ class Answerer:
         self._jobs.run(self._answer(question), _log_failure)
 
     async def _answer(self, question: Question) -> None:
-        answer = Answer(question.id, self._boot, self._node)
+        answer = Answer(question.id, self._boot, self._node, failed=True)
         handler = self._handlers.get(question.kind)
         if handler is None:
             log.warn("A question of kind {kind} is not known here", kind=question.kind)
         else:
             try:
-                answer.body = msgspec.Raw(msgspec.json.encode(await handler(bytes(question.body))))
+                found = await handler(bytes(question.body))
+                answer.body, answer.failed = msgspec.Raw(msgspec.json.encode(found)), False
             except Exception:
                 log.failure("A question of kind {kind} failed", kind=question.kind)
         channel = self._server.channel(question.reply_to)
