@@ -68,6 +68,11 @@ class Directory:
         """Every entry, ordered by service and instance."""
         return [e for instances in self._registry.view().values() for e in instances.values()]
 
+    def connectors(self) -> dict[str, str]:
+        """The connectors that are there: boot id → name of the node."""
+        entries = self._registry.view().get(CONNECTOR, {}).values()
+        return {entry.boot: entry.instance for entry in entries}
+
     def is_live_boot(self, boot: str) -> bool:
         """Whether the connector that was started as `boot` is registered (design, rule 17)."""
         view = self._registry.view()

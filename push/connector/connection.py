@@ -57,6 +57,7 @@ class DeviceConnection(Protocol):
     user: str | None = None
     token: str | None = None
     session_id = ""
+    connected_ms = 0  # since when it has a session
     source: tuple[str, int] | None = None  # address and port, when a load balancer told them
     _send: Callable[[bytes], int] | None = None
     _produces = False

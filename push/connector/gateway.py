@@ -373,8 +373,12 @@ class Gateway:
         reason = "this connector is being emptied"
         self._disconnect(connection, DisconnectCode.DRAINING, reason, after_seconds, servers)
 
+    def kick(self, connection: DeviceConnection, reason: str) -> None:
+        """End a session for good: its client does not come back by itself."""
+        self._disconnect(connection, DisconnectCode.KICKED, reason)
+
     def _forgotten(self, connection: DeviceConnection) -> None:
-        self._disconnect(connection, DisconnectCode.KICKED, "this device was deleted")
+        self.kick(connection, "this device was deleted")
 
     def _disconnect(
         self,
@@ -400,6 +404,7 @@ class Gateway:
         return None
 
     def _opened(self, connection: DeviceConnection) -> None:
+        connection.connected_ms = self.now_ms()
         self.sessions[connection.session_id] = connection
         self._orders.opened(connection)
 

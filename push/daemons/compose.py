@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from push import __version__
+from push.cluster.asking import Answerer, Asker
 from push.cluster.control import ControlChannel
 from push.cluster.directory import Directory
 from push.cluster.draining import NodeDrains
@@ -24,6 +25,7 @@ from push.cluster.entry import CONNECTOR, Entry
 from push.cluster.lease import RedisLease
 from push.cluster.registry import Registry
 from push.cluster.zookeeper import ZooKeeperRegistry
+from push.connector.clients import Clients as OwnClients
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.daemons.banner import Banner, lines_to_try
@@ -47,11 +49,14 @@ from push.daemons.tuning import (
     raise_file_limit,
     use_monotonic_clock,
 )
+from push.devices.clients import Clients
 from push.devices.directory import Devices
 from push.devices.keyring import ApiKey, Keyring
+from push.devices.nearby import Nearby
 from push.devices.pushing import Pushing
 from push.devices.retirement import Retirement
 from push.devices.sessions import Sessions
+from push.devices.users import Users
 from push.http.api import make_api
 from push.http.routes import App
 from push.http.schemas import PushLimits
@@ -178,6 +183,9 @@ class Composition:
         self._add(BackgroundService(retirement))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
+            answerer = Answerer(self._server, self._boot, self._node)
+            own = OwnClients(self._reactor, self._gateway, answerer, self._node)
+            self._add(BackgroundService(own))
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
         membership = self._membership = Membership(
@@ -301,14 +309,23 @@ class Composition:
                 shared_max_messages=limits.shared_max_count,
             )
             publisher = Publisher(self._server, retention)
-            pushing = Pushing(self._server, publisher, self._snowflake)
+            asker = Asker(self._reactor, self._server, self._directory.connectors, self._boot)
+            self._add(BackgroundService(asker))
+            clients = Clients(asker)
+            nearby = Nearby(self._server, clients)
+            pushing = Pushing(self._server, publisher, self._snowflake, nearby)
+            users = Users(self._server, self._devices, clients)
             drains = NodeDrains(self._directory, self._control)
             push_limits = PushLimits(
                 ttl_default_seconds=limits.ttl_default,
                 ttl_max_seconds=limits.ttl_max,
                 max_payload_bytes=limits.max_payload,
             )
-            apps.append(make_api(pushing, self._devices, self._directory, drains, push_limits))
+            apps.append(
+                make_api(
+                    pushing, self._devices, self._directory, drains, clients, users, push_limits
+                )
+            )
         if "sub" in self._roles:
             open_registration = settings.auth.open_registration
             apps.append(

@@ -131,6 +131,12 @@ class Devices:
             online=online,
         )
 
+    async def check(self, token: str) -> None:
+        """Raises `Refusal` `invalid` or `unknown_token` unless there is such a device."""
+        self._check_form(token)
+        if not await self.exists(token):
+            raise unknown_token(token)
+
     async def exists(self, token: str) -> bool:
         return bool(await self._server.command("EXISTS", self._record(token)))
 
@@ -158,6 +164,14 @@ class Devices:
         self._check_form(token)
         if await self._bind(token, user, "") < 0:
             raise unknown_token(token)
+
+    def is_live_boot(self, boot: str) -> bool:
+        """Whether the connector of that boot id is there."""
+        return self._is_live_boot(boot)
+
+    async def unbind_if(self, user: str, token: str) -> bool:
+        """The device is nobody's, if it was this user's."""
+        return await self._bind(token, "", user) > 0
 
     async def unbind(self, user: str, token: str) -> None:
         """The device is nobody's; `not_found` if it is not this user's."""

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 from twisted.internet.defer import Deferred, gatherResults
 
+from push.devices.nearby import Handed, Nearby
 from push.store.errors import StoreUnavailable
 from push.store.scripts import load_script
 from push.store.server import RedisServer
@@ -29,14 +30,14 @@ from push.streams.publish import (
 from push.wire.errors import Refusal
 from push.wire.idents import STREAM_ALL, Snowflake, device_stream, user_stream
 
-SINGULAR = ("token", "user")
+SINGULAR = ("token", "user", "ip")
 
 _cancel = load_script("push.streams", "cancel", LEDGER, APPEND)
 _encode = msgspec.json.Encoder().encode
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Who is addressed: `kind` is token, tokens, user, users or all."""
+    """Who is addressed: `kind` is token, tokens, user, users, all, or ip (as `normal_network`)."""
 
     kind: str
     names: tuple[str, ...] = ()
@@ -58,12 +59,16 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class Receipt(msgspec.Struct, omit_defaults=True):
-    """A push was accepted: streams written, and how many of them a connector followed then."""
+    """A push was accepted: streams written, and how many of them a connector followed then.
+
+    To an address: how many sessions were online, and which nodes could not be asked.
+    """
 
     id: str
     streams: int | UnsetType = UNSET
     online: int | UnsetType = UNSET
     unknown: list[str] | UnsetType = UNSET
+    silent: list[str] | UnsetType = UNSET
 
 
 class Push(msgspec.Struct, frozen=True):
@@ -75,9 +80,19 @@ class Push(msgspec.Struct, frozen=True):
 
 
 class Pushing:
-    """Accepts pushes, tells what became of them, and takes them back."""
+    """Accepts pushes, tells what became of them, and takes them back.
 
-    def __init__(self, server: RedisServer, publisher: Publisher, snowflake: Snowflake) -> None:
+    `nearby` None: nobody can be reached by address here.
+    """
+
+    def __init__(
+        self,
+        server: RedisServer,
+        publisher: Publisher,
+        snowflake: Snowflake,
+        nearby: Nearby | None = None,
+    ) -> None:
+        self._nearby = nearby
         self._server = server
         self._publisher = publisher
         self._snowflake = snowflake
@@ -112,13 +127,19 @@ class Pushing:
     async def _publish(self, push: Push, once: Once | None) -> Receipt:
         target, content = push.target, push.content
         id = self._snowflake.next_id()
+        said = StoredContent(id, content.data, content.title, content.body, content.encoding)
+        if target.kind == "ip":
+            if self._nearby is None:
+                raise Refusal("unavailable", "no connector can be asked from here")
+            acknowledged = content.qos > 0
+            return _receipt_of(
+                await self._nearby.push(target.names[0], said, acknowledged=acknowledged, once=once)
+            )
         stored = content.qos > 0 and content.ttl_seconds > 0
         published = await self._publisher.publish(
             addresses_of(target),
             id,
-            encode_content(
-                StoredContent(id, content.data, content.title, content.body, content.encoding)
-            ),
+            encode_content(said),
             ttl_seconds=content.ttl_seconds,
             stored=stored,
             online=content.qos > 0 and not stored,
@@ -154,9 +175,10 @@ class Pushing:
         Raises `Refusal` `unknown_message`; `not_found` when it was not addressed to devices or
         users, so that only counts are kept.
         """
-        if "all" in msgspec.json.decode((await self.message(id)).to):
+        if {"all", "ip"} & msgspec.json.decode((await self.message(id)).to).keys():
             raise Refusal(
-                "not_found", "only counts are kept of a message that was addressed to everyone"
+                "not_found",
+                "only counts are kept of a message that was addressed to everyone or an address",
             )
         lines = await self._ledger.devices(id)
         if lines is None:
@@ -178,7 +200,9 @@ class Pushing:
 
 
 def addresses_of(target: Target) -> list[Address]:
-    """The streams of a target, each once. Only devices must exist."""
+    """The streams of a target, each once. Only devices must exist. An address has none."""
+    if target.kind == "ip":
+        return []
     if target.kind == "all":
         return [Address(STREAM_ALL)]
     names = dict.fromkeys(target.names)
@@ -215,6 +239,11 @@ def _unknown_message() -> Refusal:
     return Refusal(
         "unknown_message", "no message has this id, or it is longer ago than the ledger keeps"
     )
+
+
+def _receipt_of(handed: Handed) -> Receipt:
+    reached = handed.reached
+    return Receipt(id=handed.id, streams=0, online=reached.sessions, silent=reached.silent)
 
 
 def _receipt(target: Target, published: Published) -> Receipt:

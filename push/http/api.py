@@ -11,6 +11,8 @@ from msgspec import UNSET, Meta
 
 from push.devices.pushing import Push, Receipt
 from push.devices.records import Device
+from push.http import clients as client_management
+from push.http.clients import Clients, client_routes
 from push.http.messages import Messages, message_routes
 from push.http.nodes import Drains, node_routes
 from push.http.problems import Problem, problem_of
@@ -37,6 +39,7 @@ from push.http.schemas import (
     check_name,
     message_of,
 )
+from push.http.users import Users, user_routes
 from push.wire.errors import Refusal
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
@@ -53,7 +56,7 @@ class Pushing(Messages, Protocol):
     async def push_batch(self, items: Sequence[Push]) -> Sequence[Receipt | Refusal]: ...
 
 
-class Devices(Protocol):
+class Devices(client_management.Devices, Protocol):
     """What is needed of `push.devices.directory.Devices`."""
 
     async def get(self, token: str) -> Device: ...
@@ -65,21 +68,9 @@ class Devices(Protocol):
     async def unbind(self, user: str, token: str) -> None: ...
 
 
-class Node(Protocol):
+class Node(client_management.Node, Protocol):
     """What is needed of an entry of the cluster's directory."""
 
-    @property
-    def service(self) -> str: ...
-    @property
-    def instance(self) -> str: ...
-    @property
-    def sessions(self) -> int: ...
-    @property
-    def capacity(self) -> int: ...
-    @property
-    def version(self) -> str: ...
-    @property
-    def draining(self) -> bool: ...
     @property
     def counters(self) -> Mapping[str, int]: ...
 
@@ -95,6 +86,8 @@ def make_api(
     devices: Devices,
     nodes: Nodes,
     drains: Drains,
+    clients: Clients,
+    users: Users,
     limits: PushLimits | None = None,
 ) -> App:
     """The app push-api. `limits` None = the defaults of the contract."""
@@ -115,6 +108,8 @@ def make_api(
             *_push_routes(pushing, limits),
             *message_routes(pushing),
             *_device_routes(devices),
+            *user_routes(users),
+            *client_routes(clients, devices, nodes),
             *node_routes(drains),
             _stats_route(nodes),
         ),
@@ -160,7 +155,9 @@ def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
                 "`streams` says how many logs the message was written to (one for each device, "
                 "user, or everyone), `online` how many of them a connector followed at that "
                 "moment. Users need not exist. Among `tokens`, those that no device has are named "
-                "in `unknown`; when none is known the answer is 404. `data`, `title` and `body` "
+                "in `unknown`; when none is known the answer is 404. To an `ip` nothing is stored: "
+                "`online` is how many sessions were there, `ttl` counts as 0, and nodes that did "
+                "not answer within two seconds are named in `silent`. `data`, `title` and `body` "
                 f"together are at most {limits.max_payload_bytes:,} bytes as JSON."
             ),
             scope="push",
@@ -219,6 +216,7 @@ def _batch_result(result: Receipt | Refusal) -> BatchReceipt | Problem:
         streams=result.streams,
         online=result.online,
         unknown=result.unknown,
+        silent=result.silent,
     )
 
 

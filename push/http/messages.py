@@ -55,8 +55,8 @@ def message_routes(messages: Messages) -> tuple[Route, ...]:
                 "the device than it may have), `retention` (more waited in the stream), "
                 "`collapsed` (a newer one took its place), `too_large` (for the device's frame "
                 "limit), `unacknowledged` (handed out in vain too often), `unbound`, `forgotten` "
-                "(the device), `congested` (the connection took no more, and the message was not "
-                "stored)."
+                "(the device), `erased` (the user), `congested` (the connection "
+                "took no more, and the message was not stored)."
             ),
             scope="read",
             path_texts=path,

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from push.devices.pushing import Content, Receipt, Target
+from push.wire.addresses import normal_network
 from push.wire.bodies import MAX_OPAQUE_BYTES, check_utf8_length
 from push.wire.errors import Refusal
 from push.wire.idents import NAME_PATTERN, is_name
@@ -52,6 +53,17 @@ class To(Struct, forbid_unknown_fields=True, frozen=True):
         Annotated[
             list[UserName],
             Meta(min_length=1, max_length=MAX_TARGETS, description="all devices of several users"),
+        ]
+        | UnsetType
+    ) = UNSET
+    ip: (
+        Annotated[
+            str,
+            Meta(
+                max_length=64,
+                description="sessions that are online now from an address, or a network such as "
+                "`10.0.0.0/8`",
+            ),
         ]
         | UnsetType
     ) = UNSET
@@ -301,6 +313,10 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, Content]:
     collapse = None if body.collapse is UNSET else body.collapse
     if collapse is not None:
         check_name(collapse, "collapse")
+        if target.kind == "ip":
+            raise _invalid("collapse", "nothing waits for an address that could be replaced")
+    if target.kind == "ip":
+        ttl_seconds = 0
     return target, Content(body.data, title, text, encoding, ttl_seconds, qos, collapse)
 
 
@@ -323,6 +339,8 @@ def _target_of(to: To) -> Target:
         if value is not True:
             raise _invalid("to.all", "expected true")
         return Target(kind, ())
+    if kind == "ip":
+        return Target(kind, (read_network(value, "to.ip"),))
     if kind == "user":
         check_name(value, "to.user")
     elif kind == "users":
@@ -335,6 +353,16 @@ def check_name(name: str, field: str, index: int | None = None) -> None:
     if not is_name(name):
         place = field if index is None else f"{field}[{index}]"
         raise _invalid(place, f"expected 1 to 128 characters that match {NAME_PATTERN}")
+
+
+def read_network(text: str, field: str) -> str:
+    """An address or network in its usual spelling; raises `Refusal` `invalid`."""
+    try:
+        return normal_network(text)
+    except ValueError as error:
+        raise _invalid(
+            field, f"expected an address or a network like 10.0.0.0/8: {error}"
+        ) from None
 
 
 def _check_base64(data: msgspec.Raw) -> None:

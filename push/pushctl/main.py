@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from push import __version__
-from push.pushctl import ledger, nodes
+from push.pushctl import clients, ledger, nodes
 from push.pushctl.listen import Listening, listen
 from push.pushctl.options import (
     Common,
@@ -332,6 +332,10 @@ def _flatten(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 cli.add_command(ledger.message)
 cli.add_command(ledger.cancel)
 cli.add_command(nodes.drain)
+cli.add_command(nodes.nodes)
+cli.add_command(clients.connections)
+cli.add_command(clients.kick)
+cli.add_command(clients.user)
 
 
 def _check_options(arguments: list[str]) -> None:

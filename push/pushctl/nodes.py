@@ -1,4 +1,4 @@
-"""`pushctl drain`: take a connector out of service without harm."""
+"""`pushctl nodes` and `pushctl drain`: the daemons, and taking one out of service without harm."""
 
 from __future__ import annotations
 
@@ -44,3 +44,26 @@ def drain(common: Common, node: str, rate: int | None) -> None:
         print_json({"node": node, "draining": True})
     else:
         click.echo(f"{node}: draining")
+
+
+@click.command("nodes")
+@common_options
+@click.pass_obj
+def nodes(common: Common) -> None:
+    """List the daemons of the cluster, with their sessions and addresses.
+
+    \b
+    Examples:
+      pushctl nodes
+      pushctl nodes --json | jq .instance
+    """
+    with common.api() as api:
+        found = api.nodes()
+    for node in found:
+        if common.json:
+            print_json(node)
+            continue
+        state = "draining" if node["draining"] else "up"
+        places = " ".join(node["addresses"].values())
+        line = f"{node['service']:<14}  {node['instance']}  {state}  {node['sessions']}  {places}"
+        click.echo(line.rstrip())

@@ -24,8 +24,11 @@ from push.sdk import calls
 from push.sdk.calls import (
     BatchItem,
     Call,
+    Connection,
+    ConnectionPage,
     DeliveryPage,
     DeviceDelivery,
+    Kicked,
     MessageLedger,
     PushResult,
     Registration,
@@ -38,8 +41,11 @@ from push.sdk.tls import client_context
 __all__ = [
     "AsyncPushAPI",
     "BatchItem",
+    "Connection",
+    "ConnectionPage",
     "DeliveryPage",
     "DeviceDelivery",
+    "Kicked",
     "MessageLedger",
     "PushAPI",
     "PushAPIError",
@@ -235,6 +241,16 @@ class PushAPI(_Base):
             if cursor is None:
                 return
 
+    def each_connection(self, **filters: str) -> Iterator[Connection]:
+        """Live sessions, all pages, see `connections`. What silent nodes have is not among them."""
+        cursor: str | None = None
+        while True:
+            page = self.connections(cursor=cursor, limit=calls.MAX_PAGE, **filters)
+            yield from page.connections
+            cursor = page.cursor
+            if cursor is None:
+                return
+
     def close(self) -> None:
         self._client.close()
 
@@ -260,6 +276,14 @@ class PushAPI(_Base):
     unbind = _blocking(calls.unbind)
     stats = _blocking(calls.stats)
     drain = _blocking(calls.drain)
+    connections = _blocking(calls.connections)
+    kick_session = _blocking(calls.kick_session)
+    kick_device = _blocking(calls.kick_device)
+    kick_user = _blocking(calls.kick_user)
+    kick_ip = _blocking(calls.kick_ip)
+    user = _blocking(calls.user)
+    erase_user = _blocking(calls.erase_user)
+    nodes = _blocking(calls.nodes)
     servers = _blocking(calls.servers)
     register_device = _blocking(calls.register_device)
 
@@ -300,6 +324,17 @@ class AsyncPushAPI(_Base):
             if cursor is None:
                 return
 
+    async def each_connection(self, **filters: str) -> AsyncIterator[Connection]:
+        """Live sessions, all pages, see `connections`. What silent nodes have is not among them."""
+        cursor: str | None = None
+        while True:
+            page = await self.connections(cursor=cursor, limit=calls.MAX_PAGE, **filters)
+            for connection in page.connections:
+                yield connection
+            cursor = page.cursor
+            if cursor is None:
+                return
+
     async def close(self) -> None:
         await self._client.aclose()
 
@@ -325,5 +360,13 @@ class AsyncPushAPI(_Base):
     unbind = _awaited(calls.unbind)
     stats = _awaited(calls.stats)
     drain = _awaited(calls.drain)
+    connections = _awaited(calls.connections)
+    kick_session = _awaited(calls.kick_session)
+    kick_device = _awaited(calls.kick_device)
+    kick_user = _awaited(calls.kick_user)
+    kick_ip = _awaited(calls.kick_ip)
+    user = _awaited(calls.user)
+    erase_user = _awaited(calls.erase_user)
+    nodes = _awaited(calls.nodes)
     servers = _awaited(calls.servers)
     register_device = _awaited(calls.register_device)

@@ -25,12 +25,16 @@ MAX_PAGE = 200  # the most that a list gives at once
 
 
 class PushResult(msgspec.Struct, frozen=True):
-    """`streams` written, how many of them a connector followed, and tokens nobody knows."""
+    """`streams` written, how many of them a connector followed, and tokens nobody knows.
+
+    To an `ip`: `online` sessions, and the nodes that did not answer (`silent`).
+    """
 
     id: str
     streams: int = 0
     online: int = 0
     unknown: list[str] = []
+    silent: list[str] = []
 
 
 class BatchItem(msgspec.Struct, frozen=True):
@@ -41,6 +45,7 @@ class BatchItem(msgspec.Struct, frozen=True):
     streams: int = 0
     online: int = 0
     unknown: list[str] = []
+    silent: list[str] = []
     code: str | None = None
     detail: str | None = None
     field: str | None = None
@@ -103,6 +108,34 @@ class DeliveryPage(msgspec.Struct, frozen=True):
     cursor: str | None = None
 
 
+class Connection(msgspec.Struct, frozen=True):
+    """A live session. `connected`: since when, in milliseconds since 1970 UTC."""
+
+    session: str
+    node: str
+    ip: str
+    carrier: str
+    connected: int
+    token: str | None = None
+    user: str | None = None
+
+
+class ConnectionPage(msgspec.Struct, frozen=True):
+    """A part of the list; `cursor` asks for the next, None: this was the last. `silent`: nodes that
+    did not answer."""
+
+    connections: list[Connection]
+    cursor: str | None = None
+    silent: list[str] = []
+
+
+class Kicked(msgspec.Struct, frozen=True):
+    """How many sessions were ended, and the nodes that did not answer."""
+
+    kicked: int
+    silent: list[str] = []
+
+
 class _CancelAnswer(msgspec.Struct):
     cancelled: int
 
@@ -153,7 +186,8 @@ def push(
     make_key: bool = True,
 ) -> Call[PushResult]:
     """Push `data` to `{"token": …}`, `{"tokens": […]}`, `{"user": …}`, `{"users": […]}` or
-    `{"all": True}`. `ttl` in seconds. `collapse`: a name; the message replaces what has the same
+    `{"all": True}`, or to the sessions online now of `{"ip": …}`. `ttl` in seconds.
+    `collapse`: a name; the message replaces what has the same
     name and was not delivered yet.
 
     `idempotency_key` (1 to 255 printable ASCII characters, not reused for 24 h): pushed again
@@ -293,6 +327,65 @@ def drain(node: str, *, rate: int | None = None) -> Call[None]:
     return Call("POST", f"/v1/nodes/{_segment(node)}/drain", _read_nothing, json=body)
 
 
+def connections(
+    *,
+    node: str | None = None,
+    user: str | None = None,
+    ip: str | None = None,
+    topic: str | None = None,
+    cursor: str | None = None,
+    limit: int | None = None,
+) -> Call[ConnectionPage]:
+    """Live sessions that fit all that is given: a page of at most `limit` (50, at most 200) from
+    `cursor` on. `ip`: an address or network. `each_connection` goes through all pages.
+    """
+    given = {"node": node, "user": user, "ip": ip, "topic": topic, "cursor": cursor}
+    params = {name: value for name, value in given.items() if value is not None}
+    if limit is not None:
+        params["limit"] = str(limit)
+    return Call("GET", "/v1/connections", _reader(ConnectionPage), params=params or None)
+
+
+def kick_session(session: str) -> Call[Kicked]:
+    """End a session; its client does not come back by itself."""
+    return Call("DELETE", f"/v1/connections/{_segment(session)}", _reader(Kicked), idempotent=False)
+
+
+def kick_device(token: str) -> Call[Kicked]:
+    """End the session of a device."""
+    return _kick(f"/v1/devices/{_segment(token)}/kick")
+
+
+def kick_user(user: str) -> Call[Kicked]:
+    """End all sessions of a user."""
+    return _kick(f"/v1/users/{_segment(user)}/kick")
+
+
+def kick_ip(ip: str) -> Call[Kicked]:
+    """End the sessions of an address or network."""
+    return _kick("/v1/connections/kick", {"ip": ip})
+
+
+def _kick(path: str, body: JSON | None = None) -> Call[Kicked]:
+    """Retried: the number is what the last try found."""
+    return Call("POST", path, _reader(Kicked), json=body)
+
+
+def user(name: str) -> Call[JSON]:
+    """A user's devices, and whether one of them or a session without a device is online."""
+    return Call("GET", f"/v1/users/{_segment(name)}", _read_object)
+
+
+def erase_user(name: str) -> Call[None]:
+    """Unbind all devices of a user, and delete what waits for him."""
+    return Call("DELETE", f"/v1/users/{_segment(name)}", _read_nothing)
+
+
+def nodes() -> Call[list[JSON]]:
+    """The daemons of the cluster."""
+    return Call("GET", "/v1/nodes", _read_nodes)
+
+
 def servers(carrier: str | None = None) -> Call[Servers]:
     """Where devices connect. `carrier`: tcp, tls, ws or wss."""
     params = {"carrier": carrier} if carrier is not None else None
@@ -360,6 +453,11 @@ _decode_cancelled = msgspec.json.Decoder(_CancelAnswer).decode
 
 def _read_batch(raw: bytes) -> list[BatchItem]:
     return _decode_batch(raw).results
+
+
+def _read_nodes(raw: bytes) -> list[JSON]:
+    found: list[JSON] = _read_object(raw)["nodes"]
+    return found
 
 
 def _read_cancelled(raw: bytes) -> int:

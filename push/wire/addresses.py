@@ -42,6 +42,17 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
     return network
 
 
+def normal_network(text: str) -> str:
+    """An address or network in one spelling for each; a network of one address is that address.
+
+    Raises ValueError with what is wrong.
+    """
+    if "/" not in text:
+        return plain_ip(text)
+    network = parse_network(text)
+    return str(network[0] if network.num_addresses == 1 else network)
+
+
 class Networks:
     """A list of networks, which may be empty. `ip in networks`: for addresses as `plain_ip`."""
 

@@ -18,16 +18,21 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
 
+from push.cluster.asking import Answerer, Asker
 from push.cluster.control import ControlChannel
+from push.connector.clients import Clients as OwnClients
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.daemons.settings import Connector
 from push.daemons.tls import load_server_tls
+from push.devices.clients import Clients
 from push.devices.directory import Devices
 from push.devices.jwt import JwtVerifier, load_keys
 from push.devices.keyring import Keyring
+from push.devices.nearby import Nearby
 from push.devices.pushing import Content, Push, Pushing, Receipt, Target
 from push.devices.sessions import Sessions
+from push.devices.users import Users
 from push.session.server import SessionLimits
 from push.store.address import parse_redis_url
 from push.store.server import RedisServer
@@ -193,13 +198,21 @@ class Node:
         self.gateway = Gateway(
             reactor, self.store, control, self.devices, sessions, keyring, snowflake, settings
         )
-        self.pushing = Pushing(self.store, Publisher(self.store, retention), snowflake)
+        self.own = OwnClients(
+            reactor, self.gateway, Answerer(self.store, self.boot, self.boot), self.boot
+        )
+        self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
+        self.clients = Clients(self.asker)
+        self.users = Users(self.store, self.devices, self.clients)
+        nearby = Nearby(self.store, self.clients)
+        self.pushing = Pushing(self.store, Publisher(self.store, retention), snowflake, nearby)
         self.ports: list[Any] = []
         self.stopped = False
 
     def start(self) -> None:
         self.store.start()
         self.gateway.start()
+        self.own.start()
 
     def listen(self, tls: Any = None, sndbuf: int = 0, proxies: Iterable[str] = ()) -> int:
         factory = device_factory(self.reactor, self.gateway, tls, Networks(proxies))
@@ -224,6 +237,8 @@ class Node:
         for port in self.ports:
             await port.stopListening()
         self.ports.clear()
+        self.asker.stop()
+        self.own.stop()
         await self.gateway.stop()
         self.boots.discard(self.boot)
 

@@ -103,8 +103,9 @@ def test_the_commands_for_http(shell: Shell) -> None:
     codes = re.findall(r'"code":"(\w+)"', output)
     assert codes == ["unknown_token"]  # the one that is shown
     ids = re.findall(r'^\{"id":"([^"]+)","streams"', output, re.MULTILINE)
-    to_all, once, again, collapsing = ids
-    assert len({to_all, once, collapsing}) == 3
+    to_all, once, again, collapsing, to_ip = ids
+    assert len({to_all, once, collapsing, to_ip}) == 4
+    assert output.count('{"kicked":0,"silent":[]}') == 3
     assert once == again
     assert re.findall(r'"state":"(\w+)"', output) == ["stored"]
     assert '{"cancelled":1}' in output

@@ -30,8 +30,11 @@ class Ended(Exception):
 class RawDevice:
     """One connection. `receive_buffer_bytes`: the socket's, set before connecting."""
 
-    def __init__(self, port: int, *, receive_buffer_bytes: int | None = None) -> None:
+    def __init__(
+        self, port: int, *, receive_buffer_bytes: int | None = None, source: str = "127.0.0.1"
+    ) -> None:
         self._socket = socket.socket()
+        self._socket.bind((source, 0))
         if receive_buffer_bytes is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self._socket.settimeout(TIMEOUT_SECONDS)

@@ -22,10 +22,13 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
 from push.cluster.entry import Entry
+from push.devices.asked import Filter, SessionRow
+from push.devices.clients import Kicked, Page
 from push.devices.directory import Credentials
 from push.devices.keyring import ApiKey, Keyring
 from push.devices.pushing import Content, Push, Receipt, Target
 from push.devices.records import Device
+from push.devices.users import User
 from push.http.api import make_api
 from push.http.routes import App
 from push.http.schemas import PushLimits
@@ -76,6 +79,10 @@ class Behind:
     entries: list[Entry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    asked: list[Filter] = field(default_factory=list)
+    sessions: list[SessionRow] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    users: dict[str, User] = field(default_factory=dict)
     error: Exception | None = None
     waiting: Deferred[None] | None = None
 
@@ -125,6 +132,32 @@ class Behind:
         self.drained.append((node, rate_per_second))
         if node == "nobody":
             raise Refusal("not_found", "no connector has this name")
+
+    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> Page:
+        await self._check()
+        self.asked.append(filter)
+        rows = [row for row in self.sessions if row.session > after]
+        more = len(rows) > limit
+        return Page(rows[:limit], rows[limit - 1].session if more else None, self.silent)
+
+    async def kick(self, filter: Filter) -> Kicked:
+        await self._check()
+        self.asked.append(filter)
+        found = [row for row in self.sessions if filter.session in (None, row.session)]
+        return Kicked(len(found), self.silent)
+
+    async def check(self, token: str) -> None:
+        await self._check()
+        self._find(token)
+
+    async def get_user(self, user: str) -> User:
+        await self._check()
+        return self.users.get(user, User(user, False, [], self.silent))
+
+    async def erase(self, user: str) -> None:
+        await self._check()
+        if self.users.pop(user, None) is None:
+            raise Refusal("not_found", "nothing waits")
 
     async def get(self, token: str) -> Device:
         await self._check()
@@ -325,7 +358,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         open_registration: bool = False,
     ) -> Web:
         known: dict[str, App] = {
-            "api": make_api(behind, behind, behind, behind, limits),
+            "api": make_api(behind, behind, behind, behind, behind, behind, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
         }
         clock = Clock()

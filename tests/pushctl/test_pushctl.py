@@ -22,7 +22,19 @@ from push.pushctl.main import cli, main
 from push.pushctl.options import Common
 from push.wire.signals import ConnectStatus, Signal
 
-COMMANDS = ["register", "listen", "push", "message", "cancel", "drain", "stats"]
+COMMANDS = [
+    "register",
+    "listen",
+    "push",
+    "message",
+    "cancel",
+    "drain",
+    "stats",
+    "nodes",
+    "connections",
+    "kick",
+    "user",
+]
 
 
 class Outcome(NamedTuple):
@@ -221,7 +233,7 @@ def test_push_reads_data_from_standard_input(server: HTTPServer):
 def test_json_output_is_one_object_a_line(pushctl, server: HTTPServer):
     server.answer(Answer(202, {"id": "m1", "streams": 1}), Answer(200, {"a": {"b": [1]}}))
     out = pushctl("--url", server.url, "--json", "push", "--all", "x").out
-    assert json.loads(out) == {"id": "m1", "streams": 1, "online": 0, "unknown": []}
+    assert json.loads(out) == {"id": "m1", "streams": 1, "online": 0, "unknown": [], "silent": []}
     assert pushctl("stats", "--json", "--url", server.url).out == '{"a":{"b":[1]}}\n'
 
 
@@ -637,3 +649,38 @@ def test_an_option_that_is_not_utf_8_is_one_line(capsys: pytest.CaptureFixture[s
             main(arguments)
         assert ended.value.code == 2
         assert "not UTF-8" in capsys.readouterr().err
+
+
+SESSION = {
+    "session": "s1",
+    "token": None,
+    "user": "ada",
+    "node": "n1",
+    "ip": "192.0.2.1",
+    "carrier": "tls",
+    "connected": 5,
+}
+
+
+def test_connections_of_all_pages_and_who_did_not_answer(pushctl, server: HTTPServer):
+    server.answer(
+        Answer(200, {"connections": [SESSION], "cursor": "s1", "silent": ["n2"]}),
+        Answer(200, {"connections": [], "cursor": None, "silent": ["n2"]}),
+    )
+    outcome = pushctl("connections", "--url", server.url, "--ip", "192.0.2.0/24")
+    assert outcome == (
+        0,
+        "s1  -  ada  n1  192.0.2.1  tls\n",
+        "pushctl: node n2 did not answer\n",
+    )
+
+
+@pytest.mark.parametrize("option", ["--session", "--token", "--user", "--ip"])
+def test_kick_says_how_many(pushctl, server: HTTPServer, option: str):
+    server.answer(Answer(200, {"kicked": 2, "silent": []}))
+    assert pushctl("kick", option, "x", "--url", server.url) == (0, "kicked 2\n", "")
+
+
+def test_kick_wants_exactly_one(pushctl):
+    assert pushctl("kick").status == 2
+    assert pushctl("kick", "--user", "a", "--ip", "1.2.3.4").status == 2

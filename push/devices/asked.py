@@ -1,0 +1,67 @@
+"""What a process that serves HTTP asks connectors about their sessions, and what they answer."""
+
+from __future__ import annotations
+
+import msgspec
+
+LIST, KICK, PUSH = "sessions", "kick", "push"  # kinds of questions
+
+
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which sessions: those that fit all that is given.
+
+    `ip`: an address or network as `normal_network` writes it; `topic`: that they follow; `node`:
+    the name of their connector.
+    """
+
+    session: str | None = None
+    token: str | None = None
+    user: str | None = None
+    ip: str | None = None
+    topic: str | None = None
+    node: str | None = None
+
+
+class ListAsked(msgspec.Struct, frozen=True):
+    """At most `limit` sessions, by id, behind the id `after`."""
+
+    filter: Filter
+    after: str
+    limit: int
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """A live session. `connected`: since when, in milliseconds since 1970 UTC."""
+
+    session: str
+    token: str | None
+    user: str | None
+    node: str
+    ip: str
+    carrier: str
+    connected: int
+
+
+class KickAsked(msgspec.Struct, frozen=True):
+    filter: Filter
+
+
+class KickAnswer(msgspec.Struct, frozen=True):
+    kicked: int
+
+
+class PushAsked(msgspec.Struct, frozen=True):
+    """Hand message `id` to the sessions of `ip`. `content` is as streams keep it (message.py);
+    `acknowledged`: for the ledger."""
+
+    ip: str
+    id: str
+    content: msgspec.Raw
+    acknowledged: bool
+
+
+class PushAnswer(msgspec.Struct, frozen=True):
+    """How many sessions it was for, and how many of them are of devices."""
+
+    sessions: int
+    devices: int
