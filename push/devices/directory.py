@@ -13,15 +13,17 @@ from push.devices.limits import MinuteLimit
 from push.devices.records import Device, as_fields, optional
 from push.store.scripts import load_script
 from push.store.server import RedisServer
-from push.streams.names import channel_name, log_name, record_name
+from push.streams.names import channel_name, record_name
 from push.streams.publish import APPEND, LEDGER
 from push.wire.errors import Refusal
 from push.wire.idents import Snowflake, device_stream, is_name, is_token
 
 NEVER_CONNECTED_SECONDS = 86_400
 SECRET_BYTES = 16
+MAX_COUNTED = 10_000  # messages in a stream, for a device's backlog
 
 BINDING = ("push.devices", "binding")
+_waiting = load_script("push.devices", "waiting")
 _register = load_script("push.devices", "register")
 _bind = load_script("push.devices", "bind", LEDGER, APPEND, BINDING)
 _release = load_script("push.devices", "release")
@@ -112,9 +114,7 @@ class Devices:
         fields = as_fields(await self._server.command("HGETALL", self._record(token)))
         if not fields:
             raise unknown_token(token)
-        backlog = await self._server.command(
-            "XLEN", self._server.key(log_name(device_stream(token)))
-        )
+        backlog = await self._server.run(_waiting, [], [token, MAX_COUNTED])
         online = "s" in fields and self._is_live_boot(fields.get("b", b"").decode())
         return Device(
             token=token,

@@ -150,9 +150,24 @@ class Pushing:
         return _receipt(target, published)
 
     async def push_batch(self, items: Sequence[Push]) -> list[Receipt | Refusal]:
-        """Each item for itself, in one pipeline; what is refused is so alone."""
-        calls = [Deferred.fromCoroutine(self._one(item)) for item in items]
-        return list(await gatherResults(calls))
+        """Each item for itself, in one pipeline; what is refused is so alone.
+
+        Of items with one key the later wait for the earlier, and get its answer.
+        """
+        results: dict[int, Receipt | Refusal] = {}
+        waiting = list(range(len(items)))
+        while waiting:
+            keys: set[str | None] = set()
+            now: list[int] = []
+            later: list[int] = []
+            for place in waiting:
+                once = items[place].once
+                (later if once is not None and once in keys else now).append(place)
+                keys.add(once)
+            calls = [Deferred.fromCoroutine(self._one(items[place])) for place in now]
+            results.update(zip(now, await gatherResults(calls), strict=True))
+            waiting = later
+        return [results[place] for place in range(len(items))]
 
     async def _one(self, push: Push) -> Receipt | Refusal:
         try:

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from push.devices.asked import Filter
 from push.devices.clients import Kicked, Page
 from push.http.messages import CURSOR
-from push.http.reading import LIMIT_PARAMETER, decoder_for, read_limit
+from push.http.reading import LIMIT_PARAMETER, decoder_for, read_cursor, read_limit
 from push.http.routes import Answer, Body, Call, Parameter, Reply, Route, json_answer
 from push.http.schemas import check_name, read_network
 from push.wire.errors import Refusal
@@ -144,7 +144,7 @@ def _list_route(clients: Clients) -> Route:
             ip=read_network(query["ip"], "ip") if "ip" in query else None,
             topic=query.get("topic"),
         )
-        page = await clients.find(found, query.get("cursor", ""), read_limit(query))
+        page = await clients.find(found, read_cursor(query), read_limit(query))
         rows = [
             Connection(
                 row.session,

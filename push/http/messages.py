@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from push.http.reading import LIMIT_PARAMETER, read_limit
+from push.http.reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.routes import Answer, Call, Parameter, Reply, Route, json_answer
 from push.http.schemas import Cancelled, Message, MessageDevice, MessageDevices
 from push.streams.ledger import DeviceLine, Funnel
@@ -33,7 +33,7 @@ def message_routes(messages: Messages) -> tuple[Route, ...]:
     async def get_devices(call: Call) -> Answer:
         limit = read_limit(call.query)
         lines = await messages.message_devices(call.path["id"])
-        return json_answer(200, _page(lines, call.query.get("cursor", ""), limit))
+        return json_answer(200, _page(lines, read_cursor(call.query), limit))
 
     async def cancel(call: Call) -> Answer:
         return json_answer(200, Cancelled(await messages.cancel(call.path["id"])))

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from push.http.routes import Parameter
-from push.wire.bodies import check_json_text
+from push.wire.bodies import MAX_OPAQUE_BYTES, check_json_text
 from push.wire.errors import Refusal
 
 MAX_QUERY_PARAMETERS = 100
@@ -157,6 +157,15 @@ def read_limit(query: Mapping[str, str]) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
         raise Refusal("invalid", f"`limit`: expected 1 to {MAX_LIMIT}", field="limit")
     return int(text)
+
+
+def read_cursor(query: Mapping[str, str]) -> str:
+    """The parameter `cursor` of a list, "" when absent; raises `Refusal` `invalid`: nobody should
+    take the end of a list for what was a slip of the pen."""
+    cursor = query.get("cursor", "")
+    if len(cursor.encode()) > MAX_OPAQUE_BYTES or not (cursor.isascii() and cursor.isprintable()):
+        raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
+    return cursor
 
 
 def read_idempotency_key(values: Sequence[bytes] | None) -> str | None:

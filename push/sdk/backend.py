@@ -1,8 +1,9 @@
 """The HTTP client for backends: `PushAPI` blocks, `AsyncPushAPI` is for asyncio.
 
-Both have the same methods, built from `push.sdk.calls`. Connections are kept alive: make one and
-keep it. A call that may be sent twice is retried on 503, on 409 `in_progress` and on connection
-errors, after the server's `Retry-After` or a random part of a growing delay.
+Both have the same methods, built from `push.sdk.calls` and `push.sdk.cluster_calls`. Connections
+are kept alive: make one and keep it. A call that may be sent twice is retried on 503, on 409
+`in_progress` and on connection errors, after the server's `Retry-After` or a random part of a
+growing delay.
 """
 
 from __future__ import annotations
@@ -20,21 +21,19 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import httpx
 import msgspec
 
-from push.sdk import calls
+from push.sdk import calls, cluster_calls
 from push.sdk.calls import (
     BatchItem,
     Call,
-    Connection,
-    ConnectionPage,
     DeliveryPage,
     DeviceDelivery,
-    Kicked,
     MessageLedger,
     PushResult,
     Registration,
     Servers,
     push_item,
 )
+from push.sdk.cluster_calls import Connection, ConnectionPage, Kicked
 from push.sdk.errors import ConfigurationError, PushAPIError, PushAPIUnreachable
 from push.sdk.tls import client_context
 
@@ -275,15 +274,15 @@ class PushAPI(_Base):
     bind = _blocking(calls.bind)
     unbind = _blocking(calls.unbind)
     stats = _blocking(calls.stats)
-    drain = _blocking(calls.drain)
-    connections = _blocking(calls.connections)
-    kick_session = _blocking(calls.kick_session)
-    kick_device = _blocking(calls.kick_device)
-    kick_user = _blocking(calls.kick_user)
-    kick_ip = _blocking(calls.kick_ip)
-    user = _blocking(calls.user)
-    erase_user = _blocking(calls.erase_user)
-    nodes = _blocking(calls.nodes)
+    drain = _blocking(cluster_calls.drain)
+    connections = _blocking(cluster_calls.connections)
+    kick_session = _blocking(cluster_calls.kick_session)
+    kick_device = _blocking(cluster_calls.kick_device)
+    kick_user = _blocking(cluster_calls.kick_user)
+    kick_ip = _blocking(cluster_calls.kick_ip)
+    user = _blocking(cluster_calls.user)
+    erase_user = _blocking(cluster_calls.erase_user)
+    nodes = _blocking(cluster_calls.nodes)
     servers = _blocking(calls.servers)
     register_device = _blocking(calls.register_device)
 
@@ -359,14 +358,14 @@ class AsyncPushAPI(_Base):
     bind = _awaited(calls.bind)
     unbind = _awaited(calls.unbind)
     stats = _awaited(calls.stats)
-    drain = _awaited(calls.drain)
-    connections = _awaited(calls.connections)
-    kick_session = _awaited(calls.kick_session)
-    kick_device = _awaited(calls.kick_device)
-    kick_user = _awaited(calls.kick_user)
-    kick_ip = _awaited(calls.kick_ip)
-    user = _awaited(calls.user)
-    erase_user = _awaited(calls.erase_user)
-    nodes = _awaited(calls.nodes)
+    drain = _awaited(cluster_calls.drain)
+    connections = _awaited(cluster_calls.connections)
+    kick_session = _awaited(cluster_calls.kick_session)
+    kick_device = _awaited(cluster_calls.kick_device)
+    kick_user = _awaited(cluster_calls.kick_user)
+    kick_ip = _awaited(cluster_calls.kick_ip)
+    user = _awaited(cluster_calls.user)
+    erase_user = _awaited(cluster_calls.erase_user)
+    nodes = _awaited(cluster_calls.nodes)
     servers = _awaited(calls.servers)
     register_device = _awaited(calls.register_device)

@@ -108,34 +108,6 @@ class DeliveryPage(msgspec.Struct, frozen=True):
     cursor: str | None = None
 
 
-class Connection(msgspec.Struct, frozen=True):
-    """A live session. `connected`: since when, in milliseconds since 1970 UTC."""
-
-    session: str
-    node: str
-    ip: str
-    carrier: str
-    connected: int
-    token: str | None = None
-    user: str | None = None
-
-
-class ConnectionPage(msgspec.Struct, frozen=True):
-    """A part of the list; `cursor` asks for the next, None: this was the last. `silent`: nodes that
-    did not answer."""
-
-    connections: list[Connection]
-    cursor: str | None = None
-    silent: list[str] = []
-
-
-class Kicked(msgspec.Struct, frozen=True):
-    """How many sessions were ended, and the nodes that did not answer."""
-
-    kicked: int
-    silent: list[str] = []
-
-
 class _CancelAnswer(msgspec.Struct):
     cancelled: int
 
@@ -204,7 +176,7 @@ def push(
     return Call(
         "POST",
         "/v1/push",
-        _reader(PushResult),
+        reader(PushResult),
         json=push_item(
             to=to,
             data=data,
@@ -272,7 +244,7 @@ def message(message_id: str) -> Call[MessageLedger]:
     """What became of a message, in numbers of devices; `unknown_message` (404) if nothing is known
     of it (any more).
     """
-    return Call("GET", _message(message_id), _reader(MessageLedger))
+    return Call("GET", _message(message_id), reader(MessageLedger))
 
 
 def message_devices(
@@ -284,7 +256,7 @@ def message_devices(
     given = {"cursor": cursor, "limit": None if limit is None else str(limit)}
     params = {name: value for name, value in given.items() if value is not None}
     path = f"{_message(message_id)}/devices"
-    return Call("GET", path, _reader(DeliveryPage), params=params or None)
+    return Call("GET", path, reader(DeliveryPage), params=params or None)
 
 
 def cancel(message_id: str) -> Call[int]:
@@ -297,99 +269,33 @@ def cancel(message_id: str) -> Call[int]:
 
 def device(token: str) -> Call[JSON]:
     """A device's registration, user, session and backlog."""
-    return Call("GET", f"/v1/devices/{_segment(token)}", _read_object)
+    return Call("GET", f"/v1/devices/{segment(token)}", read_object)
 
 
 def forget(token: str) -> Call[None]:
     """Forget a device: its token is unknown from now on."""
-    return Call("DELETE", f"/v1/devices/{_segment(token)}", _read_nothing)
+    return Call("DELETE", f"/v1/devices/{segment(token)}", read_nothing)
 
 
 def bind(user: str, token: str) -> Call[None]:
     """Bind a device to a user, replacing another; at once effective on a live session."""
-    return Call("PUT", _binding(user, token), _read_nothing)
+    return Call("PUT", _binding(user, token), read_nothing)
 
 
 def unbind(user: str, token: str) -> Call[None]:
     """Release a device from a user."""
-    return Call("DELETE", _binding(user, token), _read_nothing)
+    return Call("DELETE", _binding(user, token), read_nothing)
 
 
 def stats() -> Call[JSON]:
     """The deployment's counters."""
-    return Call("GET", "/v1/stats", _read_object)
-
-
-def drain(node: str, *, rate: int | None = None) -> Call[None]:
-    """Empty the connector of `node`: its sessions go elsewhere, `rate` of them a second, and it
-    ends."""
-    body = {} if rate is None else {"rate": rate}
-    return Call("POST", f"/v1/nodes/{_segment(node)}/drain", _read_nothing, json=body)
-
-
-def connections(
-    *,
-    node: str | None = None,
-    user: str | None = None,
-    ip: str | None = None,
-    topic: str | None = None,
-    cursor: str | None = None,
-    limit: int | None = None,
-) -> Call[ConnectionPage]:
-    """Live sessions that fit all that is given: a page of at most `limit` (50, at most 200) from
-    `cursor` on. `ip`: an address or network. `each_connection` goes through all pages.
-    """
-    given = {"node": node, "user": user, "ip": ip, "topic": topic, "cursor": cursor}
-    params = {name: value for name, value in given.items() if value is not None}
-    if limit is not None:
-        params["limit"] = str(limit)
-    return Call("GET", "/v1/connections", _reader(ConnectionPage), params=params or None)
-
-
-def kick_session(session: str) -> Call[Kicked]:
-    """End a session; its client does not come back by itself."""
-    return Call("DELETE", f"/v1/connections/{_segment(session)}", _reader(Kicked), idempotent=False)
-
-
-def kick_device(token: str) -> Call[Kicked]:
-    """End the session of a device."""
-    return _kick(f"/v1/devices/{_segment(token)}/kick")
-
-
-def kick_user(user: str) -> Call[Kicked]:
-    """End all sessions of a user."""
-    return _kick(f"/v1/users/{_segment(user)}/kick")
-
-
-def kick_ip(ip: str) -> Call[Kicked]:
-    """End the sessions of an address or network."""
-    return _kick("/v1/connections/kick", {"ip": ip})
-
-
-def _kick(path: str, body: JSON | None = None) -> Call[Kicked]:
-    """Retried: the number is what the last try found."""
-    return Call("POST", path, _reader(Kicked), json=body)
-
-
-def user(name: str) -> Call[JSON]:
-    """A user's devices, and whether one of them or a session without a device is online."""
-    return Call("GET", f"/v1/users/{_segment(name)}", _read_object)
-
-
-def erase_user(name: str) -> Call[None]:
-    """Unbind all devices of a user, and delete what waits for him."""
-    return Call("DELETE", f"/v1/users/{_segment(name)}", _read_nothing)
-
-
-def nodes() -> Call[list[JSON]]:
-    """The daemons of the cluster."""
-    return Call("GET", "/v1/nodes", _read_nodes)
+    return Call("GET", "/v1/stats", read_object)
 
 
 def servers(carrier: str | None = None) -> Call[Servers]:
     """Where devices connect. `carrier`: tcp, tls, ws or wss."""
     params = {"carrier": carrier} if carrier is not None else None
-    return Call("GET", "/v1/servers", _reader(Servers), params=params)
+    return Call("GET", "/v1/servers", reader(Servers), params=params)
 
 
 def register_device(
@@ -405,22 +311,22 @@ def register_device(
     return Call(
         "POST",
         "/v1/devices",
-        _reader(Registration),
+        reader(Registration),
         json={name: value for name, value in body.items() if value is not None},
         idempotent=token is not None,
     )
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
     return quote(text, safe="")
 
 
 def _binding(user: str, token: str) -> str:
-    return f"/v1/users/{_segment(user)}/devices/{_segment(token)}"
+    return f"/v1/users/{segment(user)}/devices/{segment(token)}"
 
 
 def _message(message_id: str) -> str:
-    return f"/v1/messages/{_segment(message_id)}"
+    return f"/v1/messages/{segment(message_id)}"
 
 
 def _has_key(item: Mapping[str, Any]) -> bool:
@@ -442,11 +348,11 @@ def _checked_key(key: str) -> str:
     return key
 
 
-def _reader(kind: type[T]) -> Callable[[bytes], T]:
+def reader(kind: type[T]) -> Callable[[bytes], T]:
     return msgspec.json.Decoder(kind).decode
 
 
-_read_object: Callable[[bytes], JSON] = msgspec.json.Decoder(JSON).decode
+read_object: Callable[[bytes], JSON] = msgspec.json.Decoder(JSON).decode
 _decode_batch = msgspec.json.Decoder(_BatchAnswer).decode
 _decode_cancelled = msgspec.json.Decoder(_CancelAnswer).decode
 
@@ -455,14 +361,9 @@ def _read_batch(raw: bytes) -> list[BatchItem]:
     return _decode_batch(raw).results
 
 
-def _read_nodes(raw: bytes) -> list[JSON]:
-    found: list[JSON] = _read_object(raw)["nodes"]
-    return found
-
-
 def _read_cancelled(raw: bytes) -> int:
     return _decode_cancelled(raw).cancelled
 
 
-def _read_nothing(raw: bytes) -> None:
+def read_nothing(raw: bytes) -> None:
     return None

@@ -44,7 +44,7 @@ local function append(stream, offset, ttl_seconds, id, field, body, collapse)
 end
 
 -- Announce; returns how many connectors heard it. `offset` 0: it is not in the log. `removes`: the
--- offset of an entry that was taken out, '0' for none.
+-- offset of an entry that was taken out, '0' for none; '-<offset>': all up to there were dropped.
 local function announce(channel, previous, offset, ttl_seconds, id, field, body, removes)
   local ts_ms = math.floor(now / 1000)
   local head = table.concat({previous, str(offset), str(ts_ms),
@@ -75,12 +75,14 @@ end
 -- lowered they may be many.
 local function shorten(stream, max, code)
   local log = prefix .. 'log:' .. stream
-  local over = redis.call('XLEN', log) - max
+  local over, dropped = redis.call('XLEN', log) - max, nil
   while over > 0 do
     local part = math.min(over, 100)
     for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', part)) do
       take_out(stream, entry, code)
+      dropped = string.match(entry[1], '^%d+')
     end
     over = over - part
   end
+  return dropped
 end

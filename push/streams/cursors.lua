@@ -31,6 +31,7 @@ local function count(stream, token, was, cursor, first, last, exceptions)
     local exception = exceptions[messages[i]]
     local code, wrote = 'a', true
     if exception then code, wrote = exception[1], exception[2] end
+    if was.over and code ~= 'a' then code = '' end
     local written_now = wrote and offset > was.position and offset <= cursor.position
     local done_now = code ~= '' and offset > was.cursor and offset <= cursor.offset
     if listed then
@@ -52,12 +53,23 @@ local function count_late(stream, token, ids)
   end
 end
 
+-- The session is the device's no more, or follows the stream no more; but what it was handed it was,
+-- and what it acknowledged as well. Where there is a line per device that is counted once anyhow.
+local function count_last_words(stream, token, item)
+  if is_listed(stream[1]) then
+    local cursor = {offset = item[4], position = math.max(item[4], item[5])}
+    local was = {cursor = 0, position = 0, over = true}
+    count(stream, token, was, cursor, item[6], item[7], item[8])
+  end
+end
+
 for i, item in ipairs(cursors) do
   local token, session, stream = item[1], item[2], streams[item[3]]
   local record, name = prefix .. 'device:' .. token, stream[1]
   local kept = redis.call('HMGET', record, 's', 'c:' .. name, 'p:' .. name)
   if kept[1] ~= session then
     lost[#lost + 1] = i
+    count_last_words(stream, token, item)
   elseif kept[2] then
     local was = {cursor = tonumber(kept[2])}
     was.position = math.max(tonumber(kept[3] or '0'), was.cursor)
@@ -75,10 +87,8 @@ for i, item in ipairs(cursors) do
     elseif kept[3] then
       redis.call('HDEL', record, 'p:' .. name)
     end
-  elseif is_listed(name) then
-    -- Followed no longer, but this was acknowledged before.
-    local here = {cursor = 0, position = item[5], offset = item[4]}
-    count(stream, token, here, here, item[6], item[7], item[8])
+  else
+    count_last_words(stream, token, item)
   end
   if kept[1] == session then count_late(name, token, item[9]) end
 end

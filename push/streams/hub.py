@@ -146,8 +146,11 @@ class Hub:
             following = number + 1
             self._next_number = FIRST_SHARED_NUMBER if following > LAST_SHARED_NUMBER else following
         entry, removes = from_channel(channel.stream, payload, number)
-        if removes:
+        if removes > 0:
             self._take_out(channel, removes)
+        elif removes < 0:
+            # Who has not read them is told so when it reads the log, and must not find them here.
+            self._memory.drop_to(channel.stream, -removes)
         if entry is None:
             return
         if not entry.offset:

@@ -49,6 +49,11 @@ class Run:
                     break
         return found
 
+    def drop_to(self, offset: int) -> None:
+        while self.entries and self.entries[0].offset <= offset:
+            self.size_bytes -= _size_bytes(self.entries.popleft())
+        self.begin = min(max(self.begin, offset), self.end)
+
     def remove(self, offset: int) -> None:
         for entry in self.entries:
             if entry.offset == offset:
@@ -104,6 +109,15 @@ class LogMemory:
             if run is not None:
                 self.size_bytes -= run.size_bytes
                 run.remove(offset)
+                self.size_bytes += run.size_bytes
+
+    def drop_to(self, stream: str, offset: int) -> None:
+        """All entries up to `offset` were dropped from the log."""
+        for kind in (LIVE, READ):
+            run = self._runs.get((stream, kind))
+            if run is not None:
+                self.size_bytes -= run.size_bytes
+                run.drop_to(offset)
                 self.size_bytes += run.size_bytes
 
     def forget(self, stream: str) -> None:

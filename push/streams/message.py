@@ -35,7 +35,7 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True):
 class Announcement(NamedTuple):
     """What came on a channel: an entry, and the offset of one that it takes away (0 = none).
 
-    No entry: something was only taken away.
+    `removes` below 0: all up to that offset were dropped. No entry: something was only taken away.
     """
 
     entry: Entry | None

@@ -68,8 +68,9 @@ for i = 4, #ARGV, 3 do
       previous = append(stream, offset, ttl, id, field, body, options.collapse)
       if previous ~= '0' then
         local own = string.sub(stream, 1, 4) == 'dev:'
-        shorten(stream, own and options.max_backlog or options.max_shared,
+        local dropped = shorten(stream, own and options.max_backlog or options.max_shared,
           own and 'd:backlog' or 'd:retention')
+        if dropped then removes = '-' .. dropped end
       end
     end
     if options.to then address(stream) end

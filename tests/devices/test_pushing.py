@@ -284,9 +284,9 @@ async def test_the_items_of_a_batch_are_published_in_their_order_and_fail_alone(
     )
 
     codes = [result.code if isinstance(result, Refusal) else "" for result in results]
-    assert codes == ["", "unknown_token", "idempotency_mismatch", "", "in_progress", ""]
+    assert codes == ["", "unknown_token", "idempotency_mismatch", "", "", ""]
     ids = [result.id for result in results if isinstance(result, Receipt)]
-    assert await backend.ids(f"dev:{token}") == ids
+    assert await backend.ids(f"dev:{token}") == list(dict.fromkeys(ids))
 
 
 @pytest_twisted.ensureDeferred
@@ -348,3 +348,16 @@ async def test_a_message_that_nobody_knows_is_not_found(backend: Backend) -> Non
         backend.pushing.cancel,
     ):
         assert await refused(ask("nobody")) == "unknown_message"
+
+
+@pytest_twisted.ensureDeferred
+async def test_items_of_a_batch_with_one_key_are_one_message_and_another_request_is_refused(
+    backend: Backend,
+) -> None:
+    same = made("all", once="k")
+    results = await backend.pushing.push_batch([same, same, made("all", once="k", data=2), same])
+
+    assert isinstance(results[2], Refusal)
+    assert results[2].code == "idempotency_mismatch"
+    assert results[0] == results[1] == results[3]
+    assert len(await backend.ids("all")) == 1

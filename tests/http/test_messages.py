@@ -59,6 +59,12 @@ def test_a_limit_that_is_none_is_refused(web: Any, limit: str) -> None:
     web.request("GET", f"{PATH}/devices?limit={limit}").assert_problem("invalid", "limit")
 
 
+@pytest.mark.parametrize("cursor", ["x" * 65, "%ff", "%00", "%0A", "%C3%A4"])
+def test_a_cursor_that_is_none_is_refused(web: Any, cursor: str) -> None:
+    response = web.request("GET", f"{PATH}/devices?cursor={cursor}")
+    response.assert_problem("invalid", "cursor")
+
+
 def test_a_message_is_cancelled(web: Any) -> None:
     assert web.request("DELETE", PATH).json() == {"cancelled": 1}
 
