@@ -83,18 +83,24 @@ class RedisUrl(str):
 
 
 class ZooKeeperHosts(str):
-    """`host:port,host:port/chroot`, as kazoo takes it. Written as one string or as a list."""
+    """`user:password@host:port,host:port/path`. Written as one string or as a list.
+
+    May hold a password: not for logs.
+    """
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, value: object) -> Self:
         text = ",".join(map(str, value)) if isinstance(value, list) else value
-        host = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s:,/\[\]]+)(?::\d{1,5})?"
+        host = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s@:,/\[\]]+)(?::\d{1,5})?"
         if not isinstance(text, str) or not re.fullmatch(
-            rf"(?:{host}(?:,{host})*(?:/\S*)?)?", text
+            rf"(?:(?:[^\s@:/,]+:[^\s@/,]+@)?{host}(?:,{host})*(?:/\S*)?)?", text
         ):
-            raise ValueError('expected "host:port,host:port", with an optional /path at the end')
+            raise ValueError(
+                'expected "host:port,host:port", with an optional user:password@ before and an '
+                "optional /path behind it"
+            )
         return cls(text)
 
 

@@ -112,7 +112,10 @@ class ZooKeeper(Section, frozen=True):
 
     hosts: Annotated[
         ZooKeeperHosts,
-        Meta(description='"host:port,host:port/path"; "" = the registry is kept in Redis'),
+        Meta(
+            description='"host:port,host:port/path", user:password@ may stand before it; "" = the '
+            "registry is kept in Redis"
+        ),
     ] = ZooKeeperHosts("")
 
 

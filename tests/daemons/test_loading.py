@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from push.daemons.kinds import ZooKeeperHosts
 from push.daemons.loading import KEYS, SECTIONS, SettingsError, as_toml, load
 from push.daemons.settings import Settings
 
@@ -148,6 +149,8 @@ def test_defaults_follow_bounds_that_leave_them_out() -> None:
         ("[redis]\nurl = 'redis+sentinel://a'", "the name of the master is missing"),
         ("[redis]\nca_file = 'a.pem'", "redis.url must begin with rediss"),
         ("[redis]\nurl = 'http://a'", '[redis] url: expected "embedded" or a URL; '),
+        ("[zookeeper]\nhosts = 'user@a:2181'", 'expected "host:port,host:port"'),
+        ("[zookeeper]\nhosts = 'a:2181,user:pass@b:2181'", 'expected "host:port,host:port"'),
         ("[zookeeper]\nhosts = 'a b'", 'expected "host:port,host:port"'),
         ("[auth]\njwt_algorithms = []", "expected a list of "),
         ("[auth]\njwt_algorithms = ['none']", "jwt_algorithms[0]: invalid enum value 'none'"),
@@ -278,3 +281,11 @@ def test_the_sample_as_it_is_changes_nothing() -> None:
 
 def test_every_setting_is_explained() -> None:
     assert all(key.help for key in KEYS.values())
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    ["", "a", "a:2181", "a:2181,b/push", "[::1]:2181", "user:pa:ss@a:2181,b:2181/push/here"],
+)
+def test_zookeeper_hosts_may_have_credentials_and_a_path(hosts: str) -> None:
+    assert ZooKeeperHosts.parse(hosts) == hosts
