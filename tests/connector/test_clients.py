@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import jwt
 import pytest
 import pytest_twisted
 
 from push.devices.asked import Filter
 from push.wire.errors import Refusal
+
+JWT_SECRET = b"a secret of at least thirty-two bytes"  # as in conftest.py
 
 Enter = Callable[..., Awaitable[Any]]
 
@@ -143,3 +147,33 @@ async def test_a_user_is_looked_up_and_erased(
     assert (user.online, user.devices, user.silent) == (False, [], [])
     with pytest.raises(Refusal, match="not_found"):
         await two[0].users.erase("anna")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_user_with_a_jwt_alone_is_online(two: list[Any], dial: Any) -> None:
+    """No record tells of such a session: its connector does."""
+    claims = {"sub": "carl", "aud": "push", "exp": int(time.time()) + 600}
+    browser = await dial(two[1])
+    session = (await browser.connect(jwt=jwt.encode(claims, JWT_SECRET, "HS256")))["session"]
+
+    user = await two[0].users.get_user("carl")
+    assert (user.online, user.devices, user.silent) == (True, [], [])
+    assert await found(two[0], user="carl") == {session}
+    assert (await two[0].clients.kick(Filter(user="carl"))).kicked == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_that_waits_for_a_user_is_erased_however_much_it_is(
+    two: list[Any], enter: Enter, wait_until: Any
+) -> None:
+    client = await enter(two[1], user="anna")
+    client.transport.loseConnection()
+    await wait_until(lambda: not two[1].gateway.sessions)
+    first = await two[0].push("user", "anna", data=0)
+    for n in range(1, 450):  # more than two parts
+        await two[0].push("user", "anna", data=n)
+    await two[0].users.erase("anna")
+
+    assert await two[0].store.command("EXISTS", two[0].store.key("log:user:anna")) == 0
+    funnel = await two[0].pushing.message(first.id)
+    assert funnel.addressed == sum(funnel.dropped.values()) == 1
