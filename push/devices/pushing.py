@@ -184,13 +184,20 @@ class Pushing:
             raise _unknown_message()
         return funnel
 
+    async def _to(self, id: str) -> msgspec.Raw:
+        """Whom a message was for; raises `Refusal` `unknown_message`."""
+        to = await self._ledger.to(id)
+        if to is None:
+            raise _unknown_message()
+        return to
+
     async def message_devices(self, id: str) -> list[DeviceLine]:
         """What became of it for each device, by token.
 
         Raises `Refusal` `unknown_message`; `not_found` when it was not addressed to devices or
         users, so that only counts are kept.
         """
-        if {"all", "ip"} & msgspec.json.decode((await self.message(id)).to).keys():
+        if _as_target(await self._to(id)).kind in ("all", "ip"):
             raise Refusal(
                 "not_found",
                 "only counts are kept of a message that was addressed to everyone or an address",
@@ -206,7 +213,7 @@ class Pushing:
         Raises `Refusal` `unknown_message`.
         """
         places: list[str | bytes] = []
-        for stream, _ in addresses_of(_as_target((await self.message(id)).to)):
+        for stream, _ in addresses_of(_as_target(await self._to(id))):
             places += [stream, self._server.channel(channel_name(stream))]
         known, cancelled = await self._server.run(_cancel, [], [id, *places], durable=True)
         if not known:

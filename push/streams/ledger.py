@@ -82,6 +82,11 @@ class Ledger:
     def __init__(self, server: RedisServer) -> None:
         self._server = server
 
+    async def to(self, id: str) -> msgspec.Raw | None:
+        """Whom message `id` was for, as it was given to `publish`; None when it is unknown."""
+        kept = await self._server.command("HGET", self._key(id), "to")
+        return None if kept is None else msgspec.Raw(kept)
+
     async def funnel(self, id: str) -> Funnel | None:
         """The counts of message `id`; None when it is unknown or was longer ago than is kept."""
         fields = await self._fields(id)
@@ -147,8 +152,11 @@ class Ledger:
         now_ms = self._server.clock.now_us() // 1000
         return fields["o"] == b"0" and now_ms > int(fields["ts"]) + SETTLED_SECONDS * 1000
 
+    def _key(self, id: str) -> str:
+        return self._server.key(f"message:{id}")
+
     async def _fields(self, id: str) -> dict[str, bytes]:
-        reply = await self._server.command("HGETALL", self._server.key(f"message:{id}"))
+        reply = await self._server.command("HGETALL", self._key(id))
         return {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
 
 

@@ -13,7 +13,6 @@ import msgspec
 
 from push.session.entry import Entry
 
-MESSAGE_FIELD = b"m"
 CONTROL_FIELD = b"c"
 ONLINE_FIELD = b"o"
 REMOVAL_FIELD = b"x"
