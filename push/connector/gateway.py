@@ -91,9 +91,10 @@ class Gateway:
         snowflake: Snowflake,
         settings: GatewaySettings,
         others: Callable[[str], Sequence[str]] = lambda carrier: (),
+        drain_ordered: Callable[[float], None] = lambda rate_per_second: None,
     ) -> None:
-        """`others(carrier)`: URLs of other connectors for a device on that carrier."""
-        self.on_drain_order: Callable[[float], None] = _ignore_rate
+        """`others(carrier)`: URLs of other connectors for a device on that carrier;
+        `drain_ordered(rate_per_second)`: an operator wants this connector to leave."""
         self.counters = Counters()
         self.connections: set[DeviceConnection] = set()
         self.sessions: dict[str, DeviceConnection] = {}
@@ -114,7 +115,7 @@ class Gateway:
             settings.boot,
             self.sessions,
             self._disconnect,
-            lambda rate: self.on_drain_order(rate),
+            drain_ordered,
         )
         self._cursors = CursorWriter(reactor, server, self._orders.lost)
         self._counts = FleetingCounts(reactor, server)
@@ -437,10 +438,6 @@ class Gateway:
     def _own(self, job: Coroutine[Any, Any, None]) -> Deferred[None]:
         """Run something of the gateway's own; an error is logged."""
         return self._jobs.run(job, _log_failure)
-
-
-def _ignore_rate(_rate_per_second: float) -> None:
-    """Nobody has said what a drain is to do."""
 
 
 def _log_failure(failure: Failure) -> None:

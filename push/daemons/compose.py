@@ -195,8 +195,9 @@ class Composition:
         if self._gateway is not None:
             # Added last, so that it is the first to stop.
             rate = self._settings.connector.drain_rate
-            draining = DrainService(self._gateway.drain, rate, self._signals, self._tell_draining)
-            self._gateway.on_drain_order = self._add(draining).drain_and_stop
+            self._draining = self._add(
+                DrainService(self._gateway.drain, rate, self._signals, self._tell_draining)
+            )
         ready_file = self._settings.server.ready_path
         self._add(Banner(self._reactor, self.problems, self._lines_to_try, ready_file))
 
@@ -255,6 +256,7 @@ class Composition:
             self._snowflake,
             gateway_settings,
             lambda carrier: self._directory.others(carrier, self._boot),
+            lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
         )
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
