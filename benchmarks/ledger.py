@@ -23,6 +23,7 @@ from push.session.entry import Entry
 from push.session.window import Follow, Window
 from push.store.address import parse_redis_url
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.cursors import CursorWriter
 from push.streams.publish import Address, Publisher
 
@@ -45,7 +46,7 @@ class Rounds:
     """Rounds of messages to all devices on one server."""
 
     def __init__(self, reactor: Any, server: RedisServer) -> None:
-        self._publisher = Publisher(server)
+        self._publisher = Publisher(Shards([server]))
         self._cursors = CursorWriter(reactor, server, lambda holder: None)
         self._devices = [Device(f"t{number}") for number in range(DEVICES)]
         self._server = server

@@ -10,16 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from push.connector.connection import DeviceConnection
+from push.connector.sources import Source, Sources
 from push.connector.wheel import TimingWheel
 from push.session.entry import PART_BYTES, Entry
 from push.session.handout import Handout
 from push.session.window import EXPIRED, Follow
 from push.store.errors import StoreUnavailable
 from push.streams.channel import Channel
-from push.streams.cursors import CursorWriter
-from push.streams.hub import Hub
 from push.streams.log import Page, has_expired
-from push.streams.pages import PageReader
 
 RETRY_SECONDS = 0.5
 
@@ -34,22 +32,19 @@ class CatchUp:
     def __init__(
         self,
         reactor: Any,
-        hub: Hub,
-        reader: PageReader,
+        sources: Sources,
         handout: Handout,
         wheel: TimingWheel,
-        cursors: CursorWriter,
         *,
         own: Callable[[Any], object],
         apply_control: Callable[[DeviceConnection, Entry], None],
         truncated: Callable[[DeviceConnection, Follow, int], None],
     ) -> None:
         self._reactor = reactor
-        self._hub = hub
-        self._reader = reader
+        self._sources = sources
         self._handout = handout
         self._wheel = wheel
-        self._cursors = cursors
+        self._cursors = sources.cursors
         self._own = own
         self._apply_control = apply_control
         self._truncated = truncated
@@ -92,8 +87,6 @@ class CatchUp:
                 connection.catch_up_again = False
                 if not await self._read_on(connection) and not connection.catch_up_again:
                     break
-        except StoreUnavailable:
-            self._stall(connection)
         finally:
             connection.catching_up = False
             connection.catch_up_again = False
@@ -102,36 +95,49 @@ class CatchUp:
         """One read of all streams that are behind; False when only something else helps."""
         window = connection.session.window
         assert window is not None
-        room = window.messages_max - window.used
-        behind = self._behind(connection)
-        if not behind:
-            return False  # those that were have joined their channels without a read
-        # What the channels have handed on was in the logs before: this read misses none of it. It
-        # counts when the server has lost its clock, which then is behind the channels.
-        handed_on = [channel.last for channel, _ in behind]
-        reading = await self._reader.read([(c, f.position, room) for c, f in behind])
         helped = False
         part = _Part(connection)
-        for (channel, follow), page, offset in zip(behind, reading.pages, handed_on, strict=True):
-            if connection.follows.get(follow.stream) is follow:
-                complete_to = max(reading.clock_us, offset)
-                helped |= self._take(part, channel, follow, page, reading.now_us, complete_to)
-        part.write()
+        # None: those that were behind have joined their channels without a read.
+        for source, behind in self._behind(connection).items():
+            room = window.messages_max - window.used
+            try:
+                helped |= await self._read_from(source, part, behind, room)
+            except StoreUnavailable:
+                self._stall(connection)
         deadline = connection.session.next_deadline()
         if part.written and deadline is not None:
             self._wheel.at(connection, deadline)
         return helped
 
-    def _behind(self, connection: DeviceConnection) -> list[tuple[Channel, Follow]]:
-        behind = []
+    async def _read_from(
+        self,
+        source: Source,
+        part: _Part,
+        behind: list[tuple[Channel, Follow]],
+        room: int,
+    ) -> bool:
+        # What the channels have handed on was in the logs before: this read misses none of it. It
+        # counts when the server has lost its clock, which then is behind the channels.
+        handed_on = [channel.last for channel, _ in behind]
+        reading = await source.pages.read([(c, f.position, room) for c, f in behind])
+        helped, connection = False, part.connection
+        for (channel, follow), page, offset in zip(behind, reading.pages, handed_on, strict=True):
+            if connection.follows.get(follow.stream) is follow:
+                complete_to = max(reading.clock_us, offset)
+                helped |= self._take(part, channel, follow, page, reading.now_us, complete_to)
+        part.write()
+        return helped
+
+    def _behind(self, connection: DeviceConnection) -> dict[Source, list[tuple[Channel, Follow]]]:
+        behind: dict[Source, list[tuple[Channel, Follow]]] = {}
         for follow in connection.follows.values():
-            channel = self._hub.channels.get(follow.stream)
+            channel = self._sources.channel(follow)
             if channel is None or not follow.heard or follow.live:
                 continue
             if channel.reached(follow):
                 follow.live = True
             else:
-                behind.append((channel, follow))
+                behind.setdefault(self._sources.of(follow), []).append((channel, follow))
         return behind
 
     def _take(

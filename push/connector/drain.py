@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from push.connector.connection import DeviceConnection
-from push.streams.cursors import CursorWriter
+from push.connector.sources import Cursors
 
 log = Logger()
 
@@ -39,7 +39,7 @@ class Drain:
         self,
         reactor: Any,
         sessions: Mapping[str, DeviceConnection],
-        cursors: CursorWriter,
+        cursors: Cursors,
         others: Callable[[str], Sequence[str]],
         leave: Callable[[DeviceConnection, list[str], int], None],
     ) -> None:

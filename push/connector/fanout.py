@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from push.connector.connection import DeviceConnection, write_to_all
+from push.connector.sources import Counts, Cursors
 from push.connector.wheel import TimingWheel
 from push.session.entry import PART_BYTES, Batch, Entry, batches_of
 from push.session.handout import Handout
 from push.session.transitions import State
 from push.session.window import TOO_LARGE, Follow
 from push.streams.channel import Channel
-from push.streams.cursors import CursorWriter
-from push.streams.ledger import CONGESTED, WRITTEN, FleetingCounts
+from push.streams.ledger import CONGESTED, WRITTEN
 
 SLICE = 500
 
@@ -50,8 +50,8 @@ class FanOut:
         reactor: Any,
         handout: Handout,
         wheel: TimingWheel,
-        cursors: CursorWriter,
-        counts: FleetingCounts,
+        cursors: Cursors,
+        counts: Counts,
         wake: Callable[[DeviceConnection], None],
         apply_control: Callable[[DeviceConnection, Entry], None],
         redeliver_after_seconds: float,

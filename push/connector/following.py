@@ -15,11 +15,11 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from push.connector.connection import DeviceConnection
+from push.connector.sources import Sources
 from push.devices.sessions import Record, Sessions
 from push.session.entry import Entry
 from push.session.window import Follow
 from push.store.errors import StoreUnavailable
-from push.streams.hub import Hub
 from push.wire.idents import USER_PREFIX, Snowflake, device_stream, user_stream
 
 RETRY_SECONDS = 1.0
@@ -54,7 +54,7 @@ class Following:
     def __init__(
         self,
         reactor: Any,
-        hub: Hub,
+        sources: Sources,
         sessions: Sessions,
         snowflake: Snowflake,
         *,
@@ -64,7 +64,7 @@ class Following:
         gone: Callable[[DeviceConnection], None],
     ) -> None:
         self._reactor = reactor
-        self._hub = hub
+        self._sources = sources
         self._sessions = sessions
         self._snowflake = snowflake
         self._own = own
@@ -79,14 +79,14 @@ class Following:
         heard = []
         for follow in follows:
             connection.follows[follow.stream] = follow
-            confirmed = self._hub.follow(follow.stream, connection, follow)
+            confirmed = self._sources.follow(connection, follow)
             heard.append(confirmed.addCallback(_mark_heard, follow))
         return gatherResults(heard, consumeErrors=True)
 
     def end(self, connection: DeviceConnection) -> None:
         """Follow nothing any more."""
-        for stream in connection.follows:
-            self._hub.unfollow(stream, connection)
+        for follow in connection.follows.values():
+            self._sources.unfollow(connection, follow)
 
     def changed(self, connection: DeviceConnection, entry: Entry) -> None:
         """The device's record says something new: act on it, once at a time.
@@ -95,9 +95,13 @@ class Following:
         """
         user = (entry.control or {}).get("user")
         kept = user_stream(user) if user else ""
+        own = connection.follows.get(device_stream(str(connection.token)))
         for stream, follow in list(connection.follows.items()):
-            of_another = stream.startswith(USER_PREFIX) and stream != kept
-            if of_another and follow.position < entry.offset:
+            if not stream.startswith(USER_PREFIX) or stream == kept:
+                continue
+            # The clocks of two servers tell nothing: what is followed still comes back.
+            earlier = own is None or own.shard != follow.shard or follow.position < entry.offset
+            if earlier:
                 self._unfollow(connection, follow)
         self._refresh_soon(connection)
 
@@ -161,7 +165,7 @@ class Following:
             self._wake(connection)
 
     def _unfollow(self, connection: DeviceConnection, follow: Follow) -> None:
-        self._hub.unfollow(follow.stream, connection)
+        self._sources.unfollow(connection, follow)
         del connection.follows[follow.stream]
         if connection.session.window is not None:
             connection.session.window.forget(follow)

@@ -25,6 +25,7 @@ from push.connector.following import Following
 from push.connector.handshake import Handshake
 from push.connector.orders import Orders
 from push.connector.redelivery import Redelivery
+from push.connector.sources import Sources
 from push.connector.wheel import TimingWheel
 from push.devices.directory import Devices
 from push.devices.keyring import Keyring
@@ -48,14 +49,8 @@ from push.session.server import ServerSession, SessionLimits
 from push.session.window import ACKNOWLEDGED, TOO_LARGE, Follow
 from push.store.errors import StoreUnavailable
 from push.store.jobs import Jobs
-from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.channel import Channel
-from push.streams.cursors import CursorWriter
-from push.streams.hub import Hub
-from push.streams.ledger import FleetingCounts
-from push.streams.log import LogReader
-from push.streams.memory import LogMemory
-from push.streams.pages import PageReader
 from push.wire.bodies import Answer, encode_body
 from push.wire.errors import Refusal
 from push.wire.idents import Snowflake
@@ -78,12 +73,12 @@ class GatewaySettings(msgspec.Struct, frozen=True):
 
 
 class Gateway:
-    """All connections of one connector, on one Redis server."""
+    """All connections of one connector."""
 
     def __init__(
         self,
         reactor: Any,
-        server: RedisServer,
+        shards: Shards,
         control: ControlChannel,
         devices: Devices,
         sessions: Sessions,
@@ -99,7 +94,7 @@ class Gateway:
         self.connections: set[DeviceConnection] = set()
         self.sessions: dict[str, DeviceConnection] = {}
         self._reactor = reactor
-        self._server = server
+        self._clock = shards.first.clock
         self._opener = sessions
         self._settings = settings
         self._limits = settings.limits
@@ -107,7 +102,6 @@ class Gateway:
         self._all_gone: Deferred[None] | None = None
         self._jobs = Jobs()
         self._listening: Deferred[None] | None = None
-        self._reader = LogReader(server)
         self._orders = Orders(
             reactor,
             control,
@@ -117,17 +111,15 @@ class Gateway:
             self._disconnect,
             drain_ordered,
         )
-        self._cursors = CursorWriter(reactor, server, self._orders.lost)
-        self._counts = FleetingCounts(reactor, server)
-        server.on_restored(self._restored)
+        self.sources = Sources(reactor, shards, self, settings.boot, self._orders.lost)
+        self._cursors, self._counts = self.sources.cursors, self.sources.counts
+        shards.on_restored(self._restored)
         self.drain = Drain(reactor, self.sessions, self._cursors, others, self._leave)
         self._wheel = TimingWheel(reactor, self._due)
         self.handout = Handout(self._limits, self._dropped)
-        self.memory = LogMemory()
-        self.hub = Hub(reactor, server, self._reader, self.memory, self, settings.boot)
         self._following = Following(
             reactor,
-            self.hub,
+            self.sources,
             sessions,
             snowflake,
             own=self.own,
@@ -137,21 +129,18 @@ class Gateway:
         )
         self._catchup = CatchUp(
             reactor,
-            self.hub,
-            PageReader(server, self._reader, self.memory),
+            self.sources,
             self.handout,
             self._wheel,
-            self._cursors,
             own=self._own,
             apply_control=self._apply_control,
             truncated=self._following.truncated,
         )
         self._redelivery = Redelivery(
             reactor,
-            self._reader,
+            self.sources,
             self.handout,
             self.counters,
-            self._cursors,
             self._wake,
         )
         self.fanout = FanOut(
@@ -173,7 +162,7 @@ class Gateway:
             self.counters,
             node=settings.node,
             open_registration=settings.open_registration,
-            timeout_seconds=server.timeout_seconds,
+            timeout_seconds=shards.first.timeout_seconds,
             now_ms=self.now_ms,
             admit=self._admit,
             others=self.drain.servers,
@@ -185,7 +174,7 @@ class Gateway:
 
     def start(self) -> None:
         self._wheel.start()
-        self.hub.start()
+        self.sources.start()
         self._listening = self._own(self._orders.listen())
 
     def _restored(self) -> None:
@@ -200,11 +189,10 @@ class Gateway:
             self._disconnect(
                 connection, DisconnectCode.DRAINING, "the server stops", RESTART_AFTER_SECONDS
             )
-        await self._cursors.stop()
-        await self._counts.stop()
+        await self.sources.store_all()
         await self._until_all_are_gone(LINGER_SECONDS)
         self.fanout.stop()
-        self.hub.stop()
+        self.sources.stop()
         self._wheel.stop()
         if self._listening is not None:
             self._listening.cancel()
@@ -226,8 +214,8 @@ class Gateway:
             connection.abort()
 
     def now_ms(self) -> int:
-        """The time of the day in milliseconds, by the Redis server's clock."""
-        return self._server.clock.now_us() // 1000
+        """The time of the day in milliseconds, by the first Redis server's clock."""
+        return self._clock.now_us() // 1000
 
     @property
     def capacity(self) -> int:

@@ -9,13 +9,12 @@ from twisted.logger import Logger
 
 from push.connector.connection import DeviceConnection
 from push.connector.counters import Counters
+from push.connector.sources import Sources
 from push.session.entry import Entry
 from push.session.handout import Handout
 from push.session.window import EXPIRED, GONE, Delivery
 from push.store.errors import StoreUnavailable
 from push.store.jobs import Turns
-from push.streams.cursors import CursorWriter
-from push.streams.log import LogReader
 from push.streams.names import is_device_stream
 
 log = Logger()
@@ -24,22 +23,21 @@ READS_AT_A_TIME = 8
 
 
 class Redelivery:
-    """Sends copies; `cursors` learn of a cursor that passed a message which is gone or given up."""
+    """Sends copies; of a cursor that passes what is gone or given up the server is told."""
 
     def __init__(
         self,
         reactor: Any,
-        reader: LogReader,
+        sources: Sources,
         handout: Handout,
         counters: Counters,
-        cursors: CursorWriter,
         wake: Callable[[DeviceConnection], None],
     ) -> None:
         self._reactor = reactor
-        self._reader = reader
+        self._sources = sources
         self._handout = handout
         self._counters = counters
-        self._cursors = cursors
+        self._cursors = sources.cursors
         self._wake = wake
         self._turns = Turns(READS_AT_A_TIME)
         self._waiting: dict[DeviceConnection, dict[Delivery, None]] = {}
@@ -67,7 +65,8 @@ class Redelivery:
             for follow in {delivery.follow: None for delivery in due}:
                 deliveries = [delivery for delivery in due if delivery.follow is follow]
                 offsets = [delivery.offset for delivery in deliveries]
-                entries, expired = await self._reader.get(follow.stream, offsets)
+                reader = self._sources.of(follow).reader
+                entries, expired = await reader.get(follow.stream, offsets)
                 for delivery in deliveries:
                     entry, gone = entries.get(delivery.offset), GONE
                     if delivery.offset in expired:

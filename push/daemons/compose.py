@@ -51,6 +51,7 @@ from push.daemons.tuning import (
 )
 from push.devices.clients import Clients
 from push.devices.directory import Devices
+from push.devices.errands import ErrandRunner, Errands
 from push.devices.keyring import ApiKey, Keyring
 from push.devices.nearby import Nearby
 from push.devices.pushing import Pushing
@@ -64,6 +65,7 @@ from push.http.serving import make_site
 from push.http.sub import make_sub
 from push.session.server import SessionLimits
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.publish import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.addresses import Networks
@@ -148,12 +150,13 @@ class Composition:
         # First, so that it is the last to stop: until then a second signal is heard.
         self._signals = self._add(StopSignals(reactor))
         store = self._add(StoreService(reactor, settings))
-        self._server: RedisServer = store.server
+        self._shards: Shards = store.shards
         self._snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         self._registry = self._make_registry()
         zone = settings.server.zone
         self._directory = Directory(self._registry, random.SystemRandom(), zone=zone)
-        self._control = ControlChannel(self._server)
+        self._control = ControlChannel(self._shards.first)
+        self._errands = Errands(self._shards)
         self._devices = self._make_devices()
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._device_ports: dict[str, Listener] = {}
@@ -170,20 +173,11 @@ class Composition:
         if self._share_ports and self._settings.server.node:
             folder = self._settings.server.data_folder
             self._add(NameLock(folder, self._node, self._services()))
-        max_age_seconds = self._settings.limits.shared_max_age
-        sweeper = Sweeper(self._reactor, self._server, max_age_seconds)
-        self._add(BackgroundService(sweeper))
-        retirement = Retirement(
-            self._reactor,
-            self._server,
-            self._devices,
-            lambda boot: self._is_live_boot(boot) or self._registry.problem is not None,
-            self._settings.limits.device_retention * SECONDS_PER_DAY,
-        )
-        self._add(BackgroundService(retirement))
+        for server in self._shards:
+            self._look_after(server)
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
-            answerer = Answerer(self._server, self._boot, self._node)
+            answerer = Answerer(self._shards.first, self._boot, self._node)
             own = OwnClients(self._reactor, self._gateway, answerer, self._node)
             self._add(BackgroundService(own))
             self._listen_for_devices(self._gateway)
@@ -201,6 +195,22 @@ class Composition:
         ready_file = self._settings.server.ready_path
         self._add(Banner(self._reactor, self.problems, self._lines_to_try, ready_file))
 
+    def _look_after(self, server: RedisServer) -> None:
+        """What every daemon does for every server, now and then."""
+        limits = self._settings.limits
+        retirement = Retirement(
+            self._reactor,
+            server,
+            self._devices,
+            lambda boot: self._is_live_boot(boot) or self._registry.problem is not None,
+            limits.device_retention * SECONDS_PER_DAY,
+        )
+        work: list[Background] = [Sweeper(self._reactor, server, limits.shared_max_age), retirement]
+        if len(self._shards) > 1:
+            work.append(ErrandRunner(self._reactor, server, self._errands))
+        for part in work:
+            self._add(BackgroundService(part))
+
     # Parts
 
     def _make_registry(self) -> Registry:
@@ -208,12 +218,13 @@ class Composition:
         if hosts:
             return ZooKeeperRegistry(self._reactor, hosts, random.SystemRandom())
         alone = self._settings.redis.url.embedded
-        return RedisLease(self._reactor, self._server, random.SystemRandom(), alone=alone)
+        return RedisLease(self._reactor, self._shards.first, random.SystemRandom(), alone=alone)
 
     def _make_devices(self) -> Devices:
         limits = self._settings.limits
         return Devices(
-            self._server,
+            self._shards,
+            self._errands,
             self._snowflake,
             self._is_live_boot,
             self._control.end_session,
@@ -231,8 +242,9 @@ class Composition:
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
         sessions = Sessions(
-            self._server,
+            self._shards,
             self._devices,
+            self._errands,
             verifier,
             boot=self._boot,
             node=self._node,
@@ -248,7 +260,7 @@ class Composition:
         )
         return Gateway(
             self._reactor,
-            self._server,
+            self._shards,
             self._control,
             self._devices,
             sessions,
@@ -291,7 +303,7 @@ class Composition:
             keyring=self._keyring,
             registry=make_metrics(self._gateway),
             problems=self.problems,
-            notes=lambda: self._server.notes,
+            notes=lambda: self._shards.notes,
             trusted_proxies=Networks(settings.http.trusted_proxies),
         )
         setting = "[http] listen" if has_api else "[connector] admin"
@@ -310,13 +322,13 @@ class Composition:
                 device_max_messages=settings.connector.max_backlog,
                 shared_max_messages=limits.shared_max_count,
             )
-            publisher = Publisher(self._server, retention)
-            asker = Asker(self._reactor, self._server, self._directory.connectors, self._boot)
+            publisher = Publisher(self._shards, retention)
+            asker = Asker(self._reactor, self._shards.first, self._directory.connectors, self._boot)
             self._add(BackgroundService(asker))
             clients = Clients(asker)
-            nearby = Nearby(self._server, clients)
-            pushing = Pushing(self._server, publisher, self._snowflake, nearby)
-            users = Users(self._server, self._devices, clients)
+            nearby = Nearby(self._shards, clients)
+            pushing = Pushing(self._shards, publisher, self._snowflake, nearby)
+            users = Users(self._shards, self._devices, clients)
             drains = NodeDrains(self._directory, self._control)
             push_limits = PushLimits(
                 ttl_default_seconds=limits.ttl_default,
@@ -349,7 +361,7 @@ class Composition:
     def problems(self) -> list[str]:
         """Why this daemon is not ready, in sentences; empty when it is."""
         membership = self._membership
-        problems = [self._server.problem, self._registry.problem]
+        problems = [*self._shards.problems, self._registry.problem]
         problems.append(membership.problem if membership else None)
         return list(dict.fromkeys(p for p in problems if p is not None))
 

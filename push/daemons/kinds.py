@@ -56,30 +56,41 @@ class WebSocketAddress(Address):
 
 
 class RedisUrl(str):
-    """`embedded`, or the URL of a server. May hold a password: not for logs."""
+    """`embedded`, or the URL of a server, or a list of them. May hold a password: not for logs."""
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        if isinstance(value, list):
-            raise ValueError("a list of servers is not supported in this version: give one URL")
-        if not isinstance(value, str):
-            raise ValueError('expected "embedded" or a URL')
+        several = isinstance(value, list)
+        expected = "expected a list of URLs" if several else 'expected "embedded" or a URL'
+        listed = value if isinstance(value, list) else [value]
+        urls = [url for url in listed if isinstance(url, str)]
+        if not urls or len(urls) < len(listed):
+            raise ValueError(expected)
         if value != "embedded":
-            try:
-                parse_store_url(value)
-            except ValueError as error:
-                raise ValueError(f'expected "embedded" or a URL; {error}') from None
-        return cls(value)
+            addresses = set()
+            for url in urls:
+                try:
+                    addresses.add(str(parse_store_url(url)))
+                except ValueError as error:
+                    raise ValueError(f"{expected}; {error}") from None
+            if len(addresses) < len(urls):
+                raise ValueError("one server stands twice in the list")
+        return cls(" ".join(urls))  # a URL has no spaces
 
     @property
     def embedded(self) -> bool:
         return self == "embedded"
 
     @property
+    def urls(self) -> list[str]:
+        """The servers in their order."""
+        return self.split(" ")
+
+    @property
     def tls(self) -> bool:
-        return self.startswith("rediss")
+        return any(url.startswith("rediss") for url in self.urls)
 
 
 class ZooKeeperHosts(str):

@@ -39,7 +39,9 @@ class ConnectorCollector(Collector):
             "push_connector_written", "messages written to sessions", value=gateway.written
         )
         yield CounterMetricFamily(
-            "push_connector_repairs", "gaps of live channels repaired", value=gateway.hub.repairs
+            "push_connector_repairs",
+            "gaps of live channels repaired",
+            value=sum(source.hub.repairs for source in gateway.sources),
         )
         yield CounterMetricFamily(
             "push_connector_qos0_lost",
@@ -53,7 +55,9 @@ class ConnectorCollector(Collector):
             "push_connector_sessions", "sessions now", value=len(gateway.sessions)
         )
         yield GaugeMetricFamily(
-            "push_connector_streams", "streams followed now", value=len(gateway.hub.channels)
+            "push_connector_streams",
+            "streams followed now",
+            value=sum(len(source.hub.channels) for source in gateway.sources),
         )
 
 

@@ -98,7 +98,7 @@ class Redis(Section, frozen=True):
         RedisUrl,
         Meta(
             description='"embedded" (a server of its own), redis://user:password@host:port/db, '
-            "rediss://… (TLS), unix:///path, or redis+sentinel://host:port,…/master"
+            "rediss://… (TLS), unix:///path, redis+sentinel://host:port,…/master; or a list"
         ),
     ] = RedisUrl("embedded")
     ca_file: Annotated[

@@ -1,4 +1,4 @@
-"""Redis for a daemon: the embedded server if it has one, and the connections to it."""
+"""Redis for a daemon: the embedded server if it has one, and the connections to all servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from push.daemons.errors import StartError
 from push.daemons.redis_child import EmbeddedRedis
 from push.daemons.settings import Settings
 from push.store.address import parse_store_url
+from push.store.identity import Deployment
 from push.store.server import RedisServer
+from push.store.shards import Shards
 
 log = Logger()
 
@@ -27,12 +29,23 @@ class StoreService(Service):
     def __init__(self, reactor: Any, settings: Settings) -> None:
         self._reactor = reactor
         self._embedded: EmbeddedRedis | None = None
-        url = str(settings.redis.url)
+        urls = settings.redis.url.urls
         if settings.redis.url.embedded:
             self._embedded = EmbeddedRedis(reactor, settings.server.data_folder)
-            url = self._embedded.url
-        self.server = RedisServer(
-            reactor, parse_store_url(url), trust_root=load_trust_root(settings.redis.ca_file)
+            urls = [self._embedded.url]
+        trust_root = load_trust_root(settings.redis.ca_file)
+        deployment = Deployment(len(urls))
+        self.shards = Shards(
+            [
+                RedisServer(
+                    reactor,
+                    parse_store_url(url),
+                    trust_root=trust_root,
+                    deployment=deployment,
+                    number=number,
+                )
+                for number, url in enumerate(urls)
+            ]
         )
         self._starting: Deferred[None] | None = None
 
@@ -46,7 +59,7 @@ class StoreService(Service):
     async def _start(self) -> None:
         if self._embedded is not None:
             await self._embedded.ready()
-        self.server.start()
+        self.shards.start()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
@@ -55,7 +68,7 @@ class StoreService(Service):
     async def _stop(self) -> None:
         if self._starting is not None:
             self._starting.cancel()
-        await self.server.stop()
+        await self.shards.stop()
         if self._embedded is not None:
             await self._embedded.stopService()
 

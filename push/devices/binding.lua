@@ -1,22 +1,68 @@
--- Which user a device belongs to: the one place that changes it.
--- Returns false when nothing changed. `user` '' unbinds. Following begins here (rule 4); what waits in
--- the stream of the user before will never be read by this device.
-local function bind(record, token, user, clock)
+-- Whose a device is and what it follows, as its record at home says. A stream of another server stands
+-- there as `x:<stream>`: what is to be done on that server is an errand.
+local errands = {}
+
+-- An errand is done at once by the caller, and else by whoever finds it later (rule 13). It carries a
+-- version of this server's clock: what is older than what was done already does nothing.
+local function send_errand(verb, token, stream, detail)
+  local version = str(next_offset())
+  local text = table.concat({verb, token, stream, version, detail or ''}, ' ')
+  redis.call('ZADD', prefix .. 'errands', str(math.floor(now / 1000)), text)
+  errands[#errands + 1] = text
+  return version
+end
+
+-- `begin`: the offset where following begins, by the clock of the stream's server; nil = now.
+local function start_following(record, token, stream, here, begin)
+  if here then return follow(record, token, stream, begin or stored_clock()) end
+  if redis.call('HEXISTS', record, 'x:' .. stream) == 1 then return false end
+  local version = send_errand('follow', token, stream, begin and str(begin))
+  redis.call('HSET', record, 'x:' .. stream, version)
+  return true
+end
+
+local function stop_following(record, token, stream, code)
+  if redis.call('HDEL', record, 'x:' .. stream) == 0 then
+    return unfollow(record, token, stream, code)
+  end
+  send_errand('unfollow', token, stream, code)
+  return true
+end
+
+-- The device is this user's, '' = nobody's. `place`: 'alone' when there is one server only, 'here' when
+-- the user's stream is of this one. Returns false when nothing changed.
+local function bind(record, token, user, place)
   local before = redis.call('HGET', record, 'u') or ''
   if before == user then return false end
   if before ~= '' then
-    local stream = 'user:' .. before
-    local kept = redis.call('HMGET', record, 'c:' .. stream, 'p:' .. stream)
-    if kept[1] then
-      pass(stream, token, tonumber(kept[1]), tonumber(kept[2] or '0'), now, 'd:unbound')
+    for _, name in ipairs(redis.call('HKEYS', record)) do
+      local stream = string.match(name, '^[cx]:(.+)$')
+      if stream == 'user:' .. before or stream and string.sub(stream, 1, 6) == 'group:' then
+        stop_following(record, token, stream, 'd:unbound')
+      end
     end
-    redis.call('SREM', prefix .. 'user-devices:' .. before, token)
-    redis.call('HDEL', record, 'u', 'c:' .. stream, 'f:' .. stream, 't:' .. stream, 'p:' .. stream)
+    redis.call('HDEL', record, 'u')
   end
-  if user ~= '' then
-    local begin = str(clock)
-    redis.call('SADD', prefix .. 'user-devices:' .. user, token)
-    redis.call('HSET', record, 'u', user, 'c:user:' .. user, begin, 'f:user:' .. user, begin)
+  if user == '' then return true end
+  redis.call('HSET', record, 'u', user)
+  start_following(record, token, 'user:' .. user, place ~= 'away')
+  if place ~= 'alone' then
+    send_errand('enlist', token, 'user:' .. user)
+    return true
+  end
+  for _, stream in ipairs(redis.call('SMEMBERS', prefix .. 'user-streams:' .. user)) do
+    follow(record, token, stream, stored_clock())
   end
   return true
+end
+
+-- A device with a session is told by an entry of its own log, so that no change is missed however the
+-- connection fares (rule 5).
+local function tell(record, token)
+  local kept = redis.call('HMGET', record, 's', 'u')
+  if not kept[1] then return end
+  local offset, day, stream = next_offset(), 86400, 'dev:' .. token
+  local id, body = 'c' .. str(offset), cjson.encode({op = 'changed', user = kept[2] or ''})
+  local previous = append(stream, offset, day, id, 'c', body)
+  announce(channels .. 'live:' .. stream, previous, offset, day, id, 'c', body)
 end

@@ -6,28 +6,31 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 
+from push.devices.errands import BINDING, FOLLOWING, Errands
 from push.devices.limits import MinuteLimit
-from push.devices.records import Device, as_fields, optional
+from push.devices.records import Device, as_fields, elsewhere_of, optional
+from push.store.jobs import all_of
 from push.store.scripts import load_script
 from push.store.server import RedisServer
-from push.streams.names import channel_name, record_name
+from push.store.shards import Shards
+from push.streams.names import record_name
 from push.streams.publish import APPEND, LEDGER
 from push.wire.errors import Refusal
-from push.wire.idents import Snowflake, device_stream, is_name, is_token
+from push.wire.idents import Snowflake, device_stream, is_name, is_token, user_stream
 
 NEVER_CONNECTED_SECONDS = 86_400
 SECRET_BYTES = 16
 MAX_COUNTED = 10_000  # messages in a stream, for a device's backlog
 
-BINDING = ("push.devices", "binding")
 _waiting = load_script("push.devices", "waiting")
 _register = load_script("push.devices", "register")
-_bind = load_script("push.devices", "bind", LEDGER, APPEND, BINDING)
+_bind = load_script("push.devices", "bind", LEDGER, APPEND, FOLLOWING, BINDING)
 _release = load_script("push.devices", "release")
-_forget = load_script("push.devices", "forget", LEDGER, APPEND)
+_forget = load_script("push.devices", "forget", LEDGER, APPEND, FOLLOWING, BINDING)
 
 
 class Credentials(msgspec.Struct):
@@ -49,7 +52,8 @@ class Devices:
 
     def __init__(
         self,
-        server: RedisServer,
+        shards: Shards,
+        errands: Errands,
         snowflake: Snowflake,
         is_live_boot: Callable[[str], bool],
         close_session: Callable[[str, str, str], Awaitable[None]],
@@ -57,12 +61,13 @@ class Devices:
         registrations_per_minute: int,
         failed_secrets_per_minute: int,
     ) -> None:
-        self._server = server
+        self._shards = shards
+        self._errands = errands
         self._snowflake = snowflake
         self._is_live_boot = is_live_boot
         self._close_session = close_session
-        self._registrations = MinuteLimit(server, "register", registrations_per_minute)
-        self._failed_secrets = MinuteLimit(server, "secret", failed_secrets_per_minute)
+        self._registrations = MinuteLimit(shards, "register", registrations_per_minute)
+        self._failed_secrets = MinuteLimit(shards, "secret", failed_secrets_per_minute)
 
     async def register(
         self,
@@ -81,8 +86,9 @@ class Devices:
         secret = secrets.token_urlsafe(SECRET_BYTES)
         while True:
             token = self._snowflake.next_id()
-            created_ms = self._server.clock.now_us() // 1000
-            written = await self._server.run(
+            home = self._home(token)
+            created_ms = home.clock.now_us() // 1000
+            written = await home.run(
                 _register,
                 [],
                 [
@@ -102,7 +108,7 @@ class Devices:
     async def verify(self, token: str, secret: str, ip: str) -> None:
         """Raises `Refusal`: `unknown_token`, `unauthenticated` (wrong secret), `rate_limited`."""
         await self._failed_secrets.check(ip)
-        known = await self._server.command("HGET", self._record(token), "h")
+        known = await self._command(token, "HGET", "h")
         if known is None:
             raise unknown_token(token)
         if not hmac.compare_digest(known, digest_of(secret).encode()):
@@ -111,10 +117,9 @@ class Devices:
 
     async def get(self, token: str) -> Device:
         self._check_form(token)
-        fields = as_fields(await self._server.command("HGETALL", self._record(token)))
+        fields = as_fields(await self._command(token, "HGETALL"))
         if not fields:
             raise unknown_token(token)
-        backlog = await self._server.run(_waiting, [], [token, MAX_COUNTED])
         online = "s" in fields and self._is_live_boot(fields.get("b", b"").decode())
         return Device(
             token=token,
@@ -124,12 +129,23 @@ class Devices:
             user=optional(fields, "u"),
             created=int(fields["created"]),
             seen=int(fields["seen"]) if "seen" in fields else None,
-            topics=sorted(name[8:] for name in fields if name.startswith("c:topic:")),
+            topics=sorted(
+                name[len("c:topic:") :]
+                for name in fields
+                if name.startswith(("c:topic:", "x:topic:"))
+            ),
             session=optional(fields, "s") if online else None,
             node=optional(fields, "n") if online else None,
-            backlog=int(backlog),
+            backlog=await self._backlog(token, fields),
             online=online,
         )
+
+    async def _backlog(self, token: str, fields: dict[str, bytes]) -> int:
+        """How many messages wait for a device, on all servers on which it follows streams."""
+        numbers = {self._shards.number_of(stream) for stream in elsewhere_of(fields)}
+        numbers.add(self._shards.number_of(device_stream(token)))
+        calls = [self._shards[n].run(_waiting, [], [token, MAX_COUNTED]) for n in numbers]
+        return sum(map(int, await all_of(calls)))
 
     async def check(self, token: str) -> None:
         """Raises `Refusal` `invalid` or `unknown_token` unless there is such a device."""
@@ -138,25 +154,32 @@ class Devices:
             raise unknown_token(token)
 
     async def exists(self, token: str) -> bool:
-        return bool(await self._server.command("EXISTS", self._record(token)))
+        return bool(await self._command(token, "EXISTS"))
 
     async def forget(self, token: str) -> None:
         """Delete a device with all that waits for it; a live session of it is closed."""
         self._check_form(token)
-        held = await self._server.run(_forget, [], [token], durable=True)
+        home = self._home(token)
+        held = await home.run(_forget, [], [token], durable=True)
         if held is None:
             raise unknown_token(token)
         session, boot = held[0].decode(), held[1].decode()
         if session:
             await self._close_session(boot, session, "kicked")
+        await self._errands.run(home, held[2:])
 
     async def retire(self, token: str) -> bool:
         """Delete a device whose time is over, if it has no session still."""
-        return await self._server.run(_forget, [], [token, ""]) is not None
+        home = self._home(token)
+        held = await home.run(_forget, [], [token, ""])
+        if held is None:
+            return False
+        await self._errands.run(home, held[2:])
+        return True
 
     async def release(self, token: str, boot: str, retention_seconds: int) -> None:
         """The connector `boot` is gone, and with it the session that the device's record names."""
-        await self._server.run(_release, [], [token, boot, retention_seconds])
+        await self._home(token).run(_release, [], [token, boot, retention_seconds])
 
     async def bind(self, user: str, token: str) -> None:
         """The device is this user's from now on, replacing another; a live session at once."""
@@ -184,22 +207,11 @@ class Devices:
             raise Refusal("not_found", f"device {token} is not bound to user {user}")
 
     async def _bind(self, token: str, user: str, expected: str) -> int:
-        server = self._server
-        stream = device_stream(token)
-        return int(
-            await server.run(
-                _bind,
-                [],
-                [
-                    token,
-                    user,
-                    expected,
-                    server.channel(channel_name(stream)),
-                    self._snowflake.next_id(),
-                ],
-                durable=True,
-            )
-        )
+        home = self._home(token)
+        place = self._errands.place_of(token, user_stream(user))
+        changed, *errands = await home.run(_bind, [], [token, user, expected, place], durable=True)
+        await self._errands.run(home, errands)
+        return int(changed)
 
     async def _is_right(self, token: str, secret: str, ip: str) -> bool:
         try:
@@ -210,8 +222,13 @@ class Devices:
             return False
         return True
 
-    def _record(self, token: str) -> str:
-        return self._server.key(record_name(token))
+    def _home(self, token: str) -> RedisServer:
+        return self._shards.of(device_stream(token))
+
+    async def _command(self, token: str, command: str, *arguments: str) -> Any:
+        """A command on the device's record."""
+        home = self._home(token)
+        return await home.command(command, home.key(record_name(token)), *arguments)
 
     def _check_form(self, token: str) -> None:
         if not is_token(token):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from push.store.scripts import load_script
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.wire.errors import Refusal
 
 WINDOW_SECONDS = 60
@@ -14,30 +15,36 @@ _count = load_script("push.devices", "count")
 class MinuteLimit:
     """A limit a minute; `per_minute` 0 means none."""
 
-    def __init__(self, server: RedisServer, name: str, per_minute: int) -> None:
-        self._server = server
+    def __init__(self, shards: Shards, name: str, per_minute: int) -> None:
+        self._shards = shards
         self._name = name
         self._per_minute = per_minute
 
-    def _key(self, who: str) -> str:
-        return self._server.key(f"limit:{self._name}:{who}")
+    def _place(self, who: str) -> tuple[RedisServer, str]:
+        """The server that counts for `who`, and the key there."""
+        name = f"limit:{self._name}:{who}"
+        server = self._shards.of(name)
+        return server, server.key(name)
 
     async def check(self, who: str) -> None:
         """Raises `Refusal` `rate_limited` when `who` has used the limit up."""
         if self._per_minute:
-            used = await self._server.command("GET", self._key(who))
+            server, key = self._place(who)
+            used = await server.command("GET", key)
             if int(used or 0) >= self._per_minute:
                 raise self._refusal()
 
     async def count(self, who: str) -> None:
         """One more; it is `check` that refuses."""
         if self._per_minute:
-            await self._server.run(_count, [self._key(who)], [WINDOW_SECONDS])
+            server, key = self._place(who)
+            await server.run(_count, [key], [WINDOW_SECONDS])
 
     async def take(self, who: str) -> None:
         """One more, or `Refusal` `rate_limited`."""
         if self._per_minute:
-            used = await self._server.run(_count, [self._key(who)], [WINDOW_SECONDS])
+            server, key = self._place(who)
+            used = await server.run(_count, [key], [WINDOW_SECONDS])
             if int(used) > self._per_minute:
                 raise self._refusal()
 

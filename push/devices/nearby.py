@@ -13,7 +13,7 @@ import msgspec
 
 from push.devices.clients import Clients, Reached
 from push.store.scripts import load_script
-from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.message import Content, encode_content
 from push.streams.publish import LEDGER, Once, OtherRequest
 
@@ -34,8 +34,8 @@ class Handed(NamedTuple):
 class Nearby:
     """Hands messages to the sessions of addresses."""
 
-    def __init__(self, server: RedisServer, clients: Clients) -> None:
-        self._server = server
+    def __init__(self, shards: Shards, clients: Clients) -> None:
+        self._shards = shards
         self._clients = clients
 
     async def push(
@@ -43,7 +43,7 @@ class Nearby:
     ) -> Handed:
         """`acknowledged`: for the ledger. Raises `OtherRequest`; `StoreUnavailable`: then it may
         have happened."""
-        server = self._server
+        server = self._shards.of(f"idem:{once.key}" if once else f"message:{content.id}")
         key = server.key("clock") if once is None else server.key(f"idem:{once.key}")
         digest = "" if once is None else once.digest
         to = _encode({"ip": ip})

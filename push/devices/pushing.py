@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.devices.nearby import Handed, Nearby
 from push.store.errors import StoreUnavailable
+from push.store.jobs import all_of
 from push.store.scripts import load_script
-from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.ledger import DeviceLine, Funnel, Ledger
 from push.streams.message import Content as StoredContent
 from push.streams.message import encode_content
@@ -87,16 +88,16 @@ class Pushing:
 
     def __init__(
         self,
-        server: RedisServer,
+        shards: Shards,
         publisher: Publisher,
         snowflake: Snowflake,
         nearby: Nearby | None = None,
     ) -> None:
         self._nearby = nearby
-        self._server = server
+        self._shards = shards
         self._publisher = publisher
         self._snowflake = snowflake
-        self._ledger = Ledger(server)
+        self._ledger = Ledger(shards)
         self._running: set[str] = set()
 
     async def push(self, push: Push) -> Receipt:
@@ -127,6 +128,8 @@ class Pushing:
     async def _publish(self, push: Push, once: Once | None) -> Receipt:
         target, content = push.target, push.content
         id = self._snowflake.next_id()
+        if once is not None:
+            id = await self._publisher.claim(once, id)
         said = StoredContent(id, content.data, content.title, content.body, content.encoding)
         if target.kind == "ip":
             if self._nearby is None:
@@ -212,13 +215,22 @@ class Pushing:
 
         Raises `Refusal` `unknown_message`.
         """
-        places: list[str | bytes] = []
-        for stream, _ in addresses_of(_as_target(await self._to(id))):
-            places += [stream, self._server.channel(channel_name(stream))]
-        known, cancelled = await self._server.run(_cancel, [], [id, *places], durable=True)
-        if not known:
+        streams = [address.stream for address in addresses_of(_as_target(await self._to(id)))]
+        parts = self._shards.grouped(streams, lambda stream: stream)
+        if not streams or streams == [STREAM_ALL]:
+            parts = dict.fromkeys(range(len(self._shards)), streams)
+        outcomes = await all_of(self._cancel(n, id, part) for n, part in parts.items())
+        if not any(known for known, _ in outcomes):
             raise _unknown_message()
-        return int(cancelled)
+        return sum(cancelled for _, cancelled in outcomes)
+
+    async def _cancel(self, number: int, id: str, streams: list[str]) -> tuple[bool, int]:
+        server = self._shards[number]
+        places: list[str | bytes] = []
+        for stream in streams:
+            places += [stream, server.channel(channel_name(stream))]
+        known, cancelled = await server.run(_cancel, [], [id, *places], durable=True)
+        return bool(known), int(cancelled)
 
 
 def addresses_of(target: Target) -> list[Address]:

@@ -1,9 +1,14 @@
 """The record of a device as a Redis hash, and what is read from it.
 
 Fields: `h` SHA-256 of the secret, `p` platform, `a` app, `d` device, `created`, `seen` (ms), `u`
-user, `s` session, `b` boot id and `n` name of its connector; and per followed stream `c:` cursor,
-`f:` where following began, `p:` up to where messages were handed out, if beyond the cursor, `t:`
-"<offset> <attempts> <counted at>" of a first message handed out in vain.
+user, `s` session, `b` boot id and `n` name of its connector, `e` how often a session took it; and
+per followed stream `c:` cursor, `f:` where following began, `p:` up to where messages were handed
+out, if beyond the cursor, `t:` "<offset> <attempts> <counted at>" of a first message handed out in
+vain.
+
+Of a stream that is on another server than the device's home the record has only `x:`, since which
+version it follows; the other fields of that stream are in a part of the record, under the same key
+on that server, with `s`, `e`, and `v:`, the version that was applied.
 """
 
 from __future__ import annotations
@@ -37,14 +42,14 @@ def as_fields(reply: Sequence[bytes]) -> dict[str, bytes]:
     return {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
 
 
-def follows_of(fields: dict[str, bytes]) -> list[Follow]:
-    """The streams a device follows are those in which it has a cursor."""
+def follows_of(fields: dict[str, bytes], shard: int) -> list[Follow]:
+    """The streams a device follows on server number `shard`: those in which it has a cursor."""
     follows = []
     for name, value in fields.items():
         if not name.startswith("c:"):
             continue
         stream = name[2:]
-        follow = Follow(stream, int(fields.get(f"r:{stream}", value)))
+        follow = Follow(stream, int(fields.get(f"r:{stream}", value)), shard)
         tried = fields.get(f"t:{stream}")
         if tried is not None:
             offset, attempts, _ = map(int, tried.split(b" "))
@@ -52,6 +57,16 @@ def follows_of(fields: dict[str, bytes]) -> list[Follow]:
                 follow.tried_offset, follow.tried = offset, attempts
         follows.append(follow)
     return follows
+
+
+def elsewhere_of(fields: dict[str, bytes]) -> dict[str, int]:
+    """The streams it follows on other servers, and since which version."""
+    return {name[2:]: int(value) for name, value in fields.items() if name.startswith("x:")}
+
+
+def since_of(fields: dict[str, bytes]) -> dict[str, int]:
+    """Where following of each stream began."""
+    return {name[2:]: int(value) for name, value in fields.items() if name.startswith("f:")}
 
 
 def optional(fields: dict[str, bytes], name: str) -> str | None:

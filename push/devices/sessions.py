@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from push.devices.directory import BINDING, Devices, unknown_token
+from push.devices.directory import Devices, unknown_token
+from push.devices.errands import BINDING, FOLLOWING, PART, Errands
 from push.devices.jwt import Claims, JwtVerifier
-from push.devices.records import as_fields, follows_of, optional
+from push.devices.records import as_fields, elsewhere_of, follows_of, optional, since_of
 from push.session.window import Follow
 from push.store.clock import MICROSECONDS
+from push.store.jobs import all_of
 from push.store.scripts import load_script
-from push.store.server import RedisServer
+from push.store.server import Argument
+from push.store.shards import Shards
 from push.streams.names import record_name
 from push.streams.publish import APPEND, LEDGER
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import Refusal
-from push.wire.idents import STREAM_ALL, is_offset, user_stream
+from push.wire.idents import STREAM_ALL, device_stream, is_offset, user_stream
 
-_open = load_script("push.devices", "open", LEDGER, APPEND, BINDING)
-_close = load_script("push.devices", "close")
+OPENING = ("push.devices", "opening")
+
+_open = load_script("push.devices", "open", LEDGER, APPEND, FOLLOWING, BINDING, OPENING)
+_take = load_script("push.devices", "take", LEDGER, APPEND, FOLLOWING, PART, OPENING)
+_close = load_script("push.devices", "close", OPENING)
 _held = load_script("push.devices", "held")
 
 
@@ -47,12 +53,18 @@ class Record(msgspec.Struct):
 
 
 class Sessions:
-    """The sessions of one connector, named by its boot id and node."""
+    """The sessions of one connector, named by its boot id and node.
+
+    A device's home is the server that its token hashes to: there it is decided whose it is. On the
+    servers of the other streams that it follows is a part of its record each, which a session takes
+    after the record; how often the record was taken tells which session is the later one.
+    """
 
     def __init__(
         self,
-        server: RedisServer,
+        shards: Shards,
         devices: Devices,
+        errands: Errands,
         verifier: JwtVerifier,
         *,
         boot: str,
@@ -60,8 +72,9 @@ class Sessions:
         retention_seconds: int,
         attempt_pause_seconds: float,
     ) -> None:
-        self._server = server
+        self._shards = shards
         self._devices = devices
+        self._errands = errands
         self._verifier = verifier
         self._boot = boot
         self._node = node
@@ -70,7 +83,7 @@ class Sessions:
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
         """Check credentials and take the device. Raises `Refusal`: `unknown_token`,
-        `unauthenticated`, `rate_limited`."""
+        `unauthenticated`, `rate_limited`, `unavailable` (a newer connection was faster)."""
         claims = self._verifier.verify(asked.jwt) if asked.jwt is not None else None
         token = await self._token(asked, claims, ip)
         if token is None:
@@ -92,55 +105,98 @@ class Sessions:
     async def _open_device(
         self, token: str, claims: Claims | None, cursors: dict[str, str], session: str
     ) -> Opened:
-        server = self._server
-        places: list[str | int] = []
-        for stream, offset in cursors.items():
-            if is_offset(offset):
-                places += [stream, int(offset)]
-        reply = await server.run(
-            _open,
-            [],
-            [
-                token,
-                session,
-                self._boot,
-                self._node,
-                self._retention_seconds,
-                claims.user if claims else "",
-                *places,
-            ],
-        )
+        number = self._shards.number_of(device_stream(token))
+        home = self._shards[number]
+        user = claims.user if claims else ""
+        place = self._errands.place_of(token, user_stream(user)) if user else ""
+        arguments: list[Argument] = [
+            token,
+            session,
+            self._boot,
+            self._node,
+            self._retention_seconds,
+            user,
+            place,
+            *_places(cursors, lambda stream: self._server_of(token, stream) == number),
+        ]
+        reply = await home.run(_open, [], arguments)
         if not reply:
             raise unknown_token(token)
-        server.clock.observe(int(reply[0]))
-        fields = as_fields(reply[4])
-        before = (reply[3].decode(), reply[2].decode()) if reply[2] and reply[3] else None
+        home.clock.observe(int(reply[0]))
+        await self._errands.run(home, reply[5])
+        fields = as_fields(reply[3])
+        before = (reply[2].decode(), reply[1].decode()) if reply[1] and reply[2] else None
+        follows = follows_of(fields, number)
+        truncated = [stream.decode() for stream in reply[4]]
+        for part in await self._take_parts(token, fields, cursors):
+            follows += part.follows
+            truncated += part.truncated
         return Opened(
             token=token,
             user=optional(fields, "u"),
-            follows=follows_of(fields),
+            follows=follows,
             expires_s=claims.expires_s if claims else None,
             before=before,
-            truncated=[stream.decode() for stream in reply[5]],
+            truncated=truncated,
         )
+
+    def _server_of(self, token: str, stream: str) -> int:
+        """Where the device follows `stream`: what everyone follows, every server has."""
+        owner = device_stream(token) if stream == STREAM_ALL else stream
+        return self._shards.number_of(owner)
+
+    async def _take_parts(
+        self, token: str, fields: dict[str, bytes], cursors: dict[str, str]
+    ) -> list[_Part]:
+        """The session that the record names takes the parts of it that are on other servers."""
+        elsewhere = elsewhere_of(fields)
+        if not elsewhere:
+            return []
+        by_server = self._shards.grouped(elsewhere, lambda stream: stream)
+        calls = []
+        for number, streams in by_server.items():
+            arguments: list[Argument] = [token, fields["s"], fields["e"], len(streams)]
+            for stream in streams:
+                arguments += [stream, elsewhere[stream]]
+            places = _places(cursors, streams.__contains__)
+            calls.append(self._take(number, arguments + places))
+        return await all_of(calls)
+
+    async def _take(self, number: int, arguments: list[Argument]) -> _Part:
+        server = self._shards[number]
+        reply = await server.run(_take, [], arguments)
+        if not reply:
+            raise Refusal("unavailable", "a newer connection has this token", after_seconds=1)
+        server.clock.observe(int(reply[0]))
+        fields = as_fields(reply[1])
+        truncated = [stream.decode() for stream in reply[2]]
+        return _Part(follows_of(fields, number), since_of(fields), truncated)
 
     async def following(self, token: str) -> Record | None:
         """What the device follows now; None if it was deleted."""
-        reply = await self._server.command("HGETALL", self._server.key(record_name(token)))
+        number = self._shards.number_of(device_stream(token))
+        home = self._shards[number]
+        reply = await home.command("HGETALL", home.key(record_name(token)))
         if not reply:
             return None
         fields = as_fields(reply)
-        since = {name[2:]: int(value) for name, value in fields.items() if name.startswith("f:")}
-        return Record(optional(fields, "u"), follows_of(fields), since)
+        follows, since = follows_of(fields, number), since_of(fields)
+        if "s" in fields:
+            for part in await self._take_parts(token, fields, {}):
+                follows += part.follows
+                since |= part.since
+        return Record(optional(fields, "u"), follows, since)
 
     async def _open_user(self, claims: Claims, cursors: dict[str, str]) -> Opened:
         """A user without a device: nothing is stored, reading begins where the client says, but not
         behind the end of the stream (that is: not beyond the last offset of the server)."""
-        end = await self._server.last_offset()
+        own = user_stream(claims.user)
+        number = self._shards.number_of(own)
+        end = await self._shards[number].last_offset()
         cursors = {stream: offset for stream, offset in cursors.items() if is_offset(offset)}
         follows = [
-            Follow(stream, min(int(cursors[stream]), end) if stream in cursors else end)
-            for stream in (STREAM_ALL, user_stream(claims.user))
+            Follow(stream, min(int(cursors[stream]), end) if stream in cursors else end, number)
+            for stream in (STREAM_ALL, own)
         ]
         return Opened(
             token=None, user=claims.user, follows=follows, expires_s=claims.expires_s, before=None
@@ -148,9 +204,14 @@ class Sessions:
 
     async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:
         """Of these (token, session) pairs the places of those that are not the device's any more:
-        another connection has it, or it was deleted."""
-        lost = await self._server.run(_held, [], [part for pair in held for part in pair])
-        return [number - 1 for number in lost]
+        another connection has it, or it was deleted. Raises `StoreUnavailable`."""
+        places = self._shards.grouped(range(len(held)), lambda n: device_stream(held[n][0]))
+        found = []
+        for number, group in places.items():
+            pairs = [part for place in group for part in held[place]]
+            lost = await self._shards[number].run(_held, [], pairs)
+            found += [group[item - 1] for item in lost]
+        return found
 
     def renew(self, text: str, user: str | None, token: str | None) -> Claims:
         """A JWT for a running session: it must name the same user, and no other device."""
@@ -161,14 +222,31 @@ class Sessions:
 
     async def close(self, token: str, session: str, follows: Sequence[Follow]) -> None:
         """The session ended; a first message that was handed out in vain is remembered."""
-        server = self._server
-        tried: list[str] = []
+        home = self._shards.number_of(device_stream(token))
+        tried: dict[int, list[Argument]] = {home: []}
         for follow in follows:
             head = follow.pending[0] if follow.pending else None
             in_vain = head is not None and not head.done
-            tried += [follow.stream, f"{head.offset} {head.attempts}" if head and in_vain else ""]
-        await server.run(
-            _close,
-            [],
-            [token, session, self._retention_seconds, self._attempt_pause_us, *tried],
-        )
+            attempts = f"{head.offset} {head.attempts}" if head and in_vain else ""
+            tried.setdefault(follow.shard, []).extend((follow.stream, attempts))
+        for number, attempts_made in tried.items():
+            retention = self._retention_seconds if number == home else ""
+            arguments = [token, session, retention, self._attempt_pause_us, *attempts_made]
+            await self._shards[number].run(_close, [], arguments)
+
+
+class _Part(msgspec.Struct):
+    """What a session follows on a server that is not its device's home."""
+
+    follows: list[Follow]
+    since: dict[str, int]
+    truncated: list[str]
+
+
+def _places(cursors: dict[str, str], wanted: Callable[[str], bool]) -> list[Argument]:
+    """The client's cursors for the streams that are `wanted`, as the scripts take them."""
+    places: list[Argument] = []
+    for stream, offset in cursors.items():
+        if is_offset(offset) and wanted(stream):
+            places += [stream, int(offset)]
+    return places

@@ -1,7 +1,7 @@
--- The devices of a user. ARGV: user. Returns per device {token, platform, app, session, boot id of its
--- connector, name of its node, seen}; nil where there is none.
+-- Devices. ARGV: tokens. Returns per device that is there {token, platform, app, session, boot id of its
+-- connector, name of its node, seen}.
 local found = {}
-for _, token in ipairs(redis.call('SMEMBERS', prefix .. 'user-devices:' .. ARGV[1])) do
+for _, token in ipairs(ARGV) do
   local fields = redis.call('HMGET', prefix .. 'device:' .. token, 'p', 'a', 's', 'b', 'n', 'seen')
   if fields[1] then
     table.insert(fields, 1, token)

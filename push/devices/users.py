@@ -6,16 +6,17 @@ import msgspec
 
 from push.devices.asked import Filter
 from push.devices.clients import Clients
-from push.devices.directory import BINDING, Devices, check_user
+from push.devices.directory import Devices, check_user
+from push.store.jobs import all_of
 from push.store.scripts import load_script
-from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.names import channel_name
 from push.streams.publish import APPEND, LEDGER
 from push.wire.errors import Refusal
-from push.wire.idents import user_stream
+from push.wire.idents import device_stream, user_stream
 
 _user = load_script("push.devices", "user")
-_erase = load_script("push.devices", "erase", LEDGER, APPEND, BINDING)
+_erase = load_script("push.devices", "erase", LEDGER, APPEND)
 
 
 class UserDevice(msgspec.Struct):
@@ -43,8 +44,8 @@ class User(msgspec.Struct):
 class Users:
     """All users."""
 
-    def __init__(self, server: RedisServer, devices: Devices, clients: Clients) -> None:
-        self._server = server
+    def __init__(self, shards: Shards, devices: Devices, clients: Clients) -> None:
+        self._shards = shards
         self._devices = devices
         self._clients = clients
 
@@ -52,12 +53,21 @@ class Users:
         """Devices by token. Sessions without a device are in no record: unless a device is online,
         connectors are asked for one."""
         check_user(user)
-        rows = await self._server.run(_user, [], [user])
-        devices = sorted(map(self._device, rows), key=lambda device: device.token)
+        devices = sorted(await self._devices_of(user), key=lambda device: device.token)
         if any(device.online for device in devices):
             return User(user, True, devices, [])
         page = await self._clients.find(Filter(user=user), limit=1)
         return User(user, bool(page.sessions), devices, page.silent)
+
+    async def _tokens(self, user: str) -> list[str]:
+        server = self._shards.of(user_stream(user))
+        tokens = await server.command("SMEMBERS", server.key(f"user-devices:{user}"))
+        return [token.decode() for token in tokens]
+
+    async def _devices_of(self, user: str) -> list[UserDevice]:
+        homes = self._shards.grouped(await self._tokens(user), device_stream)
+        calls = [self._shards[n].run(_user, [], tokens) for n, tokens in homes.items()]
+        return [self._device(row) for rows in await all_of(calls) for row in rows]
 
     def _device(self, row: list[bytes]) -> UserDevice:
         token, platform, app, session, boot, node, seen = (item.decode() for item in row)
@@ -79,12 +89,13 @@ class Users:
         """
         check_user(user)
         found = 0
-        for row in await self._server.run(_user, [], [user]):
-            found += await self._devices.unbind_if(user, row[0].decode())
-        channel = self._server.channel(channel_name(user_stream(user)))
+        for token in await self._tokens(user):
+            found += await self._devices.unbind_if(user, token)
+        server = self._shards.of(user_stream(user))
+        channel = server.channel(channel_name(user_stream(user)))
         left = 1
         while left:
-            taken, left = map(int, await self._server.run(_erase, [], [user, channel]))
+            taken, left = map(int, await server.run(_erase, [], [user, channel]))
             found += taken
         if not found:
             raise Refusal("not_found", f"user {user} has no devices, and nothing waits")

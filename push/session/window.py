@@ -77,7 +77,7 @@ class Follow:
     channel is `heard`: what is published between a read and the subscription would be missed.
     `tried_offset`, `tried`: a message that earlier connections handed out in vain, and how often.
     `ended`: messages that ended and are not yet in the ledger; up to `reported` those that were
-    handed out are.
+    handed out are. `shard`: the number of the server that has the stream for this session.
     """
 
     __slots__ = (
@@ -88,13 +88,15 @@ class Follow:
         "pending",
         "position",
         "reported",
+        "shard",
         "stream",
         "tried",
         "tried_offset",
     )
 
-    def __init__(self, stream: str, position: int) -> None:
+    def __init__(self, stream: str, position: int, shard: int = 0) -> None:
         self.stream = stream
+        self.shard = shard
         self.position = position
         self.cursor = position
         self.live = False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
+
+Result = TypeVar("Result")
 
 
 class Jobs:
@@ -71,3 +73,13 @@ class Turns:
                 self._waiting.popleft().callback(None)
         finally:
             self._giving = False
+
+
+async def all_of(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+    """Run `calls` at once and wait for all; their results in order, or the first one's error."""
+    started = [Deferred.fromCoroutine(call) for call in calls]
+    outcomes = await DeferredList(started, consumeErrors=True)
+    for _, outcome in outcomes:
+        if isinstance(outcome, Failure):
+            outcome.raiseException()
+    return [result for _, result in outcomes]

@@ -1,5 +1,5 @@
--- Common head of every script. KEYS[1] is the server's clock key; the last two of ARGV, which are
--- taken off here, are the caller's floor and deadline by that clock.
+-- Common head of every script. KEYS[1] is the server's clock key; the last three of ARGV, which are
+-- taken off here, are the caller's floor and deadline by that clock, and what every channel begins with.
 -- Offsets are microseconds since 1970: below 2^53, so a Lua number holds them exactly, but
 -- tostring() would round them: `str` writes them.
 local function str(number)
@@ -14,6 +14,7 @@ local function stored_clock()
   return tonumber(redis.call('GET', KEYS[1]) or '0')
 end
 
+local channels = table.remove(ARGV)
 local deadline = tonumber(table.remove(ARGV))
 local floor = tonumber(table.remove(ARGV))
 

@@ -17,6 +17,7 @@ from push.store.clock import MICROSECONDS, ServerClock
 from push.store.confirming import Confirmations
 from push.store.connection import CommandProtocol, SubscriberProtocol
 from push.store.errors import StoreUnavailable, Unfit
+from push.store.identity import Deployment
 from push.store.jobs import Jobs
 from push.store.link import Link
 from push.store.scripts import Script
@@ -54,6 +55,8 @@ class RedisServer:
     `prefix` begins every key and channel; channels carry the database number as well, because
     pub/sub knows no databases. `on_restored` is called when messages may have been missed: one of
     the connections is new, all work, and everything that was wanted is heard again.
+
+    It must be number `number` of `deployment`, when that is given.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class RedisServer:
         prefix: str = "push",
         timeout_seconds: float = 5.0,
         trust_root: Any = None,
+        deployment: Deployment | None = None,
+        number: int = 0,
     ) -> None:
         self.address = address
         self.timeout_seconds = timeout_seconds
@@ -74,6 +79,8 @@ class RedisServer:
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
         self._clock_key = self.key("clock")
         self._check_channel = self.channel("check")
+        self._deployment = deployment
+        self._number = number
         self._server_notes: list[str] = []
         self._confirmations: Confirmations | None = None
         self._jobs = Jobs()
@@ -263,6 +270,7 @@ class RedisServer:
             *arguments,
             floor_us,
             deadline_us,
+            self._channel_prefix,
         )
 
     async def _load(self, script: Script) -> None:
@@ -287,6 +295,7 @@ class RedisServer:
         if self._sentinels is not None:
             await check_master(speaker.call)
         await self._check(speaker)
+        await self._identify(speaker)
         await self._load_all(speaker)
         seconds, microseconds = await speaker.call("TIME")
         stored = await speaker.call("GET", self._clock_key)
@@ -296,10 +305,16 @@ class RedisServer:
     async def _prepare_durable(self, speaker: CommandProtocol) -> None:
         await check_master(speaker.call)
         await permitted(speaker.call("WAIT", 0, 1))
+        await self._identify(speaker)
         await self._load_all(speaker)
         patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
         key = self.key("confirmed")
         self._confirmations = Confirmations(self._reactor, speaker, key, patience_ms)
+
+    async def _identify(self, speaker: CommandProtocol) -> None:
+        if self._deployment is not None:
+            key = self.key("shard")
+            await self._deployment.check(speaker.call, key, self._clock_key, self._number)
 
     async def _load_all(self, speaker: CommandProtocol) -> None:
         for script in self._scripts.values():

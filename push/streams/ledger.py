@@ -15,8 +15,10 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from push.store.errors import StoreUnavailable
+from push.store.jobs import all_of
 from push.store.scripts import load_script
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.publish import LEDGER
 
 log = Logger()
@@ -77,21 +79,25 @@ class DeviceLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Ledger:
-    """Reads what the scripts have counted."""
+    """Reads what the scripts have counted: on each server, for the streams that it has."""
 
-    def __init__(self, server: RedisServer) -> None:
-        self._server = server
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
 
     async def to(self, id: str) -> msgspec.Raw | None:
         """Whom message `id` was for, as it was given to `publish`; None when it is unknown."""
-        kept = await self._server.command("HGET", self._key(id), "to")
-        return None if kept is None else msgspec.Raw(kept)
+        calls = [server.command("HGET", server.key(_name(id)), "to") for server in self._shards]
+        for kept in await all_of(calls):
+            if kept is not None:
+                return msgspec.Raw(kept)
+        return None
 
     async def funnel(self, id: str) -> Funnel | None:
         """The counts of message `id`; None when it is unknown or was longer ago than is kept."""
-        fields = await self._fields(id)
-        if not fields:
-            return None
+        return _sum([self._count(id, *part) for part in await self._parts(id)])
+
+    def _count(self, id: str, fields: dict[str, bytes], over: bool) -> Funnel:
+        """What one server has counted."""
         lines = _lines(fields)
         addressed = int(fields.get("n", len(lines)))
         written = int(fields.get("w", 0)) + sum(line.written for line in lines)
@@ -102,18 +108,17 @@ class Ledger:
         for name, value in fields.items():
             if name.startswith("d:") and int(value):
                 dropped[name[2:]] += int(value)
-        offset, ts = int(fields["o"]), int(fields["ts"])
         expired = ends["expired"]
-        if self._is_over(fields):
-            expired += max(0, addressed - written - sum(dropped.values()))
+        if over:
+            expired += addressed - written - sum(dropped.values())
         return Funnel(
             id=id,
-            ts=ts,
+            ts=int(fields["ts"]),
             expires=int(fields["x"]),
             to=msgspec.Raw(fields["to"]),
-            offset=offset,
+            offset=int(fields["o"]),
             addressed=addressed,
-            stored=addressed if offset else 0,
+            stored=addressed if fields["o"] != b"0" else 0,
             written=written,
             acknowledged=ends["acknowledged"],
             expired=expired,
@@ -126,38 +131,71 @@ class Ledger:
 
         Empty for a message that was not addressed to devices or users.
         """
-        fields = await self._fields(id)
-        if not fields:
+        parts = await self._parts(id)
+        if not parts:
             return None
-        users = {
-            token: name[2:]
-            for name, tokens in fields.items()
-            if name.startswith("u:")
-            for token in tokens.decode().split()
-        }
-        over = self._is_over(fields)
-        return [
-            DeviceLine(
-                line.token,
-                "expired" if over and line.state == "stored" else line.state,
-                line.ts,
-                users.get(line.token),
-                line.reason or None,
-            )
-            for line in sorted(_lines(fields), key=lambda line: line.token)
-        ]
+        found = [line for part in parts for line in _device_lines(*part)]
+        return sorted(found, key=lambda line: line.token)
 
-    def _is_over(self, fields: dict[str, bytes]) -> bool:
-        """Whether it was for those who were online: to the others it came too late."""
-        now_ms = self._server.clock.now_us() // 1000
-        return fields["o"] == b"0" and now_ms > int(fields["ts"]) + SETTLED_SECONDS * 1000
+    async def _parts(self, id: str) -> list[tuple[dict[str, bytes], bool]]:
+        """What each server has of a message, and whether it is over: it was for those who were
+        online, and to the others it came too late."""
+        calls = [server.command("HGETALL", server.key(_name(id))) for server in self._shards]
+        parts = []
+        for server, reply in zip(self._shards, await all_of(calls), strict=True):
+            fields = {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
+            if fields:
+                now_ms = server.clock.now_us() // 1000
+                settled = now_ms > int(fields["ts"]) + SETTLED_SECONDS * 1000
+                parts.append((fields, fields["o"] == b"0" and settled))
+        return parts
 
-    def _key(self, id: str) -> str:
-        return self._server.key(f"message:{id}")
 
-    async def _fields(self, id: str) -> dict[str, bytes]:
-        reply = await self._server.command("HGETALL", self._key(id))
-        return {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
+def _name(id: str) -> str:
+    return f"message:{id}"
+
+
+def _sum(parts: list[Funnel]) -> Funnel | None:
+    """What several servers have counted of a message."""
+    if not parts:
+        return None
+    dropped: Counter[str] = Counter()
+    for part in parts:
+        dropped.update(part.dropped)
+    return Funnel(
+        id=parts[0].id,
+        ts=min(part.ts for part in parts),
+        expires=max(part.expires for part in parts),
+        to=parts[0].to,
+        offset=parts[0].offset,
+        addressed=sum(part.addressed for part in parts),
+        stored=sum(part.stored for part in parts),
+        written=sum(part.written for part in parts),
+        acknowledged=sum(part.acknowledged for part in parts),
+        # A server may have counted for another's devices what was in no log.
+        expired=max(0, sum(part.expired for part in parts)),
+        cancelled=sum(part.cancelled for part in parts),
+        dropped=dict(dropped),
+    )
+
+
+def _device_lines(fields: dict[str, bytes], over: bool) -> list[DeviceLine]:
+    users = {
+        token: name[2:]
+        for name, tokens in fields.items()
+        if name.startswith("u:")
+        for token in tokens.decode().split()
+    }
+    return [
+        DeviceLine(
+            line.token,
+            "expired" if over and line.state == "stored" else line.state,
+            line.ts,
+            users.get(line.token),
+            line.reason or None,
+        )
+        for line in _lines(fields)
+    ]
 
 
 class _Line(msgspec.Struct):

@@ -40,7 +40,8 @@ local function address(stream)
     lines[#lines + 1] = table.concat(tokens, ' ')
   else
     lines[#lines + 1] = 'n'
-    lines[#lines + 1] = redis.call('ZCARD', prefix .. 'devices')
+    lines[#lines + 1] = stream == 'all' and redis.call('ZCARD', prefix .. 'devices')
+      or redis.call('SCARD', prefix .. 'followers:' .. stream)
   end
 end
 

@@ -1,4 +1,9 @@
-"""Publishing: one Lua call a server, atomic over all its streams."""
+"""Publishing: one Lua call a server, atomic over all its streams.
+
+Over several servers a publish is not atomic (design, rule 12): the message has one id everywhere,
+and is published when it is on all of them. Where that is not known, the same idempotency key again
+writes what is missing, and nothing twice.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from push.store.jobs import all_of
 from push.store.scripts import load_script
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.names import channel_name
+from push.wire.idents import STREAM_ALL
 
 LEDGER = ("push.streams", "ledger")  # for scripts that settle or append something of their own
 APPEND = ("push.streams", "append")
@@ -17,6 +25,7 @@ APPEND = ("push.streams", "append")
 STORED_FIELD, ONLINE_FIELD = "m", "o"
 
 _script = load_script("push.streams", "publish", LEDGER, APPEND)
+_claim = load_script("push.streams", "claim")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -63,10 +72,10 @@ class Retention(msgspec.Struct, frozen=True):
 
 
 class Publisher:
-    """Writes messages into the streams of one server."""
+    """Writes messages into streams. What everyone follows is a stream of every server."""
 
-    def __init__(self, server: RedisServer, retention: Retention | None = None) -> None:
-        self._server = server
+    def __init__(self, shards: Shards, retention: Retention | None = None) -> None:
+        self._shards = shards
         self._retention = retention or Retention()
 
     async def publish(
@@ -101,15 +110,78 @@ class Publisher:
             options["to"] = to
         if collapse is not None and stored:
             options["collapse"] = collapse
-        if once is not None:
-            options["idem"] = self._server.key(f"idem:{once.key}")
-            options["digest"] = once.digest
-        return await self._run(addresses, id, content, options)
+        published = await self._publish(addresses, id, content, options, once)
+        if once is not None and not any(outcome.known for outcome in published.outcomes):
+            await self._release(once)
+        return published
+
+    async def claim(self, once: Once, id: str) -> str:
+        """The id of the message that `once` stands for: `id`, or the one that came with it first.
+
+        One server knows that by itself when it publishes; several must agree before. Raises
+        `OtherRequest`.
+        """
+        if len(self._shards) == 1:
+            return id
+        server, key = self._claim_of(once)
+        claimed = await server.run(_claim, [key], [id, once.digest], durable=True)
+        if claimed == b"mismatch":
+            raise OtherRequest
+        return str(claimed.decode())
+
+    async def _release(self, once: Once) -> None:
+        """It was refused: another request may have the key."""
+        if len(self._shards) > 1:
+            server, key = self._claim_of(once)
+            await server.command("DEL", key)
+
+    def _claim_of(self, once: Once) -> tuple[RedisServer, str]:
+        name = f"claim:{once.key}"
+        server = self._shards.of(name)
+        return server, server.key(name)
+
+    async def _publish(
+        self,
+        addresses: Sequence[Address],
+        id: str,
+        content: bytes,
+        options: dict[str, Any],
+        once: Once | None,
+    ) -> Published:
+        calls = [
+            self._run(self._shards[number], part, id, content, options, once)
+            for number, part in self._parts(addresses).items()
+        ]
+        if len(calls) == 1:
+            return await calls[0]
+        parts = await all_of(calls)
+        found: dict[str, Outcome] = {}
+        for outcome in (outcome for part in parts for outcome in part.outcomes):
+            before = found.get(outcome.stream, outcome)
+            heard = max(before.connectors, outcome.connectors)
+            found[outcome.stream] = outcome._replace(connectors=heard)
+        outcomes = [found[address.stream] for address in addresses]
+        return parts[0]._replace(outcomes=outcomes)
+
+    def _parts(self, addresses: Sequence[Address]) -> dict[int, list[Address]]:
+        """Which addresses are of which server."""
+        if len(self._shards) == 1:
+            return {0: list(addresses)}
+        if addresses[0].stream == STREAM_ALL:
+            return {number: list(addresses) for number in range(len(self._shards))}
+        return self._shards.grouped(addresses, lambda address: address.stream)
 
     async def _run(
-        self, addresses: Sequence[Address], id: str, content: bytes, options: dict[str, Any]
+        self,
+        server: RedisServer,
+        addresses: Sequence[Address],
+        id: str,
+        content: bytes,
+        options: dict[str, Any],
+        once: Once | None,
     ) -> Published:
-        server = self._server
+        if once is not None:
+            options = {**options, "idem": server.key(f"idem:{once.key}"), "digest": once.digest}
         places: list[str | bytes] = []
         for stream, guard in addresses:
             places += [stream, server.channel(channel_name(stream)), guard]

@@ -22,6 +22,8 @@ _OFFSET = re.compile(r"[0-9]{1,16}")
 
 STREAM_ALL = "all"
 USER_PREFIX = "user:"
+TOPIC_PREFIX = "topic:"
+GROUP_PREFIX = "group:"
 
 
 def encode_crockford(number: int) -> str:
@@ -77,3 +79,11 @@ def device_stream(token: str) -> str:
 
 def user_stream(user: str) -> str:
     return USER_PREFIX + user
+
+
+def topic_stream(topic: str) -> str:
+    return TOPIC_PREFIX + topic
+
+
+def group_stream(group: str) -> str:
+    return GROUP_PREFIX + group

@@ -27,6 +27,7 @@ from push.daemons.settings import Connector
 from push.daemons.tls import load_server_tls
 from push.devices.clients import Clients
 from push.devices.directory import Devices
+from push.devices.errands import Errands
 from push.devices.jwt import JwtVerifier, load_keys
 from push.devices.keyring import Keyring
 from push.devices.nearby import Nearby
@@ -36,6 +37,9 @@ from push.devices.users import Users
 from push.session.server import SessionLimits
 from push.store.address import parse_redis_url
 from push.store.server import RedisServer
+from push.store.shards import Shards
+from push.streams.hub import Hub
+from push.streams.memory import LogMemory
 from push.streams.publish import Publisher, Retention
 from push.wire.addresses import Networks
 from push.wire.frames import Frame, FrameDecoder, encode_frame
@@ -167,10 +171,13 @@ class Node:
         timeout_seconds = options.pop("timeout_seconds", 5.0)
         retention = Retention(**options.pop("retention", {}))
         self.store = RedisServer(reactor, parse_redis_url(url), timeout_seconds=timeout_seconds)
+        self.shards = Shards([self.store])
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
+        errands = Errands(self.shards)
         self.devices = Devices(
-            self.store,
+            self.shards,
+            errands,
             snowflake,
             boots.__contains__,
             control.end_session,
@@ -181,8 +188,9 @@ class Node:
             load_keys(JWT_SECRET), algorithms=["HS256"], audience="push", issuer=None
         )
         sessions = Sessions(
-            self.store,
+            self.shards,
             self.devices,
+            errands,
             verifier,
             boot=self.boot,
             node="node",
@@ -196,18 +204,28 @@ class Node:
             **{"open_registration": True, **options},
         )
         self.gateway = Gateway(
-            reactor, self.store, control, self.devices, sessions, keyring, snowflake, settings
+            reactor, self.shards, control, self.devices, sessions, keyring, snowflake, settings
         )
         self.own = OwnClients(
             reactor, self.gateway, Answerer(self.store, self.boot, self.boot), self.boot
         )
         self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
         self.clients = Clients(self.asker)
-        self.users = Users(self.store, self.devices, self.clients)
-        nearby = Nearby(self.store, self.clients)
-        self.pushing = Pushing(self.store, Publisher(self.store, retention), snowflake, nearby)
+        self.users = Users(self.shards, self.devices, self.clients)
+        nearby = Nearby(self.shards, self.clients)
+        self.pushing = Pushing(self.shards, Publisher(self.shards, retention), snowflake, nearby)
         self.ports: list[Any] = []
         self.stopped = False
+
+    @property
+    def hub(self) -> Hub:
+        """Of the only server."""
+        return next(iter(self.gateway.sources)).hub
+
+    @property
+    def memory(self) -> LogMemory:
+        """Of the only server."""
+        return next(iter(self.gateway.sources)).memory
 
     def start(self) -> None:
         self.store.start()

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from push.devices.directory import Devices
+from push.devices.errands import Errands
 from push.devices.jwt import JwtVerifier
 from push.devices.pushing import Content, Push, Pushing, Target
 from push.devices.sessions import Sessions
@@ -25,6 +26,7 @@ from push.session.transitions import State
 from push.session.window import EXPIRED, GONE, Delivery, Follow, Window
 from push.store.errors import StoreUnavailable
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, Wanted, has_expired
 from push.streams.publish import Publisher, Retention
@@ -72,8 +74,11 @@ class World:
         self.late: set[Told] = set()  # told of by themselves, and not yet written
 
         self.snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
+        shards = Shards([store])
+        errands = Errands(shards)
         self.devices = Devices(
-            store,
+            shards,
+            errands,
             self.snowflake,
             lambda boot: True,
             self._close_session,
@@ -81,8 +86,9 @@ class World:
             failed_secrets_per_minute=0,
         )
         self.sessions = Sessions(
-            store,
+            shards,
             self.devices,
+            errands,
             JwtVerifier([], algorithms=["HS256"], audience="push", issuer=None),
             boot="boot",
             node="node",
@@ -90,7 +96,7 @@ class World:
             attempt_pause_seconds=0,
         )
         retention = Retention(device_max_messages=LIMIT, shared_max_messages=LIMIT)
-        self.pushing = Pushing(store, Publisher(store, retention), self.snowflake)
+        self.pushing = Pushing(shards, Publisher(shards, retention), self.snowflake)
         self.reader = LogReader(store)
         self.handout = Handout(SessionLimits(max_deliveries=10**9), lambda *_: None)
         self.writer = CursorWriter(reactor, store, self._lost)

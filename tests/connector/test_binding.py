@@ -44,7 +44,7 @@ async def test_rule_5_a_binding_takes_effect_on_a_live_session_at_once(
     await wait_until(lambda: client.numbers == ["alice", "bob", "end"])
 
     assert sorted(client.kinds) == ["follow", "follow", "unfollow", "unfollow"]
-    assert set(node.gateway.hub.channels) == {"all", f"dev:{token}"}
+    assert set(node.hub.channels) == {"all", f"dev:{token}"}
 
     async def nothing_waits() -> bool:
         return (await node.devices.get(token)).backlog == 0

@@ -477,7 +477,7 @@ async def test_a_device_that_shuts_its_side_is_closed(
 
     await wait_until(lambda: client.closed and not node.gateway.connections)
     assert not node.gateway.sessions
-    assert not node.gateway.hub.channels
+    assert not node.hub.channels
 
 
 @pytest_twisted.ensureDeferred

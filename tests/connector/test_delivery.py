@@ -333,8 +333,8 @@ async def test_rule_8_a_stalled_device_costs_bounded_memory_and_delays_nobody(
     assert window.used <= 64
     assert len(window.outstanding) <= 64
     assert connection.waiting_bytes <= 32 * 1024
-    assert node.gateway.memory.size_bytes <= 8 * 1024 * 1024
-    for channel in node.gateway.hub.channels.values():
+    assert node.memory.size_bytes <= 8 * 1024 * 1024
+    for channel in node.hub.channels.values():
         assert not channel.held
         assert not channel.pending
     assert slowest < 1
@@ -488,7 +488,7 @@ async def test_rule_9_numbers_that_are_taken_are_replaced_by_the_sessions_own(
     await wait_until(lambda: slow.numbers == quick.numbers == [0])
     taken = slow.pushes[0].message_id
     assert taken <= LAST_SHARED_NUMBER
-    node.gateway.hub._next_number = taken
+    node.hub._next_number = taken
 
     await node.push("all", data=1)
     await wait_until(lambda: slow.numbers == quick.numbers == [0, 1])

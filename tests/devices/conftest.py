@@ -9,7 +9,9 @@ import pytest
 import pytest_twisted
 
 from push.devices.directory import Devices
+from push.devices.errands import Errands
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.wire.idents import Snowflake
 
 Connect = Callable[..., Awaitable[RedisServer]]
@@ -37,8 +39,10 @@ def make_devices(store: RedisServer, closed: list[tuple[str, str, str]]) -> Call
         closed.append((boot, session, code))
 
     def make(**limits: int) -> Devices:
+        shards = Shards([store])
         return Devices(
-            store,
+            shards,
+            Errands(shards),
             Snowflake(lambda: int(time.time() * 1000), 1),
             lambda boot: boot == LIVE_BOOT,
             close,

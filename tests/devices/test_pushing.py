@@ -15,6 +15,7 @@ from push.devices.directory import Devices
 from push.devices.pushing import Content, Push, Pushing, Receipt, Target, addresses_of
 from push.store.errors import StoreUnavailable
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.log import LogReader, Wanted
 from push.streams.publish import Address, Publisher
 from push.wire.errors import Refusal
@@ -31,7 +32,8 @@ class Backend:
         self.store = store
         self.devices = devices
         snowflake = Snowflake(lambda: int(time.time() * 1000), number)
-        self.pushing = Pushing(store, Publisher(store), snowflake)
+        shards = Shards([store])
+        self.pushing = Pushing(shards, Publisher(shards), snowflake)
 
     async def token(self) -> str:
         return (await self.devices.register(platform="p", app="a", ip="1.2.3.4")).token

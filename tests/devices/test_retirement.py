@@ -10,10 +10,12 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from push.devices.directory import NEVER_CONNECTED_SECONDS, Devices
+from push.devices.errands import Errands
 from push.devices.jwt import JwtVerifier
 from push.devices.retirement import DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS, LOOK_SECONDS, Retirement
 from push.devices.sessions import Sessions
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.publish import Address, Publisher
 from push.wire.bodies import ConnectRequest
 
@@ -45,9 +47,11 @@ class Life:
         self.verifier = JwtVerifier([], algorithms=["HS256"], audience="push", issuer=None)
 
     def sessions(self, boot: str) -> Sessions:
+        shards = Shards([self.store])
         return Sessions(
-            self.store,
+            shards,
             self.devices,
+            Errands(shards),
             self.verifier,
             boot=boot,
             node="node",
@@ -193,7 +197,7 @@ async def test_more_devices_than_one_look_takes_are_forgotten_in_one_go(
 async def test_nothing_is_left_of_a_device_for_which_messages_waited(life: Any, look: Any) -> None:
     token = await life.left()
     await life.devices.bind("anna", token)
-    publisher = Publisher(life.store)
+    publisher = Publisher(Shards([life.store]))
     for stream in (f"dev:{token}", "user:anna", "all"):
         await publisher.publish(
             [Address(stream)],

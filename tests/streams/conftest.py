@@ -15,6 +15,7 @@ from push.session.entry import Batch, Entry
 from push.session.window import Follow, Window
 from push.store.scripts import load_script
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.channel import Channel
 from push.streams.cursors import CursorWriter
 from push.streams.hub import Hub
@@ -32,8 +33,8 @@ class Sender:
 
     def __init__(self, server: RedisServer, silent: RedisServer) -> None:
         self.server = server
-        self._publisher = Publisher(server)
-        self._silent = Publisher(silent)
+        self._publisher = Publisher(Shards([server]))
+        self._silent = Publisher(Shards([silent]))
 
     async def send(
         self,
@@ -185,8 +186,8 @@ class Desk:
 
     def __init__(self, reactor: Any, store: RedisServer, retention: Retention) -> None:
         self.store = store
-        self.publisher = Publisher(store, retention)
-        self.ledger = Ledger(store)
+        self.publisher = Publisher(Shards([store]), retention)
+        self.ledger = Ledger(Shards([store]))
         self.reader = LogReader(store)
         self.writer = CursorWriter(reactor, store, lambda holder: None)
         self._sent = 0

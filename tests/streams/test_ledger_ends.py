@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 
 from push.store.scripts import load_script
+from push.store.shards import Shards
 from push.streams.publish import LEDGER, Publisher, Retention
 
 DAY = 86_400
@@ -134,7 +135,7 @@ async def test_a_log_that_is_far_over_a_lowered_limit_is_shortened_at_once(
 ) -> None:
     await desk.phone("t")
     sent = [await desk.push("dev:t") for _ in range(350)]
-    desk.publisher = Publisher(desk.store, Retention(device_max_messages=1))
+    desk.publisher = Publisher(Shards([desk.store]), Retention(device_max_messages=1))
     newest = await desk.push("dev:t")
 
     assert [entry.offset for entry in await desk.log("dev:t")] == [newest.offset]

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from push.session.entry import Entry
 from push.store.errors import StoreUnavailable
 from push.store.server import RedisServer
+from push.store.shards import Shards
 from push.streams.log import LogReader, Wanted
 from push.streams.message import from_channel
 
@@ -183,7 +184,7 @@ async def test_rule_10_a_publish_whose_deadline_has_passed_does_nothing(
     store = await connect(redis.url, timeout_seconds=0.5)
     from push.streams.publish import Address, Publisher
 
-    publisher = Publisher(store)
+    publisher = Publisher(Shards([store]))
 
     def publish(n: int) -> Deferred[Any]:
         return Deferred.fromCoroutine(

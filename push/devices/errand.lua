@@ -1,0 +1,20 @@
+-- Do on a stream's server what the device's record says, which is on another.
+-- ARGV: verb, token, stream, version, detail. 'follow': from `detail` on ('' = now). 'unfollow': `detail`
+-- is the code for what waits. 'forget': the device is deleted; 'retire': as well, and it was away until
+-- its time was over (see forget.lua).
+-- What comes late does nothing: the version of what was done last is remembered.
+local verb, token, stream, version, detail = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local record = prefix .. 'device:' .. token
+if verb == 'follow' then return follow_version(record, token, stream, version, tonumber(detail)) end
+
+if version < tonumber(redis.call('HGET', record, 'v:' .. stream) or '0') then return 0 end
+local code = verb == 'unfollow' and detail or 'd:forgotten'
+if verb == 'retire' and not is_listed(stream) then code = '' end
+unfollow(record, token, stream, code)
+redis.call('HDEL', record, 'v:' .. stream)
+redis.call('SET', gone_key(token, stream), str(version), 'EX', 86400)
+for _, name in ipairs(redis.call('HKEYS', record)) do
+  if string.sub(name, 1, 2) == 'c:' then return 1 end
+end
+redis.call('DEL', record)
+return 1

@@ -1,0 +1,31 @@
+-- Which streams a device follows: those in which it has a cursor. The one place that changes it, for
+-- the streams of this server; `record` is the device's record or the part of it that is here.
+
+-- The set of the devices that follow what many may follow.
+local function followers_key(stream)
+  if string.sub(stream, 1, 5) == 'user:' then
+    return prefix .. 'user-devices:' .. string.sub(stream, 6)
+  end
+  return prefix .. 'followers:' .. stream
+end
+
+-- Following begins at the offset `begin` (rule 4). Returns whether this changed anything.
+local function follow(record, token, stream, begin)
+  if redis.call('HEXISTS', record, 'c:' .. stream) == 1 then return false end
+  redis.call('SADD', followers_key(stream), token)
+  redis.call('HSET', record, 'c:' .. stream, str(begin), 'f:' .. stream, str(begin))
+  return true
+end
+
+-- Following ends: what waits will never be read by this device, `code` in the ledger ('' where it is
+-- not to be looked through).
+local function unfollow(record, token, stream, code)
+  local kept = redis.call('HMGET', record, 'c:' .. stream, 'p:' .. stream)
+  redis.call('SREM', followers_key(stream), token)
+  if not kept[1] then return false end
+  if code ~= '' then
+    pass(stream, token, tonumber(kept[1]), tonumber(kept[2] or '0'), now, code)
+  end
+  redis.call('HDEL', record, 'c:' .. stream, 'f:' .. stream, 't:' .. stream, 'p:' .. stream)
+  return true
+end

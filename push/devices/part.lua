@@ -1,0 +1,13 @@
+-- The part of a device's record that is on the server of a stream, when that is not its home.
+
+-- Until when following a stream that has ended cannot be begun again by an errand that is late.
+local function gone_key(token, stream)
+  return prefix .. 'gone:' .. token .. ':' .. stream
+end
+
+local function follow_version(record, token, stream, version, begin)
+  if version < tonumber(redis.call('GET', gone_key(token, stream)) or '0') then return 0 end
+  follow(record, token, stream, begin or stored_clock())
+  redis.call('HSET', record, 'v:' .. stream, str(version))
+  return 1
+end
