@@ -8,6 +8,7 @@ queued for it (the session reads on from the log), and its requests are not read
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 from typing import Protocol as Port
@@ -18,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from push.connector.wheel import NEVER
+from push.session.events import RequestWanted
 from push.session.server import ServerSession
 from push.session.window import Follow
 from push.wire.addresses import peer_ip
@@ -54,6 +56,7 @@ class DeviceConnection(Protocol):
     refreshing = False
     refresh_again = False
     queued: list[bytes] | None = None
+    requests: deque[RequestWanted] | None = None  # that wait for the one before
     user: str | None = None
     token: str | None = None
     session_id = ""

@@ -6,7 +6,8 @@ logged once and ends that connection with `internal`; no other connection notice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from push.connector.following import Following
 from push.connector.handshake import Handshake
 from push.connector.orders import Orders
 from push.connector.redelivery import Redelivery
+from push.connector.requests import Handler, Requests
 from push.connector.sources import Sources
 from push.connector.wheel import TimingWheel
 from push.devices.directory import Devices
@@ -51,7 +53,6 @@ from push.store.errors import StoreUnavailable
 from push.store.jobs import Jobs
 from push.store.shards import Shards
 from push.streams.channel import Channel
-from push.wire.bodies import Answer, encode_body
 from push.wire.errors import Refusal
 from push.wire.idents import Snowflake
 from push.wire.signals import DisconnectCode
@@ -87,9 +88,11 @@ class Gateway:
         settings: GatewaySettings,
         others: Callable[[str], Sequence[str]] = lambda carrier: (),
         drain_ordered: Callable[[float], None] = lambda rate_per_second: None,
+        handlers: Mapping[int, Handler] = MappingProxyType({}),
     ) -> None:
         """`others(carrier)`: URLs of other connectors for a device on that carrier;
-        `drain_ordered(rate_per_second)`: an operator wants this connector to leave."""
+        `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
+        answers a PUBLISH, by its sub-signal."""
         self.counters = Counters()
         self.connections: set[DeviceConnection] = set()
         self.sessions: dict[str, DeviceConnection] = {}
@@ -115,6 +118,7 @@ class Gateway:
         self._cursors, self._counts = self.sources.cursors, self.sources.counts
         shards.on_restored(self._restored)
         self.drain = Drain(reactor, self.sessions, self._cursors, others, self._leave)
+        self._requests = Requests(handlers, self.own)
         self._wheel = TimingWheel(reactor, self._due)
         self.handout = Handout(self._limits, self._dropped)
         self._following = Following(
@@ -295,7 +299,7 @@ class Gateway:
             elif isinstance(event, RedeliveryDue):
                 self.own(connection, self._redelivery.send(connection, event.deliveries))
             elif isinstance(event, RequestWanted):
-                self._answer_request(connection, event)
+                self._requests.take(connection, event)
             elif isinstance(event, ConnectWanted):
                 self.own(connection, self._connect(connection, event))
             elif isinstance(event, RegisterWanted):
@@ -313,14 +317,6 @@ class Gateway:
         if not connection.session.closing:
             self._watch(connection)
             self._wake(connection)
-
-    def _answer_request(self, connection: DeviceConnection, request: RequestWanted) -> None:
-        answer = Answer(
-            ok=False,
-            code="unknown_request",
-            detail=f"this server knows no request with the sub-signal {request.sub_signal}",
-        )
-        connection.session.answer(request.message_id, request.sub_signal, encode_body(answer))
 
     def _ended(self, connection: DeviceConnection, event: Ended) -> None:
         if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):

@@ -16,7 +16,7 @@ from push.http.clients import Clients, client_routes
 from push.http.messages import Messages, message_routes
 from push.http.nodes import Drains, node_routes
 from push.http.problems import Problem, problem_of
-from push.http.reading import check_idempotency_key, decoder_for
+from push.http.reading import check_idempotency_key
 from push.http.routes import (
     NO_CONTENT,
     Answer,
@@ -41,6 +41,7 @@ from push.http.schemas import (
 )
 from push.http.users import Users, user_routes
 from push.wire.errors import Refusal
+from push.wire.reading import decoder_for
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 

@@ -10,10 +10,11 @@ from msgspec import Meta, Struct
 from push.devices.asked import Filter
 from push.devices.clients import Kicked, Page
 from push.http.messages import CURSOR
-from push.http.reading import LIMIT_PARAMETER, decoder_for, read_cursor, read_limit
+from push.http.reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.routes import Answer, Body, Call, Parameter, Reply, Route, json_answer
 from push.http.schemas import check_name, read_network
 from push.wire.errors import Refusal
+from push.wire.reading import decoder_for
 
 TOKEN_TEXT = "the token of a device"
 USER_TEXT = "the id of a user"

@@ -27,13 +27,13 @@ from push.http.reading import (
     NoBody,
     check_addressable,
     check_content_type,
-    decoder_for,
     read_idempotency_key,
     read_query,
 )
 from push.http.routes import MAX_BODY_BYTES, Answer, Call, Route
 from push.wire.addresses import Networks
 from push.wire.errors import Refusal
+from push.wire.reading import decoder_for
 
 _log = Logger()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from push.http.reading import decoder_for
 from push.http.routes import Answer, Body, Call, Reply, Route, json_answer
 from push.http.schemas import DrainBody, Draining
+from push.wire.reading import decoder_for
 
 
 class Drains(Protocol):

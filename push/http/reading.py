@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote_to_bytes
 
-import msgspec
 from msgspec import Struct
 
 from push.http.routes import Parameter
-from push.wire.bodies import MAX_OPAQUE_BYTES, check_json_text
+from push.wire.bodies import MAX_OPAQUE_BYTES
 from push.wire.errors import Refusal
 
 MAX_QUERY_PARAMETERS = 100
@@ -21,88 +18,9 @@ LIMIT_PARAMETER = Parameter(
     "limit", f"items of a page, {DEFAULT_LIMIT} unless told, at most {MAX_LIMIT}"
 )
 
-# How msgspec ends a message: where in the body, if not at its top.
-_PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`$", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(?P<name>.*)`$")
-_OURS = re.compile(r"`(?P<name>\w+)` ")
-_PYTHON_TYPES = {"`str`": "a string", "`int`": "an integer", "`bool`": "a boolean"}
-_TYPE = re.compile("|".join(_PYTHON_TYPES))
-
-_any_json = msgspec.json.Decoder(msgspec.Raw)
-
 
 class NoBody(Struct, forbid_unknown_fields=True):
     """The body of a request that needs none: an empty object may be sent."""
-
-
-def decoder_for(kind: Any) -> Callable[[bytes], Any]:
-    """A function that makes a `kind` of JSON text or raises `Refusal` `malformed`, `invalid`."""
-    decode = msgspec.json.Decoder(kind).decode
-
-    def read(raw: bytes) -> Any:
-        check_json(raw)
-        try:
-            return decode(raw)
-        except msgspec.ValidationError as error:
-            check_syntax(raw)
-            raise invalid_body(str(error)) from None
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise malformed(str(error)) from None
-
-    return read
-
-
-def check_json(raw: bytes) -> None:
-    """Raises `Refusal` `malformed` for what is not UTF-8 or nests deeper than 32."""
-    try:
-        check_json_text(raw)
-    except ValueError as error:
-        raise malformed(str(error)) from None
-
-
-def check_syntax(raw: bytes) -> None:
-    """Raises `Refusal` `malformed` for what is not JSON.
-
-    msgspec reports the first wrong thing it meets, which may be a field before bytes that are not
-    JSON at all.
-    """
-    try:
-        _any_json.decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise malformed(str(error)) from None
-
-
-def malformed(why: str) -> Refusal:
-    why = why.removeprefix("JSON is malformed: ")
-    return Refusal("malformed", f"the body is not JSON: {why}")
-
-
-def invalid_body(message: str) -> Refusal:
-    """msgspec's message as `field` ("to.token") and a sentence."""
-    place = _PLACE.match(message)
-    assert place is not None, "the pattern matches any text"
-    what, path = place["what"], (place["path"] or "").lstrip(".")
-
-    def inside(name: str) -> str:
-        return f"{path}.{name}" if path else name
-
-    if found := _UNKNOWN.match(what):
-        field = inside(found["name"])
-        return Refusal("invalid", f"`{field}` is not a field of this request", field=field)
-    if found := _MISSING.match(what):
-        field = inside(found["name"])
-        return Refusal("invalid", f"`{field}` is required", field=field)
-    if found := _OURS.match(what):
-        return Refusal("invalid", what, field=inside(found["name"]))
-    readable = _TYPE.sub(lambda kind: _PYTHON_TYPES[kind[0]], what)
-    if not path:
-        return Refusal("invalid", f"the body: {_lower(readable)}")
-    return Refusal("invalid", f"`{path}`: {_lower(readable)}", field=path)
-
-
-def _lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
 
 
 def check_content_type(values: Sequence[bytes] | None) -> None:

@@ -8,10 +8,10 @@ from typing import Protocol
 from msgspec import UNSET, UnsetType
 
 from push.devices.directory import Credentials
-from push.http.reading import decoder_for
 from push.http.routes import Answer, App, Body, Call, Parameter, Reply, Route, json_answer
 from push.http.schemas import Registered, Registration, Servers
 from push.wire.errors import Refusal
+from push.wire.reading import decoder_for
 
 SERVERS_TTL_SECONDS = 60
 FULL_RETRY_SECONDS = 5

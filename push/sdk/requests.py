@@ -1,31 +1,8 @@
-"""The names of PUBLISH requests and their numbers (contract, "`PUBLISH`")."""
+"""PUBLISH requests by name or number (contract, "`PUBLISH`")."""
 
 from __future__ import annotations
 
-from enum import IntEnum
-
-
-class RequestName(IntEnum):
-    MS = 1
-    MN = 2
-    MP = 3
-    MR = 4
-    RMN = 5
-    MRN = 6
-    GC = 7
-    GPGI = 8
-    GPGM = 9
-    GAM = 10
-    GKM = 11
-    GQ = 12
-    GMI = 13
-    GD = 14
-    CL = 15
-    TS = 16
-    TU = 17
-    TP = 18
-    PS = 19
-
+from push.wire.signals import RequestName
 
 UNANSWERED = frozenset({RequestName.TP})  # usually sent with message id 0
 

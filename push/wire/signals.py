@@ -23,6 +23,30 @@ class Signal(IntEnum):
     PUB_ACK = 10
 
 
+class RequestName(IntEnum):
+    """The sub-signal of PUBLISH. MN and RMN are reserved."""
+
+    MS = 1
+    MN = 2
+    MP = 3
+    MR = 4
+    RMN = 5
+    MRN = 6
+    GC = 7
+    GPGI = 8
+    GPGM = 9
+    GAM = 10
+    GKM = 11
+    GQ = 12
+    GMI = 13
+    GD = 14
+    CL = 15
+    TS = 16
+    TU = 17
+    TP = 18
+    PS = 19
+
+
 class ConnectStatus(IntEnum):
     """The sub-signal of CONNECT_ACK."""
 
