@@ -26,7 +26,7 @@ OPENING = ("push.devices", "opening")
 
 _open = load_script("push.devices", "open", LEDGER, APPEND, FOLLOWING, BINDING, OPENING)
 _take = load_script("push.devices", "take", LEDGER, APPEND, FOLLOWING, PART, OPENING)
-_close = load_script("push.devices", "close", OPENING)
+_close = load_script("push.devices", "close", FOLLOWING, PART, OPENING)
 _held = load_script("push.devices", "held")
 
 
