@@ -33,6 +33,7 @@ from push.devices.keyring import Keyring
 from push.devices.nearby import Nearby
 from push.devices.pushing import Content, Push, Pushing, Receipt, Target
 from push.devices.sessions import Sessions
+from push.devices.topics import Topics
 from push.devices.users import Users
 from push.session.server import SessionLimits
 from push.store.address import parse_redis_url
@@ -158,10 +159,15 @@ class Client(Protocol):
 
 
 class Node:
-    """One connector on its own connections to Redis, and what a backend has."""
+    """One connector on its own connections to Redis (one or several), and what a backend has."""
 
     def __init__(
-        self, reactor: Any, url: str, boots: set[str], keyring: Keyring, **options: Any
+        self,
+        reactor: Any,
+        url: str | Sequence[str],
+        boots: set[str],
+        keyring: Keyring,
+        **options: Any,
     ) -> None:
         self.reactor = reactor
         self.boot = secrets.token_hex(8)
@@ -170,8 +176,13 @@ class Node:
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
         retention = Retention(**options.pop("retention", {}))
-        self.store = RedisServer(reactor, parse_redis_url(url), timeout_seconds=timeout_seconds)
-        self.shards = Shards([self.store])
+        self.shards = Shards(
+            [
+                RedisServer(reactor, parse_redis_url(each), timeout_seconds=timeout_seconds)
+                for each in ([url] if isinstance(url, str) else url)
+            ]
+        )
+        self.store = self.shards.first
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         errands = Errands(self.shards)
@@ -184,6 +195,8 @@ class Node:
             registrations_per_minute=options.pop("registrations_per_minute", 0),
             failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
         )
+        most = options.pop("max_topics", 100)
+        self.topics = Topics(self.shards, errands, max_per_device=most)
         verifier = JwtVerifier(
             load_keys(JWT_SECRET), algorithms=["HS256"], audience="push", issuer=None
         )
@@ -204,7 +217,15 @@ class Node:
             **{"open_registration": True, **options},
         )
         self.gateway = Gateway(
-            reactor, self.shards, control, self.devices, sessions, keyring, snowflake, settings
+            reactor,
+            self.shards,
+            control,
+            self.devices,
+            sessions,
+            self.topics,
+            keyring,
+            snowflake,
+            settings,
         )
         self.own = OwnClients(
             reactor, self.gateway, Answerer(self.store, self.boot, self.boot), self.boot
@@ -228,7 +249,7 @@ class Node:
         return next(iter(self.gateway.sources)).memory
 
     def start(self) -> None:
-        self.store.start()
+        self.shards.start()
         self.gateway.start()
         self.own.start()
 
@@ -268,7 +289,7 @@ class Node:
             try:
                 await stopped
             finally:
-                await self.store.stop()
+                await self.shards.stop()
 
 
 @pytest.fixture
@@ -291,12 +312,12 @@ async def make_node(
 
     nodes: list[Node] = []
 
-    async def make(url: str, *, ready: bool = True, **options: Any) -> Node:
+    async def make(url: str | Sequence[str], *, ready: bool = True, **options: Any) -> Node:
         node = Node(reactor, url, boots, keyring, **options)
         nodes.append(node)
         node.start()
         if ready:
-            await wait_until(lambda: node.store.problem is None)
+            await wait_until(lambda: not node.shards.problems)
         return node
 
     yield make
