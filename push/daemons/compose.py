@@ -57,6 +57,7 @@ from push.devices.nearby import Nearby
 from push.devices.pushing import Pushing
 from push.devices.retirement import Retirement
 from push.devices.sessions import Sessions
+from push.devices.topics import Topics
 from push.devices.users import Users
 from push.http.api import make_api
 from push.http.routes import App
@@ -158,6 +159,8 @@ class Composition:
         self._control = ControlChannel(self._shards.first)
         self._errands = Errands(self._shards)
         self._devices = self._make_devices()
+        most = settings.topics.max_per_device
+        self._topics = Topics(self._shards, self._errands, max_per_device=most)
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._device_ports: dict[str, Listener] = {}
         self._http_port: Listener | None = None
@@ -264,6 +267,7 @@ class Composition:
             self._control,
             self._devices,
             sessions,
+            self._topics,
             self._keyring,
             self._snowflake,
             gateway_settings,
@@ -337,7 +341,14 @@ class Composition:
             )
             apps.append(
                 make_api(
-                    pushing, self._devices, self._directory, drains, clients, users, push_limits
+                    pushing,
+                    self._devices,
+                    self._directory,
+                    drains,
+                    clients,
+                    users,
+                    self._topics,
+                    push_limits,
                 )
             )
         if "sub" in self._roles:

@@ -28,18 +28,24 @@ from push.streams.publish import (
     Publisher,
 )
 from push.wire.errors import Refusal
-from push.wire.idents import STREAM_ALL, Snowflake, device_stream, user_stream
+from push.wire.idents import STREAM_ALL, Snowflake, device_stream, topic_stream, user_stream
 
+<<<<<<< HEAD
 Done = TypeVar("Done")
 
 SINGULAR = ("token", "user", "ip")
+=======
+SINGULAR = ("token", "user", "topic", "ip")
+COUNTED = ("topic", "all", "ip")  # the ledger keeps no line for each device
+>>>>>>> 143a9b9
 
 _cancel = load_script("push.streams", "cancel", LEDGER, APPEND)
 _encode = msgspec.json.Encoder().encode
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Who is addressed: `kind` is token, tokens, user, users, all, or ip (as `normal_network`)."""
+    """Who is addressed: `kind` is token, tokens, user, users, topic, all, or ip (as
+    `normal_network`)."""
 
     kind: str
     names: tuple[str, ...] = ()
@@ -211,10 +217,11 @@ class Pushing:
         Raises `Refusal` `unknown_message`; `not_found` when it was not addressed to devices or
         users, so that only counts are kept.
         """
-        if _as_target(await self._to(id)).kind in ("all", "ip"):
+        if _as_target(await self._to(id)).kind in COUNTED:
             raise Refusal(
                 "not_found",
-                "only counts are kept of a message that was addressed to everyone or an address",
+                "only counts are kept of a message that was addressed to a topic, everyone or an "
+                "address",
             )
         lines = await self._ledger.devices(id)
         if lines is None:
@@ -275,7 +282,8 @@ def addresses_of(target: Target) -> list[Address]:
     names = dict.fromkeys(target.names)
     if target.kind in ("token", "tokens"):
         return [Address(device_stream(name), name) for name in names]
-    return [Address(user_stream(name)) for name in names]
+    stream_of = topic_stream if target.kind == "topic" else user_stream
+    return [Address(stream_of(name)) for name in names]
 
 
 def _as_asked(target: Target) -> dict[str, Any]:

@@ -33,7 +33,8 @@ _held = load_script("push.devices", "held")
 class Opened(msgspec.Struct):
     """A session may begin. `before` is the (boot id, session) that had the device, if one had.
 
-    `truncated`: streams of which something unexpired was dropped that the device had not read.
+    `truncated`: streams of which something unexpired was dropped that the device had not read;
+    `topics`: those that its JWT names.
     """
 
     token: str | None
@@ -42,6 +43,7 @@ class Opened(msgspec.Struct):
     expires_s: int | None
     before: tuple[str, str] | None
     truncated: list[str] = []
+    topics: tuple[str, ...] = ()
 
 
 class Record(msgspec.Struct):
@@ -138,6 +140,7 @@ class Sessions:
             expires_s=claims.expires_s if claims else None,
             before=before,
             truncated=truncated,
+            topics=claims.topics if claims else (),
         )
 
     def _server_of(self, token: str, stream: str) -> int:
@@ -199,7 +202,12 @@ class Sessions:
             for stream in (STREAM_ALL, own)
         ]
         return Opened(
-            token=None, user=claims.user, follows=follows, expires_s=claims.expires_s, before=None
+            token=None,
+            user=claims.user,
+            follows=follows,
+            expires_s=claims.expires_s,
+            before=None,
+            topics=claims.topics,
         )
 
     async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:

@@ -34,6 +34,7 @@ from push.devices.keyring import Keyring
 from push.devices.nearby import Nearby
 from push.devices.pushing import Content, Push, Pushing, Receipt, Target
 from push.devices.sessions import Sessions
+from push.devices.topics import Topics
 from push.devices.users import Users
 from push.session.server import SessionLimits
 from push.store.address import parse_redis_url
@@ -199,6 +200,8 @@ class Node:
             registrations_per_minute=options.pop("registrations_per_minute", 0),
             failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
         )
+        most = options.pop("max_topics", 100)
+        self.topics = Topics(self.shards, errands, max_per_device=most)
         verifier = JwtVerifier(
             load_keys(JWT_SECRET), algorithms=["HS256"], audience="push", issuer=None
         )
@@ -219,7 +222,15 @@ class Node:
             **{"open_registration": True, **options},
         )
         self.gateway = Gateway(
-            reactor, self.shards, control, self.devices, sessions, keyring, snowflake, settings
+            reactor,
+            self.shards,
+            control,
+            self.devices,
+            sessions,
+            self.topics,
+            keyring,
+            snowflake,
+            settings,
         )
         self.errand_runners = [ErrandRunner(reactor, server, errands) for server in self.shards]
         self.own = OwnClients(

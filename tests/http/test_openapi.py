@@ -78,7 +78,8 @@ def test_every_route_answers_as_documented(make_web: Any, apps: tuple[str, ...])
         web.behind.devices = {TOKEN: "anna"}
         web.behind.messages = {MESSAGE: web.behind.funnel}
         url = path.replace("{token}", TOKEN).replace("{user}", "anna").replace("{code}", "invalid")
-        url = url.replace("{id}", MESSAGE).replace("{session}", "s1")
+        url = url.replace("{id}", MESSAGE).replace("{session}", "s1").replace("{topic}", "news")
+        web.behind.topics = {"news": {TOKEN}}
         web.behind.sessions = [SessionRow("s1", TOKEN, None, "n", "192.0.2.1", "tcp", 5)]
         web.behind.users = {"anna": User("anna", True, [], [])}
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
@@ -108,7 +109,8 @@ def test_with_open_registration_no_key_is_asked_for(make_web: Any) -> None:
 def test_what_is_not_built_yet_is_absent(web: Any) -> None:
     document = document_of(web)
     schemas = document["components"]["schemas"]
-    assert set(schemas["To"]["properties"]) == {"token", "tokens", "user", "users", "ip", "all"}
+    targets = {"token", "tokens", "user", "users", "topic", "ip", "all"}
+    assert set(schemas["To"]["properties"]) == targets
     assert schemas["To"]["additionalProperties"] is False
     assert (schemas["To"]["minProperties"], schemas["To"]["maxProperties"]) == (1, 1)
     push = {"to", "data", "title", "body", "encoding", "ttl", "qos", "collapse"}
