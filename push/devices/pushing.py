@@ -30,14 +30,10 @@ from push.streams.publish import (
 from push.wire.errors import Refusal
 from push.wire.idents import STREAM_ALL, Snowflake, device_stream, topic_stream, user_stream
 
-<<<<<<< HEAD
 Done = TypeVar("Done")
 
-SINGULAR = ("token", "user", "ip")
-=======
 SINGULAR = ("token", "user", "topic", "ip")
 COUNTED = ("topic", "all", "ip")  # the ledger keeps no line for each device
->>>>>>> 143a9b9
 
 _cancel = load_script("push.streams", "cancel", LEDGER, APPEND)
 _encode = msgspec.json.Encoder().encode
