@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.processes import Redis
+from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
+from tests.faults.processes import Redis, free_port
 from tests.faults.system import Checked, System
 
 _checked: list[Checked] = []
@@ -21,11 +22,28 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
     systems: list[System] = []
 
     def make(
-        connectors: int = 1, redis: Redis | None = None, *, start: bool = True, **settings: str
+        connectors: int = 1,
+        redis: Redis | None = None,
+        *,
+        start: bool = True,
+        apis: int = 1,
+        sub: bool = False,
+        zookeeper: bool = False,
+        **settings: str,
     ) -> System:
+        if zookeeper and (lacking := what_zookeeper_lacks()):
+            pytest.skip(lacking)
         folder = tmp_path / f"system{len(systems)}"
         folder.mkdir()
-        system = System(folder, redis or Redis(), connectors, settings)
+        system = System(
+            folder,
+            redis or Redis(),
+            connectors,
+            settings,
+            apis=apis,
+            sub=sub,
+            zookeeper=ZooKeeperServer(port=free_port()) if zookeeper else None,
+        )
         systems.append(system)
         if start:
             system.start()

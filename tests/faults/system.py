@@ -1,4 +1,4 @@
-"""A whole deployment to hurt: one Redis, connectors, an API, devices, and what all of it did."""
+"""A whole deployment to hurt: Redis, connectors, APIs, devices, and what all of it did."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import msgspec
 
 from push.daemons.keys import make_key
 from push.sdk.backend import PushAPI
+from tests.cluster.real_zookeeper import ZooKeeperServer
 from tests.faults import device
 from tests.faults.audit import Journal, Record, Target, audit
 from tests.faults.device import One, Plan
@@ -62,12 +63,24 @@ class Fleet(Process):
 
 
 class System:
-    """Started by the fixture `make_system`, which also ends it."""
+    """Started by the fixture `make_system`, which also ends it.
+
+    With `sub` there is a push-sub; with `zookeeper` the registry is there, else in Redis.
+    """
 
     def __init__(
-        self, folder: Path, redis: Redis, connectors: int, settings: dict[str, str]
+        self,
+        folder: Path,
+        redis: Redis,
+        connectors: int,
+        settings: dict[str, str],
+        *,
+        apis: int = 1,
+        sub: bool = False,
+        zookeeper: ZooKeeperServer | None = None,
     ) -> None:
         self.redis = redis
+        self.zookeeper = zookeeper
         self.journal = Journal()
         self.records: dict[str, Record] = {}
         self.users: dict[str, set[str]] = {}
@@ -82,7 +95,12 @@ class System:
             path.touch(mode=0o600)
             path.write_text(key)
         settings = {"redis_url": redis.url, **settings}
-        self.api = Daemon("push-api", "api", folder, settings)
+        if zookeeper is not None:
+            settings["zookeeper_hosts"] = zookeeper.hosts
+        names = ["api", *(f"api{number}" for number in range(2, apis + 1))]
+        self.apis = [Daemon("push-api", name, folder, settings) for name in names]
+        self.api = self.apis[0]
+        self.sub = Daemon("push-sub", "sub", folder, settings) if sub else None
         self.connectors = [
             Daemon("push-connector", f"connector{number}", folder, settings)
             for number in range(1, connectors + 1)
@@ -90,10 +108,13 @@ class System:
 
     @property
     def daemons(self) -> list[Daemon]:
-        return [self.api, *self.connectors]
+        subs = [] if self.sub is None else [self.sub]
+        return [*self.apis, *subs, *self.connectors]
 
     def start(self) -> None:
         self.redis.start()
+        if self.zookeeper is not None:
+            self.zookeeper.start()
         for daemon in self.daemons:
             daemon.begin()
         for daemon in self.daemons:
@@ -106,6 +127,37 @@ class System:
         for process in [*self._fleets, *self.daemons, self.redis]:
             process.kill()
         self.redis.remove()
+        if self.zookeeper is not None:
+            self.zookeeper.remove()
+
+    def wait_registered(self, *connectors: Daemon) -> None:
+        """Until every API and the push-sub send devices to these (by default all) connectors."""
+        names = {connector.name for connector in connectors or self.connectors}
+        urls = {connector.url for connector in connectors or self.connectors}
+        for api in self.apis:
+            self.wait(
+                lambda api=api: names <= self._taking_sessions(api),
+                lambda api=api: f"{api.name} knows {names}, it knows {self._taking_sessions(api)}",
+            )
+        if self.sub is not None:
+            self.wait(
+                lambda: urls <= set(self.servers()),
+                lambda: f"{urls} are given out, given are {self.servers()}",
+            )
+
+    def _taking_sessions(self, api: Daemon) -> set[str]:
+        _, stats = api.get("/v1/stats", self.admin_key)
+        return {
+            node["instance"]
+            for node in stats["nodes"]
+            if node["service"] == "push-connector" and not node["draining"]
+        }
+
+    def servers(self) -> list[str]:
+        """What push-sub would tell a device now."""
+        assert self.sub is not None
+        _, answer = self.sub.get("/v1/servers", self._app_key)
+        return answer.get("servers", [])
 
     # Devices
 
@@ -132,16 +184,25 @@ class System:
         servers: Sequence[Daemon] | None = None,
         *,
         restless: bool = False,
+        patient: bool = False,
     ) -> Fleet:
-        """Start `pairs` as devices in a process of their own; they prefer the first server."""
+        """Start `pairs` as devices in a process of their own.
+
+        They prefer the first of `servers`. Where there is a push-sub and no `servers` are given,
+        they know none and ask it.
+        """
         ones = []
         for pair in pairs:
             path = self._folder / f"{pair.token}.record"
             self.records[pair.token].path = path
             ones.append(One(pair.token, pair.secret, str(path)))
-        urls = [server.url for server in servers or self.connectors]
+        plan = Plan([], ones, restless=restless, patient=patient)
+        if servers is None and self.sub is not None:
+            plan.servers_url, plan.key = self.sub.http_url, self._app_key
+        else:
+            plan.servers = [server.url for server in servers or self.connectors]
         name = f"devices{len(self._fleets) + 1}"
-        fleet = Fleet(name, self._folder, Plan(urls, ones, restless))
+        fleet = Fleet(name, self._folder, plan)
         self._fleets.append(fleet)
         fleet.start()
         return fleet
@@ -164,6 +225,12 @@ class System:
             total += record.count("waiting") + record.count("error")
         return total
 
+    def server_of(self, pair: Pair) -> str | None:
+        """The connector with which a device is in session now."""
+        record = self.records[pair.token]
+        record.refresh()
+        return record.server
+
     def received(self, pair: Pair) -> int:
         """How many messages a device has by now."""
         record = self.records[pair.token]
@@ -172,8 +239,8 @@ class System:
 
     # Pushing
 
-    def pusher(self, lane: str = "main") -> Pusher:
-        pusher = Pusher(self.api.http_url, self.admin_key, self.journal, lane)
+    def pusher(self, lane: str = "main", api: Daemon | None = None) -> Pusher:
+        pusher = Pusher((api or self.api).http_url, self.admin_key, self.journal, lane)
         self._pushers.append(pusher)
         return pusher
 
