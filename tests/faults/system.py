@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -293,9 +293,16 @@ class System:
             lines += daemon.log_text().splitlines()[-LOG_LINES_SHOWN:]
         return "\n".join(lines)
 
-    def wait_caught_up(self, dropped: dict[str, int] | None = None) -> None:
-        """Until every device has what was accepted for it, but for `dropped`, by token."""
+    def wait_caught_up(
+        self, dropped: dict[str, int] | None = None, absent: Collection[str] = ()
+    ) -> None:
+        """Until every device has what was accepted for it, but for `dropped`, by token.
+
+        `absent`: tokens of devices that were not started yet.
+        """
         for token, ids in self.journal.expected().items():
+            if token in absent:
+                continue
             record = self.records[token]
             record.refresh()
             may_lack = (dropped or {}).get(token, 0)
