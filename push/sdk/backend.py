@@ -35,7 +35,7 @@ from push.sdk.calls import (
 )
 from push.sdk.cluster_calls import Connection, ConnectionPage, Kicked
 from push.sdk.errors import ConfigurationError, PushAPIError, PushAPIUnreachable
-from push.sdk.tls import client_context
+from push.sdk.tls import client_context, trusting_nobody
 
 __all__ = [
     "AsyncPushAPI",
@@ -98,7 +98,8 @@ class _Base:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._timeout = timeout
         self._retries = retries
-        self._verify = client_context(ca_file) if parsed.scheme == "https" else True
+        secure = parsed.scheme == "https"
+        self._verify = client_context(ca_file) if secure else trusting_nobody()
 
     def _request(self, call: Call[Any]) -> dict[str, Any]:
         headers = dict(call.headers or {})
