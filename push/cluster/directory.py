@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
@@ -22,10 +23,12 @@ CARRIERS_INSTEAD_OF = {
     "ws": ("ws", "wss"),
 }
 
-# A node without a limit is taken to have room for a quarter more than the fullest one has
-# sessions. So an empty node among full ones gets five times their share of what comes: it catches
-# up, and is not run over by a whole cluster's reconnects.
+# A node is taken to have room for a quarter more than the fullest one has, each by its size, and
+# not for all that it could hold: of 20,000 places 19,000 and 19,900 free ones are as good as the
+# same. So an empty node among full ones gets five times their share of what comes: it catches up,
+# and is not run over by a whole cluster's reconnects.
 HEADROOM = 1.25
+LEAST_LEVEL = 1e-9  # while there are no sessions at all the sizes decide
 
 
 class Totals(TypedDict):
@@ -113,7 +116,10 @@ def _urls(ranked: Sequence[Entry], carriers: Sequence[str]) -> list[str]:
 
 
 def _room(entries: Sequence[Entry]) -> list[tuple[Entry, float]]:
-    """Each connector that may be given out, with its free room in sessions times its weight."""
+    """Each connector that may be given out, with the sessions that it lacks to a common level.
+
+    Its size is its capacity (without a limit: that of the largest) times its weight.
+    """
     taking = [
         entry
         for entry in entries
@@ -121,15 +127,11 @@ def _room(entries: Sequence[Entry]) -> list[tuple[Entry, float]]:
         and entry.weight > 0
         and (entry.capacity <= 0 or entry.sessions < entry.capacity)
     ]
-    fullest = max((entry.sessions / entry.weight for entry in taking), default=0.0)
-    # What a node of weight 1 without a limit counts as being able to carry.
-    assumed = max(HEADROOM * fullest, max((entry.capacity for entry in taking), default=0), 1)
+    largest = max((entry.capacity for entry in taking), default=0) or 1
+    sizes = [entry.weight * (entry.capacity or largest) for entry in taking]
+    fullest = max((e.sessions / size for e, size in zip(taking, sizes, strict=True)), default=0.0)
+    level = max(HEADROOM * fullest, LEAST_LEVEL)
     return [
-        (
-            entry,
-            entry.weight * (entry.capacity - entry.sessions)
-            if entry.capacity > 0
-            else entry.weight * assumed - entry.sessions,
-        )
-        for entry in taking
+        (entry, min(level * size, entry.capacity or math.inf) - entry.sessions)
+        for entry, size in zip(taking, sizes, strict=True)
     ]

@@ -81,11 +81,14 @@ def test_equal_nodes_are_chosen_evenly_and_all_are_listed(node: MakeEntry) -> No
         assert share == pytest.approx(1 / 3, rel=0.1)
 
 
-@pytest.mark.parametrize("capacity", [0, 5000])
-def test_devices_that_come_spread_within_a_tenth(node: MakeEntry, capacity: int) -> None:
+@pytest.mark.parametrize("capacity", [0, 5000, 100_000])
+@pytest.mark.parametrize("devices", [300, 3000])
+def test_devices_that_come_spread_within_a_tenth(
+    node: MakeEntry, capacity: int, devices: int
+) -> None:
     nodes = [node(name, capacity=capacity) for name in ("n1", "n2", "n3")]
-    for sessions in spread(nodes, 3000, told_every=200).values():
-        assert sessions == pytest.approx(1000, rel=0.1)
+    for sessions in spread(nodes, devices, told_every=devices // 15).values():
+        assert sessions == pytest.approx(devices / 3, rel=0.1)
 
 
 def test_weight_is_a_nodes_share(node: MakeEntry) -> None:
@@ -98,10 +101,22 @@ def test_larger_nodes_take_more(node: MakeEntry) -> None:
     assert sessions["n1"] == pytest.approx(3000, rel=0.1)
 
 
-def test_an_empty_node_catches_up_and_is_not_run_over(node: MakeEntry) -> None:
-    listed = directory(node("n1"), node("n2", sessions=5000), node("n3", sessions=5000))
+@pytest.mark.parametrize("capacity", [0, 20_000, 1_000_000])
+def test_an_empty_node_catches_up_and_is_not_run_over(node: MakeEntry, capacity: int) -> None:
+    sessions = {"n1": 0, "n2": 5000, "n3": 5000}
+    listed = directory(*(node(n, capacity=capacity, sessions=s) for n, s in sessions.items()))
     first = shares(listed)
     assert 0.6 < first["n1"] < 0.8
+
+
+def test_a_node_that_is_nearly_full_is_given_its_last_places_only(node: MakeEntry) -> None:
+    first = shares(
+        directory(
+            node("n1", capacity=1000, sessions=990),
+            node("n2", capacity=1000, sessions=900),
+        )
+    )
+    assert first["n1"] == pytest.approx(10 / 110, abs=0.03)
 
 
 def test_draining_full_and_weightless_nodes_are_never_given(node: MakeEntry) -> None:
