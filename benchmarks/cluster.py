@@ -4,10 +4,10 @@
     python -m benchmarks.cluster --json     one JSON object
 
 Three connectors, two APIs, a push-sub, ZooKeeper and Redis, and 3,000 devices with the SDK that
-know nothing but push-sub. They are spread, all connectors are rolled, one is killed, and ZooKeeper is
-stopped for a minute, while both APIs push. At the end everything is audited: each message that was
-answered with 202 against what each device has, and against the ledger. The deployment is that of
-the fault suite (tests/faults). Ends with status 1 when something is not as it is wanted.
+know nothing but push-sub. They are spread, all connectors are rolled, one is killed, and ZooKeeper
+is stopped for a minute, while both APIs push. At the end everything is audited: each message that
+was answered with 202 against what each device has, and against the ledger. The deployment is that
+of the fault suite (tests/faults). Ends with status 1 when something is not as it is wanted.
 """
 
 from __future__ import annotations

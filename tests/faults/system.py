@@ -132,8 +132,11 @@ class System:
 
     def wait_registered(self, *connectors: Daemon) -> None:
         """Until every API and the push-sub send devices to these (by default all) connectors."""
-        names = {connector.name for connector in connectors or self.connectors}
-        urls = {connector.url for connector in connectors or self.connectors}
+        wanted = connectors or self.connectors
+        names, urls = {each.name for each in wanted}, {each.url for each in wanted}
+        # Of one that was killed the entry stands for a while, and looks the same.
+        for connector in wanted:
+            self.wait(connector.ready, f"{connector.name} is ready")
         for api in self.apis:
             self.wait(
                 lambda api=api: names <= self._taking_sessions(api),
