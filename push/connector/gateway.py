@@ -198,7 +198,11 @@ class Gateway:
         self._stopping = True
         for connection in list(self.connections):
             self._disconnect(
-                connection, DisconnectCode.DRAINING, "the server stops", RESTART_AFTER_SECONDS
+                connection,
+                DisconnectCode.DRAINING,
+                "the server stops",
+                RESTART_AFTER_SECONDS,
+                self.drain.servers(connection.carrier),
             )
         await self._cursors.stop()
         await self._counts.stop()

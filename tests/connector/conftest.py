@@ -166,6 +166,7 @@ class Node:
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
         retention = Retention(**options.pop("retention", {}))
+        others = options.pop("others", lambda carrier: ())
         self.store = RedisServer(reactor, parse_redis_url(url), timeout_seconds=timeout_seconds)
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
@@ -196,7 +197,15 @@ class Node:
             **{"open_registration": True, **options},
         )
         self.gateway = Gateway(
-            reactor, self.store, control, self.devices, sessions, keyring, snowflake, settings
+            reactor,
+            self.store,
+            control,
+            self.devices,
+            sessions,
+            keyring,
+            snowflake,
+            settings,
+            others,
         )
         self.own = OwnClients(
             reactor, self.gateway, Answerer(self.store, self.boot, self.boot), self.boot
