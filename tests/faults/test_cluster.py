@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 
+import pytest
+
 from tests.faults.pushing import Steady, batches, singles
 from tests.faults.system import System
 
@@ -26,11 +28,11 @@ def test_push_sub_spreads_devices_and_every_api_reaches_each_of_them_once(
     pairs = system.register(DEVICES)
     system.fleet(pairs)
     system.wait_connected(pairs)
-    # They came at once, so each drew its connector by lot. Of a million such draws, one or two
-    # leave a connector with less than a quarter of its share.
+    # They came at once, before any connector told of sessions. It is drawn by lot where each goes, but
+    # by far not every lottery would do: push-sub knows whom it sent where.
     counts = Counter(system.server_of(pair) for pair in pairs)
     assert set(counts) == {connector.url for connector in system.connectors}
-    assert min(counts.values()) >= DEVICES / 3 / 4, counts
+    assert min(counts.values()) >= DEVICES / 3 / 2, counts
     for api in system.apis:
         pusher = system.pusher(api.name, api)
         assert all(attempt.accepted for attempt in pusher.batch([system.to(p) for p in pairs]))
@@ -103,8 +105,9 @@ def test_a_roll_of_all_connectors_finds_each_device_a_place(
     finish(system)
 
 
+@pytest.mark.parametrize("how", ["killed", "frozen"])
 def test_without_zookeeper_nobody_is_disconnected_and_all_goes_on(
-    make_system: Callable[..., System], finish: Callable[..., None]
+    make_system: Callable[..., System], finish: Callable[..., None], how: str
 ) -> None:
     """Also for a device that comes meanwhile: push-sub goes by what it knew last."""
     system = make_cluster(make_system)
@@ -122,7 +125,10 @@ def test_without_zookeeper_nobody_is_disconnected_and_all_goes_on(
         Steady(singles(system.pusher("singles", system.apis[1]), targets), 0.02),
     ):
         system.wait_accepted(100)
-        zookeeper.kill()
+        if how == "killed":
+            zookeeper.kill()
+        else:
+            zookeeper.pause()
         for daemon in system.daemons:
             system.wait(lambda daemon=daemon: not daemon.ready(), f"{daemon.name} has noticed")
         system.fleet(late)
@@ -130,7 +136,7 @@ def test_without_zookeeper_nobody_is_disconnected_and_all_goes_on(
         for pair in pairs:
             ahead = system.received(pair)
             system.wait(lambda p=pair, n=ahead: system.received(p) > n, "it receives")
-        zookeeper.start()
+        zookeeper.ensure_running()
         for daemon in system.daemons:
             system.wait(daemon.ready, f"{daemon.name} is ready")
         # One that knew nothing before finds all connectors in ZooKeeper.
