@@ -28,8 +28,7 @@ def test_push_sub_spreads_devices_and_every_api_reaches_each_of_them_once(
     pairs = system.register(DEVICES)
     system.fleet(pairs)
     system.wait_connected(pairs)
-    # They came at once, before any connector told of sessions. It is drawn by lot where each goes, but
-    # by far not every lottery would do: push-sub knows whom it sent where.
+    # They came at once, before any connector told of sessions: push-sub knows whom it sent where.
     counts = Counter(system.server_of(pair) for pair in pairs)
     assert set(counts) == {connector.url for connector in system.connectors}
     assert min(counts.values()) >= DEVICES / 3 / 2, counts
