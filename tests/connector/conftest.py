@@ -174,6 +174,7 @@ class Node:
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
         retention = Retention(**options.pop("retention", {}))
+        others = options.pop("others", lambda carrier: ())
         deployment = Deployment(len(urls))
         self.shards = Shards(
             [
@@ -231,6 +232,7 @@ class Node:
             keyring,
             snowflake,
             settings,
+            others,
         )
         self.errand_runners = [ErrandRunner(reactor, server, errands) for server in self.shards]
         self.own = OwnClients(
