@@ -49,6 +49,7 @@ from push.daemons.tuning import (
     raise_file_limit,
     use_monotonic_clock,
 )
+from push.devices.bans import Bans
 from push.devices.clients import Clients
 from push.devices.directory import Devices
 from push.devices.errands import ErrandRunner, Errands
@@ -160,6 +161,7 @@ class Composition:
         )
         self._control = ControlChannel(self._shards.first)
         self._errands = Errands(self._shards)
+        self._bans = Bans(reactor, self._shards.first, self._end_banned)
         self._devices = self._make_devices()
         most = settings.topics.max_per_device
         self._topics = Topics(self._shards, self._errands, max_per_device=most)
@@ -180,6 +182,7 @@ class Composition:
             self._add(NameLock(folder, self._node, self._services()))
         for server in self._shards:
             self._look_after(server)
+        self._add(BackgroundService(self._bans))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
             answerer = Answerer(self._shards.first, self._boot, self._node)
@@ -235,7 +238,12 @@ class Composition:
             self._control.end_session,
             registrations_per_minute=limits.registrations_per_minute,
             failed_secrets_per_minute=limits.failed_secrets_per_minute,
+            check_ban=self._bans.check,
         )
+
+    def _end_banned(self) -> None:
+        if self._gateway is not None:
+            self._gateway.end_banned(self._bans.check)
 
     def _is_live_boot(self, boot: str) -> bool:
         own = boot == self._boot and "connector" in self._roles
@@ -350,6 +358,7 @@ class Composition:
                     clients,
                     users,
                     self._topics,
+                    self._bans,
                     push_limits,
                 )
             )

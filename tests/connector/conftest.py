@@ -26,6 +26,7 @@ from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.daemons.settings import Connector
 from push.daemons.tls import load_server_tls
+from push.devices.bans import Bans
 from push.devices.clients import Clients
 from push.devices.directory import Devices
 from push.devices.errands import ErrandRunner, Errands
@@ -192,6 +193,7 @@ class Node:
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         errands = Errands(self.shards)
+        self.bans = Bans(reactor, self.store, lambda: self.gateway.end_banned(self.bans.check))
         self.devices = Devices(
             self.shards,
             errands,
@@ -200,6 +202,7 @@ class Node:
             control.end_session,
             registrations_per_minute=options.pop("registrations_per_minute", 0),
             failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
+            check_ban=self.bans.check,
         )
         most = options.pop("max_topics", 100)
         self.topics = Topics(self.shards, errands, max_per_device=most)
@@ -260,6 +263,7 @@ class Node:
         self.shards.start()
         self.gateway.start()
         self.own.start()
+        self.bans.start()
         for runner in self.errand_runners:
             runner.start()
 
@@ -289,6 +293,7 @@ class Node:
         self.ports.clear()
         self.asker.stop()
         self.own.stop()
+        self.bans.stop()
         for runner in self.errand_runners:
             runner.stop()
         await self.gateway.stop()
