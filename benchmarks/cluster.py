@@ -176,7 +176,7 @@ class Cluster:
         zookeeper.start()
         back = time.monotonic()
         while len(self._registered(zookeeper)) < CONNECTORS or not all(
-            daemon.ready() for daemon in system.daemons
+            not daemon.notes() for daemon in system.daemons
         ):
             assert time.monotonic() < back + DEADLINE_SECONDS, "registrations are back"
             time.sleep(0.1)

@@ -317,7 +317,7 @@ class Composition:
             keyring=self._keyring,
             registry=make_metrics(self._gateway),
             problems=self.problems,
-            notes=lambda: self._shards.notes,
+            notes=self.notes,
             trusted_proxies=Networks(settings.http.trusted_proxies),
         )
         setting = "[http] listen" if has_api else "[connector] admin"
@@ -383,9 +383,19 @@ class Composition:
     def problems(self) -> list[str]:
         """Why this daemon is not ready, in sentences; empty when it is."""
         membership = self._membership
-        problems = [*self._shards.problems, self._registry.problem]
+        registry = None if self._registry.joined else self._registry.problem
+        problems = [*self._shards.problems, registry]
         problems.append(membership.problem if membership else None)
         return list(dict.fromkeys(p for p in problems if p is not None))
+
+    def notes(self) -> list[str]:
+        """What an operator should know although this daemon works.
+
+        Among it that the registry is away. Not ready for that, all daemons of a cluster would be
+        taken out by a load balancer at once, and all of them work.
+        """
+        problem = self._registry.problem if self._registry.joined else None
+        return [*self._shards.notes, *([] if problem is None else [problem])]
 
     def _services(self) -> list[str]:
         return [f"push-{role}" for role in sorted(self._roles)]

@@ -57,7 +57,9 @@ async def test_the_first_view_is_full_when_ready_fires(cluster: Any, entry: Make
     other = cluster.registry()
     assert other.problem is not None
     assert not other.view()
+    assert not other.joined
     await other.ready()
+    assert other.joined
     assert names(other) == {"n1", "n2", "n3"}
     await other.ready()
 
@@ -229,10 +231,12 @@ async def test_the_time_that_the_store_was_away_makes_nobody_a_live_rival(
     registered = Deferred.fromCoroutine(one.register(entry("n1", boot="b2")))
     await wait_until(lambda: "is taken" in (one.problem or ""))
     cluster.stop_store()
+    assert not one.joined
     # Longer than an entry under our name may stand unchanged.
     await deferLater(reactor, 2 * cluster.timing.lease)
     cluster.start_store()
     await registered
+    assert one.joined
     assert connectors(one)["n1"].boot == "b2"
 
 
@@ -282,6 +286,8 @@ async def test_while_the_store_is_away_the_view_stays_and_afterwards_all_is_as_b
     cluster.stop_store()
     await wait_until(lambda: one.problem and other.problem)
     assert "is away" in other.problem
+    assert one.joined
+    assert other.joined
     one.update(entry("n1", sessions=7))
     assert names(other) == {"n1", "n2"}
     cluster.start_store()
