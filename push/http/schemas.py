@@ -56,6 +56,7 @@ class To(Struct, forbid_unknown_fields=True, frozen=True):
         ]
         | UnsetType
     ) = UNSET
+    group: Annotated[UserName, Meta(description="the members of a group")] | UnsetType = UNSET
     ip: (
         Annotated[
             str,
@@ -341,8 +342,8 @@ def _target_of(to: To) -> Target:
         return Target(kind, ())
     if kind == "ip":
         return Target(kind, (read_network(value, "to.ip"),))
-    if kind == "user":
-        check_name(value, "to.user")
+    if kind in ("user", "group"):
+        check_name(value, f"to.{kind}")
     elif kind == "users":
         for index, name in enumerate(value):
             check_name(name, "to.users", index)

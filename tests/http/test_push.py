@@ -113,7 +113,7 @@ def test_everything_that_may_be_said_is_passed_on(web: Any) -> None:
         (to(users=[]), "to.users"),
         (to(users=[*USERS, "one"]), "to.users"),
         (to(topic="news"), "to.topic"),
-        (to(group="g1"), "to.group"),
+        (to(group="not a name"), "to.group"),
     ],
 )
 def test_a_wrong_field_is_named(web: Any, body: Any, field: str) -> None:
