@@ -16,11 +16,11 @@ from push.chat.scripts import chat_script
 from push.chat.settings import ChatSettings
 from push.store.jobs import all_of
 from push.wire.errors import Refusal
-from push.wire.idents import GROUP_PREFIX, user_stream
+from push.wire.idents import GROUP_PREFIX, is_offset, user_stream
 
 _summaries = chat_script("summaries")
 
-# When the last message came, what tells those of one millisecond apart, and the conversation.
+# When the last message came (us), what tells those of one millisecond apart, and the conversation.
 Place = tuple[int, str, Conversation]
 
 
@@ -109,10 +109,10 @@ def _row_of(conversation: Conversation, row: list[Any]) -> ConversationRow:
     )
 
 
-def _place(ts: int, conversation: Conversation) -> Place:
+def _place(at_us: int, conversation: Conversation) -> Place:
     # A cursor has at most 64 bytes, the name of a conversation up to 134.
     digest = hashlib.blake2b(conversation.name.encode(), digest_size=8).hexdigest()
-    return ts, digest, conversation
+    return at_us, digest, conversation
 
 
 def _order(place: Place) -> tuple[int, str]:
@@ -125,7 +125,7 @@ def _cursor_of(place: Place) -> str:
 
 def _parse(cursor: str) -> tuple[int, str]:
     """Raises `Refusal` `invalid` for what is no cursor of ours."""
-    ts, _, digest = cursor.partition(".")
-    if not (ts.isascii() and ts.isdigit() and digest):
+    at_us, _, digest = cursor.partition(".")
+    if not (is_offset(at_us) and digest):
         raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
-    return -int(ts), digest
+    return -int(at_us), digest

@@ -17,8 +17,7 @@ local stream = group_stream(gid)
 redis.call('HSET', group_key(gid), 'name', request.name, 'type', request.type, 'owner', request.by,
   'announcement', '', 'extra', request.extra, 'mute_all', '0', 'invite', 'admin',
   'ts', str(math.floor(offset / 1000)))
-redis.call('HSET', prefix .. 'conversation:' .. stream, 'seq', '0', 'first', '1',
-  'ts', str(math.floor(offset / 1000)))
+redis.call('HSET', prefix .. 'conversation:' .. stream, 'seq', '0', 'first', '1', 'at', str(offset))
 for i, user in ipairs(users) do enter(gid, user, i == 1 and 'owner' or 'member', offset) end
 tell_users(gid, 'created', users)
 return done(described(group_of(gid)))

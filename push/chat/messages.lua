@@ -1,5 +1,5 @@
 -- Messages of a conversation. `owner` names it: conversation:<owner> has the last seq, the first that is
--- kept and when the last message came; history:<owner> has the messages under <seq>-0; recalled:<owner>
+-- kept and when the last message came (us); history:<owner> has the messages under <seq>-0; recalled:<owner>
 -- who sent those that were recalled; positions:<owner> "<delivered> <read>" of each user.
 local function conversation_key(owner) return prefix .. 'conversation:' .. owner end
 local function history_key(owner) return prefix .. 'history:' .. owner end
@@ -62,7 +62,7 @@ end
 
 -- It is in the user's list of conversations, as of now.
 local function note_conversation(user, conversation, seq)
-  redis.call('ZADD', prefix .. 'conversations:' .. user, str(math.floor(now / 1000)), conversation)
+  redis.call('ZADD', prefix .. 'conversations:' .. user, str(now), conversation)
   redis.call('HSET', prefix .. 'copied:' .. user, conversation, str(seq))
 end
 

@@ -21,7 +21,8 @@ end
 local seq, offset = bounds.seq + 1, next_offset()
 local ts = str(math.floor(offset / 1000))
 local conversation = group.id and owner or conversation_with(owner, from)
-redis.call('HSET', conversation_key(owner), 'seq', str(seq), 'first', str(bounds.first), 'ts', ts)
+redis.call('HSET', conversation_key(owner), 'seq', str(seq), 'first', str(bounds.first),
+  'at', str(offset))
 redis.call('XADD', history_key(owner), str(seq) .. '-0', 'f', from, 'i', request.id, 't', ts,
   'b', request.tail)
 bounds.seq = seq

@@ -19,7 +19,7 @@ end
 for i, owner in ipairs(request.owners) do
   local _, actor, refusal = open(owner, request.by, 'see')
   if not request.details then
-    found[i] = refusal and '' or redis.call('HGET', conversation_key(owner), 'ts') or ''
+    found[i] = refusal and '' or redis.call('HGET', conversation_key(owner), 'at') or ''
   elseif bytes >= request.max_bytes then
     break
   elseif refusal then

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import jwt
 import pytest
+from prometheus_client import CollectorRegistry
 
+from push.devices.keyring import ApiKey, Keyring
+from push.http.chat import make_group
+from push.http.serving import make_site
+from push.http.site import LimitedSite
 from tests.connector.conftest import (
     JWT_SECRET,
     Client,
     Dial,
     Node,
+    WaitUntil,
     boots,
     device,
     dial,
@@ -20,6 +27,7 @@ from tests.connector.conftest import (
     make_node,
     node,
 )
+from tests.http.conftest import Connection, Response, make_request
 
 __all__ = ["boots", "device", "dial", "keyring", "make_node", "node"]
 
@@ -58,3 +66,36 @@ def of_kind(client: Client, kind: str) -> list[dict[str, Any]]:
     """The PUSHes of a kind, in the order in which they came, each once."""
     found = {body["id"]: body for body in client.bodies if body.get("kind") == kind}
     return list(found.values())
+
+
+class Door:
+    """What a backend calls: push-group's site, with the real chat behind it, in memory."""
+
+    def __init__(self, site: LimitedSite, wait_until: WaitUntil) -> None:
+        self._site = site
+        self._wait_until = wait_until
+
+    async def __call__(self, method: str, path: str, body: Any = None) -> Response:
+        connection = Connection(self._site, "192.0.2.7")
+        connection.send(make_request(method, path, body, key="chat-key"))
+        # Whole when it can be parsed: an answer is written at once.
+        await self._wait_until(lambda: b"\r\n\r\n" in connection.transport.value())
+        (response,) = connection.responses()
+        connection.close()
+        return response
+
+
+@pytest.fixture
+def door(node: Node, wait_until: WaitUntil) -> Door:
+    """`await door("POST", "/v1/groups", {…})`"""
+    from twisted.internet import reactor
+
+    key = ApiKey("chat", hashlib.sha256(b"chat-key").hexdigest(), frozenset(["chat"]))
+    site = make_site(
+        reactor,
+        [make_group(node.chat)],
+        keyring=Keyring([key]),
+        registry=CollectorRegistry(),
+        problems=list,
+    )
+    return Door(site, wait_until)
