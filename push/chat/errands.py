@@ -143,5 +143,13 @@ class UserErrandRunner(Periodic):
                 await self._errands.run(self._server, due)
             except StoreUnavailable as error:
                 log.debug("Something for users waits: {reason}", reason=error.reason)
+                await self._give_back(due)
+                return
             if len(due) < ERRANDS_PER_LOOK:
                 return
+
+    async def _give_back(self, texts: Sequence[bytes]) -> None:
+        """They are not ours any more: those that were not done are due again soon."""
+        now_ms = self._server.clock.now_us() // 1000
+        for text in texts:
+            await self._server.command("ZADD", self._server.key("chat-errands"), "XX", now_ms, text)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 from typing import Protocol as Port
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -55,6 +56,8 @@ class DeviceConnection(Protocol):
     catch_up_again = False
     refreshing = False
     refresh_again = False
+    refresh_waiters: tuple[Deferred[None], ...] = ()
+    jwt_topics: tuple[str, ...] = ()  # the topics that its JWT names
     queued: list[bytes] | None = None
     requests: deque[RequestWanted] | None = None  # that wait for the one before
     user: str | None = None

@@ -101,7 +101,7 @@ class Following:
             if connection.token is None:
                 self._refresh_soon(connection)
         else:
-            self._record_changed(connection, entry, control.get("user"))
+            self._record_changed(connection, entry, control)
 
     def _removed(self, connection: DeviceConnection, entry: Entry, stream: str, users: str) -> None:
         """`users`, by spaces, follow a group no longer; `*`: nobody does.
@@ -114,21 +114,33 @@ class Following:
         if users == EVERYONE or connection.user in users.split(" "):
             self._unfollow(connection, follow)
 
-    def _record_changed(self, connection: DeviceConnection, entry: Entry, user: str | None) -> None:
+    def _record_changed(
+        self, connection: DeviceConnection, entry: Entry, control: dict[str, str]
+    ) -> None:
         """The device's record says something new.
 
         What the entry itself ends, ends now: a message published behind it is not handed out.
         """
+        user = control.get("user")
         kept = user_stream(user) if user else ""
+        ended = control.get("ended", "").split()
         own = connection.follows.get(device_stream(str(connection.token)))
         for stream, follow in list(connection.follows.items()):
-            if not stream.startswith(USER_PREFIX) or stream == kept:
+            of_another = stream.startswith(USER_PREFIX) and stream != kept
+            if not of_another and stream not in ended:
                 continue
             # The clocks of two servers tell nothing: what is followed still comes back.
-            earlier = own is None or own.shard != follow.shard or follow.position < entry.offset
-            if earlier:
+            comparable = own is not None and own.shard == follow.shard
+            if follow.position < entry.offset if comparable else of_another:
                 self._unfollow(connection, follow)
         self._refresh_soon(connection)
+
+    def refreshed(self, connection: DeviceConnection) -> Deferred[None]:
+        """Fires when the session follows what the record says from now on, or is over."""
+        waiter: Deferred[None] = Deferred()
+        connection.refresh_waiters += (waiter,)
+        self._refresh_soon(connection)
+        return waiter
 
     def _refresh_soon(self, connection: DeviceConnection) -> None:
         if connection.refreshing:
@@ -152,10 +164,13 @@ class Following:
             self._refresh_soon(connection)  # the entry that told of a change may be among them
 
     async def _refresh(self, connection: DeviceConnection) -> None:
+        waiters: tuple[Deferred[None], ...] = ()
         try:
             again = True
             while again and not connection.closed:
                 connection.refresh_again = False
+                waiters += connection.refresh_waiters
+                connection.refresh_waiters = ()
                 try:
                     record = await self._record(connection)
                 except StoreUnavailable:
@@ -166,9 +181,14 @@ class Following:
                     return
                 connection.user = record.user
                 await self._apply(connection, record)
+                done, waiters = waiters, ()
+                _fire(done)
                 again = connection.refresh_again
         finally:
             connection.refreshing = False
+            waiters += connection.refresh_waiters
+            connection.refresh_waiters = ()
+            _fire(waiters)
 
     async def _record(self, connection: DeviceConnection) -> Record | None:
         """What a session is to follow now; None: its device was deleted."""
@@ -194,13 +214,23 @@ class Following:
             self._unfollow(connection, follow)
         added = [wanted[stream] for stream in wanted if stream not in connection.follows]
         if added:
-            await self.begin(connection, added)
-            if connection.is_gone():
-                self.end(connection)
-                return
-            for follow in added:
-                self._notify(connection, follow.stream, "follow", str(follow.position))
-            self._wake(connection)
+            await self.add(connection, added)
+
+    async def add(self, connection: DeviceConnection, added: list[Follow]) -> None:
+        """A live session follows `added` too, and is told."""
+        await self.begin(connection, added)
+        if connection.is_gone():
+            self.end(connection)
+            return
+        for follow in added:
+            self._notify(connection, follow.stream, "follow", str(follow.position))
+        self._wake(connection)
+
+    def remove(self, connection: DeviceConnection, stream: str) -> None:
+        """A live session follows `stream` no more, and is told."""
+        follow = connection.follows.get(stream)
+        if follow is not None:
+            self._unfollow(connection, follow)
 
     def _unfollow(self, connection: DeviceConnection, follow: Follow) -> None:
         self._sources.unfollow(connection, follow)
@@ -215,6 +245,11 @@ class Following:
         notice = FollowNotice(self._snowflake.next_id(), stream, kind, self._now_ms(), offset)
         connection.session.notify(msgspec.json.encode(notice))
         connection.flush()
+
+
+def _fire(waiters: Iterable[Deferred[None]]) -> None:
+    for waiter in waiters:
+        waiter.callback(None)
 
 
 def _mark_heard(result: None, follow: Follow) -> None:

@@ -28,10 +28,12 @@ from push.connector.orders import Orders
 from push.connector.redelivery import Redelivery
 from push.connector.requests import Handler, Requests
 from push.connector.sources import Sources
+from push.connector.topics import TopicRequests
 from push.connector.wheel import TimingWheel
 from push.devices.directory import Devices
 from push.devices.keyring import Keyring
 from push.devices.sessions import Sessions
+from push.devices.topics import Topics
 from push.session.entry import Batch, Entry
 from push.session.events import (
     ConnectWanted,
@@ -83,6 +85,7 @@ class Gateway:
         control: ControlChannel,
         devices: Devices,
         sessions: Sessions,
+        topics: Topics,
         keyring: Keyring,
         snowflake: Snowflake,
         settings: GatewaySettings,
@@ -92,7 +95,7 @@ class Gateway:
     ) -> None:
         """`others(carrier)`: URLs of other connectors for a device on that carrier;
         `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
-        answers a PUBLISH, by its sub-signal."""
+        answers a PUBLISH, by its sub-signal, beside those for topics."""
         self.counters = Counters()
         self.connections: set[DeviceConnection] = set()
         self.sessions: dict[str, DeviceConnection] = {}
@@ -118,7 +121,6 @@ class Gateway:
         self._cursors, self._counts = self.sources.cursors, self.sources.counts
         shards.on_restored(self._restored)
         self.drain = Drain(reactor, self.sessions, self._cursors, others, self._leave)
-        self._requests = Requests(handlers, self.own)
         self._wheel = TimingWheel(reactor, self._due)
         self.handout = Handout(self._limits, self._dropped)
         self._following = Following(
@@ -131,6 +133,8 @@ class Gateway:
             wake=self._wake,
             gone=self._forgotten,
         )
+        subscribing = TopicRequests(shards, topics, self._following, self.sessions)
+        self._requests = Requests({**subscribing.handlers, **handlers}, self.own)
         self._catchup = CatchUp(
             reactor,
             self.sources,

@@ -123,6 +123,7 @@ class Handshake:
         connection.session_id = session_id
         connection.token = opened.token
         connection.user = opened.user
+        connection.jwt_topics = opened.topics
         if connection.closed:
             # Gone while its credentials were looked up: the record must not keep it.
             if opened.token is not None:
@@ -203,6 +204,7 @@ class Handshake:
         else:
             expires_at = self._expires_at(claims.expires_s)
             assert expires_at is not None
+            connection.jwt_topics = claims.topics
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
         connection.flush()
 

@@ -60,6 +60,7 @@ from push.devices.nearby import Nearby
 from push.devices.pushing import Pushing
 from push.devices.retirement import Retirement
 from push.devices.sessions import Sessions
+from push.devices.topics import Topics
 from push.devices.users import Users
 from push.http.api import make_api
 from push.http.chat import make_group
@@ -160,6 +161,8 @@ class Composition:
         self._control = ControlChannel(self._shards.first)
         self._errands = Errands(self._shards)
         self._devices = self._make_devices()
+        most = settings.topics.max_per_device
+        self._topics = Topics(self._shards, self._errands, max_per_device=most)
         self._retention = Retention(
             device_max_messages=settings.connector.max_backlog,
             shared_max_messages=settings.limits.shared_max_count,
@@ -285,6 +288,7 @@ class Composition:
             self._control,
             self._devices,
             sessions,
+            self._topics,
             self._keyring,
             self._snowflake,
             gateway_settings,
@@ -352,6 +356,7 @@ class Composition:
                     drains,
                     self._clients,
                     self._users,
+                    self._topics,
                     push_limits(settings.limits),
                 )
             )

@@ -240,6 +240,14 @@ class Auth(Section, frozen=True):
     ] = ""
 
 
+class Topics(Section, frozen=True):
+    """Topics that devices subscribe to."""
+
+    max_per_device: Annotated[
+        int, Meta(ge=1, le=10_000, description="topics that a device follows at most")
+    ] = 100
+
+
 class Limits(Section, frozen=True):
     """What one client may ask for."""
 
@@ -317,5 +325,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     connector: Connector = Connector()
     http: Http = Http()
     auth: Auth = Auth()
+    topics: Topics = Topics()
     limits: Limits = Limits()
     chat: Chat = Chat()

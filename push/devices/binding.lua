@@ -1,6 +1,8 @@
 -- Whose a device is and what it follows, as its record at home says. A stream of another server stands
 -- there as `x:<stream>`: what is to be done on that server is an errand.
 local errands = {}
+-- Streams that this call has ended following.
+local ended = {}
 
 -- An errand is done at once by the caller, and else by whoever finds it later (rule 13). It carries a
 -- version of this server's clock: what is older than what was done already does nothing.
@@ -22,10 +24,12 @@ local function start_following(record, token, stream, here, begin)
 end
 
 local function stop_following(record, token, stream, code)
-  if redis.call('HDEL', record, 'x:' .. stream) == 0 then
-    return unfollow(record, token, stream, code)
+  if redis.call('HDEL', record, 'x:' .. stream) == 1 then
+    send_errand('unfollow', token, stream, code)
+  elseif not unfollow(record, token, stream, code) then
+    return false
   end
-  send_errand('unfollow', token, stream, code)
+  ended[#ended + 1] = stream
   return true
 end
 
@@ -57,12 +61,13 @@ local function bind(record, token, user, place)
 end
 
 -- A device with a session is told by an entry of its own log, so that no change is missed however the
--- connection fares (rule 5).
+-- connection fares (rule 5). It names what ended: nothing that is published later is handed out.
 local function tell(record, token)
   local kept = redis.call('HMGET', record, 's', 'u')
   if not kept[1] then return end
   local offset, day, stream = next_offset(), 86400, 'dev:' .. token
-  local id, body = 'c' .. str(offset), cjson.encode({op = 'changed', user = kept[2] or ''})
+  local change = {op = 'changed', user = kept[2] or '', ended = table.concat(ended, ' ')}
+  local id, body = 'c' .. str(offset), cjson.encode(change)
   local previous = append(stream, offset, day, id, 'c', body)
   announce(channels .. 'live:' .. stream, previous, offset, day, id, 'c', body)
 end

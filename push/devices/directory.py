@@ -116,7 +116,7 @@ class Devices:
             raise Refusal("unauthenticated", "the secret is not this token's", field="secret")
 
     async def get(self, token: str) -> Device:
-        self._check_form(token)
+        check_token(token)
         fields = as_fields(await self._command(token, "HGETALL"))
         if not fields:
             raise unknown_token(token)
@@ -149,7 +149,7 @@ class Devices:
 
     async def check(self, token: str) -> None:
         """Raises `Refusal` `invalid` or `unknown_token` unless there is such a device."""
-        self._check_form(token)
+        check_token(token)
         if not await self.exists(token):
             raise unknown_token(token)
 
@@ -158,7 +158,7 @@ class Devices:
 
     async def forget(self, token: str) -> None:
         """Delete a device with all that waits for it; a live session of it is closed."""
-        self._check_form(token)
+        check_token(token)
         home = self._home(token)
         held = await home.run(_forget, [], [token], durable=True)
         if held is None:
@@ -184,7 +184,7 @@ class Devices:
     async def bind(self, user: str, token: str) -> None:
         """The device is this user's from now on, replacing another; a live session at once."""
         check_user(user)
-        self._check_form(token)
+        check_token(token)
         if await self._bind(token, user, "") < 0:
             raise unknown_token(token)
 
@@ -199,7 +199,7 @@ class Devices:
     async def unbind(self, user: str, token: str) -> None:
         """The device is nobody's; `not_found` if it is not this user's."""
         check_user(user)
-        self._check_form(token)
+        check_token(token)
         changed = await self._bind(token, "", user)
         if changed < 0:
             raise unknown_token(token)
@@ -230,11 +230,11 @@ class Devices:
         home = self._home(token)
         return await home.command(command, home.key(record_name(token)), *arguments)
 
-    def _check_form(self, token: str) -> None:
-        if not is_token(token):
-            raise Refusal(
-                "invalid", "not a token: its form or check character is wrong", field="token"
-            )
+
+def check_token(token: str) -> None:
+    """Raises `Refusal` `invalid` for what cannot be a token."""
+    if not is_token(token):
+        raise Refusal("invalid", "not a token: its form or check character is wrong", field="token")
 
 
 def check_user(user: str) -> None:

@@ -9,10 +9,22 @@ local function followers_key(stream)
   return prefix .. 'followers:' .. stream
 end
 
+-- `topics` are the names of the topics of this server that a device follows, in order.
+local function list_topic(stream)
+  local topic = string.match(stream, '^topic:(.+)$')
+  if not topic then return end
+  if redis.call('EXISTS', followers_key(stream)) == 1 then
+    redis.call('ZADD', prefix .. 'topics', '0', topic)
+  else
+    redis.call('ZREM', prefix .. 'topics', topic)
+  end
+end
+
 -- Following begins at the offset `begin` (rule 4). Returns whether this changed anything.
 local function follow(record, token, stream, begin)
   if redis.call('HEXISTS', record, 'c:' .. stream) == 1 then return false end
   redis.call('SADD', followers_key(stream), token)
+  list_topic(stream)
   redis.call('HSET', record, 'c:' .. stream, str(begin), 'f:' .. stream, str(begin))
   return true
 end
@@ -22,6 +34,7 @@ end
 local function unfollow(record, token, stream, code)
   local kept = redis.call('HMGET', record, 'c:' .. stream, 'p:' .. stream)
   redis.call('SREM', followers_key(stream), token)
+  list_topic(stream)
   if not kept[1] then return false end
   if code ~= '' then
     pass(stream, token, tonumber(kept[1]), tonumber(kept[2] or '0'), now, code)

@@ -28,14 +28,15 @@ GroupsOf = Callable[[str], Awaitable[dict[str, int]]]
 
 _open = load_script("push.devices", "open", LEDGER, APPEND, FOLLOWING, BINDING, OPENING)
 _take = load_script("push.devices", "take", LEDGER, APPEND, FOLLOWING, PART, OPENING)
-_close = load_script("push.devices", "close", OPENING)
+_close = load_script("push.devices", "close", FOLLOWING, PART, OPENING)
 _held = load_script("push.devices", "held")
 
 
 class Opened(msgspec.Struct):
     """A session may begin. `before` is the (boot id, session) that had the device, if one had.
 
-    `truncated`: streams of which something unexpired was dropped that the device had not read.
+    `truncated`: streams of which something unexpired was dropped that the device had not read;
+    `topics`: those that its JWT names.
     """
 
     token: str | None
@@ -44,6 +45,7 @@ class Opened(msgspec.Struct):
     expires_s: int | None
     before: tuple[str, str] | None
     truncated: list[str] = []
+    topics: tuple[str, ...] = ()
 
 
 class Record(msgspec.Struct):
@@ -143,6 +145,7 @@ class Sessions:
             expires_s=claims.expires_s if claims else None,
             before=before,
             truncated=truncated,
+            topics=claims.topics if claims else (),
         )
 
     def _server_of(self, token: str, stream: str) -> int:
@@ -213,7 +216,12 @@ class Sessions:
                 place = max(min(int(said), place), since[stream])
             follows.append(Follow(stream, place, number))
         return Opened(
-            token=None, user=claims.user, follows=follows, expires_s=claims.expires_s, before=None
+            token=None,
+            user=claims.user,
+            follows=follows,
+            expires_s=claims.expires_s,
+            before=None,
+            topics=claims.topics,
         )
 
     async def following_of_user(self, user: str) -> Record:

@@ -39,6 +39,7 @@ from push.http.schemas import (
     check_name,
     message_of,
 )
+from push.http.topics import Topics, topic_routes
 from push.http.users import Users, user_routes
 from push.wire.errors import Refusal
 from push.wire.reading import decoder_for
@@ -89,6 +90,7 @@ def make_api(
     drains: Drains,
     clients: Clients,
     users: Users,
+    topics: Topics,
     limits: PushLimits | None = None,
 ) -> App:
     """The app push-api. `limits` None = the defaults of the contract."""
@@ -110,6 +112,7 @@ def make_api(
             *message_routes(pushing),
             *_device_routes(devices),
             *user_routes(users),
+            *topic_routes(topics),
             *client_routes(clients, devices, nodes),
             *node_routes(drains),
             _stats_route(nodes),
@@ -154,11 +157,12 @@ def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
             {202: Reply("Accepted: stored for every device it is for.", Receipt)},
             description=(
                 "`streams` says how many logs the message was written to (one for each device, "
-                "user, or everyone), `online` how many of them a connector followed at that "
-                "moment. Users need not exist. Among `tokens`, those that no device has are named "
-                "in `unknown`; when none is known the answer is 404. To an `ip` nothing is stored: "
-                "`online` is how many sessions were there, `ttl` counts as 0, and nodes that did "
-                "not answer within two seconds are named in `silent`. `data`, `title` and `body` "
+                "user, a topic, or everyone), `online` how many of them a connector followed at "
+                "that moment. Users and topics need not exist. Among `tokens`, those that no "
+                "device has are named in `unknown`; when none is known the answer is 404. To an "
+                "`ip` nothing is stored: `online` is how many sessions were there, `ttl` counts "
+                "as 0, and nodes that did not answer within two seconds are named in `silent`. "
+                "`data`, `title` and `body` "
                 f"together are at most {limits.max_payload_bytes:,} bytes as JSON."
             ),
             scope="push",

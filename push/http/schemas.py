@@ -34,7 +34,7 @@ class PushLimits:
 # Of any form: a token that is not one is not registered, and is answered as such.
 TokenText = Annotated[str, Meta(min_length=1, max_length=MAX_OPAQUE_BYTES)]
 # The pattern is only for the document: the check is `is_name`, which is exact about line ends.
-UserName = Annotated[str, Meta(extra_json_schema={"pattern": NAME_PATTERN})]
+Name = Annotated[str, Meta(extra_json_schema={"pattern": NAME_PATTERN})]
 
 
 class To(Struct, forbid_unknown_fields=True, frozen=True):
@@ -48,15 +48,16 @@ class To(Struct, forbid_unknown_fields=True, frozen=True):
         ]
         | UnsetType
     ) = UNSET
-    user: Annotated[UserName, Meta(description="all devices of a user")] | UnsetType = UNSET
+    user: Annotated[Name, Meta(description="all devices of a user")] | UnsetType = UNSET
     users: (
         Annotated[
-            list[UserName],
+            list[Name],
             Meta(min_length=1, max_length=MAX_TARGETS, description="all devices of several users"),
         ]
         | UnsetType
     ) = UNSET
-    group: Annotated[UserName, Meta(description="the members of a group")] | UnsetType = UNSET
+    topic: Annotated[Name, Meta(description="all devices that follow a topic")] | UnsetType = UNSET
+    group: Annotated[Name, Meta(description="the members of a group")] | UnsetType = UNSET
     ip: (
         Annotated[
             str,
@@ -342,7 +343,7 @@ def _target_of(to: To) -> Target:
         return Target(kind, ())
     if kind == "ip":
         return Target(kind, (read_network(value, "to.ip"),))
-    if kind in ("user", "group"):
+    if kind in ("user", "topic", "group"):
         check_name(value, f"to.{kind}")
     elif kind == "users":
         for index, name in enumerate(value):

@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from push import __version__
-from push.pushctl import clients, ledger, nodes
+from push.pushctl import clients, ledger, nodes, topics
 from push.pushctl.listen import Listening, listen
 from push.pushctl.options import (
     Common,
@@ -195,6 +195,7 @@ def _device(
 @click.argument("data", required=False)
 @click.option("--to-token", multiple=True, metavar="TOKEN", help="A device; may be repeated.")
 @click.option("--to-user", multiple=True, metavar="USER", help="A user; may be repeated.")
+@click.option("--to-topic", "--topic", metavar="TOPIC", help="All that follow a topic.")
 @click.option("--all", "to_all", is_flag=True, help="Everyone.")
 @click.option("--ttl", type=int, metavar="SECONDS", help="Keep it so long; 0: only who is online.")
 @click.option("--qos", type=click.IntRange(0, 1), help="0: at most once; 1 (default): at least.")
@@ -214,6 +215,7 @@ def push(
     data: str | None,
     to_token: tuple[str, ...],
     to_user: tuple[str, ...],
+    to_topic: str | None,
     to_all: bool,
     ttl: int | None,
     qos: int | None,
@@ -223,7 +225,7 @@ def push(
     idempotency_key: str | None,
     text: bool,
 ) -> None:
-    """Push DATA to devices, users or everyone.
+    """Push DATA to devices, users, a topic or everyone.
 
     DATA is JSON, or text when it is not; @FILE reads a file, - reads standard input, as does no
     DATA without --title and --body. What is not UTF-8 is sent as base64.
@@ -233,11 +235,12 @@ def push(
       pushctl push --all '{"news": 1}'
       pushctl push --to-token 01J… --title Hello --body 'How are you?' '{}'
       pushctl push --to-user ada --to-user bob --ttl 600 @message.json
+      pushctl push --to-topic news '{"text": "It rains"}'
       pushctl push --all --collapse score '{"score": "2:1"}'
       pushctl push --to-user ada --idempotency-key order-17 '{"order": 17}'
       date | pushctl push --to-user ada --text
     """
-    to = _target(to_token, to_user, to_all)
+    to = _target(to_token, to_user, to_topic, to_all)
     value, encoding = _read_data(data, text, optional=title is not None or body is not None)
     with common.api() as api:
         result = api.push(
@@ -259,11 +262,15 @@ def push(
         click.echo(f"pushctl: unknown token {token}", err=True)
 
 
-def _target(tokens: Sequence[str], users: Sequence[str], everyone: bool) -> dict[str, Any]:
-    if sum((bool(tokens), bool(users), everyone)) != 1:
-        raise click.UsageError("give exactly one of --to-token, --to-user and --all")
+def _target(
+    tokens: Sequence[str], users: Sequence[str], topic: str | None, everyone: bool
+) -> dict[str, Any]:
+    if sum((bool(tokens), bool(users), topic is not None, everyone)) != 1:
+        raise click.UsageError("give exactly one of --to-token, --to-user, --to-topic and --all")
     if everyone:
         return {"all": True}
+    if topic is not None:
+        return {"topic": topic}
     one, many, values = ("token", "tokens", tokens) if tokens else ("user", "users", users)
     return {one: values[0]} if len(values) == 1 else {many: list(values)}
 
@@ -336,6 +343,9 @@ cli.add_command(nodes.nodes)
 cli.add_command(clients.connections)
 cli.add_command(clients.kick)
 cli.add_command(clients.user)
+cli.add_command(topics.topics)
+cli.add_command(topics.subscribe)
+cli.add_command(topics.unsubscribe)
 
 
 def _check_options(arguments: list[str]) -> None:

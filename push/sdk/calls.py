@@ -157,10 +157,10 @@ def push(
     idempotency_key: str | None = None,
     make_key: bool = True,
 ) -> Call[PushResult]:
-    """Push `data` to `{"token": …}`, `{"tokens": […]}`, `{"user": …}`, `{"users": […]}` or
-    `{"all": True}`, or to the sessions online now of `{"ip": …}`. `ttl` in seconds.
-    `collapse`: a name; the message replaces what has the same
-    name and was not delivered yet.
+    """Push `data` to `{"token": …}`, `{"tokens": […]}`, `{"user": …}`, `{"users": […]}`,
+    `{"topic": …}` or `{"all": True}`, or to the sessions online now of `{"ip": …}`. `ttl` in
+    seconds. `collapse`: a name; the message replaces what has the same name and was not delivered
+    yet.
 
     `idempotency_key` (1 to 255 printable ASCII characters, not reused for 24 h): pushed again
     with it, it is still one message, so the call is retried. By default each call makes a key of

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import jwt
 import pytest
+import pytest_twisted
 from prometheus_client import CollectorRegistry
 
 from push.devices.keyring import ApiKey, Keyring
 from push.http.chat import make_group
 from push.http.serving import make_site
 from push.http.site import LimitedSite
+from tests.conftest import RedisServer
 from tests.connector.conftest import (
     JWT_SECRET,
     Client,
@@ -25,13 +27,44 @@ from tests.connector.conftest import (
     dial,
     keyring,
     make_node,
-    node,
+    more_urls,
 )
 from tests.http.conftest import Connection, Response, make_request
 
-__all__ = ["boots", "device", "dial", "keyring", "make_node", "node"]
+__all__ = ["boots", "device", "dial", "keyring", "make_node", "more_urls"]
 
 User = Callable[..., Awaitable[Client]]
+MakeNode = Callable[..., Awaitable[Node]]
+
+
+@pytest.fixture(scope="session")
+def three_servers() -> Iterator[list[RedisServer]]:
+    """Servers that tests share, as `redis_server`."""
+    servers = [RedisServer() for _ in range(3)]
+    for server in servers:
+        server.start()
+    yield servers
+    for server in servers:
+        server.remove()
+
+
+@pytest.fixture(params=[1, 3], ids=["one server", "three servers"])
+def redis_urls(
+    request: pytest.FixtureRequest, redis_url: str, three_servers: list[RedisServer]
+) -> list[str]:
+    """One server, or three: the rules are the same."""
+    if request.param == 1:
+        return [redis_url]
+    for server in three_servers:
+        server.ensure_empty()
+    return [server.url for server in three_servers]
+
+
+@pytest_twisted.async_yield_fixture
+async def node(make_node: MakeNode, redis_urls: list[str]) -> AsyncIterator[Node]:
+    made = await make_node(redis_urls)
+    made.listen()
+    yield made
 
 
 @pytest.fixture
@@ -99,3 +132,10 @@ def door(node: Node, wait_until: WaitUntil) -> Door:
         problems=list,
     )
     return Door(site, wait_until)
+
+
+async def keys_of(node: Node, owner: str, *command: str) -> Any:
+    """A command on a key that is where `owner` is: `"user:anna", "TTL", "sent:…"`."""
+    server = node.shards.of(owner)
+    name, key, *rest = command
+    return await server.command(name, server.key(key), *rest)

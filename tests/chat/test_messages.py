@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from push.chat.bodies import GroupSaid, PositionsSaid, Range, Said
 from push.chat.names import conversation_of, to_group, to_user
 from push.wire.errors import Refusal
-from tests.chat.conftest import User, of_kind
+from tests.chat.conftest import User, keys_of, of_kind
 from tests.connector.conftest import Client, Node
 
 WaitUntil = Callable[..., Awaitable[Any]]
@@ -71,13 +71,14 @@ async def test_a_message_reaches_all_devices_of_both_as_each_sees_the_conversati
         (push,) = of_kind(client, "chat")
         for name in ("stream", "offset", "expires"):
             del push[name]
+        # When it came into the stream; where that is on another server, a moment later.
+        assert answer["ts"] <= push.pop("ts") < answer["ts"] + 5000
         assert push == {
             "id": answer["id"],
             "kind": "chat",
             "conversation": conversation,
             "from": "anna",
             "seq": 1,
-            "ts": answer["ts"],
             "type": "text",
             "client_id": "c1",
             "mentions": ["bob"],
@@ -99,7 +100,8 @@ async def test_a_group_message_is_one_entry_of_its_log_and_counted_for_its_devic
 
     for client in clients:
         await wait_until(lambda client=client: texts(client) == ["hello"])
-    log = await node.store.command("XRANGE", node.store.key(f"log:group:{group}"), "-", "+")
+    stream = f"group:{group}"
+    log = await keys_of(node, stream, "XRANGE", f"log:{stream}", "-", "+")
     assert len([entry for entry in log if entry[1][4] == b"m"]) == 1
 
     async def acknowledged() -> bool:
@@ -185,7 +187,7 @@ async def test_the_same_client_id_is_the_same_message_on_either_door(
     assert of_another["seq"] == 2
     await wait_until(lambda: len(texts(bob)) == 2)
     assert texts(bob) == ["x", "z"]
-    kept = await node.store.command("TTL", node.store.key("sent:anna:c"))
+    kept = await keys_of(node, "chat:anna,bob", "TTL", "sent:anna:c")
     assert 7 * 86_400 - 60 < kept <= 7 * 86_400
 
 
@@ -266,8 +268,10 @@ async def test_a_page_of_large_messages_fits_into_a_frame_and_says_that_there_is
 
 
 @pytest_twisted.ensureDeferred
-async def test_history_keeps_so_many_and_no_older_ones(make_node: Any, redis_url: str) -> None:
-    node = await make_node(redis_url, chat={"history_count": 3})
+async def test_history_keeps_so_many_and_no_older_ones(
+    make_node: Any, redis_urls: list[str]
+) -> None:
+    node = await make_node(redis_urls, chat={"history_count": 3})
     for n in range(1, 6):
         await say(node, "anna", "user:bob", n)
     await node.chat.messages.recall(conversation_of("anna", "user:bob"), 4, None)
@@ -283,30 +287,33 @@ async def test_history_keeps_so_many_and_no_older_ones(make_node: Any, redis_url
 
 @pytest_twisted.ensureDeferred
 async def test_history_that_is_too_old_goes_also_when_nobody_writes(
-    make_node: Any, redis_url: str, wait_until: WaitUntil
+    make_node: Any, redis_urls: list[str], wait_until: WaitUntil
 ) -> None:
     from twisted.internet import reactor
 
-    node = await make_node(redis_url, chat={"history_days": 1})
+    node = await make_node(redis_urls, chat={"history_days": 1})
     for n in range(50):
         await say(node, "anna", "user:bob", n)
     # A day and an hour pass on the server's clock.
-    node.store.clock.observe(node.store.clock.now_us() + 25 * 3600 * 1_000_000)
-    tidying = node.chat.upkeep(reactor, node.store)[0]
+    server = node.shards.of("chat:anna,bob")
+    server.clock.observe(server.clock.now_us() + 25 * 3600 * 1_000_000)
+    tidying = node.chat.upkeep(reactor, server)[0]
 
     await tidying.turn()
 
     conversation = conversation_of("anna", "user:bob")
     page = await node.chat.messages.history(conversation, Range(after=0), "anna")
     assert page.messages == []
-    assert await node.store.command("EXISTS", node.store.key("histories")) == 0
+    assert await server.command("EXISTS", server.key("histories")) == 0
     assert (await say(node, "anna", "user:bob", "new")).seq == 51
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_member_sees_what_came_since_he_joined(make_node: Any, redis_url: str) -> None:
-    node = await make_node(redis_url)
-    open_node = await make_node(redis_url, chat={"history_before_join": True})
+async def test_a_member_sees_what_came_since_he_joined(
+    make_node: Any, redis_urls: list[str]
+) -> None:
+    node = await make_node(redis_urls)
+    open_node = await make_node(redis_urls, chat={"history_before_join": True})
     group = await make_group(node, "anna")
     await say(node, "anna", f"group:{group}", "before")
     await node.chat.groups.add(group, ["bob"], None)
@@ -398,7 +405,7 @@ async def test_only_the_last_receipt_of_a_user_waits_in_a_stream(node: Node) -> 
             conversation_of("bob", "user:anna"), PositionsSaid(read=n), "bob"
         )
 
-    log = await node.store.command("XRANGE", node.store.key("log:user:anna"), "-", "+")
+    log = await keys_of(node, "user:anna", "XRANGE", "log:user:anna", "-", "+")
 
     assert len([entry for entry in log if b'"kind":"receipt"' in entry[1][5]]) == 1
 
@@ -432,17 +439,19 @@ async def test_a_recalled_message_is_gone_for_all(
         "from": "anna",
         "recalled": True,
     }
-    kept = await node.store.command("XRANGE", node.store.key("history:chat:anna,bob"), "-", "+")
+    owner = "chat:anna,bob"
+    kept = await keys_of(node, owner, "XRANGE", f"history:{owner}", "-", "+")
     assert b"two" not in repr(kept).encode()
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_message_can_be_recalled_for_some_time_and_by_the_backend_always(
-    make_node: Any, redis_url: str
+    make_node: Any, redis_urls: list[str]
 ) -> None:
-    node = await make_node(redis_url, chat={"recall_seconds": 60})
+    node = await make_node(redis_urls, chat={"recall_seconds": 60})
     await say(node, "anna", "user:bob", "x")
-    node.store.clock.observe(node.store.clock.now_us() + 61 * 1_000_000)
+    clock = node.shards.of("chat:anna,bob").clock
+    clock.observe(clock.now_us() + 61 * 1_000_000)
     conversation = conversation_of("anna", "user:bob")
 
     with pytest.raises(Refusal, match="recall_expired"):
@@ -510,8 +519,10 @@ async def test_a_group_without_messages_is_listed_too(node: Node) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_may_begin_a_conversation_is_a_setting(make_node: Any, redis_url: str) -> None:
-    node = await make_node(redis_url, chat={"direct": "existing"})
+async def test_who_may_begin_a_conversation_is_a_setting(
+    make_node: Any, redis_urls: list[str]
+) -> None:
+    node = await make_node(redis_urls, chat={"direct": "existing"})
     send = node.chat.messages.send
 
     with pytest.raises(Refusal, match="not_allowed"):
@@ -524,9 +535,9 @@ async def test_who_may_begin_a_conversation_is_a_setting(make_node: Any, redis_u
 
 @pytest_twisted.ensureDeferred
 async def test_a_user_sends_so_many_a_minute_but_a_backend_any_number(
-    make_node: Any, redis_url: str
+    make_node: Any, redis_urls: list[str]
 ) -> None:
-    node = await make_node(redis_url, chat={"messages_per_minute": 2})
+    node = await make_node(redis_urls, chat={"messages_per_minute": 2})
     send = node.chat.messages.send
     for _ in range(2):
         await send("anna", to_user("anna", "bob"), said("x"), by_device=True)

@@ -24,13 +24,13 @@ from tests.connector.conftest import Node
 @pytest_twisted.ensureDeferred
 async def test_presence_is_told_of_those_whom_the_setting_allows(
     make_node: Any,
-    redis_url: str,
+    redis_urls: list[str],
     person: User,
     visitor: User,
     setting: str,
     known: dict[str, bool],
 ) -> None:
-    node: Node = await make_node(redis_url, chat={"presence": setting})
+    node: Node = await make_node(redis_urls, chat={"presence": setting})
     node.listen()
     anna = await person("anna", on=node)
     for user in ("bob", "eve"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 import time
@@ -30,15 +31,18 @@ from push.daemons.settings import Connector
 from push.daemons.tls import load_server_tls
 from push.devices.clients import Clients
 from push.devices.directory import Devices
-from push.devices.errands import Errands
+from push.devices.errands import ErrandRunner, Errands
 from push.devices.jwt import JwtVerifier, load_keys
 from push.devices.keyring import Keyring
 from push.devices.nearby import Nearby
 from push.devices.pushing import Content, Push, Pushing, Receipt, Target
 from push.devices.sessions import Sessions
+from push.devices.topics import Topics
 from push.devices.users import Users
 from push.session.server import SessionLimits
 from push.store.address import parse_redis_url
+from push.store.identity import Deployment
+from push.store.periodic import Periodic
 from push.store.server import RedisServer
 from push.store.shards import Shards
 from push.streams.hub import Hub
@@ -169,10 +173,11 @@ class Client(Protocol):
 
 
 class Node:
-    """One connector on its own connections to Redis, and what a backend has."""
+    """One connector on its own connections to Redis, one server or several, and what a backend
+    has."""
 
     def __init__(
-        self, reactor: Any, url: str, boots: set[str], keyring: Keyring, **options: Any
+        self, reactor: Any, urls: Sequence[str], boots: set[str], keyring: Keyring, **options: Any
     ) -> None:
         self.reactor = reactor
         self.boot = secrets.token_hex(8)
@@ -181,8 +186,20 @@ class Node:
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
         retention = Retention(**options.pop("retention", {}))
-        self.store = RedisServer(reactor, parse_redis_url(url), timeout_seconds=timeout_seconds)
-        self.shards = Shards([self.store])
+        deployment = Deployment(len(urls))
+        self.shards = Shards(
+            [
+                RedisServer(
+                    reactor,
+                    parse_redis_url(url),
+                    timeout_seconds=timeout_seconds,
+                    deployment=deployment,
+                    number=number,
+                )
+                for number, url in enumerate(urls)
+            ]
+        )
+        self.store = self.shards.first
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         errands = Errands(self.shards)
@@ -206,6 +223,8 @@ class Node:
             retention,
             self.users.online,
         )
+        most = options.pop("max_topics", 100)
+        self.topics = Topics(self.shards, errands, max_per_device=most)
         verifier = JwtVerifier(
             load_keys(JWT_SECRET), algorithms=["HS256"], audience="push", issuer=None
         )
@@ -232,11 +251,20 @@ class Node:
             control,
             self.devices,
             sessions,
+            self.topics,
             keyring,
             snowflake,
             settings,
             handlers=chat_handlers(self.chat),
         )
+        self.errand_runners: list[Periodic] = [
+            work
+            for server in self.shards
+            for work in (
+                ErrandRunner(reactor, server, errands),
+                *self.chat.upkeep(reactor, server),
+            )
+        ]
         self.own = OwnClients(
             reactor, self.gateway, Answerer(self.store, self.boot, self.boot), self.boot
         )
@@ -256,9 +284,11 @@ class Node:
         return next(iter(self.gateway.sources)).memory
 
     def start(self) -> None:
-        self.store.start()
+        self.shards.start()
         self.gateway.start()
         self.own.start()
+        for runner in self.errand_runners:
+            runner.start()
 
     def listen(self, tls: Any = None, sndbuf: int = 0, proxies: Iterable[str] = ()) -> int:
         factory = device_factory(self.reactor, self.gateway, tls, Networks(proxies))
@@ -275,7 +305,8 @@ class Node:
         return await self.pushing.push(Push(Target(kind, names), content, once))
 
     async def record(self, token: str) -> dict[str, str]:
-        reply = await self.store.command("HGETALL", self.store.key(f"device:{token}"))
+        home = self.shards.of(f"dev:{token}")
+        reply = await home.command("HGETALL", home.key(f"device:{token}"))
         texts = [item.decode() for item in reply]
         return dict(zip(texts[::2], texts[1::2], strict=True))
 
@@ -285,6 +316,8 @@ class Node:
         self.ports.clear()
         self.asker.stop()
         self.own.stop()
+        for runner in self.errand_runners:
+            runner.stop()
         await self.gateway.stop()
         self.boots.discard(self.boot)
 
@@ -296,7 +329,7 @@ class Node:
             try:
                 await stopped
             finally:
-                await self.store.stop()
+                await self.shards.stop()
 
 
 @pytest.fixture
@@ -310,21 +343,35 @@ def boots() -> set[str]:
     return set()
 
 
+@pytest.fixture
+def more_urls(request: pytest.FixtureRequest) -> list[str]:
+    """Further servers for tests that are not about servers, when `PUSH_TEST_SERVERS` is above 1."""
+    servers = int(os.environ.get("PUSH_TEST_SERVERS", "1"))
+    if servers == 1:
+        return []
+    make_redis = request.getfixturevalue("make_redis")
+    return [make_redis().url for _ in range(servers - 1)]
+
+
 @pytest_twisted.async_yield_fixture
 async def make_node(
-    wait_until: WaitUntil, boots: set[str], keyring: Keyring
+    wait_until: WaitUntil, boots: set[str], keyring: Keyring, more_urls: list[str]
 ) -> AsyncIterator[Callable[..., Awaitable[Node]]]:
-    """`await make_node(url, limits={…})`: a started gateway; it listens when told to."""
+    """`await make_node(url, limits={…})`: a started gateway; it listens when told to.
+
+    `url`: of a server, or a list of them.
+    """
     from twisted.internet import reactor
 
     nodes: list[Node] = []
 
-    async def make(url: str, *, ready: bool = True, **options: Any) -> Node:
-        node = Node(reactor, url, boots, keyring, **options)
+    async def make(url: str | Sequence[str], *, ready: bool = True, **options: Any) -> Node:
+        urls = [url, *more_urls] if isinstance(url, str) else url
+        node = Node(reactor, urls, boots, keyring, **options)
         nodes.append(node)
         node.start()
         if ready:
-            await wait_until(lambda: node.store.problem is None)
+            await wait_until(lambda: not node.shards.problems)
         return node
 
     yield make

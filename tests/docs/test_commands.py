@@ -121,6 +121,16 @@ def test_the_commands_for_chat(shell: Shell) -> None:
     assert re.search(r'"streams":1,"online":0', output)
 
 
+def test_the_commands_for_topics(shell: Shell) -> None:
+    """The examples of docs/topics.md in one shell: a device follows, and follows no more."""
+    output = shell.run("\n".join(blocks("docs/topics.md")))
+    assert "news  1\nprivate.board  1\n" in output
+    assert '{"topic":"news","devices":1}' in output
+    assert ": streams 1, online 0" in output
+    assert '"code"' not in output
+    assert shell.run("pushctl topics") == ""
+
+
 def test_the_commands_for_operating(shell: Shell) -> None:
     """The examples of docs/operating.md in one shell; a daemon is only asked for its help."""
     (shell.folder / "opt").mkdir()

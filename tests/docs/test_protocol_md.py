@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from push.connector.following import TruncationNotice
+from push.daemons.settings import Settings
 from push.session.entry import FIRST_OWN_NUMBER, Entry
 from push.session.events import (
     ConnectWanted,
@@ -56,7 +57,14 @@ from push.wire.frames import (
     encode_frame,
 )
 from push.wire.idents import is_token
-from push.wire.signals import MAGIC, VERSION, ConnectStatus, DisconnectCode, Signal
+from push.wire.signals import (
+    MAGIC,
+    VERSION,
+    ConnectStatus,
+    DisconnectCode,
+    RequestName,
+    Signal,
+)
 
 TEXT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
 LIMITS = SessionLimits()
@@ -295,9 +303,12 @@ def test_a_publish_is_answered_as_shown():
     session.data_to_send()
     event = hear(session, "publish")
     assert isinstance(event, RequestWanted)
+    assert (event.sub_signal, event.body) == (RequestName.TS, b'{"topic":"weather"}')
+    session.answer(event.message_id, event.sub_signal, b'{"ok":true}')
+    assert session.data_to_send() == data("publish-answer")
     told = members("publish-refused")
-    answer = Answer(ok=False, code=told["code"], detail=told["detail"])
-    session.answer(event.message_id, event.sub_signal, encode_body(answer))
+    answer = Answer(ok=False, code=told["code"], detail=told["detail"], field=told["field"])
+    session.answer(6, RequestName.TS, encode_body(answer))
     assert session.data_to_send() == data("publish-refused")
 
 
@@ -396,6 +407,7 @@ def test_the_limits_are_the_codes():
     assert numbers("`SUB` on one connection") == [MAX_REGISTRATIONS_PER_CONNECTION]
     assert numbers("unanswered `PUBLISH`") == [MAX_UNANSWERED_REQUESTS]
     assert numbers("a JWT") == [MAX_JWT_BYTES]
+    assert numbers("topics that a device follows") == [Settings().topics.max_per_device]
     assert numbers("opaque strings, `platform`, `app`, `sdk`") == [MAX_OPAQUE_BYTES]
     assert numbers("messages in the window") == [LIMITS.window_messages]
     assert numbers("copies of a message") == [LIMITS.max_deliveries]

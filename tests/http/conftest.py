@@ -28,6 +28,7 @@ from push.devices.directory import Credentials
 from push.devices.keyring import ApiKey, Keyring
 from push.devices.pushing import Content, Push, Receipt, Target
 from push.devices.records import Device
+from push.devices.topics import Topic, TopicPage
 from push.devices.users import User
 from push.http.api import make_api
 from push.http.routes import App
@@ -83,6 +84,7 @@ class Behind:
     sessions: list[SessionRow] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     users: dict[str, User] = field(default_factory=dict)
+    topics: dict[str, set[str]] = field(default_factory=dict)
     error: Exception | None = None
     waiting: Deferred[None] | None = None
 
@@ -182,6 +184,32 @@ class Behind:
         if self.devices[token] != user:
             raise Refusal("not_found", "not bound")
         self.devices[token] = None
+
+    async def subscribe(self, topic: str, token: str) -> bool:
+        await self._check()
+        self._find(token)
+        self.topics.setdefault(topic, set()).add(token)
+        return True
+
+    async def unsubscribe(self, topic: str, token: str) -> bool:
+        await self._check()
+        self._find(token)
+        devices = self.topics.get(topic, set())
+        followed = token in devices
+        devices.discard(token)
+        return followed
+
+    async def get_topic(self, topic: str) -> Topic:
+        await self._check()
+        if not self.topics.get(topic):
+            raise Refusal("not_found", "no device follows it")
+        return Topic(topic, len(self.topics[topic]))
+
+    async def find_topics(self, cursor: str = "", limit: int = 50) -> TopicPage:
+        await self._check()
+        names = sorted(name for name in self.topics if name > cursor)
+        rows = [Topic(name, len(self.topics[name])) for name in names[:limit]]
+        return TopicPage(rows, names[limit - 1] if len(names) > limit else None)
 
     def _find(self, token: str) -> None:
         if not is_token(token):
@@ -358,7 +386,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         open_registration: bool = False,
     ) -> Web:
         known: dict[str, App] = {
-            "api": make_api(behind, behind, behind, behind, behind, behind, limits),
+            "api": make_api(*[behind] * 7, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
         }
         clock = Clock()

@@ -126,7 +126,7 @@ def test_a_registration_without_the_right_key_is_refused_and_the_connection_stay
         ("admin", b"{nonsense", 400, "malformed"),
         ("admin", b"[]", 422, "invalid"),
         ("admin", b'{"to":{"token":"X"},"data":1}', 404, "unknown_token"),
-        ("admin", b'{"to":{"topic":"x"},"data":1}', 422, "invalid"),
+        ("admin", b'{"to":{"topic":"x y"},"data":1}', 422, "invalid"),
         ("admin", b'{"to":{"ip":"10.0.0.0/99"},"data":1}', 422, "invalid"),
         ("admin", b'{"to":{"all":true},"data":1,"colour":"red"}', 422, "invalid"),
         ("admin", b'{"to":{"all":true},"data":[1e400]}', 422, "invalid"),

@@ -34,6 +34,9 @@ COMMANDS = [
     "connections",
     "kick",
     "user",
+    "topics",
+    "subscribe",
+    "unsubscribe",
 ]
 
 
@@ -109,6 +112,9 @@ def test_every_command_is_tested_here_and_has_help_with_examples(pushctl):
         (["push", "--all"], "DATA"),
         (["push", "--all", "--to-user", "u", "x"], "exactly one"),
         (["push", "x"], "exactly one"),
+        (["push", "--all", "--to-topic", "t", "x"], "exactly one"),
+        (["subscribe", "news"], "exactly one"),
+        (["unsubscribe", "news", "T", "--credentials", "f"], "exactly one"),
         (["push", "--all", "--qos", "7", "x"], "qos"),
         (["message"], "ID"),
         (["cancel"], "ID"),
@@ -186,6 +192,8 @@ def test_push_collapses_and_is_pushed_again_with_its_key(pushctl, server: HTTPSe
         (["--all"], {"all": True}),
         (["--to-token", "T"], {"token": "T"}),
         (["--to-user", "u"], {"user": "u"}),
+        (["--to-topic", "news"], {"topic": "news"}),
+        (["--topic", "news"], {"topic": "news"}),
         (["--to-user", "u", "--to-user", "v"], {"users": ["u", "v"]}),
     ],
 )
@@ -684,3 +692,29 @@ def test_kick_says_how_many(pushctl, server: HTTPServer, option: str):
 def test_kick_wants_exactly_one(pushctl):
     assert pushctl("kick").status == 2
     assert pushctl("kick", "--user", "a", "--ip", "1.2.3.4").status == 2
+
+
+def test_topics_are_listed(pushctl, server: HTTPServer):
+    pages = [
+        Answer(200, {"topics": [{"topic": "a", "devices": 2}], "cursor": "a"}),
+        Answer(200, {"topics": [{"topic": "b", "devices": 1}], "cursor": None}),
+    ]
+    server.answer(*pages, *pages, Answer(200, {"topic": "b", "devices": 1}))
+    assert pushctl("topics", "--url", server.url) == (0, "a  2\nb  1\n", "")
+    outcome = pushctl("topics", "--url", server.url, "--json")
+    assert [json.loads(line)["devices"] for line in outcome.out.splitlines()] == [2, 1]
+    assert pushctl("topics", "b", "--url", server.url) == (0, "b  1\n", "")
+
+
+def test_a_device_is_subscribed_and_unsubscribed(pushctl, server: HTTPServer):
+    Path("me.json").write_text('{"token": "T", "secret": "S"}')
+    server.answer(Answer(204), Answer(204), problem(404, "not_found"))
+    assert pushctl("subscribe", "news", "T", "--url", server.url) == (0, "", "")
+    named = ["--credentials", "me.json", "--url", server.url]
+    assert pushctl("unsubscribe", "news", *named) == (0, "", "")
+    outcome = pushctl("unsubscribe", "news", *named)
+    assert (outcome.status, outcome.out) == (1, "")
+    assert "not_found" in outcome.err
+    path = "/v1/topics/news/devices/T"
+    asked = [(each.method, each.path) for each in server.requests]
+    assert asked == [("PUT", path), ("DELETE", path), ("DELETE", path)]

@@ -11,13 +11,14 @@ import inspect
 import logging
 import random as random_module
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from push.sdk.address import ServerAddress, usable_servers
 from push.sdk.aio.message import Message
+from push.sdk.aio.requests import Requests
 from push.sdk.aio.visit import Visit, Visitor
 from push.sdk.backend import AsyncPushAPI
 from push.sdk.core import Do, Plan, Policy
@@ -27,11 +28,9 @@ from push.sdk.errors import (
     ConnectionFailed,
     PushAPIError,
     PushAPIUnreachable,
-    RequestRefused,
     Stopped,
 )
 from push.sdk.message import TRUNCATED
-from push.sdk.requests import UNANSWERED, request_number
 from push.sdk.settings import Acks, JWTSource, make_settings
 from push.session.client_events import Connected
 from push.session.client_events import Message as MessageEvent
@@ -39,7 +38,6 @@ from push.session.client_events import Message as MessageEvent
 log = logging.getLogger("push.sdk")
 
 QUEUE_MESSAGES = 1024
-REQUEST_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
 
 OnCredentials = Callable[[Credentials], None] | Callable[[Credentials], Awaitable[None]]
@@ -56,7 +54,7 @@ class ClientState(Enum):
     FAILED = "failed"
 
 
-class PushClient:
+class PushClient(Requests):
     """A device or a user's client.
 
     `servers`: URLs `tls://host:port` or `tcp://host:port`, tried in order. `servers_url`: the
@@ -96,6 +94,7 @@ class PushClient:
         connect_seconds: float = CONNECT_SECONDS,
         random: Callable[[], float] = random_module.random,
     ) -> None:
+        super().__init__()
         self._settings = make_settings(
             servers,
             token=token,
@@ -127,12 +126,10 @@ class PushClient:
         self._queue: deque[MessageEvent] = deque()
         self._in_hand: Message | None = None
         self._wake = asyncio.Event()
-        self._visit: Visit | None = None
         self._task: asyncio.Task[None] | None = None
         self._error: Exception | None = None
         self._state = ClientState.IDLE
         self.state_detail = ""
-        self.session: Connected | None = None
         self.dropped_messages = 0
 
     @property
@@ -249,50 +246,6 @@ class PushClient:
             self._in_hand = None
         self._visitor.deliveries.released(event.id)
 
-    # --- Requests -------------------------------------------------------------------------------
-
-    async def publish(
-        self,
-        request: str | int,
-        body: Mapping[str, object],
-        *,
-        timeout: float | None = REQUEST_SECONDS,
-    ) -> dict[str, Any]:
-        """A PUBLISH request (`"TS"`, `"MS"` …) and its answer's members.
-
-        Waits for the session first. `timeout`: seconds for all of it. `TP` has no answer: `{}`.
-        Raises `RequestRefused`; `ConnectionFailed` when the connection was lost before the answer
-        (then it is not known whether it was done) or no session came in time.
-        """
-        number = request_number(request)
-        try:
-            async with asyncio.timeout(timeout):
-                await self.wait_connected()
-                assert self._visit is not None
-                if number in UNANSWERED:
-                    self._visit.publish_unanswered(number, body)
-                    return {}
-                answer = await self._visit.publish(number, body)
-        except TimeoutError:
-            raise ConnectionFailed(f"no answer within {timeout:g} s") from None
-        if not answer.ok:
-            raise RequestRefused(
-                answer.code or "internal",
-                answer.detail,
-                field=answer.field,
-                after_seconds=answer.after_seconds,
-            )
-        return {name: value for name, value in answer.body.items() if name != "ok"}
-
-    async def renew(self, jwt: str) -> int | None:
-        """AUTH with a new JWT for the same user; its expiry in ms since 1970 UTC.
-
-        Needed only for a `jwt` that was given as a string. Raises `RequestRefused`.
-        """
-        await self.wait_connected()
-        assert self._visit is not None
-        return await self._visit.renew(jwt)
-
     # --- The task -------------------------------------------------------------------------------
 
     async def _run(self) -> None:
@@ -327,7 +280,7 @@ class PushClient:
             if isinstance(outcome, Connected):
                 self._visit, self.session = visit, outcome
                 self._set_state(ClientState.CONNECTED, str(plan.server))
-                outcome = await visit.stay()
+                outcome = await self._stay(visit, outcome)
                 self.session = None
                 self._set_state(ClientState.WAITING, visit.detail)
             self.state_detail = visit.detail
@@ -335,6 +288,15 @@ class PushClient:
         finally:
             self._visit = self.session = None
             await visit.close()
+
+    async def _stay(self, visit: Visit, session: Connected) -> Plan:
+        """Until the visit ends; topics that this session does not know are subscribed to again."""
+        restoring = asyncio.ensure_future(self._restore(visit, session))
+        try:
+            return await visit.stay()
+        finally:
+            restoring.cancel()
+            await asyncio.wait([restoring])
 
     async def _wait(self, seconds: float) -> None:
         detail = self.state_detail

@@ -1,0 +1,153 @@
+"""Topics: who follows them, and beginning and ending it.
+
+A topic is a stream that devices subscribe to. There is nothing to create: it is listed while a
+device follows it. A subscription is a cursor in the device's record, as all that it follows, so it
+outlives connections and connectors; it ends when it is ended, or with the device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+
+import msgspec
+
+from push.devices.directory import check_token, unknown_token
+from push.devices.errands import BINDING, FOLLOWING, Change, Errands
+from push.store.jobs import all_of
+from push.store.scripts import load_script
+from push.store.server import RedisServer
+from push.store.shards import Shards
+from push.streams.publish import APPEND, LEDGER
+from push.wire.bodies import MAX_OPAQUE_BYTES
+from push.wire.errors import Refusal
+from push.wire.idents import device_stream, is_name, topic_stream
+
+PRIVATE_PREFIX = "private."
+CURSOR_SECONDS = 86_400
+LONG_CURSOR = "~"  # begins the cursor that stands for a name which is longer than a cursor may be
+UNSUBSCRIBED = "d:unsubscribed"
+
+_subscribe = load_script("push.devices", "subscribe", LEDGER, APPEND, FOLLOWING, BINDING)
+_topics = load_script("push.devices", "topics")
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """A topic, and how many devices follow it."""
+
+    topic: str
+    devices: int
+
+
+class TopicPage(msgspec.Struct, frozen=True):
+    """Topics by name; `cursor` asks for what is behind them, None: there is nothing."""
+
+    topics: list[Topic]
+    cursor: str | None
+
+
+class Topics:
+    """All topics. A device follows at most `max_per_device` of them."""
+
+    def __init__(self, shards: Shards, errands: Errands, *, max_per_device: int) -> None:
+        self._shards = shards
+        self._errands = errands
+        self.max_per_device = max_per_device
+
+    async def subscribe(self, topic: str, token: str) -> bool:
+        """The device follows from now on, a live session at once; False when it did already.
+
+        Raises `Refusal`: `invalid`, `unknown_token`, `not_allowed` (as many as it may).
+        """
+        check_topic(topic)
+        check_token(token)
+        stream = topic_stream(topic)
+        home = self._shards.of(device_stream(token))
+        here = self._errands.place_of(token, stream) != "away"
+        arguments = [token, stream, "1" if here else "0", self.max_per_device]
+        changed, *errands = await home.run(_subscribe, [], arguments, durable=True)
+        if changed == -1:
+            raise unknown_token(token)
+        if changed == -2:
+            raise too_many_topics(self.max_per_device)
+        await self._errands.run(home, errands)
+        return bool(changed)
+
+    async def unsubscribe(self, topic: str, token: str) -> bool:
+        """The device follows no more; what waited for it is dropped. False when it did not.
+
+        Raises `Refusal`: `invalid`, `unknown_token`.
+        """
+        check_topic(topic)
+        check_token(token)
+        ending = Change(topic_stream(topic), code=UNSUBSCRIBED)
+        changed = await self._errands.change(token, [ending])
+        if changed < 0:
+            raise unknown_token(token)
+        return bool(changed)
+
+    async def get_topic(self, topic: str) -> Topic:
+        """Raises `Refusal`: `invalid`; `not_found` when no device follows it."""
+        check_topic(topic)
+        stream = topic_stream(topic)
+        server = self._shards.of(stream)
+        devices = int(await server.command("SCARD", server.key(f"followers:{stream}")))
+        if not devices:
+            raise Refusal("not_found", f"no device follows the topic {topic}")
+        return Topic(topic, devices)
+
+    async def find_topics(self, cursor: str = "", limit: int = 50) -> TopicPage:
+        """The topics that devices follow, by name. Raises `Refusal` `invalid` for a cursor that is
+        none (any more)."""
+        after = await self._name_of(cursor)
+        # One more of each tells whether this is the last page.
+        found = await all_of(self._of_server(server, after, limit + 1) for server in self._shards)
+        topics = list(heapq.merge(*found, key=lambda topic: topic.topic))
+        page = topics[:limit]
+        more = len(topics) > limit
+        return TopicPage(page, await self._cursor_of(page[-1].topic) if more else None)
+
+    async def _of_server(self, server: RedisServer, after: str, limit: int) -> list[Topic]:
+        reply = await server.run(_topics, [], [after, limit])
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        return [Topic(name.decode(), int(devices)) for name, devices in pairs]
+
+    # A name may be longer than a cursor (contract, "Types and limits"): Redis keeps such a one.
+
+    async def _cursor_of(self, name: str) -> str:
+        if len(name) <= MAX_OPAQUE_BYTES:
+            return name
+        cursor = LONG_CURSOR + hashlib.sha256(name.encode()).hexdigest()[:32]
+        server, key = self._place_of(cursor)
+        await server.command("SET", key, name, "EX", CURSOR_SECONDS)
+        return cursor
+
+    async def _name_of(self, cursor: str) -> str:
+        if not cursor.startswith(LONG_CURSOR):
+            return cursor
+        server, key = self._place_of(cursor)
+        name = await server.command("GET", key)
+        if name is None:
+            raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
+        return str(name.decode())
+
+    def _place_of(self, cursor: str) -> tuple[RedisServer, str]:
+        """The server that keeps the name of a long cursor, and the key there."""
+        name = f"topics-cursor:{cursor}"
+        server = self._shards.of(name)
+        return server, server.key(name)
+
+
+def check_topic(topic: str) -> None:
+    if not is_name(topic):
+        raise Refusal(
+            "invalid",
+            "a topic is 1 to 128 characters of A-Z a-z 0-9 _ . @ : + = -",
+            field="topic",
+        )
+
+
+def too_many_topics(max_per_device: int) -> Refusal:
+    return Refusal(
+        "not_allowed", f"a device follows at most {max_per_device} topics", field="topic"
+    )
