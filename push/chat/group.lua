@@ -72,9 +72,12 @@ local function tell_group(gid, event, users)
   post_push(group_stream(gid), event_of(gid, event, users))
 end
 
+-- Each of `users` is told of himself.
 local function tell_users(gid, event, users)
-  local id, body = event_of(gid, event, users)
-  for _, user in ipairs(users) do for_user('post', user, id, body, '') end
+  for _, user in ipairs(users) do
+    local id, body = event_of(gid, event, {user})
+    for_user('post', user, id, body, '')
+  end
 end
 
 -- What is told of a group, as a flat list.
