@@ -60,7 +60,7 @@ class Rounds:
     async def _push(self, device: Device, ledger: bool) -> None:
         self._sent += 1
         published = await self._publisher.publish(
-            [Address(device.follow.stream, device.token)],
+            [Address(device.follow.stream, f"device:{device.token}")],
             f"m{self._sent}",
             BODY,
             ttl_seconds=60,

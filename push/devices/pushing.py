@@ -17,7 +17,7 @@ from push.store.shards import Shards
 from push.streams.ledger import DeviceLine, Funnel, Ledger
 from push.streams.message import Content as StoredContent
 from push.streams.message import encode_content
-from push.streams.names import channel_name
+from push.streams.names import channel_name, group_name, record_name
 from push.streams.publish import (
     APPEND,
     LEDGER,
@@ -28,19 +28,26 @@ from push.streams.publish import (
     Publisher,
 )
 from push.wire.errors import Refusal
-from push.wire.idents import STREAM_ALL, Snowflake, device_stream, topic_stream, user_stream
+from push.wire.idents import (
+    STREAM_ALL,
+    Snowflake,
+    device_stream,
+    group_stream,
+    topic_stream,
+    user_stream,
+)
 
 Done = TypeVar("Done")
 
-SINGULAR = ("token", "user", "topic", "ip")
-COUNTED = ("topic", "all", "ip")  # the ledger keeps no line for each device
+SINGULAR = ("token", "user", "topic", "group", "ip")
+COUNTED = ("topic", "group", "all", "ip")  # the ledger keeps no line for each device
 
 _cancel = load_script("push.streams", "cancel", LEDGER, APPEND)
 _encode = msgspec.json.Encoder().encode
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Who is addressed: `kind` is token, tokens, user, users, topic, all, or ip (as
+    """Who is addressed: `kind` is token, tokens, user, users, topic, group, all, or ip (as
     `normal_network`)."""
 
     kind: str
@@ -106,9 +113,9 @@ class Pushing:
     async def push(self, push: Push) -> Receipt:
         """Write to its streams.
 
-        Raises `Refusal`: `unknown_token`, `in_progress`, `idempotency_mismatch`; and
-        `StoreUnavailable`, after which the same key again leads to one message all the same: the
-        key is kept by the script that publishes.
+        Raises `Refusal`: `unknown_token`, `unknown_group`, `in_progress`, `idempotency_mismatch`;
+        and `StoreUnavailable`, after which the same key again leads to one message all the same:
+        the key is kept by the script that publishes.
         """
         return await self._publish(push, await self._begin(push))
 
@@ -216,8 +223,8 @@ class Pushing:
         if _as_target(await self._to(id)).kind in COUNTED:
             raise Refusal(
                 "not_found",
-                "only counts are kept of a message that was addressed to a topic, everyone or an "
-                "address",
+                "only counts are kept of a message that was addressed to a topic, a group, "
+                "everyone or an address",
             )
         lines = await self._ledger.devices(id)
         if lines is None:
@@ -270,14 +277,16 @@ def _mismatch() -> Refusal:
 
 
 def addresses_of(target: Target) -> list[Address]:
-    """The streams of a target, each once. Only devices must exist. An address has none."""
+    """The streams of a target, each once. Devices and groups must exist. An address has none."""
     if target.kind == "ip":
         return []
     if target.kind == "all":
         return [Address(STREAM_ALL)]
     names = dict.fromkeys(target.names)
     if target.kind in ("token", "tokens"):
-        return [Address(device_stream(name), name) for name in names]
+        return [Address(device_stream(name), record_name(name)) for name in names]
+    if target.kind == "group":
+        return [Address(group_stream(name), group_name(name)) for name in names]
     stream_of = topic_stream if target.kind == "topic" else user_stream
     return [Address(stream_of(name)) for name in names]
 
@@ -320,6 +329,8 @@ def _receipt_of(handed: Handed) -> Receipt:
 def _receipt(target: Target, published: Published) -> Receipt:
     known = [outcome for outcome in published.outcomes if outcome.known]
     unknown = [o.stream.split(":", 1)[1] for o in published.outcomes if not o.known]
+    if unknown and target.kind == "group":
+        raise Refusal("unknown_group", "there is no such group", field="to.group")
     if unknown and not known:
         what = "no device has this token" if len(unknown) == 1 else "no device has these tokens"
         raise Refusal("unknown_token", what, field=f"to.{target.kind}")

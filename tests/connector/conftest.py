@@ -19,8 +19,11 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
 
+from push.chat.service import Chat
+from push.chat.settings import ChatSettings
 from push.cluster.asking import Answerer, Asker
 from push.cluster.control import ControlChannel
+from push.connector.chat import chat_handlers
 from push.connector.clients import Clients as OwnClients
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
@@ -40,6 +43,7 @@ from push.devices.users import Users
 from push.session.server import SessionLimits
 from push.store.address import parse_redis_url
 from push.store.identity import Deployment
+from push.store.periodic import Periodic
 from push.store.server import RedisServer
 from push.store.shards import Shards
 from push.streams.hub import Hub
@@ -48,7 +52,7 @@ from push.streams.publish import Publisher, Retention
 from push.wire.addresses import Networks
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.idents import Snowflake
-from push.wire.signals import ConnectStatus, Signal
+from push.wire.signals import ConnectStatus, RequestName, Signal
 
 WaitUntil = Callable[..., Awaitable[Any]]
 STOP_SECONDS = 6.0
@@ -147,6 +151,14 @@ class Client(Protocol):
         assert found is not True, f"closed: {self.disconnect}"
         return found[0]
 
+    async def ask(self, name: str, /, **body: Any) -> dict[str, Any]:
+        """PUBLISH with the sub-signal `name`; its answer."""
+        self._ids += 1
+        raw = json.dumps(body).encode()
+        frame = encode_frame(Signal.PUBLISH, RequestName[name], self._ids, raw)
+        self.transport.write(frame)
+        return dict(json.loads((await self.answer(Signal.PUB_ACK, self._ids)).body))
+
     async def register(self, **body: Any) -> dict[str, Any]:
         asked = self.send(Signal.SUB, {"platform": "p", "app": "a", **body})
         answer = json.loads((await self.answer(Signal.SUB, asked)).body)
@@ -204,6 +216,17 @@ class Node:
             failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
             check_ban=self.bans.check,
         )
+        self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
+        self.clients = Clients(self.asker)
+        self.users = Users(self.shards, self.devices, self.clients)
+        self.chat = Chat(
+            self.shards,
+            errands,
+            snowflake,
+            ChatSettings(**{"messages_per_minute": 0, **options.pop("chat", {})}),
+            retention,
+            self.users.online,
+        )
         most = options.pop("max_topics", 100)
         self.topics = Topics(self.shards, errands, max_per_device=most)
         verifier = JwtVerifier(
@@ -218,6 +241,7 @@ class Node:
             node="node",
             retention_seconds=86_400,
             attempt_pause_seconds=options.pop("attempt_pause_seconds", 0),
+            groups_of=self.chat.groups.streams_of,
         )
         settings = GatewaySettings(
             boot=self.boot,
@@ -236,14 +260,19 @@ class Node:
             snowflake,
             settings,
             others,
+            handlers=chat_handlers(self.chat),
         )
-        self.errand_runners = [ErrandRunner(reactor, server, errands) for server in self.shards]
+        self.errand_runners: list[Periodic] = [
+            work
+            for server in self.shards
+            for work in (
+                ErrandRunner(reactor, server, errands),
+                *self.chat.upkeep(reactor, server),
+            )
+        ]
         self.own = OwnClients(
             reactor, self.gateway, Answerer(self.store, self.boot, self.boot), self.boot
         )
-        self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
-        self.clients = Clients(self.asker)
-        self.users = Users(self.shards, self.devices, self.clients)
         nearby = Nearby(self.shards, self.clients)
         self.pushing = Pushing(self.shards, Publisher(self.shards, retention), snowflake, nearby)
         self.ports: list[Any] = []
