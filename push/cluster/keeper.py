@@ -197,6 +197,11 @@ class Keeper(Registry):
                 return str(NameTaken(*own.entry.key, own.rival.boot))
         return None if self._loaded else "the registry was not read yet"
 
+    @property
+    def joined(self) -> bool:
+        ours = all(own.held and own.rival is None for own in self._own.values())
+        return self._loaded and ours
+
     # --- For a subclass ----------------------------------------------------------------------
 
     def _wake(self, delay_seconds: float = 0.0) -> None:
@@ -281,6 +286,9 @@ class Keeper(Registry):
     def _failed(self, trouble: str) -> None:
         self._trouble = trouble
         self._failures += 1
+        # Nothing lapses while the store is away: that a rival is still there says nothing yet.
+        for own in self._own.values():
+            own.rival_since = self._reactor.seconds()
         self._doubt()
 
     def _plan_verifying(self, verified: bool) -> None:

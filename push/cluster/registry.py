@@ -81,3 +81,9 @@ class Registry(ABC):
     @abstractmethod
     def problem(self) -> str | None:
         """What is wrong now, in a sentence for people; None when the view is current."""
+
+    @property
+    @abstractmethod
+    def joined(self) -> bool:
+        """Whether the registry was read and our entries stood in it when it was last seen. Then a
+        `problem` stops nobody's work: all go by what they knew last."""

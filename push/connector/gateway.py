@@ -30,6 +30,7 @@ from push.connector.requests import Handler, Requests
 from push.connector.sources import Sources
 from push.connector.topics import TopicRequests
 from push.connector.wheel import TimingWheel
+from push.devices.bans import CheckBan
 from push.devices.directory import Devices
 from push.devices.keyring import Keyring
 from push.devices.sessions import Sessions
@@ -195,7 +196,11 @@ class Gateway:
         self._stopping = True
         for connection in list(self.connections):
             self._disconnect(
-                connection, DisconnectCode.DRAINING, "the server stops", RESTART_AFTER_SECONDS
+                connection,
+                DisconnectCode.DRAINING,
+                "the server stops",
+                RESTART_AFTER_SECONDS,
+                self.drain.servers(connection.carrier),
             )
         await self.sources.store_all()
         await self._until_all_are_gone(LINGER_SECONDS)
@@ -365,6 +370,9 @@ class Gateway:
     def kick(self, connection: DeviceConnection, reason: str) -> None:
         """End a session for good: its client does not come back by itself."""
         self._disconnect(connection, DisconnectCode.KICKED, reason)
+
+    def end_banned(self, check_ban: CheckBan) -> None:
+        self._orders.end_banned(check_ban)
 
     def _forgotten(self, connection: DeviceConnection) -> None:
         self.kick(connection, "this device was deleted")

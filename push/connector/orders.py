@@ -12,8 +12,10 @@ from twisted.logger import Logger
 
 from push.cluster.control import ControlChannel, DrainOrder, Order
 from push.connector.connection import DeviceConnection
+from push.devices.bans import CheckBan
 from push.devices.sessions import Sessions
 from push.store.errors import StoreUnavailable
+from push.wire.errors import Refusal
 from push.wire.signals import DisconnectCode
 
 log = Logger()
@@ -79,6 +81,14 @@ class Orders:
                 return  # when it is back they are
             for place in lost:
                 self.lost(part[place])
+
+    def end_banned(self, check_ban: CheckBan) -> None:
+        """End the sessions of who must not connect any more."""
+        for connection in list(self._sessions.values()):
+            try:
+                check_ban(ip=connection.ip, token=connection.token, user=connection.user)
+            except Refusal as refusal:
+                self._disconnect(connection, DisconnectCode.KICKED, refusal.detail)
 
     def lost(self, connection: DeviceConnection) -> None:
         """The store says that the device has another session."""

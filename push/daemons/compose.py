@@ -52,6 +52,7 @@ from push.daemons.tuning import (
     raise_file_limit,
     use_monotonic_clock,
 )
+from push.devices.bans import Bans
 from push.devices.clients import Clients
 from push.devices.directory import Devices
 from push.devices.errands import ErrandRunner, Errands
@@ -157,9 +158,12 @@ class Composition:
         self._snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         self._registry = self._make_registry()
         zone = settings.server.zone
-        self._directory = Directory(self._registry, random.SystemRandom(), zone=zone)
+        self._directory = Directory(
+            self._registry, random.SystemRandom(), reactor.seconds, zone=zone
+        )
         self._control = ControlChannel(self._shards.first)
         self._errands = Errands(self._shards)
+        self._bans = Bans(reactor, self._shards.first, self._end_banned)
         self._devices = self._make_devices()
         most = settings.topics.max_per_device
         self._topics = Topics(self._shards, self._errands, max_per_device=most)
@@ -197,6 +201,7 @@ class Composition:
         for server in self._shards:
             self._look_after(server)
         self._add(self._asking)
+        self._add(BackgroundService(self._bans))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
             answerer = Answerer(self._shards.first, self._boot, self._node)
@@ -253,7 +258,12 @@ class Composition:
             self._control.end_session,
             registrations_per_minute=limits.registrations_per_minute,
             failed_secrets_per_minute=limits.failed_secrets_per_minute,
+            check_ban=self._bans.check,
         )
+
+    def _end_banned(self) -> None:
+        if self._gateway is not None:
+            self._gateway.end_banned(self._bans.check)
 
     def _is_live_boot(self, boot: str) -> bool:
         own = boot == self._boot and "connector" in self._roles
@@ -329,7 +339,7 @@ class Composition:
             keyring=self._keyring,
             registry=make_metrics(self._gateway),
             problems=self.problems,
-            notes=lambda: self._shards.notes,
+            notes=self.notes,
             trusted_proxies=Networks(settings.http.trusted_proxies),
         )
         setting = "[http] listen" if has_api else "[connector] admin"
@@ -357,6 +367,7 @@ class Composition:
                     self._clients,
                     self._users,
                     self._topics,
+                    self._bans,
                     push_limits(settings.limits),
                 )
             )
@@ -383,9 +394,19 @@ class Composition:
     def problems(self) -> list[str]:
         """Why this daemon is not ready, in sentences; empty when it is."""
         membership = self._membership
-        problems = [*self._shards.problems, self._registry.problem]
+        registry = None if self._registry.joined else self._registry.problem
+        problems = [*self._shards.problems, registry]
         problems.append(membership.problem if membership else None)
         return list(dict.fromkeys(p for p in problems if p is not None))
+
+    def notes(self) -> list[str]:
+        """What an operator should know although this daemon works.
+
+        Among it that the registry is away. Not ready for that, all daemons of a cluster would be
+        taken out by a load balancer at once, and all of them work.
+        """
+        problem = self._registry.problem if self._registry.joined else None
+        return [*self._shards.notes, *([] if problem is None else [problem])]
 
     def _services(self) -> list[str]:
         return [f"push-{role}" for role in sorted(self._roles)]

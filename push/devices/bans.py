@@ -7,7 +7,7 @@ round trip; it is read anew when one changes, when messages may have been missed
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -40,6 +40,17 @@ class Ban(msgspec.Struct, frozen=True, order=True):
     kind: Kind
     name: str
     until: int | None
+
+
+class CheckBan(Protocol):
+    """Raises `Refusal` `banned` for who must not connect."""
+
+    def __call__(self, *, ip: str = "", token: str | None = None, user: str | None = None) -> None:
+        pass
+
+
+def nobody_is_banned(*, ip: str = "", token: str | None = None, user: str | None = None) -> None:
+    """A `CheckBan` without bans."""
 
 
 class Bans(Periodic):
@@ -89,7 +100,7 @@ class Bans(Periodic):
     async def all(self) -> list[Ban]:
         """All that hold now, by kind and name. Raises `StoreUnavailable`."""
         reply = await self._server.command("HGETALL", self._server.key("bans"))
-        now_ms = self._now_ms()
+        now_ms = self.now_ms()
         found = []
         for field, value in zip(reply[::2], reply[1::2], strict=True):
             kind, _, name = field.decode().partition(":")
@@ -121,11 +132,12 @@ class Bans(Periodic):
                 self._refuse("ip", until_ms)
 
     def _refuse(self, kind: str, until_ms: int) -> None:
-        if until_ms and until_ms <= self._now_ms():
+        if until_ms and until_ms <= self.now_ms():
             return
         what = {"ip": "address", "token": "device", "user": "user"}[kind]
         end = f"until {until_ms} (ms since 1970 UTC)" if until_ms else "until it is lifted"
         raise Refusal("banned", f"this {what} is banned {end}")
 
-    def _now_ms(self) -> int:
+    def now_ms(self) -> int:
+        """The time of the server, in milliseconds since 1970 UTC."""
         return self._server.clock.now_us() // 1000

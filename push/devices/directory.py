@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from push.devices.bans import CheckBan, nobody_is_banned
 from push.devices.errands import BINDING, FOLLOWING, Errands
 from push.devices.limits import MinuteLimit
 from push.devices.records import Device, as_fields, elsewhere_of, optional
@@ -60,12 +61,14 @@ class Devices:
         *,
         registrations_per_minute: int,
         failed_secrets_per_minute: int,
+        check_ban: CheckBan = nobody_is_banned,
     ) -> None:
         self._shards = shards
         self._errands = errands
         self._snowflake = snowflake
         self._is_live_boot = is_live_boot
         self._close_session = close_session
+        self.check_ban = check_ban
         self._registrations = MinuteLimit(shards, "register", registrations_per_minute)
         self._failed_secrets = MinuteLimit(shards, "secret", failed_secrets_per_minute)
 
@@ -79,7 +82,11 @@ class Devices:
         secret: str | None = None,
         ip: str,
     ) -> Credentials:
-        """A new device; or, with a token and its right secret, the same pair again."""
+        """A new device; or, with a token and its right secret, the same pair again.
+
+        Raises `Refusal`: `banned`, `rate_limited`.
+        """
+        self.check_ban(ip=ip)
         if token is not None and secret is not None and await self._is_right(token, secret, ip):
             return Credentials(token, secret)
         await self._registrations.take(ip)

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta
 from push.devices.pushing import Push, Receipt
 from push.devices.records import Device
 from push.http import clients as client_management
+from push.http.bans import Bans, ban_routes
 from push.http.clients import Clients, client_routes
 from push.http.messages import Messages, message_routes
 from push.http.nodes import Drains, node_routes
@@ -91,6 +92,7 @@ def make_api(
     clients: Clients,
     users: Users,
     topics: Topics,
+    bans: Bans,
     limits: PushLimits | None = None,
 ) -> App:
     """The app push-api. `limits` None = the defaults of the contract."""
@@ -114,6 +116,7 @@ def make_api(
             *user_routes(users),
             *topic_routes(topics),
             *client_routes(clients, devices, nodes),
+            *ban_routes(bans),
             *node_routes(drains),
             _stats_route(nodes),
         ),

@@ -143,7 +143,7 @@ class Edge:
             query = read_query(request.uri, route.query)
         raw = request.content.read()
         body = None
-        if route.body is not None:
+        if route.body is not None and (raw or not route.body.optional):
             check_content_type(headers.getRawHeaders(b"content-type"))
             body = route.body.decode(raw)
         elif raw:

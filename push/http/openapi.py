@@ -115,7 +115,8 @@ def _operation(route: Route, tag: str, schema_of: dict[str, Any]) -> dict[str, A
         operation["parameters"] = parameters
     if route.body is not None:
         content = {"schema": schema_of[repr(route.body.kind)], "example": route.body.example}
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        required = not route.body.optional
+        operation["requestBody"] = {"required": required, "content": {"application/json": content}}
     operation["responses"] = {
         **{str(status): _reply(reply, schema_of) for status, reply in route.replies.items()},
         **_problems(route),

@@ -69,13 +69,15 @@ class Parameter:
 class Body:
     """A JSON body. `decode` makes of its bytes what the handler gets; `kind` is for the document.
 
-    `example` is shown in the documentation, and a test sends it.
+    `example` is shown in the documentation, and a test sends it. `optional`: without one the
+    handler gets None.
     """
 
     kind: Any
     decode: Callable[[bytes], Any]
     example: Any
     max_bytes: int = MAX_BODY_BYTES
+    optional: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from push import __version__
-from push.pushctl import clients, ledger, nodes, topics
+from push.pushctl import bans, clients, ledger, nodes, topics
 from push.pushctl.listen import Listening, listen
 from push.pushctl.options import (
     Common,
@@ -343,6 +343,9 @@ cli.add_command(nodes.nodes)
 cli.add_command(clients.connections)
 cli.add_command(clients.kick)
 cli.add_command(clients.user)
+cli.add_command(bans.ban)
+cli.add_command(bans.unban)
+cli.add_command(bans.bans)
 cli.add_command(topics.topics)
 cli.add_command(topics.subscribe)
 cli.add_command(topics.unsubscribe)

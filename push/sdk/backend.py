@@ -17,7 +17,8 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from push.sdk import calls, cluster_calls, topic_calls
+from push.sdk import ban_calls, calls, cluster_calls, topic_calls
+from push.sdk.ban_calls import Ban, BanPage
 from push.sdk.calls import (
     BatchItem,
     Call,
@@ -36,6 +37,8 @@ from push.sdk.topic_calls import Topic, TopicPage
 
 __all__ = [
     "AsyncPushAPI",
+    "Ban",
+    "BanPage",
     "BatchItem",
     "Connection",
     "ConnectionPage",
@@ -132,6 +135,16 @@ class PushAPI(BaseAPI):
             if cursor is None:
                 return
 
+    def each_ban(self) -> Iterator[Ban]:
+        """The bans that hold, all pages."""
+        cursor: str | None = None
+        while True:
+            page = self.bans(cursor=cursor, limit=calls.MAX_PAGE)
+            yield from page.bans
+            cursor = page.cursor
+            if cursor is None:
+                return
+
     def each_topic(self) -> Iterator[Topic]:
         """The topics that devices follow, all pages."""
         cursor: str | None = None
@@ -179,6 +192,9 @@ class PushAPI(BaseAPI):
     unsubscribe = _blocking(topic_calls.unsubscribe)
     topic = _blocking(topic_calls.topic)
     topics = _blocking(topic_calls.topics)
+    ban = _blocking(ban_calls.ban)
+    unban = _blocking(ban_calls.unban)
+    bans = _blocking(ban_calls.bans)
     servers = _blocking(calls.servers)
     register_device = _blocking(calls.register_device)
 
@@ -226,6 +242,17 @@ class AsyncPushAPI(BaseAPI):
             page = await self.connections(cursor=cursor, limit=calls.MAX_PAGE, **filters)
             for connection in page.connections:
                 yield connection
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def each_ban(self) -> AsyncIterator[Ban]:
+        """The bans that hold, all pages."""
+        cursor: str | None = None
+        while True:
+            page = await self.bans(cursor=cursor, limit=calls.MAX_PAGE)
+            for ban in page.bans:
+                yield ban
             cursor = page.cursor
             if cursor is None:
                 return
@@ -278,5 +305,8 @@ class AsyncPushAPI(BaseAPI):
     unsubscribe = _awaited(topic_calls.unsubscribe)
     topic = _awaited(topic_calls.topic)
     topics = _awaited(topic_calls.topics)
+    ban = _awaited(ban_calls.ban)
+    unban = _awaited(ban_calls.unban)
+    bans = _awaited(ban_calls.bans)
     servers = _awaited(calls.servers)
     register_device = _awaited(calls.register_device)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from push.cluster.entry import CONNECTOR, Entry, encode_entry
 from push.cluster.registry import NameTaken, Registry
@@ -56,7 +57,9 @@ async def test_the_first_view_is_full_when_ready_fires(cluster: Any, entry: Make
     other = cluster.registry()
     assert other.problem is not None
     assert not other.view()
+    assert not other.joined
     await other.ready()
+    assert other.joined
     assert names(other) == {"n1", "n2", "n3"}
     await other.ready()
 
@@ -215,6 +218,29 @@ async def test_the_name_of_a_killed_process_is_taken_when_its_lease_is_over(
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_time_that_the_store_was_away_makes_nobody_a_live_rival(
+    cluster: Any, entry: MakeEntry, wait_until: WaitUntil
+) -> None:
+    """No lease lapses in a store that is away: a killed process's stands for a while afterwards."""
+    from twisted.internet import reactor
+
+    member = cluster.member("n1", boot="b1")
+    await wait_until(member.registered, timeout_seconds=10)
+    member.kill()
+    one = cluster.registry()
+    registered = Deferred.fromCoroutine(one.register(entry("n1", boot="b2")))
+    await wait_until(lambda: "is taken" in (one.problem or ""))
+    cluster.stop_store()
+    assert not one.joined
+    # Longer than an entry under our name may stand unchanged.
+    await deferLater(reactor, 2 * cluster.timing.lease)
+    cluster.start_store()
+    await registered
+    assert one.joined
+    assert connectors(one)["n1"].boot == "b2"
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_process_that_slept_while_its_name_was_taken_says_so_and_disturbs_nobody(
     cluster: Any, entry: MakeEntry, wait_until: WaitUntil
 ) -> None:
@@ -260,6 +286,8 @@ async def test_while_the_store_is_away_the_view_stays_and_afterwards_all_is_as_b
     cluster.stop_store()
     await wait_until(lambda: one.problem and other.problem)
     assert "is away" in other.problem
+    assert one.joined
+    assert other.joined
     one.update(entry("n1", sessions=7))
     assert names(other) == {"n1", "n2"}
     cluster.start_store()

@@ -29,6 +29,7 @@ from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.daemons.settings import Connector
 from push.daemons.tls import load_server_tls
+from push.devices.bans import Bans
 from push.devices.clients import Clients
 from push.devices.directory import Devices
 from push.devices.errands import ErrandRunner, Errands
@@ -186,6 +187,7 @@ class Node:
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
         retention = Retention(**options.pop("retention", {}))
+        others = options.pop("others", lambda carrier: ())
         deployment = Deployment(len(urls))
         self.shards = Shards(
             [
@@ -203,6 +205,7 @@ class Node:
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         errands = Errands(self.shards)
+        self.bans = Bans(reactor, self.store, lambda: self.gateway.end_banned(self.bans.check))
         self.devices = Devices(
             self.shards,
             errands,
@@ -211,6 +214,7 @@ class Node:
             control.end_session,
             registrations_per_minute=options.pop("registrations_per_minute", 0),
             failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
+            check_ban=self.bans.check,
         )
         self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
         self.clients = Clients(self.asker)
@@ -255,6 +259,7 @@ class Node:
             keyring,
             snowflake,
             settings,
+            others,
             handlers=chat_handlers(self.chat),
         )
         self.errand_runners: list[Periodic] = [
@@ -287,6 +292,7 @@ class Node:
         self.shards.start()
         self.gateway.start()
         self.own.start()
+        self.bans.start()
         for runner in self.errand_runners:
             runner.start()
 
@@ -316,6 +322,7 @@ class Node:
         self.ports.clear()
         self.asker.stop()
         self.own.stop()
+        self.bans.stop()
         for runner in self.errand_runners:
             runner.stop()
         await self.gateway.stop()

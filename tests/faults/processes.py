@@ -260,6 +260,12 @@ class Daemon(Process):
         except (OSError, http.client.HTTPException):
             return False
 
+    def notes(self) -> list[str]:
+        """What it says of itself although it is ready. It must be."""
+        status, body = self.get("/readyz")
+        assert status == 200, body
+        return body.get("notes", [])
+
     def metric(self, name: str) -> int:
         """The value of a metric without labels."""
         _, text = self.get("/metrics")

@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from push.cluster.entry import Entry
 from push.devices.asked import Filter, SessionRow
+from push.devices.bans import Ban
 from push.devices.clients import Kicked, Page
 from push.devices.directory import Credentials
 from push.devices.keyring import ApiKey, Keyring
@@ -85,6 +86,7 @@ class Behind:
     silent: list[str] = field(default_factory=list)
     users: dict[str, User] = field(default_factory=dict)
     topics: dict[str, set[str]] = field(default_factory=dict)
+    bans: list[Ban] = field(default_factory=list)
     error: Exception | None = None
     waiting: Deferred[None] | None = None
 
@@ -204,6 +206,24 @@ class Behind:
         if not self.topics.get(topic):
             raise Refusal("not_found", "no device follows it")
         return Topic(topic, len(self.topics[topic]))
+
+    async def add(self, ban: Ban) -> None:
+        await self._check()
+        self.bans.append(ban)
+
+    async def lift(self, kind: str, name: str) -> None:
+        await self._check()
+        found = [ban for ban in self.bans if (ban.kind, ban.name) == (kind, name)]
+        if not found:
+            raise Refusal("not_found", "there is no such ban")
+        self.bans.remove(found[0])
+
+    async def all(self) -> list[Ban]:
+        await self._check()
+        return self.bans
+
+    def now_ms(self) -> int:
+        return 1_700_000_000_000
 
     async def find_topics(self, cursor: str = "", limit: int = 50) -> TopicPage:
         await self._check()
@@ -386,7 +406,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         open_registration: bool = False,
     ) -> Web:
         known: dict[str, App] = {
-            "api": make_api(*[behind] * 7, limits),
+            "api": make_api(*[behind] * 8, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
         }
         clock = Clock()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from push.devices.asked import SessionRow
+from push.devices.bans import Ban
 from push.devices.users import User
 from push.http.schemas import PushLimits
 from push.wire.errors import STATUS_OF_CODE
@@ -79,6 +80,7 @@ def test_every_route_answers_as_documented(make_web: Any, apps: tuple[str, ...])
         url = path.replace("{token}", TOKEN).replace("{user}", "anna").replace("{code}", "invalid")
         url = url.replace("{id}", MESSAGE).replace("{session}", "s1").replace("{topic}", "news")
         web.behind.topics = {"news": {TOKEN}}
+        web.behind.bans = [Ban("user", "mallory", None)]
         web.behind.sessions = [SessionRow("s1", TOKEN, None, "n", "192.0.2.1", "tcp", 5)]
         web.behind.users = {"anna": User("anna", True, [], [])}
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})

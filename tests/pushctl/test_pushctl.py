@@ -34,6 +34,9 @@ COMMANDS = [
     "connections",
     "kick",
     "user",
+    "ban",
+    "unban",
+    "bans",
     "topics",
     "subscribe",
     "unsubscribe",
@@ -692,6 +695,40 @@ def test_kick_says_how_many(pushctl, server: HTTPServer, option: str):
 def test_kick_wants_exactly_one(pushctl):
     assert pushctl("kick").status == 2
     assert pushctl("kick", "--user", "a", "--ip", "1.2.3.4").status == 2
+
+
+def test_somebody_is_banned_until_a_time_and_the_ban_is_lifted(pushctl, server: HTTPServer):
+    server.answer(
+        Answer(201, {"user": "mallory", "until": 5}), Answer(204), problem(404, "not_found")
+    )
+    banned = pushctl("ban", "--user", "mallory", "--for", "12h", "--url", server.url)
+    assert banned == (0, "", "")
+    assert pushctl("unban", "--user", "mallory", "--url", server.url) == (0, "", "")
+    outcome = pushctl("unban", "--user", "mallory", "--url", server.url)
+    assert (outcome.status, "not_found" in outcome.err) == (1, True)
+    assert server.requests[0].body["user"] == "mallory"
+    assert server.requests[0].body["until"] > 1_790_000_000_000
+    assert server.requests[1].path == "/v1/bans?user=mallory"
+
+
+def test_bans_are_listed(pushctl, server: HTTPServer):
+    pages = [
+        Answer(200, {"bans": [{"ip": "10.0.0.0/8", "until": None}], "cursor": "1"}),
+        Answer(200, {"bans": [{"user": "mallory", "until": 1_800_000_000_000}], "cursor": None}),
+    ]
+    server.answer(*pages)
+    outcome = pushctl("bans", "--url", server.url)
+    assert outcome.out.splitlines() == [
+        "ip  10.0.0.0/8  for ever",
+        "user  mallory  until 2027-01-15 08:00 UTC",
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], ["--user", "a", "--ip", "1.2.3.4"], ["--user", "a", "--for", "soon"]]
+)
+def test_a_ban_wants_exactly_one_and_a_period(pushctl, wrong: list[str]):
+    assert pushctl("ban", *wrong).status == 2
 
 
 def test_topics_are_listed(pushctl, server: HTTPServer):
