@@ -45,6 +45,7 @@ lint: $(VENV)/development
 	$(BIN)/shellcheck etc/push-ctl.sh .ci/*
 
 bench: $(VENV)/development
+	$(BIN)/python -m benchmarks.chat $(ARGS)
 	$(BIN)/python -m benchmarks.fanout $(ARGS)
 	$(BIN)/python -m benchmarks.http_push $(ARGS)
 	$(BIN)/python -m benchmarks.ledger $(ARGS)

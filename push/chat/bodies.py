@@ -38,6 +38,9 @@ ConversationName = Annotated[
 ]
 
 
+_decode_any = msgspec.json.Decoder().decode
+
+
 def check_names(field: str, *names: str | UnsetType) -> None:
     """Raises ValueError, which names the field, for what is no name."""
     for name in names:
@@ -46,8 +49,19 @@ def check_names(field: str, *names: str | UnsetType) -> None:
 
 
 def check_extra(extra: msgspec.Raw | UnsetType) -> None:
-    if extra is not UNSET and len(memoryview(extra)) > MAX_EXTRA_BYTES:
+    if extra is UNSET:
+        return
+    if len(memoryview(extra)) > MAX_EXTRA_BYTES:
         raise ValueError(f"`extra` is longer than {MAX_EXTRA_BYTES} bytes")
+    check_numbers("extra", extra)
+
+
+def check_numbers(field: str, value: msgspec.Raw) -> None:
+    """JSON sets numbers no limits; what receives them does. Better refused here than there."""
+    try:
+        _decode_any(value)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"`{field}` {error}") from None
 
 
 def _check_text(field: str, text: str | UnsetType, max_bytes: int) -> None:
@@ -161,6 +175,7 @@ class Said(Struct, frozen=True, kw_only=True):
         check_names("client_id", self.client_id)
         check_names("type", self.type)
         check_names("mentions", *(() if self.mentions is UNSET else self.mentions))
+        check_numbers("data", self.data)
 
 
 class Sent(Struct):

@@ -66,28 +66,22 @@ local function note_conversation(user, conversation, seq)
   redis.call('HSET', prefix .. 'copied:' .. user, conversation, str(seq))
 end
 
--- Up to `seq` nothing is kept any more.
-local function trim_history(owner, first)
+-- Before `first` nothing is kept any more.
+local function trim_history(owner, first, bounds)
   redis.call('XTRIM', history_key(owner), 'MINID', str(first) .. '-0')
   redis.call('HSET', conversation_key(owner), 'first', str(first))
-  for _, seq in ipairs(redis.call('HKEYS', recalled_key(owner))) do
-    if tonumber(seq) < first then redis.call('HDEL', recalled_key(owner), seq) end
-  end
-end
-
--- Let go what is older than `history_ms`, a few at a time, and what is beyond `history_count`; 0 = no
--- limit. Returns whether more may be due.
-local function keep_history(owner, bounds)
-  local first, due = bounds.first, false
-  if request.history_count > 0 then first = math.max(first, bounds.seq - request.history_count + 1) end
-  if request.history_ms > 0 then
-    local oldest = math.floor(now / 1000) - request.history_ms
-    for _, entry in ipairs(redis.call('XRANGE', history_key(owner), '-', '+', 'COUNT', 20)) do
-      if tonumber(entry[2][6]) >= oldest then break end
-      first = math.max(first, tonumber(string.match(entry[1], '^%d+')) + 1)
-      due = true
+  if first - bounds.first <= 20 then
+    for seq = bounds.first, first - 1 do redis.call('HDEL', recalled_key(owner), str(seq)) end
+  else
+    for _, seq in ipairs(redis.call('HKEYS', recalled_key(owner))) do
+      if tonumber(seq) < first then redis.call('HDEL', recalled_key(owner), seq) end
     end
   end
-  if first > bounds.first then trim_history(owner, first) end
-  return due
+  bounds.first = first
+end
+
+-- Let go what is beyond `history_count`; 0 = no limit.
+local function keep_count(owner, bounds)
+  local first = bounds.seq - request.history_count + 1
+  if request.history_count > 0 and first > bounds.first then trim_history(owner, first, bounds) end
 end

@@ -35,7 +35,6 @@ _recall = chat_script("recall")
 _positions = chat_script("positions")
 _typing = chat_script("typing")
 _encode = msgspec.json.Encoder().encode
-_decode_any = msgspec.json.Decoder().decode
 _decode_message = msgspec.json.Decoder(HistoryMessage).decode
 
 
@@ -103,10 +102,6 @@ class Messages:
                 f"{self._settings.max_payload_bytes:,} are accepted",
                 field="data",
             )
-        try:
-            _decode_any(said.data)  # numbers that no double holds, say
-        except msgspec.DecodeError as error:
-            raise Refusal("invalid", f"`data`: {error}", field="data") from None
 
     async def history(
         self, conversation: Conversation, asked: Range, by: str | None

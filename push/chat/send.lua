@@ -26,7 +26,7 @@ redis.call('HSET', conversation_key(owner), 'seq', str(seq), 'first', str(bounds
 redis.call('XADD', history_key(owner), str(seq) .. '-0', 'f', from, 'i', request.id, 't', ts,
   'b', request.tail)
 bounds.seq = seq
-keep_history(owner, bounds)
+keep_count(owner, bounds)
 if request.history_ms > 0 then
   redis.call('ZADD', prefix .. 'histories', 'NX', str(tonumber(ts) + request.history_ms), owner)
 end

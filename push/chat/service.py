@@ -34,8 +34,9 @@ class Chat:
         online_of: OnlineOf,
     ) -> None:
         self._settings = settings
+        self._alone = len(shards) == 1
         self._scripts = Scripts(
-            alone=len(shards) == 1, ttl_seconds=settings.ttl_seconds, retention=retention
+            alone=self._alone, ttl_seconds=settings.ttl_seconds, retention=retention
         )
         self._errands = UserErrands(shards, self._scripts, devices)
         acting = Acting(shards, self._scripts, self._errands, snowflake)
@@ -46,6 +47,9 @@ class Chat:
 
     def upkeep(self, reactor: Any, server: RedisServer) -> list[Periodic]:
         """What is to be done for `server` now and then."""
-        tidying = Tidying(reactor, server, self._scripts, self.groups, self._settings)
-        runner = UserErrandRunner(reactor, server, self._scripts, self._errands)
-        return [tidying, runner]
+        work: list[Periodic] = [
+            Tidying(reactor, server, self._scripts, self.groups, self._settings)
+        ]
+        if not self._alone:
+            work.append(UserErrandRunner(reactor, server, self._scripts, self._errands))
+        return work

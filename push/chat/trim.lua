@@ -1,13 +1,23 @@
--- Let go what the history of a conversation keeps no longer. Request: owner, history_ms, history_count.
--- Returns 1 if there is more to do.
-local owner = request.owner
-local more = keep_history(owner, bounds_of(owner))
-if not more then
-  local entry = redis.call('XRANGE', history_key(owner), '-', '+', 'COUNT', 1)[1]
-  if entry and request.history_ms > 0 then
-    redis.call('ZADD', prefix .. 'histories', str(tonumber(entry[2][6]) + request.history_ms), owner)
-  else
-    redis.call('ZREM', prefix .. 'histories', owner)
+-- Let go what the history of a conversation keeps no longer, a part at a time. Request: owner, history_ms
+-- (0 = no limit), history_count. Returns 1 if there is more to do.
+local owner, PART = request.owner, 20
+local bounds = bounds_of(owner)
+keep_count(owner, bounds)
+local first, next_ms = bounds.first, nil
+local page = redis.call('XRANGE', history_key(owner), '-', '+', 'COUNT', PART)
+for _, entry in ipairs(page) do
+  local ends_ms = tonumber(entry[2][6]) + request.history_ms
+  if request.history_ms == 0 or ends_ms > now / 1000 then
+    next_ms = ends_ms
+    break
   end
+  first = tonumber(string.match(entry[1], '^%d+')) + 1
 end
-return done(more and 1 or 0)
+if first > bounds.first then trim_history(owner, first, bounds) end
+if not next_ms and #page == PART then return done(1) end
+if next_ms and request.history_ms > 0 then
+  redis.call('ZADD', prefix .. 'histories', str(next_ms), owner)
+else
+  redis.call('ZREM', prefix .. 'histories', owner)
+end
+return done(0)

@@ -52,7 +52,15 @@ local function take_back(stream, id)
   announce(channel_of(stream), '0', 0, 0, id, 'x', '', offset)
 end
 
+-- A message that was recalled before its copy came is not copied any more.
+local function recalled_copy_key(user, message)
+  return prefix .. 'recalled-copy:' .. user .. ':' .. message
+end
+
 function WORK.recall(user, message, id, body)
+  if not request.alone then
+    redis.call('SET', recalled_copy_key(user, message), '1', 'EX', DAY_SECONDS)
+  end
   take_back('user:' .. user, message)
   post_push('user:' .. user, id, body)
 end

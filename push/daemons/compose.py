@@ -200,8 +200,8 @@ class Composition:
             self._add(NameLock(folder, self._node, self._services()))
         for server in self._shards:
             self._look_after(server)
-        self._add(BackgroundService(self._bans))
         self._add(self._asking)
+        self._add(BackgroundService(self._bans))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
             answerer = Answerer(self._shards.first, self._boot, self._node)

@@ -135,3 +135,28 @@ async def test_one_client_id_is_one_message_also_for_another_conversation_elsewh
     for other in others:
         page = await node.chat.conversations.page(other.removeprefix("user:"), cursor="", limit=9)
         assert page.conversations == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_that_was_recalled_before_its_copy_came_does_not_come(
+    node: Node, person: User, three_servers: list[RedisServer], wait_until: WaitUntil
+) -> None:
+    bob = "bob"
+    away = number_of(f"user:{bob}", SERVERS)
+    anna = next(
+        name
+        for name in (f"a{n}" for n in range(1000))
+        if number_of(f"user:{name}", SERVERS) != away
+        and number_of(with_user(name, bob).owner, SERVERS) != away
+    )
+    client = await person(bob)
+    server = three_servers[away]
+    server.pause()
+    await say(node, anna, f"user:{bob}", "recalled")
+    await node.chat.messages.recall(with_user(anna, bob), 1, anna)
+    server.resume()
+
+    await wait_until(lambda: of_kind(client, "recall"), timeout_seconds=20)
+    await say(node, anna, f"user:{bob}", "end")
+    await wait_until(lambda: "end" in texts(client), timeout_seconds=20)
+    assert texts(client) == ["end"]

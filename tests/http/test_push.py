@@ -164,7 +164,7 @@ def batch(web: Any, items: Any, **options: Any) -> Any:
 def test_a_batch_answers_each_item_in_order(web: Any) -> None:
     items = [
         to(token=TOKEN),
-        to(group="g"),
+        to(planet="mars"),
         "no object",
         to(token="unknown"),
         {**message(), "extra": 1},
@@ -182,7 +182,7 @@ def test_a_batch_answers_each_item_in_order(web: Any) -> None:
         "invalid",
     ]
     assert [result.get("field") for result in results[1:5]] == [
-        "to.group",
+        "to.planet",
         None,
         "to.token",
         "extra",

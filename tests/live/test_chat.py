@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from benchmarks.crowd import Backend, Crowd, Person, make_group
 from benchmarks.running import Running, raise_file_limit, started_server
+from tests.conftest import RedisServer
 
 MEMBERS, WRITERS, MESSAGES = 1000, 50, 100
 
@@ -103,3 +105,28 @@ def test_a_hundred_messages_at_once_in_a_group_of_a_thousand(running: Running) -
     crowd.pump(lambda: all(p.texts(conversation)[-1:] == ["end"] for p in crowd.people))
     assert {len(person.messages) for person in crowd.people} == {MESSAGES + 1}
     crowd.close()
+
+
+def test_daemons_of_their_own(tmp_path: Path, make_redis: Callable[..., RedisServer]) -> None:
+    """push-connector, push-api and push-group on one Redis: what one does the others know."""
+    redis = make_redis().url
+    with (
+        started_server(
+            "push-connector", tmp_path, redis_url=redis, connector_admin="127.0.0.1:0"
+        ) as connector,
+        started_server("push-api", tmp_path, redis_url=redis) as api,
+        started_server("push-group", tmp_path, redis_url=redis) as group,
+    ):
+        crowd = Crowd(connector.tcp_address, ["anna", "bob"])
+        crowd.meet(connector.app_key, Backend(api))
+        anna, bob = crowd.people
+        backend = Backend(group)
+        id = make_group(backend, ["anna", "bob"])
+        message = {"from": "bob", "data": "from HTTP"}
+        backend.call("POST", f"/v1/groups/{id}/messages", message)
+        crowd.answer(anna, "MS", to={"group": id}, data="from a device")
+        crowd.pump(lambda: all(len(person.messages) == 2 for person in crowd.people))
+        assert bob.texts(f"group:{id}") == ["from HTTP", "from a device"]
+        online = crowd.answer(anna, "PS", users=["bob", "carol", "anna"])["online"]
+        assert online == {"bob": True, "anna": True}
+        crowd.close()
