@@ -160,6 +160,8 @@ class CatchUp:
         for entry in page.entries:
             if entry.control is not None:
                 self._apply_control(connection, entry)
+                if connection.follows.get(follow.stream) is not follow:
+                    return False  # that ended it: what follows is not for this session
             if has_expired(entry, now_us):
                 if entry.offset > follow.position and window.skip(follow, entry, EXPIRED):
                     self._cursors.moved(connection, follow)

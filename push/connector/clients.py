@@ -151,12 +151,14 @@ class Clients:
 
 def _test_of(asked: Filter) -> Callable[[DeviceConnection], bool]:
     networks = Networks([] if asked.ip is None else [asked.ip])
+    users = None if asked.users is None else frozenset(asked.users)
     stream = None if asked.topic is None else f"topic:{asked.topic}"
 
     def fits(connection: DeviceConnection) -> bool:
         return (
             (asked.token is None or connection.token == asked.token)
             and (asked.user is None or connection.user == asked.user)
+            and (users is None or connection.user in users)
             and (stream is None or stream in connection.follows)
             and (asked.ip is None or connection.ip in networks)
         )

@@ -2,7 +2,9 @@
 
 The record of the device decides: it has a cursor for every stream that the device follows. An entry
 in the device's own log says that it changed, and the record is read again; so it does not matter
-how often or how late such an entry is seen.
+how often or how late such an entry is seen. A user without a device has no record: an entry in the
+user's stream says that the groups changed, and those are read again. Who leaves a group is named in
+the group's own log too, so that it ends at that place for everyone.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ from push.devices.sessions import Record, Sessions
 from push.session.entry import Entry
 from push.session.window import Follow
 from push.store.errors import StoreUnavailable
-from push.wire.idents import USER_PREFIX, Snowflake, device_stream, user_stream
+from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
 
 RETRY_SECONDS = 1.0
+EVERYONE = "*"
 
 
 class FollowNotice(msgspec.Struct):
@@ -89,11 +92,35 @@ class Following:
             self._sources.unfollow(connection, follow)
 
     def changed(self, connection: DeviceConnection, entry: Entry) -> None:
-        """The device's record says something new: act on it, once at a time.
+        """An entry for the connector: act on it."""
+        control = entry.control or {}
+        operation = control.get("op")
+        if operation == "removed":
+            self._removed(connection, entry, control["stream"], control["users"])
+        elif operation == "groups":
+            if connection.token is None:
+                self._refresh_soon(connection)
+        else:
+            self._record_changed(connection, entry, control)
+
+    def _removed(self, connection: DeviceConnection, entry: Entry, stream: str, users: str) -> None:
+        """`users`, by spaces, follow a group no longer; `*`: nobody does.
+
+        Who came back after that is not meant.
+        """
+        follow = connection.follows.get(stream)
+        if follow is None or entry.offset <= follow.began:
+            return
+        if users == EVERYONE or connection.user in users.split(" "):
+            self._unfollow(connection, follow)
+
+    def _record_changed(
+        self, connection: DeviceConnection, entry: Entry, control: dict[str, str]
+    ) -> None:
+        """The device's record says something new.
 
         What the entry itself ends, ends now: a message published behind it is not handed out.
         """
-        control = entry.control or {}
         user = control.get("user")
         kept = user_stream(user) if user else ""
         ended = control.get("ended", "").split()
@@ -140,12 +167,12 @@ class Following:
         waiters: tuple[Deferred[None], ...] = ()
         try:
             again = True
-            while again and connection.token is not None and not connection.closed:
+            while again and not connection.closed:
                 connection.refresh_again = False
                 waiters += connection.refresh_waiters
                 connection.refresh_waiters = ()
                 try:
-                    record = await self._sessions.following(connection.token)
+                    record = await self._record(connection)
                 except StoreUnavailable:
                     await deferLater(self._reactor, RETRY_SECONDS)
                     continue
@@ -162,6 +189,19 @@ class Following:
             waiters += connection.refresh_waiters
             connection.refresh_waiters = ()
             _fire(waiters)
+
+    async def _record(self, connection: DeviceConnection) -> Record | None:
+        """What a session is to follow now; None: its device was deleted."""
+        if connection.token is not None:
+            return await self._sessions.following(connection.token)
+        assert connection.user is not None, "a session has a device or a user"
+        record = await self._sessions.following_of_user(connection.user)
+        others = [
+            follow
+            for stream, follow in connection.follows.items()
+            if not stream.startswith(GROUP_PREFIX)
+        ]
+        return Record(record.user, [*others, *record.follows], record.since)
 
     async def _apply(self, connection: DeviceConnection, record: Record) -> None:
         if connection.closed:

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from push import __version__
+from push.chat.service import Chat
 from push.cluster.asking import Answerer, Asker
 from push.cluster.control import ControlChannel
 from push.cluster.directory import Directory
@@ -25,9 +26,11 @@ from push.cluster.entry import CONNECTOR, Entry
 from push.cluster.lease import RedisLease
 from push.cluster.registry import Registry
 from push.cluster.zookeeper import ZooKeeperRegistry
+from push.connector.chat import chat_handlers
 from push.connector.clients import Clients as OwnClients
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
+from push.daemons.asked_for import chat_settings, push_limits, session_limits
 from push.daemons.banner import Banner, lines_to_try
 from push.daemons.draining import DrainService
 from push.daemons.errors import StartError
@@ -39,7 +42,7 @@ from push.daemons.membership import Describe, Membership
 from push.daemons.metrics import make_registry as make_metrics
 from push.daemons.names import NameLock, node_name
 from push.daemons.settings import ApiKey as ConfiguredKey
-from push.daemons.settings import Connector, Settings
+from push.daemons.settings import Settings
 from push.daemons.signals import StopSignals
 from push.daemons.starting import OrderedServices
 from push.daemons.store import StoreService
@@ -60,11 +63,10 @@ from push.devices.sessions import Sessions
 from push.devices.topics import Topics
 from push.devices.users import Users
 from push.http.api import make_api
+from push.http.chat import make_group
 from push.http.routes import App
-from push.http.schemas import PushLimits
 from push.http.serving import make_site
 from push.http.sub import make_sub
-from push.session.server import SessionLimits
 from push.store.server import RedisServer
 from push.store.shards import Shards
 from push.streams.publish import Publisher, Retention
@@ -78,7 +80,7 @@ SECONDS_PER_DAY = 86_400
 
 
 def make_service(settings: Settings, roles: Set[str]) -> MultiService:
-    """A daemon with `roles` among "connector", "api" and "sub". Raises `StartError`."""
+    """A daemon with `roles` among "connector", "api", "sub", "group". Raises `StartError`."""
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
@@ -161,6 +163,22 @@ class Composition:
         self._devices = self._make_devices()
         most = settings.topics.max_per_device
         self._topics = Topics(self._shards, self._errands, max_per_device=most)
+        self._retention = Retention(
+            device_max_messages=settings.connector.max_backlog,
+            shared_max_messages=settings.limits.shared_max_count,
+        )
+        asker = Asker(reactor, self._shards.first, self._directory.connectors, self._boot)
+        self._asking = BackgroundService(asker)
+        self._clients = Clients(asker)
+        self._users = Users(self._shards, self._devices, self._clients)
+        self._chat = Chat(
+            self._shards,
+            self._errands,
+            self._snowflake,
+            chat_settings(settings.chat, settings.limits),
+            self._retention,
+            self._users.online,
+        )
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._device_ports: dict[str, Listener] = {}
         self._http_port: Listener | None = None
@@ -178,6 +196,7 @@ class Composition:
             self._add(NameLock(folder, self._node, self._services()))
         for server in self._shards:
             self._look_after(server)
+        self._add(self._asking)
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
             answerer = Answerer(self._shards.first, self._boot, self._node)
@@ -211,6 +230,7 @@ class Composition:
         work: list[Background] = [Sweeper(self._reactor, server, limits.shared_max_age), retirement]
         if len(self._shards) > 1:
             work.append(ErrandRunner(self._reactor, server, self._errands))
+        work += self._chat.upkeep(self._reactor, server)
         for part in work:
             self._add(BackgroundService(part))
 
@@ -253,6 +273,7 @@ class Composition:
             node=self._node,
             retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
             attempt_pause_seconds=connector.redeliver_after,
+            groups_of=self._chat.groups.streams_of,
         )
         gateway_settings = GatewaySettings(
             boot=self._boot,
@@ -273,6 +294,7 @@ class Composition:
             gateway_settings,
             lambda carrier: self._directory.others(carrier, self._boot),
             lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
+            chat_handlers(self._chat),
         )
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
@@ -297,7 +319,7 @@ class Composition:
     def _listen_for_http(self) -> None:
         """The HTTP API where there is one; a connector alone serves health and metrics."""
         settings = self._settings
-        has_api = bool(self._roles & {"api", "sub"})
+        has_api = bool(self._roles & {"api", "sub", "group"})
         address = settings.http.listen if has_api else settings.connector.admin
         if not address:
             return
@@ -319,36 +341,23 @@ class Composition:
         return self._add(listener)
 
     def _apps(self) -> list[App]:
-        settings, limits = self._settings, self._settings.limits
+        settings = self._settings
         apps = []
         if "api" in self._roles:
-            retention = Retention(
-                device_max_messages=settings.connector.max_backlog,
-                shared_max_messages=limits.shared_max_count,
-            )
-            publisher = Publisher(self._shards, retention)
-            asker = Asker(self._reactor, self._shards.first, self._directory.connectors, self._boot)
-            self._add(BackgroundService(asker))
-            clients = Clients(asker)
-            nearby = Nearby(self._shards, clients)
+            publisher = Publisher(self._shards, self._retention)
+            nearby = Nearby(self._shards, self._clients)
             pushing = Pushing(self._shards, publisher, self._snowflake, nearby)
-            users = Users(self._shards, self._devices, clients)
             drains = NodeDrains(self._directory, self._control)
-            push_limits = PushLimits(
-                ttl_default_seconds=limits.ttl_default,
-                ttl_max_seconds=limits.ttl_max,
-                max_payload_bytes=limits.max_payload,
-            )
             apps.append(
                 make_api(
                     pushing,
                     self._devices,
                     self._directory,
                     drains,
-                    clients,
-                    users,
+                    self._clients,
+                    self._users,
                     self._topics,
-                    push_limits,
+                    push_limits(settings.limits),
                 )
             )
         if "sub" in self._roles:
@@ -356,6 +365,8 @@ class Composition:
             apps.append(
                 make_sub(self._devices, self._directory, open_registration=open_registration)
             )
+        if "group" in self._roles:
+            apps.append(make_group(self._chat))
         return apps
 
     def _tell_draining(self) -> None:
@@ -415,19 +426,6 @@ def make_keyring(keys: Sequence[ConfiguredKey]) -> Keyring:
         return Keyring(ApiKey(key.name, str(key.sha256), frozenset(key.scopes)) for key in keys)
     except ValueError as error:
         raise StartError(f"[auth] keys: {error}; give each a key of its own") from None
-
-
-def session_limits(connector: Connector) -> SessionLimits:
-    return SessionLimits(
-        heartbeat_seconds=connector.heartbeat,
-        heartbeat_min_seconds=connector.heartbeat_min,
-        heartbeat_max_seconds=connector.heartbeat_max,
-        heartbeat_grace_seconds=connector.heartbeat_grace,
-        handshake_timeout_seconds=connector.handshake_timeout,
-        redeliver_after_seconds=connector.redeliver_after,
-        window_messages=connector.window,
-        max_frame_bytes=connector.max_frame,
-    )
 
 
 def gateway_counters(gateway: Gateway) -> dict[str, int]:

@@ -7,7 +7,7 @@ from push.daemons.starting import Daemon, make_daemon
 
 Options = make_options(
     "push-connector",
-    ["server", "redis", "zookeeper", "connector", "auth", "limits"],
+    ["server", "redis", "zookeeper", "connector", "auth", "limits", "chat"],
     REDIS_OF_A_DAEMON,
     examples=[
         "-n push-connector --redis-url redis://10.0.0.5",

@@ -280,6 +280,42 @@ class Limits(Section, frozen=True):
     ] = 270
 
 
+class Chat(Section, frozen=True):
+    """Conversations of users and of groups."""
+
+    presence: Annotated[
+        Literal["contacts", "anyone", "off"],
+        Meta(description="whose presence a user may ask for; contacts: who shares a conversation"),
+    ] = "contacts"
+    direct: Annotated[
+        Literal["anyone", "existing"],
+        Meta(
+            description="with whom a user may begin a conversation; existing: a backend begins it"
+        ),
+    ] = "anyone"
+    messages_per_minute: Annotated[
+        Count, Meta(description="messages a minute of one user's devices; 0 = no limit")
+    ] = 60
+    ttl: Annotated[
+        int, Meta(ge=1, description="seconds that a message waits for devices that are away")
+    ] = 604_800
+    history_days: Annotated[
+        int, Meta(ge=0, le=36_500, description="days that messages can be read back; 0 = no limit")
+    ] = 365
+    history_count: Annotated[
+        Count, Meta(description="messages of a conversation that can be read back; 0 = no limit")
+    ] = 0
+    history_before_join: Annotated[
+        bool, Meta(description="true: members of a group read what came before they joined")
+    ] = False
+    recall_seconds: Annotated[
+        Count, Meta(description="seconds for which a message can be recalled")
+    ] = 120
+    group_max_members: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="members that a group may have")
+    ] = 10_000
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All sections, checked. Made by `push.daemons.loading.load`."""
 
@@ -291,3 +327,4 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auth: Auth = Auth()
     topics: Topics = Topics()
     limits: Limits = Limits()
+    chat: Chat = Chat()

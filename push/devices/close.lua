@@ -8,7 +8,9 @@ redis.call('HDEL', record, 's', 'b', 'n')
 for i = 5, #ARGV, 2 do
   remember_attempts(record, ARGV[i], ARGV[i + 1], tonumber(ARGV[4]))
 end
-if ARGV[3] ~= '' then
+if ARGV[3] == '' then
+  drop_part_if_empty(record)
+else
   local now_ms = math.floor(now / 1000)
   redis.call('HSET', record, 'seen', str(now_ms))
   redis.call('ZADD', prefix .. 'devices', str(now_ms + tonumber(ARGV[3]) * 1000), token)

@@ -13,9 +13,10 @@ _count = load_script("push.devices", "count")
 
 
 class MinuteLimit:
-    """A limit a minute; `per_minute` 0 means none."""
+    """A limit a minute; `per_minute` 0 means none. `per`: what it is counted by, for people."""
 
-    def __init__(self, shards: Shards, name: str, per_minute: int) -> None:
+    def __init__(self, shards: Shards, name: str, per_minute: int, *, per: str = "address") -> None:
+        self._per = per
         self._shards = shards
         self._name = name
         self._per_minute = per_minute
@@ -51,6 +52,6 @@ class MinuteLimit:
     def _refusal(self) -> Refusal:
         return Refusal(
             "rate_limited",
-            f"more than {self._per_minute} a minute from this address",
+            f"more than {self._per_minute} a minute from this {self._per}",
             after_seconds=WINDOW_SECONDS,
         )

@@ -11,3 +11,11 @@ local function follow_version(record, token, stream, version, begin)
   redis.call('HSET', record, 'v:' .. stream, str(version))
   return 1
 end
+
+-- Nothing is followed here any more.
+local function drop_part_if_empty(record)
+  for _, name in ipairs(redis.call('HKEYS', record)) do
+    if string.sub(name, 1, 2) == 'c:' then return end
+  end
+  redis.call('DEL', record)
+end

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from twisted.internet.defer import Deferred, gatherResults
 
 from push.devices.nearby import Handed, Nearby
 from push.store.errors import StoreUnavailable
@@ -18,7 +17,7 @@ from push.store.shards import Shards
 from push.streams.ledger import DeviceLine, Funnel, Ledger
 from push.streams.message import Content as StoredContent
 from push.streams.message import encode_content
-from push.streams.names import channel_name
+from push.streams.names import channel_name, group_name, record_name
 from push.streams.publish import (
     APPEND,
     LEDGER,
@@ -29,17 +28,26 @@ from push.streams.publish import (
     Publisher,
 )
 from push.wire.errors import Refusal
-from push.wire.idents import STREAM_ALL, Snowflake, device_stream, topic_stream, user_stream
+from push.wire.idents import (
+    STREAM_ALL,
+    Snowflake,
+    device_stream,
+    group_stream,
+    topic_stream,
+    user_stream,
+)
 
-SINGULAR = ("token", "user", "topic", "ip")
-COUNTED = ("topic", "all", "ip")  # the ledger keeps no line for each device
+Done = TypeVar("Done")
+
+SINGULAR = ("token", "user", "topic", "group", "ip")
+COUNTED = ("topic", "group", "all", "ip")  # the ledger keeps no line for each device
 
 _cancel = load_script("push.streams", "cancel", LEDGER, APPEND)
 _encode = msgspec.json.Encoder().encode
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Who is addressed: `kind` is token, tokens, user, users, topic, all, or ip (as
+    """Who is addressed: `kind` is token, tokens, user, users, topic, group, all, or ip (as
     `normal_network`)."""
 
     kind: str
@@ -105,12 +113,17 @@ class Pushing:
     async def push(self, push: Push) -> Receipt:
         """Write to its streams.
 
-        Raises `Refusal`: `unknown_token`, `in_progress`, `idempotency_mismatch`; and
-        `StoreUnavailable`, after which the same key again leads to one message all the same: the
-        key is kept by the script that publishes.
+        Raises `Refusal`: `unknown_token`, `unknown_group`, `in_progress`, `idempotency_mismatch`;
+        and `StoreUnavailable`, after which the same key again leads to one message all the same:
+        the key is kept by the script that publishes.
         """
+        return await self._publish(push, await self._begin(push))
+
+    async def _begin(self, push: Push) -> str:
+        """The id of its message. Its key is in use from here on until `_publish` is done."""
+        id = self._snowflake.next_id()
         if push.once is None:
-            return await self._publish(push, None)
+            return id
         if push.once in self._running:
             raise Refusal(
                 "in_progress",
@@ -119,19 +132,26 @@ class Pushing:
             )
         self._running.add(push.once)
         try:
-            return await self._publish(push, Once(_digest(push.once.encode()), _digest_of(push)))
+            return await self._publisher.claim(_once_of(push, push.once), id)
         except OtherRequest:
-            raise Refusal(
-                "idempotency_mismatch", "this Idempotency-Key came earlier with another request"
-            ) from None
+            self._running.discard(push.once)
+            raise _mismatch() from None
+        except BaseException:
+            self._running.discard(push.once)
+            raise
+
+    async def _publish(self, push: Push, id: str) -> Receipt:
+        if push.once is None:
+            return await self._write(push, id, None)
+        try:
+            return await self._write(push, id, _once_of(push, push.once))
+        except OtherRequest:
+            raise _mismatch() from None
         finally:
             self._running.discard(push.once)
 
-    async def _publish(self, push: Push, once: Once | None) -> Receipt:
+    async def _write(self, push: Push, id: str, once: Once | None) -> Receipt:
         target, content = push.target, push.content
-        id = self._snowflake.next_id()
-        if once is not None:
-            id = await self._publisher.claim(once, id)
         said = StoredContent(id, content.data, content.title, content.body, content.encoding)
         if target.kind == "ip":
             if self._nearby is None:
@@ -157,7 +177,8 @@ class Pushing:
     async def push_batch(self, items: Sequence[Push]) -> list[Receipt | Refusal]:
         """Each item for itself, in one pipeline; what is refused is so alone.
 
-        Of items with one key the later wait for the earlier, and get its answer.
+        What is for one stream is written in the order of the items. Of items with one key the later
+        wait for the earlier, and get its answer.
         """
         results: dict[int, Receipt | Refusal] = {}
         waiting = list(range(len(items)))
@@ -169,18 +190,15 @@ class Pushing:
                 once = items[place].once
                 (later if once is not None and once in keys else now).append(place)
                 keys.add(once)
-            calls = [Deferred.fromCoroutine(self._one(items[place])) for place in now]
-            results.update(zip(now, await gatherResults(calls), strict=True))
+            # First all ids, which several servers have to agree upon, then in order.
+            begun = await all_of(_outcome(self._begin(items[place])) for place in now)
+            calls = [
+                _outcome(_refused(id) if isinstance(id, Refusal) else self._publish(items[n], id))
+                for n, id in zip(now, begun, strict=True)
+            ]
+            results.update(zip(now, await all_of(calls), strict=True))
             waiting = later
         return [results[place] for place in range(len(items))]
-
-    async def _one(self, push: Push) -> Receipt | Refusal:
-        try:
-            return await self.push(push)
-        except Refusal as refusal:
-            return refusal
-        except StoreUnavailable as error:
-            return Refusal("unavailable", error.reason, after_seconds=1)
 
     async def message(self, id: str) -> Funnel:
         """What became of a message; raises `Refusal` `unknown_message`."""
@@ -205,8 +223,8 @@ class Pushing:
         if _as_target(await self._to(id)).kind in COUNTED:
             raise Refusal(
                 "not_found",
-                "only counts are kept of a message that was addressed to a topic, everyone or an "
-                "address",
+                "only counts are kept of a message that was addressed to a topic, a group, "
+                "everyone or an address",
             )
         lines = await self._ledger.devices(id)
         if lines is None:
@@ -236,15 +254,39 @@ class Pushing:
         return bool(known), int(cancelled)
 
 
+async def _outcome(call: Awaitable[Done]) -> Done | Refusal:
+    """What `call` ends in, for one of many that must not spoil the others."""
+    try:
+        return await call
+    except Refusal as refusal:
+        return refusal
+    except StoreUnavailable as error:
+        return Refusal("unavailable", error.reason, after_seconds=1)
+
+
+async def _refused(refusal: Refusal) -> Receipt:
+    raise refusal
+
+
+def _once_of(push: Push, key: str) -> Once:
+    return Once(_digest(key.encode()), _digest_of(push))
+
+
+def _mismatch() -> Refusal:
+    return Refusal("idempotency_mismatch", "this Idempotency-Key came earlier with another request")
+
+
 def addresses_of(target: Target) -> list[Address]:
-    """The streams of a target, each once. Only devices must exist. An address has none."""
+    """The streams of a target, each once. Devices and groups must exist. An address has none."""
     if target.kind == "ip":
         return []
     if target.kind == "all":
         return [Address(STREAM_ALL)]
     names = dict.fromkeys(target.names)
     if target.kind in ("token", "tokens"):
-        return [Address(device_stream(name), name) for name in names]
+        return [Address(device_stream(name), record_name(name)) for name in names]
+    if target.kind == "group":
+        return [Address(group_stream(name), group_name(name)) for name in names]
     stream_of = topic_stream if target.kind == "topic" else user_stream
     return [Address(stream_of(name)) for name in names]
 
@@ -287,6 +329,8 @@ def _receipt_of(handed: Handed) -> Receipt:
 def _receipt(target: Target, published: Published) -> Receipt:
     known = [outcome for outcome in published.outcomes if outcome.known]
     unknown = [o.stream.split(":", 1)[1] for o in published.outcomes if not o.known]
+    if unknown and target.kind == "group":
+        raise Refusal("unknown_group", "there is no such group", field="to.group")
     if unknown and not known:
         what = "no device has this token" if len(unknown) == 1 else "no device has these tokens"
         raise Refusal("unknown_token", what, field=f"to.{target.kind}")

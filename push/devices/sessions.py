@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -24,9 +24,11 @@ from push.wire.idents import STREAM_ALL, device_stream, is_offset, user_stream
 
 OPENING = ("push.devices", "opening")
 
+GroupsOf = Callable[[str], Awaitable[dict[str, int]]]
+
 _open = load_script("push.devices", "open", LEDGER, APPEND, FOLLOWING, BINDING, OPENING)
 _take = load_script("push.devices", "take", LEDGER, APPEND, FOLLOWING, PART, OPENING)
-_close = load_script("push.devices", "close", OPENING)
+_close = load_script("push.devices", "close", FOLLOWING, PART, OPENING)
 _held = load_script("push.devices", "held")
 
 
@@ -73,7 +75,9 @@ class Sessions:
         node: str,
         retention_seconds: int,
         attempt_pause_seconds: float,
+        groups_of: GroupsOf | None = None,
     ) -> None:
+        """`groups_of(user)`: the streams of the groups of a user, and since which offset."""
         self._shards = shards
         self._devices = devices
         self._errands = errands
@@ -82,6 +86,7 @@ class Sessions:
         self._node = node
         self._retention_seconds = retention_seconds
         self._attempt_pause_us = int(attempt_pause_seconds * MICROSECONDS)
+        self._groups_of = groups_of or _no_groups
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
         """Check credentials and take the device. Raises `Refusal`: `unknown_token`,
@@ -192,15 +197,24 @@ class Sessions:
 
     async def _open_user(self, claims: Claims, cursors: dict[str, str]) -> Opened:
         """A user without a device: nothing is stored, reading begins where the client says, but not
-        behind the end of the stream (that is: not beyond the last offset of the server)."""
+        behind the end of the stream (that is: not beyond the last offset of the server), and not
+        before the user came into a group."""
         own = user_stream(claims.user)
-        number = self._shards.number_of(own)
-        end = await self._shards[number].last_offset()
-        cursors = {stream: offset for stream, offset in cursors.items() if is_offset(offset)}
-        follows = [
-            Follow(stream, min(int(cursors[stream]), end) if stream in cursors else end, number)
-            for stream in (STREAM_ALL, own)
-        ]
+        home = self._shards.number_of(own)
+        since = {STREAM_ALL: 0, own: 0, **await self._groups_of(claims.user)}
+        shards = {
+            stream: home if stream == STREAM_ALL else self._shards.number_of(stream)
+            for stream in since
+        }
+        numbers = sorted(set(shards.values()))
+        ends = await all_of(self._shards[number].last_offset() for number in numbers)
+        end_of = dict(zip(numbers, ends, strict=True))
+        follows = []
+        for stream, number in shards.items():
+            place, said = end_of[number], cursors.get(stream)
+            if said is not None and is_offset(said):
+                place = max(min(int(said), place), since[stream])
+            follows.append(Follow(stream, place, number))
         return Opened(
             token=None,
             user=claims.user,
@@ -209,6 +223,15 @@ class Sessions:
             before=None,
             topics=claims.topics,
         )
+
+    async def following_of_user(self, user: str) -> Record:
+        """The groups of a user, each from where the user came into it."""
+        since = await self._groups_of(user)
+        follows = [
+            Follow(stream, offset, self._shards.number_of(stream))
+            for stream, offset in since.items()
+        ]
+        return Record(user, follows, since)
 
     async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:
         """Of these (token, session) pairs the places of those that are not the device's any more:
@@ -241,6 +264,10 @@ class Sessions:
             retention = self._retention_seconds if number == home else ""
             arguments = [token, session, retention, self._attempt_pause_us, *attempts_made]
             await self._shards[number].run(_close, [], arguments)
+
+
+async def _no_groups(_user: str) -> dict[str, int]:
+    return {}
 
 
 class _Part(msgspec.Struct):

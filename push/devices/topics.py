@@ -57,7 +57,7 @@ class Topics:
     async def subscribe(self, topic: str, token: str) -> bool:
         """The device follows from now on, a live session at once; False when it did already.
 
-        Raises `Refusal`: `invalid`, `unknown_token`, `too_many_topics`.
+        Raises `Refusal`: `invalid`, `unknown_token`, `not_allowed` (as many as it may).
         """
         check_topic(topic)
         check_token(token)
@@ -149,5 +149,5 @@ def check_topic(topic: str) -> None:
 
 def too_many_topics(max_per_device: int) -> Refusal:
     return Refusal(
-        "too_many_topics", f"a device follows at most {max_per_device} topics", field="topic"
+        "not_allowed", f"a device follows at most {max_per_device} topics", field="topic"
     )

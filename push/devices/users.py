@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from push.devices.asked import Filter
@@ -14,6 +16,8 @@ from push.streams.names import channel_name
 from push.streams.publish import APPEND, LEDGER
 from push.wire.errors import Refusal
 from push.wire.idents import device_stream, user_stream
+
+MAX_SESSIONS = 200  # that connectors are asked for at a time
 
 _user = load_script("push.devices", "user")
 _erase = load_script("push.devices", "erase", LEDGER, APPEND)
@@ -58,6 +62,21 @@ class Users:
             return User(user, True, devices, [])
         page = await self._clients.find(Filter(user=user), limit=1)
         return User(user, bool(page.sessions), devices, page.silent)
+
+    async def online(self, users: Sequence[str]) -> dict[str, bool]:
+        """Whether each user is there. Those of whom no device is are asked for all at once."""
+        devices = await all_of(self._devices_of(user) for user in users)
+        found = {
+            user: any(device.online for device in of_user)
+            for user, of_user in zip(users, devices, strict=True)
+        }
+        unknown = tuple(user for user, online in found.items() if not online)
+        cursor: str | None = "" if unknown else None
+        while cursor is not None:
+            page = await self._clients.find(Filter(users=unknown), cursor, MAX_SESSIONS)
+            found.update((row.user, True) for row in page.sessions if row.user is not None)
+            cursor = page.cursor
+        return found
 
     async def _tokens(self, user: str) -> list[str]:
         server = self._shards.of(user_stream(user))

@@ -167,7 +167,7 @@ def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
             ),
             scope="push",
             body=Body(PushBody, decode_push, _PUSH_EXAMPLE),
-            problems=("unknown_token", "unavailable"),
+            problems=("unknown_token", "unknown_group", "unavailable"),
             once=True,
         ),
         Route(

@@ -96,11 +96,6 @@ ERRORS: dict[str, ErrorText] = {
     "group_full": ErrorText(
         "Group full", "The group has as many members as it may have.", "Remove members first."
     ),
-    "too_many_topics": ErrorText(
-        "Too many topics",
-        "The device follows as many topics as it may (`[topics] max_per_device`).",
-        "Unsubscribe it from topics that it does not need.",
-    ),
     "too_large": ErrorText(
         "Too large",
         "The body, or the message in it, is larger than the limit in `detail`.",

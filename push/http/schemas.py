@@ -57,6 +57,7 @@ class To(Struct, forbid_unknown_fields=True, frozen=True):
         | UnsetType
     ) = UNSET
     topic: Annotated[Name, Meta(description="all devices that follow a topic")] | UnsetType = UNSET
+    group: Annotated[Name, Meta(description="the members of a group")] | UnsetType = UNSET
     ip: (
         Annotated[
             str,
@@ -342,7 +343,7 @@ def _target_of(to: To) -> Target:
         return Target(kind, ())
     if kind == "ip":
         return Target(kind, (read_network(value, "to.ip"),))
-    if kind in ("user", "topic"):
+    if kind in ("user", "topic", "group"):
         check_name(value, f"to.{kind}")
     elif kind == "users":
         for index, name in enumerate(value):

@@ -117,7 +117,7 @@ def _subscribing_routes(topics: Topics) -> tuple[Route, ...]:
             ),
             scope="push",
             path_texts=path,
-            problems=(*problems, "too_many_topics"),
+            problems=(*problems, "not_allowed"),
         ),
         Route(
             "DELETE",

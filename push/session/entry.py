@@ -110,14 +110,19 @@ class Batch:
 
 
 def batches_of(entries: Sequence[Entry]) -> list[Batch]:
-    """`entries` in batches of about `PART_BYTES`; one, for nearly all there is."""
-    if sum(len(entry.body) for entry in entries) <= PART_BYTES:
+    """`entries` in batches of about `PART_BYTES`; one, for nearly all there is.
+
+    A batch ends with an entry for the connector: what that ends is not handed what follows it.
+    """
+    controls = any(entry.control is not None for entry in entries)
+    if not controls and sum(len(entry.body) for entry in entries) <= PART_BYTES:
         return [Batch(entries)]
     batches: list[Batch] = []
     part: list[Entry] = []
     size_bytes = 0
     for entry in entries:
-        if part and size_bytes + len(entry.body) > PART_BYTES:
+        full = size_bytes + len(entry.body) > PART_BYTES or (part and part[-1].control is not None)
+        if part and full:
             batches.append(Batch(part))
             part, size_bytes = [], 0
         part.append(entry)

@@ -72,15 +72,17 @@ class Skipped(NamedTuple):
 class Follow:
     """A session's place in one stream.
 
-    `position`: the last offset handed out. `cursor`: up to here all is done. `live`: what comes on
-    the channel may be handed out; otherwise the session reads on from the log, but only once the
-    channel is `heard`: what is published between a read and the subscription would be missed.
+    It `began` at an offset. `position`: the last offset handed out. `cursor`: up to here all is
+    done. `live`: what comes on the channel may be handed out; otherwise the session reads on from
+    the log, but only once the channel is `heard`: what is published between a read and the
+    subscription would be missed.
     `tried_offset`, `tried`: a message that earlier connections handed out in vain, and how often.
     `ended`: messages that ended and are not yet in the ledger; up to `reported` those that were
     handed out are. `shard`: the number of the server that has the stream for this session.
     """
 
     __slots__ = (
+        "began",
         "cursor",
         "ended",
         "heard",
@@ -97,6 +99,7 @@ class Follow:
     def __init__(self, stream: str, position: int, shard: int = 0) -> None:
         self.stream = stream
         self.shard = shard
+        self.began = position
         self.position = position
         self.cursor = position
         self.live = False

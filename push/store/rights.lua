@@ -12,8 +12,8 @@ local calls = {
   {'SADD', s, '1'}, {'SMEMBERS', s}, {'SCARD', s}, {'SREM', s, '1'},
   {'XADD', x, '1', 'f', '1'}, {'XLEN', x}, {'XRANGE', x, '-', '+'}, {'XREVRANGE', x, '+', '-'},
   {'XREAD', 'COUNT', '1', 'STREAMS', x, '0'}, {'XTRIM', x, 'MINID', '1'}, {'XDEL', x, '1'},
-  {'ZADD', z, '1', 'm'}, {'ZCARD', z}, {'ZRANGEBYSCORE', z, '-inf', '+inf'},
-  {'ZRANGEBYLEX', z, '-', '+'}, {'ZREM', z, 'm'},
+  {'ZADD', z, '1', 'm'}, {'ZCARD', z}, {'ZSCORE', z, 'm'}, {'ZRANGEBYSCORE', z, '-inf', '+inf'},
+  {'ZRANGEBYLEX', z, '-', '+'}, {'ZLEXCOUNT', z, '-', '+'}, {'ZREM', z, 'm'},
   {'DEL', key, h, s, x, z},
 }
 local refused = {}

@@ -20,5 +20,10 @@ def record_name(token: str) -> str:
     return f"device:{token}"
 
 
+def group_name(group: str) -> str:
+    """The key (without prefix) of a group's record, which is there as long as the group is."""
+    return f"group:{group}"
+
+
 def is_device_stream(stream: str) -> bool:
     return stream.startswith(DEVICE_PREFIX)

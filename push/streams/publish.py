@@ -21,16 +21,17 @@ from push.wire.idents import STREAM_ALL
 
 LEDGER = ("push.streams", "ledger")  # for scripts that settle or append something of their own
 APPEND = ("push.streams", "append")
+POSTING = ("push.streams", "posting")
 
 STORED_FIELD, ONLINE_FIELD = "m", "o"
 
-_script = load_script("push.streams", "publish", LEDGER, APPEND)
+_script = load_script("push.streams", "publish", LEDGER, APPEND, POSTING)
 _claim = load_script("push.streams", "claim")
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Address(NamedTuple):
-    """A stream to write to; `guard` is the token that must be registered, if one must."""
+    """A stream to write to; `guard` is the key (without prefix) that must be there, if one must."""
 
     stream: str
     guard: str = ""

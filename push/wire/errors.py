@@ -26,7 +26,6 @@ STATUS_OF_CODE: dict[str, int] = {
     "already_exists": 409,
     "in_progress": 409,
     "group_full": 409,
-    "too_many_topics": 409,
     "too_large": 413,
     "unsupported_media_type": 415,
     "invalid": 422,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import socket
 import time
@@ -18,8 +19,11 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
 
+from push.chat.service import Chat
+from push.chat.settings import ChatSettings
 from push.cluster.asking import Answerer, Asker
 from push.cluster.control import ControlChannel
+from push.connector.chat import chat_handlers
 from push.connector.clients import Clients as OwnClients
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
@@ -27,7 +31,7 @@ from push.daemons.settings import Connector
 from push.daemons.tls import load_server_tls
 from push.devices.clients import Clients
 from push.devices.directory import Devices
-from push.devices.errands import Errands
+from push.devices.errands import ErrandRunner, Errands
 from push.devices.jwt import JwtVerifier, load_keys
 from push.devices.keyring import Keyring
 from push.devices.nearby import Nearby
@@ -37,6 +41,8 @@ from push.devices.topics import Topics
 from push.devices.users import Users
 from push.session.server import SessionLimits
 from push.store.address import parse_redis_url
+from push.store.identity import Deployment
+from push.store.periodic import Periodic
 from push.store.server import RedisServer
 from push.store.shards import Shards
 from push.streams.hub import Hub
@@ -45,7 +51,7 @@ from push.streams.publish import Publisher, Retention
 from push.wire.addresses import Networks
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.idents import Snowflake
-from push.wire.signals import ConnectStatus, Signal
+from push.wire.signals import ConnectStatus, RequestName, Signal
 
 WaitUntil = Callable[..., Awaitable[Any]]
 STOP_SECONDS = 6.0
@@ -144,6 +150,14 @@ class Client(Protocol):
         assert found is not True, f"closed: {self.disconnect}"
         return found[0]
 
+    async def ask(self, name: str, /, **body: Any) -> dict[str, Any]:
+        """PUBLISH with the sub-signal `name`; its answer."""
+        self._ids += 1
+        raw = json.dumps(body).encode()
+        frame = encode_frame(Signal.PUBLISH, RequestName[name], self._ids, raw)
+        self.transport.write(frame)
+        return dict(json.loads((await self.answer(Signal.PUB_ACK, self._ids)).body))
+
     async def register(self, **body: Any) -> dict[str, Any]:
         asked = self.send(Signal.SUB, {"platform": "p", "app": "a", **body})
         answer = json.loads((await self.answer(Signal.SUB, asked)).body)
@@ -159,15 +173,11 @@ class Client(Protocol):
 
 
 class Node:
-    """One connector on its own connections to Redis (one or several), and what a backend has."""
+    """One connector on its own connections to Redis, one server or several, and what a backend
+    has."""
 
     def __init__(
-        self,
-        reactor: Any,
-        url: str | Sequence[str],
-        boots: set[str],
-        keyring: Keyring,
-        **options: Any,
+        self, reactor: Any, urls: Sequence[str], boots: set[str], keyring: Keyring, **options: Any
     ) -> None:
         self.reactor = reactor
         self.boot = secrets.token_hex(8)
@@ -176,10 +186,17 @@ class Node:
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
         retention = Retention(**options.pop("retention", {}))
+        deployment = Deployment(len(urls))
         self.shards = Shards(
             [
-                RedisServer(reactor, parse_redis_url(each), timeout_seconds=timeout_seconds)
-                for each in ([url] if isinstance(url, str) else url)
+                RedisServer(
+                    reactor,
+                    parse_redis_url(url),
+                    timeout_seconds=timeout_seconds,
+                    deployment=deployment,
+                    number=number,
+                )
+                for number, url in enumerate(urls)
             ]
         )
         self.store = self.shards.first
@@ -195,6 +212,17 @@ class Node:
             registrations_per_minute=options.pop("registrations_per_minute", 0),
             failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
         )
+        self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
+        self.clients = Clients(self.asker)
+        self.users = Users(self.shards, self.devices, self.clients)
+        self.chat = Chat(
+            self.shards,
+            errands,
+            snowflake,
+            ChatSettings(**{"messages_per_minute": 0, **options.pop("chat", {})}),
+            retention,
+            self.users.online,
+        )
         most = options.pop("max_topics", 100)
         self.topics = Topics(self.shards, errands, max_per_device=most)
         verifier = JwtVerifier(
@@ -209,6 +237,7 @@ class Node:
             node="node",
             retention_seconds=86_400,
             attempt_pause_seconds=options.pop("attempt_pause_seconds", 0),
+            groups_of=self.chat.groups.streams_of,
         )
         settings = GatewaySettings(
             boot=self.boot,
@@ -226,13 +255,19 @@ class Node:
             keyring,
             snowflake,
             settings,
+            handlers=chat_handlers(self.chat),
         )
+        self.errand_runners: list[Periodic] = [
+            work
+            for server in self.shards
+            for work in (
+                ErrandRunner(reactor, server, errands),
+                *self.chat.upkeep(reactor, server),
+            )
+        ]
         self.own = OwnClients(
             reactor, self.gateway, Answerer(self.store, self.boot, self.boot), self.boot
         )
-        self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
-        self.clients = Clients(self.asker)
-        self.users = Users(self.shards, self.devices, self.clients)
         nearby = Nearby(self.shards, self.clients)
         self.pushing = Pushing(self.shards, Publisher(self.shards, retention), snowflake, nearby)
         self.ports: list[Any] = []
@@ -252,6 +287,8 @@ class Node:
         self.shards.start()
         self.gateway.start()
         self.own.start()
+        for runner in self.errand_runners:
+            runner.start()
 
     def listen(self, tls: Any = None, sndbuf: int = 0, proxies: Iterable[str] = ()) -> int:
         factory = device_factory(self.reactor, self.gateway, tls, Networks(proxies))
@@ -268,7 +305,8 @@ class Node:
         return await self.pushing.push(Push(Target(kind, names), content, once))
 
     async def record(self, token: str) -> dict[str, str]:
-        reply = await self.store.command("HGETALL", self.store.key(f"device:{token}"))
+        home = self.shards.of(f"dev:{token}")
+        reply = await home.command("HGETALL", home.key(f"device:{token}"))
         texts = [item.decode() for item in reply]
         return dict(zip(texts[::2], texts[1::2], strict=True))
 
@@ -278,6 +316,8 @@ class Node:
         self.ports.clear()
         self.asker.stop()
         self.own.stop()
+        for runner in self.errand_runners:
+            runner.stop()
         await self.gateway.stop()
         self.boots.discard(self.boot)
 
@@ -303,17 +343,31 @@ def boots() -> set[str]:
     return set()
 
 
+@pytest.fixture
+def more_urls(request: pytest.FixtureRequest) -> list[str]:
+    """Further servers for tests that are not about servers, when `PUSH_TEST_SERVERS` is above 1."""
+    servers = int(os.environ.get("PUSH_TEST_SERVERS", "1"))
+    if servers == 1:
+        return []
+    make_redis = request.getfixturevalue("make_redis")
+    return [make_redis().url for _ in range(servers - 1)]
+
+
 @pytest_twisted.async_yield_fixture
 async def make_node(
-    wait_until: WaitUntil, boots: set[str], keyring: Keyring
+    wait_until: WaitUntil, boots: set[str], keyring: Keyring, more_urls: list[str]
 ) -> AsyncIterator[Callable[..., Awaitable[Node]]]:
-    """`await make_node(url, limits={…})`: a started gateway; it listens when told to."""
+    """`await make_node(url, limits={…})`: a started gateway; it listens when told to.
+
+    `url`: of a server, or a list of them.
+    """
     from twisted.internet import reactor
 
     nodes: list[Node] = []
 
     async def make(url: str | Sequence[str], *, ready: bool = True, **options: Any) -> Node:
-        node = Node(reactor, url, boots, keyring, **options)
+        urls = [url, *more_urls] if isinstance(url, str) else url
+        node = Node(reactor, urls, boots, keyring, **options)
         nodes.append(node)
         node.start()
         if ready:

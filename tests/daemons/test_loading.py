@@ -118,7 +118,7 @@ def test_defaults_follow_bounds_that_leave_them_out() -> None:
     [
         ("[connector]\nwindw = 1", "[connector] windw is not a setting; did you mean window?"),
         ("[conector]\nwindow = 1", "[conector] is not a section; did you mean [connector]?"),
-        ("[chat]\ndirect = 'anyone'", "[chat] is not a section"),
+        ("[webhooks]\nurl = 'x'", "[webhooks] is not a section"),
         ("[connector]\nws = '127.0.0.1:1'", "WebSocket is not in this version"),
         ("redis = 'embedded'", "redis is a section: write [redis] and keys below"),
         ("[connector]\nwindow = 0", "[connector] window = 0: expected a whole number 1 … 4096"),
@@ -196,7 +196,7 @@ def test_a_file_that_is_not_there_is_named() -> None:
             "environment: PUSH_CONNECTOR_WINDW is not a setting of this version; "
             "did you mean PUSH_CONNECTOR_WINDOW?",
         ),
-        ("PUSH_CHAT_DIRECT", "anyone", "environment: PUSH_CHAT_DIRECT is not a setting of this"),
+        ("PUSH_WEBHOOKS_URL", "x", "environment: PUSH_WEBHOOKS_URL is not a setting of this"),
         ("PUSH_CONNECTOR_WINDOW", "x", "PUSH_CONNECTOR_WINDOW = x: expected a whole number"),
         ("PUSH_AUTH_OPEN_REGISTRATION", "maybe", "= maybe: expected true or false"),
         (

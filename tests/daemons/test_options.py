@@ -117,7 +117,7 @@ def test_help_explains_every_option_with_its_default_and_examples() -> None:
 
 def test_twistd_lists_the_daemons() -> None:
     text = twistd("--help").stdout
-    for name in ("push", "push-connector", "push-api", "push-sub"):
+    for name in ("push", "push-connector", "push-api", "push-group", "push-sub"):
         assert f"\n    {name} " in text
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from push.daemons import all_in_one, api, connector, sub
+from push.daemons import all_in_one, api, connector, group, sub
 
 ETC = Path(__file__).parents[2] / "etc"
 UNITS = sorted((ETC / "systemd").iterdir())
 TWISTD = "/opt/push/venv/bin/twistd"
 OPTIONS = {
     module.Options.tap: module.Options  # type: ignore[attr-defined]
-    for module in (all_in_one, api, connector, sub)
+    for module in (all_in_one, api, connector, group, sub)
 }
 SPECIFIERS = {"%H": "host.example", "%i": "1"}
 

@@ -78,7 +78,7 @@ async def refused(push: Any) -> str:
 
 def test_a_name_that_is_given_twice_is_one_stream() -> None:
     assert addresses_of(Target("users", ("u", "v", "u"))) == [Address("user:u"), Address("user:v")]
-    assert addresses_of(Target("tokens", ("t", "t"))) == [Address("dev:t", "t")]
+    assert addresses_of(Target("tokens", ("t", "t"))) == [Address("dev:t", "device:t")]
 
 
 @pytest_twisted.ensureDeferred

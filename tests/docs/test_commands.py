@@ -111,6 +111,16 @@ def test_the_commands_for_http(shell: Shell) -> None:
     assert '{"cancelled":1}' in output
 
 
+def test_the_commands_for_chat(shell: Shell) -> None:
+    """The examples of docs/chat.md, one after another in one shell."""
+    output = shell.run("\n".join(blocks("docs/chat.md")))
+    assert '"code"' not in output
+    assert re.findall(r'"seq":(\d+),"ts"', output)[:1] == ["1"]
+    assert '"unread":1' in output
+    assert '"data":{"text": "Shall I bring something?"}' in output
+    assert re.search(r'"streams":1,"online":0', output)
+
+
 def test_the_commands_for_topics(shell: Shell) -> None:
     """The examples of docs/topics.md in one shell: a device follows, and follows no more."""
     output = shell.run("\n".join(blocks("docs/topics.md")))

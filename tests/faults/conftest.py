@@ -16,16 +16,22 @@ _checked: list[Checked] = []
 
 @pytest.fixture
 def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
-    """`make_system(connectors=1, redis=Redis(…), start=True, connector_window="8", …)`: started,
-    ended with the test."""
+    """`make_system(connectors=1, redis=Redis(…), servers=1, start=True, connector_window="8", …)`:
+    started, ended with the test. `servers`: how many Redis servers share the streams."""
     systems: list[System] = []
 
     def make(
-        connectors: int = 1, redis: Redis | None = None, *, start: bool = True, **settings: str
+        connectors: int = 1,
+        redis: Redis | None = None,
+        *,
+        servers: int = 1,
+        start: bool = True,
+        **settings: str,
     ) -> System:
         folder = tmp_path / f"system{len(systems)}"
         folder.mkdir()
-        system = System(folder, redis or Redis(), connectors, settings)
+        more_redis = [Redis() for _ in range(servers - 1)]
+        system = System(folder, redis or Redis(), connectors, settings, more_redis)
         systems.append(system)
         if start:
             system.start()

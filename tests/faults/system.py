@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -65,9 +66,15 @@ class System:
     """Started by the fixture `make_system`, which also ends it."""
 
     def __init__(
-        self, folder: Path, redis: Redis, connectors: int, settings: dict[str, str]
+        self,
+        folder: Path,
+        redis: Redis,
+        connectors: int,
+        settings: dict[str, str],
+        more_redis: Sequence[Redis] = (),
     ) -> None:
         self.redis = redis
+        self.servers = [redis, *more_redis]
         self.journal = Journal()
         self.records: dict[str, Record] = {}
         self.users: dict[str, set[str]] = {}
@@ -81,7 +88,9 @@ class System:
             path = data / f"{name}.key"
             path.touch(mode=0o600)
             path.write_text(key)
-        settings = {"redis_url": redis.url, **settings}
+        urls = [server.url for server in self.servers]
+        url = json.dumps(urls) if more_redis else redis.url
+        settings = {"redis_url": url, **settings}
         self.api = Daemon("push-api", "api", folder, settings)
         self.connectors = [
             Daemon("push-connector", f"connector{number}", folder, settings)
@@ -93,7 +102,8 @@ class System:
         return [self.api, *self.connectors]
 
     def start(self) -> None:
-        self.redis.start()
+        for server in self.servers:
+            server.start()
         for daemon in self.daemons:
             daemon.begin()
         for daemon in self.daemons:
@@ -103,9 +113,10 @@ class System:
         """End every process, whatever state it is in."""
         for pusher in self._pushers:
             pusher.close()
-        for process in [*self._fleets, *self.daemons, self.redis]:
+        for process in [*self._fleets, *self.daemons, *self.servers]:
             process.kill()
-        self.redis.remove()
+        for server in self.servers:
+            server.remove()
 
     # Devices
 

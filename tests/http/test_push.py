@@ -112,8 +112,8 @@ def test_everything_that_may_be_said_is_passed_on(web: Any) -> None:
         (to(users=["ok", "not ok"]), "to.users[1]"),
         (to(users=[]), "to.users"),
         (to(users=[*USERS, "one"]), "to.users"),
-        (to(group="g"), "to.group"),
-        (to(group="g1"), "to.group"),
+        (to(topic="not a name"), "to.topic"),
+        (to(group="not a name"), "to.group"),
     ],
 )
 def test_a_wrong_field_is_named(web: Any, body: Any, field: str) -> None:

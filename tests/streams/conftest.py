@@ -49,7 +49,7 @@ class Sender:
         publisher = self._publisher if announced else self._silent
         content = b'{"id":"m%d","data":%b}' % (n, (data or str(n)).encode())
         return await publisher.publish(
-            [Address(stream, guard) for stream in streams],
+            [Address(stream, guard and f"device:{guard}") for stream in streams],
             f"m{n}",
             content,
             ttl_seconds=ttl_seconds,

@@ -14,6 +14,9 @@ connector = ServiceMaker(
 api = ServiceMaker(
     "push-api", "push.daemons.api", "The HTTP API that backends push through.", "push-api"
 )
+group = ServiceMaker(
+    "push-group", "push.daemons.group", "Chat and groups over HTTP, for backends.", "push-group"
+)
 sub = ServiceMaker(
     "push-sub", "push.daemons.sub", "Device registration and the list of connectors.", "push-sub"
 )

@@ -1,0 +1,1 @@
+"""Conversations of two users and of groups, as rules over streams."""

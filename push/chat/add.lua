@@ -1,0 +1,26 @@
+-- Members are added. Request: group, by, users, max_members, id. Returns a code for each of the users.
+local gid = request.group
+local group = group_of(gid)
+if not group then return refuse('unknown_group', UNKNOWN_GROUP) end
+local refusal = may('add', group, member_of(gid, request.by))
+if refusal then return refusal end
+
+local room = request.max_members - redis.call('ZCARD', names_key(gid))
+local codes, added = {}, {}
+for i, user in ipairs(request.users) do
+  if redis.call('HEXISTS', members_key(gid), user) == 1 then
+    codes[i] = 'already_exists'
+  elseif #added >= room then
+    codes[i] = 'group_full'
+  else
+    added[#added + 1] = user
+    codes[i] = 'ok'
+  end
+end
+if #added > 0 then
+  -- Who was there before reads it in the group's log; following of the others begins behind it.
+  tell_group(gid, 'added', added)
+  for _, user in ipairs(added) do enter(gid, user, 'member', now) end
+  tell_users(gid, 'added', added)
+end
+return done(codes)

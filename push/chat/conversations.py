@@ -1,0 +1,131 @@
+"""A user's list of conversations, the latest first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import UNSET
+
+from push.chat.acting import Acting
+from push.chat.bodies import ConversationPage, ConversationRow
+from push.chat.messages import MAX_PAGE_BYTES, message_of
+from push.chat.names import Conversation, conversation_of
+from push.chat.scripts import chat_script
+from push.chat.settings import ChatSettings
+from push.store.jobs import all_of
+from push.wire.errors import Refusal
+from push.wire.idents import GROUP_PREFIX, is_offset, user_stream
+
+_summaries = chat_script("summaries")
+
+# When the last message came (us), what tells those of one millisecond apart, and the conversation.
+Place = tuple[int, str, Conversation]
+
+
+class Conversations:
+    """Lists conversations. Those with users are noted when a message comes; of the groups, which
+    keep no list of who has what, the last messages are looked up."""
+
+    def __init__(self, acting: Acting, settings: ChatSettings) -> None:
+        self._acting = acting
+        self._settings = settings
+
+    async def page(self, user: str, *, cursor: str, limit: int) -> ConversationPage:
+        """Conversations behind the place `cursor`; fewer than `limit` if they are large."""
+        places = sorted(await self._places(user), key=_order)
+        if cursor:
+            behind = _parse(cursor)
+            places = [place for place in places if _order(place) > behind]
+        wanted = places[:limit]
+        conversations = [place[2] for place in wanted]
+        details = await self._ask(user, conversations, details=True)
+        told = next((n for n, row in enumerate(details) if row is None), len(details))
+        rows = [
+            _row_of(conversation, row)
+            for conversation, row in zip(conversations[:told], details, strict=False)
+            if row
+        ]
+        return ConversationPage(rows, _cursor_of(wanted[told - 1]) if told < len(places) else None)
+
+    async def _places(self, user: str) -> list[Place]:
+        home = self._acting.shards.of(user_stream(user))
+        listed = await home.command(
+            "ZRANGEBYSCORE", home.key(f"conversations:{user}"), "-inf", "+inf", "WITHSCORES"
+        )
+        places = [
+            _place(int(listed[i + 1]), conversation_of(user, listed[i].decode()))
+            for i in range(0, len(listed), 2)
+        ]
+        names = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
+        groups = [
+            conversation_of(user, name.decode())
+            for name in names
+            if name.startswith(GROUP_PREFIX.encode())
+        ]
+        times = await self._ask(user, groups, details=False)
+        return places + [
+            _place(int(time), group) for group, time in zip(groups, times, strict=True) if time
+        ]
+
+    async def _ask(
+        self, user: str, conversations: Sequence[Conversation], *, details: bool
+    ) -> list[Any]:
+        """What the servers of the conversations say of each; None: the answer was full before."""
+        by_server = self._acting.shards.grouped(
+            range(len(conversations)), lambda place: conversations[place].owner
+        )
+        found: list[Any] = [None] * len(conversations)
+
+        async def ask(places: list[int]) -> None:
+            owners = [conversations[place].owner for place in places]
+            request = {
+                "by": user,
+                "owners": owners,
+                "details": details,
+                "max_bytes": MAX_PAGE_BYTES,
+                "history_before_join": self._settings.history_before_join,
+            }
+            (rows,) = await self._acting.look(_summaries, owners[0], request)
+            for place, row in zip(places, rows, strict=False):
+                found[place] = row
+
+        await all_of(ask(places) for places in by_server.values())
+        return found
+
+
+def _row_of(conversation: Conversation, row: list[Any]) -> ConversationRow:
+    seq, delivered, read, unread = map(int, row[:4])
+    return ConversationRow(
+        conversation=conversation.name,
+        user=UNSET if conversation.user is None else conversation.user,
+        group=UNSET if conversation.group is None else conversation.group,
+        last=message_of(conversation.name, row[4]) if row[4] else None,
+        seq=seq,
+        delivered=delivered,
+        read=read,
+        unread=unread,
+    )
+
+
+def _place(at_us: int, conversation: Conversation) -> Place:
+    # A cursor has at most 64 bytes, the name of a conversation up to 134.
+    digest = hashlib.blake2b(conversation.name.encode(), digest_size=8).hexdigest()
+    return at_us, digest, conversation
+
+
+def _order(place: Place) -> tuple[int, str]:
+    return -place[0], place[1]
+
+
+def _cursor_of(place: Place) -> str:
+    return f"{place[0]}.{place[1]}"
+
+
+def _parse(cursor: str) -> tuple[int, str]:
+    """Raises `Refusal` `invalid` for what is no cursor of ours."""
+    at_us, _, digest = cursor.partition(".")
+    if not (is_offset(at_us) and digest):
+        raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
+    return -int(at_us), digest

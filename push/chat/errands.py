@@ -1,0 +1,155 @@
+"""What an act in a conversation means for users on other servers (design, rule 13; users.lua).
+
+An errand is a msgpack list of texts: kind, user, version, arguments. Those of one user are done in
+their order. Doing one twice, or late, changes nothing, but that a message may come twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from twisted.logger import Logger
+
+from push.chat.scripts import Scripts, chat_script
+from push.devices.errands import Change
+from push.devices.errands import Errands as DeviceErrands
+from push.store.errors import StoreUnavailable
+from push.store.jobs import Turns, all_of
+from push.store.periodic import Periodic
+from push.store.server import RedisServer
+from push.store.shards import Shards
+from push.wire.idents import user_stream
+
+log = Logger()
+
+USERS_AT_A_TIME = 32
+DEVICES_KEY = "user-stream-versions"
+LOOK_SECONDS = 1.0
+ERRANDS_PER_LOOK = 100
+PAUSE_MS = 1000  # who caused an errand has so long to do it
+
+_user_errand = chat_script("user_errand")
+_copy = chat_script("copy")
+_due = chat_script("due")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[str]).decode
+
+
+class _Errand(NamedTuple):
+    text: bytes
+    kind: str
+    user: str
+    version: str
+    arguments: list[str]
+
+
+class UserErrands:
+    """Does what the scripts of one server have written down for users of others."""
+
+    def __init__(self, shards: Shards, scripts: Scripts, devices: DeviceErrands) -> None:
+        self._shards = shards
+        self._scripts = scripts
+        self._devices = devices
+        self._turns = Turns(USERS_AT_A_TIME)
+
+    async def run(self, server: RedisServer, texts: Sequence[bytes]) -> None:
+        """Do errands that are written down on `server`. Raises `StoreUnavailable`."""
+        by_user: dict[str, list[_Errand]] = {}
+        for text in texts:
+            kind, user, version, *arguments = _decode(text)
+            errand = _Errand(text, kind, user, version, arguments)
+            by_user.setdefault(user, []).append(errand)
+        await all_of(self._do_all(server, errands) for errands in by_user.values())
+
+    async def _do_all(self, server: RedisServer, errands: Iterable[_Errand]) -> None:
+        async with self._turns:
+            for errand in errands:
+                if errand.kind == "copy":
+                    await self._copy(server, errand)
+                else:
+                    await self._do(errand)
+                await server.command("ZREM", server.key("chat-errands"), errand.text)
+
+    async def _do(self, errand: _Errand) -> None:
+        request = {
+            "kind": errand.kind,
+            "user": errand.user,
+            "version": errand.version,
+            "arguments": errand.arguments,
+        }
+        home = self._shards.of(user_stream(errand.user))
+        reply = await self._scripts.run(home, _user_errand, request)
+        if errand.kind in ("follow", "unfollow") and reply.values[0]:
+            await self._change_devices(home, errand, [token.decode() for token in reply.values[1]])
+
+    async def _change_devices(
+        self, home: RedisServer, errand: _Errand, tokens: Sequence[str]
+    ) -> None:
+        """The user's devices follow a group or not; as was said last, if that was meanwhile."""
+        stream, detail = errand.arguments
+        verb, version = errand.kind, errand.version
+        while True:
+            change = (
+                Change(stream, begin=detail) if verb == "follow" else Change(stream, code=detail)
+            )
+            await all_of(
+                self._devices.change(token, [change], errand.user if verb == "follow" else "")
+                for token in tokens
+            )
+            said = await home.command("HGET", home.key(f"{DEVICES_KEY}:{errand.user}"), stream)
+            latest, verb, detail = said.decode().split(" ")
+            if latest == version:
+                return
+            version = latest
+
+    async def _copy(self, server: RedisServer, errand: _Errand) -> None:
+        """Copy a message of a conversation of two, after those before it, into a user's stream."""
+        owner, last = errand.arguments[0], int(errand.arguments[1])
+        to = _encode({"users": owner.removeprefix("chat:").split(",")}).decode()
+        seq = last
+        while seq <= last:
+            request: dict[str, Any] = {"user": errand.user, "owner": owner, "seq": seq, "to": to}
+            found = await server.command(
+                "XRANGE", server.key(f"history:{owner}"), f"{seq}-0", f"{seq}-0"
+            )
+            if found:  # else it was recalled, or is kept no longer
+                fields = found[0][1]
+                texts = [field.decode() for field in fields]
+                request["message"] = dict(zip(texts[::2], texts[1::2], strict=True))
+            home = self._shards.of(user_stream(errand.user))
+            reply = await self._scripts.run(home, _copy, request)
+            copied = int(reply.values[0])
+            seq = copied + 1
+
+
+class UserErrandRunner(Periodic):
+    """Does the errands of one server that nobody did."""
+
+    def __init__(
+        self, reactor: Any, server: RedisServer, scripts: Scripts, errands: UserErrands
+    ) -> None:
+        super().__init__(reactor, server, LOOK_SECONDS, "What waits for users was not done")
+        self._scripts = scripts
+        self._errands = errands
+
+    async def turn(self) -> None:
+        while True:
+            request = {"key": "chat-errands", "pause_ms": PAUSE_MS, "limit": ERRANDS_PER_LOOK}
+            reply = await self._scripts.run(self._server, _due, request)
+            due: list[bytes] = reply.values[0]
+            try:
+                await self._errands.run(self._server, due)
+            except StoreUnavailable as error:
+                log.debug("Something for users waits: {reason}", reason=error.reason)
+                await self._give_back(due)
+                return
+            if len(due) < ERRANDS_PER_LOOK:
+                return
+
+    async def _give_back(self, texts: Sequence[bytes]) -> None:
+        """They are not ours any more: those that were not done are due again soon."""
+        now_ms = self._server.clock.now_us() // 1000
+        for text in texts:
+            await self._server.command("ZADD", self._server.key("chat-errands"), "XX", now_ms, text)

@@ -1,0 +1,150 @@
+"""Groups: who is in them, with which role, and what may be changed by whom (permissions.lua).
+
+`by` is the user who acts; None is the backend itself, above all roles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from push.chat.acting import Acting
+from push.chat.bodies import Group, GroupChanges, GroupSaid, Member, MemberPage
+from push.chat.scripts import chat_script
+from push.chat.settings import ChatSettings
+from push.devices.records import as_fields
+from push.store.jobs import all_of
+from push.wire.idents import GROUP_PREFIX, group_stream, user_stream
+
+LET_GO_AT_A_TIME = 200
+
+_create = chat_script("create")
+_look = chat_script("look")
+_add = chat_script("add")
+_remove = chat_script("remove")
+_change = chat_script("change")
+_dismiss = chat_script("dismiss")
+_dismiss_part = chat_script("dismiss_part")
+_joined = chat_script("joined")
+
+
+class Groups:
+    """All groups. Raises `Refusal` for what is not allowed: the same codes on both doors."""
+
+    def __init__(self, acting: Acting, settings: ChatSettings) -> None:
+        self._acting = acting
+        self._settings = settings
+
+    async def create(self, owner: str, said: GroupSaid) -> Group:
+        group = self._acting.next_id()[:13]  # its check character is no character of a name
+        request = {
+            "members": list(dict.fromkeys(said.members)),
+            "name": said.name,
+            "type": said.type,
+            "extra": "null" if said.extra is UNSET else bytes(said.extra).decode(),
+            "max_members": self._settings.group_max_members,
+        }
+        return _group_of(await self._act(_create, group, owner, request))
+
+    async def get(self, group: str, by: str | None) -> Group:
+        values = await self._acting.look(_look, group_stream(group), _request(group, by))
+        return _group_of(values)
+
+    async def members(self, group: str, by: str | None, *, cursor: str, limit: int) -> MemberPage:
+        """Members in the order of their names."""
+        request = {**_request(group, by), "cursor": cursor, "limit": limit}
+        rows, behind = await self._acting.look(_look, group_stream(group), request)
+        members = [Member(user.decode(), role.decode(), bool(muted)) for user, role, muted in rows]
+        return MemberPage(members, behind.decode() or None)
+
+    async def add(self, group: str, users: Sequence[str], by: str | None) -> dict[str, str]:
+        """`ok`, or why not, for each user."""
+        request = {"max_members": self._settings.group_max_members}
+        return await self._each(_add, group, users, by, request)
+
+    async def remove(self, group: str, users: Sequence[str], by: str | None) -> dict[str, str]:
+        """`ok`, or why not, for each user."""
+        return await self._each(_remove, group, users, by, {"leaves": False})
+
+    async def leave(self, group: str, user: str) -> None:
+        await self._each(_remove, group, [user], user, {"leaves": True})
+
+    async def change(self, group: str, changes: GroupChanges, by: str | None) -> Group:
+        """All that is given, or nothing."""
+        request: dict[str, Any] = {
+            name: getattr(changes, name)
+            for name in ("name", "announcement", "mute_all", "invite", "owner")
+            if getattr(changes, name) is not UNSET
+        }
+        if changes.extra is not UNSET:
+            request["extra"] = bytes(changes.extra).decode()
+        if changes.member is not UNSET:
+            request["member"] = changes.member.user
+            for name in ("role", "muted"):
+                if getattr(changes.member, name) is not UNSET:
+                    request[name] = getattr(changes.member, name)
+        return _group_of(await self._act(_change, group, by, request))
+
+    async def dismiss(self, group: str, by: str | None) -> None:
+        """At once for all who ask; its members hear of it a part at a time."""
+        await self._act(_dismiss, group, by, {})
+        await self.let_go(group)
+
+    async def let_go(self, group: str) -> None:
+        """The members of a dismissed group follow it no longer."""
+        left = 1
+        while left:
+            request = {"limit": LET_GO_AT_A_TIME}
+            (left,) = await self._act(_dismiss_part, group, None, request)
+
+    async def streams_of(self, user: str) -> dict[str, int]:
+        """The streams of a user's groups, and since which offset; as the groups say (rule 5)."""
+        shards = self._acting.shards
+        home = shards.of(user_stream(user))
+        names = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
+        streams = [name.decode() for name in names if name.startswith(GROUP_PREFIX.encode())]
+        parts = list(shards.grouped(streams, lambda stream: stream).values())
+        replies = await all_of(self._joined(user, part) for part in parts)
+        return {stream: offset for reply in replies for stream, offset in reply}
+
+    async def _joined(self, user: str, streams: list[str]) -> list[tuple[str, int]]:
+        groups = [stream.removeprefix(GROUP_PREFIX) for stream in streams]
+        request = {"user": user, "groups": groups}
+        (offsets,) = await self._acting.look(_joined, streams[0], request)
+        return [(s, int(offset)) for s, offset in zip(streams, offsets, strict=True) if offset]
+
+    async def _each(
+        self, script: Any, group: str, users: Sequence[str], by: str | None, more: dict[str, Any]
+    ) -> dict[str, str]:
+        each = list(dict.fromkeys(users))
+        (codes,) = await self._act(script, group, by, {**more, "users": each})
+        return {user: code.decode() for user, code in zip(each, codes, strict=True)}
+
+    async def _act(
+        self, script: Any, group: str, by: str | None, more: dict[str, Any]
+    ) -> list[Any]:
+        request = {**_request(group, by), "id": self._acting.next_id(), **more}
+        return await self._acting.run(script, group_stream(group), request)
+
+
+def _request(group: str, by: str | None) -> dict[str, Any]:
+    return {"group": group, "by": by or ""}
+
+
+def _group_of(values: list[Any]) -> Group:
+    fields = as_fields([part if isinstance(part, bytes) else b"%d" % part for part in values[0]])
+    return Group(
+        group=fields["id"].decode(),
+        name=fields["name"].decode(),
+        type=fields["type"].decode(),
+        owner=fields["owner"].decode(),
+        announcement=fields["announcement"].decode(),
+        extra=msgspec.Raw(fields["extra"]),
+        members=int(fields["members"]),
+        mute_all=fields["mute_all"] == b"1",
+        invite=fields["invite"].decode(),
+        ts=int(fields["ts"]),
+    )

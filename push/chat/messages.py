@@ -1,0 +1,202 @@
+"""Messages of conversations: sent, read back, recalled; how far everyone has read; typing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from push.chat.acting import Acting
+from push.chat.bodies import (
+    HistoryMessage,
+    MessagePage,
+    Positions,
+    PositionsSaid,
+    Range,
+    Said,
+    Sent,
+)
+from push.chat.names import Conversation
+from push.chat.scripts import chat_script
+from push.chat.settings import CLIENT_ID_SECONDS, RECEIPTS_UP_TO_MEMBERS, ChatSettings
+from push.devices.limits import MinuteLimit
+from push.wire.errors import Refusal
+from push.wire.idents import user_stream
+
+MAX_PAGE_BYTES = 512 * 1024  # a page is an answer in one frame
+CLAIMED_SECONDS = 60  # until it is known that the message was sent
+MS_PER_DAY = 86_400_000
+
+_send = chat_script("send")
+_claim = chat_script("claim")
+_history = chat_script("history")
+_recall = chat_script("recall")
+_positions = chat_script("positions")
+_typing = chat_script("typing")
+_encode = msgspec.json.Encoder().encode
+_decode_any = msgspec.json.Decoder().decode
+_decode_message = msgspec.json.Decoder(HistoryMessage).decode
+
+
+class Messages:
+    """All messages. Raises `Refusal` for what is not allowed: the same codes on both doors."""
+
+    def __init__(self, acting: Acting, settings: ChatSettings) -> None:
+        self._acting = acting
+        self._settings = settings
+        self._shards = acting.shards
+        self._limit = MinuteLimit(
+            acting.shards, "messages", settings.messages_per_minute, per="user"
+        )
+        self._kept = kept_of(settings)
+
+    async def send(self, sender: str, to: Conversation, said: Said, *, by_device: bool) -> Sent:
+        """A message of `sender`. Those of devices are limited, as are whom they may write to."""
+        self._check(said)
+        if by_device:
+            await self._limit.take(sender)
+        client_id = "" if said.client_id is UNSET else said.client_id
+        request = {
+            "owner": to.owner,
+            "from": sender,
+            "id": self._acting.next_id(),
+            "tail": _tail_of(said).decode(),
+            "to": _encode(_to(sender, to)).decode(),
+            "client_id": client_id,
+            "client_id_seconds": CLIENT_ID_SECONDS,
+            "may_begin": not by_device or self._settings.direct == "anyone",
+            **self._kept,
+        }
+        if client_id and len(self._shards) > 1:
+            values = await self._send_claimed(request)
+        else:
+            values = await self._acting.run(_send, to.owner, request)
+        id, conversation, seq, ts = (value.decode() for value in values)
+        return Sent(id, conversation, int(seq), int(ts))
+
+    async def _send_claimed(self, request: dict[str, Any]) -> list[Any]:
+        """First the sender's server agrees to what the client id is for, then it is sent."""
+        claim = {name: request[name] for name in ("from", "client_id", "owner", "id")}
+        home = self._shards.of(user_stream(request["from"]))
+        claimed = await self._acting.run_on(home, _claim, {**claim, "seconds": CLAIMED_SECONDS})
+        claim["id"], claim["owner"] = (value.decode() for value in claimed)
+        if claim["owner"] != request["owner"]:
+            # Another conversation's: the answer of then, if there was one.
+            request = {**request, "known_only": True}
+        request = {**request, "id": claim["id"], "owner": claim["owner"]}
+        try:
+            values = await self._acting.run(_send, request["owner"], request)
+        except Refusal as refusal:
+            if refusal.code != "in_progress":
+                await self._acting.run_on(home, _claim, {**claim, "release": True, "seconds": 1})
+            raise
+        await self._acting.run_on(home, _claim, {**claim, "seconds": CLIENT_ID_SECONDS})
+        return values
+
+    def _check(self, said: Said) -> None:
+        size = len(memoryview(said.data))
+        if size > self._settings.max_payload_bytes:
+            raise Refusal(
+                "too_large",
+                f"data is {size:,} bytes as JSON where at most "
+                f"{self._settings.max_payload_bytes:,} are accepted",
+                field="data",
+            )
+        try:
+            _decode_any(said.data)  # numbers that no double holds, say
+        except msgspec.DecodeError as error:
+            raise Refusal("invalid", f"`data`: {error}", field="data") from None
+
+    async def history(
+        self, conversation: Conversation, asked: Range, by: str | None
+    ) -> MessagePage:
+        """Messages behind or before a place. The backend (`by` None) sees all that are kept."""
+        request: dict[str, Any] = {
+            "owner": conversation.owner,
+            "by": by or "",
+            "limit": asked.limit,
+            "max_bytes": MAX_PAGE_BYTES,
+            "history_before_join": self._settings.history_before_join,
+        }
+        if asked.after is not UNSET:
+            request["after"] = asked.after
+        if asked.before is not UNSET:
+            request["before"] = asked.before
+        rows, more = await self._acting.look(_history, conversation.owner, request)
+        messages = [message_of(conversation.name, row) for row in rows]
+        if asked.after is UNSET:
+            messages.reverse()
+        return MessagePage(messages, bool(more))
+
+    async def recall(self, conversation: Conversation, seq: int, by: str | None) -> None:
+        """The content is gone for all who have not read it. Once more changes nothing."""
+        request = {
+            "owner": conversation.owner,
+            "by": by or "",
+            "seq": seq,
+            "recall_ms": self._settings.recall_seconds * 1000,
+            "history_before_join": self._settings.history_before_join,
+            "id": self._acting.next_id(),
+        }
+        await self._acting.run(_recall, conversation.owner, request)
+
+    async def move(self, conversation: Conversation, said: PositionsSaid, by: str) -> Positions:
+        """How far `by` is, which never goes back."""
+        request: dict[str, Any] = {
+            "owner": conversation.owner,
+            "by": by,
+            "receipts_up_to": RECEIPTS_UP_TO_MEMBERS,
+            "id": self._acting.next_id(),
+        }
+        for name in ("delivered", "read"):
+            if getattr(said, name) is not UNSET:
+                request[name] = getattr(said, name)
+        values = await self._acting.run(_positions, conversation.owner, request)
+        return Positions(*(int(value) for value in values))
+
+    async def typing(self, conversation: Conversation, by: str) -> None:
+        """Told to who is there, and kept nowhere."""
+        request = {
+            "owner": conversation.owner,
+            "by": by,
+            "id": self._acting.next_id(),
+            "may_begin": self._settings.direct == "anyone",
+        }
+        (told,) = await self._acting.look(_typing, conversation.owner, request)
+        if not told:
+            assert conversation.user is not None
+            stream = user_stream(conversation.user)
+            await self._acting.look(_typing, stream, {**request, "told": True})
+
+
+def kept_of(settings: ChatSettings) -> dict[str, int]:
+    """How much history is kept, as the scripts take it."""
+    return {
+        "history_ms": settings.history_days * MS_PER_DAY,
+        "history_count": settings.history_count,
+    }
+
+
+def message_of(conversation: str, row: list[bytes]) -> HistoryMessage:
+    """A message as the scripts give it (see history.lua)."""
+    seq, sender = int(row[0]), row[1].decode()
+    if len(row) == 2:
+        return HistoryMessage(conversation=conversation, seq=seq, sender=sender, recalled=True)
+    id, ts, tail = row[2], row[3], row[4]
+    head = f'{{"conversation":"{conversation}","from":"{sender}","seq":{seq}'.encode()
+    return _decode_message(head + b',"id":"' + id + b'","ts":' + ts + tail)
+
+
+def _tail_of(said: Said) -> bytes:
+    """The JSON of a message behind its seq: the same for all who get it, and in the history."""
+    members: dict[str, Any] = {"type": said.type}
+    for name in ("mentions", "reply_to", "client_id"):
+        if getattr(said, name) is not UNSET:
+            members[name] = getattr(said, name)
+    return b"," + _encode({**members, "data": said.data})[1:]
+
+
+def _to(sender: str, to: Conversation) -> dict[str, Any]:
+    """Whom a message is for, in the ledger."""
+    return {"group": to.group} if to.user is None else {"users": [sender, to.user]}

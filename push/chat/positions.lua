@@ -1,0 +1,38 @@
+-- How far a user is in a conversation. Request: owner, by, delivered and read (seq, as far as they are to
+-- move), receipts_up_to (members), and id for the receipt. Returns seq, delivered, read.
+local owner, by = request.owner, request.by
+local group, actor, refusal = open(owner, by, 'see')
+if refusal then return refusal end
+local last = bounds_of(owner).seq
+for _, field in ipairs({'delivered', 'read'}) do
+  if (request[field] or 0) > last then
+    return refuse('invalid', '`' .. field .. '` is beyond the last message, ' .. str(last), field)
+  end
+end
+local before = positions_of(owner, by, actor.joined_seq)
+local read = math.max(before.read, request.read or 0)
+local positions = {read = read, delivered = math.max(before.delivered, request.delivered or 0, read)}
+
+local function receipt(conversation)
+  return '{"id":"' .. request.id .. '","kind":"receipt","conversation":"' .. conversation
+    .. '","user":"' .. by .. '","delivered":' .. str(positions.delivered) .. ',"read":'
+    .. str(positions.read) .. ',"data":null}'
+end
+
+-- A newer receipt of the same user takes the place of one that was not read yet.
+local function key(conversation) return 'receipt ' .. conversation .. ' ' .. by end
+
+if positions.read > before.read or positions.delivered > before.delivered then
+  store_positions(owner, by, positions)
+  if not group.id then
+    for _, user in ipairs({peers_of(owner)}) do
+      local conversation = conversation_with(owner, user)
+      for_user('post', user, request.id, receipt(conversation), key(conversation))
+    end
+  elseif redis.call('ZCARD', names_key(group.id)) <= request.receipts_up_to then
+    post_push(owner, request.id, receipt(owner), key(owner))
+  else
+    for_user('post', by, request.id, receipt(owner), key(owner))
+  end
+end
+return done(str(last), str(positions.delivered), str(positions.read))

@@ -1,0 +1,65 @@
+"""The scripts of chat: what they share, how they are asked and how they answer (see acting.lua)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from push.devices.errands import BINDING, FOLLOWING
+from push.store.scripts import Script, load_script
+from push.store.server import RedisServer
+from push.streams.publish import APPEND, LEDGER, POSTING, Retention
+from push.wire.errors import Refusal
+
+_encode = msgspec.msgpack.Encoder().encode
+_LIBRARIES = (
+    LEDGER,
+    APPEND,
+    POSTING,
+    FOLLOWING,
+    BINDING,
+    *(("push.chat", name) for name in ("acting", "users", "permissions", "group", "messages")),
+)
+
+
+def chat_script(name: str) -> Script:
+    """The script `<name>.lua` of this package, with what all of them share."""
+    return load_script("push.chat", name, *_LIBRARIES)
+
+
+class Reply(NamedTuple):
+    """What a script answered, and what it left to be done for users."""
+
+    errands: list[bytes]
+    values: list[Any]
+
+
+class Scripts:
+    """Asks scripts. `alone`: there is one server, so that they need leave nothing to be done.
+
+    `ttl_seconds` is how long messages wait in streams, `retention` how many.
+    """
+
+    def __init__(self, *, alone: bool, ttl_seconds: int, retention: Retention) -> None:
+        self._common = {
+            "alone": alone,
+            "ttl": ttl_seconds,
+            "keep": {
+                "max_backlog": retention.device_max_messages,
+                "max_shared": retention.shared_max_messages,
+            },
+        }
+
+    async def run(
+        self, server: RedisServer, script: Script, request: dict[str, Any], *, durable: bool = True
+    ) -> Reply:
+        """Ask. Texts in the request are `str`: the scripts' msgpack knows no binary.
+
+        Raises `Refusal`; `StoreUnavailable`: then it may have happened."""
+        arguments = [_encode({**self._common, **request})]
+        reply = await server.run(script, [], arguments, durable=durable)
+        if reply[0] == b"no":
+            code, detail, field = (part.decode() for part in reply[1:4])
+            raise Refusal(code, detail, field=field or None)
+        return Reply(reply[1], reply[2:])

@@ -1,0 +1,53 @@
+-- A message into a conversation: the next seq, the history, the streams. Request: owner, from, id, tail
+-- (its JSON behind the seq), to (for the ledger), client_id ('' for none), may_begin; known_only: it is
+-- only asked whether the client_id came before. Returns id, conversation as the sender sees it, seq, ts.
+local owner, from = request.owner, request.from
+local sent = request.client_id ~= '' and prefix .. 'sent:' .. from .. ':' .. request.client_id
+if sent then
+  local kept = redis.call('HMGET', sent, 'id', 'conversation', 'seq', 'ts')
+  if kept[1] then return done(kept[1], kept[2], kept[3], kept[4]) end
+end
+if request.known_only then
+  return refuse('in_progress', 'this client_id is of a message to another conversation', 'client_id')
+end
+local group, _, refusal = open(owner, from, 'send')
+if refusal then return refusal end
+local bounds = bounds_of(owner)
+local peers = {peers_of(owner)}
+if #peers > 0 and bounds.seq == 0 and not request.may_begin then
+  return refuse('not_allowed', 'a conversation with this user must exist already', 'to')
+end
+
+local seq, offset = bounds.seq + 1, next_offset()
+local ts = str(math.floor(offset / 1000))
+local conversation = group.id and owner or conversation_with(owner, from)
+redis.call('HSET', conversation_key(owner), 'seq', str(seq), 'first', str(bounds.first),
+  'at', str(offset))
+redis.call('XADD', history_key(owner), str(seq) .. '-0', 'f', from, 'i', request.id, 't', ts,
+  'b', request.tail)
+bounds.seq = seq
+keep_history(owner, bounds)
+if request.history_ms > 0 then
+  redis.call('ZADD', prefix .. 'histories', 'NX', str(tonumber(ts) + request.history_ms), owner)
+end
+store_positions(owner, from, {delivered = seq, read = seq})
+if sent then
+  redis.call('HSET', sent, 'id', request.id, 'conversation', conversation, 'seq', str(seq), 'ts', ts)
+  redis.call('EXPIRE', sent, request.client_id_seconds)
+end
+
+if group.id then
+  begin_record(request.id, request.to, offset, request.ttl, {owner})
+  post_push(owner, request.id, chat_body(request.id, owner, from, seq, request.tail), nil, offset)
+elseif request.alone then
+  begin_record(request.id, request.to, offset, request.ttl, {'user:' .. peers[1], 'user:' .. peers[2]})
+  for _, user in ipairs(peers) do
+    local seen = conversation_with(owner, user)
+    post_push('user:' .. user, request.id, chat_body(request.id, seen, from, seq, request.tail), nil,
+      offset)
+    note_conversation(user, seen, seq)
+  end
+else
+  for _, user in ipairs(peers) do for_user('copy', user, owner, str(seq)) end
+end
+return done(request.id, conversation, str(seq), ts)

@@ -1,0 +1,36 @@
+"""What conversations and groups may be, as the operator has set it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+MAX_USERS_A_CALL = 500
+MAX_MENTIONS = 100
+MAX_ASKED_FOR_PRESENCE = 100
+MAX_EXTRA_BYTES = 8 * 1024
+MAX_NAME_BYTES = 128
+MAX_ANNOUNCEMENT_BYTES = 4 * 1024
+RECEIPTS_UP_TO_MEMBERS = 200  # in larger groups a receipt is for the user's own devices only
+CLIENT_ID_SECONDS = 7 * 86_400
+
+Presence = Literal["contacts", "anyone", "off"]
+Direct = Literal["anyone", "existing"]
+
+
+class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`ttl_seconds`: how long messages wait in streams; `history_*`: how long they can be read back
+    (0 = no limit). `presence`: whose presence a user may ask for; `direct`: with whom a user may
+    begin a conversation."""
+
+    ttl_seconds: int = 7 * 86_400
+    history_days: int = 365
+    history_count: int = 0
+    history_before_join: bool = False
+    recall_seconds: int = 120
+    group_max_members: int = 10_000
+    messages_per_minute: int = 60
+    presence: Presence = "contacts"
+    direct: Direct = "anyone"
+    max_payload_bytes: int = 256 * 1024

@@ -1,0 +1,137 @@
+"""Several Redis servers: what one of them cannot do now is done when it can, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_twisted
+
+from push.chat.bodies import GroupSaid
+from push.chat.names import conversation_of, with_user
+from push.store.shards import number_of
+from tests.chat.conftest import MakeNode, User, of_kind
+from tests.chat.test_messages import say, texts
+from tests.conftest import RedisServer
+from tests.connector.conftest import Node
+
+WaitUntil = Callable[..., Awaitable[Any]]
+SERVERS = 3
+
+
+@pytest.fixture(params=[3], ids=["three servers"])
+def redis_urls(three_servers: list[RedisServer]) -> list[str]:
+    for server in three_servers:
+        server.ensure_empty()
+    return [server.url for server in three_servers]
+
+
+@pytest_twisted.async_yield_fixture
+async def node(make_node: MakeNode, redis_urls: list[str]) -> Any:
+    made = await make_node(redis_urls, timeout_seconds=0.5)
+    made.listen()
+    yield made
+
+
+@pytest_twisted.ensureDeferred
+async def test_copies_that_could_not_be_made_come_later_in_order_and_once(
+    node: Node, person: User, three_servers: list[RedisServer], wait_until: WaitUntil
+) -> None:
+    """A user's server stands still while messages for him are sent."""
+    bob = "bob"
+    away = number_of(f"user:{bob}", SERVERS)
+    anna = next(
+        name
+        for name in (f"a{n}" for n in range(1000))
+        if number_of(f"user:{name}", SERVERS) != away
+        and number_of(with_user(name, bob).owner, SERVERS) != away
+    )
+    server = three_servers[away]
+    client = await person(bob)
+    await say(node, anna, f"user:{bob}", 1)
+    await wait_until(lambda: texts(client) == [1])
+
+    server.pause()
+    for n in (2, 3, 4):
+        sent = await say(node, anna, f"user:{bob}", n)
+        assert sent.seq == n, "it is in the history, and answered"
+    server.resume()
+    await say(node, anna, f"user:{bob}", 5)
+
+    await wait_until(lambda: len(texts(client)) == 5, timeout_seconds=20)
+    assert [push["seq"] for push in of_kind(client, "chat")] == [1, 2, 3, 4, 5]
+    conversation = conversation_of(bob, f"user:{anna}")
+
+    async def nothing_is_left() -> bool:
+        owner = node.shards.of(conversation.owner)
+        return not await owner.command("ZCARD", owner.key("chat-errands"))
+
+    await wait_until(nothing_is_left, timeout_seconds=20)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_member_whose_server_stood_still_follows_when_it_is_back(
+    node: Node, person: User, three_servers: list[RedisServer], wait_until: WaitUntil
+) -> None:
+    group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
+    home = number_of(f"group:{group}", SERVERS)
+    bob = next(n for n in (f"b{n}" for n in range(99)) if number_of(f"user:{n}", SERVERS) != home)
+    client = await person(bob)
+    server = three_servers[number_of(f"user:{bob}", SERVERS)]
+
+    server.pause()
+    assert await node.chat.groups.add(group, [bob], None) == {bob: "ok"}
+    await say(node, "anna", f"group:{group}", "meanwhile")
+    server.resume()
+
+    await wait_until(lambda: texts(client) == ["meanwhile"], timeout_seconds=20)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_late_errand_does_not_undo_what_was_done_after_it(
+    node: Node, person: User, three_servers: list[RedisServer], wait_until: WaitUntil
+) -> None:
+    """Joined and left: whatever order the errands are done in, the group says who follows."""
+    group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
+    home = node.shards.of(f"group:{group}")
+    bob = next(n for n in (f"b{n}" for n in range(99)) if node.shards.of(f"user:{n}") is not home)
+    client = await person(bob)
+    for runner in node.errand_runners:
+        runner.stop()
+    server = three_servers[number_of(f"user:{bob}", SERVERS)]
+    server.pause()
+    await node.chat.groups.add(group, [bob], None)
+    await node.chat.groups.remove(group, [bob], None)
+    server.resume()
+    await wait_until(lambda: not node.shards.problems)
+
+    left = await home.command("ZRANGEBYSCORE", home.key("chat-errands"), "-inf", "+inf")
+    for text in sorted(left, key=lambda text: int(_version_of(text)), reverse=True):
+        await node.chat._errands.run(home, [text])
+
+    await say(node, "anna", f"group:{group}", "after")
+    await say(node, "carol", f"user:{bob}", "end")
+    await wait_until(lambda: "end" in texts(client))
+    assert texts(client) == ["end"]
+    assert await node.chat.groups.streams_of(bob) == {}
+
+
+def _version_of(errand: bytes) -> str:
+    return str(msgspec.msgpack.decode(errand)[2])
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_client_id_is_one_message_also_for_another_conversation_elsewhere(
+    node: Node,
+) -> None:
+    first = await say(node, "anna", "user:bob", "x", client_id="c")
+    others = [f"user:other{n}" for n in range(9)]
+
+    answers = [await say(node, "anna", other, "x", client_id="c") for other in others]
+
+    assert answers == [first] * len(others)
+    for other in others:
+        page = await node.chat.conversations.page(other.removeprefix("user:"), cursor="", limit=9)
+        assert page.conversations == []
