@@ -91,11 +91,16 @@ def add_members(group: str, users: Sequence[str], *, by: str | None = None) -> C
 
 
 def change_member(
-    group: str, user: str, *, role: str | None = None, muted: bool | None = None
+    group: str,
+    user: str,
+    *,
+    role: str | None = None,
+    muted: bool | None = None,
+    by: str | None = None,
 ) -> Call[None]:
     """`role`: admin or member. A muted member reads, and does not write."""
     body = given(role=role, muted=muted)
-    return Call("PUT", _member(group, user), read_nothing, json=body)
+    return Call("PUT", _member(group, user), read_nothing, json=body, params=_params(by=by))
 
 
 def remove_member(group: str, user: str, *, by: str | None = None) -> Call[None]:
@@ -197,10 +202,12 @@ def set_positions(
     return Call("POST", path, reader(Positions), json=given(delivered=delivered, read=read))
 
 
-def recall(user: str, conversation: str, seq: int) -> Call[None]:
-    """Take message `seq` of a conversation back, as `user`."""
+def recall(user: str, conversation: str, seq: int, *, force: bool = False) -> Call[None]:
+    """Take message `seq` of a conversation back, as `user`; with `force` whosever it is, and
+    however old.
+    """
     path = f"{_conversation(user, conversation)}/messages/{seq}"
-    return Call("DELETE", path, read_nothing)
+    return Call("DELETE", path, read_nothing, params={"force": "true"} if force else None)
 
 
 def _params(**members: object) -> dict[str, str] | None:

@@ -427,10 +427,10 @@ def scripted() -> Iterator[HTTPServer]:
             {"users": ["ben"], "by": "ada"},
         ),
         (
-            lambda api: api.change_member("g", "ben", role="admin", muted=True),
+            lambda api: api.change_member("g", "ben", role="admin", muted=True, by="ada"),
             None,
             "PUT",
-            "/v1/groups/g/members/ben",
+            "/v1/groups/g/members/ben?by=ada",
             {"role": "admin", "muted": True},
         ),
         (
@@ -487,6 +487,13 @@ def scripted() -> Iterator[HTTPServer]:
             None,
             "DELETE",
             "/v1/users/ada/conversations/user%3Aben/messages/3",
+            None,
+        ),
+        (
+            lambda api: api.recall("ada", "group:g", 3, force=True),
+            None,
+            "DELETE",
+            "/v1/users/ada/conversations/group%3Ag/messages/3?force=true",
             None,
         ),
     ],
