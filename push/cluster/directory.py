@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypedDict
 
+from push.cluster.awaited import Awaited
 from push.cluster.entry import CONNECTOR, Entry
 from push.cluster.registry import Registry, Snapshot
 
@@ -22,10 +24,12 @@ CARRIERS_INSTEAD_OF = {
     "ws": ("ws", "wss"),
 }
 
-# A node without a limit is taken to have room for a quarter more than the fullest one has
-# sessions. So an empty node among full ones gets five times their share of what comes: it catches
-# up, and is not run over by a whole cluster's reconnects.
+# A node is taken to have room for a quarter more than the fullest one has, each by its size, and
+# not for all that it could hold: of 20,000 places 19,000 and 19,900 free ones are as good as the
+# same. So an empty node among full ones gets five times their share of what comes: it catches up,
+# and is not run over by a whole cluster's reconnects.
 HEADROOM = 1.25
+LEAST = 1e-9  # while there are no sessions at all the sizes decide
 
 
 class Totals(TypedDict):
@@ -38,12 +42,24 @@ class Totals(TypedDict):
 
 
 class Directory:
-    """`random` spreads devices; `zone` is where the caller is: connectors there come first."""
+    """`random` spreads devices; `zone` is where the caller is: connectors there come first.
 
-    def __init__(self, registry: Registry, random: Random, *, zone: str = "") -> None:
+    `monotonic_seconds()` is the time.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        random: Random,
+        monotonic_seconds: Callable[[], float],
+        *,
+        zone: str = "",
+    ) -> None:
         self._registry = registry
         self._random = random
         self._zone = zone
+        self._awaited = Awaited(monotonic_seconds)
+        self._awaited_in: Snapshot | None = None
         self._boots: frozenset[str] = frozenset()
         self._boots_of: Snapshot | None = None
 
@@ -51,18 +67,17 @@ class Directory:
         """URLs of connectors that take sessions, best first; of one carrier, or of all.
 
         The order is drawn by lot, weighted by free room: many who ask at once, or who ask several
-        daemons with a view of the same second, spread instead of running to the same node. An
-        address that several instances share (`reuse_port`) is named once, by the room of all.
+        daemons with a view of the same second, spread instead of running to the same node. Who is
+        told counts as being on the way to the first. An address that several instances share
+        (`reuse_port`) is named once, by the room of all.
         """
-        ranked = self._ranked()
-        carriers: Sequence[str] = CARRIERS if carrier is None else (carrier,)
-        return _urls(ranked, carriers)
+        return self._tell(self._ranked(), CARRIERS if carrier is None else (carrier,))
 
     def others(self, carrier: str, boot: str) -> list[str]:
         """URLs of connectors beside that of `boot`, for a device that is connected by `carrier`:
         of the same kind, and never without encryption if it has it."""
         ranked = [entry for entry in self._ranked() if entry.boot != boot]
-        return _urls(ranked, CARRIERS_INSTEAD_OF[carrier])
+        return self._tell(ranked, CARRIERS_INSTEAD_OF[carrier])
 
     def nodes(self) -> list[Entry]:
         """Every entry, ordered by service and instance."""
@@ -98,7 +113,12 @@ class Directory:
         """Connectors with room, drawn without replacement with their room as weight.
 
         The least of -log(random) / weight comes first (Efraimidis and Spirakis)."""
-        room = _room(list(self._registry.view().get(CONNECTOR, {}).values()))
+        view = self._registry.view()
+        entries = list(view.get(CONNECTOR, {}).values())
+        if view is not self._awaited_in:  # a view is never modified, only replaced
+            self._awaited.told(entries)
+            self._awaited_in = view
+        room = _room(entries, self._awaited)
         draws = [
             (entry.zone != self._zone, self._random.expovariate(weight), entry.instance, entry)
             for entry, weight in room
@@ -106,14 +126,25 @@ class Directory:
         draws.sort(key=lambda draw: draw[:3])
         return [draw[3] for draw in draws]
 
+    def _tell(self, ranked: Sequence[Entry], carriers: Sequence[str]) -> list[str]:
+        """The URLs for a device, which is taken to go to the first."""
+        found = [
+            (entry.addresses[name], entry.boot)
+            for name in carriers
+            for entry in ranked
+            if entry.addresses.get(name)
+        ]
+        if found:
+            self._awaited.sent(found[0][1])
+        return list(dict.fromkeys(url for url, _ in found))
 
-def _urls(ranked: Sequence[Entry], carriers: Sequence[str]) -> list[str]:
-    urls = (entry.addresses.get(name) for name in carriers for entry in ranked)
-    return list(dict.fromkeys(url for url in urls if url))
 
+def _room(entries: Sequence[Entry], awaited: Awaited) -> list[tuple[Entry, float]]:
+    """Each connector that may be given out, with the sessions that it lacks to a common level.
 
-def _room(entries: Sequence[Entry]) -> list[tuple[Entry, float]]:
-    """Each connector that may be given out, with its free room in sessions times its weight."""
+    It is level with others by its size: its capacity (without a limit: that of the largest) times
+    its weight.
+    """
     taking = [
         entry
         for entry in entries
@@ -121,15 +152,18 @@ def _room(entries: Sequence[Entry]) -> list[tuple[Entry, float]]:
         and entry.weight > 0
         and (entry.capacity <= 0 or entry.sessions < entry.capacity)
     ]
-    fullest = max((entry.sessions / entry.weight for entry in taking), default=0.0)
-    # What a node of weight 1 without a limit counts as being able to carry.
-    assumed = max(HEADROOM * fullest, max((entry.capacity for entry in taking), default=0), 1)
-    return [
+    largest = max((entry.capacity for entry in taking), default=0) or 1
+    loads = [
         (
             entry,
-            entry.weight * (entry.capacity - entry.sessions)
-            if entry.capacity > 0
-            else entry.weight * assumed - entry.sessions,
+            entry.sessions + awaited.count(entry.boot),
+            entry.weight * (entry.capacity or largest),
         )
         for entry in taking
+    ]
+    fullest = max((load / size for _, load, size in loads), default=0.0)
+    level = max(HEADROOM * fullest, LEAST)
+    return [
+        (entry, max(min(level * size, entry.capacity or math.inf) - load, LEAST))
+        for entry, load, size in loads
     ]

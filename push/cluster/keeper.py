@@ -281,6 +281,9 @@ class Keeper(Registry):
     def _failed(self, trouble: str) -> None:
         self._trouble = trouble
         self._failures += 1
+        # Nothing lapses while the store is away: that a rival is still there says nothing yet.
+        for own in self._own.values():
+            own.rival_since = self._reactor.seconds()
         self._doubt()
 
     def _plan_verifying(self, verified: bool) -> None:

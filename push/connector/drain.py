@@ -24,7 +24,9 @@ BATCH_SECONDS = 0.5
 ACKNOWLEDGED_SECONDS = 5.0
 LOOK_SECONDS = 0.05
 PROGRESS_SECONDS = 10.0
-MAX_AFTER_SECONDS = 2
+# Longer than the pause between two batches, so that devices arrive in an even stream; and no longer
+# than needed: a device that waits is away, and where it was sent may be drained meanwhile.
+MAX_AFTER_SECONDS = 1
 SERVERS_TOLD = 8
 
 
@@ -65,24 +67,30 @@ class Drain:
         waiting = list(self._sessions.values())
         if not any(self._others(carrier) for carrier in {c.carrier for c in waiting}):
             return
-        random.shuffle(waiting)  # nobody's devices are the first or the last
-        size = max(1, round(rate_per_second * BATCH_SECONDS))
         log.info("Draining: {count} sessions go elsewhere", count=len(waiting))
-        told_at = self._reactor.seconds()
         try:
             while waiting:
-                batch, waiting = waiting[:size], waiting[size:]
-                self._batches.append(Deferred.fromCoroutine(self._send_away(batch)))
-                await deferLater(self._reactor, len(batch) / max(rate_per_second, 0.001))
-                if self._reactor.seconds() - told_at >= PROGRESS_SECONDS:
-                    told_at = self._reactor.seconds()
-                    log.info("Draining: {count} sessions are left", count=len(self._sessions))
-            await gatherResults(self._batches)
+                await self._send_all_away(waiting, rate_per_second)
+                # Those that were being opened when the drain began.
+                waiting = [each for each in self._sessions.values() if not each.leaving]
         except CancelledError:
             for sending in self._batches:
                 sending.addErrback(lambda failure: failure.trap(CancelledError))
                 sending.cancel()
             raise
+
+    async def _send_all_away(self, waiting: list[DeviceConnection], rate_per_second: float) -> None:
+        random.shuffle(waiting)  # nobody's devices are the first or the last
+        size = max(1, round(rate_per_second * BATCH_SECONDS))
+        told_at = self._reactor.seconds()
+        while waiting:
+            batch, waiting = waiting[:size], waiting[size:]
+            self._batches.append(Deferred.fromCoroutine(self._send_away(batch)))
+            await deferLater(self._reactor, len(batch) / max(rate_per_second, 0.001))
+            if self._reactor.seconds() - told_at >= PROGRESS_SECONDS:
+                told_at = self._reactor.seconds()
+                log.info("Draining: {count} sessions are left", count=len(self._sessions))
+        await gatherResults(self._batches)
 
     async def _send_away(self, batch: list[DeviceConnection]) -> None:
         for connection in batch:

@@ -195,7 +195,11 @@ class Gateway:
         self._stopping = True
         for connection in list(self.connections):
             self._disconnect(
-                connection, DisconnectCode.DRAINING, "the server stops", RESTART_AFTER_SECONDS
+                connection,
+                DisconnectCode.DRAINING,
+                "the server stops",
+                RESTART_AFTER_SECONDS,
+                self.drain.servers(connection.carrier),
             )
         await self.sources.store_all()
         await self._until_all_are_gone(LINGER_SECONDS)

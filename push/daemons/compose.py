@@ -157,7 +157,9 @@ class Composition:
         self._snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         self._registry = self._make_registry()
         zone = settings.server.zone
-        self._directory = Directory(self._registry, random.SystemRandom(), zone=zone)
+        self._directory = Directory(
+            self._registry, random.SystemRandom(), reactor.seconds, zone=zone
+        )
         self._control = ControlChannel(self._shards.first)
         self._errands = Errands(self._shards)
         self._devices = self._make_devices()

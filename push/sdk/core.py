@@ -5,8 +5,9 @@ and which code means what is in two tables, taken from the contract ("Bodies": C
 DISCONNECT).
 
 Back-off is exponential with full jitter: a random part of a ceiling that begins at 1 s and doubles
-up to 60 s, once for each round over the known servers. A session that held for `STABLE_SECONDS`
-ends the count.
+up to 60 s, once for each round over the servers of the list in use: the configured one, that of
+GET /v1/servers, or that of a redirect or a drain. A session that held for `STABLE_SECONDS` ends the
+count, and so does one that its server ended in order to be drained.
 """
 
 from __future__ import annotations
@@ -119,9 +120,8 @@ class Abilities:
     ask_servers: bool = False
 
 
-def backoff_ceiling_seconds(failures: int, servers: int) -> float:
-    """The largest delay after `failures` failures in a row with `servers` servers to try."""
-    rounds = failures // max(servers, 1)
+def backoff_ceiling_seconds(rounds: int) -> float:
+    """The largest delay after all servers have failed `rounds` times in a row."""
     return min(FIRST_CEILING_SECONDS * 2.0 ** min(rounds, 32), MAX_CEILING_SECONDS)
 
 
@@ -147,7 +147,9 @@ class Policy:
         self._plain_allowed = plain_allowed
         self._candidates = list(servers)
         self._current: ServerAddress | None = None
-        self._failures = 0
+        self._listed = len(servers)  # in the list that the candidates are left of
+        self._rounds = 0
+        self._failures_of_round = 0
         self._hops = 0
         self._credential_trials = 0
         self._registration_trials = 0
@@ -164,7 +166,7 @@ class Policy:
         self._accepted_at = now
         self._ever_accepted = True
         self._hops = self._credential_trials = self._registration_trials = 0
-        self._candidates = list(self._servers)
+        self._use(self._servers)
 
     def lost(self, now: float) -> Plan:
         """The connection could not be made, died, broke the protocol or ended without a word."""
@@ -207,8 +209,8 @@ class Policy:
 
     def disconnected(self, goodbye: Disconnected, now: float) -> Plan:
         """DISCONNECT came, in a session or before it."""
-        self._settle(now)
         response = DISCONNECT_RESPONSES.get(goodbye.code, Response.BACK_OFF)
+        self._settle(now, in_order=response is Response.DRAIN)
         if response is Response.STOP_UNLESS_AFTER:
             response = Response.STOP if goodbye.after_seconds is None else Response.BACK_OFF
         stopped = _STOPPED_BY_CODE.get(goodbye.code, Stopped)
@@ -226,7 +228,7 @@ class Policy:
         if not found:
             return self.servers_failed()
         self._hops = 0
-        self._candidates = found
+        self._use(found)
         return self._next(0.0)
 
     def servers_failed(self) -> Plan:
@@ -236,16 +238,28 @@ class Policy:
 
     # --- How it decides -------------------------------------------------------------------------
 
-    def _settle(self, now: float) -> None:
-        """End the present session, if there was one; a stable one ends the count of failures."""
-        if self._accepted_at is not None and now - self._accepted_at >= STABLE_SECONDS:
-            self._failures = 0
+    def _settle(self, now: float, *, in_order: bool = False) -> None:
+        """End the present session, if there was one; a good one ends the count of failures."""
+        if self._accepted_at is not None and (
+            in_order or now - self._accepted_at >= STABLE_SECONDS
+        ):
+            self._rounds = self._failures_of_round = 0
         self._accepted_at = None
 
     def _jitter(self) -> float:
-        ceiling = backoff_ceiling_seconds(self._failures, len(self._servers))
-        self._failures += 1
+        """The delay after one more failure."""
+        ceiling = backoff_ceiling_seconds(self._rounds)
+        self._failures_of_round += 1
+        if self._failures_of_round >= self._listed:
+            self._rounds += 1
+            self._failures_of_round = 0
         return self._random() * ceiling
+
+    def _use(self, servers: Sequence[ServerAddress]) -> None:
+        """Go by another list. What has failed of the round counts on: else a server that accepts
+        and fails at once would be tried every second for ever."""
+        self._candidates = list(servers)
+        self._listed = len(servers)
 
     def _back_off(self, after_seconds: int | None = None) -> Plan:
         return self._next(_bounded(after_seconds) + self._jitter())
@@ -255,7 +269,7 @@ class Policy:
         if not self._candidates:
             if not self._servers:
                 return Plan(Do.ASK_SERVERS, delay_seconds)
-            self._candidates = list(self._servers)
+            self._use(self._servers)
         self._current = self._candidates.pop(0)
         return Plan(Do.CONNECT, delay_seconds, self._current)
 
@@ -264,7 +278,7 @@ class Policy:
         targets = self._allowed(urls)
         self._hops += 1
         if targets and self._hops <= MAX_HOPS:
-            self._candidates = targets
+            self._use(targets)
             return self._next(self._random() * _bounded(after_seconds))
         self._hops = 0
         self._candidates = []
@@ -277,7 +291,7 @@ class Policy:
         targets = self._allowed(goodbye.servers)
         if not targets:
             return self._back_off(goodbye.after_seconds)
-        self._candidates = targets
+        self._use(targets)
         return self._next(self._random() * _bounded(goodbye.after_seconds))
 
     def _allowed(self, urls: Iterable[str]) -> list[ServerAddress]:

@@ -16,7 +16,7 @@ import msgspec
 from push.sdk import calls
 from push.sdk.calls import Call
 from push.sdk.errors import ConfigurationError, PushAPIError, PushAPIUnreachable
-from push.sdk.tls import client_context
+from push.sdk.tls import client_context, trusting_nobody
 
 RETRIES = 2
 TIMEOUT_SECONDS = 10.0
@@ -60,7 +60,8 @@ class BaseAPI:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._timeout = timeout
         self._retries = retries
-        self._verify = client_context(ca_file) if parsed.scheme == "https" else True
+        secure = parsed.scheme == "https"
+        self._verify = client_context(ca_file) if secure else trusting_nobody()
 
     def _request(self, call: Call[Any]) -> dict[str, Any]:
         headers = dict(call.headers or {})

@@ -42,6 +42,15 @@ def certificate_fingerprint(pem_file: Path) -> str:
     return hashlib.sha256(der).digest().hex(":").upper()
 
 
+def trusting_nobody() -> ssl.SSLContext:
+    """For a client of plain `http://`, which takes no part in TLS.
+
+    Without it httpx loads the system's CAs: 20 ms in which nothing else of the event loop runs. A
+    process with a thousand devices whose connector was killed asks for servers a thousand times.
+    """
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 def client_context(ca_file: str | None = None, *, pinned: bool = False) -> ssl.SSLContext:
     """A context for TLS 1.2 and newer.
 

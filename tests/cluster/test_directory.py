@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
+from push.cluster.awaited import AWAITED_SECONDS
 from push.cluster.directory import Directory
 from push.cluster.entry import Entry
 
@@ -32,7 +35,10 @@ class FixedRegistry:
 
 
 def directory(*entries: Entry, zone: str = "") -> Directory:
-    return Directory(FixedRegistry(*entries), random.Random(1), zone=zone)  # type: ignore[arg-type]
+    """So seldom asked that nobody who was told to go somewhere is still on the way."""
+    seconds = itertools.count(0.0, 2 * AWAITED_SECONDS)
+    registry: Any = FixedRegistry(*entries)
+    return Directory(registry, random.Random(1), seconds.__next__, zone=zone)
 
 
 @pytest.fixture
@@ -50,27 +56,18 @@ def shares(listed: Directory, draws: int = 3000) -> dict[str, float]:
 
 
 def spread(nodes: list[Entry], devices: int, told_every: int) -> Counter[str]:
-    """Connect devices one by one; the registry tells of sessions after each `told_every`."""
-    registry = FixedRegistry(*nodes)
-    listed = Directory(registry, random.Random(7))  # type: ignore[arg-type]
+    """Connect devices one by one. Each node tells of its sessions after each `told_every`, and they
+    do not tell at the same time."""
+    told = {entry.instance: entry for entry in nodes}
+    registry: Any = FixedRegistry(*nodes)
+    listed = Directory(registry, random.Random(7), lambda: 0.0)
     sessions = Counter({entry.instance: entry.sessions for entry in nodes})
     for number in range(devices):
         sessions[listed.servers("tls")[0][6:8]] += 1
-        if number % told_every == 0:
-            registry.fill(
-                *(
-                    Entry(
-                        service=n.service,
-                        instance=n.instance,
-                        boot=n.boot,
-                        addresses=n.addresses,
-                        capacity=n.capacity,
-                        weight=n.weight,
-                        sessions=sessions[n.instance],
-                    )
-                    for n in nodes
-                )
-            )
+        for place, name in enumerate(told):
+            if (number + place * told_every // len(told)) % told_every == 0:
+                told[name] = msgspec.structs.replace(told[name], sessions=sessions[name])
+                registry.fill(*told.values())
     return sessions
 
 
@@ -81,11 +78,39 @@ def test_equal_nodes_are_chosen_evenly_and_all_are_listed(node: MakeEntry) -> No
         assert share == pytest.approx(1 / 3, rel=0.1)
 
 
-@pytest.mark.parametrize("capacity", [0, 5000])
-def test_devices_that_come_spread_within_a_tenth(node: MakeEntry, capacity: int) -> None:
+@pytest.mark.parametrize("capacity", [0, 5000, 100_000])
+@pytest.mark.parametrize("devices", [300, 3000])
+@pytest.mark.parametrize("times_told", [0.5, 3, 30])
+def test_devices_that_come_spread_within_a_tenth(
+    node: MakeEntry, capacity: int, devices: int, times_told: float
+) -> None:
+    """Also when all come before the connectors say how many have come."""
     nodes = [node(name, capacity=capacity) for name in ("n1", "n2", "n3")]
-    for sessions in spread(nodes, 3000, told_every=200).values():
-        assert sessions == pytest.approx(1000, rel=0.1)
+    for sessions in spread(nodes, devices, told_every=int(devices / times_told)).values():
+        assert sessions == pytest.approx(devices / 3, rel=0.1)
+
+
+def test_who_was_sent_to_a_connector_counts_there_until_it_comes_or_is_given_up(
+    node: MakeEntry,
+) -> None:
+    now = 0.0
+    registry: Any = FixedRegistry(node("n1"), node("n2", sessions=900))
+    listed = Directory(registry, random.Random(1), lambda: now)
+
+    def to_n1(listed: Directory, devices: int) -> int:
+        return sum(listed.servers("tls")[0] == "tls://n1:6790" for _ in range(devices))
+
+    sent = to_n1(listed, 900)
+    assert 600 < sent < 900
+    # Three quarters have come, and the connectors say so: 225 are still on the way.
+    registry.fill(node("n1", sessions=sent - 150), node("n2", sessions=1800 - sent - 75))
+    at_the_end: Any = FixedRegistry(node("n1", sessions=sent), node("n2", sessions=1800 - sent))
+    from_there = to_n1(Directory(at_the_end, random.Random(2), lambda: now), 600)
+    assert to_n1(listed, 600) == pytest.approx(from_there, abs=60)
+    # Nobody of all these comes. After a while it is as if nobody had asked.
+    now = 2 * AWAITED_SECONDS
+    registry.fill(node("n1"), node("n2", sessions=1000))
+    assert to_n1(listed, 100) == pytest.approx(80, abs=10)
 
 
 def test_weight_is_a_nodes_share(node: MakeEntry) -> None:
@@ -98,10 +123,22 @@ def test_larger_nodes_take_more(node: MakeEntry) -> None:
     assert sessions["n1"] == pytest.approx(3000, rel=0.1)
 
 
-def test_an_empty_node_catches_up_and_is_not_run_over(node: MakeEntry) -> None:
-    listed = directory(node("n1"), node("n2", sessions=5000), node("n3", sessions=5000))
+@pytest.mark.parametrize("capacity", [0, 20_000, 1_000_000])
+def test_an_empty_node_catches_up_and_is_not_run_over(node: MakeEntry, capacity: int) -> None:
+    sessions = {"n1": 0, "n2": 5000, "n3": 5000}
+    listed = directory(*(node(n, capacity=capacity, sessions=s) for n, s in sessions.items()))
     first = shares(listed)
     assert 0.6 < first["n1"] < 0.8
+
+
+def test_a_node_that_is_nearly_full_is_given_its_last_places_only(node: MakeEntry) -> None:
+    first = shares(
+        directory(
+            node("n1", capacity=1000, sessions=990),
+            node("n2", capacity=1000, sessions=900),
+        )
+    )
+    assert first["n1"] == pytest.approx(10 / 110, abs=0.03)
 
 
 def test_draining_full_and_weightless_nodes_are_never_given(node: MakeEntry) -> None:
@@ -165,7 +202,7 @@ def test_a_boot_is_live_while_its_connector_is_registered(node: MakeEntry) -> No
     registry = FixedRegistry(
         node("n1", boot="b1"), Entry(service="push-api", instance="n2", boot="b2")
     )
-    listed = Directory(registry, random.Random(1))  # type: ignore[arg-type]
+    listed = Directory(registry, random.Random(1), lambda: 0.0)  # type: ignore[arg-type]
     assert listed.is_live_boot("b1")
     assert not listed.is_live_boot("b2")
     registry.fill(node("n1", boot="b3"))

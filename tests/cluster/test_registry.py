@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 
 from push.cluster.entry import CONNECTOR, Entry, encode_entry
 from push.cluster.registry import NameTaken, Registry
@@ -212,6 +213,27 @@ async def test_the_name_of_a_killed_process_is_taken_when_its_lease_is_over(
     assert connectors(one)["n1"].boot == "b1"
     await one.register(entry("n1", boot="b2"))
     await wait_until(lambda: connectors(one)["n1"].boot == "b2")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_time_that_the_store_was_away_makes_nobody_a_live_rival(
+    cluster: Any, entry: MakeEntry, wait_until: WaitUntil
+) -> None:
+    """No lease lapses in a store that is away: a killed process's stands for a while afterwards."""
+    from twisted.internet import reactor
+
+    member = cluster.member("n1", boot="b1")
+    await wait_until(member.registered, timeout_seconds=10)
+    member.kill()
+    one = cluster.registry()
+    registered = Deferred.fromCoroutine(one.register(entry("n1", boot="b2")))
+    await wait_until(lambda: "is taken" in (one.problem or ""))
+    cluster.stop_store()
+    # Longer than an entry under our name may stand unchanged.
+    await deferLater(reactor, 2 * cluster.timing.lease)
+    cluster.start_store()
+    await registered
+    assert connectors(one)["n1"].boot == "b2"
 
 
 @pytest_twisted.ensureDeferred

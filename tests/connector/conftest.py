@@ -186,6 +186,7 @@ class Node:
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
         retention = Retention(**options.pop("retention", {}))
+        others = options.pop("others", lambda carrier: ())
         deployment = Deployment(len(urls))
         self.shards = Shards(
             [
@@ -255,6 +256,7 @@ class Node:
             keyring,
             snowflake,
             settings,
+            others,
             handlers=chat_handlers(self.chat),
         )
         self.errand_runners: list[Periodic] = [

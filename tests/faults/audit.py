@@ -59,6 +59,15 @@ class Received(msgspec.Struct, array_like=True):
     n: int
 
 
+class Said(msgspec.Struct, array_like=True):
+    """A state of the SDK's client, and since when: monotonic seconds, the same for all
+    processes of the machine."""
+
+    state: str
+    detail: str
+    at_seconds: float
+
+
 class Record:
     """What one device received. Kept in memory, or in a file that another process writes."""
 
@@ -66,7 +75,7 @@ class Record:
         self.token = token
         self.received: list[Received] = []
         self.ids: set[str] = set()
-        self.states: list[list[str]] = []
+        self.states: list[Said] = []
         self.path = path
         self._read_bytes = 0
         self._lock = threading.Lock()
@@ -90,11 +99,17 @@ class Record:
             if items[0] == "m":
                 self.add(Received(*items[1:]))
             else:
-                self.states.append(items[1:])
+                self.states.append(Said(*items[1:]))
 
     def count(self, state: str) -> int:
         """How often the device was in `state`."""
-        return sum(1 for said in self.states if said[0] == state)
+        return sum(1 for said in self.states if said.state == state)
+
+    @property
+    def server(self) -> str | None:
+        """The connector with which the device is in session, as far as was read."""
+        said = self.states[-1] if self.states else None
+        return said.detail if said is not None and said.state == "connected" else None
 
 
 @dataclass

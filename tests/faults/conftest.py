@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.processes import Redis
+from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
+from tests.faults.processes import Redis, free_port
 from tests.faults.system import Checked, System
 
 _checked: list[Checked] = []
@@ -26,12 +27,25 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
         *,
         servers: int = 1,
         start: bool = True,
+        apis: int = 1,
+        sub: bool = False,
+        zookeeper: bool = False,
         **settings: str,
     ) -> System:
+        if zookeeper and (lacking := what_zookeeper_lacks()):
+            pytest.skip(lacking)
         folder = tmp_path / f"system{len(systems)}"
         folder.mkdir()
-        more_redis = [Redis() for _ in range(servers - 1)]
-        system = System(folder, redis or Redis(), connectors, settings, more_redis)
+        system = System(
+            folder,
+            redis or Redis(),
+            connectors,
+            settings,
+            more_redis=[Redis() for _ in range(servers - 1)],
+            apis=apis,
+            sub=sub,
+            zookeeper=ZooKeeperServer(port=free_port()) if zookeeper else None,
+        )
         systems.append(system)
         if start:
             system.start()

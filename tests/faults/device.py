@@ -11,6 +11,7 @@ import asyncio
 import os
 import random
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -33,19 +34,26 @@ class One(msgspec.Struct):
 
 
 class Plan(msgspec.Struct):
-    """`restless`: connect again after at most `RESTLESS_SECONDS` or a few messages."""
+    """`servers` or, when they are to be asked for, `servers_url` and the app's `key`.
+
+    `restless`: connect again after at most `RESTLESS_SECONDS` or a few messages. `patient`: with
+    the SDK's own back-off.
+    """
 
     servers: list[str]
     devices: list[One]
+    servers_url: str | None = None
+    key: str | None = None
     restless: bool = False
+    patient: bool = False
 
 
 class Device:
     """One device."""
 
-    def __init__(self, one: One, servers: list[str], calm: asyncio.Event) -> None:
+    def __init__(self, one: One, plan: Plan, calm: asyncio.Event) -> None:
         self._one = one
-        self._servers = servers
+        self._plan = plan
         self._calm = calm
         self._file = os.open(one.record, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._random = random.Random(one.token)
@@ -55,16 +63,18 @@ class Device:
 
     def _client(self) -> PushClient:
         return PushClient(
-            self._servers,
+            self._plan.servers,
+            servers_url=self._plan.servers_url,
+            key=self._plan.key,
             token=self._one.token,
             secret=self._one.secret,
             acks="explicit",
-            random=lambda: BACK_OFF,
+            random=random.random if self._plan.patient else lambda: BACK_OFF,
             on_state=self._on_state,
         )
 
     def _on_state(self, state: ClientState, detail: str) -> None:
-        self._write("s", state.value, detail)
+        self._write("s", state.value, detail, time.monotonic())
 
     async def run(self) -> None:
         try:
@@ -74,7 +84,7 @@ class Device:
             async with self._client() as client:
                 await self._take(client, None)
         except PushError as error:
-            self._write("s", "error", str(error))
+            self._write("s", "error", str(error), time.monotonic())
 
     async def _a_few(self, client: PushClient) -> None:
         count = self._random.randrange(0, 20)
@@ -111,7 +121,7 @@ async def main(plan: Plan) -> None:
             loop.remove_reader(0)
 
     loop.add_reader(0, told)
-    devices = [Device(one, plan.servers, calm) for one in plan.devices]
+    devices = [Device(one, plan, calm) for one in plan.devices]
     running = [loop.create_task(device.run()) for device in devices]
     ended = loop.create_task(end.wait())
     await asyncio.wait([ended])

@@ -1,11 +1,11 @@
-"""A whole deployment to hurt: one Redis, connectors, an API, devices, and what all of it did."""
+"""A whole deployment to hurt: Redis, connectors, APIs, devices, and what all of it did."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import msgspec
 
 from push.daemons.keys import make_key
 from push.sdk.backend import PushAPI
+from tests.cluster.real_zookeeper import ZooKeeperServer
 from tests.faults import device
 from tests.faults.audit import Journal, Record, Target, audit
 from tests.faults.device import One, Plan
@@ -63,7 +64,10 @@ class Fleet(Process):
 
 
 class System:
-    """Started by the fixture `make_system`, which also ends it."""
+    """Started by the fixture `make_system`, which also ends it.
+
+    With `sub` there is a push-sub; with `zookeeper` the registry is there, else in Redis.
+    """
 
     def __init__(
         self,
@@ -71,10 +75,15 @@ class System:
         redis: Redis,
         connectors: int,
         settings: dict[str, str],
+        *,
         more_redis: Sequence[Redis] = (),
+        apis: int = 1,
+        sub: bool = False,
+        zookeeper: ZooKeeperServer | None = None,
     ) -> None:
         self.redis = redis
         self.servers = [redis, *more_redis]
+        self.zookeeper = zookeeper
         self.journal = Journal()
         self.records: dict[str, Record] = {}
         self.users: dict[str, set[str]] = {}
@@ -91,7 +100,12 @@ class System:
         urls = [server.url for server in self.servers]
         url = json.dumps(urls) if more_redis else redis.url
         settings = {"redis_url": url, **settings}
-        self.api = Daemon("push-api", "api", folder, settings)
+        if zookeeper is not None:
+            settings["zookeeper_hosts"] = zookeeper.hosts
+        names = ["api", *(f"api{number}" for number in range(2, apis + 1))]
+        self.apis = [Daemon("push-api", name, folder, settings) for name in names]
+        self.api = self.apis[0]
+        self.sub = Daemon("push-sub", "sub", folder, settings) if sub else None
         self.connectors = [
             Daemon("push-connector", f"connector{number}", folder, settings)
             for number in range(1, connectors + 1)
@@ -99,11 +113,14 @@ class System:
 
     @property
     def daemons(self) -> list[Daemon]:
-        return [self.api, *self.connectors]
+        subs = [] if self.sub is None else [self.sub]
+        return [*self.apis, *subs, *self.connectors]
 
     def start(self) -> None:
         for server in self.servers:
             server.start()
+        if self.zookeeper is not None:
+            self.zookeeper.start()
         for daemon in self.daemons:
             daemon.begin()
         for daemon in self.daemons:
@@ -117,6 +134,40 @@ class System:
             process.kill()
         for server in self.servers:
             server.remove()
+        if self.zookeeper is not None:
+            self.zookeeper.remove()
+
+    def wait_registered(self, *connectors: Daemon) -> None:
+        """Until every API and the push-sub send devices to these (by default all) connectors."""
+        wanted = connectors or self.connectors
+        names, urls = {each.name for each in wanted}, {each.url for each in wanted}
+        # Of one that was killed the entry stands for a while, and looks the same.
+        for connector in wanted:
+            self.wait(connector.ready, f"{connector.name} is ready")
+        for api in self.apis:
+            self.wait(
+                lambda api=api: names <= self._taking_sessions(api),
+                lambda api=api: f"{api.name} knows {names}, it knows {self._taking_sessions(api)}",
+            )
+        if self.sub is not None:
+            self.wait(
+                lambda: urls <= set(self.given_out()),
+                lambda: f"{urls} are given out, given are {self.given_out()}",
+            )
+
+    def _taking_sessions(self, api: Daemon) -> set[str]:
+        _, stats = api.get("/v1/stats", self.admin_key)
+        return {
+            node["instance"]
+            for node in stats["nodes"]
+            if node["service"] == "push-connector" and not node["draining"]
+        }
+
+    def given_out(self) -> list[str]:
+        """What push-sub would tell a device now."""
+        assert self.sub is not None
+        _, answer = self.sub.get("/v1/servers", self._app_key)
+        return answer.get("servers", [])
 
     # Devices
 
@@ -143,16 +194,25 @@ class System:
         servers: Sequence[Daemon] | None = None,
         *,
         restless: bool = False,
+        patient: bool = False,
     ) -> Fleet:
-        """Start `pairs` as devices in a process of their own; they prefer the first server."""
+        """Start `pairs` as devices in a process of their own.
+
+        They prefer the first of `servers`. Where there is a push-sub and no `servers` are given,
+        they know none and ask it.
+        """
         ones = []
         for pair in pairs:
             path = self._folder / f"{pair.token}.record"
             self.records[pair.token].path = path
             ones.append(One(pair.token, pair.secret, str(path)))
-        urls = [server.url for server in servers or self.connectors]
+        plan = Plan([], ones, restless=restless, patient=patient)
+        if servers is None and self.sub is not None:
+            plan.servers_url, plan.key = self.sub.http_url, self._app_key
+        else:
+            plan.servers = [server.url for server in servers or self.connectors]
         name = f"devices{len(self._fleets) + 1}"
-        fleet = Fleet(name, self._folder, Plan(urls, ones, restless))
+        fleet = Fleet(name, self._folder, plan)
         self._fleets.append(fleet)
         fleet.start()
         return fleet
@@ -175,6 +235,12 @@ class System:
             total += record.count("waiting") + record.count("error")
         return total
 
+    def server_of(self, pair: Pair) -> str | None:
+        """The connector with which a device is in session now."""
+        record = self.records[pair.token]
+        record.refresh()
+        return record.server
+
     def received(self, pair: Pair) -> int:
         """How many messages a device has by now."""
         record = self.records[pair.token]
@@ -183,8 +249,8 @@ class System:
 
     # Pushing
 
-    def pusher(self, lane: str = "main") -> Pusher:
-        pusher = Pusher(self.api.http_url, self.admin_key, self.journal, lane)
+    def pusher(self, lane: str = "main", api: Daemon | None = None) -> Pusher:
+        pusher = Pusher((api or self.api).http_url, self.admin_key, self.journal, lane)
         self._pushers.append(pusher)
         return pusher
 
@@ -237,9 +303,16 @@ class System:
             lines += daemon.log_text().splitlines()[-LOG_LINES_SHOWN:]
         return "\n".join(lines)
 
-    def wait_caught_up(self, dropped: dict[str, int] | None = None) -> None:
-        """Until every device has what was accepted for it, but for `dropped`, by token."""
+    def wait_caught_up(
+        self, dropped: dict[str, int] | None = None, absent: Collection[str] = ()
+    ) -> None:
+        """Until every device has what was accepted for it, but for `dropped`, by token.
+
+        `absent`: tokens of devices that were not started yet.
+        """
         for token, ids in self.journal.expected().items():
+            if token in absent:
+                continue
             record = self.records[token]
             record.refresh()
             may_lack = (dropped or {}).get(token, 0)

@@ -50,11 +50,41 @@ def refusal(status: int, after: int | None = None, servers: tuple[str, ...] = ()
 
 
 def test_the_ceiling_doubles_from_1_to_60_seconds():
-    assert [backoff_ceiling_seconds(n, 1) for n in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert [backoff_ceiling_seconds(n) for n in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 def test_the_ceiling_doubles_once_a_round_over_the_servers():
-    assert [backoff_ceiling_seconds(n, 2) for n in range(6)] == [1, 1, 2, 2, 4, 4]
+    made = policy(A, B, draw=1.0)
+    made.start()
+    assert [made.lost(0.0).delay_seconds for _ in range(6)] == [1, 1, 2, 2, 4, 4]
+
+
+def test_a_round_is_one_over_the_list_in_use():
+    made = policy(abilities=Abilities(ask_servers=True), draw=1.0)
+    assert made.start() == Plan(Do.ASK_SERVERS)
+    for seconds in (1.0, 2.0):
+        assert made.servers_found([str(A), str(B), str(PLAIN)]) == Plan(Do.CONNECT, 0.0, A)
+        assert made.lost(0.0) == Plan(Do.CONNECT, seconds, B)
+        assert made.lost(0.0) == Plan(Do.CONNECT, seconds, PLAIN)
+        assert made.lost(0.0) == Plan(Do.ASK_SERVERS, seconds)
+
+
+def test_servers_that_are_away_when_a_drain_leads_there_are_one_round():
+    made = in_session(abilities=Abilities(ask_servers=True))
+    goodbye = Disconnected("draining", "", (str(A), str(B)), 1)
+    assert made.disconnected(goodbye, 100.0) == Plan(Do.CONNECT, 0.5, A)
+    assert made.lost(100.0) == Plan(Do.CONNECT, 0.5, B)
+    assert made.lost(100.0) == Plan(Do.ASK_SERVERS, 0.5)
+
+
+def test_a_server_that_accepts_and_fails_at_once_is_backed_off_from():
+    made = policy(A, B, draw=1.0)
+    made.start()
+    delays = []
+    for _ in range(6):
+        made.accepted(0.0)
+        delays.append(made.lost(0.0).delay_seconds)
+    assert delays == [1, 1, 2, 2, 4, 4]
 
 
 def test_failures_go_round_the_servers_with_full_jitter():
@@ -65,9 +95,9 @@ def test_failures_go_round_the_servers_with_full_jitter():
     assert made.lost(0.0) == Plan(Do.CONNECT, 1.0, B)
 
 
-@given(st.integers(0, 10**9), st.floats(0, 1, exclude_max=True), st.integers(0, 5))
-def test_a_delay_never_passes_60_seconds(failures: int, draw: float, servers: int):
-    assert 0 <= draw * backoff_ceiling_seconds(failures, servers) <= 60
+@given(st.integers(0, 10**9), st.floats(0, 1, exclude_max=True))
+def test_a_delay_never_passes_60_seconds(rounds: int, draw: float):
+    assert 0 <= draw * backoff_ceiling_seconds(rounds) <= 60
 
 
 def test_a_stable_session_ends_the_count_and_a_short_one_does_not():
@@ -79,6 +109,17 @@ def test_a_stable_session_ends_the_count_and_a_short_one_does_not():
     assert made.lost(STABLE_SECONDS - 1).delay_seconds == 8.0
     made.accepted(20.0)
     assert made.lost(20.0 + STABLE_SECONDS).delay_seconds == 0.5
+
+
+def test_a_session_that_is_sent_elsewhere_ends_the_count_however_short_it_was():
+    """Else a device that is in the way of a roll waits longer after each connector."""
+    made = policy(A)
+    made.start()
+    for _ in range(4):
+        made.lost(0.0)
+    made.accepted(0.0)
+    made.disconnected(Disconnected("draining", "", (str(B),), 0), 1.0)
+    assert made.lost(1.0).delay_seconds == 0.5
 
 
 def test_after_a_session_the_first_server_comes_first_again():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import json
+import ssl
 import subprocess
 import sys
 from typing import Any
@@ -17,7 +18,7 @@ from push.sdk.backend import AsyncPushAPI, PushAPI
 from push.sdk.credentials import Credentials, jwt_expiry_seconds, renewal_delay_seconds
 from push.sdk.message import BaseMessage
 from push.sdk.requests import request_number
-from push.sdk.tls import parse_fingerprint
+from push.sdk.tls import parse_fingerprint, trusting_nobody
 from push.session.client_events import Message as MessageEvent
 
 
@@ -74,6 +75,13 @@ def test_a_truncation_is_told_from_a_message():
     assert made.truncated
     assert made.fields == {"from": "3", "to": "7"}
     assert not message()[0].truncated
+
+
+def test_a_client_of_plain_http_has_no_authorities_to_load_and_trusts_none():
+    context = trusting_nobody()
+    assert context.cert_store_stats() == {"x509": 0, "crl": 0, "x509_ca": 0}
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
 
 
 def test_fingerprints_with_and_without_colons():
