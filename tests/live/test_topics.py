@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.running import Running, started_server
+from benchmarks.running import Running, start_process, started_server, wait_until_ready
 
 BIN = Path(sys.executable).parent
 TIMEOUT_SECONDS = 20
@@ -141,3 +141,23 @@ def test_devices_on_two_connectors_follow_a_topic(cluster: Cluster) -> None:
     token = json.loads((cluster._folder / "ben.json").read_text())["token"]
     status, shown = cluster.curl("GET", f"/v1/devices/{token}")
     assert (status, shown["topics"], shown["backlog"]) == (200, [], 0)
+
+
+def test_a_killed_server_has_the_subscription_at_its_next_start(tmp_path: Path) -> None:
+    """SIGKILL loses neither a subscription that was answered, nor what was pushed then."""
+    data, log = tmp_path / "data", tmp_path / "log"
+    process = start_process("push", data, log, {})
+    running = wait_until_ready(process, log, data)
+    first = Cluster(running, [running], tmp_path)
+    first.pushctl("register", "--credentials", "anna.json")
+    first.pushctl("subscribe", "news", "--credentials", "anna.json")
+    first.push("news", 1)
+    process.kill()
+    process.wait(TIMEOUT_SECONDS)
+
+    with started_server("push", data) as running:
+        second = Cluster(running, [running], tmp_path)
+        assert second.pushctl("topics") == "news  1\n"
+        second.push("news", 2)
+        output, _ = second.listen("anna", 0, 2).communicate(timeout=TIMEOUT_SECONDS)
+        assert numbers(output) == [1, 2]
