@@ -34,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "http": _CHAT,
     "daemons": _CHAT | {"connector", "http"},
     "sdk": _SESSION,
-    "pushctl": {"sdk", "wire"},
+    "resharding": _CHAT | {"daemons"},  # what a command of pushctl runs, with the daemons' settings
+    "pushctl": {"sdk", "wire", "resharding"},
 }
 WITHOUT_TWISTED = ("wire", "session", "sdk")
 

@@ -17,7 +17,7 @@ import click
 import msgspec
 
 from push import __version__
-from push.pushctl import bans, clients, ledger, nodes, topics
+from push.pushctl import bans, clients, ledger, nodes, reshard, topics
 from push.pushctl.listen import Listening, listen
 from push.pushctl.options import (
     Common,
@@ -349,6 +349,7 @@ cli.add_command(bans.bans)
 cli.add_command(topics.topics)
 cli.add_command(topics.subscribe)
 cli.add_command(topics.unsubscribe)
+cli.add_command(reshard.reshard)
 
 
 def _check_options(arguments: list[str]) -> None:
