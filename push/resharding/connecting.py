@@ -13,7 +13,7 @@ from push.store.address import StoreAddress
 from push.store.checks import parsed_info
 from push.store.server import RedisServer
 
-READY_SECONDS = 10.0
+READY_SECONDS = 5.0
 TIMEOUT_SECONDS = 30.0
 LOOK_SECONDS = 0.02
 OWN_SUBSCRIPTIONS = 1

@@ -77,8 +77,8 @@ KINDS = (
 )
 
 
-class UnknownKind(Exception):
-    """A key of which nobody has said whom it belongs to."""
+class UnknownKind(LookupError):
+    """Nobody has said whom this key belongs to."""
 
 
 def kind_of(key: str) -> Kind:

@@ -67,7 +67,7 @@ async def lived(make_world: Any, wait_until: Any, urls: list[str]) -> tuple[Worl
     return world, has
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, [0, 1, 2]), (3, [1, 3]), (2, [2, 3])])
+@pytest.mark.parametrize(("before", "after"), [(1, [0, 1, 2]), (3, [1, 3])])
 @pytest_twisted.ensureDeferred
 async def test_killed_again_and_again_it_is_done_in_the_end(
     make_world: Any, make_redis: Any, wait_until: Any, before: int, after: list[int]

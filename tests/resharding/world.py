@@ -286,10 +286,8 @@ class Worlds(World):
         """A session that reads and acknowledges all there is; what it was handed, in order."""
         seat = await self.open(token, 1 << 20)
         got: Waiting = {}
-        again = True
         assert seat.window is not None
-        while again or seat.window.outstanding:
-            again = await self.read_on(seat)
+        while await self.read_on(seat) or seat.window.outstanding:
             for number, delivery in sorted(
                 seat.window.outstanding.items(), key=lambda item: item[1].offset
             ):
