@@ -20,6 +20,7 @@ from push import __version__
 from push.pushctl import bans, clients, ledger, nodes, reshard, topics
 from push.pushctl.listen import Listening, listen
 from push.pushctl.options import (
+    INTERRUPTED,
     Common,
     Failure,
     StoredCredentials,
@@ -31,8 +32,6 @@ from push.pushctl.options import (
 )
 from push.sdk.aio import PushClient
 from push.sdk.errors import PushError
-
-INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

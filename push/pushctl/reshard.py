@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
-from push.pushctl.options import Common, Failure, common_options, print_json
+from push.pushctl.options import INTERRUPTED, Common, Failure, common_options, print_json
 
 
 @click.command("reshard")
@@ -47,7 +49,7 @@ def reshard(
       PUSHCTL_RESHARD_TO="redis://:secret@a redis://:secret@b" pushctl reshard --config push.toml
     """
     # Twisted and the servers' parts, which no other command needs.
-    from push.resharding.command import Asked, run
+    from push.resharding.command import Asked, BrokenOff, run
     from push.resharding.plan import Refused
 
     if dry_run and abandon:
@@ -59,6 +61,9 @@ def reshard(
         )
     except Refused as error:
         raise Failure(" ".join(str(error).split())) from None
+    except BrokenOff:
+        click.echo("pushctl: broken off: run the same again", err=True)
+        sys.exit(INTERRUPTED)
     if common.json:
         print_json(outcome or {"abandoned": True})
     elif outcome is None:

@@ -21,6 +21,10 @@ from push.store.errors import StoreUnavailable
 TELL_SECONDS = 2.0
 
 
+class BrokenOff(Exception):
+    """By a signal."""
+
+
 class Asked(NamedTuple):
     """`to`: the URLs of the new list; `config`: the file of the daemons, if they have one."""
 
@@ -31,11 +35,16 @@ class Asked(NamedTuple):
 
 
 def run(asked: Asked, tell: Callable[[str], None]) -> Outcome | None:
-    """Do it, to the end. `tell` is told how far it is, now and then. Raises `Refused`."""
+    """Do it, to the end. `tell` is told how far it is, now and then.
+
+    Raises `Refused`, `BrokenOff`.
+    """
     found: list[Outcome | None] = []
-    failed: list[Refused] = []
+    failed: list[Exception] = []
 
     async def work(reactor: Any) -> None:
+        # A signal stops the reactor; that connections are lost then is no news.
+        reactor.addSystemEventTrigger("before", "shutdown", failed.append, BrokenOff())
         try:
             found.append(await reshard(reactor, asked, _now_and_then(reactor, tell)))
         except (Refused, StartError) as error:
@@ -48,9 +57,9 @@ def run(asked: Asked, tell: Callable[[str], None]) -> Outcome | None:
     except SystemExit as end:
         if end.code:
             raise
-    if failed:
-        raise failed[0]
-    return found[0]
+    if found:
+        return found[0]
+    raise failed[0]
 
 
 async def reshard(reactor: Any, asked: Asked, tell: Callable[[str], None]) -> Outcome | None:

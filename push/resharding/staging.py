@@ -23,7 +23,7 @@ from push.store.server import Argument, RedisServer
 ARRIVING = "arriving:"
 LEAVING = "leaving"
 ITEMS_PER_CALL = 500
-ENTRIES_PER_CALL = 32  # of a log: one may have a quarter of a MiB
+ENTRIES_PER_CALL = 16  # of a log: each may have a quarter of a MiB
 NAMES_PER_CALL = 500
 
 _rename = load_script("push.resharding", "rename")

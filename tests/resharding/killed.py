@@ -1,5 +1,5 @@
 """`pushctl reshard` as a process that is killed in the middle, or that kills a server:
-`killed.py NAME:COUNT PID -- ARGUMENTS`, at the COUNTth answer to the command or script NAME."""
+`killed.py NAME:COUNT[:SIGNAL] PID -- ARGUMENTS`, at that answer to the command or script NAME."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from push.store.connection import CommandProtocol
 from push.store.server import RedisServer
 
 place, pid, _, *arguments = sys.argv[1:]
-name, count = place.split(":")
+name, count, how = f"{place}:SIGKILL".split(":")[:3]
 left = int(count)
 scripts: dict[str, str] = {}
 
@@ -36,7 +36,7 @@ def answered(reply: Any) -> Any:
     global left
     left -= 1
     if left == 0:
-        os.kill(int(pid) or os.getpid(), signal.SIGKILL)
+        os.kill(int(pid) or os.getpid(), getattr(signal, how))
     return reply
 
 

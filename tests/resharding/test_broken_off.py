@@ -107,6 +107,23 @@ async def test_killed_again_and_again_it_is_done_in_the_end(
     await world.check_empty_at_end()
 
 
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+@pytest_twisted.ensureDeferred
+async def test_broken_off_by_a_signal_it_says_what_to_do(
+    make_world: Any, make_redis: Any, wait_until: Any, how: str
+) -> None:
+    urls = [make_redis().url for _ in range(2)]
+    world, has = await lived(make_world, wait_until, urls[:1])
+
+    ran = reshard(urls[:1], urls, f"HSET:10:{how}")
+
+    said = "pushctl: broken off: run the same again\n"
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", said)
+    assert reshard(urls[:1], urls).returncode == 0
+    await world.settle(urls, wait_until)
+    assert await what_it_has(world) == has
+
+
 @pytest_twisted.ensureDeferred
 async def test_given_up_it_is_as_it_was(make_world: Any, make_redis: Any, wait_until: Any) -> None:
     redises = [make_redis() for _ in range(3)]
