@@ -18,7 +18,7 @@ from push.store.jobs import Turns, all_of
 from push.streams.names import record_name
 from push.wire.idents import STREAM_ALL, device_stream
 
-AT_A_TIME = 32  # keys
+AT_A_TIME = 256  # keys
 
 Tell = Callable[[str], None]
 Item = TypeVar("Item")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from push.store.server import RedisServer
 from push.store.shards import number_of
@@ -11,12 +12,19 @@ KEYS_PER_PAGE = 500
 
 
 class Layout:
-    """All servers concerned, each once; the old and the new list name them by their place here."""
+    """All servers concerned, each once; the old and the new list name them by their place here.
+
+    `renewed`: those to which connections had to be made anew. They may have been started again, or
+    another may be the master now, and have lost what they had answered last.
+    """
 
     def __init__(
         self, servers: Sequence[RedisServer], old: Sequence[int], new: Sequence[int]
     ) -> None:
         self.servers = tuple(servers)
+        self.renewed: set[int] = set()
+        for place, server in enumerate(self.servers):
+            server.on_restored(partial(self.renewed.add, place))
         self.old = tuple(old)
         self.new = tuple(new)
         self.coming = [place for place in new if place not in old]

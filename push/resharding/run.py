@@ -165,10 +165,21 @@ class Resharding:
         if outcome.dry_run:
             return
         for server in self._servers:
-            await server.run(_raise, [], [copying.everyone.clock], durable=True)
+            await server.run(_raise, [], [copying.everyone.clock])
         await self._check_prepared()
-        await connecting.wait_written(self._reactor, self._servers)
+        await self._be_sure()
         self._tell("all is prepared and takes its place")
+
+    async def _be_sure(self) -> None:
+        """Nothing that was written until now is lost, whatever happens to a server from now on."""
+        for server in self._servers:
+            await server.run(_raise, [], [0], durable=True)  # and all that was written before
+        await connecting.wait_written(self._reactor, self._servers)
+        for place in self._layout.renewed:
+            address = self._servers[place].address
+            raise Refused(
+                f"the connection to Redis at {address} was lost meanwhile: run the same again"
+            )
 
     async def _check_prepared(self) -> None:
         """A last look before anything is deleted: every device has a place."""
@@ -188,6 +199,7 @@ class Resharding:
         for place in new:
             if _is_moving(shards[place]):
                 await take_over(self._servers[place])
+        await self._be_sure()
         for number, place in enumerate(new):
             await mark(self._servers[place], deployment, number, len(new), None)
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from push.resharding.layout import each_key
-from push.store.jobs import all_of
+from push.store.jobs import Turns, all_of
 from push.store.scripts import load_script
 from push.store.server import Argument, RedisServer
 
@@ -25,6 +25,7 @@ LEAVING = "leaving"
 ITEMS_PER_CALL = 500
 ENTRIES_PER_CALL = 16  # of a log: each may have a quarter of a MiB
 NAMES_PER_CALL = 500
+LOGS_AT_A_TIME = 16  # what they may hold is in memory here
 
 _rename = load_script("push.resharding", "rename")
 
@@ -37,6 +38,7 @@ class Staging:
         self.leaving: Counter[int] = Counter()
         self._servers = servers
         self._dry = dry
+        self._logs = Turns(LOGS_AT_A_TIME)
 
     async def put_hash(
         self, to: int, name: str, fields: Mapping[str, Argument], ttl_ms: int = 0
@@ -98,7 +100,8 @@ class Staging:
             case "zset":
                 await self._copy_scanned(source, to, name, "ZSCAN", "ZADD")
             case "stream":
-                await self._copy_log(source, to, name)
+                async with self._logs:
+                    await self._copy_log(source, to, name)
             case "none":
                 return  # it has expired
             case _:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -28,6 +29,16 @@ async def logs(world: Worlds) -> int:
         for key in await server.command("KEYS", server.key("log:*")):
             total += int(await server.command("XLEN", key))
     return total
+
+
+async def ids_in_bodies(world: Worlds) -> set[str]:
+    """What devices are told, of all entries in all logs."""
+    found = set()
+    for server in world.servers:
+        for key in await server.command("KEYS", server.key("log:*")):
+            for _, fields in await server.command("XRANGE", key, "-", "+"):
+                found.add(json.loads(fields[5])["id"])
+    return found
 
 
 @pytest.mark.parametrize("kind", ["token", "tokens", "users", "all", "ip"])
@@ -109,6 +120,7 @@ async def test_a_push_that_was_half_done_is_completed_by_its_key_and_not_done_tw
         await world.read_on(seat)
         assert seat.window is not None
         assert [delivery.id for delivery in seat.window.outstanding.values()] == [answer.id]
+    assert await ids_in_bodies(world) == {answer.id}
     funnel = await world.pushing.message(answer.id)
     assert (funnel.addressed, funnel.stored) == (len(tokens), len(tokens))
     assert await world.pushing.cancel(answer.id) == len(tokens)

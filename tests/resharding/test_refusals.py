@@ -12,7 +12,10 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from push.resharding import connecting
 from push.resharding.plan import Refused
+from push.resharding.run import Resharding
+from push.store.address import parse_store_url
 from tests.resharding.world import Worlds
 
 PUSHCTL = Path(sys.executable).parent / "pushctl"
@@ -132,6 +135,32 @@ async def test_a_key_of_a_kind_that_is_not_known(
     await move(urls[:1], urls, abandon=True)
     assert redises[1].call("DBSIZE") == b":0\r\n"
     redises[0].call("DEL", "push:novelty:1")
+    assert (await move(urls[:1], urls)).devices == 6
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_was_started_again_meanwhile_may_have_lost_something(
+    make_world: Any, make_redis: Any, move: Any, wait_until: Any
+) -> None:
+    """However short it was, and whether or not it was asked for anything just then."""
+    from twisted.internet import reactor
+
+    redises = [make_redis() for _ in range(2)]
+    urls = [redis.url for redis in redises]
+    await deployed(make_world, urls[:1])
+    old, new = [parse_store_url(urls[0])], [parse_store_url(url) for url in urls]
+    layout = await connecting.connect(reactor, old, new)
+    try:
+        redises[1].kill()
+        await wait_until(lambda: layout.servers[1].problem is not None)
+        redises[1].start()
+        await wait_until(lambda: layout.servers[1].problem is None)
+        with pytest.raises(Refused) as error:
+            await Resharding(reactor, layout, urls[:1], urls, lambda text: None).run()
+    finally:
+        await connecting.disconnect(layout.servers)
+
+    assert str(error.value).endswith("was lost meanwhile: run the same again")
     assert (await move(urls[:1], urls)).devices == 6
 
 
