@@ -41,9 +41,9 @@ class Records:
             return {}  # what came too late for a record that had expired: nobody can read it
         ((kind, name),) = msgspec.json.decode(next(iter(parts.values()))["to"]).items()
         if kind in BY_DEVICE:
-            return self._lines(parts, _stream_of_token)
+            return self._lines(parts, _streams_by_device)
         if kind in BY_USER:
-            return self._lines(parts, _stream_of_user)
+            return self._lines(parts, _streams_by_user)
         if kind == "all":
             return self._of_everyone(id, parts)
         owner = self._owner_of(id) or f"message:{id}"
@@ -54,18 +54,17 @@ class Records:
     # Lines
 
     def _lines(
-        self, parts: Mapping[int, Fields], stream_of: Callable[[Fields, str], str]
+        self, parts: Mapping[int, Fields], streams_of: Callable[[Fields], dict[str, str]]
     ) -> dict[int, Fields]:
         """Each line, and where the entries in the streams are, with its stream."""
         placed: defaultdict[int, Fields] = defaultdict(dict)
         offsets: defaultdict[int, dict[str, bytes]] = defaultdict(dict)
         for fields in parts.values():
-            for name, value in fields.items():
-                if name[:2] not in ("t:", "u:"):
+            for name, stream in streams_of(fields).items():
+                if name not in fields:
                     continue
-                stream = stream_of(fields, name)
                 place = self._layout.new_place(stream)
-                placed[place][name] = _better(placed[place].get(name), value)
+                placed[place][name] = _better(placed[place].get(name), fields[name])
                 offsets[place][stream] = fields.get(f"o:{stream}", fields["o"])
         for place, fields in placed.items():
             fields |= _head(parts)
@@ -166,16 +165,16 @@ def _better(before: bytes | None, value: bytes) -> bytes:
     return value if value[:1] == b"a" else before
 
 
-def _stream_of_token(_: Fields, name: str) -> str:
-    return device_stream(name[2:])
+def _streams_by_device(fields: Fields) -> dict[str, str]:
+    """The stream to which each line belongs, of a message to devices."""
+    return {name: device_stream(name[2:]) for name in fields if name.startswith("t:")}
 
 
-def _stream_of_user(fields: Fields, name: str) -> str:
-    """The stream of the user that a line is for, or of the user's own field."""
-    if name.startswith("u:"):
-        return user_stream(name[2:])
-    token = name[2:]
-    for user, tokens in fields.items():
-        if user.startswith("u:") and token in tokens.decode().split():
-            return user_stream(user[2:])
-    return device_stream(token)
+def _streams_by_user(fields: Fields) -> dict[str, str]:
+    """As well, and of the users' own fields, of a message to users."""
+    streams = _streams_by_device(fields)
+    for name, tokens in fields.items():
+        if name.startswith("u:"):
+            stream = streams[name] = user_stream(name[2:])
+            streams |= {f"t:{token}": stream for token in tokens.decode().split()}
+    return streams

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 import pytest_twisted
 
 from push.store.shards import Shards
@@ -182,3 +183,50 @@ async def test_whoever_lost_messages_is_told_so_on_the_new_server(
     await world.settle([urls[1]], wait_until)
     assert (await world.opened(away)).truncated == ["all"]
     assert (await world.opened(here)).truncated == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("after", [[0], [2, 1], [3], [1, 3, 0, 2], [2, 0, 1]])
+@pytest_twisted.ensureDeferred
+async def test_in_whatever_order_servers_have_messages_each_counts_once(
+    make_world: Any, make_redis: Any, move: Any, wait_until: Any, after: list[int], seed: int
+) -> None:
+    urls = [make_redis().url for _ in range(4)]
+    new = [urls[number] for number in after]
+    world = await make_world(seed, urls[:3])
+    tokens = [await device_at(world, number) for number in range(3) for _ in range(5)]
+    ids = [world.snowflake.next_id() for _ in range(5)]
+    for number in range(3):
+        await set_clock(world, number, world.chance.choice([0, 0, 1, 30]))
+        for id in world.chance.sample(ids, len(ids)):
+            await publish_at(world, number, id)
+    done: dict[str, set[str]] = {}
+    for token in tokens:
+        seat = await world.open(token, 1 << 20)
+        if world.chance.random() < 0.8:
+            await world.read_on(seat)
+        assert seat.window is not None
+        outstanding = sorted(seat.window.outstanding.items(), key=lambda item: item[1].offset)
+        part = outstanding[: world.chance.randrange(len(ids) + 1)]
+        for n, _ in part:
+            world.acknowledge_one(seat, n)
+        done[token] = {delivery.id for _, delivery in part}
+        world.writer.handed(seat, seat.follows["all"])
+        await world.leave_now(token)
+    before = {id: await numbers(world, id) for id in ids}
+    await world.unsettle()
+
+    await move(urls[:3], new)
+
+    await world.settle(new, wait_until)
+    for id in ids:
+        addressed, written, acknowledged = await numbers(world, id)
+        assert addressed == before[id][0] == len(tokens)
+        assert acknowledged <= written <= before[id][1]
+        assert acknowledged <= before[id][2]
+    for token in tokens:
+        got = (await world.take_all(token)).get("all", [])
+        assert len(got) == len(set(got))
+        assert set(got) | done[token] == set(ids)
+    for id in ids:
+        assert await numbers(world, id) == (len(tokens),) * 3
