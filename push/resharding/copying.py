@@ -157,6 +157,8 @@ class Copying:
                 to = self._layout.new_place(kind.owner_of(rest))
                 if to != place:
                     await self._staging.move(place, to, name)
+            case How.FIRST if place != self._layout.new[0]:
+                await self._staging.move(place, self._layout.new[0], name)
             case How.ONCE:
                 await self._once(place, name, rest)
             case How.RECORD:

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from push.wire.idents import TOKEN_CHARACTERS, device_stream, user_stream
+from push.wire.idents import TOKEN_CHARACTERS, device_stream, topic_stream, user_stream
 
 
 class How(Enum):
     """How the keys of a kind go to other servers."""
 
     WHOLE = "the key goes with its owner"
+    FIRST = "the key is on the first server"
     MEMBERS = "a sorted set on every server: each member goes with its owner"
     RECORD = "a device's record, see devices.py"
     MESSAGE = "a message's record in the ledger, see messages.py"
@@ -60,7 +61,10 @@ KINDS = (
     Kind("gone:", How.WHOLE, _behind_token),
     Kind("claim:", How.WHOLE, lambda rest: f"claim:{rest}"),
     Kind("limit:", How.WHOLE, lambda rest: f"limit:{rest}"),
+    Kind("topics-cursor:", How.WHOLE, lambda rest: f"topics-cursor:{rest}"),
+    Kind("bans", How.FIRST),
     Kind("devices", How.MEMBERS, device_stream),
+    Kind("topics", How.MEMBERS, topic_stream),
     Kind("expiry", How.MEMBERS, _stream),
     Kind("device:", How.RECORD, device_stream),
     Kind("message:", How.MESSAGE),

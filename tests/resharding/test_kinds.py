@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 import pytest_twisted
 
+from push.devices.bans import Ban, Bans
 from push.devices.errands import Change
+from push.devices.topics import Topics
 from push.resharding.kinds import KINDS, kind_of
 from push.store.shards import Shards
 from push.streams.message import Content, encode_content
@@ -84,8 +86,11 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     await world.say("tokens", *tokens, once="key")
     for number in range(15):
         await world.say("all", data=number, collapse="score" if number > 12 else None)
-    for server in world.servers:
-        await server.command("SADD", server.key("user-streams:anna"), "group:1")
+    bans = Bans(world.reactor, world.servers[0])
+    await bans.add(Ban("user", "mallory", None))
+    topics = Topics(world.shards, world.errands, max_per_device=100)
+    await topics.subscribe("a" * 100, tokens[0])
+    assert (await topics.find_topics(limit=1)).cursor
     seen = set()
     for server in world.servers:
         for key in await server.command("KEYS", server.key("*")):
@@ -93,12 +98,17 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     assert {kind.name for kind in KINDS} - seen <= NOT_SEEN
     await world.sweep_all()
     has = await world.waiting(), await world.funnels()
+    listed = await topics.find_topics()
     await world.unsettle()
 
     await move(urls[:3], urls[3:])
 
     await world.settle(urls[3:], wait_until)
     assert (await world.waiting(), await world.funnels()) == has
+    topics = Topics(world.shards, world.errands, max_per_device=100)
+    assert await topics.find_topics() == listed
+    assert len(listed.topics) == 4
+    assert await Bans(world.reactor, world.servers[0]).all() == [Ban("user", "mallory", None)]
     got = {token: (await world.take_all(token)).get("topic:news") for token in tokens}
     assert list(got.values())[:4] == [[f"news{number}" for number in range(4)]] * 4
     funnel = await world.pushing.message("news3")
