@@ -168,7 +168,7 @@ class Everyone:
         return after
 
     def _translated(self, log: Old, cursor: Cursor) -> Cursor:
-        if log.same:
+        if log.same and log.lost == self.lost:
             return cursor
         position = log.translated(cursor.position, self.clock)
         if cursor.offset < log.lost:  # it is to be told so: see rule 7
