@@ -10,7 +10,13 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
-from push.wire.idents import TOKEN_CHARACTERS, device_stream, topic_stream, user_stream
+from push.wire.idents import (
+    TOKEN_CHARACTERS,
+    device_stream,
+    group_stream,
+    topic_stream,
+    user_stream,
+)
 
 
 class How(Enum):
@@ -22,6 +28,7 @@ class How(Enum):
     RECORD = "a device's record, see devices.py"
     MESSAGE = "a message's record in the ledger, see messages.py"
     ONCE = "the answer that an idempotency key had, see once.py"
+    SAID = "a sender's own name for a message, see once.py"
     EMPTIED = "what it holds is done before anything moves"
     OWN = "each server has its own"
     ENDS = "nothing of it is wanted when daemons start anew"
@@ -51,6 +58,10 @@ def _behind_token(rest: str) -> str:
     return rest[TOKEN_CHARACTERS + 1 :]
 
 
+def _before_id(rest: str) -> str:
+    return user_stream(rest[: -TOKEN_CHARACTERS - 1])
+
+
 KINDS = (
     Kind("log:", How.WHOLE, _stream),
     Kind("lost:", How.WHOLE, _stream),
@@ -61,6 +72,22 @@ KINDS = (
     Kind("gone:", How.WHOLE, _behind_token),
     Kind("claim:", How.WHOLE, lambda rest: f"claim:{rest}"),
     Kind("limit:", How.WHOLE, lambda rest: f"limit:{rest}"),
+    Kind("conversation:", How.WHOLE, _stream),
+    Kind("history:", How.WHOLE, _stream),
+    Kind("recalled:", How.WHOLE, _stream),
+    Kind("positions:", How.WHOLE, _stream),
+    Kind("group:", How.WHOLE, group_stream),
+    Kind("members:", How.WHOLE, group_stream),
+    Kind("member-names:", How.WHOLE, group_stream),
+    Kind("conversations:", How.WHOLE, user_stream),
+    Kind("copied:", How.WHOLE, user_stream),
+    Kind("user-stream-versions:", How.WHOLE, user_stream),
+    Kind("recalled-copy:", How.WHOLE, _before_id),
+    Kind("sent:", How.SAID),
+    Kind("claimed:", How.SAID),
+    Kind("histories", How.MEMBERS, _stream),
+    Kind("dismissed", How.MEMBERS, group_stream),
+    Kind("chat-errands", How.EMPTIED),
     Kind("topics-cursor:", How.WHOLE, lambda rest: f"topics-cursor:{rest}"),
     Kind("bans", How.FIRST),
     Kind("devices", How.MEMBERS, device_stream),

@@ -78,6 +78,8 @@ class Resharding:
             if stand.phase != "take":
                 await self._prepare(outcome)
             return outcome
+        if stand.phase is None:
+            await self._check_chat()
         if stand.phase != "take":
             await self._mark_all(stand.deployment, "prepare")
             await connecting.check_nobody(self._servers)  # nobody came in just before that
@@ -131,6 +133,16 @@ class Resharding:
         for number, place in enumerate(layout.new):
             if place in layout.coming and (phase == "prepare" or _is_moving(shards[place])):
                 await mark(self._servers[place], deployment, number, len(layout.new), plan)
+
+    async def _check_chat(self) -> None:
+        """Only daemons can do what waits in chat: it takes their settings."""
+        for place in self._layout.old:
+            server = self._servers[place]
+            if int(await server.command("ZCARD", server.key("chat-errands"))):
+                raise Refused(
+                    f"at Redis at {server.address} messages wait to be copied to users: start the "
+                    "daemons until they have done it, stop them, and run the same again"
+                )
 
     async def _do_errands(self) -> None:
         """What one server has still to do on another, as the old list has it."""
