@@ -34,7 +34,8 @@ ALLOWED: dict[str, set[str]] = {
     "http": _CHAT,
     "daemons": _CHAT | {"connector", "http"},
     "sdk": _SESSION,
-    "pushctl": {"sdk", "wire"},
+    "resharding": _CHAT | {"daemons"},  # what a command of pushctl runs, with the daemons' settings
+    "pushctl": {"sdk", "wire", "resharding"},
 }
 WITHOUT_TWISTED = ("wire", "session", "sdk")
 
@@ -145,3 +146,17 @@ def test_the_plugins_are_strings_only() -> None:
     """twistd imports every plugin just to list it."""
     names = {found.name for found in imports_of(ROOT / "twisted" / "plugins" / "push_plugins.py")}
     assert names == {"twisted.application.service.ServiceMaker"}
+
+
+def test_no_command_of_pushctl_but_one_loads_twisted() -> None:
+    """`reshard` loads it when it is run."""
+    code = (
+        "import sys, push.pushctl.main\n"
+        "print([name for name in sys.modules if name.split('.')[0] == 'twisted'])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (ran.stderr, ran.stdout.strip()) == ("", "[]")
+    inside = [i for i in all_imports() if i.layer == "pushctl" and ".resharding" in i.name]
+    assert {found.file.name for found in inside} == {"reshard.py"}

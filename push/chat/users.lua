@@ -43,7 +43,8 @@ end
 
 -- A message is taken out of a stream for those who have not read it.
 local function take_back(stream, id)
-  local offset = redis.call('HGET', message_key(id), 'o')
+  local offset = redis.call('HGET', message_key(id), 'o:' .. stream)
+    or redis.call('HGET', message_key(id), 'o')
   if not offset then return end
   local entry = redis.call('XRANGE', prefix .. 'log:' .. stream, offset, offset)[1]
   if not entry or entry[2][2] ~= id then return end

@@ -220,7 +220,7 @@ class Pushing:
         Raises `Refusal` `unknown_message`; `not_found` when it was not addressed to devices or
         users, so that only counts are kept.
         """
-        if _as_target(await self._to(id)).kind in COUNTED:
+        if as_target(await self._to(id)).kind in COUNTED:
             raise Refusal(
                 "not_found",
                 "only counts are kept of a message that was addressed to a topic, a group, "
@@ -236,7 +236,7 @@ class Pushing:
 
         Raises `Refusal` `unknown_message`.
         """
-        streams = [address.stream for address in addresses_of(_as_target(await self._to(id)))]
+        streams = [address.stream for address in addresses_of(as_target(await self._to(id)))]
         parts = self._shards.grouped(streams, lambda stream: stream)
         if not streams or streams == [STREAM_ALL]:
             parts = dict.fromkeys(range(len(self._shards)), streams)
@@ -298,7 +298,7 @@ def _as_asked(target: Target) -> dict[str, Any]:
     return {target.kind: target.names[0] if target.kind in SINGULAR else target.names}
 
 
-def _as_target(to: msgspec.Raw) -> Target:
+def as_target(to: msgspec.Raw) -> Target:
     """What `_as_asked` was made of."""
     ((kind, value),) = msgspec.json.decode(to).items()
     if kind == "all":

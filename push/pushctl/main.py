@@ -17,9 +17,10 @@ import click
 import msgspec
 
 from push import __version__
-from push.pushctl import bans, clients, ledger, nodes, topics
+from push.pushctl import bans, clients, ledger, nodes, reshard, topics
 from push.pushctl.listen import Listening, listen
 from push.pushctl.options import (
+    INTERRUPTED,
     Common,
     Failure,
     StoredCredentials,
@@ -31,8 +32,6 @@ from push.pushctl.options import (
 )
 from push.sdk.aio import PushClient
 from push.sdk.errors import PushError
-
-INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -349,6 +348,7 @@ cli.add_command(bans.bans)
 cli.add_command(topics.topics)
 cli.add_command(topics.subscribe)
 cli.add_command(topics.unsubscribe)
+cli.add_command(reshard.reshard)
 
 
 def _check_options(arguments: list[str]) -> None:

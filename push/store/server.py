@@ -323,8 +323,8 @@ class RedisServer:
     async def _prepare_subscriber(self, speaker: SubscriberProtocol) -> None:
         if self._sentinels is not None:
             await check_master(speaker.call)
+        # It stays: so the server knows that there is somebody (`pushctl reshard` asks).
         await permitted(speaker.subscribe_to([self._check_channel]))
-        await speaker.unsubscribe_from([self._check_channel])
         await self.subscriptions.restore(speaker)
 
     async def _check(self, speaker: CommandProtocol) -> None:
@@ -349,8 +349,9 @@ class RedisServer:
             return
         try:
             await self._check(speaker)
-        except Unfit as error:
-            self._commands.rebuild(error)
+            await self._identify(speaker)
+        except (Unfit, StoreUnavailable) as error:
+            self._commands.rebuild(error if isinstance(error, Unfit) else error.reason)
         except txredisapi.RedisError as error:
             log.debug("Redis could not be checked: {error}", error=error)
 

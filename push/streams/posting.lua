@@ -24,13 +24,20 @@ local function address(lines, stream, now_ms)
 end
 
 -- The ledger's record of a message for `streams`; `to` says of whom it is for. Kept a day longer than
--- the message.
+-- the message. Where a part of it came from another server (resharding), streams that are written now
+-- have an offset of their own in it.
 local function begin_record(id, to, offset, ttl, streams)
-  local now_ms = str(math.floor(now / 1000))
+  local now_ms, key = str(math.floor(now / 1000)), message_key(id)
   local lines = {'ts', now_ms, 'x', str(math.floor(now / 1000) + ttl * 1000), 'o', str(offset),
     'to', to}
+  if redis.call('HEXISTS', key, 'o') == 1 then
+    lines = {}
+    for _, stream in ipairs(streams) do
+      lines[#lines + 1] = 'o:' .. stream
+      lines[#lines + 1] = str(offset)
+    end
+  end
   for _, stream in ipairs(streams) do address(lines, stream, now_ms) end
-  local key = message_key(id)
   for i = 1, #lines, 1000 do
     redis.call('HSET', key, unpack(lines, i, math.min(i + 999, #lines)))
   end

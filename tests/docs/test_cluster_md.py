@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -17,6 +18,13 @@ from tests.faults.system import System
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 TIMEOUT_SECONDS = 30
+
+
+def blocks(language: str, word: str) -> list[str]:
+    """The code blocks with `word` in them, without what they are indented by."""
+    text = (ROOT / "docs/cluster.md").read_text()
+    found = re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.S | re.M)
+    return [dedent(block) for block in found if word in block]
 
 
 @pytest.fixture
@@ -33,7 +41,7 @@ def test_each_way_to_drain_a_connector_empties_it_and_ends_it(
     system: System, tmp_path: Path
 ) -> None:
     (tmp_path / "push-data").symlink_to(tmp_path / "data")
-    commands = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs/cluster.md").read_text(), re.S | re.M)
+    commands = blocks("sh", "drain")
     assert len(commands) == 2
     gate, other = system.connectors
     for command in commands:
@@ -60,3 +68,51 @@ def test_each_way_to_drain_a_connector_empties_it_and_ends_it(
 def _connectors(system: System) -> set[str]:
     _, stats = system.api.get("/v1/stats", system.admin_key)
     return {node["instance"] for node in stats["nodes"] if node["service"] == "push-connector"}
+
+
+@pytest.fixture
+def more_redis() -> Iterator[list[Redis]]:
+    servers = [Redis(), Redis()]
+    for server in servers:
+        server.start()
+    yield servers
+    for server in servers:
+        server.remove()
+
+
+def test_the_list_of_servers_is_changed_as_it_is_written(
+    system: System, more_redis: list[Redis], tmp_path: Path
+) -> None:
+    (listed,) = blocks("toml", "url")
+    look, do = blocks("sh", "reshard")
+    config = tmp_path / "push.toml"
+    config.write_text(f'[redis]\nurl = "{system.redis.url}"\n')
+    pairs = system.register(8)
+
+    def here(text: str) -> str:
+        for number, server in enumerate([system.redis, *more_redis], 1):
+            text = text.replace(f"redis://redis-{number}", server.url)
+        return text.replace("/etc/push/push.toml", str(config)).replace(".venv/bin/", f"{BIN}/")
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", here(command)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+
+    assert "push-api/api" in run(look).stderr
+    for daemon in system.daemons:
+        daemon.stop()
+    assert "nothing was changed" in run(look).stdout
+    assert "done: set [redis] url" in run(do).stdout
+
+    (url,) = re.findall(r"^url = (.*)$", here(listed), re.M)
+    for daemon in system.daemons:
+        daemon._settings["redis_url"] = url
+        daemon.start()
+    for pair in pairs:
+        assert system.api.get(f"/v1/devices/{pair.token}", system.admin_key)[0] == 200

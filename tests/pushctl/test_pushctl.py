@@ -40,6 +40,7 @@ COMMANDS = [
     "topics",
     "subscribe",
     "unsubscribe",
+    "reshard",
 ]
 
 

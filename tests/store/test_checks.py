@@ -185,6 +185,8 @@ async def test_a_right_that_is_missing_is_said_until_it_is_given(
 def test_every_command_of_the_scripts_is_among_those_that_are_tried() -> None:
     used: set[str] = set()
     for script in PUSH.rglob("*.lua"):
+        if script.parent.name == "resharding":
+            continue  # no daemon runs these; its own test runs with these rights
         used |= set(re.findall(r"redis\.p?call\('([A-Z]+)'", script.read_text()))
     tried = set(re.findall(r"\{'([A-Z]+)'", (PUSH / "store" / "rights.lua").read_text()))
 

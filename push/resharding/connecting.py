@@ -1,0 +1,136 @@
+"""The servers of both lists: connected, each once, and whether somebody else is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from push.resharding.layout import Layout
+from push.resharding.plan import Refused
+from push.store.address import StoreAddress
+from push.store.checks import parsed_info
+from push.store.server import RedisServer
+
+READY_SECONDS = 5.0
+TIMEOUT_SECONDS = 30.0
+LOOK_SECONDS = 0.02
+OWN_SUBSCRIPTIONS = 1
+
+
+async def connect(
+    reactor: Any,
+    old: Sequence[StoreAddress],
+    new: Sequence[StoreAddress],
+    *,
+    trust_root: Any = None,
+    may_be_away: bool = False,
+) -> Layout:
+    """`may_be_away`: a server that is in the new list only may be left out. Raises `Refused`."""
+    servers: list[RedisServer] = []
+    known: dict[tuple[str, int], int] = {}
+    places: dict[StoreAddress, int] = {}
+    try:
+        for address in dict.fromkeys([*old, *new]):
+            server = RedisServer(
+                reactor, address, trust_root=trust_root, timeout_seconds=TIMEOUT_SECONDS
+            )
+            servers.append(server)
+            server.start()
+            problem = await _wait_ready(reactor, server)
+            if problem is not None:
+                if may_be_away and address not in old:
+                    await servers.pop().stop()
+                    continue
+                raise Refused(problem)
+            itself = await _itself(server)
+            places[address] = known.setdefault(itself, len(servers) - 1)
+            if places[address] < len(servers) - 1:
+                await servers.pop().stop()  # the same by another name
+        return Layout(
+            servers,
+            _each_once("[redis] url", [places[address] for address in old]),
+            _each_once("--to", [places[address] for address in new if address in places]),
+        )
+    except BaseException:
+        await disconnect(servers)
+        raise
+
+
+async def disconnect(servers: Sequence[RedisServer]) -> None:
+    for server in servers:
+        await server.stop()
+
+
+async def _wait_ready(reactor: Any, server: RedisServer) -> str | None:
+    """What is wrong with it, None when it can be used."""
+    deadline = reactor.seconds() + READY_SECONDS
+    while (problem := server.problem) is not None:
+        if " cannot be used: " in problem or reactor.seconds() > deadline:
+            return problem
+        await deferLater(reactor, LOOK_SECONDS)
+    return None
+
+
+async def _itself(server: RedisServer) -> tuple[str, int]:
+    """What tells it from all others, whatever its address."""
+    info = parsed_info(await server.command("INFO", "server"))
+    return info["run_id"], server.address.database
+
+
+def _each_once(name: str, places: list[int]) -> list[int]:
+    if len(set(places)) < len(places):
+        raise Refused(f"one server stands twice in {name}")
+    return places
+
+
+async def has_keys(server: RedisServer) -> bool:
+    """Whether there is any key of ours."""
+    cursor = b"0"
+    while True:
+        cursor, keys = await server.command("SCAN", cursor, "MATCH", server.key("*"), "COUNT", 1000)
+        if keys:
+            return True
+        if cursor == b"0":
+            return False
+
+
+async def check_nobody(servers: Sequence[RedisServer]) -> None:
+    """Raises `Refused` while a daemon, or another `pushctl reshard`, is connected.
+
+    Each has a subscription on each server, besides what it hears.
+    """
+    for server in servers:
+        _, count = await server.command("PUBSUB", "NUMSUB", server.channel("check"))
+        others = int(count) - OWN_SUBSCRIPTIONS
+        if others > 0:
+            names = await _registered(server)
+            listed = f", among them {', '.join(names)}" if names else ""
+            what = "process is" if others == 1 else "processes are"
+            raise Refused(
+                f"{others} {what} connected to Redis at {server.address}{listed}: stop all "
+                "daemons first"
+            )
+
+
+async def _registered(server: RedisServer) -> list[str]:
+    """Who is in the registry, if that is kept here: `<service>/<node>`."""
+    seconds, _ = await server.command("TIME")
+    reply = await server.command("HGETALL", server.key("cluster:entries"))
+    return sorted(
+        reply[i].decode()
+        for i in range(0, len(reply), 2)
+        if int(reply[i + 1].split(b" ", 1)[0]) > int(seconds) * 1_000_000
+    )
+
+
+async def wait_written(reactor: Any, servers: Sequence[RedisServer]) -> None:
+    """Until a server that is killed by itself loses nothing of what it has answered: what is
+    deleted elsewhere must be there. (On a replica it is by then, where there are any.)"""
+    for server in servers:
+        while True:
+            info = parsed_info(await server.command("INFO", "persistence"))
+            if int(info.get("aof_buffer_length", 0)) == 0:
+                break
+            await deferLater(reactor, LOOK_SECONDS)

@@ -1,0 +1,89 @@
+"""A device's record, at its home and in parts on the servers of streams that it follows.
+
+What is at home as `x:<stream>` while the stream is on another server becomes the plain fields of
+that stream when they meet, and the other way round (see push/devices/records.py).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from push.resharding.everyone import Cursor, Everyone
+from push.resharding.layout import Layout
+from push.wire.idents import STREAM_ALL, device_stream
+
+Fields = dict[str, bytes]
+
+_OF_STREAM = "cfpt"  # fields that are where the stream is
+_SESSION = ("s", "e")  # what a part has of the session
+
+
+class Record:
+    """All that is kept of a device: `home` on server `place`, the parts on others."""
+
+    def __init__(self, token: str, place: int, home: Fields, parts: Mapping[int, Fields]) -> None:
+        self.token = token
+        self.place = place
+        self.parts = {place: home, **parts}
+        self.own: Fields = {}
+        self.streams: defaultdict[str, Fields] = defaultdict(dict)
+        for server, fields in self.parts.items():
+            for name, value in fields.items():
+                if name[1:2] == ":" and name[0] in _OF_STREAM + "vx":
+                    self.streams[name[2:]][name[0]] = value
+                elif server == place:
+                    self.own[name] = value
+
+
+def elsewhere(home: Fields) -> list[str]:
+    """Streams of which there is a part on another server."""
+    return [name[2:] for name in home if name.startswith("x:")]
+
+
+def moved(record: Record, layout: Layout, everyone: Everyone) -> dict[int, Fields]:
+    """The record as it is to be, by server."""
+    own_stream = device_stream(record.token)
+    home = layout.new_place(own_stream)
+    version = b"%d" % everyone.clock
+    placed: defaultdict[int, Fields] = defaultdict(dict)
+    placed[home].update(record.own)
+    for stream, fields in record.streams.items():
+        if stream == STREAM_ALL:
+            fields = _of_everyone(fields, record.place, home, everyone)
+        at_home = stream in (STREAM_ALL, own_stream) or layout.new_place(stream) == home
+        place = home if at_home else layout.new_place(stream)
+        since = fields.get("x", version)
+        if not at_home:
+            placed[home][f"x:{stream}"] = since
+        elif "c" not in fields:
+            fields = {"c": version, "f": version}  # nothing was read of it yet
+        if "c" not in fields:
+            continue  # its server is still to be told: the next session does
+        for kind in _OF_STREAM:
+            if kind in fields:
+                placed[place][f"{kind}:{stream}"] = fields[kind]
+        if not at_home:
+            placed[place][f"v:{stream}"] = fields.get("v", since)
+    for place, fields in placed.items():
+        if place not in (home, record.place) and place in record.parts:
+            before = record.parts[place]
+            fields.update({name: before[name] for name in _SESSION if name in before})
+    return dict(placed)
+
+
+def _of_everyone(fields: Fields, old: int, new: int, everyone: Everyone) -> Fields:
+    if "c" not in fields:
+        return fields
+    offset = int(fields["c"])
+    cursor = Cursor(offset, max(offset, int(fields.get("p", b"0"))))
+    after = everyone.moved(old, new, cursor)
+    if after == cursor:
+        return fields
+    translated = {"c": b"%d" % after.offset, "f": fields.get("f", fields["c"])}
+    if int(translated["f"]) > after.offset:
+        translated["f"] = translated["c"]
+    if after.position > after.offset:
+        translated["p"] = b"%d" % after.position
+    # What was remembered of attempts names a message by its old offset: counting begins again.
+    return translated

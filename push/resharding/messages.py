@@ -1,0 +1,180 @@
+"""Records of messages in the ledger: parts that are on the servers of the streams concerned.
+
+A line of a device goes with the stream by which the device was addressed, its own or its user's.
+Counters go with the stream; those of a message to everyone stay where they were counted, but for
+what moves with the devices (see everyone.py). What a server that leaves has counted goes to one
+that stays: all that is read is the sum.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from push.resharding.everyone import Counts, Everyone
+from push.resharding.layout import Layout
+from push.wire.idents import device_stream, user_stream
+
+Fields = dict[str, bytes]
+
+BY_DEVICE = ("token", "tokens")
+BY_USER = ("user", "users")
+_HEAD = ("to", "ts", "x", "o", "z")
+
+
+class Records:
+    """Says where the parts of a message's record belong. `owner_of(id)`: of a record that
+    an idempotency key leads to, None of others."""
+
+    def __init__(
+        self, layout: Layout, everyone: Everyone, owner_of: Callable[[str], str | None]
+    ) -> None:
+        self._layout = layout
+        self._everyone = everyone
+        self._owner_of = owner_of
+
+    def placed(self, id: str, parts: Mapping[int, Fields]) -> dict[int, Fields]:
+        """The parts as they are to be, by server; `parts` as they are."""
+        if not all("to" in fields for fields in parts.values()):
+            return {}  # what came too late for a record that had expired: nobody can read it
+        ((kind, name),) = msgspec.json.decode(next(iter(parts.values()))["to"]).items()
+        if kind in BY_DEVICE:
+            return self._lines(parts, _streams_by_device)
+        if kind in BY_USER:
+            return self._lines(parts, _streams_by_user)
+        if kind == "all":
+            return self._of_everyone(id, parts)
+        owner = self._owner_of(id) or f"message:{id}"
+        if kind != "ip":
+            owner = f"{kind}:{name}"  # a topic, a group: as its stream is named
+        return self._counters({place: self._layout.new_place(owner) for place in parts}, parts)
+
+    # Lines
+
+    def _lines(
+        self, parts: Mapping[int, Fields], streams_of: Callable[[Fields], dict[str, str]]
+    ) -> dict[int, Fields]:
+        """Each line, and where the entries in the streams are, with its stream."""
+        placed: defaultdict[int, Fields] = defaultdict(dict)
+        offsets: defaultdict[int, dict[str, bytes]] = defaultdict(dict)
+        for fields in parts.values():
+            for name, stream in streams_of(fields).items():
+                if name not in fields:
+                    continue
+                place = self._layout.new_place(stream)
+                placed[place][name] = _better(placed[place].get(name), fields[name])
+                offsets[place][stream] = fields.get(f"o:{stream}", fields["o"])
+        for place, fields in placed.items():
+            fields |= _head(parts)
+            fields["o"] = max(offsets[place].values())
+            for stream, offset in offsets[place].items():
+                if offset != fields["o"]:
+                    fields[f"o:{stream}"] = offset
+        return dict(placed)
+
+    # Counters
+
+    def _counters(self, to: Mapping[int, int], parts: Mapping[int, Fields]) -> dict[int, Fields]:
+        """The counters of each part go where `to` says, and are added up there."""
+        sums: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        placed: dict[int, Fields] = {}
+        for place, fields in parts.items():
+            sums[to[place]].update(_counts_in(fields))
+            placed.setdefault(to[place], _head(parts)).update(
+                {name: value for name, value in fields.items() if name in ("o", "z")}
+            )
+        for place, fields in placed.items():
+            fields |= _written(sums[place])
+        return placed
+
+    def _of_everyone(self, id: str, parts: Mapping[int, Fields]) -> dict[int, Fields]:
+        if id in self._everyone.closed:
+            code = self._everyone.closed[id]
+            parts = {place: _closed(fields, code) for place, fields in parts.items()}
+        refuge = self._layout.new_place(f"message:{id}")
+        to = {place: place if place in self._layout.new else refuge for place in parts}
+        if id not in self._everyone.offsets:
+            return self._counters(to, parts)
+        counts = self._everyone.counts_of(id)
+        sums = _moved({place: _counts_in(fields) for place, fields in parts.items()}, counts)
+        placed: dict[int, Fields] = {}
+        for place in self._layout.new:
+            fields = placed[place] = _head(parts)
+            fields["o"] = b"%d" % self._everyone.offsets[id]
+            total: Counter[str] = Counter()
+            for old, counted in sums.items():
+                if to.get(old, old) == place:
+                    total.update(counted)
+            fields |= _written(total)
+        return placed
+
+
+def _moved(sums: dict[int, Counter[str]], counts: Counts) -> dict[int, Counter[str]]:
+    """The counts, once devices have taken with them what they had not done."""
+    for (old, new), number in counts.waiting.items():
+        sums.setdefault(new, Counter())
+        of_old = sums.setdefault(old, Counter())
+        again = min(counts.again[old, new], of_old["a"])
+        had = min(counts.had[old, new], of_old["w"])
+        of_old.subtract({"n": number, "w": had, "a": again})
+        sums[new].update({"n": number, "w": min(had, counts.keep[old, new])})
+    for pair in counts.had.keys() - counts.waiting.keys():
+        of_old = sums.setdefault(pair[0], Counter())
+        of_old["w"] -= min(counts.had[pair], of_old["w"])
+    for new, number in counts.new.items():
+        sums.setdefault(new, Counter())["n"] += number
+    return sums
+
+
+def _head(parts: Mapping[int, Fields]) -> Fields:
+    """What all parts of a record say alike."""
+    every = list(parts.values())
+    return {
+        "to": every[0]["to"],
+        "ts": b"%d" % min(int(fields["ts"]) for fields in every),
+        "x": b"%d" % max(int(fields["x"]) for fields in every),
+    }
+
+
+def _counts_in(fields: Fields) -> Counter[str]:
+    return Counter({name: int(value) for name, value in fields.items() if name not in _HEAD})
+
+
+def _written(counts: Counter[str]) -> Fields:
+    """As fields: `n` always, it tells that there are counters."""
+    counts.setdefault("n", 0)
+    return {name: b"%d" % count for name, count in counts.items() if count or name == "n"}
+
+
+def _closed(fields: Fields, code: str) -> Fields:
+    """The entry of the message leaves the log, as `close` of ledger.lua has it."""
+    if "z" in fields or fields["o"] == b"0":
+        return fields
+    counts = _counts_in(fields)
+    waiting = counts["n"] - sum(n for name, n in counts.items() if name not in ("n", "w"))
+    counts[code] += max(waiting, 0)
+    return {**fields, **_written(counts), "z": code.encode()}
+
+
+def _better(before: bytes | None, value: bytes) -> bytes:
+    """Of two lines for one device, addressed by two users: what it did, not that it waits."""
+    if before is None or before[:1] == b"s":
+        return value
+    return value if value[:1] == b"a" else before
+
+
+def _streams_by_device(fields: Fields) -> dict[str, str]:
+    """The stream to which each line belongs, of a message to devices."""
+    return {name: device_stream(name[2:]) for name in fields if name.startswith("t:")}
+
+
+def _streams_by_user(fields: Fields) -> dict[str, str]:
+    """As well, and of the users' own fields, of a message to users."""
+    streams = _streams_by_device(fields)
+    for name, tokens in fields.items():
+        if name.startswith("u:"):
+            stream = streams[name] = user_stream(name[2:])
+            streams |= {f"t:{token}": stream for token in tokens.decode().split()}
+    return streams

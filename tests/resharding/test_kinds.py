@@ -1,0 +1,154 @@
+"""No kind of key can be forgotten: neither one that is in the code, nor one that is in Redis."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest_twisted
+
+from push.devices.bans import Ban, Bans
+from push.devices.errands import Change
+from push.devices.topics import Topics
+from push.resharding.kinds import KINDS, kind_of
+from push.store.shards import Shards
+from push.streams.message import Content, encode_content
+from push.streams.publish import Address, Publisher
+from tests.resharding.test_model import live
+from tests.resharding.world import Worlds
+
+PUSH = Path(__file__).parents[2] / "push"
+# Nothing has them yet, or only for a moment, or only behind a sentinel, or while it is moved.
+NOT_SEEN = {
+    "user-streams:",
+    "errands",
+    # Of chat: test_chat.py
+    *("conversation:", "history:", "recalled:", "positions:", "group:", "members:"),
+    *("member-names:", "conversations:", "copied:", "user-stream-versions:", "recalled-copy:"),
+    *("sent:", "claimed:", "histories", "dismissed", "chat-errands"),
+    "arriving:",
+    "leaving",
+    "check",
+    "check:",
+    "confirmed",
+    "cluster:",
+}
+
+
+def test_every_key_that_the_code_names_is_of_a_known_kind() -> None:
+    found = set()
+    for path in PUSH.rglob("*.lua"):
+        found |= set(re.findall(r"prefix \.\. '([a-z-]+:?)", path.read_text()))
+    for path in PUSH.rglob("*.py"):
+        if "pushctl" in path.parts:
+            continue  # it has keys of another sort
+        text = path.read_text()
+        found |= set(re.findall(r"\.key\(f?\"([a-z-]+:?)", text))
+        found |= set(re.findall(r"return f\"([a-z-]+:)\{", text)) & {k.name for k in KINDS}
+    assert len(found) > 12
+    assert {name for name in found if not _is_known(name)} == set()
+
+
+def _is_known(name: str) -> bool:
+    try:
+        return bool(kind_of(f"{name}x" if name.endswith(":") else name))
+    except LookupError:
+        return False
+
+
+async def publish_to_topic(world: Worlds, topic: str, id: str) -> None:
+    await Publisher(Shards(world.servers)).publish(
+        [Address(f"topic:{topic}")],
+        id,
+        encode_content(Content(id, msgspec.Raw(b"1"))),
+        ttl_seconds=3600,
+        stored=True,
+        to=f'{{"topic":"{topic}"}}',
+    )
+    world.addressed[id] = set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_kind(
+    make_world: Any, make_redis: Any, move: Any, wait_until: Any
+) -> None:
+    """And what many follow by choice is moved as all else is."""
+    urls = [make_redis().url for _ in range(4)]
+    world = await make_world(5, urls[:3])
+    await live(world, 300)
+    while len(world.secrets) < 5:
+        await world.register()
+    tokens = sorted(world.secrets)
+    for token in tokens[:4]:
+        changes = [Change("topic:news"), Change("topic:sport"), Change("topic:weather")]
+        assert await world.errands.change(token, changes) == 1
+    assert await world.errands.change(tokens[0], [Change("topic:sport", code="d:unbound")]) == 1
+    for number in range(4):
+        await publish_to_topic(world, "news", f"news{number}")
+    await world.say("tokens", *tokens, once="key")
+    for number in range(15):
+        await world.say("all", data=number, collapse="score" if number > 12 else None)
+    bans = Bans(world.reactor, world.servers[0])
+    await bans.add(Ban("user", "mallory", None))
+    topics = Topics(world.shards, world.errands, max_per_device=100)
+    await topics.subscribe("a" * 100, tokens[0])
+    assert (await topics.find_topics(limit=1)).cursor
+    seen = set()
+    for server in world.servers:
+        for key in await server.command("KEYS", server.key("*")):
+            seen.add(kind_of(key.decode().removeprefix(server.key(""))).name)
+    assert {kind.name for kind in KINDS} - seen <= NOT_SEEN
+    await world.sweep_all()
+    has = await world.waiting(), await world.funnels()
+    listed = await topics.find_topics()
+    await world.unsettle()
+
+    await move(urls[:3], urls[3:])
+
+    await world.settle(urls[3:], wait_until)
+    assert (await world.waiting(), await world.funnels()) == has
+    topics = Topics(world.shards, world.errands, max_per_device=100)
+    assert await topics.find_topics() == listed
+    assert len(listed.topics) == 4
+    assert await Bans(world.reactor, world.servers[0]).all() == [Ban("user", "mallory", None)]
+    got = {token: (await world.take_all(token)).get("topic:news") for token in tokens}
+    assert list(got.values())[:4] == [[f"news{number}" for number in range(4)]] * 4
+    funnel = await world.pushing.message("news3")
+    assert (funnel.addressed, funnel.written, funnel.acknowledged) == (4, 4, 4)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_to_end_at_a_time_ends_then(
+    make_world: Any, make_redis: Any, move: Any, wait_until: Any
+) -> None:
+    urls = [make_redis().url for _ in range(3)]
+    world = await make_world(3, urls[:1])
+    await live(world, 300)
+    await world.say("all", once="key")
+    await world.unsettle()
+    await world.settle(urls[:1], wait_until)
+    before = await _times(world)
+    await world.unsettle()
+
+    await move(urls[:1], urls)
+
+    await world.settle(urls, wait_until)
+    after = await _times(world)
+    # A claim is made where there was none: several servers need it.
+    assert {n for n in after if not n.startswith("claim:")} == before.keys()
+    for name, left_ms in before.items():
+        assert 0 < after[name] <= left_ms, name
+
+
+async def _times(world: Worlds) -> dict[str, int]:
+    """The keys that end by themselves, and in how many milliseconds."""
+    found: dict[str, int] = {}
+    for server in world.servers:
+        for key in await server.command("KEYS", server.key("*")):
+            left_ms = int(await server.command("PTTL", key))
+            name = key.decode().removeprefix(server.key(""))
+            if left_ms > 0 and not name.startswith("gone:"):
+                found[name] = max(left_ms, found.get(name, 0))
+    return found
