@@ -103,14 +103,16 @@ class FanOut:
         """One slice of each round; the next in the next turn of the reactor."""
         self._call = None
         for channel, current in list(self._rounds.items()):
+            followers: Any = channel.followers
             part = current.targets[current.place : current.place + SLICE]
             for batch in current.batches:
                 self._write(batch, part, queue=False)
+                if batch.controls:  # which may have ended it for some
+                    part = [pair for pair in part if followers.get(pair[0]) is pair[1]]
             current.place += SLICE
             if current.place < len(current.targets):
                 continue
             if current.since:
-                followers: Any = channel.followers
                 batches = batches_of(current.since)
                 self._rounds[channel] = _Round(batches, list(followers.items()))
             else:

@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 
 from push.chat.bodies import GroupChanges, GroupSaid, MemberChange
+from push.connector import fanout
 from push.wire.errors import Refusal
 from tests.chat.conftest import User, of_kind
 from tests.connector.conftest import Client, Node
@@ -89,10 +90,17 @@ async def test_who_is_added_is_told_on_his_own_stream_and_the_others_on_the_grou
     assert of_kind(anna, "group")[1]["event"] == "added"
 
 
+@pytest.mark.parametrize("slice_sessions", [1, 500])
 @pytest_twisted.ensureDeferred
 async def test_who_is_removed_gets_nothing_that_comes_after_that(
-    node: Node, person: User, visitor: User, wait_until: WaitUntil
+    node: Node,
+    person: User,
+    visitor: User,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+    slice_sessions: int,
 ) -> None:
+    monkeypatch.setattr(fanout, "SLICE", slice_sessions)  # as among more than 500 sessions
     anna, bob, bobs_other = await person("anna"), await person("bob"), await visitor("bob")
     group = await group_of(anna, "bob")
     for client in (anna, bob, bobs_other):
@@ -101,6 +109,7 @@ async def test_who_is_removed_gets_nothing_that_comes_after_that(
     await node.push("group", group, data="before")
     # In one turn of the connector: nothing but the order in the log separates them.
     await node.chat.groups.remove(group, ["bob"], "anna")
+    await node.push("group", group, data="fleeting", qos=0)
     await node.push("group", group, data="after")
     await node.push("user", "bob", data="end")
 
