@@ -248,6 +248,18 @@ async def test_a_change_that_is_not_allowed_in_part_changes_nothing(
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_admin_may_be_muted_too_but_a_new_owner_may_speak(person: User) -> None:
+    anna, bob = await person("anna"), await person("bob")
+    group = await group_of(anna, "bob")
+    await anna.ask("GMI", group=group, member={"user": "bob", "role": "admin", "muted": True})
+    assert (await bob.ask("MS", to={"group": group}, data=1))["code"] == "muted"
+
+    await anna.ask("GMI", group=group, owner="bob")
+
+    assert (await bob.ask("MS", to={"group": group}, data=1))["ok"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_changes_are_told_with_what_they_are(person: User, wait_until: WaitUntil) -> None:
     anna = await person("anna")
     group = await group_of(anna, "bob", "carol")
