@@ -22,7 +22,7 @@ from push.daemons.settings import Section, Settings
 
 # Sections of the contract whose features come later: a variable for one is a mistake, not somebody
 # else's variable.
-LATER_SECTIONS = frozenset({"topics", "webhooks"})
+LATER_SECTIONS = frozenset({"webhooks"})
 # Kubernetes gives every container such variables for a service that is named push-connector.
 _KUBERNETES = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 # Set for pushctl, it does not keep a daemon from starting in the same shell.

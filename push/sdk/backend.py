@@ -17,7 +17,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import httpx
 
-from push.sdk import ban_calls, calls, cluster_calls, topic_calls
+from push.sdk import ban_calls, calls, chat_calls, cluster_calls, topic_calls
 from push.sdk.ban_calls import Ban, BanPage
 from push.sdk.calls import (
     BatchItem,
@@ -30,6 +30,7 @@ from push.sdk.calls import (
     Servers,
     push_item,
 )
+from push.sdk.chat_types import Conversation, Member
 from push.sdk.cluster_calls import Connection, ConnectionPage, Kicked
 from push.sdk.errors import PushAPIError, PushAPIUnreachable
 from push.sdk.exchange import BaseAPI
@@ -115,45 +116,41 @@ class PushAPI(BaseAPI):
             time.sleep(delay)
             attempt += 1
 
-    def each_message_device(self, message_id: str) -> Iterator[DeviceDelivery]:
-        """What became of a message at each device, all pages; a request for each 200."""
+    def _rows(
+        self, ask: Callable[..., Any], rows: str, *names: str, **filters: str
+    ) -> Iterator[Any]:
+        """What a list has, page by page."""
         cursor: str | None = None
         while True:
-            page = self.message_devices(message_id, cursor=cursor, limit=calls.MAX_PAGE)
-            yield from page.devices
+            page = ask(*names, cursor=cursor, limit=calls.MAX_PAGE, **filters)
+            yield from getattr(page, rows)
             cursor = page.cursor
             if cursor is None:
                 return
+
+    def each_message_device(self, message_id: str) -> Iterator[DeviceDelivery]:
+        """What became of a message at each device, all pages; a request for each 200."""
+        return self._rows(self.message_devices, "devices", message_id)
 
     def each_connection(self, **filters: str) -> Iterator[Connection]:
         """Live sessions, all pages, see `connections`. What silent nodes have is not among them."""
-        cursor: str | None = None
-        while True:
-            page = self.connections(cursor=cursor, limit=calls.MAX_PAGE, **filters)
-            yield from page.connections
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return self._rows(self.connections, "connections", **filters)
 
     def each_ban(self) -> Iterator[Ban]:
         """The bans that hold, all pages."""
-        cursor: str | None = None
-        while True:
-            page = self.bans(cursor=cursor, limit=calls.MAX_PAGE)
-            yield from page.bans
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return self._rows(self.bans, "bans")
 
     def each_topic(self) -> Iterator[Topic]:
         """The topics that devices follow, all pages."""
-        cursor: str | None = None
-        while True:
-            page = self.topics(cursor=cursor, limit=calls.MAX_PAGE)
-            yield from page.topics
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return self._rows(self.topics, "topics")
+
+    def each_member(self, group: str) -> Iterator[Member]:
+        """The members of a group, all pages."""
+        return self._rows(self.members, "members", group)
+
+    def each_conversation(self, user: str) -> Iterator[Conversation]:
+        """The conversations of a user, all pages."""
+        return self._rows(self.conversations, "conversations", user)
 
     def close(self) -> None:
         self._client.close()
@@ -195,6 +192,21 @@ class PushAPI(BaseAPI):
     ban = _blocking(ban_calls.ban)
     unban = _blocking(ban_calls.unban)
     bans = _blocking(ban_calls.bans)
+    create_group = _blocking(chat_calls.create_group)
+    group = _blocking(chat_calls.group)
+    change_group = _blocking(chat_calls.change_group)
+    dismiss_group = _blocking(chat_calls.dismiss_group)
+    members = _blocking(chat_calls.members)
+    add_members = _blocking(chat_calls.add_members)
+    change_member = _blocking(chat_calls.change_member)
+    remove_member = _blocking(chat_calls.remove_member)
+    send_to_group = _blocking(chat_calls.send_to_group)
+    send_to_user = _blocking(chat_calls.send_to_user)
+    group_history = _blocking(chat_calls.group_history)
+    conversations = _blocking(chat_calls.conversations)
+    history = _blocking(chat_calls.history)
+    set_positions = _blocking(chat_calls.set_positions)
+    recall = _blocking(chat_calls.recall)
     servers = _blocking(calls.servers)
     register_device = _blocking(calls.register_device)
 
@@ -224,49 +236,42 @@ class AsyncPushAPI(BaseAPI):
             await asyncio.sleep(delay)
             attempt += 1
 
-    async def each_message_device(self, message_id: str) -> AsyncIterator[DeviceDelivery]:
+    async def _rows(
+        self, ask: Callable[..., Any], rows: str, *names: str, **filters: str
+    ) -> AsyncIterator[Any]:
+        """What a list has, page by page."""
+        cursor: str | None = None
+        while True:
+            page = await ask(*names, cursor=cursor, limit=calls.MAX_PAGE, **filters)
+            for row in getattr(page, rows):
+                yield row
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def each_message_device(self, message_id: str) -> AsyncIterator[DeviceDelivery]:
         """What became of a message at each device, all pages; a request for each 200."""
-        cursor: str | None = None
-        while True:
-            page = await self.message_devices(message_id, cursor=cursor, limit=calls.MAX_PAGE)
-            for device in page.devices:
-                yield device
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return self._rows(self.message_devices, "devices", message_id)
 
-    async def each_connection(self, **filters: str) -> AsyncIterator[Connection]:
+    def each_connection(self, **filters: str) -> AsyncIterator[Connection]:
         """Live sessions, all pages, see `connections`. What silent nodes have is not among them."""
-        cursor: str | None = None
-        while True:
-            page = await self.connections(cursor=cursor, limit=calls.MAX_PAGE, **filters)
-            for connection in page.connections:
-                yield connection
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return self._rows(self.connections, "connections", **filters)
 
-    async def each_ban(self) -> AsyncIterator[Ban]:
+    def each_ban(self) -> AsyncIterator[Ban]:
         """The bans that hold, all pages."""
-        cursor: str | None = None
-        while True:
-            page = await self.bans(cursor=cursor, limit=calls.MAX_PAGE)
-            for ban in page.bans:
-                yield ban
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return self._rows(self.bans, "bans")
 
-    async def each_topic(self) -> AsyncIterator[Topic]:
+    def each_topic(self) -> AsyncIterator[Topic]:
         """The topics that devices follow, all pages."""
-        cursor: str | None = None
-        while True:
-            page = await self.topics(cursor=cursor, limit=calls.MAX_PAGE)
-            for topic in page.topics:
-                yield topic
-            cursor = page.cursor
-            if cursor is None:
-                return
+        return self._rows(self.topics, "topics")
+
+    def each_member(self, group: str) -> AsyncIterator[Member]:
+        """The members of a group, all pages."""
+        return self._rows(self.members, "members", group)
+
+    def each_conversation(self, user: str) -> AsyncIterator[Conversation]:
+        """The conversations of a user, all pages."""
+        return self._rows(self.conversations, "conversations", user)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -308,5 +313,20 @@ class AsyncPushAPI(BaseAPI):
     ban = _awaited(ban_calls.ban)
     unban = _awaited(ban_calls.unban)
     bans = _awaited(ban_calls.bans)
+    create_group = _awaited(chat_calls.create_group)
+    group = _awaited(chat_calls.group)
+    change_group = _awaited(chat_calls.change_group)
+    dismiss_group = _awaited(chat_calls.dismiss_group)
+    members = _awaited(chat_calls.members)
+    add_members = _awaited(chat_calls.add_members)
+    change_member = _awaited(chat_calls.change_member)
+    remove_member = _awaited(chat_calls.remove_member)
+    send_to_group = _awaited(chat_calls.send_to_group)
+    send_to_user = _awaited(chat_calls.send_to_user)
+    group_history = _awaited(chat_calls.group_history)
+    conversations = _awaited(chat_calls.conversations)
+    history = _awaited(chat_calls.history)
+    set_positions = _awaited(chat_calls.set_positions)
+    recall = _awaited(chat_calls.recall)
     servers = _awaited(calls.servers)
     register_device = _awaited(calls.register_device)

@@ -98,11 +98,13 @@ def target(node: Any, wait_until: WaitUntil) -> Make:
         if kind == "user":
             await (on or node).devices.bind("anna", token_of(client))
             await wait_until(lambda: "follow" in client.kinds)
-        return {"all": ("all",), "user": ("user", "anna"), "token": ("token", token_of(client))}[
-            kind
-        ]
+        if kind == "topic":
+            await (on or node).topics.subscribe("news", token_of(client))
+            await wait_until(lambda: "follow" in client.kinds)
+        names = {"user": "anna", "topic": "news", "token": token_of(client)}
+        return (kind,) if kind == "all" else (kind, names[kind])
 
     return make
 
 
-KINDS = pytest.mark.parametrize("kind", ["all", "user", "token"])
+KINDS = pytest.mark.parametrize("kind", ["all", "user", "topic", "token"])

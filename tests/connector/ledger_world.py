@@ -20,6 +20,7 @@ from push.devices.errands import Errands
 from push.devices.jwt import JwtVerifier
 from push.devices.pushing import Content, Push, Pushing, Target
 from push.devices.sessions import Sessions
+from push.devices.topics import Topics
 from push.session.handout import Handout
 from push.session.server import SessionLimits
 from push.session.transitions import State
@@ -36,6 +37,7 @@ from push.wire.errors import Refusal
 from push.wire.idents import Snowflake
 
 USERS = ("anna", "ben")
+TOPICS = ("news", "sport")
 LIMIT = 12  # messages in a log
 SMALL_FRAME = 4096
 
@@ -64,6 +66,7 @@ class World:
         self.store = store
         self.secrets: dict[str, str] = {}
         self.users: dict[str, str] = {}
+        self.followed: dict[str, set[str]] = {topic: set() for topic in TOPICS}
         self.seats: dict[str, Seat] = {}
         self.ghosts: list[Seat] = []  # sessions that were taken over and do not know it yet
         # The model.
@@ -95,6 +98,7 @@ class World:
             retention_seconds=10**7,
             attempt_pause_seconds=0,
         )
+        self.topics = Topics(shards, errands, max_per_device=100)
         retention = Retention(device_max_messages=LIMIT, shared_max_messages=LIMIT)
         self.pushing = Pushing(shards, Publisher(shards, retention), self.snowflake)
         self.reader = LogReader(store)
@@ -165,6 +169,23 @@ class World:
         else:
             await self.devices.bind(user, token)
             self.users[token] = user
+        await self.refresh_all(token)
+
+    async def subscribe(self) -> None:
+        """Or unsubscribe."""
+        token, topic = self.some(self.secrets), self.chance.choice(TOPICS)
+        if token is None:
+            return
+        if token in self.followed[topic] and self.chance.random() < 0.5:
+            assert await self.topics.unsubscribe(topic, token)
+            self.followed[topic].discard(token)
+        else:
+            new = await self.topics.subscribe(topic, token)
+            assert new == (token not in self.followed[topic])
+            self.followed[topic].add(token)
+        await self.refresh_all(token)
+
+    async def refresh_all(self, token: str) -> None:
         for seat in [*self.ghosts, *self.seats.values()]:
             if seat.token == token:
                 await self.refresh(seat)
@@ -195,12 +216,19 @@ class World:
         await self.devices.forget(token)
         del self.secrets[token]
         self.users.pop(token, None)
+        for devices in self.followed.values():
+            devices.discard(token)
         for seat in [*self.ghosts, *self.seats.values()]:
             if seat.token == token:
                 self.gone(seat)
 
     async def push(self) -> None:
-        kind = self.chance.choice(["all", "token", "tokens", "user", "users", "user"])
+        await self.push_to(self.chance.choice(["all", "token", "tokens", "user", "users", "user"]))
+
+    async def push_to_topic(self) -> None:
+        await self.push_to("topic")
+
+    async def push_to(self, kind: str) -> None:
         names: tuple[str, ...] = ()
         if kind in ("token", "tokens"):
             known = sorted(self.secrets)
@@ -211,6 +239,9 @@ class World:
             addressed = set(names)
         elif kind == "all":
             addressed = set(self.secrets)
+        elif kind == "topic":
+            names = (self.chance.choice(TOPICS),)
+            addressed = set(self.followed[names[0]])
         else:
             names = (self.chance.choice(USERS),) if kind == "user" else (*USERS, "nobody", "anna")
             addressed = {token for token, user in self.users.items() if user in names}
@@ -397,9 +428,12 @@ class World:
         await self.check(over=True)
         found = await self.store.command("KEYS", "*")
         kinds = {key.decode().split(":")[1] for key in found}
-        assert kinds <= {"clock", "devices", "device", "message", "user-devices", "lost"}, found
-        registered = {f"lost:dev:{token}" for token in self.secrets} | {
-            f"lost:{stream}" for stream in ("all", *(f"user:{user}" for user in USERS))
-        }
+        kept = {"clock", "devices", "device", "message", "user-devices", "lost"}
+        assert kinds <= kept | {"followers", "topics"}, found
+        shared = ["all", *(f"user:{user}" for user in USERS), *(f"topic:{t}" for t in TOPICS)]
+        registered = {f"lost:dev:{token}" for token in self.secrets}
+        registered |= {f"lost:{stream}" for stream in shared}
         lost = {key.decode().removeprefix("push:") for key in found if b":lost:" in key}
         assert lost <= registered
+        listed = {each.topic: each.devices for each in (await self.topics.find_topics()).topics}
+        assert listed == {t: len(devices) for t, devices in self.followed.items() if devices}

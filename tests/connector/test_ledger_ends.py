@@ -249,7 +249,12 @@ async def test_a_device_that_was_away_is_told_that_messages_were_dropped(
     accepted = await second.connect(**first._credentials)
     await wait_until(lambda: second.numbers == [2, 3, 4])
 
-    stream = {"all": "all", "user": "user:anna", "token": f"dev:{token_of(first)}"}[kind]
+    stream = {
+        "all": "all",
+        "user": "user:anna",
+        "topic": "topic:news",
+        "token": f"dev:{token_of(first)}",
+    }[kind]
     reason = "backlog" if kind == "token" else "retention"
     assert accepted["truncated"] == [stream]
     for published in sent[:2]:

@@ -34,6 +34,18 @@ async def test_whatever_happens_each_device_is_counted_once_and_for_what_happene
     make_world: Any, seed: int
 ) -> None:
     world = await make_world(seed)
+    await live(world, {})
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest_twisted.ensureDeferred
+async def test_that_holds_for_topics_too(make_world: Any, seed: int) -> None:
+    world = await make_world(seed)
+    await live(world, {world.subscribe: 6, world.push_to_topic: 10})
+
+
+async def live(world: World, more: dict[Any, int]) -> None:
+    """What happens by chance, beside what there is always; and what must hold."""
     acts = {
         world.register: 3,
         world.connect: 3,
@@ -48,6 +60,7 @@ async def test_whatever_happens_each_device_is_counted_once_and_for_what_happene
         world.flush_in_vain: 1,
         world.cancel: 2,
         world.pass_time: 2,
+        **more,
     }
     done = []
     for step in range(STEPS):

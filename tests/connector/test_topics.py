@@ -599,3 +599,73 @@ async def test_what_was_left_undone_on_another_server_is_done_by_whoever_finds_i
     await node.push("topic", topic, data=1)
     await client.connect()
     await wait_until(lambda: client.numbers == [1])
+
+
+# --- Trouble -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["device", "user"])
+@pytest_twisted.ensureDeferred
+async def test_the_answer_waits_until_the_channel_is_heard(
+    device: Make, node: Any, dial: Make, wait_until: WaitUntil, kind: str
+) -> None:
+    """What is in no log would be lost otherwise. Who goes away meanwhile leaves nothing behind."""
+    hear, waiting = node.store.hear, []
+
+    def slow_to_hear(name: str, handler: Any) -> Deferred[None]:
+        if not name.startswith("live:topic:"):
+            return hear(name, handler)
+        confirmed: Deferred[None] = Deferred()
+        waiting.append((confirmed, name, handler))
+        return confirmed
+
+    clients = []
+    for _ in range(2):
+        client = await dial(node, acks=True)
+        await client.register()
+        await client.connect(**({"jwt": jwt_of()} if kind == "user" else {}))
+        clients.append(client)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(node.store, "hear", slow_to_hear)
+        asked = send(clients[0], RequestName.TS, {"topic": "news"})
+        send(clients[1], RequestName.TS, {"topic": "other"})
+        await wait_until(lambda: len(waiting) == 2)
+        await node.push("all", data="meanwhile")
+        await wait_until(lambda: clients[0].numbers == ["meanwhile"])
+        assert not clients[0].of(Signal.PUB_ACK)
+        clients[1].transport.loseConnection()
+        await wait_until(lambda: len(node.gateway.connections) == 1)
+        next(each for each in waiting if each[1].endswith("other"))[0].callback(None)  # as `drop`
+    confirmed, name, handler = next(each for each in waiting if each[1].endswith("news"))
+    await hear(name, handler)
+    confirmed.callback(None)
+
+    assert json.loads((await clients[0].answer(Signal.PUB_ACK, asked)).body) == {"ok": True}
+    await node.push("topic", "news", data="qos 0", qos=0)
+    await wait_until(lambda: "qos 0" in clients[0].numbers)
+    assert set(node.hub.channels) & {"topic:news", "topic:other"} == {"topic:news"}
+    stopped = Deferred.fromCoroutine(node.stop_gateway())
+    await wait_until(lambda: stopped.called)
+
+
+@pytest_twisted.ensureDeferred
+async def test_redis_away_is_unavailable_and_asked_again_it_holds(
+    make_node: Make, make_redis: Make, dial: Make, wait_until: WaitUntil
+) -> None:
+    redis = make_redis(fsync="always")
+    node = await make_node(redis.url, timeout_seconds=0.3)
+    node.listen()
+    client = await dial(node, acks=True)
+    await client.register()
+    await client.connect()
+    redis.kill()
+
+    refused = await subscribe(client, "news")
+
+    assert (refused["ok"], refused["code"]) == (False, "unavailable")
+    assert refused["after"] > 0
+    redis.start()
+    await wait_until(lambda: not node.shards.problems, timeout_seconds=10)
+    assert (await subscribe(client, "news"))["ok"]
+    await node.push("topic", "news", data=1)
+    await wait_until(lambda: client.numbers == [1])

@@ -1,7 +1,20 @@
 """The asyncio client: `async with PushClient(...) as client: async for message in client: …`."""
 
+from push.sdk.aio.chat import Chat, Group
 from push.sdk.aio.client import ClientState, PushClient
-from push.sdk.aio.message import Message
+from push.sdk.aio.message import ChatMessage, GroupChange, Message, Recall, Receipt, Typing
 from push.sdk.credentials import Credentials
 
-__all__ = ["ClientState", "Credentials", "Message", "PushClient"]
+__all__ = [
+    "Chat",
+    "ChatMessage",
+    "ClientState",
+    "Credentials",
+    "Group",
+    "GroupChange",
+    "Message",
+    "PushClient",
+    "Recall",
+    "Receipt",
+    "Typing",
+]

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from push.sdk.address import ServerAddress, usable_servers
-from push.sdk.aio.message import Message
+from push.sdk.aio.chat import ChatClient
+from push.sdk.aio.message import Message, message_of
 from push.sdk.aio.requests import Requests
 from push.sdk.aio.visit import Visit, Visitor
 from push.sdk.backend import AsyncPushAPI
@@ -54,7 +55,7 @@ class ClientState(Enum):
     FAILED = "failed"
 
 
-class PushClient(Requests):
+class PushClient(ChatClient, Requests):
     """A device or a user's client.
 
     `servers`: URLs `tls://host:port` or `tcp://host:port`, tried in order. `servers_url`: the
@@ -215,7 +216,7 @@ class PushClient(Requests):
             if self._state is ClientState.CLOSED:
                 raise StopAsyncIteration
             if self._queue:
-                message = Message(self._queue.popleft(), self._finish, self._release)
+                message = message_of(self._queue.popleft(), self._finish, self._release)
                 if self._settings.acks == "auto":
                     self._in_hand = message
                 return message

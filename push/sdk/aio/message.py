@@ -1,8 +1,12 @@
-"""The asyncio client's message."""
+"""The asyncio client's messages."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from push.sdk import chat_kinds
 from push.sdk.message import BaseMessage
+from push.session.client_events import Message as MessageEvent
 
 
 class Message(BaseMessage):
@@ -17,3 +21,43 @@ class Message(BaseMessage):
         acknowledged instead. Doing it twice does nothing.
         """
         self._finish()
+
+
+class ChatMessage(chat_kinds.Chat, Message):
+    """See `push.sdk.chat_kinds`, as of those below."""
+
+    __slots__ = ()
+
+
+class Recall(chat_kinds.Recall, Message):
+    __slots__ = ()
+
+
+class Receipt(chat_kinds.Receipt, Message):
+    __slots__ = ()
+
+
+class GroupChange(chat_kinds.GroupChange, Message):
+    __slots__ = ()
+
+
+class Typing(chat_kinds.Typing, Message):
+    __slots__ = ()
+
+
+_KINDS: dict[str | None, type[Message]] = {
+    chat_kinds.CHAT: ChatMessage,
+    chat_kinds.RECALL: Recall,
+    chat_kinds.RECEIPT: Receipt,
+    chat_kinds.GROUP_CHANGE: GroupChange,
+    chat_kinds.TYPING: Typing,
+}
+
+
+def message_of(
+    event: MessageEvent,
+    acknowledge: Callable[[MessageEvent], None],
+    release: Callable[[MessageEvent], None],
+) -> Message:
+    """The message of the class for its kind."""
+    return _KINDS.get(event.kind, Message)(event, acknowledge, release)
