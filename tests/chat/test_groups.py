@@ -124,7 +124,7 @@ async def test_who_is_removed_gets_nothing_that_comes_after_that(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_session_that_is_behind_reads_up_to_where_its_user_left(
+async def test_a_session_that_is_behind_gets_nothing_from_behind_where_its_user_left(
     node: Node, person: User, wait_until: WaitUntil
 ) -> None:
     anna, bob = await person("anna"), await person("bob")
