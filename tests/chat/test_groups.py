@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from push.chat import groups
 from push.chat.bodies import GroupChanges, GroupSaid, MemberChange
 from push.connector import fanout
 from push.wire.errors import Refusal
@@ -218,6 +219,28 @@ async def test_a_dismissed_group_is_gone_and_all_its_members_are_told(
     left = [key for server in node.shards for key in await server.command("KEYS", f"*{group}*")]
     kept_for_a_while = (b"log:", b"message:", b"gone:")
     assert [key for key in left if not any(kind in key for kind in kept_for_a_while)] == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_members_of_a_dismissed_group_who_were_not_let_go_are_later(
+    node: Node, person: User, wait_until: WaitUntil
+) -> None:
+    """Who dismissed it was killed in the middle."""
+    bob = await person("bob")
+    group = (await node.chat.groups.create("anna", GroupSaid("g", members=["bob"]))).group
+    await wait_until(lambda: "follow" in bob.kinds)
+    await node.chat.groups._act(groups._dismiss, group, "anna", {})
+    await wait_until(lambda: "unfollow" in bob.kinds)
+    assert "dismissed" not in [event["event"] for event in of_kind(bob, "group")]
+    server = node.shards.of(f"group:{group}")
+    server.clock.observe(server.clock.now_us() + 3_000_000)
+
+    for runner in node.chat.upkeep(node.reactor, server):
+        await runner.turn()
+
+    await wait_until(lambda: of_kind(bob, "group")[-1]["event"] == "dismissed")
+    assert await server.command("EXISTS", server.key(f"members:{group}")) == 0
+    assert await server.command("EXISTS", server.key("dismissed")) == 0
 
 
 @pytest_twisted.ensureDeferred
