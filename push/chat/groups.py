@@ -10,14 +10,18 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from twisted.logger import Logger
 
 from push.chat.acting import Acting
 from push.chat.bodies import Group, GroupChanges, GroupSaid, Member, MemberPage
 from push.chat.scripts import chat_script
 from push.chat.settings import ChatSettings
 from push.devices.records import as_fields
+from push.store.errors import StoreUnavailable
 from push.store.jobs import all_of
 from push.wire.idents import GROUP_PREFIX, group_stream, user_stream
+
+log = Logger()
 
 LET_GO_AT_A_TIME = 200
 
@@ -91,7 +95,10 @@ class Groups:
     async def dismiss(self, group: str, by: str | None) -> None:
         """At once for all who ask; its members hear of it a part at a time."""
         await self._act(_dismiss, group, by, {})
-        await self.let_go(group)
+        try:
+            await self.let_go(group)
+        except StoreUnavailable as error:
+            log.debug("Members of a dismissed group wait: {reason}", reason=error.reason)
 
     async def let_go(self, group: str) -> None:
         """The members of a dismissed group follow it no longer."""

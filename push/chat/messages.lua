@@ -54,6 +54,16 @@ local function chat_body(id, conversation, from, seq, tail)
     .. '","seq":' .. str(seq) .. tail
 end
 
+-- A sender's own name for a message: what it was answered with, where the conversation is; and in which
+-- conversation that was, where the sender is.
+local function sent_key(owner, from, client_id)
+  return prefix .. 'sent:' .. owner .. ' ' .. from .. ',' .. client_id
+end
+
+local function claimed_key(from, client_id)
+  return prefix .. 'claimed:' .. from .. ',' .. client_id
+end
+
 -- The other one, as `user` sees it.
 local function conversation_with(owner, user)
   local one, other = peers_of(owner)

@@ -2,9 +2,11 @@
 -- (its JSON behind the seq), to (for the ledger), client_id ('' for none), may_begin; known_only: it is
 -- only asked whether the client_id came before. Returns id, conversation as the sender sees it, seq, ts.
 local owner, from = request.owner, request.from
-local sent = request.client_id ~= '' and prefix .. 'sent:' .. from .. ':' .. request.client_id
-if sent then
-  local kept = redis.call('HMGET', sent, 'id', 'conversation', 'seq', 'ts')
+local client_id = request.client_id ~= '' and request.client_id
+if client_id then
+  -- With several servers the caller has asked the sender's for `owner`.
+  local first = request.alone and redis.call('HGET', claimed_key(from, client_id), 'owner') or owner
+  local kept = redis.call('HMGET', sent_key(first, from, client_id), 'id', 'conversation', 'seq', 'ts')
   if kept[1] then return done(kept[1], kept[2], kept[3], kept[4]) end
 end
 if request.known_only then
@@ -31,9 +33,14 @@ if request.history_ms > 0 then
   redis.call('ZADD', prefix .. 'histories', 'NX', str(tonumber(ts) + request.history_ms), owner)
 end
 store_positions(owner, from, {delivered = seq, read = seq})
-if sent then
+if client_id then
+  local sent = sent_key(owner, from, client_id)
   redis.call('HSET', sent, 'id', request.id, 'conversation', conversation, 'seq', str(seq), 'ts', ts)
   redis.call('EXPIRE', sent, request.client_id_seconds)
+  if request.alone then
+    redis.call('HSET', claimed_key(from, client_id), 'id', request.id, 'owner', owner)
+    redis.call('EXPIRE', claimed_key(from, client_id), request.client_id_seconds)
+  end
 end
 
 if group.id then

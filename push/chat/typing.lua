@@ -6,7 +6,7 @@ local TTL_SECONDS = 30
 local function tell_typing(stream, conversation)
   local body = '{"id":"' .. request.id .. '","kind":"typing","conversation":"' .. conversation
     .. '","user":"' .. by .. '","data":null}'
-  announce(channel_of(stream), '0', 0, TTL_SECONDS, request.id, 'm', body)
+  announce(channel_of(stream), '0', 0, TTL_SECONDS, request.id, 't', body)
   return done(1)
 end
 

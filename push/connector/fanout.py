@@ -76,6 +76,9 @@ class FanOut:
 
     def batch(self, channel: Channel, batch: Batch) -> None:
         """Hand a batch of `channel` to all its followers."""
+        if any(entry.not_for for entry in batch.entries):
+            self._leave_out(channel, batch)
+            return
         current = self._rounds.get(channel)
         if current is not None:
             current.since += batch.entries
@@ -87,6 +90,18 @@ class FanOut:
         self._rounds[channel] = _Round([batch], list(followers.items()))
         if self._call is None:
             self._run_slices()
+
+    def _leave_out(self, channel: Channel, batch: Batch) -> None:
+        """Some of it is not for everyone: that goes on its own. It is in no log, so it has no place
+        among the others."""
+        followers: Any = channel.followers
+        for entry in batch.entries:
+            if entry.not_for:
+                others = [pair for pair in followers.items() if pair[0].user != entry.not_for]
+                self._write(Batch([entry]), others, queue=True)
+        rest = [entry for entry in batch.entries if not entry.not_for]
+        if rest:
+            self.batch(channel, Batch(rest))
 
     def end_turn(self) -> None:
         """All batches of this turn are in: write what was queued per connection."""
@@ -103,14 +118,16 @@ class FanOut:
         """One slice of each round; the next in the next turn of the reactor."""
         self._call = None
         for channel, current in list(self._rounds.items()):
+            followers: Any = channel.followers
             part = current.targets[current.place : current.place + SLICE]
             for batch in current.batches:
                 self._write(batch, part, queue=False)
+                if batch.controls:  # which may have ended it for some
+                    part = [pair for pair in part if followers.get(pair[0]) is pair[1]]
             current.place += SLICE
             if current.place < len(current.targets):
                 continue
             if current.since:
-                followers: Any = channel.followers
                 batches = batches_of(current.since)
                 self._rounds[channel] = _Round(batches, list(followers.items()))
             else:

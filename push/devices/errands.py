@@ -25,6 +25,8 @@ log = Logger()
 LOOK_SECONDS = 1.0
 ERRANDS_PER_LOOK = 100
 
+REMOVED = "d:removed"
+
 FOLLOWING = ("push.devices", "following")
 BINDING = ("push.devices", "binding")
 PART = ("push.devices", "part")
@@ -92,8 +94,15 @@ class Errands:
         user = stream.removeprefix(USER_PREFIX)
         server = self._shards.of(stream)
         streams = await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
-        if streams:
-            await self.change(token, [Change(name.decode()) for name in streams], user)
+        if not streams:
+            return
+        await self.change(token, [Change(name.decode()) for name in streams], user)
+        # Who left meanwhile had the devices in view that were bound before this one.
+        left = set(streams) - set(
+            await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
+        )
+        if left:
+            await self.change(token, [Change(name.decode(), code=REMOVED) for name in left])
 
 
 class ErrandRunner(Periodic):

@@ -211,20 +211,22 @@ class Sessions:
         before the user came into a group."""
         own = user_stream(claims.user)
         home = self._shards.number_of(own)
+        # Before the groups are looked up: what changes them later is read in the own stream.
+        end_of = {home: await self._shards[home].last_offset()}
         since = {STREAM_ALL: 0, own: 0, **await self._groups_of(claims.user)}
         shards = {
             stream: home if stream == STREAM_ALL else self._shards.number_of(stream)
             for stream in since
         }
-        numbers = sorted(set(shards.values()))
-        ends = await all_of(self._shards[number].last_offset() for number in numbers)
-        end_of = dict(zip(numbers, ends, strict=True))
+        others = sorted({*shards.values()} - {home})
+        ends = await all_of(self._shards[number].last_offset() for number in others)
+        end_of.update(zip(others, ends, strict=True))
         follows = []
         for stream, number in shards.items():
             place, said = end_of[number], cursors.get(stream)
             if said is not None and is_offset(said):
-                place = max(min(int(said), place), since[stream])
-            follows.append(Follow(stream, place, number))
+                place = min(int(said), place)
+            follows.append(Follow(stream, max(place, since[stream]), number))
         return Opened(
             token=None,
             user=claims.user,

@@ -26,6 +26,7 @@ class Entry:
     PUSH. `number` is its shared message id, 0 where each session uses one of its own.
     `online`: in no log, for those who are there, who acknowledge it all the same (`ttl` 0).
     `control` is the parsed content of an entry that is for the connector and not for the device.
+    `not_for`: the user whose sessions do not get it, "" = nobody's.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Entry:
         "expires_ms",
         "frame",
         "id",
+        "not_for",
         "number",
         "offset",
         "online",
@@ -51,6 +53,7 @@ class Entry:
         number: int = 0,
         online: bool = False,
         control: dict[str, str] | None = None,
+        not_for: str = "",
     ) -> None:
         self.id = id
         self.previous = previous
@@ -60,6 +63,7 @@ class Entry:
         self.number = number
         self.online = online
         self.control = control
+        self.not_for = not_for
         self.frame = encode_frame(Signal.PUSH, 0, number, body)
 
     def numbered(self, number: int) -> bytes:

@@ -1,6 +1,7 @@
 -- Appending to a stream, announcing it, and taking entries out again: the one place that knows their
 -- form. An entry is {i, id, x, expiry in ms, field, body} and, with a collapse key, {k, key}; field
--- is 'm' for a message, 'c' for the connector.
+-- is 'm' for a message, 'c' for the connector. (On channels only: 'o', for who is online; 't', not for
+-- the sessions of its user; 'x', nothing but a removal.)
 
 local function last_offset_of(log)
   local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)

@@ -16,7 +16,14 @@ from push.session.entry import Entry
 CONTROL_FIELD = b"c"
 ONLINE_FIELD = b"o"
 REMOVAL_FIELD = b"x"
+TYPING_FIELD = b"t"  # a message in no log that is not for the sessions of its `user`
 
+
+class _Typing(msgspec.Struct):
+    user: str
+
+
+_decode_typing = msgspec.json.Decoder(_Typing).decode
 _decode_control = msgspec.json.Decoder(dict[str, str]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -73,6 +80,7 @@ def from_channel(stream: str, payload: bytes, number: int) -> Announcement:
         expires_ms=int(expires_ms),
         number=number if asks else 0,
         online=field == ONLINE_FIELD,
+        not_for=_decode_typing(content).user if field == TYPING_FIELD else "",
     )
     return Announcement(entry, int(removes))
 

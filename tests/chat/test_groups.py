@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from push.chat import groups
 from push.chat.bodies import GroupChanges, GroupSaid, MemberChange
+from push.connector import fanout
 from push.wire.errors import Refusal
 from tests.chat.conftest import User, of_kind
 from tests.connector.conftest import Client, Node
@@ -89,10 +91,17 @@ async def test_who_is_added_is_told_on_his_own_stream_and_the_others_on_the_grou
     assert of_kind(anna, "group")[1]["event"] == "added"
 
 
+@pytest.mark.parametrize("slice_sessions", [1, 500])
 @pytest_twisted.ensureDeferred
 async def test_who_is_removed_gets_nothing_that_comes_after_that(
-    node: Node, person: User, visitor: User, wait_until: WaitUntil
+    node: Node,
+    person: User,
+    visitor: User,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+    slice_sessions: int,
 ) -> None:
+    monkeypatch.setattr(fanout, "SLICE", slice_sessions)  # as among more than 500 sessions
     anna, bob, bobs_other = await person("anna"), await person("bob"), await visitor("bob")
     group = await group_of(anna, "bob")
     for client in (anna, bob, bobs_other):
@@ -101,6 +110,7 @@ async def test_who_is_removed_gets_nothing_that_comes_after_that(
     await node.push("group", group, data="before")
     # In one turn of the connector: nothing but the order in the log separates them.
     await node.chat.groups.remove(group, ["bob"], "anna")
+    await node.push("group", group, data="fleeting", qos=0)
     await node.push("group", group, data="after")
     await node.push("user", "bob", data="end")
 
@@ -115,7 +125,7 @@ async def test_who_is_removed_gets_nothing_that_comes_after_that(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_session_that_is_behind_reads_up_to_where_its_user_left(
+async def test_a_session_that_is_behind_gets_nothing_from_behind_where_its_user_left(
     node: Node, person: User, wait_until: WaitUntil
 ) -> None:
     anna, bob = await person("anna"), await person("bob")
@@ -212,6 +222,28 @@ async def test_a_dismissed_group_is_gone_and_all_its_members_are_told(
 
 
 @pytest_twisted.ensureDeferred
+async def test_members_of_a_dismissed_group_who_were_not_let_go_are_later(
+    node: Node, person: User, wait_until: WaitUntil
+) -> None:
+    """Who dismissed it was killed in the middle."""
+    bob = await person("bob")
+    group = (await node.chat.groups.create("anna", GroupSaid("g", members=["bob"]))).group
+    await wait_until(lambda: "follow" in bob.kinds)
+    await node.chat.groups._act(groups._dismiss, group, "anna", {})
+    await wait_until(lambda: "unfollow" in bob.kinds)
+    assert "dismissed" not in [event["event"] for event in of_kind(bob, "group")]
+    server = node.shards.of(f"group:{group}")
+    server.clock.observe(server.clock.now_us() + 3_000_000)
+
+    for runner in node.chat.upkeep(node.reactor, server):
+        await runner.turn()
+
+    await wait_until(lambda: of_kind(bob, "group")[-1]["event"] == "dismissed")
+    assert await server.command("EXISTS", server.key(f"members:{group}")) == 0
+    assert await server.command("EXISTS", server.key("dismissed")) == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_who_owned_a_group_is_an_admin_after_another_became_the_owner(person: User) -> None:
     anna = await person("anna")
     group = await group_of(anna, "bob")
@@ -236,6 +268,18 @@ async def test_a_change_that_is_not_allowed_in_part_changes_nothing(
 
     assert answer["code"] == "not_allowed"
     assert (await bob.ask("GPGI", group=group))["name"] == "friends"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_admin_may_be_muted_too_but_a_new_owner_may_speak(person: User) -> None:
+    anna, bob = await person("anna"), await person("bob")
+    group = await group_of(anna, "bob")
+    await anna.ask("GMI", group=group, member={"user": "bob", "role": "admin", "muted": True})
+    assert (await bob.ask("MS", to={"group": group}, data=1))["code"] == "muted"
+
+    await anna.ask("GMI", group=group, owner="bob")
+
+    assert (await bob.ask("MS", to={"group": group}, data=1))["ok"]
 
 
 @pytest_twisted.ensureDeferred
