@@ -12,7 +12,7 @@ from push.resharding.everyone import COLLAPSE, LOG, LOST, Everyone
 from push.resharding.kinds import KINDS, How, Kind, kind_of
 from push.resharding.layout import Layout, each_key, each_member
 from push.resharding.messages import Records
-from push.resharding.once import Answers, kept_answer, owners_of_said
+from push.resharding.once import Answers, kept_answer
 from push.resharding.staging import Staging
 from push.store.jobs import Turns, all_of
 from push.streams.names import record_name
@@ -159,8 +159,6 @@ class Copying:
                     await self._staging.move(place, to, name)
             case How.FIRST if place != self._layout.new[0]:
                 await self._staging.move(place, self._layout.new[0], name)
-            case How.SAID:
-                await self._said(place, name)
             case How.ONCE:
                 await self._once(place, name, rest)
             case How.RECORD:
@@ -168,14 +166,6 @@ class Copying:
             case How.ENDS:
                 if place in self._layout.staying:
                     await self._staging.leave(place, name)
-
-    async def _said(self, place: int, name: str) -> None:
-        if fields := await self._hash(place, name):
-            owners = owners_of_said(name, fields)
-            here = [owner for owner in owners if self._layout.old_place(owner) == place]
-            to = self._layout.new_place((here or owners)[0])
-            if to != place:
-                await self._staging.move(place, to, name)
 
     async def _once(self, place: int, name: str, key: str) -> None:
         parts = await self._parts(name)

@@ -28,7 +28,6 @@ class How(Enum):
     RECORD = "a device's record, see devices.py"
     MESSAGE = "a message's record in the ledger, see messages.py"
     ONCE = "the answer that an idempotency key had, see once.py"
-    SAID = "a sender's own name for a message, see once.py"
     EMPTIED = "what it holds is done before anything moves"
     OWN = "each server has its own"
     ENDS = "nothing of it is wanted when daemons start anew"
@@ -58,8 +57,12 @@ def _behind_token(rest: str) -> str:
     return rest[TOKEN_CHARACTERS + 1 :]
 
 
-def _before_id(rest: str) -> str:
-    return user_stream(rest[: -TOKEN_CHARACTERS - 1])
+def _user_before_comma(rest: str) -> str:
+    return user_stream(rest.partition(",")[0])
+
+
+def _before_space(rest: str) -> str:
+    return rest.partition(" ")[0]
 
 
 KINDS = (
@@ -82,9 +85,9 @@ KINDS = (
     Kind("conversations:", How.WHOLE, user_stream),
     Kind("copied:", How.WHOLE, user_stream),
     Kind("user-stream-versions:", How.WHOLE, user_stream),
-    Kind("recalled-copy:", How.WHOLE, _before_id),
-    Kind("sent:", How.SAID),
-    Kind("claimed:", How.SAID),
+    Kind("recalled-copy:", How.WHOLE, _user_before_comma),
+    Kind("sent:", How.WHOLE, _before_space),
+    Kind("claimed:", How.WHOLE, _user_before_comma),
     Kind("histories", How.MEMBERS, _stream),
     Kind("dismissed", How.MEMBERS, group_stream),
     Kind("chat-errands", How.EMPTIED),

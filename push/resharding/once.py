@@ -15,7 +15,7 @@ import msgspec
 
 from push.devices.pushing import addresses_of, as_target
 from push.resharding.layout import Layout
-from push.wire.idents import GROUP_PREFIX, STREAM_ALL, USER_PREFIX, user_stream
+from push.wire.idents import STREAM_ALL
 
 Fields = dict[str, bytes]
 
@@ -79,17 +79,3 @@ def kept_answer(fields: Fields) -> tuple[str, list[int]]:
     """What publish.lua has kept: the message's id, and how many heard it in each stream."""
     _, _, id, *counts = msgspec.msgpack.decode(fields["reply"])
     return str(id), [int(count) for count in counts]
-
-
-def owners_of_said(name: str, fields: Fields) -> list[str]:
-    """Whom a sender's own name for a message may belong to: `sent:` to the conversation, `claimed:`
-    to the sender. Names may have colons: where the key is now tells where the sender ends."""
-    kind, _, rest = name.partition(":")
-    senders = [rest[:place] for place, character in enumerate(rest) if character == ":"]
-    if kind == "claimed":
-        return [user_stream(sender) for sender in senders]
-    conversation = fields["conversation"].decode()
-    if conversation.startswith(GROUP_PREFIX):
-        return [conversation]
-    peer = conversation.removeprefix(USER_PREFIX)
-    return ["chat:" + ",".join(sorted((sender, peer))) for sender in senders]

@@ -20,6 +20,7 @@ from push.devices.jwt import JwtVerifier
 from push.devices.nearby import Nearby
 from push.devices.pushing import Content, Push, Pushing, Receipt, Target
 from push.devices.sessions import Opened, Sessions
+from push.devices.topics import Topics
 from push.session.handout import Handout
 from push.session.server import SessionLimits
 from push.session.window import EXPIRED, GONE, Delivery, Follow
@@ -33,7 +34,7 @@ from push.streams.publish import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.bodies import ConnectRequest
 from push.wire.idents import Snowflake
-from tests.connector.ledger_world import LIMIT, Seat, World
+from tests.connector.ledger_world import LIMIT, TOPICS, Seat, World
 
 Waiting = dict[str, list[str]]  # by stream
 
@@ -70,6 +71,7 @@ class Worlds(World):
         self.chance = random.Random(seed)
         self.secrets = {}
         self.users = {}
+        self.followed = {topic: set() for topic in TOPICS}
         self.seats = {}
         self.ghosts = []
         self.addressed = {}
@@ -112,6 +114,7 @@ class Worlds(World):
             retention_seconds=10**7,
             attempt_pause_seconds=0,
         )
+        self.topics = Topics(shards, self.errands, max_per_device=100)
         retention = Retention(device_max_messages=LIMIT, shared_max_messages=LIMIT)
         asker = Asker(self.reactor, shards.first, dict, "boot")
         nearby = Nearby(shards, Clients(asker))
