@@ -5,33 +5,26 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import time
 from collections.abc import Sequence, Set
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from push import __version__
-from push.chat.service import Chat
-from push.cluster.asking import Answerer, Asker
-from push.cluster.control import ControlChannel
-from push.cluster.directory import Directory
-from push.cluster.draining import NodeDrains
+from push.cluster.asking import Answerer
 from push.cluster.entry import CONNECTOR, Entry
-from push.cluster.lease import RedisLease
-from push.cluster.registry import Registry
-from push.cluster.zookeeper import ZooKeeperRegistry
 from push.connector.chat import chat_handlers
 from push.connector.clients import Clients as OwnClients
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
-from push.daemons.asked_for import chat_settings, push_limits, session_limits
+from push.daemons.asked_for import session_limits
 from push.daemons.banner import Banner, lines_to_try
+from push.daemons.domain import SECONDS_PER_DAY, Background, Domain
 from push.daemons.draining import DrainService
 from push.daemons.errors import StartError
 from push.daemons.jwt_keys import JwksRefresh, make_verifier
@@ -52,32 +45,12 @@ from push.daemons.tuning import (
     raise_file_limit,
     use_monotonic_clock,
 )
-from push.devices.bans import Bans
-from push.devices.clients import Clients
-from push.devices.directory import Devices
-from push.devices.errands import ErrandRunner, Errands
 from push.devices.keyring import ApiKey, Keyring
-from push.devices.nearby import Nearby
-from push.devices.pushing import Pushing
-from push.devices.retirement import Retirement
 from push.devices.sessions import Sessions
-from push.devices.topics import Topics
-from push.devices.users import Users
-from push.http.api import make_api
-from push.http.chat import make_group
-from push.http.routes import App
 from push.http.serving import make_site
-from push.http.sub import make_sub
-from push.store.server import RedisServer
-from push.store.shards import Shards
-from push.streams.publish import Publisher, Retention
-from push.streams.sweeper import Sweeper
 from push.wire.addresses import Networks
-from push.wire.idents import Snowflake
 
 log = Logger()
-
-SECONDS_PER_DAY = 86_400
 
 
 def make_service(settings: Settings, roles: Set[str]) -> MultiService:
@@ -102,14 +75,6 @@ class GatewayService(Service):
     def stopService(self) -> Deferred[None]:
         super().stopService()
         return Deferred.fromCoroutine(self._gateway.stop())
-
-
-class Background(Protocol):
-    """What works by itself between a start and a stop."""
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
 
 
 class BackgroundService(Service):
@@ -154,34 +119,13 @@ class Composition:
         # First, so that it is the last to stop: until then a second signal is heard.
         self._signals = self._add(StopSignals(reactor))
         store = self._add(StoreService(reactor, settings))
-        self._shards: Shards = store.shards
-        self._snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
-        self._registry = self._make_registry()
-        zone = settings.server.zone
-        self._directory = Directory(
-            self._registry, random.SystemRandom(), reactor.seconds, zone=zone
-        )
-        self._control = ControlChannel(self._shards.first)
-        self._errands = Errands(self._shards)
-        self._bans = Bans(reactor, self._shards.first, self._end_banned)
-        self._devices = self._make_devices()
-        most = settings.topics.max_per_device
-        self._topics = Topics(self._shards, self._errands, max_per_device=most)
-        self._retention = Retention(
-            device_max_messages=settings.connector.max_backlog,
-            shared_max_messages=settings.limits.shared_max_count,
-        )
-        asker = Asker(reactor, self._shards.first, self._directory.connectors, self._boot)
-        self._asking = BackgroundService(asker)
-        self._clients = Clients(asker)
-        self._users = Users(self._shards, self._devices, self._clients)
-        self._chat = Chat(
-            self._shards,
-            self._errands,
-            self._snowflake,
-            chat_settings(settings.chat, settings.limits),
-            self._retention,
-            self._users.online,
+        self._domain = Domain(
+            reactor,
+            settings,
+            store.shards,
+            self._boot,
+            is_connector="connector" in roles,
+            bans_read=self._end_banned,
         )
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._device_ports: dict[str, Listener] = {}
@@ -198,19 +142,17 @@ class Composition:
         if self._share_ports and self._settings.server.node:
             folder = self._settings.server.data_folder
             self._add(NameLock(folder, self._node, self._services()))
-        for server in self._shards:
-            self._look_after(server)
-        self._add(self._asking)
-        self._add(BackgroundService(self._bans))
+        for work in self._domain.upkeep():
+            self._add(BackgroundService(work))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
-            answerer = Answerer(self._shards.first, self._boot, self._node)
+            answerer = Answerer(self._domain.shards.first, self._boot, self._node)
             own = OwnClients(self._reactor, self._gateway, answerer, self._node)
             self._add(BackgroundService(own))
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
         membership = self._membership = Membership(
-            self._reactor, self._registry, self._descriptions()
+            self._reactor, self._domain.registry, self._descriptions()
         )
         self._add(membership)
         if self._gateway is not None:
@@ -222,68 +164,28 @@ class Composition:
         ready_file = self._settings.server.ready_path
         self._add(Banner(self._reactor, self.problems, self._lines_to_try, ready_file))
 
-    def _look_after(self, server: RedisServer) -> None:
-        """What every daemon does for every server, now and then."""
-        limits = self._settings.limits
-        retirement = Retirement(
-            self._reactor,
-            server,
-            self._devices,
-            lambda boot: self._is_live_boot(boot) or self._registry.problem is not None,
-            limits.device_retention * SECONDS_PER_DAY,
-        )
-        work: list[Background] = [Sweeper(self._reactor, server, limits.shared_max_age), retirement]
-        if len(self._shards) > 1:
-            work.append(ErrandRunner(self._reactor, server, self._errands))
-        work += self._chat.upkeep(self._reactor, server)
-        for part in work:
-            self._add(BackgroundService(part))
-
     # Parts
-
-    def _make_registry(self) -> Registry:
-        hosts = self._settings.zookeeper.hosts
-        if hosts:
-            return ZooKeeperRegistry(self._reactor, hosts, random.SystemRandom())
-        alone = self._settings.redis.url.embedded
-        return RedisLease(self._reactor, self._shards.first, random.SystemRandom(), alone=alone)
-
-    def _make_devices(self) -> Devices:
-        limits = self._settings.limits
-        return Devices(
-            self._shards,
-            self._errands,
-            self._snowflake,
-            self._is_live_boot,
-            self._control.end_session,
-            registrations_per_minute=limits.registrations_per_minute,
-            failed_secrets_per_minute=limits.failed_secrets_per_minute,
-            check_ban=self._bans.check,
-        )
 
     def _end_banned(self) -> None:
         if self._gateway is not None:
-            self._gateway.end_banned(self._bans.check)
-
-    def _is_live_boot(self, boot: str) -> bool:
-        own = boot == self._boot and "connector" in self._roles
-        return own or self._directory.is_live_boot(boot)
+            self._gateway.end_banned(self._domain.bans.check)
 
     def _make_gateway(self) -> Gateway:
         settings, connector = self._settings, self._settings.connector
+        domain = self._domain
         verifier = make_verifier(settings.auth)
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
         sessions = Sessions(
-            self._shards,
-            self._devices,
-            self._errands,
+            domain.shards,
+            domain.devices,
+            domain.errands,
             verifier,
             boot=self._boot,
             node=self._node,
             retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
             attempt_pause_seconds=connector.redeliver_after,
-            groups_of=self._chat.groups.streams_of,
+            groups_of=domain.chat.groups.streams_of,
         )
         gateway_settings = GatewaySettings(
             boot=self._boot,
@@ -294,17 +196,17 @@ class Composition:
         )
         return Gateway(
             self._reactor,
-            self._shards,
-            self._control,
-            self._devices,
+            domain.shards,
+            domain.control,
+            domain.devices,
             sessions,
-            self._topics,
+            domain.topics,
             self._keyring,
-            self._snowflake,
+            domain.snowflake,
             gateway_settings,
-            lambda carrier: self._directory.others(carrier, self._boot),
+            lambda carrier: domain.directory.others(carrier, self._boot),
             lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
-            chat_handlers(self._chat),
+            chat_handlers(domain.chat),
         )
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
@@ -335,7 +237,7 @@ class Composition:
             return
         site = make_site(
             self._reactor,
-            self._apps(),
+            self._domain.apps(self._roles),
             keyring=self._keyring,
             registry=make_metrics(self._gateway),
             problems=self.problems,
@@ -349,36 +251,6 @@ class Composition:
         shared = self._share_ports
         listener = Listener(self._reactor, name, setting, address, factory, reuse_port=shared)
         return self._add(listener)
-
-    def _apps(self) -> list[App]:
-        settings = self._settings
-        apps = []
-        if "api" in self._roles:
-            publisher = Publisher(self._shards, self._retention)
-            nearby = Nearby(self._shards, self._clients)
-            pushing = Pushing(self._shards, publisher, self._snowflake, nearby)
-            drains = NodeDrains(self._directory, self._control)
-            apps.append(
-                make_api(
-                    pushing,
-                    self._devices,
-                    self._directory,
-                    drains,
-                    self._clients,
-                    self._users,
-                    self._topics,
-                    self._bans,
-                    push_limits(settings.limits),
-                )
-            )
-        if "sub" in self._roles:
-            open_registration = settings.auth.open_registration
-            apps.append(
-                make_sub(self._devices, self._directory, open_registration=open_registration)
-            )
-        if "group" in self._roles:
-            apps.append(make_group(self._chat))
-        return apps
 
     def _tell_draining(self) -> None:
         """The registry, so that nobody is sent here; and the kernel, where others share the port:
@@ -394,8 +266,8 @@ class Composition:
     def problems(self) -> list[str]:
         """Why this daemon is not ready, in sentences; empty when it is."""
         membership = self._membership
-        registry = None if self._registry.joined else self._registry.problem
-        problems = [*self._shards.problems, registry]
+        registry = None if self._domain.registry.joined else self._domain.registry.problem
+        problems = [*self._domain.shards.problems, registry]
         problems.append(membership.problem if membership else None)
         return list(dict.fromkeys(p for p in problems if p is not None))
 
@@ -405,8 +277,8 @@ class Composition:
         Among it that the registry is away. Not ready for that, all daemons of a cluster would be
         taken out by a load balancer at once, and all of them work.
         """
-        problem = self._registry.problem if self._registry.joined else None
-        return [*self._shards.notes, *([] if problem is None else [problem])]
+        problem = self._domain.registry.problem if self._domain.registry.joined else None
+        return [*self._domain.shards.notes, *([] if problem is None else [problem])]
 
     def _services(self) -> list[str]:
         return [f"push-{role}" for role in sorted(self._roles)]
