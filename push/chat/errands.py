@@ -25,7 +25,6 @@ from push.wire.idents import user_stream
 log = Logger()
 
 USERS_AT_A_TIME = 32
-DEVICES_KEY = "user-stream-versions"
 LOOK_SECONDS = 1.0
 ERRANDS_PER_LOOK = 100
 PAUSE_MS = 1000  # who caused an errand has so long to do it
@@ -98,7 +97,9 @@ class UserErrands:
                 self._devices.change(token, [change], errand.user if verb == "follow" else "")
                 for token in tokens
             )
-            said = await home.command("HGET", home.key(f"{DEVICES_KEY}:{errand.user}"), stream)
+            said = await home.command(
+                "HGET", home.key(f"user-stream-versions:{errand.user}"), stream
+            )
             latest, verb, detail = said.decode().split(" ")
             if latest == version:
                 return
