@@ -131,6 +131,7 @@ class Composition:
         self._device_ports: dict[str, Listener] = {}
         self._http_port: Listener | None = None
         self._membership: Membership | None = None
+        self._had_all_servers = False
         self._wire()
 
     def _add(self, service: Any) -> Any:
@@ -267,18 +268,27 @@ class Composition:
         """Why this daemon is not ready, in sentences; empty when it is."""
         membership = self._membership
         registry = None if self._domain.registry.joined else self._domain.registry.problem
-        problems = [*self._domain.shards.problems, registry]
+        problems = [*self._missing_servers(), registry]
         problems.append(membership.problem if membership else None)
         return list(dict.fromkeys(p for p in problems if p is not None))
 
     def notes(self) -> list[str]:
         """What an operator should know although this daemon works.
 
-        Among it that the registry is away. Not ready for that, all daemons of a cluster would be
-        taken out by a load balancer at once, and all of them work.
+        Among it that the registry is away, or some of several Redis servers. Not ready for that,
+        all daemons would be taken out by a load balancer at once, and all of them work.
         """
-        problem = self._domain.registry.problem if self._domain.registry.joined else None
-        return [*self._domain.shards.notes, *([] if problem is None else [problem])]
+        domain = self._domain
+        problem = domain.registry.problem if domain.registry.joined else None
+        away = [] if self._missing_servers() else domain.shards.problems
+        return [*domain.shards.notes, *away, *([] if problem is None else [problem])]
+
+    def _missing_servers(self) -> list[str]:
+        """Why Redis keeps this daemon from being ready: at first any server, later all of them."""
+        shards = self._domain.shards
+        problems = shards.problems
+        self._had_all_servers |= not problems
+        return problems if len(problems) == len(shards) or not self._had_all_servers else []
 
     def _services(self) -> list[str]:
         return [f"push-{role}" for role in sorted(self._roles)]

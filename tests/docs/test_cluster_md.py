@@ -9,9 +9,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from push.http.api import make_api
+from push.http.chat import make_group
+from push.http.sub import make_sub
 from tests.faults.processes import Redis
 from tests.faults.system import System
 
@@ -116,3 +121,36 @@ def test_the_list_of_servers_is_changed_as_it_is_written(
         daemon.start()
     for pair in pairs:
         assert system.api.get(f"/v1/devices/{pair.token}", system.admin_key)[0] == 200
+
+
+def test_the_table_of_paths_names_the_daemon_of_every_route() -> None:
+    text = (ROOT / "docs/cluster.md").read_text()
+    rows = re.findall(r"^\| (`POST`|any) \| (`/.*?) \| (push-\w+) \| (\d+) \|$", text, re.M)
+    assert len(rows) == 5
+    behind: Any = None
+    chat: Any = SimpleNamespace(groups=None, messages=None, conversations=None)
+    apps = {
+        "push-api": make_api(*[behind] * 8),
+        "push-group": make_group(chat),
+        "push-sub": make_sub(behind, behind),
+    }
+    for daemon, app in apps.items():
+        for route in app.routes:
+            path = re.sub(r"\{\w+\}", "x", route.path)
+            named = next(
+                named
+                for method, patterns, named, _ in rows
+                if method in ("any", f"`{route.method}`")
+                and any(fits(path, pattern) for pattern in re.findall("`(.*?)`", patterns))
+            )
+            assert named == daemon, f"{route.method} {route.path}"
+    for _, _, daemon, port in rows:
+        assert re.search(rf"twistd {daemon}`.*\| .*{port}", (ROOT / "README.md").read_text())
+
+
+def fits(path: str, pattern: str) -> bool:
+    """`*` is one segment, at the end any number of them."""
+    expression = re.escape(pattern).replace(r"/\*", "/[^/]+")
+    if pattern.endswith("/*"):
+        expression = expression.removesuffix("/[^/]+") + "/.*"
+    return re.fullmatch(expression, path) is not None

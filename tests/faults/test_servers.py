@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from tests.faults.processes import Daemon
 from tests.faults.pushing import Steady, batches, singles
 from tests.faults.system import System
 
@@ -61,7 +62,19 @@ def test_a_paused_server_holds_up_only_what_is_on_it(
             system.wait_accepted(50)
             server.pause()
             system.wait_accepted(50)  # the others go on
+            for daemon in system.daemons:
+                system.wait(
+                    lambda daemon=daemon, url=server.url: url in str(notes_of(daemon)),
+                    f"{daemon.name} notes that {server.url} is away, and is ready all the same",
+                )
             server.resume()
         system.wait_accepted(50)
     assert not system.disconnections(pairs)
     finish(system)
+
+
+def notes_of(daemon: Daemon) -> list[str]:
+    """What a daemon that is ready has to say."""
+    status, answer = daemon.get("/readyz")
+    assert status == 200, answer
+    return list(answer.get("notes", []))
