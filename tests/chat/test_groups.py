@@ -342,3 +342,14 @@ async def test_null_in_what_may_be_absent_is_as_if_it_were(person: User) -> None
     assert [member["user"] for member in listed["members"]] == ["anna"]
     assert (changed["name"], changed["extra"]) == ("g", {"a": None})
     assert [message["data"] for message in read["messages"]] == [None]
+
+
+@pytest.mark.parametrize("cursor", ["bob~99999999999999999999", "bob~", "~1", "bob~-1", "a b", "("])
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_cursor_of_a_page_of_members_is_refused(person: User, cursor: str) -> None:
+    anna = await person("anna")
+    made = await anna.ask("GC", name="g")
+
+    answer = await anna.ask("GPGM", group=made["group"], cursor=cursor)
+
+    assert (answer["ok"], answer["code"], answer["field"]) == (False, "invalid", "cursor")

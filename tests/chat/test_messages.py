@@ -510,6 +510,26 @@ async def test_conversations_are_listed_the_latest_first_and_paged(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_page_of_conversations_with_long_messages_fits_into_a_frame(
+    node: Node, person: User
+) -> None:
+    peers = [f"user{n}" for n in range(8)]
+    for peer in peers:
+        await say(node, "anna", f"user:{peer}", "x" * 200_000)
+    anna = await person("anna")
+
+    found: list[str] = []
+    cursor: str | None = None
+    while cursor is not None or not found:
+        page = await anna.ask("CL", cursor=cursor)
+        assert len(json.dumps(page)) < 1024 * 1024
+        found += [row["user"] for row in page["conversations"]]
+        cursor = page["cursor"]
+
+    assert found == peers[::-1]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_group_without_messages_is_listed_too(node: Node) -> None:
     group = await make_group(node, "anna")
 
