@@ -41,7 +41,7 @@ class Conversations:
         wanted = places[:limit]
         conversations = [place[2] for place in wanted]
         details = await self._ask(user, conversations, details=True)
-        told = next((n for n, row in enumerate(details) if row is None), len(details))
+        told = _told_of(details)
         rows = [
             _row_of(conversation, row)
             for conversation, row in zip(conversations[:told], details, strict=False)
@@ -93,6 +93,20 @@ class Conversations:
 
         await all_of(ask(places) for places in by_server.values())
         return found
+
+
+def _told_of(details: Sequence[Any]) -> int:
+    """How many of them make a page: up to those that a server left out, and to its size.
+
+    Each server gives as much as a page may have.
+    """
+    size = 0
+    for n, row in enumerate(details):
+        if row is None or size >= MAX_PAGE_BYTES:
+            return n
+        if row and row[4]:
+            size += sum(len(field) for field in row[4])
+    return len(details)
 
 
 def _row_of(conversation: Conversation, row: list[Any]) -> ConversationRow:

@@ -10,6 +10,8 @@ note_conversation(user, conversation, seq)
 if message and redis.call('EXISTS', recalled_copy_key(user, message.i)) == 0 then
   local offset, stream = next_offset(), 'user:' .. user
   begin_record(message.i, request.to, offset, request.ttl, {stream})
-  post_push(stream, message.i, chat_body(message.i, conversation, message.f, seq, message.b), nil, offset)
+  local body = chat_body(message.i, conversation, message.f, seq, message.b)
+  -- It was said when its conversation's server took it, and all who have it say the same.
+  post_push(stream, message.i, '{"ts":' .. message.t .. ',' .. string.sub(body, 2), nil, offset)
 end
 return done(str(seq))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ from push.chat.settings import ChatSettings
 from push.devices.records import as_fields
 from push.store.errors import StoreUnavailable
 from push.store.jobs import all_of
-from push.wire.idents import GROUP_PREFIX, group_stream, user_stream
+from push.wire.errors import Refusal
+from push.wire.idents import GROUP_PREFIX, group_stream, is_name, user_stream
 
 log = Logger()
 
@@ -59,6 +61,7 @@ class Groups:
 
     async def members(self, group: str, by: str | None, *, cursor: str, limit: int) -> MemberPage:
         """Members in the order of their names."""
+        _check_cursor(cursor)
         request = {**_request(group, by), "cursor": cursor, "limit": limit}
         rows, behind = await self._acting.look(_look, group_stream(group), request)
         members = [Member(user.decode(), role.decode(), bool(muted)) for user, role, muted in rows]
@@ -135,6 +138,14 @@ class Groups:
     ) -> list[Any]:
         request = {**_request(group, by), "id": self._acting.next_id(), **more}
         return await self._acting.run(script, group_stream(group), request)
+
+
+def _check_cursor(cursor: str) -> None:
+    """Raises `Refusal` `invalid` for what is no cursor of ours (see look.lua)."""
+    start, long, told = cursor.partition("~")
+    if not cursor or (is_name(start) and (not long or re.fullmatch("[0-9]{1,7}", told))):
+        return
+    raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
 
 
 def _request(group: str, by: str | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from push.session.events import RequestWanted
 from push.store.errors import StoreUnavailable
 from push.wire.bodies import Answer, encode_body
 from push.wire.errors import Refusal
+from push.wire.nulls import nulls_taken_out_for
 from push.wire.reading import decoder_for
 
 MAX_WAITING = 128  # beside those that are answered, of which a session may have 64
@@ -39,8 +40,8 @@ Handler = Callable[[Caller, bytes], Awaitable[msgspec.Struct | None]]
 def handling(
     kind: type[Body], handle: Callable[[Caller, Body], Awaitable[msgspec.Struct | None]]
 ) -> Handler:
-    """A handler whose body is a `kind`."""
-    decode = decoder_for(kind)
+    """A handler whose body is a `kind`; null in a member that may be absent is as if it were."""
+    decode = decoder_for(kind, nulls_taken_out_for(kind))
 
     async def decoded(caller: Caller, raw: bytes) -> msgspec.Struct | None:
         return await handle(caller, decode(raw or b"{}"))

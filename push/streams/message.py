@@ -17,6 +17,7 @@ CONTROL_FIELD = b"c"
 ONLINE_FIELD = b"o"
 REMOVAL_FIELD = b"x"
 TYPING_FIELD = b"t"  # a message in no log that is not for the sessions of its `user`
+OWN_TS = b'{"ts":'
 
 
 class _Typing(msgspec.Struct):
@@ -53,9 +54,13 @@ def encode_content(content: Content) -> bytes:
 
 
 def push_body(stream: str, offset: int, ts_ms: int, expires_ms: int, content: bytes) -> bytes:
-    """The JSON of a PUSH; `offset` 0 leaves it out, as at QoS 0."""
+    """The JSON of a PUSH; `offset` 0 leaves it out, as at QoS 0.
+
+    Content that begins with a `ts` came from another server, later than it was accepted there.
+    """
     place = f'"offset":"{offset}",' if offset else ""
-    head = f'{{"stream":"{stream}",{place}"ts":{ts_ms},"expires":{expires_ms},'
+    ts = "" if content.startswith(OWN_TS) else f'"ts":{ts_ms},'
+    head = f'{{"stream":"{stream}",{place}{ts}"expires":{expires_ms},'
     return head.encode() + content[1:]
 
 

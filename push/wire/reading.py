@@ -22,12 +22,19 @@ _TYPE = re.compile("|".join(_PYTHON_TYPES))
 _any_json = msgspec.json.Decoder(msgspec.Raw)
 
 
-def decoder_for(kind: Any) -> Callable[[bytes], Any]:
-    """A function that makes a `kind` of JSON text or raises `Refusal` `malformed`, `invalid`."""
+def decoder_for(
+    kind: Any, prepared: Callable[[bytes], bytes] | None = None
+) -> Callable[[bytes], Any]:
+    """A function that makes a `kind` of JSON text or raises `Refusal` `malformed`, `invalid`.
+
+    `prepared` gets what is at least UTF-8 and not too deep.
+    """
     decode = msgspec.json.Decoder(kind).decode
 
     def read(raw: bytes) -> Any:
         check_json(raw)
+        if prepared is not None:
+            raw = prepared(raw)
         try:
             return decode(raw)
         except msgspec.ValidationError as error:

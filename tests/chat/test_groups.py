@@ -366,3 +366,34 @@ async def test_a_session_without_a_user_may_do_nothing(device: Any) -> None:
     for name, body in (("GC", {"name": "x"}), ("MS", {"to": {"user": "a"}, "data": 1}), ("CL", {})):
         answer = await client.ask(name, **body)
         assert answer["code"] == "not_allowed", name
+
+
+@pytest_twisted.ensureDeferred
+async def test_null_in_what_may_be_absent_is_as_if_it_were(person: User) -> None:
+    anna = await person("anna")
+
+    made = await anna.ask("GC", name="g", members=None, type=None, extra=None)
+    # As the last page had it: `"cursor": null`.
+    listed = await anna.ask("GPGM", group=made["group"], cursor=None, limit=None)
+    changed = await anna.ask(
+        "GMI", group=made["group"], name=None, extra={"a": None}, member=None, owner=None
+    )
+    sent = await anna.ask(
+        "MS", to={"group": made["group"], "user": None}, data=None, client_id=None, mentions=None
+    )
+    read = await anna.ask("MP", conversation=sent["conversation"], after=None, before=None)
+
+    assert [member["user"] for member in listed["members"]] == ["anna"]
+    assert (changed["name"], changed["extra"]) == ("g", {"a": None})
+    assert [message["data"] for message in read["messages"]] == [None]
+
+
+@pytest.mark.parametrize("cursor", ["bob~99999999999999999999", "bob~", "~1", "bob~-1", "a b", "("])
+@pytest_twisted.ensureDeferred
+async def test_what_is_no_cursor_of_a_page_of_members_is_refused(person: User, cursor: str) -> None:
+    anna = await person("anna")
+    made = await anna.ask("GC", name="g")
+
+    answer = await anna.ask("GPGM", group=made["group"], cursor=cursor)
+
+    assert (answer["ok"], answer["code"], answer["field"]) == (False, "invalid", "cursor")
