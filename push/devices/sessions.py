@@ -173,9 +173,10 @@ class Sessions:
         by_server = self._shards.grouped(elsewhere, lambda stream: stream)
         calls = []
         for number, streams in by_server.items():
-            arguments: list[Argument] = [token, fields["s"], fields["e"], len(streams)]
+            owner = fields.get("u", b"")
+            arguments: list[Argument] = [token, fields["s"], fields["e"], owner, len(streams)]
             for stream in streams:
-                arguments += [stream, elsewhere[stream]]
+                arguments += [stream, *elsewhere[stream]]
             places = _places(cursors, streams.__contains__)
             calls.append(self._take(number, arguments + places))
         return await all_of(calls)
