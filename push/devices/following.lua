@@ -52,11 +52,12 @@ local function joined_at(gid, user)
 end
 
 -- The device of `user` follows from `begin` on; a group while he is a member, and from where he joined.
+-- Returns whether this changed anything.
 local function follow_as(record, token, stream, begin, user)
   local gid = string.match(stream, '^group:(.+)$')
   if not gid then return follow(record, token, stream, begin) end
   local joined = joined_at(gid, user)
-  if not joined then return false end
+  if not joined then return unfollow(record, token, stream, 'd:removed') end
   local kept = redis.call('HMGET', record, 'f:' .. stream, 'c:' .. stream, 'p:' .. stream)
   if kept[2] and tonumber(kept[1]) < joined then
     -- He was a member before, and that this had an end was not done here yet.
@@ -64,4 +65,15 @@ local function follow_as(record, token, stream, begin, user)
     redis.call('HDEL', record, 'c:' .. stream, 't:' .. stream, 'p:' .. stream)
   end
   return follow(record, token, stream, math.max(begin, joined))
+end
+
+-- The groups of this server that a device follows are those of its user. What ended, and is not done here
+-- yet, a session must not take up again behind the place where it ended.
+local function check_groups(record, token)
+  local user = redis.call('HGET', record, 'u') or ''
+  for _, name in ipairs(redis.call('HKEYS', record)) do
+    if string.sub(name, 1, 8) == 'c:group:' then
+      follow_as(record, token, string.sub(name, 3), 0, user)
+    end
+  end
 end

@@ -295,3 +295,41 @@ async def test_a_device_that_is_anothers_by_now_stays_in_his_group(
 
     await scene.say("for carol")
     await wait_until(lambda: texts(client) == ["for carol"])
+
+
+@places
+@pytest.mark.parametrize("opened", ["anew", "again"])
+@pytest_twisted.ensureDeferred
+async def test_who_was_removed_is_not_let_in_again_by_what_was_not_done_yet(
+    person: User,
+    dial: Any,
+    make_scene: MakeScene,
+    wait_until: WaitUntil,
+    node: Node,
+    place: str,
+    opened: str,
+) -> None:
+    """The session saw the end in the group's log, and its cursor is behind it; the record says that
+    the device follows. It is read again, by a new session or for another reason."""
+    client = await bobs_device(person, place)
+    scene = await make_scene_of(make_scene, client, place)
+    await scene.add()
+    await scene.say("first")
+    await wait_until(lambda: texts(client) == ["first"])
+    await scene.while_bobs_server_stands_still(wait_until, scene.remove())
+    await wait_until(lambda: "unfollow" in client.kinds)
+    await node.gateway.sources.cursors.flush()
+
+    if opened == "anew":
+        client.transport.loseConnection()
+        await wait_until(lambda: client.closed)
+        credentials = client._credentials
+        client = await dial(node, acks=True)
+        await client.connect(**credentials)
+    else:
+        assert await node.topics.subscribe("anything", token_of(client))
+        await wait_until(lambda: client.kinds.count("follow") == 2)
+    await scene.say("not for bob")
+    await say(node, "carol", "user:bob", "end")
+    await wait_until(lambda: "end" in texts(client))
+    assert "not for bob" not in texts(client)
