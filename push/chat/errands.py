@@ -107,9 +107,10 @@ class UserErrands:
         """Copy a message of a conversation of two, after those before it, into a user's stream."""
         owner, last = errand.arguments[0], int(errand.arguments[1])
         to = _encode({"users": owner.removeprefix("chat:").split(",")}).decode()
-        seq = last
+        seq, back = last, False
         while seq <= last:
             request: dict[str, Any] = {"user": errand.user, "owner": owner, "seq": seq, "to": to}
+            request["back"] = back
             found = await server.command(
                 "XRANGE", server.key(f"history:{owner}"), f"{seq}-0", f"{seq}-0"
             )
@@ -119,8 +120,8 @@ class UserErrands:
                 request["message"] = dict(zip(texts[::2], texts[1::2], strict=True))
             home = self._shards.of(user_stream(errand.user))
             reply = await self._scripts.run(home, _copy, request)
-            copied = int(reply.values[0])
-            seq = copied + 1
+            copied, back = int(reply.values[0]), bool(reply.values[1])
+            seq = seq - 1 if back else copied + 1
 
 
 class UserErrandRunner(Periodic):
