@@ -1,9 +1,11 @@
 """A message to a group of 10,000 members, 2,000 of them online on two connectors.
 
-    python -m benchmarks.chat            about two minutes; prints figures
-    python -m benchmarks.chat --json     one JSON object
+    python -m benchmarks.chat                about two minutes; prints figures
+    python -m benchmarks.chat --servers 3    on three Redis servers that share the streams
+    python -m benchmarks.chat --json         one JSON object
 
-`twistd push` and a second connector on its Redis. Measured is from before the request is sent until
+`twistd push` and a second connector on one Redis server or several, which write every answered
+message to the disk as the embedded one does. Measured is from before the request is sent until
 the last device has the message, as the devices see it; they run in the process that measures.
 """
 
@@ -15,29 +17,41 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from urllib.parse import quote
 
 from benchmarks.crowd import Backend, Crowd, make_group
 from benchmarks.running import Running, raise_file_limit, started_server
+from tests.faults.processes import Redis
 
 MEMBERS, ONLINE, ROUNDS = 10_000, 2_000, 10
 
 
-def measure(members: int, online: int, rounds: int) -> dict[str, float]:
-    with started_server(chat_messages_per_minute="0") as first:
-        redis = f"unix://{first.data_dir}/redis/redis.sock"
-        with started_server(
-            "push-connector",
-            redis_url=redis,
-            server_node="second",
-            auth_open_registration="true",
-            connector_admin="127.0.0.1:0",
-        ) as second:
-            return _measure((first, second), members, online, rounds)
+def measure(members: int, online: int, rounds: int, servers: int) -> dict[str, float]:
+    with ExitStack() as stack:
+        redis = [Redis() for _ in range(servers)]
+        for server in redis:
+            stack.callback(server.remove)
+            server.start()
+        settings = {
+            "redis_url": json.dumps([server.url for server in redis]),
+            "chat_messages_per_minute": "0",
+        }
+        first = stack.enter_context(started_server(**settings))
+        second = stack.enter_context(
+            started_server(
+                "push-connector",
+                server_node="second",
+                auth_open_registration="true",
+                connector_admin="127.0.0.1:0",
+                **settings,
+            )
+        )
+        return _measure(redis, (first, second), members, online, rounds)
 
 
 def _measure(
-    connectors: Sequence[Running], members: int, online: int, rounds: int
+    redis: Sequence[Redis], connectors: Sequence[Running], members: int, online: int, rounds: int
 ) -> dict[str, float]:
     backend = Backend(connectors[0])
     users = [f"u{number}" for number in range(members)]
@@ -54,6 +68,7 @@ def _measure(
         crowd.settle()
     seconds = []
     id = ""
+    entries = _entries(redis, group)
     for number in range(1, rounds + 1):
         took, id = _send(crowds, group, number)
         seconds.append(took)
@@ -62,6 +77,7 @@ def _measure(
         "online": online,
         "joined_s": joined_seconds,
         "addressed": _addressed(backend, id),
+        "log_entries_a_message": (_entries(redis, group) - entries) / rounds,
         "to_all_median_s": statistics.median(seconds),
         "to_all_worst_s": max(seconds),
     }
@@ -82,6 +98,11 @@ def _send(crowds: Sequence[Crowd], group: str, number: int) -> tuple[float, str]
     return took, sender.answers.pop(asked)["id"]
 
 
+def _entries(redis: Sequence[Redis], group: str) -> int:
+    """How many entries the group's log has, on whichever server it is."""
+    return sum(int(server.call("XLEN", f"push:log:group:{group}")[1:]) for server in redis)
+
+
 def _addressed(backend: Backend, id: str) -> int:
     """For how many devices it was; from counters, which do not grow with the group."""
     funnel = backend.call("GET", f"/v1/messages/{quote(id)}")
@@ -96,15 +117,18 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=MEMBERS)
     parser.add_argument("--online", type=int, default=ONLINE)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--servers", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     raise_file_limit()
-    figures = measure(options.members, options.online, options.rounds)
+    figures = measure(options.members, options.online, options.rounds, options.servers)
     if options.json:
         print(json.dumps(figures))
     else:
         for name, value in figures.items():
             print(f"{name:30} {value:12,.3f}")
+    if figures["log_entries_a_message"] != 1:
+        sys.exit("a message is more than one entry of the log")
     if figures["to_all_worst_s"] > 1:
         sys.exit("a message was not with all of them within a second")
 

@@ -80,38 +80,37 @@ class UserErrands:
         }
         home = self._shards.of(user_stream(errand.user))
         reply = await self._scripts.run(home, _user_errand, request)
-        if errand.kind in ("follow", "unfollow") and reply.values[0]:
-            await self._change_devices(home, errand, [token.decode() for token in reply.values[1]])
+        if errand.kind in ("follow", "unfollow"):
+            last, tokens = reply.values
+            await self._change_devices(home, errand, last, [token.decode() for token in tokens])
 
     async def _change_devices(
-        self, home: RedisServer, errand: _Errand, tokens: Sequence[str]
+        self, home: RedisServer, errand: _Errand, last: bytes, tokens: Sequence[str]
     ) -> None:
-        """The user's devices follow a group or not; as was said last, if that was meanwhile."""
-        stream, detail = errand.arguments
-        verb, version = errand.kind, errand.version
-        while True:
+        """The user's devices follow a group or not, as was said `last`; or after that, meanwhile.
+
+        Not those that are another's by now: he may be in the group.
+        """
+        stream = errand.arguments[0]
+        done = b""
+        while last != done:
+            _, verb, detail = last.decode().split(" ")
             change = (
                 Change(stream, begin=detail) if verb == "follow" else Change(stream, code=detail)
             )
-            await all_of(
-                self._devices.change(token, [change], errand.user if verb == "follow" else "")
-                for token in tokens
-            )
-            said = await home.command(
-                "HGET", home.key(f"user-stream-versions:{errand.user}"), stream
-            )
-            latest, verb, detail = said.decode().split(" ")
-            if latest == version:
-                return
-            version = latest
+            await all_of(self._devices.change(token, [change], errand.user) for token in tokens)
+            done = last
+            key = home.key(f"user-stream-versions:{errand.user}")
+            last = await home.command("HGET", key, stream)
 
     async def _copy(self, server: RedisServer, errand: _Errand) -> None:
         """Copy a message of a conversation of two, after those before it, into a user's stream."""
         owner, last = errand.arguments[0], int(errand.arguments[1])
         to = _encode({"users": owner.removeprefix("chat:").split(",")}).decode()
-        seq = last
+        seq, back = last, False
         while seq <= last:
             request: dict[str, Any] = {"user": errand.user, "owner": owner, "seq": seq, "to": to}
+            request["back"] = back
             found = await server.command(
                 "XRANGE", server.key(f"history:{owner}"), f"{seq}-0", f"{seq}-0"
             )
@@ -121,8 +120,8 @@ class UserErrands:
                 request["message"] = dict(zip(texts[::2], texts[1::2], strict=True))
             home = self._shards.of(user_stream(errand.user))
             reply = await self._scripts.run(home, _copy, request)
-            copied = int(reply.values[0])
-            seq = copied + 1
+            copied, back = int(reply.values[0]), bool(reply.values[1])
+            seq = seq - 1 if back else copied + 1
 
 
 class UserErrandRunner(Periodic):

@@ -70,10 +70,10 @@ local function conversation_with(owner, user)
   return 'user:' .. (user == one and other or one)
 end
 
--- It is in the user's list of conversations, as of now.
-local function note_conversation(user, conversation, seq)
+-- It is in the user's list of conversations, as of now; the message with `seq`, of the time `ts`, came.
+local function note_conversation(user, conversation, seq, ts)
   redis.call('ZADD', prefix .. 'conversations:' .. user, str(now), conversation)
-  redis.call('HSET', prefix .. 'copied:' .. user, conversation, str(seq))
+  redis.call('HSET', prefix .. 'copied:' .. user, conversation, str(seq) .. ' ' .. ts)
 end
 
 -- Before `first` nothing is kept any more.

@@ -52,7 +52,7 @@ elseif request.alone then
     local seen = conversation_with(owner, user)
     post_push('user:' .. user, request.id, chat_body(request.id, seen, from, seq, request.tail), nil,
       offset)
-    note_conversation(user, seen, seq)
+    note_conversation(user, seen, seq, ts)
   end
 else
   for _, user in ipairs(peers) do for_user('copy', user, owner, str(seq)) end

@@ -6,20 +6,24 @@ local ended = {}
 
 -- An errand is done at once by the caller, and else by whoever finds it later (rule 13). It carries a
 -- version of this server's clock: what is older than what was done already does nothing.
-local function send_errand(verb, token, stream, detail)
+local function send_errand(verb, token, stream, detail, user)
   local version = str(next_offset())
-  local text = table.concat({verb, token, stream, version, detail or ''}, ' ')
+  local text = table.concat({verb, token, stream, version, detail or '', user or ''}, ' ')
   redis.call('ZADD', prefix .. 'errands', str(math.floor(now / 1000)), text)
   errands[#errands + 1] = text
   return version
 end
 
--- `begin`: the offset where following begins, by the clock of the stream's server; nil = now.
-local function start_following(record, token, stream, here, begin)
-  if here then return follow(record, token, stream, begin or stored_clock()) end
-  if redis.call('HEXISTS', record, 'x:' .. stream) == 1 then return false end
-  local version = send_errand('follow', token, stream, begin and str(begin))
-  redis.call('HSET', record, 'x:' .. stream, version)
+-- `begin`: the offset where following begins, by the clock of the stream's server; nil = now. It stands
+-- in the record, as "<version> <begin>": a session may be there before the errand is done. `user`: whose
+-- the device is; see `follow_as`.
+local function start_following(record, token, stream, here, begin, user)
+  if here then return follow_as(record, token, stream, begin or stored_clock(), user) end
+  local from = begin and str(begin) or ''
+  local before = redis.call('HGET', record, 'x:' .. stream)
+  if before and (from == '' or from == string.match(before, '%d*$')) then return false end
+  local version = send_errand('follow', token, stream, from, user)
+  redis.call('HSET', record, 'x:' .. stream, version .. ' ' .. from)
   return true
 end
 
@@ -55,7 +59,7 @@ local function bind(record, token, user, place)
     return true
   end
   for _, stream in ipairs(redis.call('SMEMBERS', prefix .. 'user-streams:' .. user)) do
-    follow(record, token, stream, stored_clock())
+    follow_as(record, token, stream, stored_clock(), user)
   end
   return true
 end

@@ -10,7 +10,8 @@ local changed = false
 for i = 3, #ARGV, 4 do
   local stream, detail = ARGV[i + 1], ARGV[i + 3]
   if ARGV[i] == 'follow' then
-    changed = start_following(record, token, stream, ARGV[i + 2] == '1', tonumber(detail)) or changed
+    changed = start_following(record, token, stream, ARGV[i + 2] == '1', tonumber(detail),
+      ARGV[2]) or changed
   else
     changed = stop_following(record, token, stream, detail) or changed
   end

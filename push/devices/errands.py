@@ -17,6 +17,7 @@ from push.store.periodic import Periodic
 from push.store.scripts import load_script
 from push.store.server import RedisServer
 from push.store.shards import Shards
+from push.streams.names import record_name
 from push.streams.publish import APPEND, LEDGER
 from push.wire.idents import USER_PREFIX, device_stream
 
@@ -82,17 +83,26 @@ class Errands:
             await home.command("ZREM", home.key("errands"), text)
 
     async def _do(self, text: str) -> None:
-        verb, token, stream, version, detail = text.split(" ")
+        verb, token, stream, *details = text.split(" ")
         if verb == "enlist":
             await self._enlist(token, stream)
         else:
             server = self._shards.of(stream)
-            await server.run(_errand, [], [verb, token, stream, version, detail], durable=True)
+            await server.run(_errand, [], [verb, token, stream, *details], durable=True)
 
     async def _enlist(self, token: str, stream: str) -> None:
         """A device that was bound to a user follows what all devices of that user follow."""
         user = stream.removeprefix(USER_PREFIX)
         server = self._shards.of(stream)
+        if not await server.command("SISMEMBER", server.key(f"user-devices:{user}"), token):
+            # Its errand to follow the user is still to come, and who joins a group in between would
+            # not find this device.
+            home = self._shards.of(device_stream(token))
+            said = await home.command("HGET", home.key(record_name(token)), f"x:{stream}")
+            if not said:
+                return  # it is the user's no more
+            details = said.decode().split(" ")
+            await server.run(_errand, [], ["follow", token, stream, *details, user], durable=True)
         streams = await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
         if not streams:
             return

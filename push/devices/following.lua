@@ -42,3 +42,38 @@ local function unfollow(record, token, stream, code)
   redis.call('HDEL', record, 'c:' .. stream, 'f:' .. stream, 't:' .. stream, 'p:' .. stream)
   return true
 end
+
+-- Behind which offset a user is a member of a group, nil if he is none. His record beside the group's log
+-- decides (rule 5): who lets his devices follow may be late, or know only of an earlier time.
+local function joined_at(gid, user)
+  if redis.call('EXISTS', prefix .. 'group:' .. gid) == 0 then return nil end
+  local member = redis.call('HGET', prefix .. 'members:' .. gid, user)
+  return member and tonumber(string.match(member, '%d+$'))
+end
+
+-- The device of `user` follows from `begin` on; a group while he is a member, and from where he joined.
+-- Returns whether this changed anything.
+local function follow_as(record, token, stream, begin, user)
+  local gid = string.match(stream, '^group:(.+)$')
+  if not gid then return follow(record, token, stream, begin) end
+  local joined = joined_at(gid, user)
+  if not joined then return unfollow(record, token, stream, 'd:removed') end
+  local kept = redis.call('HMGET', record, 'f:' .. stream, 'c:' .. stream, 'p:' .. stream)
+  if kept[2] and tonumber(kept[1]) < joined then
+    -- He was a member before, and that this had an end was not done here yet.
+    pass(stream, token, tonumber(kept[2]), tonumber(kept[3] or '0'), joined, 'd:removed')
+    redis.call('HDEL', record, 'c:' .. stream, 't:' .. stream, 'p:' .. stream)
+  end
+  return follow(record, token, stream, math.max(begin, joined))
+end
+
+-- The groups of this server that a device follows are those of its user. What ended, and is not done here
+-- yet, a session must not take up again behind the place where it ended.
+local function check_groups(record, token)
+  local user = redis.call('HGET', record, 'u') or ''
+  for _, name in ipairs(redis.call('HKEYS', record)) do
+    if string.sub(name, 1, 8) == 'c:group:' then
+      follow_as(record, token, string.sub(name, 3), 0, user)
+    end
+  end
+end

@@ -5,9 +5,10 @@ local function gone_key(token, stream)
   return prefix .. 'gone:' .. token .. ':' .. stream
 end
 
-local function follow_version(record, token, stream, version, begin)
+local function follow_version(record, token, stream, version, begin, user)
   if version < tonumber(redis.call('GET', gone_key(token, stream)) or '0') then return 0 end
-  follow(record, token, stream, begin or stored_clock())
+  follow_as(record, token, stream, begin or stored_clock(), user)
+  if redis.call('HEXISTS', record, 'c:' .. stream) == 0 then return 0 end -- no member of the group
   redis.call('HSET', record, 'v:' .. stream, str(version))
   return 1
 end

@@ -6,9 +6,10 @@ per followed stream `c:` cursor, `f:` where following began, `p:` up to where me
 out, if beyond the cursor, `t:` "<offset> <attempts> <counted at>" of a first message handed out in
 vain.
 
-Of a stream that is on another server than the device's home the record has only `x:`, since which
-version it follows; the other fields of that stream are in a part of the record, under the same key
-on that server, with `s`, `e`, and `v:`, the version that was applied.
+Of a stream that is on another server than the device's home the record has only `x:`, "<version>
+<begin>": since which version it follows, and from where ("" = now); the other fields of that stream
+are in a part of the record, under the same key on that server, with `s`, `e`, and `v:`, the version
+that was applied.
 """
 
 from __future__ import annotations
@@ -59,9 +60,14 @@ def follows_of(fields: dict[str, bytes], shard: int) -> list[Follow]:
     return follows
 
 
-def elsewhere_of(fields: dict[str, bytes]) -> dict[str, int]:
-    """The streams it follows on other servers, and since which version."""
-    return {name[2:]: int(value) for name, value in fields.items() if name.startswith("x:")}
+def elsewhere_of(fields: dict[str, bytes]) -> dict[str, tuple[str, str]]:
+    """The streams it follows on other servers: since which version, and from where ("" = now)."""
+    found = {}
+    for name, value in fields.items():
+        if name.startswith("x:"):
+            version, _, begin = value.decode().partition(" ")
+            found[name[2:]] = version, begin
+    return found
 
 
 def since_of(fields: dict[str, bytes]) -> dict[str, int]:

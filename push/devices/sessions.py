@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
 
@@ -16,7 +16,6 @@ from push.store.jobs import all_of
 from push.store.scripts import load_script
 from push.store.server import Argument
 from push.store.shards import Shards
-from push.streams.names import record_name
 from push.streams.publish import APPEND, LEDGER
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import Refusal
@@ -27,6 +26,7 @@ OPENING = ("push.devices", "opening")
 GroupsOf = Callable[[str], Awaitable[dict[str, int]]]
 
 _open = load_script("push.devices", "open", LEDGER, APPEND, FOLLOWING, BINDING, OPENING)
+_record = load_script("push.devices", "record", LEDGER, FOLLOWING)
 _take = load_script("push.devices", "take", LEDGER, APPEND, FOLLOWING, PART, OPENING)
 _close = load_script("push.devices", "close", FOLLOWING, PART, OPENING)
 _held = load_script("push.devices", "held")
@@ -87,6 +87,7 @@ class Sessions:
         self._retention_seconds = retention_seconds
         self._attempt_pause_us = int(attempt_pause_seconds * MICROSECONDS)
         self._groups_of = groups_of or _no_groups
+        self._several = "1" if len(shards) > 1 else ""
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
         """Check credentials and take the device. Raises `Refusal`: `unknown_token`,
@@ -134,6 +135,7 @@ class Sessions:
             self._retention_seconds,
             user,
             place,
+            self._several,
             *_places(cursors, lambda stream: self._server_of(token, stream) == number),
         ]
         reply = await home.run(_open, [], arguments)
@@ -173,28 +175,33 @@ class Sessions:
         by_server = self._shards.grouped(elsewhere, lambda stream: stream)
         calls = []
         for number, streams in by_server.items():
-            arguments: list[Argument] = [token, fields["s"], fields["e"], len(streams)]
+            owner = fields.get("u", b"")
+            arguments: list[Argument] = [token, fields["s"], fields["e"], owner, len(streams)]
             for stream in streams:
-                arguments += [stream, elsewhere[stream]]
+                arguments += [stream, *elsewhere[stream]]
             places = _places(cursors, streams.__contains__)
-            calls.append(self._take(number, arguments + places))
+            calls.append(self._take(number, streams, arguments + places))
         return await all_of(calls)
 
-    async def _take(self, number: int, arguments: list[Argument]) -> _Part:
+    async def _take(
+        self, number: int, streams: Collection[str], arguments: list[Argument]
+    ) -> _Part:
+        """Of what the part has of other streams than these the end is not done there yet."""
         server = self._shards[number]
         reply = await server.run(_take, [], arguments)
         if not reply:
             raise Refusal("unavailable", "a newer connection has this token", after_seconds=1)
         server.clock.observe(int(reply[0]))
         fields = as_fields(reply[1])
-        truncated = [stream.decode() for stream in reply[2]]
-        return _Part(follows_of(fields, number), since_of(fields), truncated)
+        follows = [follow for follow in follows_of(fields, number) if follow.stream in streams]
+        truncated = [stream for stream in map(bytes.decode, reply[2]) if stream in streams]
+        return _Part(follows, since_of(fields), truncated)
 
     async def following(self, token: str) -> Record | None:
         """What the device follows now; None if it was deleted."""
         number = self._shards.number_of(device_stream(token))
         home = self._shards[number]
-        reply = await home.command("HGETALL", home.key(record_name(token)))
+        reply = await home.run(_record, [], [token, self._several])
         if not reply:
             return None
         fields = as_fields(reply)

@@ -1,13 +1,13 @@
 -- A session takes the part of a device's record that is here. ARGV: token, session, how often the device
--- was taken at its home, how many streams, then per stream: stream, version; then the client's cursors:
--- stream, offset.
+-- was taken at its home, whose it is, how many streams, then per stream: stream, version, where following
+-- begins ('' = now); then the client's cursors: stream, offset.
 -- Returns {now, fields, streams of which something was dropped unread}, {} when a later session has it.
 local token, session, epoch = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local record = prefix .. 'device:' .. token
 if tonumber(redis.call('HGET', record, 'e') or '0') > epoch then return {} end
-local first = 5 + 2 * tonumber(ARGV[4])
-for i = 5, first - 1, 2 do
-  follow_version(record, token, ARGV[i], tonumber(ARGV[i + 1]))
+local first = 6 + 3 * tonumber(ARGV[5])
+for i = 6, first - 1, 3 do
+  follow_version(record, token, ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[4])
 end
 redis.call('HSET', record, 's', session, 'e', str(epoch))
 local rereads = apply_client_cursors(record, token, first)

@@ -11,6 +11,7 @@ import pytest_twisted
 
 from push.chat.bodies import GroupSaid
 from push.chat.names import conversation_of, with_user
+from push.store.errors import StoreUnavailable
 from push.store.shards import number_of
 from tests.chat.conftest import MakeNode, User, of_kind
 from tests.chat.test_messages import say, texts
@@ -160,3 +161,40 @@ async def test_a_message_that_was_recalled_before_its_copy_came_does_not_come(
     await say(node, anna, f"user:{bob}", "end")
     await wait_until(lambda: "end" in texts(client), timeout_seconds=20)
     assert texts(client) == ["end"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_messages_under_seqs_that_a_killed_server_had_given_before_come_too(
+    node: Node, person: User, wait_until: WaitUntil
+) -> None:
+    """It had not written its last second to the disk; the user's server had the copies already."""
+    bob = "bob"
+    home = node.shards.of(f"user:{bob}")
+    anna = next(
+        name
+        for name in (f"a{n}" for n in range(1000))
+        if node.shards.of(with_user(name, bob).owner) is not home
+    )
+    owner = with_user(anna, bob).owner
+    server = node.shards.of(owner)
+    client = await person(bob)
+    await say(node, anna, f"user:{bob}", 1)
+    keys = [server.key(f"{kind}:{owner}") for kind in ("conversation", "history")]
+    saved = [await server.command("DUMP", key) for key in keys]
+    for n in (2, 3):
+        await say(node, anna, f"user:{bob}", n)
+    for key, value in zip(keys, saved, strict=True):
+        await server.command("RESTORE", key, "0", value, "REPLACE")
+    run = node.chat._errands.run
+
+    async def killed(*_: Any) -> None:
+        raise StoreUnavailable("killed")
+
+    node.chat._errands.run = killed  # type: ignore[method-assign]
+    assert (await say(node, anna, f"user:{bob}", "2 again")).seq == 2  # copied with the next
+    node.chat._errands.run = run  # type: ignore[method-assign]
+    assert (await say(node, anna, f"user:{bob}", "3 again")).seq == 3
+    assert (await say(node, anna, f"user:{bob}", 4)).seq == 4
+
+    await wait_until(lambda: 4 in texts(client))
+    assert texts(client) == [1, 2, 3, "2 again", "3 again", 4]

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
+from tests.faults.conversing import ChatChecked, Party
 from tests.faults.processes import Redis, free_port
 from tests.faults.system import Checked, System
 
-_checked: list[Checked] = []
+_checked: list[Checked | ChatChecked] = []
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
         start: bool = True,
         apis: int = 1,
         sub: bool = False,
+        groups: int = 0,
         zookeeper: bool = False,
         **settings: str,
     ) -> System:
@@ -44,6 +46,7 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
             more_redis=[Redis() for _ in range(servers - 1)],
             apis=apis,
             sub=sub,
+            groups=groups,
             zookeeper=ZooKeeperServer(port=free_port()) if zookeeper else None,
         )
         systems.append(system)
@@ -66,6 +69,22 @@ def finish() -> Callable[..., None]:
         print(
             f"audited: {checked.messages:,} messages, {checked.deliveries:,} deliveries; "
             f"{len(system.journal.unknown):,} pushes without a clear answer"
+        )
+
+    return check
+
+
+@pytest.fixture
+def finish_chat() -> Callable[[Party], None]:
+    """`finish_chat(party)`: the audit that ends a test of chat, counted for the summary."""
+
+    def check(party: Party) -> None:
+        checked = party.audit()
+        _checked.append(checked)
+        print(
+            f"audited: {checked.messages:,} messages, {checked.deliveries:,} deliveries; "
+            f"{party.said.unclear:,} answers that were unclear, "
+            f"{len(party.said.refusals):,} refusals"
         )
 
     return check

@@ -66,7 +66,8 @@ class Fleet(Process):
 class System:
     """Started by the fixture `make_system`, which also ends it.
 
-    With `sub` there is a push-sub; with `zookeeper` the registry is there, else in Redis.
+    With `sub` there is a push-sub, `groups` is how many push-group there are; with `zookeeper` the
+    registry is there, else in Redis.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class System:
         more_redis: Sequence[Redis] = (),
         apis: int = 1,
         sub: bool = False,
+        groups: int = 0,
         zookeeper: ZooKeeperServer | None = None,
     ) -> None:
         self.redis = redis
@@ -87,7 +89,8 @@ class System:
         self.journal = Journal()
         self.records: dict[str, Record] = {}
         self.users: dict[str, set[str]] = {}
-        self._folder = folder
+        self.folder = folder
+        self.more_processes: list[Process] = []
         self._fleets: list[Fleet] = []
         self._pushers: list[Pusher] = []
         data = folder / "data"
@@ -106,6 +109,10 @@ class System:
         self.apis = [Daemon("push-api", name, folder, settings) for name in names]
         self.api = self.apis[0]
         self.sub = Daemon("push-sub", "sub", folder, settings) if sub else None
+        self.groups = [
+            Daemon("push-group", f"group{number}", folder, settings)
+            for number in range(1, groups + 1)
+        ]
         self.connectors = [
             Daemon("push-connector", f"connector{number}", folder, settings)
             for number in range(1, connectors + 1)
@@ -114,7 +121,7 @@ class System:
     @property
     def daemons(self) -> list[Daemon]:
         subs = [] if self.sub is None else [self.sub]
-        return [*self.apis, *subs, *self.connectors]
+        return [*self.apis, *subs, *self.groups, *self.connectors]
 
     def start(self) -> None:
         for server in self.servers:
@@ -130,7 +137,7 @@ class System:
         """End every process, whatever state it is in."""
         for pusher in self._pushers:
             pusher.close()
-        for process in [*self._fleets, *self.daemons, *self.servers]:
+        for process in [*self._fleets, *self.more_processes, *self.daemons, *self.servers]:
             process.kill()
         for server in self.servers:
             server.remove()
@@ -203,7 +210,7 @@ class System:
         """
         ones = []
         for pair in pairs:
-            path = self._folder / f"{pair.token}.record"
+            path = self.folder / f"{pair.token}.record"
             self.records[pair.token].path = path
             ones.append(One(pair.token, pair.secret, str(path)))
         plan = Plan([], ones, restless=restless, patient=patient)
@@ -212,7 +219,7 @@ class System:
         else:
             plan.servers = [server.url for server in servers or self.connectors]
         name = f"devices{len(self._fleets) + 1}"
-        fleet = Fleet(name, self._folder, plan)
+        fleet = Fleet(name, self.folder, plan)
         self._fleets.append(fleet)
         fleet.start()
         return fleet
@@ -337,7 +344,7 @@ class System:
         self.wait_caught_up(dropped_oldest)
         checked = Checked(*audit(self.journal, self.records.values(), dropped_oldest))
         self._wait_acknowledged()
-        self._check_logs()
+        self.check_logs()
         check_ledger(self.api, self.admin_key, self.journal.accepted, self.records)
         return checked
 
@@ -350,9 +357,9 @@ class System:
                 f"nothing waits for {token}",
             )
 
-    def _check_logs(self) -> None:
+    def check_logs(self) -> None:
         """No daemon and no device logged an error of its own, whatever was done to it."""
-        for log in sorted(self._folder.glob("*.log")):
+        for log in sorted(self.folder.glob("*.log")):
             text = log.read_text()
             place = text.find("Traceback")
             assert place < 0, f"{log.name} has\n{text[max(place - 500, 0) : place + 4000]}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,14 +12,23 @@ import pytest
 from benchmarks.crowd import Backend, Crowd, Person, make_group
 from benchmarks.running import Running, raise_file_limit, started_server
 from tests.conftest import RedisServer
+from tests.faults.processes import Redis
 
 MEMBERS, WRITERS, MESSAGES = 1000, 50, 100
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    with started_server(chat_messages_per_minute="0") as server:
-        yield server
+@pytest.fixture(scope="module", params=[1, 3], ids=["one server", "three servers"])
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    """`twistd push` on its embedded Redis, or on three servers that share the streams."""
+    with ExitStack() as stack:
+        settings = {"chat_messages_per_minute": "0"}
+        if request.param > 1:
+            servers = [Redis() for _ in range(request.param)]
+            for server in servers:
+                stack.callback(server.remove)
+                server.start()
+            settings["redis_url"] = json.dumps([server.url for server in servers])
+        yield stack.enter_context(started_server(**settings))
 
 
 def unread_of(crowd: Crowd, person: Person) -> dict[str, int]:
