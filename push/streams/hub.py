@@ -204,8 +204,12 @@ class Hub:
         for channel in dirty:
             pending, channel.pending = channel.pending, None
             if pending and channel.followers:
-                for batch in batches_of(pending):
-                    self._receiver.batch(channel, batch)
+                try:
+                    for batch in batches_of(pending):
+                        self._receiver.batch(channel, batch)
+                except Exception:
+                    # The others go on: what is pending of a channel that is left out stays so.
+                    log.failure("What came for {stream} was not handed on", stream=channel.stream)
         self._receiver.end_turn()
 
     # Repair

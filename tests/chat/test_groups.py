@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat import groups
-from push.chat.bodies import GroupChanges, GroupSaid, MemberChange
+from push.chat.bodies import GroupChanges, GroupSaid, MemberChange, Said
+from push.chat.names import to_group
 from push.connector import fanout
 from push.wire.errors import Refusal
 from tests.chat.conftest import User, of_kind
@@ -397,3 +400,99 @@ async def test_what_is_no_cursor_of_a_page_of_members_is_refused(person: User, c
     answer = await anna.ask("GPGM", group=made["group"], cursor=cursor)
 
     assert (answer["ok"], answer["code"], answer["field"]) == (False, "invalid", "cursor")
+
+
+def say(node: Node, group: str, data: str) -> Deferred[Any]:
+    """As a backend does for anna; it has begun when this returns."""
+    said = Said(data=msgspec.Raw(b'"' + data.encode() + b'"'))
+    sending = node.chat.messages.send("anna", to_group(group), said, by_device=False)
+    return Deferred.fromCoroutine(sending)
+
+
+@pytest_twisted.ensureDeferred
+async def test_messages_around_one_that_was_recalled_in_the_same_turn_come_in_order(
+    node: Node, person: User, wait_until: WaitUntil
+) -> None:
+    clients = [await person(user) for user in ("anna", "bob", "carol")]
+    group = await group_of(clients[0], "bob", "carol")
+    for client in clients:
+        await wait_until(lambda client=client: "follow" in client.kinds)
+
+    await gatherResults(
+        [
+            say(node, group, "first"),
+            say(node, group, "second"),
+            say(node, group, "third"),
+            Deferred.fromCoroutine(node.chat.messages.recall(to_group(group), 2, "anna")),
+        ]
+    )
+
+    for client in clients:
+        await wait_until(lambda client=client: of_kind(client, "recall"))
+        seqs = [body["seq"] for body in of_kind(client, "chat")]
+        assert seqs == sorted(seqs)
+        assert {1, 3} <= set(seqs)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_reads_of_his_own_removal_while_a_batch_is_handed_out_disturbs_nobody(
+    node: Node, person: User, wait_until: WaitUntil
+) -> None:
+    users = ["anna", "bob", "carol"]
+    clients = [await person(user) for user in users]
+    group = await group_of(clients[0], *users[1:])
+    for client in clients:
+        await wait_until(lambda client=client: "follow" in client.kinds)
+
+    # All in one turn of the connector, which hears of the second that the first was its previous:
+    # a gap, for which the sessions look into the log, and find there that bob follows no longer.
+    await gatherResults(
+        [
+            say(node, group, "first"),
+            say(node, group, "second"),
+            Deferred.fromCoroutine(node.chat.messages.recall(to_group(group), 1, "anna")),
+            Deferred.fromCoroutine(node.chat.groups.remove(group, ["bob"], "anna")),
+            say(node, group, "third"),
+        ]
+    )
+    await node.push("user", "carol", data="last")
+
+    anna, bob, carol = clients
+    await wait_until(lambda: "last" in [body["data"] for body in carol.bodies])
+    for client in (anna, carol):
+        await wait_until(
+            lambda client=client: (
+                [body["data"] for body in of_kind(client, "chat")][-1:] == ["third"]
+            )
+        )
+    await wait_until(lambda: "unfollow" in bob.kinds)
+    assert "third" not in [body["data"] for body in bob.bodies]
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_was_removed_gets_no_push_at_qos_0_either_however_many_the_members_are(
+    node: Node, person: User, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "SLICE", 1)  # else it takes more than 500
+    clients = [await person(user) for user in ("anna", "bob", "carol", "dave")]
+    group = await group_of(clients[0], "bob", "carol", "dave")
+    for client in clients:
+        await wait_until(lambda client=client: "follow" in client.kinds)
+
+    # The first begins a round over all members; the others are for the next round, together.
+    await gatherResults(
+        [
+            Deferred.fromCoroutine(node.chat.groups.remove(group, ["dave"], "anna")),
+            Deferred.fromCoroutine(node.chat.groups.remove(group, ["bob"], "anna")),
+            Deferred.fromCoroutine(node.push("group", group, data="now", qos=0)),
+        ]
+    )
+    await node.push("group", group, data="later")
+
+    anna, bob, carol, dave = clients
+    for client in (anna, carol):
+        await wait_until(lambda client=client: client.bodies[-1]["data"] == "later")
+        assert "now" in [body["data"] for body in client.bodies]
+    for client in (bob, dave):
+        await wait_until(lambda client=client: "unfollow" in client.kinds)
+        assert "now" not in [body["data"] for body in client.bodies]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from push.session.entry import FIRST_SHARED_NUMBER, LAST_SHARED_NUMBER
@@ -306,6 +307,38 @@ async def test_a_log_that_cannot_be_read_is_logged_and_read_when_it_can(
     await wait_until(lambda: len(ear.ids()) >= 3, timeout_seconds=5)
     assert ear.ids() == ids(0, 2)
     flush_logged_errors()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_error_with_one_stream_does_not_hold_up_those_of_the_same_turn(
+    store: RedisServer,
+    sender: Any,
+    listen: Any,
+    wait_until: WaitUntil,
+    ids: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    flush_logged_errors: Callable[..., list[Any]],
+) -> None:
+    ear = listen(store)
+    await ear.follow("topic:a")
+    await ear.follow("topic:b")
+    hand_on = ear.listener.batch
+
+    def fail_once(channel: Any, batch: Any) -> None:
+        monkeypatch.setattr(ear.listener, "batch", hand_on)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(ear.listener, "batch", fail_once)
+    await gatherResults(
+        [Deferred.fromCoroutine(sender.send(f"topic:{name}", n=0)) for name in ("a", "b")]
+    )
+    await wait_until(lambda: ear.listener.turns)
+    for name in ("a", "b"):
+        await sender.send(f"topic:{name}", n=1)
+
+    await wait_until(lambda: ear.ids("topic:a") and len(ear.ids("topic:b")) == 2)
+    assert (ear.ids("topic:a"), ear.ids("topic:b")) == (ids(1, 1), ids(0, 1))
+    assert len(flush_logged_errors(ZeroDivisionError)) == 1
 
 
 @pytest_twisted.ensureDeferred
