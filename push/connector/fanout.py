@@ -68,6 +68,7 @@ class FanOut:
         self._rounds: dict[Channel, _Round] = {}
         self._call: Any = None
         self._queued: list[DeviceConnection] = []
+        self._behind: list[DeviceConnection] = []
 
     def stop(self) -> None:
         if self._call is not None:
@@ -84,15 +85,22 @@ class FanOut:
         if len(followers) <= SLICE:
             self._write(batch, followers.items(), queue=True)
             return
-        self._rounds[channel] = _Round([batch], list(followers.items()))
+        self._rounds[channel] = _Round([batch], _pairs_of(channel))
         if self._call is None:
             self._run_slices()
 
     def end_turn(self) -> None:
-        """All batches of this turn are in: write what was queued per connection."""
+        """All batches of this turn are in: write what was queued per connection.
+
+        Then those read on that are behind. One that finds the next entries in memory does so at
+        once: it must not overtake what was queued, nor end its following amid a batch.
+        """
         queued, self._queued = self._queued, []
         for connection in queued:
             self._write_queued(connection)
+        behind, self._behind = self._behind, []
+        for connection in behind:
+            self._wake(connection)
 
     def _write_queued(self, connection: DeviceConnection) -> None:
         parts, connection.queued = connection.queued, None
@@ -105,14 +113,16 @@ class FanOut:
         for channel, current in list(self._rounds.items()):
             part = current.targets[current.place : current.place + SLICE]
             for batch in current.batches:
+                # Some left since the round began, or with the batch before.
+                followers: Any = channel.followers
+                part = [target for target in part if followers.get(target[0]) is target[1]]
                 self._write(batch, part, queue=False)
             current.place += SLICE
             if current.place < len(current.targets):
                 continue
             if current.since:
-                followers: Any = channel.followers
                 batches = batches_of(current.since)
-                self._rounds[channel] = _Round(batches, list(followers.items()))
+                self._rounds[channel] = _Round(batches, _pairs_of(channel))
             else:
                 del self._rounds[channel]
         if self._rounds:
@@ -134,6 +144,7 @@ class FanOut:
         fleeting = [entry for entry in batch.entries if not entry.offset]
         frames = batch.frames
         alike: list[DeviceConnection] = []
+        behind: list[DeviceConnection] = []
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
         for connection, follow in targets:
             if connection.blocked:
@@ -159,8 +170,13 @@ class FanOut:
                 if connection.due_slot > due_slot:
                     self._wheel.put(connection, due_slot)
                 if not follow.live:
-                    self._wake(connection)
+                    behind.append(connection)
         write_to_all(alike, frames)
+        if queue:
+            self._behind += behind
+        else:
+            for connection in behind:
+                self._wake(connection)
         if batch.controls:
             for connection, _ in list(targets):
                 for entry in batch.controls:
@@ -220,3 +236,9 @@ class FanOut:
         fits = len(entry.body) <= connection.session.max_frame_bytes
         outcome = WRITTEN if fits else TOO_LARGE
         self._counts.count(follow.stream, connection.token, entry.id, outcome)
+
+
+def _pairs_of(channel: Channel) -> Pairs:
+    """Who follows now."""
+    followers: Any = channel.followers
+    return list(followers.items())
