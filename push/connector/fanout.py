@@ -130,11 +130,8 @@ class FanOut:
             part = current.targets[current.place : current.place + SLICE]
             for batch in current.batches:
                 # Some left since the round began, or with the batch before.
-                followers: Any = channel.followers
                 part = [target for target in part if followers.get(target[0]) is target[1]]
                 self._write(batch, part, queue=False)
-                if batch.controls:  # which may have ended it for some
-                    part = [pair for pair in part if followers.get(pair[0]) is pair[1]]
             current.place += SLICE
             if current.place < len(current.targets):
                 continue

@@ -3,21 +3,16 @@ faults' end and the audit."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
-
-import msgspec
 
 from push.sdk.backend import PushAPI
 from push.sdk.chat_types import GROUP, USER, HistoryMessage
 from push.sdk.errors import PushAPIError, PushAPIUnreachable
 from push.wire.idents import GROUP_PREFIX
-from tests.faults import chatting
 from tests.faults.chat_audit import (
     ChatRecord,
     Said,
@@ -29,14 +24,13 @@ from tests.faults.chat_audit import (
     owner_of,
 )
 from tests.faults.chatting import Plan, Talker
-from tests.faults.processes import Daemon, Process
+from tests.faults.speaking import Lane, Talkers
 from tests.faults.system import CATCH_UP_SECONDS, System
 
-TIMEOUT_SECONDS = 20.0
-AFTER_A_FAILURE_SECONDS = 0.1
 DEVICES_EACH = 2
 PACE_SECONDS = 0.12
 PAGE = 200
+ADDED_AT_A_TIME = 500
 
 
 class ChatChecked(NamedTuple):
@@ -44,112 +38,6 @@ class ChatChecked(NamedTuple):
 
     messages: int
     deliveries: int
-
-
-class Talkers(Process):
-    """Devices in one process; see `chatting.Device` for what they are told."""
-
-    def __init__(self, name: str, folder: Path, plan: Plan) -> None:
-        super().__init__(name)
-        self._plan_path = folder / f"{name}.json"
-        self._plan_path.write_bytes(msgspec.json.encode(plan))
-        self._log = folder / f"{name}.log"
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, chatting.__file__, str(self._plan_path)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-            )
-
-    def tell(self, command: str) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{command}\n".encode())
-        self._process.stdin.flush()
-
-
-class Lane:
-    """A thread that does one thing after the other over HTTP, each until its answer is clear."""
-
-    def __init__(self, door: Daemon, key: str, name: str, said: Said, pace_seconds: float) -> None:
-        self._api = PushAPI(door.http_url, key, timeout=TIMEOUT_SECONDS, retries=0)
-        self._name = name
-        self._said = said
-        self._pace_seconds = pace_seconds
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-        self._number = 0
-
-    def until_clear(self, act: Callable[[], object]) -> object:
-        """What `act` answers; raises its `PushAPIError` when that is a refusal."""
-        while True:
-            try:
-                return act()
-            except PushAPIError as error:
-                if error.status != 503:
-                    raise
-            except PushAPIUnreachable:
-                pass
-            self._said.unclear += 1
-            self._stop.wait(AFTER_A_FAILURE_SECONDS)
-
-    def say(self, user: str, conversation: str) -> None:
-        """As `user`; now and then once more when it was answered already."""
-        self._number += 1
-        client_id = f"{self._name}-{self._number}"
-        self._said.ask(user, client_id, conversation)
-        for _ in range(2 if self._number % 5 == 0 else 1):
-            try:
-                sent = self.until_clear(lambda: self._send(user, conversation, client_id))
-            except PushAPIError as error:
-                self._said.refused(client_id, error.code)
-            else:
-                self._said.answered(client_id, sent.id, sent.conversation, sent.seq)  # type: ignore[attr-defined]
-
-    def _send(self, user: str, conversation: str, client_id: str) -> object:
-        if conversation.startswith(GROUP):
-            group = conversation.removeprefix(GROUP)
-            return self._api.send_to_group(group, user, client_id, client_id=client_id)
-        peer = conversation.removeprefix(USER)
-        return self._api.send_to_user(peer, user, client_id, client_id=client_id)
-
-    def add(self, group: str, user: str) -> None:
-        results = self.until_clear(lambda: self._api.add_members(group, [user]))
-        assert results.results[user] in ("ok", "already_exists"), results  # type: ignore[attr-defined]
-
-    def remove(self, group: str, user: str, *, leaves: bool) -> None:
-        by = user if leaves else None
-        try:
-            self.until_clear(lambda: self._api.remove_member(group, user, by=by))
-        except PushAPIError as error:
-            if error.code not in ("not_found", "not_member"):  # an unclear one had done it
-                raise
-
-    def begin(self, step: Callable[[Lane], None]) -> None:
-        self._thread = threading.Thread(target=self._run, args=(step,), daemon=True)
-        self._thread.start()
-
-    def _run(self, step: Callable[[Lane], None]) -> None:
-        try:
-            while not self._stop.wait(self._pace_seconds):
-                step(self)
-        except BaseException as error:
-            self._error = error
-
-    def tell_end(self) -> None:
-        self._stop.set()
-
-    def end(self) -> None:
-        if self._thread is not None:
-            self._thread.join(TIMEOUT_SECONDS + 10)
-            assert not self._thread.is_alive(), f"{self._name} never ended"
-        self._api.close()
-        if self._error is not None:
-            raise self._error
 
 
 class Party:
@@ -177,7 +65,9 @@ class Party:
         self.records: list[ChatRecord] = []
         self._lanes: list[Lane] = []
         self._talkers: list[Talkers] = []
+        self.users_away: list[str] = []
         self.conversation = GROUP + self.group
+        self.dismissed = False
         self._start_devices()
 
     def _api(self) -> PushAPI:
@@ -299,13 +189,74 @@ class Party:
                 deadline_seconds=CATCH_UP_SECONDS,
             )
 
+    def add_away(self, count: int) -> None:
+        """Members without a device."""
+        users = self.users_away = [f"away{number}" for number in range(count)]
+        with self._api() as api:
+            for start in range(0, count, ADDED_AT_A_TIME):
+                some = users[start : start + ADDED_AT_A_TIME]
+                results = api.add_members(self.group, some).results
+                assert set(results.values()) == {"ok"}, results
+
+    def dismiss(self) -> threading.Thread:
+        """Begin to end the group, and return when it has ended for who asks."""
+        self.dismissed = True
+
+        def ask() -> None:
+            with contextlib.suppress(PushAPIError, PushAPIUnreachable), self._api() as api:
+                api.dismiss_group(self.group)
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        self.system.wait(lambda: self._redis_sum("EXISTS", "group") == 0, "the group has ended")
+        return thread
+
+    def _redis_sum(self, command: str, kind: str) -> int:
+        """A number of all servers for a key of the group."""
+        key = f"push:{kind}:{self.group}"
+        return sum(int(server.call(command, key)[1:]) for server in self.system.servers)
+
+    def members_left(self) -> int:
+        return self._redis_sum("HLEN", "members")
+
+    def wait_nothing_left(self) -> None:
+        """Of a dismissed group: no members, no followers, in nobody's list."""
+        system = self.system
+        system.wait(lambda: self.members_left() == 0, lambda: f"{self.members_left()} are left")
+        self._wait_no_errands()
+        assert self._redis_sum("SCARD", "followers:group") == 0
+        for user in [*self.users, *self.users_away]:
+            listed = [s.call("SMEMBERS", f"push:user-streams:{user}") for s in system.servers]
+            assert set(listed) == {b"*0\r\n"}, (user, listed)
+
     # The end
 
     def histories(self) -> dict[str, list[HistoryMessage]]:
         """All that was said, as the backend reads it."""
         owners = {owner for _, owner in self.said.said.values()}
         with self._api() as api:
-            return {owner: self._history(api, owner) for owner in owners}
+            return {
+                owner: self._as_answered(owner)
+                if self.dismissed and owner.startswith(GROUP_PREFIX)
+                else self._history(api, owner)
+                for owner in owners
+            }
+
+    def _as_answered(self, owner: str) -> list[HistoryMessage]:
+        """What the history of a group was that is not there any more."""
+        found = [
+            HistoryMessage(
+                conversation=owner,
+                seq=answer.seq,
+                sender=self.said.said[name][0],
+                id=answer.id,
+                client_id=name,
+            )
+            for name, answers in self.said.answers.items()
+            for answer in answers
+            if answer.owner == owner
+        ]
+        return sorted(found, key=lambda message: message.seq)
 
     def _history(self, api: PushAPI, owner: str) -> list[HistoryMessage]:
         found: list[HistoryMessage] = []
@@ -337,10 +288,15 @@ class Party:
             if record.user in self.guests:
                 times = memberships(witness, self.conversation, record.user, start=False)
                 complaints += check_member(record, group, times, offsets)
+            elif self.dismissed:
+                had = list(dict.fromkeys(a.seq for a in record.arrived if a.owner == group))
+                if had != list(range(1, len(had) + 1)) or len(had) > len(histories[group]):
+                    complaints.append(f"{record.user} {record.token}: of a dismissed group {had}")
         complaints += [
             f"{name}, said by a member, was refused: {code}"
             for name, code in self.said.refusals.items()
-            if code != "not_member" or self.said.said[name][0] in self.members
+            if (code != "not_member" or self.said.said[name][0] in self.members)
+            and not (code == "unknown_group" and self.dismissed)
         ]
         fail_if(complaints)
         self._check_positions(histories)
@@ -353,7 +309,7 @@ class Party:
         wanted = []
         for owner in histories:
             if owner.startswith(GROUP_PREFIX):
-                if user in self.members:
+                if user in self.members and not self.dismissed:
                     wanted.append(owner)
             elif user in owner.removeprefix("chat:").split(","):
                 wanted.append(owner)

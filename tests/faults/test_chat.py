@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.faults.conversing import Lane, Party
+from tests.faults.conversing import Party
+from tests.faults.speaking import Lane
 from tests.faults.system import System
 
 USERS = ("anna", "bob", "carol", "dave")
@@ -158,4 +159,24 @@ def test_what_a_killed_daemon_left_for_other_servers_is_done_by_others(
         party.wait_answered(60)
         party.end_lanes()
         end_as_members(party, *party.guests[:2])
+    finish_chat(party)
+
+
+@servers
+def test_a_group_dismissed_while_people_talk_ends_although_who_does_it_is_killed(
+    make_system: MakeSystem, finish_chat: FinishChat, servers: int
+) -> None:
+    """With many members it takes a while to let them go; others do the rest."""
+    system = make_system(connectors=2, groups=2, servers=servers, **QUIET)
+    with Party(system, USERS) as party:
+        party.add_away(4000 if servers == 1 else 450)
+        party.wait_answered(60)
+        dismissing = party.dismiss()
+        system.groups[0].kill()
+        left = party.members_left()
+        dismissing.join()
+        system.groups[0].start()
+        party.wait_answered(30)
+    print(f"{left} members were left when it was killed")
+    party.wait_nothing_left()
     finish_chat(party)
