@@ -81,7 +81,7 @@ def _register_route(devices: Devices, servers: ServerList, scope: str | None) ->
             decoder_for(Registration),
             {"platform": "linux", "app": "example", "device": "kitchen display"},
         ),
-        problems=("rate_limited", "unavailable"),
+        problems=("banned", "rate_limited", "unavailable"),
         cors=True,
     )
 

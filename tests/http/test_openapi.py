@@ -107,6 +107,13 @@ def test_with_open_registration_no_key_is_asked_for(make_web: Any) -> None:
     assert document["paths"]["/v1/devices"]["post"]["security"] == []
 
 
+def test_a_banned_address_may_not_register_without_a_key_either(make_web: Any) -> None:
+    registering = document_of(make_web("sub", open_registration=True))["paths"]["/v1/devices"][
+        "post"
+    ]
+    assert "banned" in registering["responses"]["403"]["description"]
+
+
 def test_what_is_not_built_yet_is_absent(web: Any) -> None:
     document = document_of(web)
     schemas = document["components"]["schemas"]
