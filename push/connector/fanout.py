@@ -104,13 +104,15 @@ class FanOut:
         self._call = None
         for channel, current in list(self._rounds.items()):
             part = current.targets[current.place : current.place + SLICE]
+            followers: Any = channel.followers
             for batch in current.batches:
+                # Some left since the round began, or with the batch before.
+                part = [target for target in part if followers.get(target[0]) is target[1]]
                 self._write(batch, part, queue=False)
             current.place += SLICE
             if current.place < len(current.targets):
                 continue
             if current.since:
-                followers: Any = channel.followers
                 batches = batches_of(current.since)
                 self._rounds[channel] = _Round(batches, list(followers.items()))
             else:
