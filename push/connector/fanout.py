@@ -128,7 +128,6 @@ class FanOut:
         for channel, current in list(self._rounds.items()):
             followers: Any = channel.followers
             part = current.targets[current.place : current.place + SLICE]
-            followers: Any = channel.followers
             for batch in current.batches:
                 # Some left since the round began, or with the batch before.
                 part = [target for target in part if followers.get(target[0]) is target[1]]
