@@ -243,7 +243,8 @@ class RedisServer:
             else:
                 if confirmed is not None and not await confirmed:
                     raise StoreUnavailable(
-                        f"Redis at {self.address} has it on no replica yet", unknown=True
+                        f"Redis at {self.address} does not have it on its replicas yet",
+                        unknown=True,
                     )
                 return reply
         raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")

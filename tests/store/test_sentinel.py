@@ -50,7 +50,7 @@ async def test_all_connections_go_to_the_master_with_the_passwords_of_each(
 
 
 @pytest_twisted.ensureDeferred
-async def test_rule_11_what_is_durable_is_answered_once_a_replica_has_it(
+async def test_rule_11_what_is_durable_is_answered_once_all_replicas_that_are_well_have_it(
     connect: Connect, cluster: Cluster
 ) -> None:
     server = await connect(cluster.url)
@@ -60,7 +60,34 @@ async def test_rule_11_what_is_durable_is_answered_once_a_replica_has_it(
     assert await gatherResults(writes) == [1] * 50
 
     on_replicas = [replica.ask("MGET", *keys) for replica in cluster.replicas()]
-    assert ["1"] * 50 in on_replicas
+    assert on_replicas == [["1"] * 50] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_11_a_replica_that_hangs_is_waited_for_until_that_is_noticed(
+    connect: Connect, cluster: Cluster, wait_until: WaitUntil
+) -> None:
+    server = await connect(cluster.url)
+    key = server.key("counter")
+    await server.run(WRITE, [key], [], durable=True)
+    one, other = cluster.replicas()
+    one.pause()
+
+    with pytest.raises(StoreUnavailable, match="on its replicas") as caught:
+        await server.run(WRITE, [key], [], durable=True)
+    assert caught.value.unknown
+
+    async def goes_on() -> bool:
+        try:
+            await server.run(WRITE, [key], [], durable=True)
+        except StoreUnavailable:
+            return False
+        return True
+
+    await wait_until(goes_on, timeout_seconds=20)
+    assert other.ask("GET", key) == str(await server.command("GET", key), "ascii")
+    one.resume()
+    await wait_until(goes_on)
 
 
 @pytest_twisted.ensureDeferred
@@ -100,13 +127,13 @@ async def test_rule_11_without_a_replica_it_is_not_known_whether_it_was_written(
     assert await server.run(WRITE, [server.key("other")], []) == 1
     assert not any(call.called for call in calls)
     for call in calls:
-        with pytest.raises(StoreUnavailable, match="no replica") as caught:
+        with pytest.raises(StoreUnavailable, match="on its replicas") as caught:
             await call
         assert caught.value.unknown
     assert await server.run(WRITE, [key], []) == 4
     # The same by another daemon writes nothing: what it finds is on no replica all the same.
     late = await connect(cluster.url)
-    with pytest.raises(StoreUnavailable, match="no replica"):
+    with pytest.raises(StoreUnavailable, match="on its replicas"):
         await late.run(NOTHING, [], [], durable=True)
     for replica in cluster.replicas():
         replica.resume()
