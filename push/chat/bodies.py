@@ -17,10 +17,11 @@ from push.chat.settings import (
     MAX_NAME_BYTES,
     MAX_USERS_A_CALL,
 )
-from push.wire.bodies import MAX_OPAQUE_BYTES, check_utf8_length
+from push.wire.bodies import MAX_JSON_DEPTH, MAX_OPAQUE_BYTES, check_utf8_length, json_depth_exceeds
 from push.wire.idents import NAME_PATTERN, is_name
 
 MAX_SEQ = 2**53 - 1
+MAX_DATA_DEPTH = MAX_JSON_DEPTH - 4  # below a list of conversations with their last messages
 
 # The pattern is for the document; the check is `is_name`, which is exact about line ends.
 Name = Annotated[str, Meta(extra_json_schema={"pattern": NAME_PATTERN})]
@@ -176,6 +177,8 @@ class Said(Struct, frozen=True, kw_only=True):
         check_names("type", self.type)
         check_names("mentions", *(() if self.mentions is UNSET else self.mentions))
         check_numbers("data", self.data)
+        if json_depth_exceeds(bytes(self.data), MAX_DATA_DEPTH):
+            raise ValueError(f"`data` nests deeper than {MAX_DATA_DEPTH}")
 
 
 class Sent(Struct):

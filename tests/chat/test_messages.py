@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.bodies import GroupSaid, PositionsSaid, Range, Said
 from push.chat.names import conversation_of, to_group, to_user
+from push.wire.bodies import json_depth_exceeds
 from push.wire.errors import Refusal
 from tests.chat.conftest import User, keys_of, of_kind
 from tests.connector.conftest import Client, Node
@@ -567,6 +568,23 @@ async def test_a_user_sends_so_many_a_minute_but_a_backend_any_number(
     await send("bob", to_user("bob", "anna"), said("x"), by_device=True)
 
 
+def nested(depth: int) -> Any:
+    """A list in a list …"""
+    found: Any = 1
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_as_deep_as_may_be_is_in_lists_that_clients_can_read(person: User) -> None:
+    anna = await person("anna")
+    assert (await anna.ask("MS", to={"user": "bob"}, data=nested(28)))["ok"]
+    for name, body in (("CL", {}), ("MP", {"conversation": "user:bob"})):
+        answer = await anna.ask(name, **body)
+        assert not json_depth_exceeds(json.dumps(answer).encode())
+
+
 @pytest.mark.parametrize(
     ("name", "body", "code", "field"),
     [
@@ -580,6 +598,7 @@ async def test_a_user_sends_so_many_a_minute_but_a_backend_any_number(
         ("MS", {"to": {"user": "bob"}, "data": 1, "type": ""}, "invalid", "type"),
         ("MS", {"to": {"user": "bob"}, "data": 1, "mentions": ["x"] * 101}, "invalid", "mentions"),
         ("MS", {"to": {"user": "bob"}, "data": "x" * 262_144}, "too_large", "data"),
+        ("MS", {"to": {"user": "bob"}, "data": nested(29)}, "invalid", "data"),
         ("MP", {"conversation": "bob"}, "invalid", "conversation"),
         ("MP", {"conversation": "user:bob", "limit": 201}, "invalid", "limit"),
         ("MR", {"conversation": "user:bob", "seq": -1}, "invalid", "seq"),
