@@ -1,7 +1,7 @@
 -- Do on a stream's server what the device's record says, which is on another.
 -- ARGV: verb, token, stream, version, detail, user. 'follow': from `detail` on ('' = now), as the device of
--- `user`. 'unfollow': `detail` is the code for what waits. 'forget': the device is deleted; 'retire': as well, and it was away until
--- its time was over (see forget.lua).
+-- `user`. 'unfollow': `detail` is the code for what waits. 'forget': the device is deleted; 'retire': as
+-- well, and it was away until its time was over (see forget.lua).
 -- What comes late does nothing: the version of what was done last is remembered.
 local verb, token, stream, version, detail = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local record = prefix .. 'device:' .. token

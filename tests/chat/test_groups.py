@@ -128,41 +128,6 @@ async def test_who_is_removed_gets_nothing_that_comes_after_that(
 
 
 @pytest_twisted.ensureDeferred
-async def test_who_is_removed_in_a_long_fan_out_gets_nothing_behind_that_place(
-    node: Node, person: User, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also what is in no log. All of it comes while a round through the sessions is under way."""
-    monkeypatch.setattr(fanout, "SLICE", 1)
-    anna, bob, carol = [await person(name) for name in ("anna", "bob", "carol")]
-    group = await group_of(anna, "bob", "carol")
-    for client in (bob, carol):
-        await wait_until(lambda client=client: "follow" in client.kinds)
-    # So that all scripts are known to Redis, which runs them in the order of this list then.
-    await node.chat.groups.remove(group, ["nobody"], "anna")
-    await node.push("group", group, data="before", qos=0)
-    await node.push("group", group, data="before")
-
-    await gatherResults(
-        [
-            Deferred.fromCoroutine(act)
-            for act in (
-                node.chat.groups.remove(group, ["carol"], "anna"),
-                node.chat.groups.remove(group, ["bob"], "anna"),
-                node.push("group", group, data="fleeting", qos=0),
-                node.push("group", group, data="after"),
-            )
-        ]
-    )
-    for user in ("bob", "carol"):
-        await node.push("user", user, data="end")
-
-    await wait_until(lambda: {"fleeting", "after"} <= set(anna.numbers))
-    for client in (bob, carol):
-        await wait_until(lambda client=client: "end" in client.numbers)
-        assert not {"fleeting", "after"} & set(client.numbers)
-
-
-@pytest_twisted.ensureDeferred
 async def test_a_session_that_is_behind_gets_nothing_from_behind_where_its_user_left(
     node: Node, person: User, wait_until: WaitUntil
 ) -> None:
