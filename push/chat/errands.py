@@ -18,6 +18,7 @@ from push.devices.errands import Errands as DeviceErrands
 from push.store.errors import StoreUnavailable
 from push.store.jobs import Turns, all_of
 from push.store.periodic import Periodic
+from push.store.scripts import CLAIMING
 from push.store.server import RedisServer
 from push.store.shards import Shards
 from push.wire.idents import user_stream
@@ -31,7 +32,7 @@ PAUSE_MS = 1000  # who caused an errand has so long to do it
 
 _user_errand = chat_script("user_errand")
 _copy = chat_script("copy")
-_due = chat_script("due")
+_due = chat_script("due", CLAIMING)
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[str]).decode
 

@@ -23,9 +23,9 @@ _LIBRARIES = (
 )
 
 
-def chat_script(name: str) -> Script:
-    """The script `<name>.lua` of this package, with what all of them share."""
-    return load_script("push.chat", name, *_LIBRARIES)
+def chat_script(name: str, *libraries: tuple[str, str]) -> Script:
+    """The script `<name>.lua` of this package, with what all of them share, and `libraries`."""
+    return load_script("push.chat", name, *_LIBRARIES, *libraries)
 
 
 class Reply(NamedTuple):

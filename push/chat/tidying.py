@@ -9,13 +9,14 @@ from push.chat.messages import kept_of
 from push.chat.scripts import Scripts, chat_script
 from push.chat.settings import ChatSettings
 from push.store.periodic import Periodic
+from push.store.scripts import CLAIMING
 from push.store.server import RedisServer
 
 LOOK_SECONDS = 5.0
 PER_LOOK = 50
 PAUSE_MS = 2000  # who dismisses a group has so long to let its members go
 
-_due = chat_script("due")
+_due = chat_script("due", CLAIMING)
 _trim = chat_script("trim")
 
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from push.store.errors import StoreUnavailable
 from push.store.periodic import Periodic
-from push.store.scripts import load_script
+from push.store.scripts import CLAIMING, load_script
 from push.store.server import RedisServer
 from push.store.shards import Shards
 from push.streams.names import record_name
@@ -34,7 +34,7 @@ PART = ("push.devices", "part")
 
 _change = load_script("push.devices", "change", LEDGER, APPEND, FOLLOWING, BINDING)
 _errand = load_script("push.devices", "errand", LEDGER, FOLLOWING, PART)
-_due = load_script("push.devices", "due_errands")
+_due = load_script("push.devices", "due_errands", CLAIMING)
 
 
 class Change:

@@ -12,14 +12,14 @@ from typing import Any
 
 from push.devices.directory import Devices
 from push.store.periodic import Periodic
-from push.store.scripts import load_script
+from push.store.scripts import CLAIMING, load_script
 from push.store.server import RedisServer
 
 LOOK_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 3600  # at one that is online, or whose forgetting was interrupted
 DEVICES_PER_LOOK = 100
 
-_retire = load_script("push.devices", "retire")
+_retire = load_script("push.devices", "retire", CLAIMING)
 
 
 class Retirement(Periodic):

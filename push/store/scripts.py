@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 from importlib.resources import files
 
+CLAIMING = ("push.store", "claiming")  # for scripts that claim work
+
 
 class Script:
     """A script's source and the SHA-1 that EVALSHA names it by."""

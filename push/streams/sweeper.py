@@ -10,14 +10,14 @@ from typing import Any
 
 from push.store.clock import MICROSECONDS
 from push.store.periodic import Periodic
-from push.store.scripts import load_script
+from push.store.scripts import CLAIMING, load_script
 from push.store.server import RedisServer
 from push.streams.publish import APPEND, LEDGER
 
 SWEEP_SECONDS = 1.0
 STREAMS_PER_CLAIM = 100
 
-_due = load_script("push.streams", "due")
+_due = load_script("push.streams", "due", CLAIMING)
 _expire = load_script("push.streams", "expire", LEDGER, APPEND)
 
 
