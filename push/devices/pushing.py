@@ -26,6 +26,7 @@ from push.streams.publish import (
     OtherRequest,
     Published,
     Publisher,
+    by_server,
 )
 from push.wire.errors import Refusal
 from push.wire.idents import (
@@ -237,9 +238,10 @@ class Pushing:
         Raises `Refusal` `unknown_message`.
         """
         streams = [address.stream for address in addresses_of(as_target(await self._to(id)))]
-        parts = self._shards.grouped(streams, lambda stream: stream)
-        if not streams or streams == [STREAM_ALL]:
-            parts = dict.fromkeys(range(len(self._shards)), streams)
+        # What was handed out by address has no stream: its record is on one of all servers.
+        parts = by_server(self._shards, streams, str)
+        if not parts:
+            parts = {number: [] for number in range(len(self._shards))}
         outcomes = await all_of(self._cancel(n, id, part) for n, part in parts.items())
         if not any(known for known, _ in outcomes):
             raise _unknown_message()

@@ -7,8 +7,8 @@ writes what is missing, and nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -27,6 +27,8 @@ STORED_FIELD, ONLINE_FIELD = "m", "o"
 
 _script = load_script("push.streams", "publish", LEDGER, APPEND, POSTING)
 _claim = load_script("push.streams", "claim")
+Item = TypeVar("Item")
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -70,6 +72,19 @@ class Retention(msgspec.Struct, frozen=True):
 
     device_max_messages: int = 10_000
     shared_max_messages: int = 100_000
+
+
+def by_server(
+    shards: Shards, items: Iterable[Item], stream_of: Callable[[Item], str]
+) -> dict[int, list[Item]]:
+    """`items` by the numbers of the servers that have their streams: everyone's is on all."""
+    groups: dict[int, list[Item]] = {}
+    for item in items:
+        stream = stream_of(item)
+        everywhere = stream == STREAM_ALL
+        for number in range(len(shards)) if everywhere else (shards.number_of(stream),):
+            groups.setdefault(number, []).append(item)
+    return groups
 
 
 class Publisher:
@@ -151,7 +166,9 @@ class Publisher:
     ) -> Published:
         calls = [
             self._run(self._shards[number], part, id, content, options, once)
-            for number, part in self._parts(addresses).items()
+            for number, part in by_server(
+                self._shards, addresses, lambda address: address.stream
+            ).items()
         ]
         if len(calls) == 1:
             return await calls[0]
@@ -163,14 +180,6 @@ class Publisher:
             found[outcome.stream] = outcome._replace(connectors=heard)
         outcomes = [found[address.stream] for address in addresses]
         return parts[0]._replace(outcomes=outcomes)
-
-    def _parts(self, addresses: Sequence[Address]) -> dict[int, list[Address]]:
-        """Which addresses are of which server."""
-        if len(self._shards) == 1:
-            return {0: list(addresses)}
-        if addresses[0].stream == STREAM_ALL:
-            return {number: list(addresses) for number in range(len(self._shards))}
-        return self._shards.grouped(addresses, lambda address: address.stream)
 
     async def _run(
         self,
