@@ -19,13 +19,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
 from benchmarks.running import started_server
+from push.redis.client import RedisServer
+from push.redis.shards import Shards
+from push.redis.url import parse_redis_url
 from push.session.entry import Entry
 from push.session.window import Follow, Window
-from push.store.address import parse_redis_url
-from push.store.server import RedisServer
-from push.store.shards import Shards
 from push.streams.cursors import CursorWriter
-from push.streams.publish import Address, Publisher
+from push.streams.publisher import Address, Publisher
 
 DEVICES = 200
 MESSAGES = 10  # a device and round

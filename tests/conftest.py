@@ -27,9 +27,9 @@ from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from benchmarks.running import Running, started_server
-from push.daemons.redis_binary import command_line, configuration, find_server
-from push.store.address import parse_store_url
-from push.store.server import RedisServer as OurRedis
+from push.daemons.embedded_redis.binary import command_line, configuration, find_server
+from push.redis.client import RedisServer as OurRedis
+from push.redis.url import parse_store_url
 
 START_SECONDS = 10.0
 NO_SKIP = os.environ.get("PUSH_TEST_NO_SKIP", "") not in ("", "0")

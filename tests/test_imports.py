@@ -18,23 +18,27 @@ PACKAGE = ROOT / "push"
 # height do not know each other, and pushctl and sdk stand beside the server, not on it.
 _LOWEST = {"wire"}
 _SESSION = _LOWEST | {"session"}
-_STORE = _SESSION | {"store"}
-_BUS = _STORE | {"streams", "cluster"}
-_DEVICES = _BUS | {"devices"}
+_REDIS = _SESSION | {"runtime", "redis"}
+_BUS = _REDIS | {"streams", "cluster"}
+_DEVICES = _BUS | {"access", "devices"}
 _CHAT = _DEVICES | {"chat"}
 ALLOWED: dict[str, set[str]] = {
     "wire": set(),
     "session": _LOWEST,
-    "store": _SESSION,
-    "streams": _STORE,
-    "cluster": _STORE,
-    "devices": _BUS,
+    "runtime": set(),
+    "redis": _SESSION | {"runtime"},
+    "streams": _REDIS,
+    "cluster": _REDIS,
+    "access": _REDIS,
+    "devices": _BUS | {"access"},
+    "pushing": _DEVICES,
     "chat": _DEVICES,
     "connector": _CHAT,
-    "http": _CHAT,
-    "daemons": _CHAT | {"connector", "http"},
+    "http": _CHAT | {"pushing"},
+    "daemons": _CHAT | {"pushing", "connector", "http"},
     "sdk": _SESSION,
-    "resharding": _CHAT | {"daemons"},  # what a command of pushctl runs, with the daemons' settings
+    # What a command of pushctl runs, with the daemons' settings.
+    "resharding": _CHAT | {"pushing", "daemons"},
     "pushctl": {"sdk", "wire", "resharding"},
 }
 WITHOUT_TWISTED = ("wire", "session", "sdk")

@@ -8,13 +8,13 @@ from typing import Any
 
 from msgspec import UNSET
 
-from push.chat.acting import Acting
-from push.chat.bodies import ConversationPage, ConversationRow
+from push.chat.actions import Acting
+from push.chat.conversation_id import Conversation, conversation_of
 from push.chat.messages import MAX_PAGE_BYTES, message_of
-from push.chat.names import Conversation, conversation_of
 from push.chat.scripts import chat_script
 from push.chat.settings import ChatSettings
-from push.store.jobs import all_of
+from push.chat.types import ConversationPage, ConversationRow
+from push.runtime.tasks import all_of
 from push.wire.errors import Refusal
 from push.wire.idents import GROUP_PREFIX, is_offset, user_stream
 

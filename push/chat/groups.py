@@ -13,13 +13,13 @@ import msgspec
 from msgspec import UNSET
 from twisted.logger import Logger
 
-from push.chat.acting import Acting
-from push.chat.bodies import Group, GroupChanges, GroupSaid, Member, MemberPage
+from push.chat.actions import Acting
 from push.chat.scripts import chat_script
 from push.chat.settings import ChatSettings
-from push.devices.records import as_fields
-from push.store.errors import StoreUnavailable
-from push.store.jobs import all_of
+from push.chat.types import Group, GroupChanges, GroupSaid, Member, MemberPage
+from push.devices.record import as_fields
+from push.redis.errors import StoreUnavailable
+from push.runtime.tasks import all_of
 from push.wire.errors import Refusal
 from push.wire.idents import GROUP_PREFIX, group_stream, is_name, user_stream
 

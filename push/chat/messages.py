@@ -7,8 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from push.chat.acting import Acting
-from push.chat.bodies import (
+from push.access.rate_limits import MinuteLimit
+from push.chat.actions import Acting
+from push.chat.conversation_id import Conversation
+from push.chat.scripts import chat_script
+from push.chat.settings import CLIENT_ID_SECONDS, RECEIPTS_UP_TO_MEMBERS, ChatSettings
+from push.chat.types import (
     HistoryMessage,
     MessagePage,
     Positions,
@@ -17,10 +21,6 @@ from push.chat.bodies import (
     Said,
     Sent,
 )
-from push.chat.names import Conversation
-from push.chat.scripts import chat_script
-from push.chat.settings import CLIENT_ID_SECONDS, RECEIPTS_UP_TO_MEMBERS, ChatSettings
-from push.devices.limits import MinuteLimit
 from push.wire.errors import Refusal
 from push.wire.idents import user_stream
 

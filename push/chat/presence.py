@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from push.chat.settings import ChatSettings
-from push.store.jobs import all_of
-from push.store.shards import Shards
+from push.redis.shards import Shards
+from push.runtime.tasks import all_of
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
 
 OnlineOf = Callable[[Sequence[str]], Awaitable[dict[str, bool]]]

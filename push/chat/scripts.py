@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from push.devices.errands import BINDING, FOLLOWING
-from push.store.scripts import Script, load_script
-from push.store.server import RedisServer
-from push.streams.publish import APPEND, LEDGER, POSTING, Retention
+from push.devices.outbox import BINDING, FOLLOWING
+from push.redis.client import RedisServer
+from push.redis.scripts import Script, load_script
+from push.streams.publisher import APPEND, LEDGER, POSTING, Retention
 from push.wire.errors import Refusal
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -19,13 +19,13 @@ _LIBRARIES = (
     POSTING,
     FOLLOWING,
     BINDING,
-    *(("push.chat", name) for name in ("acting", "users", "permissions", "group", "messages")),
+    *(("lib", name) for name in ("acting", "users", "permissions", "group", "messages")),
 )
 
 
 def chat_script(name: str, *libraries: tuple[str, str]) -> Script:
-    """The script `<name>.lua` of this package, with what all of them share, and `libraries`."""
-    return load_script("push.chat", name, *_LIBRARIES, *libraries)
+    """The script `push/lua/chat/<name>.lua`, with what all of them share, and `libraries`."""
+    return load_script("chat", name, *_LIBRARIES, *libraries)
 
 
 class Reply(NamedTuple):

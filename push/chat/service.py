@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from push.chat.acting import Acting
+from push.chat.actions import Acting
 from push.chat.conversations import Conversations
-from push.chat.errands import UserErrandRunner, UserErrands
 from push.chat.groups import Groups
 from push.chat.messages import Messages
+from push.chat.outbox import UserErrandRunner, UserErrands
 from push.chat.presence import OnlineOf, Presence
+from push.chat.retention import Tidying
 from push.chat.scripts import Scripts
 from push.chat.settings import ChatSettings
-from push.chat.tidying import Tidying
-from push.devices.errands import Errands
-from push.store.periodic import Periodic
-from push.store.server import RedisServer
-from push.store.shards import Shards
-from push.streams.publish import Retention
+from push.devices.outbox import Errands
+from push.redis.client import RedisServer
+from push.redis.periodic import Periodic
+from push.redis.shards import Shards
+from push.streams.publisher import Retention
 from push.wire.idents import Snowflake
 
 

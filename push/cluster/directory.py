@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import TypedDict
 
-from push.cluster.awaited import Awaited
-from push.cluster.entry import CONNECTOR, Entry
-from push.cluster.registry import Registry, Snapshot
+from push.cluster.planned_load import Awaited
+from push.cluster.registry.entry import CONNECTOR, Entry
+from push.cluster.registry.interface import Registry, Snapshot
 
 # Encrypted ones first, across all nodes: a client that goes down the list when a node does not
 # answer comes to the next node, and not to the same one without encryption.

@@ -15,8 +15,8 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from push.connector.connection import DeviceConnection
-from push.connector.sources import Cursors
+from push.connector.delivery.sharded_streams import Cursors
+from push.connector.transport.connection import DeviceConnection
 
 log = Logger()
 

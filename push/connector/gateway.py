@@ -16,25 +16,28 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.cluster.control import ControlChannel
-from push.connector.catchup import CatchUp
-from push.connector.connection import LINGER_SECONDS, DeviceConnection
-from push.connector.counters import Counters
+from push.access.api_keys import Keyring
+from push.access.bans import CheckBan
+from push.cluster.commands import ControlChannel
+from push.connector.delivery.catch_up import CatchUp
+from push.connector.delivery.fanout import FanOut
+from push.connector.delivery.redelivery import Redelivery
+from push.connector.delivery.sharded_streams import Sources
+from push.connector.delivery.subscriptions import Following
 from push.connector.drain import Drain
-from push.connector.fanout import FanOut
-from push.connector.following import Following
-from push.connector.handshake import Handshake
-from push.connector.orders import Orders
-from push.connector.redelivery import Redelivery
-from push.connector.requests import Handler, Requests
-from push.connector.sources import Sources
-from push.connector.topics import TopicRequests
-from push.connector.wheel import TimingWheel
-from push.devices.bans import CheckBan
-from push.devices.directory import Devices
-from push.devices.keyring import Keyring
+from push.connector.remote_commands import Orders
+from push.connector.requests.dispatch import Handler, Requests
+from push.connector.requests.handshake import Handshake
+from push.connector.requests.topics import TopicRequests
+from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
+from push.connector.transport.counters import Counters
+from push.connector.transport.timing_wheel import TimingWheel
+from push.devices.registration import Devices
 from push.devices.sessions import Sessions
 from push.devices.topics import Topics
+from push.redis.errors import StoreUnavailable
+from push.redis.shards import Shards
+from push.runtime.tasks import Jobs
 from push.session.entry import Batch, Entry
 from push.session.events import (
     ConnectWanted,
@@ -52,9 +55,6 @@ from push.session.events import (
 from push.session.handout import Handout
 from push.session.server import ServerSession, SessionLimits
 from push.session.window import ACKNOWLEDGED, TOO_LARGE, Follow
-from push.store.errors import StoreUnavailable
-from push.store.jobs import Jobs
-from push.store.shards import Shards
 from push.streams.channel import Channel
 from push.wire.errors import Refusal
 from push.wire.idents import Snowflake
@@ -243,7 +243,7 @@ class Gateway:
     def new_session(self) -> ServerSession:
         return ServerSession(self._limits, self._reactor.seconds())
 
-    # What connections tell (push.connector.connection.Owner)
+    # What connections tell (push.connector.transport.connection.Owner)
 
     def made(self, connection: DeviceConnection) -> None:
         self.counters.accepted += 1

@@ -8,9 +8,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from push.connector.connection import DeviceConnection
 from push.connector.gateway import Gateway
-from push.connector.proxied import ProxiedFactory
+from push.connector.transport.connection import DeviceConnection
+from push.connector.transport.proxy import ProxiedFactory
 from push.wire.addresses import Networks
 
 

@@ -13,7 +13,7 @@ from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from push.daemons.keys import key_file
+from push.daemons.security.api_key_files import key_file
 
 log = Logger()
 

@@ -16,38 +16,38 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from push import __version__
-from push.cluster.asking import Answerer
-from push.cluster.entry import CONNECTOR, Entry
-from push.connector.chat import chat_handlers
-from push.connector.clients import Clients as OwnClients
+from push.access.api_keys import ApiKey, Keyring
+from push.cluster.registry.entry import CONNECTOR, Entry
+from push.cluster.survey import Answerer
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
-from push.daemons.asked_for import session_limits
+from push.connector.requests.chat import chat_handlers
+from push.connector.session_queries import Clients as OwnClients
 from push.daemons.banner import Banner, lines_to_try
+from push.daemons.config.errors import StartError
+from push.daemons.config.part_settings import session_limits
+from push.daemons.config.settings import ApiKey as ConfiguredKey
+from push.daemons.config.settings import Settings
+from push.daemons.config.value_types import Address
 from push.daemons.domain import SECONDS_PER_DAY, Background, Domain
-from push.daemons.draining import DrainService
-from push.daemons.errors import StartError
-from push.daemons.jwt_keys import JwksRefresh, make_verifier
-from push.daemons.keys import load_keys
-from push.daemons.kinds import Address
-from push.daemons.listening import Listener
+from push.daemons.drain_on_stop import DrainService
 from push.daemons.membership import Describe, Membership
 from push.daemons.metrics import make_registry as make_metrics
-from push.daemons.names import NameLock, node_name
-from push.daemons.settings import ApiKey as ConfiguredKey
-from push.daemons.settings import Settings
-from push.daemons.signals import StopSignals
-from push.daemons.starting import OrderedServices
-from push.daemons.store import StoreService
-from push.daemons.tls import load_server_tls
-from push.daemons.tuning import (
+from push.daemons.ordered_services import OrderedServices
+from push.daemons.process.listening import Listener
+from push.daemons.process.node_name import NameLock, node_name
+from push.daemons.process.signals import StopSignals
+from push.daemons.process.tuning import (
     collect_garbage_less_often,
     raise_file_limit,
     use_monotonic_clock,
 )
-from push.devices.keyring import ApiKey, Keyring
+from push.daemons.redis import StoreService
+from push.daemons.security.api_key_files import load_keys
+from push.daemons.security.certificate import load_server_tls
+from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
 from push.devices.sessions import Sessions
-from push.http.serving import make_site
+from push.http.server import make_site
 from push.wire.addresses import Networks
 
 log = Logger()

@@ -8,32 +8,32 @@ import time
 from collections.abc import Callable, Set
 from typing import Any, Protocol
 
+from push.access.bans import Bans
 from push.chat.service import Chat
-from push.cluster.asking import Asker
-from push.cluster.control import ControlChannel
+from push.cluster.commands import ControlChannel
 from push.cluster.directory import Directory
-from push.cluster.draining import NodeDrains
-from push.cluster.lease import RedisLease
-from push.cluster.registry import Registry
-from push.cluster.zookeeper import ZooKeeperRegistry
-from push.daemons.asked_for import chat_settings, push_limits
-from push.daemons.settings import Settings
-from push.devices.bans import Bans
-from push.devices.clients import Clients
-from push.devices.directory import Devices
-from push.devices.errands import ErrandRunner, Errands
-from push.devices.nearby import Nearby
-from push.devices.pushing import Pushing
-from push.devices.retirement import Retirement
+from push.cluster.drain_command import NodeDrains
+from push.cluster.registry.interface import Registry
+from push.cluster.registry.redis_lease import RedisLease
+from push.cluster.registry.zookeeper import ZooKeeperRegistry
+from push.cluster.survey import Asker
+from push.daemons.config.part_settings import chat_settings, push_limits
+from push.daemons.config.settings import Settings
+from push.devices.expiry import Retirement
+from push.devices.outbox import ErrandRunner, Errands
+from push.devices.registration import Devices
+from push.devices.session_queries import Clients
 from push.devices.topics import Topics
 from push.devices.users import Users
-from push.http.api import make_api
-from push.http.chat import make_group
-from push.http.routes import App
-from push.http.sub import make_sub
-from push.store.server import RedisServer
-from push.store.shards import Shards
-from push.streams.publish import Publisher, Retention
+from push.http.framework.route import App
+from push.http.routes.chat import make_group
+from push.http.routes.push import make_api
+from push.http.routes.registration import make_sub
+from push.pushing.by_ip import Nearby
+from push.pushing.service import Pushing
+from push.redis.client import RedisServer
+from push.redis.shards import Shards
+from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.idents import Snowflake
 

@@ -10,8 +10,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from push.cluster.entry import Entry
-from push.cluster.registry import NameTaken, Registry
+from push.cluster.registry.entry import Entry
+from push.cluster.registry.interface import NameTaken, Registry
 
 log = Logger()
 

@@ -1,1 +1,1 @@
-"""Who the devices are: tokens and secrets, users, sessions, and pushing to them."""
+"""Who the devices are: tokens and secrets, users and sessions."""

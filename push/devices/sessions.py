@@ -6,30 +6,30 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
 
-from push.devices.directory import Devices, unknown_token
-from push.devices.errands import BINDING, FOLLOWING, PART, Errands
-from push.devices.jwt import Claims, JwtVerifier
-from push.devices.records import as_fields, elsewhere_of, follows_of, optional, since_of
+from push.access.jwt import Claims, JwtVerifier
+from push.devices.outbox import BINDING, FOLLOWING, PART, Errands
+from push.devices.record import as_fields, elsewhere_of, follows_of, optional, since_of
+from push.devices.registration import Devices, unknown_token
+from push.redis.client import Argument
+from push.redis.clock import MICROSECONDS
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.runtime.tasks import all_of
 from push.session.window import Follow
-from push.store.clock import MICROSECONDS
-from push.store.jobs import all_of
-from push.store.scripts import load_script
-from push.store.server import Argument
-from push.store.shards import Shards
-from push.streams.publish import APPEND, LEDGER
+from push.streams.publisher import APPEND, LEDGER
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import Refusal
 from push.wire.idents import STREAM_ALL, device_stream, is_offset, user_stream
 
-OPENING = ("push.devices", "opening")
+OPENING = ("lib", "opening")
 
 GroupsOf = Callable[[str], Awaitable[dict[str, int]]]
 
-_open = load_script("push.devices", "open", LEDGER, APPEND, FOLLOWING, BINDING, OPENING)
-_record = load_script("push.devices", "record", LEDGER, FOLLOWING)
-_take = load_script("push.devices", "take", LEDGER, APPEND, FOLLOWING, PART, OPENING)
-_close = load_script("push.devices", "close", FOLLOWING, PART, OPENING)
-_held = load_script("push.devices", "held")
+_open = load_script("devices", "open", LEDGER, APPEND, FOLLOWING, BINDING, OPENING)
+_record = load_script("devices", "record", LEDGER, FOLLOWING)
+_take = load_script("devices", "take", LEDGER, APPEND, FOLLOWING, PART, OPENING)
+_close = load_script("devices", "close", FOLLOWING, PART, OPENING)
+_held = load_script("devices", "held")
 
 
 class Opened(msgspec.Struct):

@@ -12,13 +12,13 @@ import heapq
 
 import msgspec
 
-from push.devices.directory import check_token, unknown_token
-from push.devices.errands import BINDING, FOLLOWING, Change, Errands
-from push.store.jobs import all_of
-from push.store.scripts import load_script
-from push.store.server import RedisServer
-from push.store.shards import Shards
-from push.streams.publish import APPEND, LEDGER
+from push.devices.outbox import BINDING, FOLLOWING, Change, Errands
+from push.devices.registration import check_token, unknown_token
+from push.redis.client import RedisServer
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.runtime.tasks import all_of
+from push.streams.publisher import APPEND, LEDGER
 from push.wire.bodies import MAX_OPAQUE_BYTES
 from push.wire.errors import Refusal
 from push.wire.idents import device_stream, is_name, topic_stream
@@ -28,8 +28,8 @@ CURSOR_SECONDS = 86_400
 LONG_CURSOR = "~"  # begins the cursor that stands for a name which is longer than a cursor may be
 UNSUBSCRIBED = "d:unsubscribed"
 
-_subscribe = load_script("push.devices", "subscribe", LEDGER, APPEND, FOLLOWING, BINDING)
-_topics = load_script("push.devices", "topics")
+_subscribe = load_script("devices", "subscribe", LEDGER, APPEND, FOLLOWING, BINDING)
+_topics = load_script("devices", "topics")
 
 
 class Topic(msgspec.Struct, frozen=True):

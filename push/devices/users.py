@@ -6,21 +6,21 @@ from collections.abc import Sequence
 
 import msgspec
 
-from push.devices.asked import Filter
-from push.devices.clients import Clients
-from push.devices.directory import Devices, check_user
-from push.store.jobs import all_of
-from push.store.scripts import load_script
-from push.store.shards import Shards
-from push.streams.names import channel_name
-from push.streams.publish import APPEND, LEDGER
+from push.devices.registration import Devices, check_user
+from push.devices.session_queries import Clients
+from push.devices.session_query_types import Filter
+from push.redis.keys import channel_name
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.runtime.tasks import all_of
+from push.streams.publisher import APPEND, LEDGER
 from push.wire.errors import Refusal
 from push.wire.idents import device_stream, user_stream
 
 MAX_SESSIONS = 200  # that connectors are asked for at a time
 
-_user = load_script("push.devices", "user")
-_erase = load_script("push.devices", "erase", LEDGER, APPEND)
+_user = load_script("devices", "user")
+_erase = load_script("devices", "erase", LEDGER, APPEND)
 
 
 class UserDevice(msgspec.Struct):

@@ -1,1 +1,1 @@
-"""HTTP: Klein apps over the parts below, and the edge that all their requests pass."""
+"""HTTP: Klein apps over the parts below, and the middleware that all their requests pass."""

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from push.http.problems import ERRORS
-from push.http.routes import App
+from push.http.framework.problems import ERRORS
+from push.http.framework.route import App
 from push.wire.errors import STATUS_OF_CODE
 
 _STYLE = """

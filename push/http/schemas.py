@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from push.devices.pushing import Content, Receipt, Target
+from push.pushing.service import Content, Receipt, Target
 from push.wire.addresses import normal_network
 from push.wire.bodies import MAX_OPAQUE_BYTES, check_utf8_length
 from push.wire.errors import Refusal

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from push.daemons.errors import StartError
-from push.daemons.loading import load
-from push.daemons.store import load_trust_root
+from push.daemons.config.errors import StartError
+from push.daemons.config.loading import load
+from push.daemons.redis import load_trust_root
+from push.redis.errors import StoreUnavailable
+from push.redis.url import StoreAddress, parse_store_url
 from push.resharding import connecting
 from push.resharding.plan import Refused
 from push.resharding.run import Outcome, Resharding
-from push.store.address import StoreAddress, parse_store_url
-from push.store.errors import StoreUnavailable
 
 TELL_SECONDS = 2.0
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
+from push.redis.checks import parsed_info
+from push.redis.client import RedisServer
+from push.redis.url import StoreAddress
 from push.resharding.layout import Layout
 from push.resharding.plan import Refused
-from push.store.address import StoreAddress
-from push.store.checks import parsed_info
-from push.store.server import RedisServer
 
 READY_SECONDS = 5.0
 TIMEOUT_SECONDS = 30.0

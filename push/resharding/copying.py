@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
+from push.redis.keys import record_name
 from push.resharding.devices import Fields, Record, elsewhere, moved
 from push.resharding.everyone import COLLAPSE, LOG, LOST, Everyone
 from push.resharding.kinds import KINDS, How, Kind, kind_of
@@ -14,8 +15,7 @@ from push.resharding.layout import Layout, each_key, each_member
 from push.resharding.messages import Records
 from push.resharding.once import Answers, kept_answer
 from push.resharding.staging import Staging
-from push.store.jobs import Turns, all_of
-from push.streams.names import record_name
+from push.runtime.tasks import Turns, all_of
 from push.wire.idents import STREAM_ALL, device_stream
 
 AT_A_TIME = 256  # keys

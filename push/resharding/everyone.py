@@ -17,10 +17,10 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
+from push.redis.client import RedisServer
 from push.resharding.layout import Layout
 from push.resharding.staging import ENTRIES_PER_CALL, Staging
-from push.store.jobs import all_of
-from push.store.server import RedisServer
+from push.runtime.tasks import all_of
 from push.wire.idents import STREAM_ALL
 
 LOG = f"log:{STREAM_ALL}"

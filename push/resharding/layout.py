@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from push.store.server import RedisServer
-from push.store.shards import number_of
+from push.redis.client import RedisServer
+from push.redis.shards import number_of
 
 KEYS_PER_PAGE = 500
 

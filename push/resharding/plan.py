@@ -8,13 +8,13 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from push.redis.client import RedisServer
+from push.redis.scripts import load_script
 from push.resharding.layout import Layout
-from push.store.scripts import load_script
-from push.store.server import RedisServer
 
 Phase = Literal["prepare", "take"]
 
-_mark = load_script("push.resharding", "mark")
+_mark = load_script("resharding", "mark")
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 

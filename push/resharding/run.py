@@ -17,7 +17,10 @@ from typing import Any
 
 import msgspec
 
-from push.devices.errands import Errands
+from push.devices.outbox import Errands
+from push.redis.client import RedisServer
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
 from push.resharding import connecting
 from push.resharding.copying import Copying, Tell
 from push.resharding.kinds import UnknownKind
@@ -33,14 +36,11 @@ from push.resharding.plan import (
     standing,
 )
 from push.resharding.staging import ARRIVING, Staging, delete_keys, forget_prepared, take_over
-from push.store.jobs import all_of
-from push.store.scripts import load_script
-from push.store.server import RedisServer
-from push.store.shards import Shards
+from push.runtime.tasks import all_of
 
 ERRANDS_PER_CALL = 100
 
-_raise = load_script("push.resharding", "raise")
+_raise = load_script("resharding", "raise")
 
 
 class Outcome(msgspec.Struct, rename={"old": "from", "new": "to"}):

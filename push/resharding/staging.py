@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from push.redis.client import Argument, RedisServer
+from push.redis.scripts import load_script
 from push.resharding.layout import each_key
-from push.store.jobs import Turns, all_of
-from push.store.scripts import load_script
-from push.store.server import Argument, RedisServer
+from push.runtime.tasks import Turns, all_of
 
 ARRIVING = "arriving:"
 LEAVING = "leaving"
@@ -27,7 +27,7 @@ ENTRIES_PER_CALL = 16  # of a log: each may have a quarter of a MiB
 NAMES_PER_CALL = 500
 LOGS_AT_A_TIME = 16  # what they may hold is in memory here
 
-_rename = load_script("push.resharding", "rename")
+_rename = load_script("resharding", "rename")
 
 
 class Staging:

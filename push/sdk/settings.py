@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from push.sdk.address import ServerAddress, parse_server
-from push.sdk.core import Abilities
 from push.sdk.errors import ConfigurationError
+from push.sdk.reconnect import Abilities
 from push.sdk.tls import parse_fingerprint
 
 JWTSource = str | Callable[[], str] | Callable[[], Awaitable[str]]

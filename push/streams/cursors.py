@@ -17,11 +17,11 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+from push.redis.scripts import load_script
 from push.session.window import ACKNOWLEDGED, GONE, LATE, TOO_LARGE, Delivery, Follow, Skipped
-from push.store.errors import StoreUnavailable
-from push.store.scripts import load_script
-from push.store.server import RedisServer
-from push.streams.publish import APPEND, LEDGER
+from push.streams.publisher import APPEND, LEDGER
 
 log = Logger()
 
@@ -30,7 +30,7 @@ FLUSH_CURSORS = 500
 HANDED_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
-_script = load_script("push.streams", "cursors", LEDGER, APPEND)
+_script = load_script("streams", "cursors", LEDGER, APPEND)
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -17,6 +17,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+from push.redis.keys import channel_name
+from push.runtime.tasks import Jobs, Turns
 from push.session.entry import (
     FIRST_SHARED_NUMBER,
     LAST_SHARED_NUMBER,
@@ -25,14 +29,10 @@ from push.session.entry import (
     batches_of,
 )
 from push.session.window import Follow
-from push.store.errors import StoreUnavailable
-from push.store.jobs import Jobs, Turns
-from push.store.server import RedisServer
 from push.streams.channel import Channel, Follower
 from push.streams.log import LogReader, Reading, Wanted, has_expired
-from push.streams.memory import LogMemory
+from push.streams.log_cache import LogMemory
 from push.streams.message import from_channel
-from push.streams.names import channel_name
 
 log = Logger()
 

@@ -14,12 +14,12 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from push.store.errors import StoreUnavailable
-from push.store.jobs import all_of
-from push.store.scripts import load_script
-from push.store.server import RedisServer
-from push.store.shards import Shards
-from push.streams.publish import LEDGER
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.runtime.tasks import all_of
+from push.streams.publisher import LEDGER
 
 log = Logger()
 
@@ -37,7 +37,7 @@ STATES = {
     "d": "dropped",
 }
 
-_fleeting = load_script("push.streams", "fleeting", LEDGER)
+_fleeting = load_script("streams", "fleeting", LEDGER)
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from push.redis.client import RedisServer
+from push.redis.keys import log_name
+from push.redis.scripts import load_script
 from push.session.entry import Entry
-from push.store.scripts import load_script
-from push.store.server import RedisServer
 from push.streams.message import from_log
-from push.streams.names import log_name
 
 PAGE_BYTES = 256 * 1024
 
-_script = load_script("push.streams", "read")
+_script = load_script("streams", "read")
 
 
 class Wanted(NamedTuple):

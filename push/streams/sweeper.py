@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from push.store.clock import MICROSECONDS
-from push.store.periodic import Periodic
-from push.store.scripts import CLAIMING, load_script
-from push.store.server import RedisServer
-from push.streams.publish import APPEND, LEDGER
+from push.redis.client import RedisServer
+from push.redis.clock import MICROSECONDS
+from push.redis.periodic import Periodic
+from push.redis.scripts import CLAIMING, load_script
+from push.streams.publisher import APPEND, LEDGER
 
 SWEEP_SECONDS = 1.0
 STREAMS_PER_CLAIM = 100
 
-_due = load_script("push.streams", "due", CLAIMING)
-_expire = load_script("push.streams", "expire", LEDGER, APPEND)
+_due = load_script("streams", "due", CLAIMING)
+_expire = load_script("streams", "expire", LEDGER, APPEND)
 
 
 class Sweeper(Periodic):

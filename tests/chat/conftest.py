@@ -11,10 +11,10 @@ import pytest
 import pytest_twisted
 from prometheus_client import CollectorRegistry
 
-from push.devices.keyring import ApiKey, Keyring
-from push.http.chat import make_group
-from push.http.serving import make_site
-from push.http.site import LimitedSite
+from push.access.api_keys import ApiKey, Keyring
+from push.http.framework.site import LimitedSite
+from push.http.routes.chat import make_group
+from push.http.server import make_site
 from tests.conftest import RedisServer
 from tests.connector.conftest import (
     JWT_SECRET,

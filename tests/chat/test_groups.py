@@ -11,9 +11,9 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat import groups
-from push.chat.bodies import GroupChanges, GroupSaid, MemberChange, Said
-from push.chat.names import to_group
-from push.connector import fanout
+from push.chat.conversation_id import to_group
+from push.chat.types import GroupChanges, GroupSaid, MemberChange, Said
+from push.connector.delivery import fanout
 from push.wire.errors import Refusal
 from tests.chat.conftest import User, of_kind
 from tests.connector.conftest import Client, Node

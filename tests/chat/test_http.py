@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.chat.bodies import GroupSaid
+from push.chat.types import GroupSaid
 from tests.chat.conftest import Door
 from tests.chat.test_messages import say
 from tests.connector.conftest import Node

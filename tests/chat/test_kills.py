@@ -10,9 +10,9 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from push.chat.bodies import GroupSaid, Range, Sent
-from push.chat.names import Conversation, conversation_of
-from push.store.errors import StoreUnavailable
+from push.chat.conversation_id import Conversation, conversation_of
+from push.chat.types import GroupSaid, Range, Sent
+from push.redis.errors import StoreUnavailable
 from tests.chat.conftest import MakeNode, User, of_kind
 from tests.chat.test_messages import say
 from tests.connector.conftest import Node

@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from push.connector import fanout
+from push.connector.delivery import fanout
 from tests.chat.conftest import User
 from tests.chat.test_groups import group_of
 from tests.connector.conftest import Node

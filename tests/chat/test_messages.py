@@ -11,8 +11,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from push.chat.bodies import GroupSaid, PositionsSaid, Range, Said
-from push.chat.names import conversation_of, to_group, to_user
+from push.chat.conversation_id import conversation_of, to_group, to_user
+from push.chat.types import GroupSaid, PositionsSaid, Range, Said
 from push.wire.bodies import json_depth_exceeds
 from push.wire.errors import Refusal
 from tests.chat.conftest import User, keys_of, of_kind

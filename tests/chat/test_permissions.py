@@ -15,18 +15,18 @@ import pytest
 import pytest_twisted
 from prometheus_client import CollectorRegistry
 
-from push.chat.bodies import GroupChanges, GroupSaid, MemberChange
-from push.chat.names import to_group
+from push.access.api_keys import ApiKey, Keyring
+from push.chat.conversation_id import to_group
 from push.chat.service import Chat
 from push.chat.settings import ChatSettings
-from push.connector.chat import chat_handlers
-from push.connector.requests import Caller
-from push.devices.errands import Errands
-from push.devices.keyring import ApiKey, Keyring
-from push.http.chat import make_group
-from push.http.serving import make_site
-from push.store.shards import Shards
-from push.streams.publish import Retention
+from push.chat.types import GroupChanges, GroupSaid, MemberChange
+from push.connector.requests.chat import chat_handlers
+from push.connector.requests.dispatch import Caller
+from push.devices.outbox import Errands
+from push.http.routes.chat import make_group
+from push.http.server import make_site
+from push.redis.shards import Shards
+from push.streams.publisher import Retention
 from push.wire.errors import Refusal
 from push.wire.idents import Snowflake
 from push.wire.signals import RequestName

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.chat.bodies import GroupSaid
-from push.chat.names import conversation_of, with_user
-from push.store.errors import StoreUnavailable
-from push.store.shards import number_of
+from push.chat.conversation_id import conversation_of, with_user
+from push.chat.types import GroupSaid
+from push.redis.errors import StoreUnavailable
+from push.redis.shards import number_of
 from tests.chat.conftest import MakeNode, User, of_kind
 from tests.chat.test_messages import say, texts
 from tests.conftest import RedisServer

@@ -21,13 +21,13 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 import push
-from push.cluster.entry import CONNECTOR, Entry
-from push.cluster.keeper import Keeper
-from push.cluster.lease import RedisLease
-from push.cluster.timing import Timing
-from push.cluster.zookeeper import ZooKeeperRegistry
-from push.store.address import parse_redis_url
-from push.store.server import RedisServer
+from push.cluster.registry.entry import CONNECTOR, Entry
+from push.cluster.registry.reconciler import Keeper
+from push.cluster.registry.redis_lease import RedisLease
+from push.cluster.registry.timing import Timing
+from push.cluster.registry.zookeeper import ZooKeeperRegistry
+from push.redis.client import RedisServer
+from push.redis.url import parse_redis_url
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 
 TIMING = Timing(lease=2.0, renew=0.3, update=0.05, verify=0.4, retry=0.1, notice=0.005, stop=1.0)

@@ -15,13 +15,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from push.cluster.entry import CONNECTOR, Entry
-from push.cluster.keeper import Keeper
-from push.cluster.lease import RedisLease
-from push.cluster.timing import Timing
-from push.cluster.zookeeper import ZooKeeperRegistry
-from push.store.address import parse_redis_url
-from push.store.server import RedisServer
+from push.cluster.registry.entry import CONNECTOR, Entry
+from push.cluster.registry.reconciler import Keeper
+from push.cluster.registry.redis_lease import RedisLease
+from push.cluster.registry.timing import Timing
+from push.cluster.registry.zookeeper import ZooKeeperRegistry
+from push.redis.client import RedisServer
+from push.redis.url import parse_redis_url
 
 
 def say(text: str) -> None:

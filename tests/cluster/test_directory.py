@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from push.cluster.awaited import AWAITED_SECONDS
 from push.cluster.directory import Directory
-from push.cluster.entry import Entry
+from push.cluster.planned_load import AWAITED_SECONDS
+from push.cluster.registry.entry import Entry
 
 MakeEntry = Callable[..., Entry]
 

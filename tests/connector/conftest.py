@@ -19,36 +19,36 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
 
+from push.access.api_keys import Keyring
+from push.access.bans import Bans
+from push.access.jwt import JwtVerifier, load_keys
 from push.chat.service import Chat
 from push.chat.settings import ChatSettings
-from push.cluster.asking import Answerer, Asker
-from push.cluster.control import ControlChannel
-from push.connector.chat import chat_handlers
-from push.connector.clients import Clients as OwnClients
+from push.cluster.commands import ControlChannel
+from push.cluster.survey import Answerer, Asker
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
-from push.daemons.settings import Connector
-from push.daemons.tls import load_server_tls
-from push.devices.bans import Bans
-from push.devices.clients import Clients
-from push.devices.directory import Devices
-from push.devices.errands import ErrandRunner, Errands
-from push.devices.jwt import JwtVerifier, load_keys
-from push.devices.keyring import Keyring
-from push.devices.nearby import Nearby
-from push.devices.pushing import Content, Push, Pushing, Receipt, Target
+from push.connector.requests.chat import chat_handlers
+from push.connector.session_queries import Clients as OwnClients
+from push.daemons.config.settings import Connector
+from push.daemons.security.certificate import load_server_tls
+from push.devices.outbox import ErrandRunner, Errands
+from push.devices.registration import Devices
+from push.devices.session_queries import Clients
 from push.devices.sessions import Sessions
 from push.devices.topics import Topics
 from push.devices.users import Users
+from push.pushing.by_ip import Nearby
+from push.pushing.service import Content, Push, Pushing, Receipt, Target
+from push.redis.client import RedisServer
+from push.redis.identity import Deployment
+from push.redis.periodic import Periodic
+from push.redis.shards import Shards
+from push.redis.url import parse_redis_url
 from push.session.server import SessionLimits
-from push.store.address import parse_redis_url
-from push.store.identity import Deployment
-from push.store.periodic import Periodic
-from push.store.server import RedisServer
-from push.store.shards import Shards
 from push.streams.hub import Hub
-from push.streams.memory import LogMemory
-from push.streams.publish import Publisher, Retention
+from push.streams.log_cache import LogMemory
+from push.streams.publisher import Publisher, Retention
 from push.wire.addresses import Networks
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.idents import Snowflake

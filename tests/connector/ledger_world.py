@@ -15,22 +15,22 @@ from typing import Any
 
 import msgspec
 
-from push.devices.directory import Devices
-from push.devices.errands import Errands
-from push.devices.jwt import JwtVerifier
-from push.devices.pushing import Content, Push, Pushing, Target
+from push.access.jwt import JwtVerifier
+from push.devices.outbox import Errands
+from push.devices.registration import Devices
 from push.devices.sessions import Sessions
 from push.devices.topics import Topics
+from push.pushing.service import Content, Push, Pushing, Target
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+from push.redis.shards import Shards
 from push.session.handout import Handout
 from push.session.server import SessionLimits
 from push.session.transitions import State
 from push.session.window import EXPIRED, GONE, Delivery, Follow, Window
-from push.store.errors import StoreUnavailable
-from push.store.server import RedisServer
-from push.store.shards import Shards
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, Wanted, has_expired
-from push.streams.publish import Publisher, Retention
+from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import Refusal

@@ -14,7 +14,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
 
-from push.devices.keyring import ApiKey, Keyring
+from push.access.api_keys import ApiKey, Keyring
 from push.wire.frames import encode_frame
 from push.wire.signals import ConnectStatus, Signal
 

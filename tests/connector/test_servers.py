@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.store.errors import StoreUnavailable
+from push.redis.errors import StoreUnavailable
 from push.wire.errors import Refusal
 from tests.conftest import RedisServer
 
@@ -159,7 +159,7 @@ async def test_a_key_whose_request_was_refused_is_free(town: Town) -> None:
 
 
 def claim_server(node: Any, key: str) -> int:
-    from push.devices.pushing import _digest
+    from push.pushing.service import _digest
 
     return int(node.shards.number_of(f"claim:{_digest(key.encode())}"))
 

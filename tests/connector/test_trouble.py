@@ -13,7 +13,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from push.store.errors import StoreUnavailable
+from push.redis.errors import StoreUnavailable
 from push.wire.signals import ConnectStatus, Signal
 
 WaitUntil = Callable[..., Awaitable[Any]]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from push.cluster.entry import Entry
-from push.cluster.registry import NameTaken
+from push.cluster.registry.entry import Entry
+from push.cluster.registry.interface import NameTaken
 from push.daemons.membership import TAKEN_SECONDS, Membership
 
 ENTRY = Entry(service="push-api", instance="a", boot="1")

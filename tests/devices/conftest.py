@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_twisted
 
-from push.devices.directory import Devices
-from push.devices.errands import Errands
-from push.store.server import RedisServer
-from push.store.shards import Shards
+from push.devices.outbox import Errands
+from push.devices.registration import Devices
+from push.redis.client import RedisServer
+from push.redis.shards import Shards
 from push.wire.idents import Snowflake
 
 Connect = Callable[..., Awaitable[RedisServer]]

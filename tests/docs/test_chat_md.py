@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from push.chat import messages, settings
-from push.daemons.settings import Settings
+from push.daemons.config.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "chat.md").read_text("utf-8")

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from push.http.api import make_api
-from push.http.chat import make_group
-from push.http.sub import make_sub
+from push.http.routes.chat import make_group
+from push.http.routes.push import make_api
+from push.http.routes.registration import make_sub
 from tests.faults.processes import Redis
 from tests.faults.system import System
 

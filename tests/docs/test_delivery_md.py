@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from push.connector.connection import MAX_WAITING_BYTES
-from push.daemons.settings import Settings
+from push.connector.transport.connection import MAX_WAITING_BYTES
+from push.daemons.config.settings import Settings
 from push.http.schemas import Message
 from push.session.server import SessionLimits
 from push.session.window import MAX_ONLINE_UNACKNOWLEDGED
@@ -18,8 +18,8 @@ from push.streams.cursors import FLUSH_CURSORS, FLUSH_SECONDS
 from push.streams.hub import NONCE_SECONDS, REPAIRS_AT_A_TIME
 from push.streams.ledger import SETTLED_SECONDS
 from push.streams.log import PAGE_BYTES
-from push.streams.memory import MAX_BYTES
-from push.streams.pages import READS_AT_A_TIME
+from push.streams.log_cache import MAX_BYTES
+from push.streams.shared_reader import READS_AT_A_TIME
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "delivery.md").read_text("utf-8")

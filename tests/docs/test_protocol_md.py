@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from push.connector.following import TruncationNotice
-from push.daemons.settings import Settings
+from push.connector.delivery.subscriptions import TruncationNotice
+from push.daemons.config.settings import Settings
 from push.session.entry import FIRST_OWN_NUMBER, Entry
 from push.session.events import (
     ConnectWanted,

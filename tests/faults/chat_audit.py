@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from push.chat.names import conversation_of
+from push.chat.conversation_id import conversation_of
 from push.sdk.chat_types import HistoryMessage
 
 FAILURES_SHOWN = 20

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.running import start_process
-from push.daemons.redis_binary import command_line, configuration, find_server
+from push.daemons.embedded_redis.binary import command_line, configuration, find_server
 from tests.faults.waiting import wait_for
 
 END_SECONDS = 20.0

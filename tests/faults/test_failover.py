@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.faults.pushing import Steady, batches, singles
 from tests.faults.system import System
-from tests.store.sentinels import Cluster
+from tests.redis.sentinels import Cluster
 
 
 def test_a_master_that_is_killed_loses_nothing_that_was_answered(

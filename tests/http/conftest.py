@@ -21,22 +21,22 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
-from push.cluster.entry import Entry
-from push.devices.asked import Filter, SessionRow
-from push.devices.bans import Ban
-from push.devices.clients import Kicked, Page
-from push.devices.directory import Credentials
-from push.devices.keyring import ApiKey, Keyring
-from push.devices.pushing import Content, Push, Receipt, Target
-from push.devices.records import Device
+from push.access.api_keys import ApiKey, Keyring
+from push.access.bans import Ban
+from push.cluster.registry.entry import Entry
+from push.devices.record import Device
+from push.devices.registration import Credentials
+from push.devices.session_queries import Kicked, Page
+from push.devices.session_query_types import Filter, SessionRow
 from push.devices.topics import Topic, TopicPage
 from push.devices.users import User
-from push.http.api import make_api
-from push.http.routes import App
+from push.http.framework.route import App
+from push.http.framework.site import LimitedSite
+from push.http.routes.push import make_api
+from push.http.routes.registration import make_sub
 from push.http.schemas import PushLimits
-from push.http.serving import make_site
-from push.http.site import LimitedSite
-from push.http.sub import make_sub
+from push.http.server import make_site
+from push.pushing.service import Content, Push, Receipt, Target
 from push.streams.ledger import DeviceLine, Funnel
 from push.wire.addresses import Networks
 from push.wire.errors import Refusal

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from push.cluster.entry import Entry
+from push.cluster.registry.entry import Entry
 from push.wire.idents import encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)

@@ -9,7 +9,7 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from push.http.problems import Problem
+from push.http.framework.problems import Problem
 
 FEW = settings(
     max_examples=150,

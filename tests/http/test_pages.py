@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from push.http.problems import ERRORS
+from push.http.framework.problems import ERRORS
 
 VOID = {"meta", "br"}
 

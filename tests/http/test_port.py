@@ -13,9 +13,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from push.devices.keyring import Keyring
-from push.http.api import make_api
-from push.http.serving import make_site
+from push.access.api_keys import Keyring
+from push.http.routes.push import make_api
+from push.http.server import make_site
 
 
 @pytest_twisted.async_yield_fixture

@@ -9,9 +9,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
 
+from push.redis.url import parse_store_url
 from push.resharding import connecting
 from push.resharding.run import Outcome, Resharding
-from push.store.address import parse_store_url
 from tests.resharding.world import Worlds
 
 WaitUntil = Callable[..., Awaitable[Any]]

@@ -9,8 +9,8 @@ import sys
 from typing import Any
 
 from push.pushctl.main import main
-from push.store.connection import CommandProtocol
-from push.store.server import RedisServer
+from push.redis.client import RedisServer
+from push.redis.protocols import CommandProtocol
 
 place, pid, _, *arguments = sys.argv[1:]
 name, count, how = f"{place}:SIGKILL".split(":")[:3]

@@ -182,9 +182,9 @@ async def _problem(world: Worlds, urls: list[str], wait_until: Any) -> str:
     """What a daemon says that is started on these servers."""
     from twisted.internet import reactor
 
-    from push.store.address import parse_store_url
-    from push.store.identity import Deployment
-    from push.store.server import RedisServer
+    from push.redis.client import RedisServer
+    from push.redis.identity import Deployment
+    from push.redis.url import parse_store_url
 
     server = RedisServer(
         reactor, parse_store_url(urls[0]), deployment=Deployment(len(urls)), number=0

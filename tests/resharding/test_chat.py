@@ -10,8 +10,8 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.chat.bodies import Range
-from push.chat.names import conversation_of
+from push.chat.conversation_id import conversation_of
+from push.chat.types import Range
 from push.resharding.plan import Refused
 from tests.chat.conftest import boots, device, dial, keyring, make_node, more_urls, of_kind
 from tests.chat.test_messages import make_group, say, texts

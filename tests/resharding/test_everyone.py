@@ -8,9 +8,9 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.store.shards import Shards
+from push.redis.shards import Shards
 from push.streams.message import Content, encode_content
-from push.streams.publish import Address, Publisher
+from push.streams.publisher import Address, Publisher
 from push.wire.idents import STREAM_ALL
 from tests.resharding.world import Worlds
 

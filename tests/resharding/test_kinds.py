@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest_twisted
 
-from push.devices.bans import Ban, Bans
-from push.devices.errands import Change
+from push.access.bans import Ban, Bans
+from push.devices.outbox import Change
 from push.devices.topics import Topics
+from push.redis.shards import Shards
 from push.resharding.kinds import KINDS, kind_of
-from push.store.shards import Shards
 from push.streams.message import Content, encode_content
-from push.streams.publish import Address, Publisher
+from push.streams.publisher import Address, Publisher
 from tests.resharding.test_model import live
 from tests.resharding.world import Worlds
 

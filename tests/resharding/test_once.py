@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.store.errors import StoreUnavailable
+from push.redis.errors import StoreUnavailable
 from push.wire.errors import Refusal
 from tests.resharding.world import Worlds
 
@@ -127,7 +127,7 @@ async def test_a_push_that_was_half_done_is_completed_by_its_key_and_not_done_tw
 
 
 def _once(key: str) -> Any:
-    from push.devices.pushing import _digest
-    from push.streams.publish import Once
+    from push.pushing.service import _digest
+    from push.streams.publisher import Once
 
     return Once(_digest(key.encode()), "")

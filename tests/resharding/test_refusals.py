@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from push.redis.url import parse_store_url
 from push.resharding import connecting
 from push.resharding.plan import Refused
 from push.resharding.run import Resharding
-from push.store.address import parse_store_url
 from tests.resharding.world import Worlds
 
 PUSHCTL = Path(sys.executable).parent / "pushctl"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from tests.redis.sentinels import Cluster
 from tests.resharding.test_broken_off import lived, reshard, what_it_has
-from tests.store.sentinels import Cluster
 
 
 @pytest.fixture

@@ -12,25 +12,25 @@ from typing import Any
 
 import msgspec
 
-from push.cluster.asking import Asker
-from push.devices.clients import Clients
-from push.devices.directory import Devices
-from push.devices.errands import ErrandRunner, Errands
-from push.devices.jwt import JwtVerifier
-from push.devices.nearby import Nearby
-from push.devices.pushing import Content, Push, Pushing, Receipt, Target
+from push.access.jwt import JwtVerifier
+from push.cluster.survey import Asker
+from push.devices.outbox import ErrandRunner, Errands
+from push.devices.registration import Devices
+from push.devices.session_queries import Clients
 from push.devices.sessions import Opened, Sessions
 from push.devices.topics import Topics
+from push.pushing.by_ip import Nearby
+from push.pushing.service import Content, Push, Pushing, Receipt, Target
+from push.redis.client import RedisServer
+from push.redis.identity import Deployment
+from push.redis.shards import Shards
+from push.redis.url import parse_store_url
 from push.session.handout import Handout
 from push.session.server import SessionLimits
 from push.session.window import EXPIRED, GONE, Delivery, Follow
-from push.store.address import parse_store_url
-from push.store.identity import Deployment
-from push.store.server import RedisServer
-from push.store.shards import Shards
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, Wanted, has_expired
-from push.streams.publish import Publisher, Retention
+from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.bodies import ConnectRequest
 from push.wire.idents import Snowflake

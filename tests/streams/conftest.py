@@ -11,19 +11,19 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
+from push.redis.client import RedisServer
+from push.redis.keys import channel_name
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
 from push.session.entry import Batch, Entry
 from push.session.window import Follow, Window
-from push.store.scripts import load_script
-from push.store.server import RedisServer
-from push.store.shards import Shards
 from push.streams.channel import Channel
 from push.streams.cursors import CursorWriter
 from push.streams.hub import Hub
 from push.streams.ledger import Funnel, Ledger
 from push.streams.log import LogReader, Wanted
-from push.streams.memory import LogMemory
-from push.streams.names import channel_name
-from push.streams.publish import APPEND, LEDGER, Address, Published, Publisher, Retention
+from push.streams.log_cache import LogMemory
+from push.streams.publisher import APPEND, LEDGER, Address, Published, Publisher, Retention
 
 Connect = Callable[..., Awaitable[RedisServer]]
 
@@ -154,7 +154,7 @@ def make_sender() -> Callable[[RedisServer], Sender]:
     return make
 
 
-_cancel = load_script("push.streams", "cancel", LEDGER, APPEND)
+_cancel = load_script("streams", "cancel", LEDGER, APPEND)
 
 
 class Phone:

@@ -9,8 +9,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from push.redis.client import RedisServer
 from push.session.window import Follow
-from push.store.server import RedisServer
 from push.streams import cursors
 from push.streams.cursors import CursorWriter
 

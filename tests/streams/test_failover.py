@@ -10,9 +10,9 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from push.store.errors import StoreUnavailable
-from push.store.server import RedisServer
-from tests.store.sentinels import Cluster
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+from tests.redis.sentinels import Cluster
 
 WaitUntil = Callable[..., Awaitable[Any]]
 Connect = Callable[..., Awaitable[RedisServer]]

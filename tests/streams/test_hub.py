@@ -11,8 +11,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
+from push.redis.client import RedisServer
 from push.session.entry import FIRST_SHARED_NUMBER, LAST_SHARED_NUMBER
-from push.store.server import RedisServer
 from push.streams import hub as hub_module
 
 WaitUntil = Callable[..., Awaitable[Any]]

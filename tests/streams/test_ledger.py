@@ -9,17 +9,17 @@ import msgspec
 import pytest
 import pytest_twisted
 
+from push.redis.errors import StoreUnavailable
+from push.redis.scripts import load_script
 from push.session.window import EXPIRED, TOO_LARGE, UNACKNOWLEDGED, Follow
-from push.store.errors import StoreUnavailable
-from push.store.scripts import load_script
-from push.streams.publish import APPEND, LEDGER
+from push.streams.publisher import APPEND, LEDGER
 
 WaitUntil = Callable[..., Awaitable[Any]]
 
 DAY = 86_400
 
-_FOLLOWING, _BINDING = ("push.devices", "following"), ("push.devices", "binding")
-_bind = load_script("push.devices", "bind", LEDGER, APPEND, _FOLLOWING, _BINDING)
+_FOLLOWING, _BINDING = ("lib", "following"), ("lib", "binding")
+_bind = load_script("devices", "bind", LEDGER, APPEND, _FOLLOWING, _BINDING)
 
 
 # --- Counters: messages to everyone -----

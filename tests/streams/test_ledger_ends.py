@@ -8,9 +8,9 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.store.scripts import load_script
-from push.store.shards import Shards
-from push.streams.publish import LEDGER, Publisher, Retention
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.streams.publisher import LEDGER, Publisher, Retention
 
 DAY = 86_400
 
@@ -145,7 +145,7 @@ async def test_a_log_that_is_far_over_a_lowered_limit_is_shortened_at_once(
 
 # --- What is in no log -----
 
-_fleeting = load_script("push.streams", "fleeting", LEDGER)
+_fleeting = load_script("streams", "fleeting", LEDGER)
 
 
 @pytest_twisted.ensureDeferred

@@ -7,7 +7,7 @@ from typing import Any
 import pytest_twisted
 from twisted.internet.task import deferLater
 
-from push.store.server import RedisServer
+from push.redis.client import RedisServer
 from push.streams.log import LogReader, Wanted, has_expired
 
 

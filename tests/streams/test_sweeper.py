@@ -9,13 +9,13 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 
-from push.store.scripts import CLAIMING, load_script
+from push.redis.scripts import CLAIMING, load_script
 from push.streams.sweeper import STREAMS_PER_CLAIM, SWEEP_SECONDS, Sweeper
 
 DAY = 86_400
 KINDS = pytest.mark.parametrize("stream", ["all", "dev:t", "user:u"])
 
-_due = load_script("push.streams", "due", CLAIMING)
+_due = load_script("streams", "due", CLAIMING)
 
 
 @pytest.fixture

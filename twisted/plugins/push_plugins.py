@@ -3,20 +3,29 @@
 from twisted.application.service import ServiceMaker
 
 push = ServiceMaker(
-    "push", "push.daemons.all_in_one", "All of push in one process, with its own Redis.", "push"
+    "push",
+    "push.daemons.twistd.all_in_one",
+    "All of push in one process, with its own Redis.",
+    "push",
 )
 connector = ServiceMaker(
     "push-connector",
-    "push.daemons.connector",
+    "push.daemons.twistd.connector",
     "The gateway that devices connect to.",
     "push-connector",
 )
 api = ServiceMaker(
-    "push-api", "push.daemons.api", "The HTTP API that backends push through.", "push-api"
+    "push-api", "push.daemons.twistd.api", "The HTTP API that backends push through.", "push-api"
 )
 group = ServiceMaker(
-    "push-group", "push.daemons.group", "Chat and groups over HTTP, for backends.", "push-group"
+    "push-group",
+    "push.daemons.twistd.group",
+    "Chat and groups over HTTP, for backends.",
+    "push-group",
 )
 sub = ServiceMaker(
-    "push-sub", "push.daemons.sub", "Device registration and the list of connectors.", "push-sub"
+    "push-sub",
+    "push.daemons.twistd.sub",
+    "Device registration and the list of connectors.",
+    "push-sub",
 )

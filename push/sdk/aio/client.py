@@ -1,7 +1,7 @@
 """A device in asyncio. It stays connected by itself and hands out messages through iteration.
 
-Who does what: `push.session.client` is the protocol, `push.sdk.core` decides what comes next, this
-file performs it and owns what the application sees: the queue, the state, the credentials.
+Who does what: `push.session.client` is the protocol, `push.sdk.reconnect` decides what comes next,
+this file performs it and owns what the application sees: the queue, the state, the credentials.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from types import TracebackType
 from typing import Self
 
 from push.sdk.address import ServerAddress, usable_servers
+from push.sdk.aio.attempt import Visit, Visitor
 from push.sdk.aio.chat import ChatClient
 from push.sdk.aio.message import Message, message_of
 from push.sdk.aio.requests import Requests
-from push.sdk.aio.visit import Visit, Visitor
 from push.sdk.backend import AsyncPushAPI
-from push.sdk.core import Do, Plan, Policy
 from push.sdk.credentials import Credentials
 from push.sdk.errors import (
     ConfigurationError,
@@ -32,6 +31,7 @@ from push.sdk.errors import (
     Stopped,
 )
 from push.sdk.message import TRUNCATED
+from push.sdk.reconnect import Do, Plan, Policy
 from push.sdk.settings import Acks, JWTSource, make_settings
 from push.session.client_events import Connected
 from push.session.client_events import Message as MessageEvent

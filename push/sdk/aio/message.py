@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from push.sdk import chat_kinds
+from push.sdk import chat_events
 from push.sdk.message import BaseMessage
 from push.session.client_events import Message as MessageEvent
 
@@ -23,34 +23,34 @@ class Message(BaseMessage):
         self._finish()
 
 
-class ChatMessage(chat_kinds.Chat, Message):
-    """See `push.sdk.chat_kinds`, as of those below."""
+class ChatMessage(chat_events.Chat, Message):
+    """See `push.sdk.chat_events`, as of those below."""
 
     __slots__ = ()
 
 
-class Recall(chat_kinds.Recall, Message):
+class Recall(chat_events.Recall, Message):
     __slots__ = ()
 
 
-class Receipt(chat_kinds.Receipt, Message):
+class Receipt(chat_events.Receipt, Message):
     __slots__ = ()
 
 
-class GroupChange(chat_kinds.GroupChange, Message):
+class GroupChange(chat_events.GroupChange, Message):
     __slots__ = ()
 
 
-class Typing(chat_kinds.Typing, Message):
+class Typing(chat_events.Typing, Message):
     __slots__ = ()
 
 
 _KINDS: dict[str | None, type[Message]] = {
-    chat_kinds.CHAT: ChatMessage,
-    chat_kinds.RECALL: Recall,
-    chat_kinds.RECEIPT: Receipt,
-    chat_kinds.GROUP_CHANGE: GroupChange,
-    chat_kinds.TYPING: Typing,
+    chat_events.CHAT: ChatMessage,
+    chat_events.RECALL: Recall,
+    chat_events.RECEIPT: Receipt,
+    chat_events.GROUP_CHANGE: GroupChange,
+    chat_events.TYPING: Typing,
 }
 
 

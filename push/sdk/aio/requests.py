@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from push.sdk.aio.visit import Visit
+from push.sdk.aio.attempt import Visit
 from push.sdk.credentials import Credentials
 from push.sdk.errors import ConnectionFailed, RequestRefused
 from push.sdk.requests import UNANSWERED, request_number

@@ -1,0 +1,156 @@
+"""What an act in a conversation means for users on other servers (design, rule 13; users.lua).
+
+An errand is a msgpack list of texts: kind, user, version, arguments. Those of one user are done in
+their order. Doing one twice, or late, changes nothing, but that a message may come twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from twisted.logger import Logger
+
+from push.chat.scripts import Scripts, chat_script
+from push.devices.outbox import Change
+from push.devices.outbox import Errands as DeviceErrands
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+from push.redis.periodic import Periodic
+from push.redis.scripts import CLAIMING
+from push.redis.shards import Shards
+from push.runtime.tasks import Turns, all_of
+from push.wire.idents import user_stream
+
+log = Logger()
+
+USERS_AT_A_TIME = 32
+LOOK_SECONDS = 1.0
+ERRANDS_PER_LOOK = 100
+PAUSE_MS = 1000  # who caused an errand has so long to do it
+
+_user_errand = chat_script("user_errand")
+_copy = chat_script("copy")
+_due = chat_script("due", CLAIMING)
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[str]).decode
+
+
+class _Errand(NamedTuple):
+    text: bytes
+    kind: str
+    user: str
+    version: str
+    arguments: list[str]
+
+
+class UserErrands:
+    """Does what the scripts of one server have written down for users of others."""
+
+    def __init__(self, shards: Shards, scripts: Scripts, devices: DeviceErrands) -> None:
+        self._shards = shards
+        self._scripts = scripts
+        self._devices = devices
+        self._turns = Turns(USERS_AT_A_TIME)
+
+    async def run(self, server: RedisServer, texts: Sequence[bytes]) -> None:
+        """Do errands that are written down on `server`. Raises `StoreUnavailable`."""
+        by_user: dict[str, list[_Errand]] = {}
+        for text in texts:
+            kind, user, version, *arguments = _decode(text)
+            errand = _Errand(text, kind, user, version, arguments)
+            by_user.setdefault(user, []).append(errand)
+        await all_of(self._do_all(server, errands) for errands in by_user.values())
+
+    async def _do_all(self, server: RedisServer, errands: Iterable[_Errand]) -> None:
+        async with self._turns:
+            for errand in errands:
+                if errand.kind == "copy":
+                    await self._copy(server, errand)
+                else:
+                    await self._do(errand)
+                await server.command("ZREM", server.key("chat-errands"), errand.text)
+
+    async def _do(self, errand: _Errand) -> None:
+        request = {
+            "kind": errand.kind,
+            "user": errand.user,
+            "version": errand.version,
+            "arguments": errand.arguments,
+        }
+        home = self._shards.of(user_stream(errand.user))
+        reply = await self._scripts.run(home, _user_errand, request)
+        if errand.kind in ("follow", "unfollow"):
+            last, tokens = reply.values
+            await self._change_devices(home, errand, last, [token.decode() for token in tokens])
+
+    async def _change_devices(
+        self, home: RedisServer, errand: _Errand, last: bytes, tokens: Sequence[str]
+    ) -> None:
+        """The user's devices follow a group or not, as was said `last`; or after that, meanwhile.
+
+        Not those that are another's by now: he may be in the group.
+        """
+        stream = errand.arguments[0]
+        done = b""
+        while last != done:
+            _, verb, detail = last.decode().split(" ")
+            change = (
+                Change(stream, begin=detail) if verb == "follow" else Change(stream, code=detail)
+            )
+            await all_of(self._devices.change(token, [change], errand.user) for token in tokens)
+            done = last
+            key = home.key(f"user-stream-versions:{errand.user}")
+            last = await home.command("HGET", key, stream)
+
+    async def _copy(self, server: RedisServer, errand: _Errand) -> None:
+        """Copy a message of a conversation of two, after those before it, into a user's stream."""
+        owner, last = errand.arguments[0], int(errand.arguments[1])
+        to = _encode({"users": owner.removeprefix("chat:").split(",")}).decode()
+        seq, back = last, False
+        while seq <= last:
+            request: dict[str, Any] = {"user": errand.user, "owner": owner, "seq": seq, "to": to}
+            request["back"] = back
+            found = await server.command(
+                "XRANGE", server.key(f"history:{owner}"), f"{seq}-0", f"{seq}-0"
+            )
+            if found:  # else it was recalled, or is kept no longer
+                fields = found[0][1]
+                texts = [field.decode() for field in fields]
+                request["message"] = dict(zip(texts[::2], texts[1::2], strict=True))
+            home = self._shards.of(user_stream(errand.user))
+            reply = await self._scripts.run(home, _copy, request)
+            copied, back = int(reply.values[0]), bool(reply.values[1])
+            seq = seq - 1 if back else copied + 1
+
+
+class UserErrandRunner(Periodic):
+    """Does the errands of one server that nobody did."""
+
+    def __init__(
+        self, reactor: Any, server: RedisServer, scripts: Scripts, errands: UserErrands
+    ) -> None:
+        super().__init__(reactor, server, LOOK_SECONDS, "What waits for users was not done")
+        self._scripts = scripts
+        self._errands = errands
+
+    async def turn(self) -> None:
+        while True:
+            request = {"key": "chat-errands", "pause_ms": PAUSE_MS, "limit": ERRANDS_PER_LOOK}
+            reply = await self._scripts.run(self._server, _due, request)
+            due: list[bytes] = reply.values[0]
+            try:
+                await self._errands.run(self._server, due)
+            except StoreUnavailable as error:
+                log.debug("Something for users waits: {reason}", reason=error.reason)
+                await self._give_back(due)
+                return
+            if len(due) < ERRANDS_PER_LOOK:
+                return
+
+    async def _give_back(self, texts: Sequence[bytes]) -> None:
+        """They are not ours any more: those that were not done are due again soon."""
+        now_ms = self._server.clock.now_us() // 1000
+        for text in texts:
+            await self._server.command("ZADD", self._server.key("chat-errands"), "XX", now_ms, text)

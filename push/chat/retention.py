@@ -1,0 +1,55 @@
+"""What is done now and then on each server: history that is kept no longer, groups that ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from push.chat.groups import Groups
+from push.chat.messages import kept_of
+from push.chat.scripts import Scripts, chat_script
+from push.chat.settings import ChatSettings
+from push.redis.client import RedisServer
+from push.redis.periodic import Periodic
+from push.redis.scripts import CLAIMING
+
+LOOK_SECONDS = 5.0
+PER_LOOK = 50
+PAUSE_MS = 2000  # who dismisses a group has so long to let its members go
+
+_due = chat_script("due", CLAIMING)
+_trim = chat_script("trim")
+
+
+class Tidying(Periodic):
+    """Trims the histories of one server and ends its dismissed groups."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: RedisServer,
+        scripts: Scripts,
+        groups: Groups,
+        settings: ChatSettings,
+    ) -> None:
+        super().__init__(reactor, server, LOOK_SECONDS, "Conversations could not be tidied")
+        self._scripts = scripts
+        self._groups = groups
+        self._kept = kept_of(settings)
+
+    async def turn(self) -> None:
+        await self.tidy()
+
+    async def tidy(self) -> None:
+        """Everything that is due now."""
+        for group in await self._claim("dismissed", PAUSE_MS):
+            await self._groups.let_go(group)
+        for owner in await self._claim("histories", 0):
+            more = 1
+            while more:
+                request = {"owner": owner, **self._kept}
+                (more,) = (await self._scripts.run(self._server, _trim, request)).values
+
+    async def _claim(self, key: str, pause_ms: int) -> list[str]:
+        request = {"key": key, "pause_ms": pause_ms, "limit": PER_LOOK}
+        reply = await self._scripts.run(self._server, _due, request)
+        return [member.decode() for member in reply.values[0]]

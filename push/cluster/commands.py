@@ -1,0 +1,64 @@
+"""Orders to connectors: end a session that lives elsewhere, leave the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from twisted.logger import Logger
+
+from push.redis.client import RedisServer
+
+log = Logger()
+
+
+class Order(msgspec.Struct, tag="end"):
+    """End `session` with the DISCONNECT code `code`."""
+
+    session: str
+    code: str
+
+
+class DrainOrder(msgspec.Struct, tag="drain"):
+    """Send all sessions elsewhere, so many a second (0: the usual rate), and end."""
+
+    rate_per_second: float = 0
+
+
+_decode = msgspec.json.Decoder(Order | DrainOrder).decode
+
+
+class ControlChannel:
+    """How a connector is reached by its boot id."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._server = server
+
+    async def end_session(self, boot: str, session: str, code: str) -> None:
+        """Tell the connector of `boot`. If it is not there, its sessions are not either."""
+        await self._give(boot, Order(session, code))
+
+    async def drain(self, boot: str, rate_per_second: float) -> None:
+        """Tell the connector of `boot` to leave."""
+        await self._give(boot, DrainOrder(rate_per_second))
+
+    async def _give(self, boot: str, order: Order | DrainOrder) -> None:
+        channel = self._server.channel(_name(boot))
+        await self._server.command("PUBLISH", channel, msgspec.json.encode(order))
+
+    async def listen(self, boot: str, obey: Callable[[Order | DrainOrder], None]) -> None:
+        """Call `obey` with every order to this connector, from now on."""
+
+        def receive(payload: bytes) -> None:
+            try:
+                order = _decode(payload)
+            except msgspec.DecodeError:
+                log.warn("An order could not be read: {payload!r}", payload=payload[:200])
+                return
+            obey(order)
+
+        await self._server.hear(_name(boot), receive)
+
+
+def _name(boot: str) -> str:
+    return f"connector:{boot}"

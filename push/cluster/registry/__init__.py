@@ -1,0 +1,1 @@
+"""The registry of the cluster: ZooKeeper, or a lease in Redis."""

@@ -1,0 +1,409 @@
+"""What both registries do alike: keep own entries registered and the view current.
+
+Everything goes through one act, `_exchange`: write own entries as they should be, and read who is
+there. It is repeated every few seconds, soon after something changed here or there, and after every
+failure until it succeeds; so an outage, an expired session and a lost registry all heal in the same
+way, by the next exchange. Only one runs at a time.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from enum import Enum, auto
+from random import Random
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+
+from push.cluster.registry.entry import Entry, Key, check_names
+from push.cluster.registry.interface import NameTaken, Registry, RegistryUnavailable, Snapshot
+from push.cluster.registry.timing import Timing
+from push.cluster.registry.view import View
+
+log = Logger()
+
+
+# In a large cluster loads are told less often: each is told to everybody.
+UPDATE_SECONDS_PER_ENTRY = 0.05
+FIRST_RETRY_SECONDS = 0.02  # and twice as long each time; at the start a connection is near
+
+
+class Rival(NamedTuple):
+    """Another process's entry that stands under a name of ours.
+
+    `sign` is anything that changes while that process lives: when its lease lapses, its last write.
+    """
+
+    boot: str
+    sign: int
+
+
+class Reading(NamedTuple):
+    """What an exchange found: all entries, and the own ones that could not be written.
+
+    `era` is another one when the store lost its data since.
+    """
+
+    entries: Mapping[Key, bytes]
+    rivals: Mapping[Key, Rival]
+    era: int
+
+
+class _Life(Enum):
+    NEW = auto()
+    RUNNING = auto()
+    STOPPED = auto()
+
+
+class _Own:
+    """An entry of ours. `held`: it was registered once, and from then on is never given up."""
+
+    __slots__ = ("answered", "entry", "held", "rival", "rival_since", "waiters")
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self.held = False
+        self.rival: Rival | None = None
+        self.rival_since = 0.0
+        # Calls of `register`: those that the exchange under way answers, and later ones.
+        self.answered: list[Deferred[None]] = []
+        self.waiters: list[Deferred[None]] = []
+
+    def waiting(self) -> list[Deferred[None]]:
+        return self.answered + self.waiters
+
+
+class Keeper(Registry):
+    """The common part. A subclass gives `_open`, `_close`, `_away`, `_exchange` and `_remove`."""
+
+    def __init__(self, reactor: Any, random: Random, timing: Timing) -> None:
+        self._reactor = reactor
+        self._random = random
+        self._timing = timing
+        self._view = View(reactor.seconds, self._tell_change, window_seconds=timing.lease)
+        self._own: dict[Key, _Own] = {}
+        self._callbacks: list[Callable[[], None]] = []
+        self._ready_waiters: list[Deferred[None]] = []
+        self._loaded = False
+        self._trouble: str | None = None
+        self._failures = 0  # in a row
+        self._life = _Life.NEW
+        self._lock = DeferredLock()
+        self._timer: Any = None
+        self._exchanging = False
+        self._next_at = float("inf")
+        self._verify_at: float | None = None
+        self._written_at = 0.0
+        self._era = 0
+        self._doubt_until = 0.0
+
+    # --- What a subclass gives ---------------------------------------------------------------
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Begin to connect."""
+
+    @abstractmethod
+    async def _close(self) -> None:
+        """Let go of the connection."""
+
+    @abstractmethod
+    def _away(self) -> str | None:
+        """Why the store cannot be reached now, or None."""
+
+    @abstractmethod
+    async def _exchange(self, own: Mapping[Key, Entry], *, fresh: bool) -> Reading:
+        """Write own entries and read all. `fresh` asks for a reading that trusts nothing read
+        before. Raises `RegistryUnavailable`; every wait in it has a deadline."""
+
+    @abstractmethod
+    async def _remove(self, entry: Entry) -> None:
+        """Take out an entry of ours, if it is still ours. Raises `RegistryUnavailable`."""
+
+    # --- Registry ----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        assert self._life is _Life.NEW, "a registry is started once"
+        self._life = _Life.RUNNING
+        self._open()
+        self._wake()
+
+    async def stop(self) -> None:
+        if self._life is not _Life.RUNNING:
+            return
+        self._life = _Life.STOPPED
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiters = [*self._ready_waiters, *(w for own in self._own.values() for w in own.waiting())]
+        for waiter in waiters:
+            waiter.cancel()
+        await self._within(self._timing.stop, Deferred.fromCoroutine(self._withdraw_all()))
+        await self._close()
+
+    async def register(self, entry: Entry) -> None:
+        check_names(entry)
+        if self._life is _Life.STOPPED:
+            raise RegistryUnavailable("the registry was stopped")
+        own = self._own.get(entry.key)
+        if own is None:
+            own = self._own[entry.key] = _Own(entry)
+        own.entry = entry
+        waiter: Deferred[None] = Deferred()
+        own.waiters.append(waiter)
+        self._wake()
+        await waiter
+
+    def update(self, entry: Entry) -> None:
+        own = self._own.get(entry.key)
+        if own is None or own.entry == entry:
+            return
+        urgent = entry.differs_in_role(own.entry)
+        own.entry = entry
+        pause = max(self._timing.update, UPDATE_SECONDS_PER_ENTRY * self._size())
+        self._wake(0 if urgent else self._written_at + pause - self._reactor.seconds())
+
+    async def withdraw(self, service: str, instance: str) -> None:
+        own = self._own.pop((service, instance), None)
+        if own is None:
+            return
+        for waiter in own.waiting():
+            waiter.cancel()
+        await self._withdraw(own)
+
+    def view(self) -> Snapshot:
+        return self._view.snapshot
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        self._callbacks.append(callback)
+
+    def ready(self) -> Deferred[None]:
+        waiter: Deferred[None] = Deferred()
+        if self._loaded:
+            waiter.callback(None)
+        else:
+            self._ready_waiters.append(waiter)
+        return waiter
+
+    @property
+    def problem(self) -> str | None:
+        problem = self._away() or self._trouble
+        if problem is not None:
+            return problem
+        for own in self._own.values():
+            if own.rival is not None:
+                return str(NameTaken(*own.entry.key, own.rival.boot))
+        return None if self._loaded else "the registry was not read yet"
+
+    @property
+    def joined(self) -> bool:
+        ours = all(own.held and own.rival is None for own in self._own.values())
+        return self._loaded and ours
+
+    # --- For a subclass ----------------------------------------------------------------------
+
+    def _wake(self, delay_seconds: float = 0.0) -> None:
+        """Exchange in `delay_seconds` at the latest."""
+        if self._life is not _Life.RUNNING:
+            return
+        delay = max(delay_seconds, 0.0)
+        at = self._reactor.seconds() + delay
+        if self._exchanging:
+            self._next_at = min(self._next_at, at)
+        elif self._timer is None:
+            self._timer = self._reactor.callLater(delay, self._begin)
+        elif at < self._timer.getTime():
+            self._timer.reset(delay)
+
+    def _doubt(self) -> None:
+        """The store was away or lost its data: who is missing in the next lease's time may be on
+        the way back. A verification that was due must wait its seconds again."""
+        if not self._loaded:
+            return
+        now = self._reactor.seconds()
+        self._doubt_until = now + self._timing.lease
+        if self._verify_at is not None:
+            self._verify_at = now + self._timing.verify
+
+    # --- The exchange ------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._exchanging = True
+        self._next_at = float("inf")
+        done = Deferred.fromCoroutine(self._locked(self._exchange_once))
+        done.addErrback(lambda failure: log.failure("The registry failed", failure))
+        done.addCallback(self._ended)
+
+    def _ended(self, _result: object) -> None:
+        self._exchanging = False
+        now = self._reactor.seconds()
+        self._wake(
+            min(self._next_at, now + self._pause_seconds(), self._verify_at or now + 3600) - now
+        )
+
+    def _pause_seconds(self) -> float:
+        if self._failures:
+            pause = min(self._timing.retry, FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 10))
+        elif any(own.rival for own in self._own.values()):
+            pause = self._timing.retry
+        else:
+            pause = self._timing.renew
+        return pause * self._random.uniform(0.7, 1.3)
+
+    async def _exchange_once(self) -> None:
+        if self._life is not _Life.RUNNING:
+            return
+        fresh = self._verify_at is not None and self._reactor.seconds() >= self._verify_at
+        sent = {key: own.entry for key, own in self._own.items()}
+        for own in self._own.values():
+            own.answered, own.waiters = own.answered + own.waiters, []
+        self._written_at = self._reactor.seconds()
+        try:
+            reading = await self._exchange(sent, fresh=fresh)
+        except RegistryUnavailable as error:
+            self._failed(str(error))
+            return
+        except Exception as error:
+            text = str(error) or type(error).__name__
+            if self._trouble != text:
+                log.failure("The registry cannot be exchanged with")
+            self._failed(text)
+            return
+        self._trouble = None
+        self._failures = 0
+        if reading.era != self._era:
+            self._doubt()
+            self._era = reading.era
+        doubtful = self._reactor.seconds() < self._doubt_until
+        self._view.read(reading.entries, verifying=fresh, doubtful=doubtful)
+        self._plan_verifying(fresh)
+        self._settle(sent, reading.rivals)
+        self._tell_ready()
+
+    def _failed(self, trouble: str) -> None:
+        self._trouble = trouble
+        self._failures += 1
+        # Nothing lapses while the store is away: that a rival is still there says nothing yet.
+        for own in self._own.values():
+            own.rival_since = self._reactor.seconds()
+        self._doubt()
+
+    def _plan_verifying(self, verified: bool) -> None:
+        if not self._view.unsure:
+            self._verify_at = None
+        elif verified or self._verify_at is None:
+            self._verify_at = self._reactor.seconds() + self._timing.verify
+
+    def _settle(self, sent: Mapping[Key, Entry], rivals: Mapping[Key, Rival]) -> None:
+        """Tell those who wait for a registration what became of it."""
+        for key in sent:
+            own = self._own.get(key)
+            if own is None:
+                continue
+            if key in rivals:
+                self._meet_rival(own, rivals[key])
+                continue
+            if own.rival is not None and own.held:
+                log.info("The name {name!r} is ours again", name=key[1])
+            own.rival = None
+            own.held = True
+            if own.entry is not sent[key]:
+                self._wake(self._timing.update)
+            answered, own.answered = own.answered, []
+            _fire(answered)
+
+    def _meet_rival(self, own: _Own, rival: Rival) -> None:
+        """Somebody else stands under our name: dead and about to lapse, or alive?"""
+        known, own.rival = own.rival, rival
+        service, instance = own.entry.key
+        now = self._reactor.seconds()
+        if known is None or known.boot != rival.boot:
+            own.rival_since = now
+            text = (
+                "now another process's" if own.held else "an earlier process's: waiting for its end"
+            )
+            log.warn(
+                "The entry {service}/{instance} is {text} (boot id {boot})",
+                service=service,
+                instance=instance,
+                text=text,
+                boot=rival.boot,
+            )
+            return
+        patience = 1.5 * self._timing.lease
+        if own.held or (known.sign == rival.sign and now - own.rival_since < patience):
+            return
+        del self._own[own.entry.key]
+        for waiter in own.waiting():
+            if not waiter.called:
+                waiter.errback(NameTaken(service, instance, rival.boot))
+
+    # --- Smaller things ----------------------------------------------------------------------
+
+    async def _locked(self, act: Callable[[], Any]) -> None:
+        await self._lock.acquire()
+        try:
+            await act()
+        finally:
+            self._lock.release()
+
+    async def _withdraw(self, own: _Own) -> None:
+        entry = own.entry
+        try:
+            await self._locked(lambda: self._remove(entry))
+        except RegistryUnavailable as error:
+            log.info(
+                "{service}/{instance} could not be withdrawn: {error}",
+                service=entry.service,
+                instance=entry.instance,
+                error=str(error),
+            )
+            self._wake()
+        else:
+            # Nobody else's entry: while we stood under the name it was not in the view.
+            if own.rival is None:
+                self._view.withdraw(entry.key)
+
+    async def _withdraw_all(self) -> None:
+        while self._own:
+            _, own = self._own.popitem()
+            await self._withdraw(own)
+
+    def _within(self, seconds: float, act: Deferred[None]) -> Deferred[None]:
+        """Wait for `act`, but not longer than `seconds`; it goes on all the same, unheard."""
+        waiter: Deferred[None] = Deferred()
+
+        def end(failure: Any = None) -> None:
+            if failure is not None:
+                log.failure("The registry did not end well", failure)
+            if not waiter.called:
+                deadline.cancel()
+                waiter.callback(None)
+
+        deadline = self._reactor.callLater(seconds, waiter.callback, None)
+        act.addCallbacks(end, end)
+        return waiter
+
+    def _size(self) -> int:
+        return sum(len(instances) for instances in self._view.snapshot.values())
+
+    def _tell_ready(self) -> None:
+        self._loaded = True
+        waiters, self._ready_waiters = self._ready_waiters, []
+        _fire(waiters)
+
+    def _tell_change(self) -> None:
+        for callback in list(self._callbacks):
+            try:
+                callback()
+            except Exception:
+                log.failure("Somebody who is told of changes in the registry failed")
+
+
+def _fire(waiters: Collection[Deferred[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.called:
+            waiter.callback(None)

@@ -1,0 +1,152 @@
+"""The registry in Redis, for clusters without ZooKeeper: every entry is a lease.
+
+A lease lapses by the clock of the Redis server (design, rule 1), so the clocks of the machines do
+not matter. Changes are announced on a channel; each announcement names the one before it, so a lost
+one shows and is repaired by a reading (rule 2). Besides, every renewal reads everybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any, NamedTuple
+
+from push.cluster.registry.entry import Entry, Key, encode_entry
+from push.cluster.registry.interface import RegistryUnavailable
+from push.cluster.registry.reconciler import Keeper, Reading, Rival
+from push.cluster.registry.timing import Timing
+from push.redis.client import RedisServer
+from push.redis.clock import MICROSECONDS
+from push.redis.errors import StoreUnavailable
+from push.redis.scripts import Script, load_script
+
+_SHARED = ("lib", "announce")
+_lease = load_script("cluster", "lease", _SHARED)
+_withdraw = load_script("cluster", "withdraw", _SHARED)
+
+CHANNEL = "cluster"
+
+
+class _News(NamedTuple):
+    """An announcement: `kind` is `put`, `gone` (withdrawn) or `lapsed`; only `put` has an entry."""
+
+    before: int
+    revision: int
+    kind: bytes
+    key: Key
+    raw: bytes
+
+
+class RedisLease(Keeper):
+    """A registry in `server`, which the caller starts and stops; stop the registry first.
+
+    `alone`: nobody else can use this Redis (the embedded one), so an entry that stands under a name
+    of ours is a dead process's and is replaced at once.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: RedisServer,
+        random: Random,
+        timing: Timing | None = None,
+        *,
+        alone: bool = False,
+    ) -> None:
+        super().__init__(reactor, random, timing or Timing())
+        self._server = server
+        self._alone = alone
+        self._keys = [server.key("cluster:entries"), server.key("cluster:state")]
+        self._channel = server.channel(CHANNEL)
+        self._revision = 0
+        # Announcements heard while a reading is on its way; None while none is.
+        self._overtaking: list[_News] | None = None
+
+    def _open(self) -> None:
+        self._server.on_restored(self._wake)
+        # Subscribed first, read then: what is announced in between is not missed.
+        heard = self._server.hear(CHANNEL, self._announced)
+        heard.addCallbacks(lambda _: self._wake(), lambda _: None)
+
+    async def _close(self) -> None:
+        self._server.unhear(CHANNEL)
+
+    def _away(self) -> str | None:
+        return self._server.problem
+
+    async def _exchange(self, own: Mapping[Key, Entry], *, fresh: bool) -> Reading:
+        arguments: list[bytes | str | int] = [
+            int(self._timing.lease * MICROSECONDS),
+            self._channel,
+            1 if self._alone else 0,
+        ]
+        for key, entry in own.items():
+            arguments += [_field(key), entry.boot, encode_entry(entry)]
+        self._overtaking = []
+        _, revision, era, pairs, rivals = await self._run(_lease, arguments)
+        entries = {_key(pairs[i]): pairs[i + 1] for i in range(0, len(pairs), 2)}
+        self._overtaken(int(revision), entries)
+        return Reading(
+            entries,
+            {
+                _key(rivals[i]): Rival(rivals[i + 1].decode(), int(rivals[i + 2]))
+                for i in range(0, len(rivals), 3)
+            },
+            int(era),
+        )
+
+    async def _remove(self, entry: Entry) -> None:
+        await self._run(_withdraw, [self._channel, _field(entry.key), entry.boot])
+
+    async def _run(self, script: Script, arguments: list[bytes | str | int]) -> Any:
+        """A script's reply; the clock in it was noted."""
+        server = self._server
+        try:
+            reply = await server.run(script, self._keys, arguments)
+        except StoreUnavailable as error:
+            raise RegistryUnavailable(error.reason) from None
+        server.clock.observe(int(reply[0] if isinstance(reply, list) else reply))
+        return reply
+
+    def _announced(self, payload: bytes) -> None:
+        before, revision, kind, field, raw = payload.split(b" ", 4)
+        news = _News(int(before), int(revision), kind, _key(field), raw)
+        if self._overtaking is not None:
+            self._overtaking.append(news)
+        if self._follows(news):
+            if news.kind == b"put":
+                self._view.put(news.key, news.raw)
+            elif news.kind == b"gone":
+                self._view.withdraw(news.key)
+
+    def _overtaken(self, revision: int, entries: dict[Key, bytes]) -> None:
+        """Put into a reading what was announced, after it was made, before it came."""
+        overtaking, self._overtaking = self._overtaking or [], None
+        self._revision = revision
+        for news in overtaking:
+            if self._follows(news):
+                if news.kind == b"put":
+                    entries[news.key] = news.raw
+                elif news.kind == b"gone":
+                    entries.pop(news.key, None)
+
+    def _follows(self, news: _News) -> bool:
+        """Whether it is the next; a gap asks for a reading, and so does a lapsed lease, since only
+        a whole reading shows how much is missing at once."""
+        if news.revision <= self._revision:
+            return False
+        if news.before != self._revision or news.kind == b"lapsed":
+            self._wake(self._timing.notice)
+        if news.before != self._revision:
+            return False
+        self._revision = news.revision
+        return True
+
+
+def _field(key: Key) -> str:
+    return "/".join(key)
+
+
+def _key(field: bytes) -> Key:
+    service, _, instance = field.decode("utf-8", "replace").partition("/")
+    return (service, instance)

@@ -1,0 +1,422 @@
+"""The registry in ZooKeeper: ephemeral nodes `/push/<service>/<instance>`, and watches on them.
+
+The only module that knows kazoo and its threads. Calls go out as kazoo's `*_async`, which only
+queue a request; answers, watches and changes of state come in kazoo's threads, and each does one
+thing there: `callFromThread`. Everything else happens in the reactor's thread.
+
+The session is what lives: when it is lost so are our nodes and watches, and the next exchange
+makes both anew. A watch only marks what to read again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import suppress
+from random import Random
+from typing import Any, NamedTuple, TypeVar
+
+from kazoo.client import KazooClient, KazooState
+from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
+from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from push.cluster.registry.entry import Entry, Key, boot_of, encode_entry
+from push.cluster.registry.interface import RegistryUnavailable
+from push.cluster.registry.reconciler import Keeper, Reading, Rival
+from push.cluster.registry.timing import Timing
+
+log = Logger()
+T = TypeVar("T")
+
+CALL_SECONDS = 5.0
+# Everything is read again without being told, in case a watch was lost.
+SWEEP_SECONDS = 60.0
+# A client that has been away for so many session times is replaced. Its session is over by then,
+# and it might never come back: a server that lost its data refuses everybody who saw more than it
+# has, and kazoo's thread ends for good at some errors.
+REPLACE_AFTER_SESSIONS = 2.0
+
+
+class _Written(NamedTuple):
+    """A node of ours: its data, and its version, by which a later write knows that it still is."""
+
+    data: bytes
+    version: int
+
+
+class ZooKeeperRegistry(Keeper):
+    """A registry in the ensemble `hosts`: "host:port,host:port/chroot".
+
+    `digest`: "user:password"; nodes are then made for that user alone. It may stand before the
+    hosts as well, as in "user:password@host:port". `options` are further arguments of kazoo's
+    client, for instance for TLS; a server's name is then verified unless they say otherwise.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        hosts: str,
+        random: Random,
+        timing: Timing | None = None,
+        *,
+        digest: str = "",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(reactor, random, timing or Timing())
+        before, _, rest = hosts.rpartition("@")
+        self._servers, _, chroot = rest.partition("/")
+        self._digest = digest or before
+        # Not kazoo's chroot: it must exist before, and nothing here makes it.
+        self._root = "/".join(["", *filter(None, chroot.split("/")), "push"])
+        self._options = dict(options or {})
+        self._client: Any = None
+        self._connected = False
+        self._reason = "not connected yet"
+        self._told_away = False
+        self._changed_at = reactor.seconds()  # when the connection came or went
+        self._swept_at = 0.0
+        self._written: dict[Key, _Written] = {}
+        # What was read: names by service (None: not read yet), data by key, and what to read again.
+        self._names: dict[str, set[str] | None] = {}
+        self._data: dict[Key, bytes] = {}
+        self._stale: set[str] = set()
+        self._all_stale = True
+        self._era = 0
+
+    # --- The edge: kazoo's threads -----------------------------------------------------------
+
+    def _open(self) -> None:
+        _quieten_kazoo()
+        self._changed_at = self._reactor.seconds()
+        options: dict[str, Any] = {"check_hostname": True} | self._options
+        if self._digest:
+            options["auth_data"] = [("digest", self._digest)]
+        client = self._client = KazooClient(
+            hosts=self._servers,
+            timeout=self._timing.lease,
+            default_acl=CREATOR_ALL_ACL if self._digest else OPEN_ACL_UNSAFE,
+            connection_retry={"max_tries": -1, "delay": 0.1, "max_delay": 2.0},
+            **options,
+        )
+        # Both run in threads of kazoo. A listener that called ZooKeeper would wait for itself.
+        client.add_listener(
+            lambda state: self._reactor.callFromThread(self._state_changed, client, state)
+        )
+        client.start_async()
+
+    def _watcher(self, event: Any) -> None:
+        """In kazoo's thread. One bound method for all watches, so that kazoo keeps each once."""
+        self._reactor.callFromThread(self._noticed, event.path)
+
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Deferred[Any]:
+        """Call one of kazoo's `*_async`."""
+        return self._answer(getattr(self._require(), method)(*arguments, **options))
+
+    def _require(self) -> Any:
+        """kazoo's client; an exchange that is still on its way at the end meets none."""
+        if self._client is None:
+            raise RegistryUnavailable("the registry was stopped")
+        return self._client
+
+    def _answer(self, result: Any) -> Deferred[Any]:
+        """kazoo's result or exception in the reactor's thread; `RegistryUnavailable` when late."""
+        answer: Deferred[Any] = Deferred()
+
+        def deliver(result: Any) -> None:
+            if answer.called:
+                return
+            if result.successful():
+                answer.callback(result.value)
+            else:
+                answer.errback(result.exception)
+
+        result.rawlink(lambda r: self._reactor.callFromThread(deliver, r))
+        answer.addTimeout(CALL_SECONDS, self._reactor, self._too_late)
+        return answer
+
+    def _too_late(self, _value: object, seconds: float) -> None:
+        raise RegistryUnavailable(f"ZooKeeper at {self._servers} gave no answer in {seconds:g} s")
+
+    def _end(self, client: Any) -> Deferred[None]:
+        """Close a client's session. That may take its ten seconds, in a thread of its own that
+        does not hold up the end of the process."""
+        ended: Deferred[None] = Deferred()
+
+        def end() -> None:
+            try:
+                client.stop()
+                client.close()
+            except Exception as error:  # its session lapses by itself
+                self._reactor.callFromThread(log.debug, "kazoo's end: {error}", error=repr(error))
+            self._reactor.callFromThread(ended.callback, None)
+
+        threading.Thread(target=end, name="zookeeper-end", daemon=True).start()
+        return ended
+
+    # --- The session -------------------------------------------------------------------------
+
+    def _state_changed(self, client: Any, state: str) -> None:
+        if client is not self._client:
+            return
+        self._changed_at = self._reactor.seconds()
+        self._connected = state == KazooState.CONNECTED
+        self._all_stale = True  # watches end with the connection
+        self._doubt()
+        if self._connected:
+            if self._told_away:
+                log.info("ZooKeeper at {servers} is back", servers=self._servers)
+            self._told_away = False
+            self._wake()
+            return
+        self._reason = "the connection was lost"
+        if state == KazooState.LOST:
+            self._reason = "the session was lost"
+            self._written.clear()
+        if not self._told_away:
+            self._told_away = True
+            log.error(
+                "ZooKeeper at {servers} is away: {reason}. Trying again until it is back.",
+                servers=self._servers,
+                reason=self._reason,
+            )
+
+    async def _close(self) -> None:
+        client, self._client = self._client, None
+        self._connected = False
+        await self._within(self._timing.stop, self._end(client))
+
+    def _away(self) -> str | None:
+        if self._connected:
+            return None
+        return f"ZooKeeper at {self._servers} is away: {self._reason}"
+
+    def _replace_if_dead(self) -> None:
+        away_seconds = self._reactor.seconds() - self._changed_at
+        if away_seconds < REPLACE_AFTER_SESSIONS * self._timing.lease:
+            return
+        self._written.clear()
+        # Its Deferred never fails.
+        self._end(self._client)
+        self._open()
+
+    # --- The exchange ------------------------------------------------------------------------
+
+    async def _exchange(self, own: Mapping[Key, Entry], *, fresh: bool) -> Reading:
+        if not self._connected:
+            self._replace_if_dead()
+            raise RegistryUnavailable(self._away() or "")
+        now = self._reactor.seconds()
+        if fresh or now - self._swept_at > SWEEP_SECONDS:
+            self._all_stale = True
+            self._swept_at = now
+        return await self._translated(self._write_and_read(own, fresh))
+
+    async def _remove(self, entry: Entry) -> None:
+        if not self._connected:
+            raise RegistryUnavailable(self._away() or "")
+        await self._translated(self._delete_own(entry.key))
+
+    async def _translated(self, act: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await act
+        except KazooException as error:
+            text = str(error) or type(error).__name__
+            raise RegistryUnavailable(f"ZooKeeper at {self._servers}: {text}") from None
+
+    async def _write_and_read(self, own: Mapping[Key, Entry], fresh: bool) -> Reading:
+        for key in [key for key in self._written if key not in own]:
+            await self._delete_own(key)
+        rivals = {}
+        for key, entry in own.items():
+            rival = await self._write(entry)
+            if rival is not None:
+                rivals[key] = rival
+        if fresh:
+            await self._ask("sync_async", self._root)  # this server may lag behind the leader
+        entries = await self._read()
+        for key in own:
+            if key in self._written and key not in entries:
+                del self._written[key]  # somebody took it out: once more
+                self._wake(self._timing.notice)
+        return Reading(entries, rivals, self._era)
+
+    # --- Writing -----------------------------------------------------------------------------
+
+    async def _write(self, entry: Entry) -> Rival | None:
+        """Bring about that `entry` stands in a node of our session."""
+        key, data = entry.key, encode_entry(entry)
+        written = self._written.get(key)
+        if written is not None:
+            if written.data == data:
+                return None
+            try:
+                stat = await self._ask("set_async", self._path(*key), data, version=written.version)
+            except (NoNodeError, BadVersionError):
+                del self._written[key]  # no longer ours: see below
+            else:
+                self._wrote(entry, data, stat.version)
+                return None
+        return await self._create(entry, data)
+
+    def _wrote(self, entry: Entry, data: bytes, version: int) -> None:
+        """Note a node of ours. It is read in this exchange, before any watch tells of it."""
+        key = entry.key
+        self._written[key] = _Written(data, version)
+        self._stale.add(self._path(*key))
+        if key not in self._data:
+            self._stale.update((self._root, self._path(entry.service)))
+
+    async def _create(self, entry: Entry, data: bytes) -> Rival | None:
+        path = self._path(*entry.key)
+        for _ in range(3):
+            try:
+                await self._ask("create_async", path, data, ephemeral=True, makepath=True)
+            except NodeExistsError:
+                try:
+                    rival = await self._settle_existing(entry, data)
+                except (NoNodeError, BadVersionError):
+                    continue  # it changed under our hands
+                return rival
+            else:
+                self._wrote(entry, data, 0)
+                return None
+        raise RegistryUnavailable(f"{path} does not stand still")
+
+    async def _settle_existing(self, entry: Entry, data: bytes) -> Rival | None:
+        """The node is there: made by us though the answer was lost, left by our own dead session,
+        or another process's."""
+        path = self._path(*entry.key)
+        found, stat = await self._ask("get_async", path)
+        session = self._require().client_id
+        if session is not None and stat.ephemeralOwner == session[0]:
+            stat = await self._ask("set_async", path, data, version=stat.version)
+            self._wrote(entry, data, stat.version)
+            return None
+        boot = boot_of(found)
+        if boot != entry.boot:
+            return Rival(boot, stat.mzxid)
+        await self._replace(entry, data, stat.version)
+        return None
+
+    async def _replace(self, entry: Entry, data: bytes, version: int) -> None:
+        """Make a node of a dead session of ours one of this session, in one step for those who
+        look. Raises `BadVersionError` when it changed meanwhile."""
+        path = self._path(*entry.key)
+        transaction = self._require().transaction()
+        transaction.delete(path, version)
+        transaction.create(path, data, ephemeral=True)
+        for outcome in await self._answer(transaction.commit_async()):
+            if isinstance(outcome, Exception):
+                raise BadVersionError from outcome
+        self._wrote(entry, data, 0)
+
+    async def _delete_own(self, key: Key) -> None:
+        written = self._written.get(key)
+        if written is None:
+            return
+        with suppress(NoNodeError, BadVersionError):  # it was not ours any more
+            await self._ask("delete_async", self._path(*key), version=written.version)
+        self._written.pop(key, None)
+        self._data.pop(key, None)
+
+    # --- Reading -----------------------------------------------------------------------------
+
+    def _noticed(self, path: str | None) -> None:
+        """A watch has fired; without a path, because the connection ended."""
+        if path is None:
+            self._all_stale = True
+        else:
+            self._stale.add(path)
+        self._wake(self._timing.notice)
+
+    async def _read(self) -> dict[Key, bytes]:
+        # Forgotten before it is read: a watch that fires meanwhile marks it again.
+        stale, self._stale = self._stale, set()
+        everything, self._all_stale = self._all_stale, False
+        try:
+            await self._read_names(stale, everything)
+            await self._read_data(stale, everything)
+        except BaseException:
+            self._all_stale = True
+            raise
+        return dict(self._data)
+
+    async def _read_names(self, stale: set[str], everything: bool) -> None:
+        if everything or self._root in stale:
+            services = await self._read_root()
+            self._names = {name: self._names.get(name) for name in services}
+        wanted = [
+            service
+            for service, names in self._names.items()
+            if everything or names is None or self._path(service) in stale
+        ]
+        found = await _all(self._children(self._path(service)) for service in wanted)
+        for service, names in zip(wanted, found, strict=True):
+            self._names[service] = set(names or ())
+
+    async def _read_data(self, stale: set[str], everything: bool) -> None:
+        keys = {(service, name) for service, names in self._names.items() for name in names or ()}
+        wanted = [
+            key for key in keys if everything or key not in self._data or self._path(*key) in stale
+        ]
+        found = dict(zip(wanted, await _all(self._datum(key) for key in wanted), strict=True))
+        read = {key: found[key] if key in found else self._data[key] for key in keys}
+        self._data = {key: raw for key, raw in read.items() if raw is not None}
+
+    async def _read_root(self) -> list[str]:
+        """The services. The root was made when the data began; that names the era."""
+        options = {"watch": self._watcher, "include_data": True}
+        try:
+            services, stat = await self._ask("get_children_async", self._root, **options)
+        except NoNodeError:
+            await self._ask("ensure_path_async", self._root)
+            services, stat = await self._ask("get_children_async", self._root, **options)
+        self._era = stat.czxid
+        names: list[str] = services
+        return names
+
+    async def _children(self, path: str) -> list[str] | None:
+        try:
+            names: list[str] = await self._ask("get_children_async", path, watch=self._watcher)
+        except NoNodeError:
+            return None
+        return names
+
+    async def _datum(self, key: Key) -> bytes | None:
+        """A node's data; None when it is gone (of which its parent's watch tells as well)."""
+        try:
+            raw, _ = await self._ask("get_async", self._path(*key), watch=self._watcher)
+        except NoNodeError:
+            return None
+        return bytes(raw)
+
+    def _path(self, *names: str) -> str:
+        return "/".join([self._root, *names])
+
+
+async def _all(acts: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, which run side by side; the first failure once all have ended."""
+    outcomes: list[tuple[bool, Any]] = await DeferredList(
+        [Deferred.fromCoroutine(act) for act in acts], consumeErrors=True
+    )
+    for succeeded, outcome in outcomes:
+        if not succeeded:
+            outcome.raiseException()
+    return [outcome for _, outcome in outcomes]
+
+
+class _KazooLog(logging.Handler):
+    """Passes kazoo's own log on as debug: what matters of it is said here, in one line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.debug("kazoo: {text}", text=record.getMessage())
+
+
+def _quieten_kazoo() -> None:
+    kazoo = logging.getLogger("kazoo")
+    if not any(isinstance(handler, _KazooLog) for handler in kazoo.handlers):
+        kazoo.addHandler(_KazooLog())
+        kazoo.propagate = False

@@ -1,0 +1,1 @@
+"""From streams to sessions: fan-out, catching up, redelivery."""

@@ -1,0 +1,257 @@
+"""What a session follows, from CONNECT on and as it changes (design, rules 4 and 5).
+
+The record of the device decides: it has a cursor for every stream that the device follows. An entry
+in the device's own log says that it changed, and the record is read again; so it does not matter
+how often or how late such an entry is seen. A user without a device has no record: an entry in the
+user's stream says that the groups changed, and those are read again. Who leaves a group is named in
+the group's own log too, so that it ends at that place for everyone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from push.connector.delivery.sharded_streams import Sources
+from push.connector.transport.connection import DeviceConnection
+from push.devices.sessions import Record, Sessions
+from push.redis.errors import StoreUnavailable
+from push.session.entry import Entry
+from push.session.window import Follow
+from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
+
+RETRY_SECONDS = 1.0
+EVERYONE = "*"
+
+
+class FollowNotice(msgspec.Struct):
+    """A PUSH of kind `follow` or `unfollow`."""
+
+    id: str
+    stream: str
+    kind: str
+    ts: int
+    offset: str | msgspec.UnsetType
+    data: None = None
+
+
+class TruncationNotice(msgspec.Struct):
+    """A PUSH of kind `truncated`: what `stream` had behind `from` and up to `to` is lost."""
+
+    id: str
+    stream: str
+    begin: str = msgspec.field(name="from")
+    to: str
+    ts: int
+    kind: str = "truncated"
+    data: None = None
+
+
+class Following:
+    """Brings about what sessions follow. `gone(connection)`: its device was deleted."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        sources: Sources,
+        sessions: Sessions,
+        snowflake: Snowflake,
+        *,
+        own: Callable[[DeviceConnection, Any], None],
+        now_ms: Callable[[], int],
+        wake: Callable[[DeviceConnection], None],
+        gone: Callable[[DeviceConnection], None],
+    ) -> None:
+        self._reactor = reactor
+        self._sources = sources
+        self._sessions = sessions
+        self._snowflake = snowflake
+        self._own = own
+        self._now_ms = now_ms
+        self._wake = wake
+        self._gone = gone
+
+    def begin(
+        self, connection: DeviceConnection, follows: Iterable[Follow]
+    ) -> Deferred[list[None]]:
+        """Follow; fires when all channels are heard."""
+        heard = []
+        for follow in follows:
+            connection.follows[follow.stream] = follow
+            confirmed = self._sources.follow(connection, follow)
+            heard.append(confirmed.addCallback(_mark_heard, follow))
+        return gatherResults(heard, consumeErrors=True)
+
+    def end(self, connection: DeviceConnection) -> None:
+        """Follow nothing any more."""
+        for follow in connection.follows.values():
+            self._sources.unfollow(connection, follow)
+
+    def changed(self, connection: DeviceConnection, entry: Entry) -> None:
+        """An entry for the connector: act on it."""
+        control = entry.control or {}
+        operation = control.get("op")
+        if operation == "removed":
+            self._removed(connection, entry, control["stream"], control["users"])
+        elif operation == "groups":
+            if connection.token is None:
+                self._refresh_soon(connection)
+        else:
+            self._record_changed(connection, entry, control)
+
+    def _removed(self, connection: DeviceConnection, entry: Entry, stream: str, users: str) -> None:
+        """`users`, by spaces, follow a group no longer; `*`: nobody does.
+
+        Who came back after that is not meant.
+        """
+        follow = connection.follows.get(stream)
+        if follow is None or entry.offset <= follow.began:
+            return
+        if users == EVERYONE or connection.user in users.split(" "):
+            self._unfollow(connection, follow)
+
+    def _record_changed(
+        self, connection: DeviceConnection, entry: Entry, control: dict[str, str]
+    ) -> None:
+        """The device's record says something new.
+
+        What the entry itself ends, ends now: a message published behind it is not handed out.
+        """
+        user = control.get("user")
+        kept = user_stream(user) if user else ""
+        ended = control.get("ended", "").split()
+        own = connection.follows.get(device_stream(str(connection.token)))
+        for stream, follow in list(connection.follows.items()):
+            of_another = stream.startswith(USER_PREFIX) and stream != kept
+            if not of_another and stream not in ended:
+                continue
+            # The clocks of two servers tell nothing: what is followed still comes back.
+            comparable = own is not None and own.shard == follow.shard
+            if follow.position < entry.offset if comparable else of_another:
+                self._unfollow(connection, follow)
+        self._refresh_soon(connection)
+
+    def refreshed(self, connection: DeviceConnection) -> Deferred[None]:
+        """Fires when the session follows what the record says from now on, or is over."""
+        waiter: Deferred[None] = Deferred()
+        connection.refresh_waiters += (waiter,)
+        self._refresh_soon(connection)
+        return waiter
+
+    def _refresh_soon(self, connection: DeviceConnection) -> None:
+        if connection.refreshing:
+            connection.refresh_again = True
+            return
+        connection.refreshing = True
+        self._own(connection, self._refresh(connection))
+
+    def truncated(self, connection: DeviceConnection, follow: Follow, to: int) -> None:
+        """Unexpired messages were dropped that the session had not read: it is told."""
+        notice = TruncationNotice(
+            self._snowflake.next_id(),
+            follow.stream,
+            str(follow.position),
+            str(to),
+            self._now_ms(),
+        )
+        connection.session.notify(msgspec.json.encode(notice))
+        connection.flush()
+        if connection.token is not None and follow.stream == device_stream(connection.token):
+            self._refresh_soon(connection)  # the entry that told of a change may be among them
+
+    async def _refresh(self, connection: DeviceConnection) -> None:
+        waiters: tuple[Deferred[None], ...] = ()
+        try:
+            again = True
+            while again and not connection.closed:
+                connection.refresh_again = False
+                waiters += connection.refresh_waiters
+                connection.refresh_waiters = ()
+                try:
+                    record = await self._record(connection)
+                except StoreUnavailable:
+                    await deferLater(self._reactor, RETRY_SECONDS)
+                    continue
+                if record is None:
+                    self._gone(connection)
+                    return
+                connection.user = record.user
+                await self._apply(connection, record)
+                done, waiters = waiters, ()
+                _fire(done)
+                again = connection.refresh_again
+        finally:
+            connection.refreshing = False
+            waiters += connection.refresh_waiters
+            connection.refresh_waiters = ()
+            _fire(waiters)
+
+    async def _record(self, connection: DeviceConnection) -> Record | None:
+        """What a session is to follow now; None: its device was deleted."""
+        if connection.token is not None:
+            return await self._sessions.following(connection.token)
+        assert connection.user is not None, "a session has a device or a user"
+        record = await self._sessions.following_of_user(connection.user)
+        others = [
+            follow
+            for stream, follow in connection.follows.items()
+            if not stream.startswith(GROUP_PREFIX)
+        ]
+        return Record(record.user, [*others, *record.follows], record.since)
+
+    async def _apply(self, connection: DeviceConnection, record: Record) -> None:
+        if connection.closed:
+            return
+        wanted = {follow.stream: follow for follow in record.follows}
+        for stream, follow in list(connection.follows.items()):
+            # Following that ended and began again meanwhile begins where it began the last time.
+            if stream in wanted and record.since.get(stream, 0) <= follow.position:
+                continue
+            self._unfollow(connection, follow)
+        added = [wanted[stream] for stream in wanted if stream not in connection.follows]
+        if added:
+            await self.add(connection, added)
+
+    async def add(self, connection: DeviceConnection, added: list[Follow]) -> None:
+        """A live session follows `added` too, and is told."""
+        await self.begin(connection, added)
+        if connection.is_gone():
+            self.end(connection)
+            return
+        for follow in added:
+            self._notify(connection, follow.stream, "follow", str(follow.position))
+        self._wake(connection)
+
+    def remove(self, connection: DeviceConnection, stream: str) -> None:
+        """A live session follows `stream` no more, and is told."""
+        follow = connection.follows.get(stream)
+        if follow is not None:
+            self._unfollow(connection, follow)
+
+    def _unfollow(self, connection: DeviceConnection, follow: Follow) -> None:
+        self._sources.unfollow(connection, follow)
+        del connection.follows[follow.stream]
+        if connection.session.window is not None:
+            connection.session.window.forget(follow)
+        self._notify(connection, follow.stream, "unfollow", msgspec.UNSET)
+
+    def _notify(
+        self, connection: DeviceConnection, stream: str, kind: str, offset: str | msgspec.UnsetType
+    ) -> None:
+        notice = FollowNotice(self._snowflake.next_id(), stream, kind, self._now_ms(), offset)
+        connection.session.notify(msgspec.json.encode(notice))
+        connection.flush()
+
+
+def _fire(waiters: Iterable[Deferred[None]]) -> None:
+    for waiter in waiters:
+        waiter.callback(None)
+
+
+def _mark_heard(result: None, follow: Follow) -> None:
+    follow.heard = True
+    return result

@@ -1,0 +1,116 @@
+"""Sessions that end for a reason elsewhere: taken over, kicked, forgotten.
+
+An order reaches the connector of a session by its boot id; for one's own sessions the way is short.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.logger import Logger
+
+from push.access.bans import CheckBan
+from push.cluster.commands import ControlChannel, DrainOrder, Order
+from push.connector.transport.connection import DeviceConnection
+from push.devices.sessions import Sessions
+from push.redis.errors import StoreUnavailable
+from push.wire.errors import Refusal
+from push.wire.signals import DisconnectCode
+
+log = Logger()
+
+EARLY_ORDER_SECONDS = 10.0
+SESSIONS_PER_CALL = 500
+_REASONS = {DisconnectCode.TAKEN_OVER: "a newer connection has this token"}
+
+
+class Orders:
+    """Carries out orders on `sessions`, and sends those for sessions of other connectors.
+
+    Orders may be lost while Redis is away, or while this process stands still: `verify` finds the
+    sessions that are not their device's any more (`opener` asks their records).
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        control: ControlChannel,
+        opener: Sessions,
+        boot: str,
+        sessions: Mapping[str, DeviceConnection],
+        disconnect: Callable[[DeviceConnection, DisconnectCode, str], None],
+        drain: Callable[[float], None],
+    ) -> None:
+        self._reactor = reactor
+        self._control = control
+        self._opener = opener
+        self._boot = boot
+        self._sessions = sessions
+        self._disconnect = disconnect
+        self._drain = drain
+        self._early: dict[str, tuple[Order, float]] = {}
+
+    async def listen(self) -> None:
+        await self._control.listen(self._boot, self._take)
+
+    def _take(self, order: Order | DrainOrder) -> None:
+        if isinstance(order, DrainOrder):
+            self._drain(order.rate_per_second)
+        else:
+            self._obey(order)
+
+    async def end_session(
+        self, boot: str, session: str, code: str = DisconnectCode.TAKEN_OVER
+    ) -> None:
+        """End a session, here or on the connector that has it."""
+        if boot == self._boot:
+            self._obey(Order(session, code))
+        else:
+            await self._control.end_session(boot, session, code)
+
+    async def verify(self) -> None:
+        """End the sessions whose device was taken over by another connection."""
+        held = [c for c in self._sessions.values() if c.token is not None]
+        for start in range(0, len(held), SESSIONS_PER_CALL):
+            part = held[start : start + SESSIONS_PER_CALL]
+            try:
+                lost = await self._opener.lost([(str(c.token), c.session_id) for c in part])
+            except StoreUnavailable as error:
+                log.debug("Sessions not verified: {reason}", reason=error.reason)
+                return  # when it is back they are
+            for place in lost:
+                self.lost(part[place])
+
+    def end_banned(self, check_ban: CheckBan) -> None:
+        """End the sessions of who must not connect any more."""
+        for connection in list(self._sessions.values()):
+            try:
+                check_ban(ip=connection.ip, token=connection.token, user=connection.user)
+            except Refusal as refusal:
+                self._disconnect(connection, DisconnectCode.KICKED, refusal.detail)
+
+    def lost(self, connection: DeviceConnection) -> None:
+        """The store says that the device has another session."""
+        if not connection.closed and connection.session_id in self._sessions:
+            reason = "another connection has this token"
+            self._disconnect(connection, DisconnectCode.TAKEN_OVER, reason)
+
+    def opened(self, connection: DeviceConnection) -> None:
+        """A session is known here from now on; the order to end it may have come before."""
+        order, _ = self._early.pop(connection.session_id, (None, 0.0))
+        if order is not None:
+            self._obey(order)
+
+    def _obey(self, order: Order) -> None:
+        connection = self._sessions.get(order.session)
+        if connection is not None:
+            code = DisconnectCode(order.code)
+            self._disconnect(connection, code, _REASONS.get(code, "by order of an operator"))
+            return
+        # The order may have overtaken the answer that makes the session known here.
+        now = self._reactor.seconds()
+        for session, (_, came_at) in list(self._early.items()):
+            if now - came_at > EARLY_ORDER_SECONDS:
+                del self._early[session]
+        self._early[order.session] = (order, now)

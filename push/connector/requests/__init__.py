@@ -1,0 +1,1 @@
+"""What a device asks for: the handshake, chat, topics."""

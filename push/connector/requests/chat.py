@@ -1,0 +1,218 @@
+"""PUBLISH of kind chat: what a device asks for as the user its session is bound to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from push.chat.conversation_id import conversation_of, to_group, to_user
+from push.chat.service import Chat
+from push.chat.settings import MAX_ASKED_FOR_PRESENCE
+from push.chat.types import (
+    ConversationName,
+    Cursor,
+    GroupChanges,
+    GroupSaid,
+    Limit,
+    Name,
+    Online,
+    PositionsSaid,
+    Range,
+    Results,
+    Said,
+    Seq,
+    Users,
+    check_names,
+)
+from push.connector.requests.dispatch import Caller, Handler, handling
+from push.wire.errors import Refusal
+from push.wire.signals import RequestName
+
+Body = TypeVar("Body", bound=Struct)
+
+
+class To(Struct, frozen=True):
+    """Whom a message is for: exactly one of them."""
+
+    user: Name | UnsetType = UNSET
+    group: Name | UnsetType = UNSET
+
+
+class Send(Said, frozen=True, kw_only=True):
+    """MS"""
+
+    to: To
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.to.user is UNSET) == (self.to.group is UNSET):
+            raise ValueError("`to` expected exactly one of user and group")
+
+
+class Page(Range, frozen=True, kw_only=True):
+    """MP"""
+
+    conversation: ConversationName
+
+
+class Recall(Struct):
+    """MR"""
+
+    conversation: ConversationName
+    seq: Seq
+
+
+class Move(PositionsSaid, frozen=True, kw_only=True):
+    """MRN"""
+
+    conversation: ConversationName
+
+
+class OfGroup(Struct, kw_only=True):
+    """GPGI, GQ, GD"""
+
+    group: Name
+
+    def __post_init__(self) -> None:
+        check_names("group", self.group)
+
+
+class MembersPage(OfGroup, kw_only=True):
+    """GPGM"""
+
+    cursor: Cursor = ""
+    limit: Limit = 50
+
+
+class OnUsers(OfGroup, kw_only=True):
+    """GAM, GKM"""
+
+    users: Users
+
+    def __post_init__(self) -> None:
+        check_names("group", self.group)
+        check_names("users", *self.users)
+
+
+class Change(GroupChanges, frozen=True, kw_only=True):
+    """GMI"""
+
+    group: Name
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_names("group", self.group)
+
+
+class ListPage(Struct):
+    """CL"""
+
+    cursor: Cursor = ""
+    limit: Limit = 50
+
+
+class Typing(Struct):
+    """TP"""
+
+    conversation: ConversationName
+
+
+class AskPresence(Struct):
+    """PS"""
+
+    users: Annotated[list[Name], Meta(min_length=1, max_length=MAX_ASKED_FOR_PRESENCE)]
+
+    def __post_init__(self) -> None:
+        check_names("users", *self.users)
+
+
+def chat_handlers(chat: Chat) -> dict[int, Handler]:
+    """Who answers which sub-signal."""
+    return {**_message_handlers(chat), **_group_handlers(chat)}
+
+
+def _as_user(kind: type[Body], handle: Callable[[str, Body], Awaitable[Struct | None]]) -> Handler:
+    """A handler that gets the user whose session asks. Raises `Refusal` `not_allowed`."""
+
+    async def with_user_of_session(caller: Caller, body: Body) -> Struct | None:
+        if caller.user is None:
+            raise Refusal("not_allowed", "this session is bound to no user")
+        return await handle(caller.user, body)
+
+    return handling(kind, with_user_of_session)
+
+
+def _message_handlers(chat: Chat) -> dict[int, Handler]:
+    async def send(user: str, body: Send) -> Struct:
+        to = body.to
+        conversation = to_group(to.group) if to.user is UNSET else to_user(user, to.user)
+        return await chat.messages.send(user, conversation, body, by_device=True)
+
+    async def page(user: str, body: Page) -> Struct:
+        return await chat.messages.history(conversation_of(user, body.conversation), body, user)
+
+    async def recall(user: str, body: Recall) -> None:
+        await chat.messages.recall(conversation_of(user, body.conversation), body.seq, user)
+
+    async def move(user: str, body: Move) -> Struct:
+        return await chat.messages.move(conversation_of(user, body.conversation), body, user)
+
+    async def conversations(user: str, body: ListPage) -> Struct:
+        return await chat.conversations.page(user, cursor=body.cursor, limit=body.limit)
+
+    async def typing(user: str, body: Typing) -> None:
+        await chat.messages.typing(conversation_of(user, body.conversation), user)
+
+    async def presence(user: str, body: AskPresence) -> Struct:
+        return Online(await chat.presence.of(user, body.users))
+
+    return {
+        RequestName.MS: _as_user(Send, send),
+        RequestName.MP: _as_user(Page, page),
+        RequestName.MR: _as_user(Recall, recall),
+        RequestName.MRN: _as_user(Move, move),
+        RequestName.CL: _as_user(ListPage, conversations),
+        RequestName.TP: _as_user(Typing, typing),
+        RequestName.PS: _as_user(AskPresence, presence),
+    }
+
+
+def _group_handlers(chat: Chat) -> dict[int, Handler]:
+    groups = chat.groups
+
+    async def create(user: str, body: GroupSaid) -> Struct:
+        return await groups.create(user, body)
+
+    async def get(user: str, body: OfGroup) -> Struct:
+        return await groups.get(body.group, user)
+
+    async def members(user: str, body: MembersPage) -> Struct:
+        return await groups.members(body.group, user, cursor=body.cursor, limit=body.limit)
+
+    async def add(user: str, body: OnUsers) -> Struct:
+        return Results(await groups.add(body.group, body.users, user))
+
+    async def remove(user: str, body: OnUsers) -> Struct:
+        return Results(await groups.remove(body.group, body.users, user))
+
+    async def leave(user: str, body: OfGroup) -> None:
+        await groups.leave(body.group, user)
+
+    async def change(user: str, body: Change) -> Struct:
+        return await groups.change(body.group, body, user)
+
+    async def dismiss(user: str, body: OfGroup) -> None:
+        await groups.dismiss(body.group, user)
+
+    return {
+        RequestName.GC: _as_user(GroupSaid, create),
+        RequestName.GPGI: _as_user(OfGroup, get),
+        RequestName.GPGM: _as_user(MembersPage, members),
+        RequestName.GAM: _as_user(OnUsers, add),
+        RequestName.GKM: _as_user(OnUsers, remove),
+        RequestName.GQ: _as_user(OfGroup, leave),
+        RequestName.GMI: _as_user(Change, change),
+        RequestName.GD: _as_user(OfGroup, dismiss),
+    }

@@ -1,0 +1,110 @@
+"""PUBLISH: what a device asks for, answered by the same rules as HTTP (contract, "`PUBLISH`").
+
+Requests of a session are carried out one after the other, in the order in which they were sent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from push.connector.transport.connection import DeviceConnection
+from push.redis.errors import StoreUnavailable
+from push.session.events import RequestWanted
+from push.wire.bodies import Answer, encode_body
+from push.wire.errors import Refusal
+from push.wire.nulls import nulls_taken_out_for
+from push.wire.reading import decoder_for
+
+MAX_WAITING = 128  # beside those that are answered, of which a session may have 64
+RETRY_SECONDS = 1
+
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+class Caller(NamedTuple):
+    """Who asks: the session, its device and its user, as far as it has them."""
+
+    session: str
+    token: str | None
+    user: str | None
+
+
+# Gets who asks and the JSON body; its answer's members stand beside `ok`. Raises `Refusal`.
+Handler = Callable[[Caller, bytes], Awaitable[msgspec.Struct | None]]
+
+
+def handling(
+    kind: type[Body], handle: Callable[[Caller, Body], Awaitable[msgspec.Struct | None]]
+) -> Handler:
+    """A handler whose body is a `kind`; null in a member that may be absent is as if it were."""
+    decode = decoder_for(kind, nulls_taken_out_for(kind))
+
+    async def decoded(caller: Caller, raw: bytes) -> msgspec.Struct | None:
+        return await handle(caller, decode(raw or b"{}"))
+
+    return decoded
+
+
+class Requests:
+    """Answers requests. `own(connection, job)` runs a job of a connection to its end."""
+
+    def __init__(
+        self,
+        handlers: Mapping[int, Handler],
+        own: Callable[[DeviceConnection, Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._handlers = handlers
+        self._own = own
+
+    def take(self, connection: DeviceConnection, request: RequestWanted) -> None:
+        waiting = connection.requests
+        if waiting is None:
+            connection.requests = deque([request])
+            self._own(connection, self._run(connection))
+        elif request.message_id or len(waiting) < MAX_WAITING:
+            waiting.append(request)  # else one that wants no answer gets none
+
+    async def _run(self, connection: DeviceConnection) -> None:
+        try:
+            while connection.requests and not connection.is_gone():
+                request = connection.requests.popleft()
+                body = await self._answer(connection, request)
+                connection.session.answer(request.message_id, request.sub_signal, body)
+                connection.flush()
+        finally:
+            connection.requests = None
+
+    async def _answer(self, connection: DeviceConnection, request: RequestWanted) -> bytes:
+        handler = self._handlers.get(request.sub_signal)
+        caller = Caller(connection.session_id, connection.token, connection.user)
+        try:
+            if handler is None:
+                raise Refusal(
+                    "unknown_request",
+                    f"this server knows no request with the sub-signal {request.sub_signal}",
+                )
+            answer = await handler(caller, request.body)
+        except Refusal as refusal:
+            return _refused(refusal)
+        except StoreUnavailable as error:
+            return _refused(Refusal("unavailable", error.reason, after_seconds=RETRY_SECONDS))
+        members = b"" if answer is None else encode_body(answer)[1:-1]
+        return b'{"ok":true' + (b"," + members if members else b"") + b"}"
+
+
+def _refused(refusal: Refusal) -> bytes:
+    # There is one kind of "wrong" here; what is no JSON has no other code (contract, "Errors").
+    code = "invalid" if refusal.code == "malformed" else refusal.code
+    return encode_body(
+        Answer(
+            ok=False,
+            code=code,
+            detail=refusal.detail,
+            field=refusal.field,
+            after=refusal.after_seconds,
+        )
+    )

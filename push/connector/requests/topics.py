@@ -1,0 +1,98 @@
+"""PUBLISH `TS` and `TU`: a session subscribes to a topic, and unsubscribes.
+
+Of a session with a device the subscription is the device's: it is stored, and comes back with every
+session. Of a user without a device nothing is stored: the subscription is the session's, and ends
+with it. Both are in effect when the answer comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from push.connector.delivery.subscriptions import Following
+from push.connector.requests.dispatch import Caller, Handler, handling
+from push.connector.transport.connection import DeviceConnection
+from push.devices.topics import PRIVATE_PREFIX, Topics, check_topic, too_many_topics
+from push.redis.shards import Shards
+from push.session.window import Follow
+from push.wire.errors import Refusal
+from push.wire.idents import TOPIC_PREFIX, topic_stream
+from push.wire.signals import RequestName
+
+
+class TopicBody(msgspec.Struct, frozen=True):
+    """The body of both."""
+
+    topic: str
+
+
+class TopicRequests:
+    """Answers both, for the sessions of one connector by their ids."""
+
+    def __init__(
+        self,
+        shards: Shards,
+        topics: Topics,
+        following: Following,
+        sessions: Mapping[str, DeviceConnection],
+    ) -> None:
+        self._shards = shards
+        self._topics = topics
+        self._following = following
+        self._sessions = sessions
+
+    @property
+    def handlers(self) -> dict[int, Handler]:
+        return {
+            RequestName.TS: handling(TopicBody, self._subscribe),
+            RequestName.TU: handling(TopicBody, self._unsubscribe),
+        }
+
+    async def _subscribe(self, caller: Caller, body: TopicBody) -> None:
+        connection = self._connection_of(caller)
+        check_topic(body.topic)
+        if body.topic.startswith(PRIVATE_PREFIX) and body.topic not in connection.jwt_topics:
+            raise Refusal(
+                "not_allowed",
+                f"the topic {body.topic} is private, and no JWT of this session names it",
+                field="topic",
+            )
+        stream = topic_stream(body.topic)
+        if connection.token is None:
+            await self._subscribe_session(connection, stream)
+            return
+        await self._topics.subscribe(body.topic, connection.token)
+        follow = connection.follows.get(stream)
+        if follow is None or not follow.heard:
+            await self._following.refreshed(connection)
+
+    async def _subscribe_session(self, connection: DeviceConnection, stream: str) -> None:
+        """From the end of the stream on: the server keeps no place for who has no device."""
+        if stream in connection.follows:
+            return
+        followed = sum(name.startswith(TOPIC_PREFIX) for name in connection.follows)
+        if followed >= self._topics.max_per_device:
+            raise too_many_topics(self._topics.max_per_device)
+        number = self._shards.number_of(stream)
+        end = await self._shards[number].last_offset()
+        if not connection.is_gone():
+            await self._following.add(connection, [Follow(stream, end, number)])
+
+    async def _unsubscribe(self, caller: Caller, body: TopicBody) -> None:
+        connection = self._connection_of(caller)
+        check_topic(body.topic)
+        stream = topic_stream(body.topic)
+        if connection.token is None:
+            self._following.remove(connection, stream)
+            return
+        await self._topics.unsubscribe(body.topic, connection.token)
+        if stream in connection.follows:
+            await self._following.refreshed(connection)
+
+    def _connection_of(self, caller: Caller) -> DeviceConnection:
+        connection = self._sessions.get(caller.session)
+        if connection is None:  # it ended while the request waited: nobody hears the answer
+            raise Refusal("unavailable", "the session is over")
+        return connection

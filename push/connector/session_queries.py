@@ -1,0 +1,166 @@
+"""A connector's answers about its sessions: which there are, ending them, handing them a message.
+
+They are looked through a slice at a time, so that one question about all of 100,000 sessions does
+not stop heartbeats and messages meanwhile.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+from twisted.internet.task import deferLater
+
+from push.cluster.survey import Answerer
+from push.connector.delivery.fanout import FanOut
+from push.connector.transport.connection import DeviceConnection
+from push.devices.session_query_types import (
+    KICK,
+    LIST,
+    PUSH,
+    Filter,
+    KickAnswer,
+    KickAsked,
+    ListAsked,
+    PushAnswer,
+    PushAsked,
+    SessionRow,
+)
+from push.session.entry import Batch, Entry
+from push.session.transitions import State
+from push.session.window import Follow
+from push.streams.channel import Channel
+from push.streams.message import push_body
+from push.wire.addresses import Networks
+
+SLICE = 2000
+PUSHES_REMEMBERED = 1000
+KICKED_REASON = "by order of an operator"
+
+_decode_list = msgspec.json.Decoder(ListAsked).decode
+_decode_kick = msgspec.json.Decoder(KickAsked).decode
+_decode_push = msgspec.json.Decoder(PushAsked).decode
+
+
+class Owner(Protocol):
+    """What is needed of the gateway."""
+
+    sessions: dict[str, DeviceConnection]
+    fanout: FanOut
+
+    def kick(self, connection: DeviceConnection, reason: str) -> None: ...
+
+    def now_ms(self) -> int: ...
+
+
+class Clients:
+    """The sessions of one connector, for the whole cluster."""
+
+    def __init__(self, reactor: Any, port: Owner, answerer: Answerer, node: str) -> None:
+        self._reactor = reactor
+        self._port = port
+        self._answerer = answerer
+        self._node = node
+        # Asked again with an idempotency key, a message is not handed out again.
+        self._pushed: OrderedDict[str, PushAnswer] = OrderedDict()
+        answerer.handle(LIST, self._list)
+        answerer.handle(KICK, self._kick)
+        answerer.handle(PUSH, self._push)
+
+    def start(self) -> None:
+        self._answerer.start()
+
+    def stop(self) -> None:
+        self._answerer.stop()
+
+    async def _list(self, raw: bytes) -> list[SessionRow]:
+        asked = _decode_list(raw)
+        found = {
+            connection.session_id: connection
+            for connection in await self._matching(asked.filter)
+            if connection.session_id > asked.after and connection.session.state is State.OPEN
+        }
+        return [self._row(found[id]) for id in heapq.nsmallest(asked.limit, found)]
+
+    def _row(self, connection: DeviceConnection) -> SessionRow:
+        return SessionRow(
+            connection.session_id,
+            connection.token,
+            connection.user,
+            self._node,
+            connection.ip,
+            connection.carrier,
+            connection.connected_ms,
+        )
+
+    async def _kick(self, raw: bytes) -> KickAnswer:
+        kicked = 0
+        for connection in await self._matching(_decode_kick(raw).filter):
+            if not connection.is_gone():
+                self._port.kick(connection, KICKED_REASON)
+                kicked += 1
+        return KickAnswer(kicked)
+
+    async def _push(self, raw: bytes) -> PushAnswer:
+        asked = _decode_push(raw)
+        before = self._pushed.get(asked.id)
+        if before is not None:
+            return before
+        matching = await self._matching(Filter(ip=asked.ip))
+        found = [each for each in matching if each.session.state is State.OPEN]
+        answer = PushAnswer(len(found), sum(each.token is not None for each in found))
+        before = self._pushed.setdefault(asked.id, answer)
+        if before is not answer:
+            return before
+        if len(self._pushed) > PUSHES_REMEMBERED:
+            self._pushed.popitem(last=False)
+        self._hand_out(asked, found)
+        return answer
+
+    def _hand_out(self, asked: PushAsked, found: list[DeviceConnection]) -> None:
+        """As on the channel of a stream that just these sessions follow, and only now."""
+        channel = Channel(f"ip:{asked.ip}")
+        now_ms = self._port.now_ms()
+        body = push_body(channel.stream, 0, now_ms, now_ms, bytes(asked.content))
+        entry = Entry(asked.id, 0, 0, body, expires_ms=now_ms, online=asked.acknowledged)
+        channel.followers.update({each: Follow(channel.stream, 0) for each in found})
+        self._port.fanout.batch(channel, Batch([entry]))
+        self._port.fanout.end_turn()
+
+    async def _matching(self, asked: Filter) -> list[DeviceConnection]:
+        """The sessions that fit, gone ones among them."""
+        if asked.node not in (None, self._node):
+            return []
+        sessions: Mapping[str, DeviceConnection] = self._port.sessions
+        if asked.session is not None:
+            one = sessions.get(asked.session)
+            candidates = [] if one is None else [one]
+        else:
+            candidates = list(sessions.values())
+        fits = _test_of(asked)
+        found: list[DeviceConnection] = []
+        for start in range(0, len(candidates), SLICE):
+            if start:
+                await deferLater(self._reactor, 0)
+            found += [each for each in candidates[start : start + SLICE] if fits(each)]
+        return found
+
+
+def _test_of(asked: Filter) -> Callable[[DeviceConnection], bool]:
+    networks = Networks([] if asked.ip is None else [asked.ip])
+    users = None if asked.users is None else frozenset(asked.users)
+    stream = None if asked.topic is None else f"topic:{asked.topic}"
+
+    def fits(connection: DeviceConnection) -> bool:
+        return (
+            (asked.token is None or connection.token == asked.token)
+            and (asked.user is None or connection.user == asked.user)
+            and (users is None or connection.user in users)
+            and (stream is None or stream in connection.follows)
+            and (asked.ip is None or connection.ip in networks)
+        )
+
+    return fits

@@ -1,0 +1,1 @@
+"""Bytes: connections, the PROXY header, and when idle ones end."""

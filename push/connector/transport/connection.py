@@ -1,0 +1,240 @@
+"""One device's connection: it moves bytes between a transport and a session, and nothing else.
+
+Twisted's `transport.write` never sends at once: it costs a turn of the reactor and two `epoll_ctl`.
+So a plain connection with nothing waiting writes to its socket directly, and hands only the unsent
+rest to the transport. While a rest waits, the connection is `blocked`: stored messages are not
+queued for it (the session reads on from the log), and its requests are not read.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from typing import Protocol as Port
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener, IPullProducer, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from push.connector.transport.timing_wheel import NEVER
+from push.session.events import RequestWanted
+from push.session.server import ServerSession
+from push.session.window import Follow
+from push.wire.addresses import peer_ip
+
+MAX_WAITING_BYTES = 64 * 1024
+LINGER_SECONDS = 2.0
+
+
+class Owner(Port):
+    """What a connection tells the gateway."""
+
+    def made(self, connection: DeviceConnection) -> None: ...
+
+    def received(self, connection: DeviceConnection, data: bytes) -> None: ...
+
+    def drained(self, connection: DeviceConnection) -> None: ...
+
+    def lost(self, connection: DeviceConnection) -> None: ...
+
+    def linger(self, connection: DeviceConnection, seconds: float) -> None: ...
+
+
+@implementer(IPullProducer, IPushProducer, IHandshakeListener)
+class DeviceConnection(Protocol):
+    """A connection over TCP or TLS. `direct`: plain TCP, whose socket may be written to."""
+
+    # Shared defaults keep an idle connection small: most never need their own.
+    blocked = False
+    waiting_bytes = 0
+    closed = False
+    leaving = False  # it is being sent to another connector: nothing stored is handed out
+    catching_up = False
+    catch_up_again = False
+    refreshing = False
+    refresh_again = False
+    refresh_waiters: tuple[Deferred[None], ...] = ()
+    jwt_topics: tuple[str, ...] = ()  # the topics that its JWT names
+    queued: list[bytes] | None = None
+    requests: deque[RequestWanted] | None = None  # that wait for the one before
+    user: str | None = None
+    token: str | None = None
+    session_id = ""
+    connected_ms = 0  # since when it has a session
+    source: tuple[str, int] | None = None  # address and port, when a load balancer told them
+    _send: Callable[[bytes], int] | None = None
+    _produces = False
+    _ending = False
+    _secured = False  # TLS: the handshake is complete
+    _discards = False
+
+    def __init__(self, gateway: Owner, carrier: str, session: ServerSession) -> None:
+        self.gateway = gateway
+        self.carrier = carrier
+        self.session = session
+        self.follows: dict[str, Follow] = {}
+        self.due_slot = NEVER
+
+    @property
+    def ip(self) -> str:
+        """The device's address."""
+        if self.source is not None:
+            return self.source[0]
+        return peer_ip(getattr(self._transport.getPeer(), "host", None))
+
+    def is_gone(self) -> bool:
+        """Whether nothing can be said to the peer any more."""
+        return self.closed or self.session.closing
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    def connectionMade(self) -> None:
+        transport = self._transport
+        transport.setTcpNoDelay(True)
+        if self.carrier == "tcp":
+            self._send = transport.getHandle().send
+        else:
+            self._produces = True
+            transport.registerProducer(self, True)
+        self.gateway.made(self)
+
+    def handshakeCompleted(self) -> None:
+        self._secured = True
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._discards:
+            self.gateway.received(self, data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.closed = True
+        self._send = None
+        self.gateway.lost(self)
+
+    # Writing
+
+    def flush(self) -> None:
+        """Write what the session has to say."""
+        data = self.session.data_to_send()
+        if data:
+            self.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Send now if the socket takes it; otherwise the rest waits in the transport."""
+        send = self._send
+        if send is not None and not self.blocked:
+            try:
+                sent = send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                return  # the reactor reports the loss
+            if sent == len(data):
+                return
+            self.wait(data[sent:])
+        elif not self.closed:
+            self.waiting_bytes += len(data)
+            self._transport.write(data)
+            if self.blocked and self.waiting_bytes > MAX_WAITING_BYTES:
+                self._transport.pauseProducing()  # no more requests until it reads answers
+
+    @property
+    def direct(self) -> Callable[[bytes], int] | None:
+        """The socket's `send`, if it may be used now."""
+        return None if self.blocked else self._send
+
+    def wait(self, rest: bytes) -> None:
+        """Let the transport send `rest` when the socket takes it."""
+        if not self._produces:
+            self._produces = True
+            self._transport.registerProducer(self, False)
+        self.blocked = True
+        self.waiting_bytes = len(rest)
+        self._transport.write(rest)
+
+    def may_queue(self, size_bytes: int) -> bool:
+        """Whether a message that is kept nowhere (QoS 0) may wait for a blocked connection."""
+        return self.waiting_bytes + size_bytes <= MAX_WAITING_BYTES
+
+    # IPullProducer, IPushProducer: what the transport says of its buffer
+
+    def pauseProducing(self) -> None:
+        if not self.blocked:
+            self.blocked = True
+            self.waiting_bytes = 0
+
+    def resumeProducing(self) -> None:
+        """All that waited was sent."""
+        if self.blocked and not self.closed:
+            self.blocked = False
+            paused = self.waiting_bytes > MAX_WAITING_BYTES
+            self.waiting_bytes = 0
+            if paused and not self._ending:
+                self._transport.resumeProducing()
+            self.gateway.drained(self)
+
+    def stopProducing(self) -> None:
+        """The connection is lost: `connectionLost` follows."""
+
+    # The end
+
+    def end(self, *, by_peer: bool) -> None:
+        """Close. Unless the peer said so itself, it gets time to read why (contract, "Order")."""
+        if self._ending or self.closed:
+            return
+        self.flush()
+        self._ending = True
+        self._discards = True
+        transport = self._transport
+        if self._produces:
+            self._produces = False
+            transport.unregisterProducer()
+        if self.carrier == "tls" and not self._secured:
+            self.abort()  # there is nobody to say goodbye to
+            return
+        if by_peer or self.carrier != "tcp":
+            transport.loseConnection()
+        else:
+            transport.loseWriteConnection()
+        self.gateway.linger(self, LINGER_SECONDS)
+
+    def cut(self) -> None:
+        """The time to read is over: first an orderly close, then the hard one."""
+        if self.closed:
+            return
+        if self._discards and self.carrier == "tcp" and not self.blocked:
+            self._discards = False
+            self._transport.loseConnection()
+            self.gateway.linger(self, LINGER_SECONDS)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """End at once, whatever waits."""
+        self._transport.abortConnection()
+
+
+def write_to_all(connections: list[DeviceConnection], data: bytes) -> None:
+    """The same bytes to many: the hottest loop of a connector.
+
+    Between two system calls runs as little as can be: what the kernel does in a `send` drives all
+    else out of the processor's caches, so that every line here costs several times its usual time.
+    """
+    sends = [connection.direct for connection in connections]
+    size_bytes = len(data)
+    for place, send in enumerate(sends):
+        if send is None:
+            connections[place].write(data)
+            continue
+        try:
+            sent = send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            continue  # the reactor reports the loss
+        if sent != size_bytes:
+            connections[place].wait(data[sent:])

@@ -1,0 +1,330 @@
+"""Every setting of the daemons, once: name, type, default, range and a line of help.
+
+From these definitions come the configuration file, the environment, the options, their help and
+the checks (see `push.daemons.config.loading`). Names and defaults are those of the contract. A key
+whose feature is not built yet is absent, so that setting it is an error and not a silent nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from push.daemons.config.value_types import (
+    Address,
+    Network,
+    PublicUrl,
+    RedisUrl,
+    Sha256,
+    WebSocketAddress,
+    ZooKeeperHosts,
+)
+
+DEFAULT_RATE_PER_SECOND = 500
+
+Scope = Literal["push", "read", "admin", "register", "chat"]
+ALL_SCOPES: tuple[Scope, ...] = ("push", "read", "admin", "register", "chat")
+LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
+JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
+
+# A field's help is the `description` of its Meta.
+Count = Annotated[int, Meta(ge=0)]
+PositiveSeconds = Annotated[int, Meta(ge=1, le=86_400)]
+NodeName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@:+=-]{0,128}$")]
+KeyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@:+=-]{1,128}$")]
+
+KIBIBYTE = 1024
+MEBIBYTE = 1024 * KIBIBYTE
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A section of the configuration."""
+
+
+class ApiKey(Section, frozen=True):
+    """A key of the HTTP API. Only the digest of the key is known, never the key."""
+
+    name: KeyName
+    sha256: Sha256
+    scopes: Annotated[tuple[Scope, ...], Meta(min_length=1)]
+
+
+class Server(Section, frozen=True):
+    """The process itself."""
+
+    data: Annotated[
+        Annotated[str, Meta(min_length=1)],
+        Meta(description="folder for keys, certificates and the embedded Redis"),
+    ] = "./push-data"
+    node: Annotated[
+        NodeName,
+        Meta(
+            description='name of this node in the cluster; "" = the host\'s name, and with '
+            "reuse_port one that is new at each start"
+        ),
+    ] = ""
+    zone: Annotated[
+        NodeName, Meta(description="where this node is; devices are sent to connectors there first")
+    ] = ""
+    log: Annotated[LogLevelName, Meta(description="the least level that is logged")] = "info"
+    reuse_port: Annotated[
+        bool,
+        Meta(description="true: several instances listen on the same addresses (SO_REUSEPORT)"),
+    ] = False
+    ready_file: Annotated[
+        str,
+        Meta(
+            description="file that is made, with the process id in it, when the daemon has become "
+            'ready, and removed at its end; "" = none'
+        ),
+    ] = ""
+
+    @property
+    def data_folder(self) -> Path:
+        return Path(self.data).expanduser().absolute()
+
+    @property
+    def ready_path(self) -> Path | None:
+        return Path(self.ready_file).expanduser().absolute() if self.ready_file else None
+
+
+class Redis(Section, frozen=True):
+    """The store and bus."""
+
+    url: Annotated[
+        RedisUrl,
+        Meta(
+            description='"embedded" (a server of its own), redis://user:password@host:port/db, '
+            "rediss://… (TLS), unix:///path, redis+sentinel://host:port,…/master; or a list"
+        ),
+    ] = RedisUrl("embedded")
+    ca_file: Annotated[
+        str,
+        Meta(description='PEM file with the CAs to trust of a rediss:// URL; "" = the system\'s'),
+    ] = ""
+
+
+class ZooKeeper(Section, frozen=True):
+    """The registry of a cluster."""
+
+    hosts: Annotated[
+        ZooKeeperHosts,
+        Meta(
+            description='"host:port,host:port/path", user:password@ may stand before it; "" = the '
+            "registry is kept in Redis"
+        ),
+    ] = ZooKeeperHosts("")
+
+
+class Connector(Section, frozen=True):
+    """The gateway that devices connect to."""
+
+    tcp: Annotated[Address, Meta(description='where devices connect without TLS; "" = off')] = (
+        Address("127.0.0.1:6789")
+    )
+    tls: Annotated[Address, Meta(description='where devices connect with TLS; "" = off')] = Address(
+        "0.0.0.0:6790"
+    )
+    ws: Annotated[
+        WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
+    ] = WebSocketAddress("")
+    wss: Annotated[
+        WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
+    ] = WebSocketAddress("")
+    admin: Annotated[
+        Address,
+        Meta(description='where push-connector serves health and metrics by HTTP; "" = off'),
+    ] = Address("127.0.0.1:6792")
+    public: Annotated[
+        tuple[PublicUrl, ...],
+        Meta(description="addresses told to clients, as tls://host:port; [] = where it listens"),
+    ] = ()
+    certificate: Annotated[
+        str, Meta(description='PEM file with the certificate chain; "" = a self-signed one is made')
+    ] = ""
+    private_key: Annotated[
+        str, Meta(description="PEM file with the certificate's key, not encrypted")
+    ] = ""
+    window: Annotated[
+        int,
+        Meta(ge=1, le=4096, description="messages of a session from its first unacknowledged on"),
+    ] = 64
+    max_frame: Annotated[
+        int,
+        Meta(ge=4 * KIBIBYTE, le=64 * MEBIBYTE, description="bytes in the body of a frame"),
+    ] = MEBIBYTE
+    max_connections: Annotated[
+        Count, Meta(description="connections at one time; 0 = as many as files may be open")
+    ] = 0
+    weight: Annotated[
+        int, Meta(ge=0, le=1000, description="share of new devices beside others; 0 = none")
+    ] = 1
+    drain_rate: Annotated[
+        int, Meta(ge=1, description="sessions a second that are sent elsewhere before a stop")
+    ] = DEFAULT_RATE_PER_SECOND
+    max_backlog: Annotated[
+        int,
+        Meta(ge=1, description="messages that wait for a device; the oldest are dropped beyond"),
+    ] = 10_000
+    heartbeat: Annotated[
+        PositiveSeconds, Meta(description="seconds between heartbeats when a device names none")
+    ] = 300
+    heartbeat_min: Annotated[
+        PositiveSeconds, Meta(description="seconds, the shortest interval that a device gets")
+    ] = 10
+    heartbeat_max: Annotated[
+        PositiveSeconds, Meta(description="seconds, the longest interval that a device gets")
+    ] = 1800
+    heartbeat_grace: Annotated[
+        PositiveSeconds, Meta(description="seconds that a heartbeat may be late")
+    ] = 60
+    handshake_timeout: Annotated[
+        PositiveSeconds, Meta(description="seconds from accept to CONNECT_ACK, TLS included")
+    ] = 10
+    redeliver_after: Annotated[
+        PositiveSeconds, Meta(description="seconds until an unacknowledged message is sent again")
+    ] = 30
+    proxy_protocol: Annotated[
+        tuple[Network, ...],
+        Meta(
+            description="load balancers, as addresses and networks, whose connections begin with "
+            "a PROXY protocol header"
+        ),
+    ] = ()
+
+
+class Http(Section, frozen=True):
+    """The HTTP API."""
+
+    listen: Annotated[Address, Meta(description='where the HTTP API listens; "" = off')] = Address(
+        "127.0.0.1:8080"
+    )
+    trusted_proxies: Annotated[
+        tuple[Network, ...],
+        Meta(
+            description="reverse proxies, as addresses and networks, whose X-Forwarded-For tells "
+            "the client's address"
+        ),
+    ] = ()
+
+
+class Auth(Section, frozen=True):
+    """Who may do what."""
+
+    keys: Annotated[
+        tuple[ApiKey, ...],
+        Meta(description='API keys: [{name = "…", sha256 = "…", scopes = ["push", "read"]}]'),
+    ] = ()
+    open_registration: Annotated[
+        bool, Meta(description="true: a device registers without an app's key")
+    ] = False
+    jwt_key_file: Annotated[
+        str, Meta(description="file with the HMAC secret or PEM public key that checks JWTs")
+    ] = ""
+    jwt_jwks_url: Annotated[
+        Annotated[str, Meta(pattern=r"^(https?://\S+)?$")],
+        Meta(description="URL of a JSON Web Key Set that checks JWTs"),
+    ] = ""
+    jwt_algorithms: Annotated[
+        Annotated[tuple[JwtAlgorithm, ...], Meta(min_length=1)],
+        Meta(description="algorithms that a JWT may use"),
+    ] = ("HS256", "RS256", "ES256", "EdDSA")
+    jwt_audience: Annotated[
+        Annotated[str, Meta(min_length=1)], Meta(description="what a JWT's aud must contain")
+    ] = "push"
+    jwt_issuer: Annotated[
+        str, Meta(description='what a JWT\'s iss must be; "" = it is not looked at')
+    ] = ""
+
+
+class Topics(Section, frozen=True):
+    """Topics that devices subscribe to."""
+
+    max_per_device: Annotated[
+        int, Meta(ge=1, le=10_000, description="topics that a device follows at most")
+    ] = 100
+
+
+class Limits(Section, frozen=True):
+    """What one client may ask for."""
+
+    registrations_per_minute: Annotated[
+        Count, Meta(description="registrations a minute from one IP address; 0 = no limit")
+    ] = 10
+    failed_secrets_per_minute: Annotated[
+        Count, Meta(description="wrong device secrets a minute from one IP address; 0 = no limit")
+    ] = 10
+    max_payload: Annotated[
+        int,
+        Meta(ge=1, le=16 * MEBIBYTE, description="bytes of data, title and body of a message"),
+    ] = 256 * KIBIBYTE
+    ttl_default: Annotated[
+        Count, Meta(description="seconds that a message is kept when its push names no ttl")
+    ] = 86_400
+    ttl_max: Annotated[
+        int, Meta(ge=1, description="seconds, the longest ttl that a push may name")
+    ] = 2_592_000
+    shared_max_count: Annotated[
+        int,
+        Meta(ge=1, description="messages kept of a user's stream, a topic's, a group's and of all"),
+    ] = 100_000
+    shared_max_age: Annotated[
+        int, Meta(ge=1, description="seconds that they are kept at most, whatever their ttl")
+    ] = 2_592_000
+    device_retention: Annotated[
+        int,
+        Meta(ge=1, le=36_500, description="days until a device that never connects is forgotten"),
+    ] = 270
+
+
+class Chat(Section, frozen=True):
+    """Conversations of users and of groups."""
+
+    presence: Annotated[
+        Literal["contacts", "anyone", "off"],
+        Meta(description="whose presence a user may ask for; contacts: who shares a conversation"),
+    ] = "contacts"
+    direct: Annotated[
+        Literal["anyone", "existing"],
+        Meta(
+            description="with whom a user may begin a conversation; existing: a backend begins it"
+        ),
+    ] = "anyone"
+    messages_per_minute: Annotated[
+        Count, Meta(description="messages a minute of one user's devices; 0 = no limit")
+    ] = 60
+    ttl: Annotated[
+        int, Meta(ge=1, description="seconds that a message waits for devices that are away")
+    ] = 604_800
+    history_days: Annotated[
+        int, Meta(ge=0, le=36_500, description="days that messages can be read back; 0 = no limit")
+    ] = 365
+    history_count: Annotated[
+        Count, Meta(description="messages of a conversation that can be read back; 0 = no limit")
+    ] = 0
+    history_before_join: Annotated[
+        bool, Meta(description="true: members of a group read what came before they joined")
+    ] = False
+    recall_seconds: Annotated[
+        Count, Meta(description="seconds for which a message can be recalled")
+    ] = 120
+    group_max_members: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="members that a group may have")
+    ] = 10_000
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All sections, checked. Made by `push.daemons.config.loading.load`."""
+
+    server: Server = Server()
+    redis: Redis = Redis()
+    zookeeper: ZooKeeper = ZooKeeper()
+    connector: Connector = Connector()
+    http: Http = Http()
+    auth: Auth = Auth()
+    topics: Topics = Topics()
+    limits: Limits = Limits()
+    chat: Chat = Chat()

@@ -1,0 +1,165 @@
+"""The kinds of value a setting may have, beside numbers and text: each parses what a user wrote.
+
+A kind is a text with `parse(value)`, which raises ValueError with what would have been right.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Self
+from urllib.parse import urlsplit
+
+from push.redis.url import parse_store_url
+from push.wire.addresses import parse_network
+
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s:\[\]/,]+):\d{1,5}", re.ASCII)
+
+
+class Address(str):
+    """Where to listen: `host:port`, `[ipv6]:port`, "" for off. Port 0: the system chooses."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        if not isinstance(value, str) or (value and not _ADDRESS.fullmatch(value)):
+            raise ValueError('expected "host:port", "[ipv6]:port", or "" for off')
+        address = cls(value)
+        if address.port > 65535:
+            raise ValueError(f"{address.port} is not a port")
+        return address
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self)
+
+    @property
+    def host(self) -> str:
+        """Without brackets, as the reactor's `interface`; "" when off."""
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.rpartition(":")[2] or 0)
+
+
+class WebSocketAddress(Address):
+    """Only "" for off: this version has no WebSocket."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        if value != "":
+            raise ValueError('expected "" (off): WebSocket is not in this version')
+        return cls("")
+
+
+class RedisUrl(str):
+    """`embedded`, or the URL of a server, or a list of them. May hold a password: not for logs."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        several = isinstance(value, list)
+        expected = "expected a list of URLs" if several else 'expected "embedded" or a URL'
+        listed = value if isinstance(value, list) else [value]
+        urls = [url for url in listed if isinstance(url, str)]
+        if not urls or len(urls) < len(listed):
+            raise ValueError(expected)
+        if value != "embedded":
+            addresses = set()
+            for url in urls:
+                try:
+                    addresses.add(str(parse_store_url(url)))
+                except ValueError as error:
+                    raise ValueError(f"{expected}; {error}") from None
+            if len(addresses) < len(urls):
+                raise ValueError("one server stands twice in the list")
+        return cls(" ".join(urls))  # a URL has no spaces
+
+    @property
+    def embedded(self) -> bool:
+        return self == "embedded"
+
+    @property
+    def urls(self) -> list[str]:
+        """The servers in their order."""
+        return self.split(" ")
+
+    @property
+    def tls(self) -> bool:
+        return any(url.startswith("rediss") for url in self.urls)
+
+
+class ZooKeeperHosts(str):
+    """`user:password@host:port,host:port/path`. Written as one string or as a list.
+
+    May hold a password: not for logs.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        text = ",".join(map(str, value)) if isinstance(value, list) else value
+        host = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s@:,/\[\]]+)(?::\d{1,5})?"
+        if not isinstance(text, str) or not re.fullmatch(
+            rf"(?:(?:[^\s@:/,]+:[^\s@/,]+@)?{host}(?:,{host})*(?:/\S*)?)?", text
+        ):
+            raise ValueError(
+                'expected "host:port,host:port", with an optional user:password@ before and an '
+                "optional /path behind it"
+            )
+        return cls(text)
+
+
+class PublicUrl(str):
+    """`tcp://host:port` or `tls://host:port`, as it is told to clients."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        problem = ValueError('expected "tcp://host:port" or "tls://host:port"')
+        if not isinstance(value, str):
+            raise problem
+        try:
+            parts = urlsplit(value)
+            complete = bool(parts.hostname) and bool(parts.port)
+        except ValueError:
+            raise problem from None
+        extra = parts.path or parts.query or parts.fragment or "@" in parts.netloc
+        if parts.scheme not in ("tcp", "tls") or not complete or extra:
+            raise problem
+        return cls(value)
+
+
+class Sha256(str):
+    """A SHA-256 digest in hexadecimal, in lower case."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        if not isinstance(value, str) or not re.fullmatch("[0-9A-Fa-f]{64}", value):
+            raise ValueError("expected a SHA-256 digest of 64 hexadecimal digits")
+        return cls(value.lower())
+
+
+class Network(str):
+    """An address, or a network in CIDR notation."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        expected = 'expected an address or a network, as "10.0.0.0/8"'
+        if not isinstance(value, str):
+            raise ValueError(expected)
+        try:
+            parse_network(value)
+        except ValueError as error:
+            raise ValueError(f"{expected}: {error}") from None
+        return cls(value)

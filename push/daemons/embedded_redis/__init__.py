@@ -1,0 +1,1 @@
+"""The Redis server that a daemon starts for itself."""

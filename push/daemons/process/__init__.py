@@ -1,0 +1,1 @@
+"""The process: its folder, locks, logs, listeners and signals."""

@@ -1,0 +1,105 @@
+"""Listening ports, whose failure to start is one line that says what to do."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.tcp import makeBinding
+from twisted.logger import Logger
+
+from push.daemons.config.errors import StartError
+from push.daemons.config.value_types import Address
+
+log = Logger()
+
+BACKLOG = 1024
+
+
+class Listener(Service):
+    """One listening port. `setting` names where its address comes from, for error messages.
+
+    With `reuse_port` others who ask for the same may listen there as well: the kernel spreads new
+    connections over all of them.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        name: str,
+        setting: str,
+        address: Address,
+        factory: IProtocolFactory | Any,
+        *,
+        reuse_port: bool = False,
+    ) -> None:
+        self.carrier = name
+        self._reactor = reactor
+        self._setting = setting
+        self._address = address
+        self._factory = factory
+        self._reuse_port = reuse_port
+        self._port: Any = None
+        self.port = 0  # known once it listens, also where the system chooses
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        self._listen()
+
+    def startService(self) -> None:
+        super().startService()
+        if self._port is None:
+            self._listen()
+
+    def _listen(self) -> None:
+        host, port = self._address.host, self._address.port
+        binding = makeBinding(host, port, reuseAddress=True, reusePort=self._reuse_port)
+        try:
+            self._port = self._reactor.listenTCP(
+                binding, self._factory, backlog=BACKLOG, interface=host
+            )
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+            shared = error.socketError.errno == errno.EADDRINUSE and self._reuse_port
+            who = " by somebody who does not share it (--reuse-port, the same user)"
+            raise StartError(
+                f"cannot listen on {self._address}: {reason}{who if shared else ''}. "
+                f"Free the port or set {self._setting}"
+            ) from None
+        self.port = int(self._port.getHost().port)
+        log.info("listening: {name} {host}:{port}", name=self.carrier, host=host, port=self.port)
+
+    def close(self) -> Deferred[None]:
+        """Accept nobody any more; the connections that there are stay."""
+        port, self._port = self._port, None
+        return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(_nothing)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return self.close()
+
+    def public_url(self, scheme: str) -> str:
+        """The address as this host would tell it to a client."""
+        host = self._address.host
+        if host in ("0.0.0.0", "::", ""):
+            host = reachable_name()
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def reachable_name() -> str:
+    """This host's name if it resolves here, as it does on most hosts; else the loopback address."""
+    name = socket.gethostname()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError:
+        return "127.0.0.1"
+    return name
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,1 @@
+"""Certificates, API keys and JWT keys, as files and settings give them."""

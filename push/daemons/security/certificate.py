@@ -1,0 +1,153 @@
+"""The connector's certificate: the configured one, or a self-signed one made in the data folder."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from OpenSSL import SSL
+from twisted.internet.ssl import CertificateOptions
+
+from push.daemons.config.errors import StartError
+from push.daemons.config.settings import Connector
+from push.daemons.process.data_folder import create_once, make_data_folder
+
+SELF_SIGNED_DAYS = 3650
+CERTIFICATE_NAME = "server.crt"
+KEY_NAME = "server.key"
+
+T = TypeVar("T")
+
+
+class ServerTls(NamedTuple):
+    """What a TLS listener needs, and what its log line says."""
+
+    context_factory: CertificateOptions
+    certificate_path: Path
+    self_signed: bool
+    # SHA-256 of the DER certificate, as `AB:CD:…`: what `openssl x509 -fingerprint -sha256` prints.
+    fingerprint: str
+    not_after: datetime.datetime
+
+
+def load_server_tls(connector: Connector, folder: Path) -> ServerTls:
+    """The configured certificate, else the one in the data folder, made if it is not there."""
+    if connector.certificate:
+        certificate_path, key_path = Path(connector.certificate), Path(connector.private_key)
+    else:
+        certificate_path, key_path = folder / CERTIFICATE_NAME, folder / KEY_NAME
+        _make_if_missing(certificate_path, key_path)
+    chain = _read(certificate_path, x509.load_pem_x509_certificates, "a PEM certificate")
+    key = _read(key_path, _load_private_key, "a PEM private key without a passphrase")
+    if _public_bytes(key.public_key()) != _public_bytes(chain[0].public_key()):
+        raise StartError(f"the key {key_path} is not that of the certificate {certificate_path}")
+    return ServerTls(
+        _context_factory(chain, key, certificate_path),
+        certificate_path,
+        not connector.certificate,
+        chain[0].fingerprint(hashes.SHA256()).hex(":").upper(),
+        chain[0].not_valid_after_utc,
+    )
+
+
+def _read(path: Path, parse: Callable[[bytes], T], what: str) -> T:
+    try:
+        return parse(path.read_bytes())
+    except OSError as error:
+        raise StartError(f"{path}: {error.strerror}") from None
+    except (ValueError, TypeError):  # TypeError: the key is encrypted
+        raise StartError(f"{path} does not hold {what}") from None
+
+
+def _load_private_key(content: bytes) -> PrivateKeyTypes:
+    return load_pem_private_key(content, password=None)
+
+
+def _public_bytes(key: object) -> bytes:
+    public: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
+    return public
+
+
+def _context_factory(
+    chain: list[x509.Certificate], key: PrivateKeyTypes, certificate_path: Path
+) -> CertificateOptions:
+    """Twisted's defaults: TLS 1.2 and later, released buffers, no session tickets."""
+    leaf, *others = chain
+    try:
+        # cryptography's objects: pyOpenSSL's own are deprecated. Twisted's types do not say so yet.
+        options = CertificateOptions(
+            privateKey=key,  # type: ignore[arg-type]
+            certificate=leaf,  # type: ignore[arg-type]
+            extraCertChain=others or None,  # type: ignore[arg-type]
+        )
+        options.getContext()  # now, so that what OpenSSL refuses is seen before anything listens
+    except (SSL.Error, TypeError, ValueError) as error:
+        raise StartError(f"{certificate_path} cannot be used for TLS: {error}") from None
+    return options
+
+
+def _make_if_missing(certificate_path: Path, key_path: Path) -> None:
+    if certificate_path.exists() and key_path.exists():
+        return
+    make_data_folder(certificate_path.parent)
+    try:
+        # The key first: who finds a certificate finds its key. With another start at the same time
+        # the certificate is made for the key that won.
+        made = ec.generate_private_key(ec.SECP256R1())
+        pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        key = load_pem_private_key(create_once(key_path, pem, mode=0o600), password=None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise StartError(f"{key_path} has no {certificate_path.name} beside it: delete the key")
+        certificate = self_signed(key, socket.gethostname())
+        create_once(certificate_path, certificate.public_bytes(Encoding.PEM), mode=0o644)
+    except OSError as error:
+        raise StartError(f"{certificate_path}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        raise StartError(f"{key_path} does not hold a PEM private key: delete it") from None
+
+
+def self_signed(key: ec.EllipticCurvePrivateKey, host_name: str) -> x509.Certificate:
+    """A certificate for this machine, for ten years: for development and for pinning."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "push (self-signed)")])
+    now = datetime.datetime.now(datetime.UTC)
+    names: list[x509.GeneralName] = [
+        x509.DNSName(dns) for dns in dict.fromkeys(["localhost", _dns_name(host_name)]) if dns
+    ]
+    names += [x509.IPAddress(ipaddress.ip_address(text)) for text in ("127.0.0.1", "::1")]
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        # An hour earlier, for clients whose clock is behind.
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=SELF_SIGNED_DAYS))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _dns_name(host_name: str) -> str:
+    """The host's name if it can stand in a certificate, else ""."""
+    plain = host_name.replace("-", "").replace(".", "")
+    return host_name if plain.isascii() and plain.isalnum() else ""

@@ -1,0 +1,123 @@
+"""The keys that check JWTs: from the file of the configuration, and from a key set on the web."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import treq
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.web.client import Agent
+
+from push.access.jwt import JwtVerifier, VerificationKey, load_keys
+from push.daemons.config.errors import StartError
+from push.daemons.config.settings import Auth
+
+log = Logger()
+
+REFRESH_SECONDS = 300.0
+RETRY_SECONDS = 5.0
+TIMEOUT_SECONDS = 10.0
+MAX_SET_BYTES = 256 * 1024
+
+
+def make_verifier(auth: Auth) -> JwtVerifier:
+    """Raises StartError when the key file cannot be read or fits no algorithm that is allowed."""
+    return JwtVerifier(
+        _keys_of_file(auth) if auth.jwt_key_file else [],
+        algorithms=auth.jwt_algorithms,
+        audience=auth.jwt_audience,
+        issuer=auth.jwt_issuer or None,
+    )
+
+
+def _keys_of_file(auth: Auth) -> list[VerificationKey]:
+    path = Path(auth.jwt_key_file).expanduser()
+    try:
+        keys = load_keys(path.read_bytes())
+    except OSError as error:
+        raise StartError(f"[auth] jwt_key_file {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise StartError(f"[auth] jwt_key_file {path}: {error}") from None
+    algorithms = {key.algorithm for key in keys}
+    if not algorithms & set(auth.jwt_algorithms):
+        raise StartError(
+            f"[auth] jwt_key_file {path}: its key is for {', '.join(sorted(algorithms))}, which "
+            "[auth] jwt_algorithms does not allow"
+        )
+    return keys
+
+
+class JwksRefresh(Service):
+    """Fetches a key set every five minutes; while it cannot, the last one stays valid."""
+
+    def __init__(self, reactor: Any, url: str, verifier: JwtVerifier) -> None:
+        self._reactor = reactor
+        self._url = url
+        self._verifier = verifier
+        # Twisted's agent verifies the server's certificate and name.
+        agent: Any = Agent(reactor, connectTimeout=TIMEOUT_SECONDS)
+        self._client = treq.client.HTTPClient(agent)
+        self._loop = LoopingCall(self._refresh)
+        self._loop.clock = reactor
+        self._fetching: Deferred[None] | None = None
+        self._failed = False
+
+    def startService(self) -> None:
+        super().startService()
+        self._loop.start(RETRY_SECONDS)
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+        fetching = self._fetching
+        if fetching is None:
+            return maybeDeferred(_nothing)
+        fetching.cancel()
+        return fetching
+
+    def _refresh(self) -> Deferred[None]:
+        self._fetching = Deferred.fromCoroutine(self._fetch())
+        self._fetching.addTimeout(TIMEOUT_SECONDS, self._reactor)
+        self._fetching.addCallbacks(self._fetched, self._not_fetched)
+        return self._fetching
+
+    async def _fetch(self) -> None:
+        response = await self._client.get(self._url, unbuffered=True)
+        if response.code != 200:
+            raise ValueError(f"status {response.code}")
+        received = bytearray()
+
+        def collect(data: bytes) -> None:
+            received.extend(data)
+            if len(received) > MAX_SET_BYTES:
+                raise ValueError(f"more than {MAX_SET_BYTES} bytes")
+
+        await treq.collect(response, collect)
+        if not received.strip().startswith(b"{"):
+            raise ValueError("not a JSON Web Key Set")
+        self._verifier.replace_fetched(load_keys(bytes(received)))
+
+    def _fetched(self, _: None) -> None:
+        if self._failed:
+            log.info("The key set {url} is here again", url=self._url)
+        self._failed = False
+        self._loop.interval = REFRESH_SECONDS
+
+    def _not_fetched(self, failure: Any) -> None:
+        if self.running and not self._failed:
+            self._failed = True
+            log.error(
+                "The key set {url} cannot be fetched: {reason}. The keys of before stay valid.",
+                url=self._url,
+                reason=failure.getErrorMessage() or failure.type.__name__,
+            )
+        self._loop.interval = RETRY_SECONDS
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,57 @@
+"""Devices that were not there for too long are forgotten (contract, "SUB").
+
+A sorted set holds when each device is to be forgotten; connecting and leaving put it off. A device
+that is online is not forgotten, however long it stays; if its connector died with its session, the
+time that it is away begins when that is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from push.devices.registration import Devices
+from push.redis.client import RedisServer
+from push.redis.periodic import Periodic
+from push.redis.scripts import CLAIMING, load_script
+
+LOOK_SECONDS = 60.0
+LOOK_AGAIN_SECONDS = 3600  # at one that is online, or whose forgetting was interrupted
+DEVICES_PER_LOOK = 100
+
+_retire = load_script("devices", "retire", CLAIMING)
+
+
+class Retirement(Periodic):
+    """Forgets the devices of one server. `is_live_boot(boot)`: that connector may be there."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: RedisServer,
+        devices: Devices,
+        is_live_boot: Callable[[str], bool],
+        retention_seconds: int,
+    ) -> None:
+        super().__init__(reactor, server, LOOK_SECONDS, "Devices could not be forgotten")
+        self._devices = devices
+        self._is_live_boot = is_live_boot
+        self._retention_seconds = retention_seconds
+
+    async def turn(self) -> None:
+        await self.look()
+
+    async def look(self) -> int:
+        """Forget all whose time is over; returns how many that were."""
+        forgotten = 0
+        while True:
+            due = await self._server.run(_retire, [], [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS])
+            for token, boot in due:
+                if not boot:
+                    forgotten += await self._devices.retire(token.decode())
+                elif not self._is_live_boot(boot.decode()):
+                    await self._devices.release(
+                        token.decode(), boot.decode(), self._retention_seconds
+                    )
+            if len(due) < DEVICES_PER_LOOK:
+                return forgotten

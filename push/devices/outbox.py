@@ -1,0 +1,136 @@
+"""What has to be done on a second server (design, rule 13).
+
+The script that changes a record writes down, in the same step, what is to be done on the servers of
+the streams concerned. Who called it does that before the answer; if it cannot, whoever finds it
+later. Doing it twice, or late, changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from twisted.logger import Logger
+
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+from push.redis.keys import record_name
+from push.redis.periodic import Periodic
+from push.redis.scripts import CLAIMING, load_script
+from push.redis.shards import Shards
+from push.streams.publisher import APPEND, LEDGER
+from push.wire.idents import USER_PREFIX, device_stream
+
+log = Logger()
+
+LOOK_SECONDS = 1.0
+ERRANDS_PER_LOOK = 100
+
+REMOVED = "d:removed"
+
+FOLLOWING = ("lib", "following")
+BINDING = ("lib", "binding")
+PART = ("lib", "part")
+
+_change = load_script("devices", "change", LEDGER, APPEND, FOLLOWING, BINDING)
+_errand = load_script("devices", "errand", LEDGER, FOLLOWING, PART)
+_due = load_script("devices", "due_errands", CLAIMING)
+
+
+class Change:
+    """A stream that a device is to follow, or no longer.
+
+    `begin`: where following begins, '' = now; `code`: what becomes of what waits.
+    """
+
+    def __init__(self, stream: str, *, begin: str = "", code: str | None = None) -> None:
+        self.stream = stream
+        self.verb = "follow" if code is None else "unfollow"
+        self.detail = begin if code is None else code
+
+
+class Errands:
+    """Changes what devices follow, wherever their streams are."""
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+
+    def place_of(self, token: str, stream: str) -> str:
+        """Where `stream` is, as seen from the device's home (see binding.lua)."""
+        if len(self._shards) == 1:
+            return "alone"
+        home = self._shards.number_of(device_stream(token))
+        return "here" if self._shards.number_of(stream) == home else "away"
+
+    async def change(self, token: str, changes: Iterable[Change], user: str = "") -> int:
+        """A device begins or ceases to follow; only if it is bound to `user`, when one is given.
+
+        -1: there is no such device; 0: nothing to change; 1: changed.
+        """
+        arguments: list[str] = [token, user]
+        for change in changes:
+            here = self.place_of(token, change.stream) != "away"
+            arguments += [change.verb, change.stream, "1" if here else "0", change.detail]
+        home = self._shards.of(device_stream(token))
+        changed, *errands = await home.run(_change, [], arguments, durable=True)
+        await self.run(home, errands)
+        return int(changed)
+
+    async def run(self, home: RedisServer, errands: Sequence[bytes]) -> None:
+        """Do what a script of `home` has written down."""
+        for text in errands:
+            await self._do(text.decode())
+            await home.command("ZREM", home.key("errands"), text)
+
+    async def _do(self, text: str) -> None:
+        verb, token, stream, *details = text.split(" ")
+        if verb == "enlist":
+            await self._enlist(token, stream)
+        else:
+            server = self._shards.of(stream)
+            await server.run(_errand, [], [verb, token, stream, *details], durable=True)
+
+    async def _enlist(self, token: str, stream: str) -> None:
+        """A device that was bound to a user follows what all devices of that user follow."""
+        user = stream.removeprefix(USER_PREFIX)
+        server = self._shards.of(stream)
+        if not await server.command("SISMEMBER", server.key(f"user-devices:{user}"), token):
+            # Its errand to follow the user is still to come, and who joins a group in between would
+            # not find this device.
+            home = self._shards.of(device_stream(token))
+            said = await home.command("HGET", home.key(record_name(token)), f"x:{stream}")
+            if not said:
+                return  # it is the user's no more
+            details = said.decode().split(" ")
+            await server.run(_errand, [], ["follow", token, stream, *details, user], durable=True)
+        streams = await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
+        if not streams:
+            return
+        await self.change(token, [Change(name.decode()) for name in streams], user)
+        # Who left meanwhile had the devices in view that were bound before this one.
+        left = set(streams) - set(
+            await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
+        )
+        if left:
+            await self.change(token, [Change(name.decode(), code=REMOVED) for name in left])
+
+
+class ErrandRunner(Periodic):
+    """Does the errands of one server that nobody did."""
+
+    def __init__(self, reactor: Any, server: RedisServer, errands: Errands) -> None:
+        super().__init__(
+            reactor, server, LOOK_SECONDS, "What waits for another server was not done"
+        )
+        self._errands = errands
+
+    async def turn(self) -> None:
+        while True:
+            due = await self._server.run(_due, [], [ERRANDS_PER_LOOK])
+            for text in due:
+                try:
+                    await self._errands.run(self._server, [text])
+                except StoreUnavailable as error:
+                    log.debug("An errand waits: {reason}", reason=error.reason)
+            if len(due) < ERRANDS_PER_LOOK:
+                return

@@ -1,0 +1,255 @@
+"""Registering, finding, binding and forgetting devices."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from push.access.bans import CheckBan, nobody_is_banned
+from push.access.rate_limits import MinuteLimit
+from push.devices.outbox import BINDING, FOLLOWING, Errands
+from push.devices.record import Device, as_fields, elsewhere_of, optional
+from push.redis.client import RedisServer
+from push.redis.keys import record_name
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.runtime.tasks import all_of
+from push.streams.publisher import APPEND, LEDGER
+from push.wire.errors import Refusal
+from push.wire.idents import Snowflake, device_stream, is_name, is_token, user_stream
+
+NEVER_CONNECTED_SECONDS = 86_400
+SECRET_BYTES = 16
+MAX_COUNTED = 10_000  # messages in a stream, for a device's backlog
+
+_waiting = load_script("devices", "waiting")
+_register = load_script("devices", "register")
+_bind = load_script("devices", "bind", LEDGER, APPEND, FOLLOWING, BINDING)
+_release = load_script("devices", "release")
+_forget = load_script("devices", "forget", LEDGER, APPEND, FOLLOWING, BINDING)
+
+
+class Credentials(msgspec.Struct):
+    """What a device registers for: its address, and the proof that it is its own."""
+
+    token: str
+    secret: str
+
+
+def digest_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Devices:
+    """All devices. `close_session(boot, session, code)` ends a session wherever it is.
+
+    `is_live_boot(boot)` tells whether the connector of that boot id is there (rule 17).
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        errands: Errands,
+        snowflake: Snowflake,
+        is_live_boot: Callable[[str], bool],
+        close_session: Callable[[str, str, str], Awaitable[None]],
+        *,
+        registrations_per_minute: int,
+        failed_secrets_per_minute: int,
+        check_ban: CheckBan = nobody_is_banned,
+    ) -> None:
+        self._shards = shards
+        self._errands = errands
+        self._snowflake = snowflake
+        self._is_live_boot = is_live_boot
+        self._close_session = close_session
+        self.check_ban = check_ban
+        self._registrations = MinuteLimit(shards, "register", registrations_per_minute)
+        self._failed_secrets = MinuteLimit(shards, "secret", failed_secrets_per_minute)
+
+    async def register(
+        self,
+        *,
+        platform: str,
+        app: str,
+        device: str | None = None,
+        token: str | None = None,
+        secret: str | None = None,
+        ip: str,
+    ) -> Credentials:
+        """A new device; or, with a token and its right secret, the same pair again.
+
+        Raises `Refusal`: `banned`, `rate_limited`.
+        """
+        self.check_ban(ip=ip)
+        if token is not None and secret is not None and await self._is_right(token, secret, ip):
+            return Credentials(token, secret)
+        await self._registrations.take(ip)
+        secret = secrets.token_urlsafe(SECRET_BYTES)
+        while True:
+            token = self._snowflake.next_id()
+            home = self._home(token)
+            created_ms = home.clock.now_us() // 1000
+            written = await home.run(
+                _register,
+                [],
+                [
+                    token,
+                    digest_of(secret),
+                    platform,
+                    app,
+                    device or "",
+                    created_ms,
+                    NEVER_CONNECTED_SECONDS,
+                ],
+                durable=True,
+            )
+            if written:
+                return Credentials(token, secret)
+
+    async def verify(self, token: str, secret: str, ip: str) -> None:
+        """Raises `Refusal`: `unknown_token`, `unauthenticated` (wrong secret), `rate_limited`."""
+        await self._failed_secrets.check(ip)
+        known = await self._command(token, "HGET", "h")
+        if known is None:
+            raise unknown_token(token)
+        if not hmac.compare_digest(known, digest_of(secret).encode()):
+            await self._failed_secrets.count(ip)
+            raise Refusal("unauthenticated", "the secret is not this token's", field="secret")
+
+    async def get(self, token: str) -> Device:
+        check_token(token)
+        fields = as_fields(await self._command(token, "HGETALL"))
+        if not fields:
+            raise unknown_token(token)
+        online = "s" in fields and self._is_live_boot(fields.get("b", b"").decode())
+        return Device(
+            token=token,
+            platform=fields["p"].decode(),
+            app=fields["a"].decode(),
+            device=optional(fields, "d"),
+            user=optional(fields, "u"),
+            created=int(fields["created"]),
+            seen=int(fields["seen"]) if "seen" in fields else None,
+            topics=sorted(
+                name[len("c:topic:") :]
+                for name in fields
+                if name.startswith(("c:topic:", "x:topic:"))
+            ),
+            session=optional(fields, "s") if online else None,
+            node=optional(fields, "n") if online else None,
+            backlog=await self._backlog(token, fields),
+            online=online,
+        )
+
+    async def _backlog(self, token: str, fields: dict[str, bytes]) -> int:
+        """How many messages wait for a device, on all servers on which it follows streams."""
+        numbers = {self._shards.number_of(stream) for stream in elsewhere_of(fields)}
+        numbers.add(self._shards.number_of(device_stream(token)))
+        calls = [self._shards[n].run(_waiting, [], [token, MAX_COUNTED]) for n in numbers]
+        return sum(map(int, await all_of(calls)))
+
+    async def check(self, token: str) -> None:
+        """Raises `Refusal` `invalid` or `unknown_token` unless there is such a device."""
+        check_token(token)
+        if not await self.exists(token):
+            raise unknown_token(token)
+
+    async def exists(self, token: str) -> bool:
+        return bool(await self._command(token, "EXISTS"))
+
+    async def forget(self, token: str) -> None:
+        """Delete a device with all that waits for it; a live session of it is closed."""
+        check_token(token)
+        home = self._home(token)
+        held = await home.run(_forget, [], [token], durable=True)
+        if held is None:
+            raise unknown_token(token)
+        session, boot = held[0].decode(), held[1].decode()
+        if session:
+            await self._close_session(boot, session, "kicked")
+        await self._errands.run(home, held[2:])
+
+    async def retire(self, token: str) -> bool:
+        """Delete a device whose time is over, if it has no session still."""
+        home = self._home(token)
+        held = await home.run(_forget, [], [token, ""])
+        if held is None:
+            return False
+        await self._errands.run(home, held[2:])
+        return True
+
+    async def release(self, token: str, boot: str, retention_seconds: int) -> None:
+        """The connector `boot` is gone, and with it the session that the device's record names."""
+        await self._home(token).run(_release, [], [token, boot, retention_seconds])
+
+    async def bind(self, user: str, token: str) -> None:
+        """The device is this user's from now on, replacing another; a live session at once."""
+        check_user(user)
+        check_token(token)
+        if await self._bind(token, user, "") < 0:
+            raise unknown_token(token)
+
+    def is_live_boot(self, boot: str) -> bool:
+        """Whether the connector of that boot id is there."""
+        return self._is_live_boot(boot)
+
+    async def unbind_if(self, user: str, token: str) -> bool:
+        """The device is nobody's, if it was this user's."""
+        return await self._bind(token, "", user) > 0
+
+    async def unbind(self, user: str, token: str) -> None:
+        """The device is nobody's; `not_found` if it is not this user's."""
+        check_user(user)
+        check_token(token)
+        changed = await self._bind(token, "", user)
+        if changed < 0:
+            raise unknown_token(token)
+        if not changed:
+            raise Refusal("not_found", f"device {token} is not bound to user {user}")
+
+    async def _bind(self, token: str, user: str, expected: str) -> int:
+        home = self._home(token)
+        place = self._errands.place_of(token, user_stream(user))
+        changed, *errands = await home.run(_bind, [], [token, user, expected, place], durable=True)
+        await self._errands.run(home, errands)
+        return int(changed)
+
+    async def _is_right(self, token: str, secret: str, ip: str) -> bool:
+        try:
+            await self.verify(token, secret, ip)
+        except Refusal as refusal:
+            if refusal.code == "rate_limited":
+                raise
+            return False
+        return True
+
+    def _home(self, token: str) -> RedisServer:
+        return self._shards.of(device_stream(token))
+
+    async def _command(self, token: str, command: str, *arguments: str) -> Any:
+        """A command on the device's record."""
+        home = self._home(token)
+        return await home.command(command, home.key(record_name(token)), *arguments)
+
+
+def check_token(token: str) -> None:
+    """Raises `Refusal` `invalid` for what cannot be a token."""
+    if not is_token(token):
+        raise Refusal("invalid", "not a token: its form or check character is wrong", field="token")
+
+
+def check_user(user: str) -> None:
+    if not is_name(user):
+        raise Refusal(
+            "invalid", "a user id is 1 to 128 characters of A-Z a-z 0-9 _ . @ : + = -", field="user"
+        )
+
+
+def unknown_token(token: str) -> Refusal:
+    return Refusal("unknown_token", f"no device has the token {token[:64]!r}", field="token")

@@ -1,0 +1,90 @@
+"""The sessions of the whole cluster, by asking all connectors.
+
+Every answer names the nodes that did not answer in time (`silent`): what they have is not in it.
+"""
+
+from __future__ import annotations
+
+import heapq
+
+import msgspec
+
+from push.cluster.survey import Asked, Asker
+from push.devices.session_query_types import (
+    KICK,
+    LIST,
+    PUSH,
+    Filter,
+    KickAnswer,
+    KickAsked,
+    ListAsked,
+    PushAnswer,
+    PushAsked,
+    SessionRow,
+)
+
+_decode_rows = msgspec.json.Decoder(list[SessionRow]).decode
+_decode_kicked = msgspec.json.Decoder(KickAnswer).decode
+_decode_pushed = msgspec.json.Decoder(PushAnswer).decode
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Sessions by id; `cursor` asks for what is behind them, None: there is nothing."""
+
+    sessions: list[SessionRow]
+    cursor: str | None
+    silent: list[str]
+
+
+class Kicked(msgspec.Struct, frozen=True):
+    """How many sessions were ended."""
+
+    kicked: int
+    silent: list[str]
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """How many sessions a message was for, and how many of them are of devices."""
+
+    sessions: int
+    devices: int
+    silent: list[str]
+
+
+class Clients:
+    """Lists, ends and reaches sessions, wherever they are. Raises `StoreUnavailable`."""
+
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+
+    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> Page:
+        """The sessions that fit, by id, behind the id `after`."""
+        # One more of each tells whether this is the last page.
+        asked = await self._asker.ask(LIST, ListAsked(filter, after, limit + 1))
+        pages = [_decode_rows(raw) for _, raw in asked.answers]
+        rows = list(heapq.merge(*pages, key=lambda row: row.session))
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return Page(rows, rows[-1].session if more else None, _silent(asked, filter))
+
+    async def kick(self, filter: Filter) -> Kicked:
+        """End the sessions that fit: their clients do not come back by themselves."""
+        asked = await self._asker.ask(KICK, KickAsked(filter))
+        kicked = sum(_decode_kicked(raw).kicked for _, raw in asked.answers)
+        return Kicked(kicked, _silent(asked, filter))
+
+    async def push(self, ip: str, id: str, content: bytes, *, acknowledged: bool) -> Reached:
+        """Hand a message to the sessions of an address or network."""
+        body = PushAsked(ip, id, msgspec.Raw(content), acknowledged)
+        asked = await self._asker.ask(PUSH, body)
+        answers = [_decode_pushed(raw) for _, raw in asked.answers]
+        return Reached(
+            sum(answer.sessions for answer in answers),
+            sum(answer.devices for answer in answers),
+            asked.silent,
+        )
+
+
+def _silent(asked: Asked, filter: Filter) -> list[str]:
+    """Who did not answer, if it matters."""
+    return [node for node in asked.silent if filter.node in (None, node)]

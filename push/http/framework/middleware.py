@@ -1,0 +1,249 @@
+"""The edge: what happens to every request around its handler.
+
+In this order: the router (404, 405), the key (401, 403), headers and query (422), content type
+(415), body (400, 413, 422), then the handler. Klein routes and answers; a handler sees a `Call` and
+never the request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from klein import Klein
+from prometheus_client import CollectorRegistry, Counter
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from werkzeug.exceptions import MethodNotAllowed
+
+from push.access.api_keys import ApiKey, Keyring
+from push.http.framework.client_address import client_of
+from push.http.framework.problems import allowed_methods, answer_to, internal_answer
+from push.http.framework.request_reading import (
+    NoBody,
+    check_addressable,
+    check_content_type,
+    read_idempotency_key,
+    read_query,
+)
+from push.http.framework.route import MAX_BODY_BYTES, Answer, Call, Route
+from push.wire.addresses import Networks
+from push.wire.errors import Refusal
+from push.wire.reading import decoder_for
+
+_log = Logger()
+
+PREFLIGHT_SECONDS = 600
+_PARAMETER = re.compile(r"{(\w+)}")
+_decode_no_body = decoder_for(NoBody)
+
+
+class Edge:
+    """All routes of one port. `origins` may call, from a browser, the routes that allow it.
+
+    `proxies` are believed whose requests they pass on.
+    """
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        keyring: Keyring,
+        registry: CollectorRegistry,
+        origins: Iterable[str] = (),
+        proxies: Networks | None = None,
+    ) -> None:
+        self._keyring = keyring
+        self._proxies = proxies or Networks()
+        self._origins = frozenset(origin.encode() for origin in origins)
+        self._requests = Counter(
+            "push_http_requests", "HTTP requests answered", ["route", "status"], registry=registry
+        )
+        self._counted: dict[tuple[str, int], Any] = {}
+        self._large: dict[bytes, Route] = {}
+        self._cors: dict[bytes, bytes] = {}
+        self._app = Klein()
+        # Otherwise //v1/push is answered with a redirect.
+        self._app.url_map.merge_slashes = False
+        for route in routes:
+            self._add(route)
+        self._app.handle_errors(self._unrouted)
+
+    def resource(self) -> Resource:
+        return _Root(self, self._app.resource())
+
+    def _add(self, route: Route) -> None:
+        if route.body is not None and route.body.max_bytes > MAX_BODY_BYTES:
+            self._large[route.path.encode()] = route
+        if route.cors:
+            self._cors[route.path.encode()] = route.method.encode()
+
+        def respond(request: Any, **path: str) -> Any:
+            return self._respond(route, request, path)
+
+        respond.__name__ = route.name
+        self._app.route(
+            _PARAMETER.sub(r"<\1>", route.path), methods=[route.method], endpoint=route.name
+        )(respond)
+
+    # --- before the body ---------------------------------------------------------------------
+
+    def admit(self, path: bytes, headers: Headers) -> int:
+        """The largest body in bytes. More than 1 MiB only for who may use the path at all."""
+        route = self._large.get(path)
+        if route is None or route.body is None:
+            return MAX_BODY_BYTES
+        if route.scope is not None:
+            self._authorise(headers, route.scope)
+        return route.body.max_bytes
+
+    def _authorise(self, headers: Headers, scope: str) -> ApiKey:
+        """Whose key it is; raises `Refusal` `unauthenticated` or `forbidden`."""
+        values = headers.getRawHeaders(b"authorization")
+        if not values:
+            raise Refusal("unauthenticated", "the header Authorization: Bearer <key> is missing")
+        scheme, _, key = values[0].partition(b" ")
+        if len(values) > 1 or scheme.lower() != b"bearer":
+            raise Refusal("unauthenticated", "Authorization must be: Bearer <key>")
+        owner = self._keyring.authenticate(key.strip().decode("utf-8", "replace"))
+        if owner is None:
+            raise Refusal("unauthenticated", "this key is not known here")
+        if scope not in owner.scopes:
+            raise Refusal("forbidden", f"the key {owner.name} lacks the scope {scope}")
+        return owner
+
+    # --- a request that has a route ------------------------------------------------------------
+
+    def _respond(self, route: Route, request: Any, path: Mapping[str, str]) -> Any:
+        try:
+            call = self._read(route, request, path)
+        except Exception as error:
+            return self._send(request, self._counting(route.name, self._answer(error, route.name)))
+        return _shielded(self._run(route, call)).addCallback(
+            lambda answer: self._send(request, answer)
+        )
+
+    def _read(self, route: Route, request: Any, path: Mapping[str, str]) -> Call:
+        """The request as a `Call`; raises `Refusal` for the first thing that is wrong with it."""
+        headers: Headers = request.requestHeaders
+        client_ip, is_near = client_of(request, self._proxies)
+        owner = None
+        if route.scope is not None and not (route.open_on_loopback and is_near):
+            owner = self._authorise(headers, route.scope)
+        scope, once = "", None
+        if route.once and owner is not None:
+            scope = f"{owner.sha256} {route.method} {route.path}"
+            key = read_idempotency_key(headers.getRawHeaders(b"idempotency-key"))
+            once = key and f"{scope} header {key}"
+        query: dict[str, str] = {}
+        if route.query or b"?" in request.uri:
+            query = read_query(request.uri, route.query)
+        raw = request.content.read()
+        body = None
+        if route.body is not None and (raw or not route.body.optional):
+            check_content_type(headers.getRawHeaders(b"content-type"))
+            body = route.body.decode(raw)
+        elif raw:
+            # Not ignored: whoever sends fields expects them to do something.
+            check_content_type(headers.getRawHeaders(b"content-type"))
+            _decode_no_body(raw)
+        return Call(path, query, body, client_ip, scope, once)
+
+    async def _run(self, route: Route, call: Call) -> Answer:
+        """The handler's answer, or the one to what it raised. Raises nothing."""
+        try:
+            answer = await route.handler(call)
+        except Exception as error:
+            answer = self._answer(error, route.name)
+        return self._counting(route.name, answer)
+
+    def _answer(self, error: Exception, where: str) -> Answer:
+        answer = answer_to(error)
+        if answer is None:
+            _log.failure("{where} failed", Failure(error), where=where)
+            answer = internal_answer()
+        return answer
+
+    def _counting(self, where: str, answer: Answer) -> Answer:
+        counter = self._counted.get((where, answer.status))
+        if counter is None:
+            counter = self._requests.labels(where, str(answer.status))
+            self._counted[where, answer.status] = counter
+        counter.inc()
+        return answer
+
+    # --- a request that has none ---------------------------------------------------------------
+
+    def _unrouted(self, request: Any, failure: Failure) -> bytes:
+        """Klein calls this for what its router or a response raised."""
+        error = failure.value
+        if isinstance(error, MethodNotAllowed) and request.method == b"OPTIONS":
+            return self._send(request, self._options(request, allowed_methods(error)))
+        if not isinstance(error, Exception):
+            error = RuntimeError(f"{error!r}")
+        return self.refuse(request, error)
+
+    def refuse(self, request: Any, error: Exception) -> bytes:
+        return self._send(request, self._counting("none", self._answer(error, "the router")))
+
+    def _options(self, request: Any, allow: bytes) -> Answer:
+        headers = [(b"Allow", allow)]
+        method = self._cors.get(request.path)
+        if method is not None and request.getHeader(b"origin") in self._origins:
+            headers += [
+                (b"Access-Control-Allow-Methods", method),
+                (b"Access-Control-Allow-Headers", b"Authorization, Content-Type"),
+                (b"Access-Control-Max-Age", b"%d" % PREFLIGHT_SECONDS),
+            ]
+        return Answer(204, headers=tuple(headers))
+
+    # --- the answer ----------------------------------------------------------------------------
+
+    def _send(self, request: Any, answer: Answer) -> bytes:
+        """Set status and headers; Klein writes the bytes that are returned."""
+        request.setResponseCode(answer.status)
+        headers: Headers = request.responseHeaders
+        if answer.status != 204:
+            headers.setRawHeaders(b"Content-Type", [answer.content_type])
+            headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
+        for name, value in answer.headers:
+            headers.addRawHeader(name, value)
+        if self._origins and request.path in self._cors:
+            headers.addRawHeader(b"Vary", b"Origin")
+            origin = request.getHeader(b"origin")
+            if origin in self._origins:
+                headers.addRawHeader(b"Access-Control-Allow-Origin", origin)
+                headers.addRawHeader(b"Access-Control-Expose-Headers", b"Retry-After")
+        return answer.body
+
+
+class _Root(Resource):
+    """Keeps from Klein the paths it cannot read: it would log them and answer plain text."""
+
+    isLeaf = True
+
+    def __init__(self, edge: Edge, klein: Any) -> None:
+        super().__init__()
+        self._edge = edge
+        self._klein = klein
+
+    def render(self, request: Any) -> Any:
+        try:
+            check_addressable(request.uri)
+        except Refusal as refusal:
+            return self._edge.refuse(request, refusal)
+        return self._klein.render(request)
+
+
+def _shielded(work: Any) -> Deferred[Answer]:
+    """`work`'s answer, as a Deferred that may be cancelled without `work` being cancelled.
+
+    Klein cancels what a handler returned when the client goes away; a push that has begun must
+    end. Nothing is lost: `work` raises nothing, and its answer then has nobody to go to.
+    """
+    visible: Deferred[Answer] = Deferred()
+    Deferred.fromCoroutine(work).addCallback(visible.callback)
+    return visible

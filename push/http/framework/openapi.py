@@ -1,0 +1,167 @@
+"""The OpenAPI 3.1 document, made from the routes and from the very structs that validate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from push.http.framework.problems import Problem
+from push.http.framework.request_reading import MAX_IDEMPOTENCY_KEY
+from push.http.framework.route import App, Parameter, Reply, Route
+from push.wire.errors import STATUS_OF_CODE
+
+_PARAMETER = re.compile(r"{(\w+)}")
+_REFERENCE = "#/components/schemas/{name}"
+_BODY_PROBLEMS = ("malformed", "too_large", "unsupported_media_type", "invalid")
+_PROBLEM_CONTENT = {
+    "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+}
+_ONCE = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": (
+        "A name for this request, of your choice. Within 24 hours the same key with the same "
+        "request gets the same answer and does nothing more, so that it may be sent again."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY},
+}
+_HEADER_OF_STATUS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+    503: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+}
+
+
+def openapi_document(title: str, version: str, apps: Sequence[App]) -> dict[str, Any]:
+    """The document for a port that serves `apps`."""
+    routes = [route for app in apps for route in app.routes]
+    kinds = list(_kinds(routes))
+    schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
+    schema_of = dict(zip(map(repr, kinds), schemas, strict=True))
+    for app in apps:
+        app.adjust(components)
+    paths: dict[str, dict[str, Any]] = {}
+    for app in apps:
+        for route in app.routes:
+            operation = _operation(route, app.name, schema_of)
+            paths.setdefault(route.path, {})[route.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": title,
+            "version": version,
+            "description": "Problems are RFC 9457; their `code` is explained at `/errors/<code>`.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": app.name, "description": app.description} for app in apps],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key with the scope that the operation names.",
+                }
+            },
+        },
+    }
+
+
+def _kinds(routes: Iterable[Route]) -> Iterable[Any]:
+    """Every type that the document describes, each once."""
+    found: dict[str, Any] = {repr(Problem): Problem}
+    for route in routes:
+        if route.body is not None:
+            found[repr(route.body.kind)] = route.body.kind
+        for reply in route.replies.values():
+            for kind in (reply.kind, *reply.also):
+                if kind is not None:
+                    found[repr(kind)] = kind
+    return found.values()
+
+
+def problem_codes(route: Route) -> list[str]:
+    """Every code that the route can answer: its own, and those that follow from what it has."""
+    codes = [*route.problems, "invalid", "internal"]  # an unknown query parameter is invalid
+    if route.scope is not None:
+        codes += ["unauthenticated", "forbidden"]
+    if route.body is not None:
+        codes += _BODY_PROBLEMS
+    if route.once:
+        codes += ["in_progress", "idempotency_mismatch"]
+    return sorted(set(codes), key=lambda code: (STATUS_OF_CODE[code], code))
+
+
+def _operation(route: Route, tag: str, schema_of: dict[str, Any]) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "tags": [tag],
+        "summary": route.summary,
+    }
+    if route.description:
+        operation["description"] = route.description
+    operation["security"] = [] if route.scope is None else [{"key": [route.scope]}]
+    parameters = [_path_parameter(name, route) for name in _PARAMETER.findall(route.path)]
+    parameters += [_query_parameter(parameter) for parameter in route.query]
+    if route.once:
+        parameters.append(_ONCE)
+    if parameters:
+        operation["parameters"] = parameters
+    if route.body is not None:
+        content = {"schema": schema_of[repr(route.body.kind)], "example": route.body.example}
+        required = not route.body.optional
+        operation["requestBody"] = {"required": required, "content": {"application/json": content}}
+    operation["responses"] = {
+        **{str(status): _reply(reply, schema_of) for status, reply in route.replies.items()},
+        **_problems(route),
+    }
+    return operation
+
+
+def _path_parameter(name: str, route: Route) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": route.path_texts[name],
+        "schema": {"type": "string"},
+    }
+
+
+def _query_parameter(parameter: Parameter) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    if parameter.values:
+        schema["enum"] = list(parameter.values)
+    return {
+        "name": parameter.name,
+        "in": "query",
+        "required": parameter.required,
+        "description": parameter.description,
+        "schema": schema,
+    }
+
+
+def _reply(reply: Reply, schema_of: dict[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": reply.description}
+    if reply.kind is not None:
+        answer["content"] = {reply.content_type: {"schema": schema_of[repr(reply.kind)]}}
+    elif reply.content_type != "application/json":
+        answer["content"] = {reply.content_type: {"schema": {"type": "string"}}}
+    return answer
+
+
+def _problems(route: Route) -> dict[str, Any]:
+    answers: dict[str, Any] = {}
+    for code in problem_codes(route):
+        status = STATUS_OF_CODE[code]
+        answer = answers.setdefault(str(status), {"description": "", "content": _PROBLEM_CONTENT})
+        answer["description"] = ", ".join(filter(None, (answer["description"], f"`{code}`")))
+        if status in _HEADER_OF_STATUS:
+            answer["headers"] = _HEADER_OF_STATUS[status]
+    return answers

@@ -1,0 +1,239 @@
+"""What goes wrong, as RFC 9457 problems: the texts of every code, and one table of exceptions.
+
+`type` is a path on the daemon that answers; the page it names is made from the same texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from push.http.framework.route import Answer
+from push.redis.errors import StoreUnavailable
+from push.wire.errors import STATUS_OF_CODE, Refusal
+
+PROBLEM_TYPE = b"application/problem+json"
+STORE_RETRY_SECONDS = 1
+
+
+class ErrorText(NamedTuple):
+    """What a page tells about a code: a title, what it means, what to do."""
+
+    title: str
+    meaning: str
+    remedy: str
+
+
+ERRORS: dict[str, ErrorText] = {
+    "malformed": ErrorText(
+        "The request cannot be read",
+        "The body is not JSON in UTF-8 (or nests deeper than 32), or what arrived is not HTTP/1.1.",
+        "Send the output of a JSON encoder. `detail` says where reading stopped.",
+    ),
+    "unauthenticated": ErrorText(
+        "No valid key",
+        "The request carries no API key, or one that this system does not know.",
+        "Send `Authorization: Bearer <key>`. A first start writes a key with all scopes to "
+        "`admin.key` in the data folder.",
+    ),
+    "forbidden": ErrorText(
+        "The key may not do this",
+        "The key is known but lacks the scope that this request needs; `detail` names it.",
+        "Use a key with that scope, or add the scope to the key in the configuration.",
+    ),
+    "not_member": ErrorText(
+        "Not a member",
+        "Only members of the group may do this.",
+        "Add the user to the group first.",
+    ),
+    "muted": ErrorText(
+        "Muted", "The user may not write in this group now.", "Wait, or unmute the user."
+    ),
+    "not_allowed": ErrorText(
+        "Not allowed",
+        "The rules of the conversation or group do not let this user do this.",
+        "Let someone with the right role do it.",
+    ),
+    "recall_expired": ErrorText(
+        "Too late to recall", "The time in which a message can be recalled has passed.", "Nothing."
+    ),
+    "banned": ErrorText("Banned", "The address, token or user is banned.", "Lift the ban."),
+    "not_found": ErrorText(
+        "Not found",
+        "There is nothing at this path, or what it names does not exist.",
+        "Compare the path with the list at `/docs`.",
+    ),
+    "unknown_token": ErrorText(
+        "Unknown token",
+        "No registered device has this token: it never had, or it was deleted or forgotten.",
+        "Drop the token from your own records. The app on the device registers again by itself.",
+    ),
+    "unknown_group": ErrorText(
+        "Unknown group", "There is no group with this id.", "Create the group first."
+    ),
+    "unknown_message": ErrorText(
+        "Unknown message",
+        "There is no message with this id, or it is older than what is kept.",
+        "Check the id that the push was answered with.",
+    ),
+    "method_not_allowed": ErrorText(
+        "Method not allowed",
+        "The path exists, but not with this method.",
+        "The header `Allow` lists the methods.",
+    ),
+    "already_exists": ErrorText(
+        "Already exists", "Something with this name is there already.", "Choose another name."
+    ),
+    "in_progress": ErrorText(
+        "In progress",
+        "The first request with this idempotency key is still running.",
+        "Repeat the request in a moment.",
+    ),
+    "group_full": ErrorText(
+        "Group full", "The group has as many members as it may have.", "Remove members first."
+    ),
+    "too_large": ErrorText(
+        "Too large",
+        "The body, or the message in it, is larger than the limit in `detail`.",
+        "Send less: put large content on a web server and push its address.",
+    ),
+    "unsupported_media_type": ErrorText(
+        "Not JSON by its content type",
+        "The request must say that its body is JSON.",
+        "Send `Content-Type: application/json`.",
+    ),
+    "invalid": ErrorText(
+        "Invalid",
+        "The body is JSON, but a field (or a query parameter, or a header) is missing, unknown, of "
+        "the wrong type or out of range.",
+        "`field` names it and `detail` says what is expected. The whole schema is at `/docs`.",
+    ),
+    "unknown_request": ErrorText(
+        "Unknown request",
+        "A device sent a request that this version does not know.",
+        "Update the server, or do not use the feature.",
+    ),
+    "idempotency_mismatch": ErrorText(
+        "Idempotency key used before",
+        "The same idempotency key came earlier with another body.",
+        "Use a new key for a new request.",
+    ),
+    "rate_limited": ErrorText(
+        "Too many requests",
+        "More requests of this kind came from one address or user than the limit allows.",
+        "Wait as many seconds as the header `Retry-After` says.",
+    ),
+    "internal": ErrorText(
+        "Internal error",
+        "The server made a mistake. The details are in its log, never in the answer.",
+        "Look into the log of the daemon. Whether the request took effect is not known.",
+    ),
+    "unavailable": ErrorText(
+        "Unavailable",
+        "Something that is needed is away: the store does not answer, or no connector has room. "
+        "Whether a push took effect is not known.",
+        "Repeat the request after the seconds in the header `Retry-After`.",
+    ),
+}
+assert ERRORS.keys() == STATUS_OF_CODE.keys()
+
+
+class Problem(msgspec.Struct, omit_defaults=True):
+    """RFC 9457. `code` is stable and for programs, `detail` for people."""
+
+    type: Annotated[str, Meta(description="the path of a page about the code")]
+    title: str
+    status: int
+    detail: str
+    code: str
+    field: (
+        Annotated[str, Meta(description="the field that is wrong, as `to.token`")] | UnsetType
+    ) = UNSET
+    reasons: Annotated[list[str], Meta(description="of `/readyz`: all of them")] | UnsetType = UNSET
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def problem_of(refusal: Refusal) -> Problem:
+    return Problem(
+        type=f"/errors/{refusal.code}",
+        title=ERRORS[refusal.code].title,
+        status=refusal.http_status,
+        detail=refusal.detail,
+        code=refusal.code,
+        field=UNSET if refusal.field is None else refusal.field,
+    )
+
+
+def refusal_answer(refusal: Refusal, reasons: list[str] | None = None) -> Answer:
+    """The answer for a documented no, with the headers that belong to its code."""
+    problem = problem_of(refusal)
+    if reasons is not None:
+        problem.reasons = reasons
+    headers: list[tuple[bytes, bytes]] = []
+    after_seconds = refusal.after_seconds
+    if after_seconds is None and refusal.code == "unavailable":
+        after_seconds = STORE_RETRY_SECONDS
+    if after_seconds is not None:
+        headers.append((b"Retry-After", b"%d" % after_seconds))
+    if refusal.code == "unauthenticated":
+        headers.append((b"WWW-Authenticate", b'Bearer realm="push"'))
+    return Answer(refusal.http_status, _encoder.encode(problem), PROBLEM_TYPE, tuple(headers))
+
+
+def _of_store(error: Exception) -> Answer:
+    assert isinstance(error, StoreUnavailable)
+    # Not the reason: it names addresses. /readyz tells it, and the log.
+    detail = "the store does not answer now"
+    if error.unknown:
+        detail += "; whether the request took effect is not known"
+    return refusal_answer(Refusal("unavailable", detail, after_seconds=STORE_RETRY_SECONDS))
+
+
+def _of_refusal(error: Exception) -> Answer:
+    assert isinstance(error, Refusal)
+    return refusal_answer(error)
+
+
+def _of_method(error: Exception) -> Answer:
+    assert isinstance(error, MethodNotAllowed)
+    allow = allowed_methods(error)
+    answer = refusal_answer(
+        Refusal("method_not_allowed", f"only {allow.decode()} can be used here")
+    )
+    return answer._replace(headers=((b"Allow", allow),))
+
+
+def _of_router(error: Exception) -> Answer:
+    return refusal_answer(Refusal("not_found", "there is nothing at this path"))
+
+
+# The first that fits. What is not here is our own fault, and is never shown.
+_TABLE: tuple[tuple[type[Exception], Callable[[Exception], Answer]], ...] = (
+    (Refusal, _of_refusal),
+    (StoreUnavailable, _of_store),
+    (MethodNotAllowed, _of_method),
+    (HTTPException, _of_router),
+)
+
+
+def answer_to(error: Exception) -> Answer | None:
+    """The documented answer to an exception, or None: then log it and send `internal_answer()`."""
+    for kind, make in _TABLE:
+        if isinstance(error, kind):
+            return make(error)
+    return None
+
+
+def internal_answer() -> Answer:
+    return refusal_answer(Refusal("internal", "the server made a mistake; its log tells more"))
+
+
+def allowed_methods(error: MethodNotAllowed) -> bytes:
+    """The value of `Allow`: what the path has, and OPTIONS, which every path has."""
+    return ", ".join(sorted({*(error.valid_methods or ()), "OPTIONS"})).encode()

@@ -1,0 +1,120 @@
+"""Reading what a client sent: content type, query, JSON. Whatever is wrong becomes a `Refusal`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
+
+from push.http.framework.route import Parameter
+from push.wire.bodies import MAX_OPAQUE_BYTES
+from push.wire.errors import Refusal
+
+MAX_QUERY_PARAMETERS = 100
+MAX_IDEMPOTENCY_KEY = 255
+DEFAULT_LIMIT, MAX_LIMIT = 50, 200
+LIMIT_PARAMETER = Parameter(
+    "limit", f"items of a page, {DEFAULT_LIMIT} unless told, at most {MAX_LIMIT}"
+)
+
+
+class NoBody(Struct, forbid_unknown_fields=True):
+    """The body of a request that needs none: an empty object may be sent."""
+
+
+def check_content_type(values: Sequence[bytes] | None) -> None:
+    """Raises `Refusal` `unsupported_media_type` unless it is JSON in UTF-8."""
+    if values is not None and len(values) == 1:
+        essence, *parameters = values[0].lower().split(b";")
+        if essence.strip() == b"application/json" and all(map(_harmless, parameters)):
+            return
+    given = "none" if not values else ", ".join(v.decode("latin-1") for v in values)
+    raise Refusal(
+        "unsupported_media_type",
+        f"Content-Type must be application/json in UTF-8; it was: {given[:100]}",
+        field="Content-Type",
+    )
+
+
+def _harmless(parameter: bytes) -> bool:
+    name, _, value = parameter.strip().partition(b"=")
+    return name != b"charset" or value.strip(b'"') in (b"utf-8", b"utf8", b"us-ascii")
+
+
+def read_query(uri: bytes, allowed: Sequence[Parameter]) -> dict[str, str]:
+    """The parameters by name; an unknown, repeated, missing or wrong one is `invalid` and named.
+
+    Not the framework's parsing, which drops a name without a value.
+    """
+    known = {parameter.name: parameter for parameter in allowed}
+    found: dict[str, str] = {}
+    for item in uri.partition(b"?")[2].split(b"&", MAX_QUERY_PARAMETERS):
+        if not item:
+            continue
+        name, _, value = (_text(part) for part in item.partition(b"="))
+        parameter = known.get(name)
+        if parameter is None:
+            raise Refusal("invalid", f"`{name}` is not a parameter here", field=name)
+        if name in found:
+            raise Refusal("invalid", f"`{name}` is given twice", field=name)
+        if parameter.values and value not in parameter.values:
+            raise Refusal(
+                "invalid", f"`{name}` must be one of {', '.join(parameter.values)}", field=name
+            )
+        found[name] = value
+    for parameter in allowed:
+        if parameter.required and parameter.name not in found:
+            raise Refusal("invalid", f"`{parameter.name}` is required", field=parameter.name)
+    return found
+
+
+def read_limit(query: Mapping[str, str]) -> int:
+    """The parameter `limit` of a list; raises `Refusal` `invalid`."""
+    text = query.get("limit", str(DEFAULT_LIMIT))
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
+        raise Refusal("invalid", f"`limit`: expected 1 to {MAX_LIMIT}", field="limit")
+    return int(text)
+
+
+def read_cursor(query: Mapping[str, str]) -> str:
+    """The parameter `cursor` of a list, "" when absent; raises `Refusal` `invalid`: nobody should
+    take the end of a list for what was a slip of the pen."""
+    cursor = query.get("cursor", "")
+    if len(cursor.encode()) > MAX_OPAQUE_BYTES or not (cursor.isascii() and cursor.isprintable()):
+        raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
+    return cursor
+
+
+def read_idempotency_key(values: Sequence[bytes] | None) -> str | None:
+    """The header `Idempotency-Key`; raises `Refusal` `invalid` for one that is not a key."""
+    if not values:
+        return None
+    if len(values) > 1:
+        raise Refusal("invalid", "`Idempotency-Key` is given twice", field="Idempotency-Key")
+    return check_idempotency_key(values[0].decode("latin-1").strip(), "Idempotency-Key")
+
+
+def check_idempotency_key(key: str, field: str) -> str:
+    if not (1 <= len(key) <= MAX_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
+        raise Refusal(
+            "invalid",
+            f"`{field}`: expected 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters",
+            field=field,
+        )
+    return key
+
+
+def _text(part: bytes) -> str:
+    return unquote_to_bytes(part.replace(b"+", b" ")).decode("utf-8", "replace")[:200]
+
+
+def check_addressable(uri: bytes) -> None:
+    """Raises `Refusal` `malformed` for a path that cannot be text, before the router sees it."""
+    if not uri.startswith(b"/"):
+        raise Refusal("malformed", "the request target must be a path")
+    if b"%" in uri or not uri.isascii():
+        try:
+            unquote_to_bytes(uri.partition(b"?")[0]).decode()
+        except UnicodeDecodeError:
+            raise Refusal("malformed", "the path is not UTF-8") from None

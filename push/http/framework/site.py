@@ -1,0 +1,178 @@
+"""The server side of HTTP below the apps: how much a client may send, and how long it may take.
+
+twisted.web buffers a body of any size and gives a client 60 s after every byte. Here a body is
+refused as soon as it is known to be too large, and a request must be there as a whole in 60 s from
+its first byte. A refusal in the middle of a request is answered at once; what still comes is thrown
+away for some seconds, so that a client which is busy sending gets to read the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import RESPONSES, HTTPChannel
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from push.http.framework.problems import internal_answer, refusal_answer
+from push.http.framework.route import Answer
+from push.wire.errors import Refusal
+
+REQUEST_SECONDS = 60
+LINGER_SECONDS = 5
+
+# `admit(path, headers)` -> the largest body in bytes; raises `Refusal` for none at all.
+Admit = Callable[[bytes, Headers], int]
+
+
+def too_large(max_bytes: int) -> Refusal:
+    return Refusal("too_large", f"the body is larger than {max_bytes:,} bytes")
+
+
+class LimitedRequest(Request):
+    """A request whose body is kept in memory up to its limit, never in a temporary file."""
+
+    _max_bytes = 0
+    _body: BytesIO
+
+    def gotLength(self, length: int | None) -> None:
+        """`length` is None for a body in chunks."""
+        self.content = self._body = BytesIO()
+        if length == 0:
+            return
+        channel: Any = self.channel
+        self._max_bytes = channel.site.admit(channel.path, self.requestHeaders)
+        if length is not None and length > self._max_bytes:
+            raise too_large(self._max_bytes)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self._body.tell() + len(data) > self._max_bytes:
+            raise too_large(self._max_bytes)
+        self._body.write(data)
+
+    def parseCookies(self) -> None:
+        """There are none here."""
+
+    def getRequestHostname(self) -> bytes:
+        """Klein hands it to its router, which fails on what cannot be a name. Nobody uses it."""
+        return b"push"
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """The net below the net: not even this answers with HTML or a traceback."""
+        self._log.failure("a request could not be answered", failure=reason)
+        if self.startedWriting:
+            self.loseConnection()
+            return reason
+        answer = internal_answer()
+        self.setResponseCode(answer.status)
+        self.setHeader(b"Content-Type", answer.content_type)
+        self.setHeader(b"Content-Length", b"%d" % len(answer.body))
+        self.write(answer.body)
+        self.finish()
+        return reason
+
+
+class LimitedChannel(HTTPChannel):
+    """A connection. Its time-out is the deadline of the request that comes in, or idle time."""
+
+    transport: Any
+    _receiving = False
+    _lingering: Any = None  # a delayed call
+
+    @property
+    def path(self) -> bytes:
+        """Of the request whose headers were just read; the request itself learns it at its end."""
+        target: Any = self._path  # bytes, whatever the base class lets mypy think
+        path: bytes = target.partition(b"?")[0]
+        return path
+
+    def resetTimeout(self) -> None:
+        """Called for everything that comes in; time starts again only at a request's first byte."""
+        if not self._receiving:
+            self._receiving = True
+            super().resetTimeout()
+
+    def allContentReceived(self) -> None:
+        self._receiving = False
+        super().allContentReceived()
+
+    def allHeadersReceived(self) -> None:
+        try:
+            super().allHeadersReceived()
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        try:
+            super().rawDataReceived(data)
+        except Refusal as refusal:
+            self._refuse(refusal)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """The base class answers what is not HTTP through this, without a body."""
+        self._refuse(Refusal("malformed", "this is not a request of HTTP/1.1"))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer before the request is complete, and take no more of this connection."""
+        answer = refusal_answer(refusal)
+        self.setTimeout(None)
+        self.clearLineBuffer()
+        self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign]
+        self.transport.write(_head(answer) + answer.body)
+        self._lingering = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
+
+    def timeoutConnection(self) -> None:
+        """Idle for too long, or not complete in time. Not worth a line in the log."""
+        self._lingering = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
+        self.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
+        super().connectionLost(reason)
+
+
+def _ignore(data: bytes) -> None:
+    pass
+
+
+def _head(answer: Answer) -> bytes:
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, RESPONSES[answer.status])]
+    lines.append(b"Content-Type: " + answer.content_type)
+    lines.append(b"Content-Length: %d" % len(answer.body))
+    lines.extend(name + b": " + value for name, value in answer.headers)
+    lines.append(b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+class LimitedSite(Site):
+    """Serves `resource` with the limits above. No access log: the metrics count requests."""
+
+    # Without the base class's wrapper, which only chooses between HTTP/1.1 and HTTP/2.
+    protocol = LimitedChannel  # type: ignore[assignment]
+    requestFactory = LimitedRequest
+    noisy = False  # the daemon tells where it listens
+
+    def __init__(self, reactor: Any, resource: Resource, admit: Admit) -> None:
+        super().__init__(
+            resource, reactor=reactor, timeout=REQUEST_SECONDS, parsePOSTFormSubmission=False
+        )
+        self.admit = admit
+
+    def startFactory(self) -> None:
+        """The base class opens an access log and counts seconds for it."""
+
+    def stopFactory(self) -> None:
+        pass
+
+    def log(self, request: Any) -> None:
+        pass
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """HTTP/2 has another channel, without these limits."""
+        return [b"http/1.1"]

@@ -1,0 +1,179 @@
+"""Bans: who may not connect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Protocol
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from push.access.bans import Ban, Kind
+from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
+from push.http.framework.route import (
+    NO_CONTENT,
+    Answer,
+    Body,
+    Call,
+    Parameter,
+    Reply,
+    Route,
+    json_answer,
+)
+from push.http.routes.messages import CURSOR
+from push.http.schemas import Name, check_name, read_network
+from push.wire.errors import Refusal
+from push.wire.idents import is_token
+from push.wire.reading import decoder_for
+
+IP_TEXT = "an address, or a network like `10.0.0.0/8`"
+TOKEN_TEXT = "a device, which need not be registered any more"
+USER_TEXT = "a user, with all devices"
+KINDS: tuple[Kind, ...] = ("ip", "token", "user")
+
+
+class BanBody(Struct, forbid_unknown_fields=True, frozen=True):
+    """Who is banned: exactly one of `ip`, `token` and `user`."""
+
+    ip: Annotated[str, Meta(max_length=64, description=IP_TEXT)] | UnsetType = UNSET
+    token: Annotated[str, Meta(max_length=64, description=TOKEN_TEXT)] | UnsetType = UNSET
+    user: Annotated[Name, Meta(description=USER_TEXT)] | UnsetType = UNSET
+    until: (
+        Annotated[
+            int,
+            Meta(ge=1, le=2**53 - 1, description="ms since 1970 UTC; absent: until it is lifted"),
+        ]
+        | None
+    ) = None
+
+
+class BanEntry(Struct, omit_defaults=True, kw_only=True):
+    """A ban that holds. `until`: milliseconds since 1970 UTC, null: until it is lifted."""
+
+    ip: str | UnsetType = UNSET
+    token: str | UnsetType = UNSET
+    user: str | UnsetType = UNSET
+    until: int | None
+
+
+class BanList(Struct):
+    """A page of bans, by kind and name. `cursor` asks for the next one; null: this is the last."""
+
+    bans: list[BanEntry]
+    cursor: str | None
+
+
+class Bans(Protocol):
+    """What is needed of `push.access.bans.Bans`."""
+
+    async def add(self, ban: Ban) -> None: ...
+
+    async def lift(self, kind: Kind, name: str) -> None: ...
+
+    async def all(self) -> Sequence[Ban]: ...
+
+    def now_ms(self) -> int: ...
+
+
+def ban_routes(bans: Bans) -> tuple[Route, ...]:
+    async def list_bans(call: Call) -> Answer:
+        after, limit = _place_of(read_cursor(call.query)), read_limit(call.query)
+        found = (await bans.all())[after:]
+        cursor = str(after + limit) if len(found) > limit else None
+        return json_answer(200, BanList([_entry(ban) for ban in found[:limit]], cursor))
+
+    async def ban(call: Call) -> Answer:
+        kind, name = _who(call.body)
+        until = call.body.until
+        if until is not None and until <= bans.now_ms():
+            raise Refusal("invalid", "`until`: expected a time to come", field="until")
+        made = Ban(kind, name, until)
+        await bans.add(made)
+        return json_answer(201, _entry(made))
+
+    async def lift(call: Call) -> Answer:
+        asked = call.body if call.body is not None else _body_of(call.query)
+        await bans.lift(*_who(asked))
+        return NO_CONTENT
+
+    return (
+        Route(
+            "GET",
+            "/v1/bans",
+            "list_bans",
+            "List bans",
+            list_bans,
+            {200: Reply("A page of the bans that hold, by kind and name.", BanList)},
+            scope="admin",
+            query=(CURSOR, LIMIT_PARAMETER),
+            problems=("invalid", "unavailable"),
+        ),
+        Route(
+            "POST",
+            "/v1/bans",
+            "ban",
+            "Ban an address, a device or a user",
+            ban,
+            {201: Reply("It holds from now on, in place of an earlier one.", BanEntry)},
+            description=(
+                "Live sessions end with `kicked`, registrations and connections are refused with "
+                "`banned` (`CONNECT_ACK` `NOT_AUTHORIZED`), on which a client gives up. What waits "
+                "for a device goes on waiting."
+            ),
+            scope="admin",
+            body=Body(BanBody, decoder_for(BanBody), {"ip": "192.0.2.0/24"}),
+            problems=("unavailable",),
+        ),
+        Route(
+            "DELETE",
+            "/v1/bans",
+            "lift_ban",
+            "Lift a ban",
+            lift,
+            {204: Reply("Who was banned may connect again.")},
+            description="Who it was is said as for `POST`, in the query or in a body.",
+            scope="admin",
+            query=tuple(
+                Parameter(kind, text)
+                for kind, text in zip(KINDS, (IP_TEXT, TOKEN_TEXT, USER_TEXT), strict=True)
+            ),
+            body=Body(BanBody, decoder_for(BanBody), {"user": "mallory"}, optional=True),
+            problems=("invalid", "not_found", "unavailable"),
+        ),
+    )
+
+
+def _who(asked: BanBody) -> tuple[Kind, str]:
+    """Raises `Refusal` `invalid`."""
+    given: list[tuple[Kind, Any]] = [
+        (kind, getattr(asked, kind)) for kind in KINDS if getattr(asked, kind) is not UNSET
+    ]
+    if len(given) != 1:
+        raise Refusal("invalid", "exactly one of `ip`, `token` and `user` is required", field="ip")
+    kind, name = given[0]
+    if kind == "ip":
+        return kind, read_network(name, "ip")
+    if kind == "user":
+        check_name(name, "user")
+    elif not is_token(name):
+        raise Refusal("invalid", "`token`: its form or check character is wrong", field="token")
+    return kind, name
+
+
+def _body_of(query: Mapping[str, str]) -> BanBody:
+    return BanBody(
+        ip=query.get("ip", UNSET), token=query.get("token", UNSET), user=query.get("user", UNSET)
+    )
+
+
+def _place_of(cursor: str) -> int:
+    if not cursor:
+        return 0
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 9):
+        raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
+    return int(cursor)
+
+
+def _entry(ban: Ban) -> BanEntry:
+    entry = BanEntry(until=ban.until)
+    setattr(entry, ban.kind, ban.name)
+    return entry

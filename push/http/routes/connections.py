@@ -1,0 +1,278 @@
+"""Live sessions across the cluster: listing them, ending them, and the nodes they are on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Protocol
+
+from msgspec import Meta, Struct
+
+from push.devices.session_queries import Kicked, Page
+from push.devices.session_query_types import Filter
+from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
+from push.http.framework.route import Answer, Body, Call, Parameter, Reply, Route, json_answer
+from push.http.routes.messages import CURSOR
+from push.http.schemas import check_name, read_network
+from push.wire.errors import Refusal
+from push.wire.reading import decoder_for
+
+TOKEN_TEXT = "the token of a device"
+USER_TEXT = "the id of a user"
+KICK_TEXT = (
+    "The client is told `kicked` and does not come back by itself; nothing keeps it from doing so "
+    "when the app is started again."
+)
+
+
+class NodeEntry(Struct):
+    """A daemon that is registered. `started`: in milliseconds since 1970 UTC."""
+
+    service: str
+    instance: Annotated[str, Meta(description="the name of its node")]
+    addresses: Annotated[dict[str, str], Meta(description="where devices connect, by carrier")]
+    sessions: int
+    capacity: Annotated[int, Meta(description="sessions it can hold, 0 = no limit")]
+    version: str
+    draining: bool
+    weight: int
+    zone: str
+    started: int
+
+
+class NodeList(Struct):
+    """All daemons, by service and name."""
+
+    nodes: list[NodeEntry]
+
+
+class Connection(Struct):
+    """A live session. `connected`: since when, in milliseconds since 1970 UTC."""
+
+    session: str
+    token: Annotated[str | None, Meta(description="its device; null: a user with a JWT alone")]
+    user: str | None
+    node: str
+    ip: str
+    carrier: Literal["tcp", "tls", "ws", "wss"]
+    connected: int
+
+
+Silent = Annotated[
+    list[str],
+    Meta(description="nodes that did not answer in time: what they have is not in it"),
+]
+
+
+class Connections(Struct):
+    """A page of sessions, by id. `cursor` asks for the next one; null: this is the last."""
+
+    connections: list[Connection]
+    cursor: str | None
+    silent: Silent
+
+
+class KickBody(Struct, forbid_unknown_fields=True, frozen=True):
+    """Whose sessions to end."""
+
+    ip: Annotated[str, Meta(max_length=64, description="an address, or a network like 10.0.0.0/8")]
+
+
+class KickedSessions(Struct):
+    """How many sessions were ended."""
+
+    kicked: int
+    silent: Silent
+
+
+class Clients(Protocol):
+    """What is needed of `push.devices.session_queries.Clients`."""
+
+    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> Page: ...
+
+    async def kick(self, filter: Filter) -> Kicked: ...
+
+
+class Devices(Protocol):
+    """What is needed of `push.devices.registration.Devices`."""
+
+    async def check(self, token: str) -> None: ...
+
+
+class Node(Protocol):
+    """What is needed of an entry of the cluster's directory."""
+
+    @property
+    def service(self) -> str: ...
+    @property
+    def instance(self) -> str: ...
+    @property
+    def addresses(self) -> Mapping[str, str]: ...
+    @property
+    def sessions(self) -> int: ...
+    @property
+    def capacity(self) -> int: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def draining(self) -> bool: ...
+    @property
+    def weight(self) -> int: ...
+    @property
+    def zone(self) -> str: ...
+    @property
+    def started(self) -> int: ...
+
+
+class Nodes(Protocol):
+    """What is needed of `push.cluster.directory.Directory`."""
+
+    def nodes(self) -> Sequence[Node]: ...
+
+
+def client_routes(clients: Clients, devices: Devices, nodes: Nodes) -> tuple[Route, ...]:
+    return (_list_route(clients), *_kick_routes(clients, devices), _nodes_route(nodes))
+
+
+def _list_route(clients: Clients) -> Route:
+    async def connections(call: Call) -> Answer:
+        query = call.query
+        for name in ("user", "topic"):
+            if name in query:
+                check_name(query[name], name)
+        found = Filter(
+            node=query.get("node"),
+            user=query.get("user"),
+            ip=read_network(query["ip"], "ip") if "ip" in query else None,
+            topic=query.get("topic"),
+        )
+        page = await clients.find(found, read_cursor(query), read_limit(query))
+        rows = [
+            Connection(
+                row.session,
+                row.token,
+                row.user,
+                row.node,
+                row.ip,
+                row.carrier,  # type: ignore[arg-type]
+                row.connected,
+            )
+            for row in page.sessions
+        ]
+        return json_answer(200, Connections(rows, page.cursor, page.silent))
+
+    return Route(
+        "GET",
+        "/v1/connections",
+        "list_connections",
+        "List live sessions",
+        connections,
+        {200: Reply("A page of sessions, by their ids.", Connections)},
+        description=(
+            "All connectors are asked; those that do not answer within two seconds are named in "
+            "`silent`. With several filters a session must fit all of them."
+        ),
+        scope="read",
+        query=(
+            Parameter("node", "the name of a connector's node"),
+            Parameter("user", "sessions of this user"),
+            Parameter("ip", "sessions from this address or network, as `10.0.0.0/8`"),
+            Parameter("topic", "sessions that follow this topic"),
+            CURSOR,
+            LIMIT_PARAMETER,
+        ),
+        problems=("invalid", "unavailable"),
+    )
+
+
+def _kick_routes(clients: Clients, devices: Devices) -> tuple[Route, ...]:
+    async def answer(found: Filter) -> Answer:
+        done = await clients.kick(found)
+        if found.session is not None and not done.kicked and not done.silent:
+            raise Refusal("not_found", "no node has this session")
+        return json_answer(200, KickedSessions(done.kicked, done.silent))
+
+    async def kick_session(call: Call) -> Answer:
+        return await answer(Filter(session=call.path["session"]))
+
+    async def kick_ip(call: Call) -> Answer:
+        return await answer(Filter(ip=read_network(call.body.ip, "ip")))
+
+    async def kick_device(call: Call) -> Answer:
+        await devices.check(call.path["token"])
+        return await answer(Filter(token=call.path["token"]))
+
+    async def kick_user(call: Call) -> Answer:
+        check_name(call.path["user"], "user")
+        return await answer(Filter(user=call.path["user"]))
+
+    replies = {200: Reply("How many were ended.", KickedSessions)}
+    return (
+        Route(
+            "DELETE",
+            "/v1/connections/{session}",
+            "kick_session",
+            "End a session",
+            kick_session,
+            replies,
+            description=KICK_TEXT,
+            scope="admin",
+            path_texts={"session": "the id of a session"},
+            problems=("not_found", "unavailable"),
+        ),
+        Route(
+            "POST",
+            "/v1/connections/kick",
+            "kick_ip",
+            "End the sessions of an address or network",
+            kick_ip,
+            replies,
+            description=KICK_TEXT,
+            scope="admin",
+            body=Body(KickBody, decoder_for(KickBody), {"ip": "192.0.2.0/24"}),
+            problems=("unavailable",),
+        ),
+        Route(
+            "POST",
+            "/v1/devices/{token}/kick",
+            "kick_device",
+            "End the session of a device",
+            kick_device,
+            replies,
+            description=KICK_TEXT,
+            scope="admin",
+            path_texts={"token": TOKEN_TEXT},
+            problems=("invalid", "unknown_token", "unavailable"),
+        ),
+        Route(
+            "POST",
+            "/v1/users/{user}/kick",
+            "kick_user",
+            "End all sessions of a user",
+            kick_user,
+            replies,
+            description=KICK_TEXT,
+            scope="admin",
+            path_texts={"user": USER_TEXT},
+            problems=("invalid", "unavailable"),
+        ),
+    )
+
+
+def _nodes_route(nodes: Nodes) -> Route:
+    async def list_nodes(call: Call) -> Answer:
+        names = NodeEntry.__struct_fields__
+        rows = [
+            NodeEntry(**{name: getattr(node, name) for name in names}) for node in nodes.nodes()
+        ]
+        return json_answer(200, NodeList(rows))
+
+    return Route(
+        "GET",
+        "/v1/nodes",
+        "list_nodes",
+        "List the daemons of the cluster",
+        list_nodes,
+        {200: Reply("Every one that is registered.", NodeList)},
+        description="As last reported by each daemon, at most a few seconds ago.",
+        scope="read",
+    )

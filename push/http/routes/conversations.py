@@ -1,0 +1,202 @@
+"""Conversations on behalf of a user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import UNSET, Meta, field
+
+from push.chat.conversation_id import Conversation, conversation_of, to_user
+from push.chat.service import Chat
+from push.chat.types import (
+    MAX_SEQ,
+    ConversationPage,
+    MessagePage,
+    Name,
+    Positions,
+    PositionsSaid,
+    Range,
+    Said,
+    Sent,
+    check_names,
+)
+from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
+from push.http.framework.route import (
+    NO_CONTENT,
+    Answer,
+    Body,
+    Call,
+    Parameter,
+    Reply,
+    Route,
+    json_answer,
+)
+from push.http.schemas import check_name
+from push.wire.errors import Refusal
+from push.wire.reading import decoder_for
+
+RANGE_PARAMETERS = (
+    Parameter("after", "a `seq`: the messages behind it"),
+    Parameter("before", "a `seq`: the messages before it; without either the newest"),
+    LIMIT_PARAMETER,
+)
+USER = {"user": "the id of a user"}
+CONVERSATION = {
+    **USER,
+    "conversation": "as the user sees it: `user:<the other>` or `group:<group>`",
+}
+_REFUSALS = ("invalid", "unknown_group", "not_member", "unavailable")
+
+
+class UserMessage(Said, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A message and its sender."""
+
+    sender: Annotated[Name, Meta(description="who says it")] = field(name="from")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_names("from", self.sender)
+
+
+class PositionsPost(PositionsSaid, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far a user is."""
+
+
+def range_of(query: Mapping[str, str]) -> Range:
+    """Raises `Refusal` `invalid`."""
+    if "after" in query and "before" in query:
+        raise Refusal("invalid", "`before` and `after` exclude each other", field="before")
+    return Range(
+        after=_seq_of(query["after"], "after") if "after" in query else UNSET,
+        before=_seq_of(query["before"], "before") if "before" in query else UNSET,
+        limit=read_limit(query),
+    )
+
+
+def _seq_of(text: str, name: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= MAX_SEQ):
+        raise Refusal("invalid", f"`{name}`: expected a seq", field=name)
+    return int(text)
+
+
+def _user_of(call: Call) -> str:
+    check_name(call.path["user"], "user")
+    return call.path["user"]
+
+
+def _conversation_of(call: Call) -> Conversation:
+    return conversation_of(_user_of(call), call.path["conversation"])
+
+
+def conversation_routes(chat: Chat) -> tuple[Route, ...]:
+    return (_send_route(chat), _list_route(chat), *_routes_of_one(chat))
+
+
+def _send_route(chat: Chat) -> Route:
+    async def send(call: Call) -> Answer:
+        to = to_user(call.body.sender, _user_of(call), "user")
+        sent = await chat.messages.send(call.body.sender, to, call.body, by_device=False)
+        return json_answer(201, sent)
+
+    return Route(
+        "POST",
+        "/v1/users/{user}/messages",
+        "send_to_user",
+        "Send a message to a user",
+        send,
+        {201: Reply("It was taken.", Sent)},
+        description="`conversation` in the answer is as `from` sees it.",
+        scope="chat",
+        body=Body(
+            UserMessage,
+            decoder_for(UserMessage),
+            {"from": "anna", "data": {"text": "hello"}, "client_id": "8c1d"},
+        ),
+        path_texts={"user": "the id of the user who receives it"},
+        problems=("invalid", "too_large", "in_progress", "unavailable"),
+    )
+
+
+def _list_route(chat: Chat) -> Route:
+    async def page(call: Call) -> Answer:
+        conversations = await chat.conversations.page(
+            _user_of(call), cursor=read_cursor(call.query), limit=read_limit(call.query)
+        )
+        return json_answer(200, conversations)
+
+    return Route(
+        "GET",
+        "/v1/users/{user}/conversations",
+        "list_conversations",
+        "List a user's conversations",
+        page,
+        {200: Reply("A page of conversations, the latest first.", ConversationPage)},
+        scope="chat",
+        query=(Parameter("cursor", "of the page before"), LIMIT_PARAMETER),
+        path_texts=USER,
+        problems=("invalid", "unavailable"),
+    )
+
+
+def _routes_of_one(chat: Chat) -> tuple[Route, ...]:
+    async def history(call: Call) -> Answer:
+        conversation = _conversation_of(call)
+        page = await chat.messages.history(conversation, range_of(call.query), _user_of(call))
+        return json_answer(200, page)
+
+    async def move(call: Call) -> Answer:
+        moved = await chat.messages.move(_conversation_of(call), call.body, _user_of(call))
+        return json_answer(200, moved)
+
+    async def recall(call: Call) -> Answer:
+        by = None if call.query.get("force") == "true" else _user_of(call)
+        seq = _seq_of(call.path["seq"], "seq")
+        await chat.messages.recall(_conversation_of(call), seq, by)
+        return NO_CONTENT
+
+    path = "/v1/users/{user}/conversations/{conversation}"
+    return (
+        Route(
+            "GET",
+            f"{path}/messages",
+            "list_messages",
+            "Read the history of a conversation",
+            history,
+            {200: Reply("Messages, the earliest first.", MessagePage)},
+            description="As the user sees it: of a group from when he joined.",
+            scope="chat",
+            query=RANGE_PARAMETERS,
+            path_texts=CONVERSATION,
+            problems=_REFUSALS,
+        ),
+        Route(
+            "POST",
+            f"{path}/positions",
+            "move_positions",
+            "Say how far a user is",
+            move,
+            {200: Reply("Where the user is now.", Positions)},
+            description="Positions never go back, and `read` raises `delivered`.",
+            scope="chat",
+            body=Body(PositionsPost, decoder_for(PositionsPost), {"read": 0}),
+            path_texts=CONVERSATION,
+            problems=_REFUSALS,
+        ),
+        Route(
+            "DELETE",
+            f"{path}/messages/{{seq}}",
+            "recall_message",
+            "Recall a message",
+            recall,
+            {204: Reply("Its content is gone, and everybody in the conversation is told.")},
+            description=(
+                "As the user may: his own, or as an admin of a group, for some time. With `force` "
+                "the backend itself recalls it, at any time."
+            ),
+            scope="chat",
+            query=(Parameter("force", "`true`: the backend itself does it", ("true", "false")),),
+            path_texts={**CONVERSATION, "seq": "which message"},
+            problems=(*_REFUSALS, "not_allowed", "recall_expired", "unknown_message"),
+        ),
+    )

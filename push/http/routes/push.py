@@ -1,0 +1,343 @@
+"""push-api: pushing, devices, users and statistics, for a backend."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from msgspec import UNSET, Meta
+
+from push.devices.record import Device
+from push.http.framework.problems import Problem, problem_of
+from push.http.framework.request_reading import check_idempotency_key
+from push.http.framework.route import (
+    NO_CONTENT,
+    Answer,
+    App,
+    Body,
+    Call,
+    Reply,
+    Route,
+    json_answer,
+)
+from push.http.routes import connections as client_management
+from push.http.routes.bans import Bans, ban_routes
+from push.http.routes.connections import Clients, client_routes
+from push.http.routes.messages import Messages, message_routes
+from push.http.routes.nodes import Drains, node_routes
+from push.http.routes.topics import Topics, topic_routes
+from push.http.routes.users import Users, user_routes
+from push.http.schemas import (
+    MAX_BATCH_ITEMS,
+    BatchAnswer,
+    BatchItem,
+    BatchReceipt,
+    NodeStats,
+    PushBody,
+    PushLimits,
+    Stats,
+    check_name,
+    message_of,
+)
+from push.pushing.service import Push, Receipt
+from push.wire.errors import Refusal
+from push.wire.reading import decoder_for
+
+MAX_BATCH_BYTES = 16 * 1024 * 1024
+
+TOKEN_TEXT = "the token of a device"
+USER_TEXT = "the id of a user"
+
+
+class Pushing(Messages, Protocol):
+    """What is needed of `push.pushing.service.Pushing`."""
+
+    async def push(self, push: Push) -> Receipt: ...
+
+    async def push_batch(self, items: Sequence[Push]) -> Sequence[Receipt | Refusal]: ...
+
+
+class Devices(client_management.Devices, Protocol):
+    """What is needed of `push.devices.registration.Devices`."""
+
+    async def get(self, token: str) -> Device: ...
+
+    async def forget(self, token: str) -> None: ...
+
+    async def bind(self, user: str, token: str) -> None: ...
+
+    async def unbind(self, user: str, token: str) -> None: ...
+
+
+class Node(client_management.Node, Protocol):
+    """What is needed of an entry of the cluster's directory."""
+
+    @property
+    def counters(self) -> Mapping[str, int]: ...
+
+
+class Nodes(Protocol):
+    """What is needed of `push.cluster.directory.Directory`."""
+
+    def nodes(self) -> Sequence[Node]: ...
+
+
+def make_api(
+    pushing: Pushing,
+    devices: Devices,
+    nodes: Nodes,
+    drains: Drains,
+    clients: Clients,
+    users: Users,
+    topics: Topics,
+    bans: Bans,
+    limits: PushLimits | None = None,
+) -> App:
+    """The app push-api. `limits` None = the defaults of the contract."""
+    limits = limits or PushLimits()
+
+    def adjust(schemas: dict[str, Any]) -> None:
+        for name in ("PushBody", "BatchItem"):
+            schemas[name]["properties"]["ttl"].update(
+                {"maximum": limits.ttl_max_seconds, "default": limits.ttl_default_seconds}
+            )
+        # "exactly one", which the struct cannot say
+        schemas["To"].update({"minProperties": 1, "maxProperties": 1})
+
+    return App(
+        "push-api",
+        "Push messages, see what became of them, look after devices, read statistics.",
+        (
+            *_push_routes(pushing, limits),
+            *message_routes(pushing),
+            *_device_routes(devices),
+            *user_routes(users),
+            *topic_routes(topics),
+            *client_routes(clients, devices, nodes),
+            *ban_routes(bans),
+            *node_routes(drains),
+            _stats_route(nodes),
+        ),
+        adjust,
+    )
+
+
+# --- pushing -----------------------------------------------------------------------------------
+
+_PUSH_EXAMPLE = {"to": {"all": True}, "data": {"text": "hello"}}
+
+
+def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
+    decode_push, decode_item = decoder_for(PushBody), decoder_for(BatchItem)
+
+    async def push(call: Call) -> Answer:
+        target, content = message_of(call.body, limits)
+        return json_answer(202, await pushing.push(Push(target, content, call.once)))
+
+    async def push_batch(call: Call) -> Answer:
+        def read(index: int, raw: msgspec.Raw) -> Push | Refusal:
+            try:
+                return _push_of_item(decode_item(bytes(raw)), index, call, limits)
+            except Refusal as refusal:
+                return refusal
+
+        results: list[Any] = [read(index, raw) for index, raw in enumerate(call.body)]
+        good = [index for index, result in enumerate(results) if isinstance(result, Push)]
+        outcomes = await pushing.push_batch([results[index] for index in good]) if good else []
+        for index, outcome in zip(good, outcomes, strict=True):
+            results[index] = outcome
+        return json_answer(200, {"results": [_batch_result(result) for result in results]})
+
+    return (
+        Route(
+            "POST",
+            "/v1/push",
+            "push",
+            "Push a message",
+            push,
+            {202: Reply("Accepted: stored for every device it is for.", Receipt)},
+            description=(
+                "`streams` says how many logs the message was written to (one for each device, "
+                "user, a topic, or everyone), `online` how many of them a connector followed at "
+                "that moment. Users and topics need not exist. Among `tokens`, those that no "
+                "device has are named in `unknown`; when none is known the answer is 404. To an "
+                "`ip` nothing is stored: `online` is how many sessions were there, `ttl` counts "
+                "as 0, and nodes that did not answer within two seconds are named in `silent`. "
+                "`data`, `title` and `body` "
+                f"together are at most {limits.max_payload_bytes:,} bytes as JSON."
+            ),
+            scope="push",
+            body=Body(PushBody, decode_push, _PUSH_EXAMPLE),
+            problems=("unknown_token", "unknown_group", "unavailable"),
+            once=True,
+        ),
+        Route(
+            "POST",
+            "/v1/push/batch",
+            "push_batch",
+            "Push many messages",
+            push_batch,
+            {
+                200: Reply(
+                    "One result for each item, in order.", BatchAnswer, (BatchReceipt, Problem)
+                )
+            },
+            description=(
+                f"1 to {MAX_BATCH_ITEMS:,} items, each as for `POST /v1/push`, in at most 16 MiB. "
+                "Each stands for itself: one that is wrong fails alone. Each may have an "
+                "`idempotency_key`; with the header `Idempotency-Key` all that have none get one, "
+                "made of the header and their place in the batch."
+            ),
+            scope="push",
+            body=Body(
+                Annotated[list[BatchItem], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)],
+                # Not yet the items: one that is wrong must not spoil the others.
+                decoder_for(
+                    Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)]
+                ),
+                [_PUSH_EXAMPLE, {"to": {"user": "anna"}, "data": 1, "ttl": 0}],
+                MAX_BATCH_BYTES,
+            ),
+            problems=("unavailable",),
+            once=True,
+        ),
+    )
+
+
+def _push_of_item(item: BatchItem, index: int, call: Call, limits: PushLimits) -> Push:
+    """An item of a batch; its key is its own, or made of the batch's and its place."""
+    target, content = message_of(item, limits)
+    if item.idempotency_key is not UNSET:
+        check_idempotency_key(item.idempotency_key, "idempotency_key")
+        return Push(target, content, f"{call.scope} item {item.idempotency_key}")
+    return Push(target, content, call.once and f"{call.once} place {index}")
+
+
+def _batch_result(result: Receipt | Refusal) -> BatchReceipt | Problem:
+    if isinstance(result, Refusal):
+        return problem_of(result)
+    return BatchReceipt(
+        status=202,
+        id=result.id,
+        streams=result.streams,
+        online=result.online,
+        unknown=result.unknown,
+        silent=result.silent,
+    )
+
+
+# --- devices and users -------------------------------------------------------------------------
+
+
+def _device_routes(devices: Devices) -> tuple[Route, ...]:
+    async def get_device(call: Call) -> Answer:
+        return json_answer(200, await devices.get(call.path["token"]))
+
+    async def forget_device(call: Call) -> Answer:
+        await devices.forget(call.path["token"])
+        return NO_CONTENT
+
+    async def bind(call: Call) -> Answer:
+        check_name(call.path["user"], "user")
+        await devices.bind(call.path["user"], call.path["token"])
+        return NO_CONTENT
+
+    async def unbind(call: Call) -> Answer:
+        check_name(call.path["user"], "user")
+        await devices.unbind(call.path["user"], call.path["token"])
+        return NO_CONTENT
+
+    token = {"token": TOKEN_TEXT}
+    both = {"user": USER_TEXT, "token": TOKEN_TEXT}
+    problems = ("invalid", "unknown_token", "unavailable")
+    return (
+        Route(
+            "GET",
+            "/v1/devices/{token}",
+            "get_device",
+            "Look a device up",
+            get_device,
+            {200: Reply("The device.", Device)},
+            description=(
+                "Times are milliseconds since 1970 UTC; `backlog` is how many messages wait. A "
+                "token whose check character is wrong is `invalid`: it was mistyped."
+            ),
+            scope="read",
+            path_texts=token,
+            problems=problems,
+        ),
+        Route(
+            "DELETE",
+            "/v1/devices/{token}",
+            "forget_device",
+            "Forget a device",
+            forget_device,
+            {204: Reply("Forgotten, with all that waited for it; its session is closed.")},
+            scope="admin",
+            path_texts=token,
+            problems=problems,
+        ),
+        Route(
+            "PUT",
+            "/v1/users/{user}/devices/{token}",
+            "bind_device",
+            "Bind a device to a user",
+            bind,
+            {204: Reply("Bound, at once also for a live session; another user is replaced.")},
+            scope="push",
+            path_texts=both,
+            problems=problems,
+        ),
+        Route(
+            "DELETE",
+            "/v1/users/{user}/devices/{token}",
+            "unbind_device",
+            "Unbind a device from a user",
+            unbind,
+            {204: Reply("The device is nobody's now.")},
+            scope="push",
+            path_texts=both,
+            problems=(*problems, "not_found"),
+        ),
+    )
+
+
+# --- statistics --------------------------------------------------------------------------------
+
+
+def _stats_route(nodes: Nodes) -> Route:
+    async def stats(call: Call) -> Answer:
+        return json_answer(200, stats_of(nodes.nodes()))
+
+    return Route(
+        "GET",
+        "/v1/stats",
+        "stats",
+        "Statistics of the cluster",
+        stats,
+        {200: Reply("The sums, and the daemons they come from.", Stats)},
+        description="As last reported by each daemon, at most a few seconds ago.",
+        scope="read",
+    )
+
+
+def stats_of(nodes: Sequence[Node]) -> Stats:
+    """Sums over all daemons."""
+    counters: Counter[str] = Counter()
+    for node in nodes:
+        counters.update(node.counters)
+    rows = [
+        NodeStats(
+            node.service,
+            node.instance,
+            node.sessions,
+            node.capacity,
+            node.version,
+            node.draining,
+            dict(node.counters),
+        )
+        for node in nodes
+    ]
+    return Stats(sum(row.sessions for row in rows), dict(counters), rows)

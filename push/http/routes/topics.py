@@ -1,0 +1,134 @@
+"""Topics: which there are, and which devices follow them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol
+
+from msgspec import Meta, Struct
+
+from push.devices.topics import Topic as FollowedTopic
+from push.devices.topics import TopicPage
+from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
+from push.http.framework.route import NO_CONTENT, Answer, Call, Reply, Route, json_answer
+from push.http.routes.messages import CURSOR
+from push.http.schemas import check_name
+from push.wire.errors import Refusal
+
+TOPIC_TEXT = "the name of a topic"
+
+
+class Topic(Struct):
+    """A topic that devices follow."""
+
+    topic: str
+    devices: Annotated[int, Meta(description="how many follow it")]
+
+
+class TopicList(Struct):
+    """A page of topics, by name. `cursor` asks for the next one; null: this is the last."""
+
+    topics: list[Topic]
+    cursor: str | None
+
+
+class Topics(Protocol):
+    """What is needed of `push.devices.topics.Topics`."""
+
+    async def subscribe(self, topic: str, token: str) -> bool: ...
+
+    async def unsubscribe(self, topic: str, token: str) -> bool: ...
+
+    async def get_topic(self, topic: str) -> FollowedTopic: ...
+
+    async def find_topics(self, cursor: str = "", limit: int = 50) -> TopicPage: ...
+
+
+def topic_routes(topics: Topics) -> tuple[Route, ...]:
+    return (*_reading_routes(topics), *_subscribing_routes(topics))
+
+
+def _reading_routes(topics: Topics) -> tuple[Route, ...]:
+    async def list_topics(call: Call) -> Answer:
+        page = await topics.find_topics(read_cursor(call.query), read_limit(call.query))
+        rows = [Topic(each.topic, each.devices) for each in page.topics]
+        return json_answer(200, TopicList(rows, page.cursor))
+
+    async def get_topic(call: Call) -> Answer:
+        check_name(call.path["topic"], "topic")
+        found = await topics.get_topic(call.path["topic"])
+        return json_answer(200, Topic(found.topic, found.devices))
+
+    return (
+        Route(
+            "GET",
+            "/v1/topics",
+            "list_topics",
+            "List topics",
+            list_topics,
+            {200: Reply("A page of the topics that devices follow, by name.", TopicList)},
+            description=(
+                "A topic is there while a device follows it. Sessions with a JWT alone are not "
+                "counted: `GET /v1/connections?topic=` has them."
+            ),
+            scope="read",
+            query=(CURSOR, LIMIT_PARAMETER),
+            problems=("invalid", "unavailable"),
+        ),
+        Route(
+            "GET",
+            "/v1/topics/{topic}",
+            "get_topic",
+            "Look a topic up",
+            get_topic,
+            {200: Reply("How many devices follow it.", Topic)},
+            scope="read",
+            path_texts={"topic": TOPIC_TEXT},
+            problems=("invalid", "not_found", "unavailable"),
+        ),
+    )
+
+
+def _subscribing_routes(topics: Topics) -> tuple[Route, ...]:
+    async def subscribe(call: Call) -> Answer:
+        check_name(call.path["topic"], "topic")
+        await topics.subscribe(call.path["topic"], call.path["token"])
+        return NO_CONTENT
+
+    async def unsubscribe(call: Call) -> Answer:
+        topic, token = call.path["topic"], call.path["token"]
+        check_name(topic, "topic")
+        if not await topics.unsubscribe(topic, token):
+            raise Refusal("not_found", f"device {token} does not follow the topic {topic}")
+        return NO_CONTENT
+
+    path = {"topic": TOPIC_TEXT, "token": "the token of a device"}
+    problems = ("invalid", "unknown_token", "unavailable")
+    return (
+        Route(
+            "PUT",
+            "/v1/topics/{topic}/devices/{token}",
+            "subscribe_device",
+            "Subscribe a device to a topic",
+            subscribe,
+            {204: Reply("It follows the topic from now on, a live session at once.")},
+            description=(
+                "Any topic, also one that begins with `private.`, to which a device subscribes "
+                "itself only with a JWT that names it."
+            ),
+            scope="push",
+            path_texts=path,
+            problems=(*problems, "not_allowed"),
+        ),
+        Route(
+            "DELETE",
+            "/v1/topics/{topic}/devices/{token}",
+            "unsubscribe_device",
+            "Unsubscribe a device from a topic",
+            unsubscribe,
+            {204: Reply("It follows the topic no more.")},
+            description="In the ledger, what it had not acknowledged is dropped as `unsubscribed`.",
+            scope="push",
+            path_texts=path,
+            problems=(*problems, "not_found"),
+        ),
+    )

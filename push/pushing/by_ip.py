@@ -1,0 +1,62 @@
+"""Pushing to an address or network: to the sessions that are online from there now.
+
+There is no stream: connectors are asked to hand the message out. Its record in the ledger, and its
+id under the idempotency key, are made first. So the same key again, after an answer that was not
+known, asks with the same id, and a connector that has handed it out already does not do so again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from push.devices.session_queries import Clients, Reached
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.streams.message import Content, encode_content
+from push.streams.publisher import LEDGER, Once, OtherRequest
+
+_reserve = load_script("devices", "reserve", LEDGER)
+_reached = load_script("devices", "reached", LEDGER)
+
+_encode = msgspec.json.Encoder().encode
+_decode_reached = msgspec.json.Decoder(Reached).decode
+
+
+class Handed(NamedTuple):
+    """Message `id` was handed out."""
+
+    id: str
+    reached: Reached
+
+
+class Nearby:
+    """Hands messages to the sessions of addresses."""
+
+    def __init__(self, shards: Shards, clients: Clients) -> None:
+        self._shards = shards
+        self._clients = clients
+
+    async def push(
+        self, ip: str, content: Content, *, acknowledged: bool, once: Once | None
+    ) -> Handed:
+        """`acknowledged`: for the ledger. Raises `OtherRequest`; `StoreUnavailable`: then it may
+        have happened."""
+        server = self._shards.of(f"idem:{once.key}" if once else f"message:{content.id}")
+        key = server.key("clock") if once is None else server.key(f"idem:{once.key}")
+        digest = "" if once is None else once.digest
+        to = _encode({"ip": ip})
+        id_raw, *kept = await server.run(_reserve, [key], [content.id, digest, to])
+        if not kept:
+            raise OtherRequest
+        id = id_raw.decode()
+        if kept[0]:
+            return Handed(id, _decode_reached(kept[0]))
+        content = msgspec.structs.replace(content, id=id)
+        reached = await self._clients.push(
+            ip, id, encode_content(content), acknowledged=acknowledged
+        )
+        answer = b"" if once is None else _encode(reached)
+        await server.run(_reached, [key], [id, reached.devices, answer])
+        return Handed(id, reached)

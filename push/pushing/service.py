@@ -1,0 +1,346 @@
+"""Pushing: who is addressed becomes streams, and the streams are written, once a request."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from push.pushing.by_ip import Handed, Nearby
+from push.redis.errors import StoreUnavailable
+from push.redis.keys import channel_name, group_name, record_name
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.runtime.tasks import all_of
+from push.streams.ledger import DeviceLine, Funnel, Ledger
+from push.streams.message import Content as StoredContent
+from push.streams.message import encode_content
+from push.streams.publisher import (
+    APPEND,
+    LEDGER,
+    Address,
+    Once,
+    OtherRequest,
+    Published,
+    Publisher,
+    by_server,
+)
+from push.wire.errors import Refusal
+from push.wire.idents import (
+    STREAM_ALL,
+    Snowflake,
+    device_stream,
+    group_stream,
+    topic_stream,
+    user_stream,
+)
+
+Done = TypeVar("Done")
+
+SINGULAR = ("token", "user", "topic", "group", "ip")
+COUNTED = ("topic", "group", "all", "ip")  # the ledger keeps no line for each device
+
+_cancel = load_script("streams", "cancel", LEDGER, APPEND)
+_encode = msgspec.json.Encoder().encode
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Who is addressed: `kind` is token, tokens, user, users, topic, group, all, or ip (as
+    `normal_network`)."""
+
+    kind: str
+    names: tuple[str, ...] = ()
+
+
+class Content(msgspec.Struct, frozen=True):
+    """What is pushed. `data` is the JSON value's own bytes; `ttl_seconds` 0: who is online.
+
+    `collapse`: takes the place of an earlier message with the same key.
+    """
+
+    data: msgspec.Raw
+    title: str | None = None
+    body: str | None = None
+    encoding: str | None = None
+    ttl_seconds: int = 86_400
+    qos: int = 1
+    collapse: str | None = None
+
+
+class Receipt(msgspec.Struct, omit_defaults=True):
+    """A push was accepted: streams written, and how many of them a connector followed then.
+
+    To an address: how many sessions were online, and which nodes could not be asked.
+    """
+
+    id: str
+    streams: int | UnsetType = UNSET
+    online: int | UnsetType = UNSET
+    unknown: list[str] | UnsetType = UNSET
+    silent: list[str] | UnsetType = UNSET
+
+
+class Push(msgspec.Struct, frozen=True):
+    """One request. `once`: its idempotency key, unique to its owner; None when it has none."""
+
+    target: Target
+    content: Content
+    once: str | None = None
+
+
+class Pushing:
+    """Accepts pushes, tells what became of them, and takes them back.
+
+    `nearby` None: nobody can be reached by address here.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        publisher: Publisher,
+        snowflake: Snowflake,
+        nearby: Nearby | None = None,
+    ) -> None:
+        self._nearby = nearby
+        self._shards = shards
+        self._publisher = publisher
+        self._snowflake = snowflake
+        self._ledger = Ledger(shards)
+        self._running: set[str] = set()
+
+    async def push(self, push: Push) -> Receipt:
+        """Write to its streams.
+
+        Raises `Refusal`: `unknown_token`, `unknown_group`, `in_progress`, `idempotency_mismatch`;
+        and `StoreUnavailable`, after which the same key again leads to one message all the same:
+        the key is kept by the script that publishes.
+        """
+        return await self._publish(push, await self._begin(push))
+
+    async def _begin(self, push: Push) -> str:
+        """The id of its message. Its key is in use from here on until `_publish` is done."""
+        id = self._snowflake.next_id()
+        if push.once is None:
+            return id
+        if push.once in self._running:
+            raise Refusal(
+                "in_progress",
+                "the first request with this Idempotency-Key is still running",
+                after_seconds=1,
+            )
+        self._running.add(push.once)
+        try:
+            return await self._publisher.claim(_once_of(push, push.once), id)
+        except OtherRequest:
+            self._running.discard(push.once)
+            raise _mismatch() from None
+        except BaseException:
+            self._running.discard(push.once)
+            raise
+
+    async def _publish(self, push: Push, id: str) -> Receipt:
+        if push.once is None:
+            return await self._write(push, id, None)
+        try:
+            return await self._write(push, id, _once_of(push, push.once))
+        except OtherRequest:
+            raise _mismatch() from None
+        finally:
+            self._running.discard(push.once)
+
+    async def _write(self, push: Push, id: str, once: Once | None) -> Receipt:
+        target, content = push.target, push.content
+        said = StoredContent(id, content.data, content.title, content.body, content.encoding)
+        if target.kind == "ip":
+            if self._nearby is None:
+                raise Refusal("unavailable", "no connector can be asked from here")
+            acknowledged = content.qos > 0
+            return _receipt_of(
+                await self._nearby.push(target.names[0], said, acknowledged=acknowledged, once=once)
+            )
+        stored = content.qos > 0 and content.ttl_seconds > 0
+        published = await self._publisher.publish(
+            addresses_of(target),
+            id,
+            encode_content(said),
+            ttl_seconds=content.ttl_seconds,
+            stored=stored,
+            online=content.qos > 0 and not stored,
+            to=_encode(_as_asked(target)).decode(),
+            collapse=content.collapse,
+            once=once,
+        )
+        return _receipt(target, published)
+
+    async def push_batch(self, items: Sequence[Push]) -> list[Receipt | Refusal]:
+        """Each item for itself, in one pipeline; what is refused is so alone.
+
+        What is for one stream is written in the order of the items. Of items with one key the later
+        wait for the earlier, and get its answer.
+        """
+        results: dict[int, Receipt | Refusal] = {}
+        waiting = list(range(len(items)))
+        while waiting:
+            keys: set[str | None] = set()
+            now: list[int] = []
+            later: list[int] = []
+            for place in waiting:
+                once = items[place].once
+                (later if once is not None and once in keys else now).append(place)
+                keys.add(once)
+            # First all ids, which several servers have to agree upon, then in order.
+            begun = await all_of(_outcome(self._begin(items[place])) for place in now)
+            calls = [
+                _outcome(_refused(id) if isinstance(id, Refusal) else self._publish(items[n], id))
+                for n, id in zip(now, begun, strict=True)
+            ]
+            results.update(zip(now, await all_of(calls), strict=True))
+            waiting = later
+        return [results[place] for place in range(len(items))]
+
+    async def message(self, id: str) -> Funnel:
+        """What became of a message; raises `Refusal` `unknown_message`."""
+        funnel = await self._ledger.funnel(id)
+        if funnel is None:
+            raise _unknown_message()
+        return funnel
+
+    async def _to(self, id: str) -> msgspec.Raw:
+        """Whom a message was for; raises `Refusal` `unknown_message`."""
+        to = await self._ledger.to(id)
+        if to is None:
+            raise _unknown_message()
+        return to
+
+    async def message_devices(self, id: str) -> list[DeviceLine]:
+        """What became of it for each device, by token.
+
+        Raises `Refusal` `unknown_message`; `not_found` when it was not addressed to devices or
+        users, so that only counts are kept.
+        """
+        if as_target(await self._to(id)).kind in COUNTED:
+            raise Refusal(
+                "not_found",
+                "only counts are kept of a message that was addressed to a topic, a group, "
+                "everyone or an address",
+            )
+        lines = await self._ledger.devices(id)
+        if lines is None:
+            raise _unknown_message()
+        return lines
+
+    async def cancel(self, id: str) -> int:
+        """Take a message back from all who have not acknowledged it; for how many devices.
+
+        Raises `Refusal` `unknown_message`.
+        """
+        streams = [address.stream for address in addresses_of(as_target(await self._to(id)))]
+        # What was handed out by address has no stream: its record is on one of all servers.
+        parts = by_server(self._shards, streams, str)
+        if not parts:
+            parts = {number: [] for number in range(len(self._shards))}
+        outcomes = await all_of(self._cancel(n, id, part) for n, part in parts.items())
+        if not any(known for known, _ in outcomes):
+            raise _unknown_message()
+        return sum(cancelled for _, cancelled in outcomes)
+
+    async def _cancel(self, number: int, id: str, streams: list[str]) -> tuple[bool, int]:
+        server = self._shards[number]
+        places: list[str | bytes] = []
+        for stream in streams:
+            places += [stream, server.channel(channel_name(stream))]
+        known, cancelled = await server.run(_cancel, [], [id, *places], durable=True)
+        return bool(known), int(cancelled)
+
+
+async def _outcome(call: Awaitable[Done]) -> Done | Refusal:
+    """What `call` ends in, for one of many that must not spoil the others."""
+    try:
+        return await call
+    except Refusal as refusal:
+        return refusal
+    except StoreUnavailable as error:
+        return Refusal("unavailable", error.reason, after_seconds=1)
+
+
+async def _refused(refusal: Refusal) -> Receipt:
+    raise refusal
+
+
+def _once_of(push: Push, key: str) -> Once:
+    return Once(_digest(key.encode()), _digest_of(push))
+
+
+def _mismatch() -> Refusal:
+    return Refusal("idempotency_mismatch", "this Idempotency-Key came earlier with another request")
+
+
+def addresses_of(target: Target) -> list[Address]:
+    """The streams of a target, each once. Devices and groups must exist. An address has none."""
+    if target.kind == "ip":
+        return []
+    if target.kind == "all":
+        return [Address(STREAM_ALL)]
+    names = dict.fromkeys(target.names)
+    if target.kind in ("token", "tokens"):
+        return [Address(device_stream(name), record_name(name)) for name in names]
+    if target.kind == "group":
+        return [Address(group_stream(name), group_name(name)) for name in names]
+    stream_of = topic_stream if target.kind == "topic" else user_stream
+    return [Address(stream_of(name)) for name in names]
+
+
+def _as_asked(target: Target) -> dict[str, Any]:
+    """The `to` of a push, as the backend wrote it."""
+    if target.kind == "all":
+        return {"all": True}
+    return {target.kind: target.names[0] if target.kind in SINGULAR else target.names}
+
+
+def as_target(to: msgspec.Raw) -> Target:
+    """What `_as_asked` was made of."""
+    ((kind, value),) = msgspec.json.decode(to).items()
+    if kind == "all":
+        return Target(kind)
+    return Target(kind, (value,) if kind in SINGULAR else tuple(value))
+
+
+def _digest_of(push: Push) -> str:
+    """What two requests with one idempotency key must have in common."""
+    return _digest(_encode([push.target, push.content]))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _unknown_message() -> Refusal:
+    return Refusal(
+        "unknown_message", "no message has this id, or it is longer ago than the ledger keeps"
+    )
+
+
+def _receipt_of(handed: Handed) -> Receipt:
+    reached = handed.reached
+    return Receipt(id=handed.id, streams=0, online=reached.sessions, silent=reached.silent)
+
+
+def _receipt(target: Target, published: Published) -> Receipt:
+    known = [outcome for outcome in published.outcomes if outcome.known]
+    unknown = [o.stream.split(":", 1)[1] for o in published.outcomes if not o.known]
+    if unknown and target.kind == "group":
+        raise Refusal("unknown_group", "there is no such group", field="to.group")
+    if unknown and not known:
+        what = "no device has this token" if len(unknown) == 1 else "no device has these tokens"
+        raise Refusal("unknown_token", what, field=f"to.{target.kind}")
+    receipt = Receipt(
+        id=published.id,
+        streams=len(known),
+        online=sum(1 for outcome in known if outcome.connectors),
+    )
+    if unknown:
+        receipt.unknown = unknown
+    return receipt

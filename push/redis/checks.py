@@ -1,0 +1,119 @@
+"""What a Redis server must be for us, asked on every new connection and now and then (rule 18).
+
+What makes it useless raises `Unfit`; what makes a promise weaker is a note, for people.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from importlib.resources import files
+from typing import Any
+
+import txredisapi
+from twisted.internet.defer import Deferred
+
+from push.redis.errors import StoreUnavailable, Unfit
+
+OLDEST_VERSION = (6, 2)
+LOST_WHEN_KILLED = "an answered push may be lost when Redis is killed"
+
+_RIGHTS = files("push").joinpath("lua", "server", "rights.lua").read_text("utf-8")
+_SETTINGS = ("appendfsync", "min-replicas-to-write")
+
+Ask = Callable[..., Deferred[Any]]
+
+
+async def check_server(ask: Ask, key: str, channel: bytes, *, replicated: bool) -> list[str]:
+    """Ask a server all of it; the notes. `key` and `channel` are ours to try the rights on."""
+    info = parsed_info(await permitted(ask("INFO")))
+    check_info(info)
+    refused = await permitted(ask("EVAL", _RIGHTS, 1, key, channel))
+    if refused:
+        words = ", ".join(dict.fromkeys(word.decode() for word in refused))
+        raise Unfit(f"its user may not use {words} on our keys or channels: {_rights_wanted(key)}")
+    return notes_of(info, await _settings(ask), replicated=replicated)
+
+
+async def check_master(ask: Ask) -> None:
+    """A sentinel's word is not enough: it may be behind, and the server told otherwise since."""
+    role = (await permitted(ask("ROLE")))[0].decode()
+    if role != "master":
+        raise StoreUnavailable(f"the server that the sentinels name is no master but a {role}")
+
+
+async def permitted(answer: Deferred[Any]) -> Any:
+    """The answer to a command; `Unfit` with what is to be done if our user may not use it."""
+    try:
+        return await answer
+    except txredisapi.ResponseError as error:
+        text = str(error)
+        if not text.startswith("NOPERM"):
+            raise
+        raise Unfit(f"{text.removeprefix('NOPERM ').rstrip('.')}: {_rights_wanted()}") from None
+
+
+def _rights_wanted(key: str = "push:") -> str:
+    prefix = key.partition(":")[0]
+    return (
+        f"give it ~{prefix}:* &{prefix}:* +@all -@admin -@dangerous +info +config|get +role "
+        "by ACL SETUSER"
+    )
+
+
+def parsed_info(answer: bytes) -> dict[str, str]:
+    lines = answer.decode("utf-8", "replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+def check_info(info: Mapping[str, str]) -> None:
+    """Raises `Unfit` with what is wrong with the server that says this of itself."""
+    version = info.get("redis_version", "")
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        raise Unfit(f"it is version {version or 'unknown'}, and {oldest} or newer is needed")
+    if info.get("cluster_enabled") == "1":
+        raise Unfit("it is a part of a Redis Cluster, which cannot be used: give a single server")
+    if info.get("role") == "slave":
+        raise Unfit("it is a replica, which takes no writes: give the URL of its master")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory", "0") != "0" and policy != "noeviction":
+        raise Unfit(
+            f"it throws away data when its memory is full (maxmemory-policy {policy}): "
+            "set maxmemory-policy noeviction"
+        )
+
+
+async def _settings(ask: Ask) -> dict[str, str | None]:
+    """None for one that cannot be asked: many hosters allow no CONFIG."""
+    found: dict[str, str | None] = {}
+    for name in _SETTINGS:
+        try:
+            answer = await ask("CONFIG", "GET", name)
+        except txredisapi.ResponseError:
+            answer = ()
+        found[name] = answer[1].decode() if len(answer) == 2 else None
+    return found
+
+
+def notes_of(
+    info: Mapping[str, str], settings: Mapping[str, str | None], *, replicated: bool
+) -> list[str]:
+    """What is not as safe as it could be, each with its remedy."""
+    notes = []
+    fsync = settings["appendfsync"]
+    if info.get("aof_enabled") != "1":
+        notes.append(f"{LOST_WHEN_KILLED}: set appendonly yes and appendfsync always")
+    elif fsync is None:
+        notes.append(f"{LOST_WHEN_KILLED}, unless appendfsync is always: CONFIG GET is refused")
+    elif fsync != "always":
+        notes.append(f"{LOST_WHEN_KILLED}: appendfsync is {fsync}, set it to always")
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        notes.append(f"with a maxmemory it would throw away data: maxmemory-policy is {policy}")
+    if replicated and settings["min-replicas-to-write"] == "0":
+        notes.append(
+            "a master that was cut off goes on taking writes that will be lost: "
+            "set min-replicas-to-write 1"
+        )
+    return notes

@@ -1,0 +1,379 @@
+"""One Redis server: its connections for commands and for subscriptions, and its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import txredisapi
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from push.redis.checks import check_master, check_server, permitted
+from push.redis.clock import MICROSECONDS, ServerClock
+from push.redis.errors import StoreUnavailable, Unfit
+from push.redis.identity import Deployment
+from push.redis.protocols import CommandProtocol, SubscriberProtocol
+from push.redis.replication import Confirmations
+from push.redis.scripts import Script
+from push.redis.sentinel import Sentinels
+from push.redis.subscriptions import Handler, Subscriptions
+from push.redis.supervised import Link
+from push.redis.url import RedisAddress, SentinelAddress, StoreAddress
+from push.runtime.tasks import Jobs
+
+log = Logger()
+
+Argument = bytes | str | int
+
+ATTEMPTS = 3  # one for each reason to try again
+RECHECK_SECONDS = 30.0
+CONFIRM_SECONDS = 1.0  # while it waits, no other durable write is answered
+
+# Answers that say "not now" rather than "you are wrong"; also found inside a script's error.
+_TEMPORARY = (
+    "LOADING",
+    "MISCONF",
+    "READONLY",
+    "OOM",
+    "BUSY",
+    "NOREPLICAS",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+)
+
+
+class RedisServer:
+    """Calls to one server. Every call fails at once while it is away (`StoreUnavailable`).
+
+    With a `SentinelAddress` it is the master of the moment, which all connections follow; there is
+    a third then, for what must be on a replica before it is answered.
+
+    `prefix` begins every key and channel; channels carry the database number as well, because
+    pub/sub knows no databases. `on_restored` is called when messages may have been missed: one of
+    the connections is new, all work, and everything that was wanted is heard again.
+
+    It must be number `number` of `deployment`, when that is given.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        address: StoreAddress,
+        *,
+        prefix: str = "push",
+        timeout_seconds: float = 5.0,
+        trust_root: Any = None,
+        deployment: Deployment | None = None,
+        number: int = 0,
+    ) -> None:
+        self.address = address
+        self.timeout_seconds = timeout_seconds
+        self.clock = ServerClock(reactor.seconds)
+        self.subscriptions = Subscriptions(reactor)
+        self._reactor = reactor
+        self._key_prefix = f"{prefix}:"
+        self._channel_prefix = f"{prefix}:{address.database}:".encode()
+        self._clock_key = self.key("clock")
+        self._check_channel = self.channel("check")
+        self._deployment = deployment
+        self._number = number
+        self._server_notes: list[str] = []
+        self._confirmations: Confirmations | None = None
+        self._jobs = Jobs()
+        self._recheck_loop = LoopingCall(self._recheck)
+        self._recheck_loop.clock = reactor
+        self._sentinels: Sentinels | None = None
+        if isinstance(address, SentinelAddress):
+            self._sentinels = Sentinels(
+                reactor,
+                address,
+                timeout_seconds=timeout_seconds,
+                moved=self._moved,
+                trust_root=trust_root,
+            )
+        self._scripts: dict[str, Script] = {}
+        self._restored: list[Callable[[], None]] = []
+        self._trust_root = trust_root
+        self._commands = self._make_commands("commands", self._prepare_commands)
+        self._subscriber: Link[SubscriberProtocol] = Link(
+            reactor,
+            self._locate,
+            lambda lost: SubscriberProtocol(reactor.seconds, lost, self.subscriptions.message),
+            self._prepare_subscriber,
+            name=str(address),
+            purpose="subscriptions",
+            timeout_seconds=timeout_seconds,
+            trust_root=trust_root,
+            on_up=self._tell_if_restored,
+            on_down=self.subscriptions.lost,
+        )
+        # WAIT stalls its connection: what only reads or is not answered for goes past it.
+        self._durable = self._commands
+        if self._sentinels is not None:
+            self._durable = self._make_commands("durable writes", self._prepare_durable)
+        self._links: list[Link[CommandProtocol] | Link[SubscriberProtocol]] = [
+            self._commands,
+            self._subscriber,
+        ]
+        if self._durable is not self._commands:
+            self._links.append(self._durable)
+
+    def _make_commands(
+        self, purpose: str, prepare: Callable[[CommandProtocol], Awaitable[None]]
+    ) -> Link[CommandProtocol]:
+        return Link(
+            self._reactor,
+            self._locate,
+            lambda lost: CommandProtocol(self._reactor.seconds, lost),
+            prepare,
+            name=str(self.address),
+            purpose=purpose,
+            timeout_seconds=self.timeout_seconds,
+            trust_root=self._trust_root,
+            on_up=self._tell_if_restored,
+        )
+
+    def start(self) -> None:
+        if self._sentinels is not None:
+            self._sentinels.start()
+        for link in self._links:
+            link.start()
+        self._recheck_loop.start(RECHECK_SECONDS, now=False)
+
+    async def stop(self) -> None:
+        if self._recheck_loop.running:
+            self._recheck_loop.stop()
+        self._jobs.cancel()
+        if self._confirmations is not None:
+            self._confirmations.stop()
+        self.subscriptions.stop()
+        for link in self._links:
+            await link.stop()
+        if self._sentinels is not None:
+            await self._sentinels.stop()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the server cannot be used now, in a sentence; None when it can."""
+        for link in self._links:
+            if link.speaker is None:
+                return link.problem
+        return None
+
+    @property
+    def notes(self) -> list[str]:
+        """What is less safe than it could be while the server can be used, in sentences."""
+        notes = list(self._server_notes)
+        if self._sentinels is not None and self._sentinels.problem:
+            notes.append(f"a fail-over could not be followed: {self._sentinels.problem}")
+        return [f"Redis at {self.address}: {note}" for note in notes]
+
+    def on_restored(self, callback: Callable[[], None]) -> None:
+        self._restored.append(callback)
+
+    def key(self, name: str) -> str:
+        return self._key_prefix + name
+
+    def channel(self, name: str) -> bytes:
+        return self._channel_prefix + name.encode()
+
+    def hear(self, name: str, handler: Handler) -> Deferred[None]:
+        """Hear the channel `name`: see `Subscriptions.want`."""
+        return self.subscriptions.want(self.channel(name), handler)
+
+    def unhear(self, name: str) -> None:
+        self.subscriptions.drop(self.channel(name))
+
+    def rebuild(self, reason: str) -> None:
+        """Distrust all connections: they are made anew (design, rule 3)."""
+        for link in self._links:
+            link.rebuild(reason)
+
+    async def command(self, *command: Argument) -> Any:
+        """One Redis command; keys in it are whole keys (`key()`)."""
+        speaker = self._commands.require()
+        try:
+            return await speaker.call(*command)
+        except txredisapi.RedisError as error:
+            raise self._translated(error) from None
+
+    async def last_offset(self) -> int:
+        """The last offset that the server gave to any stream, in microseconds."""
+        return int(await self.command("GET", self._clock_key) or 0)
+
+    async def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        *,
+        durable: bool = False,
+    ) -> Any:
+        """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it.
+
+        The script does nothing once this call's time-out has passed by the server's clock (design,
+        rule 10), so that a call that was refused cannot take effect later than its caller waits.
+
+        `durable`: of a master with replicas, answered once one of them has what was written and all
+        that was written before (design, rule 11).
+        """
+        if script.sha not in self._scripts:
+            # Not waited for: the first call goes out behind it, in its place among the others.
+            Deferred.fromCoroutine(self._load(script)).addErrback(lambda _: None)
+        for _ in range(ATTEMPTS):
+            try:
+                speaker = (self._durable if durable else self._commands).require()
+                answer = self._evaluate(speaker, script, keys, arguments)
+                confirmed = self._confirmed() if durable else None
+                reply = await answer
+            except txredisapi.RedisError as error:
+                text = str(error)
+                if text.startswith("NOSCRIPT"):
+                    await self._load(script)  # somebody flushed the scripts
+                elif text.startswith("LATE "):
+                    # Too late by the server's clock, though not by ours: it was set forward, or
+                    # we have not heard it for long. Now we know it.
+                    self.clock.observe(int(text.split()[1]))
+                else:
+                    raise self._translated(error) from None
+            else:
+                if confirmed is not None and not await confirmed:
+                    raise StoreUnavailable(
+                        f"Redis at {self.address} does not have it on its replicas yet",
+                        unknown=True,
+                    )
+                return reply
+        raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")
+
+    def _confirmed(self) -> Deferred[bool] | None:
+        """Whether a replica has what was written up to now; None where nobody has to ask."""
+        return self._confirmations.wanted() if self._confirmations is not None else None
+
+    def _evaluate(
+        self,
+        speaker: CommandProtocol,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+    ) -> Deferred[Any]:
+        floor_us = self.clock.now_us()
+        deadline_us = floor_us + int(self.timeout_seconds * MICROSECONDS)
+        return speaker.call(
+            b"EVALSHA",
+            script.sha,
+            1 + len(keys),
+            self._clock_key,
+            *keys,
+            *arguments,
+            floor_us,
+            deadline_us,
+            self._channel_prefix,
+        )
+
+    async def _load(self, script: Script) -> None:
+        self._scripts[script.sha] = script
+        await self.command("SCRIPT", "LOAD", script.source)
+
+    # The connections
+
+    async def _locate(self) -> RedisAddress:
+        if self._sentinels is not None:
+            return await self._sentinels.locate()
+        assert isinstance(self.address, RedisAddress)
+        return self.address
+
+    def _moved(self, master: RedisAddress) -> None:
+        """There is a new master: what is connected to another, or trying to, is not any more."""
+        for link in self._links:
+            if link.where not in (None, master):
+                link.rebuild(f"the master is {master} now")
+
+    async def _prepare_commands(self, speaker: CommandProtocol) -> None:
+        if self._sentinels is not None:
+            await check_master(speaker.call)
+        await self._check(speaker)
+        await self._identify(speaker)
+        await self._load_all(speaker)
+        seconds, microseconds = await speaker.call("TIME")
+        stored = await speaker.call("GET", self._clock_key)
+        self.clock.observe(int(seconds) * 1_000_000 + int(microseconds))
+        self.clock.observe(int(stored or 0))
+
+    async def _prepare_durable(self, speaker: CommandProtocol) -> None:
+        await check_master(speaker.call)
+        await permitted(speaker.call("WAIT", 0, 1))
+        await self._identify(speaker)
+        await self._load_all(speaker)
+        patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
+        key = self.key("confirmed")
+        self._confirmations = Confirmations(self._reactor, speaker, key, patience_ms)
+
+    async def _identify(self, speaker: CommandProtocol) -> None:
+        if self._deployment is not None:
+            key = self.key("shard")
+            await self._deployment.check(speaker.call, key, self._clock_key, self._number)
+
+    async def _load_all(self, speaker: CommandProtocol) -> None:
+        for script in self._scripts.values():
+            await speaker.call("SCRIPT", "LOAD", script.source)
+
+    async def _prepare_subscriber(self, speaker: SubscriberProtocol) -> None:
+        if self._sentinels is not None:
+            await check_master(speaker.call)
+        # It stays: so the server knows that there is somebody (`pushctl reshard` asks).
+        await permitted(speaker.subscribe_to([self._check_channel]))
+        await self.subscriptions.restore(speaker)
+
+    async def _check(self, speaker: CommandProtocol) -> None:
+        notes = await check_server(
+            speaker.call,
+            self.key("check"),
+            self._check_channel,
+            replicated=self._sentinels is not None,
+        )
+        for note in notes:
+            if note not in self._server_notes:
+                log.warn("Redis at {name}: {note}", name=str(self.address), note=note)
+        self._server_notes = notes
+
+    def _recheck(self) -> None:
+        self._jobs.run(self._check_again(), _log_failure)
+
+    async def _check_again(self) -> None:
+        """Settings can be changed while it runs, for the better and for the worse."""
+        speaker = self._commands.speaker
+        if speaker is None:
+            return
+        try:
+            await self._check(speaker)
+            await self._identify(speaker)
+        except (Unfit, StoreUnavailable) as error:
+            self._commands.rebuild(error if isinstance(error, Unfit) else error.reason)
+        except txredisapi.RedisError as error:
+            log.debug("Redis could not be checked: {error}", error=error)
+
+    def _tell_if_restored(self) -> None:
+        if self.problem is not None:
+            return  # the other connection tells
+        for callback in self._restored:
+            callback()
+
+    def _translated(self, error: txredisapi.RedisError) -> Exception:
+        """Our exception for txredisapi's; an error that is our own fault stays what it is."""
+        text = str(error)
+        if isinstance(error, txredisapi.ConnectionError):
+            return StoreUnavailable(f"Redis at {self.address} went away: {text}", unknown=True)
+        if "READONLY" in text:
+            self.rebuild("it has become a replica")  # where the master is now is looked up anew
+        if any(word in text for word in _TEMPORARY):
+            return StoreUnavailable(f"Redis at {self.address} cannot now: {text}")
+        own_fault: Exception = error
+        return own_fault
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("Redis could not be checked", failure=failure)

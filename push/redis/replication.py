@@ -1,0 +1,124 @@
+"""Writes that are answered only once replicas have them (design, rule 11).
+
+Behind the writes of one turn of the reactor goes one `WAIT`. It blocks its connection, which is
+therefore one of its own, and there is one at a time: what is written meanwhile is covered by the
+next. Before it goes a small write: `WAIT` promises something of its own connection's writes only,
+and a script that finds its work done already (the same idempotency key again) writes nothing, while
+what it found may not be on a replica yet. (Redis 6.2 does count whatever came before the
+connection's last command; that is nowhere promised.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import txredisapi
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from push.redis.checks import parsed_info
+from push.redis.protocols import CommandProtocol
+from push.runtime.tasks import Jobs
+
+log = Logger()
+
+LEAST_REPLICAS = 1
+COUNT_SECONDS = 1.0
+MAX_LAG_SECONDS = 2  # a replica tells of itself every second
+
+
+class Confirmations:
+    """Asks the server of one connection whether its replicas have what was written on it.
+
+    All that are well must: sentinels may make a master of any of them, and what only another one
+    had would be lost then. One that hangs or left is waited for until that is noticed; one replica
+    at least must be there. `key` is written to. After `patience_ms` the answer is no.
+    """
+
+    def __init__(self, reactor: Any, speaker: CommandProtocol, key: str, patience_ms: int) -> None:
+        self._reactor = reactor
+        self._speaker = speaker
+        self._key = key
+        self._patience_ms = patience_ms
+        self._waiting: list[Deferred[bool]] = []
+        self._flush_call: Any = None
+        self._jobs = Jobs()
+        self._asking = False
+        self._replicas = LEAST_REPLICAS
+        self._counted_at: float | None = None
+
+    def wanted(self) -> Deferred[bool]:
+        """Call it in the turn of a write: whether a replica has it in time. Does not fail."""
+        waiter: Deferred[bool] = Deferred()
+        self._waiting.append(waiter)
+        if self._flush_call is None and not self._asking:
+            self._flush_call = self._reactor.callLater(0, self._flush)
+        return waiter
+
+    def stop(self) -> None:
+        """Nobody has an answer any more."""
+        if self._flush_call is not None:
+            self._flush_call.cancel()
+            self._flush_call = None
+        waiting, self._waiting = self._waiting, []
+        _answer(waiting, False)
+
+    def _flush(self) -> None:
+        self._flush_call = None
+        self._asking = True
+        self._jobs.run(self._ask(), _log_failure)
+
+    async def _ask(self) -> None:
+        while self._waiting:
+            waiting, self._waiting = self._waiting, []
+            _answer(waiting, await self._is_on_replicas())
+        self._asking = False
+
+    async def _is_on_replicas(self) -> bool:
+        try:
+            await self._count_now_and_then()
+            mark = self._speaker.call("SET", self._key, "1")
+            count = self._speaker.call("WAIT", self._replicas, self._patience_ms)
+            (marked, _), (counted, replicas) = await DeferredList([mark, count], consumeErrors=True)
+            if not marked or not counted:
+                return False
+            if replicas < self._replicas:
+                await self._count()  # fewer may be well by now
+            return bool(replicas >= self._replicas)
+        except txredisapi.RedisError:
+            return False
+
+    async def _count_now_and_then(self) -> None:
+        now = self._reactor.seconds()
+        if self._counted_at is None or now - self._counted_at >= COUNT_SECONDS:
+            await self._count()
+
+    async def _count(self) -> None:
+        self._counted_at = self._reactor.seconds()
+        info = parsed_info(await self._speaker.call("INFO", "replication"))
+        self._replicas = max(LEAST_REPLICAS, replicas_that_are_well(info))
+
+
+def replicas_that_are_well(info: Mapping[str, str]) -> int:
+    """How many replicas a master says are connected, synced, and heard of lately."""
+    well = 0
+    for name, value in info.items():
+        if not re.fullmatch(r"slave\d+", name):
+            continue
+        fields = dict(part.partition("=")[::2] for part in value.split(","))
+        lag = fields.get("lag", "")
+        if fields.get("state") == "online" and lag.isdigit() and int(lag) <= MAX_LAG_SECONDS:
+            well += 1
+    return well
+
+
+def _answer(waiting: list[Deferred[bool]], confirmed: bool) -> None:
+    for waiter in waiting:
+        waiter.callback(confirmed)
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("Replicas could not be waited for", failure=failure)

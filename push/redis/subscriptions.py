@@ -1,0 +1,145 @@
+"""Which channels this process hears, whatever happens to the connection.
+
+What is wanted is kept here, and brought about on every connection again. Commands of one reactor
+turn leave together, 512 channels each. A channel is unsubscribed only once its subscription was
+confirmed, so that a confirmation always belongs to the latest wish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from push.redis.protocols import SubscriberProtocol
+
+log = Logger()
+
+CHANNELS_PER_COMMAND = 512
+Handler = Callable[[bytes], None]
+
+
+class Subscriptions:
+    """Wanted channels with their handlers, and the connection of the moment."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.heard = 0  # messages, of all channels and connections
+        self._handlers: dict[bytes, Handler] = {}
+        self._speaker: SubscriberProtocol | None = None
+        self._sent: set[bytes] = set()
+        self._confirmed: set[bytes] = set()
+        self._waiters: dict[bytes, list[Deferred[None]]] = {}
+        self._changed: set[bytes] = set()
+        self._flush_call: Any = None
+
+    def want(self, channel: bytes, handler: Handler) -> Deferred[None]:
+        """Hear `channel`; the Deferred fires once Redis confirmed it (now, if it has).
+
+        It waits as long as Redis is away, or until `drop`: give it a deadline. One handler a
+        channel.
+        """
+        self._handlers[channel] = handler
+        if channel in self._confirmed:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred(lambda d: self._forget_waiter(channel, d))
+        self._waiters.setdefault(channel, []).append(waiter)
+        self._note(channel)
+        return waiter
+
+    def drop(self, channel: bytes) -> None:
+        """Hear `channel` no longer; who still waits for it waits no longer."""
+        if self._handlers.pop(channel, None) is not None:
+            self._note(channel)
+            for waiter in self._waiters.pop(channel, ()):
+                waiter.callback(None)
+
+    def message(self, channel: bytes, payload: bytes) -> None:
+        """Hand a message that came to the handler; a handler that fails is logged."""
+        self.heard += 1
+        handler = self._handlers.get(channel)
+        if handler is None:
+            return
+        try:
+            handler(payload)
+        except Exception:
+            log.failure("A handler of channel {channel!r} failed", channel=channel)
+
+    async def restore(self, speaker: SubscriberProtocol) -> None:
+        """Subscribe everything wanted on a new connection, and wait until all is confirmed."""
+        self.lost()
+        self._speaker = speaker
+        channels = list(self._handlers)
+        for batch in _batches(channels):
+            # What changed meanwhile was seen to by `_flush`.
+            batch = [c for c in batch if c in self._handlers and c not in self._sent]
+            if batch:
+                self._sent.update(batch)
+                await speaker.subscribe_to(batch)
+                self._confirm(batch)
+        self._flush()
+
+    def lost(self) -> None:
+        """The connection is gone; wishes and waiters stay."""
+        self._speaker = None
+        self._sent.clear()
+        self._confirmed.clear()
+
+    def stop(self) -> None:
+        self._speaker = None
+        if self._flush_call is not None:
+            self._flush_call.cancel()
+            self._flush_call = None
+
+    def _forget_waiter(self, channel: bytes, waiter: Deferred[None]) -> None:
+        waiters = self._waiters.get(channel, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[channel]
+
+    def _note(self, channel: bytes) -> None:
+        self._changed.add(channel)
+        if self._flush_call is None:
+            self._flush_call = self._reactor.callLater(0, self._turn_over)
+
+    def _turn_over(self) -> None:
+        self._flush_call = None
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._speaker is None:
+            self._changed.clear()  # `restore` goes by the wishes, not by the changes
+            return
+        changed, self._changed = self._changed, set()
+        added = [c for c in changed if c in self._handlers and c not in self._sent]
+        removed = [c for c in changed if c not in self._handlers and c in self._confirmed]
+        for batch in _batches(added):
+            self._sent.update(batch)
+            answer = self._speaker.subscribe_to(batch)
+            answer.addCallbacks(lambda _, batch=batch: self._confirm(batch), _ignore_lost)
+        for batch in _batches(removed):
+            self._sent.difference_update(batch)
+            self._confirmed.difference_update(batch)
+            self._speaker.unsubscribe_from(batch).addErrback(_ignore_lost)
+
+    def _confirm(self, batch: list[bytes]) -> None:
+        for channel in batch:
+            if channel not in self._sent:
+                continue
+            self._confirmed.add(channel)
+            if channel not in self._handlers:
+                self._note(channel)
+            for waiter in self._waiters.pop(channel, ()):
+                waiter.callback(None)
+
+
+def _ignore_lost(_failure: object) -> None:
+    """The connection ended before the answer: `restore` starts from the wishes again."""
+
+
+def _batches(channels: list[bytes]) -> list[list[bytes]]:
+    step = CHANNELS_PER_COMMAND
+    return [channels[i : i + step] for i in range(0, len(channels), step)]

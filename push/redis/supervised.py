@@ -1,0 +1,274 @@
+"""One supervised connection to Redis.
+
+Twisted's `ClientService` connects and retries for ever; this adds what a half-open or paused server
+needs: a PING when nothing else was asked, and the end of a connection on which a command waits too
+long (answers come in order, so one late answer means that all are late). A caller never waits for a
+connection that is not there: it is told at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    UNIXClientEndpoint,
+    wrapClientTLS,
+)
+from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from push.redis.errors import NoMaster, StoreUnavailable, Unfit
+from push.redis.protocols import CommandProtocol, Speaker, SubscriberProtocol
+from push.redis.url import RedisAddress
+
+log = Logger()
+
+P = TypeVar("P", CommandProtocol, SubscriberProtocol)
+
+CHECK_SECONDS = 0.25
+PING_SECONDS = 5.0
+_retry_delay_seconds = backoffPolicy(
+    initialDelay=0.05, maxDelay=2.0, factor=1.6, jitter=lambda: random.uniform(0, 0.05)
+)
+
+
+# Where to connect, asked at each attempt. It raises `NoMaster` when nobody knows.
+Locate = Callable[[], Awaitable[RedisAddress]]
+
+
+def endpoint_of(
+    address: RedisAddress, reactor: Any, timeout_seconds: float, trust_root: Any = None
+) -> Any:
+    """The stream client endpoint for `address`.
+
+    A TLS server's name is verified by `trust_root`, by default by what the system trusts.
+    """
+    if address.path:
+        return UNIXClientEndpoint(reactor, address.path, timeout=timeout_seconds)
+    endpoint: Any = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout_seconds)
+    if address.tls:
+        return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=trust_root), endpoint)
+    return endpoint
+
+
+@implementer(IStreamClientEndpoint)
+class _AttemptEndpoint:
+    """An endpoint whose every attempt is made by `attempt`."""
+
+    def __init__(self, attempt: Callable[[Factory], Coroutine[Any, Any, Any]]) -> None:
+        self._attempt = attempt
+
+    def connect(self, factory: Factory) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self._attempt(factory))
+
+
+class SpeakerFactory(Factory):
+    """Builds protocols of ours."""
+
+    noisy = False
+
+    def __init__(self, build: Callable[[], Speaker]) -> None:
+        self._build = build
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        protocol = self._build()
+        protocol.factory = self
+        return protocol
+
+
+def explained(error: Exception, protocol: Speaker) -> Exception:
+    """`error` of a call, or what ended its connection, if that is known."""
+    return ConnectionError(protocol.end_reason) if protocol.end_reason else error
+
+
+async def greet(protocol: Speaker, address: RedisAddress) -> None:
+    """Log in, and choose the database."""
+    if address.password is not None:
+        names = () if address.username is None else (address.username,)
+        await protocol.call("AUTH", *names, address.password)
+    if address.database:
+        await protocol.call("SELECT", address.database)
+
+
+class Link(Generic[P]):
+    """Keeps one connection of one kind to the server that `locate` names, asked at each attempt.
+
+    `build(on_lost)` makes the protocol, `prepare(protocol)` what it needs before use (scripts,
+    subscriptions); `on_up` and `on_down` are told of changes. `speaker` is None while down;
+    `where` is the server of the last attempt. `name` is for people.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        locate: Locate,
+        build: Callable[[Callable[[Speaker], None]], P],
+        prepare: Callable[[P], Awaitable[None]],
+        *,
+        name: str,
+        purpose: str,
+        timeout_seconds: float,
+        trust_root: Any = None,
+        on_up: Callable[[], None] = lambda: None,
+        on_down: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.speaker: P | None = None
+        self.where: RedisAddress | None = None
+        self.problem = f"Redis at {name} is away: not connected yet"
+        self._reactor = reactor
+        self._locate = locate
+        self._prepare: Callable[[P], Awaitable[None]] = prepare
+        self._name = name
+        self._purpose = purpose
+        self._timeout_seconds = timeout_seconds
+        self._trust_root = trust_root
+        self._on_up = on_up
+        self._on_down = on_down
+        self._attempt: Deferred[Any] | None = None
+        self._current: P | None = None
+        self._asked_ping_at = reactor.seconds()
+        self._stopping = False
+        self._told = ""  # what the log says since the connection was last ready
+        self._attempts = 0
+        self._cut: Exception | None = None  # why we ended the current connection, if it was us
+        self._watch = LoopingCall(self._check)
+        self._watch.clock = reactor
+        # Any: what zope's interfaces promise is not known to mypy.
+        endpoint: Any = _AttemptEndpoint(self._connect)
+        factory: Any = SpeakerFactory(lambda: build(self._lost))
+        self._service = ClientService(
+            endpoint,
+            factory,
+            retryPolicy=self._retry_delay_seconds,
+            clock=reactor,
+            prepareConnection=self._begin,
+        )
+
+    def start(self) -> None:
+        self._stopping = False
+        self._service.startService()
+        self._watch.start(CHECK_SECONDS, now=False)
+
+    async def stop(self) -> None:
+        """End the connection; calls that wait fail."""
+        self._stopping = True
+        if self._watch.running:
+            self._watch.stop()
+        stopped = self._service.stopService()
+        if self._current is not None and self._current.transport is not None:
+            self._current.transport.abortConnection()
+        await stopped
+
+    def require(self) -> P:
+        """The connection, or `StoreUnavailable` at once."""
+        if self.speaker is None:
+            raise StoreUnavailable(self.problem)
+        return self.speaker
+
+    def rebuild(self, reason: str | Unfit) -> None:
+        """End the connection, or the attempt at one, that cannot be trusted; another is made."""
+        if self._attempt is not None:
+            self._attempt.cancel()
+        if self._current is not None and self._current.transport is not None:
+            self._cut = reason if isinstance(reason, Exception) else ConnectionError(reason)
+            self._current.transport.abortConnection()
+
+    def _retry_delay_seconds(self, _attempt: int) -> float:
+        """Counts attempts since the connection was last ready, not since it was last made."""
+        self._attempts += 1
+        return _retry_delay_seconds(self._attempts)
+
+    async def _connect(self, factory: Factory) -> Any:
+        """An attempt. `ClientService` keeps its failure to itself: it is noted here."""
+        try:
+            self.where = await self._locate()
+            endpoint = endpoint_of(
+                self.where, self._reactor, self._timeout_seconds, self._trust_root
+            )
+            self._attempt = endpoint.connect(factory)
+            return await self._attempt
+        except Exception as error:
+            self._note_failure(error)
+            raise
+        finally:
+            self._attempt = None
+
+    def _begin(self, proxy: Any) -> None:
+        """Make a new connection ready.
+
+        `ClientService` does not wait for that: it has no state for a connection that is lost while
+        it is prepared, and logs an error then.
+        """
+        protocol: P = proxy.itself
+        self._current = protocol
+        self._cut = None
+        making = Deferred.fromCoroutine(self._make_ready(protocol))
+        making.addErrback(lambda failure: log.failure("After a reconnect to Redis", failure))
+
+    async def _make_ready(self, protocol: P) -> None:
+        try:
+            assert self.where is not None
+            await greet(protocol, self.where)
+            await self._prepare(protocol)
+        except Exception as error:
+            self._note_failure(self._cut or explained(error, protocol))
+            if protocol.transport is not None:
+                protocol.transport.abortConnection()
+            return
+        if self._told:
+            log.info("Redis at {name} is back ({purpose})", name=self._name, purpose=self._purpose)
+        self._told = ""
+        self._attempts = 0
+        self.speaker = protocol
+        self._on_up()
+
+    def _lost(self, protocol: Speaker) -> None:
+        if protocol is not self._current:
+            return
+        self._current = None
+        was_up = self.speaker is not None
+        self.speaker = None
+        self._on_down()
+        if was_up:
+            self._note_failure(self._cut or ConnectionError("the connection was lost"))
+
+    def _note_failure(self, error: Exception) -> None:
+        """Log it, once until the connection is ready again; but also what is found unfit then."""
+        what = "cannot be used" if isinstance(error, Unfit) else "is away"
+        reason = str(error) or type(error).__name__
+        self.problem = f"Redis at {self._name} {what}: {reason}"
+        is_news = self.problem != self._told if isinstance(error, Unfit) else not self._told
+        if not is_news or self._stopping or isinstance(error, NoMaster | CancelledError):
+            return
+        self._told = self.problem
+        log.error(
+            "Redis at {name} {what} ({purpose}): {reason}. Trying again until it is back.",
+            name=self._name,
+            what=what,
+            purpose=self._purpose,
+            reason=reason,
+        )
+
+    def _check(self) -> None:
+        current = self._current
+        if current is None:
+            return
+        waited = current.waiting_seconds()
+        if waited > self._timeout_seconds:
+            self.rebuild(f"no answer within {self._timeout_seconds:g} s")
+            return
+        now = self._reactor.seconds()
+        if self.speaker is not None and now - self._asked_ping_at >= PING_SECONDS:
+            self._asked_ping_at = now
+            if not current.unanswered:
+                # Its failure is the connection's end, which is noticed where it ends.
+                current.call("PING").addErrback(lambda _: None)

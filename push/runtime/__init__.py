@@ -1,0 +1,1 @@
+"""Tasks on Twisted's reactor."""

@@ -1,0 +1,276 @@
+"""One stay at one server, from connecting to leaving, and what outlives it.
+
+`Visitor` is what the client takes from server to server: credentials and the memory of messages.
+`Visit` performs one connection and reports its end to the policy, which answers with the next plan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from ssl import SSLContext
+
+from push.sdk.address import ServerAddress
+from push.sdk.aio.connection import Connection, ConnectionEnded, open_connection
+from push.sdk.credentials import Credentials, renewal_delay_seconds
+from push.sdk.errors import (
+    CertificateUntrusted,
+    ConnectionFailed,
+    PushError,
+    RegistrationFailed,
+    RequestRefused,
+)
+from push.sdk.reconnect import Plan, Policy
+from push.sdk.settings import ClientSettings
+from push.sdk.tls import client_context
+from push.session.client import ClientSession, RequestNotPossible
+from push.session.client_events import (
+    Answer,
+    Connected,
+    ConnectRefused,
+    Message,
+    Registered,
+    RegistrationRefused,
+)
+from push.session.client_memory import Cursors, Deliveries
+
+log = logging.getLogger("push.sdk")
+
+SDK_NAME = "push-universe-aio/1"
+
+Store = Callable[[Credentials], Awaitable[None]]
+
+
+class Visitor:
+    """`on_message` is called for each new message, in order."""
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        credentials: Credentials | None,
+        on_message: Callable[[Message], None],
+        connect_seconds: float,
+    ) -> None:
+        self.settings = settings
+        self.credentials = credentials
+        self.connect_seconds = connect_seconds
+        self.must_register = credentials is None and settings.jwt is None
+        self.deliveries = Deliveries()
+        self._cursors = Cursors()
+        self._on_message = on_message
+        self._connection: Connection | None = None
+        self._jwt: str | None = settings.jwt if isinstance(settings.jwt, str) else None
+        self._context: SSLContext | None = None
+
+    def visit(self, server: ServerAddress, policy: Policy) -> Visit:
+        return Visit(self, server, policy)
+
+    def acknowledge(self, message: Message) -> None:
+        """On the present connection, or in memory for the copy that comes on the next."""
+        if self._connection is not None:
+            self._connection.session.acknowledge(message)
+            self._connection.flush_soon()
+
+    def forget_jwt(self) -> None:
+        self._jwt = None
+
+    async def jwt(self) -> str | None:
+        """The JWT to connect with; asks the application when there is none, or a new one is due."""
+        if self._jwt is None and callable(self.settings.jwt):
+            made = self.settings.jwt()
+            self._jwt = made if isinstance(made, str) else await made
+        return self._jwt
+
+    async def connect(self, server: ServerAddress) -> Connection:
+        """Raises `CertificateUntrusted` and `ConnectionFailed`."""
+        settings = self.settings
+        if server.secure and self._context is None:
+            pinned = settings.fingerprint is not None
+            self._context = client_context(settings.ca_file, pinned=pinned)
+        return await open_connection(
+            server,
+            self._new_connection,
+            context=self._context,
+            fingerprint=settings.fingerprint,
+            timeout_seconds=self.connect_seconds,
+        )
+
+    def _new_connection(self) -> Connection:
+        session = ClientSession(self.deliveries, self._cursors)
+        self._connection = Connection(session, self._on_message)
+        return self._connection
+
+    async def register(self, connection: Connection) -> Registered | RegistrationRefused:
+        """SUB on an open connection. Raises `ConnectionEnded`."""
+        settings = self.settings
+        answer = await connection.greet(
+            lambda session, now: session.register(
+                now,
+                platform=settings.platform,
+                app=settings.app,
+                key=settings.key or None,
+                device=settings.device,
+            )
+        )
+        assert isinstance(answer, Registered | RegistrationRefused)
+        return answer
+
+    async def register_once(self, servers: Sequence[ServerAddress]) -> Credentials:
+        """Register at the first server that answers, and leave. Raises the last one's error."""
+        error: PushError = ConnectionFailed("there is no server to register at")
+        for server in servers:
+            try:
+                connection = await self.connect(server)
+            except ConnectionFailed as failed:
+                error = failed
+                continue
+            try:
+                answer = await self.register(connection)
+            except ConnectionEnded as ended:
+                error = ConnectionFailed(f"{server}: {ended.reason}")
+                continue
+            finally:
+                await connection.close()
+            if isinstance(answer, Registered):
+                return Credentials(answer.token, answer.secret)
+            error = RegistrationFailed(answer.code, answer.detail)
+        raise error
+
+
+class Visit:
+    """`detail` says, for people, how it ended."""
+
+    def __init__(self, visitor: Visitor, server: ServerAddress, policy: Policy) -> None:
+        self._visitor = visitor
+        self._server = server
+        self._policy = policy
+        self._loop = asyncio.get_running_loop()
+        self._connection: Connection | None = None
+        self._connected: Connected | None = None
+        self.detail = ""
+
+    async def open(self, store: Store) -> Connected | Plan:
+        """Connect, register if need be, open the session; or what to do instead."""
+        try:
+            jwt = await self._visitor.jwt()
+        except Exception as error:  # the application's token service may be away for a while
+            log.warning("the application could not make a JWT", exc_info=True)
+            self.detail = f"the application could not make a JWT: {error!r}"
+            return self._policy.lost(self._loop.time())
+        try:
+            self._connection = await self._visitor.connect(self._server)
+            return await self._greet(self._connection, jwt, store)
+        except CertificateUntrusted as error:
+            self.detail = str(error)
+            return self._policy.untrusted(self.detail, self._loop.time())
+        except ConnectionFailed as error:
+            self.detail = str(error)
+            return self._policy.lost(self._loop.time())
+        except ConnectionEnded as ended:
+            return self._after(ended)
+
+    async def _greet(
+        self, connection: Connection, jwt: str | None, store: Store
+    ) -> Connected | Plan:
+        visitor = self._visitor
+        if visitor.must_register:
+            answer = await visitor.register(connection)
+            if isinstance(answer, RegistrationRefused):
+                self.detail = f"registration: {answer.code}: {answer.detail}"
+                return self._policy.registration_refused(answer, self._loop.time())
+            await store(Credentials(answer.token, answer.secret))
+            visitor.must_register = False
+        outcome = await connection.greet(lambda session, now: self._send_connect(session, now, jwt))
+        if isinstance(outcome, ConnectRefused):
+            self.detail = f"{self._server} refused: {outcome.code}: {outcome.detail}"
+            return self._policy.refused(outcome, self._loop.time())
+        assert isinstance(outcome, Connected)
+        self._policy.accepted(self._loop.time())
+        self._connected = outcome
+        return outcome
+
+    def _send_connect(self, session: ClientSession, now: float, jwt: str | None) -> int:
+        settings, credentials = self._visitor.settings, self._visitor.credentials
+        return session.connect(
+            now,
+            token=credentials.token if credentials else None,
+            secret=credentials.secret if credentials else None,
+            jwt=jwt,
+            heartbeat_seconds=settings.heartbeat,
+            window_messages=settings.window,
+            max_frame_bytes=settings.max_frame,
+            sdk=SDK_NAME,
+        )
+
+    async def stay(self) -> Plan:
+        """Until the session ends; a JWT that the application can make is renewed in time."""
+        assert self._connection is not None
+        renewing: asyncio.Task[None] | None = None
+        if callable(self._visitor.settings.jwt):
+            renewing = self._loop.create_task(self._keep_renewed())
+        try:
+            return self._after(await asyncio.shield(self._connection.ended))
+        finally:
+            if renewing is not None:
+                renewing.cancel()
+                await asyncio.wait([renewing])
+
+    def _after(self, ended: ConnectionEnded) -> Plan:
+        self.detail = f"{self._server}: {ended.reason}"
+        now = self._loop.time()
+        if ended.goodbye is not None:
+            return self._policy.disconnected(ended.goodbye, now)
+        return self._policy.lost(now)
+
+    async def _keep_renewed(self) -> None:
+        """If it fails the session goes on to its old expiry, and the server says so then."""
+        assert self._connected is not None
+        opened_at = self._loop.time()
+        try:
+            while True:
+                jwt = await self._visitor.jwt()
+                passed_ms = int((self._loop.time() - opened_at) * 1000)
+                delay = renewal_delay_seconds(jwt or "", self._connected.time_ms + passed_ms)
+                if delay is None:
+                    return
+                await asyncio.sleep(max(delay, 1.0))
+                self._visitor.forget_jwt()
+                await self.renew(await self._visitor.jwt() or "")
+        except Exception as error:
+            log.warning("the JWT was not renewed: %s", error)
+
+    # --- Requests -------------------------------------------------------------------------------
+
+    async def publish(self, number: int, body: Mapping[str, object]) -> Answer:
+        """Raises `ConnectionFailed`, and `RequestRefused` for what is too large to send."""
+        assert self._connection is not None
+        try:
+            return await self._connection.publish(number, body)
+        except ConnectionEnded as ended:
+            raise ConnectionFailed(ended.reason) from None
+        except RequestNotPossible as error:
+            raise RequestRefused("too_large", str(error)) from None
+
+    def publish_unanswered(self, number: int, body: Mapping[str, object]) -> None:
+        assert self._connection is not None
+        try:
+            self._connection.publish_unanswered(number, body)
+        except ConnectionEnded as ended:
+            raise ConnectionFailed(ended.reason) from None
+        except RequestNotPossible as error:
+            raise RequestRefused("too_large", str(error)) from None
+
+    async def renew(self, jwt: str) -> int | None:
+        assert self._connection is not None
+        try:
+            answer = await self._connection.renew(jwt)
+        except ConnectionEnded as ended:
+            raise ConnectionFailed(ended.reason) from None
+        if not answer.ok:
+            raise RequestRefused(answer.code or "unauthenticated", answer.detail)
+        return answer.expires_ms
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()

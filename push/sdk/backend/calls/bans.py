@@ -1,0 +1,60 @@
+"""The HTTP API's requests about bans; see `push.sdk.backend.calls.base`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from push.sdk.backend.calls.base import Call, read_nothing, reader
+
+
+class Ban(msgspec.Struct, frozen=True):
+    """Who may not connect: one of `ip`, `token` and `user`.
+
+    `until`: milliseconds since 1970 UTC; None: until it is lifted.
+    """
+
+    ip: str | None = None
+    token: str | None = None
+    user: str | None = None
+    until: int | None = None
+
+
+class BanPage(msgspec.Struct, frozen=True):
+    """A part of the list; `cursor` asks for the next, None: this was the last."""
+
+    bans: list[Ban]
+    cursor: str | None = None
+
+
+def ban(
+    *,
+    ip: str | None = None,
+    token: str | None = None,
+    user: str | None = None,
+    until: int | None = None,
+) -> Call[Ban]:
+    """Refuse an address or network, a device, or a user, whose sessions end; `until` a time in
+    milliseconds since 1970 UTC, or until `unban`."""
+    body = {**_who(ip, token, user), **({} if until is None else {"until": until})}
+    return Call("POST", "/v1/bans", reader(Ban), json=body)
+
+
+def unban(
+    *, ip: str | None = None, token: str | None = None, user: str | None = None
+) -> Call[None]:
+    """Lift a ban; `not_found` (404) when there is none."""
+    return Call("DELETE", "/v1/bans", read_nothing, params=_who(ip, token, user))
+
+
+def bans(*, cursor: str | None = None, limit: int | None = None) -> Call[BanPage]:
+    """The bans that hold: a page of at most `limit` (50, at most 200) from `cursor` on.
+    `each_ban` goes through all pages.
+    """
+    given = {"cursor": cursor, "limit": None if limit is None else str(limit)}
+    params = {name: value for name, value in given.items() if value is not None}
+    return Call("GET", "/v1/bans", reader(BanPage), params=params or None)
+
+
+def _who(ip: str | None, token: str | None, user: str | None) -> dict[str, str]:
+    given = {"ip": ip, "token": token, "user": user}
+    return {name: value for name, value in given.items() if value is not None}

@@ -1,0 +1,226 @@
+"""The HTTP API's requests about chat (push-group); see `push.sdk.backend.calls.base`.
+
+A backend acts above all roles; with `by` it acts as a user, with that user's rights.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from push.sdk.backend.calls.base import Call, read_nothing, reader, segment
+from push.sdk.chat_types import (
+    ConversationPage,
+    GroupInfo,
+    HistoryPage,
+    MemberPage,
+    Positions,
+    Results,
+    Sent,
+    given,
+)
+
+CLIENT_ID_BYTES = 15
+
+
+def create_group(
+    owner: str,
+    name: str,
+    members: Iterable[str] = (),
+    *,
+    type: str | None = None,
+    extra: object = None,
+) -> Call[GroupInfo]:
+    """A new group. `type`: normal, or broadcast, in which only admins write. Not retried: sent
+    twice it would be two groups.
+    """
+    body = given(owner=owner, name=name, members=list(members), type=type, extra=extra)
+    return Call("POST", "/v1/groups", reader(GroupInfo), json=body, idempotent=False)
+
+
+def group(group: str) -> Call[GroupInfo]:
+    """`unknown_group` (404) when there is none."""
+    return Call("GET", _group(group), reader(GroupInfo))
+
+
+def change_group(
+    group: str,
+    *,
+    name: str | None = None,
+    announcement: str | None = None,
+    extra: object = None,
+    mute_all: bool | None = None,
+    invite: str | None = None,
+    owner: str | None = None,
+    by: str | None = None,
+) -> Call[GroupInfo]:
+    """Change what is given, all of it or nothing. `owner`: another member is it from now on."""
+    body = given(
+        name=name,
+        announcement=announcement,
+        extra=extra,
+        mute_all=mute_all,
+        invite=invite,
+        owner=owner,
+        by=by,
+    )
+    return Call("PATCH", _group(group), reader(GroupInfo), json=body)
+
+
+def dismiss_group(group: str, *, by: str | None = None) -> Call[None]:
+    """The group ends, for all."""
+    return Call("DELETE", _group(group), read_nothing, params=_params(by=by))
+
+
+def members(group: str, *, cursor: str | None = None, limit: int | None = None) -> Call[MemberPage]:
+    """Members by name: a page of at most `limit` (50, at most 200) from `cursor` on. `each_member`
+    goes through all pages.
+    """
+    params = _params(cursor=cursor, limit=limit)
+    return Call("GET", f"{_group(group)}/members", reader(MemberPage), params=params)
+
+
+def add_members(group: str, users: Sequence[str], *, by: str | None = None) -> Call[Results]:
+    """At most 500 users; `results` has `ok` or a code for each.
+
+    Retried: who was added by a try whose answer was lost is `already_exists` then.
+    """
+    body = given(users=list(users), by=by)
+    return Call("POST", f"{_group(group)}/members", reader(Results), json=body)
+
+
+def change_member(
+    group: str,
+    user: str,
+    *,
+    role: str | None = None,
+    muted: bool | None = None,
+    by: str | None = None,
+) -> Call[None]:
+    """`role`: admin or member. A muted member reads, and does not write."""
+    body = given(role=role, muted=muted)
+    return Call("PUT", _member(group, user), read_nothing, json=body, params=_params(by=by))
+
+
+def remove_member(group: str, user: str, *, by: str | None = None) -> Call[None]:
+    """With `by` the user himself: he leaves."""
+    return Call("DELETE", _member(group, user), read_nothing, params=_params(by=by))
+
+
+def send_to_group(
+    group: str,
+    sender: str,
+    data: object,
+    *,
+    type: str | None = None,
+    mentions: Iterable[str] = (),
+    reply_to: int | None = None,
+    client_id: str | None = None,
+) -> Call[Sent]:
+    """A message of `sender` to a group. It is one message however often it is sent with one
+    `client_id` of that sender within 7 days; a random one unless given, so the call is retried.
+    """
+    path = f"{_group(group)}/messages"
+    return _send(path, sender, data, client_id, mentions, type=type, reply_to=reply_to)
+
+
+def send_to_user(
+    user: str,
+    sender: str,
+    data: object,
+    *,
+    type: str | None = None,
+    mentions: Iterable[str] = (),
+    reply_to: int | None = None,
+    client_id: str | None = None,
+) -> Call[Sent]:
+    """A message of `sender` to `user`; see `send_to_group`."""
+    path = f"/v1/users/{segment(user)}/messages"
+    return _send(path, sender, data, client_id, mentions, type=type, reply_to=reply_to)
+
+
+def _send(
+    path: str,
+    sender: str,
+    data: object,
+    client_id: str | None,
+    mentions: Iterable[str],
+    **more: object,
+) -> Call[Sent]:
+    body: dict[str, Any] = {
+        "from": sender,
+        "data": data,
+        "client_id": client_id or secrets.token_urlsafe(CLIENT_ID_BYTES),
+        **given(mentions=list(mentions) or None, **more),
+    }
+    return Call("POST", path, reader(Sent), json=body)
+
+
+def group_history(
+    group: str, *, after: int | None = None, before: int | None = None, limit: int | None = None
+) -> Call[HistoryPage]:
+    """At most `limit` (50, at most 200) messages behind the seq `after` or before `before`; without
+    either the newest. The earliest comes first.
+    """
+    params = _params(after=after, before=before, limit=limit)
+    return Call("GET", f"{_group(group)}/messages", reader(HistoryPage), params=params)
+
+
+def conversations(
+    user: str, *, cursor: str | None = None, limit: int | None = None
+) -> Call[ConversationPage]:
+    """The conversations of a user, the latest first, with what is unread: a page of at most `limit`
+    (50, at most 200) from `cursor` on. `each_conversation` goes through all pages.
+    """
+    params = _params(cursor=cursor, limit=limit)
+    path = f"/v1/users/{segment(user)}/conversations"
+    return Call("GET", path, reader(ConversationPage), params=params)
+
+
+def history(
+    user: str,
+    conversation: str,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int | None = None,
+) -> Call[HistoryPage]:
+    """A conversation as `user` sees it, by its name `user:<the other>` or `group:<group>`; see
+    `group_history`.
+    """
+    params = _params(after=after, before=before, limit=limit)
+    path = f"{_conversation(user, conversation)}/messages"
+    return Call("GET", path, reader(HistoryPage), params=params)
+
+
+def set_positions(
+    user: str, conversation: str, *, delivered: int | None = None, read: int | None = None
+) -> Call[Positions]:
+    """How far `user` is in a conversation. Positions never go back."""
+    path = f"{_conversation(user, conversation)}/positions"
+    return Call("POST", path, reader(Positions), json=given(delivered=delivered, read=read))
+
+
+def recall(user: str, conversation: str, seq: int, *, force: bool = False) -> Call[None]:
+    """Take message `seq` of a conversation back, as `user`; with `force` whosever it is, and
+    however old.
+    """
+    path = f"{_conversation(user, conversation)}/messages/{seq}"
+    return Call("DELETE", path, read_nothing, params={"force": "true"} if force else None)
+
+
+def _params(**members: object) -> dict[str, str] | None:
+    return {name: str(value) for name, value in given(**members).items()} or None
+
+
+def _group(group: str) -> str:
+    return f"/v1/groups/{segment(group)}"
+
+
+def _member(group: str, user: str) -> str:
+    return f"{_group(group)}/members/{segment(user)}"
+
+
+def _conversation(user: str, conversation: str) -> str:
+    return f"/v1/users/{segment(user)}/conversations/{segment(conversation)}"

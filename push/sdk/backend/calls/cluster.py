@@ -1,0 +1,106 @@
+"""The HTTP API's requests about sessions, users and nodes; see `push.sdk.backend.calls.base`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from push.sdk.backend.calls.base import JSON, Call, read_nothing, read_object, reader, segment
+
+
+class Connection(msgspec.Struct, frozen=True):
+    """A live session. `connected`: since when, in milliseconds since 1970 UTC."""
+
+    session: str
+    node: str
+    ip: str
+    carrier: str
+    connected: int
+    token: str | None = None
+    user: str | None = None
+
+
+class ConnectionPage(msgspec.Struct, frozen=True):
+    """A part of the list; `cursor` asks for the next, None: this was the last. `silent`: nodes that
+    did not answer."""
+
+    connections: list[Connection]
+    cursor: str | None = None
+    silent: list[str] = []
+
+
+class Kicked(msgspec.Struct, frozen=True):
+    """How many sessions were ended, and the nodes that did not answer."""
+
+    kicked: int
+    silent: list[str] = []
+
+
+def drain(node: str, *, rate: int | None = None) -> Call[None]:
+    """Empty the connector of `node`: its sessions go elsewhere, `rate` of them a second, and it
+    ends."""
+    body = {} if rate is None else {"rate": rate}
+    return Call("POST", f"/v1/nodes/{segment(node)}/drain", read_nothing, json=body)
+
+
+def connections(
+    *,
+    node: str | None = None,
+    user: str | None = None,
+    ip: str | None = None,
+    topic: str | None = None,
+    cursor: str | None = None,
+    limit: int | None = None,
+) -> Call[ConnectionPage]:
+    """Live sessions that fit all that is given: a page of at most `limit` (50, at most 200) from
+    `cursor` on. `ip`: an address or network. `each_connection` goes through all pages.
+    """
+    given = {"node": node, "user": user, "ip": ip, "topic": topic, "cursor": cursor}
+    params = {name: value for name, value in given.items() if value is not None}
+    if limit is not None:
+        params["limit"] = str(limit)
+    return Call("GET", "/v1/connections", reader(ConnectionPage), params=params or None)
+
+
+def kick_session(session: str) -> Call[Kicked]:
+    """End a session; its client does not come back by itself."""
+    return Call("DELETE", f"/v1/connections/{segment(session)}", reader(Kicked), idempotent=False)
+
+
+def kick_device(token: str) -> Call[Kicked]:
+    """End the session of a device."""
+    return _kick(f"/v1/devices/{segment(token)}/kick")
+
+
+def kick_user(user: str) -> Call[Kicked]:
+    """End all sessions of a user."""
+    return _kick(f"/v1/users/{segment(user)}/kick")
+
+
+def kick_ip(ip: str) -> Call[Kicked]:
+    """End the sessions of an address or network."""
+    return _kick("/v1/connections/kick", {"ip": ip})
+
+
+def _kick(path: str, body: JSON | None = None) -> Call[Kicked]:
+    """Retried: the number is what the last try found."""
+    return Call("POST", path, reader(Kicked), json=body)
+
+
+def user(name: str) -> Call[JSON]:
+    """A user's devices, and whether one of them or a session without a device is online."""
+    return Call("GET", f"/v1/users/{segment(name)}", read_object)
+
+
+def erase_user(name: str) -> Call[None]:
+    """Unbind all devices of a user, and delete what waits for him."""
+    return Call("DELETE", f"/v1/users/{segment(name)}", read_nothing)
+
+
+def nodes() -> Call[list[JSON]]:
+    """The daemons of the cluster."""
+    return Call("GET", "/v1/nodes", _read_nodes)
+
+
+def _read_nodes(raw: bytes) -> list[JSON]:
+    found: list[JSON] = read_object(raw)["nodes"]
+    return found

@@ -1,0 +1,49 @@
+"""The HTTP API's requests about topics; see `push.sdk.backend.calls.base`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from push.sdk.backend.calls.base import Call, read_nothing, reader, segment
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """A topic, and how many devices follow it."""
+
+    topic: str
+    devices: int
+
+
+class TopicPage(msgspec.Struct, frozen=True):
+    """A part of the list; `cursor` asks for the next, None: this was the last."""
+
+    topics: list[Topic]
+    cursor: str | None = None
+
+
+def subscribe(topic: str, token: str) -> Call[None]:
+    """A device follows a topic, private ones too, from now on; a live session at once."""
+    return Call("PUT", _subscription(topic, token), read_nothing)
+
+
+def unsubscribe(topic: str, token: str) -> Call[None]:
+    """A device follows a topic no more; `not_found` (404) if it did not."""
+    return Call("DELETE", _subscription(topic, token), read_nothing)
+
+
+def topic(name: str) -> Call[Topic]:
+    """How many devices follow a topic; `not_found` (404) when none does."""
+    return Call("GET", f"/v1/topics/{segment(name)}", reader(Topic))
+
+
+def topics(*, cursor: str | None = None, limit: int | None = None) -> Call[TopicPage]:
+    """The topics that devices follow, by name: a page of at most `limit` (50, at most 200) from
+    `cursor` on. `each_topic` goes through all pages.
+    """
+    given = {"cursor": cursor, "limit": None if limit is None else str(limit)}
+    params = {name: value for name, value in given.items() if value is not None}
+    return Call("GET", "/v1/topics", reader(TopicPage), params=params or None)
+
+
+def _subscription(topic: str, token: str) -> str:
+    return f"/v1/topics/{segment(topic)}/devices/{segment(token)}"

@@ -1,0 +1,336 @@
+"""The HTTP client for backends: `PushAPI` blocks, `AsyncPushAPI` is for asyncio.
+
+Both have the same methods, built from `push.sdk.backend.calls.base` and the other modules of calls.
+Connections are kept alive: make one and keep it. A call that may be sent twice is retried, see
+`push.sdk.backend.exchange`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import wraps
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import httpx
+
+from push.sdk.backend.calls import bans as ban_calls
+from push.sdk.backend.calls import base as calls
+from push.sdk.backend.calls import chat as chat_calls
+from push.sdk.backend.calls import cluster as cluster_calls
+from push.sdk.backend.calls import topics as topic_calls
+from push.sdk.backend.calls.bans import Ban, BanPage
+from push.sdk.backend.calls.base import (
+    BatchItem,
+    Call,
+    DeliveryPage,
+    DeviceDelivery,
+    MessageLedger,
+    PushResult,
+    Registration,
+    Servers,
+    push_item,
+)
+from push.sdk.backend.calls.cluster import Connection, ConnectionPage, Kicked
+from push.sdk.backend.calls.topics import Topic, TopicPage
+from push.sdk.backend.exchange import BaseAPI
+from push.sdk.chat_types import Conversation, Member
+from push.sdk.errors import PushAPIError, PushAPIUnreachable
+
+__all__ = [
+    "AsyncPushAPI",
+    "Ban",
+    "BanPage",
+    "BatchItem",
+    "Connection",
+    "ConnectionPage",
+    "DeliveryPage",
+    "DeviceDelivery",
+    "Kicked",
+    "MessageLedger",
+    "PushAPI",
+    "PushAPIError",
+    "PushAPIUnreachable",
+    "PushResult",
+    "Registration",
+    "Servers",
+    "Topic",
+    "TopicPage",
+    "push_item",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _like_method(build: Callable[..., Any], method: Callable[..., Any]) -> None:
+    """Name, documentation and signature of `build`, with a `self`, for help() and editors."""
+    wraps(build)(method)
+    signature = inspect.signature(build)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[own, *signature.parameters.values()]
+    )
+
+
+def _blocking(build: Callable[P, Call[T]]) -> Callable[Concatenate[PushAPI, P], T]:
+    def method(self: PushAPI, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self.send(build(*args, **kwargs))
+
+    _like_method(build, method)
+    return method
+
+
+def _awaited(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncPushAPI, P], Awaitable[T]]:
+    async def method(self: AsyncPushAPI, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.send(build(*args, **kwargs))
+
+    _like_method(build, method)
+    return method
+
+
+class PushAPI(BaseAPI):
+    """The blocking client; may be shared by threads.
+
+    Raises `PushAPIError` for what the API answers, `PushAPIUnreachable` when nothing came.
+    """
+
+    def __init__(self, url: str, key: str | None = None, **options: Any) -> None:
+        """`options`: `ca_file`, `timeout` (seconds an attempt), `retries`."""
+        super().__init__(url, key, **options)
+        self._client = httpx.Client(
+            headers=self._headers, timeout=self._timeout, verify=self._verify
+        )
+
+    def send(self, call: Call[T]) -> T:
+        """Run one call."""
+        attempt = 0
+        while True:
+            outcome: httpx.Response | httpx.HTTPError
+            try:
+                outcome = self._client.request(**self._request(call))
+            except httpx.HTTPError as error:
+                outcome = error
+            delay = self._retry_delay(call, attempt, outcome)
+            if delay is None:
+                return self._judge(call, outcome)
+            time.sleep(delay)
+            attempt += 1
+
+    def _rows(
+        self, ask: Callable[..., Any], rows: str, *names: str, **filters: str
+    ) -> Iterator[Any]:
+        """What a list has, page by page."""
+        cursor: str | None = None
+        while True:
+            page = ask(*names, cursor=cursor, limit=calls.MAX_PAGE, **filters)
+            yield from getattr(page, rows)
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def each_message_device(self, message_id: str) -> Iterator[DeviceDelivery]:
+        """What became of a message at each device, all pages; a request for each 200."""
+        return self._rows(self.message_devices, "devices", message_id)
+
+    def each_connection(self, **filters: str) -> Iterator[Connection]:
+        """Live sessions, all pages, see `connections`. What silent nodes have is not among them."""
+        return self._rows(self.connections, "connections", **filters)
+
+    def each_ban(self) -> Iterator[Ban]:
+        """The bans that hold, all pages."""
+        return self._rows(self.bans, "bans")
+
+    def each_topic(self) -> Iterator[Topic]:
+        """The topics that devices follow, all pages."""
+        return self._rows(self.topics, "topics")
+
+    def each_member(self, group: str) -> Iterator[Member]:
+        """The members of a group, all pages."""
+        return self._rows(self.members, "members", group)
+
+    def each_conversation(self, user: str) -> Iterator[Conversation]:
+        """The conversations of a user, all pages."""
+        return self._rows(self.conversations, "conversations", user)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    push = _blocking(calls.push)
+    push_batch = _blocking(calls.push_batch)
+    message = _blocking(calls.message)
+    message_devices = _blocking(calls.message_devices)
+    cancel = _blocking(calls.cancel)
+    device = _blocking(calls.device)
+    forget = _blocking(calls.forget)
+    bind = _blocking(calls.bind)
+    unbind = _blocking(calls.unbind)
+    stats = _blocking(calls.stats)
+    drain = _blocking(cluster_calls.drain)
+    connections = _blocking(cluster_calls.connections)
+    kick_session = _blocking(cluster_calls.kick_session)
+    kick_device = _blocking(cluster_calls.kick_device)
+    kick_user = _blocking(cluster_calls.kick_user)
+    kick_ip = _blocking(cluster_calls.kick_ip)
+    user = _blocking(cluster_calls.user)
+    erase_user = _blocking(cluster_calls.erase_user)
+    nodes = _blocking(cluster_calls.nodes)
+    subscribe = _blocking(topic_calls.subscribe)
+    unsubscribe = _blocking(topic_calls.unsubscribe)
+    topic = _blocking(topic_calls.topic)
+    topics = _blocking(topic_calls.topics)
+    ban = _blocking(ban_calls.ban)
+    unban = _blocking(ban_calls.unban)
+    bans = _blocking(ban_calls.bans)
+    create_group = _blocking(chat_calls.create_group)
+    group = _blocking(chat_calls.group)
+    change_group = _blocking(chat_calls.change_group)
+    dismiss_group = _blocking(chat_calls.dismiss_group)
+    members = _blocking(chat_calls.members)
+    add_members = _blocking(chat_calls.add_members)
+    change_member = _blocking(chat_calls.change_member)
+    remove_member = _blocking(chat_calls.remove_member)
+    send_to_group = _blocking(chat_calls.send_to_group)
+    send_to_user = _blocking(chat_calls.send_to_user)
+    group_history = _blocking(chat_calls.group_history)
+    conversations = _blocking(chat_calls.conversations)
+    history = _blocking(chat_calls.history)
+    set_positions = _blocking(chat_calls.set_positions)
+    recall = _blocking(chat_calls.recall)
+    servers = _blocking(calls.servers)
+    register_device = _blocking(calls.register_device)
+
+
+class AsyncPushAPI(BaseAPI):
+    """The same for asyncio; use it in one loop."""
+
+    def __init__(self, url: str, key: str | None = None, **options: Any) -> None:
+        """`options`: `ca_file`, `timeout` (seconds an attempt), `retries`."""
+        super().__init__(url, key, **options)
+        self._client = httpx.AsyncClient(
+            headers=self._headers, timeout=self._timeout, verify=self._verify
+        )
+
+    async def send(self, call: Call[T]) -> T:
+        """Run one call."""
+        attempt = 0
+        while True:
+            outcome: httpx.Response | httpx.HTTPError
+            try:
+                outcome = await self._client.request(**self._request(call))
+            except httpx.HTTPError as error:
+                outcome = error
+            delay = self._retry_delay(call, attempt, outcome)
+            if delay is None:
+                return self._judge(call, outcome)
+            await asyncio.sleep(delay)
+            attempt += 1
+
+    async def _rows(
+        self, ask: Callable[..., Any], rows: str, *names: str, **filters: str
+    ) -> AsyncIterator[Any]:
+        """What a list has, page by page."""
+        cursor: str | None = None
+        while True:
+            page = await ask(*names, cursor=cursor, limit=calls.MAX_PAGE, **filters)
+            for row in getattr(page, rows):
+                yield row
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    def each_message_device(self, message_id: str) -> AsyncIterator[DeviceDelivery]:
+        """What became of a message at each device, all pages; a request for each 200."""
+        return self._rows(self.message_devices, "devices", message_id)
+
+    def each_connection(self, **filters: str) -> AsyncIterator[Connection]:
+        """Live sessions, all pages, see `connections`. What silent nodes have is not among them."""
+        return self._rows(self.connections, "connections", **filters)
+
+    def each_ban(self) -> AsyncIterator[Ban]:
+        """The bans that hold, all pages."""
+        return self._rows(self.bans, "bans")
+
+    def each_topic(self) -> AsyncIterator[Topic]:
+        """The topics that devices follow, all pages."""
+        return self._rows(self.topics, "topics")
+
+    def each_member(self, group: str) -> AsyncIterator[Member]:
+        """The members of a group, all pages."""
+        return self._rows(self.members, "members", group)
+
+    def each_conversation(self, user: str) -> AsyncIterator[Conversation]:
+        """The conversations of a user, all pages."""
+        return self._rows(self.conversations, "conversations", user)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    push = _awaited(calls.push)
+    push_batch = _awaited(calls.push_batch)
+    message = _awaited(calls.message)
+    message_devices = _awaited(calls.message_devices)
+    cancel = _awaited(calls.cancel)
+    device = _awaited(calls.device)
+    forget = _awaited(calls.forget)
+    bind = _awaited(calls.bind)
+    unbind = _awaited(calls.unbind)
+    stats = _awaited(calls.stats)
+    drain = _awaited(cluster_calls.drain)
+    connections = _awaited(cluster_calls.connections)
+    kick_session = _awaited(cluster_calls.kick_session)
+    kick_device = _awaited(cluster_calls.kick_device)
+    kick_user = _awaited(cluster_calls.kick_user)
+    kick_ip = _awaited(cluster_calls.kick_ip)
+    user = _awaited(cluster_calls.user)
+    erase_user = _awaited(cluster_calls.erase_user)
+    nodes = _awaited(cluster_calls.nodes)
+    subscribe = _awaited(topic_calls.subscribe)
+    unsubscribe = _awaited(topic_calls.unsubscribe)
+    topic = _awaited(topic_calls.topic)
+    topics = _awaited(topic_calls.topics)
+    ban = _awaited(ban_calls.ban)
+    unban = _awaited(ban_calls.unban)
+    bans = _awaited(ban_calls.bans)
+    create_group = _awaited(chat_calls.create_group)
+    group = _awaited(chat_calls.group)
+    change_group = _awaited(chat_calls.change_group)
+    dismiss_group = _awaited(chat_calls.dismiss_group)
+    members = _awaited(chat_calls.members)
+    add_members = _awaited(chat_calls.add_members)
+    change_member = _awaited(chat_calls.change_member)
+    remove_member = _awaited(chat_calls.remove_member)
+    send_to_group = _awaited(chat_calls.send_to_group)
+    send_to_user = _awaited(chat_calls.send_to_user)
+    group_history = _awaited(chat_calls.group_history)
+    conversations = _awaited(chat_calls.conversations)
+    history = _awaited(chat_calls.history)
+    set_positions = _awaited(chat_calls.set_positions)
+    recall = _awaited(chat_calls.recall)
+    servers = _awaited(calls.servers)
+    register_device = _awaited(calls.register_device)

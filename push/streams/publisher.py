@@ -1,0 +1,208 @@
+"""Publishing: one Lua call a server, atomic over all its streams.
+
+Over several servers a publish is not atomic (design, rule 12): the message has one id everywhere,
+and is published when it is on all of them. Where that is not known, the same idempotency key again
+writes what is missing, and nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from push.redis.client import RedisServer
+from push.redis.keys import channel_name
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.runtime.tasks import all_of
+from push.wire.idents import STREAM_ALL
+
+LEDGER = ("lib", "ledger")  # for scripts that settle or append something of their own
+APPEND = ("lib", "append")
+POSTING = ("lib", "posting")
+
+STORED_FIELD, ONLINE_FIELD = "m", "o"
+
+_script = load_script("streams", "publish", LEDGER, APPEND, POSTING)
+_claim = load_script("streams", "claim")
+Item = TypeVar("Item")
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Address(NamedTuple):
+    """A stream to write to; `guard` is the key (without prefix) that must be there, if one must."""
+
+    stream: str
+    guard: str = ""
+
+
+class Outcome(NamedTuple):
+    """What became of one stream: `known` is False where the guard was missing."""
+
+    stream: str
+    known: bool
+    connectors: int
+
+
+class Published(NamedTuple):
+    """Message `id` was published at `now_us`; `offset` is 0 when it was not stored."""
+
+    now_us: int
+    offset: int
+    id: str
+    outcomes: list[Outcome]
+
+
+class Once(NamedTuple):
+    """An idempotency key, made unique for its owner, and the digest of the request it came with."""
+
+    key: str
+    digest: str
+
+
+class OtherRequest(Exception):
+    """The idempotency key came before with another request."""
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How much may wait: entries in the log of a device, and of a stream that many follow."""
+
+    device_max_messages: int = 10_000
+    shared_max_messages: int = 100_000
+
+
+def by_server(
+    shards: Shards, items: Iterable[Item], stream_of: Callable[[Item], str]
+) -> dict[int, list[Item]]:
+    """`items` by the numbers of the servers that have their streams: everyone's is on all."""
+    groups: dict[int, list[Item]] = {}
+    for item in items:
+        stream = stream_of(item)
+        everywhere = stream == STREAM_ALL
+        for number in range(len(shards)) if everywhere else (shards.number_of(stream),):
+            groups.setdefault(number, []).append(item)
+    return groups
+
+
+class Publisher:
+    """Writes messages into streams. What everyone follows is a stream of every server."""
+
+    def __init__(self, shards: Shards, retention: Retention | None = None) -> None:
+        self._shards = shards
+        self._retention = retention or Retention()
+
+    async def publish(
+        self,
+        addresses: Sequence[Address],
+        id: str,
+        content: bytes,
+        *,
+        ttl_seconds: int,
+        stored: bool,
+        online: bool = False,
+        to: str = "",
+        collapse: str | None = None,
+        once: Once | None = None,
+    ) -> Published:
+        """Publish to all of `addresses`.
+
+        `stored` False: on the channels only, and with `online` acknowledged by those who are there.
+        `to` is what the ledger says of whom it is for; without it the ledger keeps nothing. With
+        `once`, a request that was answered before gets the answer of then.
+
+        Raises `OtherRequest`; `StoreUnavailable`: then it may have happened.
+        """
+        options: dict[str, Any] = {
+            "ttl": ttl_seconds,
+            "stored": stored,
+            "field": ONLINE_FIELD if online else STORED_FIELD,
+            "max_backlog": self._retention.device_max_messages,
+            "max_shared": self._retention.shared_max_messages,
+        }
+        if to:
+            options["to"] = to
+        if collapse is not None and stored:
+            options["collapse"] = collapse
+        published = await self._publish(addresses, id, content, options, once)
+        if once is not None and not any(outcome.known for outcome in published.outcomes):
+            await self._release(once)
+        return published
+
+    async def claim(self, once: Once, id: str) -> str:
+        """The id of the message that `once` stands for: `id`, or the one that came with it first.
+
+        One server knows that by itself when it publishes; several must agree before. Raises
+        `OtherRequest`.
+        """
+        if len(self._shards) == 1:
+            return id
+        server, key = self._claim_of(once)
+        claimed = await server.run(_claim, [key], [id, once.digest], durable=True)
+        if claimed == b"mismatch":
+            raise OtherRequest
+        return str(claimed.decode())
+
+    async def _release(self, once: Once) -> None:
+        """It was refused: another request may have the key."""
+        if len(self._shards) > 1:
+            server, key = self._claim_of(once)
+            await server.command("DEL", key)
+
+    def _claim_of(self, once: Once) -> tuple[RedisServer, str]:
+        name = f"claim:{once.key}"
+        server = self._shards.of(name)
+        return server, server.key(name)
+
+    async def _publish(
+        self,
+        addresses: Sequence[Address],
+        id: str,
+        content: bytes,
+        options: dict[str, Any],
+        once: Once | None,
+    ) -> Published:
+        calls = [
+            self._run(self._shards[number], part, id, content, options, once)
+            for number, part in by_server(
+                self._shards, addresses, lambda address: address.stream
+            ).items()
+        ]
+        if len(calls) == 1:
+            return await calls[0]
+        parts = await all_of(calls)
+        found: dict[str, Outcome] = {}
+        for outcome in (outcome for part in parts for outcome in part.outcomes):
+            before = found.get(outcome.stream, outcome)
+            heard = max(before.connectors, outcome.connectors)
+            found[outcome.stream] = outcome._replace(connectors=heard)
+        outcomes = [found[address.stream] for address in addresses]
+        return parts[0]._replace(outcomes=outcomes)
+
+    async def _run(
+        self,
+        server: RedisServer,
+        addresses: Sequence[Address],
+        id: str,
+        content: bytes,
+        options: dict[str, Any],
+        once: Once | None,
+    ) -> Published:
+        if once is not None:
+            options = {**options, "idem": server.key(f"idem:{once.key}"), "digest": once.digest}
+        places: list[str | bytes] = []
+        for stream, guard in addresses:
+            places += [stream, server.channel(channel_name(stream)), guard]
+        arguments = [id, content, _encode(options), *places]
+        reply = await server.run(_script, [], arguments, durable=options["stored"])
+        if reply[0] == b"mismatch":
+            raise OtherRequest
+        now_us, offset = int(reply[0]), int(reply[1])
+        server.clock.observe(now_us)
+        outcomes = [
+            Outcome(address.stream, int(heard) >= 0, max(int(heard), 0))
+            for address, heard in zip(addresses, reply[3:], strict=True)
+        ]
+        return Published(now_us, offset, reply[2].decode(), outcomes)

@@ -1,0 +1,250 @@
+"""Asking all connectors, over a real Redis."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from push.cluster.survey import CHANNEL, Answerer, Asked, Asker, Question
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+
+Connect = Callable[..., Awaitable[RedisServer]]
+
+
+class Crowd:
+    """Connectors, each on connections of its own, and one that asks."""
+
+    def __init__(self, connect: Connect, url: str) -> None:
+        self._connect = connect
+        self._url = url
+        self.listed: dict[str, str] = {}
+        self.answerers: list[Answerer] = []
+        self.servers: list[RedisServer] = []
+        self.asked: list[tuple[str, Any]] = []
+        self.asker: Asker
+
+    async def begin(self, deadline_seconds: float) -> None:
+        from twisted.internet import reactor
+
+        server = await self._connect(self._url)
+        self.servers.append(server)
+        self.asker = Asker(
+            reactor, server, lambda: self.listed, "api", deadline_seconds=deadline_seconds
+        )
+
+    async def add(self, name: str, answer: Any = None, *, listed: bool = True) -> RedisServer:
+        """A connector that answers with `answer`, or as that function says."""
+        server = await self._connect(self._url)
+        answerer = Answerer(server, f"boot-{name}", name)
+
+        async def handle(raw: bytes) -> Any:
+            self.asked.append((name, json.loads(raw)))
+            return await answer() if callable(answer) else answer
+
+        answerer.handle("how", handle)
+        self.answerers.append(answerer)
+        await answerer.start()
+        if listed:
+            self.listed[f"boot-{name}"] = name
+        return server
+
+    async def ask(self, body: Any = None) -> dict[str, Any]:
+        asked: Asked = await self.asker.ask("how", body)
+        return {
+            "answers": {node: json.loads(raw) for node, raw in asked.answers},
+            "silent": asked.silent,
+        }
+
+
+@pytest_twisted.async_yield_fixture
+async def make_crowd(
+    connect: Connect, redis_url: str
+) -> AsyncIterator[Callable[..., Awaitable[Crowd]]]:
+    """`await make_crowd()`: its deadline never comes in a test that passes."""
+    crowds: list[Crowd] = []
+
+    async def make(deadline_seconds: float = 8.0) -> Crowd:
+        crowd = Crowd(connect, redis_url)
+        crowds.append(crowd)
+        await crowd.begin(deadline_seconds)
+        return crowd
+
+    yield make
+    for crowd in crowds:
+        crowd.asker.stop()
+        for answerer in crowd.answerers:
+            answerer.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_connectors_are_asked_and_answer(make_crowd: Any) -> None:
+    crowd = await make_crowd()
+    for name in ("n1", "n2", "n3"):
+        await crowd.add(name, {"i am": name})
+    answers = {name: {"i am": name} for name in ("n1", "n2", "n3")}
+    assert await crowd.ask({"body": [1]}) == {"answers": answers, "silent": []}
+    assert sorted(crowd.asked) == [(name, {"body": [1]}) for name in ("n1", "n2", "n3")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_connectors_the_answer_is_empty_at_once(make_crowd: Any) -> None:
+    crowd = await make_crowd()
+    assert await crowd.ask() == {"answers": {}, "silent": []}
+
+
+@pytest_twisted.ensureDeferred
+async def test_questions_at_the_same_time_get_their_own_answers(make_crowd: Any) -> None:
+    from twisted.internet.defer import gatherResults
+
+    crowd = await make_crowd()
+    numbers = iter(range(100))
+
+    async def count() -> int:
+        return next(numbers)
+
+    await crowd.add("n1", count)
+    asked = [Deferred.fromCoroutine(crowd.ask()) for _ in range(20)]
+    found = [result["answers"]["n1"] for result in await gatherResults(asked)]
+    assert sorted(found) == list(range(20))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connector_that_is_dead_is_named_without_waiting(make_crowd: Any) -> None:
+    """It is listed still, but Redis knows that nobody hears for it."""
+    crowd = await make_crowd()
+    await crowd.add("n1", 1)
+    crowd.listed["boot-n2"] = "n2"
+    assert await crowd.ask() == {"answers": {"n1": 1}, "silent": ["n2"]}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connector_that_does_not_answer_is_named_at_the_deadline(make_crowd: Any) -> None:
+    crowd = await make_crowd(deadline_seconds=0.2)
+    await crowd.add("n1", 1)
+    never: Deferred[None] = Deferred()
+
+    async def wait() -> Any:
+        await never
+
+    await crowd.add("n2", wait)
+    assert await crowd.ask() == {"answers": {"n1": 1}, "silent": ["n2"]}
+    never.callback(None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connector_that_nobody_lists_counts(make_crowd: Any) -> None:
+    """It has just started."""
+    crowd = await make_crowd()
+    await crowd.add("n1", 1)
+    await crowd.add("n2", 2, listed=False)
+    assert await crowd.ask() == {"answers": {"n1": 1, "n2": 2}, "silent": []}
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_nobody_lists_is_not_waited_for_to_the_deadline(make_crowd: Any) -> None:
+    crowd = await make_crowd()
+    await crowd.add("n1", 1)
+    never: Deferred[None] = Deferred()
+
+    async def wait() -> Any:
+        await never
+
+    await crowd.add("n2", wait, listed=False)
+    assert await crowd.ask() == {"answers": {"n1": 1}, "silent": []}
+    never.callback(None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_handler_that_fails_makes_its_node_silent_and_is_logged(
+    make_crowd: Any, flush_logged_errors: Any
+) -> None:
+    crowd = await make_crowd()
+    await crowd.add("n1", 1)
+
+    async def fail() -> Any:
+        raise ValueError("no")
+
+    await crowd.add("n2", fail)
+    assert await crowd.ask() == {"answers": {"n1": 1}, "silent": ["n2"]}
+    assert len(flush_logged_errors(ValueError)) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_that_does_not_know_the_kind_is_silent(make_crowd: Any) -> None:
+    crowd = await make_crowd()
+    await crowd.add("n1", 1)
+    assert await crowd.asker.ask("what", None) == Asked([], ["n1"])
+    assert crowd.asked == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_question_that_comes_too_late_is_not_acted_on(
+    make_crowd: Any, wait_until: Any
+) -> None:
+    """The process was paused: whoever asked was told that it is silent, and nothing happens."""
+    crowd = await make_crowd()
+    server = await crowd.add("n1", 1)
+    await crowd.ask("in time")
+    past = server.clock.now_us() - 1
+    late = Question("id", "answers:api", "how", past, msgspec.Raw(b'"late"'))
+    channel = server.channel(CHANNEL)
+    assert await server.command("PUBLISH", channel, msgspec.json.encode(late)) == 1
+    await crowd.ask("again")
+    assert [body for _, body in crowd.asked] == ["in time", "again"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_read_is_passed_over(make_crowd: Any, log_lines: list[str]) -> None:
+    crowd = await make_crowd()
+    server = await crowd.add("n1", 1)
+    await crowd.ask()
+    await server.command("PUBLISH", server.channel(CHANNEL), b"{")
+    await server.command("PUBLISH", server.channel("answers:api"), b"[]")
+    assert await crowd.ask() == {"answers": {"n1": 1}, "silent": []}
+    assert sum("could not be read" in line for line in log_lines) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_redis_it_is_unavailable(make_crowd: Any, redis_server: Any) -> None:
+    crowd = await make_crowd()
+    await crowd.add("n1", 1)
+    redis_server.kill()
+    with pytest.raises(StoreUnavailable):
+        await crowd.ask()
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_a_restart_of_redis_it_goes_on(
+    make_crowd: Any, redis_server: Any, wait_until: Any, usable: Any
+) -> None:
+    crowd = await make_crowd()
+    server = await crowd.add("n1", 1)
+    redis_server.kill()
+    await wait_until(lambda: server.problem is not None and crowd.servers[0].problem is not None)
+    redis_server.start()
+    await usable(server)
+    await usable(crowd.servers[0])
+    assert await crowd.ask() == {"answers": {"n1": 1}, "silent": []}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stop_ends_what_is_being_asked(make_crowd: Any, wait_until: Any) -> None:
+    crowd = await make_crowd()
+    never: Deferred[None] = Deferred()
+
+    async def wait() -> Any:
+        await never
+
+    await crowd.add("n1", wait)
+    asking = Deferred.fromCoroutine(crowd.ask())
+    await wait_until(lambda: crowd.asked)
+    crowd.asker.stop()
+    assert await asking == {"answers": {}, "silent": ["n1"]}
+    never.callback(None)

@@ -1,0 +1,161 @@
+"""The connector's certificate: made when none is given, and checked when one is."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import stat
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate, optionsForClientTLS
+from zope.interface import implementer
+
+from push.daemons.config.errors import StartError
+from push.daemons.config.settings import Connector
+from push.daemons.security.certificate import load_server_tls, self_signed
+
+UNSET = Connector()
+
+
+def write_pair(folder: Path, name: str = "a") -> Connector:
+    key = ec.generate_private_key(ec.SECP256R1())
+    (folder / f"{name}.crt").write_bytes(self_signed(key, "host").public_bytes(Encoding.PEM))
+    (folder / f"{name}.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
+    return Connector(
+        certificate=str(folder / f"{name}.crt"), private_key=str(folder / f"{name}.key")
+    )
+
+
+def test_without_a_certificate_a_self_signed_pair_is_made_and_kept(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    first, second = load_server_tls(UNSET, data), load_server_tls(UNSET, data)
+    assert first.self_signed
+    assert first.fingerprint == second.fingerprint
+    certificate = x509.load_pem_x509_certificate((data / "server.crt").read_bytes())
+    key = certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert key.curve.name == "secp256r1"
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "localhost" in names.get_values_for_type(x509.DNSName)
+    assert set(map(ipaddress.ip_address, ("127.0.0.1", "::1"))) == set(
+        names.get_values_for_type(x509.IPAddress)
+    )
+    years = certificate.not_valid_after_utc - datetime.datetime.now(datetime.UTC)
+    assert years > datetime.timedelta(days=3640)
+    assert first.not_after == certificate.not_valid_after_utc
+    assert stat.S_IMODE((data / "server.key").stat().st_mode) == 0o600
+
+
+def test_a_configured_certificate_is_used(tmp_path: Path) -> None:
+    tls = load_server_tls(write_pair(tmp_path), tmp_path / "data")
+    assert not tls.self_signed
+    assert tls.certificate_path == tmp_path / "a.crt"
+    assert not (tmp_path / "data").exists()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_trusts_the_certificate_connects_by_name(tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    tls = load_server_tls(UNSET, tmp_path)
+    port = reactor.listenSSL(
+        0, Factory.forProtocol(Protocol), tls.context_factory, interface="127.0.0.1"
+    )
+    trust = Certificate.loadPEM(tls.certificate_path.read_bytes())
+    endpoint = wrapClientTLS(
+        optionsForClientTLS("localhost", trustRoot=trust),
+        HostnameEndpoint(reactor, "127.0.0.1", port.getHost().port),
+    )
+    client = Handshake()
+    await connectProtocol(endpoint, client)
+    version, fingerprint = await client.done
+    assert version in ("TLSv1.2", "TLSv1.3")
+    assert fingerprint == tls.fingerprint
+    client.transport.abortConnection()
+    await client.lost
+    await port.stopListening()
+
+
+@implementer(IHandshakeListener)
+class Handshake(Protocol):
+    """Says what the handshake has led to: the version, and the server's fingerprint."""
+
+    def __init__(self) -> None:
+        self.done: Deferred[tuple[str, str]] = Deferred()
+        self.lost: Deferred[None] = Deferred()
+
+    def handshakeCompleted(self) -> None:
+        connection = self.transport.getHandle()
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+        fingerprint = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+        self.done.callback((connection.get_protocol_version_name(), fingerprint))
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.lost.callback(None)
+
+
+def test_versions_before_tls_1_2_are_off(tmp_path: Path) -> None:
+    options = load_server_tls(UNSET, tmp_path).context_factory.getContext().set_options(0)
+    for version in (SSL.OP_NO_SSLv3, SSL.OP_NO_TLSv1, SSL.OP_NO_TLSv1_1):
+        assert options & version
+    assert not options & SSL.OP_NO_TLSv1_2
+
+
+def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path, "a")
+    write_pair(tmp_path, "b")
+    mixed = Connector(certificate=str(tmp_path / "a.crt"), private_key=str(tmp_path / "b.key"))
+    with pytest.raises(StartError, match=r"the key .*b.key is not that of the certificate .*a.crt"):
+        load_server_tls(mixed, tmp_path)
+
+
+def test_files_that_are_missing_or_hold_something_else_are_named(tmp_path: Path) -> None:
+    good = write_pair(tmp_path)
+    (tmp_path / "bad").write_text("nothing")
+    for connector, problem in [
+        (Connector(certificate="/no.crt", private_key="/no.key"), "/no.crt: No such file"),
+        (Connector(certificate=str(tmp_path / "bad"), private_key="/no"), "a PEM certificate"),
+        (Connector(certificate=good.certificate, private_key="/no.key"), "/no.key: No such file"),
+        (
+            Connector(certificate=good.certificate, private_key=str(tmp_path / "bad")),
+            "bad does not hold a PEM private key without a passphrase",
+        ),
+    ]:
+        with pytest.raises(StartError, match=problem):
+            load_server_tls(connector, tmp_path)
+
+
+def test_an_encrypted_key_is_refused_without_asking_for_its_passphrase(tmp_path: Path) -> None:
+    good = write_pair(tmp_path)
+    key = rsa.generate_private_key(65537, 2048)
+    Path(good.private_key).write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    )
+    with pytest.raises(StartError, match="without a passphrase"):
+        load_server_tls(good, tmp_path)
+
+
+def test_a_certificate_that_was_lost_is_made_again_for_its_key(tmp_path: Path) -> None:
+    load_server_tls(UNSET, tmp_path)
+    key = (tmp_path / "server.key").read_bytes()
+    (tmp_path / "server.crt").unlink()
+    load_server_tls(UNSET, tmp_path)
+    assert (tmp_path / "server.key").read_bytes() == key

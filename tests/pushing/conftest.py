@@ -1,0 +1,7 @@
+"""The devices of tests/devices, to push to."""
+
+from __future__ import annotations
+
+from tests.devices.conftest import closed, devices, make_devices, store
+
+__all__ = ["closed", "devices", "make_devices", "store"]

@@ -1,0 +1,77 @@
+"""Coroutines with an owner, and those that take turns."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import CancelledError, Deferred
+
+from push.runtime.tasks import Turns
+
+
+class Work:
+    """Runs jobs that take turns; each waits for its Deferred in `gates`, if it has one."""
+
+    def __init__(self, at_a_time: int) -> None:
+        self.turns = Turns(at_a_time)
+        self.running = 0
+        self.most = 0
+        self.done: list[int] = []
+
+    def start(self, number: int, gate: Deferred[None] | None = None) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._job(number, gate))
+
+    async def _job(self, number: int, gate: Deferred[None] | None) -> None:
+        async with self.turns:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            try:
+                if gate is not None:
+                    await gate
+                self.done.append(number)
+            finally:
+                self.running -= 1
+
+
+def test_no_more_run_than_may_and_the_rest_comes_in_its_order() -> None:
+    work = Work(2)
+    gates: list[Deferred[None]] = [Deferred() for _ in range(5)]
+    jobs = [work.start(number, gate) for number, gate in enumerate(gates)]
+    assert work.running == 2
+    for gate in gates:
+        gate.callback(None)
+    assert all(job.called for job in jobs)
+    assert work.done == list(range(5))
+    assert (work.most, work.running) == (2, 0)
+
+
+def test_any_number_that_waits_and_ends_at_once_is_no_deeper_than_one() -> None:
+    work = Work(2)
+    gates: list[Deferred[None]] = [Deferred(), Deferred()]
+    for number, gate in enumerate(gates):
+        work.start(number, gate)
+    waiting = 20 * sys.getrecursionlimit()
+    jobs = [work.start(number) for number in range(2, waiting)]
+    gates[0].callback(None)
+    assert all(job.called for job in jobs)
+    gates[1].callback(None)
+    assert sorted(work.done) == list(range(waiting))
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_fails_or_is_cancelled_gives_its_turn_on() -> None:
+    work = Work(1)
+    first: Deferred[None] = Deferred()
+    failing = work.start(0, first)
+    waiting, last = work.start(1), work.start(2)
+    waiting.cancel()
+    first.errback(ValueError("no"))
+    with pytest.raises(ValueError, match="no"):
+        await failing
+    with pytest.raises(CancelledError):
+        await waiting
+    await last
+    assert work.done == [2]
+    assert work.running == 0
