@@ -50,4 +50,13 @@ def usable_servers(urls: Iterable[str], *, plain_allowed: bool) -> list[ServerAd
             continue  # another carrier, or a server newer than we are
         if server.secure or plain_allowed:
             found.append(server)
-    return found
+    return without_fallback(found)
+
+
+def without_fallback(servers: Iterable[ServerAddress]) -> list[ServerAddress]:
+    """The servers to try of a list: the TLS ones if there is one.
+
+    Who hinders TLS would otherwise get token and secret in clear from the next server of the list.
+    """
+    known = list(servers)
+    return [server for server in known if server.secure] or known
