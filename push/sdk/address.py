@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from push.sdk.encoding import check_text
 from push.sdk.errors import ConfigurationError
 
 DEFAULT_PORTS = {"tcp": 6789, "tls": 6790}
@@ -29,7 +30,7 @@ class ServerAddress:
 def parse_server(url: str) -> ServerAddress:
     """Raises `ConfigurationError` for anything but `tcp://` and `tls://` with a host."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(check_text(url, "server"))
         port = parts.port
     except ValueError as error:
         raise ConfigurationError(f"server {url!r}: {error}") from None

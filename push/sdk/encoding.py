@@ -73,7 +73,7 @@ def _check(value: Any, place: str, level: int) -> None:
         _check_members(value, place, level)
 
 
-def _check_members(value: dict[Any, Any] | list[Any] | tuple[Any, ...], place: str, level: int) -> None:
+def _check_members(value: Any, place: str, level: int) -> None:
     if not isinstance(value, dict):
         for index, member in enumerate(value):
             _check(member, f"{place}[{index}]", level + 1)

@@ -79,7 +79,7 @@ class Stopped(PushError):
 
 
 class NotStarted(Stopped):
-    default = "the client does not run; use `async with`"
+    default = "the client was not started; use `async with`"
 
 
 class ClientClosed(Stopped):

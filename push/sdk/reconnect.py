@@ -10,8 +10,8 @@ GET /v1/servers, or that of a redirect or a drain. A session that held for `STAB
 count, and so does one that its server ended in order to be drained.
 
 A client that knows a TLS server does not go to a plain one by itself: of every list with a TLS
-server only the TLS ones are used, and once one was known, no plain server from the network is. Plain
-servers that the application configured, all of them plain, are its own decision.
+server only the TLS ones are used, and once one was known, no plain server from the network is.
+Plain servers that the application configured, all of them plain, are its own decision.
 """
 
 from __future__ import annotations

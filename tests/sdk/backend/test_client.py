@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,7 +128,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     (
         "message_devices",
-        lambda api: api.message_devices("m/1", cursor="c=1", limit=2),
+        lambda api: api.message_devices("m 1", cursor="c=1", limit=2),
         Answer(
             200,
             {
@@ -145,7 +147,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
             "c2",
         ),
         "GET",
-        "/v1/messages/m%2F1/devices?cursor=c%3D1&limit=2",
+        "/v1/messages/m%201/devices?cursor=c%3D1&limit=2",
         None,
     ),
     (
@@ -168,11 +170,11 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     (
         "device",
-        lambda api: api.device("T/="),
-        Answer(200, {"token": "T/="}),
-        {"token": "T/="},
+        lambda api: api.device("T~="),
+        Answer(200, {"token": "T~="}),
+        {"token": "T~="},
         "GET",
-        "/v1/devices/T%2F%3D",
+        "/v1/devices/T~%3D",
         None,
     ),
     ("forget", lambda api: api.forget("T"), Answer(204), None, "DELETE", "/v1/devices/T", None),
@@ -275,7 +277,7 @@ def test_a_problem_is_an_error_with_its_members(server: HTTPServer, run: Run):
 def test_an_error_of_something_in_between_is_an_error_too(server: HTTPServer, run: Run, body: Any):
     server.answer(Answer(502, body))
     with pytest.raises(PushAPIError) as caught:
-        run(server.url, lambda api: api.stats())
+        run(server.url, lambda api: api.stats(), retries=0)
     assert (caught.value.status, caught.value.code) == (502, "http_502")
 
 
@@ -296,6 +298,63 @@ def test_a_call_that_may_be_sent_twice_is_retried(server: HTTPServer, run: Run):
     server.answer(busy, Answer(drop=True), Answer(200, {"a": 1}))
     assert run(server.url, lambda api: api.stats()) == {"a": 1}
     assert len(server.requests) == 3
+
+
+@both
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_what_a_proxy_before_a_restarting_api_says_is_retried(
+    server: HTTPServer, run: Run, status: int
+):
+    server.answer(Answer(status, b"<html>"), Answer(drop=True), Answer(202, RESULT))
+    result = run(server.url, lambda api: api.push(to={"all": True}, data=1, idempotency_key="k"))
+    assert result == PushResult("m1", 2, 1)
+    assert [request.headers["idempotency-key"] for request in server.requests] == ["k"] * 3
+
+
+PUSH_ONCE = [
+    lambda api: api.push(to={"all": True}, data=1, make_key=False),
+    lambda api: api.push(to={"all": True}, data=1),
+]
+
+
+@both
+@pytest.mark.parametrize("use", PUSH_ONCE)
+@pytest.mark.parametrize("after", ["0", "Thu, 01 Jan 1970 00:00:00 GMT", "\u00a00 "])
+def test_what_was_refused_for_its_rate_did_not_run_and_is_sent_again(
+    server: HTTPServer, run: Run, use: Any, after: str
+):
+    limited = problem(429, "rate_limited")._replace(headers={"Retry-After": after.strip("\u00a0")})
+    server.answer(limited, Answer(202, RESULT))
+    assert run(server.url, use) == PushResult("m1", 2, 1)
+    assert len(server.requests) == 2
+
+
+@both
+@pytest.mark.parametrize("use", PUSH_ONCE)
+@pytest.mark.parametrize("after", [None, "3600", "9" * 5000, "soon", "-1"])
+def test_a_rate_limit_is_not_waited_for_that_takes_too_long_or_names_no_time(
+    server: HTTPServer, run: Run, use: Any, after: str | None
+):
+    headers = {} if after is None else {"Retry-After": after}
+    server.answer(problem(429, "rate_limited")._replace(headers=headers))
+    with pytest.raises(PushAPIError) as caught:
+        run(server.url, use)
+    assert (caught.value.status, len(server.requests)) == (429, 1)
+    assert caught.value.retry_after == {"3600": 3600, "9" * 5000: 999999999}.get(str(after))
+
+
+@both
+def test_without_a_key_a_connection_that_was_not_made_is_tried_again(run: Run):
+    """Nothing was sent, so nothing can have run."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        tries: list[float] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(random, "random", lambda: tries.append(0.0) or 0.0)
+            with pytest.raises(PushAPIUnreachable):
+                run(url, lambda api: api.push(to={"all": True}, data=1, make_key=False))
+    assert len(tries) == 2
 
 
 @both

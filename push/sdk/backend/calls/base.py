@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from push.sdk.errors import ConfigurationError
+from push.sdk.encoding import check_text
+from push.sdk.errors import ConfigurationError, InvalidData
 
 T = TypeVar("T")
 JSON = dict[str, Any]
@@ -318,6 +319,11 @@ def register_device(
 
 
 def segment(text: str) -> str:
+    """One segment of a path. Raises `InvalidData` for what is no id but would mean something to a
+    URL: libraries remove `.` and `..` from paths, so that another resource would be named.
+    """
+    if check_text(text, "id") in ("", ".", "..") or "/" in text or "\\" in text:
+        raise InvalidData(f"{text[:200]!r} is no id")
     return quote(text, safe="")
 
 
