@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from device_server import DeviceServer, run
+from http_server import HTTPServer
 from hypothesis import given
 from hypothesis import strategies as st
-from http_server import HTTPServer
 
 from push.sdk.aio import PushClient
 from push.sdk.backend import AsyncPushAPI, PushAPI, push_item
@@ -211,7 +211,7 @@ def test_servers_are_texts(servers: Any):
 
 @pytest.mark.parametrize("options", [{"url": None}, {"url": "http://\ud83d"}, {"key": 5}])
 def test_texts_of_the_api_are_texts(options: dict[str, Any]):
-    with pytest.raises(ValueError, match="url|key"):
+    with pytest.raises(ValueError, match=r"url|key"):
         PushAPI(**{"url": "http://h", **options})
 
 

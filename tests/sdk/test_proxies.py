@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from device_server import DeviceServer, run
 from http_server import Answer, HTTPServer
@@ -17,11 +15,11 @@ NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    yield monkeypatch
+    return monkeypatch
 
 
 @pytest.mark.parametrize(
@@ -150,9 +148,7 @@ def test_calls_go_through_the_proxy_and_loopback_does_not(environment: pytest.Mo
             assert api.stats() == {"by": "proxy"}
         with PushAPI(api_server.url) as api:
             assert api.stats() == {"by": "itself"}
-        assert [request.path for request in proxy.requests] == [
-            "http://push.example:8080/v1/stats"
-        ]
+        assert [request.path for request in proxy.requests] == ["http://push.example:8080/v1/stats"]
 
 
 def test_a_devices_connection_takes_no_proxy(environment: pytest.MonkeyPatch):

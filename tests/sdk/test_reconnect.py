@@ -473,7 +473,9 @@ def test_no_word_from_the_network_leads_a_client_of_tls_to_plain(
 # --- Bans ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("after", "seconds"), [(0, 0), (30, 30), (86_400, 86_400), (10**9, 86_400)])
+@pytest.mark.parametrize(
+    ("after", "seconds"), [(0, 0), (30, 30), (86_400, 86_400), (10**9, 86_400)]
+)
 def test_a_ban_that_ends_is_waited_for_for_a_day_at_most(after: int, seconds: int):
     banned = policy(A)
     banned.start()
