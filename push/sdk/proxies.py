@@ -14,6 +14,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
+import httpx
+
 from push.sdk.errors import ConfigurationError
 
 _SOCKS = ("socks5", "socks5h")
@@ -45,19 +47,18 @@ def _checked(proxy: str, target_scheme: str) -> str:
     if "://" not in proxy:
         proxy = f"http://{proxy}"
     try:
-        parts = urlsplit(proxy)
-        usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable or not proxy.isascii() or not proxy.isprintable() or " " in proxy:
+        url = httpx.URL(proxy)
+    except (httpx.InvalidURL, ValueError):
+        url = httpx.URL()
+    if not url.host or not proxy.isascii() or not proxy.isprintable() or " " in proxy:
         raise ConfigurationError(f"{name}: not a URL like http://host:port")
-    if parts.scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
+    if url.scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
         raise ConfigurationError(
-            f"{name}: {parts.scheme} needs the package `socksio` (pip install 'httpx[socks]'); "
+            f"{name}: {url.scheme} needs the package `socksio` (pip install 'httpx[socks]'); "
             "or name this API's host in no_proxy"
         )
-    if parts.scheme not in ("http", "https", *_SOCKS):
-        raise ConfigurationError(f"{name}: {parts.scheme!r} proxies are not supported")
+    if url.scheme not in ("http", "https", *_SOCKS):
+        raise ConfigurationError(f"{name}: {url.scheme!r} proxies are not supported")
     return proxy
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -535,6 +536,23 @@ def test_a_server_that_never_answers_pings_is_dead_after_another_interval():
     session.receive_data(push(0, "m"), 35.0)
     [event] = session.tick(60.0)
     assert isinstance(event, ConnectionDead)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000])
+def test_a_number_that_is_too_large_is_the_publishers_and_breaks_no_session(number: str):
+    session = opened()
+    body = f'{{"id": "m", "stream": "all", "offset": "1", "data": {{"a": [{number}]}}}}'
+    [message] = session.receive_data(encode_frame(Signal.PUSH, 0, 7, body.encode()), 1.0)
+    assert isinstance(message, Message)
+    assert math.isinf(message.body["data"]["a"][0])
+    session.acknowledge(message)
+    assert [ack.message_id for ack in sent(session)] == [7]
+
+
+@pytest.mark.parametrize("body", [b"[1e400]", b'{"id": 1e400', b"\xff", b"[" * 100_000])
+def test_what_is_no_object_is_a_broken_frame_still(body: bytes):
+    [event] = opened().receive_data(encode_frame(Signal.PUSH, 0, 7, body), 1.0)
+    assert isinstance(event, ProtocolViolated)
 
 
 @pytest.mark.parametrize("ask", ["publish", "renew"])
