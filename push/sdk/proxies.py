@@ -47,10 +47,11 @@ def _checked(proxy: str, target_scheme: str) -> str:
     if "://" not in proxy:
         proxy = f"http://{proxy}"
     try:
-        url = httpx.URL(proxy)
+        url, parts = httpx.URL(proxy), urlsplit(proxy)
+        usable = bool(url.host and parts.hostname) and parts.port != 0 and "]" not in url.host
     except (httpx.InvalidURL, ValueError):
-        url = httpx.URL()
-    if not url.host or not proxy.isascii() or not proxy.isprintable() or " " in proxy:
+        usable = False
+    if not usable or not proxy.isascii() or not proxy.isprintable() or " " in proxy:
         raise ConfigurationError(f"{name}: not a URL like http://host:port")
     if url.scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
         raise ConfigurationError(

@@ -237,7 +237,7 @@ class Policy:
 
     def servers_found(self, urls: Iterable[str]) -> Plan:
         """GET /v1/servers answered."""
-        found = self._allowed(urls)
+        found = self.allowed(urls)
         if not found:
             return self.servers_failed()
         self._hops = 0
@@ -248,6 +248,13 @@ class Policy:
         """GET /v1/servers gave nothing to use."""
         self._hops = 0
         return self._back_off()
+
+    def allowed(self, urls: Iterable[str]) -> list[ServerAddress]:
+        """Of a list from the network; with the first TLS server that it names, plain is over."""
+        found = usable_servers(urls, plain_allowed=self._plain_allowed)
+        if any(server.secure for server in found):
+            self._plain_allowed = False
+        return found
 
     # --- How it decides -------------------------------------------------------------------------
 
@@ -294,7 +301,7 @@ class Policy:
 
     def _redirect(self, urls: Iterable[str], after_seconds: int | None) -> Plan:
         """USE_ANOTHER_SERVER: at most `MAX_HOPS` in a row, and never from TLS to plain."""
-        targets = self._allowed(urls)
+        targets = self.allowed(urls)
         self._hops += 1
         if targets and self._hops <= MAX_HOPS:
             self._use(targets)
@@ -307,18 +314,11 @@ class Policy:
 
     def _drain(self, goodbye: Disconnected) -> Plan:
         """Leave for `servers` after a random part of `after`, so that not all arrive at once."""
-        targets = self._allowed(goodbye.servers)
+        targets = self.allowed(goodbye.servers)
         if not targets:
             return self._back_off(goodbye.after_seconds)
         self._use(targets)
         return self._next(self._random() * _bounded(goodbye.after_seconds))
-
-    def _allowed(self, urls: Iterable[str]) -> list[ServerAddress]:
-        """Of a list from the network; with the first TLS server that it names, plain is over."""
-        found = usable_servers(urls, plain_allowed=self._plain_allowed)
-        if any(server.secure for server in found):
-            self._plain_allowed = False
-        return found
 
     def _register_again(self, error: Stopped) -> Plan:
         """At once the first time; a server that rejects the token it just gave is backed off."""

@@ -17,7 +17,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from push.sdk.address import ServerAddress, usable_servers
+from push.sdk.address import ServerAddress
 from push.sdk.aio.attempt import Visit, Visitor
 from push.sdk.aio.chat import ChatClient
 from push.sdk.aio.message import Message, message_of
@@ -361,7 +361,7 @@ class PushClient(ChatClient, Requests):
             urls = await self._fetch_servers()
         except (PushAPIError, PushAPIUnreachable) as error:
             raise ConnectionFailed(f"GET /v1/servers: {error}") from None
-        return usable_servers(urls, plain_allowed=settings.plain_allowed)
+        return self._policy.allowed(urls)
 
     # --- State ----------------------------------------------------------------------------------
 

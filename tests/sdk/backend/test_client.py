@@ -47,6 +47,9 @@ LEDGER = {
 }
 
 
+STRANGE_ANSWERS = [b"[" * 100_000, b'{"id": "\\ud83d"}', b'{"id": "\xff"}', b"1e400", b"9" * 5000]
+
+
 @pytest.fixture
 def server() -> Iterator[HTTPServer]:
     with HTTPServer() as made:
@@ -282,7 +285,19 @@ def test_an_error_of_something_in_between_is_an_error_too(server: HTTPServer, ru
 
 
 @both
-@pytest.mark.parametrize("body", [None, b"hello", {"id": 5}, {}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        b"hello",
+        {"id": 5},
+        {},
+        b"[" * 100_000,
+        b'{"id": "\\ud83d"}',
+        b'{"id": "\xff"}',
+        b"1e400",
+    ],
+)
 def test_an_answer_that_is_not_what_was_expected_is_an_error(
     server: HTTPServer, run: Run, body: Any
 ):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import uvloop
 from forking import in_child
 from http_server import Answer, HTTPServer
 
@@ -134,6 +135,18 @@ def test_an_asyncio_client_works_in_the_child_too(server: HTTPServer):
         await api.close()
 
     asyncio.run(main())
+
+
+def test_an_asyncio_client_works_under_uvloop(server: HTTPServer):
+    echo_names(server)
+
+    async def main() -> None:
+        async with AsyncPushAPI(server.url) as api:
+            answers = await asyncio.gather(*(api.device(f"d{n}") for n in range(50)))
+            assert [answer["token"] for answer in answers] == [f"d{n}" for n in range(50)]
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 def test_an_asyncio_client_serves_one_loop_after_another(server: HTTPServer):
