@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
-from push.sdk.errors import InvalidData, InvalidDataType
+from push.sdk.errors import ConfigurationError, InvalidData, InvalidDataType
 
 # The server takes 32 levels. This is only where our own recursion ends, also for a list that
 # contains itself.
 MAX_LEVELS = 100
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1  # what JSON parsers of other languages still read
+MAX_SECONDS = 86_400.0
 _BYTES = (bytes, bytearray, memoryview)
 _CONTAINERS = (dict, list, tuple)
 
@@ -53,6 +54,13 @@ def check_text(text: object, what: str) -> str:
         except UnicodeEncodeError:
             raise InvalidData(f"{what}: half of a surrogate pair is no character") from None
     return text
+
+
+def check_seconds(value: Any, what: str) -> None:
+    """Raises `ConfigurationError` unless `value` is a number of seconds over 0, a day at most."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= MAX_SECONDS:
+        raise ConfigurationError(f"{what}: a number of seconds over 0, not {value!r}")
 
 
 def _check(value: Any, place: str, level: int) -> None:

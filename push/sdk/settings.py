@@ -88,8 +88,8 @@ def make_settings(
         ("window", window, 1),
         ("max_frame", max_frame, 4096),
     ):
-        if value is not None and value < least:
-            raise ConfigurationError(f"{name}: at least {least}, not {value}")
+        if value is not None and not (type(value) is int and value >= least):
+            raise ConfigurationError(f"{name}: a whole number of at least {least}, not {value!r}")
     urls = [servers] if isinstance(servers, str) else list(servers)
     if not urls and servers_url is None:
         raise ConfigurationError("servers: give at least one server, or servers_url")

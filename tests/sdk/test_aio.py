@@ -418,6 +418,7 @@ def test_a_chat_message_without_an_answer_is_sent_again_on_the_next_connection(
             await peer.welcome()
             _, first = await peer.take(Signal.PUBLISH)
             peer = await server.accept()
+            monkeypatch.undo()
             await peer.welcome()
             frame, again = await peer.take(Signal.PUBLISH)
             assert first == again

@@ -145,9 +145,11 @@ def test_each_attempt_has_its_own_deadline(loop: Any):
     async def test() -> None:
         async with DeviceServer() as server:
             with BlackHole(server.port):
-                client = client_at(f"tcp://h:{server.port}", key="k", connect_seconds=0.1)
-                with pytest.raises(ConnectionFailed, match=r"within 0.1 s; Connection refused"):
+                client = client_at(f"tcp://h:{server.port}", key="k", connect_seconds=0.5)
+                with pytest.raises(ConnectionFailed) as failed:
                     await client.register()
+                assert "no connection within 0.5 s" in str(failed.value)
+                assert "Connection refused" in str(failed.value)
 
     run(test(), with_names(loop, h=["127.0.0.2", "127.0.0.9"]))
 
@@ -175,7 +177,7 @@ def test_an_address_that_accepts_and_does_no_tls_is_passed_over(loop: Any, tmp_p
                 client = client_at(
                     f"tls://h:{server.port}",
                     fingerprint=certificate.fingerprint,
-                    connect_seconds=1.0,
+                    connect_seconds=2.0,
                 )
                 await talk(server, client)
 

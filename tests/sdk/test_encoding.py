@@ -146,6 +146,7 @@ def test_no_call_of_the_api_takes_a_name_that_would_be_another_path(name: Any):
         lambda api: api.cancel(name),
         lambda api: api.remove_member(name, "ada"),
         lambda api: api.recall("ada", name, 1),
+        lambda api: api.recall("ada", "user:ben", f"../{name}"),
         lambda api: api.kick_session(name),
     ]
     with HTTPServer() as server, PushAPI(server.url) as api:
@@ -213,6 +214,38 @@ def test_servers_are_texts(servers: Any):
 def test_texts_of_the_api_are_texts(options: dict[str, Any]):
     with pytest.raises(ValueError, match=r"url|key"):
         PushAPI(**{"url": "http://h", **options})
+
+
+@pytest.mark.parametrize("name", ["heartbeat", "window", "max_frame", "connect_seconds"])
+@pytest.mark.parametrize("value", [NAN, INFINITY, 0, -1, "5", True])
+def test_numbers_of_a_client_are_numbers(name: str, value: Any):
+    options = {"token": "T", "secret": "S"} | {name: value}
+    with pytest.raises(ConfigurationError, match=name):
+        PushClient(["tcp://127.0.0.1:1"], **options)
+
+
+@pytest.mark.parametrize("value", [NAN, INFINITY, 0, -1, "5", True])
+def test_numbers_of_the_api_are_numbers(value: Any):
+    with pytest.raises(ConfigurationError, match="timeout"):
+        PushAPI("http://h", timeout=value)
+    if value != 0 or value is True:
+        with pytest.raises(ConfigurationError, match="retries"):
+            PushAPI("http://h", retries=value)
+
+
+@pytest.mark.parametrize("url", ["http://h?a=1", "http://h/#x", "http://user:word@h", "http://k@h"])
+def test_what_would_be_lost_of_a_url_is_refused(url: str):
+    with pytest.raises(ConfigurationError, match="url"):
+        PushAPI(url)
+
+
+@pytest.mark.parametrize("wrong", [5, "ab", None, [1, 2]])
+def test_objects_of_a_push_are_objects(wrong: Any):
+    with PushAPI("http://h") as api:
+        with pytest.raises(InvalidDataType, match="to"):
+            api.push(to=wrong, data=1)
+        with pytest.raises(InvalidDataType, match="items"):
+            api.push_batch([wrong])
 
 
 def test_a_jwt_that_is_too_large_for_any_server_is_named():

@@ -25,6 +25,7 @@ from push.sdk.aio.requests import Requests
 from push.sdk.backend import AsyncPushAPI
 from push.sdk.backend.exchange import check_url
 from push.sdk.credentials import Credentials
+from push.sdk.encoding import check_seconds
 from push.sdk.errors import (
     AlreadyStarted,
     ClientClosed,
@@ -120,6 +121,7 @@ class PushClient(ChatClient, Requests):
         )
         if self._settings.servers_url is not None:
             check_url(self._settings.servers_url)
+        check_seconds(connect_seconds, "connect_seconds")
         pair = Credentials(token, secret) if token is not None and secret is not None else None
         self._visitor = Visitor(self._settings, pair, self._on_message, connect_seconds)
         self._policy = Policy(

@@ -20,7 +20,7 @@ import msgspec
 from push.sdk.backend.calls import base as calls
 from push.sdk.backend.calls.base import Call
 from push.sdk.backend.lines import LIMITS
-from push.sdk.encoding import check_text, encode_json
+from push.sdk.encoding import check_seconds, check_text, encode_json
 from push.sdk.errors import ConfigurationError, InvalidData, PushAPIError, PushAPIUnreachable
 from push.sdk.proxies import proxy_for
 from push.sdk.tls import client_context, trusting_nobody
@@ -50,7 +50,8 @@ def check_url(url: str) -> httpx.URL:
         parsed = httpx.URL(check_text(url, "url"))
     except (httpx.InvalidURL, ValueError) as error:
         raise ConfigurationError(f"url {url!r}: {error}") from None
-    if parsed.scheme not in ("http", "https") or not parsed.host:
+    extra = parsed.query or parsed.fragment or parsed.userinfo
+    if parsed.scheme not in ("http", "https") or not parsed.host or extra:
         raise ConfigurationError(f"url {url!r}: must be http://host:port or https://host:port")
     proxy_for(str(parsed))
     return parsed
@@ -74,13 +75,19 @@ class BaseAPI:
         key: str | None = None,
         *,
         ca_file: str | None = None,
-        timeout: float = TIMEOUT_SECONDS,
+        timeout: float | None = TIMEOUT_SECONDS,
         retries: int = RETRIES,
     ) -> None:
-        """`url`: where the API is, `http://127.0.0.1:8080`. `timeout`: seconds for each attempt."""
+        """`url`: where the API is, `http://127.0.0.1:8080`. `timeout`: seconds for each step of
+        an attempt (None: no end). Raises `ConfigurationError`.
+        """
         parsed = check_url(url)
         if key is not None and not (check_text(key, "key").isascii() and key.isprintable()):
             raise ConfigurationError("key: must be printable ASCII")
+        if timeout is not None:
+            check_seconds(timeout, "timeout")
+        if type(retries) is not int or retries < 0:
+            raise ConfigurationError(f"retries: a whole number, 0 or more, not {retries!r}")
         self._url = url.rstrip("/")
         self._retries = retries
         secure = parsed.scheme == "https"

@@ -59,8 +59,9 @@ class Lines:
         if place is None:
             place = self._places.setdefault(process, _ThreadPlace())
             # Of the parent's only what nobody used at the fork: closing takes a lock of httpx.
-            for other in self._places.keys() - {process}:
-                _close_all(self._places.pop(other, _ThreadPlace()).idle)
+            for other in list(self._places):
+                if other != process:
+                    _close_all(self._places.pop(other, place).idle)
         return place
 
     def close(self) -> None:
@@ -112,8 +113,9 @@ class AsyncLines:
         if place is None:
             # What belongs to a loop that ended, or to the parent's, is only let go: closing would
             # take part in that loop (and, after a fork, in the parent's epoll).
-            for key in [key for key in self._places if key[0] != process or key[1].is_closed()]:
-                del self._places[key]
+            for key in list(self._places):
+                if key[0] != process or key[1].is_closed():
+                    self._places.pop(key, None)
             place = self._places[process, loop] = _TaskPlace()
         return place
 

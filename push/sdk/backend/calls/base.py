@@ -15,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from push.sdk.encoding import check_text
-from push.sdk.errors import ConfigurationError, InvalidData
+from push.sdk.errors import ConfigurationError, InvalidData, InvalidDataType
 
 T = TypeVar("T")
 JSON = dict[str, Any]
@@ -201,6 +201,8 @@ def push_batch(
     Retried, also while an item is answered 503 or `in_progress`: an item without an idempotency
     key gets one for this call. With `make_keys=False` it is retried only if every item has one.
     """
+    for index, item in enumerate(items):
+        _check_object(item, f"items[{index}]")
     if make_keys:
         items = [
             item if _has_key(item) else {**item, "idempotency_key": _new_key()} for item in items
@@ -238,6 +240,7 @@ def push_item(
         "idempotency_key": None if idempotency_key is None else _checked_key(idempotency_key),
     }
     given = {name: value for name, value in options.items() if value is not None}
+    _check_object(to, "to")
     return {"to": dict(to), "data": data, **given}
 
 
@@ -335,6 +338,11 @@ def _message(message_id: str) -> str:
     return f"/v1/messages/{segment(message_id)}"
 
 
+def _check_object(value: object, what: str) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidDataType(f"{what}: an object is expected, not {type(value).__name__}")
+
+
 def _has_key(item: Mapping[str, Any]) -> bool:
     return item.get("idempotency_key") is not None
 
@@ -345,6 +353,7 @@ def _new_key() -> str:
 
 def _checked_key(key: str) -> str:
     """A header loses spaces at its ends, so they would make two keys one."""
+    check_text(key, "idempotency_key")
     good = 1 <= len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable()
     if not good or key != key.strip():
         raise ConfigurationError(
