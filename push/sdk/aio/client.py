@@ -341,10 +341,13 @@ class PushClient(ChatClient, Requests):
     async def _ask_servers(self) -> Plan:
         self._set_state(ClientState.CONNECTING, f"asking {self._settings.servers_url}")
         try:
-            return self._policy.servers_found(await self._fetch_servers())
+            urls = await self._fetch_servers()
         except (PushAPIError, PushAPIUnreachable) as error:
             self.state_detail = f"GET /v1/servers: {error}"
             return self._policy.servers_failed()
+        if not self._policy.allowed(urls):
+            self.state_detail = f"GET /v1/servers names none that this client may use: {urls}"[:300]
+        return self._policy.servers_found(urls)
 
     async def _fetch_servers(self) -> list[str]:
         settings = self._settings

@@ -615,6 +615,17 @@ def test_https_is_verified(tmp_path: Path):
             assert api.stats() == {"a": 1}
 
 
+def test_a_list_that_names_no_server_for_this_client_is_told_in_the_state(server: HTTPServer):
+    async def main() -> None:
+        client = PushClient(servers_url=server.url, key="k", random=lambda: 0.001)
+        async with client, asyncio.timeout(10):
+            while "names none that this client may use: ['ws://x/ws']" not in client.state_detail:
+                await client._changed()
+
+    server.answer(*[Answer(200, {"servers": ["ws://x/ws"], "ttl": 9})] * 999)
+    asyncio.run(main())
+
+
 def test_a_device_client_asks_for_servers(server: HTTPServer):
     """`servers_url` without servers: GET /v1/servers with the key, again when it fails."""
 
