@@ -6,7 +6,6 @@ contract's 32: an answer wraps the data of messages in more levels than their se
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
@@ -25,8 +24,7 @@ from push.session.client_events import (
 from push.wire import bodies
 from push.wire.errors import bad_frame
 from push.wire.frames import Frame
-
-_MAX_DIGITS = 4300  # of an integer that Python converts
+from push.wire.lenient import decode_leniently
 
 
 class _PushHead(Struct):
@@ -127,27 +125,18 @@ def _decode_object(raw: bytes, what: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(raw or b"{}", type=dict[str, Any])
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        body = _decode_leniently(raw)
+        body = _decode_large_numbers(raw)
         if body is None:
             raise bad_frame(f"{what} body: {error}"[:500]) from None
         return body
 
 
-def _decode_leniently(raw: bytes) -> dict[str, Any] | None:
-    """JSON whose numbers are larger than any float, as infinity.
-
-    The data of a message is its publisher's; a server hands it on as it came. If one number made it
-    a broken frame, the message would come again with each connection and end it, for ever.
-    """
+def _decode_large_numbers(raw: bytes) -> dict[str, Any] | None:
     try:
-        body = json.loads(raw, parse_int=_parse_int)
+        body = decode_leniently(raw)
     except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None
-
-
-def _parse_int(digits: str) -> int | float:
-    return int(digits) if len(digits) <= _MAX_DIGITS else float(digits)
 
 
 def _is_ok(answer: bodies.Answer) -> bool:

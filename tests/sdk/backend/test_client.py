@@ -308,6 +308,17 @@ def test_an_answer_that_is_not_what_was_expected_is_an_error(
 
 
 @both
+@pytest.mark.parametrize("number", [b"1e400", b"9" * 5000])
+def test_a_history_with_a_number_that_is_too_large_is_read_as_the_rest(
+    server: HTTPServer, run: Run, number: bytes
+):
+    one = b'{"conversation": "group:g", "seq": 1, "from": "ada", "data": [%s]}' % number
+    server.answer(Answer(200, b'{"messages": [%s], "more": false}' % one))
+    [message] = run(server.url, lambda api: api.group_history("g")).messages
+    assert message.data == [float("inf")]
+
+
+@both
 def test_a_call_that_may_be_sent_twice_is_retried(server: HTTPServer, run: Run):
     busy = problem(503, "unavailable")._replace(headers={"Retry-After": "0"})
     server.answer(busy, Answer(drop=True), Answer(200, {"a": 1}))

@@ -16,6 +16,7 @@ import msgspec
 
 from push.sdk.encoding import check_text
 from push.sdk.errors import ConfigurationError, InvalidData, InvalidDataType
+from push.wire.lenient import decode_leniently
 
 T = TypeVar("T")
 JSON = dict[str, Any]
@@ -364,12 +365,21 @@ def _checked_key(key: str) -> str:
 
 
 def reader(kind: type[T]) -> Callable[[bytes], T]:
-    return msgspec.json.Decoder(kind).decode
+    """Reads an answer as a `kind`. Raises `msgspec.DecodeError`, `ValueError`, `RecursionError`."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read(raw: bytes) -> T:
+        try:
+            return decode(raw)
+        except msgspec.DecodeError:  # a history may hold numbers that are too large for it
+            return msgspec.convert(decode_leniently(raw), kind)
+
+    return read
 
 
-read_object: Callable[[bytes], JSON] = msgspec.json.Decoder(JSON).decode
-_decode_batch = msgspec.json.Decoder(_BatchAnswer).decode
-_decode_cancelled = msgspec.json.Decoder(_CancelAnswer).decode
+read_object: Callable[[bytes], JSON] = reader(JSON)
+_decode_batch = reader(_BatchAnswer)
+_decode_cancelled = reader(_CancelAnswer)
 
 
 def _read_batch(raw: bytes) -> list[BatchItem]:
