@@ -549,7 +549,9 @@ def test_a_number_that_is_too_large_is_the_publishers_and_breaks_no_session(numb
     assert [ack.message_id for ack in sent(session)] == [7]
 
 
-@pytest.mark.parametrize("body", [b"[1e400]", b'{"id": 1e400', b"\xff", b'{"data": "\\ud83d"}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "body", [b"[1e400]", b'{"id": 1e400', b"\xff", b'{"data": "\\ud83d"}', b"[" * 100_000]
+)
 def test_what_is_no_object_is_a_broken_frame_still(body: bytes):
     [event] = opened().receive_data(encode_frame(Signal.PUSH, 0, 7, body), 1.0)
     assert isinstance(event, ProtocolViolated)
