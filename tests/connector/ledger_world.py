@@ -27,7 +27,7 @@ from push.redis.shards import Shards
 from push.session.handout import Handout
 from push.session.server import SessionLimits
 from push.session.transitions import State
-from push.session.window import EXPIRED, GONE, Delivery, Follow, Window
+from push.session.window import EXPIRED, GONE, Follow, LateDelivery, Window
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, Wanted, has_expired
 from push.streams.publisher import Publisher, Retention
@@ -309,12 +309,12 @@ class World:
         assert seat.window is not None
         delivery = seat.window.outstanding[number]
         forgotten = delivery.follow is not seat.follows.get(delivery.follow.stream)
-        moved = seat.window.acknowledge(number)
+        moved = seat.window.acknowledge(number, 0.0)
         if forgotten:
             return
         told = (delivery.id, seat.token)
         self.acked.add(told)
-        if isinstance(moved, Delivery):
+        if isinstance(moved, LateDelivery):
             self.late.add(told)
             self.writer.late(seat, moved)
             return

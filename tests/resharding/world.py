@@ -132,9 +132,9 @@ class Worlds(World):
             return
         await self.flush()
         for seat in list(self.seats.values()):
-            await self.sessions.close(
-                seat.token or "", seat.session_id, list(seat.follows.values())
-            )
+            assert seat.window is not None
+            left = seat.window.tried(seat.follows.values(), 0.0)
+            await self.sessions.close(seat.token or "", seat.session_id, left)
             self.gone(seat)
         for seat in list(self.ghosts):
             self.gone(seat)
@@ -303,7 +303,9 @@ class Worlds(World):
         """The device's session ends in order."""
         await self.flush()
         seat = self.seats.pop(token)
-        await self.sessions.close(token, seat.session_id, list(seat.follows.values()))
+        assert seat.window is not None
+        left = seat.window.tried(seat.follows.values(), 0.0)
+        await self.sessions.close(token, seat.session_id, left)
 
     async def opened(self, token: str) -> Opened:
         """What a device that connects is told."""
