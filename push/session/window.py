@@ -331,7 +331,8 @@ class Window:
             del pending[:count]
             first = pending[0]
             first.since = now
-            first.ahead = _NOT_COUNTED
+            acknowledged = outcome == ACKNOWLEDGED  # the commonest: only counted when it matters
+            first.ahead = _NOT_COUNTED if acknowledged else self._ahead_of(first)
         return follow
 
     # Only the first unacknowledged message of a stream is sent again. What stands behind it waits,
@@ -351,19 +352,20 @@ class Window:
     def progress_before(self, delivery: Delivery) -> bool:
         """Whether the device works off what it got before `delivery`, so that this may wait.
 
-        It does if, since the last copy of it, something was acknowledged that had been handed out
-        earlier. Nobody counted for a message that has just come to the front: one that has others
-        before it then gets the benefit of the doubt.
+        It does if something that had been handed out earlier was acknowledged since the last copy.
+        One that has come to the front since then has the benefit of the doubt, if others are before
+        it.
         """
         ahead = self._ahead_of(delivery)
         return ahead > 0 if delivery.ahead == _NOT_COUNTED else ahead < delivery.ahead
 
     def _ahead_of(self, delivery: Delivery) -> int:
+        """How many had been handed out before it and were never acknowledged, though given up."""
         ahead = 0
         for other in self.outstanding.values():
             if other is delivery:
                 break
-            ahead += other.outcome is None
+            ahead += other.outcome not in (ACKNOWLEDGED, LATE)
         return ahead
 
     def again(self, delivery: Delivery, now: float, *, counts: bool) -> None:
