@@ -64,10 +64,10 @@ class Handout:
             if entry.offset:
                 frames.append(self._live_stored(session, window, follow, entry, now))
             elif entry.control is None:
-                frames.append(self.fleeting(session, follow, entry))
+                frames.append(self.fleeting(session, follow, entry, now))
         return b"".join(frames)
 
-    def fleeting(self, session: ServerSession, follow: Follow, entry: Entry) -> bytes:
+    def fleeting(self, session: ServerSession, follow: Follow, entry: Entry, now: float) -> bytes:
         """The bytes of a message that is in no log, empty if it is too large for the session.
 
         With too many of them unacknowledged (`ttl` 0) it asks for no acknowledgement.
@@ -81,7 +81,7 @@ class Handout:
         number = entry.number
         if not number or not window.is_free(number):
             number = window.own_number()
-        if number and not window.add_online(follow, entry, number):
+        if number and not window.add_online(follow, entry, number, now):
             number = 0
         return entry.frame if number == entry.number else entry.numbered(number)
 

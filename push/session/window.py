@@ -30,9 +30,9 @@ class Delivery:
     `passes` is where the cursor comes to when it passes this: `offset`, or behind it if entries
     that need no acknowledgement follow. `outcome` says how it ended, None until then. `attempts`
     are the copies that count towards `max_deliveries`, `copies_due` those whose acknowledgement is
-    still to come. Of the first unacknowledged message of a stream, `since` is when it was last
-    handed out or came to the front, and `ahead` how many unacknowledged messages of the session had
-    been handed out before it when its last copy left.
+    still to come. It was first `handed` out at that time. Of the first unacknowledged message of a
+    stream, `since` is when it was last sent or came to the front, and `ahead` how many messages
+    that had been handed out before it were unacknowledged when its last copy left.
     """
 
     __slots__ = (
@@ -40,6 +40,7 @@ class Delivery:
         "attempts",
         "copies_due",
         "follow",
+        "handed",
         "id",
         "number",
         "offset",
@@ -55,7 +56,7 @@ class Delivery:
         follow: Follow,
         entry: Entry,
         number: int,
-        since: float,
+        now: float,
         attempts: int,
         ahead: int,
     ) -> None:
@@ -65,7 +66,8 @@ class Delivery:
         self.passes = entry.offset
         self.size_bytes = len(entry.body)
         self.number = number
-        self.since = since
+        self.handed = now
+        self.since = now
         self.attempts = attempts
         self.ahead = ahead
         self.copies_due = 1
@@ -195,8 +197,9 @@ class Window:
         self.used_bytes = 0
         # By message id, in the order of hand-out.
         self.outstanding: dict[int, Delivery] = {}
-        # Messages that are in no log, as (stream, id): acknowledged, but never sent again.
-        self.online: dict[int, tuple[str, str]] | None = None
+        # Messages that are in no log, as (stream, id, when they were handed out): acknowledged, but
+        # never sent again.
+        self.online: dict[int, tuple[str, str, float]] | None = None
         self._next_own = FIRST_OWN_NUMBER
 
     def has_room(self, messages: int, size_bytes: int) -> bool:
@@ -233,7 +236,8 @@ class Window:
     def add(self, follow: Follow, entry: Entry, number: int, now: float, attempts: int = 1) -> None:
         """`entry` is handed out under `number`. `attempts`: with those of earlier connections."""
         outstanding = self.outstanding
-        delivery = Delivery(follow, entry, number, now, attempts, len(outstanding))
+        ahead = len(outstanding) if self.online is None else len(outstanding) + len(self.online)
+        delivery = Delivery(follow, entry, number, now, attempts, ahead)
         outstanding[number] = delivery
         if follow.pending is None:
             follow.pending = [delivery]
@@ -243,13 +247,13 @@ class Window:
         self.used += 1
         self.used_bytes += delivery.size_bytes
 
-    def add_online(self, follow: Follow, entry: Entry, number: int) -> bool:
+    def add_online(self, follow: Follow, entry: Entry, number: int, now: float) -> bool:
         """A message that is in no log is handed out; False when too many are unacknowledged."""
         if self.online is None:
             self.online = {}
         elif len(self.online) >= MAX_ONLINE_UNACKNOWLEDGED:
             return False
-        self.online[number] = (follow.stream, entry.id)
+        self.online[number] = (follow.stream, entry.id, now)
         return True
 
     def acknowledge_online(self, number: int) -> tuple[str, str] | None:
@@ -259,7 +263,7 @@ class Window:
         found = self.online.pop(number, None)
         if not self.online:
             self.online = None
-        return found
+        return None if found is None else found[:2]
 
     def skip(self, follow: Follow, entry: Entry, outcome: str) -> bool:
         """The session does not get a message. True when the cursor moved."""
@@ -362,6 +366,8 @@ class Window:
     def _ahead_of(self, delivery: Delivery) -> int:
         """How many had been handed out before it and were never acknowledged, though given up."""
         ahead = 0
+        if self.online is not None:
+            ahead = sum(handed <= delivery.handed for _, _, handed in self.online.values())
         for other in self.outstanding.values():
             if other is delivery:
                 break

@@ -336,6 +336,26 @@ def test_what_the_device_got_later_is_no_progress(window: Window, follow: Follow
     assert not window.progress_before(stuck)
 
 
+def test_so_is_what_is_in_no_log_but_only_if_it_came_before(window: Window, follow: Follow):
+    fleeting = Entry("i", 0, 0, b"x", online=True)
+    window.add_online(follow, fleeting, 1, 0.0)
+    window.add_online(follow, fleeting, 2, 0.0)
+    number = add(window, follow, 11, now=5.0)
+    window.add_online(follow, fleeting, 3, 9.0)
+    stuck = only(window)
+    assert window.tried([follow], 10.0) == [Tried("all", 0, 11, 0, 5.0)]
+    window.acknowledge_online(3)
+    assert not window.progress_before(stuck)
+    window.acknowledge_online(1)
+    assert window.progress_before(stuck)
+    window.again(stuck, 35.0, counts=False)
+    assert not window.progress_before(stuck)
+    window.acknowledge_online(2)
+    assert window.progress_before(stuck)
+    assert window.tried([follow], 40.0) == [Tried("all", 0, 11, 1, 5.0)]
+    window.acknowledge(number, 41.0)
+
+
 def test_what_has_just_come_to_the_front_behind_others_is_not_to_blame(
     window: Window, follow: Follow
 ):

@@ -137,9 +137,9 @@ class World:
         await device.connect()
         return device
 
-    async def push(self, device: SlowDevice, kind: str, *data: str) -> list[str]:
+    async def push(self, device: SlowDevice, kind: str, *data: str, **more: Any) -> list[str]:
         to = ("all",) if kind == "all" else ("token", device.credentials["token"])
-        return [(await self.node.push(*to, data=item)).id for item in data]
+        return [(await self.node.push(*to, data=item, **more)).id for item in data]
 
     def move_on(self, seconds: float) -> None:
         """Nobody does anything meanwhile. The clock of Redis goes with ours."""
@@ -280,6 +280,19 @@ async def test_what_waits_behind_another_stream_in_the_same_queue_uses_nothing_u
     assert world.dropped == 0
     assert device.handled == dict.fromkeys([*numbered(62), "last"], 1)
     await world.all_are([*sent, *last], acknowledged=1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_nor_does_what_waits_behind_messages_that_are_in_no_log(world: World) -> None:
+    device = await world.device(6)
+    fleeting = await world.push(device, "token", *numbered(60), ttl_seconds=0)
+    last = await world.push(device, "token", "last")
+
+    await world.pass_time(6 * 61, device)
+
+    assert world.dropped == 0
+    assert device.handled == dict.fromkeys([*numbered(60), "last"], 1)
+    await world.all_are([*fleeting, *last], acknowledged=1)
 
 
 @pytest.mark.parametrize("away_seconds", [2, 60])
