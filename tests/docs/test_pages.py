@@ -1,4 +1,4 @@
-"""What holds for all pages: they build without a warning, and fragments of the change log are read."""
+"""What holds for all pages: they build without a warning; towncrier reads every fragment."""
 
 from __future__ import annotations
 
