@@ -56,7 +56,7 @@ from push.session.handout import Handout
 from push.session.server import ServerSession, SessionLimits
 from push.session.window import ACKNOWLEDGED, TOO_LARGE, Follow
 from push.streams.channel import Channel
-from push.wire.errors import Refusal
+from push.wire.errors import Refusal, shortened
 from push.wire.idents import Snowflake
 from push.wire.signals import DisconnectCode
 
@@ -335,7 +335,7 @@ class Gateway:
             ip=connection.ip,
             session=connection.session_id,
             code=event.code,
-            reason=event.reason,
+            reason=shortened(event.reason),
         )
         connection.end(by_peer=event.by_peer)
 

@@ -21,7 +21,14 @@ from push.redis.shards import Shards
 from push.runtime.tasks import all_of
 from push.streams.publisher import APPEND, LEDGER
 from push.wire.errors import Refusal
-from push.wire.idents import Snowflake, device_stream, is_name, is_token, user_stream
+from push.wire.idents import (
+    NAME_RULE,
+    Snowflake,
+    device_stream,
+    is_name,
+    is_token,
+    user_stream,
+)
 
 NEVER_CONNECTED_SECONDS = 86_400
 SECRET_BYTES = 16
@@ -246,9 +253,7 @@ def check_token(token: str) -> None:
 
 def check_user(user: str) -> None:
     if not is_name(user):
-        raise Refusal(
-            "invalid", "a user id is 1 to 128 characters of A-Z a-z 0-9 _ . @ : + = -", field="user"
-        )
+        raise Refusal("invalid", f"a user id is {NAME_RULE}", field="user")
 
 
 def unknown_token(token: str) -> Refusal:

@@ -106,7 +106,7 @@ def test_http_clients_are_told_apart_by_x_forwarded_for(daemon: Running) -> None
 
 
 def test_a_missing_header_is_counted_where_only_a_key_may_look(daemon: Running) -> None:
-    nonsense = b"GET / HTTP/1.1\r\n\r\n"
+    nonsense = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     with (
         call(daemon.tcp_address, False, nonsense, "127.0.0.1") as connection,
         contextlib.suppress(ConnectionResetError),

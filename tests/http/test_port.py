@@ -62,7 +62,8 @@ async def test_a_client_busy_sending_too_much_reads_why(port: int) -> None:
 
     def send_all_then_read() -> bytes:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            connection.sendall(b"POST /v1/push HTTP/1.1\r\nContent-Length: 4194304\r\n\r\n")
+            head = b"POST /v1/push HTTP/1.1\r\nHost: x\r\nContent-Length: 4194304\r\n\r\n"
+            connection.sendall(head)
             for _ in range(64):
                 connection.sendall(b"x" * 65536)
             return connection.recv(65536)
@@ -82,7 +83,7 @@ async def test_a_client_that_hangs_up_does_not_stop_its_push(
     def send_and_hang_up() -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.sendall(
-                b"POST /v1/push HTTP/1.1\r\nAuthorization: Bearer push-key\r\n"
+                b"POST /v1/push HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer push-key\r\n"
                 b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
                 % (len(body), body)
             )

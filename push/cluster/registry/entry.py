@@ -6,14 +6,11 @@ read each other's entries, so unknown fields are ignored and every field but the
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
-CONNECTOR = "push-connector"
+from push.wire.idents import NAME_RULE, is_name
 
-# Names are fields of a Redis hash and path elements in ZooKeeper, where "." and ".." are refused.
-_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.@:+=-]{1,128}")
+CONNECTOR = "push-connector"
 
 Key = tuple[str, str]  # (service, instance)
 
@@ -81,9 +78,12 @@ def boot_of(raw: bytes) -> str:
 
 
 def check_names(entry: Entry) -> None:
-    """Raises ValueError for a name that cannot stand in every registry."""
+    """Raises ValueError for a name that cannot stand in every registry.
+
+    Names are fields of a Redis hash and path elements in ZooKeeper and in URLs.
+    """
     for name in entry.key:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} cannot be registered: letters, digits and _.@:+=- only")
+        if not is_name(name):
+            raise ValueError(f"{name!r} cannot be registered: a name is {NAME_RULE}")
     if not entry.boot or not entry.boot.isalnum():
         raise ValueError("an entry needs a boot id of letters and digits")

@@ -22,6 +22,7 @@ from push.daemons.config.value_types import (
     WebSocketAddress,
     ZooKeeperHosts,
 )
+from push.wire.idents import NAME_PATTERN
 
 DEFAULT_RATE_PER_SECOND = 500
 
@@ -33,8 +34,9 @@ JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 # A field's help is the `description` of its Meta.
 Count = Annotated[int, Meta(ge=0)]
 PositiveSeconds = Annotated[int, Meta(ge=1, le=86_400)]
-NodeName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@:+=-]{0,128}$")]
-KeyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@:+=-]{1,128}$")]
+# msgspec searches for a pattern, and Python's `$` would also match before a line end.
+KeyName = Annotated[str, Meta(pattern=NAME_PATTERN.replace("$", r"\Z"))]
+NodeName = Annotated[str, Meta(pattern=rf"^\Z|{NAME_PATTERN}".replace("$", r"\Z"))]
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE

@@ -136,7 +136,7 @@ def client_routes(clients: Clients, devices: Devices, nodes: Nodes) -> tuple[Rou
 def _list_route(clients: Clients) -> Route:
     async def connections(call: Call) -> Answer:
         query = call.query
-        for name in ("user", "topic"):
+        for name in ("node", "user", "topic"):
             if name in query:
                 check_name(query[name], name)
         found = Filter(
@@ -202,7 +202,6 @@ def _kick_routes(clients: Clients, devices: Devices) -> tuple[Route, ...]:
         return await answer(Filter(token=call.path["token"]))
 
     async def kick_user(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         return await answer(Filter(user=call.path["user"]))
 
     replies = {200: Reply("How many were ended.", KickedSessions)}

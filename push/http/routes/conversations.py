@@ -32,7 +32,6 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.schemas import check_name
 from push.wire.errors import Refusal
 from push.wire.reading import decoder_for
 
@@ -81,7 +80,6 @@ def _seq_of(text: str, name: str) -> int:
 
 
 def _user_of(call: Call) -> str:
-    check_name(call.path["user"], "user")
     return call.path["user"]
 
 

@@ -104,7 +104,6 @@ def group_routes(chat: Chat) -> tuple[Route, ...]:
 
 
 def _group_of(call: Call) -> str:
-    check_name(call.path["group"], "group")
     return call.path["group"]
 
 
@@ -208,14 +207,12 @@ def _member_routes(chat: Chat) -> tuple[Route, ...]:
         return json_answer(200, Results(await groups.add(_group_of(call), call.body.users, by)))
 
     async def put(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         member = MemberChange(call.path["user"], role=call.body.role, muted=call.body.muted)
         await groups.change(_group_of(call), GroupChanges(member=member), _by_of(call))
         return NO_CONTENT
 
     async def remove(call: Call) -> Answer:
         group, user, by = _group_of(call), call.path["user"], _by_of(call)
-        check_name(user, "user")
         if by == user:
             await groups.leave(group, user)
             return NO_CONTENT
