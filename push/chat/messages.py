@@ -46,7 +46,10 @@ class Messages:
         self._settings = settings
         self._shards = acting.shards
         self._limit = MinuteLimit(
-            acting.shards, "messages", settings.messages_per_minute, per="user"
+            acting.shards,
+            "messages",
+            settings.messages_per_minute,
+            what="messages from devices of this user",
         )
         self._kept = kept_of(settings)
 

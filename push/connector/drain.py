@@ -33,7 +33,7 @@ SERVERS_TOLD = 8
 class Drain:
     """Empties a connector.
 
-    `others(carrier)` are the URLs of other connectors for a device on that carrier, best first;
+    `others(carrier, ip)` are the URLs of other connectors for a device there, best first;
     `leave(connection, servers, after_seconds)` says goodbye.
     """
 
@@ -42,7 +42,7 @@ class Drain:
         reactor: Any,
         sessions: Mapping[str, DeviceConnection],
         cursors: Cursors,
-        others: Callable[[str], Sequence[str]],
+        others: Callable[[str, str], Sequence[str]],
         leave: Callable[[DeviceConnection, list[str], int], None],
     ) -> None:
         self.draining = False
@@ -53,9 +53,9 @@ class Drain:
         self._leave = leave
         self._batches: list[Deferred[None]] = []
 
-    def servers(self, carrier: str) -> list[str]:
-        """Where else a device on `carrier` may go."""
-        return list(self._others(carrier)[:SERVERS_TOLD])
+    def servers(self, connection: DeviceConnection) -> list[str]:
+        """Where else a device may go."""
+        return list(self._others(connection.carrier, connection.ip)[:SERVERS_TOLD])
 
     async def run(self, rate_per_second: float) -> None:
         """Send all sessions away, `rate_per_second` of them; returns when the last was told.
@@ -65,7 +65,7 @@ class Drain:
         """
         self.draining = True
         waiting = list(self._sessions.values())
-        if not any(self._others(carrier) for carrier in {c.carrier for c in waiting}):
+        if not any(self._others(*whence) for whence in {(c.carrier, c.ip) for c in waiting}):
             return
         log.info("Draining: {count} sessions go elsewhere", count=len(waiting))
         try:
@@ -103,7 +103,7 @@ class Drain:
         await self._cursors.flush()
         for connection in batch:
             if not connection.is_gone():
-                self._leave(connection, self.servers(connection.carrier), MAX_AFTER_SECONDS)
+                self._leave(connection, self.servers(connection), MAX_AFTER_SECONDS)
 
 
 def _is_waited_for(connection: DeviceConnection) -> bool:

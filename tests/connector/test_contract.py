@@ -291,10 +291,11 @@ async def test_who_failed_too_often_is_told_when_to_come_back(
     pair = await client.register()
     await (await dial(node)).connect(**{**pair, "secret": "x"})
 
-    answer = await (await dial(node)).connect(**pair)
+    answer = await (await dial(node)).connect(**{**pair, "secret": "x"})
 
     assert answer["status"] is ConnectStatus.SERVER_UNAVAILABLE
     assert (answer["code"], answer["after"]) == ("rate_limited", 60)
+    assert (await (await dial(node)).connect(**pair))["status"] is ConnectStatus.ACCEPTED
 
 
 @pytest_twisted.ensureDeferred

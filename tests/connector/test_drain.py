@@ -21,7 +21,7 @@ async def test_a_session_that_opens_while_a_drain_begins_is_sent_away_too(
     make_node: Make, make_redis: Callable[..., Any], dial: Make, wait_until: WaitUntil
 ) -> None:
     redis = make_redis()
-    node = await make_node(redis.url, others=lambda carrier: OTHERS)
+    node = await make_node(redis.url, others=lambda carrier, ip: OTHERS)
     node.listen()
     early, late = await dial(node), await dial(node)
     await early.connect(**await early.register())
@@ -51,7 +51,7 @@ async def test_whom_a_stop_finds_is_told_of_the_other_connectors(
     make_node: Make, redis_url: str, dial: Make, wait_until: WaitUntil
 ) -> None:
     """Those that were not sent away before, because the drain was ended."""
-    node = await make_node(redis_url, others=lambda carrier: OTHERS)
+    node = await make_node(redis_url, others=lambda carrier, ip: OTHERS)
     node.listen()
     client = await dial(node)
     await client.connect(**await client.register())

@@ -242,7 +242,7 @@ class Behind:
         self.registered.append(fields)
         return Credentials(TOKEN, "secret")
 
-    def servers(self, carrier: str | None) -> list[str]:
+    def servers(self, carrier: str | None, client_ip: str) -> list[str]:
         return [url for url in self.urls if carrier is None or url.startswith(f"{carrier}:")]
 
     def nodes(self) -> list[Entry]:
