@@ -168,7 +168,8 @@ class Said(Struct, frozen=True, kw_only=True):
             Name,
             Meta(
                 description="the sender's own name for it: the same within 7 days is the same "
-                "message, and gets the same answer"
+                "message, and gets the same answer; with another conversation, `data`, `type`, "
+                "`mentions` or `reply_to` it is refused"
             ),
         ]
         | UnsetType

@@ -57,8 +57,10 @@ async def test_messages_on_behalf_of_users(door: Door) -> None:
     sent = await door("POST", "/v1/users/bob/messages", body)
     assert sent.status == 201
     assert (sent.json()["conversation"], sent.json()["seq"]) == ("user:bob", 1)
-    again = await door("POST", f"/v1/groups/{group}/messages", body)
+    again = await door("POST", "/v1/users/bob/messages", body)
     assert again.json() == sent.json(), "one client_id is one message"
+    elsewhere = await door("POST", f"/v1/groups/{group}/messages", body)
+    elsewhere.assert_problem("idempotency_mismatch", "client_id")
     await door("POST", f"/v1/groups/{group}/messages", {"from": "bob", "data": "hello"})
 
     listed = (await door("GET", "/v1/users/bob/conversations")).json()["conversations"]

@@ -119,8 +119,9 @@ ERRORS: dict[str, ErrorText] = {
     ),
     "idempotency_mismatch": ErrorText(
         "Idempotency key used before",
-        "The same idempotency key came earlier with another body.",
-        "Use a new key for a new request.",
+        "The same idempotency key came earlier with another body, or the same `client_id` with "
+        "another message.",
+        "Use a new key for a new request; to repeat a request, send what was sent then.",
     ),
     "rate_limited": ErrorText(
         "Too many requests",

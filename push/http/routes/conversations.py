@@ -112,7 +112,7 @@ def _send_route(chat: Chat) -> Route:
             {"from": "anna", "data": {"text": "hello"}, "client_id": "8c1d"},
         ),
         path_texts={"user": "the id of the user who receives it"},
-        problems=("invalid", "too_large", "in_progress", "unavailable"),
+        problems=("invalid", "too_large", "idempotency_mismatch", "unavailable"),
     )
 
 

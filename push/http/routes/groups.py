@@ -304,7 +304,7 @@ def _message_routes(chat: Chat) -> tuple[Route, ...]:
                 {"from": "anna", "data": {"text": "hello"}, "client_id": "7f3a"},
             ),
             path_texts=GROUP,
-            problems=(*_REFUSALS, "muted", "too_large", "in_progress"),
+            problems=(*_REFUSALS, "muted", "too_large", "idempotency_mismatch"),
         ),
         Route(
             "GET",
