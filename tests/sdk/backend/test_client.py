@@ -126,7 +126,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     (
         "message_devices",
-        lambda api: api.message_devices("m/1", cursor="c=1", limit=2),
+        lambda api: api.message_devices("m*1", cursor="c=1", limit=2),
         Answer(
             200,
             {
@@ -145,7 +145,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
             "c2",
         ),
         "GET",
-        "/v1/messages/m%2F1/devices?cursor=c%3D1&limit=2",
+        "/v1/messages/m%2A1/devices?cursor=c%3D1&limit=2",
         None,
     ),
     (
@@ -168,11 +168,11 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     (
         "device",
-        lambda api: api.device("T/="),
-        Answer(200, {"token": "T/="}),
-        {"token": "T/="},
+        lambda api: api.device("T*="),
+        Answer(200, {"token": "T*="}),
+        {"token": "T*="},
         "GET",
-        "/v1/devices/T%2F%3D",
+        "/v1/devices/T%2A%3D",
         None,
     ),
     ("forget", lambda api: api.forget("T"), Answer(204), None, "DELETE", "/v1/devices/T", None),

@@ -10,10 +10,10 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
+from push.sdk.backend.calls.paths import path_of
 from push.sdk.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -269,12 +269,12 @@ def cancel(message_id: str) -> Call[int]:
 
 def device(token: str) -> Call[JSON]:
     """A device's registration, user, session and backlog."""
-    return Call("GET", f"/v1/devices/{segment(token)}", read_object)
+    return Call("GET", path_of("/v1/devices/{token}", token=token), read_object)
 
 
 def forget(token: str) -> Call[None]:
     """Forget a device: its token is unknown from now on."""
-    return Call("DELETE", f"/v1/devices/{segment(token)}", read_nothing)
+    return Call("DELETE", path_of("/v1/devices/{token}", token=token), read_nothing)
 
 
 def bind(user: str, token: str) -> Call[None]:
@@ -317,16 +317,12 @@ def register_device(
     )
 
 
-def segment(text: str) -> str:
-    return quote(text, safe="")
-
-
 def _binding(user: str, token: str) -> str:
-    return f"/v1/users/{segment(user)}/devices/{segment(token)}"
+    return path_of("/v1/users/{user}/devices/{token}", user=user, token=token)
 
 
 def _message(message_id: str) -> str:
-    return f"/v1/messages/{segment(message_id)}"
+    return path_of("/v1/messages/{message}", message=message_id)
 
 
 def _has_key(item: Mapping[str, Any]) -> bool:
