@@ -113,8 +113,9 @@ class LimitedChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         super().dataReceived(data)
-        # Complete lines were taken out, so a line feed that is left ends no line of HTTP.
-        if self.line_mode and b"\n" in self._buffer:
+        # All complete lines were taken out (unless this is a call from within), so a line feed that
+        # is left ends no line of HTTP.
+        if self.line_mode and not self._busyReceiving and b"\n" in self._buffer:
             self._refuse(malformed("a line must end with CR and LF"))
 
     def lineReceived(self, line: bytes) -> None:
