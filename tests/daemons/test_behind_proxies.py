@@ -105,8 +105,40 @@ def test_http_clients_are_told_apart_by_x_forwarded_for(daemon: Running) -> None
     assert status("198.51.100.11, 127.0.0.1, 198.51.100.12") == 201
 
 
+def test_loopback_servers_are_told_to_clients_on_loopback_only(daemon: Running) -> None:
+    """All that this daemon listens on is loopback; `X-Forwarded-For` says where a client is."""
+
+    def registered(**headers: str) -> list[str]:
+        status, content = ask(daemon, "POST", "/v1/devices", daemon.app_key, **headers)
+        assert status == 201
+        return list(json.loads(content)["servers"])
+
+    def listed(path: str, **headers: str) -> tuple[int, dict[str, Any]]:
+        status, content = ask(daemon, "GET", path, daemon.app_key, **headers)
+        return status, json.loads(content)
+
+    for far in ("198.51.100.21", "10.0.0.7", "2001:db8:7::1"):
+        assert registered(X_Forwarded_For=far) == []
+        for path in ("/v1/servers", "/v1/servers?carrier=tls"):
+            status, problem = listed(path, X_Forwarded_For=far)
+            assert (status, problem["code"]) == (503, "unavailable")
+    for near in ("127.0.0.9", "::1"):
+        assert len(registered(X_Forwarded_For=near)) == 2
+        assert len(listed("/v1/servers", X_Forwarded_For=near)[1]["servers"]) == 2
+
+
+def test_public_servers_are_told_to_everyone() -> None:
+    with started_server(
+        connector_public='["tls://localhost:7000"]', http_trusted_proxies='["127.0.0.1"]'
+    ) as running:
+        status, content = ask(
+            running, "GET", "/v1/servers", running.app_key, X_Forwarded_For="198.51.100.7"
+        )
+    assert (status, json.loads(content)["servers"]) == (200, ["tls://localhost:7000"])
+
+
 def test_a_missing_header_is_counted_where_only_a_key_may_look(daemon: Running) -> None:
-    nonsense = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+    nonsense = b"GET / HTTP/1.1\r\n\r\n"
     with (
         call(daemon.tcp_address, False, nonsense, "127.0.0.1") as connection,
         contextlib.suppress(ConnectionResetError),
