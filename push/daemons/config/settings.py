@@ -35,8 +35,10 @@ JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 Count = Annotated[int, Meta(ge=0)]
 PositiveSeconds = Annotated[int, Meta(ge=1, le=86_400)]
 # msgspec searches for a pattern, and Python's `$` would also match before a line end.
-KeyName = Annotated[str, Meta(pattern=NAME_PATTERN.replace("$", r"\Z"))]
-NodeName = Annotated[str, Meta(pattern=rf"^\Z|{NAME_PATTERN}".replace("$", r"\Z"))]
+KEY_NAME_PATTERN = NAME_PATTERN.replace("$", r"\Z")
+NODE_NAME_PATTERN = rf"^\Z|{KEY_NAME_PATTERN}"
+KeyName = Annotated[str, Meta(pattern=KEY_NAME_PATTERN)]
+NodeName = Annotated[str, Meta(pattern=NODE_NAME_PATTERN)]
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
