@@ -256,10 +256,11 @@ class Limits(Section, frozen=True):
     """What one client may ask for."""
 
     registrations_per_minute: Annotated[
-        Count, Meta(description="registrations a minute from one IP address; 0 = no limit")
+        Count, Meta(description="registrations a minute from one address; 0 = no limit")
     ] = 10
     failed_secrets_per_minute: Annotated[
-        Count, Meta(description="wrong device secrets a minute from one IP address; 0 = no limit")
+        Count,
+        Meta(description="wrong secrets a minute for one token from one address; 0 = no limit"),
     ] = 10
     max_payload: Annotated[
         int,

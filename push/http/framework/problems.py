@@ -31,7 +31,8 @@ class ErrorText(NamedTuple):
 ERRORS: dict[str, ErrorText] = {
     "malformed": ErrorText(
         "The request cannot be read",
-        "The body is not JSON in UTF-8 (or nests deeper than 32), or what arrived is not HTTP/1.1.",
+        "The body is not JSON in UTF-8 (or nests deeper than 32), or the request line or a header "
+        "is not HTTP/1.1, or could be read in two ways.",
         "Send the output of a JSON encoder. `detail` says where reading stopped.",
     ),
     "unauthenticated": ErrorText(
