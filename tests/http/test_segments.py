@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from push.http.framework.path_parameters import PATH_PARAMETERS
+from push.http.framework.parameters import KINDS
 from push.wire.idents import NAME_PATTERN
 from tests.http.conftest import FUNNEL, TOKEN
 from tests.http.segments import nasty_paths
@@ -64,8 +64,15 @@ def test_the_document_has_the_pattern_of_every_parameter(web: Any) -> None:
     for path, method, operation in operations(web):
         for parameter in operation["parameters"]:
             if parameter["in"] == "path":
-                pattern = PATH_PARAMETERS[parameter["name"]].pattern
+                pattern = KINDS[parameter["name"]].pattern
                 assert parameter["schema"]["pattern"] == pattern, (path, method)
+    (listing,) = [
+        methods["get"]
+        for path, methods in web.request("GET", "/openapi.json").json()["paths"].items()
+        if path == "/v1/connections"
+    ]
+    patterns = {each["name"]: each["schema"].get("pattern") for each in listing["parameters"]}
+    assert [patterns[name] for name in ("node", "user", "topic")] == [NAME_PATTERN] * 3
     schemas = web.request("GET", "/openapi.json").json()["components"]["schemas"]
     for field in ("user", "topic", "group"):
         (branch,) = [b for b in _branches(schemas["To"]["properties"][field]) if "pattern" in b]

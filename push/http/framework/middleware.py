@@ -22,7 +22,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
 from push.http.framework.client_address import client_of
-from push.http.framework.path_parameters import check_path_parameters
+from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import allowed_methods, answer_to, internal_answer
 from push.http.framework.request_reading import (
     NoBody,

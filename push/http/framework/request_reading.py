@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
+from push.http.framework.parameters import check_kind
 from push.http.framework.route import Parameter
 from push.wire.bodies import MAX_OPAQUE_BYTES
 from push.wire.errors import MAX_FIELD_CHARACTERS, Refusal, shortened
@@ -67,6 +68,8 @@ def read_query(uri: bytes, allowed: Sequence[Parameter]) -> dict[str, str]:
             raise Refusal(
                 "invalid", f"`{name}` must be one of {', '.join(parameter.values)}", field=name
             )
+        if parameter.kind:
+            check_kind(parameter.kind, name, value)
         found[name] = value
     for parameter in allowed:
         if parameter.required and parameter.name not in found:

@@ -36,8 +36,8 @@ from push.wire.errors import Refusal
 from push.wire.reading import decoder_for
 
 RANGE_PARAMETERS = (
-    Parameter("after", "a `seq`: the messages behind it"),
-    Parameter("before", "a `seq`: the messages before it; without either the newest"),
+    Parameter("after", "a `seq`: the messages behind it", kind="seq"),
+    Parameter("before", "a `seq`: the messages before it; without either the newest", kind="seq"),
     LIMIT_PARAMETER,
 )
 USER = {"user": "the id of a user"}
