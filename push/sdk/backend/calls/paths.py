@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
-from push.sdk.errors import ConfigurationError
+from push.sdk.encoding import check_text
+from push.sdk.errors import InvalidData
 from push.wire.errors import shortened
 from push.wire.idents import NAME_RULE, is_conversation, is_name, is_offset, is_opaque
 
@@ -31,14 +32,14 @@ _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
 def path_of(template: str, **names: str) -> str:
     """`/v1/users/{user}` with a user's name in it: what stands in braces says of what kind it is.
 
-    Raises `ConfigurationError` for a name that cannot be one of its kind.
+    Raises `InvalidData` for a name that cannot be one of its kind (`InvalidDataType`: no string).
     """
     return template.format(**{kind: _segment(kind, name) for kind, name in names.items()})
 
 
 def _segment(kind: str, name: str) -> str:
     is_valid, rule = _RULES[kind]
-    if not isinstance(name, str) or not is_valid(name):
+    if not is_valid(check_text(name, kind)):
         given = shortened(ascii(name), 100)
-        raise ConfigurationError(f"{given} cannot name a {kind}: expected {rule}")
+        raise InvalidData(f"{given} cannot name a {kind}: expected {rule}")
     return quote(name, safe="")
