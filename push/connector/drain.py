@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from push.connector.delivery.sharded_streams import Cursors
 from push.connector.transport.connection import DeviceConnection
+from push.wire.addresses import is_loopback
 
 log = Logger()
 
@@ -65,7 +66,7 @@ class Drain:
         """
         self.draining = True
         waiting = list(self._sessions.values())
-        if not any(self._others(*whence) for whence in {(c.carrier, c.ip) for c in waiting}):
+        if not self._have_elsewhere(waiting):
             return
         log.info("Draining: {count} sessions go elsewhere", count=len(waiting))
         try:
@@ -78,6 +79,17 @@ class Drain:
                 sending.addErrback(lambda failure: failure.trap(CancelledError))
                 sending.cancel()
             raise
+
+    def _have_elsewhere(self, connections: Sequence[DeviceConnection]) -> bool:
+        """Whether any of them can be sent anywhere; asked once for those who are told the same."""
+        asked = set()
+        for connection in connections:
+            alike = connection.carrier, is_loopback(connection.ip)
+            if alike not in asked:
+                asked.add(alike)
+                if self._others(connection.carrier, connection.ip):
+                    return True
+        return False
 
     async def _send_all_away(self, waiting: list[DeviceConnection], rate_per_second: float) -> None:
         random.shuffle(waiting)  # nobody's devices are the first or the last

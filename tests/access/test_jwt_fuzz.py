@@ -14,7 +14,7 @@ from push.access.jwt import JwtVerifier
 from push.wire.bodies import MAX_JWT_BYTES
 from push.wire.errors import MAX_TEXT_CHARACTERS, Refusal
 from push.wire.idents import is_name
-from tests.access.test_jwt import SECRET, segment, signed_hs256, verifier
+from tests.access.test_jwt import ALL, EC, ED, RSA, SECRET, pem, segment, signed_hs256, verifier
 
 MANY = settings(max_examples=150, deadline=None)
 WITHOUT_A_KEY = verifier()
@@ -202,3 +202,12 @@ def test_an_end_in_a_far_future_is_a_time() -> None:
         claims = judge(WITH_A_KEY, signed_hs256({"alg": "HS256"}, payload, SECRET))
         assert isinstance(claims, Claims)
         json.dumps(claims.expires_s * 1000)
+
+
+@pytest.mark.parametrize("algorithm", ALL)
+def test_signatures_of_any_length_are_refused(algorithm: str) -> None:
+    check = verifier(SECRET, pem(RSA), pem(EC), pem(ED))
+    for size in (*range(100), 255, 256, 257, 512):
+        for raw in (bytes(size), b"\xff" * size):
+            parts = segment({"alg": algorithm}), segment(b"{}"), segment(raw)
+            assert isinstance(judge(check, b".".join(parts).decode()), Refusal)

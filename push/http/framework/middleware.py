@@ -236,7 +236,9 @@ class _Root(Resource):
         try:
             check_addressable(request.uri)
         except Refusal as refusal:
-            return self._edge.refuse(request, refusal)
+            body = self._edge.refuse(request, refusal)
+            # twisted.web would leave the body out of the answer to HEAD, and log that it had to.
+            return b"" if request.method == b"HEAD" else body
         return self._klein.render(request)
 
 

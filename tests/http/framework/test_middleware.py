@@ -54,6 +54,17 @@ def test_head_is_get_without_the_body(web: Any) -> None:
     assert head.headers["x-length"] == got.headers["content-length"]
 
 
+@pytest.mark.parametrize("path", ["/nope", "/v1/users/%ff", "/v1/users/a%2Fb", "/v1/users/.."])
+def test_head_of_a_refusal_has_its_length_and_no_line_in_the_log(
+    web: Any, path: str, log_lines: list[str]
+) -> None:
+    got = web.request("GET", path)
+    head = web.request("HEAD", path)
+    assert (head.status, head.content) == (got.status, b"")
+    assert head.headers["x-length"] == got.headers["content-length"]
+    assert not [line for line in log_lines if "HEAD" in line]
+
+
 @pytest.mark.parametrize(
     "host", ["x" * 200, "a..b", "h_1", "localhost:8080", "[::1]", "[2001:db8::7]:80", "192.0.2.1"]
 )
