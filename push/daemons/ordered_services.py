@@ -72,11 +72,11 @@ def start_problems_end(tap: str) -> Iterator[None]:
 
 
 def make_daemon(options: DaemonOptions, roles: Set[str]) -> Daemon:
-    """The daemon `options.tap`, with `roles` among "connector", "api" and "sub"."""
+    """The daemon `options.tap`, with `roles` among "connector", "api", "sub" and "group"."""
     from push.daemons.compose import make_service
 
     daemon = Daemon(options.tap, options.settings.server.log)
     with start_problems_end(options.tap):
-        service: Any = make_service(options.settings, roles=roles)
+        service: Any = make_service(options.settings, roles, options.read_settings)
         service.setServiceParent(daemon)
     return daemon

@@ -317,7 +317,10 @@ class Chat(Section, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All sections, checked. Made by `push.daemons.config.loading.load`."""
+    """All sections, checked. Made by `push.daemons.config.loading.load`.
+
+    `notes`: values that are not those of the file or the definitions, in sentences for operators.
+    """
 
     server: Server = Server()
     redis: Redis = Redis()
@@ -328,3 +331,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     topics: Topics = Topics()
     limits: Limits = Limits()
     chat: Chat = Chat()
+    notes: tuple[str, ...] = ()
+
+
+SECTION_TYPES: dict[str, type[Section]] = {
+    field.name: field.type
+    for field in msgspec.structs.fields(Settings)
+    if isinstance(field.type, type) and issubclass(field.type, Section)
+}

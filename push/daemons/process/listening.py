@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
@@ -19,6 +20,7 @@ from push.daemons.config.value_types import Address
 log = Logger()
 
 BACKLOG = 1024
+_LARGEST_BACKLOG = Path("/proc/sys/net/core/somaxconn")
 
 
 class Listener(Service):
@@ -89,6 +91,20 @@ class Listener(Service):
         if host in ("0.0.0.0", "::", ""):
             host = reachable_name()
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def backlog_notes() -> list[str]:
+    """That the kernel cuts the queue of connections that wait to be accepted, if it does."""
+    try:
+        largest = int(_LARGEST_BACKLOG.read_text())
+    except (OSError, ValueError):  # not Linux
+        return []
+    if largest >= BACKLOG:
+        return []
+    return [
+        f"at most {largest} connections wait to be accepted instead of {BACKLOG}: "
+        f"sysctl net.core.somaxconn={BACKLOG}"
+    ]
 
 
 def reachable_name() -> str:
