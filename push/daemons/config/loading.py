@@ -227,7 +227,7 @@ def _explain(key: Key, problem: str) -> str:
         return f"expected {key.expects}"
     text = text.replace("`", "")
     text = text[:1].lower() + text[1:]
-    return f"{key.name}{path.rstrip('`')}: {text}" if path else text
+    return f"{key.name}{path.rstrip('`')}: {text} ({key.help})" if path else text
 
 
 def _shorten(text: str) -> str:

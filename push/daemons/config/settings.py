@@ -27,6 +27,10 @@ DEFAULT_RATE_PER_SECOND = 500
 
 Scope = Literal["push", "read", "admin", "register", "chat"]
 ALL_SCOPES: tuple[Scope, ...] = ("push", "read", "admin", "register", "chat")
+KEYS_HELP = (
+    'API keys: [{name = "…", sha256 = "…", scopes = ["push", "read"]}]; scopes: '
+    + ", ".join(ALL_SCOPES)
+)
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
@@ -216,7 +220,7 @@ class Auth(Section, frozen=True):
 
     keys: Annotated[
         tuple[ApiKey, ...],
-        Meta(description='API keys: [{name = "…", sha256 = "…", scopes = ["push", "read"]}]'),
+        Meta(description=KEYS_HELP),
     ] = ()
     open_registration: Annotated[
         bool, Meta(description="true: a device registers without an app's key")

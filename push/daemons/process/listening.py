@@ -67,14 +67,19 @@ class Listener(Service):
             )
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-            shared = error.socketError.errno == errno.EADDRINUSE and self._reuse_port
-            who = " by somebody who does not share it (--reuse-port, the same user)"
-            raise StartError(
-                f"cannot listen on {self._address}: {reason}{who if shared else ''}. "
-                f"Free the port or set {self._setting}"
-            ) from None
+            remedy = self._remedy(error.socketError.errno)
+            raise StartError(f"cannot listen on {self._address}: {reason}{remedy}") from None
         self.port = int(self._port.getHost().port)
         log.info("listening: {name} {host}:{port}", name=self.carrier, host=host, port=self.port)
+
+    def _remedy(self, number: int | None) -> str:
+        """What to do about an error of the system, as the end of its line."""
+        if number == errno.EADDRINUSE:
+            shared = " by a process that does not share it (--reuse-port, the same user)"
+            return f"{shared if self._reuse_port else ''}. Free the port or set {self._setting}"
+        if number == errno.EACCES:
+            return f". Set {self._setting} to a port above 1023 or allow this one"
+        return f". Set {self._setting} to an address of this machine"
 
     def close(self) -> Deferred[None]:
         """Accept nobody any more; the connections that there are stay."""
