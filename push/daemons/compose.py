@@ -51,6 +51,8 @@ from push.wire.addresses import Networks
 
 log = Logger()
 
+CONNECTOR_ROLE = "connector"
+
 
 def make_service(
     settings: Settings, roles: Set[str], read_settings: Callable[[], Settings]
@@ -141,10 +143,10 @@ class Composition:
             settings,
             store.shards,
             self._boot,
-            is_connector="connector" in roles,
+            is_connector=CONNECTOR_ROLE in roles,
             bans_read=self._end_banned,
         )
-        self._gateway = self._make_gateway() if "connector" in roles else None
+        self._gateway = self._make_gateway() if CONNECTOR_ROLE in roles else None
         self._device_ports: dict[str, Listener] = {}
         self._http_port: Listener | None = None
         self._membership: Membership | None = None
@@ -230,6 +232,8 @@ class Composition:
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
+        if not connector.tcp and not connector.tls and self._roles == {CONNECTOR_ROLE}:
+            raise StartError("there is no listener for devices: set [connector] tcp or tls")
         proxies = Networks(connector.proxy_protocol)
         if connector.tcp:
             factory = device_factory(self._reactor, gateway, proxies=proxies)
@@ -249,6 +253,8 @@ class Composition:
         settings = self._settings
         has_api = bool(self._roles & {"api", "sub", "group"})
         address = settings.http.listen if has_api else settings.connector.admin
+        if not address and has_api and self._gateway is None:
+            raise StartError("this daemon serves nothing but HTTP: set [http] listen")
         if not address:
             return
         site = make_site(

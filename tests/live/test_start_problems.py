@@ -111,6 +111,19 @@ def test_an_address_of_another_machine(tmp_path: Path) -> None:
     assert "Set [http] listen to an address of this machine" in line
 
 
+@pytest.mark.parametrize(
+    ("tap", "off", "said"),
+    [
+        ("push-api", "http_listen", "set [http] listen"),
+        ("push-sub", "http_listen", "set [http] listen"),
+        ("push-group", "http_listen", "set [http] listen"),
+        ("push-connector", "connector_tcp", "set [connector] tcp or tls"),
+    ],
+)
+def test_nothing_to_listen_on(tap: str, off: str, said: str, tmp_path: Path) -> None:
+    assert said in the_line(start(tmp_path, tap=tap, **{off: ""}))
+
+
 @pytest.mark.parametrize("option", ["logfile", "pidfile"])
 def test_a_file_of_twistd_that_cannot_be_written(option: str, tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "file"
