@@ -51,8 +51,6 @@ from push.wire.addresses import Networks
 
 log = Logger()
 
-CONNECTOR_ROLE = "connector"
-
 
 def make_service(
     settings: Settings, roles: Set[str], read_settings: Callable[[], Settings]
@@ -136,6 +134,7 @@ class Composition:
         # First, so that it is the last to stop: until then a second signal counts.
         self._signals = self._add(StopSignals(reactor, self._reload.run))
         self._keys = self._add(ApiKeys(reactor, settings.auth.keys, settings.server.data_folder))
+        self._keyring = self._keys.keyring
         self._reload.add(self._reload_keys)
         store = self._add(StoreService(reactor, settings))
         self._domain = Domain(
@@ -143,10 +142,10 @@ class Composition:
             settings,
             store.shards,
             self._boot,
-            is_connector=CONNECTOR_ROLE in roles,
+            is_connector="connector" in roles,
             bans_read=self._end_banned,
         )
-        self._gateway = self._make_gateway() if CONNECTOR_ROLE in roles else None
+        self._gateway = self._make_gateway() if "connector" in roles else None
         self._device_ports: dict[str, Listener] = {}
         self._http_port: Listener | None = None
         self._membership: Membership | None = None
@@ -222,7 +221,7 @@ class Composition:
             domain.devices,
             sessions,
             domain.topics,
-            self._keys.keyring,
+            self._keyring,
             domain.snowflake,
             gateway_settings,
             lambda carrier: domain.directory.others(carrier, self._boot),
@@ -232,7 +231,7 @@ class Composition:
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
-        if not connector.tcp and not connector.tls and self._roles == {CONNECTOR_ROLE}:
+        if not connector.tcp and not connector.tls and self._roles == {"connector"}:
             raise StartError("there is no listener for devices: set [connector] tcp or tls")
         proxies = Networks(connector.proxy_protocol)
         if connector.tcp:
@@ -260,7 +259,7 @@ class Composition:
         site = make_site(
             self._reactor,
             self._domain.apps(self._roles),
-            keyring=self._keys.keyring,
+            keyring=self._keyring,
             registry=make_metrics(self._gateway),
             problems=self.problems,
             notes=self.notes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from twisted.logger import FilteringLogObserver, LogPublisher
+from twisted.logger import LogPublisher
 from twisted.python.logfile import BaseLogFile
 
 from push.daemons.config.errors import StartError
@@ -32,8 +32,9 @@ def reopen_log_files(publisher: LogPublisher) -> str | None:
 def _log_files(publisher: LogPublisher) -> Iterator[Any]:
     """twistd makes its observer by itself and keeps the file inside it; there is no public way."""
     for observer in publisher._observers:
-        while isinstance(observer, FilteringLogObserver):
-            observer = observer._observer
-        file = getattr(observer, "_outFile", None)
+        inner: Any = observer
+        while hasattr(inner, "_observer"):  # those that filter or change events
+            inner = inner._observer
+        file = getattr(inner, "_outFile", None)
         if isinstance(file, BaseLogFile):
             yield file
