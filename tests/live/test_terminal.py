@@ -144,12 +144,13 @@ def test_ctrl_c_at_make_run_is_one_signal_and_ends_cleanly(terminal: Open) -> No
 
 
 def test_a_second_ctrl_c_stops_at_once(terminal: Open, redis_url: str) -> None:
-    """A connector with a session that it could send elsewhere only slowly has something to hurry;
-    here the second signal is what counts."""
+    """Without sessions that are sent elsewhere the first would end it soon: so both are there
+    before the daemon works the first off. Two of the same kind would be one; the other is a kill."""
     one = terminal(*make_run(), PUSH_REDIS_URL=redis_url)
     pid = one.wait_until_ready()
-    os.kill(pid, signal.SIGSTOP)  # so that both are there before the first is worked off
+    os.kill(pid, signal.SIGSTOP)
     one.type(CTRL_C)
+    wait_for(lambda: is_pending(pid, signal.SIGINT), "Ctrl-C at the daemon")
     os.kill(pid, signal.SIGTERM)
     os.kill(pid, signal.SIGCONT)
     one.wait_for_end()
@@ -157,6 +158,12 @@ def test_a_second_ctrl_c_stops_at_once(terminal: Open, redis_url: str) -> None:
     assert first.endswith(": stopping")
     assert second.endswith(": second signal, stopping immediately")
     assert not lives(pid)
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    found = re.search(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.M)
+    assert found
+    return bool(int(found[1], 16) >> (number - 1) & 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
