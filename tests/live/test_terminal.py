@@ -145,10 +145,11 @@ def test_ctrl_c_at_make_run_is_one_signal_and_ends_cleanly(terminal: Open) -> No
 
 def test_a_second_ctrl_c_stops_at_once(terminal: Open, redis_url: str) -> None:
     """Without sessions that are sent elsewhere the first would end it soon: so both are there
-    before the daemon works the first off. Two of the same kind would be one; the other is a kill."""
+    before the daemon works the first off. (Two of a kind would be one; the other is a kill.)"""
     one = terminal(*make_run(), PUSH_REDIS_URL=redis_url)
     pid = one.wait_until_ready()
     os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: is_stopped(pid), "the stop")
     one.type(CTRL_C)
     wait_for(lambda: is_pending(pid, signal.SIGINT), "Ctrl-C at the daemon")
     os.kill(pid, signal.SIGTERM)
@@ -158,6 +159,10 @@ def test_a_second_ctrl_c_stops_at_once(terminal: Open, redis_url: str) -> None:
     assert first.endswith(": stopping")
     assert second.endswith(": second signal, stopping immediately")
     assert not lives(pid)
+
+
+def is_stopped(pid: int) -> bool:
+    return "\nState:\tT" in Path(f"/proc/{pid}/status").read_text()
 
 
 def is_pending(pid: int, number: signal.Signals) -> bool:
