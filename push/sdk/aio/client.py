@@ -283,7 +283,8 @@ class PushClient(ChatClient, Requests):
                 self._set_state(ClientState.CONNECTED, str(plan.server))
                 outcome = await self._stay(visit, outcome)
                 self.session = None
-                self._set_state(ClientState.WAITING, visit.detail)
+                if outcome.do is not Do.STOP:  # else it ends here, and nothing is waited for
+                    self._set_state(ClientState.WAITING, visit.detail)
             self.state_detail = visit.detail
             return outcome
         finally:
