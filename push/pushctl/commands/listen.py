@@ -135,7 +135,7 @@ def listen(
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)  # the way it is meant to end: not even an empty line
     except TimeoutError:
-        raise Failure(f"--timeout: not done after {timeout:g} s", "timeout") from None
+        raise Failure(f"not done after {timeout:g} s", "timeout") from None
 
 
 def _device(
