@@ -13,10 +13,13 @@ from push.wire.push_targets import PLURAL_OF_TARGET, PUSH_TARGETS
 TEXT = (Path(__file__).parents[2] / "docs" / "pushctl.md").read_text("utf-8")
 
 
+def table_under(heading: str) -> str:
+    (table,) = re.findall(rf"^{heading}\n\|---\|---\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    return str(table)
+
+
 def test_every_command_is_named() -> None:
-    (table,) = re.findall(
-        r"^\| for \| commands \|\n\|---\|---\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE
-    )
+    table = table_under(r"\| for \| commands \|")
     assert sorted(re.findall(r"`(\w+)`", table)) == sorted(cli.commands)
 
 

@@ -69,7 +69,7 @@ def create(
 @common_options
 @click.pass_obj
 def list_groups(common: Common, user: str) -> None:
-    """List the groups of USER, with the number of unread messages.
+    """List the groups of USER that have messages, the latest first, with what is unread.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def list_groups(common: Common, user: str) -> None:
             (each for each in api.each_conversation(user) if each.group is not None),
             ("group", "messages", "unread"),
             lambda each: (each.group, str(each.seq), str(each.unread)),
-            "no groups",
+            "no groups with messages",
         )
 
 
