@@ -58,6 +58,8 @@ class WrongValue(Failure):
 
 def explain(error: Exception) -> str:
     """What went wrong, without the class and the errno."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8 text"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

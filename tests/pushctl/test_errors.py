@@ -38,6 +38,7 @@ TLS = ["listen", "--jwt", "j", "--server", "tls://x"]
         (["chat", "nonsense"], "nonsense"),
         (["stats", "--nonsense"], "--nonsense"),
         (["user", "\udcff"], "not UTF-8"),
+        (["push", "--to-user", "\udcff", "x"], "not UTF-8"),
     ],
 )
 @pytest.mark.parametrize("as_json", [False, True])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import random as random_module
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -30,13 +29,12 @@ from push.sdk.errors import (
     PushAPIUnreachable,
     Stopped,
 )
+from push.sdk.logs import log
 from push.sdk.message import TRUNCATED
 from push.sdk.reconnect import Do, Plan, Policy
 from push.sdk.settings import Acks, JWTSource, make_settings
 from push.session.client_events import Connected
 from push.session.client_events import Message as MessageEvent
-
-log = logging.getLogger("push.sdk")
 
 QUEUE_MESSAGES = 1024
 CONNECT_SECONDS = 10.0
