@@ -21,7 +21,9 @@ from push.sdk.errors import (
 )
 from push.wire.push_targets import PUSH_TARGETS
 
-USAGE = 2  # exit status: the command line itself is wrong
+# Exit statuses; 1 is every other failure.
+USAGE = 2  # the command line itself is wrong
+INTERRUPTED = 130  # Ctrl-C
 _ERRNO = re.compile(r"\[Errno -?\d+\] ")
 _INDEX = re.compile(r"\[\d+\]")
 _ARGUMENT = re.compile(r"^(?P<name>\w+)(?P<value> (?:'.*?'|\".*?\"))?: (?P<why>.*)$", re.DOTALL)
@@ -54,6 +56,15 @@ class WrongValue(Failure):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "usage")
+
+
+class Interrupted(Failure):
+    """Ended by Ctrl-C or a signal, with something to say: exit status 130."""
+
+    exit_code = INTERRUPTED
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "interrupted")
 
 
 def explain(error: Exception) -> str:

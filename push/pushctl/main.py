@@ -27,8 +27,8 @@ from push.pushctl.commands import (
     reshard,
     topics,
 )
-from push.pushctl.errors import Failure, explain, report_usage, translated
-from push.pushctl.options import INTERRUPTED, Common, common_options
+from push.pushctl.errors import INTERRUPTED, Failure, explain, report_usage, translated
+from push.pushctl.options import Common, common_options
 from push.sdk.errors import PushError
 
 

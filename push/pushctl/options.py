@@ -24,7 +24,6 @@ from push.sdk.tls import certificate_fingerprint
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-INTERRUPTED = 130  # exit status after Ctrl-C
 DEFAULT_URL = "http://127.0.0.1:8080"
 LOCAL_SERVER = "tls://127.0.0.1:6790"
 _THIS_HOST = ("127.0.0.1", "::1", "localhost", socket.gethostname().lower())

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from push.pushctl import output
-from push.pushctl.errors import Failure
-from push.pushctl.options import INTERRUPTED, Common, common_options
+from push.pushctl.errors import Failure, Interrupted
+from push.pushctl.options import Common, common_options
 
 
 @click.command("reshard")
@@ -57,15 +55,11 @@ def reshard(
     if dry_run and abandon:
         raise click.UsageError("--dry-run and --abandon exclude each other")
     try:
-        outcome = run(
-            Asked(to, config, dry_run, abandon),
-            common.notice,
-        )
+        outcome = run(Asked(to, config, dry_run, abandon), common.notice)
     except Refused as error:
         raise Failure(" ".join(str(error).split())) from None
     except BrokenOff:
-        common.notice("broken off: run the same again")
-        sys.exit(INTERRUPTED)
+        raise Interrupted("broken off: run the same again") from None
     if common.json:
         output.print_json(outcome or {"abandoned": True})
     elif outcome is None:
