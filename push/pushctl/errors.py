@@ -24,7 +24,8 @@ from push.wire.push_targets import PUSH_TARGETS
 # Exit statuses; 1 is every other failure.
 USAGE = 2  # the command line itself is wrong
 INTERRUPTED = 130  # Ctrl-C
-_ERRNO = re.compile(r"\[Errno -?\d+\] ")
+# What Python puts around a reason, as `[Errno 2] ` and ` (_ssl.c:1006)`.
+_AROUND_REASON = re.compile(r"\[(?:Errno -?\d+|SSL|X509|SSL: \w+|X509: \w+)\] | \(_ssl\.c:\d+\)")
 _INDEX = re.compile(r"\[\d+\]")
 _ARGUMENT = re.compile(r"^(?P<name>\w+)(?P<value> (?:'.*?'|\".*?\"))?: (?P<why>.*)$", re.DOTALL)
 _REQUEST = re.compile(r"^[A-Z]+ \S+?: (?P<why>.*)$", re.DOTALL)
@@ -93,7 +94,9 @@ def translated(
         return _of_answer(error, command, key_origin, url)
     if isinstance(error, PushAPIUnreachable):
         found = _REQUEST.match(str(error))
-        return Failure(f"{url}: {found['why'] if found else error}", "unreachable")
+        why = _AROUND_REASON.sub("", found["why"] if found else str(error))
+        more = "; --ca-file gives the CA to trust" if "certificate verify" in why else ""
+        return Failure(f"{url}: {why}{more}", "unreachable")
     if isinstance(error, ConfigurationError):
         return _of_configuration(str(error), command, key_origin)
     text = _in_options(" ".join(str(error).split()), command)
@@ -141,7 +144,7 @@ def _of_configuration(text: str, command: click.Command | None, key_origin: str)
     found = _ARGUMENT.match(text)
     if found is None:
         return WrongValue(_in_options(text, command))
-    name, value, why = found["name"], found["value"] or "", _ERRNO.sub("", found["why"])
+    name, value, why = found["name"], found["value"] or "", _AROUND_REASON.sub("", found["why"])
     shown = key_origin if name == "key" else _name_of(name, command) or name
     if name == "ca_file":  # the value may be right, and the file is not there
         return Failure(f"{shown}{value}: {why}")

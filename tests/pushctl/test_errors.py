@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from device_server import DeviceServer, run
+from device_server import DeviceServer, make_certificate, run
 from http_server import Answer, HTTPServer, problem
 
 from push.wire.signals import ConnectStatus
@@ -132,6 +132,27 @@ def test_a_server_that_is_not_there(pushctl, monkeypatch):
         assert error == {"code": "unreachable", "detail": f"--url {url}: Connection refused"}
         monkeypatch.setenv("PUSH_URL", url)
         assert pushctl("stats").err == f"pushctl: PUSH_URL {url}: Connection refused\n"
+
+
+def test_certificates_that_are_not_trusted_ask_for_options(tmp_path: Path) -> None:
+    async def test() -> None:
+        certificate = make_certificate(tmp_path)
+        async with DeviceServer(certificate.server_context()) as server:
+            url = server.url.replace("tls", "https")
+            outcome = await finished(await started("--url", url, "stats"))
+            assert (outcome.status, outcome.err.count("\n")) == (1, 1)
+            assert outcome.err.startswith(f"pushctl: --url {url}: certificate verify failed")
+            assert outcome.err.endswith("; --ca-file gives the CA to trust\n")
+            device = ["--token", "T", "--secret", "S", "--server", server.url]
+            outcome = await finished(await started("listen", *device))
+            assert (outcome.status, outcome.err.count("\n")) == (1, 1)
+            assert "give --ca-file or --fingerprint" in outcome.err
+            key_file = str(certificate.key_file)
+            outcome = await finished(await started("--url", url, "--ca-file", key_file, "stats"))
+            assert outcome.err.startswith(f"pushctl: --ca-file '{key_file}': no certificate")
+            assert "ssl" not in outcome.err
+
+    run(test())
 
 
 @pytest.mark.parametrize(

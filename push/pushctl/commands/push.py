@@ -122,7 +122,7 @@ def batch(common: Common, file: str, idempotency_key: str | None, yes: bool) -> 
     \b
     Examples:
       pushctl batch pushes.json
-      pushctl batch pushes.jsonl --idempotency-key newsletter-48
+      pushctl batch pushes.jsonl --idempotency-key weekly-48
       pushctl batch pushes.jsonl --json | jq 'select(.status != 202)'
     """
     items = _read_items(file)
