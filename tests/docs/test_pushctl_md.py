@@ -50,5 +50,6 @@ def asking(group: click.Group, path: str = "") -> set[str]:
 
 def test_what_asks_first_is_told() -> None:
     (section,) = re.findall(r"^## What cannot be undone\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
+    section = " ".join(section.split())
     told = {each.removesuffix(" --all") for each in re.findall(r"`([a-z]+(?: [a-z-]+)?)`", section)}
     assert told == asking(cli)
