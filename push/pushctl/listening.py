@@ -8,6 +8,7 @@ from typing import Any
 
 from push.pushctl import output
 from push.pushctl.options import Common
+from push.sdk.address import parse_server, without_fallback
 from push.sdk.aio import ClientState, Message, PushClient
 from push.sdk.errors import ConnectionFailed
 
@@ -78,7 +79,8 @@ class _Status:
 
 async def listen(listening: Listening) -> int:
     """Print messages as they come; how many. Raises the SDK's errors and `TimeoutError`."""
-    status = _Status(len(listening.options["servers"]), listening.common)
+    servers = without_fallback(map(parse_server, listening.options["servers"]))
+    status = _Status(len(servers), listening.common)
     client = PushClient(acks="explicit", on_state=status, **listening.options)
     status.client = client
     async with client:

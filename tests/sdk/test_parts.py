@@ -8,6 +8,7 @@ import json
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,7 +107,11 @@ def test_a_jwt_is_renewed_30_seconds_before_its_end_by_the_servers_clock():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "a.b.c", jwt({}), jwt([]), jwt({"exp": "soon"}), "a.ü.c"]
+    "text",
+    [
+        *("", "x", "a.b.c", jwt({}), jwt([]), jwt({"exp": "soon"}), "a.ü.c"),
+        *(jwt({"exp": value}) for value in (float("nan"), float("inf"), 10**400, None, [])),
+    ],
 )
 def test_a_jwt_without_an_end_is_not_renewed(text: str):
     assert renewal_delay_seconds(text, 0) is None
@@ -169,3 +174,10 @@ def test_what_a_server_says_is_harmless_in_the_log(caplog: pytest.LogCaptureFixt
     caplog.set_level("DEBUG", "push.sdk")
     log.info("%s in %.1f s", "\x1b[2J\r\nforged\u202e", 1.5)
     assert caplog.messages == ["\\x1b[2J\\r\\nforged\\u202e in 1.5 s"]
+
+
+def test_every_exception_is_a_push_error_and_is_in_the_documents():
+    page = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text(encoding="utf-8")
+    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    assert all(issubclass(kind, errors.PushError) for kind in kinds.values())
+    assert [name for name in kinds if f"`{name}`" not in page and name != "PushError"] == []
