@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from push.sdk.errors import (
     BadCredentials,
     ConfigurationError,
     CredentialsExpired,
+    InvalidData,
     PushAPIError,
     PushAPIUnreachable,
     PushError,
@@ -26,6 +28,7 @@ USAGE = 2  # the command line itself is wrong
 INTERRUPTED = 130  # Ctrl-C
 # What Python puts around a reason, as `[Errno 2] ` and ` (_ssl.c:1006)`.
 _AROUND_REASON = re.compile(r"\[(?:Errno -?\d+|SSL|X509|SSL: \w+|X509: \w+)\] | \(_ssl\.c:\d+\)")
+_NO_ID = " is no id"
 _INDEX = re.compile(r"\[\d+\]")
 _ARGUMENT = re.compile(r"^(?P<name>\w+)(?P<value> (?:'.*?'|\".*?\"))?: (?P<why>.*)$", re.DOTALL)
 _REQUEST = re.compile(r"^[A-Z]+ \S+?: (?P<why>.*)$", re.DOTALL)
@@ -86,10 +89,17 @@ def report_usage(error: click.ClickException, *, json: bool) -> None:
 
 
 def translated(
-    error: PushError, command: click.Command | None, *, url: str, key_origin: str
+    error: PushError,
+    command: click.Command | None,
+    given: Mapping[str, Any],
+    *,
+    url: str,
+    key_origin: str,
 ) -> Failure:
-    """An error of the SDK. `url`: how the API's address was given; `key_origin`: where the key is
-    from, "" for none."""
+    """An error of the SDK in a command, to which the values `given` were given.
+
+    `url`: how the API's address was given; `key_origin`: where the key is from, "" for none.
+    """
     if isinstance(error, PushAPIError):
         return _of_answer(error, command, key_origin, url)
     if isinstance(error, PushAPIUnreachable):
@@ -97,7 +107,13 @@ def translated(
         why = _AROUND_REASON.sub("", found["why"] if found else str(error))
         more = "; --ca-file gives the CA to trust" if "certificate verify" in why else ""
         return Failure(f"{url}: {why}{more}", "unreachable")
-    if isinstance(error, ConfigurationError):
+    if isinstance(error, InvalidData) and "surrogate" in str(error):
+        return WrongValue("an argument is not UTF-8")
+    if isinstance(error, InvalidData) and str(error).endswith(_NO_ID):
+        return WrongValue(
+            f"{_name_of_value(str(error).removesuffix(_NO_ID), command, given)}{error}"
+        )
+    if isinstance(error, ConfigurationError | InvalidData):
         return _of_configuration(str(error), command, key_origin)
     text = _in_options(" ".join(str(error).split()), command)
     if isinstance(error, Stopped):
@@ -183,10 +199,26 @@ def _name_of(field: str, command: click.Command | None) -> str | None:
     for parameter in command.params if command is not None else ():
         if isinstance(parameter, click.Option):
             if any(candidate in parameter.opts for candidate in candidates):
-                return max(parameter.opts, key=len)
+                return _shown_name(parameter)
         elif parameter.name in (name, name.removesuffix("s"), f"{name}s"):
-            return parameter.human_readable_name
+            return _shown_name(parameter)
     return None
+
+
+def _name_of_value(shown: str, command: click.Command | None, given: Mapping[str, Any]) -> str:
+    """The argument that has this value, and a space; nothing when it is in a file."""
+    for parameter in command.params if command is not None else ():
+        value = given.get(parameter.name or "")
+        values = value if isinstance(value, tuple) else (value,)
+        if any(shown == repr(each) for each in values):
+            return f"{_shown_name(parameter)} "
+    return ""
+
+
+def _shown_name(parameter: click.Parameter) -> str:
+    if isinstance(parameter, click.Option):
+        return max(parameter.opts, key=len)
+    return parameter.human_readable_name
 
 
 def _singular(name: str) -> str:

@@ -132,7 +132,11 @@ def _run(given: list[str]) -> int:
         return error.exit_code
     except PushError as error:
         failure = translated(
-            error, common.command, url=common.url_origin, key_origin=common.key_origin
+            error,
+            common.command,
+            common.values,
+            url=common.url_origin,
+            key_origin=common.key_origin,
         )
         failure.report(json=wants_json())
         return failure.exit_code

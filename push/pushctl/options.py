@@ -36,6 +36,7 @@ class Common:
     given: dict[str, Any] = field(default_factory=dict)
     typed: set[str] = field(default_factory=set)  # on the command line, not in the environment
     command: click.Command | None = None  # the one that runs
+    values: dict[str, Any] = field(default_factory=dict)  # what it was given
     key_origin: str = ""  # where the key that was used is from
 
     @property
@@ -171,7 +172,7 @@ class Common:
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """What is typed wins over the environment, and beside the command over before it."""
     common: Common = context.ensure_object(Common)
-    common.command = context.command
+    common.command, common.values = context.command, context.params
     name = parameter.name or ""
     if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
         common.given[name] = value
