@@ -110,9 +110,8 @@ def translated(
     if isinstance(error, InvalidData) and "surrogate" in str(error):
         return WrongValue("an argument is not UTF-8")
     if isinstance(error, InvalidData) and str(error).endswith(_NO_ID):
-        return WrongValue(
-            f"{_name_of_value(str(error).removesuffix(_NO_ID), command, given)}{error}"
-        )
+        named = _name_of_value(str(error).removesuffix(_NO_ID), command, given)
+        return WrongValue(f"{named}{error}")
     if isinstance(error, ConfigurationError | InvalidData):
         return _of_configuration(str(error), command, key_origin)
     text = _in_options(" ".join(str(error).split()), command)

@@ -12,6 +12,8 @@ from push.pushctl.asking import ask_first, yes_option
 from push.pushctl.errors import Failure, WrongValue
 from push.pushctl.options import Common, common_options
 from push.sdk.backend import PushAPI
+from push.sdk.backend.calls.base import Call
+from push.sdk.backend.calls.chat import remove_member
 from push.sdk.chat_types import GroupInfo, Member
 from push.sdk.errors import PushAPIError
 
@@ -218,15 +220,17 @@ def remove(common: Common, group: str, users: tuple[str, ...], by: str | None) -
       pushctl members remove 03DMV9EK31WTE= ben eve
       pushctl members remove 03DMV9EK31WTE= ben --by ben
     """
+    # All of them before the first is sent: an id that is none removes nobody.
+    calls = {user: remove_member(group, user, by=by) for user in users}
     with common.api() as api:
-        results = {user: _removed(api, group, user, by) for user in users}
+        results = {user: _removed(api, call) for user, call in calls.items()}
     _print_results(common, results)
 
 
-def _removed(api: PushAPI, group: str, user: str, by: str | None) -> str:
+def _removed(api: PushAPI, call: Call[None]) -> str:
     """`ok` or the code of a refusal of this one user; other errors are raised."""
     try:
-        api.remove_member(group, user, by=by)
+        api.send(call)
     except PushAPIError as error:
         if error.code in ("not_found", "not_allowed"):
             return error.code
