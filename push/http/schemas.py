@@ -13,10 +13,11 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from push.pushing.service import Content, Receipt, Target
+from push.wire import defaults
 from push.wire.addresses import normal_network
 from push.wire.bodies import MAX_DEVICE_BYTES, MAX_LABEL_BYTES, MAX_OPAQUE_BYTES
 from push.wire.errors import Refusal
-from push.wire.idents import NAME_PATTERN, is_name
+from push.wire.idents import NAME_PATTERN, NAME_RULE, is_name
 from push.wire.push_targets import DESCRIPTION_OF_TARGET
 from push.wire.text import NAME_TEXT_PATTERN, check_name_text
 
@@ -28,9 +29,9 @@ MAX_BATCH_ITEMS = 1000
 class PushLimits:
     """What one push may ask for. `max_payload_bytes` bounds data, title and body as JSON."""
 
-    ttl_default_seconds: int = 86_400
-    ttl_max_seconds: int = 2_592_000
-    max_payload_bytes: int = 256 * 1024
+    ttl_default_seconds: int = defaults.TTL_SECONDS
+    ttl_max_seconds: int = defaults.TTL_MAX_SECONDS
+    max_payload_bytes: int = defaults.MAX_PAYLOAD_BYTES
 
 
 # Of any form: a token that is not one is not registered, and is answered as such.
@@ -369,7 +370,7 @@ def _target_of(to: To) -> Target:
 def check_name(name: str, field: str, index: int | None = None) -> None:
     if not is_name(name):
         place = field if index is None else f"{field}[{index}]"
-        raise _invalid(place, f"expected 1 to 128 characters that match {NAME_PATTERN}")
+        raise _invalid(place, f"expected {NAME_RULE}")
 
 
 def read_network(text: str, field: str) -> str:
