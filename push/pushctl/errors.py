@@ -28,7 +28,7 @@ USAGE = 2  # the command line itself is wrong
 INTERRUPTED = 130  # Ctrl-C
 # What Python puts around a reason, as `[Errno 2] ` and ` (_ssl.c:1006)`.
 _AROUND_REASON = re.compile(r"\[(?:Errno -?\d+|SSL|X509|SSL: \w+|X509: \w+)\] | \(_ssl\.c:\d+\)")
-_NO_ID = " is no id"
+_NO_ID = " cannot name "  # between the id and what it should name
 _INDEX = re.compile(r"\[\d+\]")
 _ARGUMENT = re.compile(r"^(?P<name>\w+)(?P<value> (?:'.*?'|\".*?\"))?: (?P<why>.*)$", re.DOTALL)
 _REQUEST = re.compile(r"^[A-Z]+ \S+?: (?P<why>.*)$", re.DOTALL)
@@ -109,8 +109,8 @@ def translated(
         return Failure(f"{url}: {why}{more}", "unreachable")
     if isinstance(error, InvalidData) and "surrogate" in str(error):
         return WrongValue("an argument is not UTF-8")
-    if isinstance(error, InvalidData) and str(error).endswith(_NO_ID):
-        named = _name_of_value(str(error).removesuffix(_NO_ID), command, given)
+    if isinstance(error, ConfigurationError | InvalidData) and _NO_ID in str(error):
+        named = _name_of_value(str(error).partition(_NO_ID)[0], command, given)
         return WrongValue(f"{named}{error}")
     if isinstance(error, ConfigurationError | InvalidData):
         return _of_configuration(str(error), command, key_origin)
@@ -209,7 +209,7 @@ def _name_of_value(shown: str, command: click.Command | None, given: Mapping[str
     for parameter in command.params if command is not None else ():
         value = given.get(parameter.name or "")
         values = value if isinstance(value, tuple) else (value,)
-        if any(shown == repr(each) for each in values):
+        if any(shown == ascii(each) for each in values):
             return f"{_shown_name(parameter)} "
     return ""
 
