@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from push.chat.actions import Acting
 from push.chat.groups import Groups
 from push.chat.messages import kept_of
 from push.chat.scripts import Scripts, chat_script
@@ -28,11 +29,13 @@ class Tidying(Periodic):
         reactor: Any,
         server: RedisServer,
         scripts: Scripts,
+        acting: Acting,
         groups: Groups,
         settings: ChatSettings,
     ) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Conversations could not be tidied")
         self._scripts = scripts
+        self._acting = acting
         self._groups = groups
         self._kept = kept_of(settings)
 
@@ -47,7 +50,7 @@ class Tidying(Periodic):
             more = 1
             while more:
                 request = {"owner": owner, **self._kept}
-                (more,) = (await self._scripts.run(self._server, _trim, request)).values
+                (more,) = await self._acting.run_on(self._server, _trim, request)
 
     async def _claim(self, key: str, pause_ms: int) -> list[str]:
         request = {"key": key, "pause_ms": pause_ms, "limit": PER_LOOK}

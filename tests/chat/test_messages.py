@@ -297,7 +297,7 @@ async def test_history_that_is_too_old_goes_also_when_nobody_writes(
     # A day and an hour pass on the server's clock.
     server = node.shards.of("chat:anna,bob")
     server.clock.observe(server.clock.now_us() + 25 * 3600 * 1_000_000)
-    tidying = node.chat.upkeep(reactor, server)[0]
+    tidying = node.chat.upkeep(reactor, server, node.erasure)[0]
 
     await tidying.turn()
 

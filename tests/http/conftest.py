@@ -158,10 +158,11 @@ class Behind:
         await self._check()
         return self.users.get(user, User(user, False, [], self.silent))
 
-    async def erase(self, user: str) -> None:
+    async def erase(self, user: str) -> list[str]:
         await self._check()
         if self.users.pop(user, None) is None:
             raise Refusal("not_found", "nothing waits")
+        return self.silent
 
     async def get(self, token: str) -> Device:
         await self._check()
@@ -406,7 +407,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         open_registration: bool = False,
     ) -> Web:
         known: dict[str, App] = {
-            "api": make_api(*[behind] * 8, limits),
+            "api": make_api(*[behind] * 9, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
         }
         clock = Clock()
