@@ -1,8 +1,8 @@
 """Erasing a user: their devices, memberships, conversations, and all that waits for them.
 
-That a user is to be erased is kept in `erasing`, on the user's server, until all of it is done. Every
-step may be done again. So whoever began it may be killed, or another server be unreachable: any
-daemon goes on.
+That a user is to be erased is kept in `erasing`, on the user's server, until all of it is done.
+Every step may be done again. So whoever began it may be killed, or another server be unreachable:
+any daemon goes on.
 """
 
 from __future__ import annotations

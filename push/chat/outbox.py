@@ -129,7 +129,6 @@ class UserErrands:
             copied, back = int(reply.values[0]), bool(reply.values[1])
             seq = seq - 1 if back else copied + 1
 
-
     async def _begin(self, server: RedisServer, owner: str, user: str) -> int | None:
         """The first seq of a conversation that is for this user; None: there is no conversation."""
         key = server.key(f"conversation:{owner}")
