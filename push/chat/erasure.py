@@ -19,7 +19,7 @@ from push.chat.outbox import UserErrands
 from push.chat.scripts import Scripts, chat_script
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user
-from push.devices.session_queries import Clients
+from push.devices.session_queries import Clients, Kicked
 from push.devices.session_query_types import Filter
 from push.redis.client import RedisServer
 from push.redis.errors import StoreUnavailable
@@ -71,19 +71,26 @@ class Erasure:
         """
         check_user(user)
         (found,) = await self._acting.run_on(self._home(user), _begin, {"user": user})
-        if not found:
+        if found:
+            return await self.go_on(user)
+        kicked = await self._kick(user)
+        if not kicked.kicked:
             raise Refusal("not_found", f"there is nothing of a user {user}")
-        return await self.go_on(user)
+        return kicked.silent
 
     async def go_on(self, user: str) -> list[str]:
         """Do what is to be done for a user who is being erased. Raises `StoreUnavailable`."""
-        kicked = await self._clients.kick(Filter(user=user, without_token=True))
+        kicked = await self._kick(user)
         async for _ in self._steps(user):
             if not await self._hold(user):
                 return kicked.silent  # another did all of it; the user may be there anew
         home = self._home(user)
         await home.command("ZREM", home.key("erasing"), user)
         return kicked.silent
+
+    async def _kick(self, user: str) -> Kicked:
+        """Sessions without a device, of which there is no record, end. Their clients stay away."""
+        return await self._clients.kick(Filter(user=user, without_token=True))
 
     async def _steps(self, user: str) -> AsyncIterator[None]:
         """All that is to be done, step by step."""
