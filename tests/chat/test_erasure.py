@@ -17,8 +17,8 @@ from push.wire.errors import Refusal
 from tests.chat.conftest import User, of_kind
 from tests.chat.everything import everything
 from tests.chat.test_messages import make_group, say, texts
-from tests.connector.conftest import JWT_SECRET, Client, Dial, Node
 from tests.conftest import RedisServer
+from tests.connector.conftest import JWT_SECRET, Client, Dial, Node
 
 WaitUntil = Callable[..., Awaitable[Any]]
 
