@@ -24,7 +24,7 @@ async def port(behind: Any, keyring: Keyring, wait_until: Any) -> AsyncIterator[
 
     site = make_site(
         reactor,
-        [make_api(*[behind] * 8)],
+        [make_api(*[behind] * 9)],
         keyring=keyring,
         registry=CollectorRegistry(),
         problems=list,
