@@ -7,7 +7,7 @@ any daemon goes on.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
 from typing import Any
 
 from twisted.logger import Logger
@@ -42,6 +42,10 @@ _erase_from = chat_script("erase_from")
 _erase_copies = chat_script("erase_copies")
 _forget_sent = chat_script("forget_sent")
 _due = chat_script("due", CLAIMING)
+
+
+class _AllIsDone(Exception):
+    """Another has erased the user."""
 
 
 class Erasure:
@@ -81,40 +85,41 @@ class Erasure:
     async def go_on(self, user: str) -> list[str]:
         """Do what is to be done for a user who is being erased. Raises `StoreUnavailable`."""
         kicked = await self._kick(user)
-        async for _ in self._steps(user):
-            if not await self._hold(user):
-                return kicked.silent  # another did all of it; the user may be there anew
-        home = self._home(user)
-        await home.command("ZREM", home.key("erasing"), user)
+        with contextlib.suppress(_AllIsDone):
+            await self._do_all(user)
+            home = self._home(user)
+            await home.command("ZREM", home.key("erasing"), user)
         return kicked.silent
 
     async def _kick(self, user: str) -> Kicked:
         """Sessions without a device, of which there is no record, end. Their clients stay away."""
         return await self._clients.kick(Filter(user=user, without_token=True))
 
-    async def _steps(self, user: str) -> AsyncIterator[None]:
-        """All that is to be done, step by step."""
+    async def _do_all(self, user: str) -> None:
+        """All that is to be done, step by step. Raises `_AllIsDone`: another was faster."""
         if len(self._shards) > 1:
             # What was said of the user before, and is not on their server yet.
             await all_of(self._errands.run_of(server, user) for server in self._shards)
-        yield
         for token in await self._devices.tokens_of(user):
+            await self._hold(user)
             await self._devices.unbind_if(user, token)
-            yield
         for stream in await self._streams_of(user):
+            await self._hold(user)
             await self._leave(user, stream.removeprefix(GROUP_PREFIX))
-            yield
         for peer in await self._peers_of(user):
+            await self._hold(user)
             await self._erase_conversation(user, peer)
-            yield
+        await self._hold(user)
         await self._erase_stream(user)
 
-    async def _hold(self, user: str) -> bool:
-        """Nobody else goes on with it for a while. False: it is done."""
+    async def _hold(self, user: str) -> None:
+        """Nobody else goes on with it for a while. Raises `_AllIsDone` when nothing is to be done
+        any more: then the user may be there anew."""
         home = self._home(user)
         key = home.key("erasing")
         await home.command("ZADD", key, "XX", home.clock.now_us() // 1000, user)
-        return await home.command("ZSCORE", key, user) is not None
+        if await home.command("ZSCORE", key, user) is None:
+            raise _AllIsDone
 
     def _home(self, user: str) -> RedisServer:
         return self._shards.of(user_stream(user))

@@ -8,6 +8,7 @@ from typing import Any
 import jwt
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.conversation_id import conversation_of, with_user
 from push.chat.types import GroupChanges, GroupSaid, MemberChange, PositionsSaid, Range
@@ -328,3 +329,44 @@ async def test_an_erasure_goes_on_when_a_server_that_was_unreachable_is_back(
     for name, held in (await everything(node)).items():
         assert "private" not in held.text, name
     assert await history(node, "bob", f"user:{anna}") == [(1, anna, True), (2, anna, True)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_who_talk_to_each_other_are_erased_at_once(
+    node: Node, wait_until: WaitUntil
+) -> None:
+    users = ("anna", "bob", "carol", "dora")
+    group = await make_group(node, *users)
+    for user in users:
+        for other in users:
+            for n in range(3 if user != other else 0):
+                await say(node, user, f"user:{other}", f"private {n}", client_id=f"{other}{n}")
+        await say(node, user, f"group:{group}", "private, too")
+
+    each = [Deferred.fromCoroutine(node.erasure.erase(user)) for user in (*users, *users)]
+    await gatherResults(each)
+
+    await wait_until(lambda: errands_are_done(node))
+    for user in users:
+        assert await names_left(node, user) == set()
+    kept = await everything(node)
+    lasting = {name.partition(":")[0] for name, held in kept.items() if held.left_ms is None}
+    # The stream of the group that ended keeps its messages for as long as any stream does.
+    assert lasting == {"clock", "shard", "ended-seqs", "log", "expiry"}
+    assert [name for name in kept if name.startswith("log:")] == [f"log:group:{group}"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_user_of_whom_there_is_only_a_session_is_erased_by_ending_it(
+    visitor: User, node: Node, wait_until: WaitUntil
+) -> None:
+    browser, other = await visitor("anna"), await visitor("bob")
+
+    assert await node.erasure.erase("anna") == []
+
+    await wait_until(lambda: browser.ended_with == "kicked")
+    assert other.ended_with is None
+    with pytest.raises(Refusal, match="not_found"):
+        await node.erasure.erase("anna")
+    with pytest.raises(Refusal, match="invalid"):
+        await node.erasure.erase("no name")
