@@ -73,9 +73,9 @@ def user_routes(users: Users, erasure: Erasure) -> tuple[Route, ...]:
                 "user leaves all groups: the admin who joined first, else the member who did, "
                 "becomes the owner of their groups, and a group without other members is "
                 "dismissed. Their messages to other users are recalled; those in groups stay. A "
-                "conversation of two goes when both are erased. After `unavailable` a part is "
-                "done, and any daemon does the rest. A JWT that is still valid makes the user "
-                "again."
+                "conversation of two goes when both are erased. After `unavailable` ask again; "
+                "what was begun is finished by any daemon. A JWT that is still valid makes the "
+                "user again."
             ),
             scope="admin",
             path_texts=path,
