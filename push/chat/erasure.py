@@ -139,7 +139,7 @@ class Erasure:
             await self._errands.end_following(user, stream, version)
 
     async def _peers_of(self, user: str) -> list[str]:
-        """With whom the user has a conversation of two."""
+        """The users that the user has a conversation of two with."""
         home = self._home(user)
         listed = await home.command(
             "ZRANGEBYSCORE", home.key(f"conversations:{user}"), "-inf", "+inf"
@@ -175,7 +175,7 @@ class Erasure:
 
 
 class ErasureRunner(Periodic):
-    """Erases users of one server whom nobody has erased to the end."""
+    """Goes on with users of one server that nobody has erased to the end."""
 
     def __init__(
         self, reactor: Any, server: RedisServer, scripts: Scripts, erasure: Erasure

@@ -357,7 +357,7 @@ async def test_all_who_talk_to_each_other_are_erased_at_once(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_user_of_whom_there_is_only_a_session_is_erased_by_ending_it(
+async def test_a_user_who_has_only_a_session_is_erased_by_ending_it(
     visitor: User, node: Node, wait_until: WaitUntil
 ) -> None:
     browser, other = await visitor("anna"), await visitor("bob")
