@@ -201,6 +201,31 @@ async def test_who_is_there_anew_under_the_name_sees_nothing_of_before(
     assert await history(node, "anna", "user:bob") == [(7, "bob", True), (8, "anna", False)]
 
 
+@pytest.mark.parametrize("reads", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_who_is_there_anew_and_wrote_nothing_is_told_when_the_other_is_erased(
+    node: Node, dial: Dial, wait_until: WaitUntil, reads: bool
+) -> None:
+    await say(node, "anna", "user:bob", "private, to the first bob")
+    await node.erasure.erase("bob")
+    await say(node, "anna", "user:bob", "private, to the next")
+    bob = await come(node, dial, "bob")
+    await say(node, "anna", "user:bob", "private, too")
+    await wait_until(lambda: texts(bob))
+    heard = [push["seq"] for push in of_kind(bob, "chat")]
+    if reads:
+        conversation = conversation_of("bob", "user:anna")
+        await node.chat.messages.move(conversation, PositionsSaid(read=3), "bob")
+
+    await node.erasure.erase("anna")
+
+    await wait_until(lambda: len(of_kind(bob, "recall")) == 2)
+    assert {push["seq"] for push in of_kind(bob, "recall")} == {2, 3} >= set(heard)
+    left = [(2, "anna", True), (3, "anna", True)] if reads else []
+    assert await history(node, "bob", "user:anna") == left
+    assert [n for n, held in (await everything(node)).items() if "private" in held.text] == []
+
+
 @pytest.mark.parametrize(
     ("members", "admins", "heir"),
     [

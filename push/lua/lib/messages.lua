@@ -106,12 +106,17 @@ local function note_conversation(user, conversation, seq, ts)
   redis.call('HSET', prefix .. 'copied:' .. user, conversation, str(seq) .. ' ' .. ts)
 end
 
+-- A user acts: if one of this name was erased, they are there anew.
+local function note_there(owner, bounds, user)
+  if bounds.erased == user then redis.call('HDEL', conversation_key(owner), 'erased') end
+end
+
 -- What a conversation of two has to remember with a message of `from`, before which it was as `bounds`.
 local function keep_begin(owner, bounds, from)
   if not bounds.begun and bounds.seq > 0 then
     redis.call('HSET', conversation_key(owner), 'begin', str(bounds.first))
   end
-  if bounds.erased == from then redis.call('HDEL', conversation_key(owner), 'erased') end
+  note_there(owner, bounds, from)
 end
 
 -- Behind which seq there are no copies of a conversation that ended: what is copied late is not.
