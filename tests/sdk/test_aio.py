@@ -173,6 +173,34 @@ def test_explicit_acknowledgement_is_the_applications():
     run(test())
 
 
+def test_copies_that_come_while_a_message_waits_or_is_handled_are_acknowledged_and_not_handled():
+    """However slow the application is: each message once, each copy acknowledged."""
+
+    async def test() -> None:
+        async with DeviceServer() as server:
+            async with client_of(server) as client:
+                peer = await server.accept()
+                await peer.welcome()
+                for number in (1, 2, 3):
+                    peer.push(number, f"m{number}")
+                assert (await next_of(client)).id == "m1"
+                for number in (1, 2, 1):  # m1 is being handled, m2 waits in the queue
+                    peer.push(number, f"m{number}")
+                peer.push(0, "heard")
+                await until(lambda: len(client._queue) == 3)
+                assert (await next_of(client)).id == "m2"
+                assert await peer.take_acks(3) == [1, 1, 1]
+                assert (await next_of(client)).id == "m3"
+                assert await peer.take_acks(2) == [2, 2]
+                peer.push(1, "m1")  # a copy that was on its way meanwhile
+                assert await peer.take_acks(1) == [1]
+                assert (await next_of(client)).id == "heard"
+            assert await peer.take_acks(1) == [3]
+            await peer.gone()
+
+    run(test())
+
+
 def test_a_released_message_is_delivered_again_with_its_next_copy():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server, acks="explicit") as client:
