@@ -8,7 +8,6 @@ import msgspec
 
 from push.devices.users import User
 from push.http.framework.route import NO_CONTENT, Answer, Call, Reply, Route, json_answer
-from push.http.schemas import check_name
 
 
 class Users(Protocol):
@@ -31,11 +30,9 @@ class Erased(msgspec.Struct):
 
 def user_routes(users: Users, erasure: Erasure) -> tuple[Route, ...]:
     async def get_user(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         return json_answer(200, await users.get_user(call.path["user"]))
 
     async def erase_user(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         silent = await erasure.erase(call.path["user"])
         return json_answer(200, Erased(silent)) if silent else NO_CONTENT
 
