@@ -107,6 +107,12 @@ def nodes() -> Call[list[JSON]]:
     return Call("GET", "/v1/nodes", _read_nodes)
 
 
+class _NodesAnswer(msgspec.Struct):
+    nodes: list[JSON]
+
+
+_decode_nodes = msgspec.json.Decoder(_NodesAnswer).decode
+
+
 def _read_nodes(raw: bytes) -> list[JSON]:
-    found: list[JSON] = read_object(raw)["nodes"]
-    return found
+    return _decode_nodes(raw).nodes
