@@ -98,7 +98,7 @@ def user(name: str) -> Call[JSON]:
 
 
 def erase_user(name: str) -> Call[None]:
-    """Unbind all devices of a user, and delete what waits for him."""
+    """Erase a user: memberships, conversations and what waits for them; devices are unbound."""
     return Call("DELETE", path_of("/v1/users/{user}", user=name), read_nothing)
 
 
