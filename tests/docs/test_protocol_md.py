@@ -363,6 +363,17 @@ def test_the_signals_are_all_there_with_their_numbers():
     assert table == {signal.name: signal.value for signal in Signal}
 
 
+def test_the_requests_are_all_there_with_their_numbers():
+    section = TEXT.split("\n## PUBLISH: requests\n", 1)[1].split("\n## ", 1)[0]
+    listed = section.split("The numbers are: ", 1)[1].split(".", 1)[0]
+    assert dict(re.findall(r"`(\w+)`\s(\d+)", listed)) == {
+        request.name: str(request.value) for request in RequestName
+    }
+    explained = set(re.findall(r"`([A-Z]+)`", section.split("### Chat", 1)[1]))
+    reserved = {"MN", "RMN"}
+    assert {request.name for request in RequestName} - explained <= reserved
+
+
 def test_the_results_of_connect_are_all_there_with_their_numbers():
     table = {row[1].strip("`"): int(row[0]) for row in rows("Its sub-signal is the result:")}
     assert table == {status.name: status.value for status in ConnectStatus}
