@@ -62,19 +62,12 @@ class Clients:
     def __init__(self, reactor: Any, port: Owner, answerer: Answerer, node: str) -> None:
         self._reactor = reactor
         self._port = port
-        self._answerer = answerer
         self._node = node
         # Asked again with an idempotency key, a message is not handed out again.
         self._pushed: OrderedDict[str, PushAnswer] = OrderedDict()
         answerer.handle(LIST, self._list)
         answerer.handle(KICK, self._kick)
         answerer.handle(PUSH, self._push)
-
-    def start(self) -> None:
-        self._answerer.start()
-
-    def stop(self) -> None:
-        self._answerer.stop()
 
     async def _list(self, raw: bytes) -> list[SessionRow]:
         asked = _decode_list(raw)

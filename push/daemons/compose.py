@@ -18,7 +18,6 @@ from twisted.logger import Logger
 from push import __version__
 from push.access.api_keys import ApiKey, Keyring
 from push.cluster.registry.entry import CONNECTOR, Entry
-from push.cluster.survey import Answerer
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
@@ -124,6 +123,7 @@ class Composition:
             settings,
             store.shards,
             self._boot,
+            self._node,
             is_connector="connector" in roles,
             bans_read=self._end_banned,
         )
@@ -147,9 +147,7 @@ class Composition:
             self._add(BackgroundService(work))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
-            answerer = Answerer(self._domain.shards.first, self._boot, self._node)
-            own = OwnClients(self._reactor, self._gateway, answerer, self._node)
-            self._add(BackgroundService(own))
+            OwnClients(self._reactor, self._gateway, self._domain.answerer, self._node)
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
         membership = self._membership = Membership(

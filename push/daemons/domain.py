@@ -16,7 +16,7 @@ from push.cluster.drain_command import NodeDrains
 from push.cluster.registry.interface import Registry
 from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
-from push.cluster.survey import Asker
+from push.cluster.survey import Answerer, Asker
 from push.daemons.config.part_settings import chat_settings, push_limits
 from push.daemons.config.settings import Settings
 from push.devices.expiry import Retirement
@@ -43,7 +43,7 @@ SECONDS_PER_DAY = 86_400
 class Background(Protocol):
     """What works by itself between a start and a stop."""
 
-    def start(self) -> None: ...
+    def start(self) -> object: ...
 
     def stop(self) -> None: ...
 
@@ -51,8 +51,8 @@ class Background(Protocol):
 class Domain:
     """The registry, devices, users, topics and chat of a deployment, as one daemon has them.
 
-    `boot` is its own boot id, `is_connector` whether sessions with that id can be; `bans_read` is
-    called when bans may have changed.
+    `boot` is its own boot id, `node` its node's name, `is_connector` whether sessions with that id
+    can be; `bans_read` is called when bans may have changed.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class Domain:
         settings: Settings,
         shards: Shards,
         boot: str,
+        node: str,
         *,
         is_connector: bool,
         bans_read: Callable[[], None],
@@ -80,7 +81,14 @@ class Domain:
         self.bans = Bans(reactor, shards.first, bans_read)
         self.devices = self._make_devices()
         self.topics = Topics(shards, self.errands, max_per_device=settings.topics.max_per_device)
-        self.asker = Asker(reactor, shards.first, self.directory.connectors, boot)
+        self.asker = Asker(
+            reactor,
+            shards.first,
+            self.directory.connectors,
+            boot,
+            processes=self.directory.processes,
+        )
+        self.answerer = Answerer(shards.first, boot, node, is_connector=is_connector)
         self._clients = Clients(self.asker)
         self._users = Users(shards, self.devices, self._clients)
         self._retention = Retention(
@@ -122,7 +130,7 @@ class Domain:
 
     def upkeep(self) -> list[Background]:
         """What every daemon does by itself: for every server, now and then, and for its copies."""
-        work: list[Background] = [self.asker, self.bans]
+        work: list[Background] = [self.asker, self.answerer, self.bans]
         for server in self.shards:
             work += self._upkeep_of(server)
         return work

@@ -270,9 +270,8 @@ class Node:
                 *self.chat.upkeep(reactor, server),
             )
         ]
-        self.own = OwnClients(
-            reactor, self.gateway, Answerer(self.store, self.boot, self.boot), self.boot
-        )
+        self.answerer = Answerer(self.store, self.boot, self.boot)
+        OwnClients(reactor, self.gateway, self.answerer, self.boot)
         nearby = Nearby(self.shards, self.clients)
         self.pushing = Pushing(self.shards, Publisher(self.shards, retention), snowflake, nearby)
         self.ports: list[Any] = []
@@ -291,7 +290,7 @@ class Node:
     def start(self) -> None:
         self.shards.start()
         self.gateway.start()
-        self.own.start()
+        self.answerer.start()
         self.bans.start()
         for runner in self.errand_runners:
             runner.start()
@@ -321,7 +320,7 @@ class Node:
             await port.stopListening()
         self.ports.clear()
         self.asker.stop()
-        self.own.stop()
+        self.answerer.stop()
         self.bans.stop()
         for runner in self.errand_runners:
             runner.stop()
