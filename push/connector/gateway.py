@@ -19,6 +19,8 @@ from twisted.python.failure import Failure
 from push.access.api_keys import Keyring
 from push.access.bans import CheckBan
 from push.cluster.commands import ControlChannel
+from push.cluster.survey import Answerer
+from push.connector.applying import Applying
 from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
@@ -103,6 +105,7 @@ class Gateway:
         self._reactor = reactor
         self._clock = shards.first.clock
         self._opener = sessions
+        self._check_ban = devices.check_ban
         self._settings = settings
         self._limits = settings.limits
         self._stopping = False
@@ -133,6 +136,8 @@ class Gateway:
             now_ms=self.now_ms,
             wake=self._wake,
             gone=self._forgotten,
+            lost=self._orders.lost,
+            judge=self._judge,
         )
         subscribing = TopicRequests(shards, topics, self._following, self.sessions)
         self._requests = Requests({**subscribing.handlers, **handlers}, self.own)
@@ -167,6 +172,7 @@ class Gateway:
             devices,
             sessions,
             self._following,
+            subscribing,
             keyring,
             self.counters,
             node=settings.node,
@@ -373,6 +379,15 @@ class Gateway:
 
     def end_banned(self, check_ban: CheckBan) -> None:
         self._orders.end_banned(check_ban)
+
+    def _judge(self, connection: DeviceConnection) -> None:
+        """The session is another user's now."""
+        self._orders.end_if_banned(connection, self._check_ban)
+
+    def apply_for(self, answerer: Answerer) -> None:
+        """Apply what was written elsewhere, when `answerer` is asked to."""
+        opening = self._handshake.opening
+        Applying(answerer, self.sessions, opening, self.sources, self._following)
 
     def _forgotten(self, connection: DeviceConnection) -> None:
         self.kick(connection, "this device was deleted")

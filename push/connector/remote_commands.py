@@ -85,10 +85,14 @@ class Orders:
     def end_banned(self, check_ban: CheckBan) -> None:
         """End the sessions of who must not connect any more."""
         for connection in list(self._sessions.values()):
-            try:
-                check_ban(ip=connection.ip, token=connection.token, user=connection.user)
-            except Refusal as refusal:
-                self._disconnect(connection, DisconnectCode.KICKED, refusal.detail)
+            self.end_if_banned(connection, check_ban)
+
+    def end_if_banned(self, connection: DeviceConnection, check_ban: CheckBan) -> None:
+        """End a session of somebody who must not connect any more."""
+        try:
+            check_ban(ip=connection.ip, token=connection.token, user=connection.user)
+        except Refusal as refusal:
+            self._disconnect(connection, DisconnectCode.KICKED, refusal.detail)
 
     def lost(self, connection: DeviceConnection) -> None:
         """The store says that the device has another session."""

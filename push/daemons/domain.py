@@ -21,6 +21,7 @@ from push.daemons.config.part_settings import chat_settings, push_limits
 from push.daemons.config.settings import Settings
 from push.devices.expiry import Retirement
 from push.devices.outbox import ErrandRunner, Errands
+from push.devices.readers import Connectors
 from push.devices.registration import Devices
 from push.devices.session_queries import Clients
 from push.devices.topics import Topics
@@ -79,8 +80,6 @@ class Domain:
         self.control = ControlChannel(shards.first)
         self.errands = Errands(shards)
         self.bans = Bans(reactor, shards.first, bans_read)
-        self.devices = self._make_devices()
-        self.topics = Topics(shards, self.errands, max_per_device=settings.topics.max_per_device)
         self.asker = Asker(
             reactor,
             shards.first,
@@ -89,6 +88,14 @@ class Domain:
             processes=self.directory.processes,
         )
         self.answerer = Answerer(shards.first, boot, node, is_connector=is_connector)
+        self._readers = Connectors(self.asker)
+        self.devices = self._make_devices()
+        self.topics = Topics(
+            shards,
+            self.errands,
+            max_per_device=settings.topics.max_per_device,
+            readers=self._readers,
+        )
         self._clients = Clients(self.asker)
         self._users = Users(shards, self.devices, self._clients)
         self._retention = Retention(
@@ -102,6 +109,7 @@ class Domain:
             chat_settings(settings.chat, settings.limits),
             self._retention,
             self._users.online,
+            self._readers,
         )
 
     def _make_registry(self) -> Registry:
@@ -122,6 +130,7 @@ class Domain:
             registrations_per_minute=limits.registrations_per_minute,
             failed_secrets_per_minute=limits.failed_secrets_per_minute,
             check_ban=self.bans.check,
+            readers=self._readers,
         )
 
     def _is_live_boot(self, boot: str) -> bool:

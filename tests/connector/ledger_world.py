@@ -177,11 +177,11 @@ class World:
         if token is None:
             return
         if token in self.followed[topic] and self.chance.random() < 0.5:
-            assert await self.topics.unsubscribe(topic, token)
+            assert (await self.topics.unsubscribe(topic, token)).changed
             self.followed[topic].discard(token)
         else:
             new = await self.topics.subscribe(topic, token)
-            assert new == (token not in self.followed[topic])
+            assert new.changed == (token not in self.followed[topic])
             self.followed[topic].add(token)
         await self.refresh_all(token)
 

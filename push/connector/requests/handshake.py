@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from push.access.api_keys import Keyring
 from push.access.jwt import LEEWAY_SECONDS
 from push.connector.delivery.subscriptions import Following
+from push.connector.requests.topics import TopicRequests
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
 from push.devices.registration import Devices
@@ -47,6 +48,7 @@ class Handshake:
         devices: Devices,
         sessions: Sessions,
         following: Following,
+        topics: TopicRequests,
         keyring: Keyring,
         counters: Counters,
         *,
@@ -63,6 +65,7 @@ class Handshake:
         self._devices = devices
         self._sessions = sessions
         self._following = following
+        self._topics = topics
         self._keyring = keyring
         self._counters = counters
         self._node = node
@@ -73,6 +76,8 @@ class Handshake:
         self._others = others
         self._take_over = take_over
         self._opened = opened
+        # The sessions that are being opened, by id: what their device's record said may change.
+        self.opening: dict[str, DeviceConnection] = {}
 
     async def register(self, connection: DeviceConnection, wanted: RegisterWanted) -> None:
         body = wanted.body
@@ -109,17 +114,23 @@ class Handshake:
             refusal = self._admit()
             if refusal is not None:
                 return self._send_away(connection, wanted, refusal)
+            self.opening[session_id] = connection
             opened = await self._sessions.open(wanted.body, session_id, connection.ip)
             await self._begin(connection, session_id, opened)
         except (Refusal, StoreUnavailable) as error:
             return self._refuse(connection, wanted, as_refusal(error))
+        finally:
+            self.opening.pop(session_id, None)
         if connection.is_gone():
             return []
         self._accept(connection, wanted, opened)
         return []
 
     async def _begin(self, connection: DeviceConnection, session_id: str, opened: Opened) -> None:
-        """Take the device over, and hear its channels before its logs are read."""
+        """Take the device over, and hear its channels before its logs are read.
+
+        What was changed since the record was read is in effect before the session is accepted.
+        """
         connection.session_id = session_id
         connection.token = opened.token
         connection.user = opened.user
@@ -138,6 +149,10 @@ class Handshake:
             await heard
         except DeferredTimeout:
             raise StoreUnavailable("Redis confirmed no subscription in time") from None
+        if connection.refresh_again:
+            await self._following.settle(connection)
+            check_ban = self._devices.check_ban
+            check_ban(ip=connection.ip, token=connection.token, user=connection.user)
         if connection.is_gone():
             self._following.end(connection)
 
@@ -151,7 +166,7 @@ class Handshake:
             truncated=opened.truncated,
             streams=UNSET
             if opened.token is not None
-            else {follow.stream: str(follow.position) for follow in opened.follows},
+            else {stream: str(follow.position) for stream, follow in connection.follows.items()},
         )
         connection.session.accept(
             wanted.message_id,
@@ -199,12 +214,14 @@ class Handshake:
         session = connection.session
         try:
             claims = self._sessions.renew(wanted.body.jwt, connection.user, connection.token)
-        except Refusal as refusal:
-            session.refuse_renewal(wanted.message_id, refusal)
+            # Before anything is waited for: requests that were sent later are judged by it.
+            connection.jwt_topics = claims.topics
+            await self._topics.judge_again(connection)
+        except (Refusal, StoreUnavailable) as error:
+            session.refuse_renewal(wanted.message_id, as_refusal(error))
         else:
             expires_at = self._expires_at(claims.expires_s)
             assert expires_at is not None
-            connection.jwt_topics = claims.topics
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
         connection.flush()
 
