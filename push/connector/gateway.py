@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.access.api_keys import Keyring
-from push.access.bans import CheckBan
+from push.access.bans import Bans
 from push.cluster.commands import ControlChannel
 from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
@@ -88,6 +88,7 @@ class Gateway:
         sessions: Sessions,
         topics: Topics,
         keyring: Keyring,
+        bans: Bans,
         snowflake: Snowflake,
         settings: GatewaySettings,
         others: Callable[[str], Sequence[str]] = lambda carrier: (),
@@ -103,6 +104,7 @@ class Gateway:
         self._reactor = reactor
         self._clock = shards.first.clock
         self._opener = sessions
+        self._bans = bans
         self._settings = settings
         self._limits = settings.limits
         self._stopping = False
@@ -135,7 +137,7 @@ class Gateway:
             gone=self._forgotten,
         )
         subscribing = TopicRequests(shards, topics, self._following, self.sessions)
-        self._requests = Requests({**subscribing.handlers, **handlers}, self.own)
+        self._requests = Requests({**subscribing.handlers, **handlers}, self.own, bans)
         self._catchup = CatchUp(
             reactor,
             self.sources,
@@ -371,8 +373,17 @@ class Gateway:
         """End a session for good: its client does not come back by itself."""
         self._disconnect(connection, DisconnectCode.KICKED, reason)
 
-    def end_banned(self, check_ban: CheckBan) -> None:
-        self._orders.end_banned(check_ban)
+    def end_banned(self) -> None:
+        """The bans may have changed."""
+        self._orders.end_banned(self._bans)
+
+    def judge(self, connection: DeviceConnection) -> None:
+        """A session is another user's now: it ends if that user is banned."""
+        self._orders.judge(connection, self._bans)
+
+    async def ended_are_settled(self) -> None:
+        """Return when nothing is being done any more that sessions asked for which have ended."""
+        await self._requests.ended_are_settled()
 
     def _forgotten(self, connection: DeviceConnection) -> None:
         self.kick(connection, "this device was deleted")

@@ -111,6 +111,8 @@ class Handshake:
                 return self._send_away(connection, wanted, refusal)
             opened = await self._sessions.open(wanted.body, session_id, connection.ip)
             await self._begin(connection, session_id, opened)
+            # Now it is known whose device it is, and much may have happened while it was opened.
+            await self._check_ban(connection)
         except (Refusal, StoreUnavailable) as error:
             return self._refuse(connection, wanted, as_refusal(error))
         if connection.is_gone():
@@ -140,6 +142,11 @@ class Handshake:
             raise StoreUnavailable("Redis confirmed no subscription in time") from None
         if connection.is_gone():
             self._following.end(connection)
+
+    async def _check_ban(self, connection: DeviceConnection) -> None:
+        await self._devices.check_ban(
+            ip=connection.ip, token=connection.token, user=connection.user
+        )
 
     def _accept(self, connection: DeviceConnection, wanted: ConnectWanted, opened: Opened) -> None:
         now = self._reactor.seconds()
@@ -190,7 +197,8 @@ class Handshake:
     ) -> list[Ended]:
         self._counters.refused += 1
         status = _STATUS_OF_CODE.get(refusal.code, ConnectStatus.BAD_CREDENTIALS)
-        after = refusal.after_seconds if status is ConnectStatus.SERVER_UNAVAILABLE else None
+        comes_back = status in (ConnectStatus.SERVER_UNAVAILABLE, ConnectStatus.NOT_AUTHORIZED)
+        after = refusal.after_seconds if comes_back else None
         body = ConnectRefused(code=refusal.code, detail=refusal.detail, after=after)
         events = connection.session.refuse_connect(wanted.message_id, status, body)
         return [event for event in events if isinstance(event, Ended)]
@@ -198,9 +206,10 @@ class Handshake:
     async def renew(self, connection: DeviceConnection, wanted: RenewWanted) -> None:
         session = connection.session
         try:
+            await self._check_ban(connection)
             claims = self._sessions.renew(wanted.body.jwt, connection.user, connection.token)
-        except Refusal as refusal:
-            session.refuse_renewal(wanted.message_id, refusal)
+        except (Refusal, StoreUnavailable) as error:
+            session.refuse_renewal(wanted.message_id, as_refusal(error))
         else:
             expires_at = self._expires_at(claims.expires_s)
             assert expires_at is not None
