@@ -80,7 +80,7 @@ class Domain:
         )
         self.control = ControlChannel(shards.first)
         self.errands = Errands(shards)
-        self._lease = Lease(reactor, shards.first)
+        self._lease = Lease(reactor, shards.first, boot)
         self.bans = Bans(reactor, shards.first, self._lease, bans_read, self._announce_bans)
         self.devices = self._make_devices()
         self.topics = Topics(shards, self.errands, max_per_device=settings.topics.max_per_device)

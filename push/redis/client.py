@@ -193,13 +193,6 @@ class RedisServer:
         """Whether everything that was wanted is heard."""
         return self._subscriber.speaker is not None
 
-    async def probe_subscriptions(self) -> None:
-        """Return when all that was published until now has been heard; `StoreUnavailable`."""
-        try:
-            await self._subscriber.require().call("PING")
-        except txredisapi.RedisError as error:
-            raise self._translated(error) from None
-
     def rebuild(self, reason: str) -> None:
         """Distrust all connections: they are made anew (design, rule 3)."""
         for link in self._links:

@@ -2,9 +2,9 @@
 
 A copy is *valid* if it was read after the last notice of a change that this process received; it is
 *current* if, beside that, the process has lately made sure that it receives notices at all (a
-`Lease`). A process that was paused, or whose subscriptions were cut, finds its lease over; so does
-everybody else that waits `push.cluster.survey.DEADLINE_SECONDS` for it. What is judged by a copy
-that is not current first waits for that to be found out, or for a read that begins after it asked.
+`Lease`). A process that was paused, or whose subscriptions were cut, finds its lease over, and does
+so before a writer that asks it to confirm a change (`push.cluster.survey`) has given up waiting.
+What is to be judged by a copy that is not current waits for a read that begins after it asked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from push.runtime.tasks import Jobs
 
 log = Logger()
 
-PROBE_SECONDS = 0.5
+NONCE_SECONDS = 0.5
 # Shorter than a write waits for its readers (2 s): a reader that could not be asked knows it before
 # the write is answered.
 LEASE_SECONDS = 1.5
@@ -36,27 +36,31 @@ Content = TypeVar("Content")
 class Lease:
     """Until when the subscriptions on `server` are known to miss nothing.
 
-    A PING on their connection is answered behind everything that was published before it. So when
-    the answer is there, all notices up to the sending of the PING have been received.
+    This process publishes a nonce on a channel of its own, named by its boot id. When it is
+    received, everything that was published before it was has been received as well.
     """
 
-    def __init__(self, reactor: Any, server: RedisServer) -> None:
+    def __init__(self, reactor: Any, server: RedisServer, boot: str) -> None:
         self._reactor = reactor
         self._server = server
+        self._channel = f"lease:{boot}"
         self._until = 0.0
-        self._losses = -1  # of connections, when the last answered PING was sent
-        self._sent_at = -PROBE_SECONDS
-        self._waiting: list[Deferred[None]] = []  # for the last PING
+        self._losses = -1  # of connections, when the nonce was sent that was received last
+        self._last = 0
+        self._sent: dict[int, tuple[float, int]] = {}  # nonce → when, and losses until then
         self._jobs = Jobs()
         self._loop = LoopingCall(self._renew)
         self._loop.clock = reactor
+        server.on_restored(self._restored)
 
     def start(self) -> None:
-        self._loop.start(PROBE_SECONDS)
+        self._server.hear(self._channel, self._receive)
+        self._loop.start(NONCE_SECONDS)
 
     def stop(self) -> None:
         if self._loop.running:
             self._loop.stop()
+        self._server.unhear(self._channel)
         self._jobs.cancel()
 
     @property
@@ -64,42 +68,30 @@ class Lease:
         is_same_connection = self._losses == self._server.subscriptions.losses
         return is_same_connection and self._reactor.seconds() < self._until
 
-    async def renew(self) -> None:
-        """Wait for an answer, of a PING that was sent just before or is sent now; or for a failure.
-
-        Whether the lease holds then is asked of `holds`.
-        """
-        waiting: Deferred[None] = Deferred()
-        if not self._waiting or self._reactor.seconds() - self._sent_at > PROBE_SECONDS:
-            self._waiting = [waiting]
-            self._send()
-        else:
-            self._waiting.append(waiting)
-        await waiting
+    def _restored(self) -> None:
+        if self._loop.running:
+            self._renew()
 
     def _renew(self) -> None:
-        if self._server.is_subscribed:
-            self._waiting = []
-            self._send()
+        now = self._reactor.seconds()
+        for nonce, (sent_at, _) in list(self._sent.items()):
+            if now - sent_at > LEASE_SECONDS:
+                del self._sent[nonce]
+        if self._server.problem is None:
+            self._last += 1
+            self._sent[self._last] = now, self._server.subscriptions.losses
+            self._jobs.run(self._publish(self._last), _log_failure)
 
-    def _send(self) -> None:
-        self._sent_at = self._reactor.seconds()
-        self._jobs.run(self._probe(self._sent_at, self._waiting), _log_failure)
-
-    async def _probe(self, sent_at: float, waiting: list[Deferred[None]]) -> None:
-        losses = self._server.subscriptions.losses
+    async def _publish(self, nonce: int) -> None:
         try:
-            await self._server.probe_subscriptions()
+            await self._server.command("PUBLISH", self._server.channel(self._channel), nonce)
         except StoreUnavailable as error:
-            log.debug("Subscriptions not checked: {reason}", reason=error.reason)
-        else:
-            if losses == self._server.subscriptions.losses:
-                self._losses, self._until = losses, max(self._until, sent_at + LEASE_SECONDS)
-        finally:
-            if waiting is self._waiting:
-                self._waiting = []
-            for each in waiting:
-                each.callback(None)
+            log.debug("A nonce was not published: {reason}", reason=error.reason)
+
+    def _receive(self, payload: bytes) -> None:
+        sent_at, losses = self._sent.pop(int(payload), (0.0, -1))
+        if losses == self._server.subscriptions.losses:
+            self._losses, self._until = losses, max(self._until, sent_at + LEASE_SECONDS)
 
 
 class SharedCopy(Generic[Content]):
@@ -178,8 +170,6 @@ class SharedCopy(Generic[Content]):
         if self.is_current:
             return
         asked = self._begun
-        if self.is_valid:
-            await self._lease.renew()
         while not self.is_current and self._done <= asked:
             waiting: Deferred[None] = Deferred()
             self._waiting.append(waiting)

@@ -207,7 +207,7 @@ class Node:
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         errands = Errands(self.shards)
-        self.lease = Lease(reactor, self.store)
+        self.lease = Lease(reactor, self.store, self.boot)
         self.bans = Bans(
             reactor,
             self.store,

@@ -40,7 +40,7 @@ NOT_SEEN = {
 
 def bans_of(world: Any) -> Bans:
     server = world.servers[0]
-    return Bans(world.reactor, server, Lease(world.reactor, server))
+    return Bans(world.reactor, server, Lease(world.reactor, server, "boot"))
 
 
 def test_every_key_that_the_code_names_is_of_a_known_kind() -> None:
