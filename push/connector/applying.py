@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import msgspec
-from twisted.internet.defer import gatherResults
 
 from push.cluster.survey import Answerer
 from push.connector.delivery.sharded_streams import Sources
@@ -47,7 +46,8 @@ class Applying:
             if id in opening:
                 opening[id].refresh_again = True
                 found.discard(opening[id])
-        await gatherResults([self._following.refreshed(each) for each in found])
+        for waiter in [self._following.refreshed(each) for each in found]:
+            await waiter
 
     def _followers_of(self, asked: ApplyAsked) -> Iterable[DeviceConnection]:
         """Every session of a user follows that user's stream: so nobody needs to be looked for."""

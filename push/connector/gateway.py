@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.access.api_keys import Keyring
-from push.access.bans import CheckBan
+from push.access.bans import Bans
 from push.cluster.commands import ControlChannel
 from push.cluster.survey import Answerer
 from push.connector.applying import Applying
@@ -90,6 +90,7 @@ class Gateway:
         sessions: Sessions,
         topics: Topics,
         keyring: Keyring,
+        bans: Bans,
         snowflake: Snowflake,
         settings: GatewaySettings,
         others: Callable[[str], Sequence[str]] = lambda carrier: (),
@@ -105,7 +106,7 @@ class Gateway:
         self._reactor = reactor
         self._clock = shards.first.clock
         self._opener = sessions
-        self._check_ban = devices.check_ban
+        self._bans = bans
         self._settings = settings
         self._limits = settings.limits
         self._stopping = False
@@ -137,10 +138,10 @@ class Gateway:
             wake=self._wake,
             gone=self._forgotten,
             lost=self._orders.lost,
-            judge=self._judge,
+            judge=self.judge,
         )
         subscribing = TopicRequests(shards, topics, self._following, self.sessions)
-        self._requests = Requests({**subscribing.handlers, **handlers}, self.own)
+        self._requests = Requests({**subscribing.handlers, **handlers}, self.own, bans)
         self._catchup = CatchUp(
             reactor,
             self.sources,
@@ -377,12 +378,17 @@ class Gateway:
         """End a session for good: its client does not come back by itself."""
         self._disconnect(connection, DisconnectCode.KICKED, reason)
 
-    def end_banned(self, check_ban: CheckBan) -> None:
-        self._orders.end_banned(check_ban)
+    def end_banned(self) -> None:
+        """The bans may have changed."""
+        self._orders.end_banned(self._bans)
 
-    def _judge(self, connection: DeviceConnection) -> None:
-        """The session is another user's now."""
-        self._orders.end_if_banned(connection, self._check_ban)
+    def judge(self, connection: DeviceConnection) -> None:
+        """A session is another user's now: it ends if that user is banned."""
+        self._orders.judge(connection, self._bans)
+
+    async def ended_are_settled(self) -> None:
+        """Return when nothing is being done any more that sessions asked for which have ended."""
+        await self._requests.ended_are_settled()
 
     def apply_for(self, answerer: Answerer) -> None:
         """Apply what was written elsewhere, when `answerer` is asked to."""

@@ -53,6 +53,8 @@ class Owner(Protocol):
 
     def kick(self, connection: DeviceConnection, reason: str) -> None: ...
 
+    async def ended_are_settled(self) -> None: ...
+
     def now_ms(self) -> int: ...
 
 
@@ -95,6 +97,8 @@ class Clients:
             if not connection.is_gone():
                 self._port.kick(connection, KICKED_REASON)
                 kicked += 1
+        # What they asked for before is done, or never will be: nothing of it comes later.
+        await self._port.ended_are_settled()
         return KickAnswer(kicked)
 
     async def _push(self, raw: bytes) -> PushAnswer:

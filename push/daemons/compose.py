@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from push import __version__
 from push.access.api_keys import ApiKey, Keyring
+from push.access.bans import CHANNEL as BANS
 from push.cluster.registry.entry import CONNECTOR, Entry
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
@@ -127,7 +128,10 @@ class Composition:
             is_connector="connector" in roles,
             bans_read=self._end_banned,
         )
-        self._gateway = self._make_gateway() if "connector" in roles else None
+        self._gateway: Gateway | None = None
+        if "connector" in roles:
+            self._gateway = self._make_gateway()
+        self._domain.answerer.handle(BANS, self._confirm_bans)
         self._device_ports: dict[str, Listener] = {}
         self._http_port: Listener | None = None
         self._membership: Membership | None = None
@@ -168,7 +172,13 @@ class Composition:
 
     def _end_banned(self) -> None:
         if self._gateway is not None:
-            self._gateway.end_banned(self._domain.bans.check)
+            self._gateway.end_banned()
+
+    async def _confirm_bans(self, _asked: bytes) -> None:
+        """Another process changed them, and waits until they are in effect here."""
+        await self._domain.bans.wait_until_current()
+        if self._gateway is not None:
+            await self._gateway.ended_are_settled()
 
     def _make_gateway(self) -> Gateway:
         settings, connector = self._settings, self._settings.connector
@@ -202,6 +212,7 @@ class Composition:
             sessions,
             domain.topics,
             self._keyring,
+            domain.bans,
             domain.snowflake,
             gateway_settings,
             lambda carrier: domain.directory.others(carrier, self._boot),

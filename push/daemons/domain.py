@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Set
 from typing import Any, Protocol
 
+from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans
 from push.chat.service import Chat
 from push.cluster.commands import ControlChannel
@@ -16,7 +17,7 @@ from push.cluster.drain_command import NodeDrains
 from push.cluster.registry.interface import Registry
 from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
-from push.cluster.survey import Answerer, Asker
+from push.cluster.survey import ALL_PROCESSES, Answerer, Asker
 from push.daemons.config.part_settings import chat_settings, push_limits
 from push.daemons.config.settings import Settings
 from push.devices.expiry import Retirement
@@ -34,6 +35,7 @@ from push.pushing.by_ip import Nearby
 from push.pushing.service import Pushing
 from push.redis.client import RedisServer
 from push.redis.shards import Shards
+from push.redis.shared_copy import Lease
 from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.idents import Snowflake
@@ -79,7 +81,8 @@ class Domain:
         )
         self.control = ControlChannel(shards.first)
         self.errands = Errands(shards)
-        self.bans = Bans(reactor, shards.first, bans_read)
+        self._lease = Lease(reactor, shards.first, boot)
+        self.bans = Bans(reactor, shards.first, self._lease, bans_read, self._announce_bans)
         self.asker = Asker(
             reactor,
             shards.first,
@@ -112,6 +115,10 @@ class Domain:
             self._readers,
         )
 
+    async def _announce_bans(self) -> list[str]:
+        asked = await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)
+        return asked.silent
+
     def _make_registry(self) -> Registry:
         hosts = self._settings.zookeeper.hosts
         if hosts:
@@ -139,7 +146,12 @@ class Domain:
 
     def upkeep(self) -> list[Background]:
         """What every daemon does by itself: for every server, now and then, and for its copies."""
-        work: list[Background] = [self.asker, self.answerer, self.bans]
+        work: list[Background] = [
+            self.asker,
+            self.answerer,
+            self._lease,
+            self.bans,
+        ]
         for server in self.shards:
             work += self._upkeep_of(server)
         return work

@@ -89,7 +89,7 @@ class Devices:
 
         Raises `Refusal`: `banned`, `rate_limited`.
         """
-        self.check_ban(ip=ip)
+        await self.check_ban(ip=ip)
         if token is not None and secret is not None and await self._is_right(token, secret, ip):
             return Credentials(token, secret)
         await self._registrations.take(ip)

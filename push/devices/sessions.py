@@ -104,21 +104,15 @@ class Sessions:
         """Check credentials and take the device. Raises `Refusal`: `unknown_token`,
         `unauthenticated`, `banned`, `rate_limited`, `unavailable` (a newer connection was
         faster)."""
-        check_ban = self._devices.check_ban
-        check_ban(ip=ip)
+        await self._devices.check_ban(ip=ip)
         claims = self._verifier.verify(asked.jwt) if asked.jwt is not None else None
         token = await self._token(asked, claims, ip)
-        check_ban(token=token, user=claims.user if claims else None)
+        # Before a JWT binds the device. Its user, if it does not, is judged when it is known.
+        await self._devices.check_ban(token=token, user=claims.user if claims else None)
         if token is None:
             assert claims is not None
             return await self._open_user(claims, asked.cursors)
-        opened = await self._open_device(token, claims, asked.cursors, session)
-        try:
-            check_ban(user=opened.user)
-        except Refusal:
-            await self.close(token, session, [])
-            raise
-        return opened
+        return await self._open_device(token, claims, asked.cursors, session)
 
     async def _token(self, asked: ConnectRequest, claims: Claims | None, ip: str) -> str | None:
         """The device that connects, proven by its secret or named by the JWT."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
+from push.pushctl.clients import tell_silent
 from push.pushctl.options import Common, common_options, print_json
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -54,6 +55,7 @@ def ban(
         done = api.ban(ip=ip, token=token, user=user, until=until)
     if common.json:
         print_json(done)
+    tell_silent(done.silent)
 
 
 @click.command("unban")
@@ -72,7 +74,7 @@ def unban(common: Common, ip: str | None, token: str | None, user: str | None) -
     """
     _exactly_one(ip, token, user)
     with common.api() as api:
-        api.unban(ip=ip, token=token, user=user)
+        tell_silent(api.unban(ip=ip, token=token, user=user))
 
 
 @click.command("bans")

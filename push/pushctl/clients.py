@@ -48,7 +48,7 @@ def connections(
             cursor = page.cursor
             if cursor is None:
                 break
-    _tell_silent(sorted(silent))
+    tell_silent(sorted(silent))
 
 
 @click.command("kick")
@@ -84,7 +84,7 @@ def kick(
         print_json(done)
         return
     click.echo(f"kicked {done.kicked}")
-    _tell_silent(done.silent)
+    tell_silent(done.silent)
 
 
 @click.command("user")
@@ -108,9 +108,9 @@ def user(common: Common, name: str) -> None:
     for device in found["devices"]:
         place = device["node"] if device["online"] else "away"
         click.echo(f"{device['token']}  {device['platform']}  {device['app']}  {place}")
-    _tell_silent(found.get("silent", ()))
+    tell_silent(found.get("silent", ()))
 
 
-def _tell_silent(nodes: Sequence[str]) -> None:
+def tell_silent(nodes: Sequence[str]) -> None:
     for node in nodes:
         click.echo(f"pushctl: node {node} did not answer", err=True)

@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 
 from push.chat.conversation_id import conversation_of, with_user
-from push.chat.types import GroupSaid, Results
+from push.chat.types import GroupSaid
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import number_of
 from tests.chat.conftest import MakeNode, User, of_kind
@@ -83,7 +83,7 @@ async def test_a_member_whose_server_stood_still_follows_when_it_is_back(
     server = three_servers[number_of(f"user:{bob}", SERVERS)]
 
     server.pause()
-    assert await node.chat.groups.add(group, [bob], None) == Results({bob: "ok"})
+    assert (await node.chat.groups.add(group, [bob], None)).results == {bob: "ok"}
     await say(node, "anna", f"group:{group}", "meanwhile")
     server.resume()
 

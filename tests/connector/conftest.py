@@ -20,12 +20,13 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
 
 from push.access.api_keys import Keyring
+from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans
 from push.access.jwt import JwtVerifier, load_keys
 from push.chat.service import Chat
 from push.chat.settings import ChatSettings
 from push.cluster.commands import ControlChannel
-from push.cluster.survey import Answerer, Asker
+from push.cluster.survey import ALL_PROCESSES, Answerer, Asker
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
@@ -45,6 +46,7 @@ from push.redis.client import RedisServer
 from push.redis.identity import Deployment
 from push.redis.periodic import Periodic
 from push.redis.shards import Shards
+from push.redis.shared_copy import Lease
 from push.redis.url import parse_redis_url
 from push.session.server import SessionLimits
 from push.streams.hub import Hub
@@ -206,9 +208,16 @@ class Node:
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         errands = Errands(self.shards)
-        self.bans = Bans(reactor, self.store, lambda: self.gateway.end_banned(self.bans.check))
         self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
         readers = Connectors(self.asker)
+        self.lease = Lease(reactor, self.store, self.boot)
+        self.bans = Bans(
+            reactor,
+            self.store,
+            self.lease,
+            lambda: self.gateway.end_banned(),
+            self._announce_bans,
+        )
         self.devices = Devices(
             self.shards,
             errands,
@@ -261,6 +270,7 @@ class Node:
             sessions,
             self.topics,
             keyring,
+            self.bans,
             snowflake,
             settings,
             others,
@@ -277,10 +287,18 @@ class Node:
         self.answerer = Answerer(self.store, self.boot, self.boot)
         OwnClients(reactor, self.gateway, self.answerer, self.boot)
         self.gateway.apply_for(self.answerer)
+        self.answerer.handle(BANS, self._confirm_bans)
         nearby = Nearby(self.shards, self.clients)
         self.pushing = Pushing(self.shards, Publisher(self.shards, retention), snowflake, nearby)
         self.ports: list[Any] = []
         self.stopped = False
+
+    async def _announce_bans(self) -> list[str]:
+        return (await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)).silent
+
+    async def _confirm_bans(self, _asked: bytes) -> None:
+        await self.bans.wait_until_current()
+        await self.gateway.ended_are_settled()
 
     @property
     def hub(self) -> Hub:
@@ -296,6 +314,7 @@ class Node:
         self.shards.start()
         self.gateway.start()
         self.answerer.start()
+        self.lease.start()
         self.bans.start()
         for runner in self.errand_runners:
             runner.start()
@@ -327,6 +346,7 @@ class Node:
         self.asker.stop()
         self.answerer.stop()
         self.bans.stop()
+        self.lease.stop()
         for runner in self.errand_runners:
             runner.stop()
         await self.gateway.stop()

@@ -87,6 +87,7 @@ class Behind:
     users: dict[str, User] = field(default_factory=dict)
     topics: dict[str, set[str]] = field(default_factory=dict)
     bans: list[Ban] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
     error: Exception | None = None
     waiting: Deferred[None] | None = None
 
@@ -211,16 +212,18 @@ class Behind:
             raise Refusal("not_found", "no device follows it")
         return Topic(topic, len(self.topics[topic]))
 
-    async def add(self, ban: Ban) -> None:
+    async def add(self, ban: Ban) -> list[str]:
         await self._check()
         self.bans.append(ban)
+        return self.silent
 
-    async def lift(self, kind: str, name: str) -> None:
+    async def lift(self, kind: str, name: str) -> list[str]:
         await self._check()
         found = [ban for ban in self.bans if (ban.kind, ban.name) == (kind, name)]
         if not found:
             raise Refusal("not_found", "there is no such ban")
         self.bans.remove(found[0])
+        return self.silent
 
     async def all(self) -> list[Ban]:
         await self._check()

@@ -698,6 +698,17 @@ def test_kick_wants_exactly_one(pushctl):
     assert pushctl("kick", "--user", "a", "--ip", "1.2.3.4").status == 2
 
 
+def test_nodes_that_did_not_confirm_a_ban_or_its_end_are_named(pushctl, server: HTTPServer):
+    server.answer(
+        Answer(201, {"user": "mallory", "until": None, "silent": ["n2"]}),
+        Answer(200, {"silent": ["n2", "n3"]}),
+    )
+    named = "pushctl: node n2 did not answer\n"
+    assert pushctl("ban", "--user", "mallory", "--url", server.url) == (0, "", named)
+    lifted = pushctl("unban", "--user", "mallory", "--url", server.url)
+    assert lifted == (0, "", named + "pushctl: node n3 did not answer\n")
+
+
 def test_somebody_is_banned_until_a_time_and_the_ban_is_lifted(pushctl, server: HTTPServer):
     server.answer(
         Answer(201, {"user": "mallory", "until": 5}), Answer(204), problem(404, "not_found")

@@ -221,7 +221,7 @@ class Following:
         if connection.user != user:
             connection.user = user
             connection.jwt_topics = ()
-            if connection.session.state is State.OPEN:
+            if connection.session.state is State.OPEN:  # else CONNECT is refused
                 self._judge(connection)
 
     async def _record(self, connection: DeviceConnection) -> Record | None:

@@ -1,6 +1,7 @@
 """PUBLISH: what a device asks for, answered by the same rules as HTTP (contract, "`PUBLISH`").
 
 Requests of a session are carried out one after the other, in the order in which they were sent.
+Those that wait when the session ends are not carried out.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+from twisted.internet.defer import Deferred
 
+from push.access.bans import Bans
 from push.connector.transport.connection import DeviceConnection
 from push.redis.errors import StoreUnavailable
 from push.session.events import RequestWanted
@@ -56,14 +59,19 @@ class Requests:
         self,
         handlers: Mapping[int, Handler],
         own: Callable[[DeviceConnection, Coroutine[Any, Any, None]], None],
+        bans: Bans,
     ) -> None:
         self._handlers = handlers
         self._own = own
+        self._bans = bans
+        # The connections whose requests are being carried out; who waits until they are.
+        self._running: dict[DeviceConnection, list[Deferred[None]] | None] = {}
 
     def take(self, connection: DeviceConnection, request: RequestWanted) -> None:
         waiting = connection.requests
         if waiting is None:
             connection.requests = deque([request])
+            self._running[connection] = None
             self._own(connection, self._run(connection))
         elif request.message_id or len(waiting) < MAX_WAITING:
             waiting.append(request)  # else one that wants no answer gets none
@@ -77,11 +85,28 @@ class Requests:
                 connection.flush()
         finally:
             connection.requests = None
+            for waiter in self._running.pop(connection) or ():
+                waiter.callback(None)
+
+    async def ended_are_settled(self) -> None:
+        """Return when no request of a session that has ended is being carried out."""
+        waiters = []
+        for connection, waiting in self._running.items():
+            if connection.is_gone():
+                waiter: Deferred[None] = Deferred()
+                waiters.append(waiter)
+                self._running[connection] = [*(waiting or ()), waiter]
+        for waiter in waiters:
+            await waiter
 
     async def _answer(self, connection: DeviceConnection, request: RequestWanted) -> bytes:
         handler = self._handlers.get(request.sub_signal)
-        caller = Caller(connection.session_id, connection.token, connection.user)
         try:
+            if not self._bans.is_current:
+                await self._bans.wait_until_current()
+                if connection.is_gone():
+                    raise Refusal("banned", "this session has ended")
+            caller = Caller(connection.session_id, connection.token, connection.user)
             if handler is None:
                 raise Refusal(
                     "unknown_request",

@@ -117,6 +117,7 @@ class Handshake:
             self.opening[session_id] = connection
             opened = await self._sessions.open(wanted.body, session_id, connection.ip)
             await self._begin(connection, session_id, opened)
+            await self._settle(connection)
         except (Refusal, StoreUnavailable) as error:
             return self._refuse(connection, wanted, as_refusal(error))
         finally:
@@ -127,10 +128,7 @@ class Handshake:
         return []
 
     async def _begin(self, connection: DeviceConnection, session_id: str, opened: Opened) -> None:
-        """Take the device over, and hear its channels before its logs are read.
-
-        What was changed since the record was read is in effect before the session is accepted.
-        """
+        """Take the device over, and hear its channels before its logs are read."""
         connection.session_id = session_id
         connection.token = opened.token
         connection.user = opened.user
@@ -149,12 +147,22 @@ class Handshake:
             await heard
         except DeferredTimeout:
             raise StoreUnavailable("Redis confirmed no subscription in time") from None
-        if connection.refresh_again:
-            await self._following.settle(connection)
-            check_ban = self._devices.check_ban
-            check_ban(ip=connection.ip, token=connection.token, user=connection.user)
         if connection.is_gone():
             self._following.end(connection)
+
+    async def _settle(self, connection: DeviceConnection) -> None:
+        """What changed since the record was read is in effect before the session is accepted; and
+        now it is known whose device it is. Raises `Refusal` `banned`."""
+        is_settled = False
+        while not is_settled:
+            await self._following.settle(connection)
+            await self._check_ban(connection)
+            is_settled = not connection.refresh_again or connection.is_gone()
+
+    async def _check_ban(self, connection: DeviceConnection) -> None:
+        await self._devices.check_ban(
+            ip=connection.ip, token=connection.token, user=connection.user
+        )
 
     def _accept(self, connection: DeviceConnection, wanted: ConnectWanted, opened: Opened) -> None:
         now = self._reactor.seconds()
@@ -205,7 +213,8 @@ class Handshake:
     ) -> list[Ended]:
         self._counters.refused += 1
         status = _STATUS_OF_CODE.get(refusal.code, ConnectStatus.BAD_CREDENTIALS)
-        after = refusal.after_seconds if status is ConnectStatus.SERVER_UNAVAILABLE else None
+        comes_back = status in (ConnectStatus.SERVER_UNAVAILABLE, ConnectStatus.NOT_AUTHORIZED)
+        after = refusal.after_seconds if comes_back else None
         body = ConnectRefused(code=refusal.code, detail=refusal.detail, after=after)
         events = connection.session.refuse_connect(wanted.message_id, status, body)
         return [event for event in events if isinstance(event, Ended)]
@@ -213,6 +222,7 @@ class Handshake:
     async def renew(self, connection: DeviceConnection, wanted: RenewWanted) -> None:
         session = connection.session
         try:
+            await self._check_ban(connection)
             claims = self._sessions.renew(wanted.body.jwt, connection.user, connection.token)
             # Before anything is waited for: requests that were sent later are judged by it.
             connection.jwt_topics = claims.topics

@@ -367,3 +367,15 @@ def _read_cancelled(raw: bytes) -> int:
 
 def read_nothing(raw: bytes) -> None:
     return None
+
+
+class _Silent(msgspec.Struct):
+    silent: list[str] = []
+
+
+_decode_silent = msgspec.json.Decoder(_Silent).decode
+
+
+def read_silent(raw: bytes) -> list[str]:
+    """The nodes that did not confirm a write; none, when it was answered 204."""
+    return _decode_silent(raw).silent if raw else []
