@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import UNSET
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
 from push.access.api_keys import Keyring
@@ -111,8 +110,7 @@ class Handshake:
                 return self._send_away(connection, wanted, refusal)
             opened = await self._sessions.open(wanted.body, session_id, connection.ip)
             await self._begin(connection, session_id, opened)
-            # Now it is known whose device it is, and much may have happened while it was opened.
-            await self._check_ban(connection)
+            await self._check_ban(connection)  # much may have happened while it was opened
         except (Refusal, StoreUnavailable) as error:
             return self._refuse(connection, wanted, as_refusal(error))
         if connection.is_gone():
@@ -132,14 +130,13 @@ class Handshake:
                 await self._sessions.close(opened.token, session_id, [])
             return
         self._opened(connection)
+        # Whose device it is is known now, and from now on a ban ends this session as any other.
+        await self._check_ban(connection)
         if opened.before is not None:
             await self._take_over(*opened.before)
         heard = self._following.begin(connection, opened.follows)
-        heard.addTimeout(self._timeout_seconds, self._reactor)
-        try:
-            await heard
-        except DeferredTimeout:
-            raise StoreUnavailable("Redis confirmed no subscription in time") from None
+        # A cancelled `gatherResults` fails with an error of its own, so not with a TimeoutError.
+        await heard.addTimeout(self._timeout_seconds, self._reactor, _not_confirmed)
         if connection.is_gone():
             self._following.end(connection)
 
@@ -216,6 +213,10 @@ class Handshake:
             connection.jwt_topics = claims.topics
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
         connection.flush()
+
+
+def _not_confirmed(_outcome: object, _timeout_seconds: float) -> None:
+    raise StoreUnavailable("Redis confirmed no subscription in time")
 
 
 def as_refusal(error: Refusal | StoreUnavailable) -> Refusal:
