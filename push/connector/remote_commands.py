@@ -15,6 +15,7 @@ from push.cluster.commands import ControlChannel, DrainOrder, Order
 from push.connector.transport.connection import DeviceConnection
 from push.devices.sessions import Sessions
 from push.redis.errors import StoreUnavailable
+from push.session.transitions import State
 from push.wire.errors import Refusal
 from push.wire.signals import DisconnectCode
 
@@ -95,9 +96,13 @@ class Orders:
                 self.lost(part[place])
 
     def end_banned(self, bans: Bans) -> None:
-        """End the sessions of those that must not connect any more."""
+        """End the sessions of those that must not connect any more.
+
+        One that is being opened is judged before it is accepted, and refused as others are.
+        """
         for connection in list(self._sessions.values()):
-            self.judge(connection, bans)
+            if connection.session.state is State.OPEN:
+                self.judge(connection, bans)
 
     def judge(self, connection: DeviceConnection, bans: Bans) -> None:
         """End a session whose address, device or user is banned."""

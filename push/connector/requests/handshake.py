@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import UNSET
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
 from push.access.api_keys import Keyring
@@ -139,14 +138,13 @@ class Handshake:
                 await self._sessions.close(opened.token, session_id, [])
             return
         self._opened(connection)
+        # Whose device it is is known now, and from now on a ban ends this session as any other.
+        await self._check_ban(connection)
         if opened.before is not None:
             await self._take_over(*opened.before)
         heard = self._following.begin(connection, opened.follows)
-        heard.addTimeout(self._timeout_seconds, self._reactor)
-        try:
-            await heard
-        except DeferredTimeout:
-            raise StoreUnavailable("Redis confirmed no subscription in time") from None
+        # A cancelled `gatherResults` fails with an error of its own, so not with a TimeoutError.
+        await heard.addTimeout(self._timeout_seconds, self._reactor, _not_confirmed)
         if connection.is_gone():
             self._following.end(connection)
 
@@ -234,6 +232,10 @@ class Handshake:
             assert expires_at is not None
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
         connection.flush()
+
+
+def _not_confirmed(_outcome: object, _timeout_seconds: float) -> None:
+    raise StoreUnavailable("Redis confirmed no subscription in time")
 
 
 def as_refusal(error: Refusal | StoreUnavailable) -> Refusal:
