@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -284,6 +284,8 @@ class Answerer:
             try:
                 found = await handler(bytes(question.body))
                 answer.body, answer.failed = msgspec.Raw(msgspec.json.encode(found)), False
+            except CancelledError:
+                raise  # this process stops
             except Exception:
                 log.failure("A question of kind {kind} failed", kind=question.kind)
         channel = self._server.channel(question.reply_to)

@@ -19,6 +19,8 @@ from twisted.python.failure import Failure
 from push.access.api_keys import Keyring
 from push.access.bans import Bans
 from push.cluster.commands import ControlChannel
+from push.cluster.survey import Answerer
+from push.connector.applying import Applying
 from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
@@ -135,6 +137,8 @@ class Gateway:
             now_ms=self.now_ms,
             wake=self._wake,
             gone=self._forgotten,
+            lost=self._orders.lost,
+            judge=self.judge,
         )
         subscribing = TopicRequests(shards, topics, self._following, self.sessions)
         self._requests = Requests({**subscribing.handlers, **handlers}, self.own, bans)
@@ -169,6 +173,7 @@ class Gateway:
             devices,
             sessions,
             self._following,
+            subscribing,
             keyring,
             self.counters,
             node=settings.node,
@@ -384,6 +389,11 @@ class Gateway:
     async def ended_are_settled(self) -> None:
         """Return when nothing is being done any more that sessions asked for which have ended."""
         await self._requests.ended_are_settled()
+
+    def apply_for(self, answerer: Answerer) -> None:
+        """Apply what was written elsewhere, when `answerer` is asked to."""
+        opening = self._handshake.opening
+        Applying(answerer, self.sessions, opening, self.sources, self._following)
 
     def _forgotten(self, connection: DeviceConnection) -> None:
         self.kick(connection, "this device was deleted")

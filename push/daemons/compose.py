@@ -152,6 +152,7 @@ class Composition:
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
             OwnClients(self._reactor, self._gateway, self._domain.answerer, self._node)
+            self._gateway.apply_for(self._domain.answerer)
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
         membership = self._membership = Membership(

@@ -22,6 +22,7 @@ from push.daemons.config.part_settings import chat_settings, push_limits
 from push.daemons.config.settings import Settings
 from push.devices.expiry import Retirement
 from push.devices.outbox import ErrandRunner, Errands
+from push.devices.readers import Connectors
 from push.devices.registration import Devices
 from push.devices.session_queries import Clients
 from push.devices.topics import Topics
@@ -82,8 +83,6 @@ class Domain:
         self.errands = Errands(shards)
         self._lease = Lease(reactor, shards.first, boot)
         self.bans = Bans(reactor, shards.first, self._lease, bans_read, self._announce_bans)
-        self.devices = self._make_devices()
-        self.topics = Topics(shards, self.errands, max_per_device=settings.topics.max_per_device)
         self.asker = Asker(
             reactor,
             shards.first,
@@ -92,6 +91,14 @@ class Domain:
             processes=self.directory.processes,
         )
         self.answerer = Answerer(shards.first, boot, node, is_connector=is_connector)
+        self._readers = Connectors(self.asker)
+        self.devices = self._make_devices()
+        self.topics = Topics(
+            shards,
+            self.errands,
+            max_per_device=settings.topics.max_per_device,
+            readers=self._readers,
+        )
         self._clients = Clients(self.asker)
         self._users = Users(shards, self.devices, self._clients)
         self._retention = Retention(
@@ -105,6 +112,7 @@ class Domain:
             chat_settings(settings.chat, settings.limits),
             self._retention,
             self._users.online,
+            self._readers,
         )
 
     async def _announce_bans(self) -> list[str]:
@@ -129,6 +137,7 @@ class Domain:
             registrations_per_minute=limits.registrations_per_minute,
             failed_secrets_per_minute=limits.failed_secrets_per_minute,
             check_ban=self.bans.check,
+            readers=self._readers,
         )
 
     def _is_live_boot(self, boot: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-LIST, KICK, PUSH = "sessions", "kick", "push"  # kinds of questions
+# Kinds of questions.
+LIST, KICK, PUSH, APPLY = "sessions", "kick", "push", "apply"
 
 
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,3 +67,12 @@ class PushAnswer(msgspec.Struct, frozen=True):
 
     sessions: int
     devices: int
+
+
+class ApplyAsked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Read anew, and answer when it holds: the records of the devices that `sessions` have, the
+    groups of `users`, and of those who follow `stream`."""
+
+    sessions: list[str] = []
+    users: list[str] = []
+    stream: str = ""

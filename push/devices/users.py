@@ -101,15 +101,14 @@ class Users:
             seen=int(seen) if seen else None,
         )
 
-    async def erase(self, user: str) -> None:
+    async def erase(self, user: str) -> list[str]:
         """Unbind all devices, which keep their sessions, and delete what waits for the user.
 
-        Raises `Refusal` `not_found` when there was neither.
+        Returns the nodes that did not confirm in time. Raises `Refusal` `not_found` when there was
+        neither.
         """
         check_user(user)
-        found = 0
-        for token in await self._tokens(user):
-            found += await self._devices.unbind_if(user, token)
+        found, silent = await self._devices.unbind_all(user, await self._tokens(user))
         server = self._shards.of(user_stream(user))
         channel = server.channel(channel_name(user_stream(user)))
         left = 1
@@ -118,3 +117,4 @@ class Users:
             found += taken
         if not found:
             raise Refusal("not_found", f"user {user} has no devices, and nothing waits")
+        return silent

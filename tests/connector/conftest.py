@@ -34,6 +34,7 @@ from push.connector.session_queries import Clients as OwnClients
 from push.daemons.config.settings import Connector
 from push.daemons.security.certificate import load_server_tls
 from push.devices.outbox import ErrandRunner, Errands
+from push.devices.readers import Connectors
 from push.devices.registration import Devices
 from push.devices.session_queries import Clients
 from push.devices.sessions import Sessions
@@ -207,6 +208,8 @@ class Node:
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         errands = Errands(self.shards)
+        self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
+        readers = Connectors(self.asker)
         self.lease = Lease(reactor, self.store, self.boot)
         self.bans = Bans(
             reactor,
@@ -224,8 +227,8 @@ class Node:
             registrations_per_minute=options.pop("registrations_per_minute", 0),
             failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
             check_ban=self.bans.check,
+            readers=readers,
         )
-        self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
         self.clients = Clients(self.asker)
         self.users = Users(self.shards, self.devices, self.clients)
         self.chat = Chat(
@@ -235,9 +238,10 @@ class Node:
             ChatSettings(**{"messages_per_minute": 0, **options.pop("chat", {})}),
             retention,
             self.users.online,
+            readers,
         )
         most = options.pop("max_topics", 100)
-        self.topics = Topics(self.shards, errands, max_per_device=most)
+        self.topics = Topics(self.shards, errands, max_per_device=most, readers=readers)
         verifier = JwtVerifier(
             load_keys(JWT_SECRET), algorithms=["HS256"], audience="push", issuer=None
         )
@@ -282,6 +286,7 @@ class Node:
         ]
         self.answerer = Answerer(self.store, self.boot, self.boot)
         OwnClients(reactor, self.gateway, self.answerer, self.boot)
+        self.gateway.apply_for(self.answerer)
         self.answerer.handle(BANS, self._confirm_bans)
         nearby = Nearby(self.shards, self.clients)
         self.pushing = Pushing(self.shards, Publisher(self.shards, retention), snowflake, nearby)

@@ -28,7 +28,7 @@ from push.devices.record import Device
 from push.devices.registration import Credentials
 from push.devices.session_queries import Kicked, Page
 from push.devices.session_query_types import Filter, SessionRow
-from push.devices.topics import Topic, TopicPage
+from push.devices.topics import Topic, TopicPage, TopicWrite
 from push.devices.users import User
 from push.http.framework.route import App
 from push.http.framework.site import LimitedSite
@@ -159,10 +159,11 @@ class Behind:
         await self._check()
         return self.users.get(user, User(user, False, [], self.silent))
 
-    async def erase(self, user: str) -> None:
+    async def erase(self, user: str) -> list[str]:
         await self._check()
         if self.users.pop(user, None) is None:
             raise Refusal("not_found", "nothing waits")
+        return self.silent
 
     async def get(self, token: str) -> Device:
         await self._check()
@@ -171,36 +172,39 @@ class Behind:
             token, "linux", "app", None, self.devices[token], 1, None, [], None, None, 0, False
         )
 
-    async def forget(self, token: str) -> None:
+    async def forget(self, token: str) -> list[str]:
         await self._check()
         self._find(token)
         del self.devices[token]
+        return self.silent
 
-    async def bind(self, user: str, token: str) -> None:
+    async def bind(self, user: str, token: str) -> list[str]:
         await self._check()
         self._find(token)
         self.devices[token] = user
+        return self.silent
 
-    async def unbind(self, user: str, token: str) -> None:
+    async def unbind(self, user: str, token: str) -> list[str]:
         await self._check()
         self._find(token)
         if self.devices[token] != user:
             raise Refusal("not_found", "not bound")
         self.devices[token] = None
+        return self.silent
 
-    async def subscribe(self, topic: str, token: str) -> bool:
+    async def subscribe(self, topic: str, token: str) -> TopicWrite:
         await self._check()
         self._find(token)
         self.topics.setdefault(topic, set()).add(token)
-        return True
+        return TopicWrite(changed=True, silent=self.silent)
 
-    async def unsubscribe(self, topic: str, token: str) -> bool:
+    async def unsubscribe(self, topic: str, token: str) -> TopicWrite:
         await self._check()
         self._find(token)
         devices = self.topics.get(topic, set())
         followed = token in devices
         devices.discard(token)
-        return followed
+        return TopicWrite(followed, self.silent)
 
     async def get_topic(self, topic: str) -> Topic:
         await self._check()

@@ -55,6 +55,7 @@ class Sources:
         name: str,
         on_lost: Callable[[Any], None],
     ) -> None:
+        self._shards = shards
         self._sources = [Source(reactor, server, receiver, name, on_lost) for server in shards]
         self.cursors = Cursors([source.cursors for source in self._sources])
         self.counts = Counts(shards, [source.counts for source in self._sources])
@@ -74,6 +75,13 @@ class Sources:
 
     def channel(self, follow: Follow) -> Channel | None:
         return self.of(follow).hub.channels.get(follow.stream)
+
+    def followers_of(self, stream: str) -> list[DeviceConnection]:
+        """The connections that follow `stream`."""
+        channel = self._sources[self._shards.number_of(stream)].hub.channels.get(stream)
+        if channel is None:
+            return []
+        return [each for each in channel.followers if isinstance(each, DeviceConnection)]
 
     def start(self) -> None:
         for source in self._sources:

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from push.access.api_keys import Keyring
 from push.access.jwt import LEEWAY_SECONDS
 from push.connector.delivery.subscriptions import Following
+from push.connector.requests.topics import TopicRequests
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
 from push.devices.registration import Devices
@@ -46,6 +47,7 @@ class Handshake:
         devices: Devices,
         sessions: Sessions,
         following: Following,
+        topics: TopicRequests,
         keyring: Keyring,
         counters: Counters,
         *,
@@ -62,6 +64,7 @@ class Handshake:
         self._devices = devices
         self._sessions = sessions
         self._following = following
+        self._topics = topics
         self._keyring = keyring
         self._counters = counters
         self._node = node
@@ -72,6 +75,8 @@ class Handshake:
         self._others = others
         self._take_over = take_over
         self._opened = opened
+        # The sessions that are being opened, by id: what their device's record said may change.
+        self.opening: dict[str, DeviceConnection] = {}
 
     async def register(self, connection: DeviceConnection, wanted: RegisterWanted) -> None:
         body = wanted.body
@@ -108,11 +113,14 @@ class Handshake:
             refusal = self._admit()
             if refusal is not None:
                 return self._send_away(connection, wanted, refusal)
+            self.opening[session_id] = connection
             opened = await self._sessions.open(wanted.body, session_id, connection.ip)
             await self._begin(connection, session_id, opened)
-            await self._check_ban(connection)  # much may have happened while it was opened
+            await self._settle(connection)
         except (Refusal, StoreUnavailable) as error:
             return self._refuse(connection, wanted, as_refusal(error))
+        finally:
+            self.opening.pop(session_id, None)
         if connection.is_gone():
             return []
         self._accept(connection, wanted, opened)
@@ -140,6 +148,15 @@ class Handshake:
         if connection.is_gone():
             self._following.end(connection)
 
+    async def _settle(self, connection: DeviceConnection) -> None:
+        """What changed since the record was read is in effect before the session is accepted; and
+        now it is known whose device it is. Raises `Refusal` `banned`."""
+        is_settled = False
+        while not is_settled:
+            await self._following.settle(connection)
+            await self._check_ban(connection)
+            is_settled = not connection.refresh_again or connection.is_gone()
+
     async def _check_ban(self, connection: DeviceConnection) -> None:
         await self._devices.check_ban(
             ip=connection.ip, token=connection.token, user=connection.user
@@ -155,7 +172,7 @@ class Handshake:
             truncated=opened.truncated,
             streams=UNSET
             if opened.token is not None
-            else {follow.stream: str(follow.position) for follow in opened.follows},
+            else {stream: str(follow.position) for stream, follow in connection.follows.items()},
         )
         connection.session.accept(
             wanted.message_id,
@@ -205,12 +222,14 @@ class Handshake:
         try:
             await self._check_ban(connection)
             claims = self._sessions.renew(wanted.body.jwt, connection.user, connection.token)
+            # Before anything is waited for: requests that were sent later are judged by it.
+            connection.jwt_topics = claims.topics
+            await self._topics.judge_again(connection)
         except (Refusal, StoreUnavailable) as error:
             session.refuse_renewal(wanted.message_id, as_refusal(error))
         else:
             expires_at = self._expires_at(claims.expires_s)
             assert expires_at is not None
-            connection.jwt_topics = claims.topics
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
         connection.flush()
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Protocol
 
 from push.devices.users import User
-from push.http.framework.route import NO_CONTENT, Answer, Call, Reply, Route, json_answer
+from push.http.framework.route import (
+    Answer,
+    Call,
+    Reply,
+    Route,
+    json_answer,
+)
+from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 from push.http.schemas import check_name
 
 
@@ -14,7 +21,7 @@ class Users(Protocol):
 
     async def get_user(self, user: str) -> User: ...
 
-    async def erase(self, user: str) -> None: ...
+    async def erase(self, user: str) -> list[str]: ...
 
 
 def user_routes(users: Users) -> tuple[Route, ...]:
@@ -24,8 +31,7 @@ def user_routes(users: Users) -> tuple[Route, ...]:
 
     async def erase_user(call: Call) -> Answer:
         check_name(call.path["user"], "user")
-        await users.erase(call.path["user"])
-        return NO_CONTENT
+        return in_effect(await users.erase(call.path["user"]))
 
     path = {"user": "the id of a user"}
     return (
@@ -51,7 +57,10 @@ def user_routes(users: Users) -> tuple[Route, ...]:
             "erase_user",
             "Erase a user",
             erase_user,
-            {204: Reply("All devices are unbound, and what waited for the user is deleted.")},
+            {
+                204: Reply("All devices are unbound, and what waited for the user is deleted."),
+                200: REPLY_UNCONFIRMED,
+            },
             description=(
                 "Sessions stay, and devices stop following the user at once. In the ledger, what "
                 "was not acknowledged is dropped as `unbound` or `erased`. A JWT that is still "
