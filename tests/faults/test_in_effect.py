@@ -180,6 +180,29 @@ def test_a_ban_and_its_end_are_in_effect_when_they_are_answered(
         device.close()
 
 
+@pytest.mark.usefixtures("both_cores_busy")
+@pytest.mark.parametrize("connectors", [1, 2])
+def test_a_session_that_is_bound_to_a_banned_user_has_ended_when_that_is_answered(
+    make_system: Any, api_of: Any, connectors: int
+) -> None:
+    system = make(make_system, connectors)
+    system.wait_registered()
+    api = api_of(system)
+    pairs = system.register(connectors)
+    assert api.ban(user="mallory").silent == []
+    for number in range(ROUNDS):
+        place = number % connectors
+        connector, pair = system.connectors[place], pairs[place]
+        api.bind("ann", pair.token)
+        device = RawDevice(connector.device_port)
+        device.connect(pair)
+        api.bind("mallory", pair.token)
+        assert end_of(device) == "kicked", number
+        assert outcome(connector, pair) == BANNED, number
+        device.close()
+    assert said_to_bob(system) == 0
+
+
 def test_a_connector_that_stands_still_is_named_and_judges_by_the_new_state_when_it_goes_on(
     make_system: Any, api_of: Any
 ) -> None:
