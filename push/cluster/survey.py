@@ -57,7 +57,7 @@ Audience = Everybody | Boots
 
 class Question(msgspec.Struct):
     """`until_us`: after this time, by the server's clock, nobody waits for an answer any more, and
-    what the question asks for must not be done."""
+    what the question asks for must not be done, but for kinds that say otherwise (`handle`)."""
 
     id: str
     reply_to: str
@@ -250,10 +250,14 @@ class Answerer:
         if is_connector:
             self._channels.append(CHANNEL)
         self._handlers: dict[str, Handler] = {}
+        self._even_late: set[str] = set()
         self._jobs = Jobs()
 
-    def handle(self, kind: str, handler: Handler) -> None:
+    def handle(self, kind: str, handler: Handler, *, even_late: bool = False) -> None:
+        """`even_late`: also what nobody waits for any more must be done, as soon as it can be."""
         self._handlers[kind] = handler
+        if even_late:
+            self._even_late.add(kind)
 
     def start(self) -> Deferred[None]:
         """Fires when this process receives questions."""
@@ -271,7 +275,8 @@ class Answerer:
         except msgspec.DecodeError:
             log.warn("A question could not be read: {payload!r}", payload=payload[:200])
             return
-        if self._server.clock.now_us() > question.until_us:
+        is_late = self._server.clock.now_us() > question.until_us
+        if is_late and question.kind not in self._even_late:
             return  # this process stood still: whoever asked has been told so
         self._jobs.run(self._answer(question), _log_failure)
 

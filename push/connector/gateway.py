@@ -21,6 +21,7 @@ from push.access.bans import Bans
 from push.cluster.commands import ControlChannel
 from push.cluster.survey import Answerer
 from push.connector.applying import Applying
+from push.connector.currency import Currency
 from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
@@ -39,6 +40,7 @@ from push.devices.sessions import Sessions
 from push.devices.topics import Topics
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards
+from push.redis.shared_copy import Lease
 from push.runtime.tasks import Jobs
 from push.session.entry import Batch, Entry
 from push.session.events import (
@@ -91,6 +93,7 @@ class Gateway:
         topics: Topics,
         keyring: Keyring,
         bans: Bans,
+        lease: Lease,
         snowflake: Snowflake,
         settings: GatewaySettings,
         others: Callable[[str], Sequence[str]] = lambda carrier: (),
@@ -122,7 +125,14 @@ class Gateway:
             self._disconnect,
             drain_ordered,
         )
-        self.sources = Sources(reactor, shards, self, settings.boot, self._orders.lost)
+        self.sources = Sources(
+            reactor,
+            shards,
+            self,
+            settings.boot,
+            self._orders.lost,
+            lambda server: self._currency.may_hand_on(server),
+        )
         self._cursors, self._counts = self.sources.cursors, self.sources.counts
         shards.on_restored(self._restored)
         self.drain = Drain(reactor, self.sessions, self._cursors, others, self._leave)
@@ -141,7 +151,13 @@ class Gateway:
             judge=self.judge,
         )
         subscribing = TopicRequests(shards, topics, self._following, self.sessions)
-        self._requests = Requests({**subscribing.handlers, **handlers}, self.own, bans)
+        opening: dict[str, DeviceConnection] = {}
+        self._currency = Currency(
+            reactor, shards, lease, self.sessions, opening, self.sources, self._following
+        )
+        self._requests = Requests(
+            {**subscribing.handlers, **handlers}, self.own, self._is_current, self._make_current
+        )
         self._catchup = CatchUp(
             reactor,
             self.sources,
@@ -150,6 +166,8 @@ class Gateway:
             own=self._own,
             apply_control=self._apply_control,
             truncated=self._following.truncated,
+            is_current=self._currency.is_current,
+            make_current=self._currency.make_current,
         )
         self._redelivery = Redelivery(
             reactor,
@@ -184,6 +202,8 @@ class Gateway:
             others=self.drain.servers,
             take_over=self._orders.end_session,
             opened=self._opened,
+            make_current=self._currency.make_current,
+            opening=opening,
         )
 
     # Life
@@ -218,6 +238,7 @@ class Gateway:
             self._listening.cancel()
         await self._jobs.finished()
         self._catchup.stop()
+        self._currency.stop()
 
     async def _until_all_are_gone(self, patience_seconds: float) -> None:
         """Peers get time to read why; then their connections are cut."""
@@ -392,8 +413,23 @@ class Gateway:
 
     def apply_for(self, answerer: Answerer) -> None:
         """Apply what was written elsewhere, when `answerer` is asked to."""
-        opening = self._handshake.opening
-        Applying(answerer, self.sessions, opening, self.sources, self._following)
+        Applying(
+            answerer,
+            self.sessions,
+            self._handshake.opening,
+            self.sources,
+            self._following,
+            self._currency,
+            self._requests.settled,
+        )
+
+    def _is_current(self, connection: DeviceConnection) -> bool:
+        return self._bans.is_current and self._currency.is_current(connection)
+
+    async def _make_current(self, connection: DeviceConnection) -> None:
+        """What a session asks for is judged by every change that was answered."""
+        await self._currency.make_current(connection)
+        await self._bans.wait_until_current()
 
     def _forgotten(self, connection: DeviceConnection) -> None:
         self.kick(connection, "this device was deleted")

@@ -213,6 +213,7 @@ class Composition:
             domain.topics,
             self._keyring,
             domain.bans,
+            domain.lease,
             domain.snowflake,
             gateway_settings,
             lambda carrier: domain.directory.others(carrier, self._boot),

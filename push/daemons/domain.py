@@ -81,8 +81,8 @@ class Domain:
         )
         self.control = ControlChannel(shards.first)
         self.errands = Errands(shards)
-        self._lease = Lease(reactor, shards.first, boot)
-        self.bans = Bans(reactor, shards.first, self._lease, bans_read, self._announce_bans)
+        self.lease = Lease(reactor, shards.first, boot)
+        self.bans = Bans(reactor, shards.first, self.lease, bans_read, self._announce_bans)
         self.asker = Asker(
             reactor,
             shards.first,
@@ -149,7 +149,7 @@ class Domain:
         work: list[Background] = [
             self.asker,
             self.answerer,
-            self._lease,
+            self.lease,
             self.bans,
         ]
         for server in self.shards:

@@ -82,7 +82,7 @@ class Connectors:
         if not users and not dismissed:
             return []
         stream = group_stream(dismissed) if dismissed else ""
-        return await self._ask(ApplyAsked(users=list(users), stream=stream), ALL_CONNECTORS)
+        return await self._ask(ApplyAsked(users=list(users), dismissed=stream), ALL_CONNECTORS)
 
     async def _ask(self, body: ApplyAsked, audience: Audience) -> list[str]:
         return (await self._asker.ask(APPLY, body, audience, thorough=True)).silent

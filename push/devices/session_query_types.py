@@ -70,9 +70,9 @@ class PushAnswer(msgspec.Struct, frozen=True):
 
 
 class ApplyAsked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Read anew, and answer when it holds: the records of the devices that `sessions` have, the
-    groups of `users`, and of those who follow `stream`."""
+    """Read anew, and answer when it holds: the records of the devices that `sessions` have, and the
+    groups of `users`. Nobody follows the stream `dismissed` any more, ever."""
 
     sessions: list[str] = []
     users: list[str] = []
-    stream: str = ""
+    dismissed: str = ""

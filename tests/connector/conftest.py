@@ -271,6 +271,7 @@ class Node:
             self.topics,
             keyring,
             self.bans,
+            self.lease,
             snowflake,
             settings,
             others,

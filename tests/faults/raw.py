@@ -108,6 +108,11 @@ class RawDevice:
     def begin_request(self, sub_signal: int, body: Any, message_id: int = 7) -> None:
         self._send(Signal.PUBLISH, body, message_id, sub_signal)
 
+    def ask(self, sub_signal: int, body: Any) -> dict[str, Any]:
+        """The answer to a request."""
+        self.begin_request(sub_signal, body)
+        return self.end_request()
+
     def end_request(self) -> dict[str, Any]:
         """The answer to a request, what comes before it passed over. Raises `Ended` with the code
         of a DISCONNECT."""

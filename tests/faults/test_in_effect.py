@@ -6,19 +6,14 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from push.sdk.backend import PushAPI
 from push.wire.signals import ConnectStatus, RequestName
 from tests.faults.processes import HTTP_SECONDS, Daemon
 from tests.faults.raw import Ended, Pair, RawDevice
-from tests.faults.slow_redis import SlowRedis
 from tests.faults.system import System
 
 ROUNDS = 200
@@ -29,46 +24,6 @@ SLOW_SECONDS = 0.1
 FAR = "127.0.0.2"  # where devices of these tests connect from
 ACCEPTED = (ConnectStatus.ACCEPTED, None)
 BANNED = (ConnectStatus.NOT_AUTHORIZED, "banned")
-
-
-@pytest.fixture
-def both_cores_busy() -> Iterator[None]:
-    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-    yield
-    for burner in burners:
-        burner.kill()
-        burner.wait()
-
-
-@pytest.fixture
-def api_of() -> Iterator[Callable[[System], PushAPI]]:
-    """`api_of(system)`: what a backend uses, without retries: an answer is one answer."""
-    clients: list[PushAPI] = []
-
-    def make(system: System) -> PushAPI:
-        clients.append(PushAPI(system.api.http_url, system.admin_key, retries=0))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
-def slow_redis() -> Iterator[Callable[[System, Daemon], SlowRedis]]:
-    """`slow_redis(system, daemon)`: what that daemon, not started yet, has for Redis."""
-    proxies: list[SlowRedis] = []
-
-    def make(system: System, *daemons: Daemon) -> SlowRedis:
-        proxy = SlowRedis(system.redis.socket_path)
-        proxies.append(proxy)
-        for daemon in daemons:
-            daemon.set("redis_url", proxy.url)
-        return proxy
-
-    yield make
-    for proxy in proxies:
-        proxy.close()
 
 
 def make(make_system: Any, connectors: int, **options: Any) -> System:

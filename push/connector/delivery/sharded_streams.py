@@ -34,18 +34,28 @@ class Source:
         receiver: Receiver,
         name: str,
         on_lost: Callable[[Any], None],
+        may_hand_on: Callable[[RedisServer], bool],
     ) -> None:
         self.server = server
         self.reader = LogReader(server)
         self.memory = LogMemory()
-        self.hub = Hub(reactor, server, self.reader, self.memory, receiver, name)
+        self.hub = Hub(
+            reactor,
+            server,
+            self.reader,
+            self.memory,
+            receiver,
+            name,
+            may_hand_on=lambda: may_hand_on(server),
+        )
         self.pages = PageReader(server, self.reader, self.memory)
         self.cursors = CursorWriter(reactor, server, on_lost)
         self.counts = FleetingCounts(reactor, server)
 
 
 class Sources:
-    """All servers. `name` is the connector's own; `on_lost(connection)`: see `CursorWriter`."""
+    """All servers. `name` is the connector's own; `on_lost(connection)`: see `CursorWriter`;
+    `may_hand_on(server)`: whether what comes on its channels may be handed on now."""
 
     def __init__(
         self,
@@ -54,9 +64,12 @@ class Sources:
         receiver: Receiver,
         name: str,
         on_lost: Callable[[Any], None],
+        may_hand_on: Callable[[RedisServer], bool],
     ) -> None:
         self._shards = shards
-        self._sources = [Source(reactor, server, receiver, name, on_lost) for server in shards]
+        self._sources = [
+            Source(reactor, server, receiver, name, on_lost, may_hand_on) for server in shards
+        ]
         self.cursors = Cursors([source.cursors for source in self._sources])
         self.counts = Counts(shards, [source.counts for source in self._sources])
 
@@ -82,6 +95,10 @@ class Sources:
         if channel is None:
             return []
         return [each for each in channel.followers if isinstance(each, DeviceConnection)]
+
+    async def ahead(self, shard: int, places: Sequence[tuple[str, int]]) -> list[str]:
+        """See `LogReader.ahead`."""
+        return await self._sources[shard].reader.ahead(places)
 
     def start(self) -> None:
         for source in self._sources:

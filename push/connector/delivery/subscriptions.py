@@ -79,7 +79,7 @@ class Following:
         self._snowflake = snowflake
         self._own = own
         self._now_ms = now_ms
-        self._wake = wake
+        self.wake = wake
         self._gone = gone
         self._lost = lost
         self._judge = judge
@@ -260,13 +260,19 @@ class Following:
             # One that ended while its channel was being subscribed to is not announced.
             if connection.follows.get(follow.stream) is follow:
                 self._notify(connection, follow.stream, "follow", str(follow.position))
-        self._wake(connection)
+        self.wake(connection)
 
     def remove(self, connection: DeviceConnection, stream: str) -> None:
         """A live session follows `stream` no more, and is told."""
         follow = connection.follows.get(stream)
         if follow is not None:
             self._unfollow(connection, follow)
+
+    def end_stream(self, stream: str) -> None:
+        """Nobody follows `stream` any more, and nobody will."""
+        for connection in self._sources.followers_of(stream):
+            connection.refresh_again = connection.refresh_again or connection.refreshing
+            self.remove(connection, stream)
 
     def _unfollow(self, connection: DeviceConnection, follow: Follow) -> None:
         self._sources.unfollow(connection, follow)

@@ -7,13 +7,12 @@ Those that wait when the session ends are not carried out.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
 
-from push.access.bans import Bans
 from push.connector.transport.connection import DeviceConnection
 from push.redis.errors import StoreUnavailable
 from push.session.events import RequestWanted
@@ -53,17 +52,23 @@ def handling(
 
 
 class Requests:
-    """Answers requests. `own(connection, job)` runs a job of a connection to its end."""
+    """Answers requests. `own(connection, job)` runs a job of a connection to its end.
+
+    `is_current(connection)`: whether what is known of a session holds every change that was
+    answered; `make_current(connection)` sees to it, and may end the session.
+    """
 
     def __init__(
         self,
         handlers: Mapping[int, Handler],
         own: Callable[[DeviceConnection, Coroutine[Any, Any, None]], None],
-        bans: Bans,
+        is_current: Callable[[DeviceConnection], bool],
+        make_current: Callable[[DeviceConnection], Awaitable[None]],
     ) -> None:
         self._handlers = handlers
         self._own = own
-        self._bans = bans
+        self._is_current = is_current
+        self._make_current = make_current
         # The connections whose requests are being carried out; who waits until they are.
         self._running: dict[DeviceConnection, list[Deferred[None]] | None] = {}
 
@@ -83,27 +88,38 @@ class Requests:
                 body = await self._answer(connection, request)
                 connection.session.answer(request.message_id, request.sub_signal, body)
                 connection.flush()
+                self._tell_settled(connection)
         finally:
             connection.requests = None
-            for waiter in self._running.pop(connection) or ():
-                waiter.callback(None)
+            self._tell_settled(connection)
+            del self._running[connection]
 
     async def ended_are_settled(self) -> None:
         """Return when no request of a session that has ended is being carried out."""
+        await self.settled([each for each in self._running if each.is_gone()])
+
+    async def settled(self, connections: Iterable[DeviceConnection]) -> None:
+        """Return when the requests of these sessions are done that are being carried out now."""
         waiters = []
-        for connection, waiting in self._running.items():
-            if connection.is_gone():
+        for connection in connections:
+            if connection in self._running:
                 waiter: Deferred[None] = Deferred()
                 waiters.append(waiter)
-                self._running[connection] = [*(waiting or ()), waiter]
+                self._running[connection] = [*(self._running[connection] or ()), waiter]
         for waiter in waiters:
             await waiter
+
+    def _tell_settled(self, connection: DeviceConnection) -> None:
+        """A request was carried out."""
+        waiting, self._running[connection] = self._running[connection], None
+        for waiter in waiting or ():
+            waiter.callback(None)
 
     async def _answer(self, connection: DeviceConnection, request: RequestWanted) -> bytes:
         handler = self._handlers.get(request.sub_signal)
         try:
-            if not self._bans.is_current:
-                await self._bans.wait_until_current()
+            if not self._is_current(connection):
+                await self._make_current(connection)
                 if connection.is_gone():
                     raise Refusal("banned", "this session has ended")
             caller = Caller(connection.session_id, connection.token, connection.user)

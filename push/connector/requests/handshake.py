@@ -59,6 +59,8 @@ class Handshake:
         others: Callable[[str], list[str]],
         take_over: Callable[[str, str], Awaitable[None]],
         opened: Callable[[DeviceConnection], None],
+        make_current: Callable[[DeviceConnection], Awaitable[None]],
+        opening: dict[str, DeviceConnection],
     ) -> None:
         self._reactor = reactor
         self._devices = devices
@@ -75,8 +77,9 @@ class Handshake:
         self._others = others
         self._take_over = take_over
         self._opened = opened
+        self._make_current = make_current
         # The sessions that are being opened, by id: what their device's record said may change.
-        self.opening: dict[str, DeviceConnection] = {}
+        self.opening = opening
 
     async def register(self, connection: DeviceConnection, wanted: RegisterWanted) -> None:
         body = wanted.body
@@ -221,6 +224,7 @@ class Handshake:
         session = connection.session
         try:
             await self._check_ban(connection)
+            await self._make_current(connection)
             claims = self._sessions.renew(wanted.body.jwt, connection.user, connection.token)
             # Before anything is waited for: requests that were sent later are judged by it.
             connection.jwt_topics = claims.topics

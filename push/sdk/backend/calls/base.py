@@ -272,19 +272,21 @@ def device(token: str) -> Call[JSON]:
     return Call("GET", f"/v1/devices/{segment(token)}", read_object)
 
 
-def forget(token: str) -> Call[None]:
-    """Forget a device: its token is unknown from now on."""
-    return Call("DELETE", f"/v1/devices/{segment(token)}", read_nothing)
+def forget(token: str) -> Call[list[str]]:
+    """Forget a device: its token is unknown from now on. Returns the nodes that did not confirm it
+    yet, usually none."""
+    return Call("DELETE", f"/v1/devices/{segment(token)}", read_silent)
 
 
-def bind(user: str, token: str) -> Call[None]:
-    """Bind a device to a user, replacing another; at once effective on a live session."""
-    return Call("PUT", _binding(user, token), read_nothing)
+def bind(user: str, token: str) -> Call[list[str]]:
+    """Bind a device to a user, replacing another; at once effective on a live session. Returns the
+    nodes that did not confirm it yet, usually none."""
+    return Call("PUT", _binding(user, token), read_silent)
 
 
-def unbind(user: str, token: str) -> Call[None]:
-    """Release a device from a user."""
-    return Call("DELETE", _binding(user, token), read_nothing)
+def unbind(user: str, token: str) -> Call[list[str]]:
+    """Release a device from a user. Returns as `bind`."""
+    return Call("DELETE", _binding(user, token), read_silent)
 
 
 def stats() -> Call[JSON]:

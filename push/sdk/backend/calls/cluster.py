@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from push.sdk.backend.calls.base import JSON, Call, read_nothing, read_object, reader, segment
+from push.sdk.backend.calls.base import (
+    JSON,
+    Call,
+    read_nothing,
+    read_object,
+    read_silent,
+    reader,
+    segment,
+)
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -91,9 +99,10 @@ def user(name: str) -> Call[JSON]:
     return Call("GET", f"/v1/users/{segment(name)}", read_object)
 
 
-def erase_user(name: str) -> Call[None]:
-    """Unbind all devices of a user, and delete what waits for him."""
-    return Call("DELETE", f"/v1/users/{segment(name)}", read_nothing)
+def erase_user(name: str) -> Call[list[str]]:
+    """Unbind all devices of a user, and delete what waits for them. Returns the nodes that did not
+    confirm it yet, usually none."""
+    return Call("DELETE", f"/v1/users/{segment(name)}", read_silent)
 
 
 def nodes() -> Call[list[JSON]]:
