@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from push.redis.client import RedisServer
+from push.redis.clock import MICROSECONDS
 from push.redis.scripts import load_script
 from push.redis.shared_copy import Lease, SharedCopy
-from push.wire.addresses import Networks
+from push.runtime.tasks import all_of
+from push.wire.addresses import parse_network
 from push.wire.errors import Refusal
 
 CHANNEL = "bans"
@@ -77,9 +80,9 @@ class Bans:
         self._server = server
         self._on_read = on_read
         self._announce = announce
-        self._names: dict[tuple[str, str], int] = {}
-        self._networks: list[tuple[Networks, int]] = []
-        self._copy = SharedCopy(reactor, server, lease, CHANNEL, self.all, self._apply)
+        self._names: dict[tuple[str, str], int] = {}  # single addresses among them
+        self._networks: list[tuple[IPv4Network | IPv6Network, int]] = []
+        self._copy = SharedCopy(reactor, server, lease, CHANNEL, self._read, self._apply)
 
     def start(self) -> None:
         self._copy.start()
@@ -87,12 +90,22 @@ class Bans:
     def stop(self) -> None:
         self._copy.stop()
 
+    async def _read(self) -> list[Ban]:
+        """With the time, by which bans end: what is estimated of it runs a little slow."""
+        _, bans = await all_of([self._read_time(), self.all()])
+        assert bans is not None
+        return bans
+
+    async def _read_time(self) -> None:
+        seconds, microseconds = await self._server.command("TIME")
+        self._server.clock.observe(int(seconds) * MICROSECONDS + int(microseconds))
+
     def _apply(self, bans: list[Ban]) -> None:
         names: dict[tuple[str, str], int] = {}
         networks = []
         for ban in bans:
-            if ban.kind == "ip":
-                networks.append((Networks([ban.name]), ban.until or 0))
+            if ban.kind == "ip" and "/" in ban.name:
+                networks.append((parse_network(ban.name), ban.until or 0))
             else:
                 names[ban.kind, ban.name] = ban.until or 0
         self._names, self._networks = names, networks
@@ -166,13 +179,20 @@ class Bans:
 
     def _matching(self, ip: str, token: str | None, user: str | None) -> Iterator[tuple[Kind, int]]:
         """The bans of a caller, each with its end; some may have ended."""
-        names: tuple[tuple[Kind, str | None], ...] = (("token", token), ("user", user))
+        ip = ip.partition("%")[0]
+        names: tuple[tuple[Kind, str | None], ...] = (("token", token), ("user", user), ("ip", ip))
         for kind, name in names:
             until_ms = self._names.get((kind, name)) if name is not None else None
             if until_ms is not None:
                 yield kind, until_ms
+        if not ip or not self._networks:
+            return
+        try:
+            address = ip_address(ip)
+        except ValueError:
+            return  # the peer of a unix socket
         for network, until_ms in self._networks:
-            if ip in network:
+            if address in network:
                 yield "ip", until_ms
 
     def now_ms(self) -> int:

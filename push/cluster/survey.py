@@ -291,6 +291,8 @@ class Answerer:
                 answer.body, answer.failed = msgspec.Raw(msgspec.json.encode(found)), False
             except CancelledError:
                 raise  # this process stops
+            except StoreUnavailable as error:
+                log.debug("A question was not answered: {reason}", reason=error.reason)
             except Exception:
                 log.failure("A question of kind {kind} failed", kind=question.kind)
         channel = self._server.channel(question.reply_to)

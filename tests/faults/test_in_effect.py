@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -16,7 +17,10 @@ from tests.faults.raw import Ended, Pair, RawDevice
 from tests.faults.system import System
 
 ROUNDS = 200
-ROUNDS_WHEN_SLOW = 4
+ROUNDS_WHEN_SLOW = 3
+ROUNDS_OF_TALK = 8
+TALK = 60  # messages
+SLOW_SECONDS = 0.1
 FAR = "127.0.0.2"  # where devices of these tests connect from
 ACCEPTED = (ConnectStatus.ACCEPTED, None)
 BANNED = (ConnectStatus.NOT_AUTHORIZED, "banned")
@@ -28,8 +32,7 @@ def make(make_system: Any, connectors: int, **options: Any) -> System:
         sub=True,
         groups=1,
         limits_registrations_per_minute="0",
-        chat_messages_per_minute="0",
-        **options,
+        **{"chat_messages_per_minute": "0", **options},
     )
     return system
 
@@ -130,6 +133,29 @@ def test_a_ban_and_its_end_are_in_effect_when_they_are_answered(
     assert said_to_bob(system) == 0
     for device in devices:
         device.close()
+
+
+@pytest.mark.usefixtures("both_cores_busy")
+@pytest.mark.parametrize("connectors", [1, 2])
+def test_a_session_that_is_bound_to_a_banned_user_has_ended_when_that_is_answered(
+    make_system: Any, api_of: Any, connectors: int
+) -> None:
+    system = make(make_system, connectors)
+    system.wait_registered()
+    api = api_of(system)
+    pairs = system.register(connectors)
+    assert api.ban(user="mallory").silent == []
+    for number in range(ROUNDS):
+        place = number % connectors
+        connector, pair = system.connectors[place], pairs[place]
+        api.bind("ann", pair.token)
+        device = RawDevice(connector.device_port)
+        device.connect(pair)
+        api.bind("mallory", pair.token)
+        assert end_of(device) == "kicked", number
+        assert outcome(connector, pair) == BANNED, number
+        device.close()
+    assert said_to_bob(system) == 0
 
 
 def test_a_connector_that_stands_still_is_named_and_judges_by_the_new_state_when_it_goes_on(
@@ -284,31 +310,38 @@ def test_a_kick_is_in_effect_when_it_is_answered(
 def test_what_a_kicked_session_had_asked_for_is_done_before_the_answer_or_never(
     make_system: Any, api_of: Any, slow_redis: Any
 ) -> None:
-    """Sixty messages wait in the connector while Redis answers late: one of them is under way."""
-    system = make(make_system, 1, start=False)
+    """Messages wait in the connector while Redis answers late: one of them is under way, and needs
+    two answers of Redis."""
+    system = make(make_system, 1, start=False, chat_messages_per_minute="100000")
     proxy = slow_redis(system, *system.connectors)
     system.start()
     system.wait_registered()
     api = api_of(system)
     pairs = system.register(2)
     system.bind("mallory", pairs)
-    talker = RawDevice(system.connectors[0].device_port)
-    talker.connect(pairs[0])
-    other = RawDevice(system.connectors[0].device_port)
+    port = system.connectors[0].device_port
+    other = RawDevice(port)
     other.connect(pairs[1])
-    proxy.delay_seconds = 0.2
-    for number in range(1, 61):
-        talker.begin_request(
-            RequestName.MS, {"to": {"user": "bob"}, "data": number}, message_id=number
-        )
-    assert talker.end_request()["ok"]
+    for round_number in range(ROUNDS_OF_TALK):
+        talker = RawDevice(port)
+        talker.connect(pairs[0])
+        before = said_to_bob(system)
+        proxy.delay_seconds = SLOW_SECONDS
+        for number in range(1, TALK + 1):
+            talker.begin_request(
+                RequestName.MS, {"to": {"user": "bob"}, "data": number}, message_id=number
+            )
+        assert talker.end_request()["ok"]
+        # Each round the kick comes at another moment between the two answers.
+        time.sleep(2 * SLOW_SECONDS * round_number / ROUNDS_OF_TALK)
 
-    assert api.kick_device(pairs[0].token).kicked == 1
+        assert api.kick_device(pairs[0].token).kicked == 1
 
-    said = said_to_bob(system)
-    assert 0 < said < 60
-    proxy.delay_seconds = 0.0
-    # Behind all that the connector had asked of Redis until then.
-    speak(other)
-    assert other.end_request()["seq"] == said + 1
-    assert said_to_bob(system) == said + 1
+        said = said_to_bob(system)
+        assert before < said < before + TALK
+        proxy.delay_seconds = 0.0
+        # Behind all that the connector had asked of Redis until then.
+        speak(other)
+        assert other.end_request()["seq"] == said + 1
+        assert said_to_bob(system) == said + 1
+        talker.close()
