@@ -294,3 +294,40 @@ async def test_a_session_that_is_bound_to_a_banned_user_ends_before_it_can_send(
     assert client.ended_with == "kicked"
     again = await dial(node)
     assert (await again.connect(**client._credentials))["status"] is ConnectStatus.NOT_AUTHORIZED
+
+
+# --- Subscriptions that were cut ---------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_handed_out_by_a_record_whose_change_was_missed(
+    make_redis: Callable[..., Any], make_node: Make, device: Make, wait_until: WaitUntil
+) -> None:
+    """The subscriptions are cut, the record changes, and what is published after that comes on the
+    new ones at once. Nobody asks the connector to apply anything."""
+    redis = make_redis()
+    node, other = await make_node(redis.url), await make_node(redis.url)
+    node.listen()
+    client = await device(on=node, acks=True)
+    token = token_of(client)
+    (connection,) = node.gateway.connections
+    users = ["anna", "ben"]
+    await node.devices.bind(users[0], token)
+    for number in range(ROUNDS // 4):
+        before, after = users = users[::-1]
+        await node.devices.bind(before, token)
+        losses = node.store.subscriptions.losses
+        redis.call("CLIENT", "KILL", "TYPE", "pubsub")
+
+        await other.devices._bind(token, after, "")
+
+        await wait_until(lambda losses=losses: node.store.subscriptions.losses > losses)
+        while not (node.store.is_subscribed and node.lease.holds):
+            await other.push("user", before, data="not")
+            await pause(0)
+        await other.push("user", before, data="not")
+        assert (await client.ask("MS", to={"user": f"to-{after}"}, data=number))["ok"]
+        assert connection.user == after
+        await other.push("user", after, data=number)
+        await wait_until(lambda number=number: number in client.numbers)
+    assert client.numbers == [*range(ROUNDS // 4)]

@@ -295,13 +295,15 @@ def test_bindings_are_in_effect_when_redis_answers_late(
         scene.check_received()
 
 
-@pytest.mark.parametrize("how", ["paused", "cut off"])
+@pytest.mark.parametrize(
+    ("how", "servers"), [("paused", 1), ("cut off", 1), ("paused", 3)], ids=str
+)
 def test_a_connector_that_cannot_confirm_is_named_and_judges_by_the_new_state(
-    make_scene: Any, make_system: Any, slow_redis: Any, how: str
+    make_scene: Any, make_system: Any, slow_redis: Any, how: str, servers: int
 ) -> None:
-    system = make_stopped(make_system, 2)
+    system = make_stopped(make_system, 2, servers=servers)
     silent = system.connectors[0]
-    proxy: SlowRedis = slow_redis(system, silent)
+    proxy: SlowRedis | None = slow_redis(system, silent) if how == "cut off" else None
     system.start()
     scene = make_scene(system)
     token, group = scene.pairs[0].token, scene.groups["ben"]
@@ -310,11 +312,14 @@ def test_a_connector_that_cannot_confirm_is_named_and_judges_by_the_new_state(
         """`act` is answered while the connector cannot hear of it; then a request comes at once."""
         # Until it hears of writes again, and what it holds is read anew.
         system.wait(lambda: scene.api.subscribe("any", token) == [], "the connector confirms")
-        silent.pause() if how == "paused" else proxy.cut_subscribers()
+        if proxy is None:
+            silent.pause()
+        else:
+            proxy.cut_subscribers()
         assert act() == [silent.name]
 
     def go_on() -> None:
-        if how == "paused":
+        if proxy is None:
             silent.resume()
 
     scene.api.bind("anna", token)
