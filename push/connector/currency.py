@@ -8,7 +8,7 @@ which records have changed (contract, "In effect").
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,8 +16,6 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.connector.delivery.sharded_streams import Sources
-from push.connector.delivery.subscriptions import Following
 from push.connector.transport.connection import DeviceConnection
 from push.redis.client import RedisServer
 from push.redis.errors import StoreUnavailable
@@ -26,6 +24,7 @@ from push.redis.shared_copy import Lease
 from push.runtime.tasks import Jobs
 from push.session.transitions import State
 from push.session.window import Follow
+from push.streams.log import LogReader
 from push.wire.idents import device_stream, user_stream
 
 log = Logger()
@@ -40,7 +39,8 @@ HOLD_SECONDS = 1.0
 class Currency:
     """Of the sessions of one connector. Questions and leases go through the first server.
 
-    `opening`: the connections whose session is being opened.
+    `opening`: the connections whose session is being opened; `refreshed(connection)` fires when a
+    session is as its record says from now on; `wake(connection)`: it may read on.
     """
 
     def __init__(
@@ -50,16 +50,17 @@ class Currency:
         lease: Lease,
         sessions: Mapping[str, DeviceConnection],
         opening: Mapping[str, DeviceConnection],
-        sources: Sources,
-        following: Following,
+        refreshed: Callable[[DeviceConnection], Deferred[None]],
+        wake: Callable[[DeviceConnection], None],
     ) -> None:
         self._reactor = reactor
         self._shards = shards
         self._lease = lease
         self._sessions = sessions
         self._opening = opening
-        self._sources = sources
-        self._following = following
+        self._refreshed = refreshed
+        self._wake = wake
+        self._readers = [LogReader(server) for server in shards]
         self._verified_losses = -1  # of subscriptions, when all sessions were verified last
         self._verifying = False
         # Sessions that are known to be outdated.
@@ -92,7 +93,12 @@ class Currency:
         problem = self._shards.of(stream).problem
         if problem is not None:
             raise StoreUnavailable(problem)
-        await self._following.refreshed(connection)
+        await self._refreshed(connection)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether changes may have been answered before this connector has heard of them."""
+        return not self._lease.holds
 
     def may_hand_on(self, server: RedisServer) -> bool:
         """Whether sessions may be handed what comes on the channels of `server`."""
@@ -110,7 +116,7 @@ class Currency:
     async def apply(self, connections: Iterable[DeviceConnection]) -> None:
         """The records of these sessions have changed. Return when that is applied."""
         if self._lease.holds:
-            waiting = [self._following.refreshed(each) for each in connections]
+            waiting = [self._refreshed(each) for each in connections]
         else:
             # Whoever asks has answered already, maybe: until it is applied they get nothing.
             waiting = [self._doubt(each) for each in connections]
@@ -124,14 +130,14 @@ class Currency:
         applied: Deferred[None] = Deferred()
         self._doubted_at = self._reactor.seconds()
         self._doubtful[connection] = applied
-        refreshed = self._following.refreshed(connection)
+        refreshed = self._refreshed(connection)
         refreshed.addCallback(self._settled, connection, applied)
         return applied
 
     def _settled(self, _: None, connection: DeviceConnection, applied: Deferred[None]) -> None:
         if self._doubtful.get(connection) is applied:
             del self._doubtful[connection]
-        self._following.wake(connection)
+        self._wake(connection)
         applied.callback(None)
 
     def verify(self) -> None:
@@ -173,7 +179,7 @@ class Currency:
                 places = {follow.stream: follow.position for _, follow in part}
                 for _, follow in part:
                     places[follow.stream] = min(places[follow.stream], follow.position)
-                ahead = set(await self._sources.ahead(number, list(places.items())))
+                ahead = set(await self._readers[number].ahead(list(places.items())))
                 for connection, follow in part:
                     if follow.stream in ahead and not connection.is_gone():
                         yield connection

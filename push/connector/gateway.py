@@ -125,13 +125,23 @@ class Gateway:
             self._disconnect,
             drain_ordered,
         )
+        opening: dict[str, DeviceConnection] = {}
+        self._currency = Currency(
+            reactor,
+            shards,
+            lease,
+            self.sessions,
+            opening,
+            lambda connection: self._following.refreshed(connection),
+            self._wake,
+        )
         self.sources = Sources(
             reactor,
             shards,
             self,
             settings.boot,
             self._orders.lost,
-            lambda server: self._currency.may_hand_on(server),
+            self._currency,
         )
         self._cursors, self._counts = self.sources.cursors, self.sources.counts
         shards.on_restored(self._restored)
@@ -151,10 +161,6 @@ class Gateway:
             judge=self.judge,
         )
         subscribing = TopicRequests(shards, topics, self._following, self.sessions)
-        opening: dict[str, DeviceConnection] = {}
-        self._currency = Currency(
-            reactor, shards, lease, self.sessions, opening, self.sources, self._following
-        )
         self._requests = Requests(
             {**subscribing.handlers, **handlers}, self.own, self._is_current, self._make_current
         )

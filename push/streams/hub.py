@@ -63,7 +63,8 @@ class Hub:
     """All streams that this connector follows on one Redis server.
 
     `name` is that of the connector's own channel for the nonce. While `may_hand_on()` is false,
-    what comes is kept.
+    what comes is kept. `is_late()`: changes may have been answered before this connector has heard
+    of them.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Hub:
         name: str,
         *,
         may_hand_on: Callable[[], bool] = lambda: True,
+        is_late: Callable[[], bool] = lambda: False,
     ) -> None:
         self.channels: dict[str, Channel] = {}
         self.repairs = 0
@@ -85,6 +87,7 @@ class Hub:
         self._memory = memory
         self._receiver = receiver
         self._may_hand_on = may_hand_on
+        self._is_late = is_late
         self._controls = False  # among what is handed on in this turn
         self._nonce_channel = f"nonce:{name}"
         self._nonce = 0
@@ -212,11 +215,11 @@ class Hub:
             return
         self._turn_call = None
         dirty, self._dirty = self._dirty, []
-        if self._controls:
+        if self._controls and self._is_late():
             # What one stream says of another (a device is another user's now) comes first: of the
-            # other may be here what was published after that.
-            self._controls = False
+            # other may be here what was published after that was answered.
             dirty.sort(key=_has_no_control)
+        self._controls = False
         for channel in dirty:
             pending, channel.pending = channel.pending, None
             if pending and channel.followers:

@@ -93,6 +93,14 @@ class Scene:
 
     def push(self, *places: int, **to: Any) -> None:
         """A message that the devices at `places` get, and no other; each second one at QoS 0."""
+        self.push_later(*places, **to)
+        for place in places:
+            device = self.devices[place]
+            while self.sent not in device.got:
+                assert device.message() is not None, (self.sent, device.got[-5:], to)
+
+    def push_later(self, *places: int, **to: Any) -> None:
+        """The same; nobody waits for it."""
         self.sent += 1
         receipt = self.api.push(to=to, data={"n": self.sent}, qos=self.sent % 2, ttl=60)
         if self.sent % 2:
@@ -194,7 +202,7 @@ def test_an_erased_user_and_a_forgotten_device_are_gone_when_it_is_answered(
             scene.api.subscribe("news", scene.pairs[place].token)
             assert scene.api.forget(scene.pairs[place].token) == []
             scene.push(topic="news")
-            with pytest.raises(Ended, match="kicked"):
+            with pytest.raises(Ended, match=r"kicked|taken_over"):
                 scene.try_as(place, "anna")
             scene.devices[place].close()
             scene.pairs[place] = scene.system.register(1)[0]
@@ -206,7 +214,7 @@ def test_an_erased_user_and_a_forgotten_device_are_gone_when_it_is_answered(
 def test_a_subscription_is_in_effect_when_it_is_answered(make_scene: Any, connectors: int) -> None:
     """Of a backend, and of the device itself."""
     scene = make_scene(connectors)
-    for number in range(ROUNDS):
+    for number in range(ROUNDS // 2):
         for place in range(connectors):
             if number % 2:
                 assert scene.api.subscribe("news", scene.pairs[place].token) == []
@@ -237,7 +245,7 @@ def test_who_is_in_a_group_is_in_effect_when_it_is_answered(
     members = [f"member{place}" for place in places]
     for place in places:
         scene.api.bind(members[place], scene.pairs[place].token)
-    for number in range(ROUNDS // 2):
+    for number in range(ROUNDS // 3):
         by_device = number % 2 == 1
         if by_device:
             made = owner.ask(RequestName.GC, {"name": "g", "members": members[:1]})
@@ -333,8 +341,8 @@ def test_a_connector_that_cannot_confirm_is_named_and_judges_by_the_new_state(
     scene.api.subscribe("any", token)
     write(lambda: scene.chat.remove_member(group, "ben"))
     scene.speak(0, "ben")
-    scene.push(2, group=group)
-    scene.push(2, group=group)
+    scene.push_later(2, group=group)
+    scene.push_later(2, group=group)
     go_on()
     assert scene.is_heard(0) == "not_member"
 
@@ -342,7 +350,7 @@ def test_a_connector_that_cannot_confirm_is_named_and_judges_by_the_new_state(
     write(lambda: scene.api.forget(token))
     scene.push(topic="news")
     go_on()
-    with pytest.raises(Ended, match="kicked"):
+    with pytest.raises(Ended, match=r"kicked|taken_over"):
         scene.try_as(0, "ben")
 
 

@@ -6,7 +6,7 @@ Which server has a stream for a session stands in its `Follow`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -24,6 +24,17 @@ from push.streams.log_cache import LogMemory
 from push.streams.shared_reader import PageReader
 
 
+class Gate(Protocol):
+    """Whether what comes on channels may be handed to sessions."""
+
+    def may_hand_on(self, server: RedisServer) -> bool:
+        """What comes on the channels of `server`, now."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether changes may have been answered before this connector has heard of them."""
+
+
 class Source:
     """One server, as far as a connector reads from it and tells it what became of messages."""
 
@@ -34,7 +45,7 @@ class Source:
         receiver: Receiver,
         name: str,
         on_lost: Callable[[Any], None],
-        may_hand_on: Callable[[RedisServer], bool],
+        gate: Gate,
     ) -> None:
         self.server = server
         self.reader = LogReader(server)
@@ -46,7 +57,8 @@ class Source:
             self.memory,
             receiver,
             name,
-            may_hand_on=lambda: may_hand_on(server),
+            may_hand_on=lambda: gate.may_hand_on(server),
+            is_late=lambda: gate.is_late,
         )
         self.pages = PageReader(server, self.reader, self.memory)
         self.cursors = CursorWriter(reactor, server, on_lost)
@@ -54,8 +66,7 @@ class Source:
 
 
 class Sources:
-    """All servers. `name` is the connector's own; `on_lost(connection)`: see `CursorWriter`;
-    `may_hand_on(server)`: whether what comes on its channels may be handed on now."""
+    """All servers. `name` is the connector's own; `on_lost(connection)`: see `CursorWriter`."""
 
     def __init__(
         self,
@@ -64,11 +75,11 @@ class Sources:
         receiver: Receiver,
         name: str,
         on_lost: Callable[[Any], None],
-        may_hand_on: Callable[[RedisServer], bool],
+        gate: Gate,
     ) -> None:
         self._shards = shards
         self._sources = [
-            Source(reactor, server, receiver, name, on_lost, may_hand_on) for server in shards
+            Source(reactor, server, receiver, name, on_lost, gate) for server in shards
         ]
         self.cursors = Cursors([source.cursors for source in self._sources])
         self.counts = Counts(shards, [source.counts for source in self._sources])
@@ -95,10 +106,6 @@ class Sources:
         if channel is None:
             return []
         return [each for each in channel.followers if isinstance(each, DeviceConnection)]
-
-    async def ahead(self, shard: int, places: Sequence[tuple[str, int]]) -> list[str]:
-        """See `LogReader.ahead`."""
-        return await self._sources[shard].reader.ahead(places)
 
     def start(self) -> None:
         for source in self._sources:
