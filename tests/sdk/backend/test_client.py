@@ -177,6 +177,15 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     ("forget", lambda api: api.forget("T"), Answer(204), [], "DELETE", "/v1/devices/T", None),
     (
+        "bind, and a node does not confirm",
+        lambda api: api.bind("ada", "T"),
+        Answer(200, {"silent": ["node2"]}),
+        ["node2"],
+        "PUT",
+        "/v1/users/ada/devices/T",
+        None,
+    ),
+    (
         "bind",
         lambda api: api.bind("ada@x", "T"),
         Answer(204),
