@@ -136,6 +136,9 @@ class Cursors:
     def handed(self, connection: DeviceConnection, follow: Follow) -> None:
         self._writers[follow.shard].handed(connection, follow)
 
+    def ends(self, connection: DeviceConnection, follow: Follow) -> None:
+        self._writers[follow.shard].ends(connection, follow)
+
     async def flush(self) -> None:
         await all_of(writer.flush() for writer in self._writers)
 

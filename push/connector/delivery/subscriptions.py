@@ -277,6 +277,7 @@ class Following:
     def _unfollow(self, connection: DeviceConnection, follow: Follow) -> None:
         self._sources.unfollow(connection, follow)
         del connection.follows[follow.stream]
+        self._sources.cursors.ends(connection, follow)
         if connection.session.window is not None:
             connection.session.window.forget(follow)
         self._notify(connection, follow.stream, "unfollow", msgspec.UNSET)
