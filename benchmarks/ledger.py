@@ -68,7 +68,7 @@ class Rounds:
             to=json.dumps({"token": device.token}) if ledger else "",
         )
         device.window.add(device.follow, Entry(published.id, 0, published.offset, BODY), 1, 0.0)
-        device.window.acknowledge(1)
+        device.window.acknowledge(1, 0.0)
         self._cursors.moved(device, device.follow)
 
     async def run(self, ledger: bool) -> float:

@@ -310,10 +310,12 @@ class Gateway:
 
     async def _close(self, connection: DeviceConnection, token: str) -> None:
         follows = [*connection.follows.values()]
+        window = connection.session.window
         while True:
             try:
                 await self._cursors.flush()
-                await self._opener.close(token, connection.session_id, follows)
+                left = window.tried(follows, self._reactor.seconds()) if window else []
+                await self._opener.close(token, connection.session_id, left)
                 return
             except StoreUnavailable as error:
                 if self._stopping:
@@ -332,7 +334,7 @@ class Gateway:
                 self.counters.acknowledged += 1
                 self._cursors.moved(connection, event.follow)
             elif isinstance(event, LateAcknowledged):
-                self._cursors.late(connection, event.delivery)
+                self._cursors.late(connection, event.late)
             elif isinstance(event, OnlineAcknowledged):
                 self.counters.acknowledged += 1
                 self._counts.count(event.stream, connection.token, event.id, ACKNOWLEDGED)

@@ -3,8 +3,9 @@
 Fields: `h` SHA-256 of the secret, `p` platform, `a` app, `d` device, `created`, `seen` (ms), `u`
 user, `s` session, `b` boot id and `n` name of its connector, `e` how often a session took it; and
 per followed stream `c:` cursor, `f:` where following began, `p:` up to where messages were handed
-out, if beyond the cursor, `t:` "<offset> <attempts> <counted at>" of a first message handed out in
-vain; `j:` a topic that a JWT of the user allowed, which ends with that right (always at home).
+out, if beyond the cursor, `t:` "<offset> <attempts> <since>" of the first message that the last
+connection left unacknowledged: how many copies of it count, and since when the next one does not;
+`j:` a topic that a JWT of the user allowed, which ends with that right (always at home).
 
 Of a stream that is on another server than the device's home the record has only `x:`, "<version>
 <begin>": since which version it follows, and from where ("" = now); the other fields of that stream
@@ -43,8 +44,14 @@ def as_fields(reply: Sequence[bytes]) -> dict[str, bytes]:
     return {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
 
 
-def follows_of(fields: dict[str, bytes], shard: int) -> list[Follow]:
-    """The streams a device follows on server number `shard`: those in which it has a cursor."""
+def follows_of(
+    fields: dict[str, bytes], shard: int, now_us: int, attempt_pause_us: int
+) -> list[Follow]:
+    """The streams a device follows on server number `shard`: those in which it has a cursor.
+
+    A copy that is handed out now counts as an attempt only if the one before, or the device's last
+    progress, was `attempt_pause_us` ago.
+    """
     follows = []
     for name, value in fields.items():
         if not name.startswith("c:"):
@@ -53,9 +60,10 @@ def follows_of(fields: dict[str, bytes], shard: int) -> list[Follow]:
         follow = Follow(stream, int(fields.get(f"r:{stream}", value)), shard)
         tried = fields.get(f"t:{stream}")
         if tried is not None:
-            offset, attempts, _ = map(int, tried.split(b" "))
+            offset, attempts, since_us = map(int, tried.split(b" "))
             if offset > follow.position:
-                follow.tried_offset, follow.tried = offset, attempts
+                counts = now_us - since_us >= attempt_pause_us
+                follow.tried_offset, follow.tried = offset, attempts if counts else attempts - 1
         follows.append(follow)
     return follows
 

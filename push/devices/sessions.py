@@ -15,7 +15,7 @@ from push.redis.clock import MICROSECONDS
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import all_of
-from push.session.window import Follow
+from push.session.window import Follow, Tried
 from push.streams.publisher import APPEND, LEDGER
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import Refusal
@@ -147,11 +147,12 @@ class Sessions:
         reply = await home.run(_open, [], arguments)
         if not reply:
             raise unknown_token(token)
-        home.clock.observe(int(reply[0]))
+        now_us = int(reply[0])
+        home.clock.observe(now_us)
         await self._errands.run(home, reply[5])
         fields = as_fields(reply[3])
         before = (reply[2].decode(), reply[1].decode()) if reply[1] and reply[2] else None
-        follows = follows_of(fields, number)
+        follows = follows_of(fields, number, now_us, self._attempt_pause_us)
         truncated = [stream.decode() for stream in reply[4]]
         for part in await self._take_parts(token, fields, cursors):
             follows += part.follows
@@ -197,9 +198,11 @@ class Sessions:
         reply = await server.run(_take, [], arguments)
         if not reply:
             raise Refusal("unavailable", "a newer connection has this token", after_seconds=1)
-        server.clock.observe(int(reply[0]))
+        now_us = int(reply[0])
+        server.clock.observe(now_us)
         fields = as_fields(reply[1])
-        follows = [follow for follow in follows_of(fields, number) if follow.stream in streams]
+        all_here = follows_of(fields, number, now_us, self._attempt_pause_us)
+        follows = [follow for follow in all_here if follow.stream in streams]
         truncated = [stream for stream in map(bytes.decode, reply[2]) if stream in streams]
         return _Part(follows, since_of(fields), truncated)
 
@@ -211,7 +214,8 @@ class Sessions:
         if not reply:
             return None
         fields = as_fields(reply)
-        follows, since = follows_of(fields, number), since_of(fields)
+        follows = follows_of(fields, number, home.clock.now_us(), self._attempt_pause_us)
+        since = since_of(fields)
         holder = optional(fields, "s")
         if holder == session:
             for part in await self._take_parts(token, fields, {}):
@@ -277,18 +281,18 @@ class Sessions:
             raise Refusal("not_allowed", "the JWT is for another user or device", field="jwt")
         return claims
 
-    async def close(self, token: str, session: str, follows: Sequence[Follow]) -> None:
-        """The session ended; a first message that was handed out in vain is remembered."""
+    async def close(self, token: str, session: str, left: Sequence[Tried]) -> None:
+        """The session ended; what it `left` unacknowledged first in each stream is remembered."""
         home = self._shards.number_of(device_stream(token))
-        tried: dict[int, list[Argument]] = {home: []}
-        for follow in follows:
-            head = follow.pending[0] if follow.pending else None
-            in_vain = head is not None and not head.done
-            attempts = f"{head.offset} {head.attempts}" if head and in_vain else ""
-            tried.setdefault(follow.shard, []).extend((follow.stream, attempts))
-        for number, attempts_made in tried.items():
+        by_server: dict[int, list[Argument]] = {home: []}
+        for tried in left:
+            waited_us = int(tried.waited_seconds * MICROSECONDS)
+            by_server.setdefault(tried.shard, []).extend(
+                (tried.stream, tried.offset, tried.attempts, waited_us)
+            )
+        for number, arguments_of_all in by_server.items():
             retention = self._retention_seconds if number == home else ""
-            arguments = [token, session, retention, self._attempt_pause_us, *attempts_made]
+            arguments = [token, session, retention, *arguments_of_all]
             await self._shards[number].run(_close, [], arguments)
 
 

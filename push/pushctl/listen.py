@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from push.pushctl.options import print_json
+from push.sdk.address import parse_server, without_fallback
 from push.sdk.aio import ClientState, Message, PushClient
 from push.sdk.errors import ConnectionFailed
 
@@ -82,7 +83,8 @@ class _Status:
 
 async def listen(listening: Listening) -> int:
     """Print messages as they come; how many. Raises the SDK's errors and `TimeoutError`."""
-    status = _Status(len(listening.options["servers"]))
+    servers = without_fallback(map(parse_server, listening.options["servers"]))
+    status = _Status(len(servers))
     client = PushClient(acks="explicit", on_state=status, **listening.options)
     status.client = client
     async with client:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from push.sdk.encoding import check_text
 from push.sdk.errors import ConfigurationError
 
 DEFAULT_PORTS = {"tcp": 6789, "tls": 6790}
@@ -29,7 +30,7 @@ class ServerAddress:
 def parse_server(url: str) -> ServerAddress:
     """Raises `ConfigurationError` for anything but `tcp://` and `tls://` with a host."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(check_text(url, "server"))
         port = parts.port
     except ValueError as error:
         raise ConfigurationError(f"server {url!r}: {error}") from None
@@ -50,4 +51,13 @@ def usable_servers(urls: Iterable[str], *, plain_allowed: bool) -> list[ServerAd
             continue  # another carrier, or a server newer than we are
         if server.secure or plain_allowed:
             found.append(server)
-    return found
+    return without_fallback(found)
+
+
+def without_fallback(servers: Iterable[ServerAddress]) -> list[ServerAddress]:
+    """The servers to try of a list: the TLS ones if there is one.
+
+    Who hinders TLS would otherwise get token and secret in clear from the next server of the list.
+    """
+    known = list(servers)
+    return [server for server in known if server.secure] or known

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import math
 from dataclasses import dataclass
 
 RENEW_BEFORE_SECONDS = 30.0
@@ -27,9 +27,10 @@ def jwt_expiry_seconds(jwt: str) -> float | None:
     try:
         payload = jwt.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+        expiry = float(claims["exp"])
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError):
         return None
+    return expiry if math.isfinite(expiry) else None
 
 
 def renewal_delay_seconds(jwt: str, server_time_ms: int) -> float | None:

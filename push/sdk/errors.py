@@ -1,7 +1,8 @@
 """Everything the SDK raises. One root, `PushError`, so that an application can catch the lot.
 
 `Stopped` and its children are final: the client does not come back by itself. The others concern
-one call.
+one call. Where Python has a usual class for a mistake of the caller (`ValueError`, `TypeError`,
+`RuntimeError`), ours is also one of that class.
 """
 
 from __future__ import annotations
@@ -15,12 +16,36 @@ class ConfigurationError(PushError, ValueError):
     """The client was given something that cannot work; the message names it."""
 
 
+class InvalidData(PushError, ValueError):
+    """The application gave something that JSON, or the API, has no form for: NaN, half a surrogate
+    pair, an integer over 64 bits, nesting that is too deep, an id that is no id. Nothing was sent.
+    """
+
+
+class InvalidDataType(InvalidData, TypeError):
+    """The same for an object of a class that JSON has no form for, such as bytes or a socket."""
+
+
+class AlreadyStarted(PushError, RuntimeError):
+    """A `PushClient` runs once; make another."""
+
+
+class OtherProcess(PushError, RuntimeError):
+    """The client was started before a `fork()`, and this is the child: make another client here."""
+
+
 class ConnectionFailed(PushError):
     """No connection, or it was lost before the answer: not known whether the request was done."""
 
 
 class CertificateUntrusted(ConnectionFailed):
     """The server's certificate is neither signed by a known CA nor the pinned one."""
+
+
+class CertificateNotYetValid(CertificateUntrusted):
+    """By this machine's clock the server's certificate is not valid yet. That passes: either the
+    clock is behind and will be set, or the certificate is new.
+    """
 
 
 class RequestRefused(PushError):
@@ -51,6 +76,14 @@ class Stopped(PushError):
         super().__init__(f"{self.default} ({said})" if said else self.default)
         self.code = code
         self.detail = detail
+
+
+class NotStarted(Stopped):
+    default = "the client was not started; use `async with`"
+
+
+class ClientClosed(Stopped):
+    default = "the application closed this client"
 
 
 class TakenOver(Stopped):

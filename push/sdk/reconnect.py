@@ -8,6 +8,10 @@ Back-off is exponential with full jitter: a random part of a ceiling that begins
 up to 60 s, once for each round over the servers of the list in use: the configured one, that of
 GET /v1/servers, or that of a redirect or a drain. A session that held for `STABLE_SECONDS` ends the
 count, and so does one that its server ended in order to be drained.
+
+A client that knows a TLS server does not go to a plain one by itself: of every list with a TLS
+server only the TLS ones are used, and once one was known, no plain server from the network is.
+Plain servers that the application configured, all of them plain, are its own decision.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from push.sdk.address import ServerAddress, usable_servers
+from push.sdk.address import ServerAddress, usable_servers, without_fallback
 from push.sdk.errors import (
     BadCredentials,
     ConfigurationError,
@@ -38,6 +42,7 @@ MAX_CEILING_SECONDS = 60.0
 STABLE_SECONDS = 10.0
 MAX_HOPS = 3
 MAX_AFTER_SECONDS = 3600  # a server may ask for patience, not for ever
+MAX_BAN_SECONDS = 86_400  # a longer ban answers again, and says how long it still holds
 MAX_CREDENTIAL_TRIALS = 3
 
 
@@ -68,7 +73,7 @@ CONNECT_RESPONSES: dict[int, Response] = {
     ConnectStatus.IDENTIFIER_REJECTED: Response.REGISTER,
     ConnectStatus.SERVER_UNAVAILABLE: Response.BACK_OFF,
     ConnectStatus.BAD_CREDENTIALS: Response.RENEW,
-    ConnectStatus.NOT_AUTHORIZED: Response.STOP,
+    ConnectStatus.NOT_AUTHORIZED: Response.STOP_UNLESS_AFTER,
     ConnectStatus.USE_ANOTHER_SERVER: Response.REDIRECT,
 }
 
@@ -83,6 +88,7 @@ DISCONNECT_RESPONSES: dict[str, Response] = {
 
 # A refused SUB with one of these may be granted later; with any other code it never will be.
 TEMPORARY_CODES = frozenset({"rate_limited", "unavailable", "internal"})
+BANNED = "banned"  # for now, if it comes with `after`
 
 _STOPPED_BY_STATUS: dict[int, type[Stopped]] = {
     ConnectStatus.UNACCEPTABLE_PROTOCOL_VERSION: ProtocolRejected,
@@ -139,11 +145,12 @@ class Policy:
         """`plain_allowed` is about lists from the network when no servers are configured."""
         if not servers and not abilities.ask_servers:
             raise ConfigurationError("servers: give at least one server, or servers_url")
-        self._servers = list(servers)
+        servers = without_fallback(servers)
+        self._servers = servers
         self._abilities = abilities
         self._random = random
         if servers:
-            plain_allowed = any(not server.secure for server in servers)
+            plain_allowed = not servers[0].secure
         self._plain_allowed = plain_allowed
         self._candidates = list(servers)
         self._current: ServerAddress | None = None
@@ -190,6 +197,8 @@ class Policy:
         response = CONNECT_RESPONSES.get(refusal.status, Response.BACK_OFF)
         stopped = _STOPPED_BY_STATUS.get(refusal.status, Stopped)
         error = stopped(refusal.code, refusal.detail)
+        if response is Response.STOP_UNLESS_AFTER:
+            return self._come_back_after(refusal.after_seconds, error)
         if response is Response.STOP:
             return Plan(Do.STOP, error=error)
         if response is Response.REDIRECT:
@@ -205,15 +214,19 @@ class Policy:
         self._settle(now)
         if refusal.code in TEMPORARY_CODES:
             return self._back_off(refusal.after_seconds)
-        return Plan(Do.STOP, error=RegistrationFailed(refusal.code, refusal.detail))
+        error = RegistrationFailed(refusal.code, refusal.detail)
+        if refusal.code == BANNED:
+            return self._come_back_after(refusal.after_seconds, error)
+        return Plan(Do.STOP, error=error)
 
     def disconnected(self, goodbye: Disconnected, now: float) -> Plan:
         """DISCONNECT came, in a session or before it."""
         response = DISCONNECT_RESPONSES.get(goodbye.code, Response.BACK_OFF)
         self._settle(now, in_order=response is Response.DRAIN)
-        if response is Response.STOP_UNLESS_AFTER:
-            response = Response.STOP if goodbye.after_seconds is None else Response.BACK_OFF
         stopped = _STOPPED_BY_CODE.get(goodbye.code, Stopped)
+        if response is Response.STOP_UNLESS_AFTER:
+            error = stopped(goodbye.code, goodbye.reason)
+            return self._come_back_after(goodbye.after_seconds, error)
         if response is Response.STOP:
             return Plan(Do.STOP, error=stopped(goodbye.code, goodbye.reason))
         if response is Response.RENEW:
@@ -224,7 +237,7 @@ class Policy:
 
     def servers_found(self, urls: Iterable[str]) -> Plan:
         """GET /v1/servers answered."""
-        found = usable_servers(urls, plain_allowed=self._plain_allowed)
+        found = self.allowed(urls)
         if not found:
             return self.servers_failed()
         self._hops = 0
@@ -235,6 +248,13 @@ class Policy:
         """GET /v1/servers gave nothing to use."""
         self._hops = 0
         return self._back_off()
+
+    def allowed(self, urls: Iterable[str]) -> list[ServerAddress]:
+        """Of a list from the network; with the first TLS server that it names, plain is over."""
+        found = usable_servers(urls, plain_allowed=self._plain_allowed)
+        if any(server.secure for server in found):
+            self._plain_allowed = False
+        return found
 
     # --- How it decides -------------------------------------------------------------------------
 
@@ -264,6 +284,12 @@ class Policy:
     def _back_off(self, after_seconds: int | None = None) -> Plan:
         return self._next(_bounded(after_seconds) + self._jitter())
 
+    def _come_back_after(self, after_seconds: int | None, error: Stopped) -> Plan:
+        """A ban: for a while when it names one, else for ever."""
+        if after_seconds is None:
+            return Plan(Do.STOP, error=error)
+        return self._next(_bounded(after_seconds, MAX_BAN_SECONDS) + self._jitter())
+
     def _next(self, delay_seconds: float) -> Plan:
         """The next candidate; with none left the configured list again, or ask for a list."""
         if not self._candidates:
@@ -275,7 +301,7 @@ class Policy:
 
     def _redirect(self, urls: Iterable[str], after_seconds: int | None) -> Plan:
         """USE_ANOTHER_SERVER: at most `MAX_HOPS` in a row, and never from TLS to plain."""
-        targets = self._allowed(urls)
+        targets = self.allowed(urls)
         self._hops += 1
         if targets and self._hops <= MAX_HOPS:
             self._use(targets)
@@ -288,15 +314,11 @@ class Policy:
 
     def _drain(self, goodbye: Disconnected) -> Plan:
         """Leave for `servers` after a random part of `after`, so that not all arrive at once."""
-        targets = self._allowed(goodbye.servers)
+        targets = self.allowed(goodbye.servers)
         if not targets:
             return self._back_off(goodbye.after_seconds)
         self._use(targets)
         return self._next(self._random() * _bounded(goodbye.after_seconds))
-
-    def _allowed(self, urls: Iterable[str]) -> list[ServerAddress]:
-        secure = self._current is not None and self._current.secure
-        return usable_servers(urls, plain_allowed=not secure)
 
     def _register_again(self, error: Stopped) -> Plan:
         """At once the first time; a server that rejects the token it just gave is backed off."""
@@ -316,5 +338,5 @@ class Policy:
         return 0.0 if trial == 1 else self._jitter()
 
 
-def _bounded(after_seconds: int | None) -> float:
-    return float(min(max(after_seconds or 0, 0), MAX_AFTER_SECONDS))
+def _bounded(after_seconds: int | None, most: int = MAX_AFTER_SECONDS) -> float:
+    return float(min(max(after_seconds or 0, 0), most))

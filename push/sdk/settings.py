@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
-from push.sdk.address import ServerAddress, parse_server
+from push.sdk.address import ServerAddress, parse_server, without_fallback
+from push.sdk.encoding import check_text
 from push.sdk.errors import ConfigurationError
 from push.sdk.reconnect import Abilities
 from push.sdk.tls import parse_fingerprint
@@ -44,7 +46,7 @@ class ClientSettings:
     @property
     def plain_allowed(self) -> bool:
         """Whether a list from `servers_url` may name `tcp://` servers."""
-        return self.servers_url is None or not self.servers_url.startswith("https:")
+        return self.servers_url is None or urlsplit(self.servers_url).scheme != "https"
 
 
 def make_settings(
@@ -65,7 +67,16 @@ def make_settings(
     max_frame: int | None,
     acks: Acks,
 ) -> ClientSettings:
-    """Raises `ConfigurationError` with the name of what is wrong."""
+    """Raises `ConfigurationError` with the name of what is wrong, `InvalidData` for a text that is
+    none.
+    """
+    texts = {"token": token, "secret": secret, "key": key, "device": device}
+    texts |= {"platform": platform, "app": app, "servers_url": servers_url}
+    for name, text in texts.items():
+        if text is not None:
+            check_text(text, name)
+    if jwt is not None and not callable(jwt):
+        check_text(jwt, "jwt")
     if (token is None) != (secret is None):
         raise ConfigurationError("`token` and `secret` go together")
     if token is None and jwt is None and key is None:
@@ -77,13 +88,13 @@ def make_settings(
         ("window", window, 1),
         ("max_frame", max_frame, 4096),
     ):
-        if value is not None and value < least:
-            raise ConfigurationError(f"{name}: at least {least}, not {value}")
+        if value is not None and not (type(value) is int and value >= least):
+            raise ConfigurationError(f"{name}: a whole number of at least {least}, not {value!r}")
     urls = [servers] if isinstance(servers, str) else list(servers)
     if not urls and servers_url is None:
         raise ConfigurationError("servers: give at least one server, or servers_url")
     return ClientSettings(
-        servers=tuple(parse_server(url) for url in urls),
+        servers=tuple(without_fallback(parse_server(url) for url in urls)),
         servers_url=servers_url.rstrip("/") if servers_url is not None else None,
         jwt=jwt,
         key=key,

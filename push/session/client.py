@@ -27,6 +27,7 @@ from push.session.client_events import (
     ProtocolViolated,
     Unfollowed,
 )
+from push.session.client_liveness import Liveness
 from push.session.client_memory import Arrival, Cursors, Deliveries
 from push.session.transitions import CLIENT, Action, State
 from push.wire import bodies
@@ -43,9 +44,6 @@ from push.wire.signals import ConnectStatus, DisconnectCode, Signal
 MAX_UNANSWERED_REQUESTS = 64
 MAX_REGISTRATIONS = 3
 ANSWER_SECONDS = 15.0  # for SUB and CONNECT; the server's own handshake time-out is 10 s
-DEFAULT_HEARTBEAT_SECONDS = 60  # when the server names none
-MIN_GRACE_SECONDS = 10.0
-MAX_GRACE_SECONDS = 60.0
 MAX_CURSORS_BYTES = 48 * 1024  # of the 64 KiB that a CONNECT may have, beside a JWT of 8 KiB
 _MAX_ID = 0xFFFF
 
@@ -59,11 +57,6 @@ class RequestNotPossible(RuntimeError):
 
 class TooManyRequests(RequestNotPossible):
     """64 requests are unanswered; wait for an answer."""
-
-
-def heartbeat_grace_seconds(heartbeat_seconds: float) -> float:
-    """How long the answer to a PING may take: a quarter of the interval, 10 to 60 s."""
-    return min(max(heartbeat_seconds / 4, MIN_GRACE_SECONDS), MAX_GRACE_SECONDS)
 
 
 class ClientSession:
@@ -87,10 +80,9 @@ class ClientSession:
         self._last_id = 0
         self._registrations = 0
         self._max_send_bytes = MAX_FRAME_BEFORE_SESSION_BYTES
-        self._heartbeat_seconds = DEFAULT_HEARTBEAT_SECONDS
-        self._now = self._last_sent = self._last_received = 0.0
+        self._liveness = Liveness()
+        self._now = 0.0
         self._answer_by: float | None = None
-        self._dead_at: float | None = None
 
     @property
     def state(self) -> State:
@@ -164,7 +156,7 @@ class ClientSession:
         )
         message_id = self._request(Signal.CONNECT, bodies.encode_body(body))
         if heartbeat_seconds is not None:
-            self._heartbeat_seconds = heartbeat_seconds
+            self._liveness.heartbeat_seconds = heartbeat_seconds
         self._state = State.CONNECTING
         return message_id
 
@@ -175,14 +167,24 @@ class ClientSession:
         message_id = self._request(
             Signal.PING, bodies.encode_body(bodies.PingBody(interval=interval_seconds))
         )
-        if self._dead_at is None:
-            self._dead_at = now + heartbeat_grace_seconds(self._heartbeat_seconds)
+        self._liveness.pinged(now)
         return message_id
 
-    def publish(self, sub_signal: int, body: Mapping[str, object], *, answered: bool = True) -> int:
-        """PUBLISH: the message id that its `Answer` will carry, or 0 when none is wanted."""
+    def publish(
+        self,
+        sub_signal: int,
+        body: Mapping[str, object] | msgspec.Raw,
+        *,
+        answered: bool = True,
+        now: float | None = None,
+    ) -> int:
+        """PUBLISH: the message id that its `Answer` will carry, or 0 when none is wanted.
+
+        Give `now`, so that a missing answer is noticed. `Raw`: a body that is JSON already.
+        """
         self._require(State.OPEN)
         encoded = msgspec.json.encode(body)
+        self._now = self._now if now is None else now
         if not answered:
             self._send(Signal.PUBLISH, encoded, sub_signal=sub_signal)
             return 0
@@ -190,12 +192,16 @@ class ClientSession:
             raise TooManyRequests(f"{MAX_UNANSWERED_REQUESTS} requests wait for their answers")
         message_id = self._request(Signal.PUBLISH, encoded, sub_signal)
         self._unanswered += 1
+        self._liveness.asked(self._now)
         return message_id
 
-    def renew(self, jwt: str) -> int:
-        """AUTH: a new JWT for the same user and token."""
+    def renew(self, jwt: str, now: float | None = None) -> int:
+        """AUTH: a new JWT for the same user and token. Give `now`, as to `publish`."""
         self._require(State.OPEN)
-        return self._request(Signal.AUTH, bodies.encode_body(bodies.AuthRequest(jwt)))
+        self._now = self._now if now is None else now
+        message_id = self._request(Signal.AUTH, bodies.encode_body(bodies.AuthRequest(jwt)))
+        self._liveness.asked(self._now)
+        return message_id
 
     def acknowledge(self, message: Message) -> None:
         """The application is done with `message`: acknowledge every copy that came.
@@ -226,26 +232,25 @@ class ClientSession:
     def next_deadline(self) -> float | None:
         """When to call `tick`, or None."""
         if self._state is State.OPEN:
-            if self._dead_at is not None:
-                return self._dead_at
-            return min(self._last_sent, self._last_received) + self._heartbeat_seconds
+            return self._liveness.next_deadline()
         return None if self._state is State.CLOSING else self._answer_by
 
     def tick(self, now: float) -> list[Event]:
-        """Do what is due: a PING after `heartbeat` seconds of silence in either direction."""
+        """Do what is due: a PING after `heartbeat` seconds of silence in either direction, or when
+        a request gets no answer and nothing else comes either.
+        """
         self._now = now
         deadline = self.next_deadline()
         if deadline is None or now < deadline:
             return []
-        if self._state is not State.OPEN:
-            reason = f"no answer within {ANSWER_SECONDS:g} s"
-        elif self._dead_at is not None:
-            grace = heartbeat_grace_seconds(self._heartbeat_seconds)
-            reason = f"nothing came within {grace:g} s of a PING"
-        elif Signal.PING in self._waiting.values():
-            reason = "a PING was not answered for a whole interval"
+        if self._state is State.OPEN:
+            waits = Signal.PING in self._waiting.values()
+            reason = self._liveness.doubt(now, ping_unanswered=waits)
+            if reason is None and not waits:
+                self.ping(now)
         else:
-            self.ping(now)
+            reason = f"no answer within {ANSWER_SECONDS:g} s"
+        if reason is None:
             return []
         self._close()
         return [ConnectionDead(reason)]
@@ -262,8 +267,7 @@ class ClientSession:
         events: list[Event] = []
         if self._is_over() or not data:
             return events
-        self._last_received = now
-        self._dead_at = None
+        self._liveness.received(now)
         try:
             for frame in self._decoder.feed(data):
                 self._receive(frame, events)
@@ -276,6 +280,8 @@ class ClientSession:
             events.append(ProtocolViolated(error))
         if self._is_over():
             self._decoder.discard()
+        elif any(signal is not Signal.PING for signal in self._waiting.values()):
+            self._liveness.still_waiting(now)
         return events
 
     def _receive(self, frame: Frame, events: list[Event]) -> None:
@@ -333,8 +339,8 @@ class ClientSession:
         if body.interval is not None and body.interval < 1:
             raise bad_frame(f"PING body: no heartbeat is {body.interval} s long - at `$.interval`")
         if body.interval is not None:
-            self._heartbeat_seconds = body.interval
-        events.append(Pong(self._heartbeat_seconds, body.time or 0))
+            self._liveness.heartbeat_seconds = body.interval
+        events.append(Pong(self._liveness.heartbeat_seconds, body.time or 0))
 
     def _on_registered(self, frame: Frame, events: list[Event]) -> None:
         if self._state is State.OPENING:
@@ -350,11 +356,13 @@ class ClientSession:
             return
         if self._state is not State.CONNECTING:
             raise bad_frame("CONNECT_ACK: nobody asked")
-        connected = read.read_acceptance(frame, self._heartbeat_seconds, self._max_send_bytes)
+        connected = read.read_acceptance(
+            frame, self._liveness.heartbeat_seconds, self._max_send_bytes
+        )
         self._waiting.clear()
         self._state = State.OPEN
         self._answer_by = None
-        self._heartbeat_seconds = connected.heartbeat_seconds
+        self._liveness.heartbeat_seconds = connected.heartbeat_seconds
         self._max_send_bytes = connected.max_frame_bytes
         self.cursors.begin_session(connected.streams)
         events.append(connected)
@@ -406,8 +414,8 @@ class ClientSession:
                 f"{self._max_send_bytes}"
             )
         self._outgoing.append(encode_frame(signal, sub_signal, message_id, body))
-        self._last_sent = self._now
+        self._liveness.sent(self._now)
 
     def _close(self) -> None:
         self._state = State.CLOSING
-        self._answer_by = self._dead_at = None
+        self._answer_by = None

@@ -24,6 +24,7 @@ from push.session.client_events import (
 from push.wire import bodies
 from push.wire.errors import bad_frame
 from push.wire.frames import Frame
+from push.wire.lenient import decode_leniently
 
 
 class _PushHead(Struct):
@@ -124,7 +125,18 @@ def _decode_object(raw: bytes, what: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(raw or b"{}", type=dict[str, Any])
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise bad_frame(f"{what} body: {error}"[:500]) from None
+        body = _decode_large_numbers(raw)
+        if body is None:
+            raise bad_frame(f"{what} body: {error}"[:500]) from None
+        return body
+
+
+def _decode_large_numbers(raw: bytes) -> dict[str, Any] | None:
+    try:
+        body = decode_leniently(raw)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
 
 
 def _is_ok(answer: bodies.Answer) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from push.session.window import Delivery, Follow
+from push.session.window import Delivery, Follow, LateDelivery
 from push.wire.bodies import AuthRequest, ConnectRequest, SubRequest
 
 
@@ -58,13 +58,14 @@ class OnlineAcknowledged(NamedTuple):
 
 
 class LateAcknowledged(NamedTuple):
-    """A message was acknowledged when it was gone and the cursor had passed it: for the ledger."""
+    """A message was acknowledged that the cursor had passed for another reason: for the ledger."""
 
-    delivery: Delivery
+    late: LateDelivery
 
 
 class RedeliveryDue(NamedTuple):
-    """These messages were not acknowledged in time: look them up and `redeliver` or `give_up`."""
+    """The first messages of streams that were not acknowledged in time: look them up, and hand what
+    the log has to `Handout.again`."""
 
     deliveries: list[Delivery]
 

@@ -34,7 +34,6 @@ class Handout:
 
     def __init__(self, limits: SessionLimits, dropped: Dropped) -> None:
         self.written = 0
-        self._redeliver_after_seconds = limits.redeliver_after_seconds
         self._max_deliveries = limits.max_deliveries
         self._dropped = dropped
 
@@ -56,9 +55,8 @@ class Handout:
             and window.are_free(batch.numbers)
             and not follow.tried_offset
         ):
-            due = now + self._redeliver_after_seconds
             for entry in batch.stored:
-                window.add(follow, entry, entry.number, due)
+                window.add(follow, entry, entry.number, now)
             self.written += len(batch.entries)
             return batch.frames
         frames = []
@@ -66,10 +64,10 @@ class Handout:
             if entry.offset:
                 frames.append(self._live_stored(session, window, follow, entry, now))
             elif entry.control is None:
-                frames.append(self.fleeting(session, follow, entry))
+                frames.append(self.fleeting(session, follow, entry, now))
         return b"".join(frames)
 
-    def fleeting(self, session: ServerSession, follow: Follow, entry: Entry) -> bytes:
+    def fleeting(self, session: ServerSession, follow: Follow, entry: Entry, now: float) -> bytes:
         """The bytes of a message that is in no log, empty if it is too large for the session.
 
         With too many of them unacknowledged (`ttl` 0) it asks for no acknowledgement.
@@ -83,7 +81,7 @@ class Handout:
         number = entry.number
         if not number or not window.is_free(number):
             number = window.own_number()
-        if number and not window.add_online(follow, entry, number):
+        if number and not window.add_online(follow, entry, number, now):
             number = 0
         return entry.frame if number == entry.number else entry.numbered(number)
 
@@ -136,7 +134,7 @@ class Handout:
             if not number:
                 follow.live = False
                 return b""
-        window.add(follow, entry, number, now + self._redeliver_after_seconds, attempts)
+        window.add(follow, entry, number, now, attempts)
         self.written += 1
         return entry.frame if shared else entry.numbered(number)
 
@@ -153,17 +151,20 @@ class Handout:
         now: float,
         gone: str = GONE,
     ) -> tuple[bytes, Follow | None]:
-        """Another copy of an unacknowledged message, with the stream whose cursor moved if any.
+        """Another copy of the first unacknowledged message of a stream, with the stream whose
+        cursor moved if any.
 
-        `entry` is what the log has of it now; None: it is done, with the outcome `gone`.
+        `entry` is what the log has of it now; None: it is done, with the outcome `gone`. A copy
+        counts only if the device had its turn: not while it works off what it got before.
         """
         window = session.window
         if window is None or session.state is not State.OPEN or delivery.done:
             return b"", None
         if entry is None:
-            return b"", window.finish(delivery, gone)
-        if delivery.attempts >= self._max_deliveries:
+            return b"", window.finish(delivery, now, gone)
+        counts = not window.progress_before(delivery)
+        if counts and delivery.attempts >= self._max_deliveries:
             self._dropped(delivery.follow, entry, UNACKNOWLEDGED)
-            return b"", window.finish(delivery, UNACKNOWLEDGED)
-        window.again(delivery, now + self._redeliver_after_seconds)
+            return b"", window.finish(delivery, now, UNACKNOWLEDGED)
+        window.again(delivery, now, counts=counts)
         return entry.numbered(delivery.number), None

@@ -23,7 +23,7 @@ from push.session.events import (
     RequestWanted,
 )
 from push.session.transitions import SERVER, SERVER_ACCEPTS, Action, State
-from push.session.window import Delivery, Window
+from push.session.window import LateDelivery, Window
 from push.wire.bodies import (
     Answer,
     AuthRequest,
@@ -124,12 +124,12 @@ class ServerSession:
             return events
         if len(data) == HEADER_BYTES and self._acknowledges(data):
             # By far the commonest thing that comes: one acknowledgement without a body.
-            self._done(data[8] << 8 | data[9], events)
+            self._done(data[8] << 8 | data[9], now, events)
             return events
         try:
             for frame in self._decoder.feed(data):
                 self._started = True
-                self._take(frame, events)
+                self._take(frame, now, events)
                 if self.state is State.CLOSING:
                     break
         except VersionMismatch as error:
@@ -153,9 +153,9 @@ class ServerSession:
         if self.state is State.CLOSING:
             return None
         deadline = self._silence_deadline()
-        due = self.window.next_due() if self.window else None
-        if due is not None and due < deadline:
-            deadline = due
+        since = self.window.waiting_since() if self.window else None
+        if since is not None:
+            deadline = min(deadline, since + self._limits.redeliver_after_seconds)
         if self._expires_at is not None and self._expires_at < deadline:
             deadline = self._expires_at
         return deadline
@@ -184,13 +184,9 @@ class ServerSession:
         window = self.window
         if window is None:
             return
-        again_at = now + self._limits.redeliver_after_seconds
-        due = [d for d in window.outstanding.values() if d.due <= now]
-        for delivery in due:
-            window.postpone(delivery, again_at)
-        waiting = [d for d in due if not d.done]
-        if waiting:
-            events.append(RedeliveryDue(waiting))
+        due = window.take_due(now, self._limits.redeliver_after_seconds)
+        if due:
+            events.append(RedeliveryDue(due))
 
     def _acknowledges(self, data: bytes) -> bool:
         return (
@@ -201,10 +197,10 @@ class ServerSession:
 
     # Frames from the peer
 
-    def _take(self, frame: Frame, events: list[Event]) -> None:
+    def _take(self, frame: Frame, now: float, events: list[Event]) -> None:
         action = SERVER[self.state].get(frame.signal)
         if action is Action.ACKNOWLEDGE:
-            self._acknowledge(frame, events)
+            self._acknowledge(frame, now, events)
         elif action is Action.HEARTBEAT:
             self._heartbeat(frame, events)
         elif action is Action.REQUEST:
@@ -228,18 +224,18 @@ class ServerSession:
         else:
             raise bad_frame(f"signal: {signal_name(frame.signal)} is not accepted here")
 
-    def _acknowledge(self, frame: Frame, events: list[Event]) -> None:
+    def _acknowledge(self, frame: Frame, now: float, events: list[Event]) -> None:
         if frame.body:
             decode_body(Empty, frame.body, "PUB_ACK")
-        self._done(frame.message_id, events)
+        self._done(frame.message_id, now, events)
 
-    def _done(self, number: int, events: list[Event]) -> None:
+    def _done(self, number: int, now: float, events: list[Event]) -> None:
         """A copy of message `number` was acknowledged."""
         window = self.window
         if window is None:
             return
-        moved = window.acknowledge(number)
-        if isinstance(moved, Delivery):
+        moved = window.acknowledge(number, now)
+        if isinstance(moved, LateDelivery):
             events.append(LateAcknowledged(moved))
         elif moved is not None:
             events.append(Progress(moved))

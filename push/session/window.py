@@ -6,6 +6,7 @@ is done as well (rule 8), so that a device that acknowledges out of order costs 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from push.session.entry import FIRST_OWN_NUMBER, LAST_OWN_NUMBER, Entry
@@ -17,47 +18,93 @@ EXPIRED = "e"
 TOO_LARGE = "d:too_large"
 UNACKNOWLEDGED = "d:unacknowledged"
 GONE = ""
-LATE = "late"  # acknowledged after it was gone, and told of by itself
+LATE = "late"  # acknowledged after it had ended otherwise, and told of by itself
 
 MAX_ONLINE_UNACKNOWLEDGED = 256
+_NOT_COUNTED = -1
 
 
 class Delivery:
     """One message of one session between hand-out and the cursor's passing it.
 
     `passes` is where the cursor comes to when it passes this: `offset`, or behind it if entries
-    that need no acknowledgement follow. `outcome` says how it ended, once `done`.
+    that need no acknowledgement follow. `outcome` says how it ended, None until then. `attempts`
+    are the copies that count towards `max_deliveries`, `copies_due` those whose acknowledgement is
+    still to come. It was first `handed` out at that time. Of the first unacknowledged message of a
+    stream, `since` is when it was last sent or came to the front, and `ahead` how many messages
+    that had been handed out before it were unacknowledged when its last copy left.
     """
 
     __slots__ = (
+        "ahead",
         "attempts",
         "copies_due",
-        "done",
-        "due",
         "follow",
+        "handed",
         "id",
         "number",
         "offset",
         "outcome",
         "passes",
+        "since",
         "size_bytes",
     )
     written = True
 
     def __init__(
-        self, follow: Follow, entry: Entry, size_bytes: int, number: int, due: float, attempts: int
+        self,
+        follow: Follow,
+        entry: Entry,
+        number: int,
+        now: float,
+        attempts: int,
+        ahead: int,
     ) -> None:
         self.follow = follow
         self.id = entry.id
         self.offset = entry.offset
         self.passes = entry.offset
-        self.size_bytes = size_bytes
+        self.size_bytes = len(entry.body)
         self.number = number
-        self.due = due
+        self.handed = now
+        self.since = now
         self.attempts = attempts
+        self.ahead = ahead
         self.copies_due = 1
-        self.done = False
-        self.outcome = ACKNOWLEDGED
+        self.outcome: str | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.outcome is not None
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the first unacknowledged message of its stream."""
+        pending = self.follow.pending
+        return pending is not None and pending[0] is self
+
+
+class Tried(NamedTuple):
+    """What a session that ends leaves of a stream: its first unacknowledged message, and how many
+    copies of it count.
+
+    `offset` 0: there is none. `attempts` 0: others had been handed out before it and were not
+    acknowledged, so it only waited, and what earlier sessions left holds. `waited_seconds` since it
+    was last sent or came to the front.
+    """
+
+    stream: str
+    shard: int
+    offset: int = 0
+    attempts: int = 0
+    waited_seconds: float = 0.0
+
+
+class LateDelivery(NamedTuple):
+    """A message was acknowledged after it had ended otherwise: with `outcome`."""
+
+    delivery: Delivery
+    outcome: str
 
 
 class Skipped(NamedTuple):
@@ -76,7 +123,8 @@ class Follow:
     done. `live`: what comes on the channel may be handed out; otherwise the session reads on from
     the log, but only once the channel is `heard`: what is published between a read and the
     subscription would be missed.
-    `tried_offset`, `tried`: a message that earlier connections handed out in vain, and how often.
+    `tried_offset`, `tried`: the first message that an earlier connection left unacknowledged, and
+    how many copies of it count that far.
     `ended`: messages that ended and are not yet in the ledger; up to `reported` those that were
     handed out are. `shard`: the number of the server that has the stream for this session.
     """
@@ -147,10 +195,11 @@ class Window:
         self.bytes_max = bytes_max
         self.used = 0
         self.used_bytes = 0
-        # By message id, in the order of the next redelivery.
+        # By message id, in the order of hand-out.
         self.outstanding: dict[int, Delivery] = {}
-        # Messages that are in no log, as (stream, id): acknowledged, but never sent again.
-        self.online: dict[int, tuple[str, str]] | None = None
+        # Messages that are in no log, as (stream, id, when they were handed out): acknowledged, but
+        # never sent again.
+        self.online: dict[int, tuple[str, str, float]] | None = None
         self._next_own = FIRST_OWN_NUMBER
 
     def has_room(self, messages: int, size_bytes: int) -> bool:
@@ -184,29 +233,27 @@ class Window:
             self.online is None or self.online.keys().isdisjoint(numbers)
         )
 
-    def add(self, follow: Follow, entry: Entry, number: int, due: float, attempts: int = 1) -> None:
-        """`entry` is handed out under `number`; it comes again at `due` if not acknowledged.
-
-        `attempts` counts this copy and those of earlier connections.
-        """
-        size_bytes = len(entry.body)
-        delivery = Delivery(follow, entry, size_bytes, number, due, attempts)
-        self.outstanding[number] = delivery
+    def add(self, follow: Follow, entry: Entry, number: int, now: float, attempts: int = 1) -> None:
+        """`entry` is handed out under `number`. `attempts`: with those of earlier connections."""
+        outstanding = self.outstanding
+        ahead = len(outstanding) if self.online is None else len(outstanding) + len(self.online)
+        delivery = Delivery(follow, entry, number, now, attempts, ahead)
+        outstanding[number] = delivery
         if follow.pending is None:
             follow.pending = [delivery]
         else:
             follow.pending.append(delivery)
         follow.position = entry.offset
         self.used += 1
-        self.used_bytes += size_bytes
+        self.used_bytes += delivery.size_bytes
 
-    def add_online(self, follow: Follow, entry: Entry, number: int) -> bool:
+    def add_online(self, follow: Follow, entry: Entry, number: int, now: float) -> bool:
         """A message that is in no log is handed out; False when too many are unacknowledged."""
         if self.online is None:
             self.online = {}
         elif len(self.online) >= MAX_ONLINE_UNACKNOWLEDGED:
             return False
-        self.online[number] = (follow.stream, entry.id)
+        self.online[number] = (follow.stream, entry.id, now)
         return True
 
     def acknowledge_online(self, number: int) -> tuple[str, str] | None:
@@ -216,7 +263,7 @@ class Window:
         found = self.online.pop(number, None)
         if not self.online:
             self.online = None
-        return found
+        return None if found is None else found[:2]
 
     def skip(self, follow: Follow, entry: Entry, outcome: str) -> bool:
         """The session does not get a message. True when the cursor moved."""
@@ -236,10 +283,10 @@ class Window:
         follow.position = max(follow.position, offset)
         return False
 
-    def acknowledge(self, number: int) -> Follow | Delivery | None:
+    def acknowledge(self, number: int, now: float) -> Follow | LateDelivery | None:
         """One copy of message `number` was acknowledged: the stream whose cursor moved, or None.
 
-        A delivery: it was gone when it was to be sent again, and the cursor has passed it.
+        A late delivery: the cursor has passed it, for it was gone or given up.
         """
         delivery = self.outstanding.get(number)
         if delivery is None:
@@ -247,23 +294,25 @@ class Window:
         delivery.copies_due -= 1
         if delivery.copies_due <= 0:
             del self.outstanding[number]
-        if delivery.done:
-            return self._acknowledge_late(delivery)
-        return self.finish(delivery)
+        if delivery.outcome is not None:
+            return self._acknowledge_late(delivery, delivery.outcome)
+        return self.finish(delivery, now)
 
-    def _acknowledge_late(self, delivery: Delivery) -> Delivery | None:
-        """It was taken out of the log, or expired, but the device had it all the same."""
-        if delivery.outcome not in (GONE, EXPIRED):
+    def _acknowledge_late(self, delivery: Delivery, outcome: str) -> LateDelivery | None:
+        """It was given up, taken out of the log, or expired; but the device had it all the same."""
+        if outcome not in (GONE, EXPIRED, UNACKNOWLEDGED):
             return None
         if delivery in (delivery.follow.pending or ()):
             delivery.outcome = ACKNOWLEDGED  # the cursor tells of it when it passes
             return None
         delivery.outcome = LATE
-        return delivery
+        return LateDelivery(delivery, outcome)
 
-    def finish(self, delivery: Delivery, outcome: str = ACKNOWLEDGED) -> Follow | None:
-        """The message is done: the stream whose cursor moved, or None."""
-        delivery.done = True
+    def finish(self, delivery: Delivery, now: float, outcome: str = ACKNOWLEDGED) -> Follow | None:
+        """The message is done: the stream whose cursor moved, or None.
+
+        When it moved, the message that now is the first begins to wait for its next copy.
+        """
         delivery.outcome = outcome
         follow = delivery.follow
         pending = follow.pending
@@ -271,7 +320,7 @@ class Window:
             return None
         count = 0
         for item in pending:
-            if not item.done:
+            if item.outcome is None:
                 break
             count += 1
             follow.cursor = item.passes
@@ -284,32 +333,76 @@ class Window:
                 follow.cursor = follow.position
         else:
             del pending[:count]
+            first = pending[0]
+            first.since = now
+            acknowledged = outcome == ACKNOWLEDGED  # the commonest: only counted when it matters
+            first.ahead = _NOT_COUNTED if acknowledged else self._ahead_of(first)
         return follow
 
-    def again(self, delivery: Delivery, due: float) -> None:
-        """Another copy was sent; the next is due at `due`."""
+    # Only the first unacknowledged message of a stream is sent again. What stands behind it waits,
+    # perhaps in a queue of the device's own: that uses nothing up (contract, "Order of things").
+
+    def waiting_since(self) -> float | None:
+        """When the first message that waits longest was handed out or came to the front."""
+        return min((d.since for d in self.outstanding.values() if d.first), default=None)
+
+    def take_due(self, now: float, after_seconds: float) -> list[Delivery]:
+        """The first messages that have waited so long. They are due again after as long."""
+        due = [d for d in self.outstanding.values() if d.first and d.since + after_seconds <= now]
+        for delivery in due:
+            delivery.since = now
+        return due
+
+    def progress_before(self, delivery: Delivery) -> bool:
+        """Whether the device works off what it got before `delivery`, so that this may wait.
+
+        It does if something that had been handed out earlier was acknowledged since the last copy.
+        One that has come to the front since then has the benefit of the doubt, if others are before
+        it.
+        """
+        ahead = self._ahead_of(delivery)
+        return ahead > 0 if delivery.ahead == _NOT_COUNTED else ahead < delivery.ahead
+
+    def _ahead_of(self, delivery: Delivery) -> int:
+        """How many had been handed out before it and were never acknowledged, though given up."""
+        ahead = 0
+        if self.online is not None:
+            ahead = sum(handed <= delivery.handed for _, _, handed in self.online.values())
+        for other in self.outstanding.values():
+            if other is delivery:
+                break
+            ahead += other.outcome not in (ACKNOWLEDGED, LATE)
+        return ahead
+
+    def again(self, delivery: Delivery, now: float, *, counts: bool) -> None:
+        """Another copy was sent. `counts`: towards `max_deliveries`."""
         delivery.copies_due += 1
-        delivery.attempts += 1
-        delivery.due = due
-        del self.outstanding[delivery.number]
-        self.outstanding[delivery.number] = delivery
+        delivery.attempts += counts
+        delivery.since = now
+        delivery.ahead = self._ahead_of(delivery)
 
-    def postpone(self, delivery: Delivery, due: float) -> None:
-        """The message was done or is being looked up: it is looked at again at `due`."""
-        delivery.due = due
-        del self.outstanding[delivery.number]
-        self.outstanding[delivery.number] = delivery
+    def tried(self, follows: Iterable[Follow], now: float) -> list[Tried]:
+        """What is left of each stream, at the end of the session.
 
-    def next_due(self) -> float | None:
-        for delivery in self.outstanding.values():
-            return delivery.due
-        return None
+        Of a stream in which it did not get to what earlier sessions left, that stays as it is.
+        """
+        left = []
+        for follow in follows:
+            first = follow.pending[0] if follow.pending else None
+            if first is None:
+                if not follow.tried_offset:
+                    left.append(Tried(follow.stream, follow.shard))
+                continue
+            attempts = 0 if self._ahead_of(first) else first.attempts
+            waited_seconds = max(0.0, now - first.since)
+            left.append(Tried(follow.stream, follow.shard, first.offset, attempts, waited_seconds))
+        return left
 
     def forget(self, follow: Follow) -> None:
         """The stream is followed no longer: its messages take no room, their numbers stay taken."""
         for delivery in follow.pending or ():
             self.used -= 1
             self.used_bytes -= delivery.size_bytes
-            delivery.done = True
+            delivery.outcome = ACKNOWLEDGED
         follow.pending = None
         follow.live = False

@@ -20,7 +20,18 @@ from twisted.logger import Logger
 from push.redis.client import RedisServer
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
-from push.session.window import ACKNOWLEDGED, GONE, LATE, TOO_LARGE, Delivery, Follow, Skipped
+from push.session.window import (
+    ACKNOWLEDGED,
+    GONE,
+    LATE,
+    TOO_LARGE,
+    UNACKNOWLEDGED,
+    Delivery,
+    Follow,
+    LateDelivery,
+    Skipped,
+)
+from push.streams.ledger import is_listed
 from push.streams.publisher import APPEND, LEDGER
 
 log = Logger()
@@ -56,7 +67,7 @@ class CursorWriter:
         self._on_lost = on_lost
         self._moved: dict[Follow, Holder] = {}
         self._handed: dict[Follow, Holder] = {}
-        self._late: dict[Follow, list[str]] = {}
+        self._late: dict[Follow, list[LateDelivery]] = {}
         self._last: list[_Move] = []  # of streams that are not followed any more
         self._call: Any = None
         self._handed_call: Any = None
@@ -94,14 +105,16 @@ class CursorWriter:
         """How many cursors are to be stored."""
         return len(self._moved) + len(self._last)
 
-    def late(self, holder: Holder, delivery: Delivery) -> None:
-        """A message that the cursor passed because it was gone was acknowledged after all.
+    def late(self, holder: Holder, late: LateDelivery) -> None:
+        """A message that the cursor passed for another reason was acknowledged after all.
 
-        Told once: if it is not known whether that was stored, it is given up.
+        Where the ledger has counters it is told once: if it is not known whether that was stored,
+        what was counted before stands.
         """
         if holder.token is not None and not self._stopped:
-            self._late.setdefault(delivery.follow, []).append(delivery.id)
-            self.moved(holder, delivery.follow)
+            follow = late.delivery.follow
+            self._late.setdefault(follow, []).append(late)
+            self.moved(holder, follow)
 
     def handed(self, holder: Holder, follow: Follow) -> None:
         """Something was handed out: the ledger is told, with less hurry."""
@@ -171,9 +184,12 @@ class CursorWriter:
             log.debug("Cursors kept for later: {reason}", reason=error.reason)
             self._last += [move for move in batch if move.is_last]
             for move in batch:
-                if not move.is_last:
-                    move.undo()
-                    self._moved.setdefault(move.follow, move.holder)
+                if move.is_last:
+                    continue
+                again = move.undo()
+                if again:
+                    self._late[move.follow] = again + self._late.get(move.follow, [])
+                self._moved.setdefault(move.follow, move.holder)
             return False
         for number in lost:
             self._on_lost(batch[number - 1].holder)
@@ -189,7 +205,7 @@ class _Move:
     __slots__ = ("cursor", "ended", "follow", "holder", "is_last", "late", "messages", "position")
 
     def __init__(
-        self, follow: Follow, holder: Holder, late: list[str], *, is_last: bool = False
+        self, follow: Follow, holder: Holder, late: list[LateDelivery], *, is_last: bool = False
     ) -> None:
         self.is_last = is_last
         self.follow = follow
@@ -206,13 +222,27 @@ class _Move:
                 self.messages.append(delivery)
         follow.reported = max(follow.reported, self.position)
 
-    def undo(self) -> None:
-        """It was not stored, or nobody knows: the same messages go with the next one."""
+    def undo(self) -> list[LateDelivery]:
+        """It was not stored, or nobody knows: the same messages go with the next one.
+
+        Returns the late acknowledgements that may be told again: a line cannot be counted twice. Of
+        the others, those that were on their way with this cursor are as if they had not come.
+        """
+        again, given_up = self.late, {}
+        if not is_listed(self.follow.stream):
+            again, given_up = [], {id(delivery): outcome for delivery, outcome in self.late}
         if self.messages:
             first = min(message.offset for message in self.messages)
             self.follow.reported = min(self.follow.reported, first - 1)
         if self.ended:
-            self.follow.ended = [*self.ended, *(self.follow.ended or ())]
+            ended: list[Delivery | Skipped] = [
+                Skipped(message.offset, message.id, given_up[id(message)], written=True)
+                if id(message) in given_up
+                else message
+                for message in self.ended
+            ]
+            self.follow.ended = [*ended, *(self.follow.ended or ())]
+        return again
 
 
 def _not_to_be_passed(ended: Iterable[Delivery | Skipped], cursor: int) -> list[int]:
@@ -255,7 +285,7 @@ def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:
         message = own.get(offset)
         if message is None:
             exceptions[str(offset)] = (GONE, False)
-        elif message.outcome != ACKNOWLEDGED:
+        elif message.outcome is not None and message.outcome != ACKNOWLEDGED:
             outcome = GONE if message.outcome == LATE else message.outcome
             exceptions[str(offset)] = (outcome, message.written)
     holder = move.holder
@@ -268,7 +298,10 @@ def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:
         first + 1,
         last,
         exceptions,
-        move.late,
+        [
+            (delivery.id, delivery.offset, outcome if outcome == UNACKNOWLEDGED else GONE)
+            for delivery, outcome in move.late
+        ],
     ]
 
 

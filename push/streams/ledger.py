@@ -237,13 +237,13 @@ class FleetingCounts:
         """It happened to `count` devices, to `token` if the message is of a device or user."""
         if token is None or len(self._counts) >= MAX_WAITING:
             return  # a user without a device: the ledger counts devices
-        self._counts[id, token if _is_listed(stream) else "", code] += count
+        self._counts[id, token if is_listed(stream) else "", code] += count
         if self._call is None and self._writing is None:
             self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
 
     def written_to(self, stream: str, id: str, holders: Sequence[Holder]) -> None:
         """All of `holders` were handed message `id`."""
-        if _is_listed(stream):
+        if is_listed(stream):
             for holder in holders:
                 self.count(stream, holder.token, id, WRITTEN)
             return
@@ -284,7 +284,7 @@ class FleetingCounts:
                 log.debug("Counts given up: {reason}", reason=error.reason)
 
 
-def _is_listed(stream: str) -> bool:
+def is_listed(stream: str) -> bool:
     """Whether the ledger keeps a line per device (see ledger.lua)."""
     return stream.startswith(("dev:", "user:"))
 

@@ -391,7 +391,7 @@ async def make_node(
 ) -> AsyncIterator[Callable[..., Awaitable[Node]]]:
     """`await make_node(url, limits={…})`: a started gateway; it listens when told to.
 
-    `url`: of a server, or a list of them.
+    `url`: of a server, or a list of them. `reactor`: another than the real one.
     """
     from twisted.internet import reactor
 
@@ -399,7 +399,7 @@ async def make_node(
 
     async def make(url: str | Sequence[str], *, ready: bool = True, **options: Any) -> Node:
         urls = [url, *more_urls] if isinstance(url, str) else url
-        node = Node(reactor, urls, boots, keyring, **options)
+        node = Node(options.pop("reactor", reactor), urls, boots, keyring, **options)
         nodes.append(node)
         node.start()
         if ready:

@@ -27,7 +27,7 @@ from push.redis.shards import Shards
 from push.session.handout import Handout
 from push.session.server import SessionLimits
 from push.session.transitions import State
-from push.session.window import EXPIRED, GONE, Delivery, Follow, Window
+from push.session.window import EXPIRED, GONE, Follow, LateDelivery, Window
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, Wanted, has_expired
 from push.streams.publisher import Publisher, Retention
@@ -74,7 +74,8 @@ class World:
         self.handed: set[Told] = set()
         self.acked: set[Told] = set()
         self.maybe: set[Told] = set()
-        self.late: set[Told] = set()  # told of by themselves, and not yet written
+        # Told of by themselves, and not yet written: in which stream.
+        self.late: dict[Told, str] = {}
 
         self.snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         shards = Shards([store])
@@ -103,6 +104,7 @@ class World:
         self.pushing = Pushing(shards, Publisher(shards, retention), self.snowflake)
         self.reader = LogReader(store)
         self.handout = Handout(SessionLimits(max_deliveries=10**9), lambda *_: None)
+        self.impatient = Handout(SessionLimits(max_deliveries=1), lambda *_: None)
         self.writer = CursorWriter(reactor, store, self._lost)
         self.sweeper = Sweeper(reactor, store, 10**7)
 
@@ -202,6 +204,9 @@ class World:
         for stream, follow in list(seat.follows.items()):
             if stream in wanted and record.since[stream] <= follow.position:
                 continue
+            self.maybe |= {
+                told for told, of in self.late.items() if told[1] == seat.token and of == stream
+            }
             unstored = {id for id, place in seat.unstored.items() if place[0] == stream}
             self.maybe |= {(id, seat.token) for id in unstored}
             for id in unstored:
@@ -311,13 +316,13 @@ class World:
         assert seat.window is not None
         delivery = seat.window.outstanding[number]
         forgotten = delivery.follow is not seat.follows.get(delivery.follow.stream)
-        moved = seat.window.acknowledge(number)
+        moved = seat.window.acknowledge(number, 0.0)
         if forgotten:
             return
         told = (delivery.id, seat.token)
         self.acked.add(told)
-        if isinstance(moved, Delivery):
-            self.late.add(told)
+        if isinstance(moved, LateDelivery):
+            self.late[told] = delivery.follow.stream
             self.writer.late(seat, moved)
             return
         seat.unstored[delivery.id] = (delivery.follow.stream, delivery.offset)
@@ -326,6 +331,14 @@ class World:
 
     async def redeliver(self) -> None:
         """All that is outstanding is looked up again."""
+        await self.send_again(self.handout)
+
+    async def give_up(self) -> None:
+        """Of what is outstanding, the first of each stream has been sent often enough, and then
+        what stands behind it."""
+        await self.send_again(self.impatient)
+
+    async def send_again(self, handout: Handout) -> None:
         for seat in list(self.seats.values()):
             assert seat.window is not None
             session: Any = seat
@@ -335,7 +348,9 @@ class World:
                 entry, gone = found.get(delivery.offset), GONE
                 if delivery.offset in expired:
                     entry, gone = None, EXPIRED if stream.startswith("dev:") else GONE
-                _, moved = self.handout.again(session, delivery, entry, 0, gone)
+                if handout is self.impatient and self.chance.random() < 0.5:
+                    continue
+                _, moved = handout.again(session, delivery, entry, 0, gone)
                 if moved is not None:
                     self.writer.moved(seat, moved)
 
@@ -357,7 +372,7 @@ class World:
                 await run(*arguments)
             raise StoreUnavailable("no answer", unknown=True)
 
-        self.maybe |= self.late  # these are not told again
+        self.maybe |= self.late.keys()  # where there are counters these are not told again
         self.store.run = fail  # type: ignore[method-assign]
         try:
             await self.writer.flush()

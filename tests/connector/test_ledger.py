@@ -230,6 +230,32 @@ async def test_what_was_gone_when_it_was_to_be_sent_again_still_can_be_acknowled
 
 @KINDS
 @pytest_twisted.ensureDeferred
+async def test_what_was_given_up_and_is_acknowledged_after_all_counts_as_acknowledged(
+    restless: Make,
+    make_book: Any,
+    device: Make,
+    wait_until: WaitUntil,
+    target: Make,
+    kind: str,
+) -> None:
+    node = await restless(max_deliveries=2)
+    book = make_book(node)
+    client = await device(on=node)
+    to = await target(kind, client, node)
+    sent = await node.push(*to, data=1)
+    await book.settles(sent.id, written=1, unacknowledged=1)
+    assert client.numbers == [1, 1]
+    client.ack_all()
+
+    await book.settles(sent.id, written=1, acknowledged=1)
+    client.acks = True
+    after = await node.push(*to, data=2)
+    await book.settles(after.id, written=1, acknowledged=1)
+    await book.settles(sent.id, written=1, acknowledged=1)
+
+
+@KINDS
+@pytest_twisted.ensureDeferred
 async def test_what_expired_between_two_copies_counts_before_the_sweeper_comes(
     restless: Make,
     make_book: Any,

@@ -56,6 +56,7 @@ async def live(world: World, more: dict[Any, int]) -> None:
         world.read: 14,
         world.acknowledge: 10,
         world.redeliver: 3,
+        world.give_up: 1,
         world.flush: 6,
         world.flush_in_vain: 1,
         world.cancel: 2,

@@ -95,6 +95,7 @@ def test_the_figures_are_those_of_the_code() -> None:
     assert f"after {limits.redeliver_after_seconds} s (`redeliver_after`)" in WORDS
     assert limits.max_deliveries == 10
     assert "After ten copies" in WORDS
+    assert f"{limits.max_deliveries * limits.redeliver_after_seconds} s" in WORDS
     assert f"at most {MAX_WAITING_BYTES // kib} KiB" in WORDS
     assert f"of logs is {MAX_BYTES // kib // kib} MiB" in WORDS
     assert f"{READS_AT_A_TIME} pages of {PAGE_BYTES // kib} KiB at a time" in WORDS

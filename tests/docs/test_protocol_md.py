@@ -257,7 +257,7 @@ def test_a_message_with_ttl_0_is_pushed_and_acknowledged_as_shown():
     follow = Follow(told["stream"], 0)
     entry = Entry(told["id"], 0, 0, body, expires_ms=told["expires"], online=True)
     handout = Handout(LIMITS, lambda *_: None)
-    assert handout.fleeting(session, follow, entry) == data("push-ttl-0")
+    assert handout.fleeting(session, follow, entry, 0.0) == data("push-ttl-0")
     assert hear(session, "ack-ttl-0") == OnlineAcknowledged(told["stream"], told["id"])
     assert follow.cursor == 0
 

@@ -27,7 +27,7 @@ from push.redis.shards import Shards
 from push.redis.url import parse_store_url
 from push.session.handout import Handout
 from push.session.server import SessionLimits
-from push.session.window import EXPIRED, GONE, Delivery, Follow
+from push.session.window import EXPIRED, GONE, Follow, LateDelivery
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, Wanted, has_expired
 from push.streams.publisher import Publisher, Retention
@@ -51,8 +51,8 @@ class Writers:
     def handed(self, holder: Any, follow: Follow) -> None:
         self._writers[follow.shard].handed(holder, follow)
 
-    def late(self, holder: Any, delivery: Delivery) -> None:
-        self._writers[delivery.follow.shard].late(holder, delivery)
+    def late(self, holder: Any, late: LateDelivery) -> None:
+        self._writers[late.delivery.follow.shard].late(holder, late)
 
     async def flush(self) -> None:
         for writer in self._writers:
@@ -78,7 +78,7 @@ class Worlds(World):
         self.handed = set()
         self.acked = set()
         self.maybe = set()
-        self.late = set()
+        self.late = {}
         self.servers: list[RedisServer] = []
         self.snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         self.handout = Handout(SessionLimits(max_deliveries=10**9), lambda *_: None)
@@ -132,9 +132,9 @@ class Worlds(World):
             return
         await self.flush()
         for seat in list(self.seats.values()):
-            await self.sessions.close(
-                seat.token or "", seat.session_id, list(seat.follows.values())
-            )
+            assert seat.window is not None
+            left = seat.window.tried(seat.follows.values(), 0.0)
+            await self.sessions.close(seat.token or "", seat.session_id, left)
             self.gone(seat)
         for seat in list(self.ghosts):
             self.gone(seat)
@@ -305,7 +305,9 @@ class Worlds(World):
         """The device's session ends in order."""
         await self.flush()
         seat = self.seats.pop(token)
-        await self.sessions.close(token, seat.session_id, list(seat.follows.values()))
+        assert seat.window is not None
+        left = seat.window.tried(seat.follows.values(), 0.0)
+        await self.sessions.close(token, seat.session_id, left)
 
     async def opened(self, token: str) -> Opened:
         """What a device that connects is told."""

@@ -37,7 +37,10 @@ ACCEPTED = {
 }
 
 
-def run(test: Coroutine[Any, Any, None]) -> None:
+def run(
+    test: Coroutine[Any, Any, None],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None:
     """Run one asyncio test; a task that dies unseen, or is left behind, fails it."""
     problems: list[dict[str, Any]] = []
 
@@ -49,7 +52,8 @@ def run(test: Coroutine[Any, Any, None]) -> None:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         assert not left, f"left behind: {left}"
 
-    asyncio.run(guarded())
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(guarded())
     assert not problems, problems
 
 
@@ -203,7 +207,10 @@ class Certificate(NamedTuple):
         return context
 
 
-def make_certificate(folder: Path, name: str = "server") -> Certificate:
+def make_certificate(
+    folder: Path, name: str = "server", *, valid_days: tuple[float, float] = (-1, 1)
+) -> Certificate:
+    """`valid_days`: from when to when, from now."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     alternatives: list[x509.GeneralName] = [
@@ -217,8 +224,8 @@ def make_certificate(folder: Path, name: str = "server") -> Certificate:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + timedelta(days=valid_days[0]))
+        .not_valid_after(now + timedelta(days=valid_days[1]))
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -17,10 +17,12 @@ from device_server import (
     run,
     until,
 )
+from forking import in_child
 
 from push.sdk import errors
 from push.sdk.aio import ClientState, Message, PushClient
 from push.sdk.credentials import Credentials
+from push.session import client_liveness
 from push.wire.signals import ConnectStatus, Signal
 
 
@@ -171,6 +173,34 @@ def test_explicit_acknowledgement_is_the_applications():
     run(test())
 
 
+def test_copies_that_come_while_a_message_waits_or_is_handled_are_acknowledged_and_not_handled():
+    """However slow the application is: each message once, each copy acknowledged."""
+
+    async def test() -> None:
+        async with DeviceServer() as server:
+            async with client_of(server) as client:
+                peer = await server.accept()
+                await peer.welcome()
+                for number in (1, 2, 3):
+                    peer.push(number, f"m{number}")
+                assert (await next_of(client)).id == "m1"
+                for number in (1, 2, 1):  # m1 is being handled, m2 waits in the queue
+                    peer.push(number, f"m{number}")
+                peer.push(0, "heard")
+                await until(lambda: len(client._queue) == 3)
+                assert (await next_of(client)).id == "m2"
+                assert await peer.take_acks(3) == [1, 1, 1]
+                assert (await next_of(client)).id == "m3"
+                assert await peer.take_acks(2) == [2, 2]
+                peer.push(1, "m1")  # a copy that was on its way meanwhile
+                assert await peer.take_acks(1) == [1]
+                assert (await next_of(client)).id == "heard"
+            assert await peer.take_acks(1) == [3]
+            await peer.gone()
+
+    run(test())
+
+
 def test_a_released_message_is_delivered_again_with_its_next_copy():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server, acks="explicit") as client:
@@ -185,18 +215,34 @@ def test_a_released_message_is_delivered_again_with_its_next_copy():
     run(test())
 
 
-def test_a_full_queue_drops_and_what_must_arrive_comes_again():
+def test_a_full_queue_drops_qos_0_only_and_keeps_the_order_of_the_rest():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server, queue_messages=2) as client:
             peer = await server.accept()
             await peer.welcome()
-            for number in (1, 2, 3, 0):
+            for number in (1, 0, 2, 0, 3, 4, 0, 5):
                 peer.push(number, f"m{number}")
             await until(lambda: client.dropped_messages == 2)
-            assert [(await next_of(client)).id for _ in range(2)] == ["m1", "m2"]
-            peer.push(3, "m3")
-            assert (await next_of(client)).id == "m3"
-            assert await peer.take_acks(2) == [1, 2]
+            came = [(await next_of(client)).id for _ in range(6)]
+            assert came == ["m1", "m0", "m2", "m3", "m4", "m5"]
+            assert await peer.take_acks(4) == [1, 2, 3, 4]
+
+    run(test())
+
+
+def test_a_queue_full_of_qos_0_costs_no_acknowledged_message_its_place():
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server, queue_messages=3) as client:
+            peer = await server.accept()
+            await peer.welcome()
+            for n in range(20):
+                peer.push(0, f"live{n}")
+            for number in range(1, 65):
+                peer.push(number, f"m{number}")
+            await until(lambda: len(client._queue) == 3 + 64)
+            came = [(await next_of(client)).id for _ in range(67)]
+            assert came == [f"live{n}" for n in range(3)] + [f"m{n}" for n in range(1, 65)]
+            assert client.dropped_messages == 17
 
     run(test())
 
@@ -367,7 +413,161 @@ def test_a_request_whose_connection_is_lost_fails_and_one_too_large_is_refused()
     run(test())
 
 
+def test_a_request_without_an_answer_leads_to_a_ping_and_then_to_a_new_connection(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """The heartbeat is 300 s; the silence after a request is noticed long before."""
+    monkeypatch.setattr(client_liveness, "REQUEST_SILENCE_SECONDS", 0.2)
+
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server) as client:
+            peer = await server.accept()
+            await peer.welcome(heartbeat=300)
+            call = asyncio.ensure_future(client.publish("TS", {"topic": "a"}))
+            await peer.take(Signal.PUBLISH)
+            await peer.take(Signal.PING)  # and no answer
+            with pytest.raises(errors.ConnectionFailed, match="of a PING"):
+                await call
+            await (await server.accept()).welcome()
+            await client.wait_connected()
+
+    run(test())
+
+
+def test_a_chat_message_without_an_answer_is_sent_again_on_the_next_connection(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(client_liveness, "REQUEST_SILENCE_SECONDS", 0.2)
+
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server) as client:
+            call = asyncio.ensure_future(client.chat("ben").send("hello"))
+            peer = await server.accept()
+            await peer.welcome()
+            _, first = await peer.take(Signal.PUBLISH)
+            peer = await server.accept()
+            monkeypatch.undo()
+            await peer.welcome()
+            frame, again = await peer.take(Signal.PUBLISH)
+            assert first == again
+            sent = {"ok": True, "id": "1", "conversation": "user:ben", "seq": 1, "ts": 1}
+            peer.send(Signal.PUB_ACK, sent, frame.sub_signal, frame.message_id)
+            assert (await call).seq == 1
+
+    run(test())
+
+
+def test_new_credentials_that_get_no_answer_are_given_up_in_time():
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server, jwt="j") as client:
+            peer = await server.accept()
+            await peer.welcome()
+            with pytest.raises(errors.ConnectionFailed, match="no answer within"):
+                await client.renew("new", timeout=0.05)
+            with pytest.raises(errors.RequestRefused, match="too_large"):
+                await client.renew("x" * (2 << 20))
+
+    run(test())
+
+
 # --- Registration and credentials ----------------------------------------------------------------
+
+
+def test_who_registered_alone_is_the_same_device_in_the_session():
+    """One fact in one place: the pair. A second SUB would be a second device."""
+
+    async def test() -> None:
+        async with DeviceServer() as server:
+            stored: list[Credentials] = []
+            client = client_of(server, key="k", on_credentials=stored.append)
+            call = asyncio.ensure_future(client.register())
+            peer = await server.accept()
+            await peer.register("FIRST", "S1")
+            await peer.gone()
+            assert (await call).token == "FIRST"
+            assert (await client.register()).token == "FIRST"
+            async with client:
+                body = await (await server.accept()).welcome()
+                assert (body["token"], body["secret"]) == ("FIRST", "S1")
+                await client.wait_connected()
+                assert (await client.register()).token == "FIRST"
+            assert stored == [Credentials("FIRST", "S1")]
+
+    run(test())
+
+
+def test_registrations_at_once_make_one_device():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            stored: list[Credentials] = []
+            client = client_of(server, key="k", on_credentials=stored.append)
+            calls = [asyncio.ensure_future(client.register()) for _ in range(5)]
+            peer = await server.accept()
+            await peer.register("FIRST", "S1")
+            assert {pair.token for pair in await asyncio.gather(*calls)} == {"FIRST"}
+            assert stored == [Credentials("FIRST", "S1")]
+            await until(lambda: len(asyncio.all_tasks()) == 1)
+
+    run(test())
+
+
+def test_a_session_that_begins_while_a_registration_runs_waits_for_it():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            stored: list[Credentials] = []
+            client = client_of(server, key="k", on_credentials=stored.append)
+            call = asyncio.ensure_future(client.register())
+            alone = await server.accept()
+            frame, _ = await alone.take(Signal.SUB)
+            async with client:
+                session = await server.accept()
+                pair = {"token": "FIRST", "secret": "S1"}
+                alone.send(Signal.SUB, pair, number=frame.message_id)
+                body = await session.welcome()
+                assert (body["token"], body["secret"]) == ("FIRST", "S1")
+                assert (await call).token == "FIRST"
+                await alone.gone()
+            assert stored == [Credentials("FIRST", "S1")]
+
+    run(test())
+
+
+def test_a_pair_is_stored_also_when_the_registration_is_cancelled_while_it_says_goodbye():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            stored: list[Credentials] = []
+            client = client_of(server, key="k", on_credentials=stored.append)
+            call = asyncio.ensure_future(client.register())
+            peer = await server.accept()
+            await peer.register("FIRST", "S1")
+            await until(lambda: bool(stored))
+            call.cancel()
+            await asyncio.wait([call])
+            assert client.credentials == Credentials("FIRST", "S1")
+            async with client:
+                assert (await (await server.accept()).welcome())["token"] == "FIRST"
+
+    run(test())
+
+
+def test_a_server_of_another_version_refuses_a_registration_too():
+    async def test() -> None:
+        refusal = {"versions": [3], "code": "x", "detail": "another version"}
+        status = ConnectStatus.UNACCEPTABLE_PROTOCOL_VERSION
+        async with DeviceServer() as server:
+            call = asyncio.ensure_future(client_of(server, key="k").register())
+            peer = await server.accept()
+            await peer.take(Signal.SUB)
+            peer.send(Signal.CONNECT_ACK, refusal, sub=status)
+            with pytest.raises(errors.RegistrationFailed, match="another version"):
+                await call
+            async with client_of(server, key="k") as client:
+                peer = await server.accept()
+                await peer.take(Signal.SUB)
+                peer.send(Signal.CONNECT_ACK, refusal, sub=status)
+                assert isinstance(await ended(client), errors.ProtocolRejected)
+
+    run(test())
 
 
 def test_registers_first_and_stores_the_pair_before_it_is_used():
@@ -647,12 +847,132 @@ def test_an_error_in_the_applications_callback_comes_out_of_the_iterator():
     run(test())
 
 
+@pytest.mark.parametrize("ban", ["refusal", "kick"])
+def test_a_ban_that_ends_is_waited_for(ban: str):
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server) as client:
+            peer = await server.accept()
+            if ban == "refusal":
+                await peer.refuse(ConnectStatus.NOT_AUTHORIZED, code="banned", after=1)
+            else:
+                await peer.welcome()
+                await peer.disconnect("kicked", after=1)
+            await until(lambda: client.state is ClientState.WAITING)
+            await (await server.accept()).welcome()
+            await client.wait_connected()
+
+    run(test())
+
+
+def test_a_registration_that_is_banned_for_a_while_is_tried_again():
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server, key="k") as client:
+            peer = await server.accept()
+            frame, _ = await peer.take(Signal.SUB)
+            refusal = {"ok": False, "code": "banned", "detail": "", "after": 1}
+            peer.send(Signal.SUB, refusal, number=frame.message_id)
+            peer = await server.accept()
+            await peer.register()
+            await peer.welcome()
+            await client.wait_connected()
+
+    run(test())
+
+
+def test_who_waits_while_the_application_closes_is_told_so():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            client = client_of(server)
+            client.start()
+            calls = [
+                asyncio.ensure_future(client.wait_connected()),
+                asyncio.ensure_future(client.publish("TS", {"topic": "a"})),
+                asyncio.ensure_future(client.subscribe("a")),
+                asyncio.ensure_future(client.chat("b").send(1)),
+            ]
+            await server.accept()
+            await client.close()
+            for outcome in await asyncio.gather(*calls, return_exceptions=True):
+                assert isinstance(outcome, errors.ClientClosed)
+                assert str(outcome).startswith("the application closed this client")
+            with pytest.raises(errors.ClientClosed):
+                await client.publish("TS", {"topic": "a"})
+            with pytest.raises(errors.AlreadyStarted):
+                client.start()
+            never_started = client_of(server)
+            await never_started.close()
+            with pytest.raises(errors.ClientClosed):
+                await never_started.wait_connected()
+
+    run(test())
+
+
 def test_a_client_that_was_not_started_says_so():
     async def test() -> None:
         client = PushClient(["tcp://127.0.0.1:1"], token="T", secret="S")
         with pytest.raises(errors.Stopped, match="async with"):
             await client.wait_connected()
         await client.close()
+
+    run(test())
+
+
+# --- fork ----------------------------------------------------------------------------------------
+
+
+def test_a_client_that_runs_says_in_the_child_of_a_fork_that_it_is_the_parents():
+    def use(client: PushClient, message: Message) -> list[str]:
+        async def raised(call: Any) -> str:
+            try:
+                await call
+            except errors.OtherProcess as error:
+                return str(error)
+            return "nothing"
+
+        async def main() -> list[str]:
+            found = [
+                await raised(client.publish("TS", {"topic": "t"})),
+                await raised(client.renew("j")),
+                await raised(client.register()),
+                await raised(client.wait_connected()),
+                await raised(anext(client)),
+                await raised(message.ack()),
+                await raised(client.chat("b").send(1)),
+            ]
+            await client.close()  # not a word to the server
+            return found
+
+        return asyncio.run(main())
+
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server, acks="explicit") as client:
+            peer = await server.accept()
+            await peer.welcome()
+            peer.push(1, "m1")
+            message = await next_of(client)
+            for said in in_child(lambda: use(client, message)):
+                assert "make another" in said
+            await message.ack()
+            assert await peer.take_acks(1) == [1], "the parent's connection is as it was"
+
+    run(test())
+
+
+def test_a_client_that_was_not_started_before_the_fork_runs_in_the_child():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            client = client_of(server)
+
+            async def connect() -> str:
+                async with client:
+                    return (await client.wait_connected()).session
+
+            loop = asyncio.get_running_loop()
+            child = loop.run_in_executor(None, in_child, lambda: asyncio.run(connect()))
+            peer = await server.accept()
+            await peer.welcome()
+            await peer.gone()
+            assert await child == "s1"
 
     run(test())
 

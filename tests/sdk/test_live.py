@@ -81,6 +81,20 @@ def test_a_device_registers_over_the_device_protocol_and_connects(push_server: A
     run(test())
 
 
+def test_what_is_pushed_to_a_device_that_registered_alone_arrives_in_its_session(push_server: Any):
+    async def test() -> None:
+        url = url_of("tcp", push_server.tcp_address)
+        client = PushClient(url, key=push_server.app_key)
+        pairs = await asyncio.gather(*(client.register() for _ in range(3)))
+        assert len(set(pairs)) == 1
+        with admin(push_server) as api:
+            api.push(to={"token": pairs[0].token}, data="for the first")
+        async with client:
+            assert (await next_of(client)).data == "for the first"
+
+    run(test())
+
+
 def test_registration_needs_the_right_key(push_server: Any):
     async def test() -> None:
         url = url_of("tcp", push_server.tcp_address)

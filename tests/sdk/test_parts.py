@@ -8,6 +8,7 @@ import json
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,7 +106,11 @@ def test_a_jwt_is_renewed_30_seconds_before_its_end_by_the_servers_clock():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "a.b.c", jwt({}), jwt([]), jwt({"exp": "soon"}), "a.ü.c"]
+    "text",
+    [
+        *("", "x", "a.b.c", jwt({}), jwt([]), jwt({"exp": "soon"}), "a.ü.c"),
+        *(jwt({"exp": value}) for value in (float("nan"), float("inf"), 10**400, None, [])),
+    ],
 )
 def test_a_jwt_without_an_end_is_not_renewed(text: str):
     assert renewal_delay_seconds(text, 0) is None
@@ -162,3 +167,10 @@ def test_the_sdk_loads_no_twisted():
         "sys.exit('twisted' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_exception_is_a_push_error_and_is_in_the_documents():
+    page = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text(encoding="utf-8")
+    kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
+    assert all(issubclass(kind, errors.PushError) for kind in kinds.values())
+    assert [name for name in kinds if f"`{name}`" not in page and name != "PushError"] == []

@@ -23,6 +23,7 @@ from push.wire.signals import ConnectStatus, DisconnectCode
 
 A = parse_server("tls://a:1")
 B = parse_server("tls://b:2")
+C = parse_server("tls://c:4")
 PLAIN = parse_server("tcp://p:3")
 NOBODY = Abilities()
 EVERYTHING = Abilities(register=True, renew=True, ask_servers=True)
@@ -63,9 +64,9 @@ def test_a_round_is_one_over_the_list_in_use():
     made = policy(abilities=Abilities(ask_servers=True), draw=1.0)
     assert made.start() == Plan(Do.ASK_SERVERS)
     for seconds in (1.0, 2.0):
-        assert made.servers_found([str(A), str(B), str(PLAIN)]) == Plan(Do.CONNECT, 0.0, A)
+        assert made.servers_found([str(A), str(B), str(C)]) == Plan(Do.CONNECT, 0.0, A)
         assert made.lost(0.0) == Plan(Do.CONNECT, seconds, B)
-        assert made.lost(0.0) == Plan(Do.CONNECT, seconds, PLAIN)
+        assert made.lost(0.0) == Plan(Do.CONNECT, seconds, C)
         assert made.lost(0.0) == Plan(Do.ASK_SERVERS, seconds)
 
 
@@ -377,6 +378,121 @@ def test_wrong_server_urls_are_named(url: str):
 
 
 def test_what_this_client_cannot_use_is_left_out_of_a_list():
-    urls = ["wss://h/ws", "tcp://p:3", "tls://a:1", ""]
-    assert usable_servers(urls, plain_allowed=True) == [PLAIN, A]
-    assert usable_servers(urls, plain_allowed=False) == [A]
+    assert usable_servers(["wss://h/ws", "tcp://p:3", ""], plain_allowed=True) == [PLAIN]
+    assert usable_servers(["wss://h/ws", "tls://a:1", ""], plain_allowed=True) == [A]
+    assert usable_servers(["tcp://p:3"], plain_allowed=False) == []
+
+
+# --- TLS never gives way to plain ----------------------------------------------------------------
+
+MIXED = ["tcp://p:3", "tls://a:1", "tcp://q:4", "tls://b:2"]
+
+
+def lost_again_and_again(made: Policy, first: Plan, times: int = 12) -> list[Plan]:
+    return [first, *(made.lost(100.0) for _ in range(times))]
+
+
+def test_of_a_mixed_list_only_the_tls_servers_are_tried():
+    assert usable_servers(MIXED, plain_allowed=True) == [A, B]
+    made = policy(*map(parse_server, MIXED))
+    for plan in lost_again_and_again(made, made.start()):
+        assert plan.server in (A, B)
+
+
+@pytest.mark.parametrize("servers", [(), (PLAIN,)])
+def test_of_a_mixed_answer_only_the_tls_servers_are_tried(servers: tuple[ServerAddress, ...]):
+    made = policy(*servers, abilities=EVERYTHING)
+    made.start()
+    assert made.servers_found(MIXED) == Plan(Do.CONNECT, 0.0, A)
+    assert made.lost(0.0).server == B
+
+
+def test_once_a_tls_server_was_known_no_plain_one_from_the_network_is_tried():
+    made = policy(abilities=EVERYTHING)
+    made.start()
+    made.servers_found(["tls://a:1"])
+    assert made.lost(0.0).do is Do.ASK_SERVERS
+    assert made.servers_found(["tcp://p:3"]).do is Do.ASK_SERVERS
+    assert made.servers_found(["tls://b:2"]).server == B
+    redirect = refusal(6, servers=("tcp://p:3",))
+    assert made.refused(redirect, 0.0).do is Do.ASK_SERVERS
+
+
+@pytest.mark.parametrize("told", [MIXED, ["tls://a:1"]])
+def test_a_plain_session_that_is_told_of_tls_servers_is_told_no_plain_ones_any_more(
+    told: list[str],
+):
+    drained = in_session(PLAIN)
+    plan = drained.disconnected(Disconnected("draining", "", tuple(told), 0), 100.0)
+    assert plan.server == A
+    drained.accepted(100.0)
+    plan = drained.disconnected(Disconnected("draining", "", ("tcp://q:4",), 0), 200.0)
+    assert plan.server != parse_server("tcp://q:4")
+    redirected = policy(PLAIN)
+    redirected.start()
+    assert redirected.refused(refusal(6, servers=tuple(told)), 0.0).server == A
+
+
+def test_plain_servers_that_the_application_names_are_its_decision():
+    made = policy(PLAIN)
+    for plan in lost_again_and_again(made, made.start()):
+        assert plan.server == PLAIN
+
+
+@given(
+    configured=st.lists(st.sampled_from([A, B, PLAIN]), min_size=1, max_size=4),
+    told=st.lists(st.lists(st.sampled_from([*MIXED, "ws://x/ws"]), max_size=4), max_size=8),
+    ways=st.lists(st.sampled_from(["found", "redirect", "drain", "lost", "untrusted"]), max_size=8),
+)
+def test_no_word_from_the_network_leads_a_client_of_tls_to_plain(
+    configured: list[ServerAddress], told: list[list[str]], ways: list[str]
+):
+    made = policy(*configured, abilities=EVERYTHING)
+    plan = made.start()
+    made.accepted(0.0)
+    knows_tls = any(server.secure for server in configured)
+    for urls, way in zip(told, ways, strict=False):
+        match way:
+            case "found":
+                plan = made.servers_found(urls)
+            case "redirect":
+                plan = made.refused(refusal(6, servers=tuple(urls)), 100.0)
+            case "drain":
+                plan = made.disconnected(Disconnected("draining", "", tuple(urls), 0), 100.0)
+            case "lost":
+                plan = made.lost(100.0)
+            case "untrusted":
+                plan = made.untrusted("", 100.0)
+        knows_tls = knows_tls or (way in ("found", "redirect", "drain") and "tls" in str(urls))
+        if plan.server is not None and knows_tls and plan.server not in configured:
+            assert plan.server.secure
+        if any(server.secure for server in configured):
+            assert plan.server is None or plan.server.secure
+
+
+# --- Bans ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("after", "seconds"), [(0, 0), (30, 30), (86_400, 86_400), (10**9, 86_400)]
+)
+def test_a_ban_that_ends_is_waited_for_for_a_day_at_most(after: int, seconds: int):
+    banned = policy(A)
+    banned.start()
+    assert banned.refused(refusal(5, after), 0.0) == Plan(Do.CONNECT, seconds + 0.5, A)
+    goodbye = Disconnected("kicked", "", (), after)
+    assert in_session(A).disconnected(goodbye, 100.0) == Plan(Do.CONNECT, seconds + 0.5, A)
+    unregistered = policy(A)
+    unregistered.start()
+    plan = unregistered.registration_refused(RegistrationRefused("banned", "", after), 0.0)
+    assert plan == Plan(Do.CONNECT, seconds + 0.5, A)
+
+
+def test_a_ban_without_an_end_is_final():
+    banned = policy(A)
+    banned.start()
+    assert type(banned.refused(refusal(5), 0.0).error) is errors.NotAuthorized
+    unregistered = policy(A)
+    unregistered.start()
+    plan = unregistered.registration_refused(RegistrationRefused("banned", ""), 0.0)
+    assert type(plan.error) is errors.RegistrationFailed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,6 @@ from push.session.client import (
     ClientSession,
     RequestNotPossible,
     TooManyRequests,
-    heartbeat_grace_seconds,
 )
 from push.session.client_events import (
     Answer,
@@ -35,6 +35,11 @@ from push.session.client_events import (
     Registered,
     RegistrationRefused,
     Unfollowed,
+)
+from push.session.client_liveness import (
+    REQUEST_MEMORY_SECONDS,
+    REQUEST_SILENCE_SECONDS,
+    heartbeat_grace_seconds,
 )
 from push.session.client_memory import Arrival, Cursors, Deliveries
 from push.session.server import ServerSession, SessionLimits
@@ -531,6 +536,78 @@ def test_a_server_that_never_answers_pings_is_dead_after_another_interval():
     session.receive_data(push(0, "m"), 35.0)
     [event] = session.tick(60.0)
     assert isinstance(event, ConnectionDead)
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "9" * 5000])
+def test_a_number_that_is_too_large_is_the_publishers_and_breaks_no_session(number: str):
+    session = opened()
+    body = f'{{"id": "m", "stream": "all", "offset": "1", "data": {{"a": [{number}]}}}}'
+    [message] = session.receive_data(encode_frame(Signal.PUSH, 0, 7, body.encode()), 1.0)
+    assert isinstance(message, Message)
+    assert math.isinf(message.body["data"]["a"][0])
+    session.acknowledge(message)
+    assert [ack.message_id for ack in sent(session)] == [7]
+
+
+@pytest.mark.parametrize(
+    "body", [b"[1e400]", b'{"id": 1e400', b"\xff", b'{"data": "\\ud83d"}', b"[" * 100_000]
+)
+def test_what_is_no_object_is_a_broken_frame_still(body: bytes):
+    [event] = opened().receive_data(encode_frame(Signal.PUSH, 0, 7, body), 1.0)
+    assert isinstance(event, ProtocolViolated)
+
+
+@pytest.mark.parametrize("ask", ["publish", "renew"])
+def test_a_request_without_an_answer_is_followed_by_a_ping_and_then_the_end(ask: str):
+    session = opened(heartbeat=300)
+    if ask == "publish":
+        session.publish(16, {}, now=100.0)
+    else:
+        session.renew("jwt", now=100.0)
+    session.data_to_send()
+    assert session.next_deadline() == 100.0 + REQUEST_SILENCE_SECONDS
+    assert session.tick(100.0 + REQUEST_SILENCE_SECONDS) == []
+    assert [ping.signal for ping in sent(session)] == [Signal.PING]
+    assert session.next_deadline() == 100.0 + 2 * REQUEST_SILENCE_SECONDS
+    [event] = session.tick(100.0 + 2 * REQUEST_SILENCE_SECONDS)
+    assert isinstance(event, ConnectionDead)
+    assert "10 s of a PING" in event.reason
+
+
+def test_more_requests_do_not_put_the_doubt_off():
+    session = opened(heartbeat=300)
+    for second in range(9):
+        session.publish(16, {}, now=100.0 + second)
+    assert session.next_deadline() == 110.0
+
+
+def test_a_ping_on_its_way_is_not_sent_twice_and_answers_the_doubt_too():
+    session = opened(heartbeat=300)
+    ping = session.ping(95.0)
+    session.receive_data(push(0, "m"), 96.0)
+    session.publish(16, {}, now=100.0)
+    session.data_to_send()
+    assert session.tick(110.0) == []
+    assert session.data_to_send() == b""
+    session.receive_data(frame(Signal.PING, {"time": 3}, number=ping), 111.0)
+    assert session.next_deadline() == 121.0, "the request still waits"
+
+
+def test_what_comes_while_a_request_waits_proves_life_for_as_long_again():
+    session = opened(heartbeat=300)
+    number = session.publish(16, {}, now=100.0)
+    session.receive_data(push(0, "m"), 105.0)
+    assert session.next_deadline() == 115.0
+    answer = frame(Signal.PUB_ACK, {"ok": True}, sub=16, number=number)
+    session.receive_data(answer, 106.0)
+    assert session.next_deadline() == 400.0, "an answered request raises no doubt"
+
+
+def test_a_request_that_was_given_up_raises_no_doubt_for_ever():
+    session = opened(heartbeat=300)
+    session.publish(16, {}, now=100.0)
+    session.receive_data(push(0, "m"), 100.0 + REQUEST_MEMORY_SECONDS)
+    assert session.next_deadline() == 400.0
 
 
 @pytest.mark.parametrize(("heartbeat", "grace"), [(10, 10), (40, 10), (120, 30), (1800, 60)])

@@ -328,7 +328,7 @@ def test_a_copy_has_the_same_number_and_what_the_log_has_now(rig: Rig):
     data, moved = rig.handout.again(rig.session, delivery, now_in_log, 30.0)
     assert frames(data) == [Frame(Signal.PUSH, 0, 7, b'{"o":"new"}')]
     assert moved is None
-    assert (delivery.due, delivery.attempts) == (60.0, 2)
+    assert (delivery.since, delivery.attempts) == (30.0, 2)
 
 
 def test_what_is_gone_from_the_log_counts_as_done(rig: Rig):

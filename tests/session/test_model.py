@@ -54,6 +54,7 @@ class Stream:
         if head is not None:
             self.follow.tried_offset, self.follow.tried = head
         self.start = self.cursor = cursor
+        self.moved_at = 0.0
         self.handed: dict[int, int] = {}  # offset: bytes
         self.done: set[int] = set()
 
@@ -237,7 +238,8 @@ class Machine(RuleBasedStateMachine):
         for event in self.session.tick(self.now):
             assert isinstance(event, RedeliveryDue)
             for delivery in event.deliveries:
-                assert delivery.due == self.now + 30, "put off, so that it is asked once"
+                assert delivery.since == self.now, "put off, so that it is asked once"
+                assert delivery.follow.pending[0] is delivery, "what stands behind it waits"
                 [stream] = [s for s in self.streams if s.follow is delivery.follow]
                 gone = delivery.offset in stream.expired
                 [entry] = [e for e in stream.log if e.offset == delivery.offset]
@@ -280,7 +282,10 @@ class Machine(RuleBasedStateMachine):
         for stream in self.streams:
             follow = stream.follow
             assert stream.cursor <= follow.cursor <= follow.position, "it only moves forward"
-            stream.cursor = follow.cursor
+            if follow.cursor > stream.cursor:
+                stream.cursor, stream.moved_at = follow.cursor, self.now
+            if follow.pending:
+                assert stream.moved_at <= follow.pending[0].since <= self.now
             seen = [entry for entry in stream.log if entry.offset <= follow.position]
             open_ = [entry.offset for entry in seen if not stream.passed(entry)]
             first_open = min(open_, default=follow.position + 1)
@@ -309,8 +314,12 @@ class Machine(RuleBasedStateMachine):
             stream, offset = self.meaning[number]
             assert (delivery.follow, delivery.offset) == (stream.follow, offset)
             assert 1 <= delivery.attempts <= LIMITS.max_deliveries
-        dues = [delivery.due for delivery in self.window.outstanding.values()]
-        assert dues == sorted(dues)
+
+    @invariant()
+    def only_the_first_of_a_stream_comes_again(self) -> None:
+        firsts = {s.follow.pending[0] for s in self.streams if s.follow.pending}
+        assert {d for d in self.window.outstanding.values() if d.first} == firsts
+        assert self.window.waiting_since() == min((d.since for d in firsts), default=None)
 
     def teardown(self) -> None:
         """Whatever happened: a device that reads and acknowledges comes to the end of its logs."""
@@ -376,6 +385,7 @@ def walk(seed: int, steps: int) -> None:
         machine.the_cursor_is_at_the_end_of_what_is_done()
         machine.the_window_counts_from_the_cursors()
         machine.numbers_are_taken_while_copies_are_out()
+        machine.only_the_first_of_a_stream_comes_again()
     machine.teardown()
 
 

@@ -645,21 +645,42 @@ def test_the_next_deadline_is_the_earliest_of_silence_expiry_and_redelivery():
     assert session.next_deadline() == 31.0
 
 
-def test_unacknowledged_messages_are_due_again_after_thirty_seconds_in_order():
+def due(session: ServerSession, now: float) -> list[int]:
+    """The offsets of what is to be looked up and sent again."""
+    events = session.tick(now)
+    if not events:
+        return []
+    [event] = events
+    assert isinstance(event, RedeliveryDue)
+    return [delivery.offset for delivery in event.deliveries]
+
+
+def test_the_first_unacknowledged_message_of_each_stream_is_due_again_after_thirty_seconds():
+    session = opened()
+    follow, other = Follow("all", 0), Follow("dev:T", 0)
+    for offset in (1, 2, 3):
+        give(session, follow, offset, 0.0)
+    give(session, other, 7, 5.0)
+    assert due(session, 29.9) == []
+    assert due(session, 30.0) == [1]
+    assert session.next_deadline() == 35.0
+    assert due(session, 35.0) == [7]
+    # They were only looked up: after as long again they are due again.
+    assert session.next_deadline() == 60.0
+    assert due(session, 60.0) == [1]
+
+
+def test_an_acknowledgement_puts_the_next_redelivery_off():
     session = opened()
     follow = Follow("all", 0)
-    for offset, now in ((1, 0.0), (2, 0.0), (3, 5.0)):
-        give(session, follow, offset, now)
-    assert session.tick(29.9) == []
-    [event] = session.tick(30.0)
-    assert isinstance(event, RedeliveryDue)
-    assert [delivery.offset for delivery in event.deliveries] == [1, 2]
-    assert session.next_deadline() == 35.0
-    [event] = session.tick(35.0)
-    assert [delivery.offset for delivery in event.deliveries] == [3]
-    # They were only looked up: after as long again they are due again.
-    [event] = session.tick(60.0)
-    assert [delivery.offset for delivery in event.deliveries] == [1, 2]
+    for offset in (1, 2, 3):
+        give(session, follow, offset, 0.0)
+    for number, now in ((0xC000, 20.0), (0xC001, 45.0)):
+        assert due(session, now) == []
+        session.receive_data(frame(Signal.PUB_ACK, {}, number=number), now)
+    assert session.next_deadline() == 75.0
+    assert due(session, 74.9) == []
+    assert due(session, 75.0) == [3]
 
 
 def test_what_was_acknowledged_is_not_due():

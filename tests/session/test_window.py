@@ -5,13 +5,29 @@ from __future__ import annotations
 import pytest
 
 from push.session.entry import FIRST_OWN_NUMBER, LAST_OWN_NUMBER, Entry
-from push.session.window import Delivery, Follow, Window
+from push.session.window import (
+    EXPIRED,
+    GONE,
+    UNACKNOWLEDGED,
+    Delivery,
+    Follow,
+    LateDelivery,
+    Tried,
+    Window,
+)
+
+AFTER = 30.0
 
 
-def add(window: Window, follow: Follow, offset: int, size_bytes: int = 1, due: float = 30.0) -> int:
+def add(window: Window, follow: Follow, offset: int, size_bytes: int = 1, now: float = 0.0) -> int:
     number = window.own_number()
-    window.add(follow, Entry("i", 0, offset, b"x" * size_bytes), number, due)
+    window.add(follow, Entry("i", 0, offset, b"x" * size_bytes), number, now)
     return number
+
+
+def due(window: Window, now: float) -> list[int]:
+    """The offsets of what is to be sent again."""
+    return [delivery.offset for delivery in window.take_due(now, AFTER)]
 
 
 @pytest.fixture
@@ -31,7 +47,7 @@ def test_acknowledgements_in_order_move_the_cursor_one_by_one(window: Window, fo
     numbers = [add(window, follow, offset) for offset in (11, 12, 13)]
     cursors = []
     for number in numbers:
-        assert window.acknowledge(number) is follow
+        assert window.acknowledge(number, 1.0) is follow
         cursors.append(follow.cursor)
     assert cursors == [11, 12, 13]
     assert (window.used, window.used_bytes, follow.pending) == (0, 0, None)
@@ -39,22 +55,22 @@ def test_acknowledgements_in_order_move_the_cursor_one_by_one(window: Window, fo
 
 def test_the_cursor_moves_over_the_contiguous_prefix_only(window: Window, follow: Follow):
     first, second, third, fourth = (add(window, follow, offset) for offset in (11, 12, 13, 14))
-    assert window.acknowledge(third) is None
-    assert window.acknowledge(second) is None
+    assert window.acknowledge(third, 1.0) is None
+    assert window.acknowledge(second, 1.0) is None
     assert follow.cursor == 10
-    assert window.acknowledge(first) is follow
+    assert window.acknowledge(first, 1.0) is follow
     assert follow.cursor == 13
-    assert window.acknowledge(fourth) is follow
+    assert window.acknowledge(fourth, 1.0) is follow
     assert follow.cursor == 14
 
 
 def test_what_was_acknowledged_out_of_order_still_takes_its_place(window: Window, follow: Follow):
     first, *others = (add(window, follow, offset, 5) for offset in (11, 12, 13, 14))
     for number in others:
-        window.acknowledge(number)
+        window.acknowledge(number, 1.0)
     assert (window.used, window.used_bytes) == (4, 20)
     assert not window.has_room(1, 1)
-    window.acknowledge(first)
+    window.acknowledge(first, 1.0)
     assert (window.used, window.used_bytes) == (0, 0)
 
 
@@ -62,7 +78,7 @@ def test_streams_have_cursors_of_their_own_in_one_window(window: Window, follow:
     other = Follow("dev:T", 0)
     add(window, follow, 11)
     number = add(window, other, 5)
-    assert window.acknowledge(number) is other
+    assert window.acknowledge(number, 1.0) is other
     assert (follow.cursor, other.cursor, window.used) == (10, 5, 1)
 
 
@@ -75,8 +91,8 @@ def test_an_entry_that_needs_no_acknowledgement_passes_with_the_one_before_it(
     assert not window.add_done(follow, 13)
     assert (follow.cursor, follow.position) == (11, 13)
     later = add(window, follow, 14)
-    window.acknowledge(later)
-    window.acknowledge(number)
+    window.acknowledge(later, 1.0)
+    window.acknowledge(number, 1.0)
     assert follow.cursor == 14
 
 
@@ -84,7 +100,7 @@ def test_an_entry_behind_an_unfinished_one_is_not_passed(window: Window, follow:
     first = add(window, follow, 11)
     window.add_done(follow, 12)
     add(window, follow, 13)
-    window.acknowledge(first)
+    window.acknowledge(first, 1.0)
     assert follow.cursor == 12
 
 
@@ -93,7 +109,7 @@ def test_what_is_read_complete_moves_the_cursor_with_the_last_acknowledgement(
 ):
     number = add(window, follow, 11)
     follow.position = 500  # the clock of a read that found no more
-    window.acknowledge(number)
+    window.acknowledge(number, 1.0)
     assert follow.cursor == 500
 
 
@@ -145,7 +161,7 @@ def test_a_window_of_one_is_half_free_only_when_empty(follow: Follow):
     assert window.half_free
     number = add(window, follow, 11)
     assert not window.half_free
-    window.acknowledge(number)
+    window.acknowledge(number, 1.0)
     assert window.half_free
 
 
@@ -171,7 +187,7 @@ def test_when_all_numbers_are_taken_there_is_none_until_one_is_free(follow: Foll
     window = Window(100_000, 100_000)
     numbers = [add(window, follow, 11 + i) for i in range(0x4000)]
     assert window.own_number() == 0
-    window.acknowledge(numbers[77])
+    window.acknowledge(numbers[77], 1.0)
     assert window.own_number() == numbers[77]
 
 
@@ -182,48 +198,231 @@ def only(window: Window) -> Delivery:
 
 def test_a_number_stays_taken_until_every_copy_was_acknowledged(window: Window, follow: Follow):
     number = add(window, follow, 11)
-    window.again(only(window), 60.0)
-    window.again(only(window), 90.0)
-    assert window.acknowledge(number) is follow  # done at the first
+    window.again(only(window), 60.0, counts=True)
+    window.again(only(window), 90.0, counts=False)
+    assert window.acknowledge(number, 1.0) is follow  # done at the first
     assert follow.cursor == 11
-    assert window.acknowledge(number) is None
+    assert window.acknowledge(number, 1.0) is None
     assert number in window.outstanding
-    assert window.acknowledge(number) is None
+    assert window.acknowledge(number, 1.0) is None
     assert number not in window.outstanding
-    assert window.acknowledge(number) is None
+    assert window.acknowledge(number, 1.0) is None
 
 
 def test_a_message_that_was_given_up_keeps_its_number_until_acknowledged(
     window: Window, follow: Follow
 ):
     number = add(window, follow, 11)
-    assert window.finish(only(window)) is follow
+    assert window.finish(only(window), 1.0) is follow
     assert (follow.cursor, window.used) == (11, 0)
     assert number in window.outstanding
-    assert window.acknowledge(number) is None
+    assert window.acknowledge(number, 1.0) is None
     assert number not in window.outstanding
 
 
 # --- Due -----------------------------------------------------------------------------------------
 
 
-def test_the_next_due_is_the_oldest_that_was_not_put_off(window: Window, follow: Follow):
-    assert window.next_due() is None
-    for offset, due in ((11, 30.0), (12, 31.0), (13, 32.0)):
-        add(window, follow, offset, due=due)
-    first, second, _ = window.outstanding.values()
-    window.again(first, 60.0)
-    assert window.next_due() == 31.0
-    window.postpone(second, 61.0)
-    assert window.next_due() == 32.0
-    assert [delivery.offset for delivery in window.outstanding.values()] == [13, 11, 12]
+def test_the_first_is_due_after_its_hand_out_and_again_after_its_copy(
+    window: Window, follow: Follow
+):
+    assert window.waiting_since() is None
+    add(window, follow, 11, now=1.0)
+    assert window.waiting_since() == 1.0
+    assert due(window, 30.9) == []
+    assert due(window, 31.0) == [11]
+    assert due(window, 60.9) == []  # it is being looked up
+    window.again(only(window), 40.0, counts=True)
+    assert due(window, 69.9) == []
+    assert due(window, 70.0) == [11]
+
+
+def test_what_stands_behind_the_first_is_not_due_however_long_it_waits(
+    window: Window, follow: Follow
+):
+    for offset in (11, 12, 13):
+        add(window, follow, offset)
+    window.acknowledge(FIRST_OWN_NUMBER + 1, 1.0)
+    assert due(window, 1000.0) == [11]
+
+
+def test_what_comes_to_the_front_waits_from_then_on(window: Window, follow: Follow):
+    first, second, third = (add(window, follow, offset) for offset in (11, 12, 13))
+    window.acknowledge(first, 25.0)
+    assert window.waiting_since() == 25.0
+    assert due(window, 54.9) == []
+    assert due(window, 55.0) == [12]
+    window.acknowledge(third, 56.0)  # moves no cursor
+    assert window.waiting_since() == 55.0
+    window.acknowledge(second, 57.0)
+    assert window.waiting_since() is None
+
+
+def test_what_was_handed_out_later_than_the_cursor_moved_waits_from_its_hand_out(
+    window: Window, follow: Follow
+):
+    first = add(window, follow, 11)
+    window.acknowledge(first, 5.0)
+    add(window, follow, 12, now=9.0)
+    assert due(window, 38.9) == []
+    assert due(window, 39.0) == [12]
+
+
+@pytest.mark.parametrize("outcome", [GONE, EXPIRED, UNACKNOWLEDGED])
+def test_a_cursor_that_moves_for_another_reason_moves_the_time_as_well(
+    window: Window, follow: Follow, outcome: str
+):
+    add(window, follow, 11)
+    add(window, follow, 12)
+    first, _ = window.outstanding.values()
+    assert window.finish(first, 20.0, outcome) is follow
+    assert due(window, 49.9) == []
+    assert due(window, 50.0) == [12]
+
+
+def test_a_message_that_ended_behind_the_first_moves_no_time(window: Window, follow: Follow):
+    add(window, follow, 11)
+    add(window, follow, 12)
+    _, second = window.outstanding.values()
+    assert window.finish(second, 20.0, GONE) is None
+    assert due(window, 30.0) == [11]
+
+
+def test_each_stream_has_a_first_of_its_own(window: Window, follow: Follow):
+    other = Follow("dev:T", 0)
+    mine = add(window, follow, 11, now=1.0)
+    add(window, follow, 12, now=1.0)
+    add(window, other, 5, now=2.0)
+    assert window.waiting_since() == 1.0
+    assert due(window, 40.0) == [11, 5]
+    window.acknowledge(mine, 50.0)
+    assert due(window, 70.0) == [5]
+    assert due(window, 80.0) == [12]
 
 
 def test_copies_and_attempts_are_counted(window: Window, follow: Follow):
     window.add(follow, Entry("i", 0, 11, b"x"), 7, 30.0, attempts=4)
-    window.again(only(window), 60.0)
-    window.postpone(only(window), 90.0)
-    assert (only(window).copies_due, only(window).attempts, only(window).due) == (2, 5, 90.0)
+    window.again(only(window), 60.0, counts=True)
+    assert (only(window).copies_due, only(window).attempts, only(window).since) == (2, 5, 60.0)
+    window.again(only(window), 90.0, counts=False)
+    assert (only(window).copies_due, only(window).attempts, only(window).since) == (3, 5, 90.0)
+
+
+# --- Progress before a message -------------------------------------------------------------------
+
+
+def test_what_the_device_got_before_a_message_and_works_off_is_progress(
+    window: Window, follow: Follow
+):
+    other = Follow("dev:T", 0)
+    first, second = add(window, follow, 11), add(window, follow, 12)
+    add(window, other, 5)
+    [_, _, behind] = window.outstanding.values()
+    assert not window.progress_before(behind)
+    window.acknowledge(first, 1.0)
+    assert window.progress_before(behind)
+    window.again(behind, 30.0, counts=False)
+    assert not window.progress_before(behind)
+    window.acknowledge(second, 31.0)
+    assert window.progress_before(behind)
+
+
+def test_what_the_device_got_later_is_no_progress(window: Window, follow: Follow):
+    other = Follow("dev:T", 0)
+    add(window, other, 5)
+    stuck = only(window)
+    for number in [add(window, follow, offset) for offset in (11, 12)]:
+        window.acknowledge(number, 1.0)
+    assert not window.progress_before(stuck)
+
+
+def test_so_is_what_is_in_no_log_but_only_if_it_came_before(window: Window, follow: Follow):
+    fleeting = Entry("i", 0, 0, b"x", online=True)
+    window.add_online(follow, fleeting, 1, 0.0)
+    window.add_online(follow, fleeting, 2, 0.0)
+    number = add(window, follow, 11, now=5.0)
+    window.add_online(follow, fleeting, 3, 9.0)
+    stuck = only(window)
+    assert window.tried([follow], 10.0) == [Tried("all", 0, 11, 0, 5.0)]
+    window.acknowledge_online(3)
+    assert not window.progress_before(stuck)
+    window.acknowledge_online(1)
+    assert window.progress_before(stuck)
+    window.again(stuck, 35.0, counts=False)
+    assert not window.progress_before(stuck)
+    window.acknowledge_online(2)
+    assert window.progress_before(stuck)
+    assert window.tried([follow], 40.0) == [Tried("all", 0, 11, 1, 5.0)]
+    window.acknowledge(number, 41.0)
+
+
+def test_what_has_just_come_to_the_front_behind_others_is_not_to_blame(
+    window: Window, follow: Follow
+):
+    other = Follow("dev:T", 0)
+    add(window, follow, 11)
+    before = add(window, other, 5)
+    add(window, other, 6)
+    window.acknowledge(before, 1.0)
+    [_, first] = window.outstanding.values()
+    assert window.progress_before(first)
+    window.again(first, 31.0, counts=False)
+    assert not window.progress_before(first)
+
+
+# --- What a session leaves -----------------------------------------------------------------------
+
+
+def test_a_session_leaves_the_first_of_each_stream_with_its_copies(window: Window, follow: Follow):
+    done, other = Follow("user:u", 0, 1), Follow("dev:T", 0, 2)
+    first = add(window, follow, 11)
+    add(window, follow, 12, now=3.0)
+    window.acknowledge(first, 20.0)
+    window.again(only(window), 50.0, counts=True)
+    assert window.tried([done, other, follow], 57.0) == [
+        Tried("user:u", 1),
+        Tried("dev:T", 2),
+        Tried("all", 0, 12, 2, 7.0),
+    ]
+
+
+def test_a_session_that_did_not_get_to_what_was_tried_before_leaves_that_as_it_is(window: Window):
+    follow = Follow("dev:T", 0)
+    follow.tried_offset, follow.tried = 5, 2
+    assert window.tried([follow], 9.0) == []
+
+
+def test_what_only_waited_behind_others_when_the_session_ended_counts_as_nothing(
+    window: Window, follow: Follow
+):
+    other = Follow("dev:T", 0)
+    first = add(window, follow, 11)
+    add(window, other, 5)
+    assert window.tried([other], 9.0) == [Tried("dev:T", 0, 5, 0, 9.0)]
+    window.acknowledge(first, 9.0)
+    assert window.tried([other], 9.0) == [Tried("dev:T", 0, 5, 1, 9.0)]
+
+
+# --- Late ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", [GONE, EXPIRED, UNACKNOWLEDGED])
+def test_the_first_acknowledgement_after_another_end_is_told_once(
+    window: Window, follow: Follow, outcome: str
+):
+    number = add(window, follow, 11)
+    delivery = only(window)
+    window.again(delivery, 30.0, counts=True)
+    window.finish(delivery, 60.0, outcome)
+    assert window.acknowledge(number, 61.0) == LateDelivery(delivery, outcome)
+    assert window.acknowledge(number, 62.0) is None
+    assert window.outstanding == {}
+
+
+def test_what_is_acknowledged_after_its_stream_was_left_is_not_told(window: Window, follow: Follow):
+    number = add(window, follow, 11)
+    window.forget(follow)
+    assert window.acknowledge(number, 1.0) is None
 
 
 # --- Following no longer -------------------------------------------------------------------------
@@ -235,10 +434,10 @@ def test_a_stream_that_is_no_longer_followed_takes_no_room_but_keeps_its_numbers
     other = Follow("dev:T", 0)
     mine, theirs = add(window, follow, 11, 5), add(window, other, 1, 7)
     add(window, follow, 12, 5)
-    window.acknowledge(mine + 2)
+    window.acknowledge(mine + 2, 1.0)
     window.forget(follow)
     assert (window.used, window.used_bytes) == (1, 7)
-    assert window.acknowledge(mine) is None
+    assert window.acknowledge(mine, 1.0) is None
     assert follow.cursor == 10
-    assert window.acknowledge(theirs) is other
+    assert window.acknowledge(theirs, 1.0) is other
     assert (window.used, window.outstanding) == (0, {})

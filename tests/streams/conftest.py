@@ -173,12 +173,12 @@ class Phone:
         for entry in entries:
             if entry.offset > follow.position:
                 number = self._numbers[entry.id] = self.window.own_number()
-                self.window.add(follow, entry, number, due=0)
+                self.window.add(follow, entry, number, 0.0)
         return follow
 
     def acknowledge(self, *ids: str) -> None:
         for id in ids:
-            self.window.acknowledge(self._numbers[id])
+            self.window.acknowledge(self._numbers[id], 0.0)
 
 
 class Desk:

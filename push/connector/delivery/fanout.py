@@ -238,7 +238,8 @@ class FanOut:
             if entry.offset or connection.session.state is not State.OPEN:
                 continue
             if connection.may_queue(len(entry.frame)):
-                connection.write(self._handout.fleeting(connection.session, follow, entry))
+                now = self._reactor.seconds()
+                connection.write(self._handout.fleeting(connection.session, follow, entry, now))
                 self._count(connection, follow, entry)
             else:
                 self.lost_qos0 += 1

@@ -15,7 +15,7 @@ from push.redis.keys import is_device_stream
 from push.runtime.tasks import Turns
 from push.session.entry import Entry
 from push.session.handout import Handout
-from push.session.window import EXPIRED, GONE, Delivery
+from push.session.window import EXPIRED, GONE, Delivery, Follow
 
 log = Logger()
 
@@ -62,20 +62,43 @@ class Redelivery:
         if connection.closed or connection.blocked:
             return
         try:
-            for follow in {delivery.follow: None for delivery in due}:
-                deliveries = [delivery for delivery in due if delivery.follow is follow]
-                offsets = [delivery.offset for delivery in deliveries]
-                reader = self._sources.of(follow).reader
-                entries, expired = await reader.get(follow.stream, offsets)
-                for delivery in deliveries:
-                    entry, gone = entries.get(delivery.offset), GONE
-                    if delivery.offset in expired:
-                        entry = None
-                        if is_device_stream(follow.stream):
-                            gone = EXPIRED  # the cursor takes it from the log, not the sweeper
-                    self._again(connection, delivery, entry, gone)
+            for first in due:
+                if not first.done:
+                    await self._look_up(connection, first)
         except StoreUnavailable as error:
             log.debug("Redelivery put off: {reason}", reason=error.reason)
+
+    async def _look_up(self, connection: DeviceConnection, first: Delivery) -> None:
+        """Send the first message of a stream again if the log still has it.
+
+        If not, all behind it that are gone go with it: else each would take room in the window
+        until it has waited for its own turn.
+        """
+        follow = first.follow
+        [(_, entry, gone)] = await self._in_log(follow, [first])
+        self._again(connection, first, entry, gone)
+        if entry is None:
+            behind = [delivery for delivery in follow.pending or () if not delivery.done]
+            for delivery, entry, gone in await self._in_log(follow, behind):
+                if entry is None:
+                    self._again(connection, delivery, None, gone)
+
+    async def _in_log(
+        self, follow: Follow, deliveries: list[Delivery]
+    ) -> list[tuple[Delivery, Entry | None, str]]:
+        """Each with what the log has of it; without that, with how it ended."""
+        reader = self._sources.of(follow).reader
+        offsets = [delivery.offset for delivery in deliveries]
+        entries, expired = await reader.get(follow.stream, offsets)
+        # What expired in a device's own log the cursor takes out of it, elsewhere the sweeper does.
+        ended = EXPIRED if is_device_stream(follow.stream) else GONE
+        found: list[tuple[Delivery, Entry | None, str]] = []
+        for delivery in deliveries:
+            if delivery.offset in expired:
+                found.append((delivery, None, ended))
+            else:
+                found.append((delivery, entries.get(delivery.offset), GONE))
+        return found
 
     def _again(
         self, connection: DeviceConnection, delivery: Delivery, entry: Entry | None, gone: str

@@ -14,7 +14,7 @@ from push.connector.transport.connection import DeviceConnection
 from push.redis.client import RedisServer
 from push.redis.shards import Shards
 from push.runtime.tasks import all_of
-from push.session.window import Delivery, Follow
+from push.session.window import Follow, LateDelivery
 from push.streams.channel import Channel
 from push.streams.cursors import CursorWriter
 from push.streams.hub import Hub, Receiver
@@ -130,8 +130,8 @@ class Cursors:
     def moved(self, connection: DeviceConnection, follow: Follow) -> None:
         self._writers[follow.shard].moved(connection, follow)
 
-    def late(self, connection: DeviceConnection, delivery: Delivery) -> None:
-        self._writers[delivery.follow.shard].late(connection, delivery)
+    def late(self, connection: DeviceConnection, late: LateDelivery) -> None:
+        self._writers[late.delivery.follow.shard].late(connection, late)
 
     def handed(self, connection: DeviceConnection, follow: Follow) -> None:
         self._writers[follow.shard].handed(connection, follow)

@@ -185,7 +185,8 @@ class Connector(Section, frozen=True):
         PositiveSeconds, Meta(description="seconds from accept to CONNECT_ACK, TLS included")
     ] = 10
     redeliver_after: Annotated[
-        PositiveSeconds, Meta(description="seconds until an unacknowledged message is sent again")
+        PositiveSeconds,
+        Meta(description="seconds until the first unacknowledged message is sent again"),
     ] = 30
     proxy_protocol: Annotated[
         tuple[Network, ...],

@@ -54,9 +54,9 @@ def message_routes(messages: Messages) -> tuple[Route, ...]:
                 "a day longer than the message. Reasons of `dropped`: `backlog` (more waited for "
                 "the device than it may have), `retention` (more waited in the stream), "
                 "`collapsed` (a newer one took its place), `too_large` (for the device's frame "
-                "limit), `unacknowledged` (handed out in vain too often), `unbound`, "
-                "`unsubscribed`, `forgotten` (the device), `erased` (the user), `congested` (the "
-                "connection took no more, and the message was not stored)."
+                "limit), `unacknowledged` (sent ten times, and not acknowledged until now), "
+                "`unbound`, `unsubscribed`, `forgotten` (the device), `erased` (the user), "
+                "`congested` (the connection took no more, and the message was not stored)."
             ),
             scope="read",
             path_texts=path,

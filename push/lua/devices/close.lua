@@ -1,12 +1,12 @@
 -- A session ends. ARGV: token, session, retention_seconds ('' on a server that is not the device's home),
--- pause_us, then per stream that it followed: stream, attempts (see opening.lua).
+-- then per stream that it followed: stream, offset, attempts, waited_us (remember_attempts in opening.lua).
 -- Does nothing when the device belongs to another session by now.
 local token = ARGV[1]
 local record = prefix .. 'device:' .. token
 if redis.call('HGET', record, 's') ~= ARGV[2] then return 0 end
 redis.call('HDEL', record, 's', 'b', 'n')
-for i = 5, #ARGV, 2 do
-  remember_attempts(record, ARGV[i], ARGV[i + 1], tonumber(ARGV[4]))
+for i = 4, #ARGV, 4 do
+  remember_attempts(record, ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))
 end
 if ARGV[3] == '' then
   drop_part_if_empty(record)

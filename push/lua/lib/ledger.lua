@@ -49,16 +49,26 @@ local function settle(id, token, code, written)
   return true
 end
 
--- `count` devices finish with a message that has counters.
+-- `count` devices finish with a message that has counters. One that is given up as unacknowledged counts
+-- so even if its entry left the log a moment before: an acknowledgement that comes later knows then what it
+-- replaces.
 local function settle_count(id, code, count)
   local key = message_key(id)
   local kept = redis.call('HMGET', key, 'n', 'z')
   if not kept[1] then return end
   if kept[2] then
-    if code ~= 'a' then return end
+    if code ~= 'a' and code ~= 'd:unacknowledged' then return end
     redis.call('HINCRBY', key, kept[2], -count)
   end
   redis.call('HINCRBY', key, code, count)
+end
+
+-- `count` devices that had finished with `code` acknowledge a message with counters after all.
+local function replace_count(id, code, count)
+  local key = message_key(id)
+  if redis.call('EXISTS', key) == 0 then return end
+  redis.call('HINCRBY', key, code, -count)
+  redis.call('HINCRBY', key, 'a', count)
 end
 
 -- `count` more sessions were handed a message that has counters.

@@ -38,18 +38,24 @@ local function truncated_of(fields)
   return truncated
 end
 
--- What is remembered of a first message that was handed out in vain: "<offset> <attempts>", '' if none
--- was. An attempt counts only `pause_us` after the one before: a device whose connections break again
--- and again has not refused a message.
-local function remember_attempts(record, stream, tried, pause_us)
+-- What a connection that ended leaves of a stream: `offset` of its first unacknowledged message ('0' if there
+-- is none), `attempts`: how many copies of it count, `waited_us` ago it was last sent or came to the front.
+-- Kept as "<offset> <attempts> <since>". With '0' attempts it only waited behind others, and uses up
+-- nothing. One that brought no copy that counts changes nothing either: so connections that break again and
+-- again use a message up no faster than one that stays, nor slower.
+local function remember_attempts(record, stream, offset, attempts, waited_us)
   local field = 't:' .. stream
-  if tried == '' then
-    redis.call('HDEL', record, field)
+  local before = redis.call('HGET', record, field) or ''
+  local kept_offset, kept_attempts = string.match(before, '^(%d+) (%d+)')
+  if kept_offset ~= offset then kept_attempts = nil end
+  if attempts == '0' then
+    attempts, waited_us = kept_attempts, 0
+  elseif attempts == kept_attempts then
     return
   end
-  local before = redis.call('HGET', record, field) or ''
-  local offset, counted_at = string.match(before, '^(%d+) %d+ (%d+)$')
-  if offset ~= string.match(tried, '^%d+') or now - tonumber(counted_at) >= pause_us then
-    redis.call('HSET', record, field, tried .. ' ' .. str(now))
+  if attempts then
+    redis.call('HSET', record, field, offset .. ' ' .. attempts .. ' ' .. str(now - waited_us))
+  else
+    redis.call('HDEL', record, field)
   end
 end

@@ -4,8 +4,9 @@
 -- A cursor is {token, session, number of its stream, offset, position, first, last, exceptions,
 -- late}: all up to `offset` is done, all up to `position` was handed out. It tells of the messages
 -- from number `first` to `last` of its stream. Exceptions, by offset as text, are what was not
--- acknowledged, as {code, written}; the code '' counts as nothing. `late` are the ids of messages
--- that were gone when the cursor passed them, and were acknowledged after that.
+-- acknowledged, as {code, written}; the code '' counts as nothing. `late` are messages that a cursor
+-- passed for another reason and that were acknowledged after that, as {id, offset, code}: the code by which
+-- the cursor's passing counts where there are counters, '' if it counts as nothing.
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- Returns the numbers (from 1) of the cursors whose session is not the record's any more.
@@ -13,6 +14,7 @@ local streams, cursors = unpack(cmsgpack.unpack(ARGV[1]))
 local lost = {}
 local written = {}
 local done = {}
+local replaced = {}
 
 local function add(counts, id, code)
   local of = counts[id]
@@ -34,6 +36,8 @@ local function count(stream, token, was, cursor, first, last, exceptions)
     if was.over and code ~= 'a' then code = '' end
     local written_now = wrote and offset > was.position and offset <= cursor.position
     local done_now = code ~= '' and offset > was.cursor and offset <= cursor.offset
+    -- Read again behind the cursor, and acknowledged after all: a line takes that as often as it comes.
+    if listed and code == 'a' and offset <= cursor.own then done_now = true end
     if listed then
       if done_now then
         settle(id, token, code, wrote)
@@ -47,9 +51,18 @@ local function count(stream, token, was, cursor, first, last, exceptions)
   end
 end
 
-local function count_late(stream, token, ids)
-  for _, id in ipairs(ids) do
-    if is_listed(stream) then settle(id, token, 'a', true) else add(done, id, 'a') end
+-- With counters, what was counted before is replaced; it is known only from what the record says: the
+-- cursor of this session, which passed it with that code, is stored (`was`: where it was before this call).
+local function count_late(stream, token, late, is_holder, was)
+  for _, item in ipairs(late) do
+    local id, offset, code = item[1], item[2], item[3]
+    if is_listed(stream) then
+      settle(id, token, 'a', true)
+    elseif is_holder and (code == '' or was and offset > was.cursor) then
+      add(done, id, 'a')
+    elseif is_holder and was and offset > was.began then
+      add(replaced, id, code)
+    end
   end
 end
 
@@ -57,7 +70,7 @@ end
 -- and what it acknowledged as well. Where there is a line per device that is counted once anyhow.
 local function count_last_words(stream, token, item)
   if is_listed(stream[1]) then
-    local cursor = {offset = item[4], position = math.max(item[4], item[5])}
+    local cursor = {offset = item[4], position = math.max(item[4], item[5]), own = item[4]}
     local was = {cursor = 0, position = 0, over = true}
     count(stream, token, was, cursor, item[6], item[7], item[8])
   end
@@ -66,14 +79,15 @@ end
 for i, item in ipairs(cursors) do
   local token, session, stream = item[1], item[2], streams[item[3]]
   local record, name = prefix .. 'device:' .. token, stream[1]
-  local kept = redis.call('HMGET', record, 's', 'c:' .. name, 'p:' .. name)
+  local kept = redis.call('HMGET', record, 's', 'c:' .. name, 'p:' .. name, 'f:' .. name)
+  local was
   if kept[1] ~= session then
     lost[#lost + 1] = i
     count_last_words(stream, token, item)
   elseif kept[2] then
-    local was = {cursor = tonumber(kept[2])}
+    was = {cursor = tonumber(kept[2]), began = tonumber(kept[4] or '0')}
     was.position = math.max(tonumber(kept[3] or '0'), was.cursor)
-    local cursor = {offset = math.max(item[4], was.cursor)}
+    local cursor = {offset = math.max(item[4], was.cursor), own = item[4]}
     cursor.position = math.max(item[5], cursor.offset, was.position)
     count(stream, token, was, cursor, item[6], item[7], item[8])
     if cursor.offset > was.cursor then
@@ -90,11 +104,14 @@ for i, item in ipairs(cursors) do
   else
     count_last_words(stream, token, item)
   end
-  if kept[1] == session then count_late(name, token, item[9]) end
+  count_late(name, token, item[9], kept[1] == session, was)
 end
 
 for id, count in pairs(written) do count_written(id, count) end
 for id, codes in pairs(done) do
   for code, count in pairs(codes) do settle_count(id, code, count) end
+end
+for id, codes in pairs(replaced) do
+  for code, count in pairs(codes) do replace_count(id, code, count) end
 end
 return lost

@@ -7,15 +7,22 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLContext
 
+import msgspec
+
 from push.sdk.address import ServerAddress
-from push.sdk.aio.connection import Connection, ConnectionEnded, open_connection
+from push.sdk.aio.connection import Connection, ConnectionEnded
+from push.sdk.aio.dial import Address, Dialing, dial
 from push.sdk.credentials import Credentials, renewal_delay_seconds
+from push.sdk.encoding import check_text
 from push.sdk.errors import (
+    CertificateNotYetValid,
     CertificateUntrusted,
+    ConfigurationError,
     ConnectionFailed,
     PushError,
     RegistrationFailed,
@@ -43,7 +50,10 @@ Store = Callable[[Credentials], Awaitable[None]]
 
 
 class Visitor:
-    """`on_message` is called for each new message, in order."""
+    """`on_message` is called for each new message, in order.
+
+    `credentials` is the only place that says whether there is a device.
+    """
 
     def __init__(
         self,
@@ -55,7 +65,9 @@ class Visitor:
         self.settings = settings
         self.credentials = credentials
         self.connect_seconds = connect_seconds
-        self.must_register = credentials is None and settings.jwt is None
+        self._device_wanted = settings.jwt is None
+        self._registering = asyncio.Lock()
+        self._avoided: set[Address] = set()
         self.deliveries = Deliveries()
         self._cursors = Cursors()
         self._on_message = on_message
@@ -65,6 +77,15 @@ class Visitor:
 
     def visit(self, server: ServerAddress, policy: Policy) -> Visit:
         return Visit(self, server, policy)
+
+    @property
+    def must_register(self) -> bool:
+        return self.credentials is None and self._device_wanted
+
+    def forget_device(self) -> None:
+        """The server does not know the token: register next time."""
+        self.credentials = None
+        self._device_wanted = True
 
     def acknowledge(self, message: Message) -> None:
         """On the present connection, or in memory for the copy that comes on the next."""
@@ -79,7 +100,7 @@ class Visitor:
         """The JWT to connect with; asks the application when there is none, or a new one is due."""
         if self._jwt is None and callable(self.settings.jwt):
             made = self.settings.jwt()
-            self._jwt = made if isinstance(made, str) else await made
+            self._jwt = check_text(await made if inspect.isawaitable(made) else made, "jwt")
         return self._jwt
 
     async def connect(self, server: ServerAddress) -> Connection:
@@ -88,35 +109,59 @@ class Visitor:
         if server.secure and self._context is None:
             pinned = settings.fingerprint is not None
             self._context = client_context(settings.ca_file, pinned=pinned)
-        return await open_connection(
+        connection, address = await dial(
             server,
             self._new_connection,
-            context=self._context,
-            fingerprint=settings.fingerprint,
-            timeout_seconds=self.connect_seconds,
+            Dialing(self._context, settings.fingerprint, self.connect_seconds, self._in_order),
         )
+        connection.address = address
+        return connection
+
+    def _in_order(self, addresses: list[Address]) -> list[Address]:
+        """Last, where a connection came to nothing: an address may accept and be dead behind."""
+        if self._avoided.issuperset(addresses):
+            self._avoided.clear()
+        return sorted(addresses, key=self._avoided.__contains__)
+
+    def met(self, address: Address | None, *, served: bool) -> None:
+        """Whether a session was opened at `address`."""
+        if served:
+            self._avoided.clear()
+        elif address is not None:
+            self._avoided.add(address)
 
     def _new_connection(self) -> Connection:
         session = ClientSession(self.deliveries, self._cursors)
         self._connection = Connection(session, self._on_message)
         return self._connection
 
-    async def register(self, connection: Connection) -> Registered | RegistrationRefused:
-        """SUB on an open connection. Raises `ConnectionEnded`."""
-        settings = self.settings
-        answer = await connection.greet(
-            lambda session, now: session.register(
-                now,
-                platform=settings.platform,
-                app=settings.app,
-                key=settings.key or None,
-                device=settings.device,
-            )
-        )
-        assert isinstance(answer, Registered | RegistrationRefused)
-        return answer
+    async def register_on(
+        self, connection: Connection, store: Store
+    ) -> RegistrationRefused | ConnectRefused | None:
+        """Register on an open connection if there is no device yet, and have the pair stored; or
+        what the server says instead. One at a time. Raises `ConnectionEnded`.
+        """
+        async with self._registering:
+            if self.credentials is not None:
+                return None
+            answer = await connection.greet(self._send_registration)
+            if not isinstance(answer, Registered):
+                assert isinstance(answer, RegistrationRefused | ConnectRefused)
+                return answer
+            await store(Credentials(answer.token, answer.secret))
+            return None
 
-    async def register_once(self, servers: Sequence[ServerAddress]) -> Credentials:
+    def _send_registration(self, session: ClientSession, now: float) -> int:
+        settings = self.settings
+        return session.register(
+            now,
+            platform=settings.platform,
+            app=settings.app,
+            key=settings.key or None,
+            device=settings.device,
+        )
+
+    async def register_once(self, servers: Sequence[ServerAddress], store: Store) -> None:
         """Register at the first server that answers, and leave. Raises the last one's error."""
         error: PushError = ConnectionFailed("there is no server to register at")
         for server in servers:
@@ -126,15 +171,15 @@ class Visitor:
                 error = failed
                 continue
             try:
-                answer = await self.register(connection)
+                refused = await self.register_on(connection, store)
             except ConnectionEnded as ended:
                 error = ConnectionFailed(f"{server}: {ended.reason}")
                 continue
             finally:
                 await connection.close()
-            if isinstance(answer, Registered):
-                return Credentials(answer.token, answer.secret)
-            error = RegistrationFailed(answer.code, answer.detail)
+            if refused is None:
+                return
+            error = RegistrationFailed(refused.code, refused.detail)
         raise error
 
 
@@ -161,6 +206,9 @@ class Visit:
         try:
             self._connection = await self._visitor.connect(self._server)
             return await self._greet(self._connection, jwt, store)
+        except CertificateNotYetValid as error:
+            self.detail = str(error)
+            return self._policy.lost(self._loop.time())
         except CertificateUntrusted as error:
             self.detail = str(error)
             return self._policy.untrusted(self.detail, self._loop.time())
@@ -168,27 +216,35 @@ class Visit:
             self.detail = str(error)
             return self._policy.lost(self._loop.time())
         except ConnectionEnded as ended:
+            if ended.goodbye is None and self._connection is not None:
+                self._visitor.met(self._connection.address, served=False)
             return self._after(ended)
+        except RequestNotPossible as error:  # more than a CONNECT may have: a JWT of 60 KB
+            raise ConfigurationError(str(error)) from None
 
     async def _greet(
         self, connection: Connection, jwt: str | None, store: Store
     ) -> Connected | Plan:
         visitor = self._visitor
         if visitor.must_register:
-            answer = await visitor.register(connection)
-            if isinstance(answer, RegistrationRefused):
-                self.detail = f"registration: {answer.code}: {answer.detail}"
-                return self._policy.registration_refused(answer, self._loop.time())
-            await store(Credentials(answer.token, answer.secret))
-            visitor.must_register = False
+            refused = await visitor.register_on(connection, store)
+            if isinstance(refused, RegistrationRefused):
+                self.detail = f"registration: {refused.code}: {refused.detail}"
+                return self._policy.registration_refused(refused, self._loop.time())
+            if refused is not None:
+                return self._refused(refused)
         outcome = await connection.greet(lambda session, now: self._send_connect(session, now, jwt))
         if isinstance(outcome, ConnectRefused):
-            self.detail = f"{self._server} refused: {outcome.code}: {outcome.detail}"
-            return self._policy.refused(outcome, self._loop.time())
+            return self._refused(outcome)
         assert isinstance(outcome, Connected)
         self._policy.accepted(self._loop.time())
+        visitor.met(connection.address, served=True)
         self._connected = outcome
         return outcome
+
+    def _refused(self, refusal: ConnectRefused) -> Plan:
+        self.detail = f"{self._server} refused: {refusal.code}: {refusal.detail}"
+        return self._policy.refused(refusal, self._loop.time())
 
     def _send_connect(self, session: ClientSession, now: float, jwt: str | None) -> int:
         settings, credentials = self._visitor.settings, self._visitor.credentials
@@ -242,7 +298,7 @@ class Visit:
 
     # --- Requests -------------------------------------------------------------------------------
 
-    async def publish(self, number: int, body: Mapping[str, object]) -> Answer:
+    async def publish(self, number: int, body: msgspec.Raw) -> Answer:
         """Raises `ConnectionFailed`, and `RequestRefused` for what is too large to send."""
         assert self._connection is not None
         try:
@@ -252,7 +308,7 @@ class Visit:
         except RequestNotPossible as error:
             raise RequestRefused("too_large", str(error)) from None
 
-    def publish_unanswered(self, number: int, body: Mapping[str, object]) -> None:
+    def publish_unanswered(self, number: int, body: msgspec.Raw) -> None:
         assert self._connection is not None
         try:
             self._connection.publish_unanswered(number, body)
@@ -267,6 +323,8 @@ class Visit:
             answer = await self._connection.renew(jwt)
         except ConnectionEnded as ended:
             raise ConnectionFailed(ended.reason) from None
+        except RequestNotPossible as error:
+            raise RequestRefused("too_large", str(error)) from None
         if not answer.ok:
             raise RequestRefused(answer.code or "unauthenticated", answer.detail)
         return answer.expires_ms

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import os
 import random as random_module
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,19 +17,24 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from push.sdk.address import ServerAddress, usable_servers
+from push.sdk.address import ServerAddress
 from push.sdk.aio.attempt import Visit, Visitor
 from push.sdk.aio.chat import ChatClient
 from push.sdk.aio.message import Message, message_of
 from push.sdk.aio.requests import Requests
 from push.sdk.backend import AsyncPushAPI
+from push.sdk.backend.exchange import check_url
 from push.sdk.credentials import Credentials
+from push.sdk.encoding import check_seconds
 from push.sdk.errors import (
+    AlreadyStarted,
+    ClientClosed,
     ConfigurationError,
     ConnectionFailed,
+    NotStarted,
+    OtherProcess,
     PushAPIError,
     PushAPIUnreachable,
-    Stopped,
 )
 from push.sdk.message import TRUNCATED
 from push.sdk.reconnect import Do, Plan, Policy
@@ -113,6 +119,9 @@ class PushClient(ChatClient, Requests):
             max_frame=max_frame,
             acks=acks,
         )
+        if self._settings.servers_url is not None:
+            check_url(self._settings.servers_url)
+        check_seconds(connect_seconds, "connect_seconds")
         pair = Credentials(token, secret) if token is not None and secret is not None else None
         self._visitor = Visitor(self._settings, pair, self._on_message, connect_seconds)
         self._policy = Policy(
@@ -128,6 +137,7 @@ class PushClient(ChatClient, Requests):
         self._in_hand: Message | None = None
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._process: int | None = None  # the one that started this client
         self._error: Exception | None = None
         self._state = ClientState.IDLE
         self.state_detail = ""
@@ -155,18 +165,27 @@ class PushClient(ChatClient, Requests):
         traceback: TracebackType | None,
     ) -> None:
         """After a block that ended well the message in hand counts as done."""
-        if kind is None:
+        if kind is None and not self._in_other_process:
             self._acknowledge_in_hand()
         await self.close()
 
     def start(self) -> None:
-        """Begin to connect, in the background. `async with` does it."""
+        """Begin to connect, in the background. `async with` does it.
+
+        Raises `AlreadyStarted`.
+        """
         if self._task is not None:
-            raise RuntimeError("a PushClient runs once; make another")
+            raise AlreadyStarted("a PushClient runs once; make another")
+        self._process = os.getpid()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
-        """Say `bye` and stop. Messages not acknowledged come again next time."""
+        """Say `bye` and stop. Messages not acknowledged come again next time.
+
+        After a fork it does nothing in the child: the connection is the parent's.
+        """
+        if self._in_other_process:
+            return
         if self._task is None:
             self._set_state(ClientState.CLOSED)
             return
@@ -177,6 +196,7 @@ class PushClient(ChatClient, Requests):
 
     async def wait_connected(self) -> Connected:
         """The open session, as soon as there is one. Raises what stopped the client."""
+        self._check_process()
         while self.session is None:
             self._raise_if_over()
             await self._changed()
@@ -189,6 +209,7 @@ class PushClient(ChatClient, Requests):
         Raises `RegistrationFailed`, `ConnectionFailed`, `CertificateUntrusted`, and
         `ConfigurationError` for a client without `key`, or one that runs as a user.
         """
+        self._check_process()
         if self.credentials is None and self._settings.key is None:
             raise ConfigurationError("register: give the client a `key`")
         if self._task is not None:
@@ -199,7 +220,7 @@ class PushClient(ChatClient, Requests):
                 await self._changed()
             return self.credentials
         if self.credentials is None:
-            await self._store(await self._visitor.register_once(await self._servers()))
+            await self._visitor.register_once(await self._servers(), self._store)
         assert self.credentials is not None
         return self.credentials
 
@@ -209,6 +230,7 @@ class PushClient(ChatClient, Requests):
         return self
 
     async def __anext__(self) -> Message:
+        self._check_process()
         self._acknowledge_in_hand()
         while True:
             if self._error is not None:
@@ -228,21 +250,24 @@ class PushClient(ChatClient, Requests):
             message._finish()
 
     def _on_message(self, event: MessageEvent) -> None:
-        """A full queue drops: QoS 0 is lost, what is to be acknowledged comes again.
+        """A full queue drops QoS 0, which may be lost, and nothing else.
 
-        Not a truncation: it is told only once, and who loses it does not know what was lost.
+        What has a message id would come again later, behind messages that were sent after it; the
+        server's window bounds how much there is of it. A truncation is told only once.
         """
-        if len(self._queue) >= self._queue_messages and event.kind != TRUNCATED:
+        may_be_lost = not event.number and event.kind != TRUNCATED
+        if may_be_lost and len(self._queue) >= self._queue_messages:
             self.dropped_messages += 1
-            self._release(event)
             return
         self._queue.append(event)
         self._wake.set()
 
     def _finish(self, event: MessageEvent) -> None:
+        self._check_process()
         self._visitor.acknowledge(event)
 
     def _release(self, event: MessageEvent) -> None:
+        self._check_process()
         if self._in_hand is not None and self._in_hand.event is event:
             self._in_hand = None
         self._visitor.deliveries.released(event.id)
@@ -269,8 +294,7 @@ class PushClient(ChatClient, Requests):
         if plan.do is Do.ASK_SERVERS:
             return await self._ask_servers()
         if plan.do is Do.REGISTER:
-            self._visitor.credentials = None
-            self._visitor.must_register = True
+            self._visitor.forget_device()
         if plan.do is Do.RENEW:
             self._visitor.forget_jwt()
         assert plan.server is not None
@@ -317,10 +341,13 @@ class PushClient(ChatClient, Requests):
     async def _ask_servers(self) -> Plan:
         self._set_state(ClientState.CONNECTING, f"asking {self._settings.servers_url}")
         try:
-            return self._policy.servers_found(await self._fetch_servers())
+            urls = await self._fetch_servers()
         except (PushAPIError, PushAPIUnreachable) as error:
             self.state_detail = f"GET /v1/servers: {error}"
             return self._policy.servers_failed()
+        if not self._policy.allowed(urls):
+            self.state_detail = f"GET /v1/servers names none that this client may use: {urls}"[:300]
+        return self._policy.servers_found(urls)
 
     async def _fetch_servers(self) -> list[str]:
         settings = self._settings
@@ -339,7 +366,7 @@ class PushClient(ChatClient, Requests):
             urls = await self._fetch_servers()
         except (PushAPIError, PushAPIUnreachable) as error:
             raise ConnectionFailed(f"GET /v1/servers: {error}") from None
-        return usable_servers(urls, plain_allowed=settings.plain_allowed)
+        return self._policy.allowed(urls)
 
     # --- State ----------------------------------------------------------------------------------
 
@@ -357,7 +384,18 @@ class PushClient(ChatClient, Requests):
     def _raise_if_over(self) -> None:
         if self._error is not None:
             raise self._error
-        if self._state in (ClientState.CLOSED, ClientState.IDLE) and self._task is None:
-            raise Stopped("closed", "the client does not run; use `async with`")
         if self._state is ClientState.CLOSED:
-            raise Stopped("closed", "the client was closed")
+            raise ClientClosed("closed")
+        if self._task is None:
+            raise NotStarted("not_started")
+
+    @property
+    def _in_other_process(self) -> bool:
+        return self._process is not None and self._process != os.getpid()
+
+    def _check_process(self) -> None:
+        """The child of a fork shares the parent's connection: one word would break it for both."""
+        if self._in_other_process:
+            raise OtherProcess(
+                f"this client runs in process {self._process}; make another after a fork"
+            )

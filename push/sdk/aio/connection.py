@@ -7,16 +7,13 @@ one system call.
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-from collections.abc import Callable, Mapping
-from ssl import SSLCertVerificationError, SSLContext, SSLError, SSLObject
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
-from push.sdk.address import ServerAddress
-from push.sdk.errors import CertificateUntrusted, ConnectionFailed
+import msgspec
+
+from push.sdk.aio.dial import CLOSE_SECONDS, Address
 from push.sdk.message import truncation
-from push.sdk.tls import check_fingerprint
 from push.session.client import MAX_UNANSWERED_REQUESTS, ClientSession
 from push.session.client_events import (
     Answer,
@@ -31,8 +28,6 @@ from push.session.client_events import (
     Registered,
     RegistrationRefused,
 )
-
-CLOSE_SECONDS = 2.0  # how long a peer may take to let a connection close
 
 Greeting = Registered | RegistrationRefused | Connected | ConnectRefused
 
@@ -56,6 +51,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, session: ClientSession, on_message: Callable[[Message], None]) -> None:
         self.session = session
         self._on_message = on_message
+        self.address: Address | None = None  # of the server, once connected
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -79,25 +75,26 @@ class Connection(asyncio.Protocol):
         self.flush_soon()
         return await self._greeting
 
-    async def publish(self, number: int, body: Mapping[str, object]) -> Answer:
+    async def publish(self, number: int, body: msgspec.Raw) -> Answer:
         """PUBLISH and its answer. Waits while 64 are unanswered. Raises `ConnectionEnded`."""
         while self.session.unanswered >= MAX_UNANSWERED_REQUESTS and not self.ended.done():
             self._change.clear()
             await self._change.wait()
         self._raise_if_ended()
-        answer = await self._answer(self.session.publish(number, body))
+        asked = self.session.publish(number, body, now=self._loop.time())
+        answer = await self._answer(asked)
         assert isinstance(answer, Answer)
         return answer
 
-    def publish_unanswered(self, number: int, body: Mapping[str, object]) -> None:
+    def publish_unanswered(self, number: int, body: msgspec.Raw) -> None:
         self._raise_if_ended()
-        self.session.publish(number, body, answered=False)
+        self.session.publish(number, body, answered=False, now=self._loop.time())
         self.flush_soon()
 
     async def renew(self, jwt: str) -> AuthAnswer:
         """AUTH and its answer. Raises `ConnectionEnded`."""
         self._raise_if_ended()
-        answer = await self._answer(self.session.renew(jwt))
+        answer = await self._answer(self.session.renew(jwt, self._loop.time()))
         assert isinstance(answer, AuthAnswer)
         return answer
 
@@ -167,8 +164,8 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol -----------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # By what it does, not by its class: other event loops have classes of their own.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._take(self.session.receive_data(data, self._loop.time()))
@@ -229,57 +226,3 @@ class Connection(asyncio.Protocol):
             if not future.done():
                 future.set_exception(ConnectionEnded(ended.reason, ended.goodbye))
         self._answers.clear()
-
-
-async def open_connection(
-    server: ServerAddress,
-    make: Callable[[], Connection],
-    *,
-    context: SSLContext | None,
-    fingerprint: bytes | None,
-    timeout_seconds: float,
-) -> Connection:
-    """Connect, and for TLS judge the certificate before anything is sent.
-
-    `context` and `fingerprint` matter for `tls://` only. Raises `CertificateUntrusted` and
-    `ConnectionFailed`.
-    """
-    loop = asyncio.get_running_loop()
-    secure: dict[str, Any] = {}
-    if server.secure:
-        secure = {
-            "ssl": context,
-            "server_hostname": server.host,
-            "ssl_handshake_timeout": timeout_seconds,
-            "ssl_shutdown_timeout": CLOSE_SECONDS,
-        }
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            transport, connection = await loop.create_connection(
-                make, server.host, server.port, **secure
-            )
-    except SSLCertVerificationError as error:
-        raise CertificateUntrusted(f"{server}: {error.verify_message}") from None
-    except TimeoutError:
-        raise ConnectionFailed(f"{server}: no connection within {timeout_seconds:g} s") from None
-    except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one
-        raise ConnectionFailed(f"{server}: {_explain(error)}") from None
-    if server.secure and fingerprint is not None:
-        ssl_object: SSLObject = transport.get_extra_info("ssl_object")
-        try:
-            check_fingerprint(ssl_object.getpeercert(binary_form=True), fingerprint)
-        except CertificateUntrusted as error:
-            transport.abort()
-            raise CertificateUntrusted(f"{server}: {error}") from None
-    return connection
-
-
-def _explain(error: Exception) -> str:
-    """For people: asyncio says only "Connect call failed", once for each address of a name."""
-    if isinstance(error, SSLError):
-        return f"TLS: {error.reason or error}"
-    numbers = set(re.findall(r"\[Errno (\d+)\]", str(error)))
-    if len(numbers) == 1:
-        return os.strerror(int(numbers.pop()))
-    text = error.strerror if isinstance(error, OSError) else str(error)
-    return text or str(error) or type(error).__name__

@@ -8,8 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from push.sdk.aio.attempt import Visit
 from push.sdk.credentials import Credentials
+from push.sdk.encoding import check_text, encode_json
 from push.sdk.errors import ConnectionFailed, RequestRefused
 from push.sdk.requests import UNANSWERED, request_number
 from push.session.client_events import Answer, Connected
@@ -53,29 +56,36 @@ class Requests(ABC):
 
         Waits for the session first. `timeout`: seconds for all of it. `TP` has no answer: `{}`.
         Raises `RequestRefused`; `ConnectionFailed` when the connection was lost before the answer
-        (then it is not known whether it was done) or no session came in time.
+        (then it is not known whether it was done) or no session came in time; `InvalidData` for a
+        body that JSON has no form for; `ValueError` for an unknown request.
         """
         number = request_number(request)
+        content = msgspec.Raw(encode_json(body, "body"))
         try:
             async with asyncio.timeout(timeout):
                 await self.wait_connected()
                 assert self._visit is not None
                 if number in UNANSWERED:
-                    self._visit.publish_unanswered(number, body)
+                    self._visit.publish_unanswered(number, content)
                     return {}
-                answer = await self._visit.publish(number, body)
+                answer = await self._visit.publish(number, content)
         except TimeoutError:
             raise ConnectionFailed(f"no answer within {timeout:g} s") from None
         return _members(answer)
 
-    async def renew(self, jwt: str) -> int | None:
+    async def renew(self, jwt: str, *, timeout: float | None = REQUEST_SECONDS) -> int | None:
         """AUTH with a new JWT for the same user; its expiry in ms since 1970 UTC.
 
-        Needed only for a `jwt` that was given as a string. Raises `RequestRefused`.
+        Needed only for a `jwt` that was given as a string. Raises like `publish`.
         """
-        await self.wait_connected()
-        assert self._visit is not None
-        return await self._visit.renew(jwt)
+        check_text(jwt, "jwt")
+        try:
+            async with asyncio.timeout(timeout):
+                await self.wait_connected()
+                assert self._visit is not None
+                return await self._visit.renew(jwt)
+        except TimeoutError:
+            raise ConnectionFailed(f"no answer within {timeout:g} s") from None
 
     # --- Topics ---------------------------------------------------------------------------------
 
@@ -116,7 +126,8 @@ class Requests(ABC):
             refused: list[str] = []
             for topic in filter(self._followers.__contains__, missing):
                 try:
-                    _members(await visit.publish(RequestName.TS, {"topic": topic}))
+                    body = msgspec.Raw(encode_json({"topic": topic}))
+                    _members(await visit.publish(RequestName.TS, body))
                 except RequestRefused as refusal:
                     log.warning("the topic %s is not followed any more: %s", topic, refusal)
                     if refusal.after_seconds is not None:

@@ -36,7 +36,8 @@ from push.sdk.backend.calls.base import (
 )
 from push.sdk.backend.calls.cluster import Connection, ConnectionPage, Kicked
 from push.sdk.backend.calls.topics import Topic, TopicPage
-from push.sdk.backend.exchange import BaseAPI
+from push.sdk.backend.exchange import REFUSED_BY_HTTPX, BaseAPI, Outcome
+from push.sdk.backend.lines import AsyncLines, Lines
 from push.sdk.chat_types import Conversation, Member
 from push.sdk.errors import PushAPIError, PushAPIUnreachable
 
@@ -93,27 +94,30 @@ def _awaited(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncPushAPI, 
 
 
 class PushAPI(BaseAPI):
-    """The blocking client; may be shared by threads.
+    """The blocking client; may be shared by threads, and used on both sides of a `fork()`.
 
-    Raises `PushAPIError` for what the API answers, `PushAPIUnreachable` when nothing came.
+    Raises `PushAPIError` for what the API answers, `PushAPIUnreachable` when nothing came,
+    `InvalidData` for what cannot be sent, `ClientClosed` after `close()`.
     """
 
     def __init__(self, url: str, key: str | None = None, **options: Any) -> None:
         """`options`: `ca_file`, `timeout` (seconds an attempt), `retries`."""
         super().__init__(url, key, **options)
-        self._client = httpx.Client(
-            headers=self._headers, timeout=self._timeout, verify=self._verify
-        )
+        self._lines = Lines(lambda: httpx.Client(**self._line_options))
 
     def send(self, call: Call[T]) -> T:
         """Run one call."""
+        request = self._request(call)
         attempt = 0
         while True:
-            outcome: httpx.Response | httpx.HTTPError
+            outcome: Outcome
             try:
-                outcome = self._client.request(**self._request(call))
+                with self._lines.lend() as line:
+                    outcome = line.request(**request)
             except httpx.HTTPError as error:
                 outcome = error
+            except REFUSED_BY_HTTPX as error:
+                raise self._unsendable(call, error) from None
             delay = self._retry_delay(call, attempt, outcome)
             if delay is None:
                 return self._judge(call, outcome)
@@ -157,7 +161,7 @@ class PushAPI(BaseAPI):
         return self._rows(self.conversations, "conversations", user)
 
     def close(self) -> None:
-        self._client.close()
+        self._lines.close()
 
     def __enter__(self) -> Self:
         return self
@@ -216,24 +220,26 @@ class PushAPI(BaseAPI):
 
 
 class AsyncPushAPI(BaseAPI):
-    """The same for asyncio; use it in one loop."""
+    """The same for asyncio."""
 
     def __init__(self, url: str, key: str | None = None, **options: Any) -> None:
         """`options`: `ca_file`, `timeout` (seconds an attempt), `retries`."""
         super().__init__(url, key, **options)
-        self._client = httpx.AsyncClient(
-            headers=self._headers, timeout=self._timeout, verify=self._verify
-        )
+        self._lines = AsyncLines(lambda: httpx.AsyncClient(**self._line_options))
 
     async def send(self, call: Call[T]) -> T:
         """Run one call."""
+        request = self._request(call)
         attempt = 0
         while True:
-            outcome: httpx.Response | httpx.HTTPError
+            outcome: Outcome
             try:
-                outcome = await self._client.request(**self._request(call))
+                async with self._lines.lend() as line:
+                    outcome = await line.request(**request)
             except httpx.HTTPError as error:
                 outcome = error
+            except REFUSED_BY_HTTPX as error:
+                raise self._unsendable(call, error) from None
             delay = self._retry_delay(call, attempt, outcome)
             if delay is None:
                 return self._judge(call, outcome)
@@ -278,7 +284,7 @@ class AsyncPushAPI(BaseAPI):
         return self._rows(self.conversations, "conversations", user)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._lines.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,13 +1,17 @@
 """One request of the HTTP API and the judgement of its outcome, for both clients of backends.
 
-A call that may be sent twice is retried on 503, on 409 `in_progress` and on connection errors,
-after the server's `Retry-After` or a random part of a growing delay.
+A call that may be sent twice is retried on what a restarting API and the proxies before it answer:
+502, 503 and 504, 409 `in_progress`, and connections that were lost. Any other call only when it is
+known not to have run: no connection was made, or 429. `Retry-After` is kept to, else the delay is a
+random part of a growing one; a `Retry-After` that is longer than a caller would wait is given back.
 """
 
 from __future__ import annotations
 
 import random
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -15,15 +19,42 @@ import msgspec
 
 from push.sdk.backend.calls import base as calls
 from push.sdk.backend.calls.base import Call
-from push.sdk.errors import ConfigurationError, PushAPIError, PushAPIUnreachable
+from push.sdk.backend.lines import LIMITS
+from push.sdk.encoding import check_seconds, check_text, encode_json
+from push.sdk.errors import ConfigurationError, InvalidData, PushAPIError, PushAPIUnreachable
+from push.sdk.proxies import proxy_for
 from push.sdk.tls import client_context, trusting_nobody
 
 RETRIES = 2
 TIMEOUT_SECONDS = 10.0
-FIRST_RETRY_SECONDS = 0.2
+FIRST_RETRY_SECONDS = 0.5
 MAX_RETRY_SECONDS = 5.0
+MAX_RETRY_AFTER_SECONDS = 30  # a caller does not wait longer than this
+_MAX_DIGITS = 9
 
+# From something between us and the API, or from an API that starts or stops.
+_PASSING = frozenset({502, 503, 504})
+_RATE_LIMITED = 429
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+REFUSED_BY_HTTPX = (httpx.InvalidURL, UnicodeError)  # and is no httpx.HTTPError
+
+Outcome = httpx.Response | httpx.HTTPError
 T = TypeVar("T")
+
+
+def check_url(url: str) -> httpx.URL:
+    """Where an API is, `http://host:port` or `https://…`. Raises `ConfigurationError`, also for a
+    proxy of the environment that calls to it cannot use.
+    """
+    try:
+        parsed = httpx.URL(check_text(url, "url"))
+    except (httpx.InvalidURL, ValueError) as error:
+        raise ConfigurationError(f"url {url!r}: {error}") from None
+    extra = parsed.query or parsed.fragment or parsed.userinfo
+    if parsed.scheme not in ("http", "https") or not parsed.host or extra:
+        raise ConfigurationError(f"url {url!r}: must be http://host:port or https://host:port")
+    proxy_for(str(parsed))
+    return parsed
 
 
 class _Problem(msgspec.Struct):
@@ -44,30 +75,36 @@ class BaseAPI:
         key: str | None = None,
         *,
         ca_file: str | None = None,
-        timeout: float = TIMEOUT_SECONDS,
+        timeout: float | None = TIMEOUT_SECONDS,
         retries: int = RETRIES,
     ) -> None:
-        """`url`: where the API is, `http://127.0.0.1:8080`. `timeout`: seconds for each attempt."""
-        try:
-            parsed = httpx.URL(url)
-        except httpx.InvalidURL as error:
-            raise ConfigurationError(f"url {url!r}: {error}") from None
-        if parsed.scheme not in ("http", "https") or not parsed.host:
-            raise ConfigurationError(f"url {url!r}: must be http://host:port or https://host:port")
-        if key is not None and not (key.isascii() and key.isprintable()):
+        """`url`: where the API is, `http://127.0.0.1:8080`. `timeout`: seconds for each step of
+        an attempt (None: no end). Raises `ConfigurationError`.
+        """
+        parsed = check_url(url)
+        if key is not None and not (check_text(key, "key").isascii() and key.isprintable()):
             raise ConfigurationError("key: must be printable ASCII")
+        if timeout is not None:
+            check_seconds(timeout, "timeout")
+        if type(retries) is not int or retries < 0:
+            raise ConfigurationError(f"retries: a whole number, 0 or more, not {retries!r}")
         self._url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._timeout = timeout
         self._retries = retries
         secure = parsed.scheme == "https"
-        self._verify = client_context(ca_file) if secure else trusting_nobody()
+        self._line_options: dict[str, Any] = {
+            "headers": {"Authorization": f"Bearer {key}"} if key else {},
+            "timeout": timeout,
+            "verify": client_context(ca_file) if secure else trusting_nobody(),
+            "limits": LIMITS,
+            "proxy": proxy_for(str(parsed)),
+            "trust_env": False,  # else httpx reads the proxy variables in its own way
+        }
 
     def _request(self, call: Call[Any]) -> dict[str, Any]:
         headers = dict(call.headers or {})
         content = None
         if call.json is not None:
-            content = msgspec.json.encode(call.json)
+            content = encode_json(call.json, "body")
             headers["Content-Type"] = "application/json"
         return {
             "method": call.method,
@@ -77,22 +114,20 @@ class BaseAPI:
             "content": content,
         }
 
-    def _retry_delay(
-        self, call: Call[Any], attempt: int, outcome: httpx.Response | httpx.HTTPError
-    ) -> float | None:
+    def _retry_delay(self, call: Call[Any], attempt: int, outcome: Outcome) -> float | None:
         """Seconds to wait before trying again, or None when the outcome stands."""
-        if not call.idempotent or attempt >= self._retries:
+        if attempt >= self._retries or not _passing(call, outcome):
             return None
         delay = random.random() * FIRST_RETRY_SECONDS * 2.0**attempt
-        if isinstance(outcome, httpx.Response):
-            if not _passing(call, outcome):
-                return None
-            delay = max(delay, float(_retry_after(outcome) or 0))
-        elif not isinstance(outcome, httpx.TransportError):
-            return None
-        return min(delay, MAX_RETRY_SECONDS)
+        asked = _retry_after(outcome) if isinstance(outcome, httpx.Response) else None
+        if asked is None:
+            return min(delay, MAX_RETRY_SECONDS)
+        return asked + delay if asked <= MAX_RETRY_AFTER_SECONDS else None
 
-    def _judge(self, call: Call[T], outcome: httpx.Response | httpx.HTTPError) -> T:
+    def _unsendable(self, call: Call[Any], error: Exception) -> InvalidData:
+        return InvalidData(f"{call.method} {call.path[:200]!r}: {error}"[:500])
+
+    def _judge(self, call: Call[T], outcome: Outcome) -> T:
         if isinstance(outcome, httpx.HTTPError):
             why = re.sub(r"^\[Errno -?\d+\] ", "", str(outcome)) or type(outcome).__name__
             raise PushAPIUnreachable(f"{call.method} {self._url}{call.path}: {why}") from None
@@ -100,35 +135,51 @@ class BaseAPI:
             raise _error(outcome)
         try:
             return call.read(outcome.content)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise PushAPIError(
                 outcome.status_code, "malformed", f"the answer is not what was expected: {error}"
             ) from None
 
 
-def _passing(call: Call[Any], response: httpx.Response) -> bool:
-    """Whether the same request may be answered otherwise in a moment."""
-    if response.status_code == 503:
+def _passing(call: Call[Any], outcome: Outcome) -> bool:
+    """Whether the same request may be sent again, and be answered otherwise in a moment."""
+    if isinstance(outcome, httpx.HTTPError):
+        kind = httpx.TransportError if call.idempotent else _NOT_SENT
+        return isinstance(outcome, kind)
+    if outcome.status_code == _RATE_LIMITED:  # it did not run, whatever it was
+        return _retry_after(outcome) is not None
+    if not call.idempotent:
+        return False
+    if outcome.status_code in _PASSING:
         return True
-    if response.status_code == 409:
-        return _error(response).code == calls.IN_PROGRESS
-    if not response.is_success or call.unfinished is None:
+    if outcome.status_code == 409:
+        return _error(outcome).code == calls.IN_PROGRESS
+    if not outcome.is_success or call.unfinished is None:
         return False
     try:
-        return call.unfinished(call.read(response.content))
-    except msgspec.DecodeError:
+        return call.unfinished(call.read(outcome.content))
+    except (msgspec.DecodeError, ValueError, RecursionError):
         return False
 
 
 def _retry_after(response: httpx.Response) -> int | None:
-    value = response.headers.get("Retry-After", "")
-    return int(value) if value.isdecimal() else None
+    """Seconds; proxies may name a date instead. None for what is neither."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdecimal():
+        return int(value[:_MAX_DIGITS])
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0, -int((datetime.now(UTC) - at).total_seconds() // 1))
 
 
 def _error(response: httpx.Response) -> PushAPIError:
     try:
         problem = msgspec.json.decode(response.content, type=_Problem)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError, RecursionError):
         problem = _Problem(detail=response.reason_phrase)
     return PushAPIError(
         response.status_code,

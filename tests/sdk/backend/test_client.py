@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,6 +45,9 @@ LEDGER = {
     "cancelled": 2,
     "dropped": {"too_large": 1, "full": 2},
 }
+
+
+STRANGE_ANSWERS = [b"[" * 100_000, b'{"id": "\\ud83d"}', b'{"id": "\xff"}', b"1e400", b"9" * 5000]
 
 
 @pytest.fixture
@@ -126,7 +131,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     (
         "message_devices",
-        lambda api: api.message_devices("m/1", cursor="c=1", limit=2),
+        lambda api: api.message_devices("m 1", cursor="c=1", limit=2),
         Answer(
             200,
             {
@@ -145,7 +150,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
             "c2",
         ),
         "GET",
-        "/v1/messages/m%2F1/devices?cursor=c%3D1&limit=2",
+        "/v1/messages/m%201/devices?cursor=c%3D1&limit=2",
         None,
     ),
     (
@@ -168,11 +173,11 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     (
         "device",
-        lambda api: api.device("T/="),
-        Answer(200, {"token": "T/="}),
-        {"token": "T/="},
+        lambda api: api.device("T~="),
+        Answer(200, {"token": "T~="}),
+        {"token": "T~="},
         "GET",
-        "/v1/devices/T%2F%3D",
+        "/v1/devices/T~%3D",
         None,
     ),
     ("forget", lambda api: api.forget("T"), Answer(204), [], "DELETE", "/v1/devices/T", None),
@@ -284,12 +289,24 @@ def test_a_problem_is_an_error_with_its_members(server: HTTPServer, run: Run):
 def test_an_error_of_something_in_between_is_an_error_too(server: HTTPServer, run: Run, body: Any):
     server.answer(Answer(502, body))
     with pytest.raises(PushAPIError) as caught:
-        run(server.url, lambda api: api.stats())
+        run(server.url, lambda api: api.stats(), retries=0)
     assert (caught.value.status, caught.value.code) == (502, "http_502")
 
 
 @both
-@pytest.mark.parametrize("body", [None, b"hello", {"id": 5}, {}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        b"hello",
+        {"id": 5},
+        {},
+        b"[" * 100_000,
+        b'{"id": "\\ud83d"}',
+        b'{"id": "\xff"}',
+        b"1e400",
+    ],
+)
 def test_an_answer_that_is_not_what_was_expected_is_an_error(
     server: HTTPServer, run: Run, body: Any
 ):
@@ -300,11 +317,79 @@ def test_an_answer_that_is_not_what_was_expected_is_an_error(
 
 
 @both
+@pytest.mark.parametrize("number", [b"1e400", b"9" * 5000])
+def test_a_history_with_a_number_that_is_too_large_is_read_as_the_rest(
+    server: HTTPServer, run: Run, number: bytes
+):
+    one = b'{"conversation": "group:g", "seq": 1, "from": "ada", "data": [%s]}' % number
+    server.answer(Answer(200, b'{"messages": [%s], "more": false}' % one))
+    [message] = run(server.url, lambda api: api.group_history("g")).messages
+    assert message.data == [float("inf")]
+
+
+@both
 def test_a_call_that_may_be_sent_twice_is_retried(server: HTTPServer, run: Run):
     busy = problem(503, "unavailable")._replace(headers={"Retry-After": "0"})
     server.answer(busy, Answer(drop=True), Answer(200, {"a": 1}))
     assert run(server.url, lambda api: api.stats()) == {"a": 1}
     assert len(server.requests) == 3
+
+
+@both
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_what_a_proxy_before_a_restarting_api_says_is_retried(
+    server: HTTPServer, run: Run, status: int
+):
+    server.answer(Answer(status, b"<html>"), Answer(drop=True), Answer(202, RESULT))
+    result = run(server.url, lambda api: api.push(to={"all": True}, data=1, idempotency_key="k"))
+    assert result == PushResult("m1", 2, 1)
+    assert [request.headers["idempotency-key"] for request in server.requests] == ["k"] * 3
+
+
+PUSH_ONCE = [
+    lambda api: api.push(to={"all": True}, data=1, make_key=False),
+    lambda api: api.push(to={"all": True}, data=1),
+]
+
+
+@both
+@pytest.mark.parametrize("use", PUSH_ONCE)
+@pytest.mark.parametrize("after", ["0", "Thu, 01 Jan 1970 00:00:00 GMT", "\u00a00 "])
+def test_what_was_refused_for_its_rate_did_not_run_and_is_sent_again(
+    server: HTTPServer, run: Run, use: Any, after: str
+):
+    limited = problem(429, "rate_limited")._replace(headers={"Retry-After": after.strip("\u00a0")})
+    server.answer(limited, Answer(202, RESULT))
+    assert run(server.url, use) == PushResult("m1", 2, 1)
+    assert len(server.requests) == 2
+
+
+@both
+@pytest.mark.parametrize("use", PUSH_ONCE)
+@pytest.mark.parametrize("after", [None, "3600", "9" * 5000, "soon", "-1"])
+def test_a_rate_limit_is_not_waited_for_that_takes_too_long_or_names_no_time(
+    server: HTTPServer, run: Run, use: Any, after: str | None
+):
+    headers = {} if after is None else {"Retry-After": after}
+    server.answer(problem(429, "rate_limited")._replace(headers=headers))
+    with pytest.raises(PushAPIError) as caught:
+        run(server.url, use)
+    assert (caught.value.status, len(server.requests)) == (429, 1)
+    assert caught.value.retry_after == {"3600": 3600, "9" * 5000: 999999999}.get(str(after))
+
+
+@both
+def test_without_a_key_a_connection_that_was_not_made_is_tried_again(run: Run):
+    """Nothing was sent, so nothing can have run."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        tries: list[float] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(random, "random", lambda: tries.append(0.0) or 0.0)
+            with pytest.raises(PushAPIUnreachable):
+                run(url, lambda api: api.push(to={"all": True}, data=1, make_key=False))
+    assert len(tries) == 2
 
 
 @both
@@ -548,6 +633,17 @@ def test_https_is_verified(tmp_path: Path):
         server.answer(Answer(200, {"a": 1}))
         with PushAPI(url, ca_file=str(certificate.file)) as api:
             assert api.stats() == {"a": 1}
+
+
+def test_a_list_that_names_no_server_for_this_client_is_told_in_the_state(server: HTTPServer):
+    async def main() -> None:
+        client = PushClient(servers_url=server.url, key="k", random=lambda: 0.001)
+        async with client, asyncio.timeout(10):
+            while "names none that this client may use: ['ws://x/ws']" not in client.state_detail:
+                await client._changed()
+
+    server.answer(*[Answer(200, {"servers": ["ws://x/ws"], "ttl": 9})] * 999)
+    asyncio.run(main())
 
 
 def test_a_device_client_asks_for_servers(server: HTTPServer):

@@ -14,7 +14,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from push.sdk.errors import ConfigurationError
+from push.sdk.encoding import check_text
+from push.sdk.errors import ConfigurationError, InvalidData, InvalidDataType
+from push.wire.lenient import decode_leniently
 
 T = TypeVar("T")
 JSON = dict[str, Any]
@@ -200,6 +202,8 @@ def push_batch(
     Retried, also while an item is answered 503 or `in_progress`: an item without an idempotency
     key gets one for this call. With `make_keys=False` it is retried only if every item has one.
     """
+    for index, item in enumerate(items):
+        _check_object(item, f"items[{index}]")
     if make_keys:
         items = [
             item if _has_key(item) else {**item, "idempotency_key": _new_key()} for item in items
@@ -237,6 +241,7 @@ def push_item(
         "idempotency_key": None if idempotency_key is None else _checked_key(idempotency_key),
     }
     given = {name: value for name, value in options.items() if value is not None}
+    _check_object(to, "to")
     return {"to": dict(to), "data": data, **given}
 
 
@@ -320,6 +325,11 @@ def register_device(
 
 
 def segment(text: str) -> str:
+    """One segment of a path. Raises `InvalidData` for what is no id but would mean something to a
+    URL: libraries remove `.` and `..` from paths, so that another resource would be named.
+    """
+    if check_text(text, "id") in ("", ".", "..") or "/" in text or "\\" in text:
+        raise InvalidData(f"{text[:200]!r} is no id")
     return quote(text, safe="")
 
 
@@ -329,6 +339,11 @@ def _binding(user: str, token: str) -> str:
 
 def _message(message_id: str) -> str:
     return f"/v1/messages/{segment(message_id)}"
+
+
+def _check_object(value: object, what: str) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidDataType(f"{what}: an object is expected, not {type(value).__name__}")
 
 
 def _has_key(item: Mapping[str, Any]) -> bool:
@@ -341,6 +356,7 @@ def _new_key() -> str:
 
 def _checked_key(key: str) -> str:
     """A header loses spaces at its ends, so they would make two keys one."""
+    check_text(key, "idempotency_key")
     good = 1 <= len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable()
     if not good or key != key.strip():
         raise ConfigurationError(
@@ -351,12 +367,21 @@ def _checked_key(key: str) -> str:
 
 
 def reader(kind: type[T]) -> Callable[[bytes], T]:
-    return msgspec.json.Decoder(kind).decode
+    """Reads an answer as a `kind`. Raises `msgspec.DecodeError`, `ValueError`, `RecursionError`."""
+    decode = msgspec.json.Decoder(kind).decode
+
+    def read(raw: bytes) -> T:
+        try:
+            return decode(raw)
+        except msgspec.DecodeError:  # a history may hold numbers that are too large for it
+            return msgspec.convert(decode_leniently(raw), kind)
+
+    return read
 
 
-read_object: Callable[[bytes], JSON] = msgspec.json.Decoder(JSON).decode
-_decode_batch = msgspec.json.Decoder(_BatchAnswer).decode
-_decode_cancelled = msgspec.json.Decoder(_CancelAnswer).decode
+read_object: Callable[[bytes], JSON] = reader(JSON)
+_decode_batch = reader(_BatchAnswer)
+_decode_cancelled = reader(_CancelAnswer)
 
 
 def _read_batch(raw: bytes) -> list[BatchItem]:

@@ -206,7 +206,7 @@ def recall(user: str, conversation: str, seq: int, *, force: bool = False) -> Ca
     """Take message `seq` of a conversation back, as `user`; with `force` whosever it is, and
     however old.
     """
-    path = f"{_conversation(user, conversation)}/messages/{seq}"
+    path = f"{_conversation(user, conversation)}/messages/{segment(str(seq))}"
     return Call("DELETE", path, read_nothing, params={"force": "true"} if force else None)
 
 
