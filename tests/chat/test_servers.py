@@ -205,3 +205,22 @@ async def test_messages_under_seqs_that_a_killed_server_had_given_before_come_to
 
     await wait_until(lambda: 4 in texts(client))
     assert texts(client) == [1, 2, 3, "2 again", "3 again", 4]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_change_that_no_connector_can_confirm_is_not_answered_as_done(
+    node: Node, three_servers: list[RedisServer], wait_until: WaitUntil
+) -> None:
+    """Through the first server connectors are asked. Asked for again, it is in effect."""
+    groups = [(await node.chat.groups.create("anna", GroupSaid("g"))).group for _ in range(30)]
+    group = next(each for each in groups if number_of(f"group:{each}", SERVERS))
+
+    three_servers[0].pause()
+    with pytest.raises(StoreUnavailable):
+        await node.chat.groups.add(group, ["bob"], None)
+    three_servers[0].resume()
+    await wait_until(lambda: not node.shards.problems)
+
+    again = await node.chat.groups.add(group, ["bob"], None)
+    assert again.results == {"bob": "already_exists"}
+    assert not again.silent
