@@ -23,6 +23,7 @@ from push.redis.client import RedisServer
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
 from push.runtime.tasks import Jobs, all_of
+from push.wire.errors import shortened
 
 log = Logger()
 
@@ -224,7 +225,7 @@ class Asker:
     def _receive(self, payload: bytes) -> None:
         try:
             answer = msgspec.json.decode(payload, type=Answer)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             log.warn("An answer could not be read: {payload!r}", payload=payload[:200])
             return
         collecting = self._open.get(answer.id)
@@ -272,7 +273,7 @@ class Answerer:
     def _receive(self, payload: bytes) -> None:
         try:
             question = msgspec.json.decode(payload, type=Question)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             log.warn("A question could not be read: {payload!r}", payload=payload[:200])
             return
         is_late = self._server.clock.now_us() > question.until_us
@@ -284,7 +285,9 @@ class Answerer:
         answer = Answer(question.id, self._boot, self._node, failed=True)
         handler = self._handlers.get(question.kind)
         if handler is None:
-            log.warn("A question of kind {kind} is not known here", kind=question.kind)
+            log.warn(
+                "A question of kind {kind} is not known here", kind=shortened(question.kind, 64)
+            )
         else:
             try:
                 found = await handler(bytes(question.body))

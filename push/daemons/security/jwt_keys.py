@@ -15,6 +15,7 @@ from twisted.web.client import Agent
 from push.access.jwt import JwtVerifier, VerificationKey, load_keys
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Auth
+from push.wire.errors import shortened
 
 log = Logger()
 
@@ -26,7 +27,14 @@ MAX_SET_BYTES = 256 * 1024
 
 def make_verifier(auth: Auth) -> JwtVerifier:
     """Raises StartError when the key file cannot be read or fits no algorithm that is allowed."""
-    return JwtVerifier(
+    verifier = JwtVerifier([], algorithms=(), audience="", issuer=None)
+    configure(verifier, auth)
+    return verifier
+
+
+def configure(verifier: JwtVerifier, auth: Auth) -> None:
+    """What `auth` and its key file say, from now on. After a StartError nothing has changed."""
+    verifier.configure(
         _keys_of_file(auth) if auth.jwt_key_file else [],
         algorithms=auth.jwt_algorithms,
         audience=auth.jwt_audience,
@@ -114,7 +122,7 @@ class JwksRefresh(Service):
             log.error(
                 "The key set {url} cannot be fetched: {reason}. The keys of before stay valid.",
                 url=self._url,
-                reason=failure.getErrorMessage() or failure.type.__name__,
+                reason=shortened(failure.getErrorMessage() or failure.type.__name__),
             )
         self._loop.interval = RETRY_SECONDS
 

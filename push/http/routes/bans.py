@@ -144,7 +144,7 @@ def ban_routes(bans: Bans) -> tuple[Route, ...]:
             description="The address, device or user is given in the query or in a body.",
             scope="admin",
             query=tuple(
-                Parameter(kind, text)
+                Parameter(kind, text, kind="" if kind == "ip" else kind)
                 for kind, text in zip(KINDS, (IP_TEXT, TOKEN_TEXT, USER_TEXT), strict=True)
             ),
             body=Body(BanBody, decoder_for(BanBody), {"user": "mallory"}, optional=True),

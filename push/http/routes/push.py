@@ -38,7 +38,6 @@ from push.http.schemas import (
     PushBody,
     PushLimits,
     Stats,
-    check_name,
     message_of,
 )
 from push.pushing.service import Push, Receipt
@@ -239,11 +238,9 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
         return in_effect(await devices.forget(call.path["token"]))
 
     async def bind(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         return in_effect(await devices.bind(call.path["user"], call.path["token"]))
 
     async def unbind(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         return in_effect(await devices.unbind(call.path["user"], call.path["token"]))
 
     token = {"token": TOKEN_TEXT}

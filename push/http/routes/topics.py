@@ -18,7 +18,6 @@ from push.http.framework.route import (
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 from push.http.routes.messages import CURSOR
-from push.http.schemas import check_name
 from push.wire.errors import Refusal
 
 TOPIC_TEXT = "the name of a topic"
@@ -61,7 +60,6 @@ def _reading_routes(topics: Topics) -> tuple[Route, ...]:
         return json_answer(200, TopicList(rows, page.cursor))
 
     async def get_topic(call: Call) -> Answer:
-        check_name(call.path["topic"], "topic")
         found = await topics.get_topic(call.path["topic"])
         return json_answer(200, Topic(found.topic, found.devices))
 
@@ -97,13 +95,11 @@ def _reading_routes(topics: Topics) -> tuple[Route, ...]:
 
 def _subscribing_routes(topics: Topics) -> tuple[Route, ...]:
     async def subscribe(call: Call) -> Answer:
-        check_name(call.path["topic"], "topic")
         done = await topics.subscribe(call.path["topic"], call.path["token"])
         return in_effect(done.silent)
 
     async def unsubscribe(call: Call) -> Answer:
         topic, token = call.path["topic"], call.path["token"]
-        check_name(topic, "topic")
         done = await topics.unsubscribe(topic, token)
         if not done.changed:
             raise Refusal("not_found", f"device {token} does not follow the topic {topic}")

@@ -5,15 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from push.devices.users import User
-from push.http.framework.route import (
-    Answer,
-    Call,
-    Reply,
-    Route,
-    json_answer,
-)
+from push.http.framework.route import Answer, Call, Reply, Route, json_answer
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
-from push.http.schemas import check_name
 
 
 class Users(Protocol):
@@ -26,11 +19,9 @@ class Users(Protocol):
 
 def user_routes(users: Users) -> tuple[Route, ...]:
     async def get_user(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         return json_answer(200, await users.get_user(call.path["user"]))
 
     async def erase_user(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         return in_effect(await users.erase(call.path["user"]))
 
     path = {"user": "the id of a user"}
