@@ -17,15 +17,16 @@ from push.redis.client import RedisServer
 from push.redis.clock import MICROSECONDS
 from push.redis.scripts import load_script
 from push.redis.shared_copy import Lease, SharedCopy
-from push.runtime.tasks import all_of
 from push.wire.addresses import parse_network
 from push.wire.errors import Refusal
 
 CHANNEL = "bans"
+FORGOTTEN_AT_A_TIME = 1000
 
 Kind = Literal["ip", "token", "user"]
 
 _ban = load_script("devices", "ban")
+_forget = load_script("devices", "forget_bans")
 
 
 class Ban(msgspec.Struct, frozen=True, order=True):
@@ -92,8 +93,10 @@ class Bans:
 
     async def _read(self) -> list[Ban]:
         """With the time, by which bans end: what is estimated of it runs a little slow."""
-        _, bans = await all_of([self._read_time(), self.all()])
-        assert bans is not None
+        await self._read_time()
+        bans, ended = await self._read_all()
+        if ended:
+            await self._server.run(_forget, [], ended[: 2 * FORGOTTEN_AT_A_TIME])
         return bans
 
     async def _read_time(self) -> None:
@@ -123,15 +126,23 @@ class Bans:
 
     async def all(self) -> list[Ban]:
         """All that hold now, by kind and name. Raises `StoreUnavailable`."""
+        bans, _ = await self._read_all()
+        return sorted(bans, key=lambda ban: (ban.kind, ban.name))
+
+    async def _read_all(self) -> tuple[list[Ban], list[bytes]]:
+        """Those that hold now; and those that have ended, each as it is kept and its end."""
         reply = await self._server.command("HGETALL", self._server.key("bans"))
         now_ms = self.now_ms()
-        found = []
+        found: list[Ban] = []
+        ended: list[bytes] = []
         for field, value in zip(reply[::2], reply[1::2], strict=True):
             kind, _, name = field.decode().partition(":")
             until_ms = int(value)
             if not until_ms or until_ms > now_ms:
                 found.append(Ban(kind, name, until_ms or None))
-        return sorted(found, key=lambda ban: (ban.kind, ban.name))
+            else:
+                ended += [field, value]
+        return found, ended
 
     async def add(self, ban: Ban) -> list[str]:
         """It holds from now on, in place of an earlier one of the same. Returns the nodes that did

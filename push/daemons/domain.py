@@ -114,6 +114,7 @@ class Domain:
             self._users.online,
             self._readers,
         )
+        self.erasure = self.chat.erasure(self.devices, self._clients)
 
     async def _announce_bans(self) -> list[str]:
         asked = await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)
@@ -168,7 +169,7 @@ class Domain:
         work: list[Background] = [Sweeper(self._reactor, server, limits.shared_max_age), retirement]
         if len(self.shards) > 1:
             work.append(ErrandRunner(self._reactor, server, self.errands))
-        return [*work, *self.chat.upkeep(self._reactor, server)]
+        return [*work, *self.chat.upkeep(self._reactor, server, self.erasure)]
 
     def apps(self, roles: Set[str]) -> list[App]:
         """What a daemon with `roles` serves by HTTP."""
@@ -185,6 +186,7 @@ class Domain:
                     NodeDrains(self.directory, self.control),
                     self._clients,
                     self._users,
+                    self.erasure,
                     self.topics,
                     self.bans,
                     push_limits(settings.limits),

@@ -229,19 +229,21 @@ class Devices:
         """Whether the connector of that boot id is there."""
         return self._is_live_boot(boot)
 
-    async def unbind_all(self, user: str, tokens: Sequence[str]) -> tuple[int, list[str]]:
+    async def tokens_of(self, user: str) -> list[str]:
+        """The devices that are bound to a user."""
+        server = self._shards.of(user_stream(user))
+        tokens = await server.command("SMEMBERS", server.key(f"user-devices:{user}"))
+        return [token.decode() for token in tokens]
+
+    async def unbind_all(self, user: str, tokens: Sequence[str]) -> list[str]:
         """The devices are nobody's, as far as they were this user's.
 
-        Returns how many were, and the nodes that did not confirm in time.
+        Returns the nodes that did not confirm in time.
         """
         held: list[Held] = []
-        found = 0
         for token in tokens:
-            changed = await self._bind(token, "", user)
-            if changed.code > 0:
-                found += 1
-                held += changed.held
-        return found, await self._readers.apply_devices(held)
+            held += (await self._bind(token, "", user)).held
+        return await self._readers.apply_devices(held)
 
     async def unbind(self, user: str, token: str) -> list[str]:
         """The device is nobody's; `not_found` if it is not this user's.

@@ -240,6 +240,7 @@ class Node:
             self.users.online,
             readers,
         )
+        self.erasure = self.chat.erasure(self.devices, self.clients)
         most = options.pop("max_topics", 100)
         self.topics = Topics(self.shards, errands, max_per_device=most, readers=readers)
         verifier = JwtVerifier(
@@ -282,7 +283,7 @@ class Node:
             for server in self.shards
             for work in (
                 ErrandRunner(reactor, server, errands),
-                *self.chat.upkeep(reactor, server),
+                *self.chat.upkeep(reactor, server, self.erasure),
             )
         ]
         self.answerer = Answerer(self.store, self.boot, self.boot)

@@ -180,7 +180,7 @@ async def test_a_private_topic_ends_with_the_user_whose_jwt_allowed_it(
     for bind in (
         lambda: node.devices.bind("ben", token),
         lambda: node.devices.unbind("anna", token),
-        lambda: node.users.erase("anna"),
+        lambda: node.erasure.erase("anna"),
     ):
         assert (await client.ask("TS", topic=PRIVATE))["ok"]
         assert await reaches(node, token)

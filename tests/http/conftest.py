@@ -414,7 +414,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         open_registration: bool = False,
     ) -> Web:
         known: dict[str, App] = {
-            "api": make_api(*[behind] * 8, limits),
+            "api": make_api(*[behind] * 9, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
         }
         clock = Clock()
@@ -467,7 +467,7 @@ async def port(behind: Behind, keyring: Keyring, wait_until: Any) -> AsyncIterat
 
     site = make_site(
         reactor,
-        [make_api(*[behind] * 8)],
+        [make_api(*[behind] * 9)],
         keyring=keyring,
         registry=CollectorRegistry(),
         problems=list,

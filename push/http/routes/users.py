@@ -14,15 +14,19 @@ class Users(Protocol):
 
     async def get_user(self, user: str) -> User: ...
 
+
+class Erasure(Protocol):
+    """What is needed of `push.chat.erasure.Erasure`."""
+
     async def erase(self, user: str) -> list[str]: ...
 
 
-def user_routes(users: Users) -> tuple[Route, ...]:
+def user_routes(users: Users, erasure: Erasure) -> tuple[Route, ...]:
     async def get_user(call: Call) -> Answer:
         return json_answer(200, await users.get_user(call.path["user"]))
 
     async def erase_user(call: Call) -> Answer:
-        return in_effect(await users.erase(call.path["user"]))
+        return in_effect(await erasure.erase(call.path["user"]))
 
     path = {"user": "the id of a user"}
     return (
@@ -49,13 +53,18 @@ def user_routes(users: Users) -> tuple[Route, ...]:
             "Erase a user",
             erase_user,
             {
-                204: Reply("All devices are unbound, and what waited for the user is deleted."),
                 200: REPLY_UNCONFIRMED,
+                204: Reply("Nothing of the user is left but what the documents name."),
             },
             description=(
-                "Sessions stay, and devices stop following the user at once. In the ledger, what "
-                "was not acknowledged is dropped as `unbound` or `erased`. A JWT that is still "
-                "valid makes the user again: end such sessions with `POST /v1/users/{user}/kick`."
+                "Devices are unbound and keep their sessions; sessions with a JWT alone end. In "
+                "the ledger, what was not acknowledged is dropped as `unbound` or `erased`. The "
+                "user leaves all groups: the admin who joined first, else the member who did, "
+                "becomes the owner of their groups, and a group without other members is "
+                "dismissed. Their messages to other users are recalled; those in groups stay. A "
+                "conversation of two goes when both are erased. After `unavailable` ask again; "
+                "what was begun is finished by any daemon. A JWT that is still valid makes the "
+                "user again."
             ),
             scope="admin",
             path_texts=path,
