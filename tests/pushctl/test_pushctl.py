@@ -427,10 +427,13 @@ def test_nodes_that_did_not_confirm_a_ban_or_its_end_are_named(pushctl, server: 
         Answer(201, {"user": "mallory", "until": None, "silent": ["n2"]}),
         Answer(200, {"silent": ["n2", "n3"]}),
     )
-    named = "pushctl: node n2 did not answer\n"
-    assert pushctl("ban", "--user", "mallory", "--url", server.url) == (0, "", named)
+    banned = pushctl("ban", "--user", "mallory", "--url", server.url)
+    assert banned.status == 1
+    assert "n2" in banned.err
     lifted = pushctl("unban", "--user", "mallory", "--url", server.url)
-    assert lifted == (0, "", named + "pushctl: node n3 did not answer\n")
+    assert lifted.status == 1
+    assert "n2" in lifted.err
+    assert "n3" in lifted.err
 
 
 def test_somebody_is_banned_until_a_time_and_the_ban_is_lifted(pushctl, server: HTTPServer):
