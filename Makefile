@@ -39,9 +39,10 @@ lint: $(VENV)/development
 	$(BIN)/mypy
 	$(BIN)/shellcheck etc/push-ctl.sh .ci/*
 
-# HTML in build/docs. A warning is an error: a link that leads nowhere, a page that nothing links to.
+# HTML in build/docs, all of it from scratch (-E): a page that did not change would hide its warnings. A warning
+# is an error: a link that leads nowhere, a page that nothing links to.
 docs: $(VENV)/development
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
 	@echo "build/docs/index.html"
 
 # What changelog.d would add to CHANGELOG.md. (A release: `towncrier build --version X`.)

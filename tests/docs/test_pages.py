@@ -25,7 +25,7 @@ def run(*command: str) -> str:
 
 def test_the_pages_build_without_a_warning_and_the_index_leads_to_each(tmp_path: Path) -> None:
     """As `make docs` does it, from an empty folder."""
-    made = "sphinx -W --keep-going -q -b html docs build/docs"
+    made = "sphinx -E -W --keep-going -q -b html docs build/docs"
     assert f"-m {made}\n" in (ROOT / "Makefile").read_text()
     run(sys.executable, "-m", *made.replace("build/docs", str(tmp_path)).split())
     index = (tmp_path / "index.html").read_text("utf-8")
