@@ -160,7 +160,7 @@ class Topics:
         pairs = zip(reply[::2], reply[1::2], strict=True)
         return [Topic(name.decode(), int(devices)) for name, devices in pairs]
 
-    # A name may be longer than a cursor (contract, "Types and limits"): Redis keeps such a one.
+    # A name may be longer than a cursor (protocol.md, "Bodies"): Redis keeps such a one.
 
     async def _cursor_of(self, name: str) -> str:
         if len(name) <= MAX_OPAQUE_BYTES:
