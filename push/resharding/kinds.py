@@ -108,6 +108,7 @@ KINDS = (
     Kind("shard", How.OWN),
     Kind("arriving:", How.OWN),  # see staging.py
     Kind("leaving", How.OWN),
+    Kind("ended:", How.ENDS),
     Kind("check", How.ENDS),
     Kind("check:", How.ENDS),
     Kind("confirmed", How.ENDS),

@@ -31,6 +31,7 @@ SHORT_LIVED = (
     "ended-copy:",
     "user-stream-versions:",
     "gone:",
+    "ended:",
 )
 
 

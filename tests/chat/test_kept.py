@@ -31,7 +31,9 @@ TOPIC = "t" * 100  # its cursor is longer than a cursor may be
 # Of a moment, of a resharding, of sentinels, or of daemons that this test has not.
 NOT_MADE = {"check", "check:", "arriving:", "leaving", "confirmed", "cluster:", "shard"}
 SEVERAL_ONLY = {"gone:", "claim:", "recalled-copy:", "ended-copy:", "user-stream-versions:"}
-OF_A_MOMENT = {"errands", "chat-errands", "dismissed", "erasing", "histories", "ended-seqs"}
+OF_A_MOMENT = {
+    *("errands", "chat-errands", "dismissed", "erasing", "histories", "ended-seqs", "ended:")
+}
 
 
 def days_of(name: str) -> float | None:
@@ -113,7 +115,8 @@ async def pass_days(node: Node, days: int) -> None:
             await retirement.look()
         for runner in node.errand_runners:
             await runner.turn()
-    await node.bans.turn()
+    node.bans._copy.invalidate()
+    await node.bans.wait_until_current()
 
 
 @pytest_twisted.ensureDeferred

@@ -52,7 +52,7 @@ local function unfollow(record, token, stream, code)
   list_topic(stream)
   if not kept[1] then return false end
   if code ~= '' then
-    pass(stream, token, tonumber(kept[1]), tonumber(kept[2] or '0'), now, code)
+    pass_at_end(record, stream, token, tonumber(kept[1]), tonumber(kept[2] or '0'), now, code)
   end
   redis.call('HDEL', record, 'c:' .. stream, 'f:' .. stream, 't:' .. stream, 'p:' .. stream)
   return true
@@ -76,7 +76,8 @@ local function follow_as(record, token, stream, begin, user)
   local kept = redis.call('HMGET', record, 'f:' .. stream, 'c:' .. stream, 'p:' .. stream)
   if kept[2] and tonumber(kept[1]) < joined then
     -- He was a member before, and that this had an end was not done here yet.
-    pass(stream, token, tonumber(kept[2]), tonumber(kept[3] or '0'), joined, 'd:removed')
+    pass_at_end(record, stream, token, tonumber(kept[2]), tonumber(kept[3] or '0'), joined,
+      'd:removed')
     redis.call('HDEL', record, 'c:' .. stream, 't:' .. stream, 'p:' .. stream)
   end
   return follow(record, token, stream, math.max(begin, joined))

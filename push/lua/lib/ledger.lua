@@ -123,9 +123,10 @@ local function close(stream, id, code)
 end
 
 -- A device passes what is in a log behind `cursor`, up to `to`: `code` for each message that it had
--- not finished with; with 'a' they count as written where `position` had not come.
+-- not finished with; with 'a' they count as written where `position` had not come. Returns how many
+-- messages that have counters.
 local function pass(stream, token, cursor, position, to, code)
-  local listed, after = is_listed(stream), cursor
+  local listed, after, counted = is_listed(stream), cursor, 0
   while true do
     local page = redis.call('XRANGE', prefix .. 'log:' .. stream, str(after + 1), str(to),
       'COUNT', 100)
@@ -138,9 +139,31 @@ local function pass(stream, token, cursor, position, to, code)
         else
           if code == 'a' and after > position then count_written(id, 1) end
           settle_count(id, code, 1)
+          counted = counted + 1
         end
       end
     end
-    if #page < 100 then return end
+    if #page < 100 then return counted end
   end
+end
+
+-- Where a device ceased to follow a stream while a session had it: '<session> <cursor> <position> <to>
+-- <code>,' for each time. The connector may know of more than was stored until then: what the session
+-- was handed and has acknowledged. Its last words replace what is counted here.
+local LAST_WORDS_SECONDS = 600
+
+local function ended_key(token)
+  return prefix .. 'ended:' .. token
+end
+
+-- A device ceases to follow: as `pass`, and what the session says of it later counts.
+local function pass_at_end(record, stream, token, cursor, position, to, code)
+  if pass(stream, token, cursor, position, to, code) == 0 then return end
+  local session = redis.call('HGET', record, 's')
+  if not session then return end
+  local key = ended_key(token)
+  local before = redis.call('HGET', key, stream) or ''
+  redis.call('HSET', key, stream, before .. table.concat(
+    {session, str(cursor), str(math.max(cursor, position)), str(to), code}, ' ') .. ',')
+  redis.call('EXPIRE', key, LAST_WORDS_SECONDS)
 end

@@ -2,11 +2,12 @@
 -- ARGV: streams and cursors as msgpack (see cursors.py).
 -- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
 -- A cursor is {token, session, number of its stream, offset, position, first, last, exceptions,
--- late}: all up to `offset` is done, all up to `position` was handed out. It tells of the messages
+-- late, is last}: all up to `offset` is done, all up to `position` was handed out. It tells of the messages
 -- from number `first` to `last` of its stream. Exceptions, by offset as text, are what was not
 -- acknowledged, as {code, written}; the code '' counts as nothing. `late` are messages that a cursor
 -- passed for another reason and that were acknowledged after that, as {id, offset, code}: the code by which
--- the cursor's passing counts where there are counters, '' if it counts as nothing.
+-- the cursor's passing counts where there are counters, '' if it counts as nothing. `is last`: the
+-- session follows the stream no more; each message that it tells of has its end, wherever the cursor is.
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- Returns the numbers (from 1) of the cursors whose session is not the record's any more.
@@ -66,13 +67,57 @@ local function count_late(stream, token, late, is_holder, was)
   end
 end
 
+-- How far a session came: all that it tells of is its own when it follows the stream no more.
+local function reached(item)
+  local position = math.max(item[4], item[5])
+  return {offset = item[10] and position or item[4], position = position, own = item[4]}
+end
+
 -- The session is the device's no more, or follows the stream no more; but what it was handed it was,
 -- and what it acknowledged as well. Where there is a line per device that is counted once anyhow.
 local function count_last_words(stream, token, item)
   if is_listed(stream[1]) then
-    local cursor = {offset = item[4], position = math.max(item[4], item[5]), own = item[4]}
     local was = {cursor = 0, position = 0, over = true}
-    count(stream, token, was, cursor, item[6], item[7], item[8])
+    count(stream, token, was, reached(item), item[6], item[7], item[8])
+  end
+end
+
+-- Where there are counters, all that the device had not finished with, when it ceased to follow, was
+-- counted then: that is replaced. Each time that it did so is moved on, and counts nothing twice.
+local function count_after_end(stream, token, session, item)
+  local key = ended_key(token)
+  local kept = redis.call('HGET', key, stream[1])
+  if not kept then return end
+  local messages, exceptions, cursor = stream[2], item[8], reached(item)
+  local left = {}
+  for holder, done_to, written_to, to, code in string.gmatch(kept, '(%S+) (%d+) (%d+) (%d+) ([^,]+),') do
+    if holder == session then
+      local was = {offset = tonumber(done_to), position = tonumber(written_to)}
+      local last = tonumber(to)
+      for i = 2 * item[6] - 1, 2 * item[7] - 1, 2 do
+        local offset, id = tonumber(messages[i]), messages[i + 1]
+        local exception = exceptions[messages[i]]
+        local wrote = not exception or exception[2]
+        if offset <= last and wrote then
+          if offset > was.position and offset <= cursor.position then
+            written[id] = (written[id] or 0) + 1
+          end
+          if not exception and offset > was.offset and offset <= cursor.offset then
+            add(replaced, id, code)
+          end
+        end
+      end
+      done_to = str(math.min(math.max(was.offset, cursor.offset), last))
+      written_to = str(math.min(math.max(was.position, cursor.position), last))
+    end
+    if done_to ~= to then
+      left[#left + 1] = table.concat({holder, done_to, written_to, to, code}, ' ') .. ','
+    end
+  end
+  if #left > 0 then
+    redis.call('HSET', key, stream[1], table.concat(left))
+  else
+    redis.call('HDEL', key, stream[1])
   end
 end
 
@@ -81,6 +126,8 @@ for i, item in ipairs(cursors) do
   local record, name = prefix .. 'device:' .. token, stream[1]
   local kept = redis.call('HMGET', record, 's', 'c:' .. name, 'p:' .. name, 'f:' .. name)
   local was
+  count_after_end(stream, token, session, item)
+  if item[10] then count_last_words(stream, token, item) end
   if kept[1] ~= session then
     lost[#lost + 1] = i
     count_last_words(stream, token, item)
