@@ -206,7 +206,7 @@ class Gateway:
             now_ms=self.now_ms,
             admit=self._admit,
             others=self.drain.servers,
-            take_over=self._orders.end_session,
+            take_over=self._take_over,
             opened=self._opened,
             make_current=self._currency.make_current,
             opening=opening,
@@ -414,6 +414,14 @@ class Gateway:
     def judge(self, connection: DeviceConnection) -> None:
         """A session is another user's now: it ends if that user is banned."""
         self._orders.judge(connection, self._bans)
+
+    async def _take_over(self, boot: str, session: str) -> None:
+        """A device connects anew: the session that had it has ended, and what it asked for is done,
+        before the new one is accepted."""
+        former = self.sessions.get(session)
+        await self._orders.end_session(boot, session)
+        if former is not None:
+            await self._requests.settled([former])
 
     async def ended_are_settled(self) -> None:
         """Return when nothing is being done any more that sessions asked for which have ended."""

@@ -76,11 +76,15 @@ class RemoteCommands:
     async def end_session(
         self, boot: str, session: str, code: str = DisconnectCode.TAKEN_OVER
     ) -> None:
-        """End a session, here or on the connector that has it."""
+        """End a session that has lost its device, here or on the connector that has it.
+
+        When this returns, nothing that it asked for is done any more, except here (see
+        `Gateway.take_over`).
+        """
         if boot == self._boot:
             self._execute(EndSessionCommand(session, code))
         else:
-            await self._control.end_session(boot, session, code)
+            await self._opener.end_elsewhere(boot, session)
 
     async def verify(self) -> None:
         """End the sessions whose device was taken over by another connection."""

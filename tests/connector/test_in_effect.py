@@ -3,6 +3,7 @@ are under way, and rights that came with an identity (delivery.md, "Writes in ef
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,8 +16,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from push.access.bans import Ban
+from push.chat.conversation_id import conversation_of
 from push.chat.types import NewGroup
-from push.wire.signals import ConnectStatus, Signal
+from push.wire.frames import encode_frame
+from push.wire.signals import ConnectStatus, RequestName, Signal
 from tests.connector.conftest import JWT_SECRET
 from tests.faults.slow_redis import SlowRedis
 
@@ -24,6 +27,7 @@ WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
 ROUNDS = 100
 ROUNDS_WHEN_SLOW = 4
+REQUESTS = 60
 PRIVATE = "private.board"
 
 
@@ -146,6 +150,44 @@ async def test_sessions_without_a_device_follow_the_groups_of_their_user_when_it
     for client in clients:
         await wait_until(lambda client=client: len(client.numbers) >= ROUNDS // 4)
         assert client.numbers == [*range(ROUNDS // 4)]
+
+
+# --- Take-overs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["the same connector", "another one"])
+@pytest_twisted.ensureDeferred
+async def test_the_former_session_does_nothing_more_once_the_new_one_is_accepted(
+    make_redis: Callable[..., Any], make_node: Make, dial: Make, where: str
+) -> None:
+    """The former one asks without a pause, and Redis answers its connector late."""
+    redis = make_redis()
+    slow_redis = SlowRedis(redis.socket_path)
+    try:
+        slow = fast = await make_node(slow_redis.url)
+        slow.listen()
+        if where == "another one":
+            fast = await make_node(redis.url)
+            fast.listen()
+        pair = await (await dial(slow)).register()
+        slow_redis.delay_seconds = 0.05
+        for number in range(ROUNDS_WHEN_SLOW):
+            before = f"before{number}"
+            former = await connected(dial, slow, pair, jwt_of(before))
+            for text in range(REQUESTS):
+                body = json.dumps({"to": {"user": "ben"}, "data": text}).encode()
+                frame = encode_frame(Signal.PUBLISH, RequestName.MS, 100 + text, body)
+                former.transport.write(frame)
+            await pause(0.12)
+
+            await connected(dial, fast, pair, jwt_of(f"after{number}"))
+
+            key = fast.store.key(f"history:{conversation_of(before, 'user:ben').owner}")
+            said = await fast.store.command("XLEN", key)
+            await pause(0.3)
+            assert await fast.store.command("XLEN", key) == said < REQUESTS
+    finally:
+        slow_redis.close()
 
 
 # --- Rights that came with an identity ---------------------------------------------------------
