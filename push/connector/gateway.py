@@ -113,6 +113,7 @@ class Gateway:
         self._settings = settings
         self._limits = settings.limits
         self._stopping = False
+        self._ends: dict[DeviceConnection, Deferred[None]] = {}  # that are being stored
         self._all_gone: Deferred[None] | None = None
         self._jobs = TaskGroup()
         self._listening: Deferred[None] | None = None
@@ -134,6 +135,7 @@ class Gateway:
             opening,
             lambda connection: self._following.refreshed(connection),
             self._wake,
+            bans,
         )
         self.sources = ShardedStreams(
             reactor,
@@ -172,8 +174,8 @@ class Gateway:
             own=self._own,
             apply_control=self._apply_control,
             truncated=self._following.truncated,
-            is_current=self._currency.is_current,
-            make_current=self._currency.make_current,
+            is_current=self._currency.may_hand_out,
+            make_current=self._currency.make_ready,
         )
         self._redelivery = Redelivery(
             reactor,
@@ -299,10 +301,24 @@ class Gateway:
             self._all_gone.callback(None)
         self._wheel.remove(connection)
         self._following.end(connection)
+        self._store_end(connection)
+
+    def _store_end(self, connection: DeviceConnection) -> None:
+        """The session is over: it is no more among those that the connector has, and soon not in
+        its device's record."""
         if self.sessions.get(connection.session_id) is connection:
             del self.sessions[connection.session_id]
             if connection.token is not None:
-                self._own(self._close(connection, connection.token))
+                stored: Deferred[None] = Deferred()
+                self._ends[connection] = stored
+                closing = self._own(self._close(connection, connection.token))
+                closing.addBoth(lambda _: self._end_is_stored(connection))
+
+    def _end_is_stored(self, connection: DeviceConnection) -> None:
+        """Or could not be at once."""
+        stored = self._ends.pop(connection, None)
+        if stored is not None:
+            stored.callback(None)
 
     def linger(self, connection: DeviceConnection, seconds: float) -> None:
         self._wheel.remove(connection)
@@ -318,6 +334,7 @@ class Gateway:
                 await self._opener.close(token, connection.session_id, left)
                 return
             except StoreUnavailable as error:
+                self._end_is_stored(connection)
                 if self._stopping:
                     log.debug("A session's end was not stored: {reason}", reason=error.reason)
                     return
@@ -408,7 +425,9 @@ class Gateway:
         self._disconnect(connection, DisconnectCode.KICKED, reason)
 
     def end_banned(self) -> None:
-        """The bans may have changed."""
+        """The bans may have changed, and kicks may have been missed."""
+        for order in self._bans.kept_kicks:
+            self._orders.end_kicked(order, self._settings.node)
         self._orders.end_banned(self._bans)
 
     def judge(self, connection: DeviceConnection) -> None:
@@ -424,8 +443,13 @@ class Gateway:
             await self._requests.settled([former])
 
     async def ended_are_settled(self) -> None:
-        """Return when nothing is being done any more that sessions asked for which have ended."""
+        """Return when nothing is being done any more that sessions asked for which have ended, and
+        their devices' records say that they have ended, if Redis can be reached."""
         await self._requests.ended_are_settled()
+        for stored in list(self._ends.values()):
+            waiter: Deferred[None] = Deferred()
+            stored.chainDeferred(waiter)
+            await waiter
 
     def apply_for(self, answerer: SurveyHandler) -> None:
         """Apply what was written elsewhere, when `answerer` is asked to."""
@@ -464,6 +488,8 @@ class Gateway:
         if events and code is DisconnectCode.TAKEN_OVER:
             self.counters.taken_over += 1
         self._handle(connection, events)
+        if code is DisconnectCode.KICKED:
+            self._store_end(connection)  # the peer may take its time to close
 
     # Small parts
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import msgspec
 from twisted.logger import Logger
 
 from push.access.bans import Bans
 from push.cluster.commands import ControlChannel, DrainCommand, EndSessionCommand
+from push.connector.session_queries import KICKED_REASON, test_of
 from push.connector.transport.connection import DeviceConnection
+from push.devices.session_query_types import KeptKick
 from push.devices.sessions import Sessions
 from push.redis.errors import StoreUnavailable
 from push.session.transitions import State
@@ -20,6 +23,8 @@ from push.wire.errors import RequestError
 from push.wire.signals import DisconnectCode
 
 log = Logger()
+
+_decode_kick = msgspec.json.Decoder(KeptKick).decode
 
 EARLY_ORDER_SECONDS = 10.0
 SESSIONS_PER_CALL = 500
@@ -107,6 +112,15 @@ class RemoteCommands:
         for connection in list(self._sessions.values()):
             if connection.session.state is State.OPEN:
                 self.judge(connection, bans)
+
+    def end_kicked(self, order: bytes, node: str) -> None:
+        """A kick that this connector, of `node`, may not have confirmed."""
+        kick = _decode_kick(order)
+        if kick.filter.node in (None, node):
+            fits = test_of(kick.filter)
+            for connection in list(self._sessions.values()):
+                if connection.connected_ms < kick.before_ms and fits(connection):
+                    self._disconnect(connection, DisconnectCode.KICKED, KICKED_REASON)
 
     def judge(self, connection: DeviceConnection, bans: Bans) -> None:
         """End a session whose address, device or user is banned."""

@@ -139,7 +139,7 @@ class SessionQueryHandler:
             candidates = [] if one is None else [one]
         else:
             candidates = list(sessions.values())
-        fits = _test_of(asked)
+        fits = test_of(asked)
         found: list[DeviceConnection] = []
         for start in range(0, len(candidates), SLICE):
             if start:
@@ -148,14 +148,16 @@ class SessionQueryHandler:
         return found
 
 
-def _test_of(asked: Filter) -> Callable[[DeviceConnection], bool]:
+def test_of(asked: Filter) -> Callable[[DeviceConnection], bool]:
+    """Whether a session of this connector fits; `node` is not looked at."""
     networks = Networks([] if asked.ip is None else [asked.ip])
     users = None if asked.users is None else frozenset(asked.users)
     stream = None if asked.topic is None else f"topic:{asked.topic}"
 
     def fits(connection: DeviceConnection) -> bool:
         return (
-            (asked.token is None or connection.token == asked.token)
+            (asked.session is None or connection.session_id == asked.session)
+            and (asked.token is None or connection.token == asked.token)
             and (asked.user is None or connection.user == asked.user)
             and (users is None or connection.user in users)
             and not (asked.without_token and connection.token is not None)

@@ -109,6 +109,7 @@ KINDS = (
     Kind("arriving:", How.OWN),  # see staging.py
     Kind("leaving", How.OWN),
     Kind("ended:", How.ENDS),
+    Kind("kicks", How.ENDS),
     Kind("check", How.ENDS),
     Kind("check:", How.ENDS),
     Kind("confirmed", How.ENDS),

@@ -18,7 +18,9 @@ from twisted.internet.task import deferLater
 from push.access.bans import Ban
 from push.chat.conversation_id import conversation_of
 from push.chat.types import NewGroup
+from push.devices.session_query_types import Filter
 from push.wire.frames import encode_frame
+from push.wire.idents import device_stream, topic_stream
 from push.wire.signals import ConnectStatus, RequestName, Signal
 from tests.connector.conftest import JWT_SECRET
 from tests.faults.slow_redis import SlowRedis
@@ -188,6 +190,57 @@ async def test_the_former_session_does_nothing_more_once_the_new_one_is_accepted
             assert await fast.store.command("XLEN", key) == said < REQUESTS
     finally:
         slow_redis.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_that_is_taken_over_while_its_record_is_read_ends_as_taken_over(
+    make_redis: Callable[..., Any], make_node: Make, device: Make, wait_until: WaitUntil
+) -> None:
+    """The record still names it, but a part of it on another server a newer one."""
+    node = await make_node([make_redis().url for _ in range(3)])
+    node.listen()
+    client = await device(on=node)
+    token = token_of(client)
+    names = (f"topic{number}" for number in range(100))
+    home = node.shards.number_of(device_stream(token))
+    topic = next(n for n in names if node.shards.number_of(topic_stream(n)) != home)
+    await node.topics.subscribe(topic, token)
+    elsewhere = node.shards.of(topic_stream(topic))
+    part = elsewhere.key(f"device:{token}")
+    await elsewhere.command("HSET", part, "s", "another", "e", 1000)
+
+    await node.topics.subscribe("any", token)
+
+    await wait_until(lambda: client.closed)
+    assert client.ended_with == "taken_over"
+
+
+# --- Kicks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["kick", "ban"])
+@pytest_twisted.ensureDeferred
+async def test_a_kicked_or_banned_device_is_offline_when_that_is_answered(
+    node: Any, device: Make, how: str
+) -> None:
+    """Although it does not read that it was kicked, and does not close its connection."""
+    for number in range(ROUNDS_WHEN_SLOW):
+        client = await device()
+        user, token = f"user{number}", token_of(client)
+        await node.devices.bind(user, token)
+        assert (await node.users.get_user(user)).online
+        client.transport.pauseProducing()
+
+        if how == "kick":
+            assert (await node.clients.kick(Filter(user=user))).kicked == 1
+        else:
+            await node.bans.add(Ban("user", user, None))
+
+        assert not (await node.devices.get(token)).online
+        found = await node.users.get_user(user)
+        assert not found.online
+        assert not any(each.online for each in found.devices)
+        client.transport.abortConnection()
 
 
 # --- Rights that came with an identity ---------------------------------------------------------

@@ -23,6 +23,7 @@ from push.redis.errors import StoreUnavailable
 from push.session.entry import Entry
 from push.session.transitions import State
 from push.session.window import Subscription
+from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
 
 RETRY_SECONDS = 1.0
@@ -197,6 +198,9 @@ class SessionSubscriptions:
                 except StoreUnavailable:
                     await deferLater(self._reactor, RETRY_SECONDS)
                     continue
+                except RequestError:  # while it was read, a newer connection took the device
+                    self._lost(connection)
+                    return
                 if connection.refresh_again:
                     continue  # what was asked for before a change is not applied after it
                 if record is None:
