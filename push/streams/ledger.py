@@ -235,7 +235,7 @@ class EphemeralCounts:
     def __init__(self, reactor: Any, server: RedisClient) -> None:
         self._reactor = reactor
         self._server = server
-        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._counts: Counter[tuple[str, str, str, str]] = Counter()
         self._call: Any = None
         self._writing: Deferred[None] | None = None
 
@@ -243,7 +243,8 @@ class EphemeralCounts:
         """It happened to `count` devices, to `token` if the message is of a device or user."""
         if token is None or len(self._counts) >= MAX_WAITING:
             return  # a user without a device: the ledger counts devices
-        self._counts[id, token if is_listed(stream) else "", code] += count
+        listed = is_listed(stream)
+        self._counts[id, token if listed else "", code, stream if listed else ""] += count
         if self._call is None and self._writing is None:
             self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
 
@@ -281,7 +282,7 @@ class EphemeralCounts:
 
     async def _write(self) -> None:
         counts, self._counts = self._counts, Counter()
-        items = [[id, token, code, count] for (id, token, code), count in counts.items()]
+        items = [[*what[:3], count, what[3]] for what, count in counts.items()]
         for start in range(0, len(items), COUNTS_PER_CALL):
             part = items[start : start + COUNTS_PER_CALL]
             try:
