@@ -21,7 +21,7 @@ Fields = dict[str, bytes]
 
 BY_DEVICE = ("token", "tokens")
 BY_USER = ("user", "users")
-_HEAD = ("to", "ts", "x", "o", "z")
+_HEAD = ("to", "ts", "x", "o", "z", "zo")
 
 
 class Records:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.types import NewGroup
 from push.wire.signals import Signal
@@ -92,6 +93,37 @@ async def test_what_was_acknowledged_just_before_a_stream_ended_is_counted(
             await book.settles(id, written=1, acknowledged=1)
         else:
             await book.settles(id, written=1, **{HOWS[how]: 1})
+
+
+@pytest.mark.parametrize("how", ["topic", "group", "user"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest_twisted.ensureDeferred
+async def test_it_replaces_what_was_counted_when_the_message_left_the_log(
+    node: Any,
+    book: Book,
+    device: Make,
+    leaving: Make,
+    wait_until: WaitUntil,
+    how: str,
+    when: str,
+) -> None:
+    """It is cancelled before the stream ends, or between that and the session's last words."""
+    client = await device()
+    to, leave = await leaving(how, token_of(client))
+    sent = [(await node.push(*to, data=number)).id for number in range(2)]
+    await wait_until(lambda: client.numbers == [*range(2)])
+    acknowledge(client, 1)  # behind one that is not acknowledged: it is not stored
+    await read(client)
+    if when == "before":
+        await node.pushing.cancel(sent[1])
+        await leave()
+    else:
+        await gatherResults(
+            [Deferred.fromCoroutine(leave()), Deferred.fromCoroutine(node.pushing.cancel(sent[1]))]
+        )
+
+    await book.settles(sent[1], written=1, acknowledged=1)
+    await book.settles(sent[0], written=1, **{HOWS[how]: 1})
 
 
 @pytest.mark.parametrize("how", ["topic", "group", "user"])

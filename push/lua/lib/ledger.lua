@@ -5,7 +5,7 @@
 -- counts are made of these when somebody asks.
 -- Any other has counters: `n` addressed, `w` written, `a` acknowledged, `e` expired, `c` cancelled,
 -- `d:<reason>` dropped; and `z`, once its entry has left the log: the counter in which those stand
--- that had not finished with it then.
+-- that had not finished with it then, and `zo`, the offset at which it left.
 -- States: s waits, a acknowledged, e expired, c cancelled, d dropped (with its reason).
 -- A device finishes with a message once; only an acknowledgement that comes after all replaces what
 -- was counted before it.
@@ -118,7 +118,7 @@ local function close(stream, id, code)
   if not kept[1] or kept[2] then return 0 end
   settled = count_waiting(key)
   if settled > 0 then redis.call('HINCRBY', key, code, settled) end
-  redis.call('HSET', key, 'z', code)
+  redis.call('HSET', key, 'z', code, 'zo', str(now))
   return settled
 end
 

@@ -103,7 +103,13 @@ local function count_after_end(stream, token, session, item)
             written[id] = (written[id] or 0) + 1
           end
           if not exception and offset > was.offset and offset <= cursor.offset then
-            add(replaced, id, code)
+            -- What had left the log before was counted then, for all who had not finished with it.
+            local gone = redis.call('HMGET', message_key(id), 'z', 'zo')
+            if gone[1] and tonumber(gone[2] or '0') <= last then
+              add(done, id, 'a')
+            else
+              add(replaced, id, code)
+            end
           end
         end
       end
