@@ -2,9 +2,10 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS := 6
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint bench clean
+.PHONY: run test quick lint bench clean
 .DEFAULT_GOAL := run
 
 # The stamps are made anew when what is to be installed changes. The second --quiet hides setuptools'
@@ -34,9 +35,18 @@ run: $(VENV)/installed
 	while kill -0 $$pid 2>/dev/null; do wait $$pid; done; \
 	[ -n "$$stopped" ] || exit $$status
 
+# Everything: lint, then every test. ARGS go to pytest, so one part of the tests is
+#     make test ARGS=tests/redis           a folder
+#     make test ARGS="-k expiry"           what has this in its name
+#     .venv/bin/python -m pytest tests/redis/test_url.py -x    in one process, without lint
+# JOBS is how many processes share the tests out; they wait more than they compute. See tests/lanes.py.
 test: lint
 	@sh .ci/system-packages
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+# What needs no daemon in a process of its own: while you write.
+quick: $(VENV)/development
+	$(BIN)/python -m pytest -n $(JOBS) --quick $(ARGS)
 
 lint: $(VENV)/development
 	$(BIN)/ruff check .

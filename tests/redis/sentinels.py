@@ -13,8 +13,9 @@ from typing import Any
 import hiredis
 
 from push.daemons.embedded_redis.binary import command_line, find_server
-from tests.faults.processes import Process, Redis, free_port
-from tests.faults.waiting import wait_for
+from tests.faults.processes import Process, Redis
+from tests.ports import free_port
+from tests.waiting import wait_for
 
 ANSWER_SECONDS = 10.0
 DOWN_AFTER_MS = 700

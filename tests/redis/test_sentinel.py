@@ -13,7 +13,7 @@ from push.redis import sentinel as sentinel_module
 from push.redis.client import RedisServer
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script
-from tests.faults.processes import free_port
+from tests.ports import free_port
 from tests.redis.sentinels import Cluster, Sentinel, Server, sentinel_url
 
 Connect = Callable[..., Awaitable[RedisServer]]

@@ -24,8 +24,9 @@ from push.daemons.embedded_redis.binary import RedisBinary, command_line
 from push.daemons.redis import load_trust_root
 from push.daemons.security.certificate import self_signed
 from push.redis.client import RedisServer
-from tests.faults.processes import Process, free_port
-from tests.faults.waiting import wait_for
+from tests.faults.processes import Process
+from tests.ports import free_port
+from tests.waiting import wait_for
 
 Connect = Callable[..., Awaitable[RedisServer]]
 WaitUntil = Callable[..., Awaitable[Any]]
