@@ -25,15 +25,10 @@ $(VENV)/development: $(VENV)/installed
 	$(PIP) --quiet install -e ".[dev]" --config-settings editable_mode=compat
 	touch $@
 
-# One process on an embedded Redis; settings by PUSH_… variables, or options in ARGS. The shell hands
-# Ctrl-C and `kill` on to twistd and waits for it, so that a stop is no error and leaves nothing.
-# (Its own standard error is shut: it would say "Terminated".)
+# One process on an embedded Redis; settings by PUSH_… variables, or options in ARGS. `exec`: Ctrl-C
+# reaches twistd once, from the terminal, and `kill` of what make started reaches it directly.
 run: $(VENV)/installed
-	@exec 3>&2 2>/dev/null; $(BIN)/twistd -n --pidfile= push $(ARGS) 2>&3 & pid=$$!; stopped=; \
-	trap 'stopped=1; kill -TERM $$pid 2>/dev/null' INT TERM HUP; \
-	wait $$pid; status=$$?; \
-	while kill -0 $$pid 2>/dev/null; do wait $$pid; done; \
-	[ -n "$$stopped" ] || exit $$status
+	@exec $(BIN)/twistd -n --pidfile= push $(ARGS)
 
 # Everything: lint, then every test. ARGS go to pytest, so one part of the tests is
 #     make test ARGS=tests/redis           a folder

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Start and stop for a machine without systemd.
 #
-#   push-ctl.sh {push|push-connector|push-sub|push-api|push-group}[@INSTANCE] {start|stop|restart|status} [OPTION...]
+#   push-ctl.sh {push|push-connector|push-sub|push-api|push-group}[@INSTANCE] {start|stop|restart|reload|status} [OPTION...]
 #
 # Everything is in one folder, PUSH_HOME (/opt/push):
 #
@@ -19,9 +19,10 @@
 #
 # start returns when the daemon is ready, or with one line that says why it is not. One that has no
 # Redis yet goes on trying; start waits for it for PUSH_START_SECONDS (30). stop waits for the end,
-# for PUSH_STOP_SECONDS (300); a connector sends its sessions elsewhere first. Exit codes are those of the LSB: 0; of status 3: not running, 4: not
-# known; of the others 1: failed, 2: wrong arguments, 4: no permission, 5: not installed, 6: not
-# configured.
+# for PUSH_STOP_SECONDS (300); a connector sends its sessions elsewhere first. reload sends SIGHUP:
+# certificates, keys and the log file are loaded anew, and sessions stay. Exit codes are those of the
+# LSB: 0; of status 3: not running, 4: not known; of the others 1: failed, 2: wrong arguments, 4: no
+# permission, 5: not installed, 6: not configured, 7: not running.
 set -u
 
 say() { printf '%s\n' "$name $*"; }
@@ -184,6 +185,12 @@ stop() {
     say "has ended"
 }
 
+reload() {
+    running || fail 7 "does not run"
+    kill -HUP "$pid" || fail 4 "cannot be told to reload (process $pid)"
+    say "was told to reload (process $pid): $log_file says what it loaded"
+}
+
 status() {
     if ! running; then
         if [ -e "$pid_file" ]; then
@@ -202,7 +209,7 @@ status() {
 
 usage() {
     echo "usage: ${0##*/} {push|push-connector|push-sub|push-api|push-group}[@INSTANCE]" \
-        "{start|stop|restart|status} [OPTION...]" >&2
+        "{start|stop|restart|reload|status} [OPTION...]" >&2
     exit 2
 }
 
@@ -241,6 +248,7 @@ restart)
     stop
     start "$@"
     ;;
+reload) reload ;;
 status) status ;;
 *) usage ;;
 esac

@@ -16,7 +16,7 @@ class ApiKey(NamedTuple):
 
 
 class Keyring:
-    """All keys that are valid.
+    """All keys that are valid now. Both interfaces ask it at each request and keep no answer.
 
     A key is found by its digest. That takes the same time for every key, in what matters: how far
     the search for a digest gets depends on the digest of a guess, which whoever guesses cannot
@@ -25,14 +25,26 @@ class Keyring:
     needed either: keys are random, not chosen by people.
     """
 
-    def __init__(self, keys: Iterable[ApiKey]) -> None:
-        """Raises ValueError when two keys have the same digest: which scopes would it have?"""
+    def __init__(self, keys: Iterable[ApiKey] = ()) -> None:
         self._keys: dict[bytes, ApiKey] = {}
+        self.replace(keys)
+
+    def replace(self, keys: Iterable[ApiKey]) -> None:
+        """From now on these are valid and no others: whoever asks next is answered by them.
+
+        Raises ValueError when two keys have the same digest: which scopes would it have? Then
+        the keys of before stay.
+        """
+        found: dict[bytes, ApiKey] = {}
         for key in keys:
             digest = bytes.fromhex(key.sha256)
-            other = self._keys.setdefault(digest, key)
+            other = found.setdefault(digest, key)
             if other is not key:
                 raise ValueError(f"the keys {other.name} and {key.name} are the same")
+        self._keys = found
+
+    def __len__(self) -> int:
+        return len(self._keys)
 
     def authenticate(self, key: str) -> ApiKey | None:
         """Whose key this is, or None."""

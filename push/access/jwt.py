@@ -113,9 +113,21 @@ class JwtVerifier:
         audience: str,
         issuer: str | None,
     ) -> None:
+        self._fetched: list[VerificationKey] = []
+        self.configure(keys, algorithms=algorithms, audience=audience, issuer=issuer)
+
+    def configure(
+        self,
+        keys: Sequence[VerificationKey],
+        *,
+        algorithms: Sequence[str],
+        audience: str,
+        issuer: str | None,
+    ) -> None:
+        """What the configuration says, from now on. Keys that were fetched stay."""
         self._algorithms = frozenset(algorithms)
         self._fixed = self._usable(keys)
-        self._fetched: list[VerificationKey] = []
+        self._fetched = self._usable(self._fetched)
         self._audience = audience
         self._issuer = issuer
 

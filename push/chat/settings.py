@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from push.wire import defaults
+
 MAX_USERS_A_CALL = 500
 MAX_MENTIONS = 100
 MAX_ASKED_FOR_PRESENCE = 100
@@ -24,13 +26,13 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     (0 = no limit). `presence`: whose presence a user may ask for; `direct`: with whom a user may
     begin a conversation."""
 
-    ttl_seconds: int = 7 * 86_400
-    history_days: int = 365
+    ttl_seconds: int = defaults.CHAT_TTL_SECONDS
+    history_days: int = defaults.HISTORY_DAYS
     history_count: int = 0
     history_before_join: bool = False
-    recall_seconds: int = 120
-    group_max_members: int = 10_000
-    messages_per_minute: int = 60
+    recall_seconds: int = defaults.RECALL_SECONDS
+    group_max_members: int = defaults.GROUP_MAX_MEMBERS
+    messages_per_minute: int = defaults.CHAT_MESSAGES_PER_MINUTE
     presence: Presence = "contacts"
     direct: Direct = "anyone"
-    max_payload_bytes: int = 256 * 1024
+    max_payload_bytes: int = defaults.MAX_PAYLOAD_BYTES

@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-
-from push.daemons.security.api_key_files import key_file
 
 log = Logger()
 
@@ -79,24 +77,42 @@ class Banner(Service):
             log.error("{file}: {reason}", file=str(self._ready_file), reason=error.strerror)
 
 
-def lines_to_try(http_url: str | None, device_urls: list[str], folder: Path) -> list[str]:
-    """The addresses, the key files, and a push by curl."""
+KEY_LINES = {"admin": "every scope", "app": "scope register, for apps"}
+
+# What shows that a daemon works, by its role and in the order of preference: path, key, body.
+TRIALS: dict[str, tuple[str, str, str]] = {
+    "api": ("/v1/push", "admin", '{"to": {"all": true}, "data": {"text": "Hello"}}'),
+    "group": ("/v1/groups", "admin", '{"owner": "anna", "name": "Friends", "members": ["bob"]}'),
+    "sub": ("/v1/devices", "app", '{"platform": "linux", "app": "demo"}'),
+}
+
+
+def lines_to_try(
+    http_url: str | None, device_urls: list[str], roles: Set[str], key_files: Mapping[str, Path]
+) -> list[str]:
+    """The addresses, the files whose keys are valid, and a request by curl that this daemon serves.
+
+    Without such a file (the keys are configured, and only their digests are known) the request is
+    one that needs no key.
+    """
     lines = [f"push is ready. Devices connect to {', '.join(device_urls)}"] if device_urls else []
     if http_url is None:
         return lines
-    lines.append(f"HTTP API on {http_url}")
-    admin, app = (key_file(folder, name) for name in ("admin", "app"))
-    for path, what in ((admin, "every scope"), (app, "scope register, for apps")):
-        if path.exists():
-            lines.append(f"Key with {what}: {_shown(path)}")
-    if admin.exists():
-        lines += [
-            "Try:",
-            f'  curl {http_url}/v1/push -H "Authorization: Bearer $(cat {_shown(admin)})" \\',
-            "    -H 'Content-Type: application/json' "
-            '-d \'{"to": {"all": true}, "data": {"text": "Hello"}}\'',
-        ]
-    return lines
+    has_api = not roles.isdisjoint(TRIALS)
+    lines.append(f"HTTP API on {http_url}" if has_api else f"Health and metrics on {http_url}")
+    for name, path in key_files.items():
+        lines.append(f"Key with {KEY_LINES[name]}: {_shown(path)}")
+    trial = next((TRIALS[role] for role in TRIALS if role in roles), None)
+    lines.append("Try:")
+    if trial is None or trial[1] not in key_files:
+        return [*lines, f"  curl {http_url}/readyz"]
+    path_of_trial, key, body = trial
+    return [
+        *lines,
+        f'  curl {http_url}{path_of_trial} -H "Authorization: Bearer '
+        f'$(cat {_shown(key_files[key])})" \\',
+        f"    -H 'Content-Type: application/json' -d '{body}'",
+    ]
 
 
 def _shown(path: Path) -> str:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Set
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 
 from push import __version__
-from push.access.api_keys import ApiKey, Keyring
+from push.access.jwt import JwtVerifier
 from push.cluster.registry.entry import CONNECTOR, Entry
 from push.cluster.survey import Answerer
 from push.connector.gateway import Gateway, GatewaySettings
@@ -26,7 +26,6 @@ from push.connector.session_queries import Clients as OwnClients
 from push.daemons.banner import Banner, lines_to_try
 from push.daemons.config.errors import StartError
 from push.daemons.config.part_settings import session_limits
-from push.daemons.config.settings import ApiKey as ConfiguredKey
 from push.daemons.config.settings import Settings
 from push.daemons.config.value_types import Address
 from push.daemons.domain import SECONDS_PER_DAY, Background, Domain
@@ -34,18 +33,18 @@ from push.daemons.drain_on_stop import DrainService
 from push.daemons.membership import Describe, Membership
 from push.daemons.metrics import make_registry as make_metrics
 from push.daemons.ordered_services import OrderedServices
-from push.daemons.process.listening import Listener
+from push.daemons.process.listening import Listener, backlog_notes
+from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.node_name import NameLock, node_name
+from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
 from push.daemons.process.signals import StopSignals
-from push.daemons.process.tuning import (
-    collect_garbage_less_often,
-    raise_file_limit,
-    use_monotonic_clock,
-)
+from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
 from push.daemons.redis import StoreService
-from push.daemons.security.api_key_files import load_keys
-from push.daemons.security.certificate import load_server_tls
+from push.daemons.reload import Reload
+from push.daemons.security.api_key_files import ApiKeys
+from push.daemons.security.certificate import ServingTls, load_server_tls
 from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
+from push.daemons.security.jwt_keys import configure as configure_jwt
 from push.devices.sessions import Sessions
 from push.http.server import make_site
 from push.wire.addresses import Networks
@@ -53,13 +52,18 @@ from push.wire.addresses import Networks
 log = Logger()
 
 
-def make_service(settings: Settings, roles: Set[str]) -> MultiService:
-    """A daemon with `roles` among "connector", "api", "sub", "group". Raises `StartError`."""
+def make_service(
+    settings: Settings, roles: Set[str], read_settings: Callable[[], Settings]
+) -> MultiService:
+    """A daemon with `roles` among "connector", "api", "sub", "group". Raises `StartError`.
+
+    `read_settings` reads the settings again, for a reload.
+    """
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
     collect_garbage_less_often()
-    return Composition(reactor, settings, roles).service
+    return Composition(reactor, settings, roles, read_settings).service
 
 
 class GatewayService(Service):
@@ -95,29 +99,43 @@ class BackgroundService(Service):
 class Composition:
     """The parts of one daemon and how they are joined. `service` runs them in order."""
 
-    def __init__(self, reactor: Any, settings: Settings, roles: Set[str]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        roles: Set[str],
+        read_settings: Callable[[], Settings],
+    ) -> None:
         self.service: MultiService = OrderedServices()
         self._reactor = reactor
         self._settings = settings
         self._roles = roles
-        if settings.server.reuse_port and settings.redis.url.embedded:
-            log.warn("reuse_port does nothing with the embedded Redis, which serves one process")
         self._boot = secrets.token_hex(8)
         # The embedded Redis serves one process: two on one port would be two worlds.
         self._share_ports = settings.server.reuse_port and not settings.redis.url.embedded
         self._node = node_name(settings.server.node, self._boot, unique=self._share_ports)
         log.info("node {node}, boot id {boot}", node=self._node, boot=self._boot)
         self._started_ms = int(time.time() * 1000)
-        self._room_for_sessions = raise_file_limit()
-        keys = load_keys(settings.auth.keys, settings.server.data_folder)
-        self._keyring = make_keyring(keys)
+        self._room = ConnectionRoom(settings, roles, raise_file_limit())
+        self._clamped = [*settings.notes, *self._room.notes, *backlog_notes()]
+        if settings.server.reuse_port and not self._share_ports:
+            self._clamped.append(
+                "server.reuse_port does nothing with the embedded Redis, which serves one process"
+            )
+        for note in self._clamped:
+            log.warn("{note}", note=note)
         if settings.redis.url.embedded and len(roles) == 1:
             raise StartError(
                 "[redis] url = embedded is for `twistd push` alone: the separate daemons share one "
                 "Redis server, give its URL"
             )
-        # First, so that it is the last to stop: until then a second signal is heard.
-        self._signals = self._add(StopSignals(reactor))
+        self._reload = Reload(read_settings, settings)
+        self._reload.add(lambda _: reopen_log_files(globalLogPublisher))
+        # First, so that it is the last to stop: until then a second signal counts.
+        self._signals = self._add(StopSignals(reactor, self._reload.run))
+        self._keys = self._add(ApiKeys(reactor, settings.auth.keys, settings.server.data_folder))
+        self._keyring = self._keys.keyring
+        self._reload.add(self._reload_keys)
         store = self._add(StoreService(reactor, settings))
         self._domain = Domain(
             reactor,
@@ -175,6 +193,7 @@ class Composition:
         settings, connector = self._settings, self._settings.connector
         domain = self._domain
         verifier = make_verifier(settings.auth)
+        self._reload.add(lambda settings: _reload_jwt_keys(verifier, settings))
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
         sessions = Sessions(
@@ -193,7 +212,7 @@ class Composition:
             node=self._node,
             limits=session_limits(connector),
             open_registration=settings.auth.open_registration,
-            max_connections=connector.max_connections or self._room_for_sessions,
+            max_connections=self._room.count,
         )
         return Gateway(
             self._reactor,
@@ -212,6 +231,8 @@ class Composition:
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
+        if not connector.tcp and not connector.tls and self._roles == {"connector"}:
+            raise StartError("there is no listener for devices: set [connector] tcp or tls")
         proxies = Networks(connector.proxy_protocol)
         if connector.tcp:
             factory = device_factory(self._reactor, gateway, proxies=proxies)
@@ -219,13 +240,10 @@ class Composition:
             self._device_ports["tcp"] = port
         if connector.tls:
             tls = load_server_tls(connector, self._settings.server.data_folder)
-            log.info(
-                "TLS certificate {path}, valid to {end:%Y-%m-%d}, SHA-256 {fingerprint}",
-                path=str(tls.certificate_path),
-                end=tls.not_after,
-                fingerprint=tls.fingerprint,
-            )
-            factory = device_factory(self._reactor, gateway, tls.context_factory, proxies)
+            log.info("TLS {certificate}", certificate=str(tls))
+            serving = ServingTls(tls)
+            self._reload.add(lambda settings: _reload_certificate(serving, settings))
+            factory = device_factory(self._reactor, gateway, serving, proxies)
             port = self._listen("tls", "[connector] tls", connector.tls, factory)
             self._device_ports["tls"] = port
 
@@ -234,6 +252,8 @@ class Composition:
         settings = self._settings
         has_api = bool(self._roles & {"api", "sub", "group"})
         address = settings.http.listen if has_api else settings.connector.admin
+        if not address and has_api and self._gateway is None:
+            raise StartError("this daemon serves nothing but HTTP: set [http] listen")
         if not address:
             return
         site = make_site(
@@ -281,7 +301,12 @@ class Composition:
         domain = self._domain
         problem = domain.registry.problem if domain.registry.joined else None
         away = [] if self._missing_servers() else domain.shards.problems
-        return [*domain.shards.notes, *away, *([] if problem is None else [problem])]
+        return [
+            *domain.shards.notes,
+            *away,
+            *([] if problem is None else [problem]),
+            *self._clamped,
+        ]
 
     def _missing_servers(self) -> list[str]:
         """Why Redis keeps this daemon from being ready: at first any server, later all of them."""
@@ -320,15 +345,22 @@ class Composition:
     def _lines_to_try(self) -> list[str]:
         http = self._http_port.public_url("http") if self._http_port else None
         devices = list(self._addresses().values()) if self._gateway else []
-        return lines_to_try(http, devices, self._settings.server.data_folder)
+        return lines_to_try(http, devices, self._roles, self._keys.files)
+
+    def _reload_keys(self, settings: Settings) -> str:
+        self._keys.configure(settings.auth.keys)
+        return str(self._keys)
 
 
-def make_keyring(keys: Sequence[ConfiguredKey]) -> Keyring:
-    """Raises `StartError` when two names have one key: its scopes would be a matter of luck."""
-    try:
-        return Keyring(ApiKey(key.name, str(key.sha256), frozenset(key.scopes)) for key in keys)
-    except ValueError as error:
-        raise StartError(f"[auth] keys: {error}; give each a key of its own") from None
+def _reload_jwt_keys(verifier: JwtVerifier, settings: Settings) -> str | None:
+    configure_jwt(verifier, settings.auth)
+    path = settings.auth.jwt_key_file
+    return f"JWT key file {path}" if path else None
+
+
+def _reload_certificate(serving: ServingTls, settings: Settings) -> str:
+    serving.now = load_server_tls(settings.connector, settings.server.data_folder)
+    return str(serving.now)
 
 
 def gateway_counters(gateway: Gateway) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from twisted.logger import Logger, LogPublisher, globalLogPublisher
 from push.daemons.config.errors import StartError
 from push.daemons.config.options import DaemonOptions
 from push.daemons.config.settings import LogLevelName
-from push.daemons.process.logs import apply_level, exit_with_problem
+from push.daemons.process.logs import apply_level, check_file_of_twistd, exit_with_problem
 
 _log = Logger()
 
@@ -72,11 +72,14 @@ def start_problems_end(tap: str) -> Iterator[None]:
 
 
 def make_daemon(options: DaemonOptions, roles: Set[str]) -> Daemon:
-    """The daemon `options.tap`, with `roles` among "connector", "api" and "sub"."""
+    """The daemon `options.tap`, with `roles` among "connector", "api", "sub" and "group"."""
     from push.daemons.compose import make_service
 
     daemon = Daemon(options.tap, options.settings.server.log)
     with start_problems_end(options.tap):
-        service: Any = make_service(options.settings, roles=roles)
+        of_twistd: Mapping[str, Any] = options.parent or {}
+        for name in ("logfile", "pidfile"):
+            check_file_of_twistd(name, of_twistd.get(name))
+        service: Any = make_service(options.settings, roles, options.read_settings)
         service.setServiceParent(daemon)
     return daemon

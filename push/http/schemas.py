@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from push.pushing.service import Content, Receipt, Target
+from push.wire import defaults
 from push.wire.addresses import normal_network
 from push.wire.bodies import MAX_OPAQUE_BYTES, check_utf8_length
 from push.wire.errors import Refusal
@@ -26,9 +27,9 @@ MAX_BATCH_ITEMS = 1000
 class PushLimits:
     """What one push may ask for. `max_payload_bytes` bounds data, title and body as JSON."""
 
-    ttl_default_seconds: int = 86_400
-    ttl_max_seconds: int = 2_592_000
-    max_payload_bytes: int = 256 * 1024
+    ttl_default_seconds: int = defaults.TTL_SECONDS
+    ttl_max_seconds: int = defaults.TTL_MAX_SECONDS
+    max_payload_bytes: int = defaults.MAX_PAYLOAD_BYTES
 
 
 # Of any form: a token that is not one is not registered, and is answered as such.

@@ -28,6 +28,7 @@ from push.streams.publisher import (
     Publisher,
     by_server,
 )
+from push.wire import defaults
 from push.wire.errors import Refusal
 from push.wire.idents import (
     STREAM_ALL,
@@ -65,7 +66,7 @@ class Content(msgspec.Struct, frozen=True):
     title: str | None = None
     body: str | None = None
     encoding: str | None = None
-    ttl_seconds: int = 86_400
+    ttl_seconds: int = defaults.TTL_SECONDS
     qos: int = 1
     collapse: str | None = None
 

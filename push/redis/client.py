@@ -11,6 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from push.redis.availability import Availability
 from push.redis.checks import check_master, check_server, permitted
 from push.redis.clock import MICROSECONDS, ServerClock
 from push.redis.errors import StoreUnavailable, Unfit
@@ -98,6 +99,7 @@ class RedisServer:
         self._scripts: dict[str, Script] = {}
         self._restored: list[Callable[[], None]] = []
         self._trust_root = trust_root
+        self._availability = Availability(reactor, str(address), self._is_without_master)
         self._commands = self._make_commands("commands", self._prepare_commands)
         self._subscriber: Link[SubscriberProtocol] = Link(
             reactor,
@@ -108,6 +110,7 @@ class RedisServer:
             purpose="subscriptions",
             timeout_seconds=timeout_seconds,
             trust_root=trust_root,
+            availability=self._availability,
             on_up=self._tell_if_restored,
             on_down=self.subscriptions.lost,
         )
@@ -134,12 +137,14 @@ class RedisServer:
             purpose=purpose,
             timeout_seconds=self.timeout_seconds,
             trust_root=self._trust_root,
+            availability=self._availability,
             on_up=self._tell_if_restored,
         )
 
     def start(self) -> None:
         if self._sentinels is not None:
             self._sentinels.start()
+        self._availability.start()
         for link in self._links:
             link.start()
         self._recheck_loop.start(RECHECK_SECONDS, now=False)
@@ -147,6 +152,7 @@ class RedisServer:
     async def stop(self) -> None:
         if self._recheck_loop.running:
             self._recheck_loop.stop()
+        self._availability.stop()
         self._jobs.cancel()
         if self._confirmations is not None:
             self._confirmations.stop()
@@ -286,6 +292,9 @@ class RedisServer:
         assert isinstance(self.address, RedisAddress)
         return self.address
 
+    def _is_without_master(self) -> bool:
+        return self._sentinels is not None and bool(self._sentinels.problem)
+
     def _moved(self, master: RedisAddress) -> None:
         """There is a new master: what is connected to another, or trying to, is not any more."""
         for link in self._links:
@@ -359,6 +368,7 @@ class RedisServer:
     def _tell_if_restored(self) -> None:
         if self.problem is not None:
             return  # the other connection tells
+        self._availability.all_up()
         for callback in self._restored:
             callback()
 

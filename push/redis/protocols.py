@@ -44,13 +44,19 @@ class CommandProtocol(txredisapi.RedisProtocol):
         self._asked_at.append(self._monotonic())
         return answer
 
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            super().dataReceived(data)
+        except txredisapi.InvalidData:
+            _end_stranger(self)
+
     def replyReceived(self, reply: Any) -> None:
         if self._asked_at:
             self._asked_at.popleft()
         super().replyReceived(reply)
 
     def connectionLost(self, why: Failure = connectionDone) -> None:
-        self.end_reason = end_reason(why)
+        self.end_reason = self.end_reason or end_reason(why)
         self._on_lost(self)  # first: whoever is told that a call failed finds us away
         super().connectionLost(why)
 
@@ -107,7 +113,10 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         self._heard_at = self._monotonic()
-        super().dataReceived(data)
+        try:
+            super().dataReceived(data)
+        except txredisapi.InvalidData:
+            _end_stranger(self)
 
     def replyReceived(self, reply: Any) -> None:
         if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
@@ -123,7 +132,7 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         self.replyQueue.put(reply)
 
     def connectionLost(self, why: Failure = connectionDone) -> None:
-        self.end_reason = end_reason(why)
+        self.end_reason = self.end_reason or end_reason(why)
         self._on_lost(self)
         super().connectionLost(why)
 
@@ -144,6 +153,13 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
     def itself(self) -> SubscriberProtocol:
         """This protocol, also when asked through the proxy that `ClientService` hands out."""
         return self
+
+
+def _end_stranger(protocol: Speaker) -> None:
+    """Something else listens there, an HTTP server perhaps."""
+    protocol.end_reason = "what answers there does not speak the protocol of Redis"
+    assert protocol.transport is not None
+    protocol.transport.abortConnection()
 
 
 Speaker = CommandProtocol | SubscriberProtocol

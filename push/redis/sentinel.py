@@ -17,6 +17,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from push.redis.availability import Availability
 from push.redis.errors import NoMaster
 from push.redis.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.supervised import Link, SpeakerFactory, endpoint_of, explained, greet
@@ -65,6 +66,7 @@ class Sentinels:
         self._jobs = Jobs()
         self._poll_loop = LoopingCall(self._look)
         self._poll_loop.clock = reactor
+        self._news = Availability(reactor, f"{address} (news of fail-overs)")
         self._listener: Link[SubscriberProtocol] = Link(
             reactor,
             self._locate_sentinel,
@@ -74,7 +76,8 @@ class Sentinels:
             purpose="news of fail-overs",
             timeout_seconds=timeout_seconds,
             trust_root=trust_root,
-            on_up=self._look,  # it may have happened before we listened
+            availability=self._news,
+            on_up=self._listening,
         )
 
     def start(self) -> None:
@@ -164,6 +167,10 @@ class Sentinels:
     async def _listen(self, speaker: SubscriberProtocol) -> None:
         await speaker.subscribe_to([SWITCHES])
 
+    def _listening(self) -> None:
+        self._news.all_up()
+        self._look()  # it may have happened before we listened
+
     def _announced(self, channel: bytes, payload: bytes) -> None:
         if payload.split(b" ", 1)[0] == self._address.master.encode():
             self._look()
@@ -200,7 +207,7 @@ async def _greet_sentinel(protocol: CommandProtocol, sentinel: RedisAddress) -> 
 
 
 def _reason(failure: Failure) -> str:
-    return failure.getErrorMessage() or type(failure.value).__name__
+    return failure.getErrorMessage().rstrip(".") or type(failure.value).__name__
 
 
 def _log_failure(failure: Failure) -> None:

@@ -26,6 +26,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from push.redis.availability import Availability
 from push.redis.errors import NoMaster, StoreUnavailable, Unfit
 from push.redis.protocols import CommandProtocol, Speaker, SubscriberProtocol
 from push.redis.url import RedisAddress
@@ -104,7 +105,8 @@ class Link(Generic[P]):
 
     `build(on_lost)` makes the protocol, `prepare(protocol)` what it needs before use (scripts,
     subscriptions); `on_up` and `on_down` are told of changes. `speaker` is None while down;
-    `where` is the server of the last attempt. `name` is for people.
+    `where` is the server of the last attempt. `name` is for people. The connections of one server
+    share its `availability`, which tells the log.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Link(Generic[P]):
         name: str,
         purpose: str,
         timeout_seconds: float,
+        availability: Availability,
         trust_root: Any = None,
         on_up: Callable[[], None] = lambda: None,
         on_down: Callable[[], None] = lambda: None,
@@ -137,7 +140,7 @@ class Link(Generic[P]):
         self._current: P | None = None
         self._asked_ping_at = reactor.seconds()
         self._stopping = False
-        self._told = ""  # what the log says since the connection was last ready
+        self._availability = availability
         self._attempts = 0
         self._cut: Exception | None = None  # why we ended the current connection, if it was us
         self._watch = LoopingCall(self._check)
@@ -224,11 +227,9 @@ class Link(Generic[P]):
             if protocol.transport is not None:
                 protocol.transport.abortConnection()
             return
-        if self._told:
-            log.info("Redis at {name} is back ({purpose})", name=self._name, purpose=self._purpose)
-        self._told = ""
         self._attempts = 0
         self.speaker = protocol
+        self._availability.up(self._purpose)
         self._on_up()
 
     def _lost(self, protocol: Speaker) -> None:
@@ -242,21 +243,13 @@ class Link(Generic[P]):
             self._note_failure(self._cut or ConnectionError("the connection was lost"))
 
     def _note_failure(self, error: Exception) -> None:
-        """Log it, once until the connection is ready again; but also what is found unfit then."""
+        """Keep it for callers, and for the log."""
         what = "cannot be used" if isinstance(error, Unfit) else "is away"
-        reason = str(error) or type(error).__name__
+        reason = (str(error) or type(error).__name__).rstrip(".")
         self.problem = f"Redis at {self._name} {what}: {reason}"
-        is_news = self.problem != self._told if isinstance(error, Unfit) else not self._told
-        if not is_news or self._stopping or isinstance(error, NoMaster | CancelledError):
+        if self._stopping or isinstance(error, NoMaster | CancelledError):
             return
-        self._told = self.problem
-        log.error(
-            "Redis at {name} {what} ({purpose}): {reason}. Trying again until it is back.",
-            name=self._name,
-            what=what,
-            purpose=self._purpose,
-            reason=reason,
-        )
+        self._availability.down(self._purpose, what, reason, unfit=isinstance(error, Unfit))
 
     def _check(self) -> None:
         current = self._current

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from push.sdk.encoding import check_text
 from push.sdk.errors import ConfigurationError
+from push.wire import defaults
 
-DEFAULT_PORTS = {"tcp": 6789, "tls": 6790}
+DEFAULT_PORTS = {"tcp": defaults.TCP_PORT, "tls": defaults.TLS_PORT}
 
 
 @dataclass(frozen=True, slots=True)

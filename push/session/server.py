@@ -24,6 +24,7 @@ from push.session.events import (
 )
 from push.session.transitions import SERVER, SERVER_ACCEPTS, Action, State
 from push.session.window import LateDelivery, Window
+from push.wire import defaults
 from push.wire.bodies import (
     Answer,
     AuthRequest,
@@ -42,6 +43,7 @@ from push.wire.errors import ProtocolError, Refusal, VersionMismatch, bad_frame
 from push.wire.frames import (
     HEADER_BYTES,
     MAX_FRAME_BEFORE_SESSION_BYTES,
+    MAX_FRAME_BYTES,
     Frame,
     FrameDecoder,
     encode_frame,
@@ -56,16 +58,16 @@ MAX_UNANSWERED_REQUESTS = 64
 class SessionLimits(msgspec.Struct, frozen=True):
     """What one listener grants its sessions; shared by all of them."""
 
-    heartbeat_seconds: int = 300
-    heartbeat_min_seconds: int = 10
-    heartbeat_max_seconds: int = 1800
-    heartbeat_grace_seconds: int = 60
-    handshake_timeout_seconds: float = 10
-    redeliver_after_seconds: float = 30
+    heartbeat_seconds: int = defaults.HEARTBEAT_SECONDS
+    heartbeat_min_seconds: int = defaults.HEARTBEAT_MIN_SECONDS
+    heartbeat_max_seconds: int = defaults.HEARTBEAT_MAX_SECONDS
+    heartbeat_grace_seconds: int = defaults.HEARTBEAT_GRACE_SECONDS
+    handshake_timeout_seconds: float = defaults.HANDSHAKE_TIMEOUT_SECONDS
+    redeliver_after_seconds: float = defaults.REDELIVER_AFTER_SECONDS
     max_deliveries: int = 10
-    window_messages: int = 64
+    window_messages: int = defaults.WINDOW_MESSAGES
     window_bytes: int = 1024 * 1024
-    max_frame_bytes: int = 1024 * 1024
+    max_frame_bytes: int = MAX_FRAME_BYTES
 
     def clamp_heartbeat(self, wanted_seconds: int | None, current_seconds: int) -> int:
         if wanted_seconds is None:

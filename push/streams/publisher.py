@@ -17,6 +17,7 @@ from push.redis.keys import channel_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import all_of
+from push.wire import defaults
 from push.wire.idents import STREAM_ALL
 
 LEDGER = ("lib", "ledger")  # for scripts that settle or append something of their own
@@ -70,8 +71,8 @@ class OtherRequest(Exception):
 class Retention(msgspec.Struct, frozen=True):
     """How much may wait: entries in the log of a device, and of a stream that many follow."""
 
-    device_max_messages: int = 10_000
-    shared_max_messages: int = 100_000
+    device_max_messages: int = defaults.MAX_BACKLOG_MESSAGES
+    shared_max_messages: int = defaults.SHARED_MAX_MESSAGES
 
 
 def by_server(

@@ -203,6 +203,19 @@ def test_instances_share_a_port_and_have_names(
     assert home.run("push-connector@b", "status")[0] == 0
 
 
+def test_a_reload_opens_the_log_that_was_moved_away(home: Home) -> None:
+    """What logrotate does, and SIGHUP after it."""
+    assert home.run("push", "reload") == (7, "push does not run")
+    pid = home.started("push")
+    log = home.log("push")
+    log.rename(log.with_suffix(".old"))
+    code, said = home.run("push", "reload")
+    assert (code, str(pid) in said, str(log) in said) == (0, True, True)
+    wait_for(lambda: log.exists() and "SIGHUP: reloaded" in log.read_text(), "a new log")
+    assert f"log file {log}" in log.read_text()
+    assert lives(pid)
+
+
 def test_two_starts_at_once_are_one(home: Home) -> None:
     both = [home.begin("push", "start") for _ in range(2)]
     said = sorted(process.communicate(timeout=TIMEOUT_SECONDS)[0] for process in both)
@@ -221,7 +234,7 @@ def test_a_lock_that_a_killed_start_left_is_recognised(home: Home) -> None:
 
 def test_what_is_no_command_says_so(home: Home) -> None:
     for words in (
-        ("push", "reload"),
+        ("push", "reopen"),
         ("pusher", "start"),
         ("push@", "start"),
         ("push@a/b", "stop"),

@@ -186,8 +186,9 @@ def test_a_port_is_not_shared_with_one_who_does_not_ask_for_it(make_daemon: Make
     address = f"127.0.0.1:{alone.device_port}"
     other = make_daemon("push-connector", "other", **sharing(alone.device_port))
     assert refusal(other) == (
-        f"twistd push-connector: cannot listen on {address}: Address already in use by somebody "
-        "who does not share it (--reuse-port, the same user). Free the port or set [connector] tcp"
+        f"twistd push-connector: cannot listen on {address}: Address already in use by a "
+        "process that does not share it (--reuse-port, the same user). "
+        "Free the port or set [connector] tcp"
     )
     plain = make_daemon("push-connector", "plain", connector_tcp=address)
     assert refusal(plain) == (

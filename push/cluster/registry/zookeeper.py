@@ -32,6 +32,8 @@ log = Logger()
 T = TypeVar("T")
 
 CALL_SECONDS = 5.0
+# A refused connection is known long before; an address that answers nothing never.
+FIRST_WORD_SECONDS = 1.0
 # Everything is read again without being told, in case a watch was lost.
 SWEEP_SECONDS = 60.0
 # A client that has been away for so many session times is replaced. Its session is over by then,
@@ -76,6 +78,8 @@ class ZooKeeperRegistry(Keeper):
         self._connected = False
         self._reason = "not connected yet"
         self._told_away = False
+        self._was_connected = False
+        self._first_word: Any = None
         self._changed_at = reactor.seconds()  # when the connection came or went
         self._swept_at = 0.0
         self._written: dict[Key, _Written] = {}
@@ -106,6 +110,8 @@ class ZooKeeperRegistry(Keeper):
             lambda state: self._reactor.callFromThread(self._state_changed, client, state)
         )
         client.start_async()
+        if self._first_word is None:
+            self._first_word = self._reactor.callLater(FIRST_WORD_SECONDS, self._say_first_word)
 
     def _watcher(self, event: Any) -> None:
         """In kazoo's thread. One bound method for all watches, so that kazoo keeps each once."""
@@ -168,6 +174,9 @@ class ZooKeeperRegistry(Keeper):
         if self._connected:
             if self._told_away:
                 log.info("ZooKeeper at {servers} is back", servers=self._servers)
+            elif not self._was_connected:
+                log.info("ZooKeeper at {servers}: connected", servers=self._servers)
+            self._was_connected = True
             self._told_away = False
             self._wake()
             return
@@ -175,17 +184,29 @@ class ZooKeeperRegistry(Keeper):
         if state == KazooState.LOST:
             self._reason = "the session was lost"
             self._written.clear()
-        if not self._told_away:
-            self._told_away = True
-            log.error(
-                "ZooKeeper at {servers} is away: {reason}. Trying again until it is back.",
-                servers=self._servers,
-                reason=self._reason,
-            )
+        self._tell_away()
+
+    def _say_first_word(self) -> None:
+        """kazoo tells of changes only. One that is away from the start would never be told."""
+        if not self._connected:
+            self._reason = _KazooLog.last_warning or self._reason
+            self._tell_away()
+
+    def _tell_away(self) -> None:
+        if self._told_away:
+            return
+        self._told_away = True
+        log.error(
+            "ZooKeeper at {servers} is away: {reason}. Trying again until it is back.",
+            servers=self._servers,
+            reason=self._reason,
+        )
 
     async def _close(self) -> None:
         client, self._client = self._client, None
         self._connected = False
+        if self._first_word is not None and self._first_word.active():
+            self._first_word.cancel()
         await self._within(self._timing.stop, self._end(client))
 
     def _away(self) -> str | None:
@@ -411,8 +432,13 @@ async def _all(acts: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 class _KazooLog(logging.Handler):
     """Passes kazoo's own log on as debug: what matters of it is said here, in one line."""
 
+    last_warning = ""  # why it does not connect, which it tells nobody else
+
     def emit(self, record: logging.LogRecord) -> None:
-        log.debug("kazoo: {text}", text=record.getMessage())
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            _KazooLog.last_warning = text.removeprefix("Connection dropped: ")
+        log.debug("kazoo: {text}", text=text)
 
 
 def _quieten_kazoo() -> None:

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
 from msgspec import inspect
-from msgspec.structs import replace
 
-from push.daemons.config.errors import StartError
-from push.daemons.config.settings import Section, Settings
+from push.daemons.config.bounds import fit_together
+from push.daemons.config.errors import SettingsError
+from push.daemons.config.settings import SECTION_TYPES, Section, Settings
 
 # Sections of the contract whose features come later: a variable for one is a mistake, not somebody
 # else's variable.
@@ -29,10 +29,6 @@ _KUBERNETES = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)
 _OF_PUSHCTL = "PUSH_SERVER"
 # Never repeated in an error line: it may hold a password.
 _SECRET = frozenset({("redis", "url")})
-
-
-class SettingsError(StartError):
-    """A setting is unknown or wrong; the message is one line that names it and its source."""
 
 
 class Key(NamedTuple):
@@ -63,11 +59,11 @@ class Key(NamedTuple):
 
 
 def _keys() -> Iterator[Key]:
-    for section in msgspec.structs.fields(Settings):
-        hints = get_type_hints(section.type, include_extras=True)
-        for field in msgspec.structs.fields(section.type):
+    for section, section_type in SECTION_TYPES.items():
+        hints = get_type_hints(section_type, include_extras=True)
+        for field in msgspec.structs.fields(section_type):
             hint = hints[field.name]
-            yield Key(section.name, field.name, hint, field.default, _description(hint))
+            yield Key(section, field.name, hint, field.default, _description(hint))
 
 
 def _description(hint: Any) -> str:
@@ -98,7 +94,7 @@ def _expects(hint: Any) -> str:
 
 
 KEYS: dict[tuple[str, str], Key] = {(key.section, key.name): key for key in _keys()}
-SECTIONS: tuple[str, ...] = tuple(dict.fromkeys(section for section, _ in KEYS))
+SECTIONS: tuple[str, ...] = tuple(SECTION_TYPES)
 
 
 class Entry(NamedTuple):
@@ -121,6 +117,7 @@ def load(
 ) -> Settings:
     """All settings. `options` are by `Key.option`; `defaults` replace those of the definitions."""
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    given: set[tuple[str, str]] = set()
     for entries in (
         [Entry("default", *key, value, False) for key, value in (defaults or {}).items()],
         read_file(config_file) if config_file else (),
@@ -129,10 +126,12 @@ def load(
     ):
         for entry in entries:
             values[entry.section][entry.name] = _convert(entry)
-    sections = {
-        field.name: field.type(**values[field.name]) for field in msgspec.structs.fields(Settings)
+            if entry.source != "default":
+                given.add((entry.section, entry.name))
+    sections: dict[str, Any] = {
+        name: section_type(**values[name]) for name, section_type in SECTION_TYPES.items()
     }
-    return _fit_together(Settings(**sections))
+    return fit_together(Settings(**sections), given)
 
 
 def read_file(path: str) -> Iterator[Entry]:
@@ -228,45 +227,12 @@ def _explain(key: Key, problem: str) -> str:
         return f"expected {key.expects}"
     text = text.replace("`", "")
     text = text[:1].lower() + text[1:]
-    return f"{key.name}{path.rstrip('`')}: {text}" if path else text
+    return f"{key.name}{path.rstrip('`')}: {text} ({key.help})" if path else text
 
 
 def _shorten(text: str) -> str:
     text = " ".join(text.split())
     return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _fit_together(settings: Settings) -> Settings:
-    """Refuse what is wrong in combination; bring a default inside limits that leave it out."""
-    connector, limits = settings.connector, settings.limits
-    if bool(connector.certificate) != bool(connector.private_key):
-        raise SettingsError(
-            "connector.certificate and connector.private_key belong together: set both or none"
-        )
-    if settings.redis.ca_file and not settings.redis.url.tls:
-        raise SettingsError("redis.ca_file is for TLS: redis.url must begin with rediss")
-    if connector.heartbeat_min > connector.heartbeat_max:
-        raise SettingsError(
-            f"connector.heartbeat_min ({connector.heartbeat_min}) is above "
-            f"connector.heartbeat_max ({connector.heartbeat_max})"
-        )
-    if name := _first_repeated(key.name for key in settings.auth.keys):
-        raise SettingsError(f"auth.keys: two keys are named {name}")
-    heartbeat = max(connector.heartbeat_min, min(connector.heartbeat, connector.heartbeat_max))
-    return replace(
-        settings,
-        connector=replace(connector, heartbeat=heartbeat),
-        limits=replace(limits, ttl_default=min(limits.ttl_default, limits.ttl_max)),
-    )
-
-
-def _first_repeated(names: Iterable[str]) -> str | None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None
 
 
 def as_toml(value: Any) -> str:

@@ -39,6 +39,16 @@ class DaemonOptions(usage.Options):
         raise SystemExit(f"twistd {self.tap}: {problem} (twistd {self.tap} --help explains all)")
 
     def postOptions(self) -> None:
+        try:
+            self.settings = self.read_settings()
+        except SettingsError as error:
+            raise usage.UsageError(str(error)) from None
+        # For later calls, should the working folder become another one.
+        if self["config"]:
+            self["config"] = os.path.abspath(self["config"])
+
+    def read_settings(self) -> Settings:
+        """The settings as file, environment and options say now. Raises `SettingsError`."""
         given = {
             name: text
             for name, text in self.items()
@@ -46,15 +56,12 @@ class DaemonOptions(usage.Options):
         }
         if self[REUSE_PORT]:
             given[f"server-{REUSE_PORT}"] = "true"
-        try:
-            self.settings = load(
-                config_file=self["config"],
-                environment=os.environ,
-                options=given,
-                defaults=self.replaced_defaults,
-            )
-        except SettingsError as error:
-            raise usage.UsageError(str(error)) from None
+        return load(
+            config_file=self["config"],
+            environment=os.environ,
+            options=given,
+            defaults=self.replaced_defaults,
+        )
 
     def opt_version(self) -> NoReturn:
         """Print the version and exit."""

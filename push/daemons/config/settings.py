@@ -22,11 +22,17 @@ from push.daemons.config.value_types import (
     WebSocketAddress,
     ZooKeeperHosts,
 )
+from push.wire import defaults
+from push.wire.frames import MAX_FRAME_BYTES
 
 DEFAULT_RATE_PER_SECOND = 500
 
 Scope = Literal["push", "read", "admin", "register", "chat"]
 ALL_SCOPES: tuple[Scope, ...] = ("push", "read", "admin", "register", "chat")
+KEYS_HELP = (
+    'API keys: [{name = "…", sha256 = "…", scopes = ["push", "read"]}]; scopes: '
+    + ", ".join(ALL_SCOPES)
+)
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
@@ -123,10 +129,10 @@ class Connector(Section, frozen=True):
     """The gateway that devices connect to."""
 
     tcp: Annotated[Address, Meta(description='where devices connect without TLS; "" = off')] = (
-        Address("127.0.0.1:6789")
+        Address(f"127.0.0.1:{defaults.TCP_PORT}")
     )
     tls: Annotated[Address, Meta(description='where devices connect with TLS; "" = off')] = Address(
-        "0.0.0.0:6790"
+        f"0.0.0.0:{defaults.TLS_PORT}"
     )
     ws: Annotated[
         WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
@@ -137,7 +143,7 @@ class Connector(Section, frozen=True):
     admin: Annotated[
         Address,
         Meta(description='where push-connector serves health and metrics by HTTP; "" = off'),
-    ] = Address("127.0.0.1:6792")
+    ] = Address(f"127.0.0.1:{defaults.ADMIN_PORT}")
     public: Annotated[
         tuple[PublicUrl, ...],
         Meta(description="addresses told to clients, as tls://host:port; [] = where it listens"),
@@ -151,11 +157,11 @@ class Connector(Section, frozen=True):
     window: Annotated[
         int,
         Meta(ge=1, le=4096, description="messages of a session from its first unacknowledged on"),
-    ] = 64
+    ] = defaults.WINDOW_MESSAGES
     max_frame: Annotated[
         int,
         Meta(ge=4 * KIBIBYTE, le=64 * MEBIBYTE, description="bytes in the body of a frame"),
-    ] = MEBIBYTE
+    ] = MAX_FRAME_BYTES
     max_connections: Annotated[
         Count, Meta(description="connections at one time; 0 = as many as files may be open")
     ] = 0
@@ -168,26 +174,31 @@ class Connector(Section, frozen=True):
     max_backlog: Annotated[
         int,
         Meta(ge=1, description="messages that wait for a device; the oldest are dropped beyond"),
-    ] = 10_000
+    ] = defaults.MAX_BACKLOG_MESSAGES
     heartbeat: Annotated[
         PositiveSeconds, Meta(description="seconds between heartbeats when a device names none")
-    ] = 300
+    ] = defaults.HEARTBEAT_SECONDS
     heartbeat_min: Annotated[
         PositiveSeconds, Meta(description="seconds, the shortest interval that a device gets")
-    ] = 10
+    ] = defaults.HEARTBEAT_MIN_SECONDS
     heartbeat_max: Annotated[
         PositiveSeconds, Meta(description="seconds, the longest interval that a device gets")
-    ] = 1800
+    ] = defaults.HEARTBEAT_MAX_SECONDS
     heartbeat_grace: Annotated[
         PositiveSeconds, Meta(description="seconds that a heartbeat may be late")
-    ] = 60
+    ] = defaults.HEARTBEAT_GRACE_SECONDS
     handshake_timeout: Annotated[
         PositiveSeconds, Meta(description="seconds from accept to CONNECT_ACK, TLS included")
-    ] = 10
+    ] = defaults.HANDSHAKE_TIMEOUT_SECONDS
     redeliver_after: Annotated[
+<<<<<<< HEAD
         PositiveSeconds,
         Meta(description="seconds until the first unacknowledged message is sent again"),
     ] = 30
+=======
+        PositiveSeconds, Meta(description="seconds until an unacknowledged message is sent again")
+    ] = defaults.REDELIVER_AFTER_SECONDS
+>>>>>>> process
     proxy_protocol: Annotated[
         tuple[Network, ...],
         Meta(
@@ -201,7 +212,7 @@ class Http(Section, frozen=True):
     """The HTTP API."""
 
     listen: Annotated[Address, Meta(description='where the HTTP API listens; "" = off')] = Address(
-        "127.0.0.1:8080"
+        f"127.0.0.1:{defaults.HTTP_PORT}"
     )
     trusted_proxies: Annotated[
         tuple[Network, ...],
@@ -217,7 +228,7 @@ class Auth(Section, frozen=True):
 
     keys: Annotated[
         tuple[ApiKey, ...],
-        Meta(description='API keys: [{name = "…", sha256 = "…", scopes = ["push", "read"]}]'),
+        Meta(description=KEYS_HELP),
     ] = ()
     open_registration: Annotated[
         bool, Meta(description="true: a device registers without an app's key")
@@ -261,20 +272,20 @@ class Limits(Section, frozen=True):
     max_payload: Annotated[
         int,
         Meta(ge=1, le=16 * MEBIBYTE, description="bytes of data, title and body of a message"),
-    ] = 256 * KIBIBYTE
+    ] = defaults.MAX_PAYLOAD_BYTES
     ttl_default: Annotated[
         Count, Meta(description="seconds that a message is kept when its push names no ttl")
-    ] = 86_400
+    ] = defaults.TTL_SECONDS
     ttl_max: Annotated[
         int, Meta(ge=1, description="seconds, the longest ttl that a push may name")
-    ] = 2_592_000
+    ] = defaults.TTL_MAX_SECONDS
     shared_max_count: Annotated[
         int,
         Meta(ge=1, description="messages kept of a user's stream, a topic's, a group's and of all"),
-    ] = 100_000
+    ] = defaults.SHARED_MAX_MESSAGES
     shared_max_age: Annotated[
         int, Meta(ge=1, description="seconds that they are kept at most, whatever their ttl")
-    ] = 2_592_000
+    ] = defaults.SHARED_MAX_AGE_SECONDS
     device_retention: Annotated[
         int,
         Meta(ge=1, le=36_500, description="days until a device that never connects is forgotten"),
@@ -296,13 +307,13 @@ class Chat(Section, frozen=True):
     ] = "anyone"
     messages_per_minute: Annotated[
         Count, Meta(description="messages a minute of one user's devices; 0 = no limit")
-    ] = 60
+    ] = defaults.CHAT_MESSAGES_PER_MINUTE
     ttl: Annotated[
         int, Meta(ge=1, description="seconds that a message waits for devices that are away")
-    ] = 604_800
+    ] = defaults.CHAT_TTL_SECONDS
     history_days: Annotated[
         int, Meta(ge=0, le=36_500, description="days that messages can be read back; 0 = no limit")
-    ] = 365
+    ] = defaults.HISTORY_DAYS
     history_count: Annotated[
         Count, Meta(description="messages of a conversation that can be read back; 0 = no limit")
     ] = 0
@@ -311,14 +322,17 @@ class Chat(Section, frozen=True):
     ] = False
     recall_seconds: Annotated[
         Count, Meta(description="seconds for which a message can be recalled")
-    ] = 120
+    ] = defaults.RECALL_SECONDS
     group_max_members: Annotated[
         int, Meta(ge=1, le=1_000_000, description="members that a group may have")
-    ] = 10_000
+    ] = defaults.GROUP_MAX_MEMBERS
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All sections, checked. Made by `push.daemons.config.loading.load`."""
+    """All sections, checked. Made by `push.daemons.config.loading.load`.
+
+    `notes`: values that are not those of the file or the definitions, in sentences for operators.
+    """
 
     server: Server = Server()
     redis: Redis = Redis()
@@ -329,3 +343,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     topics: Topics = Topics()
     limits: Limits = Limits()
     chat: Chat = Chat()
+    notes: tuple[str, ...] = ()
+
+
+SECTION_TYPES: dict[str, type[Section]] = {
+    field.name: field.type
+    for field in msgspec.structs.fields(Settings)
+    if isinstance(field.type, type) and issubclass(field.type, Section)
+}

@@ -100,7 +100,10 @@ class EmbeddedRedis(Service):
         check_log_format(self.folder, binary)
         owner = try_lock(self._file("owner.lock"))
         if owner is None:
-            raise StartError(f"the data folder {self.folder.parent} is in use by another push")
+            raise StartError(
+                f"the data folder {self.folder.parent} is in use by another push: stop it, or set "
+                "[server] data to another folder"
+            )
         self._locks = [owner]
         super().startService()
         self._supervision = Deferred.fromCoroutine(self._supervise(binary))

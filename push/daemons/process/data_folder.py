@@ -8,15 +8,19 @@ from pathlib import Path
 
 from push.daemons.config.errors import StartError
 
+_REMEDY = "set [server] data to a folder that this user can write"
+
 
 def make_data_folder(folder: Path) -> None:
     """Make it if it is not there. An existing one keeps the rights its owner gave it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StartError(f"server.data: cannot make {folder}: {error.strerror}") from None
+        raise StartError(
+            f"server.data: cannot make {folder}: {error.strerror}; {_REMEDY}"
+        ) from None
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        raise StartError(f"server.data: {folder} is not writable")
+        raise StartError(f"server.data: {folder} is not writable; {_REMEDY}")
 
 
 def create_once(path: Path, content: bytes, mode: int) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
@@ -19,6 +20,7 @@ from push.daemons.config.value_types import Address
 log = Logger()
 
 BACKLOG = 1024
+_LARGEST_BACKLOG = Path("/proc/sys/net/core/somaxconn")
 
 
 class Listener(Service):
@@ -65,14 +67,19 @@ class Listener(Service):
             )
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
-            shared = error.socketError.errno == errno.EADDRINUSE and self._reuse_port
-            who = " by somebody who does not share it (--reuse-port, the same user)"
-            raise StartError(
-                f"cannot listen on {self._address}: {reason}{who if shared else ''}. "
-                f"Free the port or set {self._setting}"
-            ) from None
+            remedy = self._remedy(error.socketError.errno)
+            raise StartError(f"cannot listen on {self._address}: {reason}{remedy}") from None
         self.port = int(self._port.getHost().port)
         log.info("listening: {name} {host}:{port}", name=self.carrier, host=host, port=self.port)
+
+    def _remedy(self, number: int | None) -> str:
+        """What to do about an error of the system, as the end of its line."""
+        if number == errno.EADDRINUSE:
+            shared = " by a process that does not share it (--reuse-port, the same user)"
+            return f"{shared if self._reuse_port else ''}. Free the port or set {self._setting}"
+        if number == errno.EACCES:
+            return f". Set {self._setting} to a port above 1023 or allow this one"
+        return f". Set {self._setting} to an address of this machine"
 
     def close(self) -> Deferred[None]:
         """Accept nobody any more; the connections that there are stay."""
@@ -89,6 +96,20 @@ class Listener(Service):
         if host in ("0.0.0.0", "::", ""):
             host = reachable_name()
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+def backlog_notes() -> list[str]:
+    """That the kernel cuts the queue of connections that wait to be accepted, if it does."""
+    try:
+        largest = int(_LARGEST_BACKLOG.read_text())
+    except (OSError, ValueError):  # not Linux
+        return []
+    if largest >= BACKLOG:
+        return []
+    return [
+        f"at most {largest} connections wait to be accepted instead of {BACKLOG}: "
+        f"sysctl net.core.somaxconn={BACKLOG}"
+    ]
 
 
 def reachable_name() -> str:

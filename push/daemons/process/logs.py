@@ -40,6 +40,25 @@ def apply_level(publisher: LogPublisher, level_name: str) -> None:
         publisher.addObserver(filtered)  # type: ignore[arg-type]
 
 
+def check_file_of_twistd(option: str, path: str | None) -> None:
+    """Raise a StartError for a file that twistd could not write: it would end with a traceback.
+
+    `option`: "logfile" or "pidfile".
+    """
+    if not path or path == "-":
+        return
+    folder = os.path.dirname(os.path.abspath(path))
+    problem = None
+    if os.path.isdir(path):
+        problem = "it is a folder"
+    elif not os.path.isdir(folder):
+        problem = f"there is no folder {folder}"
+    elif not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        problem = "it cannot be written"
+    if problem:
+        raise StartError(f"--{option} {path}: {problem}; give another one before the daemon's name")
+
+
 def exit_with_problem(tap: str, problem: str) -> NoReturn:
     """One line on standard error, and exit status 1.
 

@@ -1,4 +1,7 @@
-"""Stop signals. The first stops the daemon, the next hurries what is slow about that.
+"""Signals. The first that stops does so, the next hurries what is slow about that.
+
+SIGHUP reloads. For a process with a terminal on its standard input it means something else: the
+terminal has closed, and it stops.
 
 Instead of Twisted's own handlers, with which a process that stopped as it was told to ends as if it
 had been killed (by the signal, and not with status 0).
@@ -6,6 +9,7 @@ had been killed (by the signal, and not with status 0).
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -19,17 +23,30 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignals(Service):
-    """Takes SIGTERM and SIGINT from when the reactor runs until this is stopped."""
+    """Takes SIGTERM and SIGINT from when the reactor runs until this is stopped, and SIGHUP.
 
-    def __init__(self, reactor: Any) -> None:
+    SIGHUP, which calls `reload`, is taken from the start on: its default would end a daemon that
+    is told to reload while it is starting.
+    """
+
+    def __init__(self, reactor: Any, reload: Callable[[], object] = lambda: None) -> None:
         self._reactor = reactor
+        self._reload = reload
         self._hurry: list[Callable[[], object]] = []
         self._before: dict[int, Any] = {}
         self._stopping = False
+        self._has_terminal = False
 
     def on_second(self, hurry: Callable[[], object]) -> None:
         """Call `hurry` at each signal after the first."""
         self._hurry.append(hurry)
+
+    def privilegedStartService(self) -> None:
+        super().privilegedStartService()
+        # Now: of a terminal that has closed the system says that it is none. And not before
+        # twistd went into the background.
+        self._has_terminal = os.isatty(0)
+        self._take(signal.SIGHUP)
 
     def startService(self) -> None:
         super().startService()
@@ -48,16 +65,22 @@ class StopSignals(Service):
 
     def _install(self) -> None:
         for number in STOP_SIGNALS:
-            self._before[number] = signal.signal(number, self._caught)
+            self._take(number)
+
+    def _take(self, number: int) -> None:
+        self._before[number] = signal.signal(number, self._caught)
 
     def _caught(self, number: int, _frame: object) -> None:
-        self._reactor.callFromThread(self._received, signal.Signals(number).name)
+        self._reactor.callFromThread(self._received, signal.Signals(number))
 
-    def _received(self, name: str) -> None:
+    def _received(self, number: signal.Signals) -> None:
+        if number == signal.SIGHUP and not self._has_terminal:
+            self._reload()
+            return
         if self._stopping:
-            log.info("{name} again: no more waiting", name=name)
+            log.info("{name}: second signal, stopping immediately", name=number.name)
             for hurry in self._hurry:
                 hurry()
             return
-        log.info("{name}: stopping", name=name)
+        log.info("{name}: stopping", name=number.name)
         self.stop()

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gc
-import resource
 import time
 from typing import Any
-
-FILES_NOT_FOR_DEVICES = 200
 
 
 def use_monotonic_clock(reactor: Any) -> None:
@@ -26,10 +23,3 @@ def collect_garbage_less_often() -> None:
     sessions for garbage that is not there.
     """
     gc.set_threshold(50_000, 50, 50)
-
-
-def raise_file_limit() -> int:
-    """As many open files as this process may have; how many connections that leaves room for."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max(hard - FILES_NOT_FOR_DEVICES, 1)

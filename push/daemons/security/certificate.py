@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,7 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.ssl import CertificateOptions
+from zope.interface import implementer
 
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Connector
@@ -45,11 +47,34 @@ class ServerTls(NamedTuple):
     fingerprint: str
     not_after: datetime.datetime
 
+    def __str__(self) -> str:
+        return (
+            f"certificate {self.certificate_path}, valid to {self.not_after:%Y-%m-%d}, "
+            f"SHA-256 {self.fingerprint}"
+        )
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServingTls:
+    """The TLS of a listener whose certificate can be replaced: by the context of another one.
+
+    A context that was used is never changed: sessions hold theirs, and OpenSSL promises nothing
+    about changing it under them.
+    """
+
+    def __init__(self, tls: ServerTls) -> None:
+        self.now = tls
+
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803, zope's name
+        """Twisted asks for one at each handshake."""
+        return SSL.Connection(self.now.context_factory.getContext(), None)
+
 
 def load_server_tls(connector: Connector, folder: Path) -> ServerTls:
     """The configured certificate, else the one in the data folder, made if it is not there."""
     if connector.certificate:
-        certificate_path, key_path = Path(connector.certificate), Path(connector.private_key)
+        certificate_path = Path(connector.certificate).expanduser()
+        key_path = Path(connector.private_key).expanduser()
     else:
         certificate_path, key_path = folder / CERTIFICATE_NAME, folder / KEY_NAME
         _make_if_missing(certificate_path, key_path)

@@ -26,7 +26,14 @@ MAX_SET_BYTES = 256 * 1024
 
 def make_verifier(auth: Auth) -> JwtVerifier:
     """Raises StartError when the key file cannot be read or fits no algorithm that is allowed."""
-    return JwtVerifier(
+    verifier = JwtVerifier([], algorithms=(), audience="", issuer=None)
+    configure(verifier, auth)
+    return verifier
+
+
+def configure(verifier: JwtVerifier, auth: Auth) -> None:
+    """What `auth` and its key file say, from now on. After a StartError nothing has changed."""
+    verifier.configure(
         _keys_of_file(auth) if auth.jwt_key_file else [],
         algorithms=auth.jwt_algorithms,
         audience=auth.jwt_audience,

@@ -37,8 +37,8 @@ ERRORS: dict[str, ErrorText] = {
     "unauthenticated": ErrorText(
         "No valid key",
         "The request carries no API key, or one that this system does not know.",
-        "Send `Authorization: Bearer <key>`. A first start writes a key with all scopes to "
-        "`admin.key` in the data folder.",
+        "Send `Authorization: Bearer <key>`. A first start without `[auth] keys` writes a key "
+        "with all scopes to `admin.key` in the data folder.",
     ),
     "forbidden": ErrorText(
         "The key may not do this",

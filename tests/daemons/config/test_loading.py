@@ -107,12 +107,6 @@ def test_an_address_has_a_host_and_a_port_or_is_off(
     assert (address.host, address.port, address.enabled) == (host, port, enabled)
 
 
-def test_defaults_follow_bounds_that_leave_them_out() -> None:
-    settings = load(options={"connector-heartbeat-max": "20", "limits-ttl-max": "60"})
-    assert settings.connector.heartbeat == 20
-    assert settings.limits.ttl_default == 60
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

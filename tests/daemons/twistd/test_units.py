@@ -77,6 +77,7 @@ def test_a_stop_reaches_the_daemon_first_and_a_crash_is_followed_by_a_start(unit
     assert int(service["TimeoutStopSec"]) >= 300
     assert int(service["LimitNOFILE"]) >= 100_000
     assert service["User"] == "push"
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
 
 
 def test_what_they_have_in_common_is_the_same() -> None:

@@ -1,0 +1,39 @@
+"""Numbers that several parts share and that the documents name. Each stands here and nowhere else.
+
+They are the defaults of the settings, and of a part that is used without settings (in a test, by
+the command line).
+"""
+
+from __future__ import annotations
+
+# Ports.
+TCP_PORT = 6789
+TLS_PORT = 6790
+ADMIN_PORT = 6792
+HTTP_PORT = 8080
+GROUP_PORT = 8081  # so that push-group and push-sub run beside push-api on one machine
+SUB_PORT = 8082
+
+# Messages.
+MAX_PAYLOAD_BYTES = 256 * 1024
+TTL_SECONDS = 86_400
+TTL_MAX_SECONDS = 30 * 86_400
+CHAT_TTL_SECONDS = 7 * 86_400
+MAX_BACKLOG_MESSAGES = 10_000
+SHARED_MAX_MESSAGES = 100_000
+SHARED_MAX_AGE_SECONDS = 30 * 86_400
+
+# Sessions.
+HEARTBEAT_SECONDS = 300
+HEARTBEAT_MIN_SECONDS = 10
+HEARTBEAT_MAX_SECONDS = 1800
+HEARTBEAT_GRACE_SECONDS = 60
+HANDSHAKE_TIMEOUT_SECONDS = 10
+REDELIVER_AFTER_SECONDS = 30
+WINDOW_MESSAGES = 64
+
+# Conversations.
+HISTORY_DAYS = 365
+RECALL_SECONDS = 120
+GROUP_MAX_MEMBERS = 10_000
+CHAT_MESSAGES_PER_MINUTE = 60
