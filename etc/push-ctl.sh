@@ -224,7 +224,7 @@ case $daemon in
 push | push-connector | push-sub | push-api | push-group) ;;
 *) usage ;;
 esac
-case $name in *@ | *[!A-Za-z0-9_.@:+=-]*) usage ;; esac
+case $name in *@ | *@. | *@.. | *[!A-Za-z0-9_.@:+=-]*) usage ;; esac
 
 home=$(cd "${PUSH_HOME:-/opt/push}" 2>/dev/null && pwd -P) ||
     fail 5 "is not installed: there is no folder ${PUSH_HOME:-/opt/push} (PUSH_HOME)"

@@ -1,8 +1,12 @@
-"""JSON Web Tokens of users (contract, "JWT"): PyJWT checks them, this decides what is accepted."""
+"""JSON Web Tokens of users (contract, "JWT"): which keys there are, and whose signature counts.
+
+PyJWT checks signatures and nothing else: what a JWT says is read by `push.access.claims`.
+"""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,20 +22,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509 import load_pem_x509_certificate
 
-from push.wire.errors import Refusal
-from push.wire.idents import is_name
+from push.access.claims import Claims, Header, check_claims, jwt_refusal, read_header
+from push.wire.bodies import check_json_text
+from push.wire.errors import MAX_FIELD_CHARACTERS, shortened
 
 LEEWAY_SECONDS = 60
 MIN_HMAC_BYTES = 32
-
-
-class Claims(msgspec.Struct, frozen=True):
-    """What an accepted JWT says. `expires_s` in seconds since 1970 UTC, without the leeway."""
-
-    user: str
-    token: str | None
-    expires_s: int
-    topics: tuple[str, ...] = ()
 
 
 class VerificationKey(msgspec.Struct, frozen=True):
@@ -70,6 +66,7 @@ def load_keys(text: bytes) -> list[VerificationKey]:
             raise ValueError("this is a private key; the public key is enough and is wanted")
         return [_key(load_pem_public_key(stripped))]
     if stripped.startswith(b"{"):
+        check_json_text(stripped)  # a key set may come from the web
         return _keys_of_jwks(json.loads(stripped))
     return [_key(stripped)]
 
@@ -140,49 +137,34 @@ class JwtVerifier:
 
     def verify(self, text: str) -> Claims:
         """The claims of a JWT; raises `Refusal` `unauthenticated` that says what is wrong."""
+        header = read_header(text)
         try:
-            header = jwt.get_unverified_header(text)
-            payload = self._decode(text, header)
+            payload = self._signed_payload(text, header)
         except (jwt.PyJWTError, ValueError) as error:
-            raise _refusal(str(error)) from None
-        return _claims(payload)
+            raise jwt_refusal(str(error)) from None
+        return check_claims(
+            payload,
+            audience=self._audience,
+            issuer=self._issuer,
+            now_seconds=time.time(),
+            leeway_seconds=LEEWAY_SECONDS,
+        )
 
-    def _decode(self, text: str, header: dict[str, Any]) -> dict[str, Any]:
-        algorithm, kid = header.get("alg"), header.get("kid")
+    def _signed_payload(self, text: str, header: Header) -> bytes:
+        """The payload, whose signature is right; raises PyJWTError or ValueError."""
         known = [*self._fixed, *self._fetched]
-        keys = [key for key in known if key.algorithm == algorithm]
-        if kid is not None and any(key.kid == kid for key in keys):
-            keys = [key for key in keys if key.kid == kid]
+        keys = [key for key in known if key.algorithm == header.alg]
+        if header.kid is not None and any(key.kid == header.kid for key in keys):
+            keys = [key for key in keys if key.kid == header.kid]
         if not keys:
+            algorithm = shortened(header.alg, MAX_FIELD_CHARACTERS)
             raise ValueError(f"no configured key is for the algorithm {algorithm!r}")
         failure: jwt.PyJWTError | None = None
         for key in keys:
             try:
-                return jwt.decode(
-                    text,
-                    key.material,
-                    algorithms=[key.algorithm],
-                    audience=self._audience,
-                    issuer=self._issuer,
-                    leeway=LEEWAY_SECONDS,
-                    options={"require": ["sub", "exp", "aud"]},
-                )
+                payload: bytes = jwt.api_jws.decode(text, key.material, [key.algorithm])
+                return payload
             except jwt.InvalidSignatureError as error:
                 failure = error
         assert failure is not None
         raise failure
-
-
-def _claims(payload: dict[str, Any]) -> Claims:
-    user, token, topics = payload["sub"], payload.get("token"), payload.get("topics", [])
-    if not isinstance(user, str) or not is_name(user):
-        raise _refusal("sub is not a user id")
-    if token is not None and not isinstance(token, str):
-        raise _refusal("the token claim is not a string")
-    if not isinstance(topics, list) or not all(isinstance(name, str) for name in topics):
-        raise _refusal("the topics claim is not a list of names")
-    return Claims(user, token, int(payload["exp"]), tuple(topics))
-
-
-def _refusal(detail: str) -> Refusal:
-    return Refusal("unauthenticated", f"JWT: {detail}", field="jwt")

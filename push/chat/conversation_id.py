@@ -7,7 +7,7 @@ from typing import NamedTuple
 from msgspec import UNSET, UnsetType
 
 from push.wire.errors import Refusal
-from push.wire.idents import GROUP_PREFIX, NAME_PATTERN, USER_PREFIX, is_name
+from push.wire.idents import GROUP_PREFIX, NAME_RULE, USER_PREFIX, is_name
 
 
 class Conversation(NamedTuple):
@@ -57,5 +57,4 @@ def conversation_of(user: str, name: str, field: str = "conversation") -> Conver
 
 
 def _no_name(field: str) -> Refusal:
-    what = f"expected 1 to 128 characters that match {NAME_PATTERN}"
-    return Refusal("invalid", f"`{field}`: {what}", field=field)
+    return Refusal("invalid", f"`{field}`: expected {NAME_RULE}", field=field)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -46,12 +47,18 @@ class Messages:
         self._settings = settings
         self._shards = acting.shards
         self._limit = MinuteLimit(
-            acting.shards, "messages", settings.messages_per_minute, per="user"
+            acting.shards,
+            "messages",
+            settings.messages_per_minute,
+            what="messages from devices of this user",
         )
         self._kept = kept_of(settings)
 
     async def send(self, sender: str, to: Conversation, said: Said, *, by_device: bool) -> Sent:
-        """A message of `sender`. Those of devices are limited, as are whom they may write to."""
+        """A message of `sender`. Those of devices are limited, as are whom they may write to.
+
+        The same `client_id` again is the same message; with another request `idempotency_mismatch`.
+        """
         self._check(said)
         if by_device:
             await self._limit.take(sender)
@@ -63,6 +70,7 @@ class Messages:
             "tail": _tail_of(said).decode(),
             "to": _encode(_to(sender, to)).decode(),
             "client_id": client_id,
+            "digest": _digest_of(said) if client_id else "",
             "client_id_seconds": CLIENT_ID_SECONDS,
             "may_begin": not by_device or self._settings.direct == "anyone",
             **self._kept,
@@ -79,15 +87,18 @@ class Messages:
         claim = {name: request[name] for name in ("from", "client_id", "owner", "id")}
         home = self._shards.of(user_stream(request["from"]))
         claimed = await self._acting.run_on(home, _claim, {**claim, "seconds": CLAIMED_SECONDS})
-        claim["id"], claim["owner"] = (value.decode() for value in claimed)
-        if claim["owner"] != request["owner"]:
-            # Another conversation's: the answer of then, if there was one.
-            request = {**request, "known_only": True}
-        request = {**request, "id": claim["id"], "owner": claim["owner"]}
+        claim["id"], owner = (value.decode() for value in claimed)
+        if owner != request["owner"]:
+            raise Refusal(
+                "idempotency_mismatch",
+                "this client_id is of a message to another conversation",
+                field="client_id",
+            )
+        request = {**request, "id": claim["id"]}
         try:
             values = await self._acting.run(_send, request["owner"], request)
         except Refusal as refusal:
-            if refusal.code != "in_progress":
+            if refusal.code != "idempotency_mismatch":
                 await self._acting.run_on(home, _claim, {**claim, "release": True, "seconds": 1})
             raise
         await self._acting.run_on(home, _claim, {**claim, "seconds": CLIENT_ID_SECONDS})
@@ -190,6 +201,17 @@ def _tail_of(said: Said) -> bytes:
         if getattr(said, name) is not UNSET:
             members[name] = getattr(said, name)
     return b"," + _encode({**members, "data": said.data})[1:]
+
+
+def _digest_of(said: Said) -> str:
+    """Of all that a `client_id` stands for beside the conversation; `data` by its bytes."""
+    members = (
+        said.type,
+        [] if said.mentions is UNSET else said.mentions,
+        None if said.reply_to is UNSET else said.reply_to,
+        said.data,
+    )
+    return hashlib.sha256(_encode(members)).hexdigest()
 
 
 def _to(sender: str, to: Conversation) -> dict[str, Any]:

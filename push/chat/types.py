@@ -18,7 +18,7 @@ from push.chat.settings import (
     MAX_USERS_A_CALL,
 )
 from push.wire.bodies import MAX_JSON_DEPTH, MAX_OPAQUE_BYTES, check_utf8_length, json_depth_exceeds
-from push.wire.idents import NAME_PATTERN, is_name
+from push.wire.idents import CONVERSATION_PATTERN, NAME_PATTERN, NAME_RULE, is_name
 
 MAX_SEQ = 2**53 - 1
 MAX_DATA_DEPTH = MAX_JSON_DEPTH - 4  # below a list of conversations with their last messages
@@ -35,7 +35,12 @@ Seq = Annotated[int, Meta(ge=0, le=MAX_SEQ)]
 Limit = Annotated[int, Meta(ge=1, le=200)]
 Cursor = Annotated[str, Meta(max_length=MAX_OPAQUE_BYTES)]
 ConversationName = Annotated[
-    str, Meta(max_length=134, description="`user:<the other>` or `group:<group>`")
+    str,
+    Meta(
+        max_length=134,
+        description="`user:<the other>` or `group:<group>`",
+        extra_json_schema={"pattern": CONVERSATION_PATTERN},
+    ),
 ]
 
 
@@ -46,7 +51,7 @@ def check_names(field: str, *names: str | UnsetType) -> None:
     """Raises ValueError, which names the field, for what is no name."""
     for name in names:
         if name is not UNSET and not is_name(name):
-            raise ValueError(f"`{field}` expected 1 to 128 characters that match {NAME_PATTERN}")
+            raise ValueError(f"`{field}` expected {NAME_RULE}")
 
 
 def check_extra(extra: msgspec.Raw | UnsetType) -> None:
@@ -163,7 +168,8 @@ class Said(Struct, frozen=True, kw_only=True):
             Name,
             Meta(
                 description="the sender's own name for it: the same within 7 days is the same "
-                "message, and gets the same answer"
+                "message, and gets the same answer; with another conversation, `data`, `type`, "
+                "`mentions` or `reply_to` it is refused"
             ),
         ]
         | UnsetType

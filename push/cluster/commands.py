@@ -8,6 +8,7 @@ import msgspec
 from twisted.logger import Logger
 
 from push.redis.client import RedisServer
+from push.wire.signals import DisconnectCode
 
 log = Logger()
 
@@ -26,6 +27,14 @@ class DrainOrder(msgspec.Struct, tag="drain"):
 
 
 _decode = msgspec.json.Decoder(Order | DrainOrder).decode
+
+
+def read_order(payload: bytes) -> Order | DrainOrder:
+    """An order that was heard; raises ValueError or RecursionError for what is none of ours."""
+    order = _decode(payload)  # msgspec's errors are ValueErrors
+    if isinstance(order, Order):
+        DisconnectCode(order.code)
+    return order
 
 
 class ControlChannel:
@@ -51,8 +60,8 @@ class ControlChannel:
 
         def receive(payload: bytes) -> None:
             try:
-                order = _decode(payload)
-            except msgspec.DecodeError:
+                order = read_order(payload)
+            except (ValueError, RecursionError):
                 log.warn("An order could not be read: {payload!r}", payload=payload[:200])
                 return
             obey(order)

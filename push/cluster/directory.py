@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from random import Random
 from typing import TypedDict
+from urllib.parse import urlsplit
 
 from push.cluster.planned_load import Awaited
 from push.cluster.registry.entry import CONNECTOR, Entry
 from push.cluster.registry.interface import Registry, Snapshot
+from push.wire.addresses import is_loopback
 
 # Encrypted ones first, across all nodes: a client that goes down the list when a node does not
 # answer comes to the next node, and not to the same one without encryption.
@@ -63,21 +66,24 @@ class Directory:
         self._boots: frozenset[str] = frozenset()
         self._boots_of: Snapshot | None = None
 
-    def servers(self, carrier: str | None = None) -> list[str]:
+    def servers(self, carrier: str | None, client_ip: str) -> list[str]:
         """URLs of connectors that take sessions, best first; of one carrier, or of all.
+
+        A loopback address is told only to a client on loopback: to others it means themselves.
 
         The order is drawn by lot, weighted by free room: many who ask at once, or who ask several
         daemons with a view of the same second, spread instead of running to the same node. Who is
         told counts as being on the way to the first. An address that several instances share
         (`reuse_port`) is named once, by the room of all.
         """
-        return self._tell(self._ranked(), CARRIERS if carrier is None else (carrier,))
+        carriers = CARRIERS if carrier is None else (carrier,)
+        return self._tell(self._ranked(), carriers, client_ip)
 
-    def others(self, carrier: str, boot: str) -> list[str]:
+    def others(self, carrier: str, boot: str, client_ip: str) -> list[str]:
         """URLs of connectors beside that of `boot`, for a device that is connected by `carrier`:
         of the same kind, and never without encryption if it has it."""
         ranked = [entry for entry in self._ranked() if entry.boot != boot]
-        return self._tell(ranked, CARRIERS_INSTEAD_OF[carrier])
+        return self._tell(ranked, CARRIERS_INSTEAD_OF[carrier], client_ip)
 
     def nodes(self) -> list[Entry]:
         """Every entry, ordered by service and instance."""
@@ -126,17 +132,29 @@ class Directory:
         draws.sort(key=lambda draw: draw[:3])
         return [draw[3] for draw in draws]
 
-    def _tell(self, ranked: Sequence[Entry], carriers: Sequence[str]) -> list[str]:
+    def _tell(self, ranked: Sequence[Entry], carriers: Sequence[str], client_ip: str) -> list[str]:
         """The URLs for a device, which is taken to go to the first."""
+        is_near = is_loopback(client_ip)
         found = [
-            (entry.addresses[name], entry.boot)
+            (url, entry.boot)
             for name in carriers
             for entry in ranked
-            if entry.addresses.get(name)
+            if (url := entry.addresses.get(name))
+            and (is_near or entry.public or not _leads_to_loopback(url))
         ]
         if found:
             self._awaited.sent(found[0][1])
         return list(dict.fromkeys(url for url, _ in found))
+
+
+@lru_cache(1024)
+def _leads_to_loopback(url: str) -> bool:
+    """Whether the client of a URL would connect to its own machine, or to nothing at all."""
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return True
+    return host is None or is_loopback(host)
 
 
 def _room(entries: Sequence[Entry], awaited: Awaited) -> list[tuple[Entry, float]]:

@@ -22,6 +22,7 @@ from push.redis.client import RedisServer
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
 from push.runtime.tasks import Jobs
+from push.wire.errors import shortened
 
 log = Logger()
 
@@ -168,7 +169,7 @@ class Asker:
     def _receive(self, payload: bytes) -> None:
         try:
             answer = msgspec.json.decode(payload, type=Answer)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             log.warn("An answer could not be read: {payload!r}", payload=payload[:200])
             return
         collecting = self._open.get(answer.id)
@@ -205,7 +206,7 @@ class Answerer:
     def _receive(self, payload: bytes) -> None:
         try:
             question = msgspec.json.decode(payload, type=Question)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             log.warn("A question could not be read: {payload!r}", payload=payload[:200])
             return
         if self._server.clock.now_us() > question.until_us:
@@ -216,7 +217,9 @@ class Answerer:
         answer = Answer(question.id, self._boot, self._node, failed=True)
         handler = self._handlers.get(question.kind)
         if handler is None:
-            log.warn("A question of kind {kind} is not known here", kind=question.kind)
+            log.warn(
+                "A question of kind {kind} is not known here", kind=shortened(question.kind, 64)
+            )
         else:
             try:
                 found = await handler(bytes(question.body))

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from push.connector.delivery.sharded_streams import Cursors
 from push.connector.transport.connection import DeviceConnection
+from push.wire.addresses import is_loopback
 
 log = Logger()
 
@@ -33,7 +34,7 @@ SERVERS_TOLD = 8
 class Drain:
     """Empties a connector.
 
-    `others(carrier)` are the URLs of other connectors for a device on that carrier, best first;
+    `others(carrier, ip)` are the URLs of other connectors for a device there, best first;
     `leave(connection, servers, after_seconds)` says goodbye.
     """
 
@@ -42,7 +43,7 @@ class Drain:
         reactor: Any,
         sessions: Mapping[str, DeviceConnection],
         cursors: Cursors,
-        others: Callable[[str], Sequence[str]],
+        others: Callable[[str, str], Sequence[str]],
         leave: Callable[[DeviceConnection, list[str], int], None],
     ) -> None:
         self.draining = False
@@ -53,9 +54,9 @@ class Drain:
         self._leave = leave
         self._batches: list[Deferred[None]] = []
 
-    def servers(self, carrier: str) -> list[str]:
-        """Where else a device on `carrier` may go."""
-        return list(self._others(carrier)[:SERVERS_TOLD])
+    def servers(self, connection: DeviceConnection) -> list[str]:
+        """Where else a device may go."""
+        return list(self._others(connection.carrier, connection.ip)[:SERVERS_TOLD])
 
     async def run(self, rate_per_second: float) -> None:
         """Send all sessions away, `rate_per_second` of them; returns when the last was told.
@@ -65,7 +66,7 @@ class Drain:
         """
         self.draining = True
         waiting = list(self._sessions.values())
-        if not any(self._others(carrier) for carrier in {c.carrier for c in waiting}):
+        if not self._have_elsewhere(waiting):
             return
         log.info("Draining: {count} sessions go elsewhere", count=len(waiting))
         try:
@@ -78,6 +79,17 @@ class Drain:
                 sending.addErrback(lambda failure: failure.trap(CancelledError))
                 sending.cancel()
             raise
+
+    def _have_elsewhere(self, connections: Sequence[DeviceConnection]) -> bool:
+        """Whether any of them can be sent anywhere; asked once for those who are told the same."""
+        asked = set()
+        for connection in connections:
+            alike = connection.carrier, is_loopback(connection.ip)
+            if alike not in asked:
+                asked.add(alike)
+                if self._others(connection.carrier, connection.ip):
+                    return True
+        return False
 
     async def _send_all_away(self, waiting: list[DeviceConnection], rate_per_second: float) -> None:
         random.shuffle(waiting)  # nobody's devices are the first or the last
@@ -103,7 +115,7 @@ class Drain:
         await self._cursors.flush()
         for connection in batch:
             if not connection.is_gone():
-                self._leave(connection, self.servers(connection.carrier), MAX_AFTER_SECONDS)
+                self._leave(connection, self.servers(connection), MAX_AFTER_SECONDS)
 
 
 def _is_waited_for(connection: DeviceConnection) -> bool:

@@ -56,7 +56,7 @@ from push.session.handout import Handout
 from push.session.server import ServerSession, SessionLimits
 from push.session.window import ACKNOWLEDGED, TOO_LARGE, Follow
 from push.streams.channel import Channel
-from push.wire.errors import Refusal
+from push.wire.errors import Refusal, shortened
 from push.wire.idents import Snowflake
 from push.wire.signals import DisconnectCode
 
@@ -90,13 +90,13 @@ class Gateway:
         keyring: Keyring,
         snowflake: Snowflake,
         settings: GatewaySettings,
-        others: Callable[[str], Sequence[str]] = lambda carrier: (),
+        others: Callable[[str, str], Sequence[str]] = lambda carrier, ip: (),
         drain_ordered: Callable[[float], None] = lambda rate_per_second: None,
         handlers: Mapping[int, Handler] = MappingProxyType({}),
     ) -> None:
-        """`others(carrier)`: URLs of other connectors for a device on that carrier;
-        `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
-        answers a PUBLISH, by its sub-signal, beside those for topics."""
+        """`others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that
+        address; `drain_ordered(rate_per_second)`: an operator wants this connector to leave;
+        `handlers`: who answers a PUBLISH, by its sub-signal, beside those for topics."""
         self.counters = Counters()
         self.connections: set[DeviceConnection] = set()
         self.sessions: dict[str, DeviceConnection] = {}
@@ -200,7 +200,7 @@ class Gateway:
                 DisconnectCode.DRAINING,
                 "the server stops",
                 RESTART_AFTER_SECONDS,
-                self.drain.servers(connection.carrier),
+                self.drain.servers(connection),
             )
         await self.sources.store_all()
         await self._until_all_are_gone(LINGER_SECONDS)
@@ -337,7 +337,7 @@ class Gateway:
             ip=connection.ip,
             session=connection.session_id,
             code=event.code,
-            reason=event.reason,
+            reason=shortened(event.reason),
         )
         connection.end(by_peer=event.by_peer)
 

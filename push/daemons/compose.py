@@ -224,7 +224,7 @@ class Composition:
             self._keyring,
             domain.snowflake,
             gateway_settings,
-            lambda carrier: domain.directory.others(carrier, self._boot),
+            lambda carrier, ip: domain.directory.others(carrier, self._boot, ip),
             lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
             chat_handlers(domain.chat),
         )
@@ -328,6 +328,7 @@ class Composition:
             instance=self._node,
             boot=self._boot,
             addresses=self._addresses() if gateway else {},
+            public=bool(gateway and self._settings.connector.public),
             sessions=len(gateway.sessions) if gateway else 0,
             capacity=gateway.capacity if gateway else 0,
             version=__version__,

@@ -20,8 +20,16 @@ from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import all_of
 from push.streams.publisher import APPEND, LEDGER
+from push.wire.addresses import counted_ip
 from push.wire.errors import Refusal
-from push.wire.idents import Snowflake, device_stream, is_name, is_token, user_stream
+from push.wire.idents import (
+    NAME_RULE,
+    Snowflake,
+    device_stream,
+    is_name,
+    is_token,
+    user_stream,
+)
 
 NEVER_CONNECTED_SECONDS = 86_400
 SECRET_BYTES = 16
@@ -69,8 +77,15 @@ class Devices:
         self._is_live_boot = is_live_boot
         self._close_session = close_session
         self.check_ban = check_ban
-        self._registrations = MinuteLimit(shards, "register", registrations_per_minute)
-        self._failed_secrets = MinuteLimit(shards, "secret", failed_secrets_per_minute)
+        self._registrations = MinuteLimit(
+            shards, "register", registrations_per_minute, what="registrations from this address"
+        )
+        self._failed_secrets = MinuteLimit(
+            shards,
+            "secret",
+            failed_secrets_per_minute,
+            what="wrong secrets for this token from this address",
+        )
 
     async def register(
         self,
@@ -89,7 +104,7 @@ class Devices:
         self.check_ban(ip=ip)
         if token is not None and secret is not None and await self._is_right(token, secret, ip):
             return Credentials(token, secret)
-        await self._registrations.take(ip)
+        await self._registrations.take(counted_ip(ip))
         secret = secrets.token_urlsafe(SECRET_BYTES)
         while True:
             token = self._snowflake.next_id()
@@ -113,13 +128,16 @@ class Devices:
                 return Credentials(token, secret)
 
     async def verify(self, token: str, secret: str, ip: str) -> None:
-        """Raises `Refusal`: `unknown_token`, `unauthenticated` (wrong secret), `rate_limited`."""
-        await self._failed_secrets.check(ip)
+        """Raises `Refusal`: `unknown_token`, `unauthenticated` (wrong secret), `rate_limited`.
+
+        A right secret is never refused. Only wrong ones are counted, and for their token alone, so
+        nobody keeps other devices behind the same address away.
+        """
         known = await self._command(token, "HGET", "h")
         if known is None:
             raise unknown_token(token)
         if not hmac.compare_digest(known, digest_of(secret).encode()):
-            await self._failed_secrets.count(ip)
+            await self._failed_secrets.take(f"{counted_ip(ip)}:{token}")
             raise Refusal("unauthenticated", "the secret is not this token's", field="secret")
 
     async def get(self, token: str) -> Device:
@@ -246,9 +264,7 @@ def check_token(token: str) -> None:
 
 def check_user(user: str) -> None:
     if not is_name(user):
-        raise Refusal(
-            "invalid", "a user id is 1 to 128 characters of A-Z a-z 0-9 _ . @ : + = -", field="user"
-        )
+        raise Refusal("invalid", f"a user id is {NAME_RULE}", field="user")
 
 
 def unknown_token(token: str) -> Refusal:

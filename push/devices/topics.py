@@ -21,7 +21,7 @@ from push.runtime.tasks import all_of
 from push.streams.publisher import APPEND, LEDGER
 from push.wire.bodies import MAX_OPAQUE_BYTES
 from push.wire.errors import Refusal
-from push.wire.idents import device_stream, is_name, topic_stream
+from push.wire.idents import NAME_RULE, device_stream, is_name, topic_stream
 
 PRIVATE_PREFIX = "private."
 CURSOR_SECONDS = 86_400
@@ -142,7 +142,7 @@ def check_topic(topic: str) -> None:
     if not is_name(topic):
         raise Refusal(
             "invalid",
-            "a topic is 1 to 128 characters of A-Z a-z 0-9 _ . @ : + = -",
+            f"a topic is {NAME_RULE}",
             field="topic",
         )
 

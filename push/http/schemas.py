@@ -17,7 +17,7 @@ from push.wire import defaults
 from push.wire.addresses import normal_network
 from push.wire.bodies import MAX_OPAQUE_BYTES, check_utf8_length
 from push.wire.errors import Refusal
-from push.wire.idents import NAME_PATTERN, is_name
+from push.wire.idents import NAME_PATTERN, NAME_RULE, is_name
 
 MAX_TARGETS = 1000
 MAX_BATCH_ITEMS = 1000
@@ -355,7 +355,7 @@ def _target_of(to: To) -> Target:
 def check_name(name: str, field: str, index: int | None = None) -> None:
     if not is_name(name):
         place = field if index is None else f"{field}[{index}]"
-        raise _invalid(place, f"expected 1 to 128 characters that match {NAME_PATTERN}")
+        raise _invalid(place, f"expected {NAME_RULE}")
 
 
 def read_network(text: str, field: str) -> str:

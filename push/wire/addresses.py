@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+# RFC 6761, and what /etc/hosts of Linux distributions has beside it.
+_LOOPBACK_NAMES = ("", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
@@ -30,6 +32,35 @@ def peer_ip(host: str | None) -> str:
         return plain_ip(host)
     except ValueError:
         return host  # with a zone
+
+
+def counted_ip(ip: str) -> str:
+    """What limits count an address by, for addresses as `peer_ip`: itself, or its IPv6 /64.
+
+    Whoever has one address of a /64 has all of them.
+    """
+    if ":" not in ip:
+        return ip
+    try:
+        ip = plain_ip(ip.partition("%")[0])
+        return str(ip_network((ip, 64), strict=False)) if ":" in ip else ip
+    except ValueError:
+        return ip
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of a URL or the address of a peer means the machine that says it.
+
+    "" is the peer of a unix socket; the unspecified address, where it is connected to, is loopback.
+    """
+    name = host.strip("[]").rstrip(".").lower()
+    if name in _LOOPBACK_NAMES or name.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(plain_ip(name.partition("%")[0]))
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
 
 
 def parse_network(text: str) -> IPv4Network | IPv6Network:

@@ -203,4 +203,4 @@ def decode_body(kind: type[B], body: bytes, what: str) -> B:
 
 
 def _bad_body(what: str, error: Exception) -> ProtocolError:
-    return bad_frame(f"{what} body: {error}"[:500])
+    return bad_frame(f"{what} body: {error}")

@@ -37,10 +37,24 @@ STATUS_OF_CODE: dict[str, int] = {
 }
 
 
+# Nobody gets more of their own words back: not in an answer, not in a log that quotes one.
+MAX_TEXT_CHARACTERS = 200
+MAX_FIELD_CHARACTERS = 64
+_OWN_WORDS = ("unavailable", "internal")  # their texts quote nothing that was sent
+
+
+def shortened(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
+    """`text` with at most `limit` characters, and as something that UTF-8 can carry."""
+    if len(text) > limit:
+        text = f"{text[: limit - 1]}…"
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 class ProtocolError(Exception):
     """The peer's fault: the connection is to be closed with `code` and `reason`."""
 
     def __init__(self, code: DisconnectCode, reason: str) -> None:
+        reason = shortened(reason)
         super().__init__(f"{code}: {reason}")
         self.code = code
         self.reason = reason
@@ -60,7 +74,8 @@ class Refusal(Exception):
     """A request is answered with no: the same code on both doors.
 
     `code` is one of `STATUS_OF_CODE`; `detail` is a sentence for a person; `field` names the
-    member that is wrong, where there is one; `after_seconds` says when to try again.
+    member that is wrong, where there is one; `after_seconds` says when to try again. What quotes a
+    peer is shortened here, so that no refusal sends megabytes back.
     """
 
     def __init__(
@@ -73,6 +88,10 @@ class Refusal(Exception):
     ) -> None:
         if code not in STATUS_OF_CODE:
             raise ValueError(f"{code!r} is not a documented code")
+        if code not in _OWN_WORDS:
+            detail = shortened(detail)
+        if field is not None:
+            field = shortened(field, MAX_FIELD_CHARACTERS)
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail

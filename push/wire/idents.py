@@ -1,4 +1,8 @@
-"""The names in the protocol: device tokens, message ids, offsets, streams.
+"""The names in the protocol: ids of users, topics and groups, device tokens, offsets, streams.
+
+This is the one definition of what an id is, for both interfaces, the SDK and the configuration.
+`.` and `..` are no ids anywhere: URL libraries remove such segments from a path, so that a request
+about a topic called `..` would arrive as a request about something else.
 
 A token is a 63-bit Snowflake id (41 bits of milliseconds, 10 of the process, 12 of a sequence) as
 13 digits of Crockford's base32 and his modulo-37 check character. It names, it never authorises.
@@ -16,8 +20,17 @@ _VALUE = {digit: value for value, digit in enumerate(_DIGITS)}
 TOKEN_CHARACTERS = 14
 _EPOCH_MS = 1_735_689_600_000  # 2025-01-01: 41 bits of milliseconds last until 2094
 
-NAME_PATTERN = r"^[A-Za-z0-9_.@:+=-]{1,128}$"
-_NAME = re.compile(NAME_PATTERN[:-1] + r"\Z")
+# As JSON Schema has it. Python's `$` also matches before a line end, so the checks use `fullmatch`.
+_NOT_DOTS = r"(?!\.{1,2}$)"
+_NAME_BODY = _NOT_DOTS + r"[A-Za-z0-9_.@:+=-]{1,128}"
+NAME_PATTERN = f"^{_NAME_BODY}$"
+NAME_RULE = "1 to 128 characters of A-Z a-z 0-9 _ . @ : + = -, and neither . nor .."
+TOKEN_PATTERN = r"^[0-9A-HJKMNP-TV-Z]{13}[0-9A-HJKMNP-TV-Z*~$=U]$"
+OPAQUE_PATTERN = rf"^{_NOT_DOTS}[A-Za-z0-9_.@:+=~*$-]{{1,64}}$"
+CONVERSATION_PATTERN = f"^(?:user|group):{_NAME_BODY}$"
+_NAME = re.compile(NAME_PATTERN)
+_OPAQUE = re.compile(OPAQUE_PATTERN)
+_CONVERSATION = re.compile(CONVERSATION_PATTERN)
 _OFFSET = re.compile(r"[0-9]{1,16}")
 
 STREAM_ALL = "all"
@@ -52,7 +65,17 @@ def is_offset(text: str) -> bool:
 
 def is_name(text: str) -> bool:
     """Whether `text` may be a user, topic or group id, `client_id` or `collapse`."""
-    return _NAME.match(text) is not None
+    return _NAME.fullmatch(text) is not None
+
+
+def is_opaque(text: str) -> bool:
+    """Whether `text` has the form of ids that only the server makes: of messages and sessions."""
+    return _OPAQUE.fullmatch(text) is not None
+
+
+def is_conversation(text: str) -> bool:
+    """Whether `text` may name a conversation: `user:` or `group:` and an id."""
+    return _CONVERSATION.fullmatch(text) is not None
 
 
 class Snowflake:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from push.wire.bodies import check_json_text
-from push.wire.errors import Refusal
+from push.wire.errors import MAX_FIELD_CHARACTERS, Refusal, shortened
 
 # How msgspec ends a message: where in the body, if not at its top.
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
@@ -81,7 +81,7 @@ def invalid_body(message: str) -> Refusal:
         return f"{path}.{name}" if path else name
 
     if found := _UNKNOWN.match(what):
-        field = inside(found["name"])
+        field = inside(shortened(found["name"], MAX_FIELD_CHARACTERS))
         return Refusal("invalid", f"`{field}` is not a field of this request", field=field)
     if found := _MISSING.match(what):
         field = inside(found["name"])

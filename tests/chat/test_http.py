@@ -13,6 +13,7 @@ from push.chat.types import GroupSaid
 from tests.chat.conftest import Door
 from tests.chat.test_messages import say
 from tests.connector.conftest import Node
+from tests.http.segments import nasty_paths
 
 
 async def new_group(door: Door, *members: str) -> str:
@@ -57,8 +58,10 @@ async def test_messages_on_behalf_of_users(door: Door) -> None:
     sent = await door("POST", "/v1/users/bob/messages", body)
     assert sent.status == 201
     assert (sent.json()["conversation"], sent.json()["seq"]) == ("user:bob", 1)
-    again = await door("POST", f"/v1/groups/{group}/messages", body)
+    again = await door("POST", "/v1/users/bob/messages", body)
     assert again.json() == sent.json(), "one client_id is one message"
+    elsewhere = await door("POST", f"/v1/groups/{group}/messages", body)
+    elsewhere.assert_problem("idempotency_mismatch", "client_id")
     await door("POST", f"/v1/groups/{group}/messages", {"from": "bob", "data": "hello"})
 
     listed = (await door("GET", "/v1/users/bob/conversations")).json()["conversations"]
@@ -144,3 +147,49 @@ async def test_the_document_is_sound(door: Door) -> None:
     for name in re.findall(r"#/components/schemas/(\w+)", text):
         assert name in document["components"]["schemas"]
     assert '"from"' in json.dumps(document["components"]["schemas"]["GroupMessage"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_chat_route_refuses_every_nasty_segment(door: Door, node: Node) -> None:
+    group = await new_group(door, "bob")
+    good = {"group": group, "user": "anna", "conversation": "user:bob", "seq": "1"}
+    document = (await door("GET", "/openapi.json")).json()
+    tried = 0
+    for template, methods in document["paths"].items():
+        if not template.startswith("/v1/"):
+            continue
+        for method, operation in methods.items():
+            content = operation.get("requestBody", {}).get("content", {})
+            body = content.get("application/json", {}).get("example")
+            for path, code in nasty_paths(template, good):
+                response = await door(method.upper(), path, body)
+                if code:
+                    assert response.json()["code"] == code, (method, path, response)
+                else:
+                    assert response.status in (404, 405), (method, path)
+                tried += 1
+    assert tried > 300
+    assert (await door("GET", f"/v1/groups/{group}")).json()["members"] == 2
+    for wrong in ("user:..", "group:.", "user:a%2Fb", "anna", "user:", "GROUP:g", "user:a:%20"):
+        response = await door("GET", f"/v1/users/anna/conversations/{wrong}/messages")
+        assert response.json()["code"] == "invalid", wrong
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+@pytest_twisted.ensureDeferred
+async def test_dots_are_no_ids_in_bodies_and_queries_of_chat(door: Door, name: str) -> None:
+    group = await new_group(door, "bob")
+    message = {"from": "anna", "data": 1}
+    for method, path, body, field in (
+        ("POST", "/v1/groups", {"owner": name, "name": "g"}, "owner"),
+        ("POST", "/v1/groups", {"owner": "anna", "name": "g", "members": [name]}, "members"),
+        ("PATCH", f"/v1/groups/{group}", {"owner": name}, "owner"),
+        ("PATCH", f"/v1/groups/{group}", {"name": "x", "by": name}, "by"),
+        ("POST", f"/v1/groups/{group}/members", {"users": [name]}, "users"),
+        ("DELETE", f"/v1/groups/{group}/members/bob?by={name}", None, "by"),
+        ("POST", "/v1/users/bob/messages", {**message, "from": name}, "from"),
+        ("POST", "/v1/users/bob/messages", {**message, "client_id": name}, "client_id"),
+        ("POST", "/v1/users/bob/messages", {**message, "mentions": [name]}, "mentions"),
+        ("POST", "/v1/users/bob/messages", {**message, "type": name}, "type"),
+    ):
+        (await door(method, path, body)).assert_problem("invalid", field)

@@ -179,16 +179,63 @@ async def test_the_same_client_id_is_the_same_message_on_either_door(
     first = await anna.ask("MS", to={"user": "bob"}, data="x", client_id="c")
     again = await anna.ask("MS", to={"user": "bob"}, data="x", client_id="c")
     other_door = await say(node, "anna", "user:bob", "x", client_id="c")
-    elsewhere = await anna.ask("MS", to={"group": group}, data="y", client_id="c")
+    elsewhere = await anna.ask("MS", to={"group": group}, data="x", client_id="c")
     of_another = await bob.ask("MS", to={"user": "anna"}, data="z", client_id="c")
 
-    assert again == elsewhere == first
+    assert again == first
+    assert (elsewhere["code"], elsewhere["field"]) == ("idempotency_mismatch", "client_id")
     assert (other_door.id, other_door.seq) == (first["id"], 1)
     assert of_another["seq"] == 2
     await wait_until(lambda: len(texts(bob)) == 2)
     assert texts(bob) == ["x", "z"]
     kept = await keys_of(node, "chat:anna,bob", "TTL", "sent:chat:anna,bob anna,c")
     assert 7 * 86_400 - 60 < kept <= 7 * 86_400
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_id_with_another_request_is_refused_on_either_door(
+    node: Node, person: User, wait_until: WaitUntil
+) -> None:
+    anna = await person("anna")
+    group = await make_group(node, "anna", "bob")
+    sent = {"to": {"user": "bob"}, "data": {"a": 1}, "type": "text", "mentions": ["bob"]}
+    sent = {**sent, "reply_to": 0, "client_id": "c"}
+    first = await anna.ask("MS", **sent)
+
+    for change in (
+        {"data": {"a": 2}},
+        {"data": {"a": 1.0}},
+        {"type": "image"},
+        {"mentions": []},
+        {"mentions": ["bob", "anna"]},
+        {"reply_to": 1},
+        {"to": {"user": "carol"}},
+        {"to": {"group": group}},
+    ):
+        answer = await anna.ask("MS", **{**sent, **change})
+        assert (answer["ok"], answer.get("code")) == (False, "idempotency_mismatch"), change
+        assert answer["field"] == "client_id"
+        body = {name: value for name, value in {**sent, **change}.items() if name != "to"}
+        name, other = next(iter({**sent, **change}["to"].items()))
+        with pytest.raises(Refusal, match="idempotency_mismatch"):
+            await say(node, "anna", f"{name}:{other}", body.pop("data"), **body)
+
+    assert await anna.ask("MS", **sent) == first
+    assert (await anna.ask("MS", **{**sent, "client_id": "d"}))["seq"] == 2
+    page = await node.chat.conversations.page("carol", cursor="", limit=9)
+    assert page.conversations == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_id_from_before_digests_is_still_the_same_message(node: Node) -> None:
+    first = await say(node, "anna", "user:bob", "x", client_id="c")
+    key = "sent:chat:anna,bob anna,c"
+    assert await keys_of(node, "chat:anna,bob", "HDEL", key, "digest") == 1
+
+    assert await say(node, "anna", "user:bob", "x", client_id="c") == first
+    assert await say(node, "anna", "user:bob", "y", client_id="c") == first
+    with pytest.raises(Refusal, match="idempotency_mismatch"):
+        await say(node, "anna", "user:carol", "x", client_id="c")
 
 
 @pytest_twisted.ensureDeferred
@@ -614,6 +661,24 @@ async def test_a_message_as_deep_as_may_be_is_in_lists_that_clients_can_read(per
         ("PS", {"users": ["x"] * 101}, "invalid", "users"),
         ("TP", {"conversation": "user:anna"}, "invalid", "conversation"),
         ("MN", {}, "unknown_request", None),
+        ("MS", {"to": {"user": ".."}, "data": 1}, "invalid", "to.user"),
+        ("MS", {"to": {"group": "."}, "data": 1}, "invalid", "to.group"),
+        ("MS", {"to": {"user": "bob"}, "data": 1, "client_id": ".."}, "invalid", "client_id"),
+        ("MS", {"to": {"user": "bob"}, "data": 1, "mentions": ["."]}, "invalid", "mentions"),
+        ("MP", {"conversation": "user:.."}, "invalid", "conversation"),
+        ("MR", {"conversation": "group:.", "seq": 1}, "invalid", "conversation"),
+        ("MRN", {"conversation": "user:.", "read": 1}, "invalid", "conversation"),
+        ("GC", {"name": "g", "members": [".."]}, "invalid", "members"),
+        ("GPGI", {"group": ".."}, "invalid", "group"),
+        ("GPGM", {"group": "."}, "invalid", "group"),
+        ("GAM", {"group": "g", "users": ["."]}, "invalid", "users"),
+        ("GKM", {"group": "..", "users": ["a"]}, "invalid", "group"),
+        ("GQ", {"group": ".."}, "invalid", "group"),
+        ("GMI", {"group": "g", "owner": ".."}, "invalid", "owner"),
+        ("GMI", {"group": "g", "member": {"user": "."}}, "invalid", "member.user"),
+        ("GD", {"group": "."}, "invalid", "group"),
+        ("TP", {"conversation": "user:.."}, "invalid", "conversation"),
+        ("PS", {"users": [".."]}, "invalid", "users"),
     ],
 )
 @pytest_twisted.ensureDeferred

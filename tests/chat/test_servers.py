@@ -13,6 +13,7 @@ from push.chat.conversation_id import conversation_of, with_user
 from push.chat.types import GroupSaid
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import number_of
+from push.wire.errors import Refusal
 from tests.chat.conftest import MakeNode, User, of_kind
 from tests.chat.test_messages import say, texts
 from tests.conftest import RedisServer
@@ -124,15 +125,17 @@ def _version_of(errand: bytes) -> str:
 
 
 @pytest_twisted.ensureDeferred
-async def test_one_client_id_is_one_message_also_for_another_conversation_elsewhere(
-    node: Node,
-) -> None:
+async def test_one_client_id_is_of_one_conversation_also_elsewhere(node: Node) -> None:
     first = await say(node, "anna", "user:bob", "x", client_id="c")
     others = [f"user:other{n}" for n in range(9)]
 
-    answers = [await say(node, "anna", other, "x", client_id="c") for other in others]
+    for other in others:
+        with pytest.raises(Refusal, match="idempotency_mismatch"):
+            await say(node, "anna", other, "x", client_id="c")
+    with pytest.raises(Refusal, match="idempotency_mismatch"):
+        await say(node, "anna", "user:bob", "y", client_id="c")
 
-    assert answers == [first] * len(others)
+    assert await say(node, "anna", "user:bob", "x", client_id="c") == first
     for other in others:
         page = await node.chat.conversations.page(other.removeprefix("user:"), cursor="", limit=9)
         assert page.conversations == []

@@ -17,6 +17,8 @@ from push.cluster.registry.entry import Entry
 
 MakeEntry = Callable[..., Entry]
 
+FAR = "203.0.113.5"
+
 
 class FixedRegistry:
     """A registry with a view and nothing else."""
@@ -51,7 +53,7 @@ def node(entry: MakeEntry) -> MakeEntry:
 
 def shares(listed: Directory, draws: int = 3000) -> dict[str, float]:
     """The part of `draws` that each server was first in."""
-    firsts = Counter(listed.servers("tls")[0] for _ in range(draws))
+    firsts = Counter(listed.servers("tls", FAR)[0] for _ in range(draws))
     return {url[6:8]: count / draws for url, count in firsts.items()}
 
 
@@ -63,7 +65,7 @@ def spread(nodes: list[Entry], devices: int, told_every: int) -> Counter[str]:
     listed = Directory(registry, random.Random(7), lambda: 0.0)
     sessions = Counter({entry.instance: entry.sessions for entry in nodes})
     for number in range(devices):
-        sessions[listed.servers("tls")[0][6:8]] += 1
+        sessions[listed.servers("tls", FAR)[0][6:8]] += 1
         for place, name in enumerate(told):
             if (number + place * told_every // len(told)) % told_every == 0:
                 told[name] = msgspec.structs.replace(told[name], sessions=sessions[name])
@@ -73,7 +75,7 @@ def spread(nodes: list[Entry], devices: int, told_every: int) -> Counter[str]:
 
 def test_equal_nodes_are_chosen_evenly_and_all_are_listed(node: MakeEntry) -> None:
     listed = directory(node("n1"), node("n2"), node("n3"))
-    assert sorted(listed.servers("tls")) == ["tls://n1:6790", "tls://n2:6790", "tls://n3:6790"]
+    assert sorted(listed.servers("tls", FAR)) == ["tls://n1:6790", "tls://n2:6790", "tls://n3:6790"]
     for share in shares(listed).values():
         assert share == pytest.approx(1 / 3, rel=0.1)
 
@@ -98,7 +100,7 @@ def test_who_was_sent_to_a_connector_counts_there_until_it_comes_or_is_given_up(
     listed = Directory(registry, random.Random(1), lambda: now)
 
     def to_n1(listed: Directory, devices: int) -> int:
-        return sum(listed.servers("tls")[0] == "tls://n1:6790" for _ in range(devices))
+        return sum(listed.servers("tls", FAR)[0] == "tls://n1:6790" for _ in range(devices))
 
     sent = to_n1(listed, 900)
     assert 600 < sent < 900
@@ -149,12 +151,12 @@ def test_draining_full_and_weightless_nodes_are_never_given(node: MakeEntry) -> 
         node("n4", weight=0),
         node("n5", capacity=10, sessions=9),
     )
-    assert listed.servers("tls") == ["tls://n5:6790"]
+    assert listed.servers("tls", FAR) == ["tls://n5:6790"]
 
 
 def test_without_a_connector_that_takes_any_the_list_is_empty(node: MakeEntry) -> None:
-    assert directory().servers("tls") == []
-    assert directory(node("n1", draining=True)).servers() == []
+    assert directory().servers("tls", FAR) == []
+    assert directory(node("n1", draining=True)).servers(None, FAR) == []
 
 
 def test_a_carrier_that_a_node_does_not_offer_leaves_it_out(entry: MakeEntry) -> None:
@@ -162,8 +164,8 @@ def test_a_carrier_that_a_node_does_not_offer_leaves_it_out(entry: MakeEntry) ->
         entry("n1", addresses={"tcp": "tcp://n1:6789"}),
         entry("n2", addresses={"tls": "tls://n2:6790"}),
     )
-    assert listed.servers("tcp") == ["tcp://n1:6789"]
-    assert listed.servers("ws") == []
+    assert listed.servers("tcp", FAR) == ["tcp://n1:6789"]
+    assert listed.servers("ws", FAR) == []
 
 
 def test_all_carriers_go_encrypted_first_in_one_order_of_nodes(entry: MakeEntry) -> None:
@@ -172,7 +174,7 @@ def test_all_carriers_go_encrypted_first_in_one_order_of_nodes(entry: MakeEntry)
 
     urls = directory(
         entry("n1", addresses=carriers("n1")), entry("n2", addresses=carriers("n2"))
-    ).servers()
+    ).servers(None, FAR)
     assert [url.partition(":")[0] for url in urls] == [
         *("tls", "tls", "wss", "wss", "tcp", "tcp", "ws", "ws")
     ]
@@ -185,13 +187,13 @@ def test_connectors_of_the_callers_zone_come_first(node: MakeEntry) -> None:
         node("n1", zone="a"), node("n2", zone="b"), node("n3", zone="b", sessions=9), zone="b"
     )
     for _ in range(50):
-        assert listed.servers("tls")[2] == "tls://n1:6790"
+        assert listed.servers("tls", FAR)[2] == "tls://n1:6790"
 
 
 def test_other_services_are_no_servers_but_are_nodes(node: MakeEntry) -> None:
     api = Entry(service="push-api", instance="n1", boot="b1", addresses={"tls": "tls://x"})
     listed = directory(node("n1"), api)
-    assert listed.servers() == ["tls://n1:6790"]
+    assert listed.servers(None, FAR) == ["tls://n1:6790"]
     assert [(e.service, e.instance) for e in listed.nodes()] == [
         ("push-connector", "n1"),
         ("push-api", "n1"),
@@ -231,5 +233,48 @@ def test_an_address_that_instances_share_is_named_once_by_the_room_of_all(entry:
         for name, url in (("1", a), ("2", b), ("3", c))
     ]
     listed = directory(*nodes)
-    assert sorted(listed.servers()) == [a, c]
+    assert sorted(listed.servers(None, FAR)) == [a, c]
     assert shares(listed)["aa"] == pytest.approx(2 / 3, abs=0.05)
+
+
+# Servers told to clients
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "127.9.8.7",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "localhost",
+        "LOCALHOST.",
+        "api.localhost",
+        "localhost.localdomain",
+        "0.0.0.0",
+        "[::]",
+    ],
+)
+def test_a_loopback_address_is_told_on_loopback_only(entry: MakeEntry, host: str) -> None:
+    url = f"tls://{host}:6790"
+    listed = directory(entry("n1", addresses={"tls": url}))
+    for near in ("127.0.0.1", "127.5.5.5", "::1", ""):
+        assert listed.servers("tls", near) == listed.others("tls", "x", near) == [url]
+    for far in (FAR, "10.0.0.1", "2001:db8::7", "fe80::1%eth0"):
+        assert listed.servers("tls", far) == listed.servers(None, far) == []
+        assert listed.others("tls", "x", far) == []
+
+
+def test_of_several_addresses_those_that_lead_somewhere_are_told(entry: MakeEntry) -> None:
+    addresses = {"tcp": "tcp://127.0.0.1:6789", "tls": "tls://push.example:6790"}
+    listed = directory(entry("n1", addresses=addresses))
+    assert listed.servers(None, FAR) == ["tls://push.example:6790"]
+    assert listed.others("tcp", "x", FAR) == ["tls://push.example:6790"]
+    assert len(listed.servers(None, "::1")) == 2
+
+
+def test_public_addresses_are_told_as_configured(entry: MakeEntry) -> None:
+    url = "tls://localhost:6790"  # as through a tunnel that every client has
+    listed = directory(entry("n1", addresses={"tls": url}, public=True))
+    assert listed.servers("tls", FAR) == listed.others("tls", "x", FAR) == [url]

@@ -187,7 +187,7 @@ class Node:
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
         retention = Retention(**options.pop("retention", {}))
-        others = options.pop("others", lambda carrier: ())
+        others = options.pop("others", lambda carrier, ip: ())
         deployment = Deployment(len(urls))
         self.shards = Shards(
             [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import struct
@@ -291,10 +292,11 @@ async def test_who_failed_too_often_is_told_when_to_come_back(
     pair = await client.register()
     await (await dial(node)).connect(**{**pair, "secret": "x"})
 
-    answer = await (await dial(node)).connect(**pair)
+    answer = await (await dial(node)).connect(**{**pair, "secret": "x"})
 
     assert answer["status"] is ConnectStatus.SERVER_UNAVAILABLE
     assert (answer["code"], answer["after"]) == ("rate_limited", 60)
+    assert (await (await dial(node)).connect(**pair))["status"] is ConnectStatus.ACCEPTED
 
 
 @pytest_twisted.ensureDeferred
@@ -543,3 +545,45 @@ async def test_a_device_whose_record_vanished_is_closed_at_its_next_acknowledgem
 
     await wait_until(lambda: client.closed)
     assert not await node.record(client._credentials["token"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_hostile_jwts_are_refused_and_nothing_is_logged(node: Any, dial: Make) -> None:
+    """A header is anybody's text; what is wrong with it is told without what cannot be sent."""
+    surrogate = b'{"alg":"HS256","crit":["\\ud800"]}'
+    for header in (
+        surrogate,
+        surrogate.replace(b"crit", b"kid"),
+        b'{"alg":"\\ud800"}',
+        b'{"alg":"' + b"x" * 5_000 + b'"}',
+        b'{"alg":"HS256","kid":"\\u001b[2J"}',
+        b'{"alg":' + b"[" * 3_000,
+        b'{"alg":NaN}',
+        b"\xff\xfe",
+        b"[]",
+    ):
+        text = base64.urlsafe_b64encode(header).rstrip(b"=").decode() + ".e30.eA"
+        answer = await (await dial(node)).connect(jwt=text)
+        assert answer["status"] is ConnectStatus.BAD_CREDENTIALS, header[:40]
+        assert answer["code"] == "unauthenticated"
+        assert len(answer["detail"]) <= 200
+        session = await dial(node)
+        await session.connect(jwt=token_of("alice"))
+        number = session.send(Signal.AUTH, {"jwt": text})
+        refused = json.loads((await session.answer(Signal.AUTH, number)).body)
+        assert (refused["ok"], refused["code"]) == (False, "unauthenticated")
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_reason_sends_back_what_it_refuses(
+    node: Any, dial: Make, wait_until: WaitUntil
+) -> None:
+    for body in (
+        {"platform": "Z" * 40_000, "app": "a"},
+        {"platform": {"Z" * 40_000: 1}, "app": "a"},
+    ):
+        client = await dial(node)
+        client.send(Signal.SUB, body)
+        await wait_until(lambda client=client: client.disconnect is not None)
+        assert client.disconnect["code"] == "bad_frame"
+        assert len(client.disconnect["reason"]) <= 200

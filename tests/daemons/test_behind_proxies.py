@@ -54,11 +54,11 @@ def call(address: tuple[str, int], tls: bool, header: bytes, source: str) -> soc
 
 
 def register(
-    running: Running, carrier: str, header: bytes = b"", source: str = "127.0.0.1"
+    running: Running, carrier: str, header: bytes = b"", source: str = "127.0.0.1", **pair: str
 ) -> dict[str, Any]:
     tls = carrier == "tls"
     address = running.tls_address if tls else running.tcp_address
-    body = {"key": running.app_key, "platform": "p", "app": "a"}
+    body = {"key": running.app_key, "platform": "p", "app": "a", **pair}
     with call(address, tls, header, source) as connection:
         connection.sendall(encode_frame(Signal.SUB, 0, 1, json.dumps(body).encode()))
         decoder = FrameDecoder(1 << 20)
@@ -103,6 +103,72 @@ def test_http_clients_are_told_apart_by_x_forwarded_for(daemon: Running) -> None
     assert status("198.51.100.11") == 201
     assert status("198.51.100.12, 198.51.100.11") == 429
     assert status("198.51.100.11, 127.0.0.1, 198.51.100.12") == 201
+
+
+def test_loopback_servers_are_told_to_clients_on_loopback_only(daemon: Running) -> None:
+    """All that this daemon listens on is loopback; `X-Forwarded-For` says where a client is."""
+
+    def registered(**headers: str) -> list[str]:
+        status, content = ask(daemon, "POST", "/v1/devices", daemon.app_key, **headers)
+        assert status == 201
+        return list(json.loads(content)["servers"])
+
+    def listed(path: str, **headers: str) -> tuple[int, dict[str, Any]]:
+        status, content = ask(daemon, "GET", path, daemon.app_key, **headers)
+        return status, json.loads(content)
+
+    for far in ("198.51.100.21", "10.0.0.7", "2001:db8:7::1"):
+        assert registered(X_Forwarded_For=far) == []
+        for path in ("/v1/servers", "/v1/servers?carrier=tls"):
+            status, problem = listed(path, X_Forwarded_For=far)
+            assert (status, problem["code"]) == (503, "unavailable")
+    for near in ("127.0.0.9", "::1"):
+        assert len(registered(X_Forwarded_For=near)) == 2
+        assert len(listed("/v1/servers", X_Forwarded_For=near)[1]["servers"]) == 2
+
+
+def test_public_servers_are_told_to_everyone() -> None:
+    with started_server(
+        connector_public='["tls://localhost:7000"]', http_trusted_proxies='["127.0.0.1"]'
+    ) as running:
+        status, content = ask(
+            running, "GET", "/v1/servers", running.app_key, X_Forwarded_For="198.51.100.7"
+        )
+    assert (status, json.loads(content)["servers"]) == (200, ["tls://localhost:7000"])
+
+
+def register_by_http(running: Running, forwarded: str, **pair: str) -> tuple[int, dict[str, Any]]:
+    connection = HTTPConnection(*running.http, timeout=TIMEOUT_SECONDS)
+    headers = {"Content-Type": "application/json", "X-Forwarded-For": forwarded}
+    headers["Authorization"] = f"Bearer {running.app_key}"
+    body = json.dumps({"platform": "p", "app": "a", **pair})
+    connection.request("POST", "/v1/devices", body, headers)
+    answer = connection.getresponse()
+    content = json.loads(answer.read())
+    connection.close()
+    return answer.status, content
+
+
+def test_a_right_secret_is_never_refused_on_either_interface(daemon: Running) -> None:
+    address = "198.51.100.31"
+    status, pair = register_by_http(daemon, address)
+    assert status == 201
+    pair = {"token": pair["token"], "secret": pair["secret"]}
+    wrong = {**pair, "secret": "x"}
+    for _ in range(12):
+        assert register_by_http(daemon, address, **wrong)[0] == 429
+        assert register(daemon, "tcp", v1(31), **wrong)["code"] == "rate_limited"
+    status, again = register_by_http(daemon, address, **pair)
+    assert (status, again["token"], again["secret"]) == (201, pair["token"], pair["secret"])
+    assert register(daemon, "tcp", v2(31), **pair) == pair
+
+
+def test_an_ipv6_network_of_64_bits_is_one_address(daemon: Running) -> None:
+    assert register_by_http(daemon, "2001:db8:9::1")[0] == 201
+    assert register_by_http(daemon, "2001:db8:9::ffff:2")[0] == 429
+    assert register_by_http(daemon, "2001:db8:9:1::1")[0] == 201
+    assert register_by_http(daemon, "::ffff:198.51.100.41")[0] == 201
+    assert register_by_http(daemon, "198.51.100.41")[0] == 429
 
 
 def test_a_missing_header_is_counted_where_only_a_key_may_look(daemon: Running) -> None:

@@ -136,14 +136,66 @@ async def test_failed_secrets_are_limited_on_every_way_in(
     make_devices: Callable[..., Devices],
 ) -> None:
     devices = make_devices(failed_secrets_per_minute=3)
-    token, secret = await register(devices)
+    token, _secret = await register(devices)
     for _ in range(2):
         assert await code_of(devices.verify(token, "wrong", IP)) == "unauthenticated"
     await register(devices, token=token, secret="wrong")
 
-    assert await code_of(devices.verify(token, secret, IP)) == "rate_limited"
+    assert await code_of(devices.verify(token, "wrong", IP)) == "rate_limited"
     assert await code_of(register(devices, token=token, secret="wrong")) == "rate_limited"
-    await devices.verify(token, secret, "192.0.2.2")
+    assert await code_of(devices.verify(token, "wrong", "192.0.2.2")) == "unauthenticated"
+
+
+@pytest_twisted.ensureDeferred
+async def test_failed_secrets_keep_no_right_secret_away(
+    make_devices: Callable[..., Devices],
+) -> None:
+    devices = make_devices(failed_secrets_per_minute=2)
+    token, secret = await register(devices)
+    neighbour, its_secret = await register(devices)
+    for _ in range(5):
+        await code_of(devices.verify(token, "wrong", IP))
+
+    await devices.verify(token, secret, IP)
+    assert await register(devices, token=token, secret=secret) == (token, secret)
+    await devices.verify(neighbour, its_secret, IP)
+    assert await code_of(devices.verify(neighbour, "wrong", IP)) == "unauthenticated"
+
+
+@pytest_twisted.ensureDeferred
+async def test_limits_count_an_ipv6_network_as_one_address(
+    make_devices: Callable[..., Devices],
+) -> None:
+    devices = make_devices(failed_secrets_per_minute=1, registrations_per_minute=1)
+    for first, second, is_one in (
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8:1::1", "2001:db8:1:1::1", False),
+        ("192.0.2.7", "::ffff:192.0.2.7", True),
+        ("198.51.100.7", "198.51.100.8", False),
+    ):
+        token, _secret = await register(devices, ip=first)
+        assert await code_of(devices.verify(token, "wrong", first)) == "unauthenticated"
+        expected = "rate_limited" if is_one else "unauthenticated"
+        assert await code_of(devices.verify(token, "wrong", second)) == expected
+        if is_one:
+            assert await code_of(register(devices, ip=second)) == "rate_limited"
+        else:
+            await register(devices, ip=second)
+
+
+@pytest_twisted.ensureDeferred
+async def test_failed_secrets_leave_nothing_for_tokens_that_nobody_has(
+    make_devices: Callable[..., Devices], store: RedisServer
+) -> None:
+    devices = make_devices(failed_secrets_per_minute=2)
+    for _ in range(3):
+        assert await code_of(devices.verify(NOBODY, "wrong", IP)) == "unknown_token"
+    assert await store.command("KEYS", "*limit:*") == []
+    token, _ = await register(devices)
+    for _ in range(5):
+        await code_of(devices.verify(token, "wrong", IP))
+    (key,) = await store.command("KEYS", "*limit:*")
+    assert 0 < await store.command("TTL", key) <= 60
 
 
 @pytest_twisted.ensureDeferred

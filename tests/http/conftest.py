@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 import pytest
+import pytest_twisted
 from prometheus_client import CollectorRegistry
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -242,7 +243,7 @@ class Behind:
         self.registered.append(fields)
         return Credentials(TOKEN, "secret")
 
-    def servers(self, carrier: str | None) -> list[str]:
+    def servers(self, carrier: str | None, client_ip: str) -> list[str]:
         return [url for url in self.urls if carrier is None or url.startswith(f"{carrier}:")]
 
     def nodes(self) -> list[Entry]:
@@ -450,3 +451,22 @@ def make_only_common(behind: Behind, keyring: Keyring) -> Callable[[], Web]:
 @pytest.fixture
 def web(make_web: MakeWeb) -> Web:
     return make_web()
+
+
+@pytest_twisted.async_yield_fixture
+async def port(behind: Behind, keyring: Keyring, wait_until: Any) -> AsyncIterator[int]:
+    """The API on a real port of the loopback interface."""
+    from twisted.internet import reactor
+
+    site = make_site(
+        reactor,
+        [make_api(*[behind] * 8)],
+        keyring=keyring,
+        registry=CollectorRegistry(),
+        problems=list,
+    )
+    listening: Any = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
+    yield listening.getHost().port
+    await listening.stopListening()
+    # Each connection has a time-out: the server has noticed the end of all.
+    await wait_until(lambda: not reactor.getDelayedCalls())  # type: ignore[attr-defined]

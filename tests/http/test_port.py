@@ -2,38 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest_twisted
 import treq
-from prometheus_client import CollectorRegistry
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
-
-from push.access.api_keys import Keyring
-from push.http.routes.push import make_api
-from push.http.server import make_site
-
-
-@pytest_twisted.async_yield_fixture
-async def port(behind: Any, keyring: Keyring, wait_until: Any) -> AsyncIterator[int]:
-    from twisted.internet import reactor
-
-    site = make_site(
-        reactor,
-        [make_api(*[behind] * 8)],
-        keyring=keyring,
-        registry=CollectorRegistry(),
-        problems=list,
-    )
-    listening: Any = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
-    yield listening.getHost().port
-    await listening.stopListening()
-    # Each connection has a time-out: the server has noticed the end of all.
-    await wait_until(lambda: not reactor.getDelayedCalls())  # type: ignore[attr-defined]
 
 
 async def call(method: str, url: str, **options: Any) -> tuple[int, Any]:
@@ -62,7 +39,8 @@ async def test_a_client_busy_sending_too_much_reads_why(port: int) -> None:
 
     def send_all_then_read() -> bytes:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            connection.sendall(b"POST /v1/push HTTP/1.1\r\nContent-Length: 4194304\r\n\r\n")
+            head = b"POST /v1/push HTTP/1.1\r\nHost: x\r\nContent-Length: 4194304\r\n\r\n"
+            connection.sendall(head)
             for _ in range(64):
                 connection.sendall(b"x" * 65536)
             return connection.recv(65536)
@@ -82,7 +60,7 @@ async def test_a_client_that_hangs_up_does_not_stop_its_push(
     def send_and_hang_up() -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.sendall(
-                b"POST /v1/push HTTP/1.1\r\nAuthorization: Bearer push-key\r\n"
+                b"POST /v1/push HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer push-key\r\n"
                 b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
                 % (len(body), body)
             )
@@ -91,3 +69,48 @@ async def test_a_client_that_hangs_up_does_not_stop_its_push(
     await wait_until(lambda: behind.calls)
     behind.waiting.callback(None)
     await wait_until(lambda: behind.pushed)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_client_that_does_not_read_is_not_served_ahead(port: int) -> None:
+    """Pipelined requests whose answers nobody reads wait, and cost no memory for their answers."""
+    request = b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n"
+    line, many = b"HTTP/1.1 200 ", 400
+
+    # One that goes away meanwhile leaves nothing behind.
+    def send_all_and_leave() -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(request * many)
+            while not count():
+                pass
+
+    def count() -> int:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as other:
+            other.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            text = b"".join(iter(lambda: other.recv(65536), b"")).decode()
+        found = re.search(r'push_http_requests_total{route="docs",status="200"} (\d+)', text)
+        return int(found[1]) if found else 0
+
+    def send_all_look_and_read() -> tuple[int, int, int]:
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(60)
+            connection.connect(("127.0.0.1", port))
+            connection.sendall(request * many)
+            while (served := count()) == before:
+                pass
+            answers, size, tail = 0, 0, b""
+            while answers < many:
+                data = connection.recv(1 << 20)
+                size += len(data)
+                answers += (tail + data).count(line)
+                tail = (tail + data)[1 - len(line) :]
+            return served, count(), size
+
+    await deferToThread(send_all_and_leave)
+    before = await deferToThread(count)
+    served, in_the_end, size = await deferToThread(send_all_look_and_read)
+    assert size > many * 20_000, "else nothing had to wait"
+    assert before < many / 2
+    assert in_the_end - before == many
+    assert served - before < many / 2

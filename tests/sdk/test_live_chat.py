@@ -198,8 +198,10 @@ def test_a_resend_is_the_same_message(server: Running) -> None:
             history = [m async for m in ben.chat(met.name("ada")).history(after=0)]
             assert [m.data for m in history] == list(range(60))
             assert [m.id for m in history] == [each.id for each in sent]
-            again = await chat.send("another text", client_id=history[7].client_id)
+            again = await chat.send(7, client_id=history[7].client_id)
             assert again == sent[7]
+            with pytest.raises(RequestRefused, match="idempotency_mismatch"):
+                await chat.send("another text", client_id=history[7].client_id)
 
     run(test())
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from push.wire.idents import (
+    NAME_PATTERN,
+    OPAQUE_PATTERN,
     TOKEN_CHARACTERS,
+    TOKEN_PATTERN,
     Snowflake,
     device_stream,
     encode_crockford,
+    is_conversation,
     is_name,
+    is_opaque,
     is_token,
     user_stream,
 )
@@ -128,12 +135,14 @@ def test_a_clock_before_2025_still_gives_valid_ids():
 # --- Names ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["a", "A-Z_0.9@:+=-", "x" * 128])
+@pytest.mark.parametrize("name", ["a", "A-Z_0.9@:+=-", "x" * 128, "...", ".a", "a.", "..a"])
 def test_names_that_may_be_used(name: str):
     assert is_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "x" * 129, "a b", "a\n", "é", "a/b", "{}", "a\x00", "٣"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".\n", "x" * 129, "a b", "a\n", "é", "a/b", "{}", "a\x00", "٣"]
+)
 def test_names_that_may_not(name: str):
     assert not is_name(name)
 
@@ -141,3 +150,31 @@ def test_names_that_may_not(name: str):
 def test_streams_are_named_by_kind():
     assert device_stream("T") == "dev:T"
     assert user_stream("u:1") == "user:u:1"
+
+
+def test_ids_of_the_server_and_conversations():
+    assert all(map(is_opaque, ["a", "03DMV9EK31WTE=", "0*~$U", "x" * 64, "..."]))
+    assert not any(map(is_opaque, ["", ".", "..", "a/b", "a b", "a%", "a\n", "é", "x" * 65]))
+    assert all(map(is_conversation, ["user:a", "group:a:b", "user:" + "x" * 128]))
+    assert not any(
+        map(
+            is_conversation,
+            ["", "user:", "user:.", "group:..", "a", "User:a", "user:a\n", "user:é"],
+        )
+    )
+
+
+@given(st.text(max_size=16))
+def test_the_patterns_for_documents_say_the_same_as_the_checks(text: str):
+    """As JSON Schema reads them: `$` is the end of the text, so Python's line end is left out."""
+    if text.endswith("\n"):
+        return
+    assert is_name(text) == (re.search(NAME_PATTERN, text) is not None)
+    assert is_opaque(text) == (re.search(OPAQUE_PATTERN, text) is not None)
+    if is_token(text):
+        assert re.search(TOKEN_PATTERN, text)
+
+
+@given(numbers)
+def test_the_pattern_of_tokens_takes_every_token(number: int):
+    assert re.search(TOKEN_PATTERN, encode_crockford(number))

@@ -10,10 +10,13 @@ import re
 
 import msgspec
 
+from push.wire.bodies import check_json_text
+from push.wire.idents import NAME_RULE, is_name
+
 CONNECTOR = "push-connector"
 
-# Names are fields of a Redis hash and path elements in ZooKeeper, where "." and ".." are refused.
-_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.@:+=-]{1,128}")
+MAX_URL_CHARACTERS = 512
+_URL = re.compile(r"(?:tcp|tls|ws|wss)://[!-~]+")  # told to clients: visible ASCII
 
 Key = tuple[str, str]  # (service, instance)
 
@@ -21,16 +24,18 @@ Key = tuple[str, str]  # (service, instance)
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One instance of one service.
 
-    `addresses` maps a carrier ("tcp", "tls", "ws", "wss") to the URL that clients are told.
-    `capacity` is in sessions, 0 = no limit. `weight` is the node's share of new sessions beside
-    others of the same capacity; 0 = none. `started` is in milliseconds since 1970. `boot` is new
-    at each start of the process, 16 hex digits.
+    `addresses` maps a carrier ("tcp", "tls", "ws", "wss") to the URL that clients are told;
+    `public`: the operator has set them, so every client is told them as they are. `capacity` is in
+    sessions, 0 = no limit. `weight` is the node's share of new sessions beside others of the same
+    capacity; 0 = none. `started` is in milliseconds since 1970. `boot` is new at each start of the
+    process, 16 hex digits.
     """
 
     service: str
     instance: str
     boot: str
     addresses: dict[str, str] = {}
+    public: bool = False
     sessions: int = 0
     capacity: int = 0
     version: str = ""
@@ -62,9 +67,14 @@ def encode_entry(entry: Entry) -> bytes:
 
 def decode_entry(key: Key, raw: bytes) -> Entry:
     """The entry registered as `key`; raises ValueError when it cannot be read or is another's."""
+    check_json_text(raw)
     entry = _decoder.decode(raw)  # msgspec's errors are ValueErrors
     if entry.key != key:
         raise ValueError(f"the entry says that it is {entry.service}/{entry.instance}")
+    check_names(entry)
+    for carrier, url in entry.addresses.items():
+        if len(url) > MAX_URL_CHARACTERS or not _URL.fullmatch(url):
+            raise ValueError(f"its address for {carrier} is no URL of a server")
     return entry
 
 
@@ -75,15 +85,19 @@ class _Boot(msgspec.Struct):
 def boot_of(raw: bytes) -> str:
     """Whose entry it is, as far as that can be read."""
     try:
+        check_json_text(raw)
         return msgspec.json.decode(raw, type=_Boot).boot
     except ValueError:
         return ""
 
 
 def check_names(entry: Entry) -> None:
-    """Raises ValueError for a name that cannot stand in every registry."""
+    """Raises ValueError for a name that cannot stand in every registry.
+
+    Names are fields of a Redis hash and path elements in ZooKeeper and in URLs.
+    """
     for name in entry.key:
-        if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} cannot be registered: letters, digits and _.@:+=- only")
+        if not is_name(name):
+            raise ValueError(f"{name!r} cannot be registered: a name is {NAME_RULE}")
     if not entry.boot or not entry.boot.isalnum():
         raise ValueError("an entry needs a boot id of letters and digits")

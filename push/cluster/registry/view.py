@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from push.cluster.registry.entry import Entry, Key, decode_entry
 from push.cluster.registry.interface import Snapshot
+from push.wire.errors import shortened
 
 log = Logger()
 
@@ -106,9 +107,9 @@ class View:
             self._drop(key)
             log.error(
                 "The registry's entry {service}/{instance} is skipped: {error}",
-                service=key[0],
-                instance=key[1],
-                error=str(error),
+                service=shortened(key[0], 64),
+                instance=shortened(key[1], 128),
+                error=shortened(str(error)),
             )
             return
         self._unreadable.pop(key, None)

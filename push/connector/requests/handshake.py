@@ -55,7 +55,7 @@ class Handshake:
         timeout_seconds: float,
         now_ms: Callable[[], int],
         admit: Callable[[], Refusal | None],
-        others: Callable[[str], list[str]],
+        others: Callable[[DeviceConnection], list[str]],
         take_over: Callable[[str, str], Awaitable[None]],
         opened: Callable[[DeviceConnection], None],
     ) -> None:
@@ -174,7 +174,7 @@ class Handshake:
         self, connection: DeviceConnection, wanted: ConnectWanted, refusal: Refusal
     ) -> list[Ended]:
         """There is no room here: to another connector, if there is one."""
-        servers = self._others(connection.carrier)
+        servers = self._others(connection)
         if not servers:
             return self._refuse(connection, wanted, refusal)
         self._counters.redirected += 1

@@ -18,7 +18,14 @@ from msgspec import inspect
 
 from push.daemons.config.bounds import fit_together
 from push.daemons.config.errors import SettingsError
-from push.daemons.config.settings import SECTION_TYPES, Section, Settings
+from push.daemons.config.settings import (
+    KEY_NAME_PATTERN,
+    NODE_NAME_PATTERN,
+    SECTION_TYPES,
+    Section,
+    Settings,
+)
+from push.wire.idents import NAME_RULE
 
 # Sections of the contract whose features come later: a variable for one is a mistake, not somebody
 # else's variable.
@@ -88,6 +95,8 @@ def _expects(hint: Any) -> str:
             return "a list"
         case inspect.StrType(pattern=None):
             return "text" if info.min_length is None else "text that is not empty"
+        case inspect.StrType(pattern=pattern) if pattern in (KEY_NAME_PATTERN, NODE_NAME_PATTERN):
+            return f"a name: {NAME_RULE}"
         case inspect.StrType(pattern=pattern):
             return f"text like {pattern}"
     return ""

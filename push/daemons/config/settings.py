@@ -24,6 +24,7 @@ from push.daemons.config.value_types import (
 )
 from push.wire import defaults
 from push.wire.frames import MAX_FRAME_BYTES
+from push.wire.idents import NAME_PATTERN
 
 DEFAULT_RATE_PER_SECOND = 500
 
@@ -39,8 +40,11 @@ JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 # A field's help is the `description` of its Meta.
 Count = Annotated[int, Meta(ge=0)]
 PositiveSeconds = Annotated[int, Meta(ge=1, le=86_400)]
-NodeName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@:+=-]{0,128}$")]
-KeyName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.@:+=-]{1,128}$")]
+# msgspec searches for a pattern, and Python's `$` would also match before a line end.
+KEY_NAME_PATTERN = NAME_PATTERN.replace("$", r"\Z")
+NODE_NAME_PATTERN = rf"^\Z|{KEY_NAME_PATTERN}"
+KeyName = Annotated[str, Meta(pattern=KEY_NAME_PATTERN)]
+NodeName = Annotated[str, Meta(pattern=NODE_NAME_PATTERN)]
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -191,14 +195,9 @@ class Connector(Section, frozen=True):
         PositiveSeconds, Meta(description="seconds from accept to CONNECT_ACK, TLS included")
     ] = defaults.HANDSHAKE_TIMEOUT_SECONDS
     redeliver_after: Annotated[
-<<<<<<< HEAD
         PositiveSeconds,
         Meta(description="seconds until the first unacknowledged message is sent again"),
-    ] = 30
-=======
-        PositiveSeconds, Meta(description="seconds until an unacknowledged message is sent again")
     ] = defaults.REDELIVER_AFTER_SECONDS
->>>>>>> process
     proxy_protocol: Annotated[
         tuple[Network, ...],
         Meta(
@@ -264,10 +263,11 @@ class Limits(Section, frozen=True):
     """What one client may ask for."""
 
     registrations_per_minute: Annotated[
-        Count, Meta(description="registrations a minute from one IP address; 0 = no limit")
+        Count, Meta(description="registrations a minute from one address; 0 = no limit")
     ] = 10
     failed_secrets_per_minute: Annotated[
-        Count, Meta(description="wrong device secrets a minute from one IP address; 0 = no limit")
+        Count,
+        Meta(description="wrong secrets a minute for one token from one address; 0 = no limit"),
     ] = 10
     max_payload: Annotated[
         int,

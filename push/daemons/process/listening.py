@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ class Listener(Service):
     def public_url(self, scheme: str) -> str:
         """The address as this host would tell it to a client."""
         host = self._address.host
-        if host in ("0.0.0.0", "::", ""):
+        if _is_unspecified(host):
             host = reachable_name()
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
@@ -120,6 +121,13 @@ def reachable_name() -> str:
     except OSError:
         return "127.0.0.1"
     return name
+
+
+def _is_unspecified(host: str) -> bool:
+    try:
+        return not host or ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _nothing() -> None:

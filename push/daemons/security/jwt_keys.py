@@ -15,6 +15,7 @@ from twisted.web.client import Agent
 from push.access.jwt import JwtVerifier, VerificationKey, load_keys
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Auth
+from push.wire.errors import shortened
 
 log = Logger()
 
@@ -121,7 +122,7 @@ class JwksRefresh(Service):
             log.error(
                 "The key set {url} cannot be fetched: {reason}. The keys of before stay valid.",
                 url=self._url,
-                reason=failure.getErrorMessage() or failure.type.__name__,
+                reason=shortened(failure.getErrorMessage() or failure.type.__name__),
             )
         self._loop.interval = RETRY_SECONDS
 

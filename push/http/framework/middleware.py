@@ -1,8 +1,8 @@
 """The edge: what happens to every request around its handler.
 
-In this order: the router (404, 405), the key (401, 403), headers and query (422), content type
-(415), body (400, 413, 422), then the handler. Klein routes and answers; a handler sees a `Call` and
-never the request.
+In this order: the target (400, 422), the router (404, 405), the key (401, 403), headers, query and
+path (422), content type (415), body (400, 413, 422), then the handler. Klein routes and answers; a
+handler sees a `Call` and never the request.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
 from push.http.framework.client_address import client_of
+from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import allowed_methods, answer_to, internal_answer
 from push.http.framework.request_reading import (
     NoBody,
@@ -141,6 +142,7 @@ class Edge:
         query: dict[str, str] = {}
         if route.query or b"?" in request.uri:
             query = read_query(request.uri, route.query)
+        check_path_parameters(path)
         raw = request.content.read()
         body = None
         if route.body is not None and (raw or not route.body.optional):
@@ -234,7 +236,9 @@ class _Root(Resource):
         try:
             check_addressable(request.uri)
         except Refusal as refusal:
-            return self._edge.refuse(request, refusal)
+            body = self._edge.refuse(request, refusal)
+            # twisted.web would leave the body out of the answer to HEAD, and log that it had to.
+            return b"" if request.method == b"HEAD" else body
         return self._klein.render(request)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from push.http.framework.parameters import KINDS
 from push.http.framework.problems import Problem
 from push.http.framework.request_reading import MAX_IDEMPOTENCY_KEY
 from push.http.framework.route import App, Parameter, Reply, Route
@@ -130,7 +131,7 @@ def _path_parameter(name: str, route: Route) -> dict[str, Any]:
         "in": "path",
         "required": True,
         "description": route.path_texts[name],
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": KINDS[name].pattern},
     }
 
 
@@ -138,6 +139,8 @@ def _query_parameter(parameter: Parameter) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
     if parameter.values:
         schema["enum"] = list(parameter.values)
+    if parameter.kind:
+        schema["pattern"] = KINDS[parameter.kind].pattern
     return {
         "name": parameter.name,
         "in": "query",

@@ -31,7 +31,8 @@ class ErrorText(NamedTuple):
 ERRORS: dict[str, ErrorText] = {
     "malformed": ErrorText(
         "The request cannot be read",
-        "The body is not JSON in UTF-8 (or nests deeper than 32), or what arrived is not HTTP/1.1.",
+        "The body is not JSON in UTF-8 (or nests deeper than 32), or the request line or a header "
+        "is not HTTP/1.1, or could be read in two ways.",
         "Send the output of a JSON encoder. `detail` says where reading stopped.",
     ),
     "unauthenticated": ErrorText(
@@ -119,8 +120,9 @@ ERRORS: dict[str, ErrorText] = {
     ),
     "idempotency_mismatch": ErrorText(
         "Idempotency key used before",
-        "The same idempotency key came earlier with another body.",
-        "Use a new key for a new request.",
+        "The same idempotency key came earlier with another body, or the same `client_id` with "
+        "another message.",
+        "Use a new key for a new request; to repeat a request, send what was sent then.",
     ),
     "rate_limited": ErrorText(
         "Too many requests",

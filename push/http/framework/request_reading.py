@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 
+from push.http.framework.parameters import check_kind
 from push.http.framework.route import Parameter
 from push.wire.bodies import MAX_OPAQUE_BYTES
-from push.wire.errors import Refusal
+from push.wire.errors import MAX_FIELD_CHARACTERS, Refusal, shortened
 
 MAX_QUERY_PARAMETERS = 100
 MAX_IDEMPOTENCY_KEY = 255
@@ -17,6 +19,9 @@ DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 LIMIT_PARAMETER = Parameter(
     "limit", f"items of a page, {DEFAULT_LIMIT} unless told, at most {MAX_LIMIT}"
 )
+
+
+_ENCODED_SEPARATOR = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
 
 
 class NoBody(Struct, forbid_unknown_fields=True):
@@ -54,6 +59,7 @@ def read_query(uri: bytes, allowed: Sequence[Parameter]) -> dict[str, str]:
             continue
         name, _, value = (_text(part) for part in item.partition(b"="))
         parameter = known.get(name)
+        name = shortened(name, MAX_FIELD_CHARACTERS)
         if parameter is None:
             raise Refusal("invalid", f"`{name}` is not a parameter here", field=name)
         if name in found:
@@ -62,6 +68,8 @@ def read_query(uri: bytes, allowed: Sequence[Parameter]) -> dict[str, str]:
             raise Refusal(
                 "invalid", f"`{name}` must be one of {', '.join(parameter.values)}", field=name
             )
+        if parameter.kind:
+            check_kind(parameter.kind, name, value)
         found[name] = value
     for parameter in allowed:
         if parameter.required and parameter.name not in found:
@@ -110,11 +118,14 @@ def _text(part: bytes) -> str:
 
 
 def check_addressable(uri: bytes) -> None:
-    """Raises `Refusal` `malformed` for a path that cannot be text, before the router sees it."""
-    if not uri.startswith(b"/"):
-        raise Refusal("malformed", "the request target must be a path")
-    if b"%" in uri or not uri.isascii():
-        try:
-            unquote_to_bytes(uri.partition(b"?")[0]).decode()
-        except UnicodeDecodeError:
-            raise Refusal("malformed", "the path is not UTF-8") from None
+    """Raises `Refusal` for a path that the router would misread: `malformed` if it is not text,
+    `invalid` if a separator is encoded, because the router sees decoded segments joined again."""
+    path = uri.partition(b"?")[0]
+    if b"%" not in path:
+        return
+    try:
+        unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        raise Refusal("malformed", "the path is not UTF-8") from None
+    if _ENCODED_SEPARATOR.search(path):
+        raise Refusal("invalid", "a segment of the path has an encoded slash or backslash")

@@ -57,12 +57,16 @@ Handler = Callable[[Call], Awaitable[Answer]]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter; `values` are the only ones allowed, () = any text."""
+    """A query parameter; `values` are the only ones allowed, () = any text.
+
+    `kind` is a key of `push.http.framework.parameters.KINDS`, "" = any text.
+    """
 
     name: str
     description: str
     values: tuple[str, ...] = ()
     required: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,9 @@ twisted.web buffers a body of any size and gives a client 60 s after every byte.
 refused as soon as it is known to be too large, and a request must be there as a whole in 60 s from
 its first byte. A refusal in the middle of a request is answered at once; what still comes is thrown
 away for some seconds, so that a client which is busy sending gets to read the answer.
+
+Pipelined requests are served one at a time. While answers wait because the client does not read
+them, its next request waits as well, and then its connection is not read any more.
 """
 
 from __future__ import annotations
@@ -19,9 +22,10 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from push.http.framework.framing import check_header, check_host, closes, malformed, target_of
 from push.http.framework.problems import internal_answer, refusal_answer
 from push.http.framework.route import Answer
-from push.wire.errors import Refusal
+from push.wire.errors import Refusal, shortened
 
 REQUEST_SECONDS = 60
 LINGER_SECONDS = 5
@@ -62,6 +66,10 @@ class LimitedRequest(Request):
         """Klein hands it to its router, which fails on what cannot be a name. Nobody uses it."""
         return b"push"
 
+    def __repr__(self) -> str:
+        """For lines of twisted.web in the log, which quote all of it."""
+        return f"<{shortened(repr(self.method), 32)} {shortened(repr(self.uri), 128)}>"
+
     def processingFailed(self, reason: Failure) -> Failure:
         """The net below the net: not even this answers with HTML or a traceback."""
         self._log.failure("a request could not be answered", failure=reason)
@@ -82,13 +90,19 @@ class LimitedChannel(HTTPChannel):
 
     transport: Any
     _receiving = False
+    _refused = False
     _lingering: Any = None  # a delayed call
+    _unwritten: Any = None  # the request whose answer waits for the client to read
+    # Of the request that comes in; set by the base class, deleted at its end.
+    _command: Any
+    _path: Any
+    _version: Any
+    _networkProducer: Any
 
     @property
     def path(self) -> bytes:
         """Of the request whose headers were just read; the request itself learns it at its end."""
-        target: Any = self._path  # bytes, whatever the base class lets mypy think
-        path: bytes = target.partition(b"?")[0]
+        path: bytes = self._path.partition(b"?")[0]
         return path
 
     def resetTimeout(self) -> None:
@@ -97,32 +111,96 @@ class LimitedChannel(HTTPChannel):
             self._receiving = True
             super().resetTimeout()
 
-    def allContentReceived(self) -> None:
-        self._receiving = False
-        super().allContentReceived()
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        # All complete lines were taken out (unless this is a call from within), so a line feed that
+        # is left ends no line of HTTP.
+        if self.line_mode and not self._busyReceiving and b"\n" in self._buffer:
+            self._refuse(malformed("a line must end with CR and LF"))
+
+    def lineReceived(self, line: bytes) -> None:
+        if line[:1] in (b" ", b"\t"):
+            self._refuse(malformed("a line begins with white space"))
+            return
+        super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self._refuse(malformed(f"a line is longer than {self.MAX_LENGTH:,} bytes"))
+
+    def headerReceived(self, line: bytes) -> bool:
+        """A header that is complete; whether the request goes on."""
+        return super().headerReceived(line) and not self._refused
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        """Called by the base class with each header, for those that tell where the body ends."""
+        try:
+            data = check_header(header, data, self._version)
+        except Refusal as refusal:
+            self._refuse(refusal)
+            return False
+        chosen: bool = super()._maybeChooseTransferDecoder(header, data)
+        return chosen
 
     def allHeadersReceived(self) -> None:
         try:
+            check_host(self.requests[-1].requestHeaders, self._version)
+            self._path = target_of(self._command, self._path)
             super().allHeadersReceived()
         except Refusal as refusal:
             self._refuse(refusal)
 
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        if not closes(request.requestHeaders, version):
+            return True
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        return False
+
+    def allContentReceived(self) -> None:
+        """The base class calls this for a request without a body also when its head was refused."""
+        if not self._refused:
+            self._receiving = False
+            super().allContentReceived()
+
     def rawDataReceived(self, data: bytes) -> None:
+        """The body, or what a client sends while its request is being answered."""
         try:
             super().rawDataReceived(data)
         except Refusal as refusal:
             self._refuse(refusal)
+        waiting_bytes = sum(map(len, self._dataBuffer)) if self._handlingRequest else 0
+        if waiting_bytes > self._optimisticEagerReadSize:
+            # The base class does not pause while the client's answers wait to be written.
+            self._networkProducer.pauseProducing()
+
+    def requestDone(self, request: Request) -> None:
+        """The answer was given to the transport; the next request waits until it was written."""
+        if self._waitingForTransport:
+            self.setTimeout(REQUEST_SECONDS)  # for a client that does not read
+        if self._waitingForTransport and self.persistent:
+            self._unwritten = request
+        else:
+            super().requestDone(request)
+
+    def resumeProducing(self) -> None:
+        """The transport has written what waited."""
+        super().resumeProducing()
+        request, self._unwritten = self._unwritten, None
+        if request is not None:
+            super().requestDone(request)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         """The base class answers what is not HTTP through this, without a body."""
-        self._refuse(Refusal("malformed", "this is not a request of HTTP/1.1"))
+        self._refuse(malformed("this is not a request of HTTP/1.1"))
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer before the request is complete, and take no more of this connection."""
+        if self._refused:
+            return
+        self._refused = True
         answer = refusal_answer(refusal)
         self.setTimeout(None)
         self.clearLineBuffer()
-        self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign]
+        self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
         self.transport.write(_head(answer) + answer.body)
         self._lingering = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
 

@@ -133,7 +133,7 @@ def ban_routes(bans: Bans) -> tuple[Route, ...]:
             description="Who it was is said as for `POST`, in the query or in a body.",
             scope="admin",
             query=tuple(
-                Parameter(kind, text)
+                Parameter(kind, text, kind="" if kind == "ip" else kind)
                 for kind, text in zip(KINDS, (IP_TEXT, TOKEN_TEXT, USER_TEXT), strict=True)
             ),
             body=Body(BanBody, decoder_for(BanBody), {"user": "mallory"}, optional=True),

@@ -12,7 +12,7 @@ from push.devices.session_query_types import Filter
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import Answer, Body, Call, Parameter, Reply, Route, json_answer
 from push.http.routes.messages import CURSOR
-from push.http.schemas import check_name, read_network
+from push.http.schemas import read_network
 from push.wire.errors import Refusal
 from push.wire.reading import decoder_for
 
@@ -136,9 +136,6 @@ def client_routes(clients: Clients, devices: Devices, nodes: Nodes) -> tuple[Rou
 def _list_route(clients: Clients) -> Route:
     async def connections(call: Call) -> Answer:
         query = call.query
-        for name in ("user", "topic"):
-            if name in query:
-                check_name(query[name], name)
         found = Filter(
             node=query.get("node"),
             user=query.get("user"),
@@ -173,10 +170,10 @@ def _list_route(clients: Clients) -> Route:
         ),
         scope="read",
         query=(
-            Parameter("node", "the name of a connector's node"),
-            Parameter("user", "sessions of this user"),
+            Parameter("node", "the name of a connector's node", kind="node"),
+            Parameter("user", "sessions of this user", kind="user"),
             Parameter("ip", "sessions from this address or network, as `10.0.0.0/8`"),
-            Parameter("topic", "sessions that follow this topic"),
+            Parameter("topic", "sessions that follow this topic", kind="topic"),
             CURSOR,
             LIMIT_PARAMETER,
         ),
@@ -202,7 +199,6 @@ def _kick_routes(clients: Clients, devices: Devices) -> tuple[Route, ...]:
         return await answer(Filter(token=call.path["token"]))
 
     async def kick_user(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         return await answer(Filter(user=call.path["user"]))
 
     replies = {200: Reply("How many were ended.", KickedSessions)}

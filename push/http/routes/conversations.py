@@ -32,13 +32,12 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.schemas import check_name
 from push.wire.errors import Refusal
 from push.wire.reading import decoder_for
 
 RANGE_PARAMETERS = (
-    Parameter("after", "a `seq`: the messages behind it"),
-    Parameter("before", "a `seq`: the messages before it; without either the newest"),
+    Parameter("after", "a `seq`: the messages behind it", kind="seq"),
+    Parameter("before", "a `seq`: the messages before it; without either the newest", kind="seq"),
     LIMIT_PARAMETER,
 )
 USER = {"user": "the id of a user"}
@@ -81,7 +80,6 @@ def _seq_of(text: str, name: str) -> int:
 
 
 def _user_of(call: Call) -> str:
-    check_name(call.path["user"], "user")
     return call.path["user"]
 
 
@@ -114,7 +112,7 @@ def _send_route(chat: Chat) -> Route:
             {"from": "anna", "data": {"text": "hello"}, "client_id": "8c1d"},
         ),
         path_texts={"user": "the id of the user who receives it"},
-        problems=("invalid", "too_large", "in_progress", "unavailable"),
+        problems=("invalid", "too_large", "idempotency_mismatch", "unavailable"),
     )
 
 

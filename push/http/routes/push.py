@@ -38,7 +38,6 @@ from push.http.schemas import (
     PushBody,
     PushLimits,
     Stats,
-    check_name,
     message_of,
 )
 from push.pushing.service import Push, Receipt
@@ -240,12 +239,10 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
         return NO_CONTENT
 
     async def bind(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         await devices.bind(call.path["user"], call.path["token"])
         return NO_CONTENT
 
     async def unbind(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         await devices.unbind(call.path["user"], call.path["token"])
         return NO_CONTENT
 

@@ -35,7 +35,7 @@ class Devices(Protocol):
 class ServerList(Protocol):
     """What is needed of `push.cluster.directory.Directory`."""
 
-    def servers(self, carrier: str | None) -> Sequence[str]: ...
+    def servers(self, carrier: str | None, client_ip: str) -> Sequence[str]: ...
 
 
 def make_sub(devices: Devices, servers: ServerList, *, open_registration: bool = False) -> App:
@@ -59,7 +59,8 @@ def _register_route(devices: Devices, servers: ServerList, scope: str | None) ->
             secret=_or_none(body.secret),
             ip=call.client_ip,
         )
-        answer = Registered(credentials.token, credentials.secret, list(servers.servers(None)))
+        told = list(servers.servers(None, call.client_ip))
+        answer = Registered(credentials.token, credentials.secret, told)
         return json_answer(201, answer, (b"Cache-Control", b"no-store"))
 
     return Route(
@@ -73,7 +74,8 @@ def _register_route(devices: Devices, servers: ServerList, scope: str | None) ->
             "The token is the device's address and may be told to a backend; the secret is the "
             "device's own. `platform` and `app` are free text. A device that registers again "
             "sends its `token` and `secret` and gets the same pair; if they are not right it "
-            "gets a new one. `servers` is empty when no connector is there at the moment."
+            "gets a new one. `servers` is empty when no connector is there at the moment that this "
+            "client can reach."
         ),
         scope=scope,
         body=Body(
@@ -88,10 +90,12 @@ def _register_route(devices: Devices, servers: ServerList, scope: str | None) ->
 
 def _servers_route(servers: ServerList, scope: str | None) -> Route:
     async def list_servers(call: Call) -> Answer:
-        urls = list(servers.servers(call.query.get("carrier")))
+        urls = list(servers.servers(call.query.get("carrier"), call.client_ip))
         if not urls:
             raise Refusal(
-                "unavailable", "no connector has room now", after_seconds=FULL_RETRY_SECONDS
+                "unavailable",
+                "no connector that this client can reach has room now",
+                after_seconds=FULL_RETRY_SECONDS,
             )
         return json_answer(200, Servers(urls, SERVERS_TTL_SECONDS))
 

@@ -11,7 +11,6 @@ from push.devices.topics import TopicPage
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import NO_CONTENT, Answer, Call, Reply, Route, json_answer
 from push.http.routes.messages import CURSOR
-from push.http.schemas import check_name
 from push.wire.errors import Refusal
 
 TOPIC_TEXT = "the name of a topic"
@@ -54,7 +53,6 @@ def _reading_routes(topics: Topics) -> tuple[Route, ...]:
         return json_answer(200, TopicList(rows, page.cursor))
 
     async def get_topic(call: Call) -> Answer:
-        check_name(call.path["topic"], "topic")
         found = await topics.get_topic(call.path["topic"])
         return json_answer(200, Topic(found.topic, found.devices))
 
@@ -90,13 +88,11 @@ def _reading_routes(topics: Topics) -> tuple[Route, ...]:
 
 def _subscribing_routes(topics: Topics) -> tuple[Route, ...]:
     async def subscribe(call: Call) -> Answer:
-        check_name(call.path["topic"], "topic")
         await topics.subscribe(call.path["topic"], call.path["token"])
         return NO_CONTENT
 
     async def unsubscribe(call: Call) -> Answer:
         topic, token = call.path["topic"], call.path["token"]
-        check_name(topic, "topic")
         if not await topics.unsubscribe(topic, token):
             raise Refusal("not_found", f"device {token} does not follow the topic {topic}")
         return NO_CONTENT

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from push.devices.users import User
 from push.http.framework.route import NO_CONTENT, Answer, Call, Reply, Route, json_answer
-from push.http.schemas import check_name
 
 
 class Users(Protocol):
@@ -19,11 +18,9 @@ class Users(Protocol):
 
 def user_routes(users: Users) -> tuple[Route, ...]:
     async def get_user(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         return json_answer(200, await users.get_user(call.path["user"]))
 
     async def erase_user(call: Call) -> Answer:
-        check_name(call.path["user"], "user")
         await users.erase(call.path["user"])
         return NO_CONTENT
 

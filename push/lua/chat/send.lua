@@ -1,16 +1,21 @@
 -- A message into a conversation: the next seq, the history, the streams. Request: owner, from, id, tail
--- (its JSON behind the seq), to (for the ledger), client_id ('' for none), may_begin; known_only: it is
--- only asked whether the client_id came before. Returns id, conversation as the sender sees it, seq, ts.
+-- (its JSON behind the seq), to (for the ledger), client_id ('' for none), digest (of what the client_id
+-- stands for), may_begin. Returns id, conversation as the sender sees it, seq, ts.
 local owner, from = request.owner, request.from
 local client_id = request.client_id ~= '' and request.client_id
 if client_id then
   -- With several servers the caller has asked the sender's for `owner`.
   local first = request.alone and redis.call('HGET', claimed_key(from, client_id), 'owner') or owner
-  local kept = redis.call('HMGET', sent_key(first, from, client_id), 'id', 'conversation', 'seq', 'ts')
+  if first ~= owner then
+    return refuse('idempotency_mismatch', 'this client_id is of a message to another conversation', 'client_id')
+  end
+  local kept = redis.call('HMGET', sent_key(owner, from, client_id), 'id', 'conversation', 'seq', 'ts',
+    'digest')
+  -- Messages of versions before have no digest.
+  if kept[1] and kept[5] and kept[5] ~= request.digest then
+    return refuse('idempotency_mismatch', 'this client_id is of another message', 'client_id')
+  end
   if kept[1] then return done(kept[1], kept[2], kept[3], kept[4]) end
-end
-if request.known_only then
-  return refuse('in_progress', 'this client_id is of a message to another conversation', 'client_id')
 end
 local group, _, refusal = open(owner, from, 'send')
 if refusal then return refusal end
@@ -35,7 +40,8 @@ end
 store_positions(owner, from, {delivered = seq, read = seq})
 if client_id then
   local sent = sent_key(owner, from, client_id)
-  redis.call('HSET', sent, 'id', request.id, 'conversation', conversation, 'seq', str(seq), 'ts', ts)
+  redis.call('HSET', sent, 'id', request.id, 'conversation', conversation, 'seq', str(seq), 'ts', ts,
+    'digest', request.digest)
   redis.call('EXPIRE', sent, request.client_id_seconds)
   if request.alone then
     redis.call('HSET', claimed_key(from, client_id), 'id', request.id, 'owner', owner)

@@ -176,6 +176,33 @@ async def test_an_entry_that_cannot_be_read_is_skipped_and_logged_once(
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_others_have_put_into_the_registry_is_checked(
+    cluster: Any, entry: MakeEntry, log_lines: list[str]
+) -> None:
+    good = encode_entry(entry("n1"))
+    deep = b'{"x":' + b"[" * 50_000 + b"]" * 50_000 + b"," + good[1:]
+    foreign = {
+        "n1": deep,
+        "n2": encode_entry(entry("n2", addresses={"tls": "tls://x:1\x1b[2J"})),
+        "n3": encode_entry(entry("n3", addresses={"tls": "javascript:alert(1)"})),
+        "n4": encode_entry(entry("n4", addresses={"tls": "tls://" + "x" * 600})),
+        "n5": encode_entry(entry("n5", boot="../x")),
+        "n6": b"\xff" + encode_entry(entry("n6")),
+        "n7": encode_entry(entry("n7")).replace(b'"sessions":0', b'"sessions":1e999'),
+        "n8": encode_entry(entry("n8", zone="Z" * 9_000)).replace(b'"weight":1', b'"weight":"Z"'),
+    }
+    for name, raw in foreign.items():
+        await cluster.put_raw(CONNECTOR, name, raw)
+    one = cluster.registry()
+    await one.ready()
+    await one.register(entry("good"))
+    assert names(one) == {"good"}
+    skipped = [line for line in log_lines if "is skipped" in line]
+    assert len(skipped) == len(foreign)
+    assert all(len(line) < 400 for line in skipped)
+
+
+@pytest_twisted.ensureDeferred
 async def test_fields_of_a_newer_version_are_ignored(cluster: Any, entry: MakeEntry) -> None:
     raw = encode_entry(entry("n1", sessions=2)).replace(b"{", b'{"colour": ["red"], ', 1)
     await cluster.put_raw(CONNECTOR, "n1", raw)

@@ -393,7 +393,7 @@ async def test_a_device_follows_only_so_many_topics(make_node: Make, urls: Any, 
     assert (await node.devices.get(pair["token"])).topics == ["a", "c", "d"]
 
 
-@pytest.mark.parametrize("topic", ["", "a b", "x" * 129, "a\n", 1, None])
+@pytest.mark.parametrize("topic", ["", ".", "..", "a/b", "a b", "x" * 129, "a\n", 1, None])
 @pytest_twisted.ensureDeferred
 async def test_a_topic_that_is_no_name_is_invalid(device: Make, topic: Any) -> None:
     client = await device()

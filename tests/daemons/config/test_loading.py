@@ -138,7 +138,7 @@ def test_an_address_has_a_host_and_a_port_or_is_off(
         ("[http]\ntrusted_proxies = [10]", "trusted_proxies[0]: expected an address or a net"),
         ("[http]\ntrusted_proxies = '::1'", "[http] trusted_proxies = '::1': expected a list"),
         ("[server]\nlog = 'loud'", "expected one of debug, info, warn, error, critical"),
-        ("[server]\nnode = 'a b'", "[server] node = 'a b': expected text like"),
+        ("[server]\nnode = 'a b'", "[server] node = 'a b': expected a name: 1 to 128"),
         ("[redis]\nurl = []", "expected a list of URLs"),
         ("[redis]\nurl = ['redis://a', 'b']", "expected a list of URLs; a Redis URL begins with"),
         ("[redis]\nurl = ['redis://a', 'redis://a:6379/0']", "one server stands twice in the list"),
@@ -213,6 +213,21 @@ def test_a_mistake_in_a_variable_is_one_line_that_names_it(
         load(environment={variable: value})
     assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [".", "..", "a/b", "a b", "a\n", "x" * 129])
+def test_what_is_no_id_is_no_name_in_the_configuration(write: Any, name: str) -> None:
+    with pytest.raises(SettingsError, match=r"(?i)node = .*expected a name"):
+        load(environment={"PUSH_SERVER_NODE": name})
+    text = name.replace("\n", "\\n")
+    key = f'{{name = "{text}", sha256 = "{SHA}", scopes = ["push"]}}'
+    with pytest.raises(SettingsError, match="name"):
+        load(config_file=write(f"[auth]\nkeys = [{key}]"))
+
+
+def test_names_in_the_configuration_are_ids() -> None:
+    assert load(environment={"PUSH_SERVER_NODE": "node-1.a"}).server.node == "node-1.a"
+    assert load(environment={"PUSH_SERVER_NODE": ""}).server.node == ""
 
 
 def test_an_option_with_a_bad_value_is_named() -> None:

@@ -55,7 +55,7 @@ def test_what_comes_after_a_refusal_is_thrown_away_and_the_connection_ends(web: 
     connection = web.connect()
     connection.send(head(length=2 * MIB) + b"x" * 1000)
     for _ in range(8):
-        connection.send(b"x" * (MIB // 4) + b"\r\nGET /healthz HTTP/1.1\r\n\r\n")
+        connection.send(b"x" * (MIB // 4) + b"\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     assert len(connection.responses()) == 1
     assert connection.open
     web.clock.advance(LINGER_SECONDS)
@@ -101,17 +101,17 @@ def test_a_body_to_a_path_that_is_not_there_has_a_limit_too(web: Any) -> None:
     [
         b"GARBAGE\r\n\r\n",
         b"GET / HTTP/3.0\r\n\r\n",
-        b"GET / HTTP/1.1\r\nno colon\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA: " + b"x" * 16000 + b"\r\nB: " + b"x" * 1000 + b"\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"x" * 16000 + b"\r\nB: " + b"x" * 1000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
 def test_what_is_not_http_is_malformed(web: Any, request_bytes: bytes) -> None:
     connection = web.connect()
-    connection.send(request_bytes + b"GET /healthz HTTP/1.1\r\n\r\n")
+    connection.send(request_bytes + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     (response,) = connection.responses()
     response.assert_problem("malformed")
     web.clock.advance(LINGER_SECONDS)
@@ -171,8 +171,8 @@ def test_a_handler_that_takes_long_is_not_cut_off(web: Any) -> None:
 def test_requests_of_one_connection_are_answered_in_order(web: Any) -> None:
     body = json.dumps(PUSH).encode()
     connection = web.connect()
-    connection.send(b"GET /nope HTTP/1.1\r\n\r\n" + head(length=len(body)) + body)
-    connection.send(b"\r\nGET /healthz HTTP/1.1\r\n\r\n")
+    connection.send(b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n" + head(length=len(body)) + body)
+    connection.send(b"\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     assert [response.status for response in connection.responses()] == [404, 202, 200]
     connection.close()
 

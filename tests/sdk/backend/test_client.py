@@ -131,7 +131,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     (
         "message_devices",
-        lambda api: api.message_devices("m 1", cursor="c=1", limit=2),
+        lambda api: api.message_devices("m*1", cursor="c=1", limit=2),
         Answer(
             200,
             {
@@ -150,7 +150,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
             "c2",
         ),
         "GET",
-        "/v1/messages/m%201/devices?cursor=c%3D1&limit=2",
+        "/v1/messages/m%2A1/devices?cursor=c%3D1&limit=2",
         None,
     ),
     (
@@ -173,11 +173,11 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
     ),
     (
         "device",
-        lambda api: api.device("T~="),
-        Answer(200, {"token": "T~="}),
-        {"token": "T~="},
+        lambda api: api.device("T*="),
+        Answer(200, {"token": "T*="}),
+        {"token": "T*="},
         "GET",
-        "/v1/devices/T~%3D",
+        "/v1/devices/T%2A%3D",
         None,
     ),
     ("forget", lambda api: api.forget("T"), Answer(204), None, "DELETE", "/v1/devices/T", None),

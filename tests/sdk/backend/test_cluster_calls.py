@@ -48,7 +48,7 @@ BOTH = pytest.mark.parametrize("run", [blocking, awaited])
 @pytest.mark.parametrize(
     ("use", "asked"),
     [
-        (lambda api: api.kick_session("a b"), ("DELETE", "/v1/connections/a%20b", None)),
+        (lambda api: api.kick_session("a=b"), ("DELETE", "/v1/connections/a%3Db", None)),
         (lambda api: api.kick_device("T="), ("POST", "/v1/devices/T%3D/kick", None)),
         (lambda api: api.kick_user("anna"), ("POST", "/v1/users/anna/kick", None)),
         (

@@ -10,12 +10,12 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-from urllib.parse import quote
 
 import msgspec
 
+from push.sdk.backend.calls.paths import path_of
 from push.sdk.encoding import check_text
-from push.sdk.errors import ConfigurationError, InvalidData, InvalidDataType
+from push.sdk.errors import ConfigurationError, InvalidDataType
 from push.wire.lenient import decode_leniently
 
 T = TypeVar("T")
@@ -274,12 +274,12 @@ def cancel(message_id: str) -> Call[int]:
 
 def device(token: str) -> Call[JSON]:
     """A device's registration, user, session and backlog."""
-    return Call("GET", f"/v1/devices/{segment(token)}", read_object)
+    return Call("GET", path_of("/v1/devices/{token}", token=token), read_object)
 
 
 def forget(token: str) -> Call[None]:
     """Forget a device: its token is unknown from now on."""
-    return Call("DELETE", f"/v1/devices/{segment(token)}", read_nothing)
+    return Call("DELETE", path_of("/v1/devices/{token}", token=token), read_nothing)
 
 
 def bind(user: str, token: str) -> Call[None]:
@@ -322,21 +322,12 @@ def register_device(
     )
 
 
-def segment(text: str) -> str:
-    """One segment of a path. Raises `InvalidData` for what is no id but would mean something to a
-    URL: libraries remove `.` and `..` from paths, so that another resource would be named.
-    """
-    if check_text(text, "id") in ("", ".", "..") or "/" in text or "\\" in text:
-        raise InvalidData(f"{text[:200]!r} is no id")
-    return quote(text, safe="")
-
-
 def _binding(user: str, token: str) -> str:
-    return f"/v1/users/{segment(user)}/devices/{segment(token)}"
+    return path_of("/v1/users/{user}/devices/{token}", user=user, token=token)
 
 
 def _message(message_id: str) -> str:
-    return f"/v1/messages/{segment(message_id)}"
+    return path_of("/v1/messages/{message}", message=message_id)
 
 
 def _check_object(value: object, what: str) -> None:

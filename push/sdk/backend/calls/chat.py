@@ -9,7 +9,8 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from push.sdk.backend.calls.base import Call, read_nothing, reader, segment
+from push.sdk.backend.calls.base import Call, read_nothing, reader
+from push.sdk.backend.calls.paths import path_of
 from push.sdk.chat_types import (
     ConversationPage,
     GroupInfo,
@@ -136,7 +137,7 @@ def send_to_user(
     client_id: str | None = None,
 ) -> Call[Sent]:
     """A message of `sender` to `user`; see `send_to_group`."""
-    path = f"/v1/users/{segment(user)}/messages"
+    path = path_of("/v1/users/{user}/messages", user=user)
     return _send(path, sender, data, client_id, mentions, type=type, reply_to=reply_to)
 
 
@@ -174,7 +175,7 @@ def conversations(
     (50, at most 200) from `cursor` on. `each_conversation` goes through all pages.
     """
     params = _params(cursor=cursor, limit=limit)
-    path = f"/v1/users/{segment(user)}/conversations"
+    path = path_of("/v1/users/{user}/conversations", user=user)
     return Call("GET", path, reader(ConversationPage), params=params)
 
 
@@ -206,7 +207,8 @@ def recall(user: str, conversation: str, seq: int, *, force: bool = False) -> Ca
     """Take message `seq` of a conversation back, as `user`; with `force` whosever it is, and
     however old.
     """
-    path = f"{_conversation(user, conversation)}/messages/{segment(str(seq))}"
+    message = path_of("/messages/{seq}", seq=str(seq))
+    path = f"{_conversation(user, conversation)}{message}"
     return Call("DELETE", path, read_nothing, params={"force": "true"} if force else None)
 
 
@@ -215,12 +217,14 @@ def _params(**members: object) -> dict[str, str] | None:
 
 
 def _group(group: str) -> str:
-    return f"/v1/groups/{segment(group)}"
+    return path_of("/v1/groups/{group}", group=group)
 
 
 def _member(group: str, user: str) -> str:
-    return f"{_group(group)}/members/{segment(user)}"
+    return path_of("/v1/groups/{group}/members/{user}", group=group, user=user)
 
 
 def _conversation(user: str, conversation: str) -> str:
-    return f"/v1/users/{segment(user)}/conversations/{segment(conversation)}"
+    return path_of(
+        "/v1/users/{user}/conversations/{conversation}", user=user, conversation=conversation
+    )

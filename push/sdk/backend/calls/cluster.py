@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from push.sdk.backend.calls.base import JSON, Call, read_nothing, read_object, reader, segment
+from push.sdk.backend.calls.base import JSON, Call, read_nothing, read_object, reader
+from push.sdk.backend.calls.paths import path_of
 
 
 class Connection(msgspec.Struct, frozen=True):
@@ -39,7 +40,7 @@ def drain(node: str, *, rate: int | None = None) -> Call[None]:
     """Empty the connector of `node`: its sessions go elsewhere, `rate` of them a second, and it
     ends."""
     body = {} if rate is None else {"rate": rate}
-    return Call("POST", f"/v1/nodes/{segment(node)}/drain", read_nothing, json=body)
+    return Call("POST", path_of("/v1/nodes/{node}/drain", node=node), read_nothing, json=body)
 
 
 def connections(
@@ -63,17 +64,22 @@ def connections(
 
 def kick_session(session: str) -> Call[Kicked]:
     """End a session; its client does not come back by itself."""
-    return Call("DELETE", f"/v1/connections/{segment(session)}", reader(Kicked), idempotent=False)
+    return Call(
+        "DELETE",
+        path_of("/v1/connections/{session}", session=session),
+        reader(Kicked),
+        idempotent=False,
+    )
 
 
 def kick_device(token: str) -> Call[Kicked]:
     """End the session of a device."""
-    return _kick(f"/v1/devices/{segment(token)}/kick")
+    return _kick(path_of("/v1/devices/{token}/kick", token=token))
 
 
 def kick_user(user: str) -> Call[Kicked]:
     """End all sessions of a user."""
-    return _kick(f"/v1/users/{segment(user)}/kick")
+    return _kick(path_of("/v1/users/{user}/kick", user=user))
 
 
 def kick_ip(ip: str) -> Call[Kicked]:
@@ -88,12 +94,12 @@ def _kick(path: str, body: JSON | None = None) -> Call[Kicked]:
 
 def user(name: str) -> Call[JSON]:
     """A user's devices, and whether one of them or a session without a device is online."""
-    return Call("GET", f"/v1/users/{segment(name)}", read_object)
+    return Call("GET", path_of("/v1/users/{user}", user=name), read_object)
 
 
 def erase_user(name: str) -> Call[None]:
     """Unbind all devices of a user, and delete what waits for him."""
-    return Call("DELETE", f"/v1/users/{segment(name)}", read_nothing)
+    return Call("DELETE", path_of("/v1/users/{user}", user=name), read_nothing)
 
 
 def nodes() -> Call[list[JSON]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from push.sdk.backend.calls.base import Call, read_nothing, reader, segment
+from push.sdk.backend.calls.base import Call, read_nothing, reader
+from push.sdk.backend.calls.paths import path_of
 
 
 class Topic(msgspec.Struct, frozen=True):
@@ -33,7 +34,7 @@ def unsubscribe(topic: str, token: str) -> Call[None]:
 
 def topic(name: str) -> Call[Topic]:
     """How many devices follow a topic; `not_found` (404) when none does."""
-    return Call("GET", f"/v1/topics/{segment(name)}", reader(Topic))
+    return Call("GET", path_of("/v1/topics/{topic}", topic=name), reader(Topic))
 
 
 def topics(*, cursor: str | None = None, limit: int | None = None) -> Call[TopicPage]:
@@ -46,4 +47,4 @@ def topics(*, cursor: str | None = None, limit: int | None = None) -> Call[Topic
 
 
 def _subscription(topic: str, token: str) -> str:
-    return f"/v1/topics/{segment(topic)}/devices/{segment(token)}"
+    return path_of("/v1/topics/{topic}/devices/{token}", topic=topic, token=token)

@@ -1,0 +1,86 @@
+"""What must hold for the head of a request (RFC 9112) where twisted.web is more lenient.
+
+Two readers of one connection, a proxy and this server, must never disagree where a request ends or
+what it is about. So whatever is ambiguous is refused with `malformed`, and the connection closes.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from twisted.web.http_headers import Headers
+
+from push.wire.errors import Refusal
+
+MAX_LENGTH_DIGITS: Final = 18  # of a Content-Length; more than any limit here, and an int at once
+
+# RFC 3986: an IP literal or a name (which may be an IPv4 address), and perhaps a port.
+_AUTHORITY = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9\-._~!$&'()*+,;=%]{1,255})(?::[0-9]*)?"
+)
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+_TARGET = re.compile(rb"[!-~]+")  # visible ASCII: anything else is to be percent-encoded
+_CONTROLS = bytes({*range(0x20), 0x7F} - {ord("\t")})
+
+
+def malformed(detail: str) -> Refusal:
+    return Refusal("malformed", detail)
+
+
+def target_of(method: bytes, target: bytes) -> bytes:
+    """Path and query that a request is about; `*` for `OPTIONS *`. Raises `Refusal` `malformed`.
+
+    In the absolute form (`http://host/path`) the host is for proxies, and may differ from `Host`.
+    """
+    if not _TARGET.fullmatch(target) or b"#" in target:
+        raise malformed("the request target has a character that must be percent-encoded")
+    if target.startswith(b"/"):
+        return target
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise malformed("the request target * is for OPTIONS only")
+        return target
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None or not _AUTHORITY.fullmatch(absolute[1]):
+        raise malformed("the request target must be a path or an http URL")
+    path: bytes = absolute[2]
+    if not path and method == b"OPTIONS":
+        return b"*"
+    return path if path.startswith(b"/") else b"/" + path
+
+
+def check_header(name: bytes, value: bytes, version: bytes) -> bytes:
+    """The value to go on with; raises `Refusal` `malformed` for one that cannot be right."""
+    if len(value.translate(None, _CONTROLS)) != len(value):
+        raise malformed("a header has a control character")
+    if name == b"Content-Length":
+        return _length(value)
+    if name == b"Transfer-Encoding" and (version != b"HTTP/1.1" or value.lower() != b"chunked"):
+        raise malformed("the only Transfer-Encoding is chunked, in HTTP/1.1")
+    return value
+
+
+def _length(value: bytes) -> bytes:
+    """Any number of digits is a length; a huge one is bounded, and so refused as too large."""
+    if not value.isdigit():
+        raise malformed("Content-Length must be a number")
+    digits = value.lstrip(b"0") or b"0"
+    return digits if len(digits) <= MAX_LENGTH_DIGITS else b"9" * MAX_LENGTH_DIGITS
+
+
+def check_host(headers: Headers, version: bytes) -> None:
+    """Raises `Refusal` `malformed` unless there is exactly one Host; HTTP/1.0 may have none."""
+    values = headers.getRawHeaders(b"host", [])
+    if not values and version == b"HTTP/1.0":
+        return
+    if len(values) != 1:
+        raise malformed(f"exactly one Host is required; there are {len(values)}")
+    if not _AUTHORITY.fullmatch(values[0]):
+        raise malformed("Host must be a name or an address, perhaps with a port")
+
+
+def closes(headers: Headers, version: bytes) -> bool:
+    """Whether the connection ends after this request."""
+    options = b",".join(headers.getRawHeaders(b"connection", [])).lower().split(b",")
+    return version != b"HTTP/1.1" or b"close" in (option.strip() for option in options)

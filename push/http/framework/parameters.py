@@ -1,0 +1,72 @@
+"""What stands in paths and queries: what each kind may be, for the check and for the document.
+
+Every parameter of a path is of one of these kinds, so no handler sees a segment that means
+something else in a URL (`..`), in a Redis key or in a log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from push.wire.errors import Refusal
+from push.wire.idents import (
+    CONVERSATION_PATTERN,
+    NAME_PATTERN,
+    NAME_RULE,
+    OPAQUE_PATTERN,
+    TOKEN_PATTERN,
+    is_conversation,
+    is_name,
+    is_opaque,
+    is_token,
+)
+
+
+class Kind(NamedTuple):
+    """`pattern` is for the document; `is_valid` decides, and `rule` says what it expects."""
+
+    pattern: str
+    is_valid: Callable[[str], bool]
+    rule: str
+
+
+_ID = OPAQUE_PATTERN.replace("64", "128")  # a node's name is longer than a message's id
+_CODE = r"^[a-z_]{1,64}$"
+_SEQ = r"^[0-9]{1,16}$"
+_NAME = Kind(NAME_PATTERN, is_name, NAME_RULE)
+_OPAQUE = Kind(OPAQUE_PATTERN, is_opaque, "an id that this system has made")
+
+
+def _matching(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+KINDS: Mapping[str, Kind] = {
+    "code": Kind(_CODE, _matching(_CODE), "a code of lower-case letters"),
+    "conversation": Kind(
+        CONVERSATION_PATTERN, is_conversation, "user:<the other user> or group:<group>"
+    ),
+    "group": _NAME,
+    "id": Kind(_ID, _matching(_ID), "the id of a message or the name of a node"),
+    "node": _NAME,
+    "seq": Kind(_SEQ, _matching(_SEQ), "the seq of a message"),
+    "session": _OPAQUE,
+    "token": Kind(TOKEN_PATTERN, is_token, "a token; its form or check character is wrong"),
+    "topic": _NAME,
+    "user": _NAME,
+}
+
+
+def check_path_parameters(path: Mapping[str, str]) -> None:
+    """Raises `Refusal` `invalid` for the first parameter that is not what its name says."""
+    for name, value in path.items():
+        check_kind(name, name, value)
+
+
+def check_kind(kind: str, name: str, value: str) -> None:
+    """Raises `Refusal` `invalid`, which names the parameter, unless `value` is of that kind."""
+    if not KINDS[kind].is_valid(value):
+        raise Refusal("invalid", f"`{name}`: expected {KINDS[kind].rule}", field=name)
