@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.faults.waiting import wait_for
 
 from benchmarks.running import twistd
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 from tests.conftest import RedisServer
 from tests.faults.processes import Daemon, free_port
-from tests.faults.waiting import wait_for
 
 TAPS = ("push", "push-connector", "push-api", "push-group", "push-sub")
 CONFIGURED = '[{name = "ops", sha256 = "' + "ab" * 32 + '", scopes = ["push"]}]'

@@ -19,13 +19,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from tests.faults.waiting import wait_for
 
 from benchmarks.running import twistd
 from push.daemons.security.certificate import self_signed
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
 from tests.faults.processes import Daemon
-from tests.faults.waiting import wait_for
 
 TAPS = ("push", "push-connector", "push-api", "push-group", "push-sub")
 TIMEOUT_SECONDS = 20

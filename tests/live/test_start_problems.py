@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.faults.waiting import wait_for
 
 from benchmarks.running import Running
-from tests.faults.waiting import wait_for
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
 TIMEOUT_SECONDS = 60

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.faults.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
