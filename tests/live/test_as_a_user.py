@@ -18,8 +18,7 @@ import pytest
 from benchmarks.running import Running, start_process, started_server, wait_until_ready
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
-
-TIMEOUT_SECONDS = 10
+from tests.waiting import DEADLINE_SECONDS
 
 
 def curl(running: Running, path: str, body: Any = None, *options: str) -> tuple[int, Any]:
@@ -59,7 +58,7 @@ class TlsDevice:
     def receive(self) -> tuple[Frame, Any]:
         """The next frame and its body."""
         assert self._process.stdout is not None
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._frames:
             left = deadline - time.monotonic()
             assert left > 0, "no frame came"
@@ -110,7 +109,7 @@ def make_device(push_server: Running) -> Iterator[Any]:
 
 def wait_for_backlog(running: Running, token: str, backlog: int) -> None:
     """Until the device has acknowledged all but `backlog` messages of its own stream."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while curl(running, f"/v1/devices/{token}")[1]["backlog"] != backlog:
         assert time.monotonic() < deadline
 
@@ -181,7 +180,7 @@ def test_a_killed_server_has_everything_at_its_next_start(tap: str, tmp_path: Pa
         for to in ({"token": pair["token"]}, {"user": "bob"}, {"all": True})
     ]
     process.send_signal(signal.SIGKILL)
-    process.wait(TIMEOUT_SECONDS)
+    process.wait(DEADLINE_SECONDS)
     with started_server(tap, data) as again:
         back = TlsDevice(again)
         assert back.connect(pair)["user"] == "bob"
@@ -202,7 +201,7 @@ def test_interrupt_ends_cleanly_and_keeps_messages(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     frame, body = device.receive()
     assert (frame.signal, body["code"]) == (Signal.DISCONNECT, "draining")
-    process.wait(TIMEOUT_SECONDS)
+    process.wait(DEADLINE_SECONDS)
     device.close()
     assert "Traceback" not in log.read_text()
     assert not (data / "redis" / "redis.sock").exists() or not _redis_answers(data)
@@ -238,7 +237,7 @@ def test_separate_daemons_behave_like_the_one(
         body = {"platform": "linux", "app": "test"}
         status, pair = curl(sub, "/v1/devices", body)
         assert status == 201
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while not (servers := curl(sub, "/v1/servers?carrier=tls")[1].get("servers")):
             assert time.monotonic() < deadline
         assert servers == [f"tls://127.0.0.1:{connector.tls_address[1]}"]
@@ -270,21 +269,21 @@ def test_without_redis_a_daemon_says_so_and_goes_on_when_it_is_back(
         status, problem = curl(running, "/v1/push", push)
         assert (status, problem["code"]) == (503, "unavailable")
         redis.start()
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while curl(running, "/readyz")[0] != 200:
             assert time.monotonic() < deadline
         assert curl(running, "/v1/push", push)[0] == 202
         assert log.read_text().count("is away") == 1
     finally:
         process.terminate()
-        process.wait(TIMEOUT_SECONDS)
+        process.wait(DEADLINE_SECONDS)
 
 
 def _listening(process: subprocess.Popen[bytes], log: Path, data: Path) -> Running:
     """A daemon that listens, though it is not ready."""
     import re
 
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while time.monotonic() < deadline:
         found = re.search(r"listening: http \S*?:(\d+)", log.read_text() if log.exists() else "")
         if found:
@@ -337,7 +336,7 @@ def _failed_start(
     folder: Path, settings: dict[str, str], tap: str = "push"
 ) -> tuple[int, list[str]]:
     process = start_process(tap, folder / "data", folder / "log", settings, stderr=subprocess.PIPE)
-    _, err = process.communicate(timeout=TIMEOUT_SECONDS)
+    _, err = process.communicate(timeout=DEADLINE_SECONDS)
     return process.returncode, [line for line in err.decode().splitlines() if line.strip()]
 
 

@@ -26,10 +26,9 @@ from push.daemons.security.certificate import self_signed
 from push.redis.client import RedisServer
 from tests.faults.processes import Process
 from tests.ports import free_port
-from tests.waiting import wait_for
+from tests.waiting import WaitUntil, wait_for
 
 Connect = Callable[..., Awaitable[RedisServer]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 
 def find_tls_program(folder: Path) -> str | None:

@@ -23,8 +23,8 @@ from cryptography.x509.oid import NameOID
 
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
+from tests.waiting import DEADLINE_SECONDS
 
-DEADLINE_SECONDS = 10.0
 ACCEPTED = {
     "session": "s1",
     "user": None,
