@@ -39,7 +39,7 @@ def wait_for(
     deadline = time.monotonic() + deadline_seconds
     while not (value := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(_failure(condition, value, what, deadline_seconds))
+            raise AssertionError(failure(condition, value, what, deadline_seconds))
         time.sleep(look_seconds)
     return value
 
@@ -62,7 +62,7 @@ async def wait_until(
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(_failure(condition, value, what, deadline_seconds))
+            raise AssertionError(failure(condition, value, what, deadline_seconds))
         await deferLater(reactor, LOOK_ON_THE_REACTOR_SECONDS)
 
 
@@ -76,9 +76,13 @@ async def pause(seconds: float) -> None:
 # --- What came instead -------------------------------------------------------------------------
 
 
-def _failure(
-    condition: Condition, value: object, what: str | Callable[[], str], seconds: float
+def failure(
+    condition: Condition,
+    value: object,
+    what: str | Callable[[], str] = "",
+    seconds: float = DEADLINE_SECONDS,
 ) -> str:
+    """What a wait that failed says. `value`: the last one of the condition."""
     source = _source(condition)
     text = (what() if callable(what) else what) or source or repr(condition)
     lines = [f"not within {seconds:g} s: {text}", f"  the last value was {_shown(value)}"]

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.running import Running, started_server
-from tests.waiting import DEADLINE_SECONDS
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -87,9 +87,7 @@ def test_the_readmes_commands(shell: Shell) -> None:
     shell.run(register)
     # --count only ends what a user ends with Ctrl-C.
     listener = shell.start(f"{listen} --count 2 --json")
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while '"sessions":1' not in shell.run("pushctl stats --json").replace(" ", ""):
-        assert time.monotonic() < deadline
+    wait_for(lambda: '"sessions":1' in shell.run("pushctl stats --json").replace(" ", ""))
     shell.run(push)
     assert '"id"' in shell.run(curl)
     output, _ = listener.communicate(timeout=DEADLINE_SECONDS)

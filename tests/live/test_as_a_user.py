@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import shutil
 import signal
@@ -18,7 +19,7 @@ import pytest
 from benchmarks.running import Running, start_process, started_server, wait_until_ready
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
-from tests.waiting import DEADLINE_SECONDS
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 
 def curl(running: Running, path: str, body: Any = None, *options: str) -> tuple[int, Any]:
@@ -109,9 +110,7 @@ def make_device(push_server: Running) -> Iterator[Any]:
 
 def wait_for_backlog(running: Running, token: str, backlog: int) -> None:
     """Until the device has acknowledged all but `backlog` messages of its own stream."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while curl(running, f"/v1/devices/{token}")[1]["backlog"] != backlog:
-        assert time.monotonic() < deadline
+    wait_for(lambda: curl(running, f"/v1/devices/{token}")[1]["backlog"] == backlog)
 
 
 def test_curl_pushes_to_a_device_on_openssl(push_server: Running, make_device: Any) -> None:
@@ -237,9 +236,7 @@ def test_separate_daemons_behave_like_the_one(
         body = {"platform": "linux", "app": "test"}
         status, pair = curl(sub, "/v1/devices", body)
         assert status == 201
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not (servers := curl(sub, "/v1/servers?carrier=tls")[1].get("servers")):
-            assert time.monotonic() < deadline
+        servers = wait_for(lambda: curl(sub, "/v1/servers?carrier=tls")[1].get("servers"))
         assert servers == [f"tls://127.0.0.1:{connector.tls_address[1]}"]
         device = make_device(connector)
         device.connect({"token": pair["token"], "secret": pair["secret"]})
@@ -269,9 +266,7 @@ def test_without_redis_a_daemon_says_so_and_goes_on_when_it_is_back(
         status, problem = curl(running, "/v1/push", push)
         assert (status, problem["code"]) == (503, "unavailable")
         redis.start()
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while curl(running, "/readyz")[0] != 200:
-            assert time.monotonic() < deadline
+        wait_for(lambda: curl(running, "/readyz")[0] == 200)
         assert curl(running, "/v1/push", push)[0] == 202
         assert log.read_text().count("is away") == 1
     finally:
@@ -281,18 +276,18 @@ def test_without_redis_a_daemon_says_so_and_goes_on_when_it_is_back(
 
 def _listening(process: subprocess.Popen[bytes], log: Path, data: Path) -> Running:
     """A daemon that listens, though it is not ready."""
-    import re
 
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        found = re.search(r"listening: http \S*?:(\d+)", log.read_text() if log.exists() else "")
-        if found:
-            key = (data / "admin.key").read_text().strip()
-            nowhere = ("127.0.0.1", 0)
-            http = ("127.0.0.1", int(found[1]))
-            return Running(process, http, nowhere, nowhere, key, key, data, log)
-        time.sleep(0.02)
-    raise AssertionError(log.read_text())
+    def said() -> str:
+        return log.read_text() if log.exists() else ""
+
+    def port() -> re.Match[str] | None:
+        assert process.poll() is None, said()
+        return re.search(r"listening: http \S*?:(\d+)", said())
+
+    http = ("127.0.0.1", int(wait_for(port, lambda: f"it listens, it says\n{said()}")[1]))
+    key = (data / "admin.key").read_text().strip()
+    nowhere = ("127.0.0.1", 0)
+    return Running(process, http, nowhere, nowhere, key, key, data, log)
 
 
 @pytest.mark.parametrize(
