@@ -25,10 +25,12 @@ log = Logger()
 
 READ_SECONDS = 60.0
 CHANNEL = "bans"
+FORGOTTEN_AT_A_TIME = 1000
 
 Kind = Literal["ip", "token", "user"]
 
 _ban = load_script("devices", "ban")
+_forget = load_script("devices", "forget_bans")
 
 
 class Ban(msgspec.Struct, frozen=True, order=True):
@@ -89,25 +91,36 @@ class Bans(Periodic):
         """Read them."""
         names: dict[tuple[str, str], int] = {}
         networks = []
-        for ban in await self.all():
+        bans, ended = await self._read_all()
+        for ban in bans:
             if ban.kind == "ip":
                 networks.append((Networks([ban.name]), ban.until or 0))
             else:
                 names[ban.kind, ban.name] = ban.until or 0
         self._names, self._networks = names, networks
         self._on_read()
+        if ended:
+            await self._server.run(_forget, [], ended[: 2 * FORGOTTEN_AT_A_TIME])
 
     async def all(self) -> list[Ban]:
         """All that hold now, by kind and name. Raises `StoreUnavailable`."""
+        bans, _ = await self._read_all()
+        return sorted(bans, key=lambda ban: (ban.kind, ban.name))
+
+    async def _read_all(self) -> tuple[list[Ban], list[bytes]]:
+        """Those that hold now; and those that have ended, each as it is kept and its end."""
         reply = await self._server.command("HGETALL", self._server.key("bans"))
         now_ms = self.now_ms()
-        found = []
+        found: list[Ban] = []
+        ended: list[bytes] = []
         for field, value in zip(reply[::2], reply[1::2], strict=True):
             kind, _, name = field.decode().partition(":")
             until_ms = int(value)
             if not until_ms or until_ms > now_ms:
                 found.append(Ban(kind, name, until_ms or None))
-        return sorted(found, key=lambda ban: (ban.kind, ban.name))
+            else:
+                ended += [field, value]
+        return found, ended
 
     async def add(self, ban: Ban) -> None:
         """It holds from now on, in place of an earlier one of the same."""

@@ -26,6 +26,7 @@ from push.wire.idents import GROUP_PREFIX, group_stream, is_name, user_stream
 log = Logger()
 
 LET_GO_AT_A_TIME = 200
+TRIES = 10
 
 _create = chat_script("create")
 _look = chat_script("look")
@@ -35,6 +36,7 @@ _change = chat_script("change")
 _dismiss = chat_script("dismiss")
 _dismiss_part = chat_script("dismiss_part")
 _joined = chat_script("joined")
+_heir = chat_script("heir")
 
 
 class Groups:
@@ -109,6 +111,38 @@ class Groups:
         while left:
             request = {"limit": LET_GO_AT_A_TIME}
             (left,) = await self._act(_dismiss_part, group, None, request)
+
+    async def let_go_of_erased(self, group: str, user: str) -> bool:
+        """A user who is erased leaves: another is the owner, or the group ends with its last one.
+
+        Returns whether they were a member.
+        """
+        role = await self._leave_erased(group, user)
+        if not role:
+            await self.let_go(group)  # if it was dismissed and its members do not know yet
+        return bool(role)
+
+    async def _leave_erased(self, group: str, user: str) -> str:
+        """The role they had. Between two steps others may change the group: then once more."""
+        found = ""
+        for _ in range(TRIES):
+            request = {"group": group, "user": user}
+            values = await self._acting.look(_heir, group_stream(group), request)
+            role, heir = (value.decode() for value in values)
+            if not role:
+                return found
+            found = role
+            try:
+                if role == "owner" and not heir:
+                    await self.dismiss(group, None)
+                elif role == "owner":
+                    await self.change(group, GroupChanges(owner=heir), None)
+                    await self.leave(group, user)
+                else:
+                    await self.leave(group, user)
+            except Refusal as refusal:
+                log.debug("Group {group} changed meanwhile: {code}", group=group, code=refusal.code)
+        raise Refusal("unavailable", f"the group {group} changes all the time", after_seconds=1)
 
     async def streams_of(self, user: str) -> dict[str, int]:
         """The streams of a user's groups, and since which offset; as the groups say (rule 5)."""

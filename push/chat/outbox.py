@@ -13,7 +13,7 @@ import msgspec
 from twisted.logger import Logger
 
 from push.chat.scripts import Scripts, chat_script
-from push.devices.outbox import Change
+from push.devices.outbox import REMOVED, Change
 from push.devices.outbox import Errands as DeviceErrands
 from push.redis.client import RedisServer
 from push.redis.errors import StoreUnavailable
@@ -28,11 +28,13 @@ log = Logger()
 USERS_AT_A_TIME = 32
 LOOK_SECONDS = 1.0
 ERRANDS_PER_LOOK = 100
+ERRANDS_OF_USER = 1000
 PAUSE_MS = 1000  # who caused an errand has so long to do it
 
 _user_errand = chat_script("user_errand")
 _copy = chat_script("copy")
 _due = chat_script("due", CLAIMING)
+_errands_of = chat_script("errands_of")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[str]).decode
 
@@ -107,11 +109,14 @@ class UserErrands:
     async def _copy(self, server: RedisServer, errand: _Errand) -> None:
         """Copy a message of a conversation of two, after those before it, into a user's stream."""
         owner, last = errand.arguments[0], int(errand.arguments[1])
+        begin = await self._begin(server, owner, errand.user)
+        if begin is None or last < begin:
+            return  # the conversation ended, or the user was erased
         to = _encode({"users": owner.removeprefix("chat:").split(",")}).decode()
         seq, back = last, False
         while seq <= last:
             request: dict[str, Any] = {"user": errand.user, "owner": owner, "seq": seq, "to": to}
-            request["back"] = back
+            request |= {"begin": begin, "back": back}
             found = await server.command(
                 "XRANGE", server.key(f"history:{owner}"), f"{seq}-0", f"{seq}-0"
             )
@@ -123,6 +128,31 @@ class UserErrands:
             reply = await self._scripts.run(home, _copy, request)
             copied, back = int(reply.values[0]), bool(reply.values[1])
             seq = seq - 1 if back else copied + 1
+
+    async def _begin(self, server: RedisServer, owner: str, user: str) -> int | None:
+        """The first seq of a conversation that is for this user; None: there is no conversation."""
+        key = server.key(f"conversation:{owner}")
+        seq, begin, own = await server.command("HMGET", key, "seq", "begin", f"begin:{user}")
+        return None if seq is None else int(own or begin or 1)
+
+    async def run_of(self, server: RedisServer, user: str) -> None:
+        """Do all that is written down on `server` for a user and their devices.
+
+        Raises `StoreUnavailable`.
+        """
+        request = {"user": user, "limit": ERRANDS_OF_USER}
+        more = True
+        while more:
+            reply = await self._scripts.run(server, _errands_of, request)
+            for_user, for_devices = reply.values
+            await self.run(server, for_user)
+            await self._devices.run(server, for_devices)
+            more = max(len(for_user), len(for_devices)) >= ERRANDS_OF_USER
+
+    async def end_following(self, user: str, stream: str, version: int) -> None:
+        """The user and their devices do not follow a group, unless they joined after `version`, an
+        offset of the group's server."""
+        await self._do(_Errand(b"", "unfollow", user, str(version), [stream, REMOVED]))
 
 
 class UserErrandRunner(Periodic):

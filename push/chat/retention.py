@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
+from push.chat.actions import Acting
 from push.chat.groups import Groups
 from push.chat.messages import kept_of
 from push.chat.scripts import Scripts, chat_script
@@ -28,11 +30,13 @@ class Tidying(Periodic):
         reactor: Any,
         server: RedisServer,
         scripts: Scripts,
+        acting: Acting,
         groups: Groups,
         settings: ChatSettings,
     ) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Conversations could not be tidied")
         self._scripts = scripts
+        self._acting = acting
         self._groups = groups
         self._kept = kept_of(settings)
 
@@ -41,15 +45,20 @@ class Tidying(Periodic):
 
     async def tidy(self) -> None:
         """Everything that is due now."""
-        for group in await self._claim("dismissed", PAUSE_MS):
+        async for group in self._due("dismissed", PAUSE_MS):
             await self._groups.let_go(group)
-        for owner in await self._claim("histories", 0):
+        async for owner in self._due("histories", 0):
             more = 1
             while more:
                 request = {"owner": owner, **self._kept}
-                (more,) = (await self._scripts.run(self._server, _trim, request)).values
+                (more,) = await self._acting.run_on(self._server, _trim, request)
 
-    async def _claim(self, key: str, pause_ms: int) -> list[str]:
+    async def _due(self, key: str, pause_ms: int) -> AsyncIterator[str]:
+        """All members of a sorted set that are due, claimed a part at a time."""
         request = {"key": key, "pause_ms": pause_ms, "limit": PER_LOOK}
-        reply = await self._scripts.run(self._server, _due, request)
-        return [member.decode() for member in reply.values[0]]
+        while True:
+            (due,) = (await self._scripts.run(self._server, _due, request)).values
+            for member in due:
+                yield member.decode()
+            if len(due) < PER_LOOK:
+                return

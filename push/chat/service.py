@@ -6,6 +6,7 @@ from typing import Any
 
 from push.chat.actions import Acting
 from push.chat.conversations import Conversations
+from push.chat.erasure import Erasure, ErasureRunner
 from push.chat.groups import Groups
 from push.chat.messages import Messages
 from push.chat.outbox import UserErrandRunner, UserErrands
@@ -14,6 +15,8 @@ from push.chat.retention import Tidying
 from push.chat.scripts import Scripts
 from push.chat.settings import ChatSettings
 from push.devices.outbox import Errands
+from push.devices.registration import Devices
+from push.devices.session_queries import Clients
 from push.redis.client import RedisServer
 from push.redis.periodic import Periodic
 from push.redis.shards import Shards
@@ -39,16 +42,21 @@ class Chat:
             alone=self._alone, ttl_seconds=settings.ttl_seconds, retention=retention
         )
         self._errands = UserErrands(shards, self._scripts, devices)
-        acting = Acting(shards, self._scripts, self._errands, snowflake)
+        acting = self._acting = Acting(shards, self._scripts, self._errands, snowflake)
         self.groups = Groups(acting, settings)
         self.messages = Messages(acting, settings)
         self.conversations = Conversations(acting, settings)
         self.presence = Presence(shards, settings, online_of)
 
-    def upkeep(self, reactor: Any, server: RedisServer) -> list[Periodic]:
+    def erasure(self, devices: Devices, clients: Clients) -> Erasure:
+        """Erasing users, who have `devices` and sessions."""
+        return Erasure(self._acting, self._errands, self.groups, devices, clients)
+
+    def upkeep(self, reactor: Any, server: RedisServer, erasure: Erasure) -> list[Periodic]:
         """What is to be done for `server` now and then."""
         work: list[Periodic] = [
-            Tidying(reactor, server, self._scripts, self.groups, self._settings)
+            Tidying(reactor, server, self._scripts, self._acting, self.groups, self._settings),
+            ErasureRunner(reactor, server, self._scripts, erasure),
         ]
         if not self._alone:
             work.append(UserErrandRunner(reactor, server, self._scripts, self._errands))

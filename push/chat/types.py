@@ -19,6 +19,7 @@ from push.chat.settings import (
 )
 from push.wire.bodies import MAX_JSON_DEPTH, MAX_OPAQUE_BYTES, check_utf8_length, json_depth_exceeds
 from push.wire.idents import CONVERSATION_PATTERN, NAME_PATTERN, NAME_RULE, is_name
+from push.wire.text import NAME_TEXT_PATTERN, check_name_text
 
 MAX_SEQ = 2**53 - 1
 MAX_DATA_DEPTH = MAX_JSON_DEPTH - 4  # below a list of conversations with their last messages
@@ -26,7 +27,15 @@ MAX_DATA_DEPTH = MAX_JSON_DEPTH - 4  # below a list of conversations with their 
 # The pattern is for the document; the check is `is_name`, which is exact about line ends.
 Name = Annotated[str, Meta(extra_json_schema={"pattern": NAME_PATTERN})]
 Users = Annotated[list[Name], Meta(min_length=1, max_length=MAX_USERS_A_CALL)]
-GroupName = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_BYTES)]
+GroupName = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_NAME_BYTES,
+        description=f"at most {MAX_NAME_BYTES} bytes, no control characters",
+        extra_json_schema={"pattern": NAME_TEXT_PATTERN},
+    ),
+]
 GroupType = Literal["normal", "broadcast"]
 Invite = Literal["owner", "admin", "member"]
 Announcement = Annotated[str, Meta(max_length=MAX_ANNOUNCEMENT_BYTES)]
@@ -101,7 +110,7 @@ class GroupSaid(Struct, frozen=True):
     extra: Extra | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        _check_text("name", self.name, MAX_NAME_BYTES)
+        check_name_text("name", self.name, MAX_NAME_BYTES)
         check_names("members", *self.members)
         check_extra(self.extra)
 
@@ -129,7 +138,7 @@ class GroupChanges(Struct, frozen=True):
     owner: Name | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        _check_text("name", self.name, MAX_NAME_BYTES)
+        check_name_text("name", self.name, MAX_NAME_BYTES)
         _check_text("announcement", self.announcement, MAX_ANNOUNCEMENT_BYTES)
         check_extra(self.extra)
         check_names("owner", self.owner)

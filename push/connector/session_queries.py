@@ -159,6 +159,7 @@ def _test_of(asked: Filter) -> Callable[[DeviceConnection], bool]:
             (asked.token is None or connection.token == asked.token)
             and (asked.user is None or connection.user == asked.user)
             and (users is None or connection.user in users)
+            and not (asked.without_token and connection.token is not None)
             and (stream is None or stream in connection.follows)
             and (asked.ip is None or connection.ip in networks)
         )

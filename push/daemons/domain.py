@@ -95,6 +95,7 @@ class Domain:
             self._retention,
             self._users.online,
         )
+        self.erasure = self.chat.erasure(self.devices, self._clients)
 
     def _make_registry(self) -> Registry:
         hosts = self._settings.zookeeper.hosts
@@ -139,7 +140,7 @@ class Domain:
         work: list[Background] = [Sweeper(self._reactor, server, limits.shared_max_age), retirement]
         if len(self.shards) > 1:
             work.append(ErrandRunner(self._reactor, server, self.errands))
-        return [*work, *self.chat.upkeep(self._reactor, server)]
+        return [*work, *self.chat.upkeep(self._reactor, server, self.erasure)]
 
     def apps(self, roles: Set[str]) -> list[App]:
         """What a daemon with `roles` serves by HTTP."""
@@ -156,6 +157,7 @@ class Domain:
                     NodeDrains(self.directory, self.control),
                     self._clients,
                     self._users,
+                    self.erasure,
                     self.topics,
                     self.bans,
                     push_limits(settings.limits),

@@ -217,6 +217,12 @@ class Devices:
         """Whether the connector of that boot id is there."""
         return self._is_live_boot(boot)
 
+    async def tokens_of(self, user: str) -> list[str]:
+        """The devices that are bound to a user."""
+        server = self._shards.of(user_stream(user))
+        tokens = await server.command("SMEMBERS", server.key(f"user-devices:{user}"))
+        return [token.decode() for token in tokens]
+
     async def unbind_if(self, user: str, token: str) -> bool:
         """The device is nobody's, if it was this user's."""
         return await self._bind(token, "", user) > 0

@@ -10,14 +10,16 @@ LIST, KICK, PUSH = "sessions", "kick", "push"  # kinds of questions
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which sessions: those that fit all that is given.
 
-    `users`: of one of them; `ip`: an address or network as `normal_network` writes it; `topic`:
-    that they follow; `node`: the name of their connector.
+    `users`: of one of them; `without_token`: of a user without a device; `ip`: an address or
+    network as `normal_network` writes it; `topic`: that they follow; `node`: the name of their
+    connector.
     """
 
     session: str | None = None
     token: str | None = None
     user: str | None = None
     users: tuple[str, ...] | None = None
+    without_token: bool = False
     ip: str | None = None
     topic: str | None = None
     node: str | None = None

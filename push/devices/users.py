@@ -1,4 +1,4 @@
-"""Users: who is there, with which devices; and leaving nothing of one behind."""
+"""Users: who is there, with which devices."""
 
 from __future__ import annotations
 
@@ -9,18 +9,14 @@ import msgspec
 from push.devices.registration import Devices, check_user
 from push.devices.session_queries import Clients
 from push.devices.session_query_types import Filter
-from push.redis.keys import channel_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import all_of
-from push.streams.publisher import APPEND, LEDGER
-from push.wire.errors import Refusal
-from push.wire.idents import device_stream, user_stream
+from push.wire.idents import device_stream
 
 MAX_SESSIONS = 200  # that connectors are asked for at a time
 
 _user = load_script("devices", "user")
-_erase = load_script("devices", "erase", LEDGER, APPEND)
 
 
 class UserDevice(msgspec.Struct):
@@ -78,13 +74,8 @@ class Users:
             cursor = page.cursor
         return found
 
-    async def _tokens(self, user: str) -> list[str]:
-        server = self._shards.of(user_stream(user))
-        tokens = await server.command("SMEMBERS", server.key(f"user-devices:{user}"))
-        return [token.decode() for token in tokens]
-
     async def _devices_of(self, user: str) -> list[UserDevice]:
-        homes = self._shards.grouped(await self._tokens(user), device_stream)
+        homes = self._shards.grouped(await self._devices.tokens_of(user), device_stream)
         calls = [self._shards[n].run(_user, [], tokens) for n, tokens in homes.items()]
         return [self._device(row) for rows in await all_of(calls) for row in rows]
 
@@ -100,21 +91,3 @@ class Users:
             node=node if online else None,
             seen=int(seen) if seen else None,
         )
-
-    async def erase(self, user: str) -> None:
-        """Unbind all devices, which keep their sessions, and delete what waits for the user.
-
-        Raises `Refusal` `not_found` when there was neither.
-        """
-        check_user(user)
-        found = 0
-        for token in await self._tokens(user):
-            found += await self._devices.unbind_if(user, token)
-        server = self._shards.of(user_stream(user))
-        channel = server.channel(channel_name(user_stream(user)))
-        left = 1
-        while left:
-            taken, left = map(int, await server.run(_erase, [], [user, channel]))
-            found += taken
-        if not found:
-            raise Refusal("not_found", f"user {user} has no devices, and nothing waits")

@@ -15,9 +15,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from push.pushing.service import Content, Receipt, Target
 from push.wire import defaults
 from push.wire.addresses import normal_network
-from push.wire.bodies import MAX_OPAQUE_BYTES, check_utf8_length
+from push.wire.bodies import MAX_DEVICE_BYTES, MAX_LABEL_BYTES, MAX_OPAQUE_BYTES
 from push.wire.errors import Refusal
 from push.wire.idents import NAME_PATTERN, NAME_RULE, is_name
+from push.wire.push_targets import DESCRIPTION_OF_TARGET
+from push.wire.text import NAME_TEXT_PATTERN, check_name_text
 
 MAX_TARGETS = 1000
 MAX_BATCH_ITEMS = 1000
@@ -36,44 +38,37 @@ class PushLimits:
 TokenText = Annotated[str, Meta(min_length=1, max_length=MAX_OPAQUE_BYTES)]
 # The pattern is only for the document: the check is `is_name`, which is exact about line ends.
 Name = Annotated[str, Meta(extra_json_schema={"pattern": NAME_PATTERN})]
+# Here too the pattern is for the document, and the check is `check_name_text`.
+LabelText = Annotated[
+    str,
+    Meta(
+        max_length=MAX_LABEL_BYTES,
+        description=f"at most {MAX_LABEL_BYTES} bytes, no control characters",
+        extra_json_schema={"pattern": NAME_TEXT_PATTERN},
+    ),
+]
+
+
+def _target(name: str, **more: Any) -> Meta:
+    return Meta(description=DESCRIPTION_OF_TARGET[name], **more)
 
 
 class To(Struct, forbid_unknown_fields=True, frozen=True):
     """Who is addressed: exactly one of these."""
 
-    token: Annotated[TokenText, Meta(description="one device")] | UnsetType = UNSET
+    token: Annotated[TokenText, _target("token")] | UnsetType = UNSET
     tokens: (
-        Annotated[
-            list[TokenText],
-            Meta(min_length=1, max_length=MAX_TARGETS, description="several devices"),
-        ]
+        Annotated[list[TokenText], _target("tokens", min_length=1, max_length=MAX_TARGETS)]
         | UnsetType
     ) = UNSET
-    user: Annotated[Name, Meta(description="all devices of a user")] | UnsetType = UNSET
+    user: Annotated[Name, _target("user")] | UnsetType = UNSET
     users: (
-        Annotated[
-            list[Name],
-            Meta(min_length=1, max_length=MAX_TARGETS, description="all devices of several users"),
-        ]
-        | UnsetType
+        Annotated[list[Name], _target("users", min_length=1, max_length=MAX_TARGETS)] | UnsetType
     ) = UNSET
-    topic: Annotated[Name, Meta(description="all devices that follow a topic")] | UnsetType = UNSET
-    group: Annotated[Name, Meta(description="the members of a group")] | UnsetType = UNSET
-    ip: (
-        Annotated[
-            str,
-            Meta(
-                max_length=64,
-                description="sessions that are online now from an address, or a network such as "
-                "`10.0.0.0/8`",
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    all: (
-        Annotated[bool, Meta(extra_json_schema={"const": True}, description="every device")]
-        | UnsetType
-    ) = UNSET
+    topic: Annotated[Name, _target("topic")] | UnsetType = UNSET
+    group: Annotated[Name, _target("group")] | UnsetType = UNSET
+    ip: Annotated[str, _target("ip", max_length=64)] | UnsetType = UNSET
+    all: Annotated[bool, _target("all", extra_json_schema={"const": True})] | UnsetType = UNSET
 
 
 class PushBody(Struct, forbid_unknown_fields=True, frozen=True):
@@ -84,7 +79,16 @@ class PushBody(Struct, forbid_unknown_fields=True, frozen=True):
         msgspec.Raw,
         Meta(description="any JSON value; with `encoding` `base64` a string of base64"),
     ]
-    title: Annotated[str, Meta(description="shown by the system of the device")] | UnsetType = UNSET
+    title: (
+        Annotated[
+            str,
+            Meta(
+                description="shown by the system of the device; no control characters",
+                extra_json_schema={"pattern": NAME_TEXT_PATTERN},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     body: Annotated[str, Meta(description="shown by the system of the device")] | UnsetType = UNSET
     encoding: (
         Annotated[Literal["base64"], Meta(description="`data` is binary, as base64")] | UnsetType
@@ -123,6 +127,9 @@ class PushBody(Struct, forbid_unknown_fields=True, frozen=True):
         ]
         | UnsetType
     ) = UNSET
+
+    def __post_init__(self) -> None:
+        check_name_text("title", self.title)
 
 
 class BatchItem(PushBody, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -221,19 +228,27 @@ class Draining(Struct):
 class Registration(Struct, forbid_unknown_fields=True, frozen=True):
     """A device that wants a token. With `token` and its `secret`: the same pair again."""
 
-    platform: Annotated[str, Meta(max_length=64, description="at most 64 bytes")]
-    app: Annotated[str, Meta(max_length=64, description="at most 64 bytes")]
+    platform: LabelText
+    app: LabelText
     device: (
-        Annotated[str, Meta(max_length=128, description="information only, at most 128 bytes")]
+        Annotated[
+            str,
+            Meta(
+                max_length=MAX_DEVICE_BYTES,
+                description=f"information only, at most {MAX_DEVICE_BYTES} bytes, "
+                "no control characters",
+                extra_json_schema={"pattern": NAME_TEXT_PATTERN},
+            ),
+        ]
         | UnsetType
     ) = UNSET
     token: Annotated[str, Meta(max_length=MAX_OPAQUE_BYTES)] | UnsetType = UNSET
     secret: Annotated[str, Meta(max_length=MAX_OPAQUE_BYTES)] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
-        check_utf8_length(self.platform, "platform", 64)
-        check_utf8_length(self.app, "app", 64)
-        check_utf8_length(self.device or None, "device", 128)
+        check_name_text("platform", self.platform, MAX_LABEL_BYTES)
+        check_name_text("app", self.app, MAX_LABEL_BYTES)
+        check_name_text("device", self.device, MAX_DEVICE_BYTES)
 
 
 class Registered(Struct):

@@ -5,35 +5,28 @@ They may stand before or after the command's name: `pushctl --json listen`, `pus
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
-import msgspec
 from click.core import ParameterSource
 
+from push.pushctl import output
+from push.pushctl.errors import Failure, explain
 from push.sdk.backend import PushAPI
 from push.sdk.tls import certificate_fingerprint
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
-INTERRUPTED = 130  # exit status after Ctrl-C
 DEFAULT_URL = "http://127.0.0.1:8080"
 LOCAL_SERVER = "tls://127.0.0.1:6790"
 _THIS_HOST = ("127.0.0.1", "::1", "localhost", socket.gethostname().lower())
-
-
-class Failure(click.ClickException):
-    """One clear line on stderr, exit status 1."""
-
-    def show(self, file: Any = None) -> None:
-        click.echo(f"pushctl: {self.format_message()}", file=file, err=file is None)
 
 
 @dataclass(slots=True)
@@ -42,6 +35,9 @@ class Common:
 
     given: dict[str, Any] = field(default_factory=dict)
     typed: set[str] = field(default_factory=set)  # on the command line, not in the environment
+    command: click.Command | None = None  # the one that runs
+    values: dict[str, Any] = field(default_factory=dict)  # what it was given
+    key_origin: str = ""  # where the key that was used is from
 
     @property
     def json(self) -> bool:
@@ -50,6 +46,13 @@ class Common:
     @property
     def url(self) -> str:
         return str(self.given.get("url") or DEFAULT_URL)
+
+    @property
+    def url_origin(self) -> str:
+        """The API's address as it was given, for errors."""
+        if not self.given.get("url"):
+            return f"{DEFAULT_URL} (the default; --url gives another)"
+        return f"{'--url' if 'url' in self.typed else 'PUSH_URL'} {self.url}"
 
     @property
     def servers(self) -> list[str]:
@@ -68,22 +71,72 @@ class Common:
         key: str | None = self.given.get("key")
         key_file: str | None = self.given.get("key_file")
         if key and (not key_file or "key" in self.typed or "key_file" not in self.typed):
+            self.key_origin = "--key" if "key" in self.typed else "PUSH_KEY"
             return key
         if key_file:
+            self.key_origin = f"--key-file {key_file}"
             try:
                 return Path(key_file).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise Failure(f"--key-file {key_file}: {explain(error)}") from None
+                raise Failure(f"{self.key_origin}: {explain(error)}") from None
+        if os.environ.get("PUSH_AUTH_KEYS", "").strip() not in ("", "[]"):
+            return None  # with [auth] keys the files of a first start are not valid
         for name in default_names or ("admin.key", "app.key"):
+            path = self.data_folder / name
             try:
-                return (self.data_folder / name).read_text(encoding="utf-8").strip()
+                key = path.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError):
                 continue
+            self.key_origin = str(path)
+            return key
         return None
 
     def api(self, *default_key_names: str) -> PushAPI:
         """The HTTP API with the caller's key."""
         return PushAPI(self.url, self.key(*default_key_names), ca_file=self.ca_file)
+
+    # --- What is printed --------------------------------------------------------------------------
+
+    def notice(self, text: str, **members: Any) -> None:
+        """About what happens, on standard error; `members` are for programs."""
+        output.notice(text, json=self.json, **members)
+
+    def print_done(self, text: str, value: Any = None) -> None:
+        """A line for people; for programs the answer, or that it is done."""
+        if self.json:
+            output.print_json({"ok": True} if value is None else value)
+        else:
+            output.say(text)
+
+    def print_one(self, value: Any, rows: Iterable[tuple[str, str | None]]) -> None:
+        """One thing: its fields as rows, or as JSON."""
+        if self.json:
+            output.print_json(value)
+        else:
+            output.print_fields(rows)
+
+    def print_list(
+        self,
+        items: Iterable[T],
+        headings: Sequence[str],
+        cells: Callable[[T], Sequence[str | None]],
+        empty: str,
+    ) -> None:
+        """A table, or one JSON object a line; without items `empty` is said."""
+        if self.json:
+            for item in items:
+                output.print_json(item)
+        else:
+            output.print_table(headings, map(cells, items), empty)
+
+    def fail_if_silent(self, nodes: Iterable[str]) -> None:
+        """What these nodes have is not in what was printed or done: exit status 1."""
+        silent = sorted(set(nodes))
+        if silent:
+            named = ", ".join(silent)
+            raise Failure(f"incomplete: no answer from {named}", "incomplete", silent=silent)
+
+    # --- Where devices connect --------------------------------------------------------------------
 
     def fingerprint(self, servers: list[str]) -> str | None:
         """The pinned certificate: given, or the one of a local server in the data folder."""
@@ -119,6 +172,7 @@ class Common:
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
     """What is typed wins over the environment, and beside the command over before it."""
     common: Common = context.ensure_object(Common)
+    common.command, common.values = context.command, context.params
     name = parameter.name or ""
     if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
         common.given[name] = value
@@ -184,7 +238,7 @@ _OPTIONS: list[Callable[[F], F]] = [
         is_flag=True,
         expose_value=False,
         callback=_remember,
-        help="Print JSON, one object a line.",
+        help="Print JSON, one object a line; errors too, on standard error.",
     ),
 ]
 
@@ -194,44 +248,3 @@ def common_options(command: F) -> F:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def explain(error: Exception) -> str:
-    """What went wrong, without the class and the errno."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
-
-
-def print_json(value: Any) -> None:
-    """One object, one line."""
-    click.echo(msgspec.json.encode(value).decode())
-
-
-class StoredCredentials(msgspec.Struct):
-    """The file that `register` writes and `listen` reads."""
-
-    token: str
-    secret: str
-    servers: list[str] = []
-
-
-def read_credentials(path: str) -> StoredCredentials:
-    try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=StoredCredentials)
-    except (OSError, msgspec.DecodeError) as error:
-        raise Failure(f"--credentials {path}: {explain(error)}") from None
-
-
-def write_credentials(path: str, credentials: StoredCredentials, *, force: bool) -> None:
-    """Readable by the owner only, from the first byte on."""
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-    try:
-        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o600)
-            json.dump(msgspec.to_builtins(credentials), file, indent=2)
-            file.write("\n")
-    except FileExistsError:
-        raise Failure(f"--credentials {path}: exists already; --force replaces it") from None
-    except OSError as error:
-        raise Failure(f"--credentials {path}: {explain(error)}") from None

@@ -49,6 +49,8 @@ class Copying:
         for kind in KINDS:
             if kind.how is How.MEMBERS:
                 await self._members(kind)
+            elif kind.how is How.HIGHEST:
+                await self._highest(kind.name)
         for place, server in servers:
             await each_key(server, "*", partial(self._keys, place))
         for place, server in servers:
@@ -136,6 +138,15 @@ class Copying:
         for place in self._layout.staying:
             if place not in filled:
                 await self._staging.leave(place, kind.name)
+
+    async def _highest(self, name: str) -> None:
+        parts = await self._parts(name)
+        highest: Fields = {}
+        for fields in parts.values():
+            for field, value in fields.items():
+                highest[field] = max(value, highest.get(field, b"0"), key=int)
+        if highest:
+            await self._put(name, parts, dict.fromkeys(self._layout.new, highest))
 
     def _places_of(self, kind: Kind, member: str) -> Iterable[int]:
         if member == STREAM_ALL and kind.name == "expiry":

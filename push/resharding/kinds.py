@@ -25,6 +25,7 @@ class How(Enum):
     WHOLE = "the key goes with its owner"
     FIRST = "the key is on the first server"
     MEMBERS = "a sorted set on every server: each member goes with its owner"
+    HIGHEST = "a hash of numbers: every server has the highest of all servers"
     RECORD = "a device's record, see devices.py"
     MESSAGE = "a message's record in the ledger, see messages.py"
     ONCE = "the answer that an idempotency key had, see once.py"
@@ -86,10 +87,13 @@ KINDS = (
     Kind("copied:", How.WHOLE, user_stream),
     Kind("user-stream-versions:", How.WHOLE, user_stream),
     Kind("recalled-copy:", How.WHOLE, _user_before_comma),
+    Kind("ended-copy:", How.WHOLE, _user_before_comma),
     Kind("sent:", How.WHOLE, _before_space),
     Kind("claimed:", How.WHOLE, _user_before_comma),
     Kind("histories", How.MEMBERS, _stream),
     Kind("dismissed", How.MEMBERS, group_stream),
+    Kind("erasing", How.MEMBERS, user_stream),
+    Kind("ended-seqs", How.HIGHEST),
     Kind("chat-errands", How.EMPTIED),
     Kind("topics-cursor:", How.WHOLE, lambda rest: f"topics-cursor:{rest}"),
     Kind("bans", How.FIRST),

@@ -162,15 +162,21 @@ def _sum(parts: list[Funnel]) -> Funnel | None:
     dropped: Counter[str] = Counter()
     for part in parts:
         dropped.update(part.dropped)
+    written, stored = sum(part.written for part in parts), sum(part.stored for part in parts)
+    addressed = sum(part.addressed for part in parts)
+    if not parts[0].offset:
+        # What is in no log reaches the sessions that follow when it comes to their connector. Those
+        # that did not when it was published were reached all the same: it was for them, too.
+        addressed = max(addressed, written + sum(dropped.values()))
     return Funnel(
         id=parts[0].id,
         ts=min(part.ts for part in parts),
         expires=max(part.expires for part in parts),
         to=parts[0].to,
         offset=parts[0].offset,
-        addressed=sum(part.addressed for part in parts),
-        stored=sum(part.stored for part in parts),
-        written=sum(part.written for part in parts),
+        addressed=addressed,
+        stored=stored,
+        written=written,
         acknowledged=sum(part.acknowledged for part in parts),
         # A server may have counted for another's devices what was in no log.
         expired=max(0, sum(part.expired for part in parts)),

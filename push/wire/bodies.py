@@ -14,9 +14,12 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from push.wire.errors import ProtocolError, bad_frame
 from push.wire.signals import DisconnectCode
+from push.wire.text import check_name_text
 
 MAX_JSON_DEPTH = 32
 MAX_OPAQUE_BYTES = 64
+MAX_LABEL_BYTES = 64  # `platform`, `app`, `sdk`
+MAX_DEVICE_BYTES = 128
 MAX_JWT_BYTES = 8 * 1024
 MIN_CLIENT_MAX_FRAME_BYTES = 4 * 1024
 
@@ -24,7 +27,7 @@ B = TypeVar("B", bound=Struct)
 
 # Characters bound bytes from below; `_check_bytes` makes the bound exact for the rest of Unicode.
 Opaque = Annotated[str, Meta(max_length=MAX_OPAQUE_BYTES)]
-Label = Annotated[str, Meta(max_length=64)]
+Label = Annotated[str, Meta(max_length=MAX_LABEL_BYTES)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 
@@ -40,14 +43,14 @@ class SubRequest(Struct, omit_defaults=True):
     platform: Label
     app: Label
     key: Annotated[str, Meta(max_length=256)] | None = None
-    device: Annotated[str, Meta(max_length=128)] | None = None
+    device: Annotated[str, Meta(max_length=MAX_DEVICE_BYTES)] | None = None
     token: Opaque | None = None
     secret: Opaque | None = None
 
     def __post_init__(self) -> None:
-        check_utf8_length(self.platform, "platform", 64)
-        check_utf8_length(self.app, "app", 64)
-        check_utf8_length(self.device, "device", 128)
+        check_name_text("platform", self.platform, MAX_LABEL_BYTES)
+        check_name_text("app", self.app, MAX_LABEL_BYTES)
+        check_name_text("device", self.device, MAX_DEVICE_BYTES)
         check_utf8_length(self.token, "token", MAX_OPAQUE_BYTES)
         check_utf8_length(self.secret, "secret", MAX_OPAQUE_BYTES)
 
@@ -76,7 +79,7 @@ class ConnectRequest(Struct, omit_defaults=True):
     cursors: dict[Annotated[str, Meta(max_length=140)], Opaque] = {}
 
     def __post_init__(self) -> None:
-        check_utf8_length(self.sdk, "sdk", 64)
+        check_name_text("sdk", self.sdk, MAX_LABEL_BYTES)
         check_utf8_length(self.token, "token", MAX_OPAQUE_BYTES)
         check_utf8_length(self.secret, "secret", MAX_OPAQUE_BYTES)
         if (self.token is None) != (self.secret is None):

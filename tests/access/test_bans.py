@@ -100,6 +100,24 @@ async def test_a_banned_device_may_not_come_until_its_time_is_over(
 
 
 @pytest_twisted.ensureDeferred
+async def test_bans_that_have_ended_are_forgotten_but_not_one_that_was_made_anew(two: Any) -> None:
+    first, second = two
+    end_ms = first.bans.now_ms() + 60_000
+    for name in ("a", "b", "c"):
+        await first.bans.add(Ban("user", name, end_ms))
+    await first.bans.add(Ban("user", "d", None))
+    for node in two:
+        node.store.clock.observe(end_ms * 1000)
+    await first.bans.add(Ban("user", "b", end_ms + 60_000))
+
+    await second.bans.turn()
+
+    kept = await second.store.command("HKEYS", second.store.key("bans"))
+    assert sorted(kept) == [b"user:b", b"user:d"]
+    assert [ban.name for ban in await first.bans.all()] == ["b", "d"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_connector_that_was_cut_off_hears_of_a_ban_when_it_is_back(
     make_node: Make, make_redis: Any, device: Make, wait_until: WaitUntil
 ) -> None:

@@ -236,7 +236,7 @@ async def test_members_of_a_dismissed_group_who_were_not_let_go_are_later(
     server = node.shards.of(f"group:{group}")
     server.clock.observe(server.clock.now_us() + 3_000_000)
 
-    for runner in node.chat.upkeep(node.reactor, server):
+    for runner in node.chat.upkeep(node.reactor, server, node.erasure):
         await runner.turn()
 
     await wait_until(lambda: of_kind(bob, "group")[-1]["event"] == "dismissed")
@@ -494,3 +494,18 @@ async def test_who_was_removed_gets_no_push_at_qos_0_either_however_many_the_mem
     for client in (bob, dave):
         await wait_until(lambda client=client: "unfollow" in client.kinds)
         assert "now" not in [body["data"] for body in client.bodies]
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\n", "\x7f", "a\x85", "", "ü" * 65])
+@pytest_twisted.ensureDeferred
+async def test_a_name_of_a_group_has_no_control_characters(person: User, name: str) -> None:
+    anna = await person("anna")
+    made = await anna.ask("GC", name="g")
+
+    named: dict[str, Any] = {"name": name}
+
+    for answer in (
+        await anna.ask("GC", **named),
+        await anna.ask("GMI", group=made["group"], **named),
+    ):
+        assert (answer["ok"], answer["code"], answer["field"]) == (False, "invalid", "name")

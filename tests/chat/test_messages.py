@@ -342,7 +342,7 @@ async def test_history_that_is_too_old_goes_also_when_nobody_writes(
     # A day and an hour pass on the server's clock.
     server = node.shards.of("chat:anna,bob")
     server.clock.observe(server.clock.now_us() + 25 * 3600 * 1_000_000)
-    tidying = node.chat.upkeep(reactor, server)[0]
+    tidying = node.chat.upkeep(reactor, server, node.erasure)[0]
 
     await tidying.turn()
 
@@ -689,3 +689,28 @@ async def test_what_is_wrong_is_refused_and_named(
 
     assert (answer["ok"], answer["code"], answer.get("field")) == (False, code, field), answer
     assert answer["detail"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_however_many_conversations_end_at_once_all_go_at_the_next_look(
+    make_node: Any, redis_urls: list[str]
+) -> None:
+    from twisted.internet import reactor
+
+    node = await make_node(redis_urls, chat={"history_days": 1})
+    for n in range(70):  # more than are claimed at a time
+        await say(node, "anna", f"user:peer{n}", "x")
+    for server in node.shards:
+        server.clock.observe(server.clock.now_us() + 25 * 3600 * 1_000_000)
+        await node.chat.upkeep(reactor, server, node.erasure)[0].turn()
+
+    for server in node.shards:
+        for pattern in (
+            "conversation:*",
+            "history:*",
+            "positions:*",
+            "conversations:*",
+            "copied:*",
+        ):
+            assert await server.command("KEYS", server.key(pattern)) == [], pattern
+    assert (await node.chat.conversations.page("anna", cursor="", limit=9)).conversations == []

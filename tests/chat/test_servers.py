@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.conversation_id import conversation_of, with_user
 from push.chat.types import GroupSaid
@@ -200,3 +201,72 @@ async def test_messages_under_seqs_that_a_killed_server_had_given_before_come_to
 
     await wait_until(lambda: 4 in texts(client))
     assert texts(client) == [1, 2, 3, "2 again", "3 again", 4]
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_all_servers_are_reachable_a_message_comes_before_a_push_sent_after_its_answer(
+    node: Node, person: User, wait_until: WaitUntil
+) -> None:
+    """Its copy is in the user's stream when it is answered, wherever the conversation is."""
+    senders = [f"sender{n}" for n in range(18)]
+    assert {number_of(with_user(sender, "bob").owner, SERVERS) for sender in senders} == {0, 1, 2}
+    client = await person("bob")
+    expected = []
+
+    async def talk(sender: str, rounds: int) -> None:
+        for n in range(rounds):
+            await say(node, sender, "user:bob", f"{sender} {n}")
+
+    others = [Deferred.fromCoroutine(talk(f"other{n}", 9)) for n in range(3)]
+    for n in range(36):
+        sender = senders[n % len(senders)]
+        await say(node, sender, "user:bob", n)
+        await node.push("user", "bob", data=f"after {n}")
+        expected += [n, f"after {n}"]
+    await gatherResults(others)
+
+    def got() -> list[Any]:
+        return [body["data"] for body in client.bodies if body["data"] in expected]
+
+    await wait_until(lambda: len(got()) == len(expected))
+    assert got() == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_sent_while_a_server_was_away_comes_by_seq_and_pushes_in_their_order(
+    node: Node, person: User, three_servers: list[RedisServer], wait_until: WaitUntil
+) -> None:
+    """A push that is sent when it is back may come before what was said meanwhile; no more is lost
+    of the order than that."""
+    bob = "bob"
+    away = number_of(f"user:{bob}", SERVERS)
+    friends = [
+        name
+        for name in (f"a{n}" for n in range(99))
+        if away not in (number_of(f"user:{name}", SERVERS), _owner_place(name, bob))
+    ][:3]
+    client = await person(bob)
+    server = three_servers[away]
+
+    server.pause()
+    for n in range(1, 5):
+        for friend in friends:
+            assert (await say(node, friend, f"user:{bob}", n)).seq == n
+    server.resume()
+    await wait_until(lambda: not node.shards.problems)
+    pushed = []
+    for n in range(5):
+        pushed.append((await node.push("user", bob, data=n)).id)
+        for friend in friends:
+            await say(node, friend, f"user:{bob}", n + 5)
+
+    await wait_until(lambda: len(of_kind(client, "chat")) == 9 * len(friends))
+    for friend in friends:
+        seqs = [m["seq"] for m in of_kind(client, "chat") if m["from"] == friend]
+        assert seqs == list(range(1, 10))
+    plain = [body["id"] for body in client.bodies if "kind" not in body]
+    assert list(dict.fromkeys(plain)) == pushed
+
+
+def _owner_place(user: str, peer: str) -> int:
+    return number_of(with_user(user, peer).owner, SERVERS)

@@ -227,6 +227,7 @@ class Node:
             retention,
             self.users.online,
         )
+        self.erasure = self.chat.erasure(self.devices, self.clients)
         most = options.pop("max_topics", 100)
         self.topics = Topics(self.shards, errands, max_per_device=most)
         verifier = JwtVerifier(
@@ -267,7 +268,7 @@ class Node:
             for server in self.shards
             for work in (
                 ErrandRunner(reactor, server, errands),
-                *self.chat.upkeep(reactor, server),
+                *self.chat.upkeep(reactor, server, self.erasure),
             )
         ]
         self.own = OwnClients(

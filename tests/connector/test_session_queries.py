@@ -140,13 +140,13 @@ async def test_a_user_is_looked_up_and_erased(
     assert user.online
     await two[0].push("user", "anna", data=1)
     await wait_until(lambda: client.numbers == [1])
-    await two[0].users.erase("anna")
+    await two[0].erasure.erase("anna")
     await wait_until(lambda: "unfollow" in client.kinds)
     assert await two[0].store.command("EXISTS", two[0].store.key("log:user:anna")) == 0
     user = await two[0].users.get_user("anna")
     assert (user.online, user.devices, user.silent) == (False, [], [])
     with pytest.raises(Refusal, match="not_found"):
-        await two[0].users.erase("anna")
+        await two[0].erasure.erase("anna")
 
 
 @pytest_twisted.ensureDeferred
@@ -172,7 +172,7 @@ async def test_all_that_waits_for_a_user_is_erased_however_much_it_is(
     first = await two[0].push("user", "anna", data=0)
     for n in range(1, 450):  # more than two parts
         await two[0].push("user", "anna", data=n)
-    await two[0].users.erase("anna")
+    await two[0].erasure.erase("anna")
 
     assert await two[0].store.command("EXISTS", two[0].store.key("log:user:anna")) == 0
     funnel = await two[0].pushing.message(first.id)

@@ -130,7 +130,7 @@ def test_the_table_of_paths_names_the_daemon_of_every_route() -> None:
     behind: Any = None
     chat: Any = SimpleNamespace(groups=None, messages=None, conversations=None)
     apps = {
-        "push-api": make_api(*[behind] * 8),
+        "push-api": make_api(*[behind] * 9),
         "push-group": make_group(chat),
         "push-sub": make_sub(behind, behind),
     }

@@ -159,10 +159,11 @@ class Behind:
         await self._check()
         return self.users.get(user, User(user, False, [], self.silent))
 
-    async def erase(self, user: str) -> None:
+    async def erase(self, user: str) -> list[str]:
         await self._check()
         if self.users.pop(user, None) is None:
             raise Refusal("not_found", "nothing waits")
+        return self.silent
 
     async def get(self, token: str) -> Device:
         await self._check()
@@ -407,7 +408,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         open_registration: bool = False,
     ) -> Web:
         known: dict[str, App] = {
-            "api": make_api(*[behind] * 8, limits),
+            "api": make_api(*[behind] * 9, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
         }
         clock = Clock()
@@ -460,7 +461,7 @@ async def port(behind: Behind, keyring: Keyring, wait_until: Any) -> AsyncIterat
 
     site = make_site(
         reactor,
-        [make_api(*[behind] * 8)],
+        [make_api(*[behind] * 9)],
         keyring=keyring,
         registry=CollectorRegistry(),
         problems=list,

@@ -125,6 +125,9 @@ def test_an_address_is_the_same_over_ipv6_sockets(web: Any) -> None:
         ({**REGISTER, "app": "ü" * 33}, "app"),
         ({**REGISTER, "device": "ü" * 65}, "device"),
         ({**REGISTER, "device": None}, "device"),
+        ({**REGISTER, "platform": "a\x1b[2J"}, "platform"),
+        ({**REGISTER, "app": "a\n"}, "app"),
+        ({**REGISTER, "device": "a\x9b"}, "device"),
         ({**REGISTER, "token": 1, "secret": "s"}, "token"),
     ],
 )

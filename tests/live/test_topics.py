@@ -118,7 +118,7 @@ def test_devices_on_two_connectors_follow_a_topic(cluster: Cluster) -> None:
     cluster.wait_for_sessions("news", 1)
     cluster.pushctl("subscribe", "news", "--credentials", "ben.json")
     cluster.wait_for_sessions("news", 2)  # at once: it is not connected anew
-    assert cluster.pushctl("topics") == "news  2\n"
+    assert cluster.pushctl("topics") == "TOPIC  DEVICES\nnews   2\n"
 
     sent = [cluster.push("news", n) for n in range(4)]
 
@@ -154,7 +154,7 @@ def test_a_killed_server_has_the_subscription_at_its_next_start(tmp_path: Path) 
 
     with started_server("push", data) as running:
         second = Cluster(running, [running], tmp_path)
-        assert second.pushctl("topics") == "news  1\n"
+        assert second.pushctl("topics") == "TOPIC  DEVICES\nnews   1\n"
         second.push("news", 2)
         output, _ = second.listen("anna", 0, 2).communicate(timeout=DEADLINE_SECONDS)
         assert numbers(output) == [1, 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -117,8 +118,9 @@ async def test_broken_off_by_a_signal_it_says_what_to_do(
 
     ran = reshard(urls[:1], urls, f"HSET:10:{how}")
 
-    said = "pushctl: broken off: run the same again\n"
-    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", said)
+    assert (ran.returncode, ran.stdout) == (130, "")
+    error = {"code": "interrupted", "detail": "broken off: run the same again"}
+    assert json.loads(ran.stderr) == {"error": error}
     assert reshard(urls[:1], urls).returncode == 0
     await world.settle(urls, wait_until)
     assert await what_it_has(world) == has

@@ -108,6 +108,59 @@ async def test_conversations_are_as_they_were_and_go_on(
     await wait_until(lambda: of_kind(clients["bob"], "group"))
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [(1, [0, 1, 2]), (3, [0]), (2, [1, 0]), (2, [2, 0, 1])]
+)
+@pytest_twisted.ensureDeferred
+async def test_what_is_left_of_erased_users_and_who_is_being_erased_goes_along(
+    make_redis: Any,
+    make_node: MakeNode,
+    move: Any,
+    wait_until: Any,
+    before: int,
+    after: list[int],
+) -> None:
+    urls = [make_redis().url for _ in range(3)]
+    old, new = urls[:before], [urls[number] for number in after]
+    node = await make_node(old)
+    await name_servers(node)
+    pairs = [(f"first{n}", f"second{n}") for n in range(6)]
+    for n, (first, second) in enumerate(pairs):
+        for _ in range(n + 1):
+            await say(node, first, f"user:{second}", "gone")
+        await say(node, first, "user:carl", "recalled")
+        await say(node, "carl", f"user:{first}", "to the first")
+        await node.erasure.erase(first)
+        await node.erasure.erase(second)
+    for runner in node.errand_runners:
+        runner.stop()
+    await say(node, "dora", "user:carl", "recalled")
+    home = node.shards.of("user:dora")
+    await home.command("ZADD", home.key("erasing"), 1, "dora")
+    await node.stop()
+
+    await move(old, new)
+
+    node = await make_node(new)
+    for n, (first, second) in enumerate(pairs):
+        assert (await say(node, second, f"user:{first}", "anew")).seq == n + 2
+        conversation = conversation_of(first, f"user:{second}")
+        history = await node.chat.messages.history(conversation, Range(after=0), first)
+        assert [message.seq for message in history.messages] == [n + 2]
+        # Not theirs: they are new under this name.
+        conversation = conversation_of(first, "user:carl")
+        history = await node.chat.messages.history(conversation, Range(after=0), first)
+        assert history.messages == []
+
+    async def nobody_is_being_erased() -> bool:
+        kept = [await server.command("EXISTS", server.key("erasing")) for server in node.shards]
+        return not any(kept)
+
+    await wait_until(nobody_is_being_erased)
+    page = await node.chat.messages.history(conversation_of("carl", "user:dora"), Range(), "carl")
+    assert [message.recalled for message in page.messages] == [True]
+
+
 @pytest_twisted.ensureDeferred
 async def test_what_waits_to_be_copied_is_done_by_daemons_first(
     make_redis: Any, make_node: MakeNode, move: Any

@@ -27,6 +27,7 @@ NOT_SEEN = {
     # Of chat: test_chat.py
     *("conversation:", "history:", "recalled:", "positions:", "group:", "members:"),
     *("member-names:", "conversations:", "copied:", "user-stream-versions:", "recalled-copy:"),
+    *("erasing", "ended-copy:", "ended-seqs"),
     *("sent:", "claimed:", "histories", "dismissed", "chat-errands"),
     "arriving:",
     "leaving",

@@ -279,11 +279,6 @@ def test_pushctl_from_the_push_to_the_cancelled_message(push_server: Any):
     assert re.search(r"^cancelled +1  100%$", out, re.MULTILINE)
 
 
-def test_the_documented_commands_for_what_became_of_a_message(push_server: Any):
-    [block] = documented("sh", "### What became of a message, at the terminal")
-    assert re.search(r"^addressed +\d", shell(push_server, block), re.MULTILINE)
-
-
 def test_the_documented_code_for_a_backend(push_server: Any, capsys: pytest.CaptureFixture[str]):
     """Each block runs as it stands, with a client that is open and a message that was pushed."""
     token = asyncio.run(new_device(push_server)).token

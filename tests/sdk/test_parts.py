@@ -17,6 +17,7 @@ from push.sdk import errors
 from push.sdk.aio import PushClient
 from push.sdk.backend import AsyncPushAPI, PushAPI
 from push.sdk.credentials import Credentials, jwt_expiry_seconds, renewal_delay_seconds
+from push.sdk.logs import log
 from push.sdk.message import BaseMessage
 from push.sdk.requests import request_number
 from push.sdk.tls import parse_fingerprint, trusting_nobody
@@ -167,6 +168,12 @@ def test_the_sdk_loads_no_twisted():
         "sys.exit('twisted' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_a_server_says_is_harmless_in_the_log(caplog: pytest.LogCaptureFixture):
+    caplog.set_level("DEBUG", "push.sdk")
+    log.info("%s in %.1f s", "\x1b[2J\r\nforged\u202e", 1.5)
+    assert caplog.messages == ["\\x1b[2J\\r\\nforged\\u202e in 1.5 s"]
 
 
 def test_every_exception_is_a_push_error_and_is_in_the_documents():

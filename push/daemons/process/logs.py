@@ -1,28 +1,82 @@
-"""Logging beside what twistd does: the level of `[server] log`, and start problems in one line."""
+"""Logging beside what twistd does: the level of `[server] log`, text that cannot deceive, and start
+problems in one line."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from twisted.logger import (
     FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
     Logger,
     LogLevel,
     LogLevelFilterPredicate,
     LogPublisher,
+    formatEvent,
 )
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from push.daemons.config.errors import StartError
+from push.wire.text import visible
 
 _log = Logger()
 
 _SEVERITY = list(LogLevel.iterconstants())
+# What an observer needs of an event beside its text.
+_KEPT = ("log_time", "log_level", "log_namespace", "time")
+
+
+@implementer(ILogObserver)
+class VisibleText:
+    """Hands events on to `observer` as text in which nothing controls a terminal or forges a line.
+
+    Much of what is logged was sent by somebody else: a reason, an address, a part of a frame. So an
+    event is one line, and only its traceback has more of them, which the observer indents.
+    """
+
+    def __init__(self, observer: Callable[[LogEvent], None]) -> None:
+        self._observer = observer
+
+    def __call__(self, event: LogEvent) -> None:
+        shown = {name: event[name] for name in _KEPT if name in event}
+        for name in ("log_system", "system"):
+            if event.get(name) is not None:
+                shown[name] = visible(str(event[name]))
+        shown["log_text"] = _visible_text(event)
+        shown["log_format"] = "{log_text}"
+        self._observer(shown)
+
+
+def _visible_text(event: LogEvent) -> str:
+    failure = event.get("log_failure")
+    if failure is not None:
+        text = formatEvent(event)
+    elif event.get("isError") and isinstance(event.get("failure"), Failure):
+        # Of `twisted.python.log.err`, whose text would have the traceback in it.
+        failure = event["failure"]
+        text = str(event.get("why") or "Unhandled Error")
+    else:
+        text = formatEvent(event)
+    if failure is None:
+        return visible(text)
+    return f"{visible(text)}\n{visible(_traceback_of(failure), multiline=True)}"
+
+
+def _traceback_of(failure: Failure) -> str:
+    try:
+        return failure.getTraceback()
+    except Exception as error:  # an exception whose own methods fail
+        return f"(no traceback can be had: {type(error).__name__})"
 
 
 def apply_level(publisher: LogPublisher, level_name: str) -> None:
-    """Let only events of `level_name` and above pass to the observers that `publisher` has now.
+    """Let only events of `level_name` and above pass to the observers that `publisher` has now, as
+    visible text.
 
     twistd makes its observer from --logfile, --syslog and --nodaemon and offers no place for a
     level; so its observer is wrapped where it was added. Reading `_observers` is the price: the
@@ -36,7 +90,8 @@ def apply_level(publisher: LogPublisher, level_name: str) -> None:
     for observer in list(publisher._observers):
         publisher.removeObserver(observer)
         # zope's interfaces say nothing to mypy.
-        filtered = FilteringLogObserver(observer, [predicate])  # type: ignore[list-item]
+        shown: Any = VisibleText(observer)
+        filtered = FilteringLogObserver(shown, [predicate])  # type: ignore[list-item]
         publisher.addObserver(filtered)  # type: ignore[arg-type]
 
 
@@ -67,7 +122,7 @@ def exit_with_problem(tap: str, problem: str) -> NoReturn:
     on as a StartError, since twistd tells the command that waits in the foreground of an Exception
     only, and that would wait for ever. (No traceback: all is said.)
     """
-    line = f"twistd {tap}: {problem}"
+    line = visible(f"twistd {tap}: {problem}")
     stderr = sys.__stderr__
     if stderr is None or _is_nowhere(stderr.fileno()):
         _log.critical("{line}", line=line)

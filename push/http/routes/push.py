@@ -28,7 +28,7 @@ from push.http.routes.connections import Clients, client_routes
 from push.http.routes.messages import Messages, message_routes
 from push.http.routes.nodes import Drains, node_routes
 from push.http.routes.topics import Topics, topic_routes
-from push.http.routes.users import Users, user_routes
+from push.http.routes.users import Erasure, Users, user_routes
 from push.http.schemas import (
     MAX_BATCH_ITEMS,
     BatchAnswer,
@@ -90,6 +90,7 @@ def make_api(
     drains: Drains,
     clients: Clients,
     users: Users,
+    erasure: Erasure,
     topics: Topics,
     bans: Bans,
     limits: PushLimits | None = None,
@@ -112,7 +113,7 @@ def make_api(
             *_push_routes(pushing, limits),
             *message_routes(pushing),
             *_device_routes(devices),
-            *user_routes(users),
+            *user_routes(users, erasure),
             *topic_routes(topics),
             *client_routes(clients, devices, nodes),
             *ban_routes(bans),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from push.devices.users import User
 from push.http.framework.route import NO_CONTENT, Answer, Call, Reply, Route, json_answer
 
@@ -13,16 +15,26 @@ class Users(Protocol):
 
     async def get_user(self, user: str) -> User: ...
 
-    async def erase(self, user: str) -> None: ...
+
+class Erasure(Protocol):
+    """What is needed of `push.chat.erasure.Erasure`."""
+
+    async def erase(self, user: str) -> list[str]: ...
 
 
-def user_routes(users: Users) -> tuple[Route, ...]:
+class Erased(msgspec.Struct):
+    """A user is erased; `silent`: nodes that did not say that they ended the user's sessions."""
+
+    silent: list[str]
+
+
+def user_routes(users: Users, erasure: Erasure) -> tuple[Route, ...]:
     async def get_user(call: Call) -> Answer:
         return json_answer(200, await users.get_user(call.path["user"]))
 
     async def erase_user(call: Call) -> Answer:
-        await users.erase(call.path["user"])
-        return NO_CONTENT
+        silent = await erasure.erase(call.path["user"])
+        return json_answer(200, Erased(silent)) if silent else NO_CONTENT
 
     path = {"user": "the id of a user"}
     return (
@@ -48,11 +60,19 @@ def user_routes(users: Users) -> tuple[Route, ...]:
             "erase_user",
             "Erase a user",
             erase_user,
-            {204: Reply("All devices are unbound, and what waited for the user is deleted.")},
+            {
+                200: Reply("Erased, but some connectors did not answer.", Erased),
+                204: Reply("Nothing of the user is left but what the documents name."),
+            },
             description=(
-                "Sessions stay, and devices stop following the user at once. In the ledger, what "
-                "was not acknowledged is dropped as `unbound` or `erased`. A JWT that is still "
-                "valid makes the user again: end such sessions with `POST /v1/users/{user}/kick`."
+                "Devices are unbound and keep their sessions; sessions with a JWT alone end. In "
+                "the ledger, what was not acknowledged is dropped as `unbound` or `erased`. The "
+                "user leaves all groups: the admin who joined first, else the member who did, "
+                "becomes the owner of their groups, and a group without other members is "
+                "dismissed. Their messages to other users are recalled; those in groups stay. A "
+                "conversation of two goes when both are erased. After `unavailable` ask again; "
+                "what was begun is finished by any daemon. A JWT that is still valid makes the "
+                "user again."
             ),
             scope="admin",
             path_texts=path,

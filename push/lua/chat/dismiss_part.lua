@@ -13,6 +13,7 @@ local left = redis.call('ZCARD', names_key(gid))
 if left == 0 then
   redis.call('DEL', conversation, members_key(gid), names_key(gid), prefix .. 'history:' .. stream,
     prefix .. 'recalled:' .. stream, prefix .. 'positions:' .. stream)
+  redis.call('ZREM', prefix .. 'histories', stream)
   redis.call('ZREM', prefix .. 'dismissed', gid)
 end
 return done(left)

@@ -2,11 +2,10 @@
 -- history_before_join. Returns messages, behind `after` in order, else in the reverse order, as
 -- {seq, from, id, ts, tail} or, recalled, {seq, from}; and 1 if there are more in that direction.
 local owner, after = request.owner, request.after
-local _, actor, refusal = open(owner, request.by, 'see')
+local group, actor, refusal = open(owner, request.by, 'see')
 if refusal then return refusal end
 local bounds = bounds_of(owner)
-local low, high = bounds.first, bounds.seq
-if not request.history_before_join then low = math.max(low, actor.joined_seq + 1) end
+local low, high = first_for(group, actor, bounds), bounds.seq
 if after then low = math.max(low, after + 1) end
 if request.before then high = math.min(high, request.before - 1) end
 

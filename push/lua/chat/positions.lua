@@ -3,7 +3,8 @@
 local owner, by = request.owner, request.by
 local group, actor, refusal = open(owner, by, 'see')
 if refusal then return refusal end
-local last = bounds_of(owner).seq
+local bounds = bounds_of(owner)
+local last = bounds.seq
 for _, field in ipairs({'delivered', 'read'}) do
   if (request[field] or 0) > last then
     return refuse('invalid', '`' .. field .. '` is beyond the last message, ' .. str(last), field)
@@ -24,6 +25,7 @@ local function key(conversation) return 'receipt ' .. conversation .. ' ' .. by 
 
 if positions.read > before.read or positions.delivered > before.delivered then
   store_positions(owner, by, positions)
+  note_there(owner, bounds, by)
   if not group.id then
     for _, user in ipairs({peers_of(owner)}) do
       local conversation = conversation_with(owner, user)

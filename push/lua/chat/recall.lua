@@ -4,8 +4,7 @@ local owner, by, seq = request.owner, request.by, request.seq
 local group, actor, refusal = open(owner, by, 'see')
 if refusal then return refusal end
 local bounds = bounds_of(owner)
-local first = request.history_before_join and bounds.first or math.max(bounds.first, actor.joined_seq + 1)
-if seq < first or seq > bounds.seq then return refuse('unknown_message', UNKNOWN_MESSAGE, 'seq') end
+if seq < first_for(group, actor, bounds) or seq > bounds.seq then return refuse('unknown_message', UNKNOWN_MESSAGE, 'seq') end
 if redis.call('HEXISTS', recalled_key(owner), str(seq)) == 1 then return done() end
 local entry = redis.call('XRANGE', history_key(owner), str(seq) .. '-0', str(seq) .. '-0')[1]
 if not entry then return refuse('unknown_message', UNKNOWN_MESSAGE, 'seq') end
@@ -21,13 +20,10 @@ if by ~= '' then
   end
 end
 
-redis.call('XDEL', history_key(owner), str(seq) .. '-0')
-redis.call('HSET', recalled_key(owner), str(seq), from)
+recall_kept(owner, seq, from)
 
 local function body_for(conversation)
-  return '{"id":"' .. request.id .. '","kind":"recall","conversation":"' .. conversation
-    .. '","seq":' .. str(seq) .. ',"by":' .. (by == '' and 'null' or '"' .. by .. '"')
-    .. ',"data":null}'
+  return recall_body(request.id, conversation, seq, by)
 end
 
 if group.id then

@@ -21,7 +21,7 @@ local group, _, refusal = open(owner, from, 'send')
 if refusal then return refusal end
 local bounds = bounds_of(owner)
 local peers = {peers_of(owner)}
-if #peers > 0 and bounds.seq == 0 and not request.may_begin then
+if #peers > 0 and not bounds.begun and not request.may_begin then
   return refuse('not_allowed', 'a conversation with this user must exist already', 'to')
 end
 
@@ -30,6 +30,7 @@ local ts = str(math.floor(offset / 1000))
 local conversation = group.id and owner or conversation_with(owner, from)
 redis.call('HSET', conversation_key(owner), 'seq', str(seq), 'first', str(bounds.first),
   'at', str(offset))
+if #peers > 0 then keep_begin(owner, bounds, from) end
 redis.call('XADD', history_key(owner), str(seq) .. '-0', 'f', from, 'i', request.id, 't', ts,
   'b', request.tail)
 bounds.seq = seq

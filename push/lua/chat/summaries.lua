@@ -17,7 +17,7 @@ local function last_message(owner, seq, first)
 end
 
 for i, owner in ipairs(request.owners) do
-  local _, actor, refusal = open(owner, request.by, 'see')
+  local group, actor, refusal = open(owner, request.by, 'see')
   if not request.details then
     found[i] = refusal and '' or redis.call('HGET', conversation_key(owner), 'at') or ''
   elseif bytes >= request.max_bytes then
@@ -27,8 +27,7 @@ for i, owner in ipairs(request.owners) do
   else
     local bounds = bounds_of(owner)
     local positions = positions_of(owner, request.by, actor.joined_seq)
-    local first = request.history_before_join and bounds.first
-      or math.max(bounds.first, actor.joined_seq + 1)
+    local first = first_for(group, actor, bounds)
     found[i] = {str(bounds.seq), str(positions.delivered), str(positions.read),
       str(bounds.seq - positions.read), last_message(owner, bounds.seq, first)}
   end

@@ -17,7 +17,7 @@ end
 local group, _, refusal = open(owner, by, 'send')
 if refusal then return refusal end
 if group.id then return tell_typing(owner, owner) end
-if bounds_of(owner).seq == 0 and not request.may_begin then
+if not bounds_of(owner).begun and not request.may_begin then
   return refuse('not_allowed', 'a conversation with this user must exist already')
 end
 if not request.alone then return done(0) end

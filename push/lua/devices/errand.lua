@@ -15,6 +15,9 @@ if verb == 'retire' and not is_listed(stream) then code = '' end
 unfollow(record, token, stream, code)
 redis.call('HDEL', record, 'v:' .. stream)
 redis.call('SET', gone_key(token, stream), str(version), 'EX', 86400)
--- A session keeps its part: its last words about the stream are still to come.
-if verb ~= 'unfollow' or redis.call('HEXISTS', record, 's') == 0 then drop_part_if_empty(record) end
+if verb ~= 'unfollow' or redis.call('HEXISTS', record, 's') == 0 then
+  drop_part_if_empty(record)
+else
+  let_part_expire_if_empty(record)
+end
 return 1

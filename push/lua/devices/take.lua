@@ -10,6 +10,7 @@ for i = 6, first - 1, 3 do
   follow_version(record, token, ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]), ARGV[4])
 end
 redis.call('HSET', record, 's', session, 'e', str(epoch))
+let_part_expire_if_empty(record)
 local rereads = apply_client_cursors(record, token, first)
 local fields = redis.call('HGETALL', record)
 local truncated = truncated_of(fields)

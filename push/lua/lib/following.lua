@@ -20,10 +20,25 @@ local function list_topic(stream)
   end
 end
 
+-- A message that has counters is for the devices that follow when it is published. A device that follows
+-- later, but from an earlier place, reads what was published in between: it is for that device, too.
+local function address_late(stream, begin)
+  local after = begin
+  while true do
+    local page = redis.call('XRANGE', prefix .. 'log:' .. stream, str(after + 1), '+', 'COUNT', 100)
+    for _, entry in ipairs(page) do
+      after = tonumber(string.match(entry[1], '^%d+'))
+      if entry[2][5] == 'm' then add_addressed(entry[2][2]) end
+    end
+    if #page < 100 then return end
+  end
+end
+
 -- Following begins at the offset `begin` (rule 4). Returns whether this changed anything.
 local function follow(record, token, stream, begin)
   if redis.call('HEXISTS', record, 'c:' .. stream) == 1 then return false end
-  redis.call('SADD', followers_key(stream), token)
+  local is_new = redis.call('SADD', followers_key(stream), token) == 1
+  if is_new and begin < stored_clock() and not is_listed(stream) then address_late(stream, begin) end
   list_topic(stream)
   redis.call('HSET', record, 'c:' .. stream, str(begin), 'f:' .. stream, str(begin))
   return true

@@ -77,6 +77,13 @@ local function count_written(id, count)
   if redis.call('EXISTS', key) == 1 then redis.call('HINCRBY', key, 'w', count) end
 end
 
+-- A message that has counters is for one more device.
+local function add_addressed(id)
+  local key = message_key(id)
+  local kept = redis.call('HMGET', key, 'n', 'z')
+  if kept[1] and not kept[2] then redis.call('HINCRBY', key, 'n', 1) end
+end
+
 -- How many have not finished with a message that has counters.
 local function count_waiting(key)
   local fields = redis.call('HGETALL', key)

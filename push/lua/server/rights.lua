@@ -6,7 +6,7 @@ local h, s, x, z = key .. ':h', key .. ':s', key .. ':x', key .. ':z'
 local calls = {
   {'TIME'},
   {'PUBLISH', channel, ''},
-  {'SET', key, '1'}, {'GET', key}, {'INCR', key}, {'EXISTS', key}, {'EXPIRE', key, '60'},
+  {'SET', key, '1'}, {'GET', key}, {'INCR', key}, {'EXISTS', key}, {'EXPIRE', key, '60'}, {'PERSIST', key},
   {'HSET', h, 'f', '1'}, {'HSETNX', h, 'f', '1'}, {'HINCRBY', h, 'f', '1'}, {'HGET', h, 'f'},
   {'HMGET', h, 'f'}, {'HGETALL', h}, {'HEXISTS', h, 'f'}, {'HKEYS', h}, {'HDEL', h, 'f'},
   {'SADD', s, '1'}, {'SMEMBERS', s}, {'SISMEMBER', s, '1'}, {'SCARD', s}, {'SREM', s, '1'},

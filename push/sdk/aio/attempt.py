@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLContext
 
@@ -28,6 +27,7 @@ from push.sdk.errors import (
     RegistrationFailed,
     RequestRefused,
 )
+from push.sdk.logs import log
 from push.sdk.reconnect import Plan, Policy
 from push.sdk.settings import ClientSettings
 from push.sdk.tls import client_context
@@ -41,8 +41,6 @@ from push.session.client_events import (
     RegistrationRefused,
 )
 from push.session.client_memory import Cursors, Deliveries
-
-log = logging.getLogger("push.sdk")
 
 SDK_NAME = "push-universe-aio/1"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import os
 import random as random_module
 from collections import deque
@@ -36,13 +35,12 @@ from push.sdk.errors import (
     PushAPIError,
     PushAPIUnreachable,
 )
+from push.sdk.logs import log
 from push.sdk.message import TRUNCATED
 from push.sdk.reconnect import Do, Plan, Policy
 from push.sdk.settings import Acks, JWTSource, make_settings
 from push.session.client_events import Connected
 from push.session.client_events import Message as MessageEvent
-
-log = logging.getLogger("push.sdk")
 
 QUEUE_MESSAGES = 1024
 CONNECT_SECONDS = 10.0
@@ -307,7 +305,8 @@ class PushClient(ChatClient, Requests):
                 self._set_state(ClientState.CONNECTED, str(plan.server))
                 outcome = await self._stay(visit, outcome)
                 self.session = None
-                self._set_state(ClientState.WAITING, visit.detail)
+                if outcome.do is not Do.STOP:  # else it ends here, and nothing is waited for
+                    self._set_state(ClientState.WAITING, visit.detail)
             self.state_detail = visit.detail
             return outcome
         finally:

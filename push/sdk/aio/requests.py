@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +13,10 @@ from push.sdk.aio.attempt import Visit
 from push.sdk.credentials import Credentials
 from push.sdk.encoding import check_text, encode_json
 from push.sdk.errors import ConnectionFailed, RequestRefused
+from push.sdk.logs import log
 from push.sdk.requests import UNANSWERED, request_number
 from push.session.client_events import Answer, Connected
 from push.wire.signals import RequestName
-
-log = logging.getLogger("push.sdk")
 
 REQUEST_SECONDS = 30.0
 RESTORE_AGAIN_SECONDS = 5.0

@@ -184,6 +184,13 @@ def test_a_user_is_erased_once(web: Any) -> None:
     web.request("DELETE", "/v1/users/anna").assert_problem("not_found")
 
 
+def test_who_did_not_end_an_erased_users_sessions_is_named(web: Any) -> None:
+    web.behind.users["anna"] = User("anna", True, [], [])
+    web.behind.silent.append("far")
+    answer = web.request("DELETE", "/v1/users/anna")
+    assert (answer.status, answer.json()) == (200, {"silent": ["far"]})
+
+
 # --- pushing to an address -----------------------------------------------------------------------
 
 

@@ -98,7 +98,7 @@ def user(name: str) -> Call[JSON]:
 
 
 def erase_user(name: str) -> Call[None]:
-    """Unbind all devices of a user, and delete what waits for him."""
+    """Erase a user: memberships, conversations and what waits for them; devices are unbound."""
     return Call("DELETE", path_of("/v1/users/{user}", user=name), read_nothing)
 
 
@@ -107,6 +107,12 @@ def nodes() -> Call[list[JSON]]:
     return Call("GET", "/v1/nodes", _read_nodes)
 
 
+class _NodesAnswer(msgspec.Struct):
+    nodes: list[JSON]
+
+
+_decode_nodes = msgspec.json.Decoder(_NodesAnswer).decode
+
+
 def _read_nodes(raw: bytes) -> list[JSON]:
-    found: list[JSON] = read_object(raw)["nodes"]
-    return found
+    return _decode_nodes(raw).nodes

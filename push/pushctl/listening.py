@@ -1,16 +1,13 @@
-"""`pushctl listen`: a device in the terminal."""
+"""A device in the terminal: what `pushctl listen` runs."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
-import click
-import msgspec
-
-from push.pushctl.options import print_json
+from push.pushctl import output
+from push.pushctl.options import Common
 from push.sdk.address import parse_server, without_fallback
 from push.sdk.aio import ClientState, Message, PushClient
 from push.sdk.errors import ConnectionFailed
@@ -21,16 +18,15 @@ class Listening:
     """What to listen as, and until when. `seconds` bounds the whole, None is for ever."""
 
     options: dict[str, Any]
-    json: bool
+    common: Common
     acknowledge: bool
     count: int | None
     seconds: float | None
 
 
 def format_message(message: Message) -> str:
-    """One line for people: local time, stream, title and body or the data."""
-    stamp = datetime.fromtimestamp((message.ts or 0) / 1000).strftime("%H:%M:%S")
-    parts = [stamp, message.stream or "-"]
+    """One line for people: time, stream, title and body or the data."""
+    parts = [output.utc_time(message.ts), message.stream or "-"]
     if message.kind is not None:
         parts.append(f"[{message.kind}]")
     if message.title is not None:
@@ -38,38 +34,38 @@ def format_message(message: Message) -> str:
     if message.body is not None:
         parts.append(message.body)
     if message.data is not None:
-        text = isinstance(message.data, str)
-        parts.append(message.data if text else msgspec.json.encode(message.data).decode())
-    return " ".join(parts).replace("\n", "\\n")
+        parts.append(output.one_line(message.data))
+    return " ".join(parts)
 
 
 def format_truncation(message: Message) -> str:
     """What is lost; from where to where is known only when the session was live."""
     first, last = message.fields.get("from"), message.fields.get("to")
     where = f" (from {first} to {last})" if first is not None and last is not None else ""
-    return f"pushctl: unread messages of {message.stream} are gone{where}"
+    return f"unread messages of {message.stream} are gone{where}"
 
 
 class _Status:
-    """Tells on stderr how the connection is.
+    """Tells on standard error how the connection is.
 
     Before the first session, a failure at every server is final: whoever typed a wrong address
     wants to know, not to wait.
     """
 
-    def __init__(self, servers: int) -> None:
+    def __init__(self, servers: int, common: Common) -> None:
         self.client: PushClient | None = None
         self.failed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._servers_left = servers
+        self._common = common
         self._told = ""
 
     def __call__(self, state: ClientState, detail: str) -> None:
         if state is ClientState.CONNECTED:
             self._servers_left, self._told = -1, ""
-            click.echo(f"pushctl: connected to {detail}{self._identity()}", err=True)
+            self._common.notice(f"connected to {detail}{self._identity()}")
         elif state is ClientState.WAITING and self._servers_left < 0:
             if detail != self._told:  # not once for each attempt
-                click.echo(f"pushctl: {detail}; connecting again", err=True)
+                self._common.notice(f"{detail}; connecting again")
             self._told = detail
         elif state is ClientState.WAITING:
             self._servers_left -= 1
@@ -84,7 +80,7 @@ class _Status:
 async def listen(listening: Listening) -> int:
     """Print messages as they come; how many. Raises the SDK's errors and `TimeoutError`."""
     servers = without_fallback(map(parse_server, listening.options["servers"]))
-    status = _Status(len(servers))
+    status = _Status(len(servers), listening.common)
     client = PushClient(acks="explicit", on_state=status, **listening.options)
     status.client = client
     async with client:
@@ -109,14 +105,14 @@ async def _print_messages(client: PushClient, listening: Listening) -> int:
     printed = 0
     async for message in client:
         if message.truncated:
-            click.echo(format_truncation(message), err=True)
-            if listening.json:
-                print_json(message.raw)
+            listening.common.notice(format_truncation(message))
+            if listening.common.json:
+                output.print_json(message.raw)
             continue
-        if listening.json:
-            print_json(message.raw)
+        if listening.common.json:
+            output.print_json(message.raw)
         else:
-            click.echo(format_message(message))
+            output.say(format_message(message))
         if listening.acknowledge:
             await message.ack()
         printed += 1

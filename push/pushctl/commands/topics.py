@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from push.pushctl.options import Common, common_options, print_json, read_credentials
+from push.pushctl.credentials import device_argument, device_token
+from push.pushctl.options import Common, common_options
 
 
 @click.command("topics")
@@ -12,7 +13,7 @@ from push.pushctl.options import Common, common_options, print_json, read_creden
 @common_options
 @click.pass_obj
 def topics(common: Common, name: str | None) -> None:
-    """List the topics that devices follow, with their number; or only TOPIC.
+    """List the topics that devices follow, with the number of devices; or only TOPIC.
 
     \b
     Examples:
@@ -21,17 +22,17 @@ def topics(common: Common, name: str | None) -> None:
       pushctl topics --json | jq .devices
     """
     with common.api() as api:
-        for found in api.each_topic() if name is None else [api.topic(name)]:
-            if common.json:
-                print_json(found)
-            else:
-                click.echo(f"{found.topic}  {found.devices}")
+        common.print_list(
+            api.each_topic() if name is None else [api.topic(name)],
+            ("topic", "devices"),
+            lambda found: (found.topic, str(found.devices)),
+            "no topics",
+        )
 
 
 @click.command("subscribe")
 @click.argument("topic", metavar="TOPIC")
-@click.argument("token", required=False)
-@click.option("--credentials", metavar="FILE", help="The device that `register` wrote to FILE.")
+@device_argument
 @common_options
 @click.pass_obj
 def subscribe(common: Common, topic: str, token: str | None, credentials: str | None) -> None:
@@ -42,14 +43,15 @@ def subscribe(common: Common, topic: str, token: str | None, credentials: str | 
       pushctl subscribe news 01J…
       pushctl subscribe news --credentials me.json
     """
+    device = device_token(token, credentials)
     with common.api() as api:
-        api.subscribe(topic, _token(token, credentials))
+        api.subscribe(topic, device)
+    common.print_done(f"{device}: follows {topic}")
 
 
 @click.command("unsubscribe")
 @click.argument("topic", metavar="TOPIC")
-@click.argument("token", required=False)
-@click.option("--credentials", metavar="FILE", help="The device that `register` wrote to FILE.")
+@device_argument
 @common_options
 @click.pass_obj
 def unsubscribe(common: Common, topic: str, token: str | None, credentials: str | None) -> None:
@@ -60,13 +62,7 @@ def unsubscribe(common: Common, topic: str, token: str | None, credentials: str 
       pushctl unsubscribe news 01J…
       pushctl unsubscribe news --credentials me.json
     """
+    device = device_token(token, credentials)
     with common.api() as api:
-        api.unsubscribe(topic, _token(token, credentials))
-
-
-def _token(token: str | None, credentials: str | None) -> str:
-    if token is not None and credentials is None:
-        return token
-    if credentials is not None and token is None:
-        return read_credentials(credentials).token
-    raise click.UsageError("give exactly one of TOKEN and --credentials")
+        api.unsubscribe(topic, device)
+    common.print_done(f"{device}: does not follow {topic} any more")

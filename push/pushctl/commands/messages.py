@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 import click
 
-from push.pushctl.options import Common, common_options, print_json
+from push.pushctl import output
+from push.pushctl.options import Common, common_options
 from push.sdk.backend import DeviceDelivery, MessageLedger
 
 MAX_NAMED_TARGETS = 3
@@ -32,14 +32,13 @@ def message(common: Common, message_id: str, devices: bool) -> None:
       pushctl message 03DMV9EK31WTE= --devices | grep dropped
     """
     with common.api() as api:
-        if not devices:
-            _print_ledger(api.message(message_id), common)
-            return
-        for delivery in api.each_message_device(message_id):
-            if common.json:
-                print_json(delivery)
-            else:
-                click.echo(_device_line(delivery))
+        if devices:
+            deliveries = api.each_message_device(message_id)
+            headings = ("device", "state", "since", "reason")
+            common.print_list(deliveries, headings, _device_cells, "no devices")
+        else:
+            ledger = api.message(message_id)
+            common.print_one(ledger, _rows(ledger))
 
 
 @click.command("cancel")
@@ -56,27 +55,17 @@ def cancel(common: Common, message_id: str) -> None:
     """
     with common.api() as api:
         cancelled = api.cancel(message_id)
-    if common.json:
-        print_json({"cancelled": cancelled})
-    else:
-        click.echo(f"{message_id}: cancelled for {_counted(cancelled, 'device')}")
-
-
-def _print_ledger(ledger: MessageLedger, common: Common) -> None:
-    if common.json:
-        print_json(ledger)
-        return
-    for name, value in _rows(ledger):
-        click.echo(f"{name:<12}  {value}")
+    devices = output.counted(cancelled, "device")
+    common.print_done(f"{message_id}: cancelled for {devices}", {"cancelled": cancelled})
 
 
 def _rows(ledger: MessageLedger) -> Iterator[tuple[str, str]]:
     """The message, then the way down from who was addressed; each reason for a drop by itself."""
     yield "id", ledger.id
     yield "to", _target(ledger.to)
-    yield "pushed", _local_time(ledger.ts)
+    yield "pushed", output.utc_time(ledger.ts)
     if ledger.expires is not None:
-        yield "expires", _local_time(ledger.expires)
+        yield "expires", output.utc_time(ledger.expires)
     counts = {
         "addressed": ledger.addressed,
         "stored": ledger.stored,
@@ -110,14 +99,6 @@ def _target(to: dict[str, Any]) -> str:
     return ", ".join(shown)
 
 
-def _device_line(delivery: DeviceDelivery) -> str:
-    since = "-" if delivery.ts is None else _local_time(delivery.ts)
-    return f"{delivery.token}  {delivery.state:<12}  {since}  {delivery.reason or ''}".rstrip()
-
-
-def _local_time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+def _device_cells(delivery: DeviceDelivery) -> tuple[str | None, ...]:
+    since = output.utc_time(delivery.ts)
+    return delivery.token, delivery.state, since, delivery.reason

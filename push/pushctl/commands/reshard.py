@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
-from push.pushctl.options import INTERRUPTED, Common, Failure, common_options, print_json
+from push.pushctl import output
+from push.pushctl.errors import Failure, Interrupted
+from push.pushctl.options import Common, common_options
 
 
 @click.command("reshard")
@@ -55,26 +55,22 @@ def reshard(
     if dry_run and abandon:
         raise click.UsageError("--dry-run and --abandon exclude each other")
     try:
-        outcome = run(
-            Asked(to, config, dry_run, abandon),
-            lambda text: click.echo(f"pushctl: {text}", err=True),
-        )
+        outcome = run(Asked(to, config, dry_run, abandon), common.notice)
     except Refused as error:
         raise Failure(" ".join(str(error).split())) from None
     except BrokenOff:
-        click.echo("pushctl: broken off: run the same again", err=True)
-        sys.exit(INTERRUPTED)
+        raise Interrupted("broken off: run the same again") from None
     if common.json:
-        print_json(outcome or {"abandoned": True})
+        output.print_json(outcome or {"abandoned": True})
     elif outcome is None:
-        click.echo("given up: the list is as it was, and the daemons can start")
+        output.say("given up: the list is as it was, and the daemons can start")
     elif outcome.done_before:
-        click.echo("nothing to do: the servers are so already; set [redis] url to this list")
+        output.say("nothing to do: the servers are so already; set [redis] url to this list")
     else:
         for name, more in outcome.arriving.items():
             less = outcome.leaving.get(name, 0)
-            click.echo(f"{name}  {more} keys made or changed, {less} gone")
-        click.echo(
+            output.say(f"{name}  {more} keys made or changed, {less} gone")
+        output.say(
             "nothing was changed: this would be done"
             if dry_run
             else "done: set [redis] url to the new list and start the daemons"

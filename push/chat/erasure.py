@@ -1,0 +1,194 @@
+"""Erasing a user: their devices, memberships, conversations, and all that waits for them.
+
+That a user is to be erased is kept in `erasing`, on the user's server, until all of it is done.
+Every step may be done again. So whoever began it may be killed, or another server be unreachable:
+any daemon goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from twisted.logger import Logger
+
+from push.chat.actions import Acting
+from push.chat.conversation_id import with_user
+from push.chat.groups import Groups
+from push.chat.outbox import UserErrands
+from push.chat.scripts import Scripts, chat_script
+from push.chat.settings import CLIENT_ID_SECONDS
+from push.devices.registration import Devices, check_user
+from push.devices.session_queries import Clients, Kicked
+from push.devices.session_query_types import Filter
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+from push.redis.periodic import Periodic
+from push.redis.scripts import CLAIMING, Script
+from push.runtime.tasks import all_of
+from push.wire.errors import Refusal
+from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
+
+log = Logger()
+
+PART = 100  # messages that one call looks through
+LOOK_SECONDS = 5.0
+USERS_PER_LOOK = 10
+PAUSE_MS = 10_000  # who was asked to erase a user has so long to do it
+
+_begin = chat_script("erase_begin")
+_erase = chat_script("erase")
+_erase_from = chat_script("erase_from")
+_erase_copies = chat_script("erase_copies")
+_forget_sent = chat_script("forget_sent")
+_due = chat_script("due", CLAIMING)
+
+
+class _AllIsDone(Exception):
+    """Another has erased the user."""
+
+
+class Erasure:
+    """Erases users, wherever what is theirs is kept."""
+
+    def __init__(
+        self,
+        acting: Acting,
+        errands: UserErrands,
+        groups: Groups,
+        devices: Devices,
+        clients: Clients,
+    ) -> None:
+        self._acting = acting
+        self._shards = acting.shards
+        self._errands = errands
+        self._groups = groups
+        self._devices = devices
+        self._clients = clients
+
+    async def erase(self, user: str) -> list[str]:
+        """Nothing of the user is left; sessions without a device are ended. Returns the nodes that
+        could not be asked for such.
+
+        Raises `Refusal` `invalid`, `not_found` (there is nothing of this user); `StoreUnavailable`:
+        then a part of it is done, and the rest will be.
+        """
+        check_user(user)
+        (found,) = await self._acting.run_on(self._home(user), _begin, {"user": user})
+        if found:
+            return await self.go_on(user)
+        kicked = await self._kick(user)
+        if not kicked.kicked:
+            raise Refusal("not_found", f"there is nothing of a user {user}")
+        return kicked.silent
+
+    async def go_on(self, user: str) -> list[str]:
+        """Do what is to be done for a user who is being erased. Raises `StoreUnavailable`."""
+        kicked = await self._kick(user)
+        with contextlib.suppress(_AllIsDone):
+            await self._do_all(user)
+            home = self._home(user)
+            await home.command("ZREM", home.key("erasing"), user)
+        return kicked.silent
+
+    async def _kick(self, user: str) -> Kicked:
+        """Sessions without a device, of which there is no record, end. Their clients stay away."""
+        return await self._clients.kick(Filter(user=user, without_token=True))
+
+    async def _do_all(self, user: str) -> None:
+        """All that is to be done, step by step. Raises `_AllIsDone`: another was faster."""
+        if len(self._shards) > 1:
+            # What was said of the user before, and is not on their server yet.
+            await all_of(self._errands.run_of(server, user) for server in self._shards)
+        for token in await self._devices.tokens_of(user):
+            await self._hold(user)
+            await self._devices.unbind_if(user, token)
+        for stream in await self._streams_of(user):
+            await self._hold(user)
+            await self._leave(user, stream.removeprefix(GROUP_PREFIX))
+        for peer in await self._peers_of(user):
+            await self._hold(user)
+            await self._erase_conversation(user, peer)
+        await self._hold(user)
+        await self._erase_stream(user)
+
+    async def _hold(self, user: str) -> None:
+        """Nobody else goes on with it for a while. Raises `_AllIsDone` when nothing is to be done
+        any more: then the user may be there anew."""
+        home = self._home(user)
+        key = home.key("erasing")
+        await home.command("ZADD", key, "XX", home.clock.now_us() // 1000, user)
+        if await home.command("ZSCORE", key, user) is None:
+            raise _AllIsDone
+
+    def _home(self, user: str) -> RedisServer:
+        return self._shards.of(user_stream(user))
+
+    async def _streams_of(self, user: str) -> list[str]:
+        home = self._home(user)
+        streams = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
+        return sorted(stream.decode() for stream in streams)
+
+    async def _leave(self, user: str, group: str) -> None:
+        stream = GROUP_PREFIX + group
+        request = {"owner": stream, "user": user, "seconds": CLIENT_ID_SECONDS}
+        await self._in_parts(self._shards.of(stream), _forget_sent, request, "before")
+        version = await self._shards.of(stream).last_offset()
+        if not await self._groups.let_go_of_erased(group, user):
+            # The group does not know them, but they are said to be in it.
+            await self._errands.end_following(user, stream, version)
+
+    async def _peers_of(self, user: str) -> list[str]:
+        """The users that the user has a conversation of two with."""
+        home = self._home(user)
+        listed = await home.command(
+            "ZRANGEBYSCORE", home.key(f"conversations:{user}"), "-inf", "+inf"
+        )
+        copied = await home.command("HKEYS", home.key(f"copied:{user}"))
+        names = sorted({name.decode() for name in (*listed, *copied)})
+        return [name.removeprefix(USER_PREFIX) for name in names]
+
+    async def _erase_conversation(self, user: str, peer: str) -> None:
+        owner = with_user(user, peer).owner
+        request = {"owner": owner, "user": user, "id": self._acting.next_id()}
+        await self._in_parts(self._shards.of(owner), _erase_from, request, "after")
+        request = {"user": peer, "from": user}
+        await self._in_parts(self._home(peer), _erase_copies, request, "after")
+
+    async def _erase_stream(self, user: str) -> None:
+        left = 1
+        while left:
+            request = {"user": user, "limit": PART}
+            (left,) = await self._acting.run_on(self._home(user), _erase, request)
+
+    async def _in_parts(
+        self, server: RedisServer, script: Script, request: dict[str, Any], place: str
+    ) -> None:
+        """Run a script that answers where it is to go on, until it says ''."""
+        going_on = ""
+        while True:
+            request = {**request, place: going_on, "limit": PART}
+            (reached,) = await self._acting.run_on(server, script, request)
+            going_on = reached.decode()
+            if not going_on:
+                return
+
+
+class ErasureRunner(Periodic):
+    """Goes on with users of one server that nobody has erased to the end."""
+
+    def __init__(
+        self, reactor: Any, server: RedisServer, scripts: Scripts, erasure: Erasure
+    ) -> None:
+        super().__init__(reactor, server, LOOK_SECONDS, "Users could not be erased")
+        self._scripts = scripts
+        self._erasure = erasure
+
+    async def turn(self) -> None:
+        request = {"key": "erasing", "pause_ms": PAUSE_MS, "limit": USERS_PER_LOOK}
+        reply = await self._scripts.run(self._server, _due, request)
+        for user in reply.values[0]:
+            try:
+                await self._erasure.go_on(user.decode())
+            except (StoreUnavailable, Refusal) as error:
+                log.debug("The erasure of a user waits: {error}", error=str(error))

@@ -1,0 +1,92 @@
+"""`pushctl ban`, `unban` and `bans`: who may not connect."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import click
+
+from push.pushctl import output
+from push.pushctl.asking import ask_first, yes_option
+from push.pushctl.options import Common, common_options
+from push.pushctl.targets import exactly_one, target_options
+from push.sdk.backend import Ban
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def _period_seconds(text: str) -> int:
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text, re.ASCII)
+    if not found or int(found[1]) == 0:
+        raise click.UsageError(f"--for {text!r}: expected a number and s, m, h or d, as 30d")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+@click.command("ban")
+@target_options("ip", "token", "user")
+@click.option(
+    "--for", "period", metavar="PERIOD", help="As 90s, 10m, 12h or 30d; else until `unban`."
+)
+@yes_option
+@common_options
+@click.pass_obj
+def ban(common: Common, period: str | None, yes: bool, **whom: str | None) -> None:
+    """Refuse an address or network, a device or a user; live sessions end.
+
+    With --ip it asks first, because there may be many sessions behind one address.
+
+    \b
+    Examples:
+      pushctl ban --user mallory
+      pushctl ban --ip 192.0.2.0/24 --for 12h --yes
+    """
+    kind, value = exactly_one(whom)
+    until = None if period is None else int((time.time() + _period_seconds(period)) * 1000)
+    if kind == "ip":
+        ask_first(yes, f"This ends all sessions of {value} and refuses new ones.")
+    with common.api() as api:
+        done = api.ban(**whom, until=until)
+    common.print_done(f"{kind} {value}: banned {_end(done.until)}", done)
+
+
+@click.command("unban")
+@target_options("ip", "token", "user")
+@common_options
+@click.pass_obj
+def unban(common: Common, **whom: str | None) -> None:
+    """Lift a ban.
+
+    \b
+    Examples:
+      pushctl unban --user mallory
+      pushctl unban --ip 192.0.2.0/24
+    """
+    kind, value = exactly_one(whom)
+    with common.api() as api:
+        api.unban(**whom)
+    common.print_done(f"{kind} {value}: not banned any more")
+
+
+@click.command("bans")
+@common_options
+@click.pass_obj
+def bans(common: Common) -> None:
+    """List the bans in effect: of what kind, of whom, and until when.
+
+    \b
+    Examples:
+      pushctl bans
+      pushctl bans --json | jq .user
+    """
+    with common.api() as api:
+        common.print_list(api.each_ban(), ("kind", "name", "until"), _cells, "no bans")
+
+
+def _cells(ban: Ban) -> tuple[str | None, ...]:
+    kind = "ip" if ban.ip else "token" if ban.token else "user"
+    return kind, getattr(ban, kind), "lifted" if ban.until is None else output.utc_time(ban.until)
+
+
+def _end(until: int | None) -> str:
+    return "until it is lifted" if until is None else f"until {output.utc_time(until)}"

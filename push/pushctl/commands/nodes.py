@@ -1,0 +1,112 @@
+"""`pushctl nodes`, `drain`, `servers` and `stats`: the daemons of the cluster."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from push.pushctl import output
+from push.pushctl.options import Common, common_options
+
+
+class Rate(click.ParamType):
+    """Sessions a second: `500` or `500/s`."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        found = re.fullmatch(r"([1-9]\d{0,6})(/s)?", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not a rate, as 500 or 500/s", param, ctx)
+        return int(found[1])
+
+
+@click.command("drain")
+@click.argument("node", metavar="NODE")
+@click.option("--rate", type=Rate(), metavar="N/s", help="Sessions a second; its own if not given.")
+@common_options
+@click.pass_obj
+def drain(common: Common, node: str, rate: int | None) -> None:
+    """Empty the connector NODE: its sessions go to other connectors, and its process ends.
+
+    The answer comes at once; `pushctl stats` shows how many sessions are left. Without another
+    connector it ends at once. NODE is the name of its node, as in `pushctl stats`.
+
+    \b
+    Examples:
+      pushctl drain gate-1
+      pushctl drain gate-1 --rate 200/s
+    """
+    with common.api() as api:
+        api.drain(node, rate=rate)
+    common.print_done(f"{node}: draining", {"node": node, "draining": True})
+
+
+@click.command("nodes")
+@common_options
+@click.pass_obj
+def nodes(common: Common) -> None:
+    """List the daemons of the cluster, with their sessions and addresses.
+
+    \b
+    Examples:
+      pushctl nodes
+      pushctl nodes --json | jq .instance
+    """
+    with common.api() as api:
+        found = api.nodes()
+    headings = ("service", "node", "state", "sessions", "started", "addresses")
+    common.print_list(found, headings, _cells, "no daemons")
+
+
+def _cells(node: dict[str, Any]) -> tuple[str | None, ...]:
+    addresses, started = node.get("addresses"), node.get("started")
+    return (
+        str(node.get("service")),
+        str(node.get("instance")),
+        "draining" if node.get("draining") else "up",
+        str(node.get("sessions")),
+        output.utc_time(started if isinstance(started, int) else None),
+        " ".join(map(str, addresses.values())) if isinstance(addresses, dict) else None,
+    )
+
+
+@click.command("servers")
+@click.option(
+    "--carrier", type=click.Choice(["tcp", "tls", "ws", "wss"]), help="Only servers of this kind."
+)
+@common_options
+@click.pass_obj
+def servers(common: Common, carrier: str | None) -> None:
+    """List where devices can connect now, best first.
+
+    \b
+    Examples:
+      pushctl servers
+      pushctl servers --carrier tls --json | jq -r .server
+    """
+    with common.api("app.key", "admin.key") as api:
+        found = api.servers(carrier).servers
+    if common.json:
+        for url in found:
+            output.print_json({"server": url})
+    else:
+        output.print_table(("server",), ((url,) for url in found), "no servers")
+
+
+@click.command("stats")
+@common_options
+@click.pass_obj
+def stats(common: Common) -> None:
+    """Print the server's numbers.
+
+    \b
+    Examples:
+      pushctl stats
+      pushctl stats --json | jq .
+    """
+    with common.api() as api:
+        numbers = api.stats()
+    common.print_one(numbers, output.flattened(numbers))

@@ -1,0 +1,61 @@
+"""The file with a device's token and secret, which `register` writes and other commands read."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from push.pushctl.errors import Failure, explain
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class StoredCredentials(msgspec.Struct):
+    """What is in the file. `servers`: where the device connects."""
+
+    token: str
+    secret: str
+    servers: list[str] = []
+
+
+def read_credentials(path: str) -> StoredCredentials:
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=StoredCredentials)
+    except (OSError, ValueError, msgspec.DecodeError) as error:
+        raise Failure(f"--credentials {path}: {explain(error)}") from None
+
+
+def write_credentials(path: str, credentials: StoredCredentials, *, force: bool) -> None:
+    """Readable by the owner only, from the first byte on."""
+    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)
+            json.dump(msgspec.to_builtins(credentials), file, indent=2)
+            file.write("\n")
+    except FileExistsError:
+        raise Failure(f"--credentials {path}: exists already; --force replaces it") from None
+    except OSError as error:
+        raise Failure(f"--credentials {path}: {explain(error)}") from None
+
+
+def device_argument(command: F) -> F:
+    """TOKEN, or the device of a credentials file; `device_token` says which."""
+    option = click.option(
+        "--credentials", metavar="FILE", help="The device that `register` wrote to FILE."
+    )
+    return click.argument("token", metavar="TOKEN", required=False)(option(command))
+
+
+def device_token(token: str | None, credentials: str | None) -> str:
+    if token is not None and credentials is None:
+        return token
+    if credentials is not None and token is None:
+        return read_credentials(credentials).token
+    raise click.UsageError("give exactly one of TOKEN and --credentials")

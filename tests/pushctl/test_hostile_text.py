@@ -1,0 +1,201 @@
+"""What servers and devices say reaches the terminal through one function, by every command."""
+
+from __future__ import annotations
+
+import ast
+import json
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from device_server import DeviceServer, run
+from http_server import Answer, HTTPServer, problem
+
+from push.pushctl.main import cli
+from push.wire.signals import Signal
+from tests.pushctl.conftest import Outcome, finished, started
+
+ROOT = Path(__file__).parents[2]
+NASTY = [
+    "\x1b[2J\x1b]0;owned\x07",
+    "a\r\nb\tc\x00d\x7f",
+    "\x85\x9b31m\x90",
+    "\u202egnp.exe\u2066\u200b\u2028\u2029\ufeff\xad",
+    "\u3164\U000e0041",
+]
+CHAT = {"id": "m", "seq": 1, "ts": 1, "type": "text"}
+
+
+def everywhere(text: str) -> dict[str, tuple[list[str], Any]]:
+    """For each command that prints an answer, its arguments and an answer full of `text`."""
+    group = dict.fromkeys(("group", "name", "type", "owner", "announcement", "invite"), text)
+    group |= {"members": 1, "mute_all": False, "ts": 1, "extra": {text: text}}
+    message = CHAT | {"conversation": text, "from": text, "data": {"text": text}}
+    session = dict.fromkeys(("session", "node", "ip", "carrier", "token", "user"), text)
+    device = {"token": text, "platform": text, "app": text, "device": text, "user": text}
+    device |= {"topics": [text], "session": text, "node": text, "online": True, "seen": 1}
+    ledger = {"id": text, "ts": 1, "to": {text: text, "tokens": [text]}, "dropped": {text: 1}}
+    entry = {"service": text, "instance": text, "addresses": {text: text}, "sessions": 1}
+    entry |= {"draining": False, "version": text, "started": 1}
+    positions = {"seq": 1, "delivered": 1, "read": 1}
+    conversation = {"conversation": text, "group": text, "unread": 0, "last": message, **positions}
+    sent = {"id": text, "conversation": text, "seq": 1, "ts": 1}
+    result = {"status": 422, "code": text, "detail": text, "field": text}
+    return {
+        "register": ([], {"token": text, "secret": text, "servers": [text]}),
+        "push": (["--to-token", "t", "x"], {"id": text, "unknown": [text], "silent": [text]}),
+        "batch": (["batch.json"], {"results": [result]}),
+        "message": (["m"], ledger),
+        "message --devices": (["m"], {"devices": [{"token": text, "state": text, "reason": text}]}),
+        "cancel": (["m"], {"cancelled": 1, text: text}),
+        "device": (["t"], device),
+        "user": (["u"], {"online": True, "devices": [device], "silent": [text], text: text}),
+        "topics": ([], {"topics": [{"topic": text, "devices": 1}]}),
+        "connections": ([], {"connections": [session | {"connected": 1}], "silent": [text]}),
+        "kick": (["--user", "u"], {"kicked": 1, "silent": [text]}),
+        "bans": ([], {"bans": [{"user": text}]}),
+        "ban": (["--user", "u"], {"user": text}),
+        "servers": ([], {"servers": [text]}),
+        "nodes": ([], {"nodes": [entry]}),
+        "stats": ([], {text: {text: text}, "a": [text, {text: text}]}),
+        "groups create": (["n", "--owner", "u"], group),
+        "groups list": (["u"], {"conversations": [conversation]}),
+        "groups show": (["g"], group),
+        "groups change": (["g", "--name", "n"], group),
+        "members list": (["g"], {"members": [{"user": text, "role": text}]}),
+        "members add": (["g", "u"], {"results": {text: text}}),
+        "chat send": (["user:u", "--from", "v", "x"], sent),
+        "chat history": (["user:u", "--of", "v"], {"messages": [message], "more": True}),
+        "chat conversations": (["u"], {"conversations": [conversation]}),
+        "chat read": (["user:u", "1", "--of", "v"], positions),
+    }
+
+
+# What prints nothing of an answer, but may print an error.
+WITHOUT_ANSWER = {
+    "bind": ["u", "t"],
+    "unbind": ["u", "t"],
+    "forget": ["t", "--yes"],
+    "erase": ["u", "--yes"],
+    "subscribe": ["a", "t"],
+    "unsubscribe": ["a", "t"],
+    "unban": ["--user", "u"],
+    "drain": ["n"],
+    "groups dismiss": ["g", "--yes"],
+    "members remove": ["g", "u"],
+    "members role": ["g", "u", "admin"],
+    "members mute": ["g", "u"],
+    "chat recall": ["user:u", "1", "--of", "v"],
+}
+
+
+def check(outcome: Outcome) -> None:
+    """Only lines, and nothing invisible in them."""
+    for text in (outcome.out, outcome.err):
+        hidden = {
+            each for each in text if unicodedata.category(each) in ("Cc", "Cf", "Zl", "Zp", "Cs")
+        }
+        assert hidden <= {"\n"}, ascii(text)
+        assert "\u3164" not in text
+    assert "Traceback" not in outcome.err
+
+
+def check_json(outcome: Outcome, text: str) -> None:
+    """Each line is an object, and what was sent is in one of them as it was."""
+    check(outcome)
+    lines = (outcome.out + outcome.err).splitlines()
+    found = [json.loads(line) for line in lines]
+    assert all(isinstance(each, dict) for each in found)
+    assert text in [*strings(found)]
+
+
+def strings(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [each for pair in value.items() for part in pair for each in strings(part)]
+    if isinstance(value, list):
+        return [each for item in value for each in strings(item)]
+    return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+@pytest.mark.parametrize("command", everywhere(""))
+def test_answers_are_shown_harmless(pushctl, server: HTTPServer, command: str, text: str):
+    Path("batch.json").write_text('[{"to": {"user": "u"}, "data": 1}]')
+    arguments, answer = everywhere(text)[command]
+    server.answer(Answer(200, answer), Answer(200, answer))
+    call = [*command.split(), *arguments, "--url", server.url]
+    outcome = pushctl(*call)
+    check(outcome)
+    assert outcome.out
+    outcome = pushctl(*call, "--json")
+    if command not in ("cancel", "chat read"):  # numbers only
+        check_json(outcome, text)
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+@pytest.mark.parametrize("command", [*everywhere(""), *WITHOUT_ANSWER])
+def test_errors_are_shown_harmless(pushctl, server: HTTPServer, command: str, text: str):
+    Path("batch.json").write_text('[{"to": {"user": "u"}, "data": 1}]')
+    arguments = WITHOUT_ANSWER.get(command) or everywhere(text)[command][0]
+    answer = problem(422, text, detail=text, field=text)
+    server.answer(answer, answer, Answer(200, text.encode()), Answer(200, text.encode()))
+    call = [*command.split(), *arguments, "--url", server.url]
+    outcome = pushctl(*call)
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    check(outcome)
+    outcome = pushctl(*call, "--json")
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    check_json(outcome, text)
+    check(pushctl(*call))  # what is no answer of the API at all
+
+
+def test_every_command_is_in_these_tests() -> None:
+    told = {name.removesuffix(" --devices") for name in everywhere("")} | set(WITHOUT_ANSWER)
+    commands = set()
+    for name, command in cli.commands.items():
+        inner = getattr(command, "commands", None)
+        commands |= {f"{name} {each}" for each in inner} if inner else {name}
+    # `listen` is below, and `reshard` talks to the operator's own Redis.
+    assert told == commands - {"listen", "reshard"}
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_listen_shows_messages_and_ends_harmless(options: list[str]) -> None:
+    async def test() -> None:
+        async with DeviceServer() as server:
+            device = ["--token", "T", "--secret", "S", "--server", server.url]
+            for text in NASTY:
+                process = await started("listen", *device, *options)
+                peer = await server.accept()
+                await peer.welcome(truncated=[text])
+                members = dict.fromkeys(("stream", "title", "body", "data"), text)
+                peer.push(1, text, kind="chat", **members, **{text: text})
+                peer.push(2, "m2", data={text: [text]})
+                peer.send(
+                    Signal.PUSH, {"kind": "truncated", "stream": text, "from": text, "to": text}
+                )
+                assert await peer.take_acks(2) == [1, 2]
+                peer.send(Signal.DISCONNECT, {"code": "kicked", "reason": text})
+                await peer.close()
+                outcome = await finished(process)
+                assert outcome.status == 1
+                check(outcome)
+                if options:
+                    check_json(outcome, text)
+                else:
+                    assert outcome.out.count("\n") == 2
+
+    run(test())
+
+
+def test_one_module_writes() -> None:
+    """No other one prints; what it prints goes through `visible`."""
+    ways = ("print", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write")
+    found = {
+        path.name
+        for path in (ROOT / "push" / "pushctl").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ways
+    }
+    assert found == {"output.py"}
