@@ -35,6 +35,8 @@ run: $(VENV)/installed
 #     make test ARGS="-k expiry"           what has this in its name
 #     .venv/bin/python -m pytest tests/redis/test_url.py -x    in one process, without lint
 # JOBS is how many processes share the tests out; they wait more than they compute. See tests/lanes.py.
+# Hundreds of processes are started: each would compile everything anew where bytecode is not kept.
+test quick: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	@sh .ci/system-packages
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)

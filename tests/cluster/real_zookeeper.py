@@ -28,13 +28,16 @@ def what_zookeeper_lacks() -> str | None:
 class ZooKeeperServer:
     """A server on a port of loopback, `port` or a free one: the same at every start.
 
-    Sessions may be as short as two ticks and as long as twenty.
+    Sessions may be as short as two ticks and as long as twenty, or as `max_session_seconds`.
     """
 
-    def __init__(self, *, port: int = 0, tick_ms: int = 100) -> None:
+    def __init__(
+        self, *, port: int = 0, tick_ms: int = 100, max_session_seconds: float = 0
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="push-test-zookeeper-"))
         self.port = port or free_port()
         self._tick_ms = tick_ms
+        self._max_session_ms = int(max_session_seconds * 1000) or 20 * tick_ms
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -60,7 +63,7 @@ class ZooKeeperServer:
         configuration = self.folder / "zoo.cfg"
         configuration.write_text(
             f"tickTime={self._tick_ms}\ndataDir={self.folder}/data\n"
-            f"clientPort={self.port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
+            f"maxSessionTimeout={self._max_session_ms}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
         )
         environment = {
             **os.environ,

@@ -102,19 +102,20 @@ async def test_an_update_of_what_is_not_registered_is_ignored(
 async def test_a_withdrawn_entry_is_gone_at_once_for_everybody(
     cluster: Any, entry: MakeEntry, wait_until: WaitUntil
 ) -> None:
+    cluster.let_nothing_lapse()
     one, other = cluster.registry(), cluster.registry()
     await one.register(entry("n1"))
     await one.register(entry("n2"))
     await wait_until(lambda: names(other) == {"n1", "n2"})
     await one.withdraw(CONNECTOR, "n1")
     assert names(one) == {"n2"}
-    # Sooner than any lease or session ends.
     await wait_until(lambda: names(other) == {"n2"})
     await one.withdraw(CONNECTOR, "n1")
 
 
 @pytest_twisted.ensureDeferred
 async def test_stopping_withdraws(cluster: Any, entry: MakeEntry, wait_until: WaitUntil) -> None:
+    cluster.let_nothing_lapse()
     one, other = cluster.registry(), cluster.registry()
     await one.register(entry("n1"))
     await wait_until(lambda: names(other) == {"n1"})
@@ -303,6 +304,7 @@ async def test_a_killed_process_disappears(
 async def test_while_the_store_is_away_the_view_stays_and_afterwards_all_is_as_before(
     cluster: Any, entry: MakeEntry, wait_until: WaitUntil
 ) -> None:
+    cluster.let_nothing_lapse()
     one, other = cluster.registry(), cluster.registry()
     await one.register(entry("n1"))
     await other.register(entry("n2"))
