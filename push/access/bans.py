@@ -1,29 +1,25 @@
-"""Who may not connect: addresses, devices and users, until a time or until it is lifted.
+"""Bans: addresses, devices and users that may not connect, until a time or until the ban is lifted.
 
-All bans are in one hash. Every process that lets devices in has a copy, so that a ban costs no
-round trip; it is read anew when one changes, when messages may have been missed, and every minute.
+All bans are in one hash. Every process that admits devices has a copy (`push.redis.shared_copy`),
+so that a check costs no round trip. A change is answered when every process has it, or is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any, Literal, Protocol
 
 import msgspec
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from push.redis.client import RedisServer
-from push.redis.errors import StoreUnavailable
-from push.redis.periodic import Periodic
+from push.redis.clock import MICROSECONDS
 from push.redis.scripts import load_script
-from push.runtime.tasks import Jobs
-from push.wire.addresses import Networks
+from push.redis.shared_copy import Lease, SharedCopy
+from push.wire.addresses import parse_network
 from push.wire.errors import Refusal
 
-log = Logger()
-
-READ_SECONDS = 60.0
 CHANNEL = "bans"
 FORGOTTEN_AT_A_TIME = 1000
 
@@ -45,62 +41,88 @@ class Ban(msgspec.Struct, frozen=True, order=True):
 
 
 class CheckBan(Protocol):
-    """Raises `Refusal` `banned` for who must not connect."""
+    """Raises `Refusal` `banned` for a caller that must not connect, with the seconds after which
+    it may, if the ban ends. Raises `StoreUnavailable` when that cannot be known now."""
 
-    def __call__(self, *, ip: str = "", token: str | None = None, user: str | None = None) -> None:
+    async def __call__(
+        self, *, ip: str = "", token: str | None = None, user: str | None = None
+    ) -> None:
         pass
 
 
-def nobody_is_banned(*, ip: str = "", token: str | None = None, user: str | None = None) -> None:
+async def nobody_is_banned(
+    *, ip: str = "", token: str | None = None, user: str | None = None
+) -> None:
     """A `CheckBan` without bans."""
 
 
-class Bans(Periodic):
-    """The bans of a deployment, in the first server. `on_read()`: they may have changed."""
+# Asks every process to apply what was changed; the nodes that did not confirm it.
+Announce = Callable[[], Awaitable[list[str]]]
+
+
+async def _only_here() -> list[str]:
+    return []
+
+
+class Bans:
+    """The bans of a deployment, in the first server. `on_read()`: they may have changed.
+
+    `announce`: see `Announce`.
+    """
 
     def __init__(
-        self, reactor: Any, server: RedisServer, on_read: Callable[[], None] = lambda: None
+        self,
+        reactor: Any,
+        server: RedisServer,
+        lease: Lease,
+        on_read: Callable[[], None] = lambda: None,
+        announce: Announce = _only_here,
     ) -> None:
-        super().__init__(reactor, server, READ_SECONDS, "The bans could not be read")
+        self._server = server
         self._on_read = on_read
-        self._names: dict[tuple[str, str], int] = {}
-        self._networks: list[tuple[Networks, int]] = []
-        self._jobs = Jobs()
-        self._listening: Deferred[None] | None = None
-        server.on_restored(self._read_soon)
+        self._announce = announce
+        self._names: dict[tuple[str, str], int] = {}  # single addresses among them
+        self._networks: list[tuple[IPv4Network | IPv6Network, int]] = []
+        self._copy = SharedCopy(reactor, server, lease, CHANNEL, self._read, self._apply)
 
     def start(self) -> None:
-        super().start()
-        self._listening = self._server.hear(CHANNEL, lambda _: self._read_soon())
-        self._listening.addErrback(lambda _: None)  # it is heard when the server is there
+        self._copy.start()
 
     def stop(self) -> None:
-        super().stop()
-        self._jobs.cancel()
+        self._copy.stop()
 
-    def _read_soon(self) -> None:
-        self._jobs.run(self._read(), lambda failure: log.failure("Bans not read", failure))
+    async def _read(self) -> list[Ban]:
+        """With the time, by which bans end: what is estimated of it runs a little slow."""
+        await self._read_time()
+        bans, ended = await self._read_all()
+        if ended:
+            await self._server.run(_forget, [], ended[: 2 * FORGOTTEN_AT_A_TIME])
+        return bans
 
-    async def _read(self) -> None:
-        try:
-            await self.turn()
-        except StoreUnavailable as error:
-            log.debug("The bans could not be read: {reason}", reason=error.reason)
+    async def _read_time(self) -> None:
+        seconds, microseconds = await self._server.command("TIME")
+        self._server.clock.observe(int(seconds) * MICROSECONDS + int(microseconds))
 
-    async def turn(self) -> None:
-        """Read them."""
+    def _apply(self, bans: list[Ban]) -> None:
         names: dict[tuple[str, str], int] = {}
         networks = []
-        bans, ended = await self._read_all()
         for ban in bans:
-            if ban.kind == "ip":
-                networks.append((Networks([ban.name]), ban.until or 0))
+            if ban.kind == "ip" and "/" in ban.name:
+                networks.append((parse_network(ban.name), ban.until or 0))
             else:
                 names[ban.kind, ban.name] = ban.until or 0
         self._names, self._networks = names, networks
         self._on_read()
-        if ended:
-            await self._server.run(_forget, [], ended[: 2 * FORGOTTEN_AT_A_TIME])
+
+    @property
+    def is_current(self) -> bool:
+        """Whether `check_now` judges by every change that was answered."""
+        return self._copy.is_current
+
+    async def wait_until_current(self) -> None:
+        """Return when every change that was answered before this call is applied, sessions that
+        must end included. Raises `StoreUnavailable`."""
+        await self._copy.wait_until_current()
 
     async def all(self) -> list[Ban]:
         """All that hold now, by kind and name. Raises `StoreUnavailable`."""
@@ -122,34 +144,67 @@ class Bans(Periodic):
                 ended += [field, value]
         return found, ended
 
-    async def add(self, ban: Ban) -> None:
-        """It holds from now on, in place of an earlier one of the same."""
+    async def add(self, ban: Ban) -> list[str]:
+        """It holds from now on, in place of an earlier one of the same. Returns the nodes that did
+        not confirm it: they find out before they next admit anybody."""
         what = f"{ban.kind}:{ban.name}"
         await self._server.run(_ban, [], [what, ban.until or 0], durable=True)
+        return await self._announce()
 
-    async def lift(self, kind: Kind, name: str) -> None:
-        """Raises `Refusal` `not_found` when there is no such ban."""
-        if not await self._server.run(_ban, [], [f"{kind}:{name}", ""], durable=True):
+    async def lift(self, kind: Kind, name: str) -> list[str]:
+        """Raises `Refusal` `not_found` when there is no such ban. Returns as `add`."""
+        lifted = await self._server.run(_ban, [], [f"{kind}:{name}", ""], durable=True)
+        if not lifted:
             raise Refusal("not_found", f"there is no ban of this {kind}")
+        return await self._announce()
 
-    def check(self, *, ip: str = "", token: str | None = None, user: str | None = None) -> None:
-        """Raises `Refusal` `banned` for who must not connect."""
+    async def check(
+        self, *, ip: str = "", token: str | None = None, user: str | None = None
+    ) -> None:
+        """Judge by every change that was answered before this call (`CheckBan`)."""
+        if not self._copy.is_current:
+            await self._copy.wait_until_current()
+        self.check_now(ip=ip, token=token, user=user)
+
+    def check_now(self, *, ip: str = "", token: str | None = None, user: str | None = None) -> None:
+        """Judge by what is known here. Raises `Refusal` `banned`."""
         if not self._names and not self._networks:
             return
-        for kind, name in (("token", token), ("user", user)):
+        now_ms = self.now_ms()
+        found = [
+            (until_ms or math.inf, kind)
+            for kind, until_ms in self._matching(ip, token, user)
+            if not until_ms or until_ms > now_ms
+        ]
+        if not found:
+            return
+        until_ms, kind = max(found)
+        what = {"ip": "address", "token": "device", "user": "user"}[kind]
+        if until_ms == math.inf:
+            raise Refusal("banned", f"this {what} is banned until the ban is lifted")
+        raise Refusal(
+            "banned",
+            f"this {what} is banned until {until_ms:.0f} (ms since 1970 UTC)",
+            after_seconds=math.ceil((until_ms - now_ms) / 1000),
+        )
+
+    def _matching(self, ip: str, token: str | None, user: str | None) -> Iterator[tuple[Kind, int]]:
+        """The bans of a caller, each with its end; some may have ended."""
+        ip = ip.partition("%")[0]
+        names: tuple[tuple[Kind, str | None], ...] = (("token", token), ("user", user), ("ip", ip))
+        for kind, name in names:
             until_ms = self._names.get((kind, name)) if name is not None else None
             if until_ms is not None:
-                self._refuse(kind, until_ms)
-        for network, until_ms in self._networks:
-            if ip in network:
-                self._refuse("ip", until_ms)
-
-    def _refuse(self, kind: str, until_ms: int) -> None:
-        if until_ms and until_ms <= self.now_ms():
+                yield kind, until_ms
+        if not ip or not self._networks:
             return
-        what = {"ip": "address", "token": "device", "user": "user"}[kind]
-        end = f"until {until_ms} (ms since 1970 UTC)" if until_ms else "until it is lifted"
-        raise Refusal("banned", f"this {what} is banned {end}")
+        try:
+            address = ip_address(ip)
+        except ValueError:
+            return  # the peer of a unix socket
+        for network, until_ms in self._networks:
+            if address in network:
+                yield "ip", until_ms
 
     def now_ms(self) -> int:
         """The time of the server, in milliseconds since 1970 UTC."""

@@ -85,24 +85,27 @@ class Erasure:
     async def go_on(self, user: str) -> list[str]:
         """Do what is to be done for a user who is being erased. Raises `StoreUnavailable`."""
         kicked = await self._kick(user)
+        silent = set(kicked.silent)
         with contextlib.suppress(_AllIsDone):
-            await self._do_all(user)
+            silent.update(await self._do_all(user))
             home = self._home(user)
             await home.command("ZREM", home.key("erasing"), user)
-        return kicked.silent
+        return sorted(silent)
 
     async def _kick(self, user: str) -> Kicked:
         """Sessions without a device, of which there is no record, end. Their clients stay away."""
         return await self._clients.kick(Filter(user=user, without_token=True))
 
-    async def _do_all(self, user: str) -> None:
-        """All that is to be done, step by step. Raises `_AllIsDone`: another was faster."""
+    async def _do_all(self, user: str) -> list[str]:
+        """All that is to be done, step by step. Raises `_AllIsDone`: another was faster.
+
+        Returns the nodes that did not confirm that devices are not the user's any more.
+        """
         if len(self._shards) > 1:
             # What was said of the user before, and is not on their server yet.
             await all_of(self._errands.run_of(server, user) for server in self._shards)
-        for token in await self._devices.tokens_of(user):
-            await self._hold(user)
-            await self._devices.unbind_if(user, token)
+        await self._hold(user)
+        silent = await self._devices.unbind_all(user, await self._devices.tokens_of(user))
         for stream in await self._streams_of(user):
             await self._hold(user)
             await self._leave(user, stream.removeprefix(GROUP_PREFIX))
@@ -111,6 +114,7 @@ class Erasure:
             await self._erase_conversation(user, peer)
         await self._hold(user)
         await self._erase_stream(user)
+        return silent
 
     async def _hold(self, user: str) -> None:
         """Nobody else goes on with it for a while. Raises `_AllIsDone` when nothing is to be done

@@ -16,7 +16,8 @@ from twisted.logger import Logger
 from push.chat.actions import Acting
 from push.chat.scripts import chat_script
 from push.chat.settings import ChatSettings
-from push.chat.types import Group, GroupChanges, GroupSaid, Member, MemberPage
+from push.chat.types import Group, GroupChanges, GroupSaid, Member, MemberPage, Results
+from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis.errors import StoreUnavailable
 from push.runtime.tasks import all_of
@@ -40,11 +41,17 @@ _heir = chat_script("heir")
 
 
 class Groups:
-    """All groups. Raises `Refusal` for what is not allowed: the same codes on both doors."""
+    """All groups. Raises `Refusal` for what is not allowed: the same codes on both doors.
 
-    def __init__(self, acting: Acting, settings: ChatSettings) -> None:
+    Who is a member, and with which role, is judged where the group is, by the script that acts. Who
+    comes or goes is in effect for their sessions too when a call returns; the nodes that did not
+    confirm that in time are `silent`.
+    """
+
+    def __init__(self, acting: Acting, settings: ChatSettings, readers: Readers) -> None:
         self._acting = acting
         self._settings = settings
+        self._readers = readers
 
     async def create(self, owner: str, said: GroupSaid) -> Group:
         group = self._acting.next_id()[:13]  # its check character is no character of a name
@@ -55,7 +62,9 @@ class Groups:
             "extra": "null" if said.extra is UNSET else bytes(said.extra).decode(),
             "max_members": self._settings.group_max_members,
         }
-        return _group_of(await self._act(_create, group, owner, request))
+        created = _group_of(await self._act(_create, group, owner, request))
+        created.silent = await self._readers.apply_groups([owner, *said.members]) or UNSET
+        return created
 
     async def get(self, group: str, by: str | None) -> Group:
         values = await self._acting.look(_look, group_stream(group), _request(group, by))
@@ -69,17 +78,19 @@ class Groups:
         members = [Member(user.decode(), role.decode(), bool(muted)) for user, role, muted in rows]
         return MemberPage(members, behind.decode() or None)
 
-    async def add(self, group: str, users: Sequence[str], by: str | None) -> dict[str, str]:
+    async def add(self, group: str, users: Sequence[str], by: str | None) -> Results:
         """`ok`, or why not, for each user."""
         request = {"max_members": self._settings.group_max_members}
         return await self._each(_add, group, users, by, request)
 
-    async def remove(self, group: str, users: Sequence[str], by: str | None) -> dict[str, str]:
+    async def remove(self, group: str, users: Sequence[str], by: str | None) -> Results:
         """`ok`, or why not, for each user."""
         return await self._each(_remove, group, users, by, {"leaves": False})
 
-    async def leave(self, group: str, user: str) -> None:
-        await self._each(_remove, group, [user], user, {"leaves": True})
+    async def leave(self, group: str, user: str) -> list[str]:
+        """Returns the nodes that are silent."""
+        left = await self._each(_remove, group, [user], user, {"leaves": True})
+        return left.silent or []
 
     async def change(self, group: str, changes: GroupChanges, by: str | None) -> Group:
         """All that is given, or nothing."""
@@ -97,13 +108,17 @@ class Groups:
                     request[name] = getattr(changes.member, name)
         return _group_of(await self._act(_change, group, by, request))
 
-    async def dismiss(self, group: str, by: str | None) -> None:
-        """At once for all who ask; its members hear of it a part at a time."""
+    async def dismiss(self, group: str, by: str | None) -> list[str]:
+        """At once for all who ask; its members hear of it a part at a time.
+
+        Returns the nodes that are silent.
+        """
         await self._act(_dismiss, group, by, {})
         try:
             await self.let_go(group)
         except StoreUnavailable as error:
             log.debug("Members of a dismissed group wait: {reason}", reason=error.reason)
+        return await self._readers.apply_groups([], dismissed=group)
 
     async def let_go(self, group: str) -> None:
         """The members of a dismissed group follow it no longer."""
@@ -162,10 +177,14 @@ class Groups:
 
     async def _each(
         self, script: Any, group: str, users: Sequence[str], by: str | None, more: dict[str, Any]
-    ) -> dict[str, str]:
+    ) -> Results:
         each = list(dict.fromkeys(users))
         (codes,) = await self._act(script, group, by, {**more, "users": each})
-        return {user: code.decode() for user, code in zip(each, codes, strict=True)}
+        # One question for all. Also for those of whom nothing changed now: who asks again because
+        # an answer was lost is to know that it is in effect.
+        silent = await self._readers.apply_groups(each)
+        results = {user: code.decode() for user, code in zip(each, codes, strict=True)}
+        return Results(results, silent or UNSET)
 
     async def _act(
         self, script: Any, group: str, by: str | None, more: dict[str, Any]

@@ -15,6 +15,7 @@ from push.chat.retention import Tidying
 from push.chat.scripts import Scripts
 from push.chat.settings import ChatSettings
 from push.devices.outbox import Errands
+from push.devices.readers import NO_READERS, Readers
 from push.devices.registration import Devices
 from push.devices.session_queries import Clients
 from push.redis.client import RedisServer
@@ -35,6 +36,7 @@ class Chat:
         settings: ChatSettings,
         retention: Retention,
         online_of: OnlineOf,
+        readers: Readers = NO_READERS,
     ) -> None:
         self._settings = settings
         self._alone = len(shards) == 1
@@ -43,7 +45,7 @@ class Chat:
         )
         self._errands = UserErrands(shards, self._scripts, devices)
         acting = self._acting = Acting(shards, self._scripts, self._errands, snowflake)
-        self.groups = Groups(acting, settings)
+        self.groups = Groups(acting, settings, readers)
         self.messages = Messages(acting, settings)
         self.conversations = Conversations(acting, settings)
         self.presence = Presence(shards, settings, online_of)

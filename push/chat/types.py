@@ -17,6 +17,7 @@ from push.chat.settings import (
     MAX_NAME_BYTES,
     MAX_USERS_A_CALL,
 )
+from push.devices.readers import SilentNodes
 from push.wire.bodies import MAX_JSON_DEPTH, MAX_OPAQUE_BYTES, check_utf8_length, json_depth_exceeds
 from push.wire.idents import CONVERSATION_PATTERN, NAME_PATTERN, NAME_RULE, is_name
 from push.wire.text import NAME_TEXT_PATTERN, check_name_text
@@ -99,6 +100,7 @@ class Group(Struct):
     mute_all: bool
     invite: str
     ts: int
+    silent: SilentNodes | UnsetType = UNSET
 
 
 class GroupSaid(Struct, frozen=True):
@@ -163,6 +165,7 @@ class Results(Struct):
     """`ok` or the code of a refusal, for each user."""
 
     results: dict[str, str]
+    silent: SilentNodes | UnsetType = UNSET
 
 
 # --- messages ------------------------------------------------------------------------------------

@@ -94,6 +94,10 @@ class Directory:
         entries = self._registry.view().get(CONNECTOR, {}).values()
         return {entry.boot: entry.instance for entry in entries}
 
+    def processes(self) -> dict[str, str]:
+        """All processes, each once, whatever daemons it is: boot id → name of the node."""
+        return {entry.boot: entry.instance for entry in self.nodes()}
+
     def is_live_boot(self, boot: str) -> bool:
         """Whether the connector that was started as `boot` is registered (design, rule 17)."""
         view = self._registry.view()

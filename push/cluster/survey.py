@@ -1,19 +1,20 @@
-"""Asking every connector at once.
+"""Asking other processes: all connectors, all processes, or some by their boot ids.
 
-A question goes out on one channel that all connectors hear; the answers come back on a channel of
-the process that asks. It is over when as many have answered as Redis says have heard it, or when
-the deadline has passed: a node that is paused has heard it, one that was killed has not. Who the
-directory lists and who did not answer is named.
+A question goes out on a channel that its audience subscribes to; the answers come back on a channel
+of the process that asks. It ends when as many have answered as Redis says have received it, or at
+the deadline: a process that is paused has received it, one that was killed has not. Nodes that the
+directory lists and that did not answer are named.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from enum import Enum
 from typing import Any, NamedTuple
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,24 +22,43 @@ from twisted.python.failure import Failure
 from push.redis.client import RedisServer
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
-from push.runtime.tasks import Jobs
+from push.runtime.tasks import Jobs, all_of
 from push.wire.errors import shortened
 
 log = Logger()
 
 CHANNEL = "connectors"
+PROCESSES_CHANNEL = "processes"
 DEADLINE_SECONDS = 2.0
 # For those who heard a question and whom the directory does not list: connectors that have just
 # started, or whose lease has lapsed. They may answer, but are not waited for as long as the others.
 UNLISTED_SECONDS = 0.25
 
 Handler = Callable[[bytes], Awaitable[Any]]
-Connectors = Callable[[], Mapping[str, str]]
+Listed = Callable[[], Mapping[str, str]]
+
+
+class Everybody(Enum):
+    """Audiences that need no list. A process counts once, whatever daemons it is."""
+
+    CONNECTORS = CHANNEL
+    PROCESSES = PROCESSES_CHANNEL
+
+
+ALL_CONNECTORS = Everybody.CONNECTORS
+ALL_PROCESSES = Everybody.PROCESSES
+
+
+class Boots(frozenset[str]):
+    """The processes with these boot ids. One that is neither listed nor there is not missed."""
+
+
+Audience = Everybody | Boots
 
 
 class Question(msgspec.Struct):
     """`until_us`: after this time, by the server's clock, nobody waits for an answer any more, and
-    what the question asks for must not be done."""
+    what the question asks for must not be done, but for kinds that say otherwise (`handle`)."""
 
     id: str
     reply_to: str
@@ -48,7 +68,7 @@ class Question(msgspec.Struct):
 
 
 class Answer(msgspec.Struct):
-    """What the connector of `boot`, named `node`, says; `failed`: it could not."""
+    """What the process of `boot`, on the node `node`, says; `failed`: it could not."""
 
     id: str
     boot: str
@@ -65,10 +85,11 @@ class Asked(NamedTuple):
 
 
 class _Collecting:
-    """One question while its answers come."""
+    """One question while its answers come. `thorough`: see `Asker.ask`."""
 
-    def __init__(self, listed: Mapping[str, str]) -> None:
+    def __init__(self, listed: Mapping[str, str], thorough: bool) -> None:
         self.listed = listed
+        self.thorough = thorough
         self.answers: dict[str, Answer] = {}
         self.heard: int | None = None
         self.over: Deferred[None] = Deferred()
@@ -78,12 +99,16 @@ class _Collecting:
         """More is known: end now, or soon if only such are missing as nobody lists."""
         if self.is_complete:
             self.end()
+        elif self.thorough:
+            pass
         elif self.has_all_listed and self._unlisted is None and not self.over.called:
             self._unlisted = reactor.callLater(UNLISTED_SECONDS, self.end)
 
     @property
     def is_complete(self) -> bool:
-        """Whether nobody is left who could answer."""
+        """Whether there is nobody left to wait for."""
+        if self.thorough and not self.has_all_listed:
+            return False
         return self.heard is not None and len(self.answers) >= self.heard
 
     @property
@@ -104,20 +129,25 @@ class _Collecting:
 
 
 class Asker:
-    """Asks, for one process (`boot`). `connectors()`: who the directory lists, boot id → name."""
+    """Asks, for one process (`boot`).
+
+    `connectors()` and `processes()`: those that the directory lists, boot id → name of the node.
+    """
 
     def __init__(
         self,
         reactor: Any,
         server: RedisServer,
-        connectors: Connectors,
+        connectors: Listed,
         boot: str,
         *,
+        processes: Listed | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self._reactor = reactor
         self._server = server
         self._connectors = connectors
+        self._processes = processes or connectors
         self._name = f"answers:{boot}"
         self._deadline_seconds = deadline_seconds
         self._open: dict[str, _Collecting] = {}
@@ -132,31 +162,57 @@ class Asker:
         for collecting in list(self._open.values()):
             collecting.end()
 
-    async def ask(self, kind: str, body: Any) -> Asked:
-        """Ask all connectors. `body` and the answers are what msgspec can make JSON of.
+    async def ask(
+        self,
+        kind: str,
+        body: Any,
+        audience: Audience = ALL_CONNECTORS,
+        *,
+        thorough: bool = False,
+    ) -> Asked:
+        """Ask the audience. `body` and the answers are what msgspec can make JSON of.
 
-        Raises `StoreUnavailable`; if it is `unknown`, some may have heard it.
+        `thorough`: wait until the deadline for a process that is listed although Redis says that it
+        does not receive, and for one that receives although it is not listed. After the deadline no
+        process that did not answer takes its copies of shared state for fresh any more
+        (`push.redis.freshness`); so this is the way to ask that such copies be given up.
+
+        Raises `StoreUnavailable`; if it is `unknown`, some may have received it.
         """
         await self._hear()
         id = secrets.token_hex(8)
-        collecting = self._open[id] = _Collecting(dict(self._connectors()))
+        collecting = self._open[id] = _Collecting(self._listed(audience), thorough)
         until_us = self._server.clock.now_us() + int(self._deadline_seconds * MICROSECONDS)
         raw = msgspec.Raw(msgspec.json.encode(body))
         question = msgspec.json.encode(Question(id, self._name, kind, until_us, raw))
-        deadline = self._reactor.callLater(self._deadline_seconds, collecting.end)
+        deadline = None
         try:
-            heard = await self._server.command("PUBLISH", self._server.channel(CHANNEL), question)
-            collecting.heard = int(heard)
+            published = [
+                self._server.command("PUBLISH", self._server.channel(name), question)
+                for name in _channels_of(audience)
+            ]
+            collecting.heard = sum(map(int, await all_of(published)))
+            # From now on and not from before: a slow answer of Redis takes nothing from the time
+            # after which a copy is no longer fresh.
+            deadline = self._reactor.callLater(self._deadline_seconds, collecting.end)
             collecting.look(self._reactor)
             await collecting.over
         finally:
             del self._open[id]
             collecting.end()
-            if deadline.active():
+            if deadline is not None and deadline.active():
                 deadline.cancel()
         if self._server.problem is not None and not collecting.is_complete:
             raise StoreUnavailable(self._server.problem, unknown=True)
         return collecting.result()
+
+    def _listed(self, audience: Audience) -> dict[str, str]:
+        if audience is ALL_CONNECTORS:
+            return dict(self._connectors())
+        listed = self._processes()
+        if isinstance(audience, Boots):
+            return {boot: listed[boot] for boot in audience if boot in listed}
+        return dict(listed)
 
     async def _hear(self) -> None:
         heard = self._server.hear(self._name, self._receive)
@@ -180,27 +236,38 @@ class Asker:
 
 
 class Answerer:
-    """Answers for the connector of `boot`, by the handlers that are registered.
+    """Answers for the process of `boot`, by the handlers that are registered.
 
     A handler gets the question's body as JSON; one that fails is logged, and the answer says so.
     """
 
-    def __init__(self, server: RedisServer, boot: str, node: str) -> None:
+    def __init__(
+        self, server: RedisServer, boot: str, node: str, *, is_connector: bool = True
+    ) -> None:
         self._server = server
         self._boot = boot
         self._node = node
+        self._channels = [*_channels_of(Boots([boot])), PROCESSES_CHANNEL]
+        if is_connector:
+            self._channels.append(CHANNEL)
         self._handlers: dict[str, Handler] = {}
+        self._even_late: set[str] = set()
         self._jobs = Jobs()
 
-    def handle(self, kind: str, handler: Handler) -> None:
+    def handle(self, kind: str, handler: Handler, *, even_late: bool = False) -> None:
+        """`even_late`: also what nobody waits for any more must be done, as soon as it can be."""
         self._handlers[kind] = handler
+        if even_late:
+            self._even_late.add(kind)
 
     def start(self) -> Deferred[None]:
-        """Fires when questions are heard."""
-        return self._server.hear(CHANNEL, self._receive)
+        """Fires when this process receives questions."""
+        heard = [self._server.hear(name, self._receive) for name in self._channels]
+        return DeferredList(heard).addCallback(lambda _: None)
 
     def stop(self) -> None:
-        self._server.unhear(CHANNEL)
+        for name in self._channels:
+            self._server.unhear(name)
         self._jobs.cancel()
 
     def _receive(self, payload: bytes) -> None:
@@ -209,7 +276,8 @@ class Answerer:
         except (msgspec.DecodeError, RecursionError):
             log.warn("A question could not be read: {payload!r}", payload=payload[:200])
             return
-        if self._server.clock.now_us() > question.until_us:
+        is_late = self._server.clock.now_us() > question.until_us
+        if is_late and question.kind not in self._even_late:
             return  # this process stood still: whoever asked has been told so
         self._jobs.run(self._answer(question), _log_failure)
 
@@ -224,6 +292,10 @@ class Answerer:
             try:
                 found = await handler(bytes(question.body))
                 answer.body, answer.failed = msgspec.Raw(msgspec.json.encode(found)), False
+            except CancelledError:
+                raise  # this process stops
+            except StoreUnavailable as error:
+                log.debug("A question was not answered: {reason}", reason=error.reason)
             except Exception:
                 log.failure("A question of kind {kind} failed", kind=question.kind)
         channel = self._server.channel(question.reply_to)
@@ -231,6 +303,12 @@ class Answerer:
             await self._server.command("PUBLISH", channel, msgspec.json.encode(answer))
         except StoreUnavailable as error:
             log.debug("An answer was not sent: {reason}", reason=error.reason)
+
+
+def _channels_of(audience: Audience) -> list[str]:
+    if isinstance(audience, Boots):
+        return [f"questions:{boot}" for boot in sorted(audience)]
+    return [audience.value]
 
 
 def _log_failure(failure: Failure) -> None:

@@ -17,8 +17,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.access.api_keys import Keyring
-from push.access.bans import CheckBan
+from push.access.bans import Bans
 from push.cluster.commands import ControlChannel
+from push.cluster.survey import Answerer
+from push.connector.applying import Applying
+from push.connector.currency import Currency
 from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
@@ -37,6 +40,7 @@ from push.devices.sessions import Sessions
 from push.devices.topics import Topics
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards
+from push.redis.shared_copy import Lease
 from push.runtime.tasks import Jobs
 from push.session.entry import Batch, Entry
 from push.session.events import (
@@ -88,6 +92,8 @@ class Gateway:
         sessions: Sessions,
         topics: Topics,
         keyring: Keyring,
+        bans: Bans,
+        lease: Lease,
         snowflake: Snowflake,
         settings: GatewaySettings,
         others: Callable[[str, str], Sequence[str]] = lambda carrier, ip: (),
@@ -103,6 +109,7 @@ class Gateway:
         self._reactor = reactor
         self._clock = shards.first.clock
         self._opener = sessions
+        self._bans = bans
         self._settings = settings
         self._limits = settings.limits
         self._stopping = False
@@ -118,7 +125,24 @@ class Gateway:
             self._disconnect,
             drain_ordered,
         )
-        self.sources = Sources(reactor, shards, self, settings.boot, self._orders.lost)
+        opening: dict[str, DeviceConnection] = {}
+        self._currency = Currency(
+            reactor,
+            shards,
+            lease,
+            self.sessions,
+            opening,
+            lambda connection: self._following.refreshed(connection),
+            self._wake,
+        )
+        self.sources = Sources(
+            reactor,
+            shards,
+            self,
+            settings.boot,
+            self._orders.lost,
+            self._currency,
+        )
         self._cursors, self._counts = self.sources.cursors, self.sources.counts
         shards.on_restored(self._restored)
         self.drain = Drain(reactor, self.sessions, self._cursors, others, self._leave)
@@ -133,9 +157,13 @@ class Gateway:
             now_ms=self.now_ms,
             wake=self._wake,
             gone=self._forgotten,
+            lost=self._orders.lost,
+            judge=self.judge,
         )
         subscribing = TopicRequests(shards, topics, self._following, self.sessions)
-        self._requests = Requests({**subscribing.handlers, **handlers}, self.own)
+        self._requests = Requests(
+            {**subscribing.handlers, **handlers}, self.own, self._is_current, self._make_current
+        )
         self._catchup = CatchUp(
             reactor,
             self.sources,
@@ -144,6 +172,8 @@ class Gateway:
             own=self._own,
             apply_control=self._apply_control,
             truncated=self._following.truncated,
+            is_current=self._currency.is_current,
+            make_current=self._currency.make_current,
         )
         self._redelivery = Redelivery(
             reactor,
@@ -167,6 +197,7 @@ class Gateway:
             devices,
             sessions,
             self._following,
+            subscribing,
             keyring,
             self.counters,
             node=settings.node,
@@ -177,6 +208,8 @@ class Gateway:
             others=self.drain.servers,
             take_over=self._orders.end_session,
             opened=self._opened,
+            make_current=self._currency.make_current,
+            opening=opening,
         )
 
     # Life
@@ -211,6 +244,7 @@ class Gateway:
             self._listening.cancel()
         await self._jobs.finished()
         self._catchup.stop()
+        self._currency.stop()
 
     async def _until_all_are_gone(self, patience_seconds: float) -> None:
         """Peers get time to read why; then their connections are cut."""
@@ -373,8 +407,37 @@ class Gateway:
         """End a session for good: its client does not come back by itself."""
         self._disconnect(connection, DisconnectCode.KICKED, reason)
 
-    def end_banned(self, check_ban: CheckBan) -> None:
-        self._orders.end_banned(check_ban)
+    def end_banned(self) -> None:
+        """The bans may have changed."""
+        self._orders.end_banned(self._bans)
+
+    def judge(self, connection: DeviceConnection) -> None:
+        """A session is another user's now: it ends if that user is banned."""
+        self._orders.judge(connection, self._bans)
+
+    async def ended_are_settled(self) -> None:
+        """Return when nothing is being done any more that sessions asked for which have ended."""
+        await self._requests.ended_are_settled()
+
+    def apply_for(self, answerer: Answerer) -> None:
+        """Apply what was written elsewhere, when `answerer` is asked to."""
+        Applying(
+            answerer,
+            self.sessions,
+            self._handshake.opening,
+            self.sources,
+            self._following,
+            self._currency,
+            self._requests.settled,
+        )
+
+    def _is_current(self, connection: DeviceConnection) -> bool:
+        return self._bans.is_current and self._currency.is_current(connection)
+
+    async def _make_current(self, connection: DeviceConnection) -> None:
+        """What a session asks for is judged by every change that was answered."""
+        await self._currency.make_current(connection)
+        await self._bans.wait_until_current()
 
     def _forgotten(self, connection: DeviceConnection) -> None:
         self.kick(connection, "this device was deleted")

@@ -6,15 +6,16 @@ An order reaches the connector of a session by its boot id; for one's own sessio
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.logger import Logger
 
-from push.access.bans import CheckBan
+from push.access.bans import Bans
 from push.cluster.commands import ControlChannel, DrainOrder, Order
 from push.connector.transport.connection import DeviceConnection
 from push.devices.sessions import Sessions
 from push.redis.errors import StoreUnavailable
+from push.session.transitions import State
 from push.wire.errors import Refusal
 from push.wire.signals import DisconnectCode
 
@@ -23,6 +24,18 @@ log = Logger()
 EARLY_ORDER_SECONDS = 10.0
 SESSIONS_PER_CALL = 500
 _REASONS = {DisconnectCode.TAKEN_OVER: "a newer connection has this token"}
+
+
+class Disconnect(Protocol):
+    """Ends a session from our side."""
+
+    def __call__(
+        self,
+        connection: DeviceConnection,
+        code: DisconnectCode,
+        reason: str,
+        after_seconds: int | None = None,
+    ) -> None: ...
 
 
 class Orders:
@@ -39,7 +52,7 @@ class Orders:
         opener: Sessions,
         boot: str,
         sessions: Mapping[str, DeviceConnection],
-        disconnect: Callable[[DeviceConnection, DisconnectCode, str], None],
+        disconnect: Disconnect,
         drain: Callable[[float], None],
     ) -> None:
         self._reactor = reactor
@@ -82,13 +95,22 @@ class Orders:
             for place in lost:
                 self.lost(part[place])
 
-    def end_banned(self, check_ban: CheckBan) -> None:
-        """End the sessions of who must not connect any more."""
+    def end_banned(self, bans: Bans) -> None:
+        """End the sessions of those that must not connect any more.
+
+        One that is being opened is judged before it is accepted, and refused as others are.
+        """
         for connection in list(self._sessions.values()):
-            try:
-                check_ban(ip=connection.ip, token=connection.token, user=connection.user)
-            except Refusal as refusal:
-                self._disconnect(connection, DisconnectCode.KICKED, refusal.detail)
+            if connection.session.state is State.OPEN:
+                self.judge(connection, bans)
+
+    def judge(self, connection: DeviceConnection, bans: Bans) -> None:
+        """End a session whose address, device or user is banned."""
+        try:
+            bans.check_now(ip=connection.ip, token=connection.token, user=connection.user)
+        except Refusal as refusal:
+            code = DisconnectCode.KICKED
+            self._disconnect(connection, code, refusal.detail, refusal.after_seconds)
 
     def lost(self, connection: DeviceConnection) -> None:
         """The store says that the device has another session."""

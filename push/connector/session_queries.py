@@ -53,6 +53,8 @@ class Owner(Protocol):
 
     def kick(self, connection: DeviceConnection, reason: str) -> None: ...
 
+    async def ended_are_settled(self) -> None: ...
+
     def now_ms(self) -> int: ...
 
 
@@ -62,19 +64,12 @@ class Clients:
     def __init__(self, reactor: Any, port: Owner, answerer: Answerer, node: str) -> None:
         self._reactor = reactor
         self._port = port
-        self._answerer = answerer
         self._node = node
         # Asked again with an idempotency key, a message is not handed out again.
         self._pushed: OrderedDict[str, PushAnswer] = OrderedDict()
         answerer.handle(LIST, self._list)
         answerer.handle(KICK, self._kick)
         answerer.handle(PUSH, self._push)
-
-    def start(self) -> None:
-        self._answerer.start()
-
-    def stop(self) -> None:
-        self._answerer.stop()
 
     async def _list(self, raw: bytes) -> list[SessionRow]:
         asked = _decode_list(raw)
@@ -102,6 +97,8 @@ class Clients:
             if not connection.is_gone():
                 self._port.kick(connection, KICKED_REASON)
                 kicked += 1
+        # What they asked for before is done, or never will be: nothing of it comes later.
+        await self._port.ended_are_settled()
         return KickAnswer(kicked)
 
     async def _push(self, raw: bytes) -> PushAnswer:

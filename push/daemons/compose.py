@@ -16,9 +16,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
 
 from push import __version__
+from push.access.bans import CHANNEL as BANS
 from push.access.jwt import JwtVerifier
 from push.cluster.registry.entry import CONNECTOR, Entry
-from push.cluster.survey import Answerer
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
@@ -142,10 +142,14 @@ class Composition:
             settings,
             store.shards,
             self._boot,
+            self._node,
             is_connector="connector" in roles,
             bans_read=self._end_banned,
         )
-        self._gateway = self._make_gateway() if "connector" in roles else None
+        self._gateway: Gateway | None = None
+        if "connector" in roles:
+            self._gateway = self._make_gateway()
+        self._domain.answerer.handle(BANS, self._confirm_bans)
         self._device_ports: dict[str, Listener] = {}
         self._http_port: Listener | None = None
         self._membership: Membership | None = None
@@ -165,9 +169,8 @@ class Composition:
             self._add(BackgroundService(work))
         if self._gateway is not None:
             self._add(GatewayService(self._gateway))
-            answerer = Answerer(self._domain.shards.first, self._boot, self._node)
-            own = OwnClients(self._reactor, self._gateway, answerer, self._node)
-            self._add(BackgroundService(own))
+            OwnClients(self._reactor, self._gateway, self._domain.answerer, self._node)
+            self._gateway.apply_for(self._domain.answerer)
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
         membership = self._membership = Membership(
@@ -187,7 +190,13 @@ class Composition:
 
     def _end_banned(self) -> None:
         if self._gateway is not None:
-            self._gateway.end_banned(self._domain.bans.check)
+            self._gateway.end_banned()
+
+    async def _confirm_bans(self, _asked: bytes) -> None:
+        """Another process changed them, and waits until they are in effect here."""
+        await self._domain.bans.wait_until_current()
+        if self._gateway is not None:
+            await self._gateway.ended_are_settled()
 
     def _make_gateway(self) -> Gateway:
         settings, connector = self._settings, self._settings.connector
@@ -222,6 +231,8 @@ class Composition:
             sessions,
             domain.topics,
             self._keyring,
+            domain.bans,
+            domain.lease,
             domain.snowflake,
             gateway_settings,
             lambda carrier, ip: domain.directory.others(carrier, self._boot, ip),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Set
 from typing import Any, Protocol
 
+from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans
 from push.chat.service import Chat
 from push.cluster.commands import ControlChannel
@@ -16,11 +17,12 @@ from push.cluster.drain_command import NodeDrains
 from push.cluster.registry.interface import Registry
 from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
-from push.cluster.survey import Asker
+from push.cluster.survey import ALL_PROCESSES, Answerer, Asker
 from push.daemons.config.part_settings import chat_settings, push_limits
 from push.daemons.config.settings import Settings
 from push.devices.expiry import Retirement
 from push.devices.outbox import ErrandRunner, Errands
+from push.devices.readers import Connectors
 from push.devices.registration import Devices
 from push.devices.session_queries import Clients
 from push.devices.topics import Topics
@@ -33,6 +35,7 @@ from push.pushing.by_ip import Nearby
 from push.pushing.service import Pushing
 from push.redis.client import RedisServer
 from push.redis.shards import Shards
+from push.redis.shared_copy import Lease
 from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.idents import Snowflake
@@ -43,7 +46,7 @@ SECONDS_PER_DAY = 86_400
 class Background(Protocol):
     """What works by itself between a start and a stop."""
 
-    def start(self) -> None: ...
+    def start(self) -> object: ...
 
     def stop(self) -> None: ...
 
@@ -51,8 +54,8 @@ class Background(Protocol):
 class Domain:
     """The registry, devices, users, topics and chat of a deployment, as one daemon has them.
 
-    `boot` is its own boot id, `is_connector` whether sessions with that id can be; `bans_read` is
-    called when bans may have changed.
+    `boot` is its own boot id, `node` its node's name, `is_connector` whether sessions with that id
+    can be; `bans_read` is called when bans may have changed.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Domain:
         settings: Settings,
         shards: Shards,
         boot: str,
+        node: str,
         *,
         is_connector: bool,
         bans_read: Callable[[], None],
@@ -77,10 +81,24 @@ class Domain:
         )
         self.control = ControlChannel(shards.first)
         self.errands = Errands(shards)
-        self.bans = Bans(reactor, shards.first, bans_read)
+        self.lease = Lease(reactor, shards.first, boot)
+        self.bans = Bans(reactor, shards.first, self.lease, bans_read, self._announce_bans)
+        self.asker = Asker(
+            reactor,
+            shards.first,
+            self.directory.connectors,
+            boot,
+            processes=self.directory.processes,
+        )
+        self.answerer = Answerer(shards.first, boot, node, is_connector=is_connector)
+        self._readers = Connectors(self.asker)
         self.devices = self._make_devices()
-        self.topics = Topics(shards, self.errands, max_per_device=settings.topics.max_per_device)
-        self.asker = Asker(reactor, shards.first, self.directory.connectors, boot)
+        self.topics = Topics(
+            shards,
+            self.errands,
+            max_per_device=settings.topics.max_per_device,
+            readers=self._readers,
+        )
         self._clients = Clients(self.asker)
         self._users = Users(shards, self.devices, self._clients)
         self._retention = Retention(
@@ -94,8 +112,13 @@ class Domain:
             chat_settings(settings.chat, settings.limits),
             self._retention,
             self._users.online,
+            self._readers,
         )
         self.erasure = self.chat.erasure(self.devices, self._clients)
+
+    async def _announce_bans(self) -> list[str]:
+        asked = await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)
+        return asked.silent
 
     def _make_registry(self) -> Registry:
         hosts = self._settings.zookeeper.hosts
@@ -115,6 +138,7 @@ class Domain:
             registrations_per_minute=limits.registrations_per_minute,
             failed_secrets_per_minute=limits.failed_secrets_per_minute,
             check_ban=self.bans.check,
+            readers=self._readers,
         )
 
     def _is_live_boot(self, boot: str) -> bool:
@@ -123,7 +147,12 @@ class Domain:
 
     def upkeep(self) -> list[Background]:
         """What every daemon does by itself: for every server, now and then, and for its copies."""
-        work: list[Background] = [self.asker, self.bans]
+        work: list[Background] = [
+            self.asker,
+            self.answerer,
+            self.lease,
+            self.bans,
+        ]
         for server in self.shards:
             work += self._upkeep_of(server)
         return work

@@ -8,10 +8,11 @@ later. Doing it twice, or late, changes nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.logger import Logger
 
+from push.devices.readers import Held, held_of
 from push.redis.client import RedisServer
 from push.redis.errors import StoreUnavailable
 from push.redis.keys import record_name
@@ -49,6 +50,14 @@ class Change:
         self.detail = begin if code is None else code
 
 
+class Changed(NamedTuple):
+    """What a script did to a device's record. `code`: -1: there is no such device; 0: there was
+    nothing to change; 1: changed. `held`: the session that has the device, if one has."""
+
+    code: int
+    held: list[Held]
+
+
 class Errands:
     """Changes what devices follow, wherever their streams are."""
 
@@ -62,19 +71,20 @@ class Errands:
         home = self._shards.number_of(device_stream(token))
         return "here" if self._shards.number_of(stream) == home else "away"
 
-    async def change(self, token: str, changes: Iterable[Change], user: str = "") -> int:
-        """A device begins or ceases to follow; only if it is bound to `user`, when one is given.
-
-        -1: there is no such device; 0: nothing to change; 1: changed.
-        """
+    async def change(self, token: str, changes: Iterable[Change], user: str = "") -> Changed:
+        """A device begins or ceases to follow; only if it is bound to `user`, when one is given."""
         arguments: list[str] = [token, user]
         for change in changes:
             here = self.place_of(token, change.stream) != "away"
             arguments += [change.verb, change.stream, "1" if here else "0", change.detail]
         home = self._shards.of(device_stream(token))
-        changed, *errands = await home.run(_change, [], arguments, durable=True)
-        await self.run(home, errands)
-        return int(changed)
+        return await self.changed(home, await home.run(_change, [], arguments, durable=True))
+
+    async def changed(self, home: RedisServer, reply: Sequence[Any]) -> Changed:
+        """What a script of `home` answered, once the errands that it wrote down are done."""
+        code, *more = reply
+        await self.run(home, more[2:])
+        return Changed(int(code), held_of(*more[:2]) if more else [])
 
     async def run(self, home: RedisServer, errands: Sequence[bytes]) -> None:
         """Do what a script of `home` has written down."""

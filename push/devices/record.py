@@ -4,7 +4,8 @@ Fields: `h` SHA-256 of the secret, `p` platform, `a` app, `d` device, `created`,
 user, `s` session, `b` boot id and `n` name of its connector, `e` how often a session took it; and
 per followed stream `c:` cursor, `f:` where following began, `p:` up to where messages were handed
 out, if beyond the cursor, `t:` "<offset> <attempts> <since>" of the first message that the last
-connection left unacknowledged: how many copies of it count, and since when the next one does not.
+connection left unacknowledged: how many copies of it count, and since when the next one does not;
+`j:` a topic that a JWT of the user allowed, which ends with that right (always at home).
 
 Of a stream that is on another server than the device's home the record has only `x:`, "<version>
 <begin>": since which version it follows, and from where ("" = now); the other fields of that stream

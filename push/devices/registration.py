@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from push.access.bans import CheckBan, nobody_is_banned
 from push.access.rate_limits import MinuteLimit
-from push.devices.outbox import BINDING, FOLLOWING, Errands
+from push.devices.outbox import BINDING, FOLLOWING, Changed, Errands
+from push.devices.readers import NO_READERS, Held, Readers, held_of
 from push.devices.record import Device, as_fields, elsewhere_of, optional
 from push.redis.client import RedisServer
 from push.redis.keys import record_name
@@ -70,6 +71,7 @@ class Devices:
         registrations_per_minute: int,
         failed_secrets_per_minute: int,
         check_ban: CheckBan = nobody_is_banned,
+        readers: Readers = NO_READERS,
     ) -> None:
         self._shards = shards
         self._errands = errands
@@ -77,6 +79,7 @@ class Devices:
         self._is_live_boot = is_live_boot
         self._close_session = close_session
         self.check_ban = check_ban
+        self._readers = readers
         self._registrations = MinuteLimit(
             shards, "register", registrations_per_minute, what="registrations from this address"
         )
@@ -101,7 +104,7 @@ class Devices:
 
         Raises `Refusal`: `banned`, `rate_limited`.
         """
-        self.check_ban(ip=ip)
+        await self.check_ban(ip=ip)
         if token is not None and secret is not None and await self._is_right(token, secret, ip):
             return Credentials(token, secret)
         await self._registrations.take(counted_ip(ip))
@@ -181,8 +184,11 @@ class Devices:
     async def exists(self, token: str) -> bool:
         return bool(await self._command(token, "EXISTS"))
 
-    async def forget(self, token: str) -> None:
-        """Delete a device with all that waits for it; a live session of it is closed."""
+    async def forget(self, token: str) -> list[str]:
+        """Delete a device with all that waits for it; a live session of it is closed.
+
+        Returns the nodes that did not confirm in time.
+        """
         check_token(token)
         home = self._home(token)
         held = await home.run(_forget, [], [token], durable=True)
@@ -192,6 +198,7 @@ class Devices:
         if session:
             await self._close_session(boot, session, "kicked")
         await self._errands.run(home, held[2:])
+        return await self._readers.apply_devices(held_of(*held[:2]))
 
     async def retire(self, token: str) -> bool:
         """Delete a device whose time is over, if it has no session still."""
@@ -206,12 +213,17 @@ class Devices:
         """The connector `boot` is gone, and with it the session that the device's record names."""
         await self._home(token).run(_release, [], [token, boot, retention_seconds])
 
-    async def bind(self, user: str, token: str) -> None:
-        """The device is this user's from now on, replacing another; a live session at once."""
+    async def bind(self, user: str, token: str) -> list[str]:
+        """The device is this user's from now on, replacing another; a live session at once.
+
+        Returns the nodes that did not confirm in time.
+        """
         check_user(user)
         check_token(token)
-        if await self._bind(token, user, "") < 0:
+        changed = await self._bind(token, user, "")
+        if changed.code < 0:
             raise unknown_token(token)
+        return await self._readers.apply_devices(changed.held)
 
     def is_live_boot(self, boot: str) -> bool:
         """Whether the connector of that boot id is there."""
@@ -223,26 +235,35 @@ class Devices:
         tokens = await server.command("SMEMBERS", server.key(f"user-devices:{user}"))
         return [token.decode() for token in tokens]
 
-    async def unbind_if(self, user: str, token: str) -> bool:
-        """The device is nobody's, if it was this user's."""
-        return await self._bind(token, "", user) > 0
+    async def unbind_all(self, user: str, tokens: Sequence[str]) -> list[str]:
+        """The devices are nobody's, as far as they were this user's.
 
-    async def unbind(self, user: str, token: str) -> None:
-        """The device is nobody's; `not_found` if it is not this user's."""
+        Returns the nodes that did not confirm in time.
+        """
+        held: list[Held] = []
+        for token in tokens:
+            held += (await self._bind(token, "", user)).held
+        return await self._readers.apply_devices(held)
+
+    async def unbind(self, user: str, token: str) -> list[str]:
+        """The device is nobody's; `not_found` if it is not this user's.
+
+        Returns the nodes that did not confirm in time.
+        """
         check_user(user)
         check_token(token)
         changed = await self._bind(token, "", user)
-        if changed < 0:
+        if changed.code < 0:
             raise unknown_token(token)
-        if not changed:
+        if not changed.code:
             raise Refusal("not_found", f"device {token} is not bound to user {user}")
+        return await self._readers.apply_devices(changed.held)
 
-    async def _bind(self, token: str, user: str, expected: str) -> int:
+    async def _bind(self, token: str, user: str, expected: str) -> Changed:
         home = self._home(token)
         place = self._errands.place_of(token, user_stream(user))
-        changed, *errands = await home.run(_bind, [], [token, user, expected, place], durable=True)
-        await self._errands.run(home, errands)
-        return int(changed)
+        reply = await home.run(_bind, [], [token, user, expected, place], durable=True)
+        return await self._errands.changed(home, reply)
 
     async def _is_right(self, token: str, secret: str, ip: str) -> bool:
         try:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-LIST, KICK, PUSH = "sessions", "kick", "push"  # kinds of questions
+# Kinds of questions.
+LIST, KICK, PUSH, APPLY = "sessions", "kick", "push", "apply"
 
 
 class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,3 +69,12 @@ class PushAnswer(msgspec.Struct, frozen=True):
 
     sessions: int
     devices: int
+
+
+class ApplyAsked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Read anew, and answer when it holds: the records of the devices that `sessions` have, and the
+    groups of `users`. Nobody follows the stream `dismissed` any more, ever."""
+
+    sessions: list[str] = []
+    users: list[str] = []
+    dismissed: str = ""

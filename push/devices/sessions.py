@@ -19,7 +19,14 @@ from push.session.window import Follow, Tried
 from push.streams.publisher import APPEND, LEDGER
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import Refusal
-from push.wire.idents import STREAM_ALL, device_stream, is_offset, user_stream
+from push.wire.idents import (
+    STREAM_ALL,
+    device_stream,
+    is_name,
+    is_offset,
+    topic_stream,
+    user_stream,
+)
 
 OPENING = ("lib", "opening")
 
@@ -49,8 +56,12 @@ class Opened(msgspec.Struct):
 
 
 class Record(msgspec.Struct):
-    """What a device's record says of whom and what it follows, and since which offset."""
+    """What a device's record says of whom and what it follows, and since which offset.
 
+    `session`: the one that has the device; None for a user without a device.
+    """
+
+    session: str | None
     user: str | None
     follows: list[Follow]
     since: dict[str, int]
@@ -93,21 +104,15 @@ class Sessions:
         """Check credentials and take the device. Raises `Refusal`: `unknown_token`,
         `unauthenticated`, `banned`, `rate_limited`, `unavailable` (a newer connection was
         faster)."""
-        check_ban = self._devices.check_ban
-        check_ban(ip=ip)
+        await self._devices.check_ban(ip=ip)
         claims = self._verifier.verify(asked.jwt) if asked.jwt is not None else None
         token = await self._token(asked, claims, ip)
-        check_ban(token=token, user=claims.user if claims else None)
+        # Before a JWT binds the device. Its user, if it does not, is judged when it is known.
+        await self._devices.check_ban(token=token, user=claims.user if claims else None)
         if token is None:
             assert claims is not None
             return await self._open_user(claims, asked.cursors)
-        opened = await self._open_device(token, claims, asked.cursors, session)
-        try:
-            check_ban(user=opened.user)
-        except Refusal:
-            await self.close(token, session, [])
-            raise
-        return opened
+        return await self._open_device(token, claims, asked.cursors, session)
 
     async def _token(self, asked: ConnectRequest, claims: Claims | None, ip: str) -> str | None:
         """The device that connects, proven by its secret or named by the JWT."""
@@ -136,6 +141,7 @@ class Sessions:
             user,
             place,
             self._several,
+            "-" if claims is None else " ".join(map(topic_stream, filter(is_name, claims.topics))),
             *_places(cursors, lambda stream: self._server_of(token, stream) == number),
         ]
         reply = await home.run(_open, [], arguments)
@@ -200,8 +206,8 @@ class Sessions:
         truncated = [stream for stream in map(bytes.decode, reply[2]) if stream in streams]
         return _Part(follows, since_of(fields), truncated)
 
-    async def following(self, token: str) -> Record | None:
-        """What the device follows now; None if it was deleted."""
+    async def following(self, token: str, session: str) -> Record | None:
+        """What the device follows now, for `session` if that has it; None if it was deleted."""
         number = self._shards.number_of(device_stream(token))
         home = self._shards[number]
         reply = await home.run(_record, [], [token, self._several])
@@ -210,11 +216,12 @@ class Sessions:
         fields = as_fields(reply)
         follows = follows_of(fields, number, home.clock.now_us(), self._attempt_pause_us)
         since = since_of(fields)
-        if "s" in fields:
+        holder = optional(fields, "s")
+        if holder == session:
             for part in await self._take_parts(token, fields, {}):
                 follows += part.follows
                 since |= part.since
-        return Record(optional(fields, "u"), follows, since)
+        return Record(holder, optional(fields, "u"), follows, since)
 
     async def _open_user(self, claims: Claims, cursors: dict[str, str]) -> Opened:
         """A user without a device: nothing is stored, reading begins where the client says, but not
@@ -254,7 +261,7 @@ class Sessions:
             Follow(stream, offset, self._shards.number_of(stream))
             for stream, offset in since.items()
         ]
-        return Record(user, follows, since)
+        return Record(None, user, follows, since)
 
     async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:
         """Of these (token, session) pairs the places of those that are not the device's any more:

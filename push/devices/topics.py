@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections.abc import Sequence
 
 import msgspec
 
-from push.devices.outbox import BINDING, FOLLOWING, Change, Errands
+from push.devices.outbox import BINDING, FOLLOWING, Change, Changed, Errands
+from push.devices.readers import NO_READERS, Readers
 from push.devices.registration import check_token, unknown_token
 from push.redis.client import RedisServer
 from push.redis.scripts import load_script
@@ -29,6 +31,7 @@ LONG_CURSOR = "~"  # begins the cursor that stands for a name which is longer th
 UNSUBSCRIBED = "d:unsubscribed"
 
 _subscribe = load_script("devices", "subscribe", LEDGER, APPEND, FOLLOWING, BINDING)
+_renew = load_script("devices", "renew", LEDGER, APPEND, FOLLOWING, BINDING)
 _topics = load_script("devices", "topics")
 
 
@@ -46,44 +49,88 @@ class TopicPage(msgspec.Struct, frozen=True):
     cursor: str | None
 
 
-class Topics:
-    """All topics. A device follows at most `max_per_device` of them."""
+class TopicWrite(msgspec.Struct, frozen=True):
+    """Whether a subscription changed, and the nodes that did not confirm it in time."""
 
-    def __init__(self, shards: Shards, errands: Errands, *, max_per_device: int) -> None:
+    changed: bool
+    silent: list[str]
+
+
+class Topics:
+    """All topics. A device follows at most `max_per_device` of them.
+
+    `subscribe` and `unsubscribe` are a backend's, and in effect when they return; a connector does
+    the same for a session of its own with `write_subscription` and `write_unsubscription`.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        errands: Errands,
+        *,
+        max_per_device: int,
+        readers: Readers = NO_READERS,
+    ) -> None:
         self._shards = shards
         self._errands = errands
+        self._readers = readers
         self.max_per_device = max_per_device
 
-    async def subscribe(self, topic: str, token: str) -> bool:
-        """The device follows from now on, a live session at once; False when it did already.
+    async def subscribe(self, topic: str, token: str) -> TopicWrite:
+        """The device follows from now on, a live session at once, whatever its JWT says.
 
         Raises `Refusal`: `invalid`, `unknown_token`, `not_allowed` (as many as it may).
+        """
+        return await self._applied(await self.write_subscription(topic, token))
+
+    async def unsubscribe(self, topic: str, token: str) -> TopicWrite:
+        """The device follows no more; what waited for it is dropped.
+
+        Raises `Refusal`: `invalid`, `unknown_token`.
+        """
+        return await self._applied(await self.write_unsubscription(topic, token))
+
+    async def _applied(self, changed: Changed) -> TopicWrite:
+        silent = await self._readers.apply_devices(changed.held)
+        return TopicWrite(bool(changed.code), silent)
+
+    async def write_subscription(self, topic: str, token: str, allowed_to: str = "") -> Changed:
+        """`allowed_to`: the user whose JWT allows it; it ends with that right.
+
+        Raises `Refusal` as `subscribe` does, and `not_allowed` if the device is not that user's.
         """
         check_topic(topic)
         check_token(token)
         stream = topic_stream(topic)
         home = self._shards.of(device_stream(token))
         here = self._errands.place_of(token, stream) != "away"
-        arguments = [token, stream, "1" if here else "0", self.max_per_device]
-        changed, *errands = await home.run(_subscribe, [], arguments, durable=True)
-        if changed == -1:
+        arguments = [token, stream, "1" if here else "0", self.max_per_device, allowed_to]
+        reply = await home.run(_subscribe, [], arguments, durable=True)
+        if reply[0] == -1:
             raise unknown_token(token)
-        if changed == -2:
+        if reply[0] == -2:
             raise too_many_topics(self.max_per_device)
-        await self._errands.run(home, errands)
-        return bool(changed)
+        if reply[0] == -3:
+            raise not_named_by_jwt(topic)
+        return await self._errands.changed(home, reply)
 
-    async def unsubscribe(self, topic: str, token: str) -> bool:
-        """The device follows no more; what waited for it is dropped. False when it did not.
-
-        Raises `Refusal`: `invalid`, `unknown_token`.
-        """
+    async def write_unsubscription(self, topic: str, token: str) -> Changed:
+        """Raises `Refusal` as `unsubscribe` does."""
         check_topic(topic)
         check_token(token)
         ending = Change(topic_stream(topic), code=UNSUBSCRIBED)
         changed = await self._errands.change(token, [ending])
-        if changed < 0:
+        if changed.code < 0:
             raise unknown_token(token)
+        return changed
+
+    async def renew(self, token: str, user: str, topics: Sequence[str]) -> bool:
+        """A JWT of `user` replaces another: of the topics which that allowed, those end that are
+        not among `topics`. Whether there were such."""
+        home = self._shards.of(device_stream(token))
+        arguments = [token, user, *map(topic_stream, topics)]
+        changed, *errands = await home.run(_renew, [], arguments, durable=True)
+        await self._errands.run(home, errands)
         return bool(changed)
 
     async def get_topic(self, topic: str) -> Topic:
@@ -145,6 +192,14 @@ def check_topic(topic: str) -> None:
             f"a topic is {NAME_RULE}",
             field="topic",
         )
+
+
+def not_named_by_jwt(topic: str) -> Refusal:
+    return Refusal(
+        "not_allowed",
+        f"the topic {topic} is private, and no JWT of this session names it",
+        field="topic",
+    )
 
 
 def too_many_topics(max_per_device: int) -> Refusal:

@@ -194,6 +194,11 @@ class RedisServer:
     def unhear(self, name: str) -> None:
         self.subscriptions.drop(self.channel(name))
 
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether everything that was wanted is heard."""
+        return self._subscriber.speaker is not None
+
     def rebuild(self, reason: str) -> None:
         """Distrust all connections: they are made anew (design, rule 3)."""
         for link in self._links:

@@ -27,6 +27,7 @@ class Subscriptions:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self.heard = 0  # messages, of all channels and connections
+        self.losses = 0  # of connections: messages may have been missed whenever it has grown
         self._handlers: dict[bytes, Handler] = {}
         self._speaker: SubscriberProtocol | None = None
         self._sent: set[bytes] = set()
@@ -83,6 +84,7 @@ class Subscriptions:
 
     def lost(self) -> None:
         """The connection is gone; wishes and waiters stay."""
+        self.losses += 1
         self._speaker = None
         self._sent.clear()
         self._confirmed.clear()

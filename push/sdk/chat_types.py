@@ -75,7 +75,8 @@ class ConversationPage(msgspec.Struct, frozen=True):
 
 class GroupInfo(msgspec.Struct, frozen=True):
     """A group. `type`: normal, or broadcast, in which only admins write; `members`: how many;
-    `invite`: who may add members, owner, admin or member; `extra`: any JSON value."""
+    `invite`: who may add members, owner, admin or member; `extra`: any JSON value; `silent`: nodes
+    that did not confirm that there is a new group yet, usually none."""
 
     group: str
     name: str
@@ -87,6 +88,7 @@ class GroupInfo(msgspec.Struct, frozen=True):
     mute_all: bool = False
     invite: str = ""
     ts: int = 0
+    silent: list[str] = []
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -105,9 +107,11 @@ class MemberPage(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct, frozen=True):
-    """`ok` or the code of a refusal, for each user."""
+    """`ok` or the code of a refusal, for each user; and the nodes that did not confirm the change
+    yet, usually none."""
 
     results: dict[str, str]
+    silent: list[str] = []
 
 
 class Presence(msgspec.Struct, frozen=True):

@@ -68,6 +68,7 @@ class CursorWriter:
         self._moved: dict[Follow, Holder] = {}
         self._handed: dict[Follow, Holder] = {}
         self._late: dict[Follow, list[LateDelivery]] = {}
+        self._last: list[_Move] = []  # of streams that are not followed any more
         self._call: Any = None
         self._handed_call: Any = None
         self._writing: Deferred[bool] | None = None
@@ -81,12 +82,28 @@ class CursorWriter:
             return
         self._moved[follow] = holder
         self._handed.pop(follow, None)
+        self._start_soon()
+
+    def ends(self, holder: Holder, follow: Follow) -> None:
+        """`follow` is about to forget what was handed out: what is known of that now is stored."""
+        is_moved = self._moved.pop(follow, None) is not None
+        is_handed = self._handed.pop(follow, None) is not None
+        if is_moved or is_handed:
+            self._last.append(_Move(follow, holder, self._late.pop(follow, []), is_last=True))
+            self._start_soon()
+
+    def _start_soon(self) -> None:
         if self._writing is not None or self._failed:
             return  # what waits leaves when the batch is done, or after the pause of a failure
-        if len(self._moved) >= FLUSH_CURSORS:
+        if self._waiting >= FLUSH_CURSORS:
             self._start()
         elif self._call is None:
             self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
+
+    @property
+    def _waiting(self) -> int:
+        """How many cursors are to be stored."""
+        return len(self._moved) + len(self._last)
 
     def late(self, holder: Holder, late: LateDelivery) -> None:
         """A message that the cursor passed for another reason was acknowledged after all.
@@ -118,9 +135,9 @@ class CursorWriter:
         self._moved.update(self._handed)
         self._handed.clear()
         # First in, first out: so many batches hold all that waits now, whatever comes meanwhile.
-        batches = -(-len(self._moved) // FLUSH_CURSORS) + (self._writing is not None)
+        batches = -(-self._waiting // FLUSH_CURSORS) + (self._writing is not None)
         for _ in range(batches):
-            if self._writing is None and not self._moved:
+            if self._writing is None and not self._waiting:
                 return
             writing = self._writing or self._start()
             waiter: Deferred[bool] = Deferred()
@@ -141,12 +158,10 @@ class CursorWriter:
         if self._call is not None and self._call.active():
             self._call.cancel()
         self._call = None
-        batch = [
-            _Move(follow, holder, self._late.pop(follow, []))
-            for follow, holder in islice(self._moved.items(), FLUSH_CURSORS)
-        ]
-        for move in batch:
-            del self._moved[move.follow]
+        batch, self._last = self._last[:FLUSH_CURSORS], self._last[FLUSH_CURSORS:]
+        for follow, holder in [*islice(self._moved.items(), FLUSH_CURSORS - len(batch))]:
+            del self._moved[follow]
+            batch.append(_Move(follow, holder, self._late.pop(follow, [])))
         writing = self._writing = Deferred.fromCoroutine(self._write(batch))
         writing.addErrback(_log_failure)
         writing.addCallback(self._written)
@@ -155,9 +170,9 @@ class CursorWriter:
     def _written(self, stored: bool) -> bool:
         self._writing = None
         self._failed = not stored
-        if stored and len(self._moved) >= FLUSH_CURSORS:
+        if stored and self._waiting >= FLUSH_CURSORS:
             self._start()
-        elif self._moved and self._call is None and not self._stopped:
+        elif self._waiting and self._call is None and not self._stopped:
             delay_seconds = FLUSH_SECONDS if stored else RETRY_SECONDS
             self._call = self._reactor.callLater(delay_seconds, self._start)
         return stored
@@ -167,7 +182,10 @@ class CursorWriter:
             lost = await self._server.run(_script, [], [_encode(_arguments(batch))])
         except StoreUnavailable as error:
             log.debug("Cursors kept for later: {reason}", reason=error.reason)
+            self._last += [move for move in batch if move.is_last]
             for move in batch:
+                if move.is_last:
+                    continue
                 again = move.undo()
                 if again:
                     self._late[move.follow] = again + self._late.get(move.follow, [])
@@ -179,11 +197,17 @@ class CursorWriter:
 
 
 class _Move:
-    """A cursor on its way to the store, with the messages that it passes or has before it."""
+    """A cursor on its way to the store, with the messages that it passes or has before it.
 
-    __slots__ = ("cursor", "ended", "follow", "holder", "late", "messages", "position")
+    `is_last`: the stream is not followed any more. What is said here is all that is known.
+    """
 
-    def __init__(self, follow: Follow, holder: Holder, late: list[LateDelivery]) -> None:
+    __slots__ = ("cursor", "ended", "follow", "holder", "is_last", "late", "messages", "position")
+
+    def __init__(
+        self, follow: Follow, holder: Holder, late: list[LateDelivery], *, is_last: bool = False
+    ) -> None:
+        self.is_last = is_last
         self.follow = follow
         self.holder = holder
         self.late = late

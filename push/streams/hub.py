@@ -8,7 +8,7 @@ subscriber's connection was made anew; a subscriber that has gone deaf, by a non
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -43,6 +43,7 @@ REPAIR_ENTRIES = 256
 REPAIRS_AT_A_TIME = 16
 HELD_ENTRIES = 64
 RETRY_SECONDS = 1.0
+HELD_SECONDS = 0.02  # between two looks whether what was kept may be handed on
 
 
 class Receiver(Protocol):
@@ -61,7 +62,9 @@ class Receiver(Protocol):
 class Hub:
     """All streams that this connector follows on one Redis server.
 
-    `name` is that of the connector's own channel for the nonce.
+    `name` is that of the connector's own channel for the nonce. While `may_hand_on()` is false,
+    what comes is kept. `is_late()`: changes may have been answered before this connector has heard
+    of them.
     """
 
     def __init__(
@@ -72,6 +75,9 @@ class Hub:
         memory: LogMemory,
         receiver: Receiver,
         name: str,
+        *,
+        may_hand_on: Callable[[], bool] = lambda: True,
+        is_late: Callable[[], bool] = lambda: False,
     ) -> None:
         self.channels: dict[str, Channel] = {}
         self.repairs = 0
@@ -80,6 +86,9 @@ class Hub:
         self._reader = reader
         self._memory = memory
         self._receiver = receiver
+        self._may_hand_on = may_hand_on
+        self._is_late = is_late
+        self._controls = False  # among what is handed on in this turn
         self._nonce_channel = f"nonce:{name}"
         self._nonce = 0
         self._nonce_heard = 0
@@ -195,12 +204,22 @@ class Hub:
             self._dirty.append(channel)
             if self._turn_call is None:
                 self._turn_call = self._reactor.callLater(0, self._end_turn)
+        if entry.control is not None:
+            self._controls = True
         channel.queue(entry)
 
     def _end_turn(self) -> None:
         """Everything that came in this turn goes out, joined by stream."""
+        if not self._may_hand_on():
+            self._turn_call = self._reactor.callLater(HELD_SECONDS, self._end_turn)
+            return
         self._turn_call = None
         dirty, self._dirty = self._dirty, []
+        if self._controls and self._is_late():
+            # What one stream says of another (a device is another user's now) comes first: of the
+            # other may be here what was published after that was answered.
+            dirty.sort(key=_has_no_control)
+        self._controls = False
         for channel in dirty:
             pending, channel.pending = channel.pending, None
             if pending and channel.followers:
@@ -367,6 +386,10 @@ class Hub:
 
 def _log_failure(failure: Failure) -> None:
     log.failure("A job of the hub failed", failure=failure)
+
+
+def _has_no_control(channel: Channel) -> bool:
+    return all(entry.control is None for entry in channel.pending or ())
 
 
 def _parts(items: list[Channel], size: int) -> Iterable[list[Channel]]:

@@ -55,7 +55,7 @@ class Crowd:
             token = self._chance.choice(self.tokens)
             user = (await self._node.devices.get(token)).user
             if user and self._chance.random() < 0.3:
-                await self._node.devices.unbind_if(user, token)
+                await self._node.devices.unbind_all(user, [token])
             else:
                 await self._node.devices.bind(self._chance.choice(USERS), token)
         self._at_work -= 1

@@ -305,7 +305,7 @@ async def test_a_group_takes_no_more_than_it_may_have(
     node = await make_node(redis_urls, chat={"group_max_members": 3})
     group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
 
-    results = await node.chat.groups.add(group, ["b", "c", "d"], None)
+    results = (await node.chat.groups.add(group, ["b", "c", "d"], None)).results
 
     assert results == {"b": "ok", "c": "ok", "d": "group_full"}
     with pytest.raises(Refusal, match="group_full"):

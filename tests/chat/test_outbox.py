@@ -53,10 +53,12 @@ class Scene:
         await say(self.node, "anna", self.stream, data)
 
     async def add(self) -> None:
-        assert await self.node.chat.groups.add(self.group, [self.bob], None) == {self.bob: "ok"}
+        done = await self.node.chat.groups.add(self.group, [self.bob], None)
+        assert done.results == {self.bob: "ok"}
 
     async def remove(self) -> None:
-        assert await self.node.chat.groups.remove(self.group, [self.bob], None) == {self.bob: "ok"}
+        done = await self.node.chat.groups.remove(self.group, [self.bob], None)
+        assert done.results == {self.bob: "ok"}
 
     async def while_bobs_server_stands_still(
         self, wait_until: WaitUntil, *acts: Awaitable[None]

@@ -79,12 +79,15 @@ async def test_a_member_whose_server_stood_still_follows_when_it_is_back(
 ) -> None:
     group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
     home = number_of(f"group:{group}", SERVERS)
-    bob = next(n for n in (f"b{n}" for n in range(99)) if number_of(f"user:{n}", SERVERS) != home)
+    # Not on the first server either, through which connectors confirm.
+    bob = next(
+        n for n in (f"b{n}" for n in range(99)) if number_of(f"user:{n}", SERVERS) not in (0, home)
+    )
     client = await person(bob)
     server = three_servers[number_of(f"user:{bob}", SERVERS)]
 
     server.pause()
-    assert await node.chat.groups.add(group, [bob], None) == {bob: "ok"}
+    assert (await node.chat.groups.add(group, [bob], None)).results == {bob: "ok"}
     await say(node, "anna", f"group:{group}", "meanwhile")
     server.resume()
 
@@ -98,7 +101,11 @@ async def test_a_late_errand_does_not_undo_what_was_done_after_it(
     """Joined and left: whatever order the errands are done in, the group says who follows."""
     group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
     home = node.shards.of(f"group:{group}")
-    bob = next(n for n in (f"b{n}" for n in range(99)) if node.shards.of(f"user:{n}") is not home)
+    bob = next(
+        n
+        for n in (f"b{n}" for n in range(99))
+        if node.shards.of(f"user:{n}") not in (home, node.shards.first)
+    )
     client = await person(bob)
     for runner in node.errand_runners:
         runner.stop()
@@ -201,6 +208,25 @@ async def test_messages_under_seqs_that_a_killed_server_had_given_before_come_to
 
     await wait_until(lambda: 4 in texts(client))
     assert texts(client) == [1, 2, 3, "2 again", "3 again", 4]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_change_that_no_connector_can_confirm_is_not_answered_as_done(
+    node: Node, three_servers: list[RedisServer], wait_until: WaitUntil
+) -> None:
+    """Through the first server connectors are asked. Asked for again, it is in effect."""
+    groups = [(await node.chat.groups.create("anna", GroupSaid("g"))).group for _ in range(30)]
+    group = next(each for each in groups if number_of(f"group:{each}", SERVERS))
+
+    three_servers[0].pause()
+    with pytest.raises(StoreUnavailable):
+        await node.chat.groups.add(group, ["bob"], None)
+    three_servers[0].resume()
+    await wait_until(lambda: not node.shards.problems)
+
+    again = await node.chat.groups.add(group, ["bob"], None)
+    assert again.results == {"bob": "already_exists"}
+    assert not again.silent
 
 
 @pytest_twisted.ensureDeferred

@@ -1,4 +1,4 @@
-"""Asking all connectors, over a real Redis."""
+"""Asking other processes, over a real Redis."""
 
 from __future__ import annotations
 
@@ -11,7 +11,17 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from push.cluster.survey import CHANNEL, Answerer, Asked, Asker, Question
+from push.cluster.survey import (
+    ALL_CONNECTORS,
+    ALL_PROCESSES,
+    CHANNEL,
+    Answerer,
+    Asked,
+    Asker,
+    Audience,
+    Boots,
+    Question,
+)
 from push.redis.client import RedisServer
 from push.redis.errors import StoreUnavailable
 
@@ -25,6 +35,7 @@ class Crowd:
         self._connect = connect
         self._url = url
         self.listed: dict[str, str] = {}
+        self.others: dict[str, str] = {}  # processes that are no connectors
         self.answerers: list[Answerer] = []
         self.servers: list[RedisServer] = []
         self.asked: list[tuple[str, Any]] = []
@@ -36,13 +47,20 @@ class Crowd:
         server = await self._connect(self._url)
         self.servers.append(server)
         self.asker = Asker(
-            reactor, server, lambda: self.listed, "api", deadline_seconds=deadline_seconds
+            reactor,
+            server,
+            lambda: self.listed,
+            "api",
+            processes=lambda: self.listed | self.others,
+            deadline_seconds=deadline_seconds,
         )
 
-    async def add(self, name: str, answer: Any = None, *, listed: bool = True) -> RedisServer:
+    async def add(
+        self, name: str, answer: Any = None, *, listed: bool = True, is_connector: bool = True
+    ) -> RedisServer:
         """A connector that answers with `answer`, or as that function says."""
         server = await self._connect(self._url)
-        answerer = Answerer(server, f"boot-{name}", name)
+        answerer = Answerer(server, f"boot-{name}", name, is_connector=is_connector)
 
         async def handle(raw: bytes) -> Any:
             self.asked.append((name, json.loads(raw)))
@@ -52,11 +70,13 @@ class Crowd:
         self.answerers.append(answerer)
         await answerer.start()
         if listed:
-            self.listed[f"boot-{name}"] = name
+            (self.listed if is_connector else self.others)[f"boot-{name}"] = name
         return server
 
-    async def ask(self, body: Any = None) -> dict[str, Any]:
-        asked: Asked = await self.asker.ask("how", body)
+    async def ask(
+        self, body: Any = None, audience: Audience = ALL_CONNECTORS, *, thorough: bool = False
+    ) -> dict[str, Any]:
+        asked: Asked = await self.asker.ask("how", body, audience, thorough=thorough)
         return {
             "answers": {node: json.loads(raw) for node, raw in asked.answers},
             "silent": asked.silent,
@@ -97,6 +117,90 @@ async def test_all_connectors_are_asked_and_answer(make_crowd: Any) -> None:
 async def test_without_connectors_the_answer_is_empty_at_once(make_crowd: Any) -> None:
     crowd = await make_crowd()
     assert await crowd.ask() == {"answers": {}, "silent": []}
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_process_is_asked_and_a_question_to_connectors_goes_to_no_other(
+    make_crowd: Any,
+) -> None:
+    crowd = await make_crowd()
+    await crowd.add("n1", 1)
+    await crowd.add("api", 2, is_connector=False)
+    await crowd.add("sub", 3, is_connector=False)
+    everybody = {"answers": {"n1": 1, "api": 2, "sub": 3}, "silent": []}
+    assert await crowd.ask(audience=ALL_PROCESSES, thorough=True) == everybody
+    assert await crowd.ask() == {"answers": {"n1": 1}, "silent": []}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_question_to_boot_ids_goes_to_these_processes_alone(make_crowd: Any) -> None:
+    crowd = await make_crowd()
+    for name in ("n1", "n2", "n3"):
+        await crowd.add(name, name)
+    await crowd.add("api", "api", is_connector=False)
+    assert await crowd.ask(1, Boots(["boot-n2"])) == {"answers": {"n2": "n2"}, "silent": []}
+    some = Boots(["boot-n1", "boot-api"])
+    assert await crowd.ask(2, some) == {"answers": {"n1": "n1", "api": "api"}, "silent": []}
+    assert sorted(crowd.asked) == [("api", 2), ("n1", 2), ("n2", 1)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_boot_id_that_nobody_has_is_not_missed(make_crowd: Any) -> None:
+    """A process that is gone reads nothing any more."""
+    crowd = await make_crowd()
+    await crowd.add("n1", 1)
+    for thorough in (False, True):
+        found = await crowd.ask(None, Boots(["boot-n1", "boot-gone"]), thorough=thorough)
+        assert found == {"answers": {"n1": 1}, "silent": []}
+        assert await crowd.ask(None, Boots(["boot-gone"]), thorough=thorough) == {
+            "answers": {},
+            "silent": [],
+        }
+    assert await crowd.ask(None, Boots()) == {"answers": {}, "silent": []}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_boot_id_that_is_listed_and_does_not_answer_is_named(make_crowd: Any) -> None:
+    crowd = await make_crowd(deadline_seconds=0.2)
+    await crowd.add("n1", 1)
+    crowd.listed["boot-n2"] = "n2"
+    asked = await crowd.ask(None, Boots(["boot-n1", "boot-n2"]), thorough=True)
+    assert asked == {"answers": {"n1": 1}, "silent": ["n2"]}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_thorough_question_waits_for_one_that_does_not_receive_until_the_deadline(
+    make_crowd: Any,
+) -> None:
+    """Its subscription may be lost without its knowledge: its copies are fresh for a while."""
+    from twisted.internet import reactor
+
+    crowd = await make_crowd(deadline_seconds=0.5)
+    await crowd.add("n1", 1)
+    crowd.listed["boot-n2"] = "n2"
+    began = reactor.seconds()  # type: ignore[attr-defined]
+    assert await crowd.ask(thorough=True) == {"answers": {"n1": 1}, "silent": ["n2"]}
+    assert reactor.seconds() - began >= 0.5  # type: ignore[attr-defined]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_thorough_question_waits_for_one_that_receives_and_is_not_listed(
+    make_crowd: Any, wait_until: Any
+) -> None:
+    """It has just started, and is about to be listed."""
+    crowd = await make_crowd()
+    await crowd.add("n1", 1)
+    later: Deferred[int] = Deferred()
+
+    async def wait() -> Any:
+        return await later
+
+    await crowd.add("n2", wait, listed=False)
+    asking = Deferred.fromCoroutine(crowd.ask("all", ALL_PROCESSES, thorough=True))
+    await crowd.ask("how long", ALL_CONNECTORS)  # its own patience for such ends first
+    assert not asking.called
+    later.callback(2)
+    assert await asking == {"answers": {"n1": 1, "n2": 2}, "silent": []}
 
 
 @pytest_twisted.ensureDeferred

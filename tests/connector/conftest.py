@@ -20,12 +20,13 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
 
 from push.access.api_keys import Keyring
+from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans
 from push.access.jwt import JwtVerifier, load_keys
 from push.chat.service import Chat
 from push.chat.settings import ChatSettings
 from push.cluster.commands import ControlChannel
-from push.cluster.survey import Answerer, Asker
+from push.cluster.survey import ALL_PROCESSES, Answerer, Asker
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
@@ -33,6 +34,7 @@ from push.connector.session_queries import Clients as OwnClients
 from push.daemons.config.settings import Connector
 from push.daemons.security.certificate import load_server_tls
 from push.devices.outbox import ErrandRunner, Errands
+from push.devices.readers import Connectors
 from push.devices.registration import Devices
 from push.devices.session_queries import Clients
 from push.devices.sessions import Sessions
@@ -44,6 +46,7 @@ from push.redis.client import RedisServer
 from push.redis.identity import Deployment
 from push.redis.periodic import Periodic
 from push.redis.shards import Shards
+from push.redis.shared_copy import Lease
 from push.redis.url import parse_redis_url
 from push.session.server import SessionLimits
 from push.streams.hub import Hub
@@ -205,7 +208,16 @@ class Node:
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         errands = Errands(self.shards)
-        self.bans = Bans(reactor, self.store, lambda: self.gateway.end_banned(self.bans.check))
+        self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
+        readers = Connectors(self.asker)
+        self.lease = Lease(reactor, self.store, self.boot)
+        self.bans = Bans(
+            reactor,
+            self.store,
+            self.lease,
+            lambda: self.gateway.end_banned(),
+            self._announce_bans,
+        )
         self.devices = Devices(
             self.shards,
             errands,
@@ -215,8 +227,8 @@ class Node:
             registrations_per_minute=options.pop("registrations_per_minute", 0),
             failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
             check_ban=self.bans.check,
+            readers=readers,
         )
-        self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
         self.clients = Clients(self.asker)
         self.users = Users(self.shards, self.devices, self.clients)
         self.chat = Chat(
@@ -226,10 +238,11 @@ class Node:
             ChatSettings(**{"messages_per_minute": 0, **options.pop("chat", {})}),
             retention,
             self.users.online,
+            readers,
         )
         self.erasure = self.chat.erasure(self.devices, self.clients)
         most = options.pop("max_topics", 100)
-        self.topics = Topics(self.shards, errands, max_per_device=most)
+        self.topics = Topics(self.shards, errands, max_per_device=most, readers=readers)
         verifier = JwtVerifier(
             load_keys(JWT_SECRET), algorithms=["HS256"], audience="push", issuer=None
         )
@@ -258,6 +271,8 @@ class Node:
             sessions,
             self.topics,
             keyring,
+            self.bans,
+            self.lease,
             snowflake,
             settings,
             others,
@@ -271,13 +286,21 @@ class Node:
                 *self.chat.upkeep(reactor, server, self.erasure),
             )
         ]
-        self.own = OwnClients(
-            reactor, self.gateway, Answerer(self.store, self.boot, self.boot), self.boot
-        )
+        self.answerer = Answerer(self.store, self.boot, self.boot)
+        OwnClients(reactor, self.gateway, self.answerer, self.boot)
+        self.gateway.apply_for(self.answerer)
+        self.answerer.handle(BANS, self._confirm_bans)
         nearby = Nearby(self.shards, self.clients)
         self.pushing = Pushing(self.shards, Publisher(self.shards, retention), snowflake, nearby)
         self.ports: list[Any] = []
         self.stopped = False
+
+    async def _announce_bans(self) -> list[str]:
+        return (await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)).silent
+
+    async def _confirm_bans(self, _asked: bytes) -> None:
+        await self.bans.wait_until_current()
+        await self.gateway.ended_are_settled()
 
     @property
     def hub(self) -> Hub:
@@ -292,7 +315,8 @@ class Node:
     def start(self) -> None:
         self.shards.start()
         self.gateway.start()
-        self.own.start()
+        self.answerer.start()
+        self.lease.start()
         self.bans.start()
         for runner in self.errand_runners:
             runner.start()
@@ -322,8 +346,9 @@ class Node:
             await port.stopListening()
         self.ports.clear()
         self.asker.stop()
-        self.own.stop()
+        self.answerer.stop()
         self.bans.stop()
+        self.lease.stop()
         for runner in self.errand_runners:
             runner.stop()
         await self.gateway.stop()

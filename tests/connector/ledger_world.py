@@ -179,11 +179,11 @@ class World:
         if token is None:
             return
         if token in self.followed[topic] and self.chance.random() < 0.5:
-            assert await self.topics.unsubscribe(topic, token)
+            assert (await self.topics.unsubscribe(topic, token)).changed
             self.followed[topic].discard(token)
         else:
             new = await self.topics.subscribe(topic, token)
-            assert new == (token not in self.followed[topic])
+            assert new.changed == (token not in self.followed[topic])
             self.followed[topic].add(token)
         await self.refresh_all(token)
 
@@ -196,8 +196,10 @@ class World:
         """As the connector does when the record of a device has changed."""
         assert seat.token is not None
         assert seat.window is not None
-        record = await self.sessions.following(seat.token)
+        record = await self.sessions.following(seat.token, seat.session_id)
         assert record is not None
+        if record.session != seat.session_id:
+            return  # taken over: the connector ends such a session
         wanted = {follow.stream: follow for follow in record.follows}
         for stream, follow in list(seat.follows.items()):
             if stream in wanted and record.since[stream] <= follow.position:

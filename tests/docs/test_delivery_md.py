@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from push.cluster.survey import DEADLINE_SECONDS
 from push.connector.transport.connection import MAX_WAITING_BYTES
 from push.daemons.config.settings import Settings
 from push.http.schemas import Message
+from push.redis.shared_copy import LEASE_SECONDS
+from push.redis.shared_copy import NONCE_SECONDS as LEASE_NONCE_SECONDS
 from push.session.server import SessionLimits
 from push.session.window import MAX_ONLINE_UNACKNOWLEDGED
 from push.streams.cursors import FLUSH_CURSORS, FLUSH_SECONDS
@@ -69,6 +72,20 @@ def test_the_reasons_are_those_of_the_code() -> None:
         for reason in re.findall(r"""['"]d:(\w+)['"]""", path.read_text("utf-8"))
     }
     assert set(first_cells("| reason | why |")) == used
+
+
+def test_each_write_in_effect_names_a_test() -> None:
+    table = TEXT.split("| write | readers | test |", 1)[1].split("\n\n", 1)[0]
+    rows = table.strip().splitlines()[1:]
+    assert len(rows) >= 9
+    assert [row for row in rows if "::test_" not in row and "the same" not in row] == []
+
+
+def test_the_figures_of_writes_in_effect_are_those_of_the_code() -> None:
+    assert f"every {LEASE_NONCE_SECONDS:g} s, that it receives" in WORDS
+    assert f"counts as current for {LEASE_SECONDS:g} s after that" in WORDS
+    assert f"waits for the readers, {DEADLINE_SECONDS:g} s at most" in WORDS
+    assert LEASE_SECONDS < DEADLINE_SECONDS
 
 
 def test_the_figures_are_those_of_the_code() -> None:

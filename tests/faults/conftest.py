@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from push.sdk.backend import PushAPI
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 from tests.faults.conversing import ChatChecked, Party
-from tests.faults.processes import Redis
+from tests.faults.processes import Daemon, Redis
+from tests.faults.slow_redis import SlowRedis
 from tests.faults.system import Checked, System
 from tests.ports import free_port
 
@@ -55,6 +59,46 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
     yield make
     for system in systems:
         system.end()
+
+
+@pytest.fixture
+def both_cores_busy() -> Iterator[None]:
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    yield
+    for burner in burners:
+        burner.kill()
+        burner.wait()
+
+
+@pytest.fixture
+def api_of() -> Iterator[Callable[[System], PushAPI]]:
+    """`api_of(system)`: what a backend uses, without retries: an answer is one answer."""
+    clients: list[PushAPI] = []
+
+    def make(system: System) -> PushAPI:
+        clients.append(PushAPI(system.api.http_url, system.admin_key, retries=0))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def slow_redis() -> Iterator[Callable[[System, Daemon], SlowRedis]]:
+    """`slow_redis(system, daemon)`: what that daemon, not started yet, has for Redis."""
+    proxies: list[SlowRedis] = []
+
+    def make(system: System, *daemons: Daemon) -> SlowRedis:
+        proxy = SlowRedis(system.redis.socket_path)
+        proxies.append(proxy)
+        for daemon in daemons:
+            daemon.set("redis_url", proxy.url)
+        return proxy
+
+    yield make
+    for proxy in proxies:
+        proxy.close()
 
 
 @pytest.fixture

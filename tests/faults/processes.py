@@ -170,6 +170,10 @@ class Daemon(Process):
             **settings,
         }
 
+    def set(self, name: str, value: str) -> None:
+        """A setting for the starts from now on."""
+        self._settings[name] = value
+
     @property
     def log(self) -> Path:
         """The log of the last start."""

@@ -41,10 +41,12 @@ class RawDevice:
         self._decoder = FrameDecoder(1 << 20)
         self._frames: list[Frame] = []
 
-    def _send(self, signal: Signal, body: Any = None, message_id: int = 0) -> None:
+    def _send(
+        self, signal: Signal, body: Any = None, message_id: int = 0, sub_signal: int = 0
+    ) -> None:
         content = b"" if body is None else json.dumps(body).encode()
         try:
-            self._socket.sendall(encode_frame(signal, 0, message_id, content))
+            self._socket.sendall(encode_frame(signal, sub_signal, message_id, content))
         except OSError as error:
             raise Ended(str(error)) from None
 
@@ -68,12 +70,17 @@ class RawDevice:
         return self._frames.pop(0)
 
     def register(self, app_key: str) -> Pair:
+        body = self.try_to_register(app_key)
+        assert "token" in body, body
+        return Pair(body["token"], body["secret"])
+
+    def try_to_register(self, app_key: str) -> dict[str, Any]:
+        """What is answered."""
         self._send(Signal.SUB, {"key": app_key, "platform": "linux", "app": "faults"}, 1)
         frame = self._receive(DEADLINE_SECONDS)
         assert frame is not None
-        body = json.loads(frame.body)
-        assert "token" in body, body
-        return Pair(body["token"], body["secret"])
+        body: dict[str, Any] = json.loads(frame.body)
+        return body
 
     def begin_connect(self, pair: Pair) -> None:
         self._send(Signal.CONNECT, pair._asdict(), 2)
@@ -89,6 +96,34 @@ class RawDevice:
     def connect(self, pair: Pair) -> None:
         self.begin_connect(pair)
         self.end_connect()
+
+    def connect_status(self) -> tuple[ConnectStatus, dict[str, Any]]:
+        """The answer to a CONNECT that was sent."""
+        frame = self._receive(DEADLINE_SECONDS)
+        assert frame is not None, "no answer to CONNECT"
+        assert frame.signal == Signal.CONNECT_ACK, frame
+        return ConnectStatus(frame.sub_signal), json.loads(frame.body)
+
+    def begin_request(self, sub_signal: int, body: Any, message_id: int = 7) -> None:
+        self._send(Signal.PUBLISH, body, message_id, sub_signal)
+
+    def ask(self, sub_signal: int, body: Any) -> dict[str, Any]:
+        """The answer to a request."""
+        self.begin_request(sub_signal, body)
+        return self.end_request()
+
+    def end_request(self) -> dict[str, Any]:
+        """The answer to a request, what comes before it passed over. Raises `Ended` with the code
+        of a DISCONNECT."""
+        while True:
+            frame = self._receive(DEADLINE_SECONDS)
+            if frame is None:
+                raise Ended("no answer to PUBLISH")
+            body: dict[str, Any] = json.loads(frame.body or b"{}")
+            if frame.signal == Signal.DISCONNECT:
+                raise Ended(body["code"])
+            if frame.signal == Signal.PUB_ACK:
+                return body
 
     def message(self, seconds: float = DEADLINE_SECONDS) -> tuple[Received, int] | None:
         """The next message and its number, to be acknowledged; None when none comes.

@@ -29,7 +29,7 @@ from push.devices.record import Device
 from push.devices.registration import Credentials
 from push.devices.session_queries import Kicked, Page
 from push.devices.session_query_types import Filter, SessionRow
-from push.devices.topics import Topic, TopicPage
+from push.devices.topics import Topic, TopicPage, TopicWrite
 from push.devices.users import User
 from push.http.framework.route import App
 from push.http.framework.site import LimitedSite
@@ -88,6 +88,7 @@ class Behind:
     users: dict[str, User] = field(default_factory=dict)
     topics: dict[str, set[str]] = field(default_factory=dict)
     bans: list[Ban] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
     error: Exception | None = None
     waiting: Deferred[None] | None = None
 
@@ -172,36 +173,39 @@ class Behind:
             token, "linux", "app", None, self.devices[token], 1, None, [], None, None, 0, False
         )
 
-    async def forget(self, token: str) -> None:
+    async def forget(self, token: str) -> list[str]:
         await self._check()
         self._find(token)
         del self.devices[token]
+        return self.silent
 
-    async def bind(self, user: str, token: str) -> None:
+    async def bind(self, user: str, token: str) -> list[str]:
         await self._check()
         self._find(token)
         self.devices[token] = user
+        return self.silent
 
-    async def unbind(self, user: str, token: str) -> None:
+    async def unbind(self, user: str, token: str) -> list[str]:
         await self._check()
         self._find(token)
         if self.devices[token] != user:
             raise Refusal("not_found", "not bound")
         self.devices[token] = None
+        return self.silent
 
-    async def subscribe(self, topic: str, token: str) -> bool:
+    async def subscribe(self, topic: str, token: str) -> TopicWrite:
         await self._check()
         self._find(token)
         self.topics.setdefault(topic, set()).add(token)
-        return True
+        return TopicWrite(changed=True, silent=self.silent)
 
-    async def unsubscribe(self, topic: str, token: str) -> bool:
+    async def unsubscribe(self, topic: str, token: str) -> TopicWrite:
         await self._check()
         self._find(token)
         devices = self.topics.get(topic, set())
         followed = token in devices
         devices.discard(token)
-        return followed
+        return TopicWrite(followed, self.silent)
 
     async def get_topic(self, topic: str) -> Topic:
         await self._check()
@@ -209,16 +213,18 @@ class Behind:
             raise Refusal("not_found", "no device follows it")
         return Topic(topic, len(self.topics[topic]))
 
-    async def add(self, ban: Ban) -> None:
+    async def add(self, ban: Ban) -> list[str]:
         await self._check()
         self.bans.append(ban)
+        return self.silent
 
-    async def lift(self, kind: str, name: str) -> None:
+    async def lift(self, kind: str, name: str) -> list[str]:
         await self._check()
         found = [ban for ban in self.bans if (ban.kind, ban.name) == (kind, name)]
         if not found:
             raise Refusal("not_found", "there is no such ban")
         self.bans.remove(found[0])
+        return self.silent
 
     async def all(self) -> list[Ban]:
         await self._check()

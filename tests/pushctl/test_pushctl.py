@@ -422,6 +422,20 @@ def test_kick_wants_exactly_one(pushctl):
     assert pushctl("kick", "--user", "a", "--ip", "1.2.3.4").status == 2
 
 
+def test_nodes_that_did_not_confirm_a_ban_or_its_end_are_named(pushctl, server: HTTPServer):
+    server.answer(
+        Answer(201, {"user": "mallory", "until": None, "silent": ["n2"]}),
+        Answer(200, {"silent": ["n2", "n3"]}),
+    )
+    banned = pushctl("ban", "--user", "mallory", "--url", server.url)
+    assert banned.status == 1
+    assert "n2" in banned.err
+    lifted = pushctl("unban", "--user", "mallory", "--url", server.url)
+    assert lifted.status == 1
+    assert "n2" in lifted.err
+    assert "n3" in lifted.err
+
+
 def test_somebody_is_banned_until_a_time_and_the_ban_is_lifted(pushctl, server: HTTPServer):
     server.answer(
         Answer(201, {"user": "mallory", "until": 5}), Answer(204), problem(404, "not_found")

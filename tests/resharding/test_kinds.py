@@ -13,6 +13,7 @@ from push.access.bans import Ban, Bans
 from push.devices.outbox import Change
 from push.devices.topics import Topics
 from push.redis.shards import Shards
+from push.redis.shared_copy import Lease
 from push.resharding.kinds import KINDS, kind_of
 from push.streams.message import Content, encode_content
 from push.streams.publisher import Address, Publisher
@@ -36,6 +37,11 @@ NOT_SEEN = {
     "confirmed",
     "cluster:",
 }
+
+
+def bans_of(world: Any) -> Bans:
+    server = world.servers[0]
+    return Bans(world.reactor, server, Lease(world.reactor, server, "boot"))
 
 
 def test_every_key_that_the_code_names_is_of_a_known_kind() -> None:
@@ -84,14 +90,15 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     tokens = sorted(world.secrets)
     for token in tokens[:4]:
         changes = [Change("topic:news"), Change("topic:sport"), Change("topic:weather")]
-        assert await world.errands.change(token, changes) == 1
-    assert await world.errands.change(tokens[0], [Change("topic:sport", code="d:unbound")]) == 1
+        assert (await world.errands.change(token, changes)).code == 1
+    ended = await world.errands.change(tokens[0], [Change("topic:sport", code="d:unbound")])
+    assert ended.code == 1
     for number in range(4):
         await publish_to_topic(world, "news", f"news{number}")
     await world.say("tokens", *tokens, once="key")
     for number in range(15):
         await world.say("all", data=number, collapse="score" if number > 12 else None)
-    bans = Bans(world.reactor, world.servers[0])
+    bans = bans_of(world)
     await bans.add(Ban("user", "mallory", None))
     topics = Topics(world.shards, world.errands, max_per_device=100)
     await topics.subscribe("a" * 100, tokens[0])
@@ -113,7 +120,7 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     topics = Topics(world.shards, world.errands, max_per_device=100)
     assert await topics.find_topics() == listed
     assert len(listed.topics) == 4
-    assert await Bans(world.reactor, world.servers[0]).all() == [Ban("user", "mallory", None)]
+    assert await bans_of(world).all() == [Ban("user", "mallory", None)]
     got = {token: (await world.take_all(token)).get("topic:news") for token in tokens}
     assert list(got.values())[:4] == [[f"news{number}" for number in range(4)]] * 4
     funnel = await world.pushing.message("news3")

@@ -224,9 +224,11 @@ class Worlds(World):
         """By device: what waits for it and has not expired, in order, as its record says."""
         found = {}
         for token in sorted(self.secrets):
-            record = await self.sessions.following(token)
-            assert record is not None
             home = self.shards.number_of(f"dev:{token}")
+            key = self.shards[home].key(f"device:{token}")
+            session = await self.shards[home].command("HGET", key, "s") or b""
+            record = await self.sessions.following(token, session.decode())
+            assert record is not None
             parts = {follow.stream: follow for follow in record.follows}
             server = self.shards[home]
             fields = await server.command("HKEYS", server.key(f"device:{token}"))

@@ -505,7 +505,7 @@ def test_the_calls_about_chat(
     outcome = call(scripted.url, use)
     (request,) = scripted.requests
     assert (request.method, request.path, request.body) == (method, path, body)
-    assert (outcome is None) == (answer is None)
+    assert (not outcome) == (answer is None)
 
 
 @BOTH

@@ -93,12 +93,12 @@ class Listener:
 class Ear:
     """A follower of streams on a hub of its own."""
 
-    def __init__(self, reactor: Any, server: RedisServer, name: str) -> None:
+    def __init__(self, reactor: Any, server: RedisServer, name: str, **options: Any) -> None:
         self.listener = Listener()
         self.server = server
         self.reader = LogReader(server)
         self.memory = LogMemory()
-        self.hub = Hub(reactor, server, self.reader, self.memory, self.listener, name)
+        self.hub = Hub(reactor, server, self.reader, self.memory, self.listener, name, **options)
         self.hub.start()
 
     async def follow(self, stream: str = "all", *, who: Any = "somebody") -> Channel:
@@ -116,14 +116,14 @@ class Ear:
 
 
 @pytest.fixture
-def listen() -> Iterator[Callable[[RedisServer], Ear]]:
-    """`listen(server)`: an `Ear` whose hub is stopped when the test is over."""
+def listen() -> Iterator[Callable[..., Ear]]:
+    """`listen(server, …)`: an `Ear` whose hub, with these options, is stopped after the test."""
     from twisted.internet import reactor
 
     ears: list[Ear] = []
 
-    def make(server: RedisServer) -> Ear:
-        ear = Ear(reactor, server, f"ear{len(ears)}")
+    def make(server: RedisServer, **options: Any) -> Ear:
+        ear = Ear(reactor, server, f"ear{len(ears)}", **options)
         ears.append(ear)
         return ear
 

@@ -415,3 +415,45 @@ async def test_rule_9_a_stream_with_one_follower_uses_no_shared_number(
     await wait_until(lambda: ear.ids())
 
     assert ear.listener.entries["all"][0].number == 0
+
+
+# --- While a connector is not sure of its subscriptions ----------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_comes_is_kept_until_it_may_be_handed_on(
+    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+) -> None:
+    allowed: list[bool] = []
+    ear = listen(store, may_hand_on=lambda: bool(allowed))
+    channel = await ear.follow()
+    for n in range(5):
+        await sender.send("all", n=n)
+    await wait_until(lambda: len(channel.pending or ()) == 5)
+    assert ear.ids() == []
+
+    allowed.append(True)
+
+    await wait_until(lambda: ear.ids() == ids(0, 4))
+
+
+@pytest.mark.parametrize("late", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_what_ends_a_stream_goes_before_it_where_a_connector_is_late(
+    store: RedisServer, listen: Any, wait_until: WaitUntil, late: bool
+) -> None:
+    """All of it is read in one turn of the reactor."""
+    ear = listen(store, is_late=lambda: late)
+    user, device = await ear.follow("user:anna"), await ear.follow("dev:T")
+    at = max(user.last, device.last)
+    heads = [(user, "m", "m1"), (device, "c", "c1"), (user, "m", "m2")]
+    for number, (channel, field, id) in enumerate(heads, 1):
+        head = f"{channel.last} {at + number} 1 99999999999999 {field} {id} 0"
+        ear.hub.receive(channel, f"{head}\n{{}}".encode())
+
+    await wait_until(lambda: ear.listener.turns)
+
+    assert list(ear.listener.entries) == (
+        ["dev:T", "user:anna"] if late else ["user:anna", "dev:T"]
+    )
+    assert ear.ids("user:anna") == ["m1", "m2"]

@@ -6,7 +6,7 @@ session that does not read costs a part of a page, not a page.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from push.connector.delivery.sharded_streams import Source, Sources
@@ -25,6 +25,7 @@ RETRY_SECONDS = 0.5
 class CatchUp:
     """Reads on for sessions.
 
+    `is_current`, `make_current`: before what waits is handed out (see `Currency`);
     `apply_control` acts on a control entry; `truncated(connection, follow, to)` tells a session
     that it has lost what was in the log up to `to`.
     """
@@ -39,6 +40,8 @@ class CatchUp:
         own: Callable[[Any], object],
         apply_control: Callable[[DeviceConnection, Entry], None],
         truncated: Callable[[DeviceConnection, Follow, int], None],
+        is_current: Callable[[DeviceConnection], bool],
+        make_current: Callable[[DeviceConnection], Awaitable[None]],
     ) -> None:
         self._reactor = reactor
         self._sources = sources
@@ -48,6 +51,8 @@ class CatchUp:
         self._own = own
         self._apply_control = apply_control
         self._truncated = truncated
+        self._is_current = is_current
+        self._make_current = make_current
         self._stalled: set[DeviceConnection] = set()
         self._retry_call: Any = None
 
@@ -85,6 +90,12 @@ class CatchUp:
         try:
             while self._wants(connection):
                 connection.catch_up_again = False
+                if not self._is_current(connection):
+                    try:
+                        await self._make_current(connection)
+                    except StoreUnavailable:
+                        self._stall(connection)
+                        break
                 if not await self._read_on(connection) and not connection.catch_up_again:
                     break
         finally:

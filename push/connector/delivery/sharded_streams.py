@@ -6,7 +6,7 @@ Which server has a stream for a session stands in its `Follow`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -24,6 +24,17 @@ from push.streams.log_cache import LogMemory
 from push.streams.shared_reader import PageReader
 
 
+class Gate(Protocol):
+    """Whether what comes on channels may be handed to sessions."""
+
+    def may_hand_on(self, server: RedisServer) -> bool:
+        """What comes on the channels of `server`, now."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether changes may have been answered before this connector has heard of them."""
+
+
 class Source:
     """One server, as far as a connector reads from it and tells it what became of messages."""
 
@@ -34,11 +45,21 @@ class Source:
         receiver: Receiver,
         name: str,
         on_lost: Callable[[Any], None],
+        gate: Gate,
     ) -> None:
         self.server = server
         self.reader = LogReader(server)
         self.memory = LogMemory()
-        self.hub = Hub(reactor, server, self.reader, self.memory, receiver, name)
+        self.hub = Hub(
+            reactor,
+            server,
+            self.reader,
+            self.memory,
+            receiver,
+            name,
+            may_hand_on=lambda: gate.may_hand_on(server),
+            is_late=lambda: gate.is_late,
+        )
         self.pages = PageReader(server, self.reader, self.memory)
         self.cursors = CursorWriter(reactor, server, on_lost)
         self.counts = FleetingCounts(reactor, server)
@@ -54,8 +75,12 @@ class Sources:
         receiver: Receiver,
         name: str,
         on_lost: Callable[[Any], None],
+        gate: Gate,
     ) -> None:
-        self._sources = [Source(reactor, server, receiver, name, on_lost) for server in shards]
+        self._shards = shards
+        self._sources = [
+            Source(reactor, server, receiver, name, on_lost, gate) for server in shards
+        ]
         self.cursors = Cursors([source.cursors for source in self._sources])
         self.counts = Counts(shards, [source.counts for source in self._sources])
 
@@ -74,6 +99,13 @@ class Sources:
 
     def channel(self, follow: Follow) -> Channel | None:
         return self.of(follow).hub.channels.get(follow.stream)
+
+    def followers_of(self, stream: str) -> list[DeviceConnection]:
+        """The connections that follow `stream`."""
+        channel = self._sources[self._shards.number_of(stream)].hub.channels.get(stream)
+        if channel is None:
+            return []
+        return [each for each in channel.followers if isinstance(each, DeviceConnection)]
 
     def start(self) -> None:
         for source in self._sources:
@@ -103,6 +135,9 @@ class Cursors:
 
     def handed(self, connection: DeviceConnection, follow: Follow) -> None:
         self._writers[follow.shard].handed(connection, follow)
+
+    def ends(self, connection: DeviceConnection, follow: Follow) -> None:
+        self._writers[follow.shard].ends(connection, follow)
 
     async def flush(self) -> None:
         await all_of(writer.flush() for writer in self._writers)

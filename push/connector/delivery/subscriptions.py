@@ -21,6 +21,7 @@ from push.connector.transport.connection import DeviceConnection
 from push.devices.sessions import Record, Sessions
 from push.redis.errors import StoreUnavailable
 from push.session.entry import Entry
+from push.session.transitions import State
 from push.session.window import Follow
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
 
@@ -52,7 +53,11 @@ class TruncationNotice(msgspec.Struct):
 
 
 class Following:
-    """Brings about what sessions follow. `gone(connection)`: its device was deleted."""
+    """Brings about what sessions follow.
+
+    `gone(connection)`: its device was deleted; `lost(connection)`: another session has it;
+    `judge(connection)`: the session is another user's now: end it if that user is banned.
+    """
 
     def __init__(
         self,
@@ -65,6 +70,8 @@ class Following:
         now_ms: Callable[[], int],
         wake: Callable[[DeviceConnection], None],
         gone: Callable[[DeviceConnection], None],
+        lost: Callable[[DeviceConnection], None],
+        judge: Callable[[DeviceConnection], None],
     ) -> None:
         self._reactor = reactor
         self._sources = sources
@@ -72,8 +79,10 @@ class Following:
         self._snowflake = snowflake
         self._own = own
         self._now_ms = now_ms
-        self._wake = wake
+        self.wake = wake
         self._gone = gone
+        self._lost = lost
+        self._judge = judge
 
     def begin(
         self, connection: DeviceConnection, follows: Iterable[Follow]
@@ -143,11 +152,22 @@ class Following:
         return waiter
 
     def _refresh_soon(self, connection: DeviceConnection) -> None:
-        if connection.refreshing:
+        """Read the record again. A read that is under way was asked for before: it is not applied.
+
+        A session that is being opened reads it before it is accepted (see `settle`).
+        """
+        if connection.refreshing or connection.session.state is State.CONNECTING:
             connection.refresh_again = True
             return
         connection.refreshing = True
         self._own(connection, self._refresh(connection))
+
+    async def settle(self, connection: DeviceConnection) -> None:
+        """The record changed while the session was being opened: as it says now, before the session
+        is accepted."""
+        while connection.refresh_again and not connection.is_gone():
+            connection.refreshing = True
+            await self._refresh(connection)
 
     def truncated(self, connection: DeviceConnection, follow: Follow, to: int) -> None:
         """Unexpired messages were dropped that the session had not read: it is told."""
@@ -164,6 +184,7 @@ class Following:
             self._refresh_soon(connection)  # the entry that told of a change may be among them
 
     async def _refresh(self, connection: DeviceConnection) -> None:
+        """Bring about what the record says, until nothing has changed since it was asked for."""
         waiters: tuple[Deferred[None], ...] = ()
         try:
             again = True
@@ -176,10 +197,15 @@ class Following:
                 except StoreUnavailable:
                     await deferLater(self._reactor, RETRY_SECONDS)
                     continue
+                if connection.refresh_again:
+                    continue  # what was asked for before a change is not applied after it
                 if record is None:
                     self._gone(connection)
                     return
-                connection.user = record.user
+                if record.session != connection.session_id and connection.token is not None:
+                    self._lost(connection)
+                    return
+                self._identify(connection, record.user)
                 await self._apply(connection, record)
                 done, waiters = waiters, ()
                 _fire(done)
@@ -190,10 +216,18 @@ class Following:
             connection.refresh_waiters = ()
             _fire(waiters)
 
+    def _identify(self, connection: DeviceConnection, user: str | None) -> None:
+        """The session is this user's from now on. What a JWT allowed another user ends."""
+        if connection.user != user:
+            connection.user = user
+            connection.jwt_topics = ()
+            if connection.session.state is State.OPEN:  # else CONNECT is refused
+                self._judge(connection)
+
     async def _record(self, connection: DeviceConnection) -> Record | None:
         """What a session is to follow now; None: its device was deleted."""
         if connection.token is not None:
-            return await self._sessions.following(connection.token)
+            return await self._sessions.following(connection.token, connection.session_id)
         assert connection.user is not None, "a session has a device or a user"
         record = await self._sessions.following_of_user(connection.user)
         others = [
@@ -201,10 +235,10 @@ class Following:
             for stream, follow in connection.follows.items()
             if not stream.startswith(GROUP_PREFIX)
         ]
-        return Record(record.user, [*others, *record.follows], record.since)
+        return Record(None, record.user, [*others, *record.follows], record.since)
 
     async def _apply(self, connection: DeviceConnection, record: Record) -> None:
-        if connection.closed:
+        if connection.is_gone():
             return
         wanted = {follow.stream: follow for follow in record.follows}
         for stream, follow in list(connection.follows.items()):
@@ -223,8 +257,10 @@ class Following:
             self.end(connection)
             return
         for follow in added:
-            self._notify(connection, follow.stream, "follow", str(follow.position))
-        self._wake(connection)
+            # One that ended while its channel was being subscribed to is not announced.
+            if connection.follows.get(follow.stream) is follow:
+                self._notify(connection, follow.stream, "follow", str(follow.position))
+        self.wake(connection)
 
     def remove(self, connection: DeviceConnection, stream: str) -> None:
         """A live session follows `stream` no more, and is told."""
@@ -232,9 +268,16 @@ class Following:
         if follow is not None:
             self._unfollow(connection, follow)
 
+    def end_stream(self, stream: str) -> None:
+        """Nobody follows `stream` any more, and nobody will."""
+        for connection in self._sources.followers_of(stream):
+            connection.refresh_again = connection.refresh_again or connection.refreshing
+            self.remove(connection, stream)
+
     def _unfollow(self, connection: DeviceConnection, follow: Follow) -> None:
         self._sources.unfollow(connection, follow)
         del connection.follows[follow.stream]
+        self._sources.cursors.ends(connection, follow)
         if connection.session.window is not None:
             connection.session.window.forget(follow)
         self._notify(connection, follow.stream, "unfollow", msgspec.UNSET)

@@ -20,13 +20,13 @@ from push.chat.types import (
     Online,
     PositionsSaid,
     Range,
-    Results,
     Said,
     Seq,
     Users,
     check_names,
 )
 from push.connector.requests.dispatch import Caller, Handler, handling
+from push.devices.readers import Silent
 from push.wire.errors import Refusal
 from push.wire.signals import RequestName
 
@@ -179,6 +179,10 @@ def _message_handlers(chat: Chat) -> dict[int, Handler]:
     }
 
 
+def _unless_all_confirmed(silent: list[str]) -> Silent | None:
+    return Silent(silent) if silent else None
+
+
 def _group_handlers(chat: Chat) -> dict[int, Handler]:
     groups = chat.groups
 
@@ -192,19 +196,19 @@ def _group_handlers(chat: Chat) -> dict[int, Handler]:
         return await groups.members(body.group, user, cursor=body.cursor, limit=body.limit)
 
     async def add(user: str, body: OnUsers) -> Struct:
-        return Results(await groups.add(body.group, body.users, user))
+        return await groups.add(body.group, body.users, user)
 
     async def remove(user: str, body: OnUsers) -> Struct:
-        return Results(await groups.remove(body.group, body.users, user))
+        return await groups.remove(body.group, body.users, user)
 
-    async def leave(user: str, body: OfGroup) -> None:
-        await groups.leave(body.group, user)
+    async def leave(user: str, body: OfGroup) -> Struct | None:
+        return _unless_all_confirmed(await groups.leave(body.group, user))
 
     async def change(user: str, body: Change) -> Struct:
         return await groups.change(body.group, body, user)
 
-    async def dismiss(user: str, body: OfGroup) -> None:
-        await groups.dismiss(body.group, user)
+    async def dismiss(user: str, body: OfGroup) -> Struct | None:
+        return _unless_all_confirmed(await groups.dismiss(body.group, user))
 
     return {
         RequestName.GC: _as_user(GroupSaid, create),

@@ -1,15 +1,17 @@
 """PUBLISH: what a device asks for, answered by the same rules as HTTP (contract, "`PUBLISH`").
 
 Requests of a session are carried out one after the other, in the order in which they were sent.
+Those that wait when the session ends are not carried out.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+from twisted.internet.defer import Deferred
 
 from push.connector.transport.connection import DeviceConnection
 from push.redis.errors import StoreUnavailable
@@ -50,20 +52,31 @@ def handling(
 
 
 class Requests:
-    """Answers requests. `own(connection, job)` runs a job of a connection to its end."""
+    """Answers requests. `own(connection, job)` runs a job of a connection to its end.
+
+    `is_current(connection)`: whether what is known of a session holds every change that was
+    answered; `make_current(connection)` sees to it, and may end the session.
+    """
 
     def __init__(
         self,
         handlers: Mapping[int, Handler],
         own: Callable[[DeviceConnection, Coroutine[Any, Any, None]], None],
+        is_current: Callable[[DeviceConnection], bool],
+        make_current: Callable[[DeviceConnection], Awaitable[None]],
     ) -> None:
         self._handlers = handlers
         self._own = own
+        self._is_current = is_current
+        self._make_current = make_current
+        # The connections whose requests are being carried out; who waits until they are.
+        self._running: dict[DeviceConnection, list[Deferred[None]] | None] = {}
 
     def take(self, connection: DeviceConnection, request: RequestWanted) -> None:
         waiting = connection.requests
         if waiting is None:
             connection.requests = deque([request])
+            self._running[connection] = None
             self._own(connection, self._run(connection))
         elif request.message_id or len(waiting) < MAX_WAITING:
             waiting.append(request)  # else one that wants no answer gets none
@@ -75,13 +88,41 @@ class Requests:
                 body = await self._answer(connection, request)
                 connection.session.answer(request.message_id, request.sub_signal, body)
                 connection.flush()
+                self._tell_settled(connection)
         finally:
             connection.requests = None
+            self._tell_settled(connection)
+            del self._running[connection]
+
+    async def ended_are_settled(self) -> None:
+        """Return when no request of a session that has ended is being carried out."""
+        await self.settled([each for each in self._running if each.is_gone()])
+
+    async def settled(self, connections: Iterable[DeviceConnection]) -> None:
+        """Return when the requests of these sessions are done that are being carried out now."""
+        waiters = []
+        for connection in connections:
+            if connection in self._running:
+                waiter: Deferred[None] = Deferred()
+                waiters.append(waiter)
+                self._running[connection] = [*(self._running[connection] or ()), waiter]
+        for waiter in waiters:
+            await waiter
+
+    def _tell_settled(self, connection: DeviceConnection) -> None:
+        """A request was carried out."""
+        waiting, self._running[connection] = self._running[connection], None
+        for waiter in waiting or ():
+            waiter.callback(None)
 
     async def _answer(self, connection: DeviceConnection, request: RequestWanted) -> bytes:
         handler = self._handlers.get(request.sub_signal)
-        caller = Caller(connection.session_id, connection.token, connection.user)
         try:
+            if not self._is_current(connection):
+                await self._make_current(connection)
+                if connection.is_gone():
+                    raise Refusal("banned", "this session has ended")
+            caller = Caller(connection.session_id, connection.token, connection.user)
             if handler is None:
                 raise Refusal(
                     "unknown_request",

@@ -7,12 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import UNSET
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
 from push.access.api_keys import Keyring
 from push.access.jwt import LEEWAY_SECONDS
 from push.connector.delivery.subscriptions import Following
+from push.connector.requests.topics import TopicRequests
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
 from push.devices.registration import Devices
@@ -47,6 +47,7 @@ class Handshake:
         devices: Devices,
         sessions: Sessions,
         following: Following,
+        topics: TopicRequests,
         keyring: Keyring,
         counters: Counters,
         *,
@@ -58,11 +59,14 @@ class Handshake:
         others: Callable[[DeviceConnection], list[str]],
         take_over: Callable[[str, str], Awaitable[None]],
         opened: Callable[[DeviceConnection], None],
+        make_current: Callable[[DeviceConnection], Awaitable[None]],
+        opening: dict[str, DeviceConnection],
     ) -> None:
         self._reactor = reactor
         self._devices = devices
         self._sessions = sessions
         self._following = following
+        self._topics = topics
         self._keyring = keyring
         self._counters = counters
         self._node = node
@@ -73,6 +77,9 @@ class Handshake:
         self._others = others
         self._take_over = take_over
         self._opened = opened
+        self._make_current = make_current
+        # The sessions that are being opened, by id: what their device's record said may change.
+        self.opening = opening
 
     async def register(self, connection: DeviceConnection, wanted: RegisterWanted) -> None:
         body = wanted.body
@@ -109,10 +116,14 @@ class Handshake:
             refusal = self._admit()
             if refusal is not None:
                 return self._send_away(connection, wanted, refusal)
+            self.opening[session_id] = connection
             opened = await self._sessions.open(wanted.body, session_id, connection.ip)
             await self._begin(connection, session_id, opened)
+            await self._settle(connection)
         except (Refusal, StoreUnavailable) as error:
             return self._refuse(connection, wanted, as_refusal(error))
+        finally:
+            self.opening.pop(session_id, None)
         if connection.is_gone():
             return []
         self._accept(connection, wanted, opened)
@@ -130,16 +141,29 @@ class Handshake:
                 await self._sessions.close(opened.token, session_id, [])
             return
         self._opened(connection)
+        # Whose device it is is known now, and from now on a ban ends this session as any other.
+        await self._check_ban(connection)
         if opened.before is not None:
             await self._take_over(*opened.before)
         heard = self._following.begin(connection, opened.follows)
-        heard.addTimeout(self._timeout_seconds, self._reactor)
-        try:
-            await heard
-        except DeferredTimeout:
-            raise StoreUnavailable("Redis confirmed no subscription in time") from None
+        # A cancelled `gatherResults` fails with an error of its own, so not with a TimeoutError.
+        await heard.addTimeout(self._timeout_seconds, self._reactor, _not_confirmed)
         if connection.is_gone():
             self._following.end(connection)
+
+    async def _settle(self, connection: DeviceConnection) -> None:
+        """What changed since the record was read is in effect before the session is accepted; and
+        now it is known whose device it is. Raises `Refusal` `banned`."""
+        is_settled = False
+        while not is_settled:
+            await self._following.settle(connection)
+            await self._check_ban(connection)
+            is_settled = not connection.refresh_again or connection.is_gone()
+
+    async def _check_ban(self, connection: DeviceConnection) -> None:
+        await self._devices.check_ban(
+            ip=connection.ip, token=connection.token, user=connection.user
+        )
 
     def _accept(self, connection: DeviceConnection, wanted: ConnectWanted, opened: Opened) -> None:
         now = self._reactor.seconds()
@@ -151,7 +175,7 @@ class Handshake:
             truncated=opened.truncated,
             streams=UNSET
             if opened.token is not None
-            else {follow.stream: str(follow.position) for follow in opened.follows},
+            else {stream: str(follow.position) for stream, follow in connection.follows.items()},
         )
         connection.session.accept(
             wanted.message_id,
@@ -190,7 +214,8 @@ class Handshake:
     ) -> list[Ended]:
         self._counters.refused += 1
         status = _STATUS_OF_CODE.get(refusal.code, ConnectStatus.BAD_CREDENTIALS)
-        after = refusal.after_seconds if status is ConnectStatus.SERVER_UNAVAILABLE else None
+        comes_back = status in (ConnectStatus.SERVER_UNAVAILABLE, ConnectStatus.NOT_AUTHORIZED)
+        after = refusal.after_seconds if comes_back else None
         body = ConnectRefused(code=refusal.code, detail=refusal.detail, after=after)
         events = connection.session.refuse_connect(wanted.message_id, status, body)
         return [event for event in events if isinstance(event, Ended)]
@@ -198,15 +223,23 @@ class Handshake:
     async def renew(self, connection: DeviceConnection, wanted: RenewWanted) -> None:
         session = connection.session
         try:
+            await self._check_ban(connection)
+            await self._make_current(connection)
             claims = self._sessions.renew(wanted.body.jwt, connection.user, connection.token)
-        except Refusal as refusal:
-            session.refuse_renewal(wanted.message_id, refusal)
+            # Before anything is waited for: requests that were sent later are judged by it.
+            connection.jwt_topics = claims.topics
+            await self._topics.judge_again(connection)
+        except (Refusal, StoreUnavailable) as error:
+            session.refuse_renewal(wanted.message_id, as_refusal(error))
         else:
             expires_at = self._expires_at(claims.expires_s)
             assert expires_at is not None
-            connection.jwt_topics = claims.topics
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
         connection.flush()
+
+
+def _not_confirmed(_outcome: object, _timeout_seconds: float) -> None:
+    raise StoreUnavailable("Redis confirmed no subscription in time")
 
 
 def as_refusal(error: Refusal | StoreUnavailable) -> Refusal:

@@ -14,11 +14,17 @@ import msgspec
 from push.connector.delivery.subscriptions import Following
 from push.connector.requests.dispatch import Caller, Handler, handling
 from push.connector.transport.connection import DeviceConnection
-from push.devices.topics import PRIVATE_PREFIX, Topics, check_topic, too_many_topics
+from push.devices.topics import (
+    PRIVATE_PREFIX,
+    Topics,
+    check_topic,
+    not_named_by_jwt,
+    too_many_topics,
+)
 from push.redis.shards import Shards
 from push.session.window import Follow
 from push.wire.errors import Refusal
-from push.wire.idents import TOPIC_PREFIX, topic_stream
+from push.wire.idents import TOPIC_PREFIX, is_name, topic_stream
 from push.wire.signals import RequestName
 
 
@@ -53,20 +59,22 @@ class TopicRequests:
     async def _subscribe(self, caller: Caller, body: TopicBody) -> None:
         connection = self._connection_of(caller)
         check_topic(body.topic)
-        if body.topic.startswith(PRIVATE_PREFIX) and body.topic not in connection.jwt_topics:
-            raise Refusal(
-                "not_allowed",
-                f"the topic {body.topic} is private, and no JWT of this session names it",
-                field="topic",
-            )
+        needs_jwt = body.topic.startswith(PRIVATE_PREFIX)
+        if needs_jwt and body.topic not in connection.jwt_topics:
+            raise not_named_by_jwt(body.topic)
         stream = topic_stream(body.topic)
         if connection.token is None:
             await self._subscribe_session(connection, stream)
-            return
-        await self._topics.subscribe(body.topic, connection.token)
-        follow = connection.follows.get(stream)
-        if follow is None or not follow.heard:
-            await self._following.refreshed(connection)
+        else:
+            allowed_to = str(connection.user) if needs_jwt else ""
+            await self._topics.write_subscription(body.topic, connection.token, allowed_to)
+            follow = connection.follows.get(stream)
+            if follow is None or not follow.heard or connection.refreshing:
+                await self._following.refreshed(connection)
+        if needs_jwt and body.topic not in connection.jwt_topics:
+            # A JWT that does not name it came meanwhile, or the session is another user's now.
+            await self.judge_again(connection)
+            raise not_named_by_jwt(body.topic)
 
     async def _subscribe_session(self, connection: DeviceConnection, stream: str) -> None:
         """From the end of the stream on: the server keeps no place for who has no device."""
@@ -81,15 +89,31 @@ class TopicRequests:
             await self._following.add(connection, [Follow(stream, end, number)])
 
     async def _unsubscribe(self, caller: Caller, body: TopicBody) -> None:
-        connection = self._connection_of(caller)
         check_topic(body.topic)
-        stream = topic_stream(body.topic)
+        await self._end(self._connection_of(caller), body.topic)
+
+    async def _end(self, connection: DeviceConnection, topic: str) -> None:
+        stream = topic_stream(topic)
         if connection.token is None:
             self._following.remove(connection, stream)
             return
-        await self._topics.unsubscribe(body.topic, connection.token)
-        if stream in connection.follows:
+        await self._topics.write_unsubscription(topic, connection.token)
+        # A look at the record that is under way may be from before.
+        if stream in connection.follows or connection.refreshing:
             await self._following.refreshed(connection)
+
+    async def judge_again(self, connection: DeviceConnection) -> None:
+        """The session has a new JWT: what one before allowed and this one does not ends."""
+        allowed = connection.jwt_topics
+        if connection.token is not None:
+            user = str(connection.user)
+            if await self._topics.renew(connection.token, user, [*filter(is_name, allowed)]):
+                await self._following.refreshed(connection)
+            return
+        for stream in list(connection.follows):
+            topic = stream.removeprefix(TOPIC_PREFIX)
+            if stream != topic and topic.startswith(PRIVATE_PREFIX) and topic not in allowed:
+                self._following.remove(connection, stream)
 
     def _connection_of(self, caller: Caller) -> DeviceConnection:
         connection = self._sessions.get(caller.session)

@@ -1,4 +1,4 @@
-"""Bans: who may not connect."""
+"""Bans: addresses, devices and users that may not connect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from push.access.bans import Ban, Kind
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
-    NO_CONTENT,
     Answer,
     Body,
     Call,
@@ -19,6 +18,7 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
+from push.http.in_effect import REPLY_UNCONFIRMED, Unconfirmed, in_effect
 from push.http.routes.messages import CURSOR
 from push.http.schemas import Name, check_name, read_network
 from push.wire.errors import Refusal
@@ -55,6 +55,12 @@ class BanEntry(Struct, omit_defaults=True, kw_only=True):
     until: int | None
 
 
+class BanMade(BanEntry):
+    """A ban that holds from now on. `silent` is absent when every process has confirmed it."""
+
+    silent: Unconfirmed | UnsetType = UNSET
+
+
 class BanList(Struct):
     """A page of bans, by kind and name. `cursor` asks for the next one; null: this is the last."""
 
@@ -65,9 +71,9 @@ class BanList(Struct):
 class Bans(Protocol):
     """What is needed of `push.access.bans.Bans`."""
 
-    async def add(self, ban: Ban) -> None: ...
+    async def add(self, ban: Ban) -> list[str]: ...
 
-    async def lift(self, kind: Kind, name: str) -> None: ...
+    async def lift(self, kind: Kind, name: str) -> list[str]: ...
 
     async def all(self) -> Sequence[Ban]: ...
 
@@ -86,14 +92,14 @@ def ban_routes(bans: Bans) -> tuple[Route, ...]:
         until = call.body.until
         if until is not None and until <= bans.now_ms():
             raise Refusal("invalid", "`until`: expected a time to come", field="until")
-        made = Ban(kind, name, until)
-        await bans.add(made)
-        return json_answer(201, _entry(made))
+        silent = await bans.add(Ban(kind, name, until))
+        made = BanMade(until=until, silent=silent or UNSET)
+        setattr(made, kind, name)
+        return json_answer(201, made)
 
     async def lift(call: Call) -> Answer:
         asked = call.body if call.body is not None else _body_of(call.query)
-        await bans.lift(*_who(asked))
-        return NO_CONTENT
+        return in_effect(await bans.lift(*_who(asked)))
 
     return (
         Route(
@@ -113,11 +119,13 @@ def ban_routes(bans: Bans) -> tuple[Route, ...]:
             "ban",
             "Ban an address, a device or a user",
             ban,
-            {201: Reply("It holds from now on, in place of an earlier one.", BanEntry)},
+            {201: Reply("It holds from now on, in place of an earlier one.", BanMade)},
             description=(
-                "Live sessions end with `kicked`, registrations and connections are refused with "
-                "`banned` (`CONNECT_ACK` `NOT_AUTHORIZED`), on which a client gives up. What waits "
-                "for a device goes on waiting."
+                "When it is answered, live sessions have ended with `kicked`, and registrations "
+                "and connections are refused with `banned` (`CONNECT_ACK` `NOT_AUTHORIZED`) by "
+                "every process. Of a ban that ends clients are told `after`, the seconds after "
+                "which they come back; otherwise they give up. What waits for a device goes on "
+                "waiting."
             ),
             scope="admin",
             body=Body(BanBody, decoder_for(BanBody), {"ip": "192.0.2.0/24"}),
@@ -129,8 +137,11 @@ def ban_routes(bans: Bans) -> tuple[Route, ...]:
             "lift_ban",
             "Lift a ban",
             lift,
-            {204: Reply("Who was banned may connect again.")},
-            description="Who it was is said as for `POST`, in the query or in a body.",
+            {
+                200: REPLY_UNCONFIRMED,
+                204: Reply("Every process admits the address, device or user again."),
+            },
+            description="The address, device or user is given in the query or in a body.",
             scope="admin",
             query=tuple(
                 Parameter(kind, text, kind="" if kind == "ip" else kind)

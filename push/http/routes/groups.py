@@ -33,6 +33,7 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
+from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 from push.http.routes.conversations import RANGE_PARAMETERS, range_of
 from push.wire.errors import Refusal
 from push.wire.reading import decoder_for
@@ -130,8 +131,7 @@ def _group_routes(chat: Chat) -> tuple[Route, ...]:
         return json_answer(200, await groups.change(_group_of(call), call.body, by))
 
     async def dismiss(call: Call) -> Answer:
-        await groups.dismiss(_group_of(call), _by_of(call))
-        return NO_CONTENT
+        return in_effect(await groups.dismiss(_group_of(call), _by_of(call)))
 
     return (
         Route(
@@ -182,7 +182,10 @@ def _group_routes(chat: Chat) -> tuple[Route, ...]:
             "dismiss_group",
             "Dismiss a group",
             dismiss,
-            {204: Reply("It is gone, with its history; its members are told.")},
+            {
+                204: Reply("It is gone, with its history; its members are told."),
+                200: REPLY_UNCONFIRMED,
+            },
             scope="chat",
             query=(BY,),
             path_texts=GROUP,
@@ -202,7 +205,7 @@ def _member_routes(chat: Chat) -> tuple[Route, ...]:
 
     async def add(call: Call) -> Answer:
         by = _or_none(call.body.by)
-        return json_answer(200, Results(await groups.add(_group_of(call), call.body.users, by)))
+        return json_answer(200, await groups.add(_group_of(call), call.body.users, by))
 
     async def put(call: Call) -> Answer:
         member = MemberChange(call.path["user"], role=call.body.role, muted=call.body.muted)
@@ -212,13 +215,13 @@ def _member_routes(chat: Chat) -> tuple[Route, ...]:
     async def remove(call: Call) -> Answer:
         group, user, by = _group_of(call), call.path["user"], _by_of(call)
         if by == user:
-            await groups.leave(group, user)
-            return NO_CONTENT
-        code = (await groups.remove(group, [user], by))[user]
+            return in_effect(await groups.leave(group, user))
+        removed = await groups.remove(group, [user], by)
+        code = removed.results[user]
         if code != "ok":
             what = "is no member" if code == "not_found" else "cannot be removed by this role"
             raise Refusal(code, f"{user} {what}")
-        return NO_CONTENT
+        return in_effect(removed.silent or [])
 
     return (
         Route(
@@ -265,7 +268,10 @@ def _member_routes(chat: Chat) -> tuple[Route, ...]:
             "remove_member",
             "Remove a member, or let one leave",
             remove,
-            {204: Reply("No member any more; devices stop following at once.")},
+            {
+                204: Reply("No member any more; devices stop following at once."),
+                200: REPLY_UNCONFIRMED,
+            },
             description="With `by` the user himself, he leaves.",
             scope="chat",
             query=(BY,),

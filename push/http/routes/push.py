@@ -13,7 +13,6 @@ from push.devices.record import Device
 from push.http.framework.problems import Problem, problem_of
 from push.http.framework.request_reading import check_idempotency_key
 from push.http.framework.route import (
-    NO_CONTENT,
     Answer,
     App,
     Body,
@@ -22,6 +21,7 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
+from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 from push.http.routes import connections as client_management
 from push.http.routes.bans import Bans, ban_routes
 from push.http.routes.connections import Clients, client_routes
@@ -63,11 +63,11 @@ class Devices(client_management.Devices, Protocol):
 
     async def get(self, token: str) -> Device: ...
 
-    async def forget(self, token: str) -> None: ...
+    async def forget(self, token: str) -> list[str]: ...
 
-    async def bind(self, user: str, token: str) -> None: ...
+    async def bind(self, user: str, token: str) -> list[str]: ...
 
-    async def unbind(self, user: str, token: str) -> None: ...
+    async def unbind(self, user: str, token: str) -> list[str]: ...
 
 
 class Node(client_management.Node, Protocol):
@@ -236,16 +236,13 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
         return json_answer(200, await devices.get(call.path["token"]))
 
     async def forget_device(call: Call) -> Answer:
-        await devices.forget(call.path["token"])
-        return NO_CONTENT
+        return in_effect(await devices.forget(call.path["token"]))
 
     async def bind(call: Call) -> Answer:
-        await devices.bind(call.path["user"], call.path["token"])
-        return NO_CONTENT
+        return in_effect(await devices.bind(call.path["user"], call.path["token"]))
 
     async def unbind(call: Call) -> Answer:
-        await devices.unbind(call.path["user"], call.path["token"])
-        return NO_CONTENT
+        return in_effect(await devices.unbind(call.path["user"], call.path["token"]))
 
     token = {"token": TOKEN_TEXT}
     both = {"user": USER_TEXT, "token": TOKEN_TEXT}
@@ -272,7 +269,10 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
             "forget_device",
             "Forget a device",
             forget_device,
-            {204: Reply("Forgotten, with all that waited for it; its session is closed.")},
+            {
+                204: Reply("Forgotten, with all that waited for it; its session is closed."),
+                200: REPLY_UNCONFIRMED,
+            },
             scope="admin",
             path_texts=token,
             problems=problems,
@@ -283,7 +283,10 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
             "bind_device",
             "Bind a device to a user",
             bind,
-            {204: Reply("Bound, at once also for a live session; another user is replaced.")},
+            {
+                204: Reply("Bound, at once also for a live session; another user is replaced."),
+                200: REPLY_UNCONFIRMED,
+            },
             scope="push",
             path_texts=both,
             problems=problems,
@@ -294,7 +297,7 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
             "unbind_device",
             "Unbind a device from a user",
             unbind,
-            {204: Reply("The device is nobody's now.")},
+            {204: Reply("The device is nobody's now."), 200: REPLY_UNCONFIRMED},
             scope="push",
             path_texts=both,
             problems=(*problems, "not_found"),

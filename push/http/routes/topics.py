@@ -7,9 +7,16 @@ from typing import Annotated, Protocol
 from msgspec import Meta, Struct
 
 from push.devices.topics import Topic as FollowedTopic
-from push.devices.topics import TopicPage
+from push.devices.topics import TopicPage, TopicWrite
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
-from push.http.framework.route import NO_CONTENT, Answer, Call, Reply, Route, json_answer
+from push.http.framework.route import (
+    Answer,
+    Call,
+    Reply,
+    Route,
+    json_answer,
+)
+from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 from push.http.routes.messages import CURSOR
 from push.wire.errors import Refusal
 
@@ -33,9 +40,9 @@ class TopicList(Struct):
 class Topics(Protocol):
     """What is needed of `push.devices.topics.Topics`."""
 
-    async def subscribe(self, topic: str, token: str) -> bool: ...
+    async def subscribe(self, topic: str, token: str) -> TopicWrite: ...
 
-    async def unsubscribe(self, topic: str, token: str) -> bool: ...
+    async def unsubscribe(self, topic: str, token: str) -> TopicWrite: ...
 
     async def get_topic(self, topic: str) -> FollowedTopic: ...
 
@@ -88,14 +95,15 @@ def _reading_routes(topics: Topics) -> tuple[Route, ...]:
 
 def _subscribing_routes(topics: Topics) -> tuple[Route, ...]:
     async def subscribe(call: Call) -> Answer:
-        await topics.subscribe(call.path["topic"], call.path["token"])
-        return NO_CONTENT
+        done = await topics.subscribe(call.path["topic"], call.path["token"])
+        return in_effect(done.silent)
 
     async def unsubscribe(call: Call) -> Answer:
         topic, token = call.path["topic"], call.path["token"]
-        if not await topics.unsubscribe(topic, token):
+        done = await topics.unsubscribe(topic, token)
+        if not done.changed:
             raise Refusal("not_found", f"device {token} does not follow the topic {topic}")
-        return NO_CONTENT
+        return in_effect(done.silent)
 
     path = {"topic": TOPIC_TEXT, "token": "the token of a device"}
     problems = ("invalid", "unknown_token", "unavailable")
@@ -106,7 +114,10 @@ def _subscribing_routes(topics: Topics) -> tuple[Route, ...]:
             "subscribe_device",
             "Subscribe a device to a topic",
             subscribe,
-            {204: Reply("It follows the topic from now on, a live session at once.")},
+            {
+                204: Reply("It follows the topic from now on, a live session at once."),
+                200: REPLY_UNCONFIRMED,
+            },
             description=(
                 "Any topic, also one that begins with `private.`, to which a device subscribes "
                 "itself only with a JWT that names it."
@@ -121,7 +132,7 @@ def _subscribing_routes(topics: Topics) -> tuple[Route, ...]:
             "unsubscribe_device",
             "Unsubscribe a device from a topic",
             unsubscribe,
-            {204: Reply("It follows the topic no more.")},
+            {204: Reply("It follows the topic no more."), 200: REPLY_UNCONFIRMED},
             description="In the ledger, what it had not acknowledged is dropped as `unsubscribed`.",
             scope="push",
             path_texts=path,

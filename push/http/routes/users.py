@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import msgspec
-
 from push.devices.users import User
-from push.http.framework.route import NO_CONTENT, Answer, Call, Reply, Route, json_answer
+from push.http.framework.route import Answer, Call, Reply, Route, json_answer
+from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 
 
 class Users(Protocol):
@@ -22,19 +21,12 @@ class Erasure(Protocol):
     async def erase(self, user: str) -> list[str]: ...
 
 
-class Erased(msgspec.Struct):
-    """A user is erased; `silent`: nodes that did not say that they ended the user's sessions."""
-
-    silent: list[str]
-
-
 def user_routes(users: Users, erasure: Erasure) -> tuple[Route, ...]:
     async def get_user(call: Call) -> Answer:
         return json_answer(200, await users.get_user(call.path["user"]))
 
     async def erase_user(call: Call) -> Answer:
-        silent = await erasure.erase(call.path["user"])
-        return json_answer(200, Erased(silent)) if silent else NO_CONTENT
+        return in_effect(await erasure.erase(call.path["user"]))
 
     path = {"user": "the id of a user"}
     return (
@@ -61,7 +53,7 @@ def user_routes(users: Users, erasure: Erasure) -> tuple[Route, ...]:
             "Erase a user",
             erase_user,
             {
-                200: Reply("Erased, but some connectors did not answer.", Erased),
+                200: REPLY_UNCONFIRMED,
                 204: Reply("Nothing of the user is left but what the documents name."),
             },
             description=(

@@ -1,6 +1,7 @@
 -- A session takes a device, at its home.
 -- ARGV: token, session, boot id, node, retention_seconds, user to bind ('' = none), place of that user's
--- stream (see binding.lua), '1' if there are other servers, then the client's cursors: stream, offset.
+-- stream (see binding.lua), '1' if there are other servers, the streams of the topics that its JWT allows
+-- (by spaces; '-' = there is no JWT), then the client's cursors: stream, offset.
 -- Returns {now, session before, its boot id, record, streams of which something was dropped unread,
 -- errands} or {} when there is no such device. In the record that is returned, 'r:<stream>' is where
 -- reading begins if not at the cursor.
@@ -9,8 +10,13 @@ local record = prefix .. 'device:' .. token
 if redis.call('EXISTS', record) == 0 then return {} end
 local before = redis.call('HMGET', record, 's', 'b')
 if ARGV[6] ~= '' then bind(record, token, ARGV[6], ARGV[7]) end
+if ARGV[9] ~= '-' then
+  local allowed = {}
+  for stream in string.gmatch(ARGV[9], '%S+') do allowed[stream] = true end
+  stop_topics_of_jwt(record, token, allowed)
+end
 if ARGV[8] == '1' then check_groups(record, token) end
-local rereads = apply_client_cursors(record, token, 9)
+local rereads = apply_client_cursors(record, token, 10)
 
 local now_ms = math.floor(now / 1000)
 redis.call('HSET', record, 's', session, 'b', ARGV[3], 'n', ARGV[4], 'seen', str(now_ms))

@@ -28,6 +28,7 @@ local function start_following(record, token, stream, here, begin, user)
 end
 
 local function stop_following(record, token, stream, code)
+  redis.call('HDEL', record, 'j:' .. stream)
   if redis.call('HDEL', record, 'x:' .. stream) == 1 then
     send_errand('unfollow', token, stream, code)
   elseif not unfollow(record, token, stream, code) then
@@ -35,6 +36,26 @@ local function stop_following(record, token, stream, code)
   end
   ended[#ended + 1] = stream
   return true
+end
+
+-- Topics that a JWT allowed (`j:<stream>`) end, unless they are among `allowed` (nil: none is). Returns
+-- whether there were such.
+local function stop_topics_of_jwt(record, token, allowed)
+  local changed = false
+  for _, name in ipairs(redis.call('HKEYS', record)) do
+    local stream = string.match(name, '^j:(.+)$')
+    if stream and not (allowed and allowed[stream]) then
+      changed = stop_following(record, token, stream, 'd:unsubscribed') or changed
+    end
+  end
+  return changed
+end
+
+-- The session that has the device, and the boot id of its connector: whoever changes the record waits
+-- until that connector applies it. '' where there is none.
+local function holder_of(record)
+  local kept = redis.call('HMGET', record, 's', 'b')
+  return kept[1] or '', kept[2] or ''
 end
 
 -- The device is this user's, '' = nobody's. `place`: 'alone' when there is one server only, 'here' when
@@ -49,6 +70,7 @@ local function bind(record, token, user, place)
         stop_following(record, token, stream, 'd:unbound')
       end
     end
+    stop_topics_of_jwt(record, token)
     redis.call('HDEL', record, 'u')
   end
   if user == '' then return true end

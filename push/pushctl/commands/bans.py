@@ -48,6 +48,7 @@ def ban(common: Common, period: str | None, yes: bool, **whom: str | None) -> No
     with common.api() as api:
         done = api.ban(**whom, until=until)
     common.print_done(f"{kind} {value}: banned {_end(done.until)}", done)
+    common.fail_if_silent(done.silent)
 
 
 @click.command("unban")
@@ -64,8 +65,9 @@ def unban(common: Common, **whom: str | None) -> None:
     """
     kind, value = exactly_one(whom)
     with common.api() as api:
-        api.unban(**whom)
+        silent = api.unban(**whom)
     common.print_done(f"{kind} {value}: not banned any more")
+    common.fail_if_silent(silent)
 
 
 @click.command("bans")

@@ -227,7 +227,7 @@ def remove(common: Common, group: str, users: tuple[str, ...], by: str | None) -
     _print_results(common, results)
 
 
-def _removed(api: PushAPI, call: Call[None]) -> str:
+def _removed(api: PushAPI, call: Call[list[str]]) -> str:
     """`ok` or the code of a refusal of this one user; other errors are raised."""
     try:
         api.send(call)

@@ -32,6 +32,17 @@ def test_somebody_is_banned_and_the_ban_is_lifted(web: Any) -> None:
     assert web.behind.bans == [Ban("token", TOKEN, None)]
 
 
+def test_nodes_that_did_not_confirm_are_named(web: Any) -> None:
+    web.behind.silent = ["n2"]
+    made = web.request("POST", "/v1/bans", {"user": "mallory"})
+    assert (made.status, made.json()) == (
+        201,
+        {"user": "mallory", "until": None, "silent": ["n2"]},
+    )
+    lifted = web.request("DELETE", "/v1/bans?user=mallory")
+    assert (lifted.status, lifted.json()) == (200, {"silent": ["n2"]})
+
+
 def test_bans_are_listed_page_by_page(web: Any) -> None:
     web.behind.bans = [Ban("user", name, None) for name in "abc"]
     first = web.request("GET", "/v1/bans?limit=2").json()

@@ -103,7 +103,7 @@ def test_a_user_is_looked_up_and_erased(server: HTTPServer, run: Any) -> None:
     shown = {"user": "anna", "online": True, "devices": [], "silent": []}
     server.answer(Answer(200, shown), Answer(204), Answer(404, {"code": "not_found"}))
     assert run(server.url, lambda api: api.user("anna")) == shown
-    assert run(server.url, lambda api: api.erase_user("anna")) is None
+    assert run(server.url, lambda api: api.erase_user("anna")) == []
     with pytest.raises(PushAPIError, match="not_found"):
         run(server.url, lambda api: api.erase_user("anna"))
     assert [r.method for r in server.requests] == ["GET", "DELETE", "DELETE"]

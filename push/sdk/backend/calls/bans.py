@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from push.sdk.backend.calls.base import Call, read_nothing, reader
+from push.sdk.backend.calls.base import Call, read_silent, reader
 
 
 class Ban(msgspec.Struct, frozen=True):
-    """Who may not connect: one of `ip`, `token` and `user`.
+    """What may not connect: one of `ip`, `token` and `user`.
 
     `until`: milliseconds since 1970 UTC; None: until it is lifted.
     """
@@ -17,6 +17,12 @@ class Ban(msgspec.Struct, frozen=True):
     token: str | None = None
     user: str | None = None
     until: int | None = None
+
+
+class BanMade(Ban, frozen=True):
+    """A ban that holds from now on. `silent`: nodes that did not confirm it, usually none."""
+
+    silent: list[str] = []
 
 
 class BanPage(msgspec.Struct, frozen=True):
@@ -32,18 +38,19 @@ def ban(
     token: str | None = None,
     user: str | None = None,
     until: int | None = None,
-) -> Call[Ban]:
+) -> Call[BanMade]:
     """Refuse an address or network, a device, or a user, whose sessions end; `until` a time in
     milliseconds since 1970 UTC, or until `unban`."""
     body = {**_who(ip, token, user), **({} if until is None else {"until": until})}
-    return Call("POST", "/v1/bans", reader(Ban), json=body)
+    return Call("POST", "/v1/bans", reader(BanMade), json=body)
 
 
 def unban(
     *, ip: str | None = None, token: str | None = None, user: str | None = None
-) -> Call[None]:
-    """Lift a ban; `not_found` (404) when there is none."""
-    return Call("DELETE", "/v1/bans", read_nothing, params=_who(ip, token, user))
+) -> Call[list[str]]:
+    """Lift a ban; `not_found` (404) when there is none. Returns the nodes that did not confirm it
+    yet, usually none."""
+    return Call("DELETE", "/v1/bans", read_silent, params=_who(ip, token, user))
 
 
 def bans(*, cursor: str | None = None, limit: int | None = None) -> Call[BanPage]:

@@ -277,19 +277,21 @@ def device(token: str) -> Call[JSON]:
     return Call("GET", path_of("/v1/devices/{token}", token=token), read_object)
 
 
-def forget(token: str) -> Call[None]:
-    """Forget a device: its token is unknown from now on."""
-    return Call("DELETE", path_of("/v1/devices/{token}", token=token), read_nothing)
+def forget(token: str) -> Call[list[str]]:
+    """Forget a device: its token is unknown from now on. Returns the nodes that did not confirm it
+    yet, usually none."""
+    return Call("DELETE", path_of("/v1/devices/{token}", token=token), read_silent)
 
 
-def bind(user: str, token: str) -> Call[None]:
-    """Bind a device to a user, replacing another; at once effective on a live session."""
-    return Call("PUT", _binding(user, token), read_nothing)
+def bind(user: str, token: str) -> Call[list[str]]:
+    """Bind a device to a user, replacing another; at once effective on a live session. Returns the
+    nodes that did not confirm it yet, usually none."""
+    return Call("PUT", _binding(user, token), read_silent)
 
 
-def unbind(user: str, token: str) -> Call[None]:
-    """Release a device from a user."""
-    return Call("DELETE", _binding(user, token), read_nothing)
+def unbind(user: str, token: str) -> Call[list[str]]:
+    """Release a device from a user. Returns as `bind`."""
+    return Call("DELETE", _binding(user, token), read_silent)
 
 
 def stats() -> Call[JSON]:
@@ -383,3 +385,15 @@ def _read_cancelled(raw: bytes) -> int:
 
 def read_nothing(raw: bytes) -> None:
     return None
+
+
+class _Silent(msgspec.Struct):
+    silent: list[str] = []
+
+
+_decode_silent = msgspec.json.Decoder(_Silent).decode
+
+
+def read_silent(raw: bytes) -> list[str]:
+    """The nodes that did not confirm a write; none, when it was answered 204."""
+    return _decode_silent(raw).silent if raw else []

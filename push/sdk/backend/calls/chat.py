@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from push.sdk.backend.calls.base import Call, read_nothing, reader
+from push.sdk.backend.calls.base import Call, read_nothing, read_silent, reader
 from push.sdk.backend.calls.paths import path_of
 from push.sdk.chat_types import (
     ConversationPage,
@@ -69,9 +69,9 @@ def change_group(
     return Call("PATCH", _group(group), reader(GroupInfo), json=body)
 
 
-def dismiss_group(group: str, *, by: str | None = None) -> Call[None]:
-    """The group ends, for all."""
-    return Call("DELETE", _group(group), read_nothing, params=_params(by=by))
+def dismiss_group(group: str, *, by: str | None = None) -> Call[list[str]]:
+    """The group ends, for all. Returns the nodes that did not confirm it yet, usually none."""
+    return Call("DELETE", _group(group), read_silent, params=_params(by=by))
 
 
 def members(group: str, *, cursor: str | None = None, limit: int | None = None) -> Call[MemberPage]:
@@ -104,9 +104,9 @@ def change_member(
     return Call("PUT", _member(group, user), read_nothing, json=body, params=_params(by=by))
 
 
-def remove_member(group: str, user: str, *, by: str | None = None) -> Call[None]:
-    """With `by` the user himself: he leaves."""
-    return Call("DELETE", _member(group, user), read_nothing, params=_params(by=by))
+def remove_member(group: str, user: str, *, by: str | None = None) -> Call[list[str]]:
+    """With the user as `by` they leave. Returns as `dismiss_group`."""
+    return Call("DELETE", _member(group, user), read_silent, params=_params(by=by))
 
 
 def send_to_group(

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
-from push.sdk.backend.calls.base import JSON, Call, read_nothing, read_object, reader
+from push.sdk.backend.calls.base import (
+    JSON,
+    Call,
+    read_nothing,
+    read_object,
+    read_silent,
+    reader,
+)
 from push.sdk.backend.calls.paths import path_of
 
 
@@ -97,9 +104,10 @@ def user(name: str) -> Call[JSON]:
     return Call("GET", path_of("/v1/users/{user}", user=name), read_object)
 
 
-def erase_user(name: str) -> Call[None]:
-    """Erase a user: memberships, conversations and what waits for them; devices are unbound."""
-    return Call("DELETE", path_of("/v1/users/{user}", user=name), read_nothing)
+def erase_user(name: str) -> Call[list[str]]:
+    """Erase a user: memberships, conversations and what waits for them; devices are unbound.
+    Returns the nodes that did not confirm it yet, usually none."""
+    return Call("DELETE", path_of("/v1/users/{user}", user=name), read_silent)
 
 
 def nodes() -> Call[list[JSON]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from push.sdk.backend.calls.base import Call, read_nothing, reader
+from push.sdk.backend.calls.base import Call, read_silent, reader
 from push.sdk.backend.calls.paths import path_of
 
 
@@ -22,14 +22,15 @@ class TopicPage(msgspec.Struct, frozen=True):
     cursor: str | None = None
 
 
-def subscribe(topic: str, token: str) -> Call[None]:
-    """A device follows a topic, private ones too, from now on; a live session at once."""
-    return Call("PUT", _subscription(topic, token), read_nothing)
+def subscribe(topic: str, token: str) -> Call[list[str]]:
+    """A device follows a topic, private ones too, from now on; a live session at once. Returns the
+    nodes that did not confirm it yet, usually none."""
+    return Call("PUT", _subscription(topic, token), read_silent)
 
 
-def unsubscribe(topic: str, token: str) -> Call[None]:
-    """A device follows a topic no more; `not_found` (404) if it did not."""
-    return Call("DELETE", _subscription(topic, token), read_nothing)
+def unsubscribe(topic: str, token: str) -> Call[list[str]]:
+    """A device follows a topic no more; `not_found` (404) if it did not. Returns as `subscribe`."""
+    return Call("DELETE", _subscription(topic, token), read_silent)
 
 
 def topic(name: str) -> Call[Topic]:

@@ -1,0 +1,206 @@
+"""Whether what a connector knows of its sessions holds every change that was answered.
+
+A connector learns of changes by its subscriptions. While it cannot be sure of those (it stood
+still, or they were cut), it reads a session's record anew before it answers a request of that
+session or hands it what waits in logs; and it holds back what comes on channels until it knows
+which records have changed (contract, "In effect").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from push.connector.transport.connection import DeviceConnection
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+from push.redis.shards import Shards
+from push.redis.shared_copy import Lease
+from push.runtime.tasks import Jobs
+from push.session.transitions import State
+from push.session.window import Follow
+from push.streams.log import LogReader
+from push.wire.idents import device_stream, user_stream
+
+log = Logger()
+
+SESSIONS_PER_CALL = 512
+RETRY_SECONDS = 1.0
+# One session that cannot be brought up to date, because a server is away, holds up the others for
+# no longer; what it is not to be handed itself waits in logs.
+HOLD_SECONDS = 1.0
+
+
+class Currency:
+    """Of the sessions of one connector. Questions and leases go through the first server.
+
+    `opening`: the connections whose session is being opened; `refreshed(connection)` fires when a
+    session is as its record says from now on; `wake(connection)`: it may read on.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        shards: Shards,
+        lease: Lease,
+        sessions: Mapping[str, DeviceConnection],
+        opening: Mapping[str, DeviceConnection],
+        refreshed: Callable[[DeviceConnection], Deferred[None]],
+        wake: Callable[[DeviceConnection], None],
+    ) -> None:
+        self._reactor = reactor
+        self._shards = shards
+        self._lease = lease
+        self._sessions = sessions
+        self._opening = opening
+        self._refreshed = refreshed
+        self._wake = wake
+        self._readers = [LogReader(server) for server in shards]
+        self._verified_losses = -1  # of subscriptions, when all sessions were verified last
+        self._verifying = False
+        # Sessions that are known to be outdated.
+        self._doubtful: dict[DeviceConnection, Deferred[None]] = {}
+        self._doubted_at = 0.0
+        self._jobs = Jobs()
+        shards.first.on_restored(self.verify)
+
+    def stop(self) -> None:
+        self._jobs.cancel()
+
+    # What may be done
+
+    @property
+    def _is_verified(self) -> bool:
+        return self._verified_losses == self._shards.first.subscriptions.losses
+
+    def is_current(self, connection: DeviceConnection) -> bool:
+        """Whether this session may be judged by what is known."""
+        return self._lease.holds and self._is_verified and connection not in self._doubtful
+
+    async def make_current(self, connection: DeviceConnection) -> None:
+        """Return when the session is as its record said when this call began, or after that.
+
+        Raises `StoreUnavailable`.
+        """
+        if self.is_current(connection):
+            return
+        stream = _own_stream(connection)
+        problem = self._shards.of(stream).problem
+        if problem is not None:
+            raise StoreUnavailable(problem)
+        await self._refreshed(connection)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether changes may have been answered before this connector has heard of them."""
+        return not self._lease.holds
+
+    def may_hand_on(self, server: RedisServer) -> bool:
+        """Whether sessions may be handed what comes on the channels of `server`."""
+        first = self._shards.first
+        if server is not first and not first.is_subscribed:
+            return True  # nobody can ask this connector to apply anything
+        if self._doubtful and self._reactor.seconds() < self._doubted_at + HOLD_SECONDS:
+            return False
+        # Of one server the channels have an order: what ends a stream comes before what is
+        # published after it.
+        return self._is_verified and (len(self._shards) == 1 or self._lease.holds)
+
+    # Sessions that are outdated
+
+    async def apply(self, connections: Iterable[DeviceConnection]) -> None:
+        """The records of these sessions have changed. Return when that is applied."""
+        if self._lease.holds:
+            waiting = [self._refreshed(each) for each in connections]
+        else:
+            # Whoever asks has answered already, maybe: until it is applied they get nothing.
+            waiting = [self._doubt(each) for each in connections]
+        for each in waiting:
+            await each
+
+    def _doubt(self, connection: DeviceConnection) -> Deferred[None]:
+        """Hand out nothing more until the record was read anew; fires when it was."""
+        for follow in connection.follows.values():
+            follow.live = False
+        applied: Deferred[None] = Deferred()
+        self._doubted_at = self._reactor.seconds()
+        self._doubtful[connection] = applied
+        refreshed = self._refreshed(connection)
+        refreshed.addCallback(self._settled, connection, applied)
+        return applied
+
+    def _settled(self, _: None, connection: DeviceConnection, applied: Deferred[None]) -> None:
+        if self._doubtful.get(connection) is applied:
+            del self._doubtful[connection]
+        self._wake(connection)
+        applied.callback(None)
+
+    def verify(self) -> None:
+        """Find out which records have changed while subscriptions were cut."""
+        if not self._verifying:
+            self._verifying = True
+            self._jobs.run(self._verify(), _log_failure)
+
+    async def _verify(self) -> None:
+        try:
+            while not self._is_verified:
+                losses = self._shards.first.subscriptions.losses
+                # What they have read may be from before.
+                for connection in self._opening.values():
+                    connection.refresh_again = True
+                try:
+                    async for connection in self._changed():
+                        self._doubt(connection)
+                except StoreUnavailable as error:
+                    log.debug("Sessions not verified: {reason}", reason=error.reason)
+                    await deferLater(self._reactor, RETRY_SECONDS)
+                else:
+                    self._verified_losses = losses
+        finally:
+            self._verifying = False
+
+    async def _changed(self) -> Any:
+        """The sessions in whose own stream is something that they have not seen: every change of a
+        record, or of the groups of a user, is told there."""
+        own = [(each, _own_follow(each)) for each in self._sessions.values()]
+        known = [
+            (each, follow)
+            for each, follow in own
+            if follow is not None and each.session.state is State.OPEN
+        ]
+        for number in {follow.shard for _, follow in known}:
+            here = [(each, follow) for each, follow in known if follow.shard == number]
+            for part in _parts(here):
+                places = {follow.stream: follow.position for _, follow in part}
+                for _, follow in part:
+                    places[follow.stream] = min(places[follow.stream], follow.position)
+                ahead = set(await self._readers[number].ahead(list(places.items())))
+                for connection, follow in part:
+                    if follow.stream in ahead and not connection.is_gone():
+                        yield connection
+
+
+def _own_stream(connection: DeviceConnection) -> str:
+    if connection.token is not None:
+        return device_stream(connection.token)
+    return user_stream(str(connection.user))
+
+
+def _own_follow(connection: DeviceConnection) -> Follow | None:
+    return connection.follows.get(_own_stream(connection))
+
+
+def _parts(
+    items: list[tuple[DeviceConnection, Follow]],
+) -> Iterator[list[tuple[DeviceConnection, Follow]]]:
+    for start in range(0, len(items), SESSIONS_PER_CALL):
+        yield items[start : start + SESSIONS_PER_CALL]
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("Sessions could not be verified", failure=failure)

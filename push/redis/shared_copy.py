@@ -1,0 +1,237 @@
+"""Copies of shared state that a process judges by, without a round trip to Redis for each request.
+
+A copy is *valid* if it was read after the last notice of a change that this process received; it is
+*current* if, beside that, the process has lately made sure that it receives notices at all (a
+`Lease`). A process that was paused, or whose subscriptions were cut, finds its lease over, and does
+so before a writer that asks it to confirm a change (`push.cluster.survey`) has given up waiting.
+What is to be judged by a copy that is not current waits for a read that begins after it asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from push.redis.client import RedisServer
+from push.redis.errors import StoreUnavailable
+from push.runtime.tasks import Jobs
+
+log = Logger()
+
+NONCE_SECONDS = 0.5
+# Shorter than a write waits for its readers (2 s): a reader that could not be asked knows it before
+# the write is answered.
+LEASE_SECONDS = 1.5
+READ_SECONDS = 60.0  # a copy is read at least so often, in case all else fails
+RETRY_SECONDS = 1.0
+
+Content = TypeVar("Content")
+
+
+class Lease:
+    """Until when the subscriptions on `server` are known to miss nothing.
+
+    This process publishes a nonce on a channel of its own, named by its boot id. When it is
+    received, everything that was published before it was has been received as well.
+    """
+
+    def __init__(self, reactor: Any, server: RedisServer, boot: str) -> None:
+        self._reactor = reactor
+        self._server = server
+        self._channel = f"lease:{boot}"
+        self._until = 0.0
+        self._losses = -1  # of connections, when the nonce was sent that was received last
+        self._last = 0
+        self._sent: dict[int, tuple[float, int]] = {}  # nonce → when, and losses until then
+        self._jobs = Jobs()
+        self._loop = LoopingCall(self._renew)
+        self._loop.clock = reactor
+        server.on_restored(self._restored)
+
+    def start(self) -> None:
+        self._server.hear(self._channel, self._receive)
+        self._loop.start(NONCE_SECONDS)
+
+    def stop(self) -> None:
+        if self._loop.running:
+            self._loop.stop()
+        self._server.unhear(self._channel)
+        self._jobs.cancel()
+
+    @property
+    def holds(self) -> bool:
+        is_same_connection = self._losses == self._server.subscriptions.losses
+        return is_same_connection and self._reactor.seconds() < self._until
+
+    def _restored(self) -> None:
+        if self._loop.running:
+            self._renew()
+
+    def _renew(self) -> None:
+        now = self._reactor.seconds()
+        for nonce, (sent_at, _) in list(self._sent.items()):
+            if now - sent_at > LEASE_SECONDS:
+                del self._sent[nonce]
+        if self._server.problem is None:
+            self._last += 1
+            self._sent[self._last] = now, self._server.subscriptions.losses
+            self._jobs.run(self._publish(self._last), _log_failure)
+
+    async def _publish(self, nonce: int) -> None:
+        try:
+            await self._server.command("PUBLISH", self._server.channel(self._channel), nonce)
+        except StoreUnavailable as error:
+            log.debug("A nonce was not published: {reason}", reason=error.reason)
+
+    def _receive(self, payload: bytes) -> None:
+        sent_at, losses = self._sent.pop(int(payload), (0.0, -1))
+        if losses == self._server.subscriptions.losses:
+            self._losses, self._until = losses, max(self._until, sent_at + LEASE_SECONDS)
+
+
+class SharedCopy(Generic[Content]):
+    """What `read()` returns, read again at each notice on `channel`.
+
+    `apply(content)` is called after each read. Reads follow one another, so what is applied never
+    goes back; one that began before a notice is applied for those that asked before it began, and
+    does not make the copy valid: the next read begins at once.
+
+    `read()` raises `StoreUnavailable`; it is tried again.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: RedisServer,
+        lease: Lease,
+        channel: str,
+        read: Callable[[], Awaitable[Content]],
+        apply: Callable[[Content], None],
+    ) -> None:
+        self._reactor = reactor
+        self._server = server
+        self._lease = lease
+        self._channel = channel
+        self._read = read
+        self._apply = apply
+        self._is_heard = False
+        self._epoch = 0  # how often it was invalidated
+        self._losses = -1  # of subscriptions' connections, when what is applied began to be read
+        self._read_epoch = -1
+        self._begun = 0  # reads
+        self._done = 0  # the last read that was applied
+        self._reading = False
+        self._waiting: list[Deferred[None]] = []
+        self._jobs = Jobs()
+        self._retry: Any = None
+        self._loop = LoopingCall(self._begin)
+        self._loop.clock = reactor
+        server.on_restored(self._restored)
+
+    def start(self) -> None:
+        heard = self._server.hear(self._channel, lambda _: self.invalidate())
+        heard.addCallbacks(self._heard, lambda _: None)
+        self._loop.start(READ_SECONDS, now=False)
+
+    def stop(self) -> None:
+        if self._loop.running:
+            self._loop.stop()
+        self._server.unhear(self._channel)
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        self._jobs.cancel()
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nothing changed since it was read, as far as this process has heard."""
+        same_connection = self._losses == self._server.subscriptions.losses
+        return same_connection and self._read_epoch == self._epoch
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it may be judged by: every change that was answered is in it."""
+        return self._lease.holds and self.is_valid
+
+    def invalidate(self) -> None:
+        """It has changed: it is read anew, and not current until then."""
+        self._epoch += 1
+        self._begin()
+
+    async def wait_until_current(self) -> None:
+        """Return once what was applied holds every change that was answered before this call.
+
+        All that wait share the reads. Raises `StoreUnavailable`.
+        """
+        if self.is_current:
+            return
+        asked = self._begun
+        while not self.is_current and self._done <= asked:
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            self._begin()
+            await waiting
+
+    def _heard(self, _: object) -> None:
+        if self._loop.running:  # not stopped meanwhile
+            self._is_heard = True
+            self.invalidate()
+
+    def _restored(self) -> None:
+        if self._loop.running:
+            self._begin()
+
+    def _begin(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self._jobs.run(self._turn(), _log_failure)
+
+    async def _turn(self) -> None:
+        self._begun += 1
+        number, epoch, losses = self._begun, self._epoch, self._server.subscriptions.losses
+        # Else notices between the read and the subscription would be missed.
+        receives = self._is_heard and self._server.is_subscribed
+        reason: str | None = f"{self._channel} could not be read"
+        try:
+            self._apply(await self._read())
+            reason = None
+        except StoreUnavailable as error:
+            log.debug("{channel} not read: {reason}", channel=self._channel, reason=error.reason)
+            reason = error.reason
+        finally:
+            self._reading = False
+            if reason is None:
+                self._done = number
+                if receives:
+                    self._read_epoch, self._losses = epoch, losses
+            else:
+                self._retry_later()
+            self._tell(reason)
+        if reason is None and epoch != self._epoch:
+            self._begin()
+
+    def _tell(self, reason: str | None) -> None:
+        """A read ended, or failed for this reason."""
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if reason is None:
+                each.callback(None)
+            else:
+                each.errback(StoreUnavailable(reason))
+
+    def _retry_later(self) -> None:
+        is_planned = self._retry is not None and self._retry.active()
+        if self._loop.running and not is_planned:
+            self._retry = self._reactor.callLater(RETRY_SECONDS, self._retry_if_needed)
+
+    def _retry_if_needed(self) -> None:
+        if not self.is_valid and self._server.problem is None:
+            self._begin()
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("A copy of shared state was not read", failure)
