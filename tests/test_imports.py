@@ -165,6 +165,12 @@ def test_no_folder_imports_another_in_a_circle() -> None:
     assert cycle_in(folders_of(imported_modules())) == []
 
 
+def test_deadlines_of_deferreds_are_set_in_one_place() -> None:
+    """`addTimeout` makes a TimeoutError of some cancellations only; `within` knows what to do."""
+    files = [file for file in PACKAGE.rglob("*.py") if ".addTimeout(" in file.read_text()]
+    assert files == [PACKAGE / "runtime" / "tasks.py"]
+
+
 def test_only_the_daemons_name_the_global_reactor() -> None:
     wrong = [
         str(found)

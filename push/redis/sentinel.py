@@ -22,7 +22,7 @@ from push.redis.errors import NoMaster
 from push.redis.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.supervised import Link, SpeakerFactory, endpoint_of, explained, greet
 from push.redis.url import RedisAddress, SentinelAddress
-from push.runtime.tasks import Jobs
+from push.runtime.tasks import Jobs, within
 
 log = Logger()
 
@@ -97,7 +97,9 @@ class Sentinels:
 
     async def _ask_all(self) -> Answer:
         asked = [
-            Deferred.fromCoroutine(self._ask(sentinel)).addTimeout(ANSWER_SECONDS, self._reactor)
+            within(
+                ANSWER_SECONDS, self._reactor, Deferred.fromCoroutine(self._ask(sentinel)), _late
+            )
             for sentinel in self._address.sentinels
         ]
         results: list[tuple[bool, Any]] = await DeferredList(asked, consumeErrors=True)
@@ -204,6 +206,10 @@ async def _greet_sentinel(protocol: CommandProtocol, sentinel: RedisAddress) -> 
     except txredisapi.ResponseError as error:
         if "without any password configured" not in str(error):
             raise
+
+
+def _late() -> NoMaster:
+    return NoMaster(f"no answer within {ANSWER_SECONDS:g} s")
 
 
 def _reason(failure: Failure) -> str:

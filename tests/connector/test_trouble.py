@@ -126,6 +126,25 @@ async def test_a_device_that_comes_while_redis_is_away_is_told_to_come_back(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_session_whose_channels_are_not_confirmed_is_refused(
+    make_node: Make, make_redis: Make, dial: Make
+) -> None:
+    """Redis answers commands, and does not let anybody subscribe."""
+    redis = make_redis()
+    node = await make_node(redis.url, timeout_seconds=0.5)
+    node.listen()
+    client = await dial(node)
+    pair = await client.register()
+    redis.call("ACL", "SETUSER", "default", "-subscribe")
+
+    answer = await client.connect(**pair)
+
+    assert answer["status"] is ConnectStatus.SERVER_UNAVAILABLE
+    assert answer["code"] == "unavailable"
+    assert "confirmed no subscription" in answer["detail"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_paused_redis_refuses_in_time_and_nothing_of_it_happens_later(
     make_node: Make, make_redis: Make, dial: Make, device: Make, wait_until: WaitUntil
 ) -> None:
