@@ -49,7 +49,6 @@ async def wait_until(
     what: str | Callable[[], str] = "",
     *,
     deadline_seconds: float = DEADLINE_SECONDS,
-    timeout_seconds: float = 0,
 ) -> Any:
     """As `wait_for`, while the reactor runs. `condition` may be async or return a Deferred."""
     from twisted.internet import reactor

@@ -8,9 +8,9 @@ from typing import Any
 from push.chat.actions import Acting
 from push.chat.groups import Groups
 from push.chat.messages import kept_of
-from push.chat.scripts import Scripts, chat_script
+from push.chat.scripts import ChatScripts, chat_script
 from push.chat.settings import ChatSettings
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.periodic import Periodic
 from push.redis.scripts import CLAIMING
 
@@ -22,14 +22,14 @@ _due = chat_script("due", CLAIMING)
 _trim = chat_script("trim")
 
 
-class Tidying(Periodic):
+class HistoryRetention(Periodic):
     """Trims the histories of one server and ends its dismissed groups."""
 
     def __init__(
         self,
         reactor: Any,
-        server: RedisServer,
-        scripts: Scripts,
+        server: RedisClient,
+        scripts: ChatScripts,
         acting: Acting,
         groups: Groups,
         settings: ChatSettings,

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from push.devices.outbox import BINDING, FOLLOWING
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.scripts import Script, load_script
 from push.streams.publisher import APPEND, LEDGER, POSTING, Retention
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 _encode = msgspec.msgpack.Encoder().encode
 _LIBRARIES = (
@@ -28,14 +28,14 @@ def chat_script(name: str, *libraries: tuple[str, str]) -> Script:
     return load_script("chat", name, *_LIBRARIES, *libraries)
 
 
-class Reply(NamedTuple):
+class ScriptReply(NamedTuple):
     """What a script answered, and what it left to be done for users."""
 
-    errands: list[bytes]
+    outbox: list[bytes]
     values: list[Any]
 
 
-class Scripts:
+class ChatScripts:
     """Asks scripts. `alone`: there is one server, so that they need leave nothing to be done.
 
     `ttl_seconds` is how long messages wait in streams, `retention` how many.
@@ -52,14 +52,14 @@ class Scripts:
         }
 
     async def run(
-        self, server: RedisServer, script: Script, request: dict[str, Any], *, durable: bool = True
-    ) -> Reply:
+        self, server: RedisClient, script: Script, request: dict[str, Any], *, durable: bool = True
+    ) -> ScriptReply:
         """Ask. Texts in the request are `str`: the scripts' msgpack knows no binary.
 
-        Raises `Refusal`; `StoreUnavailable`: then it may have happened."""
+        Raises `RequestError`; `StoreUnavailable`: then it may have happened."""
         arguments = [_encode({**self._common, **request})]
         reply = await server.run(script, [], arguments, durable=durable)
         if reply[0] == b"no":
             code, detail, field = (part.decode() for part in reply[1:4])
-            raise Refusal(code, detail, field=field or None)
-        return Reply(reply[1], reply[2:])
+            raise RequestError(code, detail, field=field or None)
+        return ScriptReply(reply[1], reply[2:])

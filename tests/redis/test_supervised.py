@@ -12,19 +12,19 @@ import txredisapi
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from push.redis import supervised
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script
 from tests.waiting import WaitUntil, pause
 
-Connect = Callable[..., Awaitable[RedisServer]]
-Usable = Callable[[RedisServer], Awaitable[Any]]
+Connect = Callable[..., Awaitable[RedisClient]]
+Usable = Callable[[RedisClient], Awaitable[Any]]
 
 ECHO = Script("echo", "return {KEYS[1], ARGV[1]}")
 COUNT = Script("count-calls", "return redis.call('INCR', KEYS[2])")
 
 
-def ask(server: RedisServer, *command: bytes | str | int) -> Deferred[Any]:
+def ask(server: RedisClient, *command: bytes | str | int) -> Deferred[Any]:
     return Deferred.fromCoroutine(server.command(*command))
 
 

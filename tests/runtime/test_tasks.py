@@ -10,14 +10,14 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.task import Clock
 
-from push.runtime.tasks import Turns, within
+from push.runtime.tasks import Semaphore, within
 
 
 class Work:
     """Runs jobs that take turns; each waits for its Deferred in `gates`, if it has one."""
 
     def __init__(self, at_a_time: int) -> None:
-        self.turns = Turns(at_a_time)
+        self.turns = Semaphore(at_a_time)
         self.running = 0
         self.most = 0
         self.done: list[int] = []
