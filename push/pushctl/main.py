@@ -13,7 +13,6 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from push import __version__
-from push.pushctl.terminal import output
 from push.pushctl.commands import (
     bans,
     chat,
@@ -27,6 +26,7 @@ from push.pushctl.commands import (
     reshard,
     topics,
 )
+from push.pushctl.terminal import output
 from push.pushctl.terminal.errors import INTERRUPTED, Failure, explain, report_usage, translated
 from push.pushctl.terminal.options import Common, common_options
 from push.sdk.errors import PushError

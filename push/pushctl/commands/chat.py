@@ -6,8 +6,8 @@ from itertools import islice
 
 import click
 
-from push.pushctl.terminal import output
 from push.pushctl.commands.push import read_data
+from push.pushctl.terminal import output
 from push.pushctl.terminal.options import Common, common_options
 from push.sdk.backend import PushAPI
 from push.sdk.chat_types import GROUP, USER, Conversation, HistoryMessage, HistoryPage
