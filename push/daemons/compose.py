@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Set
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
@@ -50,6 +50,7 @@ from push.http.server import make_site
 from push.wire.addresses import Networks
 
 log = Logger()
+Child = TypeVar("Child", bound=Service)
 
 
 def make_service(
@@ -156,7 +157,7 @@ class Composition:
         self._had_all_servers = False
         self._wire()
 
-    def _add(self, service: Any) -> Any:
+    def _add(self, service: Child) -> Child:
         service.setServiceParent(self.service)
         return service
 

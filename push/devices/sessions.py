@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import msgspec
 
-from push.access.jwt import Claims, JwtVerifier
+from push.access.claims import Claims
+from push.access.jwt import JwtVerifier
 from push.devices.outbox import BINDING, FOLLOWING, PART, Outbox
 from push.devices.record import as_fields, elsewhere_of, follows_of, optional, since_of
 from push.devices.registration import Devices, unknown_token

@@ -74,7 +74,8 @@ def _keys() -> Iterator[Key]:
 
 
 def _description(hint: Any) -> str:
-    return next(meta.description for meta in hint.__metadata__ if meta.description is not None)
+    descriptions: list[str | None] = [meta.description for meta in hint.__metadata__]
+    return next(text for text in descriptions if text is not None)
 
 
 def _expects(hint: Any) -> str:

@@ -116,7 +116,9 @@ def show(common: Common, group: str) -> None:
 @by_option
 @common_options
 @click.pass_obj
-def change(common: Common, group: str, extra: str | None, by: str | None, **changes: Any) -> None:
+def change(
+    common: Common, /, group: str, extra: str | None, by: str | None, **changes: Any
+) -> None:
     """Change what is given of a group, all of it or nothing, and print the group.
 
     \b

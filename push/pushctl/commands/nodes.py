@@ -11,7 +11,7 @@ from push.pushctl import output
 from push.pushctl.options import Common, common_options
 
 
-class Rate(click.ParamType):
+class Rate(click.ParamType[int]):
     """Sessions a second: `500` or `500/s`."""
 
     name = "rate"

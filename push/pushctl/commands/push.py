@@ -49,6 +49,7 @@ MAX_TTL_SECONDS = 2**31 - 1
 @click.pass_obj
 def push(
     common: Common,
+    /,
     data: str | None,
     ttl: int | None,
     qos: int | None,
@@ -196,6 +197,7 @@ def _read_items(file: str) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise Failure(f"{file}: {explain(error)}") from None
     raw = raw.removeprefix(b"\xef\xbb\xbf")
+    items: list[Any]
     if raw.lstrip().startswith(b"["):
         try:
             items = msgspec.json.decode(raw)
