@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
+from push.redis.subscriptions import subscribed_in_time
 from push.runtime.tasks import TaskGroup, gather
 from push.wire.errors import shortened
 
@@ -215,12 +215,8 @@ class Survey:
         return dict(listed)
 
     async def _hear(self) -> None:
-        heard = self._server.subscribe_channel(self._name, self._receive)
-        heard.addTimeout(self._server.timeout_seconds, self._reactor)
-        try:
-            await heard
-        except DeferredTimeout:
-            raise StoreUnavailable("Redis confirmed no subscription in time") from None
+        subscribed = self._server.subscribe_channel(self._name, self._receive)
+        await subscribed_in_time(subscribed, self._server.timeout_seconds, self._reactor)
 
     def _receive(self, payload: bytes) -> None:
         try:

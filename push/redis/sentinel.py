@@ -28,7 +28,7 @@ from push.redis.supervised import (
     greet,
 )
 from push.redis.url import RedisAddress, SentinelAddress
-from push.runtime.tasks import TaskGroup
+from push.runtime.tasks import TaskGroup, within
 
 log = Logger()
 
@@ -103,7 +103,9 @@ class Sentinels:
 
     async def _ask_all(self) -> MasterReport:
         asked = [
-            Deferred.fromCoroutine(self._ask(sentinel)).addTimeout(ANSWER_SECONDS, self._reactor)
+            within(
+                ANSWER_SECONDS, self._reactor, Deferred.fromCoroutine(self._ask(sentinel)), _late
+            )
             for sentinel in self._address.sentinels
         ]
         results: list[tuple[bool, Any]] = await DeferredList(asked, consumeErrors=True)
@@ -210,6 +212,10 @@ async def _greet_sentinel(protocol: CommandProtocol, sentinel: RedisAddress) -> 
     except txredisapi.ResponseError as error:
         if "without any password configured" not in str(error):
             raise
+
+
+def _late() -> NoMaster:
+    return NoMaster(f"no answer within {ANSWER_SECONDS:g} s")
 
 
 def _reason(failure: Failure) -> str:

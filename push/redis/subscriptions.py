@@ -13,7 +13,9 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from push.redis.errors import StoreUnavailable
 from push.redis.protocols import SubscriberProtocol
+from push.runtime.tasks import within
 
 log = Logger()
 
@@ -145,3 +147,16 @@ def _ignore_lost(_failure: object) -> None:
 def _batches(channels: list[bytes]) -> list[list[bytes]]:
     step = CHANNELS_PER_COMMAND
     return [channels[i : i + step] for i in range(0, len(channels), step)]
+
+
+async def subscribed_in_time(subscribed: Deferred[Any], seconds: float, reactor: Any) -> None:
+    """Wait for what `want` returned, or for several of them that were gathered.
+
+    Raises `StoreUnavailable` when Redis does not confirm within `seconds`.
+    """
+    await within(
+        seconds,
+        reactor,
+        subscribed,
+        lambda: StoreUnavailable("Redis confirmed no subscription in time"),
+    )

@@ -75,6 +75,21 @@ class Semaphore:
             self._giving = False
 
 
+def within(
+    seconds: float, reactor: Any, call: Deferred[Result], late: Callable[[], Exception]
+) -> Deferred[Result]:
+    """Cancel `call` when it has no result after `seconds`; its error is then what `late` returns.
+
+    `addTimeout` alone makes a TimeoutError of nothing but a CancelledError, and what is cancelled
+    often fails with another error: several Deferreds that were gathered fail with a FirstError.
+    """
+
+    def end(_result: Result | Failure, _seconds: float) -> Result:
+        raise late()
+
+    return call.addTimeout(seconds, reactor, end)
+
+
 async def gather(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """Run `calls` at once and wait for all; their results in order, or the first one's error."""
     started = [Deferred.fromCoroutine(call) for call in calls]

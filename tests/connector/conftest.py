@@ -56,8 +56,8 @@ from push.wire.addresses import Networks
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.idents import Snowflake
 from push.wire.signals import ConnectStatus, RequestName, Signal
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 STOP_SECONDS = 6.0
 JWT_SECRET = b"a secret of at least thirty-two bytes"
 

@@ -15,12 +15,12 @@ import pytest
 from benchmarks.running import twistd
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 from tests.conftest import RedisServer
-from tests.faults.processes import Daemon, free_port
-from tests.faults.waiting import wait_for
+from tests.faults.processes import Daemon
+from tests.ports import free_port
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 TAPS = ("push", "push-connector", "push-api", "push-group", "push-sub")
 CONFIGURED = '[{name = "ops", sha256 = "' + "ab" * 32 + '", scopes = ["push"]}]'
-TIMEOUT_SECONDS = 60
 
 
 class Speaking(Daemon):
@@ -90,7 +90,7 @@ def run_printed(command: str) -> str:
         ["bash", "-c", command.replace("curl ", "curl -sS --fail-with-body -m 20 ", 1)],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
     assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"

@@ -14,9 +14,9 @@ from push.redis import client as server_module
 from push.redis.checks import check_info, notes_of, parsed_info
 from push.redis.client import RedisClient
 from push.redis.errors import UnsuitableServer
+from tests.waiting import WaitUntil
 
 Connect = Callable[..., Awaitable[RedisClient]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 PUSH = Path(server_module.__file__).parents[1]
 GOOD = {"redis_version": "6.2.0", "role": "master", "aof_enabled": "1"}

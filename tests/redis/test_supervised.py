@@ -10,25 +10,18 @@ import pytest
 import pytest_twisted
 import txredisapi
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from push.redis import supervised
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script
+from tests.waiting import WaitUntil, pause
 
 Connect = Callable[..., Awaitable[RedisClient]]
 Usable = Callable[[RedisClient], Awaitable[Any]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 ECHO = Script("echo", "return {KEYS[1], ARGV[1]}")
 COUNT = Script("count-calls", "return redis.call('INCR', KEYS[2])")
-
-
-async def pause(seconds: float) -> None:
-    from twisted.internet import reactor
-
-    await deferLater(reactor, seconds)
 
 
 def ask(server: RedisClient, *command: bytes | str | int) -> Deferred[Any]:
@@ -159,7 +152,7 @@ async def test_an_idle_connection_to_a_server_that_went_silent_is_noticed(
     server = await connect(redis.url, timeout_seconds=0.5)
     redis.pause()
 
-    await wait_until(lambda: server.problem is not None, timeout_seconds=3)
+    await wait_until(lambda: server.problem is not None)
 
     redis.resume()
     await usable(server)

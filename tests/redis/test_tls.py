@@ -24,11 +24,11 @@ from push.daemons.embedded_redis.binary import RedisBinary, command_line
 from push.daemons.redis import load_trust_root
 from push.daemons.security.certificate import self_signed
 from push.redis.client import RedisClient
-from tests.faults.processes import Process, free_port
-from tests.faults.waiting import wait_for
+from tests.faults.processes import Process
+from tests.ports import free_port
+from tests.waiting import WaitUntil, wait_for
 
 Connect = Callable[..., Awaitable[RedisClient]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 
 def find_tls_program(folder: Path) -> str | None:

@@ -156,7 +156,7 @@ async def test_what_is_left_of_erased_users_and_who_is_being_erased_goes_along(
         kept = [await server.command("EXISTS", server.key("erasing")) for server in node.shards]
         return not any(kept)
 
-    await wait_until(nobody_is_being_erased, timeout_seconds=20)
+    await wait_until(nobody_is_being_erased)
     page = await node.chat.messages.history(conversation_of("carl", "user:dora"), Range(), "carl")
     assert [message.recalled for message in page.messages] == [True]
 

@@ -27,6 +27,7 @@ from push.cluster.registry.entry import Key, RegistryEntry, boot_of, encode_entr
 from push.cluster.registry.interface import RegistryUnavailable
 from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
+from push.runtime.tasks import within
 
 log = Logger()
 T = TypeVar("T")
@@ -140,11 +141,12 @@ class ZooKeeperRegistry(ReconcilingRegistry):
                 answer.errback(result.exception)
 
         result.rawlink(lambda r: self._reactor.callFromThread(deliver, r))
-        answer.addTimeout(CALL_SECONDS, self._reactor, self._too_late)
-        return answer
+        return within(CALL_SECONDS, self._reactor, answer, self._late)
 
-    def _too_late(self, _value: object, seconds: float) -> None:
-        raise RegistryUnavailable(f"ZooKeeper at {self._servers} gave no answer in {seconds:g} s")
+    def _late(self) -> RegistryUnavailable:
+        return RegistryUnavailable(
+            f"ZooKeeper at {self._servers} gave no answer in {CALL_SECONDS:g} s"
+        )
 
     def _end(self, client: Any) -> Deferred[None]:
         """Close a client's session. That may take its ten seconds, in a thread of its own that

@@ -16,6 +16,7 @@ from txredisapi import ConnectionError as RedisConnectionError
 from txredisapi import RedisError, RedisProtocol
 
 from push.daemons.process.file_lock import may_hold
+from push.runtime.tasks import within
 
 ANSWER_SECONDS = 5.0
 AWAY = (ConnectError, ConnectionClosed, RedisConnectionError, DeferredTimeout)
@@ -37,7 +38,8 @@ async def ask(reactor: Any, socket_path: str, *command: bytes) -> Any:
     endpoint = UNIXClientEndpoint(reactor, socket_path, timeout=ANSWER_SECONDS)
     protocol = await endpoint.connect(_QuietFactory())
     try:
-        return await protocol.execute_command(*command).addTimeout(ANSWER_SECONDS, reactor)
+        answer = protocol.execute_command(*command)
+        return await within(ANSWER_SECONDS, reactor, answer, DeferredTimeout)
     finally:
         protocol.transport.abortConnection()
 

@@ -15,6 +15,7 @@ from twisted.web.client import Agent
 from push.access.jwt import JwtVerifier, VerificationKey, load_keys
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Auth
+from push.runtime.tasks import within
 from push.wire.errors import shortened
 
 log = Logger()
@@ -89,8 +90,8 @@ class JwksRefresh(Service):
         return fetching
 
     def _refresh(self) -> Deferred[None]:
-        self._fetching = Deferred.fromCoroutine(self._fetch())
-        self._fetching.addTimeout(TIMEOUT_SECONDS, self._reactor)
+        fetching = Deferred.fromCoroutine(self._fetch())
+        self._fetching = within(TIMEOUT_SECONDS, self._reactor, fetching, _late)
         self._fetching.addCallbacks(self._fetched, self._not_fetched)
         return self._fetching
 
@@ -125,6 +126,10 @@ class JwksRefresh(Service):
                 reason=shortened(failure.getErrorMessage() or failure.type.__name__),
             )
         self._loop.interval = RETRY_SECONDS
+
+
+def _late() -> ValueError:
+    return ValueError(f"no answer within {TIMEOUT_SECONDS:g} s")
 
 
 def _nothing() -> None:

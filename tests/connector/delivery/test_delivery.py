@@ -11,19 +11,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from push.session.entry import FIRST_PRIVATE_ID, LAST_SHARED_ID
 from push.wire.signals import ConnectStatus, Signal
+from tests.waiting import WaitUntil, pause
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
-
-
-async def pause(seconds: float) -> None:
-    from twisted.internet import reactor
-
-    await deferLater(reactor, seconds)
 
 
 async def together(*jobs: Any) -> list[Any]:
@@ -211,7 +204,7 @@ async def test_redelivery_on_a_live_connection_has_the_same_number_and_id(
     await node.push("token", token, data=0)
     await node.push("all", data=1)
 
-    await wait_until(lambda: len(client.pushes) >= 4, timeout_seconds=3)
+    await wait_until(lambda: len(client.pushes) >= 4)
     first, second, third, fourth = client.pushes[:4]
     assert {first, second} == {third, fourth}
     for frame in client.pushes:
@@ -238,7 +231,7 @@ async def test_a_message_that_is_gone_from_the_log_is_not_sent_again_and_counts_
     log = node.store.key(f"log:dev:{token}")
     await node.store.command("XDEL", log, f"{client.bodies[0]['offset']}-0")
 
-    await wait_until(lambda: 2 in client.numbers, timeout_seconds=3)
+    await wait_until(lambda: 2 in client.numbers)
     assert client.numbers.count(0) == 1
 
 
@@ -259,7 +252,7 @@ async def test_rule_8_a_poison_message_is_given_up_after_max_deliveries(
     client = await dial(node)
     await client.connect(**pair, window=1)
 
-    await wait_until(lambda: 1 in client.numbers, timeout_seconds=4)
+    await wait_until(lambda: 1 in client.numbers)
     assert client.numbers.count(0) == 2
     assert node.gateway.counters.dropped_unacknowledged == 1
 
@@ -342,9 +335,7 @@ async def test_rule_8_a_stalled_device_costs_bounded_memory_and_delays_nobody(
     stalled.acks = True
     stalled.ack_all()
     stalled.transport.resumeProducing()
-    await wait_until(
-        lambda: len(stalled.numbers) >= 40 * 75 and stalled.numbers.count(39), timeout_seconds=30
-    )
+    await wait_until(lambda: len(stalled.numbers) >= 40 * 75 and stalled.numbers.count(39))
     counted = [n for n in stalled.numbers if n != filler]
     assert counted == list(range(40))
     assert len(stalled.numbers) == 40 * 75
@@ -372,7 +363,7 @@ async def test_a_blocked_connection_that_resumes_gets_everything_in_order(
         client.transport.resumeProducing()
         await pause(chance.random() * 0.03)
 
-    await wait_until(lambda: len(client.numbers) >= 360, timeout_seconds=20)
+    await wait_until(lambda: len(client.numbers) >= 360)
     assert [data[0] for data in client.numbers] == list(range(360))
 
 
@@ -393,7 +384,7 @@ async def test_a_stalled_tls_connection_that_resumes_gets_everything_in_order(
     await node.push("all", data=[-1, ""])
     client.transport.resumeProducing()
 
-    await wait_until(lambda: len(client.numbers) >= 301, timeout_seconds=20)
+    await wait_until(lambda: len(client.numbers) >= 301)
     assert [data[0] for data in client.numbers if data[0] >= 0] == list(range(300))
 
 
@@ -510,7 +501,7 @@ async def test_rule_9_a_number_stays_taken_until_every_copy_was_acknowledged(
     client = await device(on=node)
     token = client._credentials["token"]
     await node.push("token", token, data=0)
-    await wait_until(lambda: len(client.pushes) == 2, timeout_seconds=3)
+    await wait_until(lambda: len(client.pushes) == 2)
     client.ack(client.pushes[0])
 
     async def done() -> bool:
