@@ -11,7 +11,7 @@ from msgspec import UNSET
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId, conversation_of
 from push.chat.messages import MAX_PAGE_BYTES, message_of
-from push.chat.scripts import chat_script
+from push.chat.scripts import chat_script, one_list
 from push.chat.settings import ChatSettings
 from push.chat.types import ConversationPage, ConversationRow
 from push.runtime.tasks import gather
@@ -87,7 +87,7 @@ class Conversations:
                 "max_bytes": MAX_PAGE_BYTES,
                 "history_before_join": self._settings.history_before_join,
             }
-            (rows,) = await self._acting.look(_summaries, owners[0], request)
+            rows = await self._acting.look(_summaries, owners[0], request, one_list)
             for place, row in zip(places, rows, strict=False):
                 found[place] = row
 

@@ -16,15 +16,16 @@ from push.chat.actions import Acting
 from push.chat.conversation_id import with_user
 from push.chat.groups import Groups
 from push.chat.outbox import UserOutbox
-from push.chat.scripts import ChatScripts, chat_script
+from push.chat.scripts import ChatScripts, chat_script, number, one_list, text
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user
 from push.devices.session_queries import KickedSessions, SessionQueries
 from push.devices.session_query_types import Filter
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.scripts import CLAIMING, Script
+from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
@@ -74,7 +75,7 @@ class Erasure:
         `StoreUnavailable`: then a part of it is done, and the rest will be.
         """
         check_user(user)
-        (found,) = await self._acting.run_on(self._home(user), _begin, {"user": user})
+        found = await self._acting.run_on(self._home(user), _begin, {"user": user}, number)
         if found:
             return await self.go_on(user)
         kicked = await self._kick(user)
@@ -163,7 +164,7 @@ class Erasure:
         left = 1
         while left:
             request = {"user": user, "limit": PART}
-            (left,) = await self._acting.run_on(self._home(user), _erase, request)
+            left = await self._acting.run_on(self._home(user), _erase, request, number)
 
     async def _in_parts(
         self, server: RedisClient, script: Script, request: dict[str, Any], place: str
@@ -172,17 +173,16 @@ class Erasure:
         going_on = ""
         while True:
             request = {**request, place: going_on, "limit": PART}
-            (reached,) = await self._acting.run_on(server, script, request)
-            going_on = reached.decode()
+            going_on = await self._acting.run_on(server, script, request, text)
             if not going_on:
                 return
 
 
-class ErasureRunner(Periodic):
+class ErasureRunner(PeriodicTask):
     """Goes on with users of one server that nobody has erased to the end."""
 
     def __init__(
-        self, reactor: Any, server: RedisClient, scripts: ChatScripts, erasure: Erasure
+        self, reactor: Clock, server: RedisClient, scripts: ChatScripts, erasure: Erasure
     ) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Users could not be erased")
         self._scripts = scripts
@@ -190,8 +190,8 @@ class ErasureRunner(Periodic):
 
     async def turn(self) -> None:
         request = {"key": "erasing", "pause_ms": PAUSE_MS, "limit": USERS_PER_LOOK}
-        reply = await self._scripts.run(self._server, _due, request)
-        for user in reply.values[0]:
+        reply = await self._scripts.run(self._server, _due, request, one_list)
+        for user in reply.values:
             try:
                 await self._erasure.go_on(user.decode())
             except (StoreUnavailable, RequestError) as error:

@@ -22,7 +22,9 @@ from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
 from push.redis.subscriptions import subscribed_in_time
+from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup, gather
+from push.runtime.timers import Debounced
 from push.wire.errors import shortened
 
 log = Logger()
@@ -87,22 +89,22 @@ class SurveyResult(NamedTuple):
 class _OpenSurvey:
     """One question while its answers come. `thorough`: see `Asker.ask`."""
 
-    def __init__(self, listed: Mapping[str, str], thorough: bool) -> None:
+    def __init__(self, clock: Clock, listed: Mapping[str, str], thorough: bool) -> None:
         self.listed = listed
         self.thorough = thorough
         self.answers: dict[str, SurveyAnswer] = {}
         self.heard: int | None = None
         self.over: Deferred[None] = Deferred()
-        self._unlisted: Any = None
+        self._unlisted = Debounced(clock, UNLISTED_SECONDS, self.end)
 
-    def look(self, reactor: Any) -> None:
+    def look(self) -> None:
         """More is known: end now, or soon if only such are missing as nobody lists."""
         if self.is_complete:
             self.end()
         elif self.thorough:
             pass
-        elif self.has_all_listed and self._unlisted is None and not self.over.called:
-            self._unlisted = reactor.callLater(UNLISTED_SECONDS, self.end)
+        elif self.has_all_listed and not self.over.called:
+            self._unlisted.request()
 
     @property
     def is_complete(self) -> bool:
@@ -116,8 +118,7 @@ class _OpenSurvey:
         return self.heard is not None and self.answers.keys() >= self.listed.keys()
 
     def end(self) -> None:
-        if self._unlisted is not None and self._unlisted.active():
-            self._unlisted.cancel()
+        self._unlisted.cancel()
         if not self.over.called:
             self.over.callback(None)
 
@@ -136,7 +137,7 @@ class Survey:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         connectors: Listed,
         boot: str,
@@ -165,7 +166,7 @@ class Survey:
     async def ask(
         self,
         kind: str,
-        body: Any,
+        body: object,
         audience: Audience = ALL_CONNECTORS,
         *,
         thorough: bool = False,
@@ -181,7 +182,7 @@ class Survey:
         """
         await self._hear()
         id = secrets.token_hex(8)
-        collecting = self._open[id] = _OpenSurvey(self._listed(audience), thorough)
+        collecting = self._open[id] = _OpenSurvey(self._reactor, self._listed(audience), thorough)
         until_us = self._server.clock.now_us() + int(self._deadline_seconds * MICROSECONDS)
         raw = msgspec.Raw(msgspec.json.encode(body))
         question = msgspec.json.encode(SurveyQuestion(id, self._name, kind, until_us, raw))
@@ -195,7 +196,7 @@ class Survey:
             # From now on and not from before: a slow answer of Redis takes nothing from the time
             # after which a copy is no longer fresh.
             deadline = self._reactor.callLater(self._deadline_seconds, collecting.end)
-            collecting.look(self._reactor)
+            collecting.look()
             await collecting.over
         finally:
             del self._open[id]
@@ -228,7 +229,7 @@ class Survey:
         if collecting is None:
             return  # too late
         collecting.answers[answer.boot] = answer
-        collecting.look(self._reactor)
+        collecting.look()
 
 
 class SurveyHandler:

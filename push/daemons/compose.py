@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Set
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred
@@ -47,6 +47,7 @@ from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.security.jwt_keys import configure as configure_jwt
 from push.devices.sessions import Sessions
 from push.http.server import make_site
+from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
 
 log = Logger()
@@ -102,7 +103,7 @@ class Composition:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         settings: Settings,
         roles: Set[str],
         read_settings: Callable[[], Settings],
@@ -280,7 +281,7 @@ class Composition:
         setting = "[http] listen" if has_api else "[connector] admin"
         self._http_port = self._listen("http", setting, address, site)
 
-    def _listen(self, name: str, setting: str, address: ListenAddress, factory: Any) -> Listener:
+    def _listen(self, name: str, setting: str, address: ListenAddress, factory: object) -> Listener:
         shared = self._share_ports
         listener = Listener(self._reactor, name, setting, address, factory, reuse_port=shared)
         return self._add(listener)

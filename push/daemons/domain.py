@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Set
-from typing import Any, Protocol
+from typing import Protocol
 
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans
@@ -36,6 +36,7 @@ from push.pushing.service import PushService
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
+from push.runtime.ports import Reactor
 from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.idents import Snowflake
@@ -60,7 +61,7 @@ class Domain:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         settings: Settings,
         shards: Shards,
         boot: str,

@@ -8,12 +8,12 @@ time that it is away begins when that is noticed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from push.devices.registration import Devices
 from push.redis.client import RedisClient
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.scripts import CLAIMING, load_script
+from push.runtime.ports import Clock
 
 LOOK_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 3600  # at one that is online, or whose forgetting was interrupted
@@ -22,12 +22,12 @@ DEVICES_PER_LOOK = 100
 _retire = load_script("devices", "retire", CLAIMING)
 
 
-class DeviceExpiry(Periodic):
+class DeviceExpiry(PeriodicTask):
     """Forgets the devices of one server. `is_live_boot(boot)`: that connector may be there."""
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         devices: Devices,
         is_live_boot: Callable[[str], bool],

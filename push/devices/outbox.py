@@ -16,9 +16,10 @@ from push.devices.readers import Held, held_of
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.keys import record_name
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.scripts import CLAIMING, load_script
 from push.redis.shards import Shards
+from push.runtime.ports import Clock
 from push.streams.publisher import APPEND, LEDGER
 from push.wire.idents import USER_PREFIX, device_stream
 
@@ -58,6 +59,20 @@ class Changed(NamedTuple):
     held: list[Held]
 
 
+class RecordChange(NamedTuple):
+    """What a script answers that changes a device's record (see `Changed`), and the errands that it
+    wrote down."""
+
+    code: int
+    held: list[Held]
+    outbox: list[bytes]
+
+
+def record_change_of(reply: Sequence[Any]) -> RecordChange:
+    code, *more = reply
+    return RecordChange(int(code), held_of(*more[:2]) if more else [], more[2:])
+
+
 class Outbox:
     """Changes what devices follow, wherever their streams are."""
 
@@ -80,13 +95,13 @@ class Outbox:
             here = self.place_of(token, change.stream) != "away"
             arguments += [change.verb, change.stream, "1" if here else "0", change.detail]
         home = self._shards.of(device_stream(token))
-        return await self.changed(home, await home.run(_change, [], arguments, durable=True))
+        done = await home.run(_change, [], arguments, durable=True, decode=record_change_of)
+        return await self.changed(home, done)
 
-    async def changed(self, home: RedisClient, reply: Sequence[Any]) -> Changed:
-        """What a script of `home` answered, once the errands that it wrote down are done."""
-        code, *more = reply
-        await self.run(home, more[2:])
-        return Changed(int(code), held_of(*more[:2]) if more else [])
+    async def changed(self, home: RedisClient, change: RecordChange) -> Changed:
+        """What a script of `home` did, once the errands that it wrote down are done."""
+        await self.run(home, change.outbox)
+        return Changed(change.code, change.held)
 
     async def run(self, home: RedisClient, outbox: Sequence[bytes]) -> None:
         """Do what a script of `home` has written down."""
@@ -129,10 +144,10 @@ class Outbox:
             )
 
 
-class OutboxRelay(Periodic):
+class OutboxRelay(PeriodicTask):
     """Does the errands of one server that nobody did."""
 
-    def __init__(self, reactor: Any, server: RedisClient, outbox: Outbox) -> None:
+    def __init__(self, reactor: Clock, server: RedisClient, outbox: Outbox) -> None:
         super().__init__(
             reactor, server, LOOK_SECONDS, "What waits for another server was not done"
         )

@@ -76,8 +76,14 @@ class Users:
 
     async def _devices_of(self, user: str) -> list[UserDevice]:
         homes = self._shards.grouped(await self._devices.tokens_of(user), device_stream)
-        calls = [self._shards[n].run(_user, [], tokens) for n, tokens in homes.items()]
-        return [self._device(row) for rows in await gather(calls) for row in rows]
+        calls = [
+            self._shards[n].run(_user, [], tokens, decode=self._devices_in)
+            for n, tokens in homes.items()
+        ]
+        return [device for devices in await gather(calls) for device in devices]
+
+    def _devices_in(self, reply: list[list[bytes]]) -> list[UserDevice]:
+        return [self._device(row) for row in reply]
 
     def _device(self, row: list[bytes]) -> UserDevice:
         token, platform, app, session, boot, node, seen = (item.decode() for item in row)

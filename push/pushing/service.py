@@ -256,8 +256,14 @@ class PushService:
         places: list[str | bytes] = []
         for stream in streams:
             places += [stream, server.channel(channel_name(stream))]
-        known, cancelled = await server.run(_cancel, [], [id, *places], durable=True)
-        return bool(known), int(cancelled)
+        return await server.run(
+            _cancel, [], [id, *places], durable=True, decode=_known_and_cancelled
+        )
+
+
+def _known_and_cancelled(reply: tuple[int, int]) -> tuple[bool, int]:
+    known, cancelled = reply
+    return bool(known), int(cancelled)
 
 
 async def _outcome(call: Awaitable[Done]) -> Done | RequestError:

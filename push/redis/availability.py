@@ -7,9 +7,11 @@ be a silence of which nobody knows the reason.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.logger import Logger
+
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced
 
 log = Logger()
 
@@ -25,9 +27,8 @@ class Availability:
     """
 
     def __init__(
-        self, reactor: Any, name: str, is_explained: Callable[[], bool] = lambda: False
+        self, reactor: Clock, name: str, is_explained: Callable[[], bool] = lambda: False
     ) -> None:
-        self._reactor = reactor
         self._name = name
         self._is_explained = is_explained
         # Why each of its connections is down, by its purpose; what the log says since all were up,
@@ -36,14 +37,13 @@ class Availability:
         self._told: set[str] = set()
         self._told_by = ""
         self._was_up = False
-        self._first_word: Any = None
+        self._first_word = Debounced(reactor, FIRST_WORD_SECONDS, self._say_first_word)
 
     def start(self) -> None:
-        self._first_word = self._reactor.callLater(FIRST_WORD_SECONDS, self._say_first_word)
+        self._first_word.request()
 
     def stop(self) -> None:
-        if self._first_word is not None and self._first_word.active():
-            self._first_word.cancel()
+        self._first_word.cancel()
 
     def down(self, purpose: str, what: str, reason: str, *, unfit: bool) -> None:
         """A connection does not work. Told once until all do.

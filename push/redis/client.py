@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import txredisapi
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -23,11 +22,15 @@ from push.redis.sentinel import Sentinels
 from push.redis.subscriptions import Handler, Subscriptions
 from push.redis.supervised import SupervisedConnection
 from push.redis.url import RedisAddress, SentinelAddress, StoreAddress
-from push.runtime.tasks import TaskGroup
+from push.runtime.ports import Clock, TrustRoot
+from push.runtime.timers import Periodic
 
 log = Logger()
 
 Argument = bytes | str | int
+Answer = TypeVar("Answer")
+# Makes an answer of a reply, which is what Redis says: None, int, bytes, or a list of such.
+Decode = Callable[[Any], Answer]
 
 ATTEMPTS = 3  # one for each reason to try again
 RECHECK_SECONDS = 30.0
@@ -47,6 +50,10 @@ _TEMPORARY = (
 )
 
 
+def _as_it_is(reply: Any) -> Any:
+    return reply
+
+
 class RedisClient:
     """Calls to one server. Every call fails at once while it is away (`StoreUnavailable`).
 
@@ -62,12 +69,12 @@ class RedisClient:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         address: StoreAddress,
         *,
         prefix: str = "push",
         timeout_seconds: float = 5.0,
-        trust_root: Any = None,
+        trust_root: TrustRoot | None = None,
         deployment: Deployment | None = None,
         number: int = 0,
     ) -> None:
@@ -84,9 +91,7 @@ class RedisClient:
         self._number = number
         self._server_notes: list[str] = []
         self._confirmations: ReplicaAcks | None = None
-        self._jobs = TaskGroup()
-        self._recheck_loop = LoopingCall(self._recheck)
-        self._recheck_loop.clock = reactor
+        self._rechecks = Periodic(reactor, RECHECK_SECONDS, self._recheck, _log_failure)
         self._sentinels: Sentinels | None = None
         if isinstance(address, SentinelAddress):
             self._sentinels = Sentinels(
@@ -149,13 +154,11 @@ class RedisClient:
         self._availability.start()
         for link in self._links:
             link.start()
-        self._recheck_loop.start(RECHECK_SECONDS, now=False)
+        self._rechecks.start()
 
     async def stop(self) -> None:
-        if self._recheck_loop.running:
-            self._recheck_loop.stop()
+        self._rechecks.stop()
         self._availability.stop()
-        self._jobs.cancel()
         if self._confirmations is not None:
             self._confirmations.stop()
         self.subscriptions.stop()
@@ -218,6 +221,7 @@ class RedisClient:
         """The last offset that the server gave to any stream, in microseconds."""
         return int(await self.command("GET", self._clock_key) or 0)
 
+    @overload
     async def run(
         self,
         script: Script,
@@ -225,8 +229,31 @@ class RedisClient:
         arguments: Sequence[Argument],
         *,
         durable: bool = False,
+    ) -> Any: ...
+
+    @overload
+    async def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        *,
+        durable: bool = False,
+        decode: Decode[Answer],
+    ) -> Answer: ...
+
+    async def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        *,
+        durable: bool = False,
+        decode: Decode[Any] = _as_it_is,
     ) -> Any:
         """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it.
+
+        Returns what `decode` makes of the reply.
 
         The script does nothing once this call's time-out has passed by the server's clock (design,
         rule 10), so that a call that was refused cannot take effect later than its caller waits.
@@ -259,7 +286,7 @@ class RedisClient:
                         f"Redis at {self.address} does not have it on its replicas yet",
                         unknown=True,
                     )
-                return reply
+                return decode(reply)
         raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")
 
     def _confirmed(self) -> Deferred[bool] | None:
@@ -356,10 +383,7 @@ class RedisClient:
                 log.warn("Redis at {name}: {note}", name=str(self.address), note=note)
         self._server_notes = notes
 
-    def _recheck(self) -> None:
-        self._jobs.run(self._check_again(), _log_failure)
-
-    async def _check_again(self) -> None:
+    async def _recheck(self) -> None:
         """Settings can be changed while it runs, for the better and for the worse."""
         speaker = self._commands.speaker
         if speaker is None:

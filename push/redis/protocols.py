@@ -50,7 +50,7 @@ class CommandProtocol(txredisapi.RedisProtocol):
         except txredisapi.InvalidData:
             _end_stranger(self)
 
-    def replyReceived(self, reply: Any) -> None:
+    def replyReceived(self, reply: object) -> None:
         if self._asked_at:
             self._asked_at.popleft()
         super().replyReceived(reply)
@@ -118,7 +118,7 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         except txredisapi.InvalidData:
             _end_stranger(self)
 
-    def replyReceived(self, reply: Any) -> None:
+    def replyReceived(self, reply: object) -> None:
         if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
             self._on_message(reply[1], reply[2])
             return

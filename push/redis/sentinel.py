@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import txredisapi
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -28,7 +27,9 @@ from push.redis.supervised import (
     greet,
 )
 from push.redis.url import RedisAddress, SentinelAddress
+from push.runtime.ports import Clock, TrustRoot
 from push.runtime.tasks import TaskGroup, within
+from push.runtime.timers import Periodic
 
 log = Logger()
 
@@ -55,12 +56,12 @@ class Sentinels:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         address: SentinelAddress,
         *,
         timeout_seconds: float,
         moved: Callable[[RedisAddress], None],
-        trust_root: Any = None,
+        trust_root: TrustRoot | None = None,
     ) -> None:
         self.problem = ""
         self._reactor = reactor
@@ -70,8 +71,7 @@ class Sentinels:
         self._master: RedisAddress | None = None
         self._epoch = 0
         self._jobs = TaskGroup()
-        self._poll_loop = LoopingCall(self._look)
-        self._poll_loop.clock = reactor
+        self._polls = Periodic(reactor, POLL_SECONDS, self._look, _log_failure)
         self._news = Availability(reactor, f"{address} (news of fail-overs)")
         self._listener: SupervisedConnection[SubscriberProtocol] = SupervisedConnection(
             reactor,
@@ -88,11 +88,10 @@ class Sentinels:
 
     def start(self) -> None:
         self._listener.start()
-        self._poll_loop.start(POLL_SECONDS, now=False)
+        self._polls.start()
 
     async def stop(self) -> None:
-        if self._poll_loop.running:
-            self._poll_loop.stop()
+        self._polls.stop()
         self._jobs.cancel()
         await self._listener.stop()
 

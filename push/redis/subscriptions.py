@@ -15,7 +15,9 @@ from twisted.logger import Logger
 
 from push.redis.errors import StoreUnavailable
 from push.redis.protocols import SubscriberProtocol
+from push.runtime.ports import Clock
 from push.runtime.tasks import within
+from push.runtime.timers import Debounced
 
 log = Logger()
 
@@ -26,8 +28,7 @@ Handler = Callable[[bytes], None]
 class Subscriptions:
     """Wanted channels with their handlers, and the connection of the moment."""
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: Clock) -> None:
         self.heard = 0  # messages, of all channels and connections
         self.losses = 0  # of connections: messages may have been missed whenever it has grown
         self._handlers: dict[bytes, Handler] = {}
@@ -36,7 +37,7 @@ class Subscriptions:
         self._confirmed: set[bytes] = set()
         self._waiters: dict[bytes, list[Deferred[None]]] = {}
         self._changed: set[bytes] = set()
-        self._flush_call: Any = None
+        self._soon = Debounced(reactor, 0, self._flush)
 
     def want(self, channel: bytes, handler: Handler) -> Deferred[None]:
         """Hear `channel`; the Deferred fires once Redis confirmed it (now, if it has).
@@ -93,9 +94,7 @@ class Subscriptions:
 
     def stop(self) -> None:
         self._speaker = None
-        if self._flush_call is not None:
-            self._flush_call.cancel()
-            self._flush_call = None
+        self._soon.cancel()
 
     def _forget_waiter(self, channel: bytes, waiter: Deferred[None]) -> None:
         waiters = self._waiters.get(channel, [])
@@ -106,12 +105,7 @@ class Subscriptions:
 
     def _note(self, channel: bytes) -> None:
         self._changed.add(channel)
-        if self._flush_call is None:
-            self._flush_call = self._reactor.callLater(0, self._turn_over)
-
-    def _turn_over(self) -> None:
-        self._flush_call = None
-        self._flush()
+        self._soon.request()
 
     def _flush(self) -> None:
         if self._speaker is None:
@@ -149,7 +143,7 @@ def _batches(channels: list[bytes]) -> list[list[bytes]]:
     return [channels[i : i + step] for i in range(0, len(channels), step)]
 
 
-async def subscribed_in_time(subscribed: Deferred[Any], seconds: float, reactor: Any) -> None:
+async def subscribed_in_time(subscribed: Deferred[Any], seconds: float, reactor: Clock) -> None:
     """Wait for what `want` returned, or for several of them that were gathered.
 
     Raises `StoreUnavailable` when Redis does not confirm within `seconds`.

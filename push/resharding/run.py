@@ -13,7 +13,6 @@ Broken off, the same again completes it: before 4. it begins again at 2., after 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -36,6 +35,7 @@ from push.resharding.plan import (
     standing,
 )
 from push.resharding.staging import ARRIVING, Staging, delete_keys, forget_prepared, take_over
+from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 
 ERRANDS_PER_CALL = 100
@@ -59,7 +59,7 @@ class ReshardOutcome(msgspec.Struct, rename={"old": "from", "new": "to"}):
 class Resharding:
     """One run, on servers that are connected. `tell` is told how far it is."""
 
-    def __init__(self, reactor: Any, layout: Layout, old: list[str], new: list[str], tell: Tell):
+    def __init__(self, reactor: Clock, layout: Layout, old: list[str], new: list[str], tell: Tell):
         self._reactor = reactor
         self._layout = layout
         self._servers = layout.servers

@@ -6,9 +6,10 @@ provides both of these, `twisted.internet.task.Clock` the first.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 
@@ -26,6 +27,16 @@ class Clock(Protocol):
     def callLater(
         self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
     ) -> DelayedCall: ...
+
+
+class ClientEndpoint(Protocol):
+    """Makes a connection, whose protocol `factory` builds."""
+
+    def connect(self, factory: Any, /) -> Deferred[Any]: ...
+
+
+# What a TLS server is verified by. Twisted's interface of that has no public name.
+TrustRoot = Any
 
 
 class ListeningPort(Protocol):
@@ -54,6 +65,14 @@ class Reactor(Clock, Protocol):
         *args: object,
         **kwargs: object,
     ) -> Any: ...
+
+    def listenTCP(
+        self, port: Any, factory: Any, /, backlog: int = ..., interface: str = ...
+    ) -> ListeningPort: ...
+
+    def spawnProcess(
+        self, process: Any, executable: Any, args: Sequence[str], /, *more: Any, **options: Any
+    ) -> object: ...
 
     def stop(self) -> None: ...
 

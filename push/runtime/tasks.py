@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
+from push.runtime.ports import Clock, as_twisted
+
 Result = TypeVar("Result")
 
 
@@ -76,7 +78,7 @@ class Semaphore:
 
 
 def within(
-    seconds: float, reactor: Any, call: Deferred[Result], late: Callable[[], Exception]
+    seconds: float, reactor: Clock, call: Deferred[Result], late: Callable[[], Exception]
 ) -> Deferred[Result]:
     """Cancel `call` when it has no result after `seconds`; its error is then what `late` returns.
 
@@ -87,7 +89,7 @@ def within(
     def end(_result: Result | Failure, _seconds: float) -> Result:
         raise late()
 
-    return call.addTimeout(seconds, reactor, end)
+    return call.addTimeout(seconds, as_twisted(reactor), end)
 
 
 async def gather(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:

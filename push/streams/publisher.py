@@ -8,6 +8,7 @@ writes what is missing, and nothing twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -141,10 +142,7 @@ class Publisher:
         if len(self._shards) == 1:
             return id
         server, key = self._claim_of(once)
-        claimed = await server.run(_claim, [key], [id, once.digest], durable=True)
-        if claimed == b"mismatch":
-            raise IdempotencyMismatch
-        return str(claimed.decode())
+        return await server.run(_claim, [key], [id, once.digest], durable=True, decode=_claimed_id)
 
     async def _release(self, once: IdempotencyKey) -> None:
         """It was refused: another request may have the key."""
@@ -197,13 +195,29 @@ class Publisher:
         for stream, guard in addresses:
             places += [stream, server.channel(channel_name(stream)), guard]
         arguments = [id, content, _encode(options), *places]
-        reply = await server.run(_script, [], arguments, durable=options["stored"])
-        if reply[0] == b"mismatch":
-            raise IdempotencyMismatch
-        now_us, offset = int(reply[0]), int(reply[1])
-        server.clock.observe(now_us)
-        outcomes = [
-            StreamOutcome(address.stream, int(heard) >= 0, max(int(heard), 0))
-            for address, heard in zip(addresses, reply[3:], strict=True)
-        ]
-        return Published(now_us, offset, reply[2].decode(), outcomes)
+        published = await server.run(
+            _script,
+            [],
+            arguments,
+            durable=options["stored"],
+            decode=partial(_published, addresses),
+        )
+        server.clock.observe(published.now_us)
+        return published
+
+
+def _claimed_id(reply: bytes) -> str:
+    if reply == b"mismatch":
+        raise IdempotencyMismatch
+    return reply.decode()
+
+
+def _published(addresses: Sequence[TargetStream], reply: list[Any]) -> Published:
+    """Of publish.lua: the time, the offset, the id, and how many connectors each stream has."""
+    if reply[0] == b"mismatch":
+        raise IdempotencyMismatch
+    outcomes = [
+        StreamOutcome(address.stream, int(heard) >= 0, max(int(heard), 0))
+        for address, heard in zip(addresses, reply[3:], strict=True)
+    ]
+    return Published(int(reply[0]), int(reply[1]), reply[2].decode(), outcomes)

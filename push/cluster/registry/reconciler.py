@@ -16,11 +16,14 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.cluster.registry.entry import Key, RegistryEntry, check_names
 from push.cluster.registry.interface import NameTaken, Registry, RegistryUnavailable, Snapshot
 from push.cluster.registry.timing import Timing
 from push.cluster.registry.view import View
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced
 
 log = Logger()
 
@@ -78,7 +81,7 @@ class _Own:
 class ReconcilingRegistry(Registry):
     """The common part. A subclass gives `_open`, `_close`, `_away`, `_exchange` and `_remove`."""
 
-    def __init__(self, reactor: Any, random: Random, timing: Timing) -> None:
+    def __init__(self, reactor: Clock, random: Random, timing: Timing) -> None:
         self._reactor = reactor
         self._random = random
         self._timing = timing
@@ -91,7 +94,7 @@ class ReconcilingRegistry(Registry):
         self._failures = 0  # in a row
         self._life = _Life.NEW
         self._lock = DeferredLock()
-        self._timer: Any = None
+        self._soon = Debounced(reactor, 0, self._begin)
         self._exchanging = False
         self._next_at = float("inf")
         self._verify_at: float | None = None
@@ -134,9 +137,7 @@ class ReconcilingRegistry(Registry):
         if self._life is not _Life.RUNNING:
             return
         self._life = _Life.STOPPED
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._soon.cancel()
         waiters = [*self._ready_waiters, *(w for own in self._own.values() for w in own.waiting())]
         for waiter in waiters:
             waiter.cancel()
@@ -209,13 +210,10 @@ class ReconcilingRegistry(Registry):
         if self._life is not _Life.RUNNING:
             return
         delay = max(delay_seconds, 0.0)
-        at = self._reactor.seconds() + delay
         if self._exchanging:
-            self._next_at = min(self._next_at, at)
-        elif self._timer is None:
-            self._timer = self._reactor.callLater(delay, self._begin)
-        elif at < self._timer.getTime():
-            self._timer.reset(delay)
+            self._next_at = min(self._next_at, self._reactor.seconds() + delay)
+        else:
+            self._soon.request_within(delay)
 
     def _doubt(self) -> None:
         """The store was away or lost its data: who is missing in the next lease's time may be on
@@ -230,7 +228,6 @@ class ReconcilingRegistry(Registry):
     # --- The exchange ------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._timer = None
         self._exchanging = True
         self._next_at = float("inf")
         done = Deferred.fromCoroutine(self._locked(self._exchange_once))
@@ -378,7 +375,7 @@ class ReconcilingRegistry(Registry):
         """Wait for `act`, but not longer than `seconds`; it goes on all the same, unheard."""
         waiter: Deferred[None] = Deferred()
 
-        def end(failure: Any = None) -> None:
+        def end(failure: Failure | None = None) -> None:
             if failure is not None:
                 log.failure("The registry did not end well", failure)
             if not waiter.called:

@@ -27,7 +27,9 @@ from push.cluster.registry.entry import Key, RegistryEntry, boot_of, encode_entr
 from push.cluster.registry.interface import RegistryUnavailable
 from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
+from push.runtime.ports import Reactor
 from push.runtime.tasks import within
+from push.runtime.timers import Debounced
 
 log = Logger()
 T = TypeVar("T")
@@ -60,7 +62,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         hosts: str,
         random: Random,
         timing: Timing | None = None,
@@ -69,6 +71,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(reactor, random, timing or Timing())
+        self._reactor: Reactor = reactor
         before, _, rest = hosts.rpartition("@")
         self._servers, _, chroot = rest.partition("/")
         self._digest = digest or before
@@ -80,7 +83,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._reason = "not connected yet"
         self._told_away = False
         self._was_connected = False
-        self._first_word: Any = None
+        self._first_word = Debounced(reactor, FIRST_WORD_SECONDS, self._say_first_word)
         self._changed_at = reactor.seconds()  # when the connection came or went
         self._swept_at = 0.0
         self._written: dict[Key, _Written] = {}
@@ -92,6 +95,10 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._era = 0
 
     # --- The edge: kazoo's threads -----------------------------------------------------------
+
+    def start(self) -> None:
+        super().start()
+        self._first_word.request()
 
     def _open(self) -> None:
         _quieten_kazoo()
@@ -111,8 +118,6 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             lambda state: self._reactor.callFromThread(self._state_changed, client, state)
         )
         client.start_async()
-        if self._first_word is None:
-            self._first_word = self._reactor.callLater(FIRST_WORD_SECONDS, self._say_first_word)
 
     def _watcher(self, event: Any) -> None:
         """In kazoo's thread. One bound method for all watches, so that kazoo keeps each once."""
@@ -166,7 +171,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
 
     # --- The session -------------------------------------------------------------------------
 
-    def _state_changed(self, client: Any, state: str) -> None:
+    def _state_changed(self, client: object, state: str) -> None:
         if client is not self._client:
             return
         self._changed_at = self._reactor.seconds()
@@ -207,8 +212,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
     async def _close(self) -> None:
         client, self._client = self._client, None
         self._connected = False
-        if self._first_word is not None and self._first_word.active():
-            self._first_word.cancel()
+        self._first_word.cancel()
         await self._within(self._timing.stop, self._end(client))
 
     def _away(self) -> str | None:

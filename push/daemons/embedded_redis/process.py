@@ -14,6 +14,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from push.runtime.ports import Reactor
+
 _log = Logger()
 
 LOCK_DESCRIPTOR = 3
@@ -25,7 +27,7 @@ class ServerProcess(ProcessProtocol):
 
     transport: Any  # zope's interfaces say nothing to mypy
 
-    def __init__(self, reactor: Any, configuration: str) -> None:
+    def __init__(self, reactor: Reactor, configuration: str) -> None:
         self.pid = 0
         self.alive = True
         self._reactor = reactor
@@ -37,7 +39,7 @@ class ServerProcess(ProcessProtocol):
 
     @classmethod
     def spawn(
-        cls, reactor: Any, command: Sequence[str], configuration: str, lock_descriptor: int
+        cls, reactor: Reactor, command: Sequence[str], configuration: str, lock_descriptor: int
     ) -> Self:
         """Start `command` with the configuration on its standard input."""
         process = cls(reactor, configuration)

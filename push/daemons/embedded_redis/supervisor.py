@@ -14,11 +14,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -35,6 +33,8 @@ from push.daemons.embedded_redis.binary import (
 from push.daemons.embedded_redis.probe import Loading, kill_holder, probe, shut_down
 from push.daemons.embedded_redis.process import ServerProcess
 from push.daemons.process.file_lock import try_lock
+from push.runtime.ports import Reactor
+from push.runtime.timers import sleep
 
 _log = Logger()
 
@@ -61,7 +61,7 @@ class EmbeddedRedis(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         data_folder: Path,
         find_binary: Callable[[], RedisBinary] = find_server,
     ) -> None:
@@ -173,7 +173,7 @@ class EmbeddedRedis(Service):
                 how=how,
                 pause=pause,
             )
-            await deferLater(self._reactor, pause)
+            await sleep(self._reactor, pause)
 
     async def _until_serving(self, process: ServerProcess) -> bool:
         """True when the server answers, False when it has ended before."""
@@ -186,7 +186,7 @@ class EmbeddedRedis(Service):
                 said_seconds = self._reactor.seconds()
                 percent = f"{state} % of its data" if isinstance(state, Loading) else "nothing yet"
                 _log.info("Redis is starting: it has loaded {percent}", percent=percent)
-            await deferLater(self._reactor, POLL_SECONDS)
+            await sleep(self._reactor, POLL_SECONDS)
         return False
 
     def _now_serving(self) -> None:
@@ -212,5 +212,5 @@ class EmbeddedRedis(Service):
                 began_seconds = self._reactor.seconds()
                 pid = kill_holder(self._file("redis.pid"), path)
                 _log.error("it did not end; killed process {pid}", pid=pid)
-            await deferLater(self._reactor, POLL_SECONDS)
+            await sleep(self._reactor, POLL_SECONDS)
         return lock

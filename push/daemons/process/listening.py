@@ -6,17 +6,16 @@ import errno
 import socket
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.tcp import makeBinding
 from twisted.logger import Logger
 
 from push.daemons.config.errors import StartError
 from push.daemons.config.value_types import ListenAddress
+from push.runtime.ports import ListeningPort, Reactor
 
 log = Logger()
 
@@ -33,11 +32,11 @@ class Listener(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         name: str,
         setting: str,
         address: ListenAddress,
-        factory: IProtocolFactory | Any,
+        factory: object,
         *,
         reuse_port: bool = False,
     ) -> None:
@@ -47,7 +46,7 @@ class Listener(Service):
         self._address = address
         self._factory = factory
         self._reuse_port = reuse_port
-        self._port: Any = None
+        self._port: ListeningPort | None = None
         self.port = 0  # known once it listens, also where the system chooses
 
     def privilegedStartService(self) -> None:

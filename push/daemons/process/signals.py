@@ -17,6 +17,8 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.logger import Logger
 
+from push.runtime.ports import Reactor
+
 log = Logger()
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -29,7 +31,7 @@ class StopSignals(Service):
     is told to reload while it is starting.
     """
 
-    def __init__(self, reactor: Any, reload: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, reactor: Reactor, reload: Callable[[], object] = lambda: None) -> None:
         self._reactor = reactor
         self._reload = reload
         self._hurry: list[Callable[[], object]] = []
