@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
 from collections.abc import Callable, Set
@@ -19,13 +20,15 @@ from push import __version__
 from push.access.bans import CHANNEL as BANS
 from push.access.jwt import JwtVerifier
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry
+from push.cluster.registry.interface import Registry
+from push.cluster.registry.redis_lease import RedisLease
+from push.cluster.registry.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.daemons.banner import Banner, lines_to_try
 from push.daemons.config.errors import StartError
-from push.daemons.config.part_settings import session_limits
 from push.daemons.config.settings import Settings
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.domain import SECONDS_PER_DAY, Background, Domain
@@ -33,6 +36,7 @@ from push.daemons.drain_on_stop import DrainService
 from push.daemons.membership import Describe, Membership
 from push.daemons.metrics import make_registry as make_metrics
 from push.daemons.ordered_services import OrderedServices
+from push.daemons.part_settings import domain_limits, session_limits
 from push.daemons.process.listening import Listener, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.node_name import NameLock, node_name
@@ -47,6 +51,7 @@ from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.security.jwt_keys import configure as configure_jwt
 from push.devices.sessions import Sessions
 from push.http.server import make_site
+from push.redis.client import RedisClient
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
 
@@ -141,10 +146,12 @@ class Composition:
         store = self._add(RedisService(reactor, settings))
         self._domain = Domain(
             reactor,
-            settings,
+            domain_limits(settings),
             store.shards,
+            make_registry(reactor, settings, store.shards.first),
             self._boot,
             self._node,
+            zone=settings.server.zone,
             is_connector="connector" in roles,
             bans_read=self._end_banned,
         )
@@ -375,6 +382,15 @@ def _reload_jwt_keys(verifier: JwtVerifier, settings: Settings) -> str | None:
 def _reload_certificate(serving: ServingTls, settings: Settings) -> str:
     serving.now = load_server_tls(settings.connector, settings.server.data_folder)
     return str(serving.now)
+
+
+def make_registry(reactor: Reactor, settings: Settings, first: RedisClient) -> Registry:
+    """In ZooKeeper, if one is configured, else in the first Redis server."""
+    hosts = settings.zookeeper.hosts
+    if hosts:
+        return ZooKeeperRegistry(reactor, hosts, random.SystemRandom())
+    alone = settings.redis.url.embedded
+    return RedisLease(reactor, first, random.SystemRandom(), alone=alone)
 
 
 def gateway_counters(gateway: Gateway) -> dict[str, int]:

@@ -104,7 +104,7 @@ async def test_conversations_are_as_they_were_and_go_on(
     for user in USERS[1:]:
         await wait_until(lambda user=user: "on" in texts(clients[user]))
     added = await node.chat.groups.add(group, ["eve"], None)
-    assert added == {"eve": "ok"}
+    assert added.results == {"eve": "ok"}
     await wait_until(lambda: of_kind(clients["bob"], "group"))
 
 

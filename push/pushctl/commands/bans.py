@@ -7,10 +7,10 @@ import time
 
 import click
 
-from push.pushctl import output
-from push.pushctl.asking import ask_first, yes_option
-from push.pushctl.options import Common, common_options
-from push.pushctl.targets import exactly_one, target_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.asking import ask_first, yes_option
+from push.pushctl.terminal.options import Common, common_options
+from push.pushctl.terminal.targets import exactly_one, target_options
 from push.sdk.backend import Ban
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}

@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from push.pushctl import output
-from push.pushctl.asking import ask_first, yes_option
-from push.pushctl.credentials import device_argument, device_token
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.asking import ask_first, yes_option
+from push.pushctl.terminal.credentials import device_argument, device_token
+from push.pushctl.terminal.options import Common, common_options
 
 # What has a time, of what the API tells of a device.
 TIMES = ("created", "seen")

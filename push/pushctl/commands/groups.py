@@ -7,10 +7,10 @@ from typing import Any
 import click
 import msgspec
 
-from push.pushctl import output
-from push.pushctl.asking import ask_first, yes_option
-from push.pushctl.errors import Failure, WrongValue
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.asking import ask_first, yes_option
+from push.pushctl.terminal.errors import Failure, WrongValue
+from push.pushctl.terminal.options import Common, common_options
 from push.sdk.backend import PushAPI
 from push.sdk.backend.calls.base import ApiCall
 from push.sdk.backend.calls.chat import remove_member

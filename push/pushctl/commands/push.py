@@ -11,11 +11,11 @@ from typing import Any
 import click
 import msgspec
 
-from push.pushctl import output
-from push.pushctl.asking import ask_first, yes_option
-from push.pushctl.errors import Failure, WrongValue, explain
-from push.pushctl.options import Common, common_options
-from push.pushctl.targets import push_target, push_target_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.asking import ask_first, yes_option
+from push.pushctl.terminal.errors import Failure, WrongValue, explain
+from push.pushctl.terminal.options import Common, common_options
+from push.pushctl.terminal.targets import push_target, push_target_options
 from push.sdk.backend import BatchItem, PushAPI
 from push.sdk.errors import PushError
 

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import click
 from click.core import ParameterSource
 
-from push.pushctl import output
-from push.pushctl.errors import Failure, explain
+from push.pushctl.terminal import output
+from push.pushctl.terminal.errors import Failure, explain
 from push.sdk.backend import PushAPI
 from push.sdk.tls import certificate_fingerprint
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from push.pushctl import output
+from push.pushctl.terminal import output
 from push.sdk.errors import (
     BadCredentials,
     ConfigurationError,
