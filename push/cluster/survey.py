@@ -32,8 +32,9 @@ log = Logger()
 CHANNEL = "connectors"
 PROCESSES_CHANNEL = "processes"
 DEADLINE_SECONDS = 2.0
-# For those who heard a question and whom the directory does not list: connectors that have just
-# started, or whose lease has lapsed. They may answer, but are not waited for as long as the others.
+# For processes that received a question and that the directory does not list: connectors that have
+# just started, or whose lease has lapsed. They may answer, but are not waited for as long as the
+# others.
 UNLISTED_SECONDS = 0.25
 
 Handler = Callable[[bytes], Awaitable[Any]]
@@ -87,7 +88,7 @@ class SurveyResult(NamedTuple):
 
 
 class _OpenSurvey:
-    """One question while its answers come. `thorough`: see `Asker.ask`."""
+    """One question while its answers come. `thorough`: see `Survey.ask`."""
 
     def __init__(self, clock: Clock, listed: Mapping[str, str], thorough: bool) -> None:
         self.listed = listed
@@ -176,7 +177,7 @@ class Survey:
         `thorough`: wait until the deadline for a process that is listed although Redis says that it
         does not receive, and for one that receives although it is not listed. After the deadline no
         process that did not answer takes its copies of shared state for fresh any more
-        (`push.redis.freshness`); so this is the way to ask that such copies be given up.
+        (`push.redis.shared_copy`); so this is the way to ask that such copies be given up.
 
         Raises `StoreUnavailable`; if it is `unknown`, some may have received it.
         """
@@ -275,16 +276,14 @@ class SurveyHandler:
             return
         is_late = self._server.clock.now_us() > question.until_us
         if is_late and question.kind not in self._even_late:
-            return  # this process stood still: whoever asked has been told so
+            return  # this process stood still: the asking process knows that by now
         self._jobs.run(self._answer(question), _log_failure)
 
     async def _answer(self, question: SurveyQuestion) -> None:
         answer = SurveyAnswer(question.id, self._boot, self._node, failed=True)
         handler = self._handlers.get(question.kind)
         if handler is None:
-            log.warn(
-                "A question of kind {kind} is not known here", kind=shortened(question.kind, 64)
-            )
+            log.warn("unknown kind of question: {kind}", kind=shortened(question.kind, 64))
         else:
             try:
                 found = await handler(bytes(question.body))

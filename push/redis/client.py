@@ -55,14 +55,14 @@ def _as_it_is(reply: Any) -> Any:
 
 
 class RedisClient:
-    """Calls to one server. Every call fails at once while it is away (`StoreUnavailable`).
+    """Calls to one server. While it is unreachable every call fails at once (`StoreUnavailable`).
 
     With a `SentinelAddress` it is the master of the moment, which all connections follow; there is
     a third then, for what must be on a replica before it is answered.
 
     `prefix` begins every key and channel; channels carry the database number as well, because
     pub/sub knows no databases. `on_restored` is called when messages may have been missed: one of
-    the connections is new, all work, and everything that was wanted is heard again.
+    the connections is new, all work, and all wanted channels are subscribed again.
 
     It must be number `number` of `deployment`, when that is given.
     """
@@ -193,7 +193,7 @@ class RedisClient:
         return self._channel_prefix + name.encode()
 
     def subscribe_channel(self, name: str, handler: Handler) -> Deferred[None]:
-        """Hear the channel `name`: see `Subscriptions.want`."""
+        """Subscribe to the channel `name`: see `Subscriptions.want`."""
         return self.subscriptions.want(self.channel(name), handler)
 
     def unsubscribe_channel(self, name: str) -> None:
@@ -201,7 +201,7 @@ class RedisClient:
 
     @property
     def is_subscribed(self) -> bool:
-        """Whether everything that was wanted is heard."""
+        """Whether all wanted channels are subscribed."""
         return self._subscriber.speaker is not None
 
     def rebuild(self, reason: str) -> None:
@@ -407,11 +407,15 @@ class RedisClient:
         """Our exception for txredisapi's; an error that is our own fault stays what it is."""
         text = str(error)
         if isinstance(error, txredisapi.ConnectionError):
-            return StoreUnavailable(f"Redis at {self.address} went away: {text}", unknown=True)
+            return StoreUnavailable(
+                f"the connection to Redis at {self.address} was lost: {text}", unknown=True
+            )
         if "READONLY" in text:
             self.rebuild("it has become a replica")  # where the master is now is looked up anew
         if any(word in text for word in _TEMPORARY):
-            return StoreUnavailable(f"Redis at {self.address} cannot now: {text}")
+            return StoreUnavailable(
+                f"Redis at {self.address} is temporarily unable to serve commands: {text}"
+            )
         own_fault: Exception = error
         return own_fault
 

@@ -57,7 +57,7 @@ class CommandProtocol(txredisapi.RedisProtocol):
 
     def connectionLost(self, why: Failure = connectionDone) -> None:
         self.end_reason = self.end_reason or end_reason(why)
-        self._on_lost(self)  # first: whoever is told that a call failed finds us away
+        self._on_lost(self)  # first: a caller whose call fails finds us disconnected
         super().connectionLost(why)
 
     def waiting_seconds(self) -> float:

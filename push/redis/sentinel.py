@@ -2,8 +2,8 @@
 
 All sentinels are asked, and the answer of the highest configuration epoch holds: the majority that
 decides on a fail-over gives it a new epoch, so a sentinel that was cut off and is behind cannot
-lead us back to the old master, which may be up again and call itself a master for a while. A switch
-is heard from one sentinel (`+switch-master`); asking again and again is for what that misses.
+lead us back to the old master, which may be up again and call itself a master for a while. One
+sentinel announces a switch (`+switch-master`); asking every few seconds finds what that misses.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class MasterReport(NamedTuple):
 
 
 class Sentinels:
-    """Knows the master. `moved` is told when it is another than before.
+    """Knows the master. `moved` is called with it when it has changed.
 
     `problem` says why a fail-over could not be followed now; "" when it could.
     """
@@ -189,10 +189,10 @@ class Sentinels:
         try:
             await self._ask_all()
         except NoMaster:
-            return  # it was told
+            return  # it was logged
 
     def _tell(self, problem: str) -> None:
-        """One line when they are away, one when they are back."""
+        """Log one line when no sentinel names the master, and one when one does again."""
         if problem and not self.problem:
             log.error(
                 "Redis at {name}: {problem}. Asking again until one does.",

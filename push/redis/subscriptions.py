@@ -1,4 +1,4 @@
-"""Which channels this process hears, whatever happens to the connection.
+"""Which channels this process subscribes to, whatever happens to the connection.
 
 What is wanted is kept here, and brought about on every connection again. Commands of one reactor
 turn leave together, 512 channels each. A channel is unsubscribed only once its subscription was
@@ -42,7 +42,7 @@ class Subscriptions:
     def want(self, channel: bytes, handler: Handler) -> Deferred[None]:
         """Hear `channel`; the Deferred fires once Redis confirmed it (now, if it has).
 
-        It waits as long as Redis is away, or until `drop`: give it a deadline. One handler a
+        It waits as long as Redis is unreachable, or until `drop`: give it a deadline. One handler a
         channel.
         """
         self._handlers[channel] = handler
@@ -54,7 +54,7 @@ class Subscriptions:
         return waiter
 
     def drop(self, channel: bytes) -> None:
-        """Hear `channel` no longer; who still waits for it waits no longer."""
+        """End the subscription to `channel`; callers that wait for it are released."""
         if self._handlers.pop(channel, None) is not None:
             self._note(channel)
             for waiter in self._waiters.pop(channel, ()):

@@ -1,9 +1,9 @@
 """One supervised connection to Redis.
 
-Twisted's `ClientService` connects and retries for ever; this adds what a half-open or paused server
-needs: a PING when nothing else was asked, and the end of a connection on which a command waits too
-long (answers come in order, so one late answer means that all are late). A caller never waits for a
-connection that is not there: it is told at once.
+Twisted's `ClientService` connects and retries forever. This adds what a half-open or paused server
+needs: a PING when no other command was sent, and the end of a connection on which a command waits
+too long (answers come in order, so one late answer means that all are late). A caller never waits
+for a connection: without one it gets an error at once.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _retry_delay_seconds = backoffPolicy(
 )
 
 
-# Where to connect, asked at each attempt. It raises `NoMaster` when nobody knows.
+# Returns where to connect, at each attempt. Raises `NoMaster` when that is unknown.
 Locate = Callable[[], Awaitable[RedisAddress]]
 
 
@@ -111,9 +111,9 @@ class SupervisedConnection(Generic[P]):
     """Keeps one connection of one kind to the server that `locate` names, asked at each attempt.
 
     `build(on_lost)` makes the protocol, `prepare(protocol)` what it needs before use (scripts,
-    subscriptions); `on_up` and `on_down` are told of changes. `speaker` is None while down;
-    `where` is the server of the last attempt. `name` is for people. The connections of one server
-    share its `availability`, which tells the log.
+    subscriptions); `on_up` and `on_down` are called when that changes. `speaker` is None while it
+    is down; `where` is the server of the last attempt. `name` is for people. The connections of one
+    server share its `availability`, which writes the log.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class SupervisedConnection(Generic[P]):
     ) -> None:
         self.speaker: P | None = None
         self.where: RedisAddress | None = None
-        self.problem = f"Redis at {name} is away: not connected yet"
+        self.problem = f"Redis at {name} is unreachable: not connected yet"
         self._reactor = reactor
         self._locate = locate
         self._prepare: Callable[[P], Awaitable[None]] = prepare
@@ -249,7 +249,7 @@ class SupervisedConnection(Generic[P]):
 
     def _note_failure(self, error: Exception) -> None:
         """Keep it for callers, and for the log."""
-        what = "cannot be used" if isinstance(error, UnsuitableServer) else "is away"
+        what = "cannot be used" if isinstance(error, UnsuitableServer) else "is unreachable"
         reason = (str(error) or type(error).__name__).rstrip(".")
         self.problem = f"Redis at {self._name} {what}: {reason}"
         if self._stopping or isinstance(error, NoMaster | CancelledError):

@@ -31,6 +31,7 @@ from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.daemons.config.settings import Connector
 from push.daemons.domain import Domain, DomainLimits
 from push.daemons.security.certificate import load_server_tls
+from push.daemons.upkeep import upkeep_of
 from push.devices.expiry import DeviceExpiry
 from push.devices.sessions import Sessions
 from push.pushing.service import Push, PushContent, PushReceipt, Target
@@ -292,7 +293,7 @@ class Node:
             others,
             handlers=chat_handlers(self.chat),
         )
-        self.upkeep = domain.upkeep()
+        self.upkeep = upkeep_of(domain)
         # What works off errands; the rest only looks for what is old.
         self.errand_runners: list[Periodic] = [
             work

@@ -1,9 +1,9 @@
 """What both registries do alike: keep own entries registered and the view current.
 
-Everything goes through one act, `_exchange`: write own entries as they should be, and read who is
-there. It is repeated every few seconds, soon after something changed here or there, and after every
-failure until it succeeds; so an outage, an expired session and a lost registry all heal in the same
-way, by the next exchange. Only one runs at a time.
+Everything goes through one act, `_exchange`: write own entries as they should be, and read all
+entries. It is repeated every few seconds, soon after something changed here or there, and after
+every failure until it succeeds; so an outage, an expired session and a lost registry all heal in
+the same way, by the next exchange. Only one runs at a time.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from push.runtime.timers import Debounced
 log = Logger()
 
 
-# In a large cluster loads are told less often: each is told to everybody.
+# In a large cluster loads are published less often: each goes to every daemon.
 UPDATE_SECONDS_PER_ENTRY = 0.05
 FIRST_RETRY_SECONDS = 0.02  # and twice as long each time; at the start a connection is near
 
 
 class NameConflict(NamedTuple):
-    """Another process's entry that stands under a name of ours.
+    """Another process's entry under a name of ours.
 
     `sign` is anything that changes while that process lives: when its lease lapses, its last write.
     """
@@ -216,8 +216,8 @@ class ReconcilingRegistry(Registry):
             self._soon.request_within(delay)
 
     def _doubt(self) -> None:
-        """The store was away or lost its data: who is missing in the next lease's time may be on
-        the way back. A verification that was due must wait its seconds again."""
+        """The store was unreachable or lost its data: a process whose entry is missing during the
+        next lease may come back. A verification that was due must wait its seconds again."""
         if not self._loaded:
             return
         now = self._reactor.seconds()
@@ -283,7 +283,7 @@ class ReconcilingRegistry(Registry):
     def _failed(self, trouble: str) -> None:
         self._trouble = trouble
         self._failures += 1
-        # Nothing lapses while the store is away: that a rival is still there says nothing yet.
+        # Nothing lapses while the store is unreachable: a rival's entry proves nothing yet.
         for own in self._own.values():
             own.rival_since = self._reactor.seconds()
         self._doubt()
@@ -297,7 +297,7 @@ class ReconcilingRegistry(Registry):
     def _settle(
         self, sent: Mapping[Key, RegistryEntry], rivals: Mapping[Key, NameConflict]
     ) -> None:
-        """Tell those who wait for a registration what became of it."""
+        """Release the callers that wait for a registration, with its outcome."""
         for key in sent:
             own = self._own.get(key)
             if own is None:
@@ -306,7 +306,7 @@ class ReconcilingRegistry(Registry):
                 self._meet_rival(own, rivals[key])
                 continue
             if own.rival is not None and own.held:
-                log.info("The name {name!r} is ours again", name=key[1])
+                log.info("The name {name!r} belongs to this process again", name=key[1])
             own.rival = None
             own.held = True
             if own.entry is not sent[key]:
@@ -315,7 +315,7 @@ class ReconcilingRegistry(Registry):
             _fire(answered)
 
     def _meet_rival(self, own: _Own, rival: NameConflict) -> None:
-        """Somebody else stands under our name: dead and about to lapse, or alive?"""
+        """Another process has our name: dead and about to lapse, or alive?"""
         known, own.rival = own.rival, rival
         service, instance = own.entry.key
         now = self._reactor.seconds()
@@ -340,7 +340,7 @@ class ReconcilingRegistry(Registry):
             if not waiter.called:
                 waiter.errback(NameTaken(service, instance, rival.boot))
 
-    # --- Smaller things ----------------------------------------------------------------------
+    # --- Withdrawing and waiting -------------------------------------------------------------
 
     async def _locked(self, act: Callable[[], Any]) -> None:
         await self._lock.acquire()
@@ -362,7 +362,7 @@ class ReconcilingRegistry(Registry):
             )
             self._wake()
         else:
-            # Nobody else's entry: while we stood under the name it was not in the view.
+            # Nobody else's entry: while the name was not ours it was not in the view.
             if own.rival is None:
                 self._view.withdraw(entry.key)
 
@@ -372,7 +372,8 @@ class ReconcilingRegistry(Registry):
             await self._withdraw(own)
 
     def _within(self, seconds: float, act: Deferred[None]) -> Deferred[None]:
-        """Wait for `act`, but not longer than `seconds`; it goes on all the same, unheard."""
+        """Wait for `act`, but not longer than `seconds`; after that it goes on, and its result is
+        ignored."""
         waiter: Deferred[None] = Deferred()
 
         def end(failure: Failure | None = None) -> None:
@@ -399,7 +400,7 @@ class ReconcilingRegistry(Registry):
             try:
                 callback()
             except Exception:
-                log.failure("Somebody who is told of changes in the registry failed")
+                log.failure("A callback for changes in the registry failed")
 
 
 def _fire(waiters: Collection[Deferred[None]]) -> None:

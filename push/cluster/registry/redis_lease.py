@@ -76,7 +76,7 @@ def _leased(reply: list[Any]) -> _Leased:
 class RedisLease(ReconcilingRegistry):
     """A registry in `server`, which the caller starts and stops; stop the registry first.
 
-    `alone`: nobody else can use this Redis (the embedded one), so an entry that stands under a name
+    `alone`: nobody else can use this Redis (the embedded one), so another entry under a name
     of ours is a dead process's and is replaced at once.
     """
 

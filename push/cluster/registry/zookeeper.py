@@ -37,11 +37,11 @@ T = TypeVar("T")
 CALL_SECONDS = 5.0
 # A refused connection is known long before; an address that answers nothing never.
 FIRST_WORD_SECONDS = 1.0
-# Everything is read again without being told, in case a watch was lost.
+# Everything is read again so often, in case a watch was lost.
 SWEEP_SECONDS = 60.0
-# A client that has been away for so many session times is replaced. Its session is over by then,
-# and it might never come back: a server that lost its data refuses everybody who saw more than it
-# has, and kazoo's thread ends for good at some errors.
+# A client that was disconnected for so many session times is replaced. Its session is over by then,
+# and it might never reconnect: a server that lost its data refuses every client that saw more than
+# it has, and kazoo's thread ends permanently at some errors.
 REPLACE_AFTER_SESSIONS = 2.0
 
 
@@ -81,7 +81,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._client: Any = None
         self._connected = False
         self._reason = "not connected yet"
-        self._told_away = False
+        self._logged_away = False
         self._was_connected = False
         self._first_word = Debounced(reactor, FIRST_WORD_SECONDS, self._say_first_word)
         self._changed_at = reactor.seconds()  # when the connection came or went
@@ -179,32 +179,32 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._all_stale = True  # watches end with the connection
         self._doubt()
         if self._connected:
-            if self._told_away:
-                log.info("ZooKeeper at {servers} is back", servers=self._servers)
+            if self._logged_away:
+                log.info("ZooKeeper at {servers}: reconnected", servers=self._servers)
             elif not self._was_connected:
                 log.info("ZooKeeper at {servers}: connected", servers=self._servers)
             self._was_connected = True
-            self._told_away = False
+            self._logged_away = False
             self._wake()
             return
         self._reason = "the connection was lost"
         if state == KazooState.LOST:
             self._reason = "the session was lost"
             self._written.clear()
-        self._tell_away()
+        self._log_away()
 
     def _say_first_word(self) -> None:
-        """kazoo tells of changes only. One that is away from the start would never be told."""
+        """kazoo reports changes only, so not that ZooKeeper is unreachable from the start."""
         if not self._connected:
             self._reason = _KazooLog.last_warning or self._reason
-            self._tell_away()
+            self._log_away()
 
-    def _tell_away(self) -> None:
-        if self._told_away:
+    def _log_away(self) -> None:
+        if self._logged_away:
             return
-        self._told_away = True
+        self._logged_away = True
         log.error(
-            "ZooKeeper at {servers} is away: {reason}. Trying again until it is back.",
+            "ZooKeeper at {servers} is unreachable: {reason}. Trying again until it is reachable.",
             servers=self._servers,
             reason=self._reason,
         )
@@ -218,7 +218,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
     def _away(self) -> str | None:
         if self._connected:
             return None
-        return f"ZooKeeper at {self._servers} is away: {self._reason}"
+        return f"ZooKeeper at {self._servers} is unreachable: {self._reason}"
 
     def _replace_if_dead(self) -> None:
         away_seconds = self._reactor.seconds() - self._changed_at
@@ -275,7 +275,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
     # --- Writing -----------------------------------------------------------------------------
 
     async def _write(self, entry: RegistryEntry) -> NameConflict | None:
-        """Bring about that `entry` stands in a node of our session."""
+        """Make `entry` the data of a node of our session."""
         key, data = entry.key, encode_entry(entry)
         written = self._written.get(key)
         if written is not None:
@@ -312,7 +312,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             else:
                 self._wrote(entry, data, 0)
                 return None
-        raise RegistryUnavailable(f"{path} does not stand still")
+        raise RegistryUnavailable(f"{path} changes all the time")
 
     async def _settle_existing(self, entry: RegistryEntry, data: bytes) -> NameConflict | None:
         """The node is there: made by us though the answer was lost, left by our own dead session,
@@ -331,8 +331,8 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         return None
 
     async def _replace(self, entry: RegistryEntry, data: bytes, version: int) -> None:
-        """Make a node of a dead session of ours one of this session, in one step for those who
-        look. Raises `BadVersionError` when it changed meanwhile."""
+        """Make a node of a dead session of ours one of this session, in one step for other
+        readers. Raises `BadVersionError` when it changed meanwhile."""
         path = self._path(*entry.key)
         transaction = self._require().transaction()
         transaction.delete(path, version)
@@ -438,7 +438,7 @@ async def _all(acts: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 class _KazooLog(logging.Handler):
-    """Passes kazoo's own log on as debug: what matters of it is said here, in one line."""
+    """Passes kazoo's own log on as debug: this module logs what matters of it, in one line."""
 
     last_warning = ""  # why it does not connect, which it tells nobody else
 

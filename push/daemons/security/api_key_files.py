@@ -1,7 +1,7 @@
 """API keys: those of the configuration, or else those that a first start makes as files.
 
 Either the one or the other: a file that an operator left behind when they configured keys must not
-go on to open every door.
+still be valid.
 """
 
 from __future__ import annotations

@@ -117,14 +117,14 @@ class JwksRefresh(Service):
 
     def _fetched(self) -> None:
         if self._failed:
-            log.info("The key set {url} is here again", url=self._url)
+            log.info("The key set {url} was fetched again", url=self._url)
         self._failed = False
 
     def _not_fetched(self, error: Exception) -> None:
         if not self._failed:
             self._failed = True
             log.error(
-                "The key set {url} cannot be fetched: {reason}. The keys of before stay valid.",
+                "The key set {url} cannot be fetched: {reason}. The earlier keys stay valid.",
                 url=self._url,
                 reason=shortened(str(error) or type(error).__name__),
             )

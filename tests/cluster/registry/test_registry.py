@@ -314,7 +314,7 @@ async def test_while_the_store_is_away_the_view_stays_and_afterwards_all_is_as_b
     other.on_change(lambda: seen.append(names(other)))
     cluster.stop_store()
     await wait_until(lambda: one.problem and other.problem)
-    assert "is away" in other.problem
+    assert "is unreachable" in other.problem
     assert one.joined
     assert other.joined
     one.update(entry("n1", sessions=7))
