@@ -1,8 +1,8 @@
 """Erasing a user: their devices, memberships, conversations, and all that waits for them.
 
 That a user is to be erased is kept in `erasing`, on the user's server, until all of it is done.
-Every step may be done again. So whoever began it may be killed, or another server be unreachable:
-any daemon goes on.
+Every step may be repeated. So the daemon that began it may be killed, or another server be
+unreachable: any daemon continues.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ log = Logger()
 PART = 100  # messages that one call looks through
 LOOK_SECONDS = 5.0
 USERS_PER_LOOK = 10
-PAUSE_MS = 10_000  # who was asked to erase a user has so long to do it
+PAUSE_MS = 10_000  # the daemon that was asked to erase a user has so long to do it
 
 _begin = chat_script("erase_begin")
 _erase = chat_script("erase")
@@ -84,7 +84,7 @@ class Erasure:
         return kicked.silent
 
     async def go_on(self, user: str) -> list[str]:
-        """Do what is to be done for a user who is being erased. Raises `StoreUnavailable`."""
+        """Do what is left to do for a user that is being erased. Raises `StoreUnavailable`."""
         kicked = await self._kick(user)
         silent = set(kicked.silent)
         with contextlib.suppress(_AllIsDone):
@@ -94,7 +94,8 @@ class Erasure:
         return sorted(silent)
 
     async def _kick(self, user: str) -> KickedSessions:
-        """Sessions without a device, of which there is no record, end. Their clients stay away."""
+        """Sessions without a device, of which there is no record, end. Their clients do not
+        reconnect."""
         return await self._clients.kick(Filter(user=user, without_token=True))
 
     async def _do_all(self, user: str) -> list[str]:
@@ -179,7 +180,7 @@ class Erasure:
 
 
 class ErasureRunner(PeriodicTask):
-    """Goes on with users of one server that nobody has erased to the end."""
+    """Continues the erasure of users of one server that was not completed."""
 
     def __init__(
         self, reactor: Clock, server: RedisClient, scripts: ChatScripts, erasure: Erasure

@@ -1,4 +1,4 @@
-"""Groups: who is in them, with which role, and what may be changed by whom (permissions.lua).
+"""Groups: their members, the roles, and what each role may change (permissions.lua).
 
 `by` is the user who acts; None is the backend itself, above all roles.
 """
@@ -42,7 +42,8 @@ _heir = chat_script("heir")
 
 
 class Groups:
-    """All groups. Raises `RequestError` for what is not allowed: the same codes on both doors.
+    """All groups. Raises `RequestError` for what is not allowed: the same codes by HTTP and from
+    devices.
 
     Who is a member, and with which role, is judged where the group is, by the script that acts. Who
     comes or goes is in effect for their sessions too when a call returns; the nodes that did not
@@ -107,7 +108,7 @@ class Groups:
         return await self._act(_change, group, by, request, _group_of)
 
     async def dismiss(self, group: str, by: str | None) -> list[str]:
-        """At once for all who ask; its members hear of it a part at a time.
+        """At once for all requests; its members are notified a part at a time.
 
         Returns the nodes that are silent.
         """
@@ -126,7 +127,7 @@ class Groups:
             left = await self._act(_dismiss_part, group, None, request, number)
 
     async def let_go_of_erased(self, group: str, user: str) -> bool:
-        """A user who is erased leaves: another is the owner, or the group ends with its last one.
+        """A user that is erased leaves: another is the owner, or the group ends with its last one.
 
         Returns whether they were a member.
         """
@@ -179,8 +180,8 @@ class Groups:
     ) -> Results:
         each = list(dict.fromkeys(users))
         codes = await self._act(script, group, by, {**more, "users": each}, one_list)
-        # One question for all. Also for those of whom nothing changed now: who asks again because
-        # an answer was lost is to know that it is in effect.
+        # One question for all. Also for users of which nothing changed now: a caller that repeats
+        # a request because an answer was lost must know that it is in effect.
         silent = await self._readers.apply_groups(each)
         results = {user: code.decode() for user, code in zip(each, codes, strict=True)}
         return Results(results, silent or UNSET)
@@ -199,8 +200,8 @@ class Groups:
 
 def _check_cursor(cursor: str) -> None:
     """Raises `RequestError` `invalid` for what is no cursor of ours (see look.lua)."""
-    start, long, told = cursor.partition("~")
-    if not cursor or (is_name(start) and (not long or re.fullmatch("[0-9]{1,7}", told))):
+    start, long, digits = cursor.partition("~")
+    if not cursor or (is_name(start) and (not long or re.fullmatch("[0-9]{1,7}", digits))):
         return
     raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
 

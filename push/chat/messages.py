@@ -41,7 +41,8 @@ _decode_message = msgspec.json.Decoder(HistoryMessage).decode
 
 
 class MessageService:
-    """All messages. Raises `RequestError` for what is not allowed: the same codes on both doors."""
+    """All messages. Raises `RequestError` for what is not allowed: the same codes by HTTP and from
+    devices."""
 
     def __init__(self, acting: Acting, settings: ChatSettings) -> None:
         self._acting = acting
@@ -58,7 +59,7 @@ class MessageService:
     async def send(
         self, sender: str, to: ConversationId, said: NewMessage, *, by_device: bool
     ) -> Sent:
-        """A message of `sender`. Those of devices are limited, as are whom they may write to.
+        """A message of `sender`. Messages of devices are limited in number, and in their receivers.
 
         The same `client_id` again is the same message; with another request `idempotency_mismatch`.
         """
@@ -141,7 +142,7 @@ class MessageService:
         return page
 
     async def recall(self, conversation: ConversationId, seq: int, by: str | None) -> None:
-        """The content is gone for all who have not read it. Once more changes nothing."""
+        """The content is gone for all users who have not read it. A repetition changes nothing."""
         request = {
             "owner": conversation.owner,
             "by": by or "",
@@ -166,15 +167,15 @@ class MessageService:
         return await self._acting.run(_positions, conversation.owner, request, _positions_of)
 
     async def typing(self, conversation: ConversationId, by: str) -> None:
-        """Told to who is there, and kept nowhere."""
+        """Users who are online see it; it is stored nowhere."""
         request = {
             "owner": conversation.owner,
             "by": by,
             "id": self._acting.next_id(),
             "may_begin": self._settings.direct == "anyone",
         }
-        told = await self._acting.look(_typing, conversation.owner, request, number)
-        if not told:
+        sent = await self._acting.look(_typing, conversation.owner, request, number)
+        if not sent:
             assert conversation.user is not None
             stream = user_stream(conversation.user)
             await self._acting.look(_typing, stream, {**request, "told": True}, nothing)
@@ -213,7 +214,7 @@ def message_of(conversation: str, row: list[bytes]) -> HistoryMessage:
 
 
 def _tail_of(said: NewMessage) -> bytes:
-    """The JSON of a message behind its seq: the same for all who get it, and in the history."""
+    """The JSON of a message after its seq: the same for all receivers, and in the history."""
     members: dict[str, Any] = {"type": said.type}
     for name in ("mentions", "reply_to", "client_id"):
         if getattr(said, name) is not UNSET:
@@ -222,7 +223,7 @@ def _tail_of(said: NewMessage) -> bytes:
 
 
 def _digest_of(said: NewMessage) -> str:
-    """Of all that a `client_id` stands for beside the conversation; `data` by its bytes."""
+    """A digest of all that a `client_id` names beside the conversation; `data` by its bytes."""
     members = (
         said.type,
         [] if said.mentions is UNSET else said.mentions,
@@ -233,5 +234,5 @@ def _digest_of(said: NewMessage) -> str:
 
 
 def _to(sender: str, to: ConversationId) -> dict[str, Any]:
-    """Whom a message is for, in the ledger."""
+    """The receivers of a message, for the ledger."""
     return {"group": to.group} if to.user is None else {"users": [sender, to.user]}

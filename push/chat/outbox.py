@@ -30,7 +30,7 @@ USERS_AT_A_TIME = 32
 LOOK_SECONDS = 1.0
 ERRANDS_PER_LOOK = 100
 ERRANDS_OF_USER = 1000
-PAUSE_MS = 1000  # who caused an errand has so long to do it
+PAUSE_MS = 1000  # the daemon that wrote an errand down has so long to do it
 
 _user_errand = chat_script("user_errand")
 _copy = chat_script("copy")
@@ -93,7 +93,7 @@ class UserOutbox:
     ) -> None:
         """The user's devices follow a group or not, as was said `last`; or after that, meanwhile.
 
-        Not those that are another's by now: he may be in the group.
+        Not those that belong to another user by now, who may be in the group.
         """
         stream = errand.arguments[0]
         done = b""
@@ -164,7 +164,7 @@ def _copied(values: list[Any]) -> tuple[int, bool]:
 
 
 class UserOutboxRelay(PeriodicTask):
-    """Does the errands of one server that nobody did."""
+    """Does the errands of one server that were left undone."""
 
     def __init__(
         self, reactor: Clock, server: RedisClient, scripts: ChatScripts, outbox: UserOutbox

@@ -16,7 +16,7 @@ from push.runtime.ports import Clock
 
 LOOK_SECONDS = 5.0
 PER_LOOK = 50
-PAUSE_MS = 2000  # who dismisses a group has so long to let its members go
+PAUSE_MS = 2000  # the daemon that dismisses a group has so long to release its members
 
 _due = chat_script("due", CLAIMING)
 _trim = chat_script("trim")

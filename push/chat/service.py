@@ -1,4 +1,4 @@
-"""Chat as one thing: what both doors call, made of its parts."""
+"""Chat as one service, made of its parts: HTTP and the device interface call it."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class ChatService:
         self.presence = PresenceService(shards, settings, online_of)
 
     def erasure(self, devices: Devices, clients: SessionQueries) -> Erasure:
-        """Erasing users, who have `devices` and sessions."""
+        """The part that erases users, with their `devices` and sessions."""
         return Erasure(self._acting, self._outbox, self.groups, devices, clients)
 
     def upkeep(self, reactor: Clock, server: RedisClient, erasure: Erasure) -> list[PeriodicTask]:
-        """What is to be done for `server` now and then."""
+        """The periodic work for `server`."""
         work: list[PeriodicTask] = [
             HistoryRetention(
                 reactor, server, self._scripts, self._acting, self.groups, self._settings

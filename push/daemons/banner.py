@@ -25,7 +25,7 @@ class Banner(Service):
 
     `problems` tells what is not ready yet; `lines` what to say. It goes to the log, and to standard
     output without the log's marks, so that a command can be copied from there. Then `ready_file`
-    is made, for who waits for that; what a killed process left of it is removed at the start.
+    is made, for scripts that wait for it; one that a killed process left is removed at the start.
     """
 
     def __init__(

@@ -27,7 +27,7 @@ class Membership(Service):
     """Registers what `describe` functions say, and says it again as it changes.
 
     Entries are asked for after the start, when the listening ports are known. Another live process
-    of the same name is a `problem` until it is gone: a session here would count as nobody's.
+    of the same name is a `problem` until it is gone: a session here would belong to no connector.
     """
 
     def __init__(self, reactor: Clock, registry: Registry, describe: Sequence[Describe]) -> None:

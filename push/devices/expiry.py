@@ -1,8 +1,8 @@
-"""Devices that were not there for too long are forgotten (contract, "SUB").
+"""Devices that were offline for too long are forgotten (contract, "SUB").
 
 A sorted set holds when each device is to be forgotten; connecting and leaving put it off. A device
 that is online is not forgotten, however long it stays; if its connector died with its session, the
-time that it is away begins when that is noticed.
+time that it is offline begins when that is noticed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What has to be done on a second server (design, rule 13).
 
 The script that changes a record writes down, in the same step, what is to be done on the servers of
-the streams concerned. Who called it does that before the answer; if it cannot, whoever finds it
+the streams concerned. The caller does that before it answers; if it cannot, a relay does it
 later. Doing it twice, or late, changes nothing.
 """
 
@@ -122,8 +122,8 @@ class Outbox:
         user = stream.removeprefix(USER_PREFIX)
         server = self._shards.of(stream)
         if not await server.command("SISMEMBER", server.key(f"user-devices:{user}"), token):
-            # Its errand to follow the user is still to come, and who joins a group in between would
-            # not find this device.
+            # Its errand to follow the user is still to come, and a user that joins a group in
+            # between would not find this device.
             home = self._shards.of(device_stream(token))
             said = await home.command("HGET", home.key(record_name(token)), f"x:{stream}")
             if not said:
@@ -134,7 +134,7 @@ class Outbox:
         if not streams:
             return
         await self.change(token, [SubscriptionChange(name.decode()) for name in streams], user)
-        # Who left meanwhile had the devices in view that were bound before this one.
+        # A user that left meanwhile saw only the devices that were bound before this one.
         left = set(streams) - set(
             await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
         )
@@ -145,7 +145,7 @@ class Outbox:
 
 
 class OutboxRelay(PeriodicTask):
-    """Does the errands of one server that nobody did."""
+    """Does the errands of one server that were left undone."""
 
     def __init__(self, reactor: Clock, server: RedisClient, outbox: Outbox) -> None:
         super().__init__(

@@ -153,7 +153,7 @@ class Devices:
         """Raises `RequestError`: `unknown_token`, `unauthenticated` (wrong secret), `rate_limited`.
 
         A right secret is never refused. Only wrong ones are counted, and for their token alone, so
-        nobody keeps other devices behind the same address away.
+        no client locks out other devices with the same address.
         """
         known = await self._command(token, "HGET", "h")
         if known is None:
@@ -255,7 +255,7 @@ class Devices:
         return [token.decode() for token in tokens]
 
     async def unbind_all(self, user: str, tokens: Sequence[str]) -> list[str]:
-        """The devices are nobody's, as far as they were this user's.
+        """The devices have no user any more, as far as they were this user's.
 
         Returns the nodes that did not confirm in time.
         """
@@ -265,7 +265,7 @@ class Devices:
         return await self._readers.apply_devices(held)
 
     async def unbind(self, user: str, token: str) -> list[str]:
-        """The device is nobody's; `not_found` if it is not this user's.
+        """The device has no user any more; `not_found` if it is not this user's.
 
         Returns the nodes that did not confirm in time.
         """

@@ -1,4 +1,4 @@
-"""Topics: who follows them, and beginning and ending it.
+"""Topics: which devices follow them; subscribing and unsubscribing.
 
 A topic is a stream that devices subscribe to. There is nothing to create: it is listed while a
 device follows it. A subscription is a cursor in the device's record, as all that it follows, so it
@@ -35,7 +35,7 @@ from push.wire.idents import NAME_RULE, device_stream, is_name, topic_stream
 
 PRIVATE_PREFIX = "private."
 CURSOR_SECONDS = 86_400
-LONG_CURSOR = "~"  # begins the cursor that stands for a name which is longer than a cursor may be
+LONG_CURSOR = "~"  # begins the cursor for a name that is longer than a cursor may be
 UNSUBSCRIBED = "d:unsubscribed"
 
 _subscribe = load_script("devices", "subscribe", LEDGER, APPEND, FOLLOWING, BINDING)

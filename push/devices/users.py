@@ -1,4 +1,4 @@
-"""Users: who is there, with which devices."""
+"""Users: whether they are online, and their devices."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class Users:
         return User(user, bool(page.sessions), devices, page.silent)
 
     async def online(self, users: Sequence[str]) -> dict[str, bool]:
-        """Whether each user is there. Those of whom no device is are asked for all at once."""
+        """Whether each user is online. Connectors are asked once for all users without such a
+        device."""
         devices = await gather(self._devices_of(user) for user in users)
         found = {
             user: any(device.online for device in of_user)

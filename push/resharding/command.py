@@ -36,7 +36,7 @@ class ReshardArguments(NamedTuple):
 
 
 def run(asked: ReshardArguments, tell: Callable[[str], None]) -> ReshardOutcome | None:
-    """Do it, to the end. `tell` is told how far it is, now and then.
+    """Do it, to the end. `tell` is called with the progress, now and then.
 
     Raises `Refused`, `BrokenOff`.
     """
@@ -51,7 +51,7 @@ def run(asked: ReshardArguments, tell: Callable[[str], None]) -> ReshardOutcome 
         except (Refused, StartError) as error:
             failed.append(Refused(str(error)))
         except StoreUnavailable as error:
-            failed.append(Refused(f"{error.reason}. When it is back, run the same again"))
+            failed.append(Refused(f"{error.reason}. When it is reachable, run the same again"))
 
     try:
         react(lambda reactor: Deferred.fromCoroutine(work(reactor)))

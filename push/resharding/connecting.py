@@ -80,7 +80,7 @@ async def _itself(server: RedisClient) -> tuple[str, int]:
 
 def _each_once(name: str, places: list[int]) -> list[int]:
     if len(set(places)) < len(places):
-        raise Refused(f"one server stands twice in {name}")
+        raise Refused(f"{name} names one server twice")
     return places
 
 
@@ -98,7 +98,7 @@ async def has_keys(server: RedisClient) -> bool:
 async def check_nobody(servers: Sequence[RedisClient]) -> None:
     """Raises `Refused` while a daemon, or another `pushctl reshard`, is connected.
 
-    Each has a subscription on each server, besides what it hears.
+    Each has a subscription on each server, besides its other channels.
     """
     for server in servers:
         _, count = await server.command("PUBSUB", "NUMSUB", server.channel("check"))

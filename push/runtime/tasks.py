@@ -1,4 +1,4 @@
-"""Every coroutine has an owner: none is fired and forgotten, and its errors are told."""
+"""Every coroutine has an owner: none is started and forgotten, and its errors are reported."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TaskGroup:
     def run(
         self, job: Coroutine[Any, Any, None], failed: Callable[[Failure], None]
     ) -> Deferred[None]:
-        """Run `job` to its end; `failed` is told of an error that is not its cancellation."""
+        """Run `job` to its end; `failed` is called with an error that is not its cancellation."""
         running: Deferred[None] = Deferred.fromCoroutine(job)
         self._running.add(running)
 
@@ -67,7 +67,7 @@ class Semaphore:
     async def __aexit__(self, *_: object) -> None:
         self._free += 1
         if self._giving:
-            return  # whoever gives turns sees it
+            return  # the caller that gives turns sees it
         self._giving = True
         try:
             while self._free and self._waiting:

@@ -1,9 +1,9 @@
 """Cursors are written in batches: every 50 ms, or 500 at once (design, rule 4).
 
 A crash in between delivers again, it never loses. The script that moves a cursor counts in the
-ledger what the cursor passes, and tells whether the session still is the device's: that is how a
-connector learns that a session was taken over. What was only handed out is told within a second, or
-with the acknowledgement if that is earlier.
+ledger what the cursor passes, and answers whether the session still has the device: so a connector
+learns that a session was taken over. What was only handed out is written within a second, or with
+the acknowledgement if that is earlier.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class CursorOwner(Protocol):
-    """Whose cursors these are: a device's session."""
+    """The owner of cursors: a device's session."""
 
     @property
     def token(self) -> str | None: ...
@@ -114,8 +114,8 @@ class CursorWriter:
     def late(self, holder: CursorOwner, late: LateAcknowledgement) -> None:
         """A message that the cursor passed for another reason was acknowledged after all.
 
-        Where the ledger has counters it is told once: if it is not known whether that was stored,
-        what was counted before stands.
+        Where the ledger has counters it is written once: if it is not known whether that was
+        stored, what was counted before remains.
         """
         if holder.token is not None and not self._stopped:
             subscription = late.delivery.subscription
@@ -123,7 +123,7 @@ class CursorWriter:
             self.moved(holder, subscription)
 
     def handed(self, holder: CursorOwner, subscription: Subscription) -> None:
-        """Something was handed out: the ledger is told, with less hurry."""
+        """Something was handed out: the ledger gets it, with less hurry."""
         if holder.token is None or self._stopped or subscription in self._moved:
             return
         self._handed[subscription] = holder
@@ -135,7 +135,7 @@ class CursorWriter:
             self.moved(holder, subscription)
 
     async def flush(self) -> None:
-        """Store all that moved so far; returns when it is stored or Redis is away."""
+        """Store all that moved so far; returns when it is stored or Redis is unreachable."""
         self._moved.update(self._handed)
         self._handed.clear()
         # First in, first out: so many batches hold all that waits now, whatever comes meanwhile.
@@ -198,7 +198,7 @@ class CursorWriter:
 class _Move:
     """A cursor on its way to the store, with the messages that it passes or has before it.
 
-    `is_last`: the stream is not followed any more. What is said here is all that is known.
+    `is_last`: the stream is not followed any more. Nothing is known beside what is written here.
     """
 
     __slots__ = (
@@ -238,8 +238,8 @@ class _Move:
     def undo(self) -> list[LateAcknowledgement]:
         """It was not stored, or nobody knows: the same messages go with the next one.
 
-        Returns the late acknowledgements that may be told again: a line cannot be counted twice. Of
-        the others, those that were on their way with this cursor are as if they had not come.
+        Returns the late acknowledgements that may be written again: a line cannot be counted twice.
+        Of the others, those that were on their way with this cursor are as if they had not come.
         """
         again, given_up = self.late, {}
         if not is_listed(self.subscription.stream):
@@ -261,7 +261,7 @@ class _Move:
 def _not_to_be_passed(ended: Iterable[OutstandingMessage | Skipped], cursor: int) -> list[int]:
     """Places before messages that this session did not get, but another of the device may yet.
 
-    All up to the position counts as written; what lies behind such a message is told when the
+    All up to the position counts as written; what comes after such a message is written when the
     cursor has passed that.
     """
     return [m.offset - 1 for m in ended if m.outcome == TOO_LARGE and m.offset > cursor]

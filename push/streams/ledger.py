@@ -1,7 +1,7 @@
 """The delivery ledger: what became of a message (design, "nothing is lost, and it can be proven").
 
-Written by the scripts that publish, move cursors and take entries out; here it is read, and told
-what happens to messages that are in no log.
+Scripts that publish, move cursors and remove entries write it. This module reads it, and adds what
+happens to messages that are in no log.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = Logger()
 FLUSH_SECONDS = 0.5
 MAX_WAITING = 100_000
 COUNTS_PER_CALL = 1000
-SETTLED_SECONDS = 5  # after this nothing more comes from who was online
+SETTLED_SECONDS = 5  # after this nothing more comes from devices that were online
 
 WRITTEN = "w"
 CONGESTED = "d:congested"
@@ -87,7 +87,7 @@ class Ledger:
         self._shards = shards
 
     async def to(self, id: str) -> msgspec.Raw | None:
-        """Whom message `id` was for, as it was given to `publish`; None when it is unknown."""
+        """The targets of message `id`, as given to `publish`; None when it is unknown."""
         calls = [server.command("HGET", server.key(_name(id)), "to") for server in self._shards]
         for kept in await gather(calls):
             if kept is not None:
@@ -140,8 +140,8 @@ class Ledger:
         return sorted(found, key=lambda line: line.token)
 
     async def _parts(self, id: str) -> list[tuple[dict[str, bytes], bool]]:
-        """What each server has of a message, and whether it is over: it was for those who were
-        online, and to the others it came too late."""
+        """What each server has of a message, and whether it is over: it was for devices
+        that were online, and for the others it came too late."""
         calls = [server.command("HGETALL", server.key(_name(id))) for server in self._shards]
         parts = []
         for server, reply in zip(self._shards, await gather(calls), strict=True):
@@ -228,7 +228,7 @@ def _lines(fields: dict[str, bytes]) -> list[_Line]:
 
 
 class EphemeralCounts:
-    """What happens to messages that are in no log, told to the ledger in batches.
+    """What happens to messages that are in no log, written to the ledger in batches.
 
     A batch whose fate is not known is given up: it may have been counted, and nothing is to be
     counted twice.

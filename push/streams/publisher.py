@@ -111,9 +111,9 @@ class Publisher:
     ) -> Published:
         """Publish to all of `addresses`.
 
-        `stored` False: on the channels only, and with `online` acknowledged by those who are there.
-        `to` is what the ledger says of whom it is for; without it the ledger keeps nothing. With
-        `once`, a request that was answered before gets the answer of then.
+        `stored` False: on the channels only, and with `online` acknowledged by the devices that are
+        online. `to` is what the ledger keeps as the targets; without it the ledger keeps nothing.
+        With `once`, a request that was answered before gets the answer of then.
 
         Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened.
         """
@@ -134,7 +134,7 @@ class Publisher:
         return published
 
     async def claim(self, once: IdempotencyKey, id: str) -> str:
-        """The id of the message that `once` stands for: `id`, or the one that came with it first.
+        """The id of the message that `once` names: `id`, or the one that came with it first.
 
         One server knows that by itself when it publishes; several must agree before. Raises
         `IdempotencyMismatch`.

@@ -119,7 +119,7 @@ async def test_one_server_by_two_names(make_world: Any, make_redis: Any, move: A
 
     text = await refused(move, [redis.url], [redis.url, f"unix://{other_name}"])
 
-    assert text == "one server stands twice in --to"
+    assert text == "--to names one server twice"
 
 
 @pytest_twisted.ensureDeferred

@@ -67,7 +67,7 @@ async def _loading(reactor: Clock, socket_path: str) -> Loading | bool:
 
 
 async def shut_down(reactor: Clock, socket_path: str) -> None:
-    """Ask the server to write what it has and end. It may be away already."""
+    """Ask the server to write what it has and end. It may have ended already."""
     try:
         await ask(reactor, socket_path, b"SHUTDOWN")
     except (*AWAY, RedisError):

@@ -77,7 +77,7 @@ class ServerProcess(ProcessProtocol):
         self._signal("KILL")
 
     def _signal(self, name: str) -> None:
-        with suppress(ProcessExitedAlready):  # its end is about to be told
+        with suppress(ProcessExitedAlready):  # its end is about to be reported
             self.transport.signalProcess(name)
 
     # --- called by the reactor ---------------------------------------------------------------

@@ -152,7 +152,7 @@ class EmbeddedRedis(Service):
         text = configuration(self.folder, self.socket_path)
         _log.info("Redis: {binary} on {path}", binary=str(binary), path=self.socket_path)
         deaths = 0
-        # Not only cancelled: who waits for `ready` runs in the middle of this, and may stop us.
+        # Not only cancelled: a caller that waits for `ready` runs inside this, and may stop us.
         while self.running:
             began_seconds = self._reactor.seconds()
             process = ServerProcess.spawn(self._reactor, command_line(binary), text, server_lock)

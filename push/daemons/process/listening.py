@@ -26,8 +26,8 @@ _LARGEST_BACKLOG = Path("/proc/sys/net/core/somaxconn")
 class Listener(Service):
     """One listening port. `setting` names where its address comes from, for error messages.
 
-    With `reuse_port` others who ask for the same may listen there as well: the kernel spreads new
-    connections over all of them.
+    With `reuse_port` other processes that do the same may listen there as well: the kernel spreads
+    new connections over all of them.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Listener(Service):
         return f". Set {self._setting} to an address of this machine"
 
     def close(self) -> Deferred[None]:
-        """Accept nobody any more; the connections that there are stay."""
+        """Accept no more connections; those that exist stay."""
         port, self._port = self._port, None
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(_nothing)
 

@@ -132,8 +132,8 @@ def _make_if_missing(certificate_path: Path, key_path: Path) -> None:
         return
     make_data_folder(certificate_path.parent)
     try:
-        # The key first: who finds a certificate finds its key. With another start at the same time
-        # the certificate is made for the key that won.
+        # The key first: a process that finds a certificate finds its key. With another start at the
+        # same time the certificate is made for the key that won.
         made = ec.generate_private_key(ec.SECP256R1())
         pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         key = load_pem_private_key(create_once(key_path, pem, mode=0o600), password=None)
