@@ -45,7 +45,8 @@ class DeviceExpiry(PeriodicTask):
         """Forget all whose time is over; returns how many that were."""
         forgotten = 0
         while True:
-            due = await self._server.run(_retire, [], [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS])
+            arguments = [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS]
+            due: list[list[bytes]] = await self._server.run(_retire, [], arguments)
             for token, boot in due:
                 if not boot:
                     forgotten += await self._devices.retire(token.decode())

@@ -155,7 +155,7 @@ class OutboxRelay(PeriodicTask):
 
     async def turn(self) -> None:
         while True:
-            due = await self._server.run(_due, [], [ERRANDS_PER_LOOK])
+            due: list[bytes] = await self._server.run(_due, [], [ERRANDS_PER_LOOK])
             for text in due:
                 try:
                     await self._outbox.run(self._server, [text])

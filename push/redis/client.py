@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any
 
 import txredisapi
 from twisted.internet.defer import Deferred
@@ -17,6 +17,7 @@ from push.redis.errors import StoreUnavailable, UnsuitableServer
 from push.redis.identity import Deployment
 from push.redis.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.replication import ReplicaAcks
+from push.redis.replies import Answer, Argument, Decode, as_it_is
 from push.redis.scripts import Script
 from push.redis.sentinel import Sentinels
 from push.redis.subscriptions import Handler, Subscriptions
@@ -26,11 +27,6 @@ from push.runtime.ports import Clock, TrustRoot
 from push.runtime.timers import Periodic
 
 log = Logger()
-
-Argument = bytes | str | int
-Answer = TypeVar("Answer")
-# Makes an answer of a reply, which is what Redis says: None, int, bytes, or a list of such.
-Decode = Callable[[Any], Answer]
 
 ATTEMPTS = 3  # one for each reason to try again
 RECHECK_SECONDS = 30.0
@@ -48,10 +44,6 @@ _TEMPORARY = (
     "CLUSTERDOWN",
     "TRYAGAIN",
 )
-
-
-def _as_it_is(reply: Any) -> Any:
-    return reply
 
 
 class RedisClient:
@@ -92,45 +84,33 @@ class RedisClient:
         self._server_notes: list[str] = []
         self._confirmations: ReplicaAcks | None = None
         self._rechecks = Periodic(reactor, RECHECK_SECONDS, self._recheck, _log_failure)
-        self._sentinels: Sentinels | None = None
-        if isinstance(address, SentinelAddress):
-            self._sentinels = Sentinels(
-                reactor,
-                address,
-                timeout_seconds=timeout_seconds,
-                moved=self._moved,
-                trust_root=trust_root,
-            )
         self._scripts: dict[str, Script] = {}
         self._restored: list[Callable[[], None]] = []
         self._trust_root = trust_root
+        self._sentinels = self._make_sentinels()
         self._availability = Availability(reactor, str(address), self._is_without_master)
         self._commands = self._make_commands("commands", self._prepare_commands)
-        self._subscriber: SupervisedConnection[SubscriberProtocol] = SupervisedConnection(
-            reactor,
-            self._locate,
-            lambda lost: SubscriberProtocol(reactor.seconds, lost, self.subscriptions.message),
-            self._prepare_subscriber,
-            name=str(address),
-            purpose="subscriptions",
-            timeout_seconds=timeout_seconds,
-            trust_root=trust_root,
-            availability=self._availability,
-            on_up=self._tell_if_restored,
-            on_down=self.subscriptions.lost,
-        )
-        # WAIT stalls its connection: what only reads or is not answered for goes past it.
+        self._subscriber = self._make_subscriber()
+        # WAIT stalls its connection: calls that only read, or need no replica, do not go there.
         self._durable = self._commands
         if self._sentinels is not None:
             self._durable = self._make_commands("durable writes", self._prepare_durable)
         self._links: list[
             SupervisedConnection[CommandProtocol] | SupervisedConnection[SubscriberProtocol]
-        ] = [
-            self._commands,
-            self._subscriber,
-        ]
+        ] = [self._commands, self._subscriber]
         if self._durable is not self._commands:
             self._links.append(self._durable)
+
+    def _make_sentinels(self) -> Sentinels | None:
+        if not isinstance(self.address, SentinelAddress):
+            return None
+        return Sentinels(
+            self._reactor,
+            self.address,
+            timeout_seconds=self.timeout_seconds,
+            moved=self._moved,
+            trust_root=self._trust_root,
+        )
 
     def _make_commands(
         self, purpose: str, prepare: Callable[[CommandProtocol], Awaitable[None]]
@@ -146,6 +126,22 @@ class RedisClient:
             trust_root=self._trust_root,
             availability=self._availability,
             on_up=self._tell_if_restored,
+        )
+
+    def _make_subscriber(self) -> SupervisedConnection[SubscriberProtocol]:
+        receive = self.subscriptions.message
+        return SupervisedConnection(
+            self._reactor,
+            self._locate,
+            lambda lost: SubscriberProtocol(self._reactor.seconds, lost, receive),
+            self._prepare_subscriber,
+            name=str(self.address),
+            purpose="subscriptions",
+            timeout_seconds=self.timeout_seconds,
+            trust_root=self._trust_root,
+            availability=self._availability,
+            on_up=self._tell_if_restored,
+            on_down=self.subscriptions.lost,
         )
 
     def start(self) -> None:
@@ -221,7 +217,6 @@ class RedisClient:
         """The last offset that the server gave to any stream, in microseconds."""
         return int(await self.command("GET", self._clock_key) or 0)
 
-    @overload
     async def run(
         self,
         script: Script,
@@ -229,28 +224,8 @@ class RedisClient:
         arguments: Sequence[Argument],
         *,
         durable: bool = False,
-    ) -> Any: ...
-
-    @overload
-    async def run(
-        self,
-        script: Script,
-        keys: Sequence[str],
-        arguments: Sequence[Argument],
-        *,
-        durable: bool = False,
-        decode: Decode[Answer],
-    ) -> Answer: ...
-
-    async def run(
-        self,
-        script: Script,
-        keys: Sequence[str],
-        arguments: Sequence[Argument],
-        *,
-        durable: bool = False,
-        decode: Decode[Any] = _as_it_is,
-    ) -> Any:
+        decode: Decode[Answer] = as_it_is,
+    ) -> Answer:
         """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it.
 
         Returns what `decode` makes of the reply.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from push.redis.client import Argument, RedisClient
+from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.periodic import PeriodicTask
+from push.redis.replies import Argument
 from push.redis.scripts import CLAIMING, load_script
 from push.runtime.ports import Clock
 from push.streams.publisher import APPEND, LEDGER
@@ -36,7 +37,7 @@ class Sweeper(PeriodicTask):
         """Everything that is due now; returns how many streams that was."""
         swept = 0
         while True:
-            due = await self._server.run(_due, [], [STREAMS_PER_CLAIM])
+            due: list[bytes] = await self._server.run(_due, [], [STREAMS_PER_CLAIM])
             for stream in due:
                 await self._expire(stream)
             swept += len(due)

@@ -15,9 +15,10 @@ from push.cluster.registry.entry import Key, RegistryEntry, encode_entry
 from push.cluster.registry.interface import RegistryUnavailable
 from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
-from push.redis.client import Argument, Decode, RedisClient
+from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
+from push.redis.replies import Argument, Decode
 from push.redis.scripts import Script, load_script
 from push.runtime.ports import Clock
 

@@ -59,7 +59,7 @@ def push(
     idempotency_key: str | None,
     text: bool,
     yes: bool,
-    **targets: Any,
+    **targets: object,
 ) -> None:
     """Push DATA to devices, users, a topic, a group, an address or everyone.
 
@@ -218,7 +218,7 @@ def _read_items(file: str) -> list[dict[str, Any]]:
     return items
 
 
-def _read_line(line: bytes, place: str) -> Any:
+def _read_line(line: bytes, place: str) -> object:
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
