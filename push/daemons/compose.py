@@ -270,7 +270,7 @@ class Composition:
         self._status.membership.update()
         if self._share_ports:
             for port in self._status.device_ports.values():
-                port.close()
+                port.start_closing()
 
     def _lines_to_try(self) -> list[str]:
         return self._status.lines_to_try(self._keys.files)

@@ -189,11 +189,11 @@ class RedisClient:
         return self._channel_prefix + name.encode()
 
     def subscribe_channel(self, name: str, handler: Handler) -> Deferred[None]:
-        """Subscribe to the channel `name`: see `Subscriptions.want`."""
-        return self.subscriptions.want(self.channel(name), handler)
+        """Subscribe to the channel `name`: see `Subscriptions.start_subscribing`."""
+        return self.subscriptions.start_subscribing(self.channel(name), handler)
 
     def unsubscribe_channel(self, name: str) -> None:
-        self.subscriptions.drop(self.channel(name))
+        self.subscriptions.unsubscribe(self.channel(name))
 
     @property
     def is_subscribed(self) -> bool:
@@ -243,7 +243,7 @@ class RedisClient:
             try:
                 speaker = (self._durable if durable else self._commands).require()
                 answer = self._evaluate(speaker, script, keys, arguments)
-                confirmed = self._confirmed() if durable else None
+                confirmed = self._start_confirming() if durable else None
                 reply = await answer
             except txredisapi.RedisError as error:
                 text = str(error)
@@ -264,9 +264,9 @@ class RedisClient:
                 return decode(reply)
         raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")
 
-    def _confirmed(self) -> Deferred[bool] | None:
-        """Whether a replica has what was written up to now; None where nobody has to ask."""
-        return self._confirmations.wanted() if self._confirmations is not None else None
+    def _start_confirming(self) -> Deferred[bool] | None:
+        """Whether a replica has all that was written; None where there are no replicas."""
+        return self._confirmations.start_confirming() if self._confirmations is not None else None
 
     def _evaluate(
         self,

@@ -51,8 +51,10 @@ class ReplicaAcks:
         self._replicas = LEAST_REPLICAS
         self._counted_at: float | None = None
 
-    def wanted(self) -> Deferred[bool]:
-        """Call it in the turn of a write: whether a replica has it in time. Does not fail."""
+    def start_confirming(self) -> Deferred[bool]:
+        """Whether a replica has a write in time. It is called in the turn of the write, which the
+        caller then waits for first. Does not fail; `stop` answers no to all that wait.
+        """
         waiter: Deferred[bool] = Deferred()
         self._waiting.append(waiter)
         self._soon.request()

@@ -39,11 +39,11 @@ class Subscriptions:
         self._changed: set[bytes] = set()
         self._soon = Debounced(reactor, 0, self._flush)
 
-    def want(self, channel: bytes, handler: Handler) -> Deferred[None]:
-        """Hear `channel`; the Deferred fires once Redis confirmed it (now, if it has).
+    def start_subscribing(self, channel: bytes, handler: Handler) -> Deferred[None]:
+        """Subscribe to `channel`; the Deferred fires once Redis confirmed it (now, if it has).
 
-        It waits as long as Redis is unreachable, or until `drop`: give it a deadline. One handler a
-        channel.
+        It waits as long as Redis is unreachable, or until `unsubscribe`: the caller cancels it at
+        its deadline. There is one handler a channel.
         """
         self._handlers[channel] = handler
         if channel in self._confirmed:
@@ -53,7 +53,7 @@ class Subscriptions:
         self._note(channel)
         return waiter
 
-    def drop(self, channel: bytes) -> None:
+    def unsubscribe(self, channel: bytes) -> None:
         """End the subscription to `channel`; callers that wait for it are released."""
         if self._handlers.pop(channel, None) is not None:
             self._note(channel)
@@ -144,7 +144,7 @@ def _batches(channels: list[bytes]) -> list[list[bytes]]:
 
 
 async def subscribed_in_time(subscribed: Deferred[Any], seconds: float, reactor: Clock) -> None:
-    """Wait for what `want` returned, or for several of them that were gathered.
+    """Wait for what `start_subscribing` returned, or for several of them that were gathered.
 
     Raises `StoreUnavailable` when Redis does not confirm within `seconds`.
     """

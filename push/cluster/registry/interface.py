@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
-from twisted.internet.defer import Deferred
-
 from push.cluster.registry.entry import RegistryEntry
 
 Snapshot = Mapping[str, Mapping[str, RegistryEntry]]  # service → instance → entry
@@ -75,7 +73,7 @@ class Registry(ABC):
         """Call `callback` after each change of the view."""
 
     @abstractmethod
-    def ready(self) -> Deferred[None]:
+    async def ready(self) -> None:
         """Fires once a first full view was read (at once, if it was). Each call gets its own."""
 
     @property

@@ -180,13 +180,11 @@ class ReconcilingRegistry(Registry):
     def on_change(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 
-    def ready(self) -> Deferred[None]:
-        waiter: Deferred[None] = Deferred()
-        if self._loaded:
-            waiter.callback(None)
-        else:
+    async def ready(self) -> None:
+        if not self._loaded:
+            waiter: Deferred[None] = Deferred()
             self._ready_waiters.append(waiter)
-        return waiter
+            await waiter
 
     @property
     def problem(self) -> str | None:

@@ -49,14 +49,13 @@ class ServerProcess(ProcessProtocol):
         )
         return process
 
-    def ended(self) -> Deferred[str]:
-        """Fires with how it ended, in words, when the process is gone."""
+    async def ended(self) -> str:
+        """Return how it ended, in words, when the process has ended."""
+        if not self.alive:
+            return self._how
         answer: Deferred[str] = Deferred()
-        if self.alive:
-            self._waiting.append(answer)
-        else:
-            answer.callback(self._how)
-        return answer
+        self._waiting.append(answer)
+        return await answer
 
     async def end(self, patience_seconds: float) -> None:
         """SIGTERM, which lets it write everything; SIGKILL to one that takes too long."""

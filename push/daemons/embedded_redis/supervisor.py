@@ -81,17 +81,15 @@ class EmbeddedRedis(Service):
         """The server's process, while there is one."""
         return self._process.pid if self._process and self._process.alive else None
 
-    def ready(self) -> Deferred[None]:
-        """Fires when the server answers: at once, or after its start and the loading of its data.
+    async def ready(self) -> None:
+        """Return when the server answers: at once, or after its start and the loading of its data.
 
-        Fails with CancelledError when the service stops before.
+        Raises CancelledError when the service stops before.
         """
-        answer: Deferred[None] = Deferred()
-        if self._serving:
-            answer.callback(None)
-        else:
+        if not self._serving:
+            answer: Deferred[None] = Deferred()
             self._waiting.append(answer)
-        return answer
+            await answer
 
     def startService(self) -> None:
         make_private_folder(self.folder)

@@ -81,14 +81,17 @@ class Listener(Service):
             return f". Set {self._setting} to a port above 1023 or allow this one"
         return f". Set {self._setting} to an address of this machine"
 
-    def close(self) -> Deferred[None]:
-        """Accept no more connections; those that exist stay."""
+    def start_closing(self) -> Deferred[None]:
+        """Accept no more connections; those that exist stay.
+
+        It cannot be cancelled: the port closes by itself, within the turn of the reactor.
+        """
         port, self._port = self._port, None
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(_nothing)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        return self.close()
+        return self.start_closing()
 
     def public_url(self, scheme: str) -> str:
         """The address as this host would tell it to a client."""

@@ -401,7 +401,10 @@ async def test_stopping_without_a_store_ends_what_waits(
 ) -> None:
     cluster.stop_store()
     one = cluster.registry()
-    waiting = [Deferred.fromCoroutine(one.register(entry("n1"))), one.ready()]
+    waiting = [
+        Deferred.fromCoroutine(one.register(entry("n1"))),
+        Deferred.fromCoroutine(one.ready()),
+    ]
     await one.stop()
     for deferred in waiting:
         with pytest.raises(CancelledError):
