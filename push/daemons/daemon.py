@@ -1,4 +1,4 @@
-"""What twistd runs: a daemon that logs as it is told; a problem at its start is one line."""
+"""What twistd runs: a daemon that logs as configured; a problem at its start is one line."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""What is behind both doors of a daemon: who and what there is, on the servers that it is given."""
+"""What exists behind the interfaces of a daemon: devices, users, topics, chat and the registry."""
 
 from __future__ import annotations
 
 import random
 import secrets
 import time
-from collections.abc import Callable, Set
-from typing import Any, Protocol
+from collections.abc import Callable
 
 import msgspec
 
@@ -16,28 +15,21 @@ from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
 from push.cluster.commands import ControlChannel
 from push.cluster.directory import Directory
-from push.cluster.drain_command import NodeDrains
 from push.cluster.registry.interface import Registry
 from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
-from push.devices.expiry import DeviceExpiry
-from push.devices.outbox import Outbox, OutboxRelay
+from push.devices.outbox import Outbox
 from push.devices.readers import Connectors
 from push.devices.registration import Devices
 from push.devices.session_queries import SessionQueries
 from push.devices.topics import Topics
 from push.devices.users import Users
-from push.http.framework.route import App
-from push.http.routes.chat import make_group
-from push.http.routes.push import make_api
-from push.http.routes.registration import make_sub
 from push.http.schemas import PushLimits
 from push.pushing.by_ip import PushByIp
 from push.pushing.service import PushService
-from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
+from push.runtime.ports import Reactor
 from push.streams.publisher import Publisher, Retention
-from push.streams.sweeper import Sweeper
 from push.wire import defaults
 from push.wire.idents import Snowflake
 
@@ -58,14 +50,6 @@ class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
     open_registration: bool = False
 
 
-class Background(Protocol):
-    """What works by itself between a start and a stop."""
-
-    def start(self) -> object: ...
-
-    def stop(self) -> None: ...
-
-
 class Domain:
     """The registry, devices, users, topics and chat of a deployment, as one daemon has them.
 
@@ -75,7 +59,7 @@ class Domain:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         limits: DomainLimits,
         shards: Shards,
         registry: Registry,
@@ -86,8 +70,8 @@ class Domain:
         is_connector: bool,
         bans_read: Callable[[], None],
     ) -> None:
-        self._reactor = reactor
-        self._limits = limits
+        self.reactor = reactor
+        self.limits = limits
         self._boot = boot
         self._is_connector = is_connector
         self.shards = shards
@@ -116,21 +100,8 @@ class Domain:
         )
         self.clients = SessionQueries(self.asker)
         self.users = Users(shards, self.devices, self.clients)
-        self.pushing = PushService(
-            shards,
-            Publisher(shards, limits.retention),
-            self.snowflake,
-            PushByIp(shards, self.clients),
-        )
-        self.chat = ChatService(
-            shards,
-            self.outbox,
-            self.snowflake,
-            limits.chat,
-            limits.retention,
-            self.users.online,
-            self._readers,
-        )
+        self.pushing = self._make_pushing()
+        self.chat = self._make_chat()
         self.erasure = self.chat.erasure(self.devices, self.clients)
 
     async def _announce_bans(self) -> list[str]:
@@ -142,68 +113,31 @@ class Domain:
             self.shards,
             self.outbox,
             self.snowflake,
-            self._is_live_boot,
+            self.is_live_boot,
             self.control.end_session,
-            registrations_per_minute=self._limits.registrations_per_minute,
-            failed_secrets_per_minute=self._limits.failed_secrets_per_minute,
+            registrations_per_minute=self.limits.registrations_per_minute,
+            failed_secrets_per_minute=self.limits.failed_secrets_per_minute,
             check_ban=self.bans.check,
             readers=self._readers,
         )
 
-    def _is_live_boot(self, boot: str) -> bool:
+    def _make_pushing(self) -> PushService:
+        publisher = Publisher(self.shards, self.limits.retention)
+        by_ip = PushByIp(self.shards, self.clients)
+        return PushService(self.shards, publisher, self.snowflake, by_ip)
+
+    def _make_chat(self) -> ChatService:
+        return ChatService(
+            self.shards,
+            self.outbox,
+            self.snowflake,
+            self.limits.chat,
+            self.limits.retention,
+            self.users.online,
+            self._readers,
+        )
+
+    def is_live_boot(self, boot: str) -> bool:
+        """Whether the connector of that boot id runs."""
         own = boot == self._boot and self._is_connector
         return own or self.directory.is_live_boot(boot)
-
-    def upkeep(self) -> list[Background]:
-        """What every daemon does by itself: for every server, now and then, and for its copies."""
-        work: list[Background] = [
-            self.asker,
-            self.answerer,
-            self.lease,
-            self.bans,
-        ]
-        for server in self.shards:
-            work += self._upkeep_of(server)
-        return work
-
-    def _upkeep_of(self, server: RedisClient) -> list[Background]:
-        limits = self._limits
-        work: list[Background] = [
-            Sweeper(self._reactor, server, limits.shared_max_age_seconds),
-            DeviceExpiry(
-                self._reactor,
-                server,
-                self.devices,
-                lambda boot: self._is_live_boot(boot) or self.registry.problem is not None,
-                limits.device_retention_seconds,
-            ),
-        ]
-        if len(self.shards) > 1:
-            work.append(OutboxRelay(self._reactor, server, self.outbox))
-        return [*work, *self.chat.upkeep(self._reactor, server, self.erasure)]
-
-    def apps(self, roles: Set[str]) -> list[App]:
-        """What a daemon with `roles` serves by HTTP."""
-        limits = self._limits
-        apps = []
-        if "api" in roles:
-            apps.append(
-                make_api(
-                    self.pushing,
-                    self.devices,
-                    self.directory,
-                    NodeDrains(self.directory, self.control),
-                    self.clients,
-                    self.users,
-                    self.erasure,
-                    self.topics,
-                    self.bans,
-                    limits.push,
-                )
-            )
-        if "sub" in roles:
-            open_registration = limits.open_registration
-            apps.append(make_sub(self.devices, self.directory, open_registration=open_registration))
-        if "group" in roles:
-            apps.append(make_group(self.chat))
-        return apps

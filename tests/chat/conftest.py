@@ -12,6 +12,7 @@ import pytest_twisted
 from prometheus_client import CollectorRegistry
 
 from push.access.api_keys import ApiKey, Keyring
+from push.daemons.apps import make_apps
 from push.http.framework.site import LimitedSite
 from push.http.server import make_site
 from tests.conftest import RedisServer
@@ -125,7 +126,7 @@ def door(node: Node, wait_until: WaitUntil) -> Door:
     key = ApiKey("chat", hashlib.sha256(b"chat-key").hexdigest(), frozenset(["chat"]))
     site = make_site(
         reactor,
-        node.domain.apps({"group"}),
+        make_apps(node.domain, {"group"}),
         keyring=Keyring([key]),
         registry=CollectorRegistry(),
         problems=list,

@@ -31,12 +31,13 @@ from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.daemons.config.settings import Connector
 from push.daemons.domain import Domain, DomainLimits
 from push.daemons.security.certificate import load_server_tls
+from push.daemons.upkeep import upkeep_of
 from push.devices.expiry import DeviceExpiry
 from push.devices.sessions import Sessions
 from push.pushing.service import Push, PushContent, PushReceipt, Target
 from push.redis.client import RedisClient
 from push.redis.identity import Deployment
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.shards import Shards
 from push.redis.url import parse_redis_url
 from push.session.server import SessionLimits
@@ -292,12 +293,12 @@ class Node:
             others,
             handlers=chat_handlers(self.chat),
         )
-        self.upkeep = domain.upkeep()
+        self.upkeep = upkeep_of(domain)
         # What works off errands; the rest only looks for what is old.
-        self.errand_runners: list[Periodic] = [
+        self.errand_runners: list[PeriodicTask] = [
             work
             for work in self.upkeep
-            if isinstance(work, Periodic) and not isinstance(work, Sweeper | DeviceExpiry)
+            if isinstance(work, PeriodicTask) and not isinstance(work, Sweeper | DeviceExpiry)
         ]
         OwnClients(reactor, self.gateway, self.answerer, self.boot)
         self.gateway.apply_for(self.answerer)

@@ -268,7 +268,7 @@ def test_without_redis_a_daemon_says_so_and_goes_on_when_it_is_back(
         redis.start()
         wait_for(lambda: curl(running, "/readyz")[0] == 200)
         assert curl(running, "/v1/push", push)[0] == 202
-        assert log.read_text().count("is away") == 1
+        assert log.read_text().count("is unreachable") == 1
     finally:
         process.terminate()
         process.wait(DEADLINE_SECONDS)

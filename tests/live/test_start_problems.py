@@ -158,4 +158,4 @@ def test_redis_that_is_unreachable_is_waited_for_and_said_at_once(tmp_path: Path
         process.terminate()
         assert process.wait(DEADLINE_SECONDS) == 0
     (line,) = [line for line in log.read_text().splitlines() if "Trying again" in line]
-    assert "Redis at redis://127.0.0.1:1/0 is away: Connection was refused" in line
+    assert "Redis at redis://127.0.0.1:1/0 is unreachable: Connection was refused" in line

@@ -94,7 +94,7 @@ async def test_an_evicting_server_is_not_used_until_its_policy_is_put_right(
     await wait_until(lambda: server.problem is None)
     (line,) = [line for line in log_lines if "cannot be used" in line]
     assert "noeviction" in line
-    assert [line for line in log_lines if line.endswith("is back")]
+    assert [line for line in log_lines if line.endswith(": reconnected")]
 
 
 @pytest_twisted.ensureDeferred

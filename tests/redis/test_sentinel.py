@@ -243,7 +243,7 @@ async def test_while_no_sentinel_answers_one_line_says_so_and_asking_goes_on(
         await server.command("PING")
     (line,) = [line for line in log_lines if "no sentinel" in line]
     assert f"{nobody}: Connection was refused" in line
-    assert not [line for line in log_lines if "is away" in line]
+    assert not [line for line in log_lines if "is unreachable" in line]
 
     run(sentinel)
 

@@ -77,8 +77,8 @@ async def test_reconnects_never_stop(
         redis.start()
         await usable(server)
         assert await server.command("ECHO", "x") == b"x"
-    away = [line for line in log_lines if "is away" in line]
-    back = [line for line in log_lines if line.endswith("is back")]
+    away = [line for line in log_lines if "is unreachable" in line]
+    back = [line for line in log_lines if line.endswith(": reconnected")]
     assert len(away) == len(back) == 3
 
 
@@ -98,7 +98,7 @@ async def test_the_log_says_why_this_time_and_not_why_last_time(
     await usable(server)
     await pause(0.1)
 
-    (line,) = [line for line in log_lines if "is away" in line]
+    (line,) = [line for line in log_lines if "is unreachable" in line]
     assert "the connection was lost" in line
 
 
@@ -229,7 +229,7 @@ async def test_a_wrong_password_is_one_line_and_is_tried_again(
     await pause(1.5)
     assert server.problem is not None
     assert "WRONGPASS" in server.problem or "invalid" in server.problem
-    assert len([line for line in log_lines if "is away" in line]) == 1
+    assert len([line for line in log_lines if "is unreachable" in line]) == 1
     assert not [line for line in log_lines if "wrong@" in line]
 
     with_old = b"AUTH", b"right"

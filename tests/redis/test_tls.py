@@ -143,7 +143,7 @@ async def test_a_server_that_the_system_does_not_trust_is_not_used(
     server = await connect(f"rediss://me:word@127.0.0.1:{master.port}", ready=False)
 
     await wait_until(lambda: "certificate verify failed" in (server.problem or ""))
-    assert len([line for line in log_lines if "is away" in line]) == 1
+    assert len([line for line in log_lines if "is unreachable" in line]) == 1
 
 
 @pytest_twisted.ensureDeferred

@@ -246,7 +246,7 @@ async def test_rule_3_a_healthy_subscriber_is_left_alone(
 
     await pause(0.6)
 
-    assert not [line for line in log_lines if "is away" in line]
+    assert not [line for line in log_lines if "is unreachable" in line]
 
 
 @pytest_twisted.ensureDeferred

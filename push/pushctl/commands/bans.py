@@ -31,7 +31,7 @@ def _period_seconds(text: str) -> int:
 @yes_option
 @common_options
 @click.pass_obj
-def ban(common: Common, period: str | None, yes: bool, **whom: str | None) -> None:
+def ban(common: Common, /, period: str | None, yes: bool, **whom: str | None) -> None:
     """Refuse an address or network, a device or a user; live sessions end.
 
     With --ip it asks first, because there may be many sessions behind one address.
@@ -55,7 +55,7 @@ def ban(common: Common, period: str | None, yes: bool, **whom: str | None) -> No
 @target_options("ip", "token", "user")
 @common_options
 @click.pass_obj
-def unban(common: Common, **whom: str | None) -> None:
+def unban(common: Common, /, **whom: str | None) -> None:
     """Lift a ban.
 
     \b

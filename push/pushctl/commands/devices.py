@@ -32,7 +32,7 @@ def device(common: Common, token: str | None, credentials: str | None) -> None:
     common.print_one(found, [(name, _shown(name, value)) for name, value in found.items()])
 
 
-def _shown(name: str, value: Any) -> str | None:
+def _shown(name: str, value: object) -> str | None:
     if value is None or value == []:
         return None
     if name in TIMES and isinstance(value, int):

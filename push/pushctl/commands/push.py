@@ -49,6 +49,7 @@ MAX_TTL_SECONDS = 2**31 - 1
 @click.pass_obj
 def push(
     common: Common,
+    /,
     data: str | None,
     ttl: int | None,
     qos: int | None,
@@ -58,7 +59,7 @@ def push(
     idempotency_key: str | None,
     text: bool,
     yes: bool,
-    **targets: Any,
+    **targets: object,
 ) -> None:
     """Push DATA to devices, users, a topic, a group, an address or everyone.
 
@@ -196,6 +197,7 @@ def _read_items(file: str) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise Failure(f"{file}: {explain(error)}") from None
     raw = raw.removeprefix(b"\xef\xbb\xbf")
+    items: list[Any]
     if raw.lstrip().startswith(b"["):
         try:
             items = msgspec.json.decode(raw)
@@ -216,7 +218,7 @@ def _read_items(file: str) -> list[dict[str, Any]]:
     return items
 
 
-def _read_line(line: bytes, place: str) -> Any:
+def _read_line(line: bytes, place: str) -> object:
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:

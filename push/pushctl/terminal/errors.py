@@ -41,7 +41,7 @@ class Failure(click.ClickException):
     """One clear line on standard error, exit status 1. `members` are for programs."""
 
     def __init__(
-        self, message: str, code: str = "failed", *, hint: str = "", **members: Any
+        self, message: str, code: str = "failed", *, hint: str = "", **members: object
     ) -> None:
         """`hint` is for people only."""
         super().__init__(message)

@@ -314,7 +314,7 @@ async def test_while_the_store_is_away_the_view_stays_and_afterwards_all_is_as_b
     other.on_change(lambda: seen.append(names(other)))
     cluster.stop_store()
     await wait_until(lambda: one.problem and other.problem)
-    assert "is away" in other.problem
+    assert "is unreachable" in other.problem
     assert one.joined
     assert other.joined
     one.update(entry("n1", sessions=7))
@@ -401,7 +401,10 @@ async def test_stopping_without_a_store_ends_what_waits(
 ) -> None:
     cluster.stop_store()
     one = cluster.registry()
-    waiting = [Deferred.fromCoroutine(one.register(entry("n1"))), one.ready()]
+    waiting = [
+        Deferred.fromCoroutine(one.register(entry("n1"))),
+        Deferred.fromCoroutine(one.ready()),
+    ]
     await one.stop()
     for deferred in waiting:
         with pytest.raises(CancelledError):

@@ -80,7 +80,7 @@ async def test_a_session_that_expired_is_followed_by_another_with_the_same_entry
     wire.cut()
     # The session ends at the server, and so does the node.
     await wait_until(lambda: not names(other))
-    assert "is away" in one.problem
+    assert "is unreachable" in one.problem
     assert names(one) == {"n1"}
     one.update(entry("n1", sessions=2))
     wire.mend()

@@ -275,7 +275,7 @@ async def test_a_stop_during_the_start_ends_the_wait(data: Path) -> None:
 
     redis = EmbeddedRedis(reactor, data)
     redis.startService()
-    ready: Deferred[None] = redis.ready()
+    ready: Deferred[None] = Deferred.fromCoroutine(redis.ready())
     stopped = redis.stopService()
     with pytest.raises(CancelledError):
         await ready
