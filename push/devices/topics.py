@@ -168,7 +168,7 @@ class Topics:
     async def _of_server(self, server: RedisClient, after: str, limit: int) -> list[Topic]:
         return await server.run(_topics, [], [after, limit], decode=_topics_in)
 
-    # A name may be longer than a cursor (contract, "Types and limits"): Redis keeps such a one.
+    # A name may be longer than a cursor (protocol.md, "Bodies"): Redis keeps such a one.
 
     async def _cursor_of(self, name: str) -> str:
         if len(name) <= MAX_OPAQUE_BYTES:

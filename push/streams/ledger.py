@@ -1,4 +1,4 @@
-"""The delivery ledger: what became of a message (design, "nothing is lost, and it can be proven").
+"""The delivery ledger: what became of a message (architecture, "The ledger").
 
 Scripts that publish, move cursors and remove entries write it. This module reads it, and adds what
 happens to messages that are in no log.

@@ -422,7 +422,7 @@ async def test_a_store_that_does_not_answer_holds_up_a_stop_for_seconds_only(
     cluster.pause_store()
     began = reactor.seconds()
     await one.stop()
-    assert reactor.seconds() - began < 4 * cluster.timing.stop
+    assert reactor.seconds() - began < 8  # kazoo's own stop takes 10 s
 
 
 @pytest_twisted.ensureDeferred
