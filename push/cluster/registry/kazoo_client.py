@@ -27,7 +27,7 @@ CALL_SECONDS = 5.0
 
 
 class ReactorKazoo:
-    """A client for the servers `hosts`. `digest`: "user:password", for whom its nodes are.
+    """A client for the servers `hosts`. `digest`: "user:password" of the owner of its nodes.
 
     `on_state(client, is_connected, is_lost)` is called with each change of the connection, and
     `on_watch(path)` when a watch fires; without a path, because the connection ended.
@@ -93,8 +93,8 @@ class ReactorKazoo:
         return await self._answer(getattr(self._client, method)(*arguments, **options))
 
     async def replace(self, path: str, data: bytes, version: int) -> list[object]:
-        """Delete a node of that version and make it anew for this session, in one step. Returns the
-        outcomes, exceptions among them."""
+        """Delete a node of that version and make it again for this session, in one step. Returns
+        the outcomes, exceptions among them."""
         transaction = self._client.transaction()
         transaction.delete(path, version)
         transaction.create(path, data, ephemeral=True)

@@ -1,7 +1,7 @@
 """The registry in ZooKeeper: ephemeral nodes `/push/<service>/<instance>`, and watches on them.
 
 The session is what lives: when it is lost so are our nodes and watches, and the next exchange
-makes both anew. A watch only marks what to read again.
+makes both again. A watch only marks what to read again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REPLACE_AFTER_SESSIONS = 2.0
 
 
 class _Written(NamedTuple):
-    """A node of ours: its data, and its version, by which a later write knows that it still is."""
+    """One of our nodes: its data, and its version, which tells a later write that it still is."""
 
     data: bytes
     version: int
@@ -46,7 +46,7 @@ class _Written(NamedTuple):
 class ZooKeeperRegistry(ReconcilingRegistry):
     """A registry in the ensemble `hosts`: "host:port,host:port/chroot".
 
-    `digest`: "user:password"; nodes are then made for that user alone. It may stand before the
+    `digest`: "user:password"; nodes are then made for that user alone. It may come before the
     hosts as well, as in "user:password@host:port". `options` are further arguments of kazoo's
     client, for instance for TLS; a server's name is then verified unless they say otherwise.
     """
@@ -235,7 +235,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         return await self._create(entry, data)
 
     def _wrote(self, entry: RegistryEntry, data: bytes, version: int) -> None:
-        """Note a node of ours. It is read in this exchange, before any watch tells of it."""
+        """Note one of our nodes. It is read in this exchange, before any watch tells of it."""
         key = entry.key
         self._written[key] = _Written(data, version)
         self._stale.add(self._path(*key))
@@ -275,7 +275,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         return None
 
     async def _replace(self, entry: RegistryEntry, data: bytes, version: int) -> None:
-        """Make a node of a dead session of ours one of this session, in one step for other
+        """Make a node of our dead session one of this session, in one step for other
         readers. Raises `BadVersionError` when it changed meanwhile."""
         path = self._path(*entry.key)
         for outcome in await self._require().replace(path, data, version):
