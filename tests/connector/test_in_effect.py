@@ -13,7 +13,6 @@ import jwt
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from push.access.bans import Ban
 from push.chat.conversation_id import conversation_of
@@ -24,19 +23,13 @@ from push.wire.idents import device_stream, topic_stream
 from push.wire.signals import ConnectStatus, RequestName, Signal
 from tests.connector.conftest import JWT_SECRET
 from tests.faults.slow_redis import SlowRedis
+from tests.waiting import WaitUntil, pause
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
 ROUNDS = 100
 ROUNDS_WHEN_SLOW = 4
 REQUESTS = 60
 PRIVATE = "private.board"
-
-
-async def pause(seconds: float) -> None:
-    from twisted.internet import reactor
-
-    await deferLater(reactor, seconds)
 
 
 def at_once(*calls: Any) -> Deferred[Any]:
