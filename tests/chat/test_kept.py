@@ -30,7 +30,16 @@ TOPIC = "t" * 100  # its cursor is longer than a cursor may be
 NOT_MADE = {"check", "check:", "arriving:", "leaving", "confirmed", "cluster:", "shard"}
 SEVERAL_ONLY = {"gone:", "claim:", "recalled-copy:", "ended-copy:", "user-stream-versions:"}
 OF_A_MOMENT = {
-    *("errands", "chat-errands", "dismissed", "erasing", "histories", "ended-seqs", "ended:")
+    *(
+        "errands",
+        "chat-errands",
+        "dismissed",
+        "erasing",
+        "histories",
+        "ended-seqs",
+        "ended:",
+        "kicks",
+    )
 }
 
 

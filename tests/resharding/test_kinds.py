@@ -31,6 +31,7 @@ NOT_SEEN = {
     *("erasing", "ended-copy:", "ended-seqs"),
     *("sent:", "claimed:", "histories", "dismissed", "chat-errands"),
     "ended:",  # of devices that are connected
+    "kicks",  # that a connector did not confirm
     "arriving:",
     "leaving",
     "check",
