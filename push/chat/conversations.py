@@ -6,15 +6,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import UNSET
-
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId, conversation_of
 from push.chat.messages import MAX_PAGE_BYTES, message_of
 from push.chat.scripts import chat_script
 from push.chat.settings import ChatSettings
-from push.chat.types import ConversationPage, ConversationRow
 from push.runtime.tasks import gather
+from push.wire.api.conversations import Conversation, ConversationPage
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, is_offset, user_stream
 
@@ -109,12 +107,12 @@ def _told_of(details: Sequence[Any]) -> int:
     return len(details)
 
 
-def _row_of(conversation: ConversationId, row: list[Any]) -> ConversationRow:
+def _row_of(conversation: ConversationId, row: list[Any]) -> Conversation:
     seq, delivered, read, unread = map(int, row[:4])
-    return ConversationRow(
+    return Conversation(
         conversation=conversation.name,
-        user=UNSET if conversation.user is None else conversation.user,
-        group=UNSET if conversation.group is None else conversation.group,
+        user=conversation.user,
+        group=conversation.group,
         last=message_of(conversation.name, row[4]) if row[4] else None,
         seq=seq,
         delivered=delivered,

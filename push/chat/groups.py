@@ -16,11 +16,11 @@ from twisted.logger import Logger
 from push.chat.actions import Acting
 from push.chat.scripts import chat_script
 from push.chat.settings import ChatSettings
-from push.chat.types import Group, GroupChanges, Member, MemberPage, NewGroup, Results
 from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis.errors import StoreUnavailable
 from push.runtime.tasks import gather
+from push.wire.api.groups import GroupChanges, GroupInfo, Member, MemberPage, NewGroup, Results
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, group_stream, is_name, user_stream
 
@@ -53,7 +53,7 @@ class Groups:
         self._settings = settings
         self._readers = readers
 
-    async def create(self, owner: str, said: NewGroup) -> Group:
+    async def create(self, owner: str, said: NewGroup) -> GroupInfo:
         group = self._acting.next_id()[:13]  # its check character is no character of a name
         request = {
             "members": list(dict.fromkeys(said.members)),
@@ -63,10 +63,10 @@ class Groups:
             "max_members": self._settings.group_max_members,
         }
         created = _group_of(await self._act(_create, group, owner, request))
-        created.silent = await self._readers.apply_groups([owner, *said.members]) or UNSET
-        return created
+        silent = await self._readers.apply_groups([owner, *said.members])
+        return msgspec.structs.replace(created, silent=silent)
 
-    async def get(self, group: str, by: str | None) -> Group:
+    async def get(self, group: str, by: str | None) -> GroupInfo:
         values = await self._acting.look(_look, group_stream(group), _request(group, by))
         return _group_of(values)
 
@@ -90,9 +90,9 @@ class Groups:
     async def leave(self, group: str, user: str) -> list[str]:
         """Returns the nodes that are silent."""
         left = await self._each(_remove, group, [user], user, {"leaves": True})
-        return left.silent or []
+        return left.silent
 
-    async def change(self, group: str, changes: GroupChanges, by: str | None) -> Group:
+    async def change(self, group: str, changes: GroupChanges, by: str | None) -> GroupInfo:
         """All that is given, or nothing."""
         request: dict[str, Any] = {
             name: getattr(changes, name)
@@ -186,7 +186,7 @@ class Groups:
         # an answer was lost is to know that it is in effect.
         silent = await self._readers.apply_groups(each)
         results = {user: code.decode() for user, code in zip(each, codes, strict=True)}
-        return Results(results, silent or UNSET)
+        return Results(results, silent)
 
     async def _act(
         self, script: Any, group: str, by: str | None, more: dict[str, Any]
@@ -207,9 +207,9 @@ def _request(group: str, by: str | None) -> dict[str, Any]:
     return {"group": group, "by": by or ""}
 
 
-def _group_of(values: list[Any]) -> Group:
+def _group_of(values: list[Any]) -> GroupInfo:
     fields = as_fields([part if isinstance(part, bytes) else b"%d" % part for part in values[0]])
-    return Group(
+    return GroupInfo(
         group=fields["id"].decode(),
         name=fields["name"].decode(),
         type=fields["type"].decode(),

@@ -21,6 +21,7 @@ from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
 from push.streams.publisher import APPEND, LEDGER
+from push.wire.api.topics import Topic, TopicPage
 from push.wire.bodies import MAX_OPAQUE_BYTES
 from push.wire.errors import RequestError
 from push.wire.idents import NAME_RULE, device_stream, is_name, topic_stream
@@ -33,20 +34,6 @@ UNSUBSCRIBED = "d:unsubscribed"
 _subscribe = load_script("devices", "subscribe", LEDGER, APPEND, FOLLOWING, BINDING)
 _renew = load_script("devices", "renew", LEDGER, APPEND, FOLLOWING, BINDING)
 _topics = load_script("devices", "topics")
-
-
-class Topic(msgspec.Struct, frozen=True):
-    """A topic, and how many devices follow it."""
-
-    topic: str
-    devices: int
-
-
-class TopicPage(msgspec.Struct, frozen=True):
-    """Topics by name; `cursor` asks for what is behind them, None: there is nothing."""
-
-    topics: list[Topic]
-    cursor: str | None
 
 
 class TopicWrite(msgspec.Struct, frozen=True):

@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat import groups
 from push.chat.conversation_id import to_group
-from push.chat.types import GroupChanges, MemberChange, NewGroup, NewMessage
 from push.connector.delivery import fanout
+from push.wire.api.conversations import NewMessage
+from push.wire.api.groups import GroupChanges, MemberChange, NewGroup
 from push.wire.errors import RequestError
 from tests.chat.conftest import User, of_kind
 from tests.connector.conftest import Client, Node

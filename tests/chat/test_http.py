@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.chat.types import NewGroup
+from push.wire.api.groups import NewGroup
 from tests.chat.conftest import Door
 from tests.chat.test_messages import say
 from tests.connector.conftest import Node
@@ -149,7 +149,7 @@ async def test_the_document_is_sound(door: Door) -> None:
     text = json.dumps(document)
     for name in re.findall(r"#/components/schemas/(\w+)", text):
         assert name in document["components"]["schemas"]
-    assert '"from"' in json.dumps(document["components"]["schemas"]["GroupMessage"])
+    assert '"from"' in json.dumps(document["components"]["schemas"]["MessageBody"])
 
 
 @pytest_twisted.ensureDeferred

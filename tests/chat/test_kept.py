@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.access.bans import Ban
+from push.access.bans import ActiveBan
 from push.chat.conversation_id import conversation_of
-from push.chat.types import ReadPositions
 from push.devices.expiry import DeviceExpiry
 from push.resharding.kinds import KINDS, kind_of
 from push.streams.sweeper import Sweeper
+from push.wire.api.conversations import ReadPositions
 from push.wire.errors import RequestError
 from tests.chat.conftest import User
 from tests.chat.everything import Kept, everything
@@ -79,7 +79,7 @@ async def do_everything(node: Node, dial: Dial, wait_until: WaitUntil) -> None:
     await node.chat.messages.move(conversation_of("bob", "user:anna"), ReadPositions(read=2), "bob")
     await node.chat.groups.dismiss(dismissed, None)
     await node.chat.groups.leave(left, "anna")
-    await node.bans.add(Ban("ip", "192.0.2.1", node.bans.now_ms() + 60_000))
+    await node.bans.add(ActiveBan("ip", "192.0.2.1", node.bans.now_ms() + 60_000))
     with pytest.raises(RequestError, match="unauthenticated"):
         await node.devices.verify(tokens[0], "wrong", "192.0.2.1")
     for kind, *names in (("tokens", *tokens), ("users", "anna", "bob"), ("group", group), ("all",)):

@@ -41,7 +41,7 @@ from push.devices.sessions import Sessions
 from push.devices.topics import Topics
 from push.devices.users import Users
 from push.pushing.by_ip import PushByIp
-from push.pushing.service import Push, PushContent, PushReceipt, PushService, Target
+from push.pushing.service import Push, PushContent, PushService, Target
 from push.redis.client import RedisClient
 from push.redis.identity import Deployment
 from push.redis.periodic import Periodic
@@ -53,6 +53,7 @@ from push.streams.hub import Hub
 from push.streams.log_cache import LogCache
 from push.streams.publisher import Publisher, Retention
 from push.wire.addresses import Networks
+from push.wire.api.push import PushResult
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.idents import Snowflake
 from push.wire.signals import ConnectStatus, RequestName, Signal
@@ -333,7 +334,7 @@ class Node:
 
     async def push(
         self, kind: str, *names: str, data: object = None, once: str | None = None, **more: Any
-    ) -> PushReceipt:
+    ) -> PushResult:
         content = PushContent(data=msgspec.Raw(json.dumps(data).encode()), **more)
         return await self.pushing.push(Push(Target(kind, names), content, once))
 

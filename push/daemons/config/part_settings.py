@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from push.chat.settings import ChatSettings
 from push.daemons.config.settings import ChatSection, Connector, Limits
-from push.http.schemas import PushLimits
+from push.http.checks import PushLimits
 from push.session.server import SessionLimits
 
 

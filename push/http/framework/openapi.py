@@ -10,8 +10,8 @@ import msgspec
 
 from push.http.framework.parameters import KINDS
 from push.http.framework.problems import Problem
-from push.http.framework.request_reading import MAX_IDEMPOTENCY_KEY
 from push.http.framework.route import App, DocumentedResponse, Parameter, Route
+from push.wire.api.common import MAX_IDEMPOTENCY_KEY
 from push.wire.errors import STATUS_OF_CODE
 
 _PARAMETER = re.compile(r"{(\w+)}")

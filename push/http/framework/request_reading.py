@@ -11,14 +11,13 @@ from msgspec import Struct
 
 from push.http.framework.parameters import check_kind
 from push.http.framework.route import Parameter
+from push.wire.api.common import DEFAULT_PAGE, MAX_IDEMPOTENCY_KEY, MAX_PAGE
 from push.wire.bodies import MAX_OPAQUE_BYTES
 from push.wire.errors import MAX_FIELD_CHARACTERS, RequestError, shortened
 
 MAX_QUERY_PARAMETERS = 100
-MAX_IDEMPOTENCY_KEY = 255
-DEFAULT_LIMIT, MAX_LIMIT = 50, 200
 LIMIT_PARAMETER = Parameter(
-    "limit", f"items of a page, {DEFAULT_LIMIT} unless told, at most {MAX_LIMIT}"
+    "limit", f"items of a page, {DEFAULT_PAGE} unless told, at most {MAX_PAGE}"
 )
 
 
@@ -80,9 +79,9 @@ def read_query(uri: bytes, allowed: Sequence[Parameter]) -> dict[str, str]:
 
 def read_limit(query: Mapping[str, str]) -> int:
     """The parameter `limit` of a list; raises `RequestError` `invalid`."""
-    text = query.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
-        raise RequestError("invalid", f"`limit`: expected 1 to {MAX_LIMIT}", field="limit")
+    text = query.get("limit", str(DEFAULT_PAGE))
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_PAGE):
+        raise RequestError("invalid", f"`limit`: expected 1 to {MAX_PAGE}", field="limit")
     return int(text)
 
 

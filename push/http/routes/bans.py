@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET
 
-from push.access.bans import Ban, Kind
+from push.access.bans import ActiveBan, BanKind
+from push.http.checks import check_name, read_network
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     Body,
@@ -18,64 +19,24 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.in_effect import REPLY_UNCONFIRMED, Unconfirmed, in_effect
+from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 from push.http.routes.messages import CURSOR
-from push.http.schemas import Name, check_name, read_network
+from push.wire.api.bans import IP_TEXT, TOKEN_TEXT, USER_TEXT, Ban, BanBody, BanMade, BanPage
 from push.wire.errors import RequestError
 from push.wire.idents import is_token
 from push.wire.reading import decoder_for
 
-IP_TEXT = "an address, or a network like `10.0.0.0/8`"
-TOKEN_TEXT = "a device, which need not be registered any more"
-USER_TEXT = "a user, with all devices"
-KINDS: tuple[Kind, ...] = ("ip", "token", "user")
-
-
-class BanBody(Struct, forbid_unknown_fields=True, frozen=True):
-    """Who is banned: exactly one of `ip`, `token` and `user`."""
-
-    ip: Annotated[str, Meta(max_length=64, description=IP_TEXT)] | UnsetType = UNSET
-    token: Annotated[str, Meta(max_length=64, description=TOKEN_TEXT)] | UnsetType = UNSET
-    user: Annotated[Name, Meta(description=USER_TEXT)] | UnsetType = UNSET
-    until: (
-        Annotated[
-            int,
-            Meta(ge=1, le=2**53 - 1, description="ms since 1970 UTC; absent: until it is lifted"),
-        ]
-        | None
-    ) = None
-
-
-class BanEntry(Struct, omit_defaults=True, kw_only=True):
-    """A ban that holds. `until`: milliseconds since 1970 UTC, null: until it is lifted."""
-
-    ip: str | UnsetType = UNSET
-    token: str | UnsetType = UNSET
-    user: str | UnsetType = UNSET
-    until: int | None
-
-
-class BanMade(BanEntry):
-    """A ban that holds from now on. `silent` is absent when every process has confirmed it."""
-
-    silent: Unconfirmed | UnsetType = UNSET
-
-
-class BanList(Struct):
-    """A page of bans, by kind and name. `cursor` asks for the next one; null: this is the last."""
-
-    bans: list[BanEntry]
-    cursor: str | None
+KINDS: tuple[BanKind, ...] = ("ip", "token", "user")
 
 
 class BanStore(Protocol):
     """What is needed of `push.access.bans.BanStore`."""
 
-    async def add(self, ban: Ban) -> list[str]: ...
+    async def add(self, ban: ActiveBan) -> list[str]: ...
 
-    async def lift(self, kind: Kind, name: str) -> list[str]: ...
+    async def lift(self, kind: BanKind, name: str) -> list[str]: ...
 
-    async def all(self) -> Sequence[Ban]: ...
+    async def all(self) -> Sequence[ActiveBan]: ...
 
     def now_ms(self) -> int: ...
 
@@ -85,17 +46,15 @@ def ban_routes(bans: BanStore) -> tuple[Route, ...]:
         after, limit = _place_of(read_cursor(call.query)), read_limit(call.query)
         found = (await bans.all())[after:]
         cursor = str(after + limit) if len(found) > limit else None
-        return json_answer(200, BanList([_entry(ban) for ban in found[:limit]], cursor))
+        return json_answer(200, BanPage([_entry(ban) for ban in found[:limit]], cursor))
 
     async def ban(call: Request) -> Response:
         kind, name = _who(call.body)
         until = call.body.until
         if until is not None and until <= bans.now_ms():
             raise RequestError("invalid", "`until`: expected a time to come", field="until")
-        silent = await bans.add(Ban(kind, name, until))
-        made = BanMade(until=until, silent=silent or UNSET)
-        setattr(made, kind, name)
-        return json_answer(201, made)
+        silent = await bans.add(ActiveBan(kind, name, until))
+        return json_answer(201, BanMade(**{kind: name}, until=until, silent=silent))
 
     async def lift(call: Request) -> Response:
         asked = call.body if call.body is not None else _body_of(call.query)
@@ -108,7 +67,7 @@ def ban_routes(bans: BanStore) -> tuple[Route, ...]:
             "list_bans",
             "List bans",
             list_bans,
-            {200: DocumentedResponse("A page of the bans that hold, by kind and name.", BanList)},
+            {200: DocumentedResponse("A page of the bans that hold, by kind and name.", BanPage)},
             scope="admin",
             query=(CURSOR, LIMIT_PARAMETER),
             problems=("invalid", "unavailable"),
@@ -153,9 +112,9 @@ def ban_routes(bans: BanStore) -> tuple[Route, ...]:
     )
 
 
-def _who(asked: BanBody) -> tuple[Kind, str]:
+def _who(asked: BanBody) -> tuple[BanKind, str]:
     """Raises `RequestError` `invalid`."""
-    given: list[tuple[Kind, Any]] = [
+    given: list[tuple[BanKind, Any]] = [
         (kind, getattr(asked, kind)) for kind in KINDS if getattr(asked, kind) is not UNSET
     ]
     if len(given) != 1:
@@ -188,7 +147,5 @@ def _place_of(cursor: str) -> int:
     return int(cursor)
 
 
-def _entry(ban: Ban) -> BanEntry:
-    entry = BanEntry(until=ban.until)
-    setattr(entry, ban.kind, ban.name)
-    return entry
+def _entry(ban: ActiveBan) -> Ban:
+    return Ban(**{ban.kind: ban.name}, until=ban.until)

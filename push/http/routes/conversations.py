@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
 
-from msgspec import UNSET, Meta, field
+from msgspec import UNSET
 
 from push.chat.conversation_id import ConversationId, conversation_of, to_user
 from push.chat.service import ChatService
-from push.chat.types import (
-    MAX_SEQ,
-    ConversationPage,
-    MessagePage,
-    Name,
-    NewMessage,
-    Positions,
-    Range,
-    ReadPositions,
-    Sent,
-    check_names,
-)
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     NO_CONTENT,
@@ -31,6 +18,16 @@ from push.http.framework.route import (
     Response,
     Route,
     json_answer,
+)
+from push.wire.api.common import MAX_SEQ
+from push.wire.api.conversations import (
+    ConversationPage,
+    HistoryPage,
+    MessageBody,
+    Positions,
+    PositionsPost,
+    Range,
+    Sent,
 )
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
@@ -46,20 +43,6 @@ CONVERSATION = {
     "conversation": "as the user sees it: `user:<the other>` or `group:<group>`",
 }
 _REFUSALS = ("invalid", "unknown_group", "not_member", "unavailable")
-
-
-class UserMessage(NewMessage, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A message and its sender."""
-
-    sender: Annotated[Name, Meta(description="who says it")] = field(name="from")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_names("from", self.sender)
-
-
-class PositionsPost(ReadPositions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far a user is."""
 
 
 def range_of(query: Mapping[str, str]) -> Range:
@@ -107,8 +90,8 @@ def _send_route(chat: ChatService) -> Route:
         description="`conversation` in the answer is as `from` sees it.",
         scope="chat",
         body=Body(
-            UserMessage,
-            decoder_for(UserMessage),
+            MessageBody,
+            decoder_for(MessageBody),
             {"from": "anna", "data": {"text": "hello"}, "client_id": "8c1d"},
         ),
         path_texts={"user": "the id of the user who receives it"},
@@ -161,7 +144,7 @@ def _routes_of_one(chat: ChatService) -> tuple[Route, ...]:
             "list_messages",
             "Read the history of a conversation",
             history,
-            {200: DocumentedResponse("Messages, the earliest first.", MessagePage)},
+            {200: DocumentedResponse("Messages, the earliest first.", HistoryPage)},
             description="As the user sees it: of a group from when he joined.",
             scope="chat",
             query=RANGE_PARAMETERS,

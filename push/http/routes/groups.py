@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType
 
 from push.chat.conversation_id import to_group
 from push.chat.service import ChatService
-from push.chat.types import (
-    Group,
-    GroupChanges,
-    MemberChange,
-    MemberPage,
-    MessagePage,
-    Name,
-    NewGroup,
-    NewMessage,
-    Results,
-    Sent,
-    Users,
-    check_names,
-)
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     NO_CONTENT,
@@ -35,70 +19,27 @@ from push.http.framework.route import (
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 from push.http.routes.conversations import RANGE_PARAMETERS, range_of
+from push.wire.api.conversations import HistoryPage, MessageBody, Sent
+from push.wire.api.groups import (
+    BY_TEXT,
+    CreateGroupBody,
+    GroupChanges,
+    GroupInfo,
+    GroupPatch,
+    MemberChange,
+    MemberPage,
+    MemberPut,
+    NewMembers,
+    Results,
+)
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
-BY = Parameter(
-    "by", "the user who acts; without it the backend itself, above all roles", kind="user"
-)
+BY = Parameter("by", BY_TEXT, kind="user")
 CURSOR = Parameter("cursor", "of the page before")
 GROUP = {"group": "the id of a group"}
 BOTH = {**GROUP, "user": "the id of a user"}
-ByName = Annotated[Name, Meta(description=BY.description)]
 _REFUSALS = ("invalid", "unknown_group", "not_member", "not_allowed", "unavailable")
-
-
-class CreateGroupBody(NewGroup, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new group and who owns it."""
-
-    owner: Name
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_names("owner", self.owner)
-
-
-class ChangedMember(MemberChange, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What changes of a member, within the changes of a group."""
-
-
-class GroupPatch(GroupChanges, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What changes of a group, and by whom."""
-
-    member: ChangedMember | UnsetType = UNSET
-    by: ByName | UnsetType = UNSET
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_names("by", self.by)
-
-
-class NewMembers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is added, and by whom."""
-
-    users: Users
-    by: ByName | UnsetType = UNSET
-
-    def __post_init__(self) -> None:
-        check_names("users", *self.users)
-        check_names("by", self.by)
-
-
-class MemberPut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What changes of a member."""
-
-    role: Literal["admin", "member"] | UnsetType = UNSET
-    muted: bool | UnsetType = UNSET
-
-
-class GroupMessage(NewMessage, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A message and its sender, whose role in the group counts."""
-
-    sender: Annotated[Name, Meta(description="who says it")] = field(name="from")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_names("from", self.sender)
 
 
 def group_routes(chat: ChatService) -> tuple[Route, ...]:
@@ -140,7 +81,7 @@ def _group_routes(chat: ChatService) -> tuple[Route, ...]:
             "create_group",
             "Create a group",
             create,
-            {201: DocumentedResponse("The group.", Group)},
+            {201: DocumentedResponse("The group.", GroupInfo)},
             description=(
                 "Its id is made by the server. `type` `broadcast`: only the owner and admins write."
             ),
@@ -158,7 +99,7 @@ def _group_routes(chat: ChatService) -> tuple[Route, ...]:
             "get_group",
             "Look a group up",
             get,
-            {200: DocumentedResponse("The group.", Group)},
+            {200: DocumentedResponse("The group.", GroupInfo)},
             scope="chat",
             path_texts=GROUP,
             problems=("invalid", "unknown_group", "unavailable"),
@@ -169,7 +110,7 @@ def _group_routes(chat: ChatService) -> tuple[Route, ...]:
             "change_group",
             "Change a group",
             change,
-            {200: DocumentedResponse("The group as it is now.", Group)},
+            {200: DocumentedResponse("The group as it is now.", GroupInfo)},
             description="All that is given, or nothing.",
             scope="chat",
             body=Body(GroupPatch, decoder_for(GroupPatch), {"announcement": "Tonight at eight."}),
@@ -303,8 +244,8 @@ def _message_routes(chat: ChatService) -> tuple[Route, ...]:
             description="As `from`, whose role in the group counts.",
             scope="chat",
             body=Body(
-                GroupMessage,
-                decoder_for(GroupMessage),
+                MessageBody,
+                decoder_for(MessageBody),
                 {"from": "anna", "data": {"text": "hello"}, "client_id": "7f3a"},
             ),
             path_texts=GROUP,
@@ -316,7 +257,7 @@ def _message_routes(chat: ChatService) -> tuple[Route, ...]:
             "list_group_messages",
             "Read the history of a group",
             page,
-            {200: DocumentedResponse("Messages, the earliest first.", MessagePage)},
+            {200: DocumentedResponse("Messages, the earliest first.", HistoryPage)},
             description="All that are kept, whoever joined when.",
             scope="chat",
             query=RANGE_PARAMETERS,

@@ -14,8 +14,8 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.schemas import Cancelled, MessageDevices, MessageDeviceStatus, MessageStatus
 from push.streams.ledger import DeliveryCounts, DeviceLine
+from push.wire.api.messages import Cancelled, DeliveryPage, DeviceDelivery, MessageLedger
 
 ID_TEXT = "the id that the push was answered with"
 CURSOR = Parameter("cursor", "`cursor` of the page before")
@@ -34,8 +34,8 @@ class MessageLookup(Protocol):
 def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
     async def get_message(call: Request) -> Response:
         funnel = await messages.message(call.path["id"])
-        names = MessageStatus.__struct_fields__
-        return json_answer(200, MessageStatus(**{name: getattr(funnel, name) for name in names}))
+        names = MessageLedger.__struct_fields__
+        return json_answer(200, MessageLedger(**{name: getattr(funnel, name) for name in names}))
 
     async def get_devices(call: Request) -> Response:
         limit = read_limit(call.query)
@@ -54,7 +54,7 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
             "get_message",
             "See what became of a message",
             get_message,
-            {200: DocumentedResponse("Its funnel.", MessageStatus)},
+            {200: DocumentedResponse("Its funnel.", MessageLedger)},
             description=(
                 "Counts are devices, and lag behind by about a second. Of a message that was "
                 "stored, `addressed` is the sum of the ends once nothing waits any more. Kept for "
@@ -75,7 +75,7 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
             "get_message_devices",
             "See what became of a message on each device",
             get_devices,
-            {200: DocumentedResponse("A page of devices, by token.", MessageDevices)},
+            {200: DocumentedResponse("A page of devices, by token.", DeliveryPage)},
             description="Kept for messages that were addressed to devices or users.",
             scope="read",
             path_texts=path,
@@ -100,11 +100,11 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
     )
 
 
-def _page(lines: Sequence[DeviceLine], cursor: str, limit: int) -> MessageDevices:
+def _page(lines: Sequence[DeviceLine], cursor: str, limit: int) -> DeliveryPage:
     """The lines behind the token `cursor`."""
     left = [line for line in lines if line.token > cursor]
     rows = [
-        MessageDeviceStatus(line.token, line.state, line.ts, line.user, line.reason)  # type: ignore[arg-type]
+        DeviceDelivery(line.token, line.state, line.ts, line.user, line.reason)  # type: ignore[arg-type]
         for line in left[:limit]
     ]
-    return MessageDevices(rows, rows[-1].token if len(left) > limit else None)
+    return DeliveryPage(rows, rows[-1].token if len(left) > limit else None)

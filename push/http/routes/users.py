@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from push.devices.users import User
 from push.http.framework.route import DocumentedResponse, Request, Response, Route, json_answer
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
+from push.wire.api.devices import User
 
 
 class UserStore(Protocol):

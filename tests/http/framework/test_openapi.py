@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from push.access.bans import Ban
-from push.devices.session_query_types import SessionRow
-from push.devices.users import User
-from push.http.schemas import PushLimits
+from push.access.bans import ActiveBan
+from push.http.checks import PushLimits
+from push.wire.api.connections import Connection
+from push.wire.api.devices import User
 from push.wire.errors import STATUS_OF_CODE
 from push.wire.idents import encode_crockford
 
@@ -80,8 +80,8 @@ def test_every_route_answers_as_documented(make_web: Any, apps: tuple[str, ...])
         url = path.replace("{token}", TOKEN).replace("{user}", "anna").replace("{code}", "invalid")
         url = url.replace("{id}", MESSAGE).replace("{session}", "s1").replace("{topic}", "news")
         web.behind.topics = {"news": {TOKEN}}
-        web.behind.bans = [Ban("user", "mallory", None)]
-        web.behind.sessions = [SessionRow("s1", TOKEN, None, "n", "192.0.2.1", "tcp", 5)]
+        web.behind.bans = [ActiveBan("user", "mallory", None)]
+        web.behind.sessions = [Connection("s1", TOKEN, None, "n", "192.0.2.1", "tcp", 5)]
         web.behind.users = {"anna": User("anna", True, [], [])}
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         response = web.request(method, url, content.get("example"))

@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 
 from push.cluster.registry.entry import RegistryEntry
-from push.devices.session_query_types import Filter, SessionRow
-from push.devices.users import User, UserDevice
+from push.devices.session_query_types import Filter
+from push.wire.api.connections import Connection
+from push.wire.api.devices import User, UserDevice
 from push.wire.idents import encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)
 
 
-def row(session: str) -> SessionRow:
-    return SessionRow(session, None, "anna", "n1", "192.0.2.1", "tls", 17)
+def row(session: str) -> Connection:
+    return Connection(session, None, "anna", "n1", "192.0.2.1", "tls", 17)
 
 
 # --- sessions ----------------------------------------------------------------------------------

@@ -1,0 +1,50 @@
+"""Live sessions, and ending them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from push.wire.api.common import MAX_ADDRESS_CHARACTERS, SilentNodes
+
+CARRIERS = ("tcp", "tls", "ws", "wss")
+
+
+class Connection(Struct, frozen=True):
+    """A live session. `connected`: since when, in milliseconds since 1970 UTC."""
+
+    session: str
+    token: Annotated[str | None, Meta(description="its device; null: a user with a JWT alone")]
+    user: str | None
+    node: str
+    ip: str
+    carrier: Annotated[str, Meta(extra_json_schema={"enum": list(CARRIERS)})]
+    connected: int
+
+
+class ConnectionPage(Struct, frozen=True):
+    """A page of sessions, by id. `cursor` asks for the next one; null: this is the last."""
+
+    connections: list[Connection]
+    cursor: str | None
+    silent: SilentNodes
+
+
+class KickBody(Struct, forbid_unknown_fields=True, frozen=True):
+    """The address or network whose sessions end."""
+
+    ip: Annotated[
+        str,
+        Meta(
+            max_length=MAX_ADDRESS_CHARACTERS,
+            description="an address, or a network like 10.0.0.0/8",
+        ),
+    ]
+
+
+class Kicked(Struct, frozen=True):
+    """How many sessions were ended, and the nodes that did not answer."""
+
+    kicked: int
+    silent: SilentNodes
