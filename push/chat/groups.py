@@ -20,6 +20,7 @@ from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis.errors import StoreUnavailable
 from push.runtime.tasks import gather
+from push.wire.api.common import ABSENT
 from push.wire.api.groups import GroupChanges, GroupInfo, Member, MemberPage, NewGroup, Results
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, group_stream, is_name, user_stream
@@ -64,7 +65,7 @@ class Groups:
         }
         created = _group_of(await self._act(_create, group, owner, request))
         silent = await self._readers.apply_groups([owner, *said.members])
-        return msgspec.structs.replace(created, silent=silent)
+        return msgspec.structs.replace(created, silent=silent or ABSENT)
 
     async def get(self, group: str, by: str | None) -> GroupInfo:
         values = await self._acting.look(_look, group_stream(group), _request(group, by))
@@ -220,4 +221,5 @@ def _group_of(values: list[Any]) -> GroupInfo:
         mute_all=fields["mute_all"] == b"1",
         invite=fields["invite"].decode(),
         ts=int(fields["ts"]),
+        silent=ABSENT,
     )

@@ -360,7 +360,7 @@ def test_a_group_is_made_and_looked_after():
                 number, body = await take(peer, RequestName.GPGM)
                 assert body == {"group": "g1", "limit": 1, **cursor}
                 reply(peer, RequestName.GPGM, number, members=[members], cursor=behind)
-            assert await listing == [Member("ada", "owner", False), Member("ben", "member", True)]
+            assert await listing == [Member("ada", "owner"), Member("ben", "member", True)]
 
     run(test())
 
@@ -524,11 +524,10 @@ def test_a_message_is_sent_again_as_the_same_one_and_a_group_is_not(
 
 
 def test_lists_are_gone_through_page_by_page(scripted: HTTPServer) -> None:
-    positions = {"seq": 1, "delivered": 0, "read": 0, "unread": 1}
-    row = {"conversation": "user:b", "user": "b", "last": None, **positions}
+    row = {"conversation": "user:b", "user": "b", "seq": 1, "delivered": 0, "read": 0, "unread": 1}
     pages = [
-        Answer(200, {"members": [{"user": "a", "role": "owner", "muted": False}], "cursor": "a"}),
-        Answer(200, {"members": [{"user": "b", "role": "member", "muted": False}], "cursor": None}),
+        Answer(200, {"members": [{"user": "a", "role": "owner"}], "cursor": "a"}),
+        Answer(200, {"members": [{"user": "b", "role": "member"}], "cursor": None}),
         Answer(200, {"conversations": [row], "cursor": "x"}),
         Answer(200, {"conversations": [], "cursor": None}),
     ]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, inspect
 
 from push.http.framework.parameters import KINDS
 from push.http.framework.problems import Problem
@@ -43,6 +44,8 @@ def openapi_document(title: str, version: str, apps: Sequence[App]) -> dict[str,
     kinds = list(_kinds(routes))
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
     schema_of = dict(zip(map(repr, kinds), schemas, strict=True))
+    for kind in {struct for kind in kinds for struct in _structs_in(inspect.type_info(kind))}:
+        _require_written(kind, components)
     for app in apps:
         app.adjust(components)
     paths: dict[str, dict[str, Any]] = {}
@@ -85,6 +88,39 @@ def _kinds(routes: Iterable[Route]) -> Iterable[Any]:
                 if kind is not None:
                     found[repr(kind)] = kind
     return found.values()
+
+
+def _structs_in(info: inspect.Type) -> Iterable[type[msgspec.Struct]]:
+    """The structs that a type contains."""
+    parts: Iterable[inspect.Type] = ()
+    if isinstance(info, inspect.StructType):
+        yield info.cls
+        parts = [field.type for field in info.fields]
+    elif isinstance(info, inspect.Metadata):
+        parts = (info.type,)
+    elif isinstance(info, inspect.ListType):
+        parts = (info.item_type,)
+    elif isinstance(info, inspect.UnionType):
+        parts = info.types
+    for part in parts:
+        yield from _structs_in(part)
+
+
+def _require_written(kind: type[msgspec.Struct], components: dict[str, Any]) -> None:
+    """Fields of an answer that are always written are required, also if a reader has a default.
+
+    A list with a default may be left out (`push.wire.api.common.ABSENT`).
+    """
+    if kind.__struct_config__.forbid_unknown_fields:
+        return
+    omits = kind.__struct_config__.omit_defaults
+    components[kind.__name__]["required"] = [
+        field.encode_name
+        for field in msgspec.structs.fields(kind)
+        if field.default_factory is not list
+        and field.default is not UNSET
+        and (field.default is msgspec.NODEFAULT or not omits)
+    ]
 
 
 def problem_codes(route: Route) -> list[str]:

@@ -104,7 +104,7 @@ def _page(lines: Sequence[DeviceLine], cursor: str, limit: int) -> DeliveryPage:
     """The lines behind the token `cursor`."""
     left = [line for line in lines if line.token > cursor]
     rows = [
-        DeviceDelivery(line.token, line.state, line.ts, line.user, line.reason)  # type: ignore[arg-type]
+        DeviceDelivery(line.token, line.state, line.reason, line.ts, line.user)
         for line in left[:limit]
     ]
     return DeliveryPage(rows, rows[-1].token if len(left) > limit else None)

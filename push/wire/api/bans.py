@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from push.wire.api.common import MAX_ADDRESS_CHARACTERS, Name, Unconfirmed
+from push.wire.api.common import MAX_ADDRESS_CHARACTERS, Name, Unconfirmed, null
 from push.wire.bodies import MAX_OPAQUE_BYTES
 
 IP_TEXT = "an address, or a network like `10.0.0.0/8`"
@@ -40,7 +40,7 @@ class Ban(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ip: str | None = None
     token: str | None = None
     user: str | None = None
-    until: int | None
+    until: int | None = field(default_factory=null)
 
 
 class BanMade(Ban, frozen=True, omit_defaults=True, kw_only=True):
@@ -53,4 +53,4 @@ class BanPage(Struct, frozen=True):
     """A page of bans, by kind and name. `cursor` asks for the next one; null: this is the last."""
 
     bans: list[Ban]
-    cursor: str | None
+    cursor: str | None = None

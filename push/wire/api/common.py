@@ -49,6 +49,18 @@ SilentNodes = Annotated[
 _decode_any = msgspec.json.Decoder().decode
 
 
+# Default factories of members that are always written, also by a struct that omits its defaults.
+# A reader does without them.
+
+
+def null() -> None:
+    return None
+
+
+def no_items() -> list[str]:
+    return []
+
+
 class InEffect(msgspec.Struct, frozen=True):
     """The change is made, and in effect everywhere but on the nodes that are named."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
-from push.wire.api.common import MAX_ADDRESS_CHARACTERS, SilentNodes
+from push.wire.api.common import MAX_ADDRESS_CHARACTERS, SilentNodes, no_items
 
 CARRIERS = ("tcp", "tls", "ws", "wss")
 
@@ -27,8 +27,8 @@ class ConnectionPage(Struct, frozen=True):
     """A page of sessions, by id. `cursor` asks for the next one; null: this is the last."""
 
     connections: list[Connection]
-    cursor: str | None
-    silent: SilentNodes
+    cursor: str | None = None
+    silent: SilentNodes = field(default_factory=no_items)
 
 
 class KickBody(Struct, forbid_unknown_fields=True, frozen=True):
@@ -47,4 +47,4 @@ class Kicked(Struct, frozen=True):
     """How many sessions were ended, and the nodes that did not answer."""
 
     kicked: int
-    silent: SilentNodes
+    silent: SilentNodes = field(default_factory=no_items)

@@ -14,6 +14,7 @@ from push.wire.api.common import (
     Seq,
     check_names,
     check_numbers,
+    null,
 )
 from push.wire.bodies import MAX_JSON_DEPTH, json_depth_exceeds
 from push.wire.idents import CONVERSATION_PATTERN
@@ -100,7 +101,7 @@ class HistoryPage(Struct, frozen=True):
     """Messages, the earliest first. `more`: there are more in that direction."""
 
     messages: list[HistoryMessage]
-    more: bool
+    more: bool = False
 
 
 class Range(Struct, frozen=True):
@@ -142,7 +143,7 @@ class Conversation(Struct, frozen=True, omit_defaults=True, kw_only=True):
     conversation: str
     user: str | None = None
     group: str | None = None
-    last: HistoryMessage | None
+    last: HistoryMessage | None = field(default_factory=null)
     seq: int
     delivered: int
     read: int
@@ -153,7 +154,7 @@ class ConversationPage(Struct, frozen=True):
     """A page of conversations, the latest first. `cursor`: of the next page, null: the last."""
 
     conversations: list[Conversation]
-    cursor: str | None
+    cursor: str | None = None
 
 
 class Presence(Struct, frozen=True):

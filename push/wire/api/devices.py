@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from push.wire.api.common import LabelText
+from push.wire.api.common import LabelText, no_items
 from push.wire.bodies import MAX_DEVICE_BYTES, MAX_LABEL_BYTES, MAX_OPAQUE_BYTES
 from push.wire.text import NAME_TEXT_PATTERN, check_name_text
 
@@ -45,7 +45,9 @@ class Registration(Struct, frozen=True):
 
     token: str
     secret: str
-    servers: Annotated[list[str], Meta(description="URLs, best first")] = []
+    servers: Annotated[list[str], Meta(description="URLs, best first")] = field(
+        default_factory=no_items
+    )
 
 
 class Servers(Struct, frozen=True):

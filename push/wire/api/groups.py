@@ -135,7 +135,7 @@ class MemberPut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     muted: bool | UnsetType = UNSET
 
 
-class GroupInfo(Struct, frozen=True, omit_defaults=True):
+class GroupInfo(Struct, frozen=True):
     """A group. `type`: normal, or broadcast, in which only the owner and admins write; `members`:
     how many; `invite`: who may add members, owner, admin or member; `ts`: when it was created,
     milliseconds since 1970 UTC. `silent` is absent when every node knows of a new group."""
@@ -144,12 +144,12 @@ class GroupInfo(Struct, frozen=True, omit_defaults=True):
     name: str
     type: str
     owner: str
-    announcement: str
-    extra: AnyJSON
     members: int
-    mute_all: bool
-    invite: str
-    ts: int
+    announcement: str = ""
+    extra: AnyJSON = None
+    mute_all: bool = False
+    invite: str = ""
+    ts: int = 0
     silent: Unconfirmed = []
 
 
@@ -158,14 +158,14 @@ class Member(Struct, frozen=True):
 
     user: str
     role: Annotated[str, Meta(description="`owner`, `admin` or `member`")]
-    muted: bool
+    muted: bool = False
 
 
 class MemberPage(Struct, frozen=True):
     """A page of members, by name. `cursor` asks for the next one; null: this is the last."""
 
     members: list[Member]
-    cursor: str | None
+    cursor: str | None = None
 
 
 class Results(Struct, frozen=True, omit_defaults=True):

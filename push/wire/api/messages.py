@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-DeliveryState = Literal["stored", "written", "acknowledged", "expired", "cancelled", "dropped"]
+DELIVERY_STATES = ("stored", "written", "acknowledged", "expired", "cancelled", "dropped")
 
 
 class MessageLedger(Struct, frozen=True):
@@ -19,14 +19,14 @@ class MessageLedger(Struct, frozen=True):
     id: str
     ts: int
     to: Annotated[Any, Meta(description="as it was pushed")]
-    expires: int
-    addressed: int
-    stored: int
-    written: int
-    acknowledged: int
-    expired: int
-    cancelled: int
-    dropped: Annotated[dict[str, int], Meta(description="how many, by reason")]
+    expires: int | None = None
+    addressed: int = 0
+    stored: int = 0
+    written: int = 0
+    acknowledged: int = 0
+    expired: int = 0
+    cancelled: int = 0
+    dropped: Annotated[dict[str, int], Meta(description="how many, by reason")] = {}
 
     @property
     def dropped_devices(self) -> int:
@@ -37,20 +37,20 @@ class DeviceDelivery(Struct, frozen=True, omit_defaults=True):
     """What became of a message for one device. `ts` is since when."""
 
     token: str
-    state: DeliveryState
-    ts: int
+    state: Annotated[str, Meta(extra_json_schema={"enum": list(DELIVERY_STATES)})]
+    reason: Annotated[str, Meta(description="why it was dropped")] | None = None
+    ts: int | None = None
     user: (
         Annotated[str, Meta(description="the user that it was addressed to, if not the device")]
         | None
     ) = None
-    reason: Annotated[str, Meta(description="why it was dropped")] | None = None
 
 
 class DeliveryPage(Struct, frozen=True):
     """A page of devices. `cursor` asks for the next one; null: this is the last."""
 
     devices: list[DeviceDelivery]
-    cursor: str | None
+    cursor: str | None = None
 
 
 class Cancelled(Struct, frozen=True):

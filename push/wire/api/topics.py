@@ -18,4 +18,4 @@ class TopicPage(Struct, frozen=True):
     """A page of topics, by name. `cursor` asks for the next one; null: this is the last."""
 
     topics: list[Topic]
-    cursor: str | None
+    cursor: str | None = None

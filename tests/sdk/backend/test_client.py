@@ -145,7 +145,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
         DeliveryPage(
             [
                 DeviceDelivery("T", "written", ts=5),
-                DeviceDelivery("U", "dropped", 6, reason="too_large"),
+                DeviceDelivery("U", "dropped", "too_large", 6),
             ],
             "c2",
         ),
@@ -157,7 +157,7 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
         "message_devices, the last page",
         lambda api: api.message_devices("m1"),
         Answer(200, {"devices": [], "cursor": None}),
-        DeliveryPage([], None),
+        DeliveryPage([]),
         "GET",
         "/v1/messages/m1/devices",
         None,
@@ -548,13 +548,10 @@ def test_a_key_that_cannot_be_sent_is_refused(key: str):
 
 
 PAGES = [
-    Answer(
-        200,
-        {"devices": [{"token": t, "state": "stored", "ts": 5} for t in tokens], "cursor": cursor},
-    )
+    Answer(200, {"devices": [{"token": t, "state": "stored"} for t in tokens], "cursor": cursor})
     for tokens, cursor in (("AB", "c1"), ("", "c2"), ("C", None))
 ]
-TOKENS_OF_PAGES = [DeviceDelivery(token, "stored", 5) for token in "ABC"]
+TOKENS_OF_PAGES = [DeviceDelivery(token, "stored") for token in "ABC"]
 PATHS_OF_PAGES = [
     "/v1/messages/m1/devices?limit=200",
     "/v1/messages/m1/devices?cursor=c1&limit=200",
@@ -584,8 +581,8 @@ def test_all_pages_of_devices_in_asyncio(server: HTTPServer):
 
 
 def test_the_dropped_are_counted_over_all_reasons():
-    assert MessageLedger("m", 1, {}, 9, 3, 3, 0, 0, 0, 0, {"a": 1, "b": 2}).dropped_devices == 3
-    assert MessageLedger("m", 1, {}, 9, 0, 0, 0, 0, 0, 0, {}).dropped_devices == 0
+    assert MessageLedger("m", 1, {}, dropped={"a": 1, "b": 2}).dropped_devices == 3
+    assert MessageLedger("m", 1, {}).dropped_devices == 0
 
 
 @both
