@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId, conversation_of
@@ -13,13 +12,17 @@ from push.chat.scripts import chat_script
 from push.chat.settings import ChatSettings
 from push.runtime.tasks import gather
 from push.wire.api.conversations import Conversation, ConversationPage
-from push.wire.errors import RequestError
-from push.wire.idents import GROUP_PREFIX, is_offset, user_stream
+from push.wire.api.paging import make_cursor, read_cursor
+from push.wire.idents import GROUP_PREFIX, user_stream
 
 _summaries = chat_script("summaries")
 
-# When the last message came (us), what tells those of one millisecond apart, and the conversation.
-Place = tuple[int, str, ConversationId]
+
+class Place(NamedTuple):
+    """A conversation, by when its last message came (microseconds since 1970 UTC)."""
+
+    at_us: int
+    conversation: ConversationId
 
 
 class Conversations:
@@ -31,13 +34,13 @@ class Conversations:
         self._settings = settings
 
     async def page(self, user: str, *, cursor: str, limit: int) -> ConversationPage:
-        """Conversations behind the place `cursor`; fewer than `limit` if they are large."""
+        """Conversations after the place `cursor`; fewer than `limit` if they are large."""
         places = sorted(await self._places(user), key=_order)
-        if cursor:
-            behind = _parse(cursor)
-            places = [place for place in places if _order(place) > behind]
+        after = read_cursor("conversations", cursor, int, str)
+        if after is not None:
+            places = [place for place in places if _order(place) > (-after[0], after[1])]
         wanted = places[:limit]
-        conversations = [place[2] for place in wanted]
+        conversations = [place.conversation for place in wanted]
         details = await self._ask(user, conversations, details=True)
         told = _told_of(details)
         rows = [
@@ -45,7 +48,10 @@ class Conversations:
             for conversation, row in zip(conversations[:told], details, strict=False)
             if row
         ]
-        return ConversationPage(rows, _cursor_of(wanted[told - 1]) if told < len(places) else None)
+        last = wanted[told - 1] if told < len(places) else None
+        return ConversationPage(
+            rows, last and make_cursor("conversations", last.at_us, last.conversation.name)
+        )
 
     async def _places(self, user: str) -> list[Place]:
         home = self._acting.shards.of(user_stream(user))
@@ -53,7 +59,7 @@ class Conversations:
             "ZRANGEBYSCORE", home.key(f"conversations:{user}"), "-inf", "+inf", "WITHSCORES"
         )
         places = [
-            _place(int(listed[i + 1]), conversation_of(user, listed[i].decode()))
+            Place(int(listed[i + 1]), conversation_of(user, listed[i].decode()))
             for i in range(0, len(listed), 2)
         ]
         names = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
@@ -64,7 +70,7 @@ class Conversations:
         ]
         times = await self._ask(user, groups, details=False)
         return places + [
-            _place(int(time), group) for group, time in zip(groups, times, strict=True) if time
+            Place(int(time), group) for group, time in zip(groups, times, strict=True) if time
         ]
 
     async def _ask(
@@ -121,23 +127,5 @@ def _row_of(conversation: ConversationId, row: list[Any]) -> Conversation:
     )
 
 
-def _place(at_us: int, conversation: ConversationId) -> Place:
-    # A cursor has at most 64 bytes, the name of a conversation up to 134.
-    digest = hashlib.blake2b(conversation.name.encode(), digest_size=8).hexdigest()
-    return at_us, digest, conversation
-
-
 def _order(place: Place) -> tuple[int, str]:
-    return -place[0], place[1]
-
-
-def _cursor_of(place: Place) -> str:
-    return f"{place[0]}.{place[1]}"
-
-
-def _parse(cursor: str) -> tuple[int, str]:
-    """Raises `RequestError` `invalid` for what is no cursor of ours."""
-    at_us, _, digest = cursor.partition(".")
-    if not (is_offset(at_us) and digest):
-        raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
-    return -int(at_us), digest
+    return -place.at_us, place.conversation.name

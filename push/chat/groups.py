@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +21,9 @@ from push.redis.errors import StoreUnavailable
 from push.runtime.tasks import gather
 from push.wire.api.common import ABSENT
 from push.wire.api.groups import GroupChanges, GroupInfo, Member, MemberPage, NewGroup, Results
+from push.wire.api.paging import make_cursor, read_cursor
 from push.wire.errors import RequestError
-from push.wire.idents import GROUP_PREFIX, group_stream, is_name, user_stream
+from push.wire.idents import GROUP_PREFIX, group_stream, user_stream
 
 log = Logger()
 
@@ -73,11 +73,11 @@ class Groups:
 
     async def members(self, group: str, by: str | None, *, cursor: str, limit: int) -> MemberPage:
         """Members in the order of their names."""
-        _check_cursor(cursor)
-        request = {**_request(group, by), "cursor": cursor, "limit": limit}
-        rows, behind = await self._acting.look(_look, group_stream(group), request)
+        place = read_cursor("members", cursor, str)
+        request = {**_request(group, by), "cursor": place[0] if place else "", "limit": limit}
+        rows, more = await self._acting.look(_look, group_stream(group), request)
         members = [Member(user.decode(), role.decode(), bool(muted)) for user, role, muted in rows]
-        return MemberPage(members, behind.decode() or None)
+        return MemberPage(members, make_cursor("members", members[-1].user) if more else None)
 
     async def add(self, group: str, users: Sequence[str], by: str | None) -> Results:
         """`ok`, or why not, for each user."""
@@ -194,14 +194,6 @@ class Groups:
     ) -> list[Any]:
         request = {**_request(group, by), "id": self._acting.next_id(), **more}
         return await self._acting.run(script, group_stream(group), request)
-
-
-def _check_cursor(cursor: str) -> None:
-    """Raises `RequestError` `invalid` for what is no cursor of ours (see look.lua)."""
-    start, long, told = cursor.partition("~")
-    if not cursor or (is_name(start) and (not long or re.fullmatch("[0-9]{1,7}", told))):
-        return
-    raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
 
 
 def _request(group: str, by: str | None) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from push.devices.session_query_types import (
     PushToSessions,
 )
 from push.wire.api.connections import Connection, ConnectionPage, Kicked
+from push.wire.api.paging import make_cursor, read_cursor
 
 _decode_rows = msgspec.json.Decoder(list[Connection]).decode
 _decode_kicked = msgspec.json.Decoder(KickAnswer).decode
@@ -42,15 +43,21 @@ class SessionQueries:
     def __init__(self, asker: Survey) -> None:
         self._asker = asker
 
-    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> ConnectionPage:
-        """The sessions that fit, by id, behind the id `after`."""
+    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage:
+        """The sessions that fit, by id. Raises `RequestError` `invalid` for a wrong cursor."""
+        place = read_cursor("connections", cursor, str)
+        after = place[0] if place else ""
         # One more of each tells whether this is the last page.
         asked = await self._asker.ask(LIST, ListSessions(filter, after, limit + 1))
         pages = [_decode_rows(raw) for _, raw in asked.answers]
         rows = list(heapq.merge(*pages, key=lambda row: row.session))
         more = len(rows) > limit
         rows = rows[:limit]
-        return ConnectionPage(rows, rows[-1].session if more else None, _silent(asked, filter))
+        return ConnectionPage(
+            rows,
+            make_cursor("connections", rows[-1].session) if more else None,
+            _silent(asked, filter),
+        )
 
     async def kick(self, filter: Filter) -> Kicked:
         """End the sessions that fit: their clients do not come back by themselves."""

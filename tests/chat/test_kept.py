@@ -27,9 +27,18 @@ WaitUntil = Callable[..., Awaitable[Any]]
 DAY_US = 86_400_000_000
 DAY_MS = 86_400_000
 RETENTION_SECONDS = 270 * 86_400
-TOPIC = "t" * 100  # its cursor is longer than a cursor may be
+TOPIC = "t" * 100
 # Of a moment, of a resharding, of sentinels, or of daemons that this test has not.
-NOT_MADE = {"check", "check:", "arriving:", "leaving", "confirmed", "cluster:", "shard"}
+NOT_MADE = {
+    "topics-cursor:",
+    "check",
+    "check:",
+    "arriving:",
+    "leaving",
+    "confirmed",
+    "cluster:",
+    "shard",
+}
 SEVERAL_ONLY = {"gone:", "claim:", "recalled-copy:", "ended-copy:", "user-stream-versions:"}
 OF_A_MOMENT = {"errands", "chat-errands", "dismissed", "erasing", "histories", "ended-seqs"}
 
@@ -66,8 +75,8 @@ async def do_everything(node: Node, dial: Dial, wait_until: WaitUntil) -> None:
     for topic in (TOPIC, "news", "sport", "weather"):
         for token in tokens:
             await node.topics.subscribe(topic, token)
-    assert (await node.topics.find_topics(limit=1)).cursor != TOPIC
-    await node.topics.find_topics("news", limit=2)
+    page = await node.topics.find_topics(limit=1)
+    await node.topics.find_topics(page.cursor or "", limit=2)
     await node.topics.unsubscribe("sport", tokens[0])
     group, dismissed = await make_group(node, "anna", "bob"), await make_group(node, "bob", "anna")
     left = await make_group(node, "bob", "anna")

@@ -41,6 +41,7 @@ from push.wire.api.common import ABSENT
 from push.wire.api.connections import Connection as LiveSession
 from push.wire.api.connections import ConnectionPage, Kicked
 from push.wire.api.devices import Device, User
+from push.wire.api.paging import make_cursor, read_cursor
 from push.wire.api.push import PushResult
 from push.wire.api.topics import Topic, TopicPage
 from push.wire.errors import RequestError
@@ -143,12 +144,17 @@ class Behind:
         if node == "nobody":
             raise RequestError("not_found", "no connector has this name")
 
-    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> ConnectionPage:
+    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage:
+        place = read_cursor("connections", cursor, str)
         await self._check()
         self.asked.append(filter)
-        rows = [row for row in self.sessions if row.session > after]
+        rows = [row for row in self.sessions if not place or row.session > place[0]]
         more = len(rows) > limit
-        return ConnectionPage(rows[:limit], rows[limit - 1].session if more else None, self.silent)
+        return ConnectionPage(
+            rows[:limit],
+            make_cursor("connections", rows[limit - 1].session) if more else None,
+            self.silent,
+        )
 
     async def kick(self, filter: Filter) -> Kicked:
         await self._check()
@@ -239,9 +245,12 @@ class Behind:
 
     async def find_topics(self, cursor: str = "", limit: int = 50) -> TopicPage:
         await self._check()
-        names = sorted(name for name in self.topics if name > cursor)
+        place = read_cursor("topics", cursor, str)
+        names = sorted(name for name in self.topics if not place or name > place[0])
         rows = [Topic(name, len(self.topics[name])) for name in names[:limit]]
-        return TopicPage(rows, names[limit - 1] if len(names) > limit else None)
+        return TopicPage(
+            rows, make_cursor("topics", names[limit - 1]) if len(names) > limit else None
+        )
 
     def _find(self, token: str) -> None:
         if not is_token(token):

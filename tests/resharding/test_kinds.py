@@ -36,6 +36,7 @@ NOT_SEEN = {
     "check:",
     "confirmed",
     "cluster:",
+    "topics-cursor:",  # of earlier versions
 }
 
 

@@ -31,7 +31,7 @@ from push.http.framework.request_reading import (
     read_idempotency_key,
     read_query,
 )
-from push.http.framework.route import MAX_BODY_BYTES, Request, Response, Route
+from push.http.framework.route import MAX_BODY_BYTES, NoQuery, Request, Response, Route
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
@@ -142,8 +142,8 @@ class Edge:
             scope = f"{owner.sha256} {route.method} {route.path}"
             key = read_idempotency_key(headers.getRawHeaders(b"idempotency-key"))
             once = key and f"{scope} header {key}"
-        query: dict[str, str] = {}
-        if route.query or b"?" in request.uri:
+        query = None
+        if route.query is not NoQuery or b"?" in request.uri:
             query = read_query(request.uri, route.query)
         check_path_parameters(path)
         raw = request.content.read()

@@ -11,7 +11,7 @@ from msgspec import UNSET, inspect
 
 from push.http.framework.parameters import KINDS
 from push.http.framework.problems import Problem
-from push.http.framework.route import App, DocumentedResponse, Parameter, Route
+from push.http.framework.route import App, DocumentedResponse, Route
 from push.wire.api.common import MAX_IDEMPOTENCY_KEY
 from push.wire.errors import STATUS_OF_CODE
 
@@ -44,8 +44,8 @@ def openapi_document(title: str, version: str, apps: Sequence[App]) -> dict[str,
     kinds = list(_kinds(routes))
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
     schema_of = dict(zip(map(repr, kinds), schemas, strict=True))
-    for kind in {struct for kind in kinds for struct in _structs_in(inspect.type_info(kind))}:
-        _require_written(kind, components)
+    for struct in {each for kind in kinds for each in _structs_in(inspect.type_info(kind))}:
+        _require_written(struct, components)
     for app in apps:
         app.adjust(components)
     paths: dict[str, dict[str, Any]] = {}
@@ -145,7 +145,7 @@ def _operation(route: Route, tag: str, schema_of: dict[str, Any]) -> dict[str, A
         operation["description"] = route.description
     operation["security"] = [] if route.scope is None else [{"key": [route.scope]}]
     parameters = [_path_parameter(name, route) for name in _PARAMETER.findall(route.path)]
-    parameters += [_query_parameter(parameter) for parameter in route.query]
+    parameters += _query_parameters(route.query)
     if route.once:
         parameters.append(_ONCE)
     if parameters:
@@ -171,18 +171,21 @@ def _path_parameter(name: str, route: Route) -> dict[str, Any]:
     }
 
 
-def _query_parameter(parameter: Parameter) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string"}
-    if parameter.values:
-        schema["enum"] = list(parameter.values)
-    if parameter.kind:
-        schema["pattern"] = KINDS[parameter.kind].pattern
+def _query_parameters(kind: type[msgspec.Struct]) -> list[dict[str, Any]]:
+    """A parameter for each field of the struct that reads the query."""
+    (schema,) = msgspec.json.schema(kind)["$defs"].values()
+    return [_query_parameter(name, part, schema) for name, part in schema["properties"].items()]
+
+
+def _query_parameter(name: str, part: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    if part.get("default") == "":  # the same as no parameter
+        del part["default"]
     return {
-        "name": parameter.name,
+        "name": name,
         "in": "query",
-        "required": parameter.required,
-        "description": parameter.description,
-        "schema": schema,
+        "required": name in schema.get("required", ()),
+        "description": part.pop("description"),
+        "schema": part,
     }
 
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from msgspec import UNSET
 
 from push.access.bans import ActiveBan, BanKind
 from push.http.checks import check_name, read_network
-from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     Body,
     DocumentedResponse,
-    Parameter,
     Request,
     Response,
     Route,
     json_answer,
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
-from push.http.routes.messages import CURSOR
-from push.wire.api.bans import IP_TEXT, TOKEN_TEXT, USER_TEXT, Ban, BanBody, BanMade, BanPage
+from push.wire.api.bans import Ban, BanBody, BanMade, BanPage, BanQuery
+from push.wire.api.paging import PageQuery, make_cursor, read_cursor
 from push.wire.errors import RequestError
 from push.wire.idents import is_token
 from push.wire.reading import decoder_for
@@ -43,10 +41,13 @@ class BanStore(Protocol):
 
 def ban_routes(bans: BanStore) -> tuple[Route, ...]:
     async def list_bans(call: Request) -> Response:
-        after, limit = _place_of(read_cursor(call.query)), read_limit(call.query)
-        found = (await bans.all())[after:]
-        cursor = str(after + limit) if len(found) > limit else None
-        return json_answer(200, BanPage([_entry(ban) for ban in found[:limit]], cursor))
+        query: PageQuery = call.query
+        after = read_cursor("bans", query.cursor, str, str) or ["", ""]
+        found = [ban for ban in await bans.all() if [ban.kind, ban.name] > after]
+        page = found[: query.limit]
+        more = len(found) > query.limit
+        cursor = make_cursor("bans", page[-1].kind, page[-1].name) if more else None
+        return json_answer(200, BanPage([_entry(ban) for ban in page], cursor))
 
     async def ban(call: Request) -> Response:
         kind, name = _who(call.body)
@@ -57,7 +58,7 @@ def ban_routes(bans: BanStore) -> tuple[Route, ...]:
         return json_answer(201, BanMade(**{kind: name}, until=until, silent=silent))
 
     async def lift(call: Request) -> Response:
-        asked = call.body if call.body is not None else _body_of(call.query)
+        asked = call.body if call.body is not None else call.query
         return in_effect(await bans.lift(*_who(asked)))
 
     return (
@@ -69,7 +70,7 @@ def ban_routes(bans: BanStore) -> tuple[Route, ...]:
             list_bans,
             {200: DocumentedResponse("A page of the bans that hold, by kind and name.", BanPage)},
             scope="admin",
-            query=(CURSOR, LIMIT_PARAMETER),
+            query=PageQuery,
             problems=("invalid", "unavailable"),
         ),
         Route(
@@ -102,17 +103,14 @@ def ban_routes(bans: BanStore) -> tuple[Route, ...]:
             },
             description="The address, device or user is given in the query or in a body.",
             scope="admin",
-            query=tuple(
-                Parameter(kind, text, kind="" if kind == "ip" else kind)
-                for kind, text in zip(KINDS, (IP_TEXT, TOKEN_TEXT, USER_TEXT), strict=True)
-            ),
+            query=BanQuery,
             body=Body(BanBody, decoder_for(BanBody), {"user": "mallory"}, optional=True),
             problems=("invalid", "not_found", "unavailable"),
         ),
     )
 
 
-def _who(asked: BanBody) -> tuple[BanKind, str]:
+def _who(asked: BanBody | BanQuery) -> tuple[BanKind, str]:
     """Raises `RequestError` `invalid`."""
     given: list[tuple[BanKind, Any]] = [
         (kind, getattr(asked, kind)) for kind in KINDS if getattr(asked, kind) is not UNSET
@@ -131,20 +129,6 @@ def _who(asked: BanBody) -> tuple[BanKind, str]:
             "invalid", "`token`: its form or check character is wrong", field="token"
         )
     return kind, name
-
-
-def _body_of(query: Mapping[str, str]) -> BanBody:
-    return BanBody(
-        ip=query.get("ip", UNSET), token=query.get("token", UNSET), user=query.get("user", UNSET)
-    )
-
-
-def _place_of(cursor: str) -> int:
-    if not cursor:
-        return 0
-    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 9):
-        raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
-    return int(cursor)
 
 
 def _entry(ban: ActiveBan) -> Ban:

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from msgspec import UNSET, UnsetType
+
 from push.devices.session_query_types import Filter
 from push.http.checks import read_network
-from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     Body,
     DocumentedResponse,
-    Parameter,
     Request,
     Response,
     Route,
     json_answer,
 )
-from push.http.routes.messages import CURSOR
-from push.wire.api.connections import ConnectionPage, KickBody, Kicked
+from push.wire.api.connections import ConnectionPage, ConnectionsQuery, KickBody, Kicked
 from push.wire.api.nodes import NodeEntry, NodeList
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
@@ -34,7 +33,7 @@ KICK_TEXT = (
 class SessionAdmin(Protocol):
     """What is needed of `push.devices.session_queries.SessionAdmin`."""
 
-    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> ConnectionPage: ...
+    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage: ...
 
     async def kick(self, filter: Filter) -> Kicked: ...
 
@@ -84,14 +83,14 @@ def client_routes(
 
 def _list_route(clients: SessionAdmin) -> Route:
     async def connections(call: Request) -> Response:
-        query = call.query
+        query: ConnectionsQuery = call.query
         found = Filter(
-            node=query.get("node"),
-            user=query.get("user"),
-            ip=read_network(query["ip"], "ip") if "ip" in query else None,
-            topic=query.get("topic"),
+            node=_or_none(query.node),
+            user=_or_none(query.user),
+            ip=None if query.ip is UNSET else read_network(query.ip, "ip"),
+            topic=_or_none(query.topic),
         )
-        page = await clients.find(found, read_cursor(query), read_limit(query))
+        page = await clients.find(found, query.cursor, query.limit)
         return json_answer(200, page)
 
     return Route(
@@ -106,14 +105,7 @@ def _list_route(clients: SessionAdmin) -> Route:
             "`silent`. With several filters a session must fit all of them."
         ),
         scope="read",
-        query=(
-            Parameter("node", "the name of a connector's node", kind="node"),
-            Parameter("user", "sessions of this user", kind="user"),
-            Parameter("ip", "sessions from this address or network, as `10.0.0.0/8`"),
-            Parameter("topic", "sessions that follow this topic", kind="topic"),
-            CURSOR,
-            LIMIT_PARAMETER,
-        ),
+        query=ConnectionsQuery,
         problems=("invalid", "unavailable"),
     )
 
@@ -209,3 +201,7 @@ def _nodes_route(nodes: NodeDirectory) -> Route:
         description="As last reported by each daemon, at most a few seconds ago.",
         scope="read",
     )
+
+
+def _or_none(value: str | UnsetType) -> str | None:
+    return None if value is UNSET else value

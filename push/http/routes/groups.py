@@ -6,22 +6,19 @@ from msgspec import UNSET, UnsetType
 
 from push.chat.conversation_id import to_group
 from push.chat.service import ChatService
-from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     NO_CONTENT,
     Body,
     DocumentedResponse,
-    Parameter,
     Request,
     Response,
     Route,
     json_answer,
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
-from push.http.routes.conversations import RANGE_PARAMETERS, range_of
-from push.wire.api.conversations import HistoryPage, MessageBody, Sent
+from push.wire.api.conversations import HistoryPage, MessageBody, RangeQuery, Sent
 from push.wire.api.groups import (
-    BY_TEXT,
+    ActorQuery,
     CreateGroupBody,
     GroupChanges,
     GroupInfo,
@@ -32,11 +29,10 @@ from push.wire.api.groups import (
     NewMembers,
     Results,
 )
+from push.wire.api.paging import PageQuery
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
-BY = Parameter("by", BY_TEXT, kind="user")
-CURSOR = Parameter("cursor", "of the page before")
 GROUP = {"group": "the id of a group"}
 BOTH = {**GROUP, "user": "the id of a user"}
 _REFUSALS = ("invalid", "unknown_group", "not_member", "not_allowed", "unavailable")
@@ -51,7 +47,7 @@ def _group_of(call: Request) -> str:
 
 
 def _by_of(call: Request) -> str | None:
-    return call.query.get("by")
+    return _or_none(call.query.by)
 
 
 def _or_none(value: str | UnsetType) -> str | None:
@@ -128,7 +124,7 @@ def _group_routes(chat: ChatService) -> tuple[Route, ...]:
                 200: REPLY_UNCONFIRMED,
             },
             scope="chat",
-            query=(BY,),
+            query=ActorQuery,
             path_texts=GROUP,
             problems=_REFUSALS,
         ),
@@ -140,7 +136,7 @@ def _member_routes(chat: ChatService) -> tuple[Route, ...]:
 
     async def page(call: Request) -> Response:
         members = await groups.members(
-            _group_of(call), None, cursor=read_cursor(call.query), limit=read_limit(call.query)
+            _group_of(call), None, cursor=call.query.cursor, limit=call.query.limit
         )
         return json_answer(200, members)
 
@@ -173,7 +169,7 @@ def _member_routes(chat: ChatService) -> tuple[Route, ...]:
             page,
             {200: DocumentedResponse("A page of members, by name.", MemberPage)},
             scope="chat",
-            query=(CURSOR, LIMIT_PARAMETER),
+            query=PageQuery,
             path_texts=GROUP,
             problems=("invalid", "unknown_group", "unavailable"),
         ),
@@ -199,7 +195,7 @@ def _member_routes(chat: ChatService) -> tuple[Route, ...]:
             {204: DocumentedResponse("Changed.")},
             scope="chat",
             body=Body(MemberPut, decoder_for(MemberPut), {"role": "admin"}),
-            query=(BY,),
+            query=ActorQuery,
             path_texts=BOTH,
             problems=(*_REFUSALS, "not_found"),
         ),
@@ -215,7 +211,7 @@ def _member_routes(chat: ChatService) -> tuple[Route, ...]:
             },
             description="With `by` the user himself, he leaves.",
             scope="chat",
-            query=(BY,),
+            query=ActorQuery,
             path_texts=BOTH,
             problems=(*_REFUSALS, "not_found"),
         ),
@@ -231,7 +227,7 @@ def _message_routes(chat: ChatService) -> tuple[Route, ...]:
 
     async def page(call: Request) -> Response:
         group = to_group(call.path["group"], "group")
-        return json_answer(200, await chat.messages.history(group, range_of(call.query), None))
+        return json_answer(200, await chat.messages.history(group, call.query, None))
 
     return (
         Route(
@@ -260,7 +256,7 @@ def _message_routes(chat: ChatService) -> tuple[Route, ...]:
             {200: DocumentedResponse("Messages, the earliest first.", HistoryPage)},
             description="All that are kept, whoever joined when.",
             scope="chat",
-            query=RANGE_PARAMETERS,
+            query=RangeQuery,
             path_texts=GROUP,
             problems=("invalid", "unknown_group", "unavailable"),
         ),

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     DocumentedResponse,
-    Parameter,
     Request,
     Response,
     Route,
@@ -16,9 +14,9 @@ from push.http.framework.route import (
 )
 from push.streams.ledger import DeliveryCounts, DeviceLine
 from push.wire.api.messages import Cancelled, DeliveryPage, DeviceDelivery, MessageLedger
+from push.wire.api.paging import PageQuery, make_cursor, read_cursor
 
 ID_TEXT = "the id that the push was answered with"
-CURSOR = Parameter("cursor", "`cursor` of the page before")
 
 
 class MessageLookup(Protocol):
@@ -38,9 +36,10 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
         return json_answer(200, MessageLedger(**{name: getattr(funnel, name) for name in names}))
 
     async def get_devices(call: Request) -> Response:
-        limit = read_limit(call.query)
+        query: PageQuery = call.query
+        after = read_cursor("deliveries", query.cursor, str)
         lines = await messages.message_devices(call.path["id"])
-        return json_answer(200, _page(lines, read_cursor(call.query), limit))
+        return json_answer(200, _page(lines, after[0] if after else "", query.limit))
 
     async def cancel(call: Request) -> Response:
         return json_answer(200, Cancelled(await messages.cancel(call.path["id"])))
@@ -79,7 +78,7 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
             description="Kept for messages that were addressed to devices or users.",
             scope="read",
             path_texts=path,
-            query=(CURSOR, LIMIT_PARAMETER),
+            query=PageQuery,
             problems=(*problems, "not_found"),
         ),
         Route(
@@ -100,11 +99,12 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
     )
 
 
-def _page(lines: Sequence[DeviceLine], cursor: str, limit: int) -> DeliveryPage:
-    """The lines behind the token `cursor`."""
-    left = [line for line in lines if line.token > cursor]
+def _page(lines: Sequence[DeviceLine], after: str, limit: int) -> DeliveryPage:
+    """The lines after the token `after`."""
+    left = [line for line in lines if line.token > after]
     rows = [
         DeviceDelivery(line.token, line.state, line.reason, line.ts, line.user)
         for line in left[:limit]
     ]
-    return DeliveryPage(rows, rows[-1].token if len(left) > limit else None)
+    more = len(left) > limit
+    return DeliveryPage(rows, make_cursor("deliveries", rows[-1].token) if more else None)

@@ -12,13 +12,12 @@ from push.http.framework.route import (
     App,
     Body,
     DocumentedResponse,
-    Parameter,
     Request,
     Response,
     Route,
     json_answer,
 )
-from push.wire.api.devices import Registration, RegistrationBody, Servers
+from push.wire.api.devices import Registration, RegistrationBody, Servers, ServersQuery
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
@@ -105,7 +104,7 @@ def _register_route(devices: DeviceRegistrar, servers: ServerList, scope: str | 
 
 def _servers_route(servers: ServerList, scope: str | None) -> Route:
     async def list_servers(call: Request) -> Response:
-        urls = list(servers.servers(call.query.get("carrier"), call.client_ip))
+        urls = list(servers.servers(_or_none(call.query.carrier), call.client_ip))
         if not urls:
             raise RequestError(
                 "unavailable",
@@ -122,13 +121,7 @@ def _servers_route(servers: ServerList, scope: str | None) -> Route:
         list_servers,
         {200: DocumentedResponse("URLs as `tls://host:6790`, best first.", Servers)},
         scope=scope,
-        query=(
-            Parameter(
-                "carrier",
-                "only servers of this carrier; all, if absent",
-                ("tcp", "tls", "ws", "wss"),
-            ),
-        ),
+        query=ServersQuery,
         problems=("unavailable",),
         cors=True,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Protocol
 
 from push.devices.topics import TopicWrite
-from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     DocumentedResponse,
     Request,
@@ -14,7 +13,7 @@ from push.http.framework.route import (
     json_answer,
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
-from push.http.routes.messages import CURSOR
+from push.wire.api.paging import PageQuery
 from push.wire.api.topics import Topic, TopicPage
 from push.wire.errors import RequestError
 
@@ -39,7 +38,7 @@ def topic_routes(topics: TopicStore) -> tuple[Route, ...]:
 
 def _reading_routes(topics: TopicStore) -> tuple[Route, ...]:
     async def list_topics(call: Request) -> Response:
-        page = await topics.find_topics(read_cursor(call.query), read_limit(call.query))
+        page = await topics.find_topics(call.query.cursor, call.query.limit)
         return json_answer(200, page)
 
     async def get_topic(call: Request) -> Response:
@@ -62,7 +61,7 @@ def _reading_routes(topics: TopicStore) -> tuple[Route, ...]:
                 "counted: `GET /v1/connections?topic=` has them."
             ),
             scope="read",
-            query=(CURSOR, LIMIT_PARAMETER),
+            query=PageQuery,
             problems=("invalid", "unavailable"),
         ),
         Route(

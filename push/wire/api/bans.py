@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from push.wire.api.common import MAX_ADDRESS_CHARACTERS, Name, Unconfirmed, null
 from push.wire.bodies import MAX_OPAQUE_BYTES
+from push.wire.idents import TOKEN_PATTERN
 
 IP_TEXT = "an address, or a network like `10.0.0.0/8`"
 TOKEN_TEXT = "a device, which need not be registered any more"
@@ -31,6 +32,17 @@ class BanBody(Struct, forbid_unknown_fields=True, frozen=True):
         ]
         | None
     ) = None
+
+
+class BanQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """Which ban is lifted: exactly one of these."""
+
+    ip: Annotated[str, Meta(description=IP_TEXT)] | UnsetType = UNSET
+    token: (
+        Annotated[str, Meta(description=TOKEN_TEXT, extra_json_schema={"pattern": TOKEN_PATTERN})]
+        | UnsetType
+    ) = UNSET
+    user: Annotated[Name, Meta(description=USER_TEXT)] | UnsetType = UNSET
 
 
 class Ban(Struct, frozen=True, omit_defaults=True, kw_only=True):

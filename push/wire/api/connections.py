@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
-from push.wire.api.common import MAX_ADDRESS_CHARACTERS, SilentNodes, no_items
+from push.wire.api.common import MAX_ADDRESS_CHARACTERS, Name, SilentNodes, check_names, no_items
+from push.wire.api.paging import PageQuery
 
 CARRIERS = ("tcp", "tls", "ws", "wss")
 
@@ -41,6 +42,23 @@ class KickBody(Struct, forbid_unknown_fields=True, frozen=True):
             description="an address, or a network like 10.0.0.0/8",
         ),
     ]
+
+
+class ConnectionsQuery(PageQuery, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Which live sessions."""
+
+    node: Annotated[Name, Meta(description="the name of a connector's node")] | UnsetType = UNSET
+    user: Annotated[Name, Meta(description="sessions of this user")] | UnsetType = UNSET
+    ip: (
+        Annotated[str, Meta(description="sessions from this address or network, as `10.0.0.0/8`")]
+        | UnsetType
+    ) = UNSET
+    topic: Annotated[Name, Meta(description="sessions that follow this topic")] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        check_names("node", self.node)
+        check_names("user", self.user)
+        check_names("topic", self.topic)
 
 
 class Kicked(Struct, frozen=True):

@@ -8,6 +8,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from push.wire.api.common import (
+    DEFAULT_PAGE,
+    MAX_PAGE,
     AnyJSON,
     Limit,
     Name,
@@ -107,13 +109,30 @@ class HistoryPage(Struct, frozen=True):
 class Range(Struct, frozen=True):
     """Which messages: those after `after`, or before `before`; without either the newest."""
 
-    after: Seq | UnsetType = UNSET
-    before: Seq | UnsetType = UNSET
-    limit: Limit = 50
+    after: Annotated[Seq, Meta(description="a `seq`: the messages after it")] | UnsetType = UNSET
+    before: (
+        Annotated[
+            Seq, Meta(description="a `seq`: the messages before it; without either the newest")
+        ]
+        | UnsetType
+    ) = UNSET
+    limit: Annotated[
+        Limit, Meta(description=f"messages, {DEFAULT_PAGE} by default, at most {MAX_PAGE}")
+    ] = DEFAULT_PAGE
 
     def __post_init__(self) -> None:
         if self.after is not UNSET and self.before is not UNSET:
             raise ValueError("`before` and `after` exclude each other")
+
+
+class RangeQuery(Range, forbid_unknown_fields=True, frozen=True):
+    """Which messages of a history."""
+
+
+class RecallQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """How a message is recalled."""
+
+    force: Annotated[bool, Meta(description="`true`: the backend itself does it")] = False
 
 
 class ReadPositions(Struct, frozen=True):

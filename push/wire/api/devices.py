@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -48,6 +48,18 @@ class Registration(Struct, frozen=True):
     servers: Annotated[list[str], Meta(description="URLs, best first")] = field(
         default_factory=no_items
     )
+
+
+class ServersQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """Which servers."""
+
+    carrier: (
+        Annotated[
+            Literal["tcp", "tls", "ws", "wss"],
+            Meta(description="only servers of this carrier; all, if absent"),
+        ]
+        | UnsetType
+    ) = UNSET
 
 
 class Servers(Struct, frozen=True):

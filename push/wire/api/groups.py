@@ -135,6 +135,15 @@ class MemberPut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     muted: bool | UnsetType = UNSET
 
 
+class ActorQuery(Struct, forbid_unknown_fields=True, frozen=True):
+    """The user who acts."""
+
+    by: ByName | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        check_names("by", self.by)
+
+
 class GroupInfo(Struct, frozen=True):
     """A group. `type`: normal, or broadcast, in which only the owner and admins write; `members`:
     how many; `invite`: who may add members, owner, admin or member; `ts`: when it was created,

@@ -13,7 +13,7 @@ from push.http.checks import PushLimits
 from push.wire.api.connections import Connection
 from push.wire.api.devices import User
 from push.wire.errors import STATUS_OF_CODE
-from push.wire.idents import encode_crockford
+from push.wire.idents import NAME_PATTERN, encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)
 MESSAGE = encode_crockford(123456789012345679)
@@ -142,3 +142,28 @@ def test_documented_codes_are_those_of_the_contract(web: Any) -> None:
                 codes = re.findall(r"`(\w+)`", answer["description"])
                 assert codes, f"{method} {path} {status}"
                 assert {STATUS_OF_CODE[code] for code in codes} == {int(status)}
+
+
+def test_query_parameters_have_their_types_and_limits(web: Any) -> None:
+    paths = document_of(web)["paths"]
+
+    def schemas(path: str, method: str = "get") -> dict[str, Any]:
+        return {
+            each["name"]: each["schema"]
+            for each in paths[path][method]["parameters"]
+            if each["in"] == "query"
+        }
+
+    listing = schemas("/v1/connections")
+    assert listing["limit"] == {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+    assert listing["cursor"] == {"type": "string", "maxLength": 256}
+    assert listing["user"] == {"type": "string", "pattern": NAME_PATTERN}
+    assert schemas("/v1/servers")["carrier"]["enum"] == ["tcp", "tls", "ws", "wss"]
+
+
+def test_what_an_answer_always_has_is_required(web: Any) -> None:
+    schemas = document_of(web)["components"]["schemas"]
+    assert set(schemas["MessageLedger"]["required"]) == set(schemas["MessageLedger"]["properties"])
+    assert schemas["BanMade"]["required"] == ["until"]
+    assert schemas["ConnectionPage"]["required"] == ["connections", "cursor", "silent"]
+    assert set(schemas["PushResult"]["required"]) == {"id", "streams", "online"}
