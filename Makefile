@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint bench clean
+.PHONY: run test lint docs changelog bench clean
 .DEFAULT_GOAL := run
 
 # The stamps are made anew when what is to be installed changes. The second --quiet hides setuptools'
@@ -38,6 +38,16 @@ lint: $(VENV)/development
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/shellcheck etc/push-ctl.sh .ci/*
+
+# HTML in build/docs, all of it from scratch (-E): a page that did not change would hide its warnings. A warning
+# is an error: a link that leads nowhere, a page that nothing links to.
+docs: $(VENV)/development
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
+
+# What changelog.d would add to CHANGELOG.md. (A release: `towncrier build --version X`.)
+changelog: $(VENV)/development
+	$(BIN)/towncrier build --draft --version "$$($(BIN)/python -c 'import push; print(push.__version__)')"
 
 bench: $(VENV)/development
 	$(BIN)/python -m benchmarks.chat $(ARGS)

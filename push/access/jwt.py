@@ -1,4 +1,4 @@
-"""JSON Web Tokens of users (contract, "JWT"): which keys there are, and whose signature counts.
+"""JSON Web Tokens of users (protocol.md, "JWT"): which keys there are, and whose signature counts.
 
 PyJWT checks signatures and nothing else: what a JWT says is read by `push.access.claims`.
 """

@@ -99,7 +99,7 @@ class Directory:
         return {entry.boot: entry.instance for entry in self.nodes()}
 
     def is_live_boot(self, boot: str) -> bool:
-        """Whether the connector that was started as `boot` is registered (design, rule 17)."""
+        """Whether the connector with this boot id is registered (architecture, rule 17)."""
         view = self._registry.view()
         if view is not self._boots_of:  # a view is never modified, only replaced
             self._boots = frozenset(entry.boot for entry in view.get(CONNECTOR, {}).values())

@@ -1,4 +1,4 @@
-"""Devices that were not there for too long are forgotten (contract, "SUB").
+"""Devices that were not there for too long are forgotten (protocol.md, "SUB: register").
 
 A sorted set holds when each device is to be forgotten; connecting and leaving put it off. A device
 that is online is not forgotten, however long it stays; if its connector died with its session, the

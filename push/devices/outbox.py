@@ -1,4 +1,4 @@
-"""What has to be done on a second server (design, rule 13).
+"""What has to be done on a second server (architecture, rule 13).
 
 The script that changes a record writes down, in the same step, what is to be done on the servers of
 the streams concerned. Who called it does that before the answer; if it cannot, whoever finds it

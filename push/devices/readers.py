@@ -1,4 +1,4 @@
-"""The connectors that apply what a write changed, before it is answered (contract, "In effect").
+"""The connectors apply a change before it is answered (delivery.md, "Writes in effect").
 
 A connector keeps what a session needs to know of its device: whose it is, and what it follows. Code
 that changes that asks the connector to read it again, and answers when the connector has.

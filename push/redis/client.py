@@ -202,7 +202,7 @@ class RedisClient:
         return self._subscriber.speaker is not None
 
     def rebuild(self, reason: str) -> None:
-        """Distrust all connections: they are made anew (design, rule 3)."""
+        """Distrust all connections: they are made anew (architecture, rule 3)."""
         for link in self._links:
             link.rebuild(reason)
 
@@ -228,11 +228,12 @@ class RedisClient:
     ) -> Any:
         """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it.
 
-        The script does nothing once this call's time-out has passed by the server's clock (design,
-        rule 10), so that a call that was refused cannot take effect later than its caller waits.
+        The script does nothing once this call's time-out has passed by the server's clock
+        (architecture, rule 10), so that a call that was refused cannot take effect later than its
+        caller waits.
 
         `durable`: of a master with replicas, answered once one of them has what was written and all
-        that was written before (design, rule 11).
+        that was written before (architecture, rule 11).
         """
         if script.sha not in self._scripts:
             # Not waited for: the first call goes out behind it, in its place among the others.

@@ -1,4 +1,4 @@
-"""Writes that are answered only once replicas have them (design, rule 11).
+"""Writes that are answered only once replicas have them (architecture, rule 11).
 
 Behind the writes of one turn of the reactor goes one `WAIT`. It blocks its connection, which is
 therefore one of its own, and there is one at a time: what is written meanwhile is covered by the

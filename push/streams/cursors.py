@@ -1,4 +1,4 @@
-"""Cursors are written in batches: every 50 ms, or 500 at once (design, rule 4).
+"""Cursors are written in batches: every 50 ms, or 500 at once (architecture, rule 4).
 
 A crash in between delivers again, it never loses. The script that moves a cursor counts in the
 ledger what the cursor passes, and tells whether the session still is the device's: that is how a

@@ -1,4 +1,4 @@
-"""The delivery ledger: what became of a message (design, "nothing is lost, and it can be proven").
+"""The delivery ledger: what became of a message (architecture, "The ledger").
 
 Written by the scripts that publish, move cursors and take entries out; here it is read, and told
 what happens to messages that are in no log.

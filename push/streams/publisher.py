@@ -1,8 +1,8 @@
 """Publishing: one Lua call a server, atomic over all its streams.
 
-Over several servers a publish is not atomic (design, rule 12): the message has one id everywhere,
-and is published when it is on all of them. Where that is not known, the same idempotency key again
-writes what is missing, and nothing twice.
+Over several servers a publish is not atomic (architecture, rule 12): the message has one id
+everywhere, and is published when it is on all of them. Where that is not known, the same
+idempotency key again writes what is missing, and nothing twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What has expired leaves the logs (design, rule 6).
+"""What has expired leaves the logs (architecture, rule 6).
 
 Every daemon sweeps; a stream is claimed for a minute by who finds it due, so that they do not do
 the same work. Nothing that has expired is delivered, swept or not.

@@ -1,5 +1,5 @@
 """Who follows a group when what several servers must do for it comes late, twice, in another order,
-or not to its end: the member record beside the group decides (design, rules 4, 5 and 13)."""
+or not to its end: the member record beside the group decides (architecture, rules 4, 5 and 13)."""
 
 from __future__ import annotations
 

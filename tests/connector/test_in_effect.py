@@ -1,5 +1,5 @@
 """A session is judged by its device's record as it is: races with its opening and with reads that
-are under way, and rights that came with an identity (contract, "In effect")."""
+are under way, and rights that came with an identity (delivery.md, "Writes in effect")."""
 
 from __future__ import annotations
 

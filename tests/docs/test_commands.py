@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ class Shell:
         self.folder = folder
         self._running = running
 
-    def _here(self, command: str) -> str:
+    def here(self, command: str) -> str:
         """The ports of the running server instead of the usual ones; nothing else changes."""
         tls = f"tls://127.0.0.1:{self._running.tls_address[1]}"
         return (
@@ -49,7 +50,7 @@ class Shell:
 
     def start(self, command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            ["bash", "-eo", "pipefail", "-c", self._here(command)],
+            ["bash", "-eo", "pipefail", "-c", self.here(command)],
             cwd=self.folder,
             env={
                 **os.environ,
@@ -95,6 +96,27 @@ def test_the_readmes_commands(shell: Shell) -> None:
     output, _ = listener.communicate(timeout=TIMEOUT_SECONDS)
     assert listener.returncode == 0, output
     assert output.count('"Hello"') == 2
+
+
+def test_the_readmes_device_in_python(shell: Shell) -> None:
+    """Pasted into a file and run: it registers, prints what comes, and is the same device later."""
+    (sample,) = blocks("README.md", "python")
+    (shell.folder / "device.py").write_text(shell.here(sample))
+    pairs = set()
+    for _ in range(2):
+        device = shell.start(".venv/bin/python -u device.py")
+        try:
+            deadline = time.monotonic() + TIMEOUT_SECONDS
+            while '"sessions":1' not in shell.run("pushctl stats --json").replace(" ", ""):
+                assert device.poll() is None, device.communicate()
+                assert time.monotonic() < deadline
+            shell.run(blocks("README.md")[-1])
+            assert "{'text': 'Hello'}" in _read_until(device, "}\n")
+        finally:
+            device.kill()
+            device.communicate(timeout=TIMEOUT_SECONDS)
+        pairs.add((shell.folder / "my-device.json").read_text())
+    assert len(pairs) == 1
 
 
 def test_the_commands_for_http(shell: Shell) -> None:
@@ -227,7 +249,7 @@ def test_make_run_prints_a_line_that_works(tmp_path: Path) -> None:
     assert b"Error" not in rest
 
 
-def _read_until(process: subprocess.Popen[bytes], mark: str) -> str:
+def _read_until(process: subprocess.Popen[Any], mark: str) -> str:
     assert process.stdout is not None
     said, deadline = b"", time.monotonic() + 120  # the first time, it installs
     while mark.encode() not in said:

@@ -1,5 +1,5 @@
-"""Bans and kicks are in effect when they are answered (contract, "In effect"), whatever is paused,
-cut off or slow meanwhile. Daemons are processes of their own."""
+"""Bans and kicks are in effect when answered (delivery.md, "Writes in effect"), whatever is
+paused, cut off or slow meanwhile. Daemons are processes of their own."""
 
 from __future__ import annotations
 

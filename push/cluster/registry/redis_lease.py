@@ -1,8 +1,8 @@
 """The registry in Redis, for clusters without ZooKeeper: every entry is a lease.
 
-A lease lapses by the clock of the Redis server (design, rule 1), so the clocks of the machines do
-not matter. Changes are announced on a channel; each announcement names the one before it, so a lost
-one shows and is repaired by a reading (rule 2). Besides, every renewal reads everybody.
+A lease ends by the clock of the Redis server (architecture, rule 1), so the clocks of the machines
+do not matter. Changes are announced on a channel; each announcement names the one before it, so a
+lost one shows and is repaired by a reading (rule 2). Besides, every renewal reads all entries.
 """
 
 from __future__ import annotations

@@ -28,7 +28,8 @@ log = Logger()
 RETRY_AFTER_SECONDS = 2
 REDIRECT_AFTER_SECONDS = 1
 
-# What a client is to do next depends on why it was refused (contract, CONNECT_ACK).
+# What a client does next depends on why it was refused
+# (protocol.md, "CONNECT and CONNECT_ACK: open a session").
 _STATUS_OF_CODE = {
     "unknown_token": ConnectStatus.IDENTIFIER_REJECTED,
     "unauthenticated": ConnectStatus.BAD_CREDENTIALS,
