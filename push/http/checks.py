@@ -28,6 +28,9 @@ class PushLimits:
     max_payload_bytes: int = defaults.MAX_PAYLOAD_BYTES
 
 
+# The members of a push that are passed on as they are.
+_PASSED_ON = set(PushBody.__struct_fields__) & set(PushContent.__struct_fields__)
+
 _encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
 _decode_base64 = msgspec.json.Decoder(bytes).decode
@@ -42,11 +45,8 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, PushContent]
         ttl_seconds = body.ttl
     if ttl_seconds > limits.ttl_max_seconds:
         raise _invalid("ttl", f"expected integer <= {limits.ttl_max_seconds}")
-    title = None if body.title is UNSET else body.title
-    text = None if body.body is UNSET else body.body
-    encoding = None if body.encoding is UNSET else body.encoding
     size = len(memoryview(body.data))
-    size += sum(len(_encode(part)) for part in (title, text) if part is not None)
+    size += sum(len(_encode(part)) for part in (body.title, body.body) if part is not UNSET)
     if size > limits.max_payload_bytes:
         raise RequestError(
             "too_large",
@@ -54,17 +54,17 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, PushContent]
             f"{limits.max_payload_bytes:,} are accepted",
         )
     _check_numbers(body.data)
-    if encoding is not None:
+    if body.encoding is not UNSET:
         _check_base64(body.data)
-    qos = 1 if body.qos is UNSET else body.qos
-    collapse = None if body.collapse is UNSET else body.collapse
-    if collapse is not None:
-        check_name(collapse, "collapse")
+    if body.collapse is not UNSET:
+        check_name(body.collapse, "collapse")
         if target.kind == "ip":
             raise _invalid("collapse", "nothing waits for an address that could be replaced")
     if target.kind == "ip":
         ttl_seconds = 0
-    return target, PushContent(body.data, title, text, encoding, ttl_seconds, qos, collapse)
+    given = {name: getattr(body, name) for name in _PASSED_ON}
+    given = {name: value for name, value in given.items() if value is not UNSET}
+    return target, PushContent(**given, ttl_seconds=ttl_seconds)
 
 
 def _check_numbers(data: msgspec.Raw) -> None:

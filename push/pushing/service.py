@@ -45,6 +45,8 @@ Done = TypeVar("Done")
 
 _cancel = load_script("streams", "cancel", LEDGER, APPEND)
 _encode = msgspec.json.Encoder().encode
+# What of a push the devices get.
+_STORED = StoredContent.__struct_fields__[1:]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -141,7 +143,7 @@ class PushService:
 
     async def _write(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
         target, content = push.target, push.content
-        said = StoredContent(id, content.data, content.title, content.body, content.encoding)
+        said = StoredContent(id, **{name: getattr(content, name) for name in _STORED})
         if target.kind == "ip":
             if self._nearby is None:
                 raise RequestError("unavailable", "no connector can be asked from here")
