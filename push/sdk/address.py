@@ -58,7 +58,7 @@ def usable_servers(urls: Iterable[str], *, plain_allowed: bool) -> list[ServerAd
 def without_fallback(servers: Iterable[ServerAddress]) -> list[ServerAddress]:
     """The servers to try of a list: the TLS ones if there is one.
 
-    Who hinders TLS would otherwise get token and secret in clear from the next server of the list.
+    An attacker that blocks TLS would otherwise get token and secret in clear at the next server.
     """
     known = list(servers)
     return [server for server in known if server.secure] or known

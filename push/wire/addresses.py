@@ -44,8 +44,8 @@ class HostPort(NamedTuple):
 def plain_ip(text: str) -> str:
     """The usual spelling of an address; an IPv4 client of an IPv6 socket by its IPv4 address.
 
-    Raises ValueError for what is no address. A zone (`fe80::1%eth0`) is none either: it means
-    something on one host only.
+    Raises ValueError for a text that is not an address. A zone (`fe80::1%eth0`) is refused, too:
+    it means something on one host only.
     """
     if "%" in text:
         raise ValueError(f"{text!r} has a zone")

@@ -53,7 +53,7 @@ def ban_routes(bans: BanStore) -> tuple[Route, ...]:
         kind, name = _who(call.body)
         until = call.body.until
         if until is not None and until <= bans.now_ms():
-            raise RequestError("invalid", "`until`: expected a time to come", field="until")
+            raise RequestError("invalid", "`until`: expected a time in the future", field="until")
         silent = await bans.add(ActiveBan(kind, name, until))
         return json_answer(201, BanMade(**{kind: name}, until=until, silent=silent))
 
@@ -84,7 +84,7 @@ def ban_routes(bans: BanStore) -> tuple[Route, ...]:
                 "When it is answered, live sessions have ended with `kicked`, and registrations "
                 "and connections are refused with `banned` (`CONNECT_ACK` `NOT_AUTHORIZED`) by "
                 "every process. Of a ban that ends clients are told `after`, the seconds after "
-                "which they come back; otherwise they give up. What waits for a device goes on "
+                "which they come back; otherwise they give up. Messages for a device go on "
                 "waiting."
             ),
             scope="admin",

@@ -25,8 +25,8 @@ from push.wire.reading import decoder_for
 TOKEN_TEXT = "the token of a device"
 USER_TEXT = "the id of a user"
 KICK_TEXT = (
-    "The client is told `kicked` and does not come back by itself; nothing keeps it from doing so "
-    "when the app is started again."
+    "The client gets `kicked` and does not reconnect by itself; it may do so when the app is "
+    "started again."
 )
 
 

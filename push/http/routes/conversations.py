@@ -125,7 +125,7 @@ def _routes_of_one(chat: ChatService) -> tuple[Route, ...]:
             "Read the history of a conversation",
             history,
             {200: DocumentedResponse("Messages, the earliest first.", HistoryPage)},
-            description="As the user sees it: of a group from when he joined.",
+            description="As the user sees it: of a group since they joined.",
             scope="chat",
             query=RangeQuery,
             path_texts=CONVERSATION,
@@ -152,12 +152,12 @@ def _routes_of_one(chat: ChatService) -> tuple[Route, ...]:
             recall,
             {
                 204: DocumentedResponse(
-                    "Its content is gone, and everybody in the conversation is told."
+                    "Its content is deleted, and all in the conversation are notified."
                 )
             },
             description=(
-                "As the user may: his own, or as an admin of a group, for some time. With `force` "
-                "the backend itself recalls it, at any time."
+                "As the user may: their own, or as an admin of a group, for some time. With "
+                "`force` the backend itself recalls it, at any time."
             ),
             scope="chat",
             query=RecallQuery,

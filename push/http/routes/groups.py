@@ -120,7 +120,9 @@ def _group_routes(chat: ChatService) -> tuple[Route, ...]:
             "Dismiss a group",
             dismiss,
             {
-                204: DocumentedResponse("It is gone, with its history; its members are told."),
+                204: DocumentedResponse(
+                    "It is deleted with its history; its members are notified."
+                ),
                 200: REPLY_UNCONFIRMED,
             },
             scope="chat",
@@ -209,7 +211,7 @@ def _member_routes(chat: ChatService) -> tuple[Route, ...]:
                 204: DocumentedResponse("No member any more; devices stop following at once."),
                 200: REPLY_UNCONFIRMED,
             },
-            description="With `by` the user himself, he leaves.",
+            description="With the user as `by` they leave.",
             scope="chat",
             query=ActorQuery,
             path_texts=BOTH,

@@ -1,4 +1,4 @@
-"""What became of a message, and taking it back."""
+"""What became of a message, and cancelling it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
             get_message,
             {200: DocumentedResponse("Its funnel.", MessageLedger)},
             description=(
-                "Counts are devices, and lag behind by about a second. Of a message that was "
+                "Counts are devices, and are about a second late. Of a message that was "
                 "stored, `addressed` is the sum of the ends once nothing waits any more. Kept for "
                 "a day longer than the message. Reasons of `dropped`: `backlog` (more waited for "
                 "the device than it may have), `retention` (more waited in the stream), "
@@ -87,9 +87,13 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
             "cancel_message",
             "Cancel a message",
             cancel,
-            {200: DocumentedResponse("Taken back from who had not acknowledged it.", Cancelled)},
+            {
+                200: DocumentedResponse(
+                    "Cancelled for the devices that had not acknowledged it.", Cancelled
+                )
+            },
             description=(
-                "It is handed out to nobody any more. A device that has it but had not "
+                "It is delivered to no device any more. A device that has it but had not "
                 "acknowledged it counts as cancelled, until it does."
             ),
             scope="push",

@@ -185,7 +185,7 @@ def _push_routes(pushing: PushAcceptor, limits: PushLimits) -> tuple[Route, Rout
             },
             description=(
                 f"1 to {MAX_BATCH_ITEMS:,} items, each as for `POST /v1/push`, in at most 16 MiB. "
-                "Each stands for itself: one that is wrong fails alone. Each may have an "
+                "Each is judged alone: one that is wrong fails alone. Each may have an "
                 "`idempotency_key`; with the header `Idempotency-Key` all that have none get one, "
                 "made of the header and their place in the batch."
             ),
@@ -293,7 +293,10 @@ def _device_routes(devices: DeviceStore) -> tuple[Route, ...]:
             "unbind_device",
             "Unbind a device from a user",
             unbind,
-            {204: DocumentedResponse("The device is nobody's now."), 200: REPLY_UNCONFIRMED},
+            {
+                204: DocumentedResponse("The device is bound to no user now."),
+                200: REPLY_UNCONFIRMED,
+            },
             scope="push",
             path_texts=both,
             problems=(*problems, "not_found"),

@@ -108,7 +108,7 @@ def _servers_route(servers: ServerList, scope: str | None) -> Route:
         if not urls:
             raise RequestError(
                 "unavailable",
-                "no connector that this client can reach has room now",
+                "all connectors that this client can reach are full",
                 after_seconds=FULL_RETRY_SECONDS,
             )
         return json_answer(200, Servers(urls, SERVERS_TTL_SECONDS))

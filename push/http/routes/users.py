@@ -1,4 +1,4 @@
-"""A user: who is there, and erasing one."""
+"""A user: devices, presence, and erasing one."""
 
 from __future__ import annotations
 

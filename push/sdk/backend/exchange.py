@@ -115,7 +115,7 @@ class BaseAPI:
         }
 
     def _retry_delay(self, call: ApiCall[Any], attempt: int, outcome: Outcome) -> float | None:
-        """Seconds to wait before trying again, or None when the outcome stands."""
+        """Seconds to wait before trying again, or None to keep the outcome."""
         if attempt >= self._retries or not _passing(call, outcome):
             return None
         delay = random.random() * FIRST_RETRY_SECONDS * 2.0**attempt
