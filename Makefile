@@ -2,9 +2,10 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS := 6
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint docs changelog bench clean
+.PHONY: run test quick lint docs changelog bench clean
 .DEFAULT_GOAL := run
 
 # The stamps are made anew when what is to be installed changes. The second --quiet hides setuptools'
@@ -29,9 +30,20 @@ $(VENV)/development: $(VENV)/installed
 run: $(VENV)/installed
 	@exec $(BIN)/twistd -n --pidfile= push $(ARGS)
 
+# Everything: lint, then every test. ARGS go to pytest, so one part of the tests is
+#     make test ARGS=tests/redis           a folder
+#     make test ARGS="-k expiry"           what has this in its name
+#     .venv/bin/python -m pytest tests/redis/test_url.py -x    in one process, without lint
+# JOBS is how many processes share the tests out; they wait more than they compute. See tests/lanes.py.
+# Hundreds of processes are started: each would compile everything anew where bytecode is not kept.
+test quick: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	@sh .ci/system-packages
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+# What needs no daemon in a process of its own: while you write.
+quick: $(VENV)/development
+	$(BIN)/python -m pytest -n $(JOBS) --quick $(ARGS)
 
 lint: $(VENV)/development
 	$(BIN)/ruff check .

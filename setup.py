@@ -33,6 +33,7 @@ INSTALL = [
 DEVELOPMENT = [
     "pytest>=9",
     "pytest-twisted>=1.14.3",
+    "pytest-xdist>=3.8",
     "hypothesis>=6.150",
     "ruff>=0.17.6,<0.18",
     "mypy>=2.4,<3",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId, conversation_of
 from push.chat.messages import MAX_PAGE_BYTES, message_of
-from push.chat.scripts import chat_script
+from push.chat.scripts import chat_script, one_list
 from push.chat.settings import ChatSettings
 from push.runtime.tasks import gather
 from push.wire.api.conversations import Conversation, ConversationPage
@@ -27,7 +27,7 @@ class Place(NamedTuple):
 
 class Conversations:
     """Lists conversations. Those with users are noted when a message comes; of the groups, which
-    keep no list of who has what, the last messages are looked up."""
+    keep no list for each user, the last messages are looked up."""
 
     def __init__(self, acting: Acting, settings: ChatSettings) -> None:
         self._acting = acting
@@ -42,13 +42,13 @@ class Conversations:
         wanted = places[:limit]
         conversations = [place.conversation for place in wanted]
         details = await self._ask(user, conversations, details=True)
-        told = _told_of(details)
+        count = _count_of(details)
         rows = [
             _row_of(conversation, row)
-            for conversation, row in zip(conversations[:told], details, strict=False)
+            for conversation, row in zip(conversations[:count], details, strict=False)
             if row
         ]
-        last = wanted[told - 1] if told < len(places) else None
+        last = wanted[count - 1] if count < len(places) else None
         return ConversationPage(
             rows, last and make_cursor("conversations", last.at_us, last.conversation.name)
         )
@@ -91,7 +91,7 @@ class Conversations:
                 "max_bytes": MAX_PAGE_BYTES,
                 "history_before_join": self._settings.history_before_join,
             }
-            (rows,) = await self._acting.look(_summaries, owners[0], request)
+            rows = await self._acting.look(_summaries, owners[0], request, one_list)
             for place, row in zip(places, rows, strict=False):
                 found[place] = row
 
@@ -99,7 +99,7 @@ class Conversations:
         return found
 
 
-def _told_of(details: Sequence[Any]) -> int:
+def _count_of(details: Sequence[Any]) -> int:
     """How many of them make a page: up to those that a server left out, and to its size.
 
     Each server gives as much as a page may have.

@@ -27,9 +27,9 @@ def held_of(session: bytes, boot: bytes) -> list[Held]:
 
 
 class Readers(Protocol):
-    """Those who have to know of a write. Both return the names of nodes that did not confirm in
-    time: these read anew before they authorise anybody. Raises `StoreUnavailable`: then the write
-    has happened, and nobody knows who has applied it."""
+    """The processes that must apply a write. Both return the names of nodes that did not confirm in
+    time: these read anew before they authorise any request. Raises `StoreUnavailable`: then the
+    write has happened, and it is unknown which processes have applied it."""
 
     async def apply_devices(self, held: Iterable[Held]) -> list[str]:
         """The records of the devices that these sessions have were changed."""

@@ -17,8 +17,8 @@ from tests.chat.conftest import MakeNode, User
 from tests.chat.test_messages import say, texts
 from tests.conftest import RedisServer
 from tests.connector.conftest import Client, Node
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 SERVERS = 3
 
 

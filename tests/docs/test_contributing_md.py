@@ -63,7 +63,7 @@ def defined_in(path: Path) -> set[str]:
 def test_the_commands_of_make_are_there() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     commands = set(re.findall(r"`make (\w+)", TEXT))
-    assert {"test", "lint", "docs", "changelog"} <= commands
+    assert {"test", "quick", "lint", "docs", "changelog"} <= commands
     for command in commands:
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
     assert "make .venv/development" in TEXT

@@ -33,7 +33,11 @@ def test_the_pages_build_without_a_warning_and_the_index_leads_to_each(tmp_path:
         assert f'href="{page.stem}.html"' in index or page.stem == "index"
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=str)
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "tests" / "README.md"],
+    ids=str,
+)
 def test_each_link_to_a_file_leads_to_one(page: Path) -> None:
     text = page.read_text("utf-8")
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text) + re.findall(r'src="([^"]+)"', text):

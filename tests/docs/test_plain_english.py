@@ -13,6 +13,7 @@ PAGES = [
     *sorted((ROOT / "changelog.d").glob("*.md")),
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "tests" / "README.md",
 ]
 
 START = r"(?:^|[.;:|(] )[*–-]* ?"  # of a sentence, a point or a cell of a table
