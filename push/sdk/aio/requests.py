@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from push.sdk.aio.attempt import Attempt
+from push.sdk.aio.request_names import UNANSWERED, request_number
 from push.sdk.credentials import Credentials
 from push.sdk.encoding import check_text, encode_json
 from push.sdk.errors import ConnectionFailed, RequestRefused
 from push.sdk.logs import log
-from push.sdk.requests import UNANSWERED, request_number
 from push.session.client_events import Connected, RequestAnswered
 from push.wire.signals import RequestName
 
