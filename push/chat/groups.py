@@ -46,7 +46,7 @@ class Groups:
     """All groups. Raises `RequestError` for what is not allowed: the same codes by HTTP and from
     devices.
 
-    Who is a member, and with which role, is judged where the group is, by the script that acts. Who
+    Membership and roles are judged where the group is, by the script that acts. Who
     comes or goes is in effect for their sessions too when a call returns; the nodes that did not
     confirm that in time are `silent`.
     """

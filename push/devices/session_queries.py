@@ -60,7 +60,7 @@ class SessionQueries:
         )
 
     async def kick(self, filter: Filter) -> Kicked:
-        """End the sessions that fit: their clients do not come back by themselves."""
+        """End the sessions that fit: their clients do not reconnect by themselves."""
         asked = await self._asker.ask(KICK, KickSessions(filter))
         kicked = sum(_decode_kicked(raw).kicked for _, raw in asked.answers)
         return Kicked(kicked, _silent(asked, filter))

@@ -76,7 +76,7 @@ class Topics:
         return await self._applied(await self.write_subscription(topic, token))
 
     async def unsubscribe(self, topic: str, token: str) -> TopicWrite:
-        """The device follows no more; what waited for it is dropped.
+        """The device follows no longer; its waiting messages are dropped.
 
         Raises `RequestError`: `invalid`, `unknown_token`.
         """

@@ -132,7 +132,7 @@ def _sentinel(text: str, tls: bool, credentials: tuple[str | None, str | None]) 
     except ValueError:
         port = 0
     if not port:
-        # Not quoted in the error: what is taken for a host may be a part of a password.
+        # Not quoted in the error: a text that looks like a host may be a part of a password.
         raise ValueError(f"expected {SENTINEL_FORM}, with the user and password percent-encoded")
     username, password = credentials
     return RedisAddress(host=host, port=port, username=username, password=password, tls=tls)
