@@ -11,14 +11,14 @@ from msgspec import UNSET
 from push.chat.actions import Acting
 from push.chat.conversation_id import Conversation, conversation_of
 from push.chat.messages import MAX_PAGE_BYTES, message_of
-from push.chat.scripts import chat_script
 from push.chat.settings import ChatSettings
 from push.chat.types import ConversationPage, ConversationRow
+from push.redis.scripts import load_script
 from push.runtime.tasks import all_of
 from push.wire.errors import Refusal
 from push.wire.idents import GROUP_PREFIX, is_offset, user_stream
 
-_summaries = chat_script("summaries")
+_summaries = load_script("chat", "summaries")
 
 # When the last message came (us), what tells those of one millisecond apart, and the conversation.
 Place = tuple[int, str, Conversation]

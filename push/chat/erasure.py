@@ -16,7 +16,6 @@ from push.chat.actions import Acting
 from push.chat.conversation_id import with_user
 from push.chat.groups import Groups
 from push.chat.outbox import UserErrands
-from push.chat.scripts import Scripts, chat_script
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user
 from push.devices.session_queries import Clients, Kicked
@@ -24,7 +23,8 @@ from push.devices.session_query_types import Filter
 from push.redis.client import RedisServer
 from push.redis.errors import StoreUnavailable
 from push.redis.periodic import Periodic
-from push.redis.scripts import CLAIMING, Script
+from push.redis.scripts import Script, load_script
+from push.redis.work_queue import WorkQueue
 from push.runtime.tasks import all_of
 from push.wire.errors import Refusal
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
@@ -36,12 +36,12 @@ LOOK_SECONDS = 5.0
 USERS_PER_LOOK = 10
 PAUSE_MS = 10_000  # who was asked to erase a user has so long to do it
 
-_begin = chat_script("erase_begin")
-_erase = chat_script("erase")
-_erase_from = chat_script("erase_from")
-_erase_copies = chat_script("erase_copies")
-_forget_sent = chat_script("forget_sent")
-_due = chat_script("due", CLAIMING)
+_begin = load_script("chat", "erase_begin")
+_erase = load_script("chat", "erase_stream")
+_erase_from = load_script("chat", "erase_from")
+_erase_copies = load_script("chat", "erase_copies")
+_forget_sent = load_script("chat", "forget_sent")
+QUEUE = WorkQueue("erasing", claimed_ms=10_000, pause_ms=PAUSE_MS)
 
 
 class _AllIsDone(Exception):
@@ -181,17 +181,12 @@ class Erasure:
 class ErasureRunner(Periodic):
     """Goes on with users of one server that nobody has erased to the end."""
 
-    def __init__(
-        self, reactor: Any, server: RedisServer, scripts: Scripts, erasure: Erasure
-    ) -> None:
+    def __init__(self, reactor: Any, server: RedisServer, erasure: Erasure) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Users could not be erased")
-        self._scripts = scripts
         self._erasure = erasure
 
     async def turn(self) -> None:
-        request = {"key": "erasing", "pause_ms": PAUSE_MS, "limit": USERS_PER_LOOK}
-        reply = await self._scripts.run(self._server, _due, request)
-        for user in reply.values[0]:
+        for user in await QUEUE.claim(self._server, USERS_PER_LOOK):
             try:
                 await self._erasure.go_on(user.decode())
             except (StoreUnavailable, Refusal) as error:

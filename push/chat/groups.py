@@ -14,12 +14,12 @@ from msgspec import UNSET
 from twisted.logger import Logger
 
 from push.chat.actions import Acting
-from push.chat.scripts import chat_script
 from push.chat.settings import ChatSettings
 from push.chat.types import Group, GroupChanges, GroupSaid, Member, MemberPage, Results
 from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis.errors import StoreUnavailable
+from push.redis.scripts import load_script
 from push.runtime.tasks import all_of
 from push.wire.errors import Refusal
 from push.wire.idents import GROUP_PREFIX, group_stream, is_name, user_stream
@@ -29,15 +29,15 @@ log = Logger()
 LET_GO_AT_A_TIME = 200
 TRIES = 10
 
-_create = chat_script("create")
-_look = chat_script("look")
-_add = chat_script("add")
-_remove = chat_script("remove")
-_change = chat_script("change")
-_dismiss = chat_script("dismiss")
-_dismiss_part = chat_script("dismiss_part")
-_joined = chat_script("joined")
-_heir = chat_script("heir")
+_create = load_script("chat", "create")
+_look = load_script("chat", "get_group")
+_add = load_script("chat", "add")
+_remove = load_script("chat", "remove")
+_change = load_script("chat", "change")
+_dismiss = load_script("chat", "dismiss")
+_dismiss_part = load_script("chat", "dismiss_part")
+_joined = load_script("chat", "joined")
+_heir = load_script("chat", "heir")
 
 
 class Groups:

@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
-from push.chat.scripts import Scripts, chat_script
+from push.chat.scripts import Scripts
 from push.devices.outbox import REMOVED, Change
 from push.devices.outbox import Errands as DeviceErrands
 from push.redis.client import RedisServer
 from push.redis.errors import StoreUnavailable
 from push.redis.periodic import Periodic
-from push.redis.scripts import CLAIMING
+from push.redis.scripts import load_script
 from push.redis.shards import Shards
+from push.redis.work_queue import WorkQueue
 from push.runtime.tasks import Turns, all_of
 from push.wire.idents import user_stream
 
@@ -31,10 +32,11 @@ ERRANDS_PER_LOOK = 100
 ERRANDS_OF_USER = 1000
 PAUSE_MS = 1000  # who caused an errand has so long to do it
 
-_user_errand = chat_script("user_errand")
-_copy = chat_script("copy")
-_due = chat_script("due", CLAIMING)
-_errands_of = chat_script("errands_of")
+QUEUE = WorkQueue("chat-errands", claimed_ms=10_000, pause_ms=PAUSE_MS)
+
+_user_errand = load_script("chat", "user_errand")
+_copy = load_script("chat", "copy")
+_errands_of = load_script("chat", "errands_of")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[str]).decode
 
@@ -158,25 +160,17 @@ class UserErrands:
 class UserErrandRunner(Periodic):
     """Does the errands of one server that nobody did."""
 
-    def __init__(
-        self, reactor: Any, server: RedisServer, scripts: Scripts, errands: UserErrands
-    ) -> None:
+    def __init__(self, reactor: Any, server: RedisServer, errands: UserErrands) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "What waits for users was not done")
-        self._scripts = scripts
         self._errands = errands
 
     async def turn(self) -> None:
-        while True:
-            request = {"key": "chat-errands", "pause_ms": PAUSE_MS, "limit": ERRANDS_PER_LOOK}
-            reply = await self._scripts.run(self._server, _due, request)
-            due: list[bytes] = reply.values[0]
+        async for due in QUEUE.claim_all(self._server, ERRANDS_PER_LOOK):
             try:
                 await self._errands.run(self._server, due)
             except StoreUnavailable as error:
                 log.debug("Something for users waits: {reason}", reason=error.reason)
                 await self._give_back(due)
-                return
-            if len(due) < ERRANDS_PER_LOOK:
                 return
 
     async def _give_back(self, texts: Sequence[bytes]) -> None:

@@ -57,9 +57,9 @@ class Chat:
     def upkeep(self, reactor: Any, server: RedisServer, erasure: Erasure) -> list[Periodic]:
         """What is to be done for `server` now and then."""
         work: list[Periodic] = [
-            Tidying(reactor, server, self._scripts, self._acting, self.groups, self._settings),
-            ErasureRunner(reactor, server, self._scripts, erasure),
+            Tidying(reactor, server, self._acting, self.groups, self._settings),
+            ErasureRunner(reactor, server, erasure),
         ]
         if not self._alone:
-            work.append(UserErrandRunner(reactor, server, self._scripts, self._errands))
+            work.append(UserErrandRunner(reactor, server, self._errands))
         return work

@@ -13,13 +13,13 @@ from typing import Any
 from push.devices.registration import Devices
 from push.redis.client import RedisServer
 from push.redis.periodic import Periodic
-from push.redis.scripts import CLAIMING, load_script
+from push.redis.scripts import load_script
 
 LOOK_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 3600  # at one that is online, or whose forgetting was interrupted
 DEVICES_PER_LOOK = 100
 
-_retire = load_script("devices", "retire", CLAIMING)
+_retire = load_script("devices", "claim_retired")
 
 
 class Retirement(Periodic):

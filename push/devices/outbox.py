@@ -17,9 +17,9 @@ from push.redis.client import RedisServer
 from push.redis.errors import StoreUnavailable
 from push.redis.keys import record_name
 from push.redis.periodic import Periodic
-from push.redis.scripts import CLAIMING, load_script
+from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.streams.publisher import APPEND, LEDGER
+from push.redis.work_queue import WorkQueue
 from push.wire.idents import USER_PREFIX, device_stream
 
 log = Logger()
@@ -29,13 +29,10 @@ ERRANDS_PER_LOOK = 100
 
 REMOVED = "d:removed"
 
-FOLLOWING = ("lib", "following")
-BINDING = ("lib", "binding")
-PART = ("lib", "part")
 
-_change = load_script("devices", "change", LEDGER, APPEND, FOLLOWING, BINDING)
-_errand = load_script("devices", "errand", LEDGER, FOLLOWING, PART)
-_due = load_script("devices", "due_errands", CLAIMING)
+_change = load_script("devices", "change")
+_errand = load_script("devices", "errand")
+QUEUE = WorkQueue("errands", claimed_ms=10_000, pause_ms=1000)
 
 
 class Change:
@@ -135,12 +132,9 @@ class ErrandRunner(Periodic):
         self._errands = errands
 
     async def turn(self) -> None:
-        while True:
-            due = await self._server.run(_due, [], [ERRANDS_PER_LOOK])
+        async for due in QUEUE.claim_all(self._server, ERRANDS_PER_LOOK):
             for text in due:
                 try:
                     await self._errands.run(self._server, [text])
                 except StoreUnavailable as error:
                     log.debug("An errand waits: {reason}", reason=error.reason)
-            if len(due) < ERRANDS_PER_LOOK:
-                return

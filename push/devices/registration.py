@@ -12,7 +12,7 @@ import msgspec
 
 from push.access.bans import CheckBan, nobody_is_banned
 from push.access.rate_limits import MinuteLimit
-from push.devices.outbox import BINDING, FOLLOWING, Changed, Errands
+from push.devices.outbox import Changed, Errands
 from push.devices.readers import NO_READERS, Held, Readers, held_of
 from push.devices.record import Device, as_fields, elsewhere_of, optional
 from push.redis.client import RedisServer
@@ -20,7 +20,6 @@ from push.redis.keys import record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import all_of
-from push.streams.publisher import APPEND, LEDGER
 from push.wire.addresses import counted_ip
 from push.wire.errors import Refusal
 from push.wire.idents import (
@@ -38,9 +37,9 @@ MAX_COUNTED = 10_000  # messages in a stream, for a device's backlog
 
 _waiting = load_script("devices", "waiting")
 _register = load_script("devices", "register")
-_bind = load_script("devices", "bind", LEDGER, APPEND, FOLLOWING, BINDING)
+_bind = load_script("devices", "bind")
 _release = load_script("devices", "release")
-_forget = load_script("devices", "forget", LEDGER, APPEND, FOLLOWING, BINDING)
+_forget = load_script("devices", "forget")
 
 
 class Credentials(msgspec.Struct):

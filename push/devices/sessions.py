@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 import msgspec
 
 from push.access.jwt import Claims, JwtVerifier
-from push.devices.outbox import BINDING, FOLLOWING, PART, Errands
+from push.devices.outbox import Errands
 from push.devices.record import as_fields, elsewhere_of, follows_of, optional, since_of
 from push.devices.registration import Devices, unknown_token
 from push.redis.client import Argument
@@ -16,7 +16,6 @@ from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import all_of
 from push.session.window import Follow, Tried
-from push.streams.publisher import APPEND, LEDGER
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import Refusal
 from push.wire.idents import (
@@ -28,15 +27,13 @@ from push.wire.idents import (
     user_stream,
 )
 
-OPENING = ("lib", "opening")
-
 GroupsOf = Callable[[str], Awaitable[dict[str, int]]]
 
-_open = load_script("devices", "open", LEDGER, APPEND, FOLLOWING, BINDING, OPENING)
-_record = load_script("devices", "record", LEDGER, FOLLOWING)
-_take = load_script("devices", "take", LEDGER, APPEND, FOLLOWING, PART, OPENING)
-_close = load_script("devices", "close", FOLLOWING, PART, OPENING)
-_held = load_script("devices", "held")
+_open = load_script("devices", "open")
+_record = load_script("devices", "record")
+_take = load_script("devices", "take")
+_close = load_script("devices", "close")
+_held = load_script("devices", "check_sessions")
 
 
 class Opened(msgspec.Struct):

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from push.devices.outbox import BINDING, FOLLOWING, Change, Changed, Errands
+from push.devices.outbox import Change, Changed, Errands
 from push.devices.readers import NO_READERS, Readers
 from push.devices.registration import check_token, unknown_token
 from push.redis.client import RedisServer
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import all_of
-from push.streams.publisher import APPEND, LEDGER
 from push.wire.bodies import MAX_OPAQUE_BYTES
 from push.wire.errors import Refusal
 from push.wire.idents import NAME_RULE, device_stream, is_name, topic_stream
@@ -30,8 +29,8 @@ CURSOR_SECONDS = 86_400
 LONG_CURSOR = "~"  # begins the cursor that stands for a name which is longer than a cursor may be
 UNSUBSCRIBED = "d:unsubscribed"
 
-_subscribe = load_script("devices", "subscribe", LEDGER, APPEND, FOLLOWING, BINDING)
-_renew = load_script("devices", "renew", LEDGER, APPEND, FOLLOWING, BINDING)
+_subscribe = load_script("devices", "subscribe")
+_renew = load_script("devices", "renew")
 _topics = load_script("devices", "topics")
 
 

@@ -15,10 +15,10 @@ from push.devices.session_queries import Clients, Reached
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.streams.message import Content, encode_content
-from push.streams.publisher import LEDGER, Once, OtherRequest
+from push.streams.publisher import Once, OtherRequest
 
-_reserve = load_script("devices", "reserve", LEDGER)
-_reached = load_script("devices", "reached", LEDGER)
+_reserve = load_script("devices", "reserve")
+_reached = load_script("devices", "finish_ip_push")
 
 _encode = msgspec.json.Encoder().encode
 _decode_reached = msgspec.json.Decoder(Reached).decode

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from push.pushing.by_ip import Handed, Nearby
 from push.redis.errors import StoreUnavailable
-from push.redis.keys import channel_name, group_name, record_name
+from push.redis.keys import group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import all_of
@@ -19,8 +19,6 @@ from push.streams.ledger import DeviceLine, Funnel, Ledger
 from push.streams.message import Content as StoredContent
 from push.streams.message import encode_content
 from push.streams.publisher import (
-    APPEND,
-    LEDGER,
     Address,
     Once,
     OtherRequest,
@@ -44,7 +42,7 @@ Done = TypeVar("Done")
 SINGULAR = ("token", "user", "topic", "group", "ip")
 COUNTED = ("topic", "group", "all", "ip")  # the ledger keeps no line for each device
 
-_cancel = load_script("streams", "cancel", LEDGER, APPEND)
+_cancel = load_script("streams", "cancel")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -250,10 +248,7 @@ class Pushing:
 
     async def _cancel(self, number: int, id: str, streams: list[str]) -> tuple[bool, int]:
         server = self._shards[number]
-        places: list[str | bytes] = []
-        for stream in streams:
-            places += [stream, server.channel(channel_name(stream))]
-        known, cancelled = await server.run(_cancel, [], [id, *places], durable=True)
+        known, cancelled = await server.run(_cancel, [], [id, *streams], durable=True)
         return bool(known), int(cancelled)
 
 

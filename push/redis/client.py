@@ -210,7 +210,7 @@ class RedisServer:
         try:
             return await speaker.call(*command)
         except txredisapi.RedisError as error:
-            raise self._translated(error) from None
+            raise self._translated(str(error), error) from None
 
     async def last_offset(self) -> int:
         """The last offset that the server gave to any stream, in microseconds."""
@@ -250,7 +250,7 @@ class RedisServer:
                     # we have not heard it for long. Now we know it.
                     self.clock.observe(int(text.split()[1]))
                 else:
-                    raise self._translated(error) from None
+                    raise self._translated(script.explain(text), error) from None
             else:
                 if confirmed is not None and not await confirmed:
                     raise StoreUnavailable(
@@ -287,7 +287,11 @@ class RedisServer:
 
     async def _load(self, script: Script) -> None:
         self._scripts[script.sha] = script
-        await self.command("SCRIPT", "LOAD", script.source)
+        speaker = self._commands.require()
+        try:
+            await load(speaker, script)
+        except txredisapi.RedisError as error:
+            raise self._translated(str(error), error) from None
 
     # The connections
 
@@ -333,7 +337,7 @@ class RedisServer:
 
     async def _load_all(self, speaker: CommandProtocol) -> None:
         for script in self._scripts.values():
-            await speaker.call("SCRIPT", "LOAD", script.source)
+            await load(speaker, script)
 
     async def _prepare_subscriber(self, speaker: SubscriberProtocol) -> None:
         if self._sentinels is not None:
@@ -377,17 +381,24 @@ class RedisServer:
         for callback in self._restored:
             callback()
 
-    def _translated(self, error: txredisapi.RedisError) -> Exception:
-        """Our exception for txredisapi's; an error that is our own fault stays what it is."""
-        text = str(error)
+    def _translated(self, text: str, error: txredisapi.RedisError) -> Exception:
+        """Our exception for txredisapi's; an error that is our own fault keeps its class."""
         if isinstance(error, txredisapi.ConnectionError):
             return StoreUnavailable(f"Redis at {self.address} went away: {text}", unknown=True)
         if "READONLY" in text:
             self.rebuild("it has become a replica")  # where the master is now is looked up anew
         if any(word in text for word in _TEMPORARY):
             return StoreUnavailable(f"Redis at {self.address} cannot now: {text}")
-        own_fault: Exception = error
+        own_fault: Exception = type(error)(text)
         return own_fault
+
+
+async def load(speaker: CommandProtocol, script: Script) -> None:
+    """Redis knows the script from now on. Raises txredisapi's error, by our files and lines."""
+    try:
+        await speaker.call("SCRIPT", "LOAD", script.source)
+    except txredisapi.ResponseError as error:
+        raise txredisapi.ResponseError(script.explain(str(error))) from None
 
 
 def _log_failure(failure: Failure) -> None:

@@ -40,7 +40,7 @@ from push.runtime.tasks import all_of
 
 ERRANDS_PER_CALL = 100
 
-_raise = load_script("resharding", "raise")
+_raise = load_script("resharding", "raise_clock")
 
 
 class Outcome(msgspec.Struct, rename={"old": "from", "new": "to"}):

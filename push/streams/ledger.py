@@ -19,7 +19,6 @@ from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import all_of
-from push.streams.publisher import LEDGER
 
 log = Logger()
 
@@ -37,7 +36,7 @@ STATES = {
     "d": "dropped",
 }
 
-_fleeting = load_script("streams", "fleeting", LEDGER)
+_fleeting = load_script("streams", "count_fleeting")
 _encode = msgspec.msgpack.Encoder().encode
 
 

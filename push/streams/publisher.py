@@ -20,13 +20,9 @@ from push.runtime.tasks import all_of
 from push.wire import defaults
 from push.wire.idents import STREAM_ALL
 
-LEDGER = ("lib", "ledger")  # for scripts that settle or append something of their own
-APPEND = ("lib", "append")
-POSTING = ("lib", "posting")
-
 STORED_FIELD, ONLINE_FIELD = "m", "o"
 
-_script = load_script("streams", "publish", LEDGER, APPEND, POSTING)
+_script = load_script("streams", "publish")
 _claim = load_script("streams", "claim")
 Item = TypeVar("Item")
 

@@ -11,14 +11,14 @@ from typing import Any
 from push.redis.client import RedisServer
 from push.redis.clock import MICROSECONDS
 from push.redis.periodic import Periodic
-from push.redis.scripts import CLAIMING, load_script
-from push.streams.publisher import APPEND, LEDGER
+from push.redis.scripts import load_script
+from push.redis.work_queue import WorkQueue
 
 SWEEP_SECONDS = 1.0
 STREAMS_PER_CLAIM = 100
 
-_due = load_script("streams", "due", CLAIMING)
-_expire = load_script("streams", "expire", LEDGER, APPEND)
+QUEUE = WorkQueue("expiry", claimed_ms=60_000)
+_expire = load_script("streams", "expire")
 
 
 class Sweeper(Periodic):
@@ -34,13 +34,11 @@ class Sweeper(Periodic):
     async def sweep(self) -> int:
         """Everything that is due now; returns how many streams that was."""
         swept = 0
-        while True:
-            due = await self._server.run(_due, [], [STREAMS_PER_CLAIM])
+        async for due in QUEUE.claim_all(self._server, STREAMS_PER_CLAIM):
             for stream in due:
                 await self._expire(stream)
             swept += len(due)
-            if len(due) < STREAMS_PER_CLAIM:
-                return swept
+        return swept
 
     async def _expire(self, stream: bytes) -> None:
         after: bytes = b"0"

@@ -23,7 +23,7 @@ from push.streams.hub import Hub
 from push.streams.ledger import Funnel, Ledger
 from push.streams.log import LogReader, Wanted
 from push.streams.log_cache import LogMemory
-from push.streams.publisher import APPEND, LEDGER, Address, Published, Publisher, Retention
+from push.streams.publisher import Address, Published, Publisher, Retention
 
 Connect = Callable[..., Awaitable[RedisServer]]
 
@@ -154,7 +154,7 @@ def make_sender() -> Callable[[RedisServer], Sender]:
     return make
 
 
-_cancel = load_script("streams", "cancel", LEDGER, APPEND)
+_cancel = load_script("streams", "cancel")
 
 
 class Phone:
@@ -232,10 +232,7 @@ class Desk:
         self.writer.moved(phone, phone.follows[stream])
 
     async def cancel(self, id: str, *streams: str) -> list[int]:
-        places: list[bytes | str] = []
-        for stream in streams:
-            places += [stream, self.store.channel(channel_name(stream))]
-        reply: list[int] = await self.store.run(_cancel, [], [id, *places])
+        reply: list[int] = await self.store.run(_cancel, [], [id, *streams])
         return reply
 
     async def funnel(self, id: str) -> Funnel:

@@ -10,7 +10,7 @@ import pytest_twisted
 
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.streams.publisher import LEDGER, Publisher, Retention
+from push.streams.publisher import Publisher, Retention
 
 DAY = 86_400
 
@@ -145,7 +145,7 @@ async def test_a_log_that_is_far_over_a_lowered_limit_is_shortened_at_once(
 
 # --- What is in no log -----
 
-_fleeting = load_script("streams", "fleeting", LEDGER)
+_fleeting = load_script("streams", "count_fleeting")
 
 
 @pytest_twisted.ensureDeferred

@@ -20,9 +20,8 @@ from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script, load_script
 
-_SHARED = ("lib", "announce")
-_lease = load_script("cluster", "lease", _SHARED)
-_withdraw = load_script("cluster", "withdraw", _SHARED)
+_lease = load_script("cluster", "lease")
+_withdraw = load_script("cluster", "withdraw")
 
 CHANNEL = "cluster"
 

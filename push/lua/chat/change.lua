@@ -1,13 +1,18 @@
--- A group, a member's role or mute, or the owner changes: all of it or nothing. Request: group, by, id,
--- and what changes: name, announcement, extra, invite (text), mute_all (bool), member, role, muted
--- (bool), owner. Returns what is told of the group.
+-- A group, a member's role or mute, or the owner changes: all of it or nothing.
+-- KEYS: clock.
+-- ARGV: the request: group, by, id, and what changes: name, announcement, extra, invite (text), mute_all
+-- (bool), member, role, muted (bool), owner.
+-- Returns what is told of the group.
+-- uses: request, group_keys, group, group_description, permissions, may_on, store_member, tell_group
 local gid = request.group
 local group = group_of(gid)
-if not group then return refuse('unknown_group', UNKNOWN_GROUP) end
+if not group then return unknown_group() end
 local actor = member_of(gid, request.by)
 local events = {}
 
-local function event(name, users) events[#events + 1] = {name, users} end
+local function event(name, users)
+  events[#events + 1] = {name, users}
+end
 
 local function set(field, value)
   if group[field] == value then return false end

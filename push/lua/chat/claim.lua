@@ -1,6 +1,9 @@
--- A sender's own name for a message, where senders and conversations are on several servers. Request:
--- from, client_id, owner, id, seconds (for which it is kept), and `release` if the message was refused.
+-- A sender's own name for a message, where senders and conversations are on several servers.
+-- KEYS: clock.
+-- ARGV: the request: from, client_id, owner, id, seconds (for which it is kept), and `release` if the message
+-- was refused.
 -- Returns id and owner of the message that has the name: this one, or what came first.
+-- uses: request, client_ids
 local key = claimed_key(request.from, request.client_id)
 local kept = redis.call('HMGET', key, 'id', 'owner')
 if request.release then

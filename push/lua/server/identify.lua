@@ -1,4 +1,5 @@
--- Which server of which deployment this is. KEYS: where that stands, the clock.
+-- Which server of which deployment this is. It runs alone: without prelude and library files.
+-- KEYS: where that is kept, the clock.
 -- ARGV: deployment ('' = not known yet), number, how many servers, a name for a new deployment.
 -- Returns {deployment, number, how many, 'moving' while data is moved, else ''}; {} when it has none yet
 -- and cannot be given one: the first server of the list names the deployment. A server with data that
