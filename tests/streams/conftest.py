@@ -12,7 +12,6 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
 from push.redis.client import RedisServer
-from push.redis.keys import channel_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.session.entry import Batch, Entry

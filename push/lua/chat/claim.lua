@@ -11,7 +11,7 @@ if request.release then
   return done(request.id, request.owner)
 end
 if not kept[1] then
-  kept = {request.id, request.owner}
+  kept = { request.id, request.owner }
   redis.call('HSET', key, 'id', kept[1], 'owner', kept[2])
 end
 if kept[1] == request.id then redis.call('EXPIRE', key, request.seconds) end

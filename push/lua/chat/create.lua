@@ -7,7 +7,7 @@ local gid = request.group
 if redis.call('EXISTS', group_key(gid)) == 1 then
   return refuse('already_exists', 'this group is there already')
 end
-local users = {request.by}
+local users = { request.by }
 for _, user in ipairs(request.members) do
   if user ~= request.by then users[#users + 1] = user end
 end

@@ -6,8 +6,8 @@
 local user = request.user
 local stream = 'user:' .. user
 local found = redis.call('ZSCORE', queue_key('erasing'), user)
-local lists = {followers_key(stream), user_streams_key(user), conversations_key(user), copied_key(user)}
-for _, key in ipairs({log_key(stream), lost_key(stream), unpack(lists)}) do
+local lists = { followers_key(stream), user_streams_key(user), conversations_key(user), copied_key(user) }
+for _, key in ipairs({ log_key(stream), lost_key(stream), unpack(lists) }) do
   found = found or redis.call('EXISTS', key) == 1
 end
 if not found then return done(0) end

@@ -19,10 +19,8 @@ local function errands_of(queue, is_theirs)
   return found
 end
 
-local for_user = errands_of('chat-errands', function(text)
-  return cmsgpack.unpack(text)[2] == request.user
-end)
-local for_devices = errands_of('errands', function(text)
-  return string.match(text, '^%S+ %S+ (%S+)') == stream
-end)
-return done(for_user, for_devices)
+local function is_for_user(text) return cmsgpack.unpack(text)[2] == request.user end
+
+local function is_for_device(text) return string.match(text, '^%S+ %S+ (%S+)') == stream end
+
+return done(errands_of('chat-errands', is_for_user), errands_of('errands', is_for_device))

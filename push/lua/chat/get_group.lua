@@ -20,7 +20,7 @@ local users = redis.call('ZRANGEBYLEX', names_key(gid), begin, '+', 'LIMIT', ski
 local members = {}
 for i = 1, math.min(#users, request.limit) do
   local member = member_of(gid, users[i])
-  members[i] = {users[i], member.role, member.muted and 1 or 0}
+  members[i] = { users[i], member.role, member.muted and 1 or 0 }
 end
 if #users <= request.limit then return done(members, '') end
 local cursor = users[request.limit]

@@ -19,11 +19,11 @@ local function take(seq, message)
   if #found >= request.limit or bytes >= request.max_bytes then
     full = true
   elseif message then
-    found[#found + 1] = {str(seq), message.from, message.id, message.ts, message.tail}
+    found[#found + 1] = { str(seq), message.from, message.id, message.ts, message.tail }
     bytes = bytes + #message.tail
   else
     local from = redis.call('HGET', recalled_key(owner), str(seq))
-    if from then found[#found + 1] = {str(seq), from} end
+    if from then found[#found + 1] = { str(seq), from } end
   end
 end
 

@@ -9,14 +9,14 @@ local group, actor, refusal = open_to_read(owner, by)
 if refusal then return refusal end
 local bounds = bounds_of(owner)
 local last = bounds.seq
-for _, field in ipairs({'delivered', 'read'}) do
+for _, field in ipairs({ 'delivered', 'read' }) do
   if (request[field] or 0) > last then
     return refuse('invalid', '`' .. field .. '` is after the last message, ' .. str(last), field)
   end
 end
 local before = positions_of(owner, by, actor.joined_seq)
 local read = math.max(before.read, request.read or 0)
-local positions = {read = read, delivered = math.max(before.delivered, request.delivered or 0, read)}
+local positions = { read = read, delivered = math.max(before.delivered, request.delivered or 0, read) }
 
 local function receipt(conversation)
   local head = '{"id":"' .. request.id .. '","kind":"receipt","conversation":"' .. conversation
@@ -25,15 +25,13 @@ local function receipt(conversation)
 end
 
 -- A newer receipt of the same user takes the place of one that was not read yet.
-local function key(conversation)
-  return 'receipt ' .. conversation .. ' ' .. by
-end
+local function key(conversation) return 'receipt ' .. conversation .. ' ' .. by end
 
 if positions.read > before.read or positions.delivered > before.delivered then
   store_positions(owner, by, positions)
   note_there(owner, bounds, by)
   if not group.id then
-    for _, user in ipairs({peers_of(owner)}) do
+    for _, user in ipairs({ peers_of(owner) }) do
       local conversation = conversation_with(owner, user)
       post_to_user(user, request.id, receipt(conversation), key(conversation))
     end

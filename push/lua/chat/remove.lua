@@ -22,7 +22,9 @@ for i, user in ipairs(request.users) do
 end
 if #removed > 0 then
   local event = request.leaves and 'left' or 'removed'
-  for _, user in ipairs(removed) do leave(gid, user) end
+  for _, user in ipairs(removed) do
+    leave(gid, user)
+  end
   end_following(gid, removed)
   tell_group(gid, event, removed)
   tell_users(gid, event, removed)

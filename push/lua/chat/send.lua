@@ -25,7 +25,7 @@ end
 local group, refusal = open_to_send(owner, from)
 if refusal then return refusal end
 local bounds = bounds_of(owner)
-local peers = {peers_of(owner)}
+local peers = { peers_of(owner) }
 if #peers > 0 and not bounds.begun and not request.may_begin then
   return refuse('not_allowed', 'a conversation with this user must exist already', 'to')
 end
@@ -45,7 +45,7 @@ keep_count(owner, bounds)
 if request.history_ms > 0 then
   redis.call('ZADD', queue_key(HISTORIES), 'NX', str(tonumber(ts) + request.history_ms), owner)
 end
-store_positions(owner, from, {delivered = seq, read = seq})
+store_positions(owner, from, { delivered = seq, read = seq })
 if client_id then
   local sent = sent_key(owner, from, client_id)
   -- stylua: ignore
@@ -63,10 +63,10 @@ local function post_message(stream, seen)
 end
 
 if group.id then
-  begin_record(request.id, request.to, offset, request.ttl, {owner})
+  begin_record(request.id, request.to, offset, request.ttl, { owner })
   post_message(owner, owner)
 elseif request.alone then
-  local streams = {'user:' .. peers[1], 'user:' .. peers[2]}
+  local streams = { 'user:' .. peers[1], 'user:' .. peers[2] }
   begin_record(request.id, request.to, offset, request.ttl, streams)
   for i, user in ipairs(peers) do
     local seen = conversation_with(owner, user)

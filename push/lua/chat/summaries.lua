@@ -12,10 +12,10 @@ local function last_message(owner, seq, first)
   local message = read_history(owner, seq, seq)[1]
   if message then
     bytes = bytes + #message.tail
-    return {str(seq), message.from, message.id, message.ts, message.tail}
+    return { str(seq), message.from, message.id, message.ts, message.tail }
   end
   local from = redis.call('HGET', recalled_key(owner), str(seq))
-  return from and {str(seq), from} or {}
+  return from and { str(seq), from } or {}
 end
 
 local function summary_of(owner, group, actor)
@@ -23,7 +23,7 @@ local function summary_of(owner, group, actor)
   local positions = positions_of(owner, request.by, actor.joined_seq)
   local last = last_message(owner, bounds.seq, first_for(group, actor, bounds))
   local unread = str(bounds.seq - positions.read)
-  return {str(bounds.seq), str(positions.delivered), str(positions.read), unread, last}
+  return { str(bounds.seq), str(positions.delivered), str(positions.read), unread, last }
 end
 
 for i, owner in ipairs(request.owners) do

@@ -35,4 +35,4 @@ for i = 1, #all, 2 do
   end
 end
 local state = redis.call('HMGET', KEYS[3], 'revision', 'era')
-return {str(now), state[1] or '0', state[2], entries, conflicts}
+return { str(now), state[1] or '0', state[2], entries, conflicts }

@@ -7,9 +7,9 @@
 -- uses: devices, record, device_errands, bind, notify
 local token, user, expected, place = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local record = device_key(token)
-if redis.call('EXISTS', record) == 0 then return {-1} end
+if redis.call('EXISTS', record) == 0 then return { -1 } end
 local session, boot = holder_of(record)
-if expected ~= '' and user_of(record) ~= expected then return {0, session, boot} end
-if not bind(record, token, user, place) then return {0, session, boot} end
+if expected ~= '' and user_of(record) ~= expected then return { 0, session, boot } end
+if not bind(record, token, user, place) then return { 0, session, boot } end
 notify_device(record, token)
-return {1, session, boot, unpack(errands)}
+return { 1, session, boot, unpack(errands) }

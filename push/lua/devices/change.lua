@@ -7,9 +7,9 @@
 -- uses: devices, record, device_errands, binding, notify
 local token, user = ARGV[1], ARGV[2]
 local record = device_key(token)
-if redis.call('EXISTS', record) == 0 then return {-1} end
+if redis.call('EXISTS', record) == 0 then return { -1 } end
 local session, boot = holder_of(record)
-if user ~= '' and user_of(record) ~= user then return {0, session, boot} end
+if user ~= '' and user_of(record) ~= user then return { 0, session, boot } end
 local changed = false
 for i = 3, #ARGV, 4 do
   local verb, stream, here, detail = ARGV[i], ARGV[i + 1], ARGV[i + 2] == '1', ARGV[i + 3]
@@ -19,6 +19,6 @@ for i = 3, #ARGV, 4 do
     changed = stop_following(record, token, stream, detail) or changed
   end
 end
-if not changed then return {0, session, boot} end
+if not changed then return { 0, session, boot } end
 notify_device(record, token)
-return {1, session, boot, unpack(errands)}
+return { 1, session, boot, unpack(errands) }

@@ -7,6 +7,6 @@ local now_ms = math.floor(now / 1000)
 local due = claim_work('devices', now_ms, now_ms + tonumber(ARGV[2]) * 1000, ARGV[1])
 for i, token in ipairs(due) do
   local _, boot = holder_of(device_key(token))
-  due[i] = {token, boot}
+  due[i] = { token, boot }
 end
 return due

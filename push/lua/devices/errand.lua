@@ -9,9 +9,7 @@
 local verb, token, stream, version, detail, user = unpack(ARGV)
 version = tonumber(version)
 local record = device_key(token)
-if verb == 'follow' then
-  return follow_version(record, token, stream, version, tonumber(detail), user)
-end
+if verb == 'follow' then return follow_version(record, token, stream, version, tonumber(detail), user) end
 
 if version < tonumber(redis.call('HGET', record, DEVICE_VERSION .. stream) or '0') then return 0 end
 local code = verb == 'unfollow' and detail or DROPPED_FORGOTTEN

@@ -25,4 +25,4 @@ end
 local own = 'dev:' .. token
 redis.call('DEL', record, log_key(own), lost_key(own))
 delete_if_empty(own)
-return {session, boot, unpack(errands)}
+return { session, boot, unpack(errands) }

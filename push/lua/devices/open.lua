@@ -32,4 +32,4 @@ local truncated = truncated_of(fields)
 for _, item in ipairs(rereads) do
   fields[#fields + 1] = item
 end
-return {str(now), before[1], before[2], fields, truncated, errands}
+return { str(now), before[1], before[2], fields, truncated, errands }

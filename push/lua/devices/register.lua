@@ -10,7 +10,7 @@ if redis.call('EXISTS', record) == 1 then return 0 end
 redis.call('HSET', record, DEVICE_SECRET, secret, DEVICE_PLATFORM, platform, DEVICE_APP, app)
 redis.call('HSET', record, DEVICE_LABEL, label, DEVICE_CREATED, created)
 local begin = str(stored_clock())
-for _, stream in ipairs({'dev:' .. token, 'all'}) do
+for _, stream in ipairs({ 'dev:' .. token, 'all' }) do
   redis.call('HSET', record, DEVICE_CURSOR .. stream, begin, DEVICE_START .. stream, begin)
 end
 keep_device(token, seconds)

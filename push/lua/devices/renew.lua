@@ -6,10 +6,10 @@
 -- uses: devices, record, device_errands, jwt_topics, notify
 local token, user, allowed = ARGV[1], ARGV[2], {}
 local record = device_key(token)
-if user_of(record) ~= user then return {0} end
+if user_of(record) ~= user then return { 0 } end
 for i = 3, #ARGV do
   allowed[ARGV[i]] = true
 end
-if not stop_topics_of_jwt(record, token, allowed) then return {0} end
+if not stop_topics_of_jwt(record, token, allowed) then return { 0 } end
 notify_device(record, token)
-return {1, unpack(errands)}
+return { 1, unpack(errands) }

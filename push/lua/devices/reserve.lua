@@ -7,8 +7,8 @@
 local id, digest, to = ARGV[1], ARGV[2], ARGV[3]
 if digest ~= '' then
   local kept = redis.call('HMGET', KEYS[2], 'digest', 'id', 'answer')
-  if kept[1] and kept[1] ~= digest then return {'mismatch'} end
-  if kept[3] then return {kept[2], kept[3]} end
+  if kept[1] and kept[1] ~= digest then return { 'mismatch' } end
+  if kept[3] then return { kept[2], kept[3] } end
   id = kept[2] or id
   redis.call('HSET', KEYS[2], 'digest', digest, 'id', id)
   redis.call('EXPIRE', KEYS[2], DAY_SECONDS)
@@ -19,4 +19,4 @@ if redis.call('EXISTS', key) == 0 then
   redis.call('HSET', key, LEDGER_TO, to, LEDGER_ADDRESSED, '0')
   redis.call('EXPIRE', key, DAY_SECONDS)
 end
-return {id, ''}
+return { id, '' }

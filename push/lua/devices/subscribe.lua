@@ -10,20 +10,20 @@
 local token, stream, here, most, user = ARGV[1], ARGV[2], ARGV[3] == '1', tonumber(ARGV[4]), ARGV[5]
 local record = device_key(token)
 local fields = redis.call('HKEYS', record)
-if #fields == 0 then return {-1} end
-if user ~= '' and user_of(record) ~= user then return {-3} end
+if #fields == 0 then return { -1 } end
+if user ~= '' and user_of(record) ~= user then return { -3 } end
 local session, boot = holder_of(record)
 local topics = 0
 for _, name in ipairs(fields) do
   local followed = followed_stream(name)
   if followed == stream then
     if user == '' then redis.call('HDEL', record, DEVICE_BY_JWT .. stream) end
-    return {0, session, boot}
+    return { 0, session, boot }
   end
   if followed and string.sub(followed, 1, 6) == 'topic:' then topics = topics + 1 end
 end
-if topics >= most then return {-2} end
+if topics >= most then return { -2 } end
 start_following(record, token, stream, here)
 if user ~= '' then redis.call('HSET', record, DEVICE_BY_JWT .. stream, '1') end
 notify_device(record, token)
-return {1, session, boot, unpack(errands)}
+return { 1, session, boot, unpack(errands) }

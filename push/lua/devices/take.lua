@@ -19,4 +19,4 @@ local truncated = truncated_of(fields)
 for _, item in ipairs(rereads) do
   fields[#fields + 1] = item
 end
-return {str(now), fields, truncated}
+return { str(now), fields, truncated }

@@ -29,7 +29,7 @@ end
 local function begin_record(id, to, offset, ttl, streams)
   local at_ms, key = math.floor(now / 1000), message_key(id)
   local now_ms, expires_ms = str(at_ms), str(at_ms + ttl * 1000)
-  local lines = {LEDGER_TIME, now_ms, LEDGER_EXPIRES, expires_ms, LEDGER_OFFSET, str(offset), LEDGER_TO, to}
+  local lines = { LEDGER_TIME, now_ms, LEDGER_EXPIRES, expires_ms, LEDGER_OFFSET, str(offset), LEDGER_TO, to }
   if redis.call('HEXISTS', key, LEDGER_OFFSET) == 1 then
     lines = {}
     for _, stream in ipairs(streams) do

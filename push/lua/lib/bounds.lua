@@ -5,10 +5,10 @@
 local function bounds_of(owner)
   local kept = redis.call('HMGET', conversation_key(owner), 'seq', 'first', 'erased')
   if kept[1] then
-    return {seq = tonumber(kept[1]), first = tonumber(kept[2] or '1'), begun = true, erased = kept[3]}
+    return { seq = tonumber(kept[1]), first = tonumber(kept[2] or '1'), begun = true, erased = kept[3] }
   end
   local seq = ended_seq(owner)
-  return {seq = seq, first = seq + 1, begun = false}
+  return { seq = seq, first = seq + 1, begun = false }
 end
 
 -- After which seq a conversation of two is for this user.

@@ -5,6 +5,4 @@ local function sent_key(owner, from, client_id)
   return prefix .. 'sent:' .. owner .. ' ' .. from .. ',' .. client_id
 end
 
-local function claimed_key(from, client_id)
-  return prefix .. 'claimed:' .. from .. ',' .. client_id
-end
+local function claimed_key(from, client_id) return prefix .. 'claimed:' .. from .. ',' .. client_id end

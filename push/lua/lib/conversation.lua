@@ -5,26 +5,16 @@
 -- seq that is for a user who was erased and may be there anew; `erased`, which of the two is erased.
 local HISTORIES = 'histories' -- a queue: in which something is to be let go, see trim.lua
 
-local function conversation_key(owner)
-  return prefix .. 'conversation:' .. owner
-end
+local function conversation_key(owner) return prefix .. 'conversation:' .. owner end
 
-local function history_key(owner)
-  return prefix .. 'history:' .. owner
-end
+local function history_key(owner) return prefix .. 'history:' .. owner end
 
-local function recalled_key(owner)
-  return prefix .. 'recalled:' .. owner
-end
+local function recalled_key(owner) return prefix .. 'recalled:' .. owner end
 
-local function positions_key(owner)
-  return prefix .. 'positions:' .. owner
-end
+local function positions_key(owner) return prefix .. 'positions:' .. owner end
 
 -- The two of a conversation of two, nil for a group.
-local function peers_of(owner)
-  return string.match(owner, '^chat:(.+),(.+)$')
-end
+local function peers_of(owner) return string.match(owner, '^chat:(.+),(.+)$') end
 
 -- The other one, as `user` sees it.
 local function conversation_with(owner, user)
@@ -32,6 +22,4 @@ local function conversation_with(owner, user)
   return 'user:' .. (user == one and other or one)
 end
 
-local function last_seq(owner)
-  return tonumber(redis.call('HGET', conversation_key(owner), 'seq') or '0')
-end
+local function last_seq(owner) return tonumber(redis.call('HGET', conversation_key(owner), 'seq') or '0') end

@@ -1,12 +1,8 @@
 -- A user's list of conversations, and how far each was copied into their stream: "<seq> <ts>".
 
-local function conversations_key(user)
-  return prefix .. 'conversations:' .. user
-end
+local function conversations_key(user) return prefix .. 'conversations:' .. user end
 
-local function copied_key(user)
-  return prefix .. 'copied:' .. user
-end
+local function copied_key(user) return prefix .. 'copied:' .. user end
 
 -- After which seq there are no copies of a conversation that ended: what is copied late is not.
 local function ended_copy_key(user, conversation)
@@ -28,5 +24,5 @@ end
 local function last_copied(user, conversation)
   local kept = redis.call('HGET', copied_key(user), conversation) or '0'
   local seq, ts = string.match(kept, '^(%d+) ?(%d*)$')
-  return {seq = tonumber(seq), ts = tonumber(ts) or 0}
+  return { seq = tonumber(seq), ts = tonumber(ts) or 0 }
 end

@@ -8,7 +8,7 @@ local errands = {}
 -- version of this server's clock: what is older than what was done already does nothing.
 local function send_errand(verb, token, stream, detail, user)
   local version = str(next_offset())
-  local text = table.concat({verb, token, stream, version, detail or '', user or ''}, ' ')
+  local text = table.concat({ verb, token, stream, version, detail or '', user or '' }, ' ')
   put_work('errands', text)
   errands[#errands + 1] = text
   return version

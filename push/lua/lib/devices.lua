@@ -2,9 +2,7 @@
 -- connects before.
 local DEVICES_KEY = prefix .. 'devices'
 
-local function device_key(token)
-  return prefix .. 'device:' .. token
-end
+local function device_key(token) return prefix .. 'device:' .. token end
 
 -- The device is forgotten in `seconds`, unless it has a session then.
 local function keep_device(token, seconds)

@@ -3,12 +3,10 @@
 
 -- `seq` is its last.
 local function end_conversation(owner, seq)
-  if seq > ended_seq(owner) then
-    redis.call('HSET', ENDED_SEQS_KEY, ended_seq_field(owner), str(seq))
-  end
+  if seq > ended_seq(owner) then redis.call('HSET', ENDED_SEQS_KEY, ended_seq_field(owner), str(seq)) end
   redis.call('DEL', conversation_key(owner), history_key(owner), recalled_key(owner), positions_key(owner))
   end_work(HISTORIES, owner)
-  for _, user in ipairs({peers_of(owner)}) do
+  for _, user in ipairs({ peers_of(owner) }) do
     forget_for_user(user, conversation_with(owner, user), seq)
   end
 end

@@ -3,9 +3,7 @@
 -- that: no seq, which a client may still remember, comes a second time.
 local ENDED_SEQS_KEY = prefix .. 'ended-seqs'
 
-local function ended_seq_field(owner)
-  return string.sub(redis.sha1hex(owner), 1, 3)
-end
+local function ended_seq_field(owner) return string.sub(redis.sha1hex(owner), 1, 3) end
 
 local function ended_seq(owner)
   return tonumber(redis.call('HGET', ENDED_SEQS_KEY, ended_seq_field(owner)) or '0')

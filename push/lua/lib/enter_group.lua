@@ -5,8 +5,8 @@
 local function enter(gid, user, role, offset)
   local stream = 'group:' .. gid
   local seq = last_seq(stream)
-  store_member(gid, {user = user, role = role, joined_seq = seq, joined_offset = str(offset)})
+  store_member(gid, { user = user, role = role, joined_seq = seq, joined_offset = str(offset) })
   redis.call('ZADD', names_key(gid), 0, user)
-  store_positions(stream, user, {delivered = seq, read = seq})
+  store_positions(stream, user, { delivered = seq, read = seq })
   follow_for_user(user, stream, offset)
 end

@@ -2,9 +2,7 @@
 -- uses: fields, follow, part
 
 -- Until when following a stream that has ended cannot be begun again by an errand that is late.
-local function gone_key(token, stream)
-  return prefix .. 'gone:' .. token .. ':' .. stream
-end
+local function gone_key(token, stream) return prefix .. 'gone:' .. token .. ':' .. stream end
 
 local function follow_version(record, token, stream, version, begin, user)
   if version < tonumber(redis.call('GET', gone_key(token, stream)) or '0') then return 0 end

@@ -10,7 +10,7 @@ local function for_user(kind, user, ...)
     WORK[kind](user, ...)
     return
   end
-  local text = cmsgpack.pack({kind, user, str(next_offset()), ...})
+  local text = cmsgpack.pack({ kind, user, str(next_offset()), ... })
   put_work('chat-errands', text)
   errands_for_users[#errands_for_users + 1] = text
 end

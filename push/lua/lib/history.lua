@@ -9,7 +9,7 @@ end
 local function message_of(entry)
   local fields = entry[2]
   local seq = string.match(entry[1], '^%d+')
-  return {seq = seq, from = fields[2], id = fields[4], ts = fields[6], tail = fields[8]}
+  return { seq = seq, from = fields[2], id = fields[4], ts = fields[6], tail = fields[8] }
 end
 
 local function messages_of(entries)

@@ -8,9 +8,7 @@
 -- An outcome is ACKNOWLEDGED, EXPIRED, CANCELLED or DROPPED<reason>. A device finishes with a message once;
 -- only an acknowledgement that comes after all replaces what was counted before it.
 
-local function message_key(id)
-  return prefix .. 'message:' .. id
-end
+local function message_key(id) return prefix .. 'message:' .. id end
 
 -- Whether the ledger keeps a line per device for messages of this stream.
 local function is_listed(stream)

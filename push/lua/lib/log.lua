@@ -2,17 +2,11 @@
 -- was lost, and when its first entry expires.
 local EXPIRY_KEY = prefix .. 'expiry'
 
-local function log_key(stream)
-  return prefix .. 'log:' .. stream
-end
+local function log_key(stream) return prefix .. 'log:' .. stream end
 
-local function collapse_key(stream)
-  return prefix .. 'collapse:' .. stream
-end
+local function collapse_key(stream) return prefix .. 'collapse:' .. stream end
 
-local function lost_key(stream)
-  return prefix .. 'lost:' .. stream
-end
+local function lost_key(stream) return prefix .. 'lost:' .. stream end
 
 -- Nothing waits in a log any more: nothing of it stays. Returns whether that is so.
 local function delete_if_empty(stream)

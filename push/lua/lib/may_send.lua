@@ -1,7 +1,7 @@
 -- Who may send to a group, as its type and those who are muted say.
 -- uses: request, roles, permissions
 
-local LEAST_TO_SEND = {normal = 'member', broadcast = 'admin'}
+local LEAST_TO_SEND = { normal = 'member', broadcast = 'admin' }
 local LEAST_WHILE_ALL_ARE_MUTED = 'admin'
 
 -- nil, or a refusal. `actor`: see `member_of`.

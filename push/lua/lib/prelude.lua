@@ -5,17 +5,13 @@
 -- tostring() would round them: `str` writes them.
 local DAY_SECONDS = 86400
 
-local function str(number)
-  return string.format('%.0f', number)
-end
+local function str(number) return string.format('%.0f', number) end
 
 -- What every key of ours begins with.
 local prefix = string.sub(KEYS[1], 1, -6)
 
 -- The stored clock: the last offset given to any stream of this server.
-local function stored_clock()
-  return tonumber(redis.call('GET', KEYS[1]) or '0')
-end
+local function stored_clock() return tonumber(redis.call('GET', KEYS[1]) or '0') end
 
 local channels = table.remove(ARGV)
 local deadline = tonumber(table.remove(ARGV))

@@ -1,9 +1,7 @@
 -- Reading a device's record.
 -- uses: fields
 
-local function user_of(record)
-  return redis.call('HGET', record, DEVICE_USER)
-end
+local function user_of(record) return redis.call('HGET', record, DEVICE_USER) end
 
 -- The stream of which a field says that it is followed, nil for another field; and whether that stream is on
 -- another server.

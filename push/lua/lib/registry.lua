@@ -12,5 +12,5 @@ local function announce_change(channel, kind, field, json)
   local previous = redis.call('HGET', KEYS[3], 'revision') or '0'
   local revision = str(next_offset())
   redis.call('HSET', KEYS[3], 'revision', revision)
-  redis.call('PUBLISH', channel, table.concat({previous, revision, kind, field, json}, ' '))
+  redis.call('PUBLISH', channel, table.concat({ previous, revision, kind, field, json }, ' '))
 end

@@ -5,10 +5,6 @@ local request = cmsgpack.unpack(ARGV[1])
 -- What is to be done for users on other servers; see for_user.lua.
 local errands_for_users = {}
 
-local function refuse(code, detail, field)
-  return {'no', code, detail, field or ''}
-end
+local function refuse(code, detail, field) return { 'no', code, detail, field or '' } end
 
-local function done(...)
-  return {'ok', errands_for_users, ...}
-end
+local function done(...) return { 'ok', errands_for_users, ... } end

@@ -3,7 +3,7 @@
 
 local function tell_users(gid, event, users)
   for _, user in ipairs(users) do
-    local id, body = event_of(gid, event, {user})
+    local id, body = event_of(gid, event, { user })
     post_to_user(user, id, body, '')
   end
 end

@@ -9,9 +9,7 @@ local function unfollow(record, token, stream, code)
   redis.call('SREM', followers_key(stream), token)
   list_topic(stream)
   if not kept[1] then return false end
-  if code ~= '' then
-    advance_past(stream, token, tonumber(kept[1]), tonumber(kept[2] or '0'), now, code)
-  end
+  if code ~= '' then advance_past(stream, token, tonumber(kept[1]), tonumber(kept[2] or '0'), now, code) end
   local start, attempts = DEVICE_START .. stream, DEVICE_ATTEMPTS .. stream
   redis.call('HDEL', record, DEVICE_CURSOR .. stream, start, attempts, DEVICE_POSITION .. stream)
   return true

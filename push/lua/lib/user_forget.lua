@@ -6,11 +6,7 @@ function WORK.forget(user, conversation, seq)
   if last_copied(user, conversation).seq > tonumber(seq) then return end -- it began anew
   redis.call('ZREM', conversations_key(user), conversation)
   redis.call('HDEL', copied_key(user), conversation)
-  if not request.alone then
-    redis.call('SET', ended_copy_key(user, conversation), seq, 'EX', DAY_SECONDS)
-  end
+  if not request.alone then redis.call('SET', ended_copy_key(user, conversation), seq, 'EX', DAY_SECONDS) end
 end
 
-local function forget_for_user(user, conversation, seq)
-  for_user('forget', user, conversation, str(seq))
-end
+local function forget_for_user(user, conversation, seq) for_user('forget', user, conversation, str(seq)) end

@@ -6,6 +6,4 @@ function WORK.post(user, id, body, collapse)
 end
 
 -- `collapse` may be ''.
-local function post_to_user(user, id, body, collapse)
-  for_user('post', user, id, body, collapse)
-end
+local function post_to_user(user, id, body, collapse) for_user('post', user, id, body, collapse) end

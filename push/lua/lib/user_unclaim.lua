@@ -1,9 +1,7 @@
 -- A sender's own name for a message is free again.
 -- uses: for_user, client_ids
 
-function WORK.unclaim(user, client_id)
-  redis.call('DEL', claimed_key(user, client_id))
-end
+function WORK.unclaim(user, client_id) redis.call('DEL', claimed_key(user, client_id)) end
 
 -- Forget what the sender called a message of the history. In its tail, names are before the data.
 local function forget_client_id(owner, from, tail)

@@ -2,9 +2,7 @@
 -- be killed, so it stays in the queue until it is done, and is due again later.
 -- The queues: errands, chat-errands, dismissed, erasing, histories, expiry, devices.
 
-local function queue_key(queue)
-  return prefix .. queue
-end
+local function queue_key(queue) return prefix .. queue end
 
 local function put_work(queue, member)
   redis.call('ZADD', queue_key(queue), str(math.floor(now / 1000)), member)
@@ -21,10 +19,6 @@ local function claim_work(queue, before_ms, until_ms, limit)
 end
 
 -- It is due at `due_ms`; the members of a queue that are due later stay as they are with `once`.
-local function schedule_work(queue, member, due_ms)
-  redis.call('ZADD', queue_key(queue), str(due_ms), member)
-end
+local function schedule_work(queue, member, due_ms) redis.call('ZADD', queue_key(queue), str(due_ms), member) end
 
-local function end_work(queue, member)
-  redis.call('ZREM', queue_key(queue), member)
-end
+local function end_work(queue, member) redis.call('ZREM', queue_key(queue), member) end

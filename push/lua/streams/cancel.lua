@@ -7,7 +7,7 @@
 -- uses: fields, log, ledger, withdraw
 local id = ARGV[1]
 local offset = redis.call('HGET', message_key(id), LEDGER_OFFSET)
-if not offset then return {0, 0} end
+if not offset then return { 0, 0 } end
 local cancelled = 0
 if offset ~= '0' then
   for i = 2, #ARGV do
@@ -20,4 +20,4 @@ if offset ~= '0' then
     end
   end
 end
-return {1, cancelled}
+return { 1, cancelled }

@@ -42,7 +42,9 @@ local function count_passed(stream, token, was, cursor, first, last, exceptions)
     local offset, id = tonumber(messages[i]), messages[i + 1]
     local exception = exceptions[messages[i]]
     local code, wrote = ACKNOWLEDGED, true
-    if exception then code, wrote = exception[1], exception[2] end
+    if exception then
+      code, wrote = exception[1], exception[2]
+    end
     if was.over and code ~= ACKNOWLEDGED then code = '' end
     local written_now = wrote and offset > was.position and offset <= cursor.position
     local done_now = code ~= '' and offset > was.cursor and offset <= cursor.offset
@@ -80,8 +82,8 @@ end
 -- and what it acknowledged as well. Where there is a line per device that is counted once anyhow.
 local function count_last_words(stream, token, item)
   if is_listed(stream[1]) then
-    local cursor = {offset = item[4], position = math.max(item[4], item[5]), own = item[4]}
-    local was = {cursor = 0, position = 0, over = true}
+    local cursor = { offset = item[4], position = math.max(item[4], item[5]), own = item[4] }
+    local was = { cursor = 0, position = 0, over = true }
     count_passed(stream, token, was, cursor, item[6], item[7], item[8])
   end
 end
@@ -97,9 +99,9 @@ for i, item in ipairs(cursors) do
     lost[#lost + 1] = i
     count_last_words(stream, token, item)
   elseif kept[2] then
-    was = {cursor = tonumber(kept[2]), began = tonumber(kept[4] or '0')}
+    was = { cursor = tonumber(kept[2]), began = tonumber(kept[4] or '0') }
     was.position = math.max(tonumber(kept[3] or '0'), was.cursor)
-    local cursor = {offset = math.max(item[4], was.cursor), own = item[4]}
+    local cursor = { offset = math.max(item[4], was.cursor), own = item[4] }
     cursor.position = math.max(item[5], cursor.offset, was.position)
     count_passed(stream, token, was, cursor, item[6], item[7], item[8])
     if cursor.offset > was.cursor then
@@ -119,11 +121,17 @@ for i, item in ipairs(cursors) do
   count_late(name, token, item[9], kept[1] == session, was)
 end
 
-for id, count in pairs(written) do count_written(id, count) end
+for id, count in pairs(written) do
+  count_written(id, count)
+end
 for id, codes in pairs(done) do
-  for code, count in pairs(codes) do count_outcome(id, code, count) end
+  for code, count in pairs(codes) do
+    count_outcome(id, code, count)
+  end
 end
 for id, codes in pairs(replaced) do
-  for code, count in pairs(codes) do replace_outcome(id, code, count) end
+  for code, count in pairs(codes) do
+    replace_outcome(id, code, count)
+  end
 end
 return lost

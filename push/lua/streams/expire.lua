@@ -22,7 +22,7 @@ for _, entry in ipairs(page) do
   end
 end
 seen = seen + #page
-if #page == part then return {str(after), str(earliest), seen} end
+if #page == part then return { str(after), str(earliest), seen } end
 
 -- To look through a long log takes time: the next look comes later, the longer it is. What has
 -- expired is delivered to nobody meanwhile. Age is looked at once a day.
@@ -30,4 +30,4 @@ if not delete_if_empty(stream) then
   local next_ms = math.min(math.max(earliest, now_ms + seen), now_ms + DAY_SECONDS * 1000)
   redis.call('ZADD', EXPIRY_KEY, str(next_ms), stream)
 end
-return {'', str(earliest), seen}
+return { '', str(earliest), seen }

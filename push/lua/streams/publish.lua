@@ -13,7 +13,7 @@ local ttl, field = options.ttl, options.field
 local moved = false
 if options.idem then
   local kept = redis.call('HMGET', options.idem, 'digest', 'reply', 'id')
-  if kept[1] and kept[1] ~= options.digest then return {'mismatch'} end
+  if kept[1] and kept[1] ~= options.digest then return { 'mismatch' } end
   if kept[2] then return cmsgpack.unpack(kept[2]) end
   if kept[1] then
     moved = true
@@ -24,7 +24,7 @@ if options.idem then
 end
 
 local offset = options.stored and next_offset() or 0
-local reply = {str(now), str(offset), id}
+local reply = { str(now), str(offset), id }
 local addressed, known = {}, false
 
 for i = 4, #ARGV, 3 do

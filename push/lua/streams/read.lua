@@ -6,7 +6,7 @@
 -- offset unexpired entries after `after` were dropped; '0' if none was.
 -- uses: entry, log
 local left = tonumber(ARGV[1])
-local reply = {str(now), str(stored_clock())}
+local reply = { str(now), str(stored_clock()) }
 local most, largest = 16, 0 -- entries read at a time, fewer if they are large
 
 local function read(log, after, count)
@@ -33,6 +33,6 @@ for i = 2, #ARGV, 3 do
   local lost = redis.call('GET', lost_key(stream)) or '0'
   if tonumber(lost) <= after then lost = '0' end
   local complete, entries = read(log_key(stream), after, count)
-  reply[#reply + 1] = {complete, entries, lost}
+  reply[#reply + 1] = { complete, entries, lost }
 end
 return reply
