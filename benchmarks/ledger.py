@@ -19,13 +19,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
 from benchmarks.running import started_server
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.redis.url import parse_redis_url
 from push.session.entry import Entry
-from push.session.window import Follow, Window
+from push.session.window import Subscription, Window
 from push.streams.cursors import CursorWriter
-from push.streams.publisher import Address, Publisher
+from push.streams.publisher import Publisher, TargetStream
 
 DEVICES = 200
 MESSAGES = 10  # a device and round
@@ -38,14 +38,14 @@ class Device:
     def __init__(self, token: str) -> None:
         self.token = token
         self.session_id = "s"
-        self.follow = Follow(f"dev:{token}", 0)
+        self.follow = Subscription(f"dev:{token}", 0)
         self.window = Window(64, 1 << 20)
 
 
 class Rounds:
     """Rounds of messages to all devices on one server."""
 
-    def __init__(self, reactor: Any, server: RedisServer) -> None:
+    def __init__(self, reactor: Any, server: RedisClient) -> None:
         self._publisher = Publisher(Shards([server]))
         self._cursors = CursorWriter(reactor, server, lambda holder: None)
         self._devices = [Device(f"t{number}") for number in range(DEVICES)]
@@ -60,7 +60,7 @@ class Rounds:
     async def _push(self, device: Device, ledger: bool) -> None:
         self._sent += 1
         published = await self._publisher.publish(
-            [Address(device.follow.stream, f"device:{device.token}")],
+            [TargetStream(device.follow.stream, f"device:{device.token}")],
             f"m{self._sent}",
             BODY,
             ttl_seconds=60,
@@ -85,7 +85,7 @@ class Rounds:
 
 
 async def measure(reactor: Any, redis: str, rounds: int) -> dict[str, float]:
-    server = RedisServer(reactor, parse_redis_url(f"unix://{redis}"), prefix="bench")
+    server = RedisClient(reactor, parse_redis_url(f"unix://{redis}"), prefix="bench")
     server.start()
     while server.problem is not None:
         await deferLater(reactor, 0.01)

@@ -28,7 +28,7 @@ from twisted.python.failure import Failure
 
 from benchmarks.running import Running, started_server
 from push.daemons.embedded_redis.binary import command_line, configuration, find_server
-from push.redis.client import RedisServer as OurRedis
+from push.redis.client import RedisClient as OurRedis
 from push.redis.url import parse_store_url
 
 START_SECONDS = 10.0

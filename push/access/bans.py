@@ -13,12 +13,12 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.scripts import load_script
 from push.redis.shared_copy import Lease, SharedCopy
 from push.wire.addresses import parse_network
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 CHANNEL = "bans"
 FORGOTTEN_AT_A_TIME = 1000
@@ -41,8 +41,8 @@ class Ban(msgspec.Struct, frozen=True, order=True):
 
 
 class CheckBan(Protocol):
-    """Raises `Refusal` `banned` for a caller that must not connect, with the seconds after which
-    it may, if the ban ends. Raises `StoreUnavailable` when that cannot be known now."""
+    """Raises `RequestError` `banned` for a caller that must not connect, with the seconds after
+    which it may, if the ban ends. Raises `StoreUnavailable` when that cannot be known now."""
 
     async def __call__(
         self, *, ip: str = "", token: str | None = None, user: str | None = None
@@ -73,7 +73,7 @@ class Bans:
     def __init__(
         self,
         reactor: Any,
-        server: RedisServer,
+        server: RedisClient,
         lease: Lease,
         on_read: Callable[[], None] = lambda: None,
         announce: Announce = _only_here,
@@ -152,10 +152,10 @@ class Bans:
         return await self._announce()
 
     async def lift(self, kind: Kind, name: str) -> list[str]:
-        """Raises `Refusal` `not_found` when there is no such ban. Returns as `add`."""
+        """Raises `RequestError` `not_found` when there is no such ban. Returns as `add`."""
         lifted = await self._server.run(_ban, [], [f"{kind}:{name}", ""], durable=True)
         if not lifted:
-            raise Refusal("not_found", f"there is no ban of this {kind}")
+            raise RequestError("not_found", f"there is no ban of this {kind}")
         return await self._announce()
 
     async def check(
@@ -167,7 +167,7 @@ class Bans:
         self.check_now(ip=ip, token=token, user=user)
 
     def check_now(self, *, ip: str = "", token: str | None = None, user: str | None = None) -> None:
-        """Judge by what is known here. Raises `Refusal` `banned`."""
+        """Judge by what is known here. Raises `RequestError` `banned`."""
         if not self._names and not self._networks:
             return
         now_ms = self.now_ms()
@@ -181,8 +181,8 @@ class Bans:
         until_ms, kind = max(found)
         what = {"ip": "address", "token": "device", "user": "user"}[kind]
         if until_ms == math.inf:
-            raise Refusal("banned", f"this {what} is banned until the ban is lifted")
-        raise Refusal(
+            raise RequestError("banned", f"this {what} is banned until the ban is lifted")
+        raise RequestError(
             "banned",
             f"this {what} is banned until {until_ms:.0f} (ms since 1970 UTC)",
             after_seconds=math.ceil((until_ms - now_ms) / 1000),

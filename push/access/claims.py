@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from push.wire.bodies import MAX_JWT_BYTES, check_json_text
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import is_name, is_opaque
 
 LATEST_SECONDS = 253_402_300_799  # the year 9999: a later end is as good as this one
@@ -57,7 +57,8 @@ _decode_payload = msgspec.json.Decoder(_Payload).decode
 
 
 def read_header(text: str) -> Header:
-    """The header of a JWT, of which nothing is proven yet; raises `Refusal` `unauthenticated`."""
+    """The header of a JWT, of which nothing is proven yet; raises `RequestError`
+    `unauthenticated`."""
     if len(text) > MAX_JWT_BYTES:
         raise jwt_refusal(f"it is longer than {MAX_JWT_BYTES:,} bytes")
     segments = _COMPACT.fullmatch(text)
@@ -82,7 +83,8 @@ def check_claims(
     now_seconds: float,
     leeway_seconds: int,
 ) -> Claims:
-    """The claims of a payload whose signature was right; raises `Refusal` `unauthenticated`."""
+    """The claims of a payload whose signature was right; raises `RequestError`
+    `unauthenticated`."""
     said: _Payload = _decoded(_decode_payload, payload, "claims")
     if said.exp <= now_seconds - leeway_seconds:
         raise jwt_refusal("it has expired (exp)")
@@ -110,5 +112,5 @@ def _decoded(decode: Any, raw: bytes, what: str) -> Any:
         raise jwt_refusal(f"the {what}: {error}") from None
 
 
-def jwt_refusal(detail: str) -> Refusal:
-    return Refusal("unauthenticated", f"JWT: {detail}", field="jwt")
+def jwt_refusal(detail: str) -> RequestError:
+    return RequestError("unauthenticated", f"JWT: {detail}", field="jwt")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 WINDOW_SECONDS = 60
 
@@ -25,14 +25,14 @@ class MinuteLimit:
         self._what = what
 
     async def take(self, who: str) -> None:
-        """One more of `who`, or `Refusal` `rate_limited`."""
+        """One more of `who`, or `RequestError` `rate_limited`."""
         if not self._per_minute:
             return
         name = f"limit:{self._name}:{who}"
         server = self._shards.of(name)
         used = await server.run(_count, [server.key(name)], [WINDOW_SECONDS])
         if int(used) > self._per_minute:
-            raise Refusal(
+            raise RequestError(
                 "rate_limited",
                 f"more than {self._per_minute} {self._what} a minute",
                 after_seconds=WINDOW_SECONDS,

@@ -11,9 +11,9 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from push.chat.outbox import UserErrands
-from push.chat.scripts import Scripts
-from push.redis.client import RedisServer
+from push.chat.outbox import UserOutbox
+from push.chat.scripts import ChatScripts
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script
 from push.redis.shards import Shards
@@ -26,11 +26,11 @@ class Acting:
     """Runs scripts on the server of a conversation, and what they leave to be done for users."""
 
     def __init__(
-        self, shards: Shards, scripts: Scripts, errands: UserErrands, snowflake: Snowflake
+        self, shards: Shards, scripts: ChatScripts, outbox: UserOutbox, snowflake: Snowflake
     ) -> None:
         self.shards = shards
         self._scripts = scripts
-        self._errands = errands
+        self._outbox = outbox
         self._snowflake = snowflake
 
     def next_id(self) -> str:
@@ -44,12 +44,12 @@ class Acting:
         return await self.run_on(self.shards.of(owner), script, request)
 
     async def run_on(
-        self, server: RedisServer, script: Script, request: dict[str, Any]
+        self, server: RedisClient, script: Script, request: dict[str, Any]
     ) -> list[Any]:
         reply = await self._scripts.run(server, script, request)
-        if reply.errands:
+        if reply.outbox:
             try:
-                await self._errands.run(server, reply.errands)
+                await self._outbox.run(server, reply.outbox)
             except StoreUnavailable as error:
                 # It has happened; what is left is written down, and done when it can be.
                 log.debug("Something for users waits: {reason}", reason=error.reason)

@@ -9,19 +9,19 @@ from typing import Any
 from msgspec import UNSET
 
 from push.chat.actions import Acting
-from push.chat.conversation_id import Conversation, conversation_of
+from push.chat.conversation_id import ConversationId, conversation_of
 from push.chat.messages import MAX_PAGE_BYTES, message_of
 from push.chat.settings import ChatSettings
 from push.chat.types import ConversationPage, ConversationRow
 from push.redis.scripts import load_script
-from push.runtime.tasks import all_of
-from push.wire.errors import Refusal
+from push.runtime.tasks import gather
+from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, is_offset, user_stream
 
 _summaries = load_script("chat", "summaries")
 
 # When the last message came (us), what tells those of one millisecond apart, and the conversation.
-Place = tuple[int, str, Conversation]
+Place = tuple[int, str, ConversationId]
 
 
 class Conversations:
@@ -70,7 +70,7 @@ class Conversations:
         ]
 
     async def _ask(
-        self, user: str, conversations: Sequence[Conversation], *, details: bool
+        self, user: str, conversations: Sequence[ConversationId], *, details: bool
     ) -> list[Any]:
         """What the servers of the conversations say of each; None: the answer was full before."""
         by_server = self._acting.shards.grouped(
@@ -91,7 +91,7 @@ class Conversations:
             for place, row in zip(places, rows, strict=False):
                 found[place] = row
 
-        await all_of(ask(places) for places in by_server.values())
+        await gather(ask(places) for places in by_server.values())
         return found
 
 
@@ -109,7 +109,7 @@ def _told_of(details: Sequence[Any]) -> int:
     return len(details)
 
 
-def _row_of(conversation: Conversation, row: list[Any]) -> ConversationRow:
+def _row_of(conversation: ConversationId, row: list[Any]) -> ConversationRow:
     seq, delivered, read, unread = map(int, row[:4])
     return ConversationRow(
         conversation=conversation.name,
@@ -123,7 +123,7 @@ def _row_of(conversation: Conversation, row: list[Any]) -> ConversationRow:
     )
 
 
-def _place(at_us: int, conversation: Conversation) -> Place:
+def _place(at_us: int, conversation: ConversationId) -> Place:
     # A cursor has at most 64 bytes, the name of a conversation up to 134.
     digest = hashlib.blake2b(conversation.name.encode(), digest_size=8).hexdigest()
     return at_us, digest, conversation
@@ -138,8 +138,8 @@ def _cursor_of(place: Place) -> str:
 
 
 def _parse(cursor: str) -> tuple[int, str]:
-    """Raises `Refusal` `invalid` for what is no cursor of ours."""
+    """Raises `RequestError` `invalid` for what is no cursor of ours."""
     at_us, _, digest = cursor.partition(".")
     if not (is_offset(at_us) and digest):
-        raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
+        raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
     return -int(at_us), digest

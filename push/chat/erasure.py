@@ -15,18 +15,18 @@ from twisted.logger import Logger
 from push.chat.actions import Acting
 from push.chat.conversation_id import with_user
 from push.chat.groups import Groups
-from push.chat.outbox import UserErrands
+from push.chat.outbox import UserOutbox
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user
-from push.devices.session_queries import Clients, Kicked
+from push.devices.session_queries import KickedSessions, SessionQueries
 from push.devices.session_query_types import Filter
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.periodic import Periodic
 from push.redis.scripts import Script, load_script
 from push.redis.work_queue import WorkQueue
-from push.runtime.tasks import all_of
-from push.wire.errors import Refusal
+from push.runtime.tasks import gather
+from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
 
 log = Logger()
@@ -54,14 +54,14 @@ class Erasure:
     def __init__(
         self,
         acting: Acting,
-        errands: UserErrands,
+        outbox: UserOutbox,
         groups: Groups,
         devices: Devices,
-        clients: Clients,
+        clients: SessionQueries,
     ) -> None:
         self._acting = acting
         self._shards = acting.shards
-        self._errands = errands
+        self._outbox = outbox
         self._groups = groups
         self._devices = devices
         self._clients = clients
@@ -70,8 +70,8 @@ class Erasure:
         """Nothing of the user is left; sessions without a device are ended. Returns the nodes that
         could not be asked for such.
 
-        Raises `Refusal` `invalid`, `not_found` (there is nothing of this user); `StoreUnavailable`:
-        then a part of it is done, and the rest will be.
+        Raises `RequestError` `invalid`, `not_found` (there is nothing of this user);
+        `StoreUnavailable`: then a part of it is done, and the rest will be.
         """
         check_user(user)
         (found,) = await self._acting.run_on(self._home(user), _begin, {"user": user})
@@ -79,7 +79,7 @@ class Erasure:
             return await self.go_on(user)
         kicked = await self._kick(user)
         if not kicked.kicked:
-            raise Refusal("not_found", f"there is nothing of a user {user}")
+            raise RequestError("not_found", f"there is nothing of a user {user}")
         return kicked.silent
 
     async def go_on(self, user: str) -> list[str]:
@@ -92,7 +92,7 @@ class Erasure:
             await home.command("ZREM", home.key("erasing"), user)
         return sorted(silent)
 
-    async def _kick(self, user: str) -> Kicked:
+    async def _kick(self, user: str) -> KickedSessions:
         """Sessions without a device, of which there is no record, end. Their clients stay away."""
         return await self._clients.kick(Filter(user=user, without_token=True))
 
@@ -103,7 +103,7 @@ class Erasure:
         """
         if len(self._shards) > 1:
             # What was said of the user before, and is not on their server yet.
-            await all_of(self._errands.run_of(server, user) for server in self._shards)
+            await gather(self._outbox.run_of(server, user) for server in self._shards)
         await self._hold(user)
         silent = await self._devices.unbind_all(user, await self._devices.tokens_of(user))
         for stream in await self._streams_of(user):
@@ -125,7 +125,7 @@ class Erasure:
         if await home.command("ZSCORE", key, user) is None:
             raise _AllIsDone
 
-    def _home(self, user: str) -> RedisServer:
+    def _home(self, user: str) -> RedisClient:
         return self._shards.of(user_stream(user))
 
     async def _streams_of(self, user: str) -> list[str]:
@@ -140,7 +140,7 @@ class Erasure:
         version = await self._shards.of(stream).last_offset()
         if not await self._groups.let_go_of_erased(group, user):
             # The group does not know them, but they are said to be in it.
-            await self._errands.end_following(user, stream, version)
+            await self._outbox.end_following(user, stream, version)
 
     async def _peers_of(self, user: str) -> list[str]:
         """The users that the user has a conversation of two with."""
@@ -166,7 +166,7 @@ class Erasure:
             (left,) = await self._acting.run_on(self._home(user), _erase, request)
 
     async def _in_parts(
-        self, server: RedisServer, script: Script, request: dict[str, Any], place: str
+        self, server: RedisClient, script: Script, request: dict[str, Any], place: str
     ) -> None:
         """Run a script that answers where it is to go on, until it says ''."""
         going_on = ""
@@ -181,7 +181,7 @@ class Erasure:
 class ErasureRunner(Periodic):
     """Goes on with users of one server that nobody has erased to the end."""
 
-    def __init__(self, reactor: Any, server: RedisServer, erasure: Erasure) -> None:
+    def __init__(self, reactor: Any, server: RedisClient, erasure: Erasure) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Users could not be erased")
         self._erasure = erasure
 
@@ -189,5 +189,5 @@ class ErasureRunner(Periodic):
         for user in await QUEUE.claim(self._server, USERS_PER_LOOK):
             try:
                 await self._erasure.go_on(user.decode())
-            except (StoreUnavailable, Refusal) as error:
+            except (StoreUnavailable, RequestError) as error:
                 log.debug("The erasure of a user waits: {error}", error=str(error))

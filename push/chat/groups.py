@@ -15,13 +15,13 @@ from twisted.logger import Logger
 
 from push.chat.actions import Acting
 from push.chat.settings import ChatSettings
-from push.chat.types import Group, GroupChanges, GroupSaid, Member, MemberPage, Results
+from push.chat.types import Group, GroupChanges, Member, MemberPage, NewGroup, Results
 from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
-from push.runtime.tasks import all_of
-from push.wire.errors import Refusal
+from push.runtime.tasks import gather
+from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, group_stream, is_name, user_stream
 
 log = Logger()
@@ -41,7 +41,7 @@ _heir = load_script("chat", "heir")
 
 
 class Groups:
-    """All groups. Raises `Refusal` for what is not allowed: the same codes on both doors.
+    """All groups. Raises `RequestError` for what is not allowed: the same codes on both doors.
 
     Who is a member, and with which role, is judged where the group is, by the script that acts. Who
     comes or goes is in effect for their sessions too when a call returns; the nodes that did not
@@ -53,7 +53,7 @@ class Groups:
         self._settings = settings
         self._readers = readers
 
-    async def create(self, owner: str, said: GroupSaid) -> Group:
+    async def create(self, owner: str, said: NewGroup) -> Group:
         group = self._acting.next_id()[:13]  # its check character is no character of a name
         request = {
             "members": list(dict.fromkeys(said.members)),
@@ -155,9 +155,11 @@ class Groups:
                     await self.leave(group, user)
                 else:
                     await self.leave(group, user)
-            except Refusal as refusal:
+            except RequestError as refusal:
                 log.debug("Group {group} changed meanwhile: {code}", group=group, code=refusal.code)
-        raise Refusal("unavailable", f"the group {group} changes all the time", after_seconds=1)
+        raise RequestError(
+            "unavailable", f"the group {group} changes all the time", after_seconds=1
+        )
 
     async def streams_of(self, user: str) -> dict[str, int]:
         """The streams of a user's groups, and since which offset; as the groups say (rule 5)."""
@@ -166,7 +168,7 @@ class Groups:
         names = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
         streams = [name.decode() for name in names if name.startswith(GROUP_PREFIX.encode())]
         parts = list(shards.grouped(streams, lambda stream: stream).values())
-        replies = await all_of(self._joined(user, part) for part in parts)
+        replies = await gather(self._joined(user, part) for part in parts)
         return {stream: offset for reply in replies for stream, offset in reply}
 
     async def _joined(self, user: str, streams: list[str]) -> list[tuple[str, int]]:
@@ -194,11 +196,11 @@ class Groups:
 
 
 def _check_cursor(cursor: str) -> None:
-    """Raises `Refusal` `invalid` for what is no cursor of ours (see look.lua)."""
+    """Raises `RequestError` `invalid` for what is no cursor of ours (see look.lua)."""
     start, long, told = cursor.partition("~")
     if not cursor or (is_name(start) and (not long or re.fullmatch("[0-9]{1,7}", told))):
         return
-    raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
+    raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
 
 
 def _request(group: str, by: str | None) -> dict[str, Any]:

@@ -10,19 +10,19 @@ from msgspec import UNSET
 
 from push.access.rate_limits import MinuteLimit
 from push.chat.actions import Acting
-from push.chat.conversation_id import Conversation
+from push.chat.conversation_id import ConversationId
 from push.chat.settings import CLIENT_ID_SECONDS, RECEIPTS_UP_TO_MEMBERS, ChatSettings
 from push.chat.types import (
     HistoryMessage,
     MessagePage,
+    NewMessage,
     Positions,
-    PositionsSaid,
     Range,
-    Said,
+    ReadPositions,
     Sent,
 )
 from push.redis.scripts import load_script
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import user_stream
 
 MAX_PAGE_BYTES = 512 * 1024  # a page is an answer in one frame
@@ -39,8 +39,8 @@ _encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(HistoryMessage).decode
 
 
-class Messages:
-    """All messages. Raises `Refusal` for what is not allowed: the same codes on both doors."""
+class MessageService:
+    """All messages. Raises `RequestError` for what is not allowed: the same codes on both doors."""
 
     def __init__(self, acting: Acting, settings: ChatSettings) -> None:
         self._acting = acting
@@ -54,7 +54,9 @@ class Messages:
         )
         self._kept = kept_of(settings)
 
-    async def send(self, sender: str, to: Conversation, said: Said, *, by_device: bool) -> Sent:
+    async def send(
+        self, sender: str, to: ConversationId, said: NewMessage, *, by_device: bool
+    ) -> Sent:
         """A message of `sender`. Those of devices are limited, as are whom they may write to.
 
         The same `client_id` again is the same message; with another request `idempotency_mismatch`.
@@ -89,7 +91,7 @@ class Messages:
         claimed = await self._acting.run_on(home, _claim, {**claim, "seconds": CLAIMED_SECONDS})
         claim["id"], owner = (value.decode() for value in claimed)
         if owner != request["owner"]:
-            raise Refusal(
+            raise RequestError(
                 "idempotency_mismatch",
                 "this client_id is of a message to another conversation",
                 field="client_id",
@@ -97,17 +99,17 @@ class Messages:
         request = {**request, "id": claim["id"]}
         try:
             values = await self._acting.run(_send, request["owner"], request)
-        except Refusal as refusal:
+        except RequestError as refusal:
             if refusal.code != "idempotency_mismatch":
                 await self._acting.run_on(home, _claim, {**claim, "release": True, "seconds": 1})
             raise
         await self._acting.run_on(home, _claim, {**claim, "seconds": CLIENT_ID_SECONDS})
         return values
 
-    def _check(self, said: Said) -> None:
+    def _check(self, said: NewMessage) -> None:
         size = len(memoryview(said.data))
         if size > self._settings.max_payload_bytes:
-            raise Refusal(
+            raise RequestError(
                 "too_large",
                 f"data is {size:,} bytes as JSON where at most "
                 f"{self._settings.max_payload_bytes:,} are accepted",
@@ -115,7 +117,7 @@ class Messages:
             )
 
     async def history(
-        self, conversation: Conversation, asked: Range, by: str | None
+        self, conversation: ConversationId, asked: Range, by: str | None
     ) -> MessagePage:
         """Messages behind or before a place. The backend (`by` None) sees all that are kept."""
         request: dict[str, Any] = {
@@ -135,7 +137,7 @@ class Messages:
             messages.reverse()
         return MessagePage(messages, bool(more))
 
-    async def recall(self, conversation: Conversation, seq: int, by: str | None) -> None:
+    async def recall(self, conversation: ConversationId, seq: int, by: str | None) -> None:
         """The content is gone for all who have not read it. Once more changes nothing."""
         request = {
             "owner": conversation.owner,
@@ -147,7 +149,7 @@ class Messages:
         }
         await self._acting.run(_recall, conversation.owner, request)
 
-    async def move(self, conversation: Conversation, said: PositionsSaid, by: str) -> Positions:
+    async def move(self, conversation: ConversationId, said: ReadPositions, by: str) -> Positions:
         """How far `by` is, which never goes back."""
         request: dict[str, Any] = {
             "owner": conversation.owner,
@@ -161,7 +163,7 @@ class Messages:
         values = await self._acting.run(_positions, conversation.owner, request)
         return Positions(*(int(value) for value in values))
 
-    async def typing(self, conversation: Conversation, by: str) -> None:
+    async def typing(self, conversation: ConversationId, by: str) -> None:
         """Told to who is there, and kept nowhere."""
         request = {
             "owner": conversation.owner,
@@ -194,7 +196,7 @@ def message_of(conversation: str, row: list[bytes]) -> HistoryMessage:
     return _decode_message(head + b',"id":"' + id + b'","ts":' + ts + tail)
 
 
-def _tail_of(said: Said) -> bytes:
+def _tail_of(said: NewMessage) -> bytes:
     """The JSON of a message behind its seq: the same for all who get it, and in the history."""
     members: dict[str, Any] = {"type": said.type}
     for name in ("mentions", "reply_to", "client_id"):
@@ -203,7 +205,7 @@ def _tail_of(said: Said) -> bytes:
     return b"," + _encode({**members, "data": said.data})[1:]
 
 
-def _digest_of(said: Said) -> str:
+def _digest_of(said: NewMessage) -> str:
     """Of all that a `client_id` stands for beside the conversation; `data` by its bytes."""
     members = (
         said.type,
@@ -214,6 +216,6 @@ def _digest_of(said: Said) -> str:
     return hashlib.sha256(_encode(members)).hexdigest()
 
 
-def _to(sender: str, to: Conversation) -> dict[str, Any]:
+def _to(sender: str, to: ConversationId) -> dict[str, Any]:
     """Whom a message is for, in the ledger."""
     return {"group": to.group} if to.user is None else {"users": [sender, to.user]}

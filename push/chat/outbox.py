@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
-from push.chat.scripts import Scripts
-from push.devices.outbox import REMOVED, Change
-from push.devices.outbox import Errands as DeviceErrands
-from push.redis.client import RedisServer
+from push.chat.scripts import ChatScripts
+from push.devices.outbox import REMOVED, SubscriptionChange
+from push.devices.outbox import Outbox as DeviceErrands
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.periodic import Periodic
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.redis.work_queue import WorkQueue
-from push.runtime.tasks import Turns, all_of
+from push.runtime.tasks import Semaphore, gather
 from push.wire.idents import user_stream
 
 log = Logger()
@@ -49,27 +49,27 @@ class _Errand(NamedTuple):
     arguments: list[str]
 
 
-class UserErrands:
+class UserOutbox:
     """Does what the scripts of one server have written down for users of others."""
 
-    def __init__(self, shards: Shards, scripts: Scripts, devices: DeviceErrands) -> None:
+    def __init__(self, shards: Shards, scripts: ChatScripts, devices: DeviceErrands) -> None:
         self._shards = shards
         self._scripts = scripts
         self._devices = devices
-        self._turns = Turns(USERS_AT_A_TIME)
+        self._turns = Semaphore(USERS_AT_A_TIME)
 
-    async def run(self, server: RedisServer, texts: Sequence[bytes]) -> None:
+    async def run(self, server: RedisClient, texts: Sequence[bytes]) -> None:
         """Do errands that are written down on `server`. Raises `StoreUnavailable`."""
         by_user: dict[str, list[_Errand]] = {}
         for text in texts:
             kind, user, version, *arguments = _decode(text)
             errand = _Errand(text, kind, user, version, arguments)
             by_user.setdefault(user, []).append(errand)
-        await all_of(self._do_all(server, errands) for errands in by_user.values())
+        await gather(self._do_all(server, outbox) for outbox in by_user.values())
 
-    async def _do_all(self, server: RedisServer, errands: Iterable[_Errand]) -> None:
+    async def _do_all(self, server: RedisClient, outbox: Iterable[_Errand]) -> None:
         async with self._turns:
-            for errand in errands:
+            for errand in outbox:
                 if errand.kind == "copy":
                     await self._copy(server, errand)
                 else:
@@ -90,7 +90,7 @@ class UserErrands:
             await self._change_devices(home, errand, last, [token.decode() for token in tokens])
 
     async def _change_devices(
-        self, home: RedisServer, errand: _Errand, last: bytes, tokens: Sequence[str]
+        self, home: RedisClient, errand: _Errand, last: bytes, tokens: Sequence[str]
     ) -> None:
         """The user's devices follow a group or not, as was said `last`; or after that, meanwhile.
 
@@ -101,14 +101,16 @@ class UserErrands:
         while last != done:
             _, verb, detail = last.decode().split(" ")
             change = (
-                Change(stream, begin=detail) if verb == "follow" else Change(stream, code=detail)
+                SubscriptionChange(stream, begin=detail)
+                if verb == "follow"
+                else SubscriptionChange(stream, code=detail)
             )
-            await all_of(self._devices.change(token, [change], errand.user) for token in tokens)
+            await gather(self._devices.change(token, [change], errand.user) for token in tokens)
             done = last
             key = home.key(f"user-stream-versions:{errand.user}")
             last = await home.command("HGET", key, stream)
 
-    async def _copy(self, server: RedisServer, errand: _Errand) -> None:
+    async def _copy(self, server: RedisClient, errand: _Errand) -> None:
         """Copy a message of a conversation of two, after those before it, into a user's stream."""
         owner, last = errand.arguments[0], int(errand.arguments[1])
         begin = await self._begin(server, owner, errand.user)
@@ -131,13 +133,13 @@ class UserErrands:
             copied, back = int(reply.values[0]), bool(reply.values[1])
             seq = seq - 1 if back else copied + 1
 
-    async def _begin(self, server: RedisServer, owner: str, user: str) -> int | None:
+    async def _begin(self, server: RedisClient, owner: str, user: str) -> int | None:
         """The first seq of a conversation that is for this user; None: there is no conversation."""
         key = server.key(f"conversation:{owner}")
         seq, begin, own = await server.command("HMGET", key, "seq", "begin", f"begin:{user}")
         return None if seq is None else int(own or begin or 1)
 
-    async def run_of(self, server: RedisServer, user: str) -> None:
+    async def run_of(self, server: RedisClient, user: str) -> None:
         """Do all that is written down on `server` for a user and their devices.
 
         Raises `StoreUnavailable`.
@@ -157,17 +159,17 @@ class UserErrands:
         await self._do(_Errand(b"", "unfollow", user, str(version), [stream, REMOVED]))
 
 
-class UserErrandRunner(Periodic):
+class UserOutboxRelay(Periodic):
     """Does the errands of one server that nobody did."""
 
-    def __init__(self, reactor: Any, server: RedisServer, errands: UserErrands) -> None:
+    def __init__(self, reactor: Any, server: RedisClient, outbox: UserOutbox) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "What waits for users was not done")
-        self._errands = errands
+        self._outbox = outbox
 
     async def turn(self) -> None:
         async for due in QUEUE.claim_all(self._server, ERRANDS_PER_LOOK):
             try:
-                await self._errands.run(self._server, due)
+                await self._outbox.run(self._server, due)
             except StoreUnavailable as error:
                 log.debug("Something for users waits: {reason}", reason=error.reason)
                 await self._give_back(due)

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from push.chat.settings import ChatSettings
 from push.redis.shards import Shards
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
 
 OnlineOf = Callable[[Sequence[str]], Awaitable[dict[str, bool]]]
 
 
-class Presence:
+class PresenceService:
     """Answers who is online. `online_of(users)` tells it of anybody."""
 
     def __init__(self, shards: Shards, settings: ChatSettings, online_of: OnlineOf) -> None:
@@ -32,7 +32,7 @@ class Presence:
     async def _contacts(self, user: str, users: list[str]) -> list[str]:
         """Those with whom `user` shares a conversation or a group."""
         groups = await self._groups_of(user)
-        known = await all_of(self._is_contact(user, groups, each) for each in users)
+        known = await gather(self._is_contact(user, groups, each) for each in users)
         return [each for each, is_known in zip(users, known, strict=True) if is_known]
 
     async def _is_contact(self, user: str, groups: set[bytes], other: str) -> bool:

@@ -8,7 +8,7 @@ from push.chat.actions import Acting
 from push.chat.groups import Groups
 from push.chat.messages import kept_of
 from push.chat.settings import ChatSettings
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.periodic import Periodic
 from push.redis.scripts import load_script
 from push.redis.work_queue import WorkQueue
@@ -23,13 +23,13 @@ HISTORIES = WorkQueue("histories", claimed_ms=10_000)
 _trim = load_script("chat", "trim")
 
 
-class Tidying(Periodic):
+class HistoryRetention(Periodic):
     """Trims the histories of one server and ends its dismissed groups."""
 
     def __init__(
         self,
         reactor: Any,
-        server: RedisServer,
+        server: RedisClient,
         acting: Acting,
         groups: Groups,
         settings: ChatSettings,

@@ -6,22 +6,22 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.scripts import Script
 from push.streams.publisher import Retention
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Reply(NamedTuple):
+class ScriptReply(NamedTuple):
     """What a script answered, and what it left to be done for users."""
 
-    errands: list[bytes]
+    outbox: list[bytes]
     values: list[Any]
 
 
-class Scripts:
+class ChatScripts:
     """Asks scripts. `alone`: there is one server, so that they need leave nothing to be done.
 
     `ttl_seconds` is how long messages wait in streams, `retention` how many.
@@ -38,14 +38,14 @@ class Scripts:
         }
 
     async def run(
-        self, server: RedisServer, script: Script, request: dict[str, Any], *, durable: bool = True
-    ) -> Reply:
+        self, server: RedisClient, script: Script, request: dict[str, Any], *, durable: bool = True
+    ) -> ScriptReply:
         """Ask. Texts in the request are `str`: the scripts' msgpack knows no binary.
 
-        Raises `Refusal`; `StoreUnavailable`: then it may have happened."""
+        Raises `RequestError`; `StoreUnavailable`: then it may have happened."""
         arguments = [_encode({**self._common, **request})]
         reply = await server.run(script, [], arguments, durable=durable)
         if reply[0] == b"no":
             code, detail, field = (part.decode() for part in reply[1:4])
-            raise Refusal(code, detail, field=field or None)
-        return Reply(reply[1], reply[2:])
+            raise RequestError(code, detail, field=field or None)
+        return ScriptReply(reply[1], reply[2:])

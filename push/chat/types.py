@@ -103,7 +103,7 @@ class Group(Struct):
     silent: SilentNodes | UnsetType = UNSET
 
 
-class GroupSaid(Struct, frozen=True):
+class NewGroup(Struct, frozen=True):
     """What a new group is to be."""
 
     name: GroupName
@@ -171,7 +171,7 @@ class Results(Struct):
 # --- messages ------------------------------------------------------------------------------------
 
 
-class Said(Struct, frozen=True, kw_only=True):
+class NewMessage(Struct, frozen=True, kw_only=True):
     """A message as its sender has it."""
 
     data: Annotated[msgspec.Raw, Meta(description="any JSON value")]
@@ -243,7 +243,7 @@ class Range(Struct, frozen=True):
             raise ValueError("`before` and `after` exclude each other")
 
 
-class PositionsSaid(Struct, frozen=True):
+class ReadPositions(Struct, frozen=True):
     """How far a user is: what was delivered, and what was read, up to these messages."""
 
     delivered: Seq | UnsetType = UNSET

@@ -7,32 +7,32 @@ from collections.abc import Callable
 import msgspec
 from twisted.logger import Logger
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.wire.signals import DisconnectCode
 
 log = Logger()
 
 
-class Order(msgspec.Struct, tag="end"):
+class EndSessionCommand(msgspec.Struct, tag="end"):
     """End `session` with the DISCONNECT code `code`."""
 
     session: str
     code: str
 
 
-class DrainOrder(msgspec.Struct, tag="drain"):
+class DrainCommand(msgspec.Struct, tag="drain"):
     """Send all sessions elsewhere, so many a second (0: the usual rate), and end."""
 
     rate_per_second: float = 0
 
 
-_decode = msgspec.json.Decoder(Order | DrainOrder).decode
+_decode = msgspec.json.Decoder(EndSessionCommand | DrainCommand).decode
 
 
-def read_order(payload: bytes) -> Order | DrainOrder:
+def read_order(payload: bytes) -> EndSessionCommand | DrainCommand:
     """An order that was heard; raises ValueError or RecursionError for what is none of ours."""
     order = _decode(payload)  # msgspec's errors are ValueErrors
-    if isinstance(order, Order):
+    if isinstance(order, EndSessionCommand):
         DisconnectCode(order.code)
     return order
 
@@ -40,22 +40,24 @@ def read_order(payload: bytes) -> Order | DrainOrder:
 class ControlChannel:
     """How a connector is reached by its boot id."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisClient) -> None:
         self._server = server
 
     async def end_session(self, boot: str, session: str, code: str) -> None:
         """Tell the connector of `boot`. If it is not there, its sessions are not either."""
-        await self._give(boot, Order(session, code))
+        await self._give(boot, EndSessionCommand(session, code))
 
     async def drain(self, boot: str, rate_per_second: float) -> None:
         """Tell the connector of `boot` to leave."""
-        await self._give(boot, DrainOrder(rate_per_second))
+        await self._give(boot, DrainCommand(rate_per_second))
 
-    async def _give(self, boot: str, order: Order | DrainOrder) -> None:
+    async def _give(self, boot: str, order: EndSessionCommand | DrainCommand) -> None:
         channel = self._server.channel(_name(boot))
         await self._server.command("PUBLISH", channel, msgspec.json.encode(order))
 
-    async def listen(self, boot: str, obey: Callable[[Order | DrainOrder], None]) -> None:
+    async def listen(
+        self, boot: str, obey: Callable[[EndSessionCommand | DrainCommand], None]
+    ) -> None:
         """Call `obey` with every order to this connector, from now on."""
 
         def receive(payload: bytes) -> None:
@@ -66,7 +68,7 @@ class ControlChannel:
                 return
             obey(order)
 
-        await self._server.hear(_name(boot), receive)
+        await self._server.subscribe_channel(_name(boot), receive)
 
 
 def _name(boot: str) -> str:

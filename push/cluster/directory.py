@@ -10,8 +10,8 @@ from random import Random
 from typing import TypedDict
 from urllib.parse import urlsplit
 
-from push.cluster.planned_load import Awaited
-from push.cluster.registry.entry import CONNECTOR, Entry
+from push.cluster.planned_load import PlannedLoad
+from push.cluster.registry.entry import CONNECTOR, RegistryEntry
 from push.cluster.registry.interface import Registry, Snapshot
 from push.wire.addresses import is_loopback
 
@@ -61,7 +61,7 @@ class Directory:
         self._registry = registry
         self._random = random
         self._zone = zone
-        self._awaited = Awaited(monotonic_seconds)
+        self._awaited = PlannedLoad(monotonic_seconds)
         self._awaited_in: Snapshot | None = None
         self._boots: frozenset[str] = frozenset()
         self._boots_of: Snapshot | None = None
@@ -85,7 +85,7 @@ class Directory:
         ranked = [entry for entry in self._ranked() if entry.boot != boot]
         return self._tell(ranked, CARRIERS_INSTEAD_OF[carrier], client_ip)
 
-    def nodes(self) -> list[Entry]:
+    def nodes(self) -> list[RegistryEntry]:
         """Every entry, ordered by service and instance."""
         return [e for instances in self._registry.view().values() for e in instances.values()]
 
@@ -119,7 +119,7 @@ class Directory:
             "counters": dict(counters),
         }
 
-    def _ranked(self) -> list[Entry]:
+    def _ranked(self) -> list[RegistryEntry]:
         """Connectors with room, drawn without replacement with their room as weight.
 
         The least of -log(random) / weight comes first (Efraimidis and Spirakis)."""
@@ -136,7 +136,9 @@ class Directory:
         draws.sort(key=lambda draw: draw[:3])
         return [draw[3] for draw in draws]
 
-    def _tell(self, ranked: Sequence[Entry], carriers: Sequence[str], client_ip: str) -> list[str]:
+    def _tell(
+        self, ranked: Sequence[RegistryEntry], carriers: Sequence[str], client_ip: str
+    ) -> list[str]:
         """The URLs for a device, which is taken to go to the first."""
         is_near = is_loopback(client_ip)
         found = [
@@ -161,7 +163,9 @@ def _leads_to_loopback(url: str) -> bool:
     return host is None or is_loopback(host)
 
 
-def _room(entries: Sequence[Entry], awaited: Awaited) -> list[tuple[Entry, float]]:
+def _room(
+    entries: Sequence[RegistryEntry], awaited: PlannedLoad
+) -> list[tuple[RegistryEntry, float]]:
     """Each connector that may be given out, with the sessions that it lacks to a common level.
 
     It is level with others by its size: its capacity (without a limit: that of the largest) times

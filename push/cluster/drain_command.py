@@ -5,7 +5,7 @@ from __future__ import annotations
 from push.cluster.commands import ControlChannel
 from push.cluster.directory import Directory
 from push.cluster.registry.entry import CONNECTOR
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 
 class NodeDrains:
@@ -18,7 +18,7 @@ class NodeDrains:
     async def drain(self, node: str, rate_per_second: float) -> None:
         """The connector `node` sends its sessions elsewhere and ends; 0: at its usual rate.
 
-        Raises `Refusal` `not_found` when there is no such connector.
+        Raises `RequestError` `not_found` when there is no such connector.
         """
         boots = [
             entry.boot
@@ -26,6 +26,8 @@ class NodeDrains:
             if entry.service == CONNECTOR and entry.instance == node
         ]
         if not boots:
-            raise Refusal("not_found", f"no connector is registered under the name {node[:64]!r}")
+            raise RequestError(
+                "not_found", f"no connector is registered under the name {node[:64]!r}"
+            )
         for boot in boots:
             await self._control.drain(boot, rate_per_second)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from push.cluster.registry.entry import Entry
+from push.cluster.registry.entry import RegistryEntry
 
 # Who has not come by then is not coming: it went to another of its list, or nowhere.
 AWAITED_SECONDS = 10.0
 
 
-class Awaited:
+class PlannedLoad:
     """`monotonic_seconds()` is the time. Connectors are known by their boot ids."""
 
     def __init__(self, monotonic_seconds: Callable[[], float]) -> None:
@@ -28,7 +28,7 @@ class Awaited:
         """A device was told to go there first."""
         self._sent.setdefault(boot, deque()).append(self._monotonic())
 
-    def told(self, entries: Iterable[Entry]) -> None:
+    def told(self, entries: Iterable[RegistryEntry]) -> None:
         """The connectors that there are, by a newer view: who has come is awaited no longer."""
         sessions = {entry.boot: entry.sessions for entry in entries}
         for boot in [boot for boot in self._sent if boot not in sessions]:

@@ -19,10 +19,10 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
-from push.runtime.tasks import Jobs, all_of
+from push.runtime.tasks import TaskGroup, gather
 from push.wire.errors import shortened
 
 log = Logger()
@@ -56,7 +56,7 @@ class Boots(frozenset[str]):
 Audience = Everybody | Boots
 
 
-class Question(msgspec.Struct):
+class SurveyQuestion(msgspec.Struct):
     """`until_us`: after this time, by the server's clock, nobody waits for an answer any more, and
     what the question asks for must not be done, but for kinds that say otherwise (`handle`)."""
 
@@ -67,7 +67,7 @@ class Question(msgspec.Struct):
     body: msgspec.Raw
 
 
-class Answer(msgspec.Struct):
+class SurveyAnswer(msgspec.Struct):
     """What the process of `boot`, on the node `node`, says; `failed`: it could not."""
 
     id: str
@@ -77,20 +77,20 @@ class Answer(msgspec.Struct):
     body: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class Asked(NamedTuple):
+class SurveyResult(NamedTuple):
     """The answers as JSON, each with its node's name; and the nodes that did not answer."""
 
     answers: list[tuple[str, bytes]]
     silent: list[str]
 
 
-class _Collecting:
+class _OpenSurvey:
     """One question while its answers come. `thorough`: see `Asker.ask`."""
 
     def __init__(self, listed: Mapping[str, str], thorough: bool) -> None:
         self.listed = listed
         self.thorough = thorough
-        self.answers: dict[str, Answer] = {}
+        self.answers: dict[str, SurveyAnswer] = {}
         self.heard: int | None = None
         self.over: Deferred[None] = Deferred()
         self._unlisted: Any = None
@@ -121,14 +121,14 @@ class _Collecting:
         if not self.over.called:
             self.over.callback(None)
 
-    def result(self) -> Asked:
+    def result(self) -> SurveyResult:
         good = [(a.node, bytes(a.body)) for a in self.answers.values() if not a.failed]
         failed = {answer.node for answer in self.answers.values() if answer.failed}
         missing = {node for boot, node in self.listed.items() if boot not in self.answers}
-        return Asked(good, sorted(failed | missing))
+        return SurveyResult(good, sorted(failed | missing))
 
 
-class Asker:
+class Survey:
     """Asks, for one process (`boot`).
 
     `connectors()` and `processes()`: those that the directory lists, boot id → name of the node.
@@ -137,7 +137,7 @@ class Asker:
     def __init__(
         self,
         reactor: Any,
-        server: RedisServer,
+        server: RedisClient,
         connectors: Listed,
         boot: str,
         *,
@@ -150,15 +150,15 @@ class Asker:
         self._processes = processes or connectors
         self._name = f"answers:{boot}"
         self._deadline_seconds = deadline_seconds
-        self._open: dict[str, _Collecting] = {}
+        self._open: dict[str, _OpenSurvey] = {}
 
     def start(self) -> None:
         """Hear answers from now on; a question does so as well."""
-        self._server.hear(self._name, self._receive)
+        self._server.subscribe_channel(self._name, self._receive)
 
     def stop(self) -> None:
         """What is being asked ends with the answers that are there."""
-        self._server.unhear(self._name)
+        self._server.unsubscribe_channel(self._name)
         for collecting in list(self._open.values()):
             collecting.end()
 
@@ -169,7 +169,7 @@ class Asker:
         audience: Audience = ALL_CONNECTORS,
         *,
         thorough: bool = False,
-    ) -> Asked:
+    ) -> SurveyResult:
         """Ask the audience. `body` and the answers are what msgspec can make JSON of.
 
         `thorough`: wait until the deadline for a process that is listed although Redis says that it
@@ -181,17 +181,17 @@ class Asker:
         """
         await self._hear()
         id = secrets.token_hex(8)
-        collecting = self._open[id] = _Collecting(self._listed(audience), thorough)
+        collecting = self._open[id] = _OpenSurvey(self._listed(audience), thorough)
         until_us = self._server.clock.now_us() + int(self._deadline_seconds * MICROSECONDS)
         raw = msgspec.Raw(msgspec.json.encode(body))
-        question = msgspec.json.encode(Question(id, self._name, kind, until_us, raw))
+        question = msgspec.json.encode(SurveyQuestion(id, self._name, kind, until_us, raw))
         deadline = None
         try:
             published = [
                 self._server.command("PUBLISH", self._server.channel(name), question)
                 for name in _channels_of(audience)
             ]
-            collecting.heard = sum(map(int, await all_of(published)))
+            collecting.heard = sum(map(int, await gather(published)))
             # From now on and not from before: a slow answer of Redis takes nothing from the time
             # after which a copy is no longer fresh.
             deadline = self._reactor.callLater(self._deadline_seconds, collecting.end)
@@ -215,7 +215,7 @@ class Asker:
         return dict(listed)
 
     async def _hear(self) -> None:
-        heard = self._server.hear(self._name, self._receive)
+        heard = self._server.subscribe_channel(self._name, self._receive)
         heard.addTimeout(self._server.timeout_seconds, self._reactor)
         try:
             await heard
@@ -224,7 +224,7 @@ class Asker:
 
     def _receive(self, payload: bytes) -> None:
         try:
-            answer = msgspec.json.decode(payload, type=Answer)
+            answer = msgspec.json.decode(payload, type=SurveyAnswer)
         except (msgspec.DecodeError, RecursionError):
             log.warn("An answer could not be read: {payload!r}", payload=payload[:200])
             return
@@ -235,14 +235,14 @@ class Asker:
         collecting.look(self._reactor)
 
 
-class Answerer:
+class SurveyHandler:
     """Answers for the process of `boot`, by the handlers that are registered.
 
     A handler gets the question's body as JSON; one that fails is logged, and the answer says so.
     """
 
     def __init__(
-        self, server: RedisServer, boot: str, node: str, *, is_connector: bool = True
+        self, server: RedisClient, boot: str, node: str, *, is_connector: bool = True
     ) -> None:
         self._server = server
         self._boot = boot
@@ -252,7 +252,7 @@ class Answerer:
             self._channels.append(CHANNEL)
         self._handlers: dict[str, Handler] = {}
         self._even_late: set[str] = set()
-        self._jobs = Jobs()
+        self._jobs = TaskGroup()
 
     def handle(self, kind: str, handler: Handler, *, even_late: bool = False) -> None:
         """`even_late`: also what nobody waits for any more must be done, as soon as it can be."""
@@ -262,17 +262,17 @@ class Answerer:
 
     def start(self) -> Deferred[None]:
         """Fires when this process receives questions."""
-        heard = [self._server.hear(name, self._receive) for name in self._channels]
+        heard = [self._server.subscribe_channel(name, self._receive) for name in self._channels]
         return DeferredList(heard).addCallback(lambda _: None)
 
     def stop(self) -> None:
         for name in self._channels:
-            self._server.unhear(name)
+            self._server.unsubscribe_channel(name)
         self._jobs.cancel()
 
     def _receive(self, payload: bytes) -> None:
         try:
-            question = msgspec.json.decode(payload, type=Question)
+            question = msgspec.json.decode(payload, type=SurveyQuestion)
         except (msgspec.DecodeError, RecursionError):
             log.warn("A question could not be read: {payload!r}", payload=payload[:200])
             return
@@ -281,8 +281,8 @@ class Answerer:
             return  # this process stood still: whoever asked has been told so
         self._jobs.run(self._answer(question), _log_failure)
 
-    async def _answer(self, question: Question) -> None:
-        answer = Answer(question.id, self._boot, self._node, failed=True)
+    async def _answer(self, question: SurveyQuestion) -> None:
+        answer = SurveyAnswer(question.id, self._boot, self._node, failed=True)
         handler = self._handlers.get(question.kind)
         if handler is None:
             log.warn(

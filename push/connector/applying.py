@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import msgspec
 
-from push.cluster.survey import Answerer
+from push.cluster.survey import SurveyHandler
 from push.connector.currency import Currency
-from push.connector.delivery.sharded_streams import Sources
-from push.connector.delivery.subscriptions import Following
+from push.connector.delivery.sharded_streams import ShardedStreams
+from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.transport.connection import DeviceConnection
 from push.devices.session_query_types import APPLY, ApplyAsked
 from push.wire.idents import user_stream
@@ -27,11 +27,11 @@ class Applying:
 
     def __init__(
         self,
-        answerer: Answerer,
+        answerer: SurveyHandler,
         sessions: Mapping[str, DeviceConnection],
         opening: Mapping[str, DeviceConnection],
-        sources: Sources,
-        following: Following,
+        sources: ShardedStreams,
+        following: SessionSubscriptions,
         currency: Currency,
         settled: Callable[[Iterable[DeviceConnection]], Awaitable[None]],
     ) -> None:

@@ -17,13 +17,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.connector.transport.connection import DeviceConnection
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
-from push.runtime.tasks import Jobs
+from push.runtime.tasks import TaskGroup
 from push.session.transitions import State
-from push.session.window import Follow
+from push.session.window import Subscription
 from push.streams.log import LogReader
 from push.wire.idents import device_stream, user_stream
 
@@ -66,7 +66,7 @@ class Currency:
         # Sessions that are known to be outdated.
         self._doubtful: dict[DeviceConnection, Deferred[None]] = {}
         self._doubted_at = 0.0
-        self._jobs = Jobs()
+        self._jobs = TaskGroup()
         shards.first.on_restored(self.verify)
 
     def stop(self) -> None:
@@ -100,7 +100,7 @@ class Currency:
         """Whether changes may have been answered before this connector has heard of them."""
         return not self._lease.holds
 
-    def may_hand_on(self, server: RedisServer) -> bool:
+    def may_hand_on(self, server: RedisClient) -> bool:
         """Whether sessions may be handed what comes on the channels of `server`."""
         first = self._shards.first
         if server is not first and not first.is_subscribed:
@@ -125,8 +125,8 @@ class Currency:
 
     def _doubt(self, connection: DeviceConnection) -> Deferred[None]:
         """Hand out nothing more until the record was read anew; fires when it was."""
-        for follow in connection.follows.values():
-            follow.live = False
+        for subscription in connection.subscriptions.values():
+            subscription.live = False
         applied: Deferred[None] = Deferred()
         self._doubted_at = self._reactor.seconds()
         self._doubtful[connection] = applied
@@ -169,19 +169,23 @@ class Currency:
         record, or of the groups of a user, is told there."""
         own = [(each, _own_follow(each)) for each in self._sessions.values()]
         known = [
-            (each, follow)
-            for each, follow in own
-            if follow is not None and each.session.state is State.OPEN
+            (each, subscription)
+            for each, subscription in own
+            if subscription is not None and each.session.state is State.OPEN
         ]
-        for number in {follow.shard for _, follow in known}:
-            here = [(each, follow) for each, follow in known if follow.shard == number]
+        for number in {subscription.shard for _, subscription in known}:
+            here = [
+                (each, subscription) for each, subscription in known if subscription.shard == number
+            ]
             for part in _parts(here):
-                places = {follow.stream: follow.position for _, follow in part}
-                for _, follow in part:
-                    places[follow.stream] = min(places[follow.stream], follow.position)
+                places = {subscription.stream: subscription.position for _, subscription in part}
+                for _, subscription in part:
+                    places[subscription.stream] = min(
+                        places[subscription.stream], subscription.position
+                    )
                 ahead = set(await self._readers[number].ahead(list(places.items())))
-                for connection, follow in part:
-                    if follow.stream in ahead and not connection.is_gone():
+                for connection, subscription in part:
+                    if subscription.stream in ahead and not connection.is_gone():
                         yield connection
 
 
@@ -191,13 +195,13 @@ def _own_stream(connection: DeviceConnection) -> str:
     return user_stream(str(connection.user))
 
 
-def _own_follow(connection: DeviceConnection) -> Follow | None:
-    return connection.follows.get(_own_stream(connection))
+def _own_follow(connection: DeviceConnection) -> Subscription | None:
+    return connection.subscriptions.get(_own_stream(connection))
 
 
 def _parts(
-    items: list[tuple[DeviceConnection, Follow]],
-) -> Iterator[list[tuple[DeviceConnection, Follow]]]:
+    items: list[tuple[DeviceConnection, Subscription]],
+) -> Iterator[list[tuple[DeviceConnection, Subscription]]]:
     for start in range(0, len(items), SESSIONS_PER_CALL):
         yield items[start : start + SESSIONS_PER_CALL]
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from push.connector.delivery.sharded_streams import Cursors
+from push.connector.delivery.sharded_streams import ShardedCursors
 from push.connector.transport.connection import DeviceConnection
 from push.wire.addresses import is_loopback
 
@@ -42,7 +42,7 @@ class Drain:
         self,
         reactor: Any,
         sessions: Mapping[str, DeviceConnection],
-        cursors: Cursors,
+        cursors: ShardedCursors,
         others: Callable[[str, str], Sequence[str]],
         leave: Callable[[DeviceConnection, list[str], int], None],
     ) -> None:
@@ -107,8 +107,8 @@ class Drain:
     async def _send_away(self, batch: list[DeviceConnection]) -> None:
         for connection in batch:
             connection.leaving = True
-            for follow in connection.follows.values():
-                follow.live = False
+            for subscription in connection.subscriptions.values():
+                subscription.live = False
         until = self._reactor.seconds() + ACKNOWLEDGED_SECONDS
         while self._reactor.seconds() < until and any(map(_is_waited_for, batch)):
             await deferLater(self._reactor, LOOK_SECONDS)

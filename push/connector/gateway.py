@@ -19,17 +19,17 @@ from twisted.python.failure import Failure
 from push.access.api_keys import Keyring
 from push.access.bans import Bans
 from push.cluster.commands import ControlChannel
-from push.cluster.survey import Answerer
+from push.cluster.survey import SurveyHandler
 from push.connector.applying import Applying
 from push.connector.currency import Currency
 from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
-from push.connector.delivery.sharded_streams import Sources
-from push.connector.delivery.subscriptions import Following
+from push.connector.delivery.sharded_streams import ShardedStreams
+from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.drain import Drain
-from push.connector.remote_commands import Orders
-from push.connector.requests.dispatch import Handler, Requests
+from push.connector.remote_commands import RemoteCommands
+from push.connector.requests.dispatch import Handler, RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
 from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
@@ -41,26 +41,26 @@ from push.devices.topics import Topics
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
-from push.runtime.tasks import Jobs
+from push.runtime.tasks import TaskGroup
+from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Batch, Entry
 from push.session.events import (
-    ConnectWanted,
+    ConnectRequested,
     Ended,
     Event,
-    HeartbeatAsked,
+    HeartbeatRequested,
     LateAcknowledged,
     OnlineAcknowledged,
     Progress,
+    PublishRequested,
     RedeliveryDue,
-    RegisterWanted,
-    RenewWanted,
-    RequestWanted,
+    RegisterRequested,
+    RenewRequested,
 )
-from push.session.handout import Handout
 from push.session.server import ServerSession, SessionLimits
-from push.session.window import ACKNOWLEDGED, TOO_LARGE, Follow
+from push.session.window import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.streams.channel import Channel
-from push.wire.errors import Refusal, shortened
+from push.wire.errors import RequestError, shortened
 from push.wire.idents import Snowflake
 from push.wire.signals import DisconnectCode
 
@@ -114,9 +114,9 @@ class Gateway:
         self._limits = settings.limits
         self._stopping = False
         self._all_gone: Deferred[None] | None = None
-        self._jobs = Jobs()
+        self._jobs = TaskGroup()
         self._listening: Deferred[None] | None = None
-        self._orders = Orders(
+        self._orders = RemoteCommands(
             reactor,
             control,
             sessions,
@@ -135,7 +135,7 @@ class Gateway:
             lambda connection: self._following.refreshed(connection),
             self._wake,
         )
-        self.sources = Sources(
+        self.sources = ShardedStreams(
             reactor,
             shards,
             self,
@@ -147,8 +147,8 @@ class Gateway:
         shards.on_restored(self._restored)
         self.drain = Drain(reactor, self.sessions, self._cursors, others, self._leave)
         self._wheel = TimingWheel(reactor, self._due)
-        self.handout = Handout(self._limits, self._dropped)
-        self._following = Following(
+        self.delivery_policy = DeliveryPolicy(self._limits, self._dropped)
+        self._following = SessionSubscriptions(
             reactor,
             self.sources,
             sessions,
@@ -161,13 +161,13 @@ class Gateway:
             judge=self.judge,
         )
         subscribing = TopicRequests(shards, topics, self._following, self.sessions)
-        self._requests = Requests(
+        self._requests = RequestDispatcher(
             {**subscribing.handlers, **handlers}, self.own, self._is_current, self._make_current
         )
         self._catchup = CatchUp(
             reactor,
             self.sources,
-            self.handout,
+            self.delivery_policy,
             self._wheel,
             own=self._own,
             apply_control=self._apply_control,
@@ -178,13 +178,13 @@ class Gateway:
         self._redelivery = Redelivery(
             reactor,
             self.sources,
-            self.handout,
+            self.delivery_policy,
             self.counters,
             self._wake,
         )
         self.fanout = FanOut(
             reactor,
-            self.handout,
+            self.delivery_policy,
             self._wheel,
             self._cursors,
             self._counts,
@@ -272,7 +272,7 @@ class Gateway:
     @property
     def written(self) -> int:
         """Messages handed out since the start."""
-        return self.handout.written
+        return self.delivery_policy.written
 
     def new_session(self) -> ServerSession:
         return ServerSession(self._limits, self._reactor.seconds())
@@ -309,12 +309,12 @@ class Gateway:
         self._wheel.at(connection, self._reactor.seconds() + seconds)
 
     async def _close(self, connection: DeviceConnection, token: str) -> None:
-        follows = [*connection.follows.values()]
+        subscriptions = [*connection.subscriptions.values()]
         window = connection.session.window
         while True:
             try:
                 await self._cursors.flush()
-                left = window.tried(follows, self._reactor.seconds()) if window else []
+                left = window.tried(subscriptions, self._reactor.seconds()) if window else []
                 await self._opener.close(token, connection.session_id, left)
                 return
             except StoreUnavailable as error:
@@ -332,31 +332,31 @@ class Gateway:
             if isinstance(event, Progress):
                 progress = True
                 self.counters.acknowledged += 1
-                self._cursors.moved(connection, event.follow)
+                self._cursors.moved(connection, event.subscription)
             elif isinstance(event, LateAcknowledged):
                 self._cursors.late(connection, event.late)
             elif isinstance(event, OnlineAcknowledged):
                 self.counters.acknowledged += 1
                 self._counts.count(event.stream, connection.token, event.id, ACKNOWLEDGED)
-            elif isinstance(event, HeartbeatAsked):
+            elif isinstance(event, HeartbeatRequested):
                 connection.session.pong(event.message_id, event.sub_signal, self.now_ms())
                 self._watch(connection)
             elif isinstance(event, RedeliveryDue):
                 self.own(connection, self._redelivery.send(connection, event.deliveries))
-            elif isinstance(event, RequestWanted):
+            elif isinstance(event, PublishRequested):
                 self._requests.take(connection, event)
-            elif isinstance(event, ConnectWanted):
+            elif isinstance(event, ConnectRequested):
                 self.own(connection, self._connect(connection, event))
-            elif isinstance(event, RegisterWanted):
+            elif isinstance(event, RegisterRequested):
                 self.own(connection, self._handshake.register(connection, event))
-            elif isinstance(event, RenewWanted):
+            elif isinstance(event, RenewRequested):
                 self.own(connection, self._handshake.renew(connection, event))
             else:
                 self._ended(connection, event)
         if progress:
             self._wake(connection)
 
-    async def _connect(self, connection: DeviceConnection, wanted: ConnectWanted) -> None:
+    async def _connect(self, connection: DeviceConnection, wanted: ConnectRequested) -> None:
         for event in await self._handshake.connect(connection, wanted):
             self._ended(connection, event)
         if not connection.session.closing:
@@ -384,14 +384,14 @@ class Gateway:
         self.fanout.end_turn()
 
     def repaired(self, channel: Channel) -> None:
-        for follower, follow in list(channel.followers.items()):
-            if not follow.live and isinstance(follower, DeviceConnection):
+        for follower, subscription in list(channel.followers.items()):
+            if not subscription.live and isinstance(follower, DeviceConnection):
                 self._wake(follower)
 
     def _apply_control(self, connection: DeviceConnection, entry: Entry) -> None:
         self._following.changed(connection, entry)
 
-    def _dropped(self, _follow: Follow, _entry: Entry, outcome: str) -> None:
+    def _dropped(self, _follow: Subscription, _entry: Entry, outcome: str) -> None:
         if outcome == TOO_LARGE:
             self.counters.dropped_too_large += 1
         else:
@@ -419,7 +419,7 @@ class Gateway:
         """Return when nothing is being done any more that sessions asked for which have ended."""
         await self._requests.ended_are_settled()
 
-    def apply_for(self, answerer: Answerer) -> None:
+    def apply_for(self, answerer: SurveyHandler) -> None:
         """Apply what was written elsewhere, when `answerer` is asked to."""
         Applying(
             answerer,
@@ -459,10 +459,12 @@ class Gateway:
 
     # Small parts
 
-    def _admit(self) -> Refusal | None:
+    def _admit(self) -> RequestError | None:
         limit = self._settings.max_connections
         if self._stopping or self.drain.draining or (limit and len(self.sessions) >= limit):
-            return Refusal("unavailable", "this connector takes no more sessions", after_seconds=10)
+            return RequestError(
+                "unavailable", "this connector takes no more sessions", after_seconds=10
+            )
         return None
 
     def _opened(self, connection: DeviceConnection) -> None:

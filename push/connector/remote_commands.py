@@ -11,12 +11,12 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from push.access.bans import Bans
-from push.cluster.commands import ControlChannel, DrainOrder, Order
+from push.cluster.commands import ControlChannel, DrainCommand, EndSessionCommand
 from push.connector.transport.connection import DeviceConnection
 from push.devices.sessions import Sessions
 from push.redis.errors import StoreUnavailable
 from push.session.transitions import State
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.signals import DisconnectCode
 
 log = Logger()
@@ -38,7 +38,7 @@ class Disconnect(Protocol):
     ) -> None: ...
 
 
-class Orders:
+class RemoteCommands:
     """Carries out orders on `sessions`, and sends those for sessions of other connectors.
 
     Orders may be lost while Redis is away, or while this process stands still: `verify` finds the
@@ -62,23 +62,23 @@ class Orders:
         self._sessions = sessions
         self._disconnect = disconnect
         self._drain = drain
-        self._early: dict[str, tuple[Order, float]] = {}
+        self._early: dict[str, tuple[EndSessionCommand, float]] = {}
 
     async def listen(self) -> None:
         await self._control.listen(self._boot, self._take)
 
-    def _take(self, order: Order | DrainOrder) -> None:
-        if isinstance(order, DrainOrder):
+    def _take(self, order: EndSessionCommand | DrainCommand) -> None:
+        if isinstance(order, DrainCommand):
             self._drain(order.rate_per_second)
         else:
-            self._obey(order)
+            self._execute(order)
 
     async def end_session(
         self, boot: str, session: str, code: str = DisconnectCode.TAKEN_OVER
     ) -> None:
         """End a session, here or on the connector that has it."""
         if boot == self._boot:
-            self._obey(Order(session, code))
+            self._execute(EndSessionCommand(session, code))
         else:
             await self._control.end_session(boot, session, code)
 
@@ -108,7 +108,7 @@ class Orders:
         """End a session whose address, device or user is banned."""
         try:
             bans.check_now(ip=connection.ip, token=connection.token, user=connection.user)
-        except Refusal as refusal:
+        except RequestError as refusal:
             code = DisconnectCode.KICKED
             self._disconnect(connection, code, refusal.detail, refusal.after_seconds)
 
@@ -122,9 +122,9 @@ class Orders:
         """A session is known here from now on; the order to end it may have come before."""
         order, _ = self._early.pop(connection.session_id, (None, 0.0))
         if order is not None:
-            self._obey(order)
+            self._execute(order)
 
-    def _obey(self, order: Order) -> None:
+    def _execute(self, order: EndSessionCommand) -> None:
         connection = self._sessions.get(order.session)
         if connection is not None:
             code = DisconnectCode(order.code)

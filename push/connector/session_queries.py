@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 from twisted.internet.task import deferLater
 
-from push.cluster.survey import Answerer
+from push.cluster.survey import SurveyHandler
 from push.connector.delivery.fanout import FanOut
 from push.connector.transport.connection import DeviceConnection
 from push.devices.session_query_types import (
@@ -23,15 +23,15 @@ from push.devices.session_query_types import (
     PUSH,
     Filter,
     KickAnswer,
-    KickAsked,
-    ListAsked,
+    KickSessions,
+    ListSessions,
     PushAnswer,
-    PushAsked,
+    PushToSessions,
     SessionRow,
 )
 from push.session.entry import Batch, Entry
 from push.session.transitions import State
-from push.session.window import Follow
+from push.session.window import Subscription
 from push.streams.channel import Channel
 from push.streams.message import push_body
 from push.wire.addresses import Networks
@@ -40,12 +40,12 @@ SLICE = 2000
 PUSHES_REMEMBERED = 1000
 KICKED_REASON = "by order of an operator"
 
-_decode_list = msgspec.json.Decoder(ListAsked).decode
-_decode_kick = msgspec.json.Decoder(KickAsked).decode
-_decode_push = msgspec.json.Decoder(PushAsked).decode
+_decode_list = msgspec.json.Decoder(ListSessions).decode
+_decode_kick = msgspec.json.Decoder(KickSessions).decode
+_decode_push = msgspec.json.Decoder(PushToSessions).decode
 
 
-class Owner(Protocol):
+class SessionSource(Protocol):
     """What is needed of the gateway."""
 
     sessions: dict[str, DeviceConnection]
@@ -58,10 +58,12 @@ class Owner(Protocol):
     def now_ms(self) -> int: ...
 
 
-class Clients:
+class SessionQueryHandler:
     """The sessions of one connector, for the whole cluster."""
 
-    def __init__(self, reactor: Any, port: Owner, answerer: Answerer, node: str) -> None:
+    def __init__(
+        self, reactor: Any, port: SessionSource, answerer: SurveyHandler, node: str
+    ) -> None:
         self._reactor = reactor
         self._port = port
         self._node = node
@@ -117,13 +119,13 @@ class Clients:
         self._hand_out(asked, found)
         return answer
 
-    def _hand_out(self, asked: PushAsked, found: list[DeviceConnection]) -> None:
+    def _hand_out(self, asked: PushToSessions, found: list[DeviceConnection]) -> None:
         """As on the channel of a stream that just these sessions follow, and only now."""
         channel = Channel(f"ip:{asked.ip}")
         now_ms = self._port.now_ms()
         body = push_body(channel.stream, 0, now_ms, now_ms, bytes(asked.content))
         entry = Entry(asked.id, 0, 0, body, expires_ms=now_ms, online=asked.acknowledged)
-        channel.followers.update({each: Follow(channel.stream, 0) for each in found})
+        channel.followers.update({each: Subscription(channel.stream, 0) for each in found})
         self._port.fanout.batch(channel, Batch([entry]))
         self._port.fanout.end_turn()
 
@@ -157,7 +159,7 @@ def _test_of(asked: Filter) -> Callable[[DeviceConnection], bool]:
             and (asked.user is None or connection.user == asked.user)
             and (users is None or connection.user in users)
             and not (asked.without_token and connection.token is not None)
-            and (stream is None or stream in connection.follows)
+            and (stream is None or stream in connection.subscriptions)
             and (asked.ip is None or connection.ip in networks)
         )
 

@@ -18,16 +18,16 @@ from twisted.logger import Logger, globalLogPublisher
 from push import __version__
 from push.access.bans import CHANNEL as BANS
 from push.access.jwt import JwtVerifier
-from push.cluster.registry.entry import CONNECTOR, Entry
+from push.cluster.registry.entry import CONNECTOR, RegistryEntry
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
-from push.connector.session_queries import Clients as OwnClients
+from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.daemons.banner import Banner, lines_to_try
 from push.daemons.config.errors import StartError
 from push.daemons.config.part_settings import session_limits
 from push.daemons.config.settings import Settings
-from push.daemons.config.value_types import Address
+from push.daemons.config.value_types import ListenAddress
 from push.daemons.domain import SECONDS_PER_DAY, Background, Domain
 from push.daemons.drain_on_stop import DrainService
 from push.daemons.membership import Describe, Membership
@@ -39,7 +39,7 @@ from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
 from push.daemons.process.signals import StopSignals
 from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
-from push.daemons.redis import StoreService
+from push.daemons.redis import RedisService
 from push.daemons.reload import Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import ServingTls, load_server_tls
@@ -136,7 +136,7 @@ class Composition:
         self._keys = self._add(ApiKeys(reactor, settings.auth.keys, settings.server.data_folder))
         self._keyring = self._keys.keyring
         self._reload.add(self._reload_keys)
-        store = self._add(StoreService(reactor, settings))
+        store = self._add(RedisService(reactor, settings))
         self._domain = Domain(
             reactor,
             settings,
@@ -208,7 +208,7 @@ class Composition:
         sessions = Sessions(
             domain.shards,
             domain.devices,
-            domain.errands,
+            domain.outbox,
             verifier,
             boot=self._boot,
             node=self._node,
@@ -279,7 +279,7 @@ class Composition:
         setting = "[http] listen" if has_api else "[connector] admin"
         self._http_port = self._listen("http", setting, address, site)
 
-    def _listen(self, name: str, setting: str, address: Address, factory: Any) -> Listener:
+    def _listen(self, name: str, setting: str, address: ListenAddress, factory: Any) -> Listener:
         shared = self._share_ports
         listener = Listener(self._reactor, name, setting, address, factory, reuse_port=shared)
         return self._add(listener)
@@ -332,9 +332,9 @@ class Composition:
     def _descriptions(self) -> list[Describe]:
         return [partial(self._describe, service) for service in self._services()]
 
-    def _describe(self, service: str) -> Entry:
+    def _describe(self, service: str) -> RegistryEntry:
         gateway = self._gateway if service == CONNECTOR else None
-        return Entry(
+        return RegistryEntry(
             service=service,
             instance=self._node,
             boot=self._boot,

@@ -10,30 +10,30 @@ from typing import Any, Protocol
 
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans
-from push.chat.service import Chat
+from push.chat.service import ChatService
 from push.cluster.commands import ControlChannel
 from push.cluster.directory import Directory
 from push.cluster.drain_command import NodeDrains
 from push.cluster.registry.interface import Registry
 from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
-from push.cluster.survey import ALL_PROCESSES, Answerer, Asker
+from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
 from push.daemons.config.part_settings import chat_settings, push_limits
 from push.daemons.config.settings import Settings
-from push.devices.expiry import Retirement
-from push.devices.outbox import ErrandRunner, Errands
+from push.devices.expiry import DeviceExpiry
+from push.devices.outbox import Outbox, OutboxRelay
 from push.devices.readers import Connectors
 from push.devices.registration import Devices
-from push.devices.session_queries import Clients
+from push.devices.session_queries import SessionQueries
 from push.devices.topics import Topics
 from push.devices.users import Users
 from push.http.framework.route import App
 from push.http.routes.chat import make_group
 from push.http.routes.push import make_api
 from push.http.routes.registration import make_sub
-from push.pushing.by_ip import Nearby
-from push.pushing.service import Pushing
-from push.redis.client import RedisServer
+from push.pushing.by_ip import PushByIp
+from push.pushing.service import PushService
+from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.streams.publisher import Publisher, Retention
@@ -80,34 +80,34 @@ class Domain:
             self.registry, random.SystemRandom(), reactor.seconds, zone=settings.server.zone
         )
         self.control = ControlChannel(shards.first)
-        self.errands = Errands(shards)
+        self.outbox = Outbox(shards)
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = Bans(reactor, shards.first, self.lease, bans_read, self._announce_bans)
-        self.asker = Asker(
+        self.asker = Survey(
             reactor,
             shards.first,
             self.directory.connectors,
             boot,
             processes=self.directory.processes,
         )
-        self.answerer = Answerer(shards.first, boot, node, is_connector=is_connector)
+        self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
         self._readers = Connectors(self.asker)
         self.devices = self._make_devices()
         self.topics = Topics(
             shards,
-            self.errands,
+            self.outbox,
             max_per_device=settings.topics.max_per_device,
             readers=self._readers,
         )
-        self._clients = Clients(self.asker)
+        self._clients = SessionQueries(self.asker)
         self._users = Users(shards, self.devices, self._clients)
         self._retention = Retention(
             device_max_messages=settings.connector.max_backlog,
             shared_max_messages=settings.limits.shared_max_count,
         )
-        self.chat = Chat(
+        self.chat = ChatService(
             shards,
-            self.errands,
+            self.outbox,
             self.snowflake,
             chat_settings(settings.chat, settings.limits),
             self._retention,
@@ -131,7 +131,7 @@ class Domain:
         limits = self._settings.limits
         return Devices(
             self.shards,
-            self.errands,
+            self.outbox,
             self.snowflake,
             self._is_live_boot,
             self.control.end_session,
@@ -157,9 +157,9 @@ class Domain:
             work += self._upkeep_of(server)
         return work
 
-    def _upkeep_of(self, server: RedisServer) -> list[Background]:
+    def _upkeep_of(self, server: RedisClient) -> list[Background]:
         limits = self._settings.limits
-        retirement = Retirement(
+        retirement = DeviceExpiry(
             self._reactor,
             server,
             self.devices,
@@ -168,7 +168,7 @@ class Domain:
         )
         work: list[Background] = [Sweeper(self._reactor, server, limits.shared_max_age), retirement]
         if len(self.shards) > 1:
-            work.append(ErrandRunner(self._reactor, server, self.errands))
+            work.append(OutboxRelay(self._reactor, server, self.outbox))
         return [*work, *self.chat.upkeep(self._reactor, server, self.erasure)]
 
     def apps(self, roles: Set[str]) -> list[App]:
@@ -177,10 +177,10 @@ class Domain:
         apps = []
         if "api" in roles:
             publisher = Publisher(self.shards, self._retention)
-            nearby = Nearby(self.shards, self._clients)
+            nearby = PushByIp(self.shards, self._clients)
             apps.append(
                 make_api(
-                    Pushing(self.shards, publisher, self.snowflake, nearby),
+                    PushService(self.shards, publisher, self.snowflake, nearby),
                     self.devices,
                     self.directory,
                     NodeDrains(self.directory, self.control),

@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from push.cluster.registry.entry import Entry
+from push.cluster.registry.entry import RegistryEntry
 from push.cluster.registry.interface import NameTaken, Registry
 
 log = Logger()
@@ -18,7 +18,7 @@ log = Logger()
 UPDATE_SECONDS = 2.0
 TAKEN_SECONDS = 15.0  # until a name that was taken is tried again
 
-Describe = Callable[[], Entry]
+Describe = Callable[[], RegistryEntry]
 
 
 class Membership(Service):

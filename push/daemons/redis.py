@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.embedded_redis.supervisor import EmbeddedRedis
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.identity import Deployment
 from push.redis.shards import Shards
 from push.redis.url import parse_store_url
@@ -23,7 +23,7 @@ from push.redis.url import parse_store_url
 log = Logger()
 
 
-class StoreService(Service):
+class RedisService(Service):
     """Starts what is embedded, then connects; stops in the other order, so that nothing is lost."""
 
     def __init__(self, reactor: Any, settings: Settings) -> None:
@@ -37,7 +37,7 @@ class StoreService(Service):
         deployment = Deployment(len(urls))
         self.shards = Shards(
             [
-                RedisServer(
+                RedisClient(
                     reactor,
                     parse_store_url(url),
                     trust_root=trust_root,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from push.devices.registration import Devices
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.periodic import Periodic
 from push.redis.scripts import load_script
 
@@ -22,13 +22,13 @@ DEVICES_PER_LOOK = 100
 _retire = load_script("devices", "claim_retired")
 
 
-class Retirement(Periodic):
+class DeviceExpiry(Periodic):
     """Forgets the devices of one server. `is_live_boot(boot)`: that connector may be there."""
 
     def __init__(
         self,
         reactor: Any,
-        server: RedisServer,
+        server: RedisClient,
         devices: Devices,
         is_live_boot: Callable[[str], bool],
         retention_seconds: int,

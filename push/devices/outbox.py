@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from twisted.logger import Logger
 
 from push.devices.readers import Held, held_of
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.keys import record_name
 from push.redis.periodic import Periodic
@@ -35,7 +35,7 @@ _errand = load_script("devices", "errand")
 QUEUE = WorkQueue("errands", claimed_ms=10_000, pause_ms=1000)
 
 
-class Change:
+class SubscriptionChange:
     """A stream that a device is to follow, or no longer.
 
     `begin`: where following begins, '' = now; `code`: what becomes of what waits.
@@ -55,7 +55,7 @@ class Changed(NamedTuple):
     held: list[Held]
 
 
-class Errands:
+class Outbox:
     """Changes what devices follow, wherever their streams are."""
 
     def __init__(self, shards: Shards) -> None:
@@ -68,7 +68,9 @@ class Errands:
         home = self._shards.number_of(device_stream(token))
         return "here" if self._shards.number_of(stream) == home else "away"
 
-    async def change(self, token: str, changes: Iterable[Change], user: str = "") -> Changed:
+    async def change(
+        self, token: str, changes: Iterable[SubscriptionChange], user: str = ""
+    ) -> Changed:
         """A device begins or ceases to follow; only if it is bound to `user`, when one is given."""
         arguments: list[str] = [token, user]
         for change in changes:
@@ -77,15 +79,15 @@ class Errands:
         home = self._shards.of(device_stream(token))
         return await self.changed(home, await home.run(_change, [], arguments, durable=True))
 
-    async def changed(self, home: RedisServer, reply: Sequence[Any]) -> Changed:
+    async def changed(self, home: RedisClient, reply: Sequence[Any]) -> Changed:
         """What a script of `home` answered, once the errands that it wrote down are done."""
         code, *more = reply
         await self.run(home, more[2:])
         return Changed(int(code), held_of(*more[:2]) if more else [])
 
-    async def run(self, home: RedisServer, errands: Sequence[bytes]) -> None:
+    async def run(self, home: RedisClient, outbox: Sequence[bytes]) -> None:
         """Do what a script of `home` has written down."""
-        for text in errands:
+        for text in outbox:
             await self._do(text.decode())
             await home.command("ZREM", home.key("errands"), text)
 
@@ -113,28 +115,30 @@ class Errands:
         streams = await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
         if not streams:
             return
-        await self.change(token, [Change(name.decode()) for name in streams], user)
+        await self.change(token, [SubscriptionChange(name.decode()) for name in streams], user)
         # Who left meanwhile had the devices in view that were bound before this one.
         left = set(streams) - set(
             await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
         )
         if left:
-            await self.change(token, [Change(name.decode(), code=REMOVED) for name in left])
+            await self.change(
+                token, [SubscriptionChange(name.decode(), code=REMOVED) for name in left]
+            )
 
 
-class ErrandRunner(Periodic):
+class OutboxRelay(Periodic):
     """Does the errands of one server that nobody did."""
 
-    def __init__(self, reactor: Any, server: RedisServer, errands: Errands) -> None:
+    def __init__(self, reactor: Any, server: RedisClient, outbox: Outbox) -> None:
         super().__init__(
             reactor, server, LOOK_SECONDS, "What waits for another server was not done"
         )
-        self._errands = errands
+        self._outbox = outbox
 
     async def turn(self) -> None:
         async for due in QUEUE.claim_all(self._server, ERRANDS_PER_LOOK):
             for text in due:
                 try:
-                    await self._errands.run(self._server, [text])
+                    await self._outbox.run(self._server, [text])
                 except StoreUnavailable as error:
                     log.debug("An errand waits: {reason}", reason=error.reason)

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple, Protocol
 
 from msgspec import Meta, Struct
 
-from push.cluster.survey import ALL_CONNECTORS, Asker, Audience, Boots
+from push.cluster.survey import ALL_CONNECTORS, Audience, Boots, Survey
 from push.devices.session_query_types import APPLY, ApplyAsked
 from push.wire.idents import group_stream
 
@@ -66,7 +66,7 @@ NO_READERS = NoReaders()
 class Connectors:
     """The connectors of a deployment."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Survey) -> None:
         self._asker = asker
 
     async def apply_devices(self, held: Iterable[Held]) -> list[str]:

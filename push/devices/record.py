@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from push.session.window import Follow
+from push.session.window import Subscription
 
 
 class Device(msgspec.Struct):
@@ -46,26 +46,29 @@ def as_fields(reply: Sequence[bytes]) -> dict[str, bytes]:
 
 def follows_of(
     fields: dict[str, bytes], shard: int, now_us: int, attempt_pause_us: int
-) -> list[Follow]:
+) -> list[Subscription]:
     """The streams a device follows on server number `shard`: those in which it has a cursor.
 
     A copy that is handed out now counts as an attempt only if the one before, or the device's last
     progress, was `attempt_pause_us` ago.
     """
-    follows = []
+    subscriptions = []
     for name, value in fields.items():
         if not name.startswith("c:"):
             continue
         stream = name[2:]
-        follow = Follow(stream, int(fields.get(f"r:{stream}", value)), shard)
-        tried = fields.get(f"t:{stream}")
-        if tried is not None:
-            offset, attempts, since_us = map(int, tried.split(b" "))
-            if offset > follow.position:
+        subscription = Subscription(stream, int(fields.get(f"r:{stream}", value)), shard)
+        failed_attempts = fields.get(f"t:{stream}")
+        if failed_attempts is not None:
+            offset, attempts, since_us = map(int, failed_attempts.split(b" "))
+            if offset > subscription.position:
                 counts = now_us - since_us >= attempt_pause_us
-                follow.tried_offset, follow.tried = offset, attempts if counts else attempts - 1
-        follows.append(follow)
-    return follows
+                subscription.failed_offset, subscription.failed_attempts = (
+                    offset,
+                    attempts if counts else attempts - 1,
+                )
+        subscriptions.append(subscription)
+    return subscriptions
 
 
 def elsewhere_of(fields: dict[str, bytes]) -> dict[str, tuple[str, str]]:

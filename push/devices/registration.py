@@ -12,16 +12,16 @@ import msgspec
 
 from push.access.bans import CheckBan, nobody_is_banned
 from push.access.rate_limits import MinuteLimit
-from push.devices.outbox import Changed, Errands
+from push.devices.outbox import Changed, Outbox
 from push.devices.readers import NO_READERS, Held, Readers, held_of
 from push.devices.record import Device, as_fields, elsewhere_of, optional
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.keys import record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather
 from push.wire.addresses import counted_ip
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import (
     NAME_RULE,
     Snowflake,
@@ -42,7 +42,7 @@ _release = load_script("devices", "release")
 _forget = load_script("devices", "forget")
 
 
-class Credentials(msgspec.Struct):
+class NewCredentials(msgspec.Struct):
     """What a device registers for: its address, and the proof that it is its own."""
 
     token: str
@@ -62,7 +62,7 @@ class Devices:
     def __init__(
         self,
         shards: Shards,
-        errands: Errands,
+        outbox: Outbox,
         snowflake: Snowflake,
         is_live_boot: Callable[[str], bool],
         close_session: Callable[[str, str, str], Awaitable[None]],
@@ -73,7 +73,7 @@ class Devices:
         readers: Readers = NO_READERS,
     ) -> None:
         self._shards = shards
-        self._errands = errands
+        self._outbox = outbox
         self._snowflake = snowflake
         self._is_live_boot = is_live_boot
         self._close_session = close_session
@@ -98,14 +98,14 @@ class Devices:
         token: str | None = None,
         secret: str | None = None,
         ip: str,
-    ) -> Credentials:
+    ) -> NewCredentials:
         """A new device; or, with a token and its right secret, the same pair again.
 
-        Raises `Refusal`: `banned`, `rate_limited`.
+        Raises `RequestError`: `banned`, `rate_limited`.
         """
         await self.check_ban(ip=ip)
         if token is not None and secret is not None and await self._is_right(token, secret, ip):
-            return Credentials(token, secret)
+            return NewCredentials(token, secret)
         await self._registrations.take(counted_ip(ip))
         secret = secrets.token_urlsafe(SECRET_BYTES)
         while True:
@@ -127,10 +127,10 @@ class Devices:
                 durable=True,
             )
             if written:
-                return Credentials(token, secret)
+                return NewCredentials(token, secret)
 
     async def verify(self, token: str, secret: str, ip: str) -> None:
-        """Raises `Refusal`: `unknown_token`, `unauthenticated` (wrong secret), `rate_limited`.
+        """Raises `RequestError`: `unknown_token`, `unauthenticated` (wrong secret), `rate_limited`.
 
         A right secret is never refused. Only wrong ones are counted, and for their token alone, so
         nobody keeps other devices behind the same address away.
@@ -140,7 +140,7 @@ class Devices:
             raise unknown_token(token)
         if not hmac.compare_digest(known, digest_of(secret).encode()):
             await self._failed_secrets.take(f"{counted_ip(ip)}:{token}")
-            raise Refusal("unauthenticated", "the secret is not this token's", field="secret")
+            raise RequestError("unauthenticated", "the secret is not this token's", field="secret")
 
     async def get(self, token: str) -> Device:
         check_token(token)
@@ -172,10 +172,10 @@ class Devices:
         numbers = {self._shards.number_of(stream) for stream in elsewhere_of(fields)}
         numbers.add(self._shards.number_of(device_stream(token)))
         calls = [self._shards[n].run(_waiting, [], [token, MAX_COUNTED]) for n in numbers]
-        return sum(map(int, await all_of(calls)))
+        return sum(map(int, await gather(calls)))
 
     async def check(self, token: str) -> None:
-        """Raises `Refusal` `invalid` or `unknown_token` unless there is such a device."""
+        """Raises `RequestError` `invalid` or `unknown_token` unless there is such a device."""
         check_token(token)
         if not await self.exists(token):
             raise unknown_token(token)
@@ -196,7 +196,7 @@ class Devices:
         session, boot = held[0].decode(), held[1].decode()
         if session:
             await self._close_session(boot, session, "kicked")
-        await self._errands.run(home, held[2:])
+        await self._outbox.run(home, held[2:])
         return await self._readers.apply_devices(held_of(*held[:2]))
 
     async def retire(self, token: str) -> bool:
@@ -205,7 +205,7 @@ class Devices:
         held = await home.run(_forget, [], [token, ""])
         if held is None:
             return False
-        await self._errands.run(home, held[2:])
+        await self._outbox.run(home, held[2:])
         return True
 
     async def release(self, token: str, boot: str, retention_seconds: int) -> None:
@@ -255,25 +255,25 @@ class Devices:
         if changed.code < 0:
             raise unknown_token(token)
         if not changed.code:
-            raise Refusal("not_found", f"device {token} is not bound to user {user}")
+            raise RequestError("not_found", f"device {token} is not bound to user {user}")
         return await self._readers.apply_devices(changed.held)
 
     async def _bind(self, token: str, user: str, expected: str) -> Changed:
         home = self._home(token)
-        place = self._errands.place_of(token, user_stream(user))
+        place = self._outbox.place_of(token, user_stream(user))
         reply = await home.run(_bind, [], [token, user, expected, place], durable=True)
-        return await self._errands.changed(home, reply)
+        return await self._outbox.changed(home, reply)
 
     async def _is_right(self, token: str, secret: str, ip: str) -> bool:
         try:
             await self.verify(token, secret, ip)
-        except Refusal as refusal:
+        except RequestError as refusal:
             if refusal.code == "rate_limited":
                 raise
             return False
         return True
 
-    def _home(self, token: str) -> RedisServer:
+    def _home(self, token: str) -> RedisClient:
         return self._shards.of(device_stream(token))
 
     async def _command(self, token: str, command: str, *arguments: str) -> Any:
@@ -283,15 +283,17 @@ class Devices:
 
 
 def check_token(token: str) -> None:
-    """Raises `Refusal` `invalid` for what cannot be a token."""
+    """Raises `RequestError` `invalid` for what cannot be a token."""
     if not is_token(token):
-        raise Refusal("invalid", "not a token: its form or check character is wrong", field="token")
+        raise RequestError(
+            "invalid", "not a token: its form or check character is wrong", field="token"
+        )
 
 
 def check_user(user: str) -> None:
     if not is_name(user):
-        raise Refusal("invalid", f"a user id is {NAME_RULE}", field="user")
+        raise RequestError("invalid", f"a user id is {NAME_RULE}", field="user")
 
 
-def unknown_token(token: str) -> Refusal:
-    return Refusal("unknown_token", f"no device has the token {token[:64]!r}", field="token")
+def unknown_token(token: str) -> RequestError:
+    return RequestError("unknown_token", f"no device has the token {token[:64]!r}", field="token")

@@ -9,17 +9,17 @@ import heapq
 
 import msgspec
 
-from push.cluster.survey import Asked, Asker
+from push.cluster.survey import Survey, SurveyResult
 from push.devices.session_query_types import (
     KICK,
     LIST,
     PUSH,
     Filter,
     KickAnswer,
-    KickAsked,
-    ListAsked,
+    KickSessions,
+    ListSessions,
     PushAnswer,
-    PushAsked,
+    PushToSessions,
     SessionRow,
 )
 
@@ -28,7 +28,7 @@ _decode_kicked = msgspec.json.Decoder(KickAnswer).decode
 _decode_pushed = msgspec.json.Decoder(PushAnswer).decode
 
 
-class Page(msgspec.Struct, frozen=True):
+class SessionPage(msgspec.Struct, frozen=True):
     """Sessions by id; `cursor` asks for what is behind them, None: there is nothing."""
 
     sessions: list[SessionRow]
@@ -36,7 +36,7 @@ class Page(msgspec.Struct, frozen=True):
     silent: list[str]
 
 
-class Kicked(msgspec.Struct, frozen=True):
+class KickedSessions(msgspec.Struct, frozen=True):
     """How many sessions were ended."""
 
     kicked: int
@@ -51,31 +51,31 @@ class Reached(msgspec.Struct, frozen=True):
     silent: list[str]
 
 
-class Clients:
+class SessionQueries:
     """Lists, ends and reaches sessions, wherever they are. Raises `StoreUnavailable`."""
 
-    def __init__(self, asker: Asker) -> None:
+    def __init__(self, asker: Survey) -> None:
         self._asker = asker
 
-    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> Page:
+    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> SessionPage:
         """The sessions that fit, by id, behind the id `after`."""
         # One more of each tells whether this is the last page.
-        asked = await self._asker.ask(LIST, ListAsked(filter, after, limit + 1))
+        asked = await self._asker.ask(LIST, ListSessions(filter, after, limit + 1))
         pages = [_decode_rows(raw) for _, raw in asked.answers]
         rows = list(heapq.merge(*pages, key=lambda row: row.session))
         more = len(rows) > limit
         rows = rows[:limit]
-        return Page(rows, rows[-1].session if more else None, _silent(asked, filter))
+        return SessionPage(rows, rows[-1].session if more else None, _silent(asked, filter))
 
-    async def kick(self, filter: Filter) -> Kicked:
+    async def kick(self, filter: Filter) -> KickedSessions:
         """End the sessions that fit: their clients do not come back by themselves."""
-        asked = await self._asker.ask(KICK, KickAsked(filter))
+        asked = await self._asker.ask(KICK, KickSessions(filter))
         kicked = sum(_decode_kicked(raw).kicked for _, raw in asked.answers)
-        return Kicked(kicked, _silent(asked, filter))
+        return KickedSessions(kicked, _silent(asked, filter))
 
     async def push(self, ip: str, id: str, content: bytes, *, acknowledged: bool) -> Reached:
         """Hand a message to the sessions of an address or network."""
-        body = PushAsked(ip, id, msgspec.Raw(content), acknowledged)
+        body = PushToSessions(ip, id, msgspec.Raw(content), acknowledged)
         asked = await self._asker.ask(PUSH, body)
         answers = [_decode_pushed(raw) for _, raw in asked.answers]
         return Reached(
@@ -85,6 +85,6 @@ class Clients:
         )
 
 
-def _silent(asked: Asked, filter: Filter) -> list[str]:
+def _silent(asked: SurveyResult, filter: Filter) -> list[str]:
     """Who did not answer, if it matters."""
     return [node for node in asked.silent if filter.node in (None, node)]

@@ -26,7 +26,7 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
     node: str | None = None
 
 
-class ListAsked(msgspec.Struct, frozen=True):
+class ListSessions(msgspec.Struct, frozen=True):
     """At most `limit` sessions, by id, behind the id `after`."""
 
     filter: Filter
@@ -46,7 +46,7 @@ class SessionRow(msgspec.Struct, frozen=True):
     connected: int
 
 
-class KickAsked(msgspec.Struct, frozen=True):
+class KickSessions(msgspec.Struct, frozen=True):
     filter: Filter
 
 
@@ -54,7 +54,7 @@ class KickAnswer(msgspec.Struct, frozen=True):
     kicked: int
 
 
-class PushAsked(msgspec.Struct, frozen=True):
+class PushToSessions(msgspec.Struct, frozen=True):
     """Hand message `id` to the sessions of `ip`. `content` is as streams keep it (message.py);
     `acknowledged`: for the ledger."""
 

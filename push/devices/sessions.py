@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 import msgspec
 
 from push.access.jwt import Claims, JwtVerifier
-from push.devices.outbox import Errands
+from push.devices.outbox import Outbox
 from push.devices.record import as_fields, elsewhere_of, follows_of, optional, since_of
 from push.devices.registration import Devices, unknown_token
 from push.redis.client import Argument
 from push.redis.clock import MICROSECONDS
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import all_of
-from push.session.window import Follow, Tried
+from push.runtime.tasks import gather
+from push.session.window import FailedAttempts, Subscription
 from push.wire.bodies import ConnectRequest
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import (
     STREAM_ALL,
     device_stream,
@@ -45,14 +45,14 @@ class Opened(msgspec.Struct):
 
     token: str | None
     user: str | None
-    follows: list[Follow]
+    subscriptions: list[Subscription]
     expires_s: int | None
     before: tuple[str, str] | None
     truncated: list[str] = []
     topics: tuple[str, ...] = ()
 
 
-class Record(msgspec.Struct):
+class FollowRecord(msgspec.Struct):
     """What a device's record says of whom and what it follows, and since which offset.
 
     `session`: the one that has the device; None for a user without a device.
@@ -60,7 +60,7 @@ class Record(msgspec.Struct):
 
     session: str | None
     user: str | None
-    follows: list[Follow]
+    subscriptions: list[Subscription]
     since: dict[str, int]
 
 
@@ -76,7 +76,7 @@ class Sessions:
         self,
         shards: Shards,
         devices: Devices,
-        errands: Errands,
+        outbox: Outbox,
         verifier: JwtVerifier,
         *,
         boot: str,
@@ -88,7 +88,7 @@ class Sessions:
         """`groups_of(user)`: the streams of the groups of a user, and since which offset."""
         self._shards = shards
         self._devices = devices
-        self._errands = errands
+        self._outbox = outbox
         self._verifier = verifier
         self._boot = boot
         self._node = node
@@ -98,7 +98,7 @@ class Sessions:
         self._several = "1" if len(shards) > 1 else ""
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
-        """Check credentials and take the device. Raises `Refusal`: `unknown_token`,
+        """Check credentials and take the device. Raises `RequestError`: `unknown_token`,
         `unauthenticated`, `banned`, `rate_limited`, `unavailable` (a newer connection was
         faster)."""
         await self._devices.check_ban(ip=ip)
@@ -117,7 +117,7 @@ class Sessions:
         if asked.token is None:
             return claimed
         if claimed is not None and claimed != asked.token:
-            raise Refusal("unauthenticated", "the JWT names another token", field="jwt")
+            raise RequestError("unauthenticated", "the JWT names another token", field="jwt")
         assert asked.secret is not None
         await self._devices.verify(asked.token, asked.secret, ip)
         return asked.token
@@ -128,7 +128,7 @@ class Sessions:
         number = self._shards.number_of(device_stream(token))
         home = self._shards[number]
         user = claims.user if claims else ""
-        place = self._errands.place_of(token, user_stream(user)) if user else ""
+        place = self._outbox.place_of(token, user_stream(user)) if user else ""
         arguments: list[Argument] = [
             token,
             session,
@@ -146,18 +146,18 @@ class Sessions:
             raise unknown_token(token)
         now_us = int(reply[0])
         home.clock.observe(now_us)
-        await self._errands.run(home, reply[5])
+        await self._outbox.run(home, reply[5])
         fields = as_fields(reply[3])
         before = (reply[2].decode(), reply[1].decode()) if reply[1] and reply[2] else None
-        follows = follows_of(fields, number, now_us, self._attempt_pause_us)
+        subscriptions = follows_of(fields, number, now_us, self._attempt_pause_us)
         truncated = [stream.decode() for stream in reply[4]]
         for part in await self._take_parts(token, fields, cursors):
-            follows += part.follows
+            subscriptions += part.subscriptions
             truncated += part.truncated
         return Opened(
             token=token,
             user=optional(fields, "u"),
-            follows=follows,
+            subscriptions=subscriptions,
             expires_s=claims.expires_s if claims else None,
             before=before,
             truncated=truncated,
@@ -171,7 +171,7 @@ class Sessions:
 
     async def _take_parts(
         self, token: str, fields: dict[str, bytes], cursors: dict[str, str]
-    ) -> list[_Part]:
+    ) -> list[_RemotePart]:
         """The session that the record names takes the parts of it that are on other servers."""
         elsewhere = elsewhere_of(fields)
         if not elsewhere:
@@ -185,25 +185,27 @@ class Sessions:
                 arguments += [stream, *elsewhere[stream]]
             places = _places(cursors, streams.__contains__)
             calls.append(self._take(number, streams, arguments + places))
-        return await all_of(calls)
+        return await gather(calls)
 
     async def _take(
         self, number: int, streams: Collection[str], arguments: list[Argument]
-    ) -> _Part:
+    ) -> _RemotePart:
         """Of what the part has of other streams than these the end is not done there yet."""
         server = self._shards[number]
         reply = await server.run(_take, [], arguments)
         if not reply:
-            raise Refusal("unavailable", "a newer connection has this token", after_seconds=1)
+            raise RequestError("unavailable", "a newer connection has this token", after_seconds=1)
         now_us = int(reply[0])
         server.clock.observe(now_us)
         fields = as_fields(reply[1])
         all_here = follows_of(fields, number, now_us, self._attempt_pause_us)
-        follows = [follow for follow in all_here if follow.stream in streams]
+        subscriptions = [
+            subscription for subscription in all_here if subscription.stream in streams
+        ]
         truncated = [stream for stream in map(bytes.decode, reply[2]) if stream in streams]
-        return _Part(follows, since_of(fields), truncated)
+        return _RemotePart(subscriptions, since_of(fields), truncated)
 
-    async def following(self, token: str, session: str) -> Record | None:
+    async def following(self, token: str, session: str) -> FollowRecord | None:
         """What the device follows now, for `session` if that has it; None if it was deleted."""
         number = self._shards.number_of(device_stream(token))
         home = self._shards[number]
@@ -211,14 +213,14 @@ class Sessions:
         if not reply:
             return None
         fields = as_fields(reply)
-        follows = follows_of(fields, number, home.clock.now_us(), self._attempt_pause_us)
+        subscriptions = follows_of(fields, number, home.clock.now_us(), self._attempt_pause_us)
         since = since_of(fields)
         holder = optional(fields, "s")
         if holder == session:
             for part in await self._take_parts(token, fields, {}):
-                follows += part.follows
+                subscriptions += part.subscriptions
                 since |= part.since
-        return Record(holder, optional(fields, "u"), follows, since)
+        return FollowRecord(holder, optional(fields, "u"), subscriptions, since)
 
     async def _open_user(self, claims: Claims, cursors: dict[str, str]) -> Opened:
         """A user without a device: nothing is stored, reading begins where the client says, but not
@@ -234,31 +236,31 @@ class Sessions:
             for stream in since
         }
         others = sorted({*shards.values()} - {home})
-        ends = await all_of(self._shards[number].last_offset() for number in others)
+        ends = await gather(self._shards[number].last_offset() for number in others)
         end_of.update(zip(others, ends, strict=True))
-        follows = []
+        subscriptions = []
         for stream, number in shards.items():
             place, said = end_of[number], cursors.get(stream)
             if said is not None and is_offset(said):
                 place = min(int(said), place)
-            follows.append(Follow(stream, max(place, since[stream]), number))
+            subscriptions.append(Subscription(stream, max(place, since[stream]), number))
         return Opened(
             token=None,
             user=claims.user,
-            follows=follows,
+            subscriptions=subscriptions,
             expires_s=claims.expires_s,
             before=None,
             topics=claims.topics,
         )
 
-    async def following_of_user(self, user: str) -> Record:
+    async def following_of_user(self, user: str) -> FollowRecord:
         """The groups of a user, each from where the user came into it."""
         since = await self._groups_of(user)
-        follows = [
-            Follow(stream, offset, self._shards.number_of(stream))
+        subscriptions = [
+            Subscription(stream, offset, self._shards.number_of(stream))
             for stream, offset in since.items()
         ]
-        return Record(None, user, follows, since)
+        return FollowRecord(None, user, subscriptions, since)
 
     async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:
         """Of these (token, session) pairs the places of those that are not the device's any more:
@@ -275,17 +277,22 @@ class Sessions:
         """A JWT for a running session: it must name the same user, and no other device."""
         claims = self._verifier.verify(text)
         if claims.user != user or (claims.token is not None and claims.token != token):
-            raise Refusal("not_allowed", "the JWT is for another user or device", field="jwt")
+            raise RequestError("not_allowed", "the JWT is for another user or device", field="jwt")
         return claims
 
-    async def close(self, token: str, session: str, left: Sequence[Tried]) -> None:
+    async def close(self, token: str, session: str, left: Sequence[FailedAttempts]) -> None:
         """The session ended; what it `left` unacknowledged first in each stream is remembered."""
         home = self._shards.number_of(device_stream(token))
         by_server: dict[int, list[Argument]] = {home: []}
-        for tried in left:
-            waited_us = int(tried.waited_seconds * MICROSECONDS)
-            by_server.setdefault(tried.shard, []).extend(
-                (tried.stream, tried.offset, tried.attempts, waited_us)
+        for failed_attempts in left:
+            waited_us = int(failed_attempts.waited_seconds * MICROSECONDS)
+            by_server.setdefault(failed_attempts.shard, []).extend(
+                (
+                    failed_attempts.stream,
+                    failed_attempts.offset,
+                    failed_attempts.attempts,
+                    waited_us,
+                )
             )
         for number, arguments_of_all in by_server.items():
             retention = self._retention_seconds if number == home else ""
@@ -297,10 +304,10 @@ async def _no_groups(_user: str) -> dict[str, int]:
     return {}
 
 
-class _Part(msgspec.Struct):
+class _RemotePart(msgspec.Struct):
     """What a session follows on a server that is not its device's home."""
 
-    follows: list[Follow]
+    subscriptions: list[Subscription]
     since: dict[str, int]
     truncated: list[str]
 

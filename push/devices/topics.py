@@ -13,15 +13,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from push.devices.outbox import Change, Changed, Errands
+from push.devices.outbox import Changed, Outbox, SubscriptionChange
 from push.devices.readers import NO_READERS, Readers
 from push.devices.registration import check_token, unknown_token
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather
 from push.wire.bodies import MAX_OPAQUE_BYTES
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import NAME_RULE, device_stream, is_name, topic_stream
 
 PRIVATE_PREFIX = "private."
@@ -65,27 +65,27 @@ class Topics:
     def __init__(
         self,
         shards: Shards,
-        errands: Errands,
+        outbox: Outbox,
         *,
         max_per_device: int,
         readers: Readers = NO_READERS,
     ) -> None:
         self._shards = shards
-        self._errands = errands
+        self._outbox = outbox
         self._readers = readers
         self.max_per_device = max_per_device
 
     async def subscribe(self, topic: str, token: str) -> TopicWrite:
         """The device follows from now on, a live session at once, whatever its JWT says.
 
-        Raises `Refusal`: `invalid`, `unknown_token`, `not_allowed` (as many as it may).
+        Raises `RequestError`: `invalid`, `unknown_token`, `not_allowed` (as many as it may).
         """
         return await self._applied(await self.write_subscription(topic, token))
 
     async def unsubscribe(self, topic: str, token: str) -> TopicWrite:
         """The device follows no more; what waited for it is dropped.
 
-        Raises `Refusal`: `invalid`, `unknown_token`.
+        Raises `RequestError`: `invalid`, `unknown_token`.
         """
         return await self._applied(await self.write_unsubscription(topic, token))
 
@@ -96,13 +96,14 @@ class Topics:
     async def write_subscription(self, topic: str, token: str, allowed_to: str = "") -> Changed:
         """`allowed_to`: the user whose JWT allows it; it ends with that right.
 
-        Raises `Refusal` as `subscribe` does, and `not_allowed` if the device is not that user's.
+        Raises `RequestError` as `subscribe` does, and `not_allowed` if the device is not that
+        user's.
         """
         check_topic(topic)
         check_token(token)
         stream = topic_stream(topic)
         home = self._shards.of(device_stream(token))
-        here = self._errands.place_of(token, stream) != "away"
+        here = self._outbox.place_of(token, stream) != "away"
         arguments = [token, stream, "1" if here else "0", self.max_per_device, allowed_to]
         reply = await home.run(_subscribe, [], arguments, durable=True)
         if reply[0] == -1:
@@ -111,14 +112,14 @@ class Topics:
             raise too_many_topics(self.max_per_device)
         if reply[0] == -3:
             raise not_named_by_jwt(topic)
-        return await self._errands.changed(home, reply)
+        return await self._outbox.changed(home, reply)
 
     async def write_unsubscription(self, topic: str, token: str) -> Changed:
-        """Raises `Refusal` as `unsubscribe` does."""
+        """Raises `RequestError` as `unsubscribe` does."""
         check_topic(topic)
         check_token(token)
-        ending = Change(topic_stream(topic), code=UNSUBSCRIBED)
-        changed = await self._errands.change(token, [ending])
+        ending = SubscriptionChange(topic_stream(topic), code=UNSUBSCRIBED)
+        changed = await self._outbox.change(token, [ending])
         if changed.code < 0:
             raise unknown_token(token)
         return changed
@@ -128,32 +129,32 @@ class Topics:
         not among `topics`. Whether there were such."""
         home = self._shards.of(device_stream(token))
         arguments = [token, user, *map(topic_stream, topics)]
-        changed, *errands = await home.run(_renew, [], arguments, durable=True)
-        await self._errands.run(home, errands)
+        changed, *outbox = await home.run(_renew, [], arguments, durable=True)
+        await self._outbox.run(home, outbox)
         return bool(changed)
 
     async def get_topic(self, topic: str) -> Topic:
-        """Raises `Refusal`: `invalid`; `not_found` when no device follows it."""
+        """Raises `RequestError`: `invalid`; `not_found` when no device follows it."""
         check_topic(topic)
         stream = topic_stream(topic)
         server = self._shards.of(stream)
         devices = int(await server.command("SCARD", server.key(f"followers:{stream}")))
         if not devices:
-            raise Refusal("not_found", f"no device follows the topic {topic}")
+            raise RequestError("not_found", f"no device follows the topic {topic}")
         return Topic(topic, devices)
 
     async def find_topics(self, cursor: str = "", limit: int = 50) -> TopicPage:
-        """The topics that devices follow, by name. Raises `Refusal` `invalid` for a cursor that is
-        none (any more)."""
+        """The topics that devices follow, by name. Raises `RequestError` `invalid` for a cursor
+        that is none (any more)."""
         after = await self._name_of(cursor)
         # One more of each tells whether this is the last page.
-        found = await all_of(self._of_server(server, after, limit + 1) for server in self._shards)
+        found = await gather(self._of_server(server, after, limit + 1) for server in self._shards)
         topics = list(heapq.merge(*found, key=lambda topic: topic.topic))
         page = topics[:limit]
         more = len(topics) > limit
         return TopicPage(page, await self._cursor_of(page[-1].topic) if more else None)
 
-    async def _of_server(self, server: RedisServer, after: str, limit: int) -> list[Topic]:
+    async def _of_server(self, server: RedisClient, after: str, limit: int) -> list[Topic]:
         reply = await server.run(_topics, [], [after, limit])
         pairs = zip(reply[::2], reply[1::2], strict=True)
         return [Topic(name.decode(), int(devices)) for name, devices in pairs]
@@ -174,10 +175,10 @@ class Topics:
         server, key = self._place_of(cursor)
         name = await server.command("GET", key)
         if name is None:
-            raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
+            raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
         return str(name.decode())
 
-    def _place_of(self, cursor: str) -> tuple[RedisServer, str]:
+    def _place_of(self, cursor: str) -> tuple[RedisClient, str]:
         """The server that keeps the name of a long cursor, and the key there."""
         name = f"topics-cursor:{cursor}"
         server = self._shards.of(name)
@@ -186,22 +187,22 @@ class Topics:
 
 def check_topic(topic: str) -> None:
     if not is_name(topic):
-        raise Refusal(
+        raise RequestError(
             "invalid",
             f"a topic is {NAME_RULE}",
             field="topic",
         )
 
 
-def not_named_by_jwt(topic: str) -> Refusal:
-    return Refusal(
+def not_named_by_jwt(topic: str) -> RequestError:
+    return RequestError(
         "not_allowed",
         f"the topic {topic} is private, and no JWT of this session names it",
         field="topic",
     )
 
 
-def too_many_topics(max_per_device: int) -> Refusal:
-    return Refusal(
+def too_many_topics(max_per_device: int) -> RequestError:
+    return RequestError(
         "not_allowed", f"a device follows at most {max_per_device} topics", field="topic"
     )

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from push.devices.registration import Devices, check_user
-from push.devices.session_queries import Clients
+from push.devices.session_queries import SessionQueries
 from push.devices.session_query_types import Filter
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather
 from push.wire.idents import device_stream
 
 MAX_SESSIONS = 200  # that connectors are asked for at a time
@@ -44,7 +44,7 @@ class User(msgspec.Struct):
 class Users:
     """All users."""
 
-    def __init__(self, shards: Shards, devices: Devices, clients: Clients) -> None:
+    def __init__(self, shards: Shards, devices: Devices, clients: SessionQueries) -> None:
         self._shards = shards
         self._devices = devices
         self._clients = clients
@@ -61,7 +61,7 @@ class Users:
 
     async def online(self, users: Sequence[str]) -> dict[str, bool]:
         """Whether each user is there. Those of whom no device is are asked for all at once."""
-        devices = await all_of(self._devices_of(user) for user in users)
+        devices = await gather(self._devices_of(user) for user in users)
         found = {
             user: any(device.online for device in of_user)
             for user, of_user in zip(users, devices, strict=True)
@@ -77,7 +77,7 @@ class Users:
     async def _devices_of(self, user: str) -> list[UserDevice]:
         homes = self._shards.grouped(await self._devices.tokens_of(user), device_stream)
         calls = [self._shards[n].run(_user, [], tokens) for n, tokens in homes.items()]
-        return [self._device(row) for rows in await all_of(calls) for row in rows]
+        return [self._device(row) for rows in await gather(calls) for row in rows]
 
     def _device(self, row: list[bytes]) -> UserDevice:
         token, platform, app, session, boot, node, seen = (item.decode() for item in row)

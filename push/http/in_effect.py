@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from push.http.framework.route import NO_CONTENT, Answer, Reply, json_answer
+from push.http.framework.route import NO_CONTENT, DocumentedResponse, Response, json_answer
 
 Unconfirmed = Annotated[
     list[str],
@@ -26,9 +26,9 @@ class InEffect(Struct):
     silent: Unconfirmed
 
 
-REPLY_UNCONFIRMED = Reply("As 204, but some nodes did not confirm it yet.", InEffect)
+REPLY_UNCONFIRMED = DocumentedResponse("As 204, but some nodes did not confirm it yet.", InEffect)
 
 
-def in_effect(silent: Sequence[str]) -> Answer:
+def in_effect(silent: Sequence[str]) -> Response:
     """204; or 200, where nodes did not confirm."""
     return json_answer(200, InEffect(list(silent))) if silent else NO_CONTENT

@@ -12,11 +12,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from push.pushing.service import Content, Receipt, Target
+from push.pushing.service import PushContent, PushReceipt, Target
 from push.wire import defaults
 from push.wire.addresses import normal_network
 from push.wire.bodies import MAX_DEVICE_BYTES, MAX_LABEL_BYTES, MAX_OPAQUE_BYTES
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import NAME_PATTERN, NAME_RULE, is_name
 from push.wire.push_targets import DESCRIPTION_OF_TARGET
 from push.wire.text import NAME_TEXT_PATTERN, check_name_text
@@ -53,7 +53,7 @@ def _target(name: str, **more: Any) -> Meta:
     return Meta(description=DESCRIPTION_OF_TARGET[name], **more)
 
 
-class To(Struct, forbid_unknown_fields=True, frozen=True):
+class PushTargetBody(Struct, forbid_unknown_fields=True, frozen=True):
     """Who is addressed: exactly one of these."""
 
     token: Annotated[TokenText, _target("token")] | UnsetType = UNSET
@@ -74,7 +74,7 @@ class To(Struct, forbid_unknown_fields=True, frozen=True):
 class PushBody(Struct, forbid_unknown_fields=True, frozen=True):
     """A message and whom it is for."""
 
-    to: To
+    to: PushTargetBody
     data: Annotated[
         msgspec.Raw,
         Meta(description="any JSON value; with `encoding` `base64` a string of base64"),
@@ -132,7 +132,7 @@ class PushBody(Struct, forbid_unknown_fields=True, frozen=True):
         check_name_text("title", self.title)
 
 
-class BatchItem(PushBody, forbid_unknown_fields=True, frozen=True, kw_only=True):
+class BatchPushBody(PushBody, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A message of a batch. With an `idempotency_key` it may be sent again, as with the header."""
 
     idempotency_key: (
@@ -140,7 +140,7 @@ class BatchItem(PushBody, forbid_unknown_fields=True, frozen=True, kw_only=True)
     ) = UNSET
 
 
-class BatchReceipt(Receipt, omit_defaults=True, kw_only=True):
+class BatchReceipt(PushReceipt, omit_defaults=True, kw_only=True):
     """An item of a batch that was accepted. `status` is what it would have got alone."""
 
     status: Annotated[int, Meta(extra_json_schema={"const": 202})]
@@ -164,7 +164,7 @@ class BatchAnswer(Struct):
     ]
 
 
-class Message(Struct):
+class MessageStatus(Struct):
     """What became of a message. Counts are devices; times are milliseconds since 1970 UTC.
 
     `addressed` is for how many it was meant, `stored` for how many it was kept, `written` to how
@@ -184,7 +184,7 @@ class Message(Struct):
     dropped: Annotated[dict[str, int], Meta(description="how many, by reason")]
 
 
-class MessageDevice(Struct, omit_defaults=True):
+class MessageDeviceStatus(Struct, omit_defaults=True):
     """What became of a message for one device. `ts` is since when."""
 
     token: str
@@ -199,7 +199,7 @@ class MessageDevice(Struct, omit_defaults=True):
 class MessageDevices(Struct):
     """A page of devices. `cursor` asks for the next one; null: this is the last."""
 
-    devices: list[MessageDevice]
+    devices: list[MessageDeviceStatus]
     cursor: str | None
 
 
@@ -225,7 +225,7 @@ class Draining(Struct):
     draining: bool = True
 
 
-class Registration(Struct, forbid_unknown_fields=True, frozen=True):
+class RegistrationBody(Struct, forbid_unknown_fields=True, frozen=True):
     """A device that wants a token. With `token` and its `secret`: the same pair again."""
 
     platform: LabelText
@@ -251,7 +251,7 @@ class Registration(Struct, forbid_unknown_fields=True, frozen=True):
         check_name_text("device", self.device, MAX_DEVICE_BYTES)
 
 
-class Registered(Struct):
+class RegisteredDevice(Struct):
     """The address of a device and the proof that it is its own; and where it can connect."""
 
     token: str
@@ -259,7 +259,7 @@ class Registered(Struct):
     servers: Annotated[list[str], Meta(description="URLs, best first")]
 
 
-class Servers(Struct):
+class ServerListBody(Struct):
     """Where a device can connect now."""
 
     servers: Annotated[list[str], Meta(description="URLs, best first")]
@@ -304,8 +304,8 @@ _decode_any = msgspec.json.Decoder().decode
 _decode_base64 = msgspec.json.Decoder(bytes).decode
 
 
-def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, Content]:
-    """Whom and what to push; raises `Refusal` `invalid` or `too_large`."""
+def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, PushContent]:
+    """Whom and what to push; raises `RequestError` `invalid` or `too_large`."""
     target = _target_of(body.to)
     if body.ttl is UNSET:
         ttl_seconds = min(limits.ttl_default_seconds, limits.ttl_max_seconds)
@@ -319,7 +319,7 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, Content]:
     size = len(memoryview(body.data))
     size += sum(len(_encode(part)) for part in (title, text) if part is not None)
     if size > limits.max_payload_bytes:
-        raise Refusal(
+        raise RequestError(
             "too_large",
             f"data, title and body are {size:,} bytes as JSON where at most "
             f"{limits.max_payload_bytes:,} are accepted",
@@ -335,7 +335,7 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, Content]:
             raise _invalid("collapse", "nothing waits for an address that could be replaced")
     if target.kind == "ip":
         ttl_seconds = 0
-    return target, Content(body.data, title, text, encoding, ttl_seconds, qos, collapse)
+    return target, PushContent(body.data, title, text, encoding, ttl_seconds, qos, collapse)
 
 
 def _check_numbers(data: msgspec.Raw) -> None:
@@ -346,11 +346,13 @@ def _check_numbers(data: msgspec.Raw) -> None:
         raise _invalid("data", str(error)) from None
 
 
-def _target_of(to: To) -> Target:
-    kinds = [kind for kind in To.__struct_fields__ if getattr(to, kind) is not UNSET]
+def _target_of(to: PushTargetBody) -> Target:
+    kinds = [kind for kind in PushTargetBody.__struct_fields__ if getattr(to, kind) is not UNSET]
     if len(kinds) != 1:
         given = " and ".join(kinds) or "none"
-        raise _invalid("to", f"exactly one of {', '.join(To.__struct_fields__)}; it has {given}")
+        raise _invalid(
+            "to", f"exactly one of {', '.join(PushTargetBody.__struct_fields__)}; it has {given}"
+        )
     kind = kinds[0]
     value: Any = getattr(to, kind)
     if kind == "all":
@@ -374,7 +376,7 @@ def check_name(name: str, field: str, index: int | None = None) -> None:
 
 
 def read_network(text: str, field: str) -> str:
-    """An address or network in its usual spelling; raises `Refusal` `invalid`."""
+    """An address or network in its usual spelling; raises `RequestError` `invalid`."""
     try:
         return normal_network(text)
     except ValueError as error:
@@ -390,5 +392,5 @@ def _check_base64(data: msgspec.Raw) -> None:
         raise _invalid("data", "expected a string of base64, padded, without spaces") from None
 
 
-def _invalid(field: str, what: str) -> Refusal:
-    return Refusal("invalid", f"`{field}`: {what}", field=field)
+def _invalid(field: str, what: str) -> RequestError:
+    return RequestError("invalid", f"`{field}`: {what}", field=field)

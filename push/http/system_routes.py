@@ -13,16 +13,16 @@ from push.http.framework.openapi import openapi_document
 from push.http.framework.problems import ERRORS, refusal_answer
 from push.http.framework.route import (
     HTML_TYPE,
-    Answer,
     App,
-    Call,
+    DocumentedResponse,
     Handler,
-    Reply,
+    Request,
+    Response,
     Route,
     json_answer,
 )
 from push.http.schemas import Health, Ready
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 NOT_READY_RETRY_SECONDS = 1
 
@@ -33,8 +33,8 @@ _PAGE_HEADERS = (
 )
 
 
-def page_answer(html: str) -> Answer:
-    return Answer(200, html.encode(), HTML_TYPE, _PAGE_HEADERS)
+def page_answer(html: str) -> Response:
+    return Response(200, html.encode(), HTML_TYPE, _PAGE_HEADERS)
 
 
 def make_common(
@@ -47,18 +47,20 @@ def make_common(
     `notes()` lists what an operator should know although it works.
     """
 
-    async def healthz(call: Call) -> Answer:
+    async def healthz(call: Request) -> Response:
         return json_answer(200, Health())
 
-    async def readyz(call: Call) -> Answer:
+    async def readyz(call: Request) -> Response:
         reasons = list(problems())
         if not reasons:
             return json_answer(200, Ready(notes=list(notes()) or UNSET))
-        refusal = Refusal("unavailable", "; ".join(reasons), after_seconds=NOT_READY_RETRY_SECONDS)
+        refusal = RequestError(
+            "unavailable", "; ".join(reasons), after_seconds=NOT_READY_RETRY_SECONDS
+        )
         return refusal_answer(refusal, reasons)
 
-    async def metrics(call: Call) -> Answer:
-        return Answer(200, generate_latest(registry), CONTENT_TYPE_LATEST.encode())
+    async def metrics(call: Request) -> Response:
+        return Response(200, generate_latest(registry), CONTENT_TYPE_LATEST.encode())
 
     return App(
         "every daemon",
@@ -70,7 +72,7 @@ def make_common(
                 "healthz",
                 "Whether the process lives",
                 healthz,
-                {200: Reply("It does.", Health)},
+                {200: DocumentedResponse("It does.", Health)},
             ),
             Route(
                 "GET",
@@ -78,7 +80,7 @@ def make_common(
                 "readyz",
                 "Whether it can work",
                 readyz,
-                {200: Reply("It can.", Ready)},
+                {200: DocumentedResponse("It can.", Ready)},
                 description="If not, 503 and all `reasons`: for a load balancer. If it can but is "
                 "less safe than it could be, the `notes` say how.",
                 problems=("unavailable",),
@@ -89,7 +91,11 @@ def make_common(
                 "metrics",
                 "Metrics for Prometheus",
                 metrics,
-                {200: Reply("The text format of Prometheus.", None, content_type="text/plain")},
+                {
+                    200: DocumentedResponse(
+                        "The text format of Prometheus.", None, content_type="text/plain"
+                    )
+                },
                 description="Needs no key from the same machine.",
                 scope="read",
                 open_on_loopback=True,
@@ -103,22 +109,22 @@ def make_pages(title: str, version: str, apps: Sequence[App]) -> App:
     # Made once all routes are known, these included; see the end.
     made: dict[str, bytes] = {}
 
-    async def openapi(call: Call) -> Answer:
-        return Answer(200, made["openapi"])
+    async def openapi(call: Request) -> Response:
+        return Response(200, made["openapi"])
 
-    async def docs(call: Call) -> Answer:
+    async def docs(call: Request) -> Response:
         return page_answer(made["docs"].decode())
 
-    async def index(call: Call) -> Answer:
+    async def index(call: Request) -> Response:
         return page_answer(pages.index_page(title, version, apps))
 
-    async def errors(call: Call) -> Answer:
+    async def errors(call: Request) -> Response:
         return page_answer(pages.errors_page())
 
-    async def error(call: Call) -> Answer:
+    async def error(call: Request) -> Response:
         code = call.path["code"]
         if code not in ERRORS:
-            raise Refusal("not_found", f"there is no error code {code[:64]}")
+            raise RequestError("not_found", f"there is no error code {code[:64]}")
         return page_answer(pages.error_page(code))
 
     def page(path: str, name: str, summary: str, handler: Handler) -> Route:
@@ -128,7 +134,7 @@ def make_pages(title: str, version: str, apps: Sequence[App]) -> App:
             name,
             summary,
             handler,
-            {200: Reply("A page.", None, content_type="text/html")},
+            {200: DocumentedResponse("A page.", None, content_type="text/html")},
         )
 
     app = App(
@@ -143,7 +149,7 @@ def make_pages(title: str, version: str, apps: Sequence[App]) -> App:
                 "openapi",
                 "The OpenAPI document",
                 openapi,
-                {200: Reply("OpenAPI 3.1.", dict[str, Any])},
+                {200: DocumentedResponse("OpenAPI 3.1.", dict[str, Any])},
             ),
             page("/errors", "errors", "All error codes", errors),
             Route(
@@ -152,7 +158,7 @@ def make_pages(title: str, version: str, apps: Sequence[App]) -> App:
                 "error",
                 "What an error code means",
                 error,
-                {200: Reply("A page.", None, content_type="text/html")},
+                {200: DocumentedResponse("A page.", None, content_type="text/html")},
                 path_texts={"code": "the `code` of a problem"},
                 problems=("not_found",),
             ),

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from push.devices.session_queries import Clients, Reached
+from push.devices.session_queries import Reached, SessionQueries
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.streams.message import Content, encode_content
-from push.streams.publisher import Once, OtherRequest
+from push.streams.message import MessageContent, encode_content
+from push.streams.publisher import IdempotencyKey, IdempotencyMismatch
 
 _reserve = load_script("devices", "reserve")
 _reached = load_script("devices", "finish_ip_push")
@@ -31,25 +31,25 @@ class Handed(NamedTuple):
     reached: Reached
 
 
-class Nearby:
+class PushByIp:
     """Hands messages to the sessions of addresses."""
 
-    def __init__(self, shards: Shards, clients: Clients) -> None:
+    def __init__(self, shards: Shards, clients: SessionQueries) -> None:
         self._shards = shards
         self._clients = clients
 
     async def push(
-        self, ip: str, content: Content, *, acknowledged: bool, once: Once | None
+        self, ip: str, content: MessageContent, *, acknowledged: bool, once: IdempotencyKey | None
     ) -> Handed:
-        """`acknowledged`: for the ledger. Raises `OtherRequest`; `StoreUnavailable`: then it may
-        have happened."""
+        """`acknowledged`: for the ledger. Raises `IdempotencyMismatch`; `StoreUnavailable`: then
+        it may have happened."""
         server = self._shards.of(f"idem:{once.key}" if once else f"message:{content.id}")
         key = server.key("clock") if once is None else server.key(f"idem:{once.key}")
         digest = "" if once is None else once.digest
         to = _encode({"ip": ip})
         id_raw, *kept = await server.run(_reserve, [key], [content.id, digest, to])
         if not kept:
-            raise OtherRequest
+            raise IdempotencyMismatch
         id = id_raw.decode()
         if kept[0]:
             return Handed(id, _decode_reached(kept[0]))

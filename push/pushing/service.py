@@ -9,25 +9,25 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from push.pushing.by_ip import Handed, Nearby
+from push.pushing.by_ip import Handed, PushByIp
 from push.redis.errors import StoreUnavailable
 from push.redis.keys import group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import all_of
-from push.streams.ledger import DeviceLine, Funnel, Ledger
-from push.streams.message import Content as StoredContent
+from push.runtime.tasks import gather
+from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
+from push.streams.message import MessageContent as StoredContent
 from push.streams.message import encode_content
 from push.streams.publisher import (
-    Address,
-    Once,
-    OtherRequest,
+    IdempotencyKey,
+    IdempotencyMismatch,
     Published,
     Publisher,
+    TargetStream,
     by_server,
 )
 from push.wire import defaults
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import (
     STREAM_ALL,
     Snowflake,
@@ -54,7 +54,7 @@ class Target(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
 
 
-class Content(msgspec.Struct, frozen=True):
+class PushContent(msgspec.Struct, frozen=True):
     """What is pushed. `data` is the JSON value's own bytes; `ttl_seconds` 0: who is online.
 
     `collapse`: takes the place of an earlier message with the same key.
@@ -69,7 +69,7 @@ class Content(msgspec.Struct, frozen=True):
     collapse: str | None = None
 
 
-class Receipt(msgspec.Struct, omit_defaults=True):
+class PushReceipt(msgspec.Struct, omit_defaults=True):
     """A push was accepted: streams written, and how many of them a connector followed then.
 
     To an address: how many sessions were online, and which nodes could not be asked.
@@ -86,11 +86,11 @@ class Push(msgspec.Struct, frozen=True):
     """One request. `once`: its idempotency key, unique to its owner; None when it has none."""
 
     target: Target
-    content: Content
+    content: PushContent
     once: str | None = None
 
 
-class Pushing:
+class PushService:
     """Accepts pushes, tells what became of them, and takes them back.
 
     `nearby` None: nobody can be reached by address here.
@@ -101,7 +101,7 @@ class Pushing:
         shards: Shards,
         publisher: Publisher,
         snowflake: Snowflake,
-        nearby: Nearby | None = None,
+        nearby: PushByIp | None = None,
     ) -> None:
         self._nearby = nearby
         self._shards = shards
@@ -110,10 +110,11 @@ class Pushing:
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
 
-    async def push(self, push: Push) -> Receipt:
+    async def push(self, push: Push) -> PushReceipt:
         """Write to its streams.
 
-        Raises `Refusal`: `unknown_token`, `unknown_group`, `in_progress`, `idempotency_mismatch`;
+        Raises `RequestError`: `unknown_token`, `unknown_group`, `in_progress`,
+        `idempotency_mismatch`;
         and `StoreUnavailable`, after which the same key again leads to one message all the same:
         the key is kept by the script that publishes.
         """
@@ -125,7 +126,7 @@ class Pushing:
         if push.once is None:
             return id
         if push.once in self._running:
-            raise Refusal(
+            raise RequestError(
                 "in_progress",
                 "the first request with this Idempotency-Key is still running",
                 after_seconds=1,
@@ -133,29 +134,29 @@ class Pushing:
         self._running.add(push.once)
         try:
             return await self._publisher.claim(_once_of(push, push.once), id)
-        except OtherRequest:
+        except IdempotencyMismatch:
             self._running.discard(push.once)
             raise _mismatch() from None
         except BaseException:
             self._running.discard(push.once)
             raise
 
-    async def _publish(self, push: Push, id: str) -> Receipt:
+    async def _publish(self, push: Push, id: str) -> PushReceipt:
         if push.once is None:
             return await self._write(push, id, None)
         try:
             return await self._write(push, id, _once_of(push, push.once))
-        except OtherRequest:
+        except IdempotencyMismatch:
             raise _mismatch() from None
         finally:
             self._running.discard(push.once)
 
-    async def _write(self, push: Push, id: str, once: Once | None) -> Receipt:
+    async def _write(self, push: Push, id: str, once: IdempotencyKey | None) -> PushReceipt:
         target, content = push.target, push.content
         said = StoredContent(id, content.data, content.title, content.body, content.encoding)
         if target.kind == "ip":
             if self._nearby is None:
-                raise Refusal("unavailable", "no connector can be asked from here")
+                raise RequestError("unavailable", "no connector can be asked from here")
             acknowledged = content.qos > 0
             return _receipt_of(
                 await self._nearby.push(target.names[0], said, acknowledged=acknowledged, once=once)
@@ -174,13 +175,13 @@ class Pushing:
         )
         return _receipt(target, published)
 
-    async def push_batch(self, items: Sequence[Push]) -> list[Receipt | Refusal]:
+    async def push_batch(self, items: Sequence[Push]) -> list[PushReceipt | RequestError]:
         """Each item for itself, in one pipeline; what is refused is so alone.
 
         What is for one stream is written in the order of the items. Of items with one key the later
         wait for the earlier, and get its answer.
         """
-        results: dict[int, Receipt | Refusal] = {}
+        results: dict[int, PushReceipt | RequestError] = {}
         waiting = list(range(len(items)))
         while waiting:
             keys: set[str | None] = set()
@@ -191,24 +192,26 @@ class Pushing:
                 (later if once is not None and once in keys else now).append(place)
                 keys.add(once)
             # First all ids, which several servers have to agree upon, then in order.
-            begun = await all_of(_outcome(self._begin(items[place])) for place in now)
+            begun = await gather(_outcome(self._begin(items[place])) for place in now)
             calls = [
-                _outcome(_refused(id) if isinstance(id, Refusal) else self._publish(items[n], id))
+                _outcome(
+                    _refused(id) if isinstance(id, RequestError) else self._publish(items[n], id)
+                )
                 for n, id in zip(now, begun, strict=True)
             ]
-            results.update(zip(now, await all_of(calls), strict=True))
+            results.update(zip(now, await gather(calls), strict=True))
             waiting = later
         return [results[place] for place in range(len(items))]
 
-    async def message(self, id: str) -> Funnel:
-        """What became of a message; raises `Refusal` `unknown_message`."""
+    async def message(self, id: str) -> DeliveryCounts:
+        """What became of a message; raises `RequestError` `unknown_message`."""
         funnel = await self._ledger.funnel(id)
         if funnel is None:
             raise _unknown_message()
         return funnel
 
     async def _to(self, id: str) -> msgspec.Raw:
-        """Whom a message was for; raises `Refusal` `unknown_message`."""
+        """Whom a message was for; raises `RequestError` `unknown_message`."""
         to = await self._ledger.to(id)
         if to is None:
             raise _unknown_message()
@@ -217,11 +220,11 @@ class Pushing:
     async def message_devices(self, id: str) -> list[DeviceLine]:
         """What became of it for each device, by token.
 
-        Raises `Refusal` `unknown_message`; `not_found` when it was not addressed to devices or
+        Raises `RequestError` `unknown_message`; `not_found` when it was not addressed to devices or
         users, so that only counts are kept.
         """
         if as_target(await self._to(id)).kind in COUNTED:
-            raise Refusal(
+            raise RequestError(
                 "not_found",
                 "only counts are kept of a message that was addressed to a topic, a group, "
                 "everyone or an address",
@@ -234,14 +237,14 @@ class Pushing:
     async def cancel(self, id: str) -> int:
         """Take a message back from all who have not acknowledged it; for how many devices.
 
-        Raises `Refusal` `unknown_message`.
+        Raises `RequestError` `unknown_message`.
         """
         streams = [address.stream for address in addresses_of(as_target(await self._to(id)))]
         # What was handed out by address has no stream: its record is on one of all servers.
         parts = by_server(self._shards, streams, str)
         if not parts:
             parts = {number: [] for number in range(len(self._shards))}
-        outcomes = await all_of(self._cancel(n, id, part) for n, part in parts.items())
+        outcomes = await gather(self._cancel(n, id, part) for n, part in parts.items())
         if not any(known for known, _ in outcomes):
             raise _unknown_message()
         return sum(cancelled for _, cancelled in outcomes)
@@ -252,41 +255,43 @@ class Pushing:
         return bool(known), int(cancelled)
 
 
-async def _outcome(call: Awaitable[Done]) -> Done | Refusal:
+async def _outcome(call: Awaitable[Done]) -> Done | RequestError:
     """What `call` ends in, for one of many that must not spoil the others."""
     try:
         return await call
-    except Refusal as refusal:
+    except RequestError as refusal:
         return refusal
     except StoreUnavailable as error:
-        return Refusal("unavailable", error.reason, after_seconds=1)
+        return RequestError("unavailable", error.reason, after_seconds=1)
 
 
-async def _refused(refusal: Refusal) -> Receipt:
+async def _refused(refusal: RequestError) -> PushReceipt:
     raise refusal
 
 
-def _once_of(push: Push, key: str) -> Once:
-    return Once(_digest(key.encode()), _digest_of(push))
+def _once_of(push: Push, key: str) -> IdempotencyKey:
+    return IdempotencyKey(_digest(key.encode()), _digest_of(push))
 
 
-def _mismatch() -> Refusal:
-    return Refusal("idempotency_mismatch", "this Idempotency-Key came earlier with another request")
+def _mismatch() -> RequestError:
+    return RequestError(
+        "idempotency_mismatch", "this Idempotency-Key came earlier with another request"
+    )
 
 
-def addresses_of(target: Target) -> list[Address]:
+def addresses_of(target: Target) -> list[TargetStream]:
     """The streams of a target, each once. Devices and groups must exist. An address has none."""
     if target.kind == "ip":
         return []
     if target.kind == "all":
-        return [Address(STREAM_ALL)]
+        return [TargetStream(STREAM_ALL)]
     names = dict.fromkeys(target.names)
     if target.kind in ("token", "tokens"):
-        return [Address(device_stream(name), record_name(name)) for name in names]
+        return [TargetStream(device_stream(name), record_name(name)) for name in names]
     if target.kind == "group":
-        return [Address(group_stream(name), group_name(name)) for name in names]
+        return [TargetStream(group_stream(name), group_name(name)) for name in names]
     stream_of = topic_stream if target.kind == "topic" else user_stream
-    return [Address(stream_of(name)) for name in names]
+    return [TargetStream(stream_of(name)) for name in names]
 
 
 def _as_asked(target: Target) -> dict[str, Any]:
@@ -313,26 +318,26 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _unknown_message() -> Refusal:
-    return Refusal(
+def _unknown_message() -> RequestError:
+    return RequestError(
         "unknown_message", "no message has this id, or it is longer ago than the ledger keeps"
     )
 
 
-def _receipt_of(handed: Handed) -> Receipt:
+def _receipt_of(handed: Handed) -> PushReceipt:
     reached = handed.reached
-    return Receipt(id=handed.id, streams=0, online=reached.sessions, silent=reached.silent)
+    return PushReceipt(id=handed.id, streams=0, online=reached.sessions, silent=reached.silent)
 
 
-def _receipt(target: Target, published: Published) -> Receipt:
+def _receipt(target: Target, published: Published) -> PushReceipt:
     known = [outcome for outcome in published.outcomes if outcome.known]
     unknown = [o.stream.split(":", 1)[1] for o in published.outcomes if not o.known]
     if unknown and target.kind == "group":
-        raise Refusal("unknown_group", "there is no such group", field="to.group")
+        raise RequestError("unknown_group", "there is no such group", field="to.group")
     if unknown and not known:
         what = "no device has this token" if len(unknown) == 1 else "no device has these tokens"
-        raise Refusal("unknown_token", what, field=f"to.{target.kind}")
-    receipt = Receipt(
+        raise RequestError("unknown_token", what, field=f"to.{target.kind}")
+    receipt = PushReceipt(
         id=published.id,
         streams=len(known),
         online=sum(1 for outcome in known if outcome.connectors),

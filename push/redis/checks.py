@@ -1,6 +1,6 @@
 """What a Redis server must be for us, asked on every new connection and now and then (rule 18).
 
-What makes it useless raises `Unfit`; what makes a promise weaker is a note, for people.
+What makes it useless raises `UnsuitableServer`; what makes a promise weaker is a note, for people.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import txredisapi
 from twisted.internet.defer import Deferred
 
-from push.redis.errors import StoreUnavailable, Unfit
+from push.redis.errors import StoreUnavailable, UnsuitableServer
 from push.redis.scripts import LUA, Script
 
 OLDEST_VERSION = (6, 2)
@@ -31,7 +31,9 @@ async def check_server(ask: Ask, key: str, channel: bytes, *, replicated: bool) 
     refused = await evaluate(ask, _rights, [key], [channel])
     if refused:
         words = ", ".join(dict.fromkeys(word.decode() for word in refused))
-        raise Unfit(f"its user may not use {words} on our keys or channels: {_rights_wanted(key)}")
+        raise UnsuitableServer(
+            f"its user may not use {words} on our keys or channels: {_rights_wanted(key)}"
+        )
     return notes_of(info, await _settings(ask), replicated=replicated)
 
 
@@ -43,14 +45,17 @@ async def check_master(ask: Ask) -> None:
 
 
 async def permitted(answer: Deferred[Any]) -> Any:
-    """The answer to a command; `Unfit` with what is to be done if our user may not use it."""
+    """The answer to a command; `UnsuitableServer` with what is to be done if our user may not use
+    it."""
     try:
         return await answer
     except txredisapi.ResponseError as error:
         text = str(error)
         if not text.startswith("NOPERM"):
             raise
-        raise Unfit(f"{text.removeprefix('NOPERM ').rstrip('.')}: {_rights_wanted()}") from None
+        raise UnsuitableServer(
+            f"{text.removeprefix('NOPERM ').rstrip('.')}: {_rights_wanted()}"
+        ) from None
 
 
 async def evaluate(
@@ -77,18 +82,22 @@ def parsed_info(answer: bytes) -> dict[str, str]:
 
 
 def check_info(info: Mapping[str, str]) -> None:
-    """Raises `Unfit` with what is wrong with the server that says this of itself."""
+    """Raises `UnsuitableServer` with what is wrong with the server that says this of itself."""
     version = info.get("redis_version", "")
     if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
-        raise Unfit(f"it is version {version or 'unknown'}, and {oldest} or newer is needed")
+        raise UnsuitableServer(
+            f"it is version {version or 'unknown'}, and {oldest} or newer is needed"
+        )
     if info.get("cluster_enabled") == "1":
-        raise Unfit("it is a part of a Redis Cluster, which cannot be used: give a single server")
+        raise UnsuitableServer(
+            "it is a part of a Redis Cluster, which cannot be used: give a single server"
+        )
     if info.get("role") == "slave":
-        raise Unfit("it is a replica, which takes no writes: give the URL of its master")
+        raise UnsuitableServer("it is a replica, which takes no writes: give the URL of its master")
     policy = info.get("maxmemory_policy", "noeviction")
     if info.get("maxmemory", "0") != "0" and policy != "noeviction":
-        raise Unfit(
+        raise UnsuitableServer(
             f"it throws away data when its memory is full (maxmemory-policy {policy}): "
             "set maxmemory-policy noeviction"
         )

@@ -14,16 +14,16 @@ from twisted.python.failure import Failure
 from push.redis.availability import Availability
 from push.redis.checks import check_master, check_server, permitted
 from push.redis.clock import MICROSECONDS, ServerClock
-from push.redis.errors import StoreUnavailable, Unfit
+from push.redis.errors import StoreUnavailable, UnsuitableServer
 from push.redis.identity import Deployment
 from push.redis.protocols import CommandProtocol, SubscriberProtocol
-from push.redis.replication import Confirmations
+from push.redis.replication import ReplicaAcks
 from push.redis.scripts import Script
 from push.redis.sentinel import Sentinels
 from push.redis.subscriptions import Handler, Subscriptions
-from push.redis.supervised import Link
+from push.redis.supervised import SupervisedConnection
 from push.redis.url import RedisAddress, SentinelAddress, StoreAddress
-from push.runtime.tasks import Jobs
+from push.runtime.tasks import TaskGroup
 
 log = Logger()
 
@@ -47,7 +47,7 @@ _TEMPORARY = (
 )
 
 
-class RedisServer:
+class RedisClient:
     """Calls to one server. Every call fails at once while it is away (`StoreUnavailable`).
 
     With a `SentinelAddress` it is the master of the moment, which all connections follow; there is
@@ -83,8 +83,8 @@ class RedisServer:
         self._deployment = deployment
         self._number = number
         self._server_notes: list[str] = []
-        self._confirmations: Confirmations | None = None
-        self._jobs = Jobs()
+        self._confirmations: ReplicaAcks | None = None
+        self._jobs = TaskGroup()
         self._recheck_loop = LoopingCall(self._recheck)
         self._recheck_loop.clock = reactor
         self._sentinels: Sentinels | None = None
@@ -101,7 +101,7 @@ class RedisServer:
         self._trust_root = trust_root
         self._availability = Availability(reactor, str(address), self._is_without_master)
         self._commands = self._make_commands("commands", self._prepare_commands)
-        self._subscriber: Link[SubscriberProtocol] = Link(
+        self._subscriber: SupervisedConnection[SubscriberProtocol] = SupervisedConnection(
             reactor,
             self._locate,
             lambda lost: SubscriberProtocol(reactor.seconds, lost, self.subscriptions.message),
@@ -118,7 +118,9 @@ class RedisServer:
         self._durable = self._commands
         if self._sentinels is not None:
             self._durable = self._make_commands("durable writes", self._prepare_durable)
-        self._links: list[Link[CommandProtocol] | Link[SubscriberProtocol]] = [
+        self._links: list[
+            SupervisedConnection[CommandProtocol] | SupervisedConnection[SubscriberProtocol]
+        ] = [
             self._commands,
             self._subscriber,
         ]
@@ -127,8 +129,8 @@ class RedisServer:
 
     def _make_commands(
         self, purpose: str, prepare: Callable[[CommandProtocol], Awaitable[None]]
-    ) -> Link[CommandProtocol]:
-        return Link(
+    ) -> SupervisedConnection[CommandProtocol]:
+        return SupervisedConnection(
             self._reactor,
             self._locate,
             lambda lost: CommandProtocol(self._reactor.seconds, lost),
@@ -187,11 +189,11 @@ class RedisServer:
     def channel(self, name: str) -> bytes:
         return self._channel_prefix + name.encode()
 
-    def hear(self, name: str, handler: Handler) -> Deferred[None]:
+    def subscribe_channel(self, name: str, handler: Handler) -> Deferred[None]:
         """Hear the channel `name`: see `Subscriptions.want`."""
         return self.subscriptions.want(self.channel(name), handler)
 
-    def unhear(self, name: str) -> None:
+    def unsubscribe_channel(self, name: str) -> None:
         self.subscriptions.drop(self.channel(name))
 
     @property
@@ -328,7 +330,7 @@ class RedisServer:
         await self._load_all(speaker)
         patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
         key = self.key("confirmed")
-        self._confirmations = Confirmations(self._reactor, speaker, key, patience_ms)
+        self._confirmations = ReplicaAcks(self._reactor, speaker, key, patience_ms)
 
     async def _identify(self, speaker: CommandProtocol) -> None:
         if self._deployment is not None:
@@ -369,8 +371,8 @@ class RedisServer:
         try:
             await self._check(speaker)
             await self._identify(speaker)
-        except (Unfit, StoreUnavailable) as error:
-            self._commands.rebuild(error if isinstance(error, Unfit) else error.reason)
+        except (UnsuitableServer, StoreUnavailable) as error:
+            self._commands.rebuild(error if isinstance(error, UnsuitableServer) else error.reason)
         except txredisapi.RedisError as error:
             log.debug("Redis could not be checked: {error}", error=error)
 

@@ -12,7 +12,7 @@ class StoreUnavailable(Exception):
         self.unknown = unknown
 
 
-class Unfit(Exception):
+class UnsuitableServer(Exception):
     """The server answers and cannot be used as it is; the text says what is to be done."""
 
 

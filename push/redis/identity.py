@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 
 from push.redis.checks import Ask, evaluate
-from push.redis.errors import StoreUnavailable, Unfit
+from push.redis.errors import StoreUnavailable, UnsuitableServer
 from push.redis.scripts import LUA
 
 _identify = LUA.load_alone("server", "identify")
@@ -23,8 +23,8 @@ class Deployment:
         self._name = ""
 
     async def check(self, ask: Ask, shard_key: str, clock_key: str, number: int) -> None:
-        """Raises `Unfit` unless the server is number `number` of this deployment; one that is new
-        becomes it."""
+        """Raises `UnsuitableServer` unless the server is number `number` of this deployment; one
+        that is new becomes it."""
         proposal = secrets.token_hex(8)
         arguments: list[str | int] = [self._name, number, self.servers, proposal]
         found = await evaluate(ask, _identify, [shard_key, clock_key], arguments)
@@ -32,16 +32,18 @@ class Deployment:
             raise StoreUnavailable("it is new, and the first of [redis] url was not reached yet")
         name, its_number, its_servers, moving = (item.decode() for item in found)
         if moving:
-            raise Unfit(
+            raise UnsuitableServer(
                 "its data is being moved: wait for `pushctl reshard`, or run the same again if it "
                 "was broken off"
             )
         if (int(its_number), int(its_servers)) != (number, self.servers):
-            raise Unfit(
+            raise UnsuitableServer(
                 f"it is number {int(its_number) + 1} of {its_servers} in its deployment, and in "
                 f"[redis] url number {number + 1} of {self.servers}: the list changes only by "
                 "`pushctl reshard`"
             )
         self._name = self._name or name
         if name != self._name:
-            raise Unfit("it belongs to another deployment than the others of [redis] url")
+            raise UnsuitableServer(
+                "it belongs to another deployment than the others of [redis] url"
+            )

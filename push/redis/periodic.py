@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 
 log = Logger()
@@ -22,7 +22,7 @@ class Periodic(ABC):
     """
 
     def __init__(
-        self, reactor: Any, server: RedisServer, interval_seconds: float, failed: str
+        self, reactor: Any, server: RedisClient, interval_seconds: float, failed: str
     ) -> None:
         self._server = server
         self._interval_seconds = interval_seconds

@@ -30,7 +30,7 @@ class CommandProtocol(txredisapi.RedisProtocol):
     """Commands and their answers, in order. `on_lost` is called once when the connection ends."""
 
     def __init__(
-        self, monotonic_seconds: Callable[[], float], on_lost: Callable[[Speaker], None]
+        self, monotonic_seconds: Callable[[], float], on_lost: Callable[[RedisProtocol], None]
     ) -> None:
         super().__init__(charset=None, convertNumbers=False)
         self.end_reason = ""  # see `end_reason`
@@ -84,7 +84,7 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
     def __init__(
         self,
         monotonic_seconds: Callable[[], float],
-        on_lost: Callable[[Speaker], None],
+        on_lost: Callable[[RedisProtocol], None],
         on_message: Callable[[bytes, bytes], None],
     ) -> None:
         super().__init__(charset=None, convertNumbers=False)
@@ -155,11 +155,11 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         return self
 
 
-def _end_stranger(protocol: Speaker) -> None:
+def _end_stranger(protocol: RedisProtocol) -> None:
     """Something else listens there, an HTTP server perhaps."""
     protocol.end_reason = "what answers there does not speak the protocol of Redis"
     assert protocol.transport is not None
     protocol.transport.abortConnection()
 
 
-Speaker = CommandProtocol | SubscriberProtocol
+RedisProtocol = CommandProtocol | SubscriberProtocol

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from push.redis.checks import parsed_info
 from push.redis.protocols import CommandProtocol
-from push.runtime.tasks import Jobs
+from push.runtime.tasks import TaskGroup
 
 log = Logger()
 
@@ -30,7 +30,7 @@ COUNT_SECONDS = 1.0
 MAX_LAG_SECONDS = 2  # a replica tells of itself every second
 
 
-class Confirmations:
+class ReplicaAcks:
     """Asks the server of one connection whether its replicas have what was written on it.
 
     All that are well must: sentinels may make a master of any of them, and what only another one
@@ -45,7 +45,7 @@ class Confirmations:
         self._patience_ms = patience_ms
         self._waiting: list[Deferred[bool]] = []
         self._flush_call: Any = None
-        self._jobs = Jobs()
+        self._jobs = TaskGroup()
         self._asking = False
         self._replicas = LEAST_REPLICAS
         self._counted_at: float | None = None

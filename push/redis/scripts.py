@@ -3,7 +3,7 @@
 A file says in its header which files of `push/lua/lib/` it uses (`-- uses: log, ledger`). A script
 is sent behind `prelude.lua` and those functions and constants of the library files that it needs,
 directly or through others. So Redis runs nothing that has no use: all of it is run at each call.
-Redis counts the lines of what it was sent; `Script.explain` turns them into files and lines of ours.
+Redis counts the lines of what it was sent: `Script.explain` names our files and lines.
 """
 
 from __future__ import annotations
@@ -168,8 +168,8 @@ def _statements(path: str, lines: list[str]) -> Iterable[Statement]:
 
 
 def _needed(libraries: list[LuaFile], script: LuaFile) -> list[Statement]:
-    """The script's statements behind those of the libraries that they need. A statement of a library
-    that defines no name is there for what it does, and stays."""
+    """The script's statements behind those of the libraries that they need. What defines no name is
+    there for what it does, and stays."""
     needed = list(script.statements)
     wanted = set[str]().union(*(statement.words for statement in needed))
     for library in reversed(libraries):

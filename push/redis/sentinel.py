@@ -20,9 +20,15 @@ from twisted.python.failure import Failure
 from push.redis.availability import Availability
 from push.redis.errors import NoMaster
 from push.redis.protocols import CommandProtocol, SubscriberProtocol
-from push.redis.supervised import Link, SpeakerFactory, endpoint_of, explained, greet
+from push.redis.supervised import (
+    ProtocolFactory,
+    SupervisedConnection,
+    endpoint_of,
+    explained,
+    greet,
+)
 from push.redis.url import RedisAddress, SentinelAddress
-from push.runtime.tasks import Jobs
+from push.runtime.tasks import TaskGroup
 
 log = Logger()
 
@@ -32,7 +38,7 @@ ANSWER_SECONDS = 1.5
 POLL_SECONDS = 3.0
 
 
-class Answer(NamedTuple):
+class MasterReport(NamedTuple):
     """What a sentinel says. The order is that of trust: the highest epoch is the best."""
 
     epoch: int
@@ -63,11 +69,11 @@ class Sentinels:
         self._moved = moved
         self._master: RedisAddress | None = None
         self._epoch = 0
-        self._jobs = Jobs()
+        self._jobs = TaskGroup()
         self._poll_loop = LoopingCall(self._look)
         self._poll_loop.clock = reactor
         self._news = Availability(reactor, f"{address} (news of fail-overs)")
-        self._listener: Link[SubscriberProtocol] = Link(
+        self._listener: SupervisedConnection[SubscriberProtocol] = SupervisedConnection(
             reactor,
             self._locate_sentinel,
             lambda lost: SubscriberProtocol(reactor.seconds, lost, self._announced),
@@ -95,7 +101,7 @@ class Sentinels:
         best = await self._ask_all()
         return self._address.at(best.host, best.port)
 
-    async def _ask_all(self) -> Answer:
+    async def _ask_all(self) -> MasterReport:
         asked = [
             Deferred.fromCoroutine(self._ask(sentinel)).addTimeout(ANSWER_SECONDS, self._reactor)
             for sentinel in self._address.sentinels
@@ -114,8 +120,8 @@ class Sentinels:
             self._moved(master)
         return best
 
-    def _judge(self, results: list[tuple[bool, Any]]) -> Answer:
-        answers: list[Answer] = [answer for succeeded, answer in results if succeeded]
+    def _judge(self, results: list[tuple[bool, Any]]) -> MasterReport:
+        answers: list[MasterReport] = [answer for succeeded, answer in results if succeeded]
         if not answers:
             reasons = [
                 f"{sentinel.host}:{sentinel.port}: {_reason(failure)}"
@@ -135,10 +141,10 @@ class Sentinels:
         self._epoch = best.epoch
         return best
 
-    async def _ask(self, sentinel: RedisAddress) -> Answer:
+    async def _ask(self, sentinel: RedisAddress) -> MasterReport:
         """One question on a connection of its own."""
         endpoint = endpoint_of(sentinel, self._reactor, ANSWER_SECONDS, self._trust_root)
-        factory = SpeakerFactory(lambda: CommandProtocol(self._reactor.seconds, lambda _: None))
+        factory = ProtocolFactory(lambda: CommandProtocol(self._reactor.seconds, lambda _: None))
         protocol: CommandProtocol = await endpoint.connect(factory)
         try:
             await _greet_sentinel(protocol, sentinel)
@@ -157,7 +163,7 @@ class Sentinels:
         if not place:
             raise NoMaster("it names none")
         epoch = dict(zip(fields[::2], fields[1::2], strict=True))[b"config-epoch"]
-        return Answer(int(epoch), place[0].decode(), int(place[1]), sentinel)
+        return MasterReport(int(epoch), place[0].decode(), int(place[1]), sentinel)
 
     # News of a fail-over
 

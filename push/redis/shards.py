@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 
 OWNERS_REMEMBERED = 65_536
 
@@ -33,24 +33,24 @@ def _weight(name: bytes, number: int) -> bytes:
 class Shards:
     """The servers of a deployment, in their order. Usually there is one."""
 
-    def __init__(self, servers: Sequence[RedisServer]) -> None:
+    def __init__(self, servers: Sequence[RedisClient]) -> None:
         self.servers = tuple(servers)
         self.first = self.servers[0]
 
-    def __iter__(self) -> Iterator[RedisServer]:
+    def __iter__(self) -> Iterator[RedisClient]:
         return iter(self.servers)
 
     def __len__(self) -> int:
         return len(self.servers)
 
-    def __getitem__(self, number: int) -> RedisServer:
+    def __getitem__(self, number: int) -> RedisClient:
         return self.servers[number]
 
     def number_of(self, owner: str) -> int:
         """Which server has what belongs to `owner`."""
         return number_of(owner, len(self.servers)) if len(self.servers) > 1 else 0
 
-    def of(self, owner: str) -> RedisServer:
+    def of(self, owner: str) -> RedisClient:
         return self.servers[self.number_of(owner)]
 
     def grouped(

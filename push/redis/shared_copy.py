@@ -17,9 +17,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
-from push.runtime.tasks import Jobs
+from push.runtime.tasks import TaskGroup
 
 log = Logger()
 
@@ -40,7 +40,7 @@ class Lease:
     received, everything that was published before it was has been received as well.
     """
 
-    def __init__(self, reactor: Any, server: RedisServer, boot: str) -> None:
+    def __init__(self, reactor: Any, server: RedisClient, boot: str) -> None:
         self._reactor = reactor
         self._server = server
         self._channel = f"lease:{boot}"
@@ -48,19 +48,19 @@ class Lease:
         self._losses = -1  # of connections, when the nonce was sent that was received last
         self._last = 0
         self._sent: dict[int, tuple[float, int]] = {}  # nonce → when, and losses until then
-        self._jobs = Jobs()
+        self._jobs = TaskGroup()
         self._loop = LoopingCall(self._renew)
         self._loop.clock = reactor
         server.on_restored(self._restored)
 
     def start(self) -> None:
-        self._server.hear(self._channel, self._receive)
+        self._server.subscribe_channel(self._channel, self._receive)
         self._loop.start(NONCE_SECONDS)
 
     def stop(self) -> None:
         if self._loop.running:
             self._loop.stop()
-        self._server.unhear(self._channel)
+        self._server.unsubscribe_channel(self._channel)
         self._jobs.cancel()
 
     @property
@@ -107,7 +107,7 @@ class SharedCopy(Generic[Content]):
     def __init__(
         self,
         reactor: Any,
-        server: RedisServer,
+        server: RedisClient,
         lease: Lease,
         channel: str,
         read: Callable[[], Awaitable[Content]],
@@ -127,21 +127,21 @@ class SharedCopy(Generic[Content]):
         self._done = 0  # the last read that was applied
         self._reading = False
         self._waiting: list[Deferred[None]] = []
-        self._jobs = Jobs()
+        self._jobs = TaskGroup()
         self._retry: Any = None
         self._loop = LoopingCall(self._begin)
         self._loop.clock = reactor
         server.on_restored(self._restored)
 
     def start(self) -> None:
-        heard = self._server.hear(self._channel, lambda _: self.invalidate())
+        heard = self._server.subscribe_channel(self._channel, lambda _: self.invalidate())
         heard.addCallbacks(self._heard, lambda _: None)
         self._loop.start(READ_SECONDS, now=False)
 
     def stop(self) -> None:
         if self._loop.running:
             self._loop.stop()
-        self._server.unhear(self._channel)
+        self._server.unsubscribe_channel(self._channel)
         if self._retry is not None and self._retry.active():
             self._retry.cancel()
         self._jobs.cancel()

@@ -27,8 +27,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from push.redis.availability import Availability
-from push.redis.errors import NoMaster, StoreUnavailable, Unfit
-from push.redis.protocols import CommandProtocol, Speaker, SubscriberProtocol
+from push.redis.errors import NoMaster, StoreUnavailable, UnsuitableServer
+from push.redis.protocols import CommandProtocol, RedisProtocol, SubscriberProtocol
 from push.redis.url import RedisAddress
 
 log = Logger()
@@ -72,12 +72,12 @@ class _AttemptEndpoint:
         return Deferred.fromCoroutine(self._attempt(factory))
 
 
-class SpeakerFactory(Factory):
+class ProtocolFactory(Factory):
     """Builds protocols of ours."""
 
     noisy = False
 
-    def __init__(self, build: Callable[[], Speaker]) -> None:
+    def __init__(self, build: Callable[[], RedisProtocol]) -> None:
         self._build = build
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
@@ -86,12 +86,12 @@ class SpeakerFactory(Factory):
         return protocol
 
 
-def explained(error: Exception, protocol: Speaker) -> Exception:
+def explained(error: Exception, protocol: RedisProtocol) -> Exception:
     """`error` of a call, or what ended its connection, if that is known."""
     return ConnectionError(protocol.end_reason) if protocol.end_reason else error
 
 
-async def greet(protocol: Speaker, address: RedisAddress) -> None:
+async def greet(protocol: RedisProtocol, address: RedisAddress) -> None:
     """Log in, and choose the database."""
     if address.password is not None:
         names = () if address.username is None else (address.username,)
@@ -100,7 +100,7 @@ async def greet(protocol: Speaker, address: RedisAddress) -> None:
         await protocol.call("SELECT", address.database)
 
 
-class Link(Generic[P]):
+class SupervisedConnection(Generic[P]):
     """Keeps one connection of one kind to the server that `locate` names, asked at each attempt.
 
     `build(on_lost)` makes the protocol, `prepare(protocol)` what it needs before use (scripts,
@@ -113,7 +113,7 @@ class Link(Generic[P]):
         self,
         reactor: Any,
         locate: Locate,
-        build: Callable[[Callable[[Speaker], None]], P],
+        build: Callable[[Callable[[RedisProtocol], None]], P],
         prepare: Callable[[P], Awaitable[None]],
         *,
         name: str,
@@ -147,7 +147,7 @@ class Link(Generic[P]):
         self._watch.clock = reactor
         # Any: what zope's interfaces promise is not known to mypy.
         endpoint: Any = _AttemptEndpoint(self._connect)
-        factory: Any = SpeakerFactory(lambda: build(self._lost))
+        factory: Any = ProtocolFactory(lambda: build(self._lost))
         self._service = ClientService(
             endpoint,
             factory,
@@ -177,7 +177,7 @@ class Link(Generic[P]):
             raise StoreUnavailable(self.problem)
         return self.speaker
 
-    def rebuild(self, reason: str | Unfit) -> None:
+    def rebuild(self, reason: str | UnsuitableServer) -> None:
         """End the connection, or the attempt at one, that cannot be trusted; another is made."""
         if self._attempt is not None:
             self._attempt.cancel()
@@ -232,7 +232,7 @@ class Link(Generic[P]):
         self._availability.up(self._purpose)
         self._on_up()
 
-    def _lost(self, protocol: Speaker) -> None:
+    def _lost(self, protocol: RedisProtocol) -> None:
         if protocol is not self._current:
             return
         self._current = None
@@ -244,12 +244,14 @@ class Link(Generic[P]):
 
     def _note_failure(self, error: Exception) -> None:
         """Keep it for callers, and for the log."""
-        what = "cannot be used" if isinstance(error, Unfit) else "is away"
+        what = "cannot be used" if isinstance(error, UnsuitableServer) else "is away"
         reason = (str(error) or type(error).__name__).rstrip(".")
         self.problem = f"Redis at {self._name} {what}: {reason}"
         if self._stopping or isinstance(error, NoMaster | CancelledError):
             return
-        self._availability.down(self._purpose, what, reason, unfit=isinstance(error, Unfit))
+        self._availability.down(
+            self._purpose, what, reason, unfit=isinstance(error, UnsuitableServer)
+        )
 
     def _check(self) -> None:
         current = self._current

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 
 _claim = load_script("queues", "claim")
@@ -27,13 +27,13 @@ class WorkQueue(NamedTuple):
     claimed_ms: int
     pause_ms: int = 0
 
-    async def claim(self, server: RedisServer, limit: int) -> list[bytes]:
+    async def claim(self, server: RedisClient, limit: int) -> list[bytes]:
         """At most `limit` members that are due."""
         arguments: list[str | int] = [self.name, self.pause_ms, self.claimed_ms, limit]
         claimed: list[bytes] = await server.run(_claim, [], arguments)
         return claimed
 
-    async def claim_all(self, server: RedisServer, limit: int) -> AsyncIterator[list[bytes]]:
+    async def claim_all(self, server: RedisClient, limit: int) -> AsyncIterator[list[bytes]]:
         """All members that are due, at most `limit` at a time."""
         while True:
             claimed = await self.claim(server, limit)

@@ -16,7 +16,7 @@ from push.redis.errors import StoreUnavailable
 from push.redis.url import StoreAddress, parse_store_url
 from push.resharding import connecting
 from push.resharding.plan import Refused
-from push.resharding.run import Outcome, Resharding
+from push.resharding.run import Resharding, ReshardOutcome
 
 TELL_SECONDS = 2.0
 
@@ -25,7 +25,7 @@ class BrokenOff(Exception):
     """By a signal."""
 
 
-class Asked(NamedTuple):
+class ReshardArguments(NamedTuple):
     """`to`: the URLs of the new list; `config`: the file of the daemons, if they have one."""
 
     to: Sequence[str]
@@ -34,12 +34,12 @@ class Asked(NamedTuple):
     abandon: bool = False
 
 
-def run(asked: Asked, tell: Callable[[str], None]) -> Outcome | None:
+def run(asked: ReshardArguments, tell: Callable[[str], None]) -> ReshardOutcome | None:
     """Do it, to the end. `tell` is told how far it is, now and then.
 
     Raises `Refused`, `BrokenOff`.
     """
-    found: list[Outcome | None] = []
+    found: list[ReshardOutcome | None] = []
     failed: list[Exception] = []
 
     async def work(reactor: Any) -> None:
@@ -62,7 +62,9 @@ def run(asked: Asked, tell: Callable[[str], None]) -> Outcome | None:
     raise failed[0]
 
 
-async def reshard(reactor: Any, asked: Asked, tell: Callable[[str], None]) -> Outcome | None:
+async def reshard(
+    reactor: Any, asked: ReshardArguments, tell: Callable[[str], None]
+) -> ReshardOutcome | None:
     """None when it was given up."""
     settings = load(config_file=asked.config, environment=os.environ).redis
     if settings.url.embedded:

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.task import deferLater
 
 from push.redis.checks import parsed_info
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.url import StoreAddress
 from push.resharding.layout import Layout
 from push.resharding.plan import Refused
@@ -28,12 +28,12 @@ async def connect(
     may_be_away: bool = False,
 ) -> Layout:
     """`may_be_away`: a server that is in the new list only may be left out. Raises `Refused`."""
-    servers: list[RedisServer] = []
+    servers: list[RedisClient] = []
     known: dict[tuple[str, int], int] = {}
     places: dict[StoreAddress, int] = {}
     try:
         for address in dict.fromkeys([*old, *new]):
-            server = RedisServer(
+            server = RedisClient(
                 reactor, address, trust_root=trust_root, timeout_seconds=TIMEOUT_SECONDS
             )
             servers.append(server)
@@ -58,12 +58,12 @@ async def connect(
         raise
 
 
-async def disconnect(servers: Sequence[RedisServer]) -> None:
+async def disconnect(servers: Sequence[RedisClient]) -> None:
     for server in servers:
         await server.stop()
 
 
-async def _wait_ready(reactor: Any, server: RedisServer) -> str | None:
+async def _wait_ready(reactor: Any, server: RedisClient) -> str | None:
     """What is wrong with it, None when it can be used."""
     deadline = reactor.seconds() + READY_SECONDS
     while (problem := server.problem) is not None:
@@ -73,7 +73,7 @@ async def _wait_ready(reactor: Any, server: RedisServer) -> str | None:
     return None
 
 
-async def _itself(server: RedisServer) -> tuple[str, int]:
+async def _itself(server: RedisClient) -> tuple[str, int]:
     """What tells it from all others, whatever its address."""
     info = parsed_info(await server.command("INFO", "server"))
     return info["run_id"], server.address.database
@@ -85,7 +85,7 @@ def _each_once(name: str, places: list[int]) -> list[int]:
     return places
 
 
-async def has_keys(server: RedisServer) -> bool:
+async def has_keys(server: RedisClient) -> bool:
     """Whether there is any key of ours."""
     cursor = b"0"
     while True:
@@ -96,7 +96,7 @@ async def has_keys(server: RedisServer) -> bool:
             return False
 
 
-async def check_nobody(servers: Sequence[RedisServer]) -> None:
+async def check_nobody(servers: Sequence[RedisClient]) -> None:
     """Raises `Refused` while a daemon, or another `pushctl reshard`, is connected.
 
     Each has a subscription on each server, besides what it hears.
@@ -114,7 +114,7 @@ async def check_nobody(servers: Sequence[RedisServer]) -> None:
             )
 
 
-async def _registered(server: RedisServer) -> list[str]:
+async def _registered(server: RedisClient) -> list[str]:
     """Who is in the registry, if that is kept here: `<service>/<node>`."""
     seconds, _ = await server.command("TIME")
     reply = await server.command("HGETALL", server.key("cluster:entries"))
@@ -125,7 +125,7 @@ async def _registered(server: RedisServer) -> list[str]:
     )
 
 
-async def wait_written(reactor: Any, servers: Sequence[RedisServer]) -> None:
+async def wait_written(reactor: Any, servers: Sequence[RedisClient]) -> None:
     """Until a server that is killed by itself loses nothing of what it has answered: what is
     deleted elsewhere must be there. (On a replica it is by then, where there are any.)"""
     for server in servers:

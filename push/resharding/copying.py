@@ -8,14 +8,14 @@ from functools import partial
 from typing import TypeVar
 
 from push.redis.keys import record_name
-from push.resharding.devices import Fields, Record, elsewhere, moved
+from push.resharding.devices import Fields, StoredDevice, elsewhere, moved
 from push.resharding.everyone import COLLAPSE, LOG, LOST, Everyone
 from push.resharding.kinds import KINDS, How, Kind, kind_of
 from push.resharding.layout import Layout, each_key, each_member
 from push.resharding.messages import Records
 from push.resharding.once import Answers, kept_answer
 from push.resharding.staging import Staging
-from push.runtime.tasks import Turns, all_of
+from push.runtime.tasks import Semaphore, gather
 from push.wire.idents import STREAM_ALL, device_stream
 
 AT_A_TIME = 256  # keys
@@ -36,7 +36,7 @@ class Copying:
         self._tell = tell
         self._answers = Answers(layout)
         self._records = Records(layout, self.everyone, self._answers.owner_of)
-        self._turns = Turns(AT_A_TIME)
+        self._turns = Semaphore(AT_A_TIME)
         self._looked_at = 0
 
     async def run(self) -> None:
@@ -62,7 +62,7 @@ class Copying:
             async with self._turns:
                 await work(item)
 
-        await all_of(one(item) for item in items)
+        await gather(one(item) for item in items)
 
     async def _hash(self, place: int, name: str) -> Fields:
         server = self._servers[place]
@@ -71,12 +71,12 @@ class Copying:
 
     async def _parts(self, name: str) -> dict[int, Fields]:
         """What the old servers have under one name, in their order."""
-        found = await all_of(self._hash(place, name) for place in self._layout.old)
+        found = await gather(self._hash(place, name) for place in self._layout.old)
         return {p: part for p, part in zip(self._layout.old, found, strict=True) if part}
 
     async def _ttl_ms(self, name: str, places: Iterable[int]) -> int:
         servers = [self._servers[place] for place in places]
-        found = await all_of(server.command("PTTL", server.key(name)) for server in servers)
+        found = await gather(server.command("PTTL", server.key(name)) for server in servers)
         return max(0, *map(int, found))
 
     async def _put(
@@ -103,9 +103,9 @@ class Copying:
         if not home:
             return
         others = {self._layout.old_place(stream) for stream in elsewhere(home)} - {place}
-        found = await all_of(self._hash(other, name) for other in others)
+        found = await gather(self._hash(other, name) for other in others)
         parts = {p: part for p, part in zip(others, found, strict=True) if part}
-        record = Record(token, place, home, parts)
+        record = StoredDevice(token, place, home, parts)
         await self._put(name, record.parts, moved(record, self._layout, self.everyone))
 
     async def _stray_record(self, place: int, token: str) -> None:

@@ -19,7 +19,7 @@ _OF_STREAM = "cfpt"  # fields that are where the stream is
 _SESSION = ("s", "e")  # what a part has of the session
 
 
-class Record:
+class StoredDevice:
     """All that is kept of a device: `home` on server `place`, the parts on others."""
 
     def __init__(self, token: str, place: int, home: Fields, parts: Mapping[int, Fields]) -> None:
@@ -41,7 +41,7 @@ def elsewhere(home: Fields) -> list[str]:
     return [name[2:] for name in home if name.startswith("x:")]
 
 
-def moved(record: Record, layout: Layout, everyone: Everyone) -> dict[int, Fields]:
+def moved(record: StoredDevice, layout: Layout, everyone: Everyone) -> dict[int, Fields]:
     """The record as it is to be, by server."""
     own_stream = device_stream(record.token)
     home = layout.new_place(own_stream)

@@ -17,10 +17,10 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.resharding.layout import Layout
 from push.resharding.staging import ENTRIES_PER_CALL, Staging
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather
 from push.wire.idents import STREAM_ALL
 
 LOG = f"log:{STREAM_ALL}"
@@ -36,7 +36,7 @@ class Place(NamedTuple):
     collapse: bytes | None
 
 
-class Counts:
+class MovedCounts:
     """What moves between the records of a message, by (from, to): see `Everyone.moved`."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Everyone:
         self._collapse: dict[bytes, int] = {}
         self._waiting: dict[tuple[int, int], list[int]] = {}
         self._had: dict[tuple[int, int], list[int]] = {}
-        self._counts: defaultdict[str, Counts] = defaultdict(Counts)
+        self._counts: defaultdict[str, MovedCounts] = defaultdict(MovedCounts)
 
     async def read(self) -> None:
         """Learn what is in the logs now. The clock is then behind the end of the new one."""
@@ -137,7 +137,7 @@ class Everyone:
         for place, entries in logs.items():
             missing = sorted(all_ids.difference(entry.id for entry in entries))
             server = self._layout.servers[place]
-            found = await all_of(
+            found = await gather(
                 server.command("HGET", server.key(f"message:{id}"), "z") for id in missing
             )
             for id, code in zip(missing, found, strict=True):
@@ -194,7 +194,7 @@ class Everyone:
         for id in log.foreign[bisect_right(log.foreign_offsets, after.offset) :]:
             self._counts[id].new[pair[1]] += 1
 
-    def counts_of(self, id: str) -> Counts:
+    def counts_of(self, id: str) -> MovedCounts:
         """What moves in the records of message `id`, once all devices have moved."""
         return self._counts[id]
 
@@ -241,7 +241,7 @@ class Everyone:
         items = list(self.offsets.items())
         for start in range(0, len(items), ENTRIES_PER_CALL):
             part = items[start : start + ENTRIES_PER_CALL]
-            found = await all_of(self._entry(id) for id, _ in part)
+            found = await gather(self._entry(id) for id, _ in part)
             entries = [
                 (f"{offset}-0", fields)
                 for (_, offset), fields in zip(part, found, strict=True)
@@ -262,7 +262,7 @@ class Everyone:
 
     async def _lost_ttl_ms(self) -> int:
         servers = [self._layout.servers[place] for place in self._layout.old]
-        found = await all_of(server.command("PTTL", server.key(LOST)) for server in servers)
+        found = await gather(server.command("PTTL", server.key(LOST)) for server in servers)
         return max(0, *map(int, found))
 
 
@@ -270,7 +270,7 @@ def _first(item: tuple[int, int, bytes | None]) -> int:
     return item[0]
 
 
-async def _places(server: RedisServer) -> list[Place]:
+async def _places(server: RedisClient) -> list[Place]:
     places = []
     start = "-"
     while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.shards import number_of
 
 KEYS_PER_PAGE = 500
@@ -19,7 +19,7 @@ class Layout:
     """
 
     def __init__(
-        self, servers: Sequence[RedisServer], old: Sequence[int], new: Sequence[int]
+        self, servers: Sequence[RedisClient], old: Sequence[int], new: Sequence[int]
     ) -> None:
         self.servers = tuple(servers)
         self.renewed: set[int] = set()
@@ -39,7 +39,7 @@ class Layout:
 
 
 async def each_key(
-    server: RedisServer, pattern: str, handle: Callable[[list[str]], Awaitable[None]]
+    server: RedisClient, pattern: str, handle: Callable[[list[str]], Awaitable[None]]
 ) -> None:
     """`handle` the names of all keys that fit, page by page, without the prefix of all keys.
 
@@ -58,7 +58,7 @@ async def each_key(
 
 
 async def each_member(
-    server: RedisServer, name: str, handle: Callable[[list[tuple[str, bytes]]], Awaitable[None]]
+    server: RedisClient, name: str, handle: Callable[[list[tuple[str, bytes]]], Awaitable[None]]
 ) -> None:
     """`handle` the members of a sorted set with their scores, each once: nobody changes it."""
     start = 0

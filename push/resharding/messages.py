@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from push.resharding.everyone import Counts, Everyone
+from push.resharding.everyone import Everyone, MovedCounts
 from push.resharding.layout import Layout
 from push.wire.idents import device_stream, user_stream
 
@@ -111,7 +111,7 @@ class Records:
         return placed
 
 
-def _moved(sums: dict[int, Counter[str]], counts: Counts) -> dict[int, Counter[str]]:
+def _moved(sums: dict[int, Counter[str]], counts: MovedCounts) -> dict[int, Counter[str]]:
     """The counts, once devices have taken with them what they had not done."""
     for (old, new), number in counts.waiting.items():
         sums.setdefault(new, Counter())

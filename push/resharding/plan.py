@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.resharding.layout import Layout
 
@@ -22,7 +22,7 @@ class Refused(Exception):
     """It cannot be done; the text is one line that says what to do."""
 
 
-class Plan(msgspec.Struct, frozen=True, rename={"old": "from"}):
+class ReshardPlan(msgspec.Struct, frozen=True, rename={"old": "from"}):
     """From one list of addresses to another. `phase`: "prepare" while nothing has changed yet,
     "take" when all is prepared, and it only goes on."""
 
@@ -37,16 +37,16 @@ class Shard(NamedTuple):
     deployment: str
     number: int
     of: int
-    plan: Plan | None
+    plan: ReshardPlan | None
 
 
-async def read_shard(server: RedisServer) -> Shard | None:
+async def read_shard(server: RedisClient) -> Shard | None:
     """None when it belongs to no deployment; one from before there were several is alone."""
     deployment, number, of, moving = await server.command(
         "HMGET", server.key("shard"), "deployment", "number", "of", "moving"
     )
     if deployment is not None:
-        plan = msgspec.json.decode(moving, type=Plan) if moving else None
+        plan = msgspec.json.decode(moving, type=ReshardPlan) if moving else None
         return Shard(deployment.decode(), int(number), int(of), plan)
     if await server.command("EXISTS", server.key("clock")):
         return Shard("", 0, 1, None)
@@ -54,7 +54,7 @@ async def read_shard(server: RedisServer) -> Shard | None:
 
 
 async def mark(
-    server: RedisServer, deployment: str, number: int, of: int, plan: Plan | None
+    server: RedisClient, deployment: str, number: int, of: int, plan: ReshardPlan | None
 ) -> None:
     """Behind a master with replicas, one of them has it then, and all that was written before."""
     text = _encode(plan) if plan else b""
@@ -69,7 +69,7 @@ class Standing(NamedTuple):
     done: bool = False
 
 
-def standing(layout: Layout, shards: Mapping[int, Shard | None], wanted: Plan) -> Standing:
+def standing(layout: Layout, shards: Mapping[int, Shard | None], wanted: ReshardPlan) -> Standing:
     """Raises `Refused` when the servers are not what the lists say."""
     plans = [shard.plan for shard in shards.values() if shard and shard.plan]
     for plan in plans:

@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from push.devices.outbox import Errands
-from push.redis.client import RedisServer
+from push.devices.outbox import Outbox
+from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.resharding import connecting
@@ -27,8 +27,8 @@ from push.resharding.kinds import UnknownKind
 from push.resharding.layout import Layout
 from push.resharding.plan import (
     Phase,
-    Plan,
     Refused,
+    ReshardPlan,
     Shard,
     Standing,
     mark,
@@ -36,14 +36,14 @@ from push.resharding.plan import (
     standing,
 )
 from push.resharding.staging import ARRIVING, Staging, delete_keys, forget_prepared, take_over
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather
 
 ERRANDS_PER_CALL = 100
 
 _raise = load_script("resharding", "raise_clock")
 
 
-class Outcome(msgspec.Struct, rename={"old": "from", "new": "to"}):
+class ReshardOutcome(msgspec.Struct, rename={"old": "from", "new": "to"}):
     """What was done, or would be (`dry_run`): by address, how many keys are made or changed there,
     and how many go from there. `done_before`: the servers were as they shall be."""
 
@@ -67,10 +67,10 @@ class Resharding:
         self._new_names = new
         self._tell = tell
 
-    async def run(self, *, dry: bool = False) -> Outcome:
+    async def run(self, *, dry: bool = False) -> ReshardOutcome:
         """Raises `Refused` and `StoreUnavailable`."""
         stand = await self._look()
-        outcome = Outcome(self._old_names, self._new_names, dry, stand.done)
+        outcome = ReshardOutcome(self._old_names, self._new_names, dry, stand.done)
         if stand.done:
             return outcome
         await connecting.check_nobody(self._servers)
@@ -109,7 +109,7 @@ class Resharding:
     async def _look(self) -> Standing:
         """Raises `Refused` when it cannot be done."""
         shards = await self._shards()
-        plan = Plan(self._old_names, self._new_names, "prepare")
+        plan = ReshardPlan(self._old_names, self._new_names, "prepare")
         stand = standing(self._layout, shards, plan)
         for place in self._layout.coming:
             server = self._servers[place]
@@ -125,7 +125,7 @@ class Resharding:
 
     async def _mark_all(self, deployment: str, phase: Phase) -> None:
         """All but those that are finished."""
-        layout, plan = self._layout, Plan(self._old_names, self._new_names, phase)
+        layout, plan = self._layout, ReshardPlan(self._old_names, self._new_names, phase)
         shards = await self._shards()
         for number, place in enumerate(layout.old):
             if phase == "prepare" or _is_moving(shards[place]):
@@ -147,7 +147,7 @@ class Resharding:
     async def _do_errands(self) -> None:
         """What one server has still to do on another, as the old list has it."""
         shards = Shards([self._servers[place] for place in self._layout.old])
-        errands = Errands(shards)
+        outbox = Outbox(shards)
         found = True
         while found:  # one may lead to another
             found = False
@@ -155,13 +155,13 @@ class Resharding:
                 key = server.key("errands")
                 while texts := await server.command("ZRANGE", key, 0, ERRANDS_PER_CALL - 1):
                     found = True
-                    await errands.run(server, texts)
+                    await outbox.run(server, texts)
 
-    async def _prepare(self, outcome: Outcome) -> None:
+    async def _prepare(self, outcome: ReshardOutcome) -> None:
         if not outcome.dry_run:
             for server in self._servers:
                 await forget_prepared(server)
-        clock = max(await all_of(_clock(server) for server in self._servers))
+        clock = max(await gather(_clock(server) for server in self._servers))
         staging = Staging(self._servers, dry=outcome.dry_run)
         copying = Copying(self._layout, staging, clock, self._tell)
         try:
@@ -202,7 +202,7 @@ class Resharding:
 
     async def _count_devices(self, places: Sequence[int], name: str) -> int:
         servers = [self._servers[place] for place in places]
-        found = await all_of(server.command("ZCARD", server.key(name)) for server in servers)
+        found = await gather(server.command("ZCARD", server.key(name)) for server in servers)
         return sum(map(int, found))
 
     async def _take(self, deployment: str) -> None:
@@ -229,7 +229,7 @@ def _is_moving(shard: Shard | None) -> bool:
     return shard is not None and shard.plan is not None
 
 
-async def _clock(server: RedisServer) -> int:
+async def _clock(server: RedisClient) -> int:
     """The highest of the server's time and the offsets that it gave."""
     seconds, microseconds = await server.command("TIME")
     return max(int(seconds) * 1_000_000 + int(microseconds), await server.last_offset())

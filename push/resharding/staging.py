@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from push.redis.client import Argument, RedisServer
+from push.redis.client import Argument, RedisClient
 from push.redis.scripts import load_script
 from push.resharding.layout import each_key
-from push.runtime.tasks import Turns, all_of
+from push.runtime.tasks import Semaphore, gather
 
 ARRIVING = "arriving:"
 LEAVING = "leaving"
@@ -33,12 +33,12 @@ _rename = load_script("resharding", "rename")
 class Staging:
     """Prepares what is to be on the servers. `dry`: only counts it."""
 
-    def __init__(self, servers: Sequence[RedisServer], *, dry: bool = False) -> None:
+    def __init__(self, servers: Sequence[RedisClient], *, dry: bool = False) -> None:
         self.arriving: Counter[int] = Counter()
         self.leaving: Counter[int] = Counter()
         self._servers = servers
         self._dry = dry
-        self._logs = Turns(LOGS_AT_A_TIME)
+        self._logs = Semaphore(LOGS_AT_A_TIME)
 
     async def put_hash(
         self, to: int, name: str, fields: Mapping[str, Argument], ttl_ms: int = 0
@@ -69,7 +69,7 @@ class Staging:
         if not self._dry:
             server = self._servers[to]
             key = server.key(ARRIVING + name)
-            await all_of(server.command("XADD", key, id, *fields) for id, fields in entries)
+            await gather(server.command("XADD", key, id, *fields) for id, fields in entries)
 
     async def leave(self, place: int, name: str) -> bool:
         """The key is to be deleted. Returns whether that is news."""
@@ -110,7 +110,7 @@ class Staging:
         await self._expire(to, name, max(ttl_ms, 0))
 
     async def _copy_scanned(
-        self, source: RedisServer, to: int, name: str, scan: str, write: str
+        self, source: RedisClient, to: int, name: str, scan: str, write: str
     ) -> None:
         cursor = b"0"
         while True:
@@ -124,7 +124,7 @@ class Staging:
             if cursor == b"0":
                 return
 
-    async def _copy_log(self, source: RedisServer, to: int, name: str) -> None:
+    async def _copy_log(self, source: RedisClient, to: int, name: str) -> None:
         start = "-"
         while True:
             entries = await source.command(
@@ -149,13 +149,13 @@ class Staging:
             await server.command("PEXPIRE", server.key(ARRIVING + name), ttl_ms)
 
 
-async def forget_prepared(server: RedisServer) -> None:
+async def forget_prepared(server: RedisClient) -> None:
     """As if nothing had been prepared."""
     await delete_keys(server, ARRIVING + "*")
     await server.command("UNLINK", server.key(LEAVING))
 
 
-async def take_over(server: RedisServer) -> None:
+async def take_over(server: RedisClient) -> None:
     """What was prepared takes its place. First goes what is to go: a name can be in both."""
     leaving = server.key(LEAVING)
     while names := await server.command("SRANDMEMBER", leaving, NAMES_PER_CALL):
@@ -168,7 +168,7 @@ async def take_over(server: RedisServer) -> None:
     await each_key(server, ARRIVING + "*", rename)
 
 
-async def delete_keys(server: RedisServer, pattern: str, *, but: str = "") -> None:
+async def delete_keys(server: RedisClient, pattern: str, *, but: str = "") -> None:
     async def delete(names: list[str]) -> None:
         keys = [server.key(name) for name in names if name != but]
         if keys:

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 Result = TypeVar("Result")
 
 
-class Jobs:
+class TaskGroup:
     """Coroutines that run beside their owner."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Jobs:
         await DeferredList(list(self._running))
 
 
-class Turns:
+class Semaphore:
     """At most so many of what runs inside `async with turns:` at a time; the rest waits its turn.
 
     Twisted's DeferredSemaphore is not used because it calls the next from within the end of the one
@@ -75,7 +75,7 @@ class Turns:
             self._giving = False
 
 
-async def all_of(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
+async def gather(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """Run `calls` at once and wait for all; their results in order, or the first one's error."""
     started = [Deferred.fromCoroutine(call) for call in calls]
     outcomes = await DeferredList(started, consumeErrors=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from push.session.client_events import Message as MessageEvent
+from push.session.client_events import MessageReceived as MessageEvent
 
 CHAT, RECALL, RECEIPT, GROUP_CHANGE, TYPING = "chat", "recall", "receipt", "group", "typing"
 
@@ -35,7 +35,7 @@ class OfConversation(Told):
         return str(self._member("conversation"))
 
 
-class Chat(OfConversation):
+class ChatFields(OfConversation):
     """A message of a conversation: `data`, as of any message, is what was sent.
 
     The sender's own devices get it too.
@@ -72,7 +72,7 @@ class Chat(OfConversation):
         return self._text("client_id")
 
 
-class Recall(OfConversation):
+class RecallFields(OfConversation):
     """Message `seq` of the conversation was recalled `by` a user: it is to be shown no more."""
 
     __slots__ = ()
@@ -86,7 +86,7 @@ class Recall(OfConversation):
         return self._text("by")
 
 
-class Receipt(OfConversation):
+class ReceiptFields(OfConversation):
     """Up to which `seq` a user's devices have been `delivered` messages, and `read` them.
 
     The user is the other one, or this one, who did so with another device.
@@ -107,7 +107,7 @@ class Receipt(OfConversation):
         return int(self._member("read") or 0)
 
 
-class GroupChange(Told):
+class GroupChangeFields(Told):
     """A group changed. `change`: created, changed, added, removed, left, role, muted, dismissed."""
 
     __slots__ = ()
@@ -131,7 +131,7 @@ class GroupChange(Told):
         return list(self._member("users") or ())
 
 
-class Typing(OfConversation):
+class TypingFields(OfConversation):
     """A user is typing, just now. QoS 0."""
 
     __slots__ = ()

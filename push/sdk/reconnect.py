@@ -1,6 +1,7 @@
 """What a client does next. Pure: no sockets, no clock, no random source of its own.
 
-The shell performs a `Plan` and reports what came of it; the answer is the next plan. Which status
+The shell performs a `ReconnectPlan` and reports what came of it; the answer is the next plan.
+Which status
 and which code means what is in two tables, taken from the contract ("Bodies": CONNECT_ACK,
 DISCONNECT).
 
@@ -34,7 +35,7 @@ from push.sdk.errors import (
     TakenOver,
     UnknownToken,
 )
-from push.session.client_events import ConnectRefused, Disconnected, RegistrationRefused
+from push.session.client_events import ConnectionRefused, Disconnected, RegistrationRefused
 from push.wire.signals import ConnectStatus, DisconnectCode
 
 FIRST_CEILING_SECONDS = 1.0
@@ -46,7 +47,7 @@ MAX_BAN_SECONDS = 86_400  # a longer ban answers again, and says how long it sti
 MAX_CREDENTIAL_TRIALS = 3
 
 
-class Do(Enum):
+class NextStep(Enum):
     """What the shell is to do, after the plan's delay."""
 
     CONNECT = auto()  # connect to `server`
@@ -56,7 +57,7 @@ class Do(Enum):
     STOP = auto()  # raise `error`
 
 
-class Response(Enum):
+class ReconnectRule(Enum):
     """A cell of the two tables."""
 
     BACK_OFF = auto()
@@ -68,22 +69,22 @@ class Response(Enum):
     STOP_UNLESS_AFTER = auto()
 
 
-CONNECT_RESPONSES: dict[int, Response] = {
-    ConnectStatus.UNACCEPTABLE_PROTOCOL_VERSION: Response.STOP,
-    ConnectStatus.IDENTIFIER_REJECTED: Response.REGISTER,
-    ConnectStatus.SERVER_UNAVAILABLE: Response.BACK_OFF,
-    ConnectStatus.BAD_CREDENTIALS: Response.RENEW,
-    ConnectStatus.NOT_AUTHORIZED: Response.STOP_UNLESS_AFTER,
-    ConnectStatus.USE_ANOTHER_SERVER: Response.REDIRECT,
+CONNECT_RESPONSES: dict[int, ReconnectRule] = {
+    ConnectStatus.UNACCEPTABLE_PROTOCOL_VERSION: ReconnectRule.STOP,
+    ConnectStatus.IDENTIFIER_REJECTED: ReconnectRule.REGISTER,
+    ConnectStatus.SERVER_UNAVAILABLE: ReconnectRule.BACK_OFF,
+    ConnectStatus.BAD_CREDENTIALS: ReconnectRule.RENEW,
+    ConnectStatus.NOT_AUTHORIZED: ReconnectRule.STOP_UNLESS_AFTER,
+    ConnectStatus.USE_ANOTHER_SERVER: ReconnectRule.REDIRECT,
 }
 
-DISCONNECT_RESPONSES: dict[str, Response] = {
-    DisconnectCode.TAKEN_OVER: Response.STOP,
-    DisconnectCode.KICKED: Response.STOP_UNLESS_AFTER,
-    DisconnectCode.DRAINING: Response.DRAIN,
-    DisconnectCode.BAD_FRAME: Response.STOP,
-    DisconnectCode.FRAME_TOO_LARGE: Response.STOP,
-    DisconnectCode.CREDENTIALS_EXPIRED: Response.RENEW,
+DISCONNECT_RESPONSES: dict[str, ReconnectRule] = {
+    DisconnectCode.TAKEN_OVER: ReconnectRule.STOP,
+    DisconnectCode.KICKED: ReconnectRule.STOP_UNLESS_AFTER,
+    DisconnectCode.DRAINING: ReconnectRule.DRAIN,
+    DisconnectCode.BAD_FRAME: ReconnectRule.STOP,
+    DisconnectCode.FRAME_TOO_LARGE: ReconnectRule.STOP,
+    DisconnectCode.CREDENTIALS_EXPIRED: ReconnectRule.RENEW,
 }
 
 # A refused SUB with one of these may be granted later; with any other code it never will be.
@@ -106,8 +107,8 @@ _STOPPED_BY_CODE: dict[str, type[Stopped]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    do: Do
+class ReconnectPlan:
+    do: NextStep
     delay_seconds: float = 0.0
     server: ServerAddress | None = None
     error: Stopped | None = None
@@ -165,7 +166,7 @@ class Policy:
 
     # --- What the shell reports ---------------------------------------------------------------
 
-    def start(self) -> Plan:
+    def start(self) -> ReconnectPlan:
         return self._next(0.0)
 
     def accepted(self, now: float) -> None:
@@ -175,12 +176,12 @@ class Policy:
         self._hops = self._credential_trials = self._registration_trials = 0
         self._use(self._servers)
 
-    def lost(self, now: float) -> Plan:
+    def lost(self, now: float) -> ReconnectPlan:
         """The connection could not be made, died, broke the protocol or ended without a word."""
         self._settle(now)
         return self._back_off()
 
-    def untrusted(self, detail: str, now: float) -> Plan:
+    def untrusted(self, detail: str, now: float) -> ReconnectPlan:
         """TLS failed on the certificate.
 
         Before the first session it is a wrong configuration and final; later it may be a network
@@ -188,28 +189,28 @@ class Policy:
         """
         self._settle(now)
         if not self._ever_accepted:
-            return Plan(Do.STOP, error=ServerUntrusted("", detail))
+            return ReconnectPlan(NextStep.STOP, error=ServerUntrusted("", detail))
         return self._back_off()
 
-    def refused(self, refusal: ConnectRefused, now: float) -> Plan:
+    def refused(self, refusal: ConnectionRefused, now: float) -> ReconnectPlan:
         """CONNECT_ACK with another status."""
         self._settle(now)
-        response = CONNECT_RESPONSES.get(refusal.status, Response.BACK_OFF)
+        response = CONNECT_RESPONSES.get(refusal.status, ReconnectRule.BACK_OFF)
         stopped = _STOPPED_BY_STATUS.get(refusal.status, Stopped)
         error = stopped(refusal.code, refusal.detail)
-        if response is Response.STOP_UNLESS_AFTER:
+        if response is ReconnectRule.STOP_UNLESS_AFTER:
             return self._come_back_after(refusal.after_seconds, error)
-        if response is Response.STOP:
-            return Plan(Do.STOP, error=error)
-        if response is Response.REDIRECT:
+        if response is ReconnectRule.STOP:
+            return ReconnectPlan(NextStep.STOP, error=error)
+        if response is ReconnectRule.REDIRECT:
             return self._redirect(refusal.servers, refusal.after_seconds)
-        if response is Response.REGISTER:
+        if response is ReconnectRule.REGISTER:
             return self._register_again(error)
-        if response is Response.RENEW:
+        if response is ReconnectRule.RENEW:
             return self._renew(error)
         return self._back_off(refusal.after_seconds)
 
-    def registration_refused(self, refusal: RegistrationRefused, now: float) -> Plan:
+    def registration_refused(self, refusal: RegistrationRefused, now: float) -> ReconnectPlan:
         """SUB was answered with no."""
         self._settle(now)
         if refusal.code in TEMPORARY_CODES:
@@ -217,25 +218,25 @@ class Policy:
         error = RegistrationFailed(refusal.code, refusal.detail)
         if refusal.code == BANNED:
             return self._come_back_after(refusal.after_seconds, error)
-        return Plan(Do.STOP, error=error)
+        return ReconnectPlan(NextStep.STOP, error=error)
 
-    def disconnected(self, goodbye: Disconnected, now: float) -> Plan:
+    def disconnected(self, goodbye: Disconnected, now: float) -> ReconnectPlan:
         """DISCONNECT came, in a session or before it."""
-        response = DISCONNECT_RESPONSES.get(goodbye.code, Response.BACK_OFF)
-        self._settle(now, in_order=response is Response.DRAIN)
+        response = DISCONNECT_RESPONSES.get(goodbye.code, ReconnectRule.BACK_OFF)
+        self._settle(now, in_order=response is ReconnectRule.DRAIN)
         stopped = _STOPPED_BY_CODE.get(goodbye.code, Stopped)
-        if response is Response.STOP_UNLESS_AFTER:
+        if response is ReconnectRule.STOP_UNLESS_AFTER:
             error = stopped(goodbye.code, goodbye.reason)
             return self._come_back_after(goodbye.after_seconds, error)
-        if response is Response.STOP:
-            return Plan(Do.STOP, error=stopped(goodbye.code, goodbye.reason))
-        if response is Response.RENEW:
+        if response is ReconnectRule.STOP:
+            return ReconnectPlan(NextStep.STOP, error=stopped(goodbye.code, goodbye.reason))
+        if response is ReconnectRule.RENEW:
             return self._renew(stopped(goodbye.code, goodbye.reason))
-        if response is Response.DRAIN:
+        if response is ReconnectRule.DRAIN:
             return self._drain(goodbye)
         return self._back_off(goodbye.after_seconds)
 
-    def servers_found(self, urls: Iterable[str]) -> Plan:
+    def servers_found(self, urls: Iterable[str]) -> ReconnectPlan:
         """GET /v1/servers answered."""
         found = self.allowed(urls)
         if not found:
@@ -244,7 +245,7 @@ class Policy:
         self._use(found)
         return self._next(0.0)
 
-    def servers_failed(self) -> Plan:
+    def servers_failed(self) -> ReconnectPlan:
         """GET /v1/servers gave nothing to use."""
         self._hops = 0
         return self._back_off()
@@ -281,25 +282,25 @@ class Policy:
         self._candidates = list(servers)
         self._listed = len(servers)
 
-    def _back_off(self, after_seconds: int | None = None) -> Plan:
+    def _back_off(self, after_seconds: int | None = None) -> ReconnectPlan:
         return self._next(_bounded(after_seconds) + self._jitter())
 
-    def _come_back_after(self, after_seconds: int | None, error: Stopped) -> Plan:
+    def _come_back_after(self, after_seconds: int | None, error: Stopped) -> ReconnectPlan:
         """A ban: for a while when it names one, else for ever."""
         if after_seconds is None:
-            return Plan(Do.STOP, error=error)
+            return ReconnectPlan(NextStep.STOP, error=error)
         return self._next(_bounded(after_seconds, MAX_BAN_SECONDS) + self._jitter())
 
-    def _next(self, delay_seconds: float) -> Plan:
+    def _next(self, delay_seconds: float) -> ReconnectPlan:
         """The next candidate; with none left the configured list again, or ask for a list."""
         if not self._candidates:
             if not self._servers:
-                return Plan(Do.ASK_SERVERS, delay_seconds)
+                return ReconnectPlan(NextStep.ASK_SERVERS, delay_seconds)
             self._use(self._servers)
         self._current = self._candidates.pop(0)
-        return Plan(Do.CONNECT, delay_seconds, self._current)
+        return ReconnectPlan(NextStep.CONNECT, delay_seconds, self._current)
 
-    def _redirect(self, urls: Iterable[str], after_seconds: int | None) -> Plan:
+    def _redirect(self, urls: Iterable[str], after_seconds: int | None) -> ReconnectPlan:
         """USE_ANOTHER_SERVER: at most `MAX_HOPS` in a row, and never from TLS to plain."""
         targets = self.allowed(urls)
         self._hops += 1
@@ -309,10 +310,10 @@ class Policy:
         self._hops = 0
         self._candidates = []
         if self._abilities.ask_servers:
-            return Plan(Do.ASK_SERVERS, self._jitter())
+            return ReconnectPlan(NextStep.ASK_SERVERS, self._jitter())
         return self._back_off(after_seconds)
 
-    def _drain(self, goodbye: Disconnected) -> Plan:
+    def _drain(self, goodbye: Disconnected) -> ReconnectPlan:
         """Leave for `servers` after a random part of `after`, so that not all arrive at once."""
         targets = self.allowed(goodbye.servers)
         if not targets:
@@ -320,19 +321,23 @@ class Policy:
         self._use(targets)
         return self._next(self._random() * _bounded(goodbye.after_seconds))
 
-    def _register_again(self, error: Stopped) -> Plan:
+    def _register_again(self, error: Stopped) -> ReconnectPlan:
         """At once the first time; a server that rejects the token it just gave is backed off."""
         if not self._abilities.register:
-            return Plan(Do.STOP, error=error)
+            return ReconnectPlan(NextStep.STOP, error=error)
         self._registration_trials += 1
-        return Plan(Do.REGISTER, self._delay_of_trial(self._registration_trials), self._current)
+        return ReconnectPlan(
+            NextStep.REGISTER, self._delay_of_trial(self._registration_trials), self._current
+        )
 
-    def _renew(self, error: Stopped) -> Plan:
+    def _renew(self, error: Stopped) -> ReconnectPlan:
         """New credentials, at once the first time; credentials refused three times are wrong."""
         if not self._abilities.renew or self._credential_trials == MAX_CREDENTIAL_TRIALS:
-            return Plan(Do.STOP, error=error)
+            return ReconnectPlan(NextStep.STOP, error=error)
         self._credential_trials += 1
-        return Plan(Do.RENEW, self._delay_of_trial(self._credential_trials), self._current)
+        return ReconnectPlan(
+            NextStep.RENEW, self._delay_of_trial(self._credential_trials), self._current
+        )
 
     def _delay_of_trial(self, trial: int) -> float:
         return 0.0 if trial == 1 else self._jitter()

@@ -20,15 +20,15 @@ from push.session.client_events import (
     ConnectionDead,
     Duplicate,
     Event,
-    Following,
     Ignored,
-    Message,
+    MessageReceived,
     Pong,
     ProtocolViolated,
+    StreamFollowed,
     Unfollowed,
 )
 from push.session.client_liveness import Liveness
-from push.session.client_memory import Arrival, Cursors, Deliveries
+from push.session.client_memory import Arrival, ClientCursors, Deliveries
 from push.session.transitions import CLIENT, Action, State
 from push.wire import bodies
 from push.wire.errors import ProtocolError, VersionMismatch, bad_frame
@@ -66,10 +66,10 @@ class ClientSession:
     """
 
     def __init__(
-        self, deliveries: Deliveries | None = None, cursors: Cursors | None = None
+        self, deliveries: Deliveries | None = None, cursors: ClientCursors | None = None
     ) -> None:
         self.deliveries = Deliveries() if deliveries is None else deliveries
-        self.cursors = Cursors() if cursors is None else cursors
+        self.cursors = ClientCursors() if cursors is None else cursors
         self.deliveries.begin_session()
         # Larger than the contract's 64 KiB: CONNECT_ACK lists streams, and the server is trusted.
         self._decoder = FrameDecoder(MAX_FRAME_BYTES)
@@ -203,7 +203,7 @@ class ClientSession:
         self._liveness.asked(self._now)
         return message_id
 
-    def acknowledge(self, message: Message) -> None:
+    def acknowledge(self, message: MessageReceived) -> None:
         """The application is done with `message`: acknowledge every copy that came.
 
         Also right after the connection it came on has ended: a copy that comes later is then
@@ -211,12 +211,12 @@ class ClientSession:
         """
         if not message.number:
             return
-        numbers = self.deliveries.finished(message.id)
+        message_ids = self.deliveries.finished(message.id)
         self.cursors.acknowledged(message.stream, message.offset)
-        for number in numbers:
+        for number in message_ids:
             self._acknowledge_number(number)
 
-    def release(self, message: Message) -> None:
+    def release(self, message: MessageReceived) -> None:
         """The application gives `message` back: its next copy is delivered as a new message."""
         self.deliveries.released(message.id)
 
@@ -312,14 +312,14 @@ class ClientSession:
             self.acknowledge(message)
         if message.kind == "follow":
             self.cursors.followed(message.stream, message.offset)
-            events.append(Following(message.stream, message.offset))
+            events.append(StreamFollowed(message.stream, message.offset))
         elif message.kind == "unfollow":
             self.cursors.unfollowed(message.stream)
             events.append(Unfollowed(message.stream))
         else:
             events.append(Ignored(message.id, message.kind))
 
-    def _deliver(self, message: Message, events: list[Event]) -> None:
+    def _deliver(self, message: MessageReceived, events: list[Event]) -> None:
         if not message.number:  # QoS 0 never comes again
             events.append(message)
             return

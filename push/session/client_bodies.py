@@ -12,14 +12,14 @@ import msgspec
 from msgspec import UNSET, Struct
 
 from push.session.client_events import (
-    Answer,
     AuthAnswer,
     Connected,
-    ConnectRefused,
+    ConnectionRefused,
+    DeviceRegistered,
     Disconnected,
-    Message,
-    Registered,
+    MessageReceived,
     RegistrationRefused,
+    RequestAnswered,
 )
 from push.wire import bodies
 from push.wire.errors import bad_frame
@@ -41,7 +41,7 @@ class _PushHead(Struct):
     encoding: str | None = None
 
 
-def read_push(frame: Frame) -> Message:
+def read_push(frame: Frame) -> MessageReceived:
     body = _decode_object(frame.body, "PUSH")
     try:
         head = msgspec.convert(body, _PushHead)
@@ -49,16 +49,16 @@ def read_push(frame: Frame) -> Message:
         raise bad_frame(f"PUSH body: {error}"[:500]) from None
     if frame.message_id and not head.id:
         raise bad_frame("PUSH body: `id` is missing")
-    return Message(frame.message_id, head.id, head.stream, head.offset, head.kind, body)
+    return MessageReceived(frame.message_id, head.id, head.stream, head.offset, head.kind, body)
 
 
-def read_answer(frame: Frame) -> Answer:
+def read_answer(frame: Frame) -> RequestAnswered:
     body = _decode_object(frame.body, "PUB_ACK")
     try:
-        head = msgspec.convert(body, bodies.Answer)
+        head = msgspec.convert(body, bodies.RequestAnswer)
     except msgspec.ValidationError as error:
         raise bad_frame(f"PUB_ACK body: {error}"[:500]) from None
-    return Answer(
+    return RequestAnswered(
         message_id=frame.message_id,
         sub_signal=frame.sub_signal,
         ok=_is_ok(head),
@@ -71,18 +71,18 @@ def read_answer(frame: Frame) -> Answer:
 
 
 def read_auth_answer(frame: Frame) -> AuthAnswer:
-    head = bodies.decode_body(bodies.Answer, frame.body, "AUTH")
+    head = bodies.decode_body(bodies.RequestAnswer, frame.body, "AUTH")
     return AuthAnswer(
         frame.message_id, _is_ok(head), head.expires, head.code or "", head.detail or ""
     )
 
 
-def read_registration(frame: Frame) -> Registered | RegistrationRefused:
+def read_registration(frame: Frame) -> DeviceRegistered | RegistrationRefused:
     body = bodies.decode_body(bodies.SubAnswer, frame.body, "SUB")
     if not body.ok:
         return RegistrationRefused(body.code or "internal", body.detail or "", body.after)
     if body.token and body.secret:
-        return Registered(body.token, body.secret)
+        return DeviceRegistered(body.token, body.secret)
     raise bad_frame("SUB body: `token` and `secret` are missing")
 
 
@@ -102,9 +102,9 @@ def read_acceptance(frame: Frame, heartbeat_seconds: int, max_frame_bytes: int) 
     )
 
 
-def read_refusal(frame: Frame) -> ConnectRefused:
+def read_refusal(frame: Frame) -> ConnectionRefused:
     body = bodies.decode_body(bodies.ConnectRefused, frame.body, "CONNECT_ACK")
-    return ConnectRefused(
+    return ConnectionRefused(
         status=frame.sub_signal,
         code=body.code or "",
         detail=body.detail or "",
@@ -139,5 +139,5 @@ def _decode_large_numbers(raw: bytes) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _is_ok(answer: bodies.Answer) -> bool:
+def _is_ok(answer: bodies.RequestAnswer) -> bool:
     return answer.code is None if answer.ok is UNSET else bool(answer.ok)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from push.wire.errors import ProtocolError
 
 
-class Registered(Struct, frozen=True):
+class DeviceRegistered(Struct, frozen=True):
     """SUB was granted: keep the pair, it comes only once."""
 
     token: str
@@ -41,7 +41,7 @@ class Connected(Struct, frozen=True):
     streams: dict[str, str] | None
 
 
-class ConnectRefused(Struct, frozen=True):
+class ConnectionRefused(Struct, frozen=True):
     """CONNECT_ACK with another status. The server closes; `status` may be newer than our table."""
 
     status: int
@@ -52,7 +52,7 @@ class ConnectRefused(Struct, frozen=True):
     versions: tuple[int, ...] = ()
 
 
-class Message(Struct, frozen=True):
+class MessageReceived(Struct, frozen=True):
     """A PUSH the application has not seen. `number` 0 is QoS 0: nothing is to be acknowledged.
 
     `body` is the whole body as it came, `id`, `stream`, `offset` and `kind` are taken from it.
@@ -80,7 +80,7 @@ class Ignored(Struct, frozen=True):
     kind: str
 
 
-class Following(Struct, frozen=True):
+class StreamFollowed(Struct, frozen=True):
     """The session follows `stream` from `offset` on."""
 
     stream: str
@@ -93,7 +93,7 @@ class Unfollowed(Struct, frozen=True):
     stream: str
 
 
-class Answer(Struct, frozen=True):
+class RequestAnswered(Struct, frozen=True):
     """The answer to the PUBLISH with `message_id`; `body` is all of it."""
 
     message_id: int
@@ -149,16 +149,16 @@ class ProtocolViolated(Struct, frozen=True):
 
 
 Event = (
-    Registered
+    DeviceRegistered
     | RegistrationRefused
     | Connected
-    | ConnectRefused
-    | Message
+    | ConnectionRefused
+    | MessageReceived
     | Duplicate
     | Ignored
-    | Following
+    | StreamFollowed
     | Unfollowed
-    | Answer
+    | RequestAnswered
     | AuthAnswer
     | Pong
     | Disconnected

@@ -22,15 +22,16 @@ class Arrival(Enum):
 
 
 class _Held:
-    """A message in the application's hands; `numbers` has one entry for each copy to acknowledge.
+    """A message in the application's hands; `message_ids` has one entry for each copy to
+    acknowledge.
 
     The numbers belong to the present connection, so they are forgotten with it.
     """
 
-    __slots__ = ("numbers", "released")
+    __slots__ = ("message_ids", "released")
 
     def __init__(self, number: int) -> None:
-        self.numbers = [number]
+        self.message_ids = [number]
         self.released = False
 
 
@@ -54,7 +55,7 @@ class Deliveries:
     def begin_session(self) -> None:
         """A new connection: message numbers of the old one mean nothing any more."""
         for held in self._held.values():
-            held.numbers.clear()
+            held.message_ids.clear()
 
     def arrived(self, message_id: str, number: int) -> Arrival:
         """Note a copy with the connection's `number` and say what to do with it."""
@@ -67,7 +68,7 @@ class Deliveries:
             if len(self._held) > self._capacity:
                 self._held.popitem(last=False)
             return Arrival.NEW
-        held.numbers.append(number)
+        held.message_ids.append(number)
         if held.released:
             held.released = False
             return Arrival.NEW
@@ -80,7 +81,7 @@ class Deliveries:
         self._done.move_to_end(message_id)
         if len(self._done) > self._capacity:
             self._done.popitem(last=False)
-        return held.numbers if held is not None else []
+        return held.message_ids if held is not None else []
 
     def released(self, message_id: str) -> None:
         """The application gives it back undone: the next copy is delivered as if it were new."""
@@ -108,7 +109,7 @@ class _Position:
             self.cursor = first
 
 
-class Cursors:
+class ClientCursors:
     """Where a session without a token is in each stream, for the `cursors` of the next CONNECT.
 
     With a token the server keeps the cursors, names no `streams`, and this stays empty. Offsets are

@@ -12,10 +12,10 @@ from push.wire.signals import Signal
 PART_BYTES = 16 * 1024
 
 # Message ids of PUSH: the connector gives the low ones, each session the high ones (rule 9).
-FIRST_SHARED_NUMBER = 1
-LAST_SHARED_NUMBER = 0xBFFF
-FIRST_OWN_NUMBER = 0xC000
-LAST_OWN_NUMBER = 0xFFFF
+FIRST_SHARED_ID = 1
+LAST_SHARED_ID = 0xBFFF
+FIRST_PRIVATE_ID = 0xC000
+LAST_PRIVATE_ID = 0xFFFF
 
 
 class Entry:
@@ -23,20 +23,20 @@ class Entry:
 
     `offset` is the place in the stream in microseconds of the server's clock, 0 for a message that
     is not in the log (QoS 0, `ttl` 0); `previous` the offset before it. `body` is the JSON of its
-    PUSH. `number` is its shared message id, 0 where each session uses one of its own.
+    PUSH. `message_id` is its shared message id, 0 where each session uses one of its own.
     `online`: in no log, for those who are there, who acknowledge it all the same (`ttl` 0).
     `control` is the parsed content of an entry that is for the connector and not for the device.
-    `not_for`: the user whose sessions do not get it, "" = nobody's.
+    `exclude_user`: the user whose sessions do not get it, "" = nobody's.
     """
 
     __slots__ = (
         "body",
         "control",
+        "exclude_user",
         "expires_ms",
         "frame",
         "id",
-        "not_for",
-        "number",
+        "message_id",
         "offset",
         "online",
         "previous",
@@ -50,25 +50,25 @@ class Entry:
         body: bytes,
         *,
         expires_ms: int = 0,
-        number: int = 0,
+        message_id: int = 0,
         online: bool = False,
         control: dict[str, str] | None = None,
-        not_for: str = "",
+        exclude_user: str = "",
     ) -> None:
         self.id = id
         self.previous = previous
         self.offset = offset
         self.body = body
         self.expires_ms = expires_ms
-        self.number = number
+        self.message_id = message_id
         self.online = online
         self.control = control
-        self.not_for = not_for
-        self.frame = encode_frame(Signal.PUSH, 0, number, body)
+        self.exclude_user = exclude_user
+        self.frame = encode_frame(Signal.PUSH, 0, message_id, body)
 
-    def numbered(self, number: int) -> bytes:
+    def numbered(self, message_id: int) -> bytes:
         """The frame with a message id of one session's own."""
-        return encode_frame(Signal.PUSH, 0, number, self.body)
+        return encode_frame(Signal.PUSH, 0, message_id, self.body)
 
 
 class Batch:
@@ -82,7 +82,7 @@ class Batch:
         "frames",
         "largest_bytes",
         "last_offset",
-        "numbers",
+        "message_ids",
         "online",
         "stored",
         "stored_bytes",
@@ -102,11 +102,11 @@ class Batch:
         self.first_previous = stored[0].previous if stored else 0
         self.first_offset = stored[0].offset if stored else 0
         self.last_offset = stored[-1].offset if stored else 0
-        self.numbers = frozenset(entry.number for entry in stored)
+        self.message_ids = frozenset(entry.message_id for entry in stored)
         # Whether `frames` may go as it is to a session that has room and is in step.
         self.uniform = (
-            0 not in self.numbers
-            and len(self.numbers) == len(stored)
+            0 not in self.message_ids
+            and len(self.message_ids) == len(stored)
             and not self.controls
             and not self.online
             and all(later.previous == earlier.offset for earlier, later in pairwise(stored))

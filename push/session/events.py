@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from push.session.window import Delivery, Follow, LateDelivery
+from push.session.window import LateAcknowledgement, OutstandingMessage, Subscription
 from push.wire.bodies import AuthRequest, ConnectRequest, SubRequest
 
 
-class RegisterWanted(NamedTuple):
+class RegisterRequested(NamedTuple):
     """SUB: answer with `registered` or `refuse_registration`."""
 
     message_id: int
     body: SubRequest
 
 
-class ConnectWanted(NamedTuple):
+class ConnectRequested(NamedTuple):
     """CONNECT: answer with `accept` or `refuse_connect`."""
 
     message_id: int
     body: ConnectRequest
 
 
-class RenewWanted(NamedTuple):
+class RenewRequested(NamedTuple):
     """AUTH: answer with `renewed` or `refuse_renewal`."""
 
     message_id: int
     body: AuthRequest
 
 
-class RequestWanted(NamedTuple):
+class PublishRequested(NamedTuple):
     """PUBLISH: answer with `answer` (unless `message_id` is 0)."""
 
     message_id: int
@@ -37,7 +37,7 @@ class RequestWanted(NamedTuple):
     body: bytes
 
 
-class HeartbeatAsked(NamedTuple):
+class HeartbeatRequested(NamedTuple):
     """PING: answer with `pong`, which needs the time of the day."""
 
     message_id: int
@@ -45,9 +45,9 @@ class HeartbeatAsked(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """The cursor of `follow` moved: store it."""
+    """The cursor of `subscription` moved: store it."""
 
-    follow: Follow
+    subscription: Subscription
 
 
 class OnlineAcknowledged(NamedTuple):
@@ -60,14 +60,14 @@ class OnlineAcknowledged(NamedTuple):
 class LateAcknowledged(NamedTuple):
     """A message was acknowledged that the cursor had passed for another reason: for the ledger."""
 
-    late: LateDelivery
+    late: LateAcknowledgement
 
 
 class RedeliveryDue(NamedTuple):
     """The first messages of streams that were not acknowledged in time: look them up, and hand what
     the log has to `Handout.again`."""
 
-    deliveries: list[Delivery]
+    deliveries: list[OutstandingMessage]
 
 
 class Ended(NamedTuple):
@@ -79,11 +79,11 @@ class Ended(NamedTuple):
 
 
 Event = (
-    RegisterWanted
-    | ConnectWanted
-    | RenewWanted
-    | RequestWanted
-    | HeartbeatAsked
+    RegisterRequested
+    | ConnectRequested
+    | RenewRequested
+    | PublishRequested
+    | HeartbeatRequested
     | Progress
     | OnlineAcknowledged
     | LateAcknowledged

@@ -10,23 +10,22 @@ from __future__ import annotations
 import msgspec
 
 from push.session.events import (
-    ConnectWanted,
+    ConnectRequested,
     Ended,
     Event,
-    HeartbeatAsked,
+    HeartbeatRequested,
     LateAcknowledged,
     OnlineAcknowledged,
     Progress,
+    PublishRequested,
     RedeliveryDue,
-    RegisterWanted,
-    RenewWanted,
-    RequestWanted,
+    RegisterRequested,
+    RenewRequested,
 )
 from push.session.transitions import SERVER, SERVER_ACCEPTS, Action, State
-from push.session.window import LateDelivery, Window
+from push.session.window import LateAcknowledgement, Window
 from push.wire import defaults
 from push.wire.bodies import (
-    Answer,
     AuthRequest,
     ConnectAccepted,
     ConnectRefused,
@@ -34,12 +33,13 @@ from push.wire.bodies import (
     DisconnectBody,
     Empty,
     PingBody,
+    RequestAnswer,
     SubAnswer,
     SubRequest,
     decode_body,
     encode_body,
 )
-from push.wire.errors import ProtocolError, Refusal, VersionMismatch, bad_frame
+from push.wire.errors import ProtocolError, RequestError, VersionMismatch, bad_frame
 from push.wire.frames import (
     HEADER_BYTES,
     MAX_FRAME_BEFORE_SESSION_BYTES,
@@ -207,18 +207,18 @@ class ServerSession:
             self._heartbeat(frame, events)
         elif action is Action.REQUEST:
             self._claim(frame.message_id)
-            events.append(RequestWanted(frame.message_id, frame.sub_signal, frame.body))
+            events.append(PublishRequested(frame.message_id, frame.sub_signal, frame.body))
         elif action is Action.CONNECT:
             body = decode_body(ConnectRequest, frame.body, "CONNECT")
             self._claim(frame.message_id)
             self._enter(State.CONNECTING)
-            events.append(ConnectWanted(frame.message_id, body))
+            events.append(ConnectRequested(frame.message_id, body))
         elif action is Action.REGISTER:
             self._register(frame, events)
         elif action is Action.RENEW:
             renewal = decode_body(AuthRequest, frame.body, "AUTH")
             self._claim(frame.message_id)
-            events.append(RenewWanted(frame.message_id, renewal))
+            events.append(RenewRequested(frame.message_id, renewal))
         elif action is Action.CLOSE:
             said = decode_body(DisconnectBody, frame.body, "DISCONNECT")
             self._enter(State.CLOSING)
@@ -237,7 +237,7 @@ class ServerSession:
         if window is None:
             return
         moved = window.acknowledge(number, now)
-        if isinstance(moved, LateDelivery):
+        if isinstance(moved, LateAcknowledgement):
             events.append(LateAcknowledged(moved))
         elif moved is not None:
             events.append(Progress(moved))
@@ -250,7 +250,7 @@ class ServerSession:
         asked = decode_body(PingBody, frame.body, "PING").interval
         self._check_free(frame.message_id)  # not claimed: a PING is answered at once
         self.heartbeat_seconds = self._limits.clamp_heartbeat(asked, self.heartbeat_seconds)
-        events.append(HeartbeatAsked(frame.message_id, frame.sub_signal))
+        events.append(HeartbeatRequested(frame.message_id, frame.sub_signal))
 
     def _register(self, frame: Frame, events: list[Event]) -> None:
         body = decode_body(SubRequest, frame.body, "SUB")
@@ -261,7 +261,7 @@ class ServerSession:
         self._claim(frame.message_id)
         self._registering = True
         self._registrations += 1
-        events.append(RegisterWanted(frame.message_id, body))
+        events.append(RegisterRequested(frame.message_id, body))
 
     def _claim(self, message_id: int) -> None:
         """A request's id is taken until it is answered."""
@@ -293,7 +293,7 @@ class ServerSession:
     def registered(self, message_id: int, token: str, secret: str) -> None:
         self._answer_registration(message_id, SubAnswer(token=token, secret=secret))
 
-    def refuse_registration(self, message_id: int, refusal: Refusal) -> None:
+    def refuse_registration(self, message_id: int, refusal: RequestError) -> None:
         answer = SubAnswer(
             ok=False, code=refusal.code, detail=refusal.detail, after=refusal.after_seconds
         )
@@ -347,11 +347,13 @@ class ServerSession:
         """New credentials hold until `expires_at` (monotonic), told as `expires_ms`."""
         self._expires_at = expires_at
         self._release(message_id)
-        self._send(Signal.AUTH, 0, message_id, encode_body(Answer(ok=True, expires=expires_ms)))
+        self._send(
+            Signal.AUTH, 0, message_id, encode_body(RequestAnswer(ok=True, expires=expires_ms))
+        )
 
-    def refuse_renewal(self, message_id: int, refusal: Refusal) -> None:
+    def refuse_renewal(self, message_id: int, refusal: RequestError) -> None:
         self._release(message_id)
-        answer = Answer(ok=False, code=refusal.code, detail=refusal.detail)
+        answer = RequestAnswer(ok=False, code=refusal.code, detail=refusal.detail)
         self._send(Signal.AUTH, 0, message_id, encode_body(answer))
 
     def answer(self, message_id: int, sub_signal: int, body: bytes) -> None:

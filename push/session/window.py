@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from push.session.entry import FIRST_OWN_NUMBER, LAST_OWN_NUMBER, Entry
+from push.session.entry import FIRST_PRIVATE_ID, LAST_PRIVATE_ID, Entry
 
 # How a message ended for a session; the ledger counts by these (`GONE` counts as nothing: who took
 # it out of the log has counted it).
@@ -24,7 +24,7 @@ MAX_ONLINE_UNACKNOWLEDGED = 256
 _NOT_COUNTED = -1
 
 
-class Delivery:
+class OutstandingMessage:
     """One message of one session between hand-out and the cursor's passing it.
 
     `passes` is where the cursor comes to when it passes this: `offset`, or behind it if entries
@@ -39,33 +39,33 @@ class Delivery:
         "ahead",
         "attempts",
         "copies_due",
-        "follow",
         "handed",
         "id",
-        "number",
+        "message_id",
         "offset",
         "outcome",
         "passes",
         "since",
         "size_bytes",
+        "subscription",
     )
     written = True
 
     def __init__(
         self,
-        follow: Follow,
+        subscription: Subscription,
         entry: Entry,
-        number: int,
+        message_id: int,
         now: float,
         attempts: int,
         ahead: int,
     ) -> None:
-        self.follow = follow
+        self.subscription = subscription
         self.id = entry.id
         self.offset = entry.offset
         self.passes = entry.offset
         self.size_bytes = len(entry.body)
-        self.number = number
+        self.message_id = message_id
         self.handed = now
         self.since = now
         self.attempts = attempts
@@ -80,11 +80,11 @@ class Delivery:
     @property
     def first(self) -> bool:
         """Whether it is the first unacknowledged message of its stream."""
-        pending = self.follow.pending
+        pending = self.subscription.pending
         return pending is not None and pending[0] is self
 
 
-class Tried(NamedTuple):
+class FailedAttempts(NamedTuple):
     """What a session that ends leaves of a stream: its first unacknowledged message, and how many
     copies of it count.
 
@@ -100,10 +100,10 @@ class Tried(NamedTuple):
     waited_seconds: float = 0.0
 
 
-class LateDelivery(NamedTuple):
+class LateAcknowledgement(NamedTuple):
     """A message was acknowledged after it had ended otherwise: with `outcome`."""
 
-    delivery: Delivery
+    delivery: OutstandingMessage
     outcome: str
 
 
@@ -116,47 +116,48 @@ class Skipped(NamedTuple):
     written: bool = False
 
 
-class Follow:
+class Subscription:
     """A session's place in one stream.
 
-    It `began` at an offset. `position`: the last offset handed out. `cursor`: up to here all is
+    It `start_offset` at an offset. `position`: the last offset handed out. `cursor`: up to here
+    all is
     done. `live`: what comes on the channel may be handed out; otherwise the session reads on from
     the log, but only once the channel is `heard`: what is published between a read and the
     subscription would be missed.
-    `tried_offset`, `tried`: the first message that an earlier connection left unacknowledged, and
-    how many copies of it count that far.
+    `failed_offset`, `failed_attempts`: the first message that an earlier connection left
+    unacknowledged, and how many copies of it count that far.
     `ended`: messages that ended and are not yet in the ledger; up to `reported` those that were
     handed out are. `shard`: the number of the server that has the stream for this session.
     """
 
     __slots__ = (
-        "began",
         "cursor",
         "ended",
+        "failed_attempts",
+        "failed_offset",
         "heard",
         "live",
         "pending",
         "position",
         "reported",
         "shard",
+        "start_offset",
         "stream",
-        "tried",
-        "tried_offset",
     )
 
     def __init__(self, stream: str, position: int, shard: int = 0) -> None:
         self.stream = stream
         self.shard = shard
-        self.began = position
+        self.start_offset = position
         self.position = position
         self.cursor = position
         self.live = False
         self.heard = False
         self.reported = position
-        self.pending: list[Delivery] | None = None
-        self.ended: list[Delivery | Skipped] | None = None
-        self.tried_offset = 0
-        self.tried = 0
+        self.pending: list[OutstandingMessage] | None = None
+        self.ended: list[OutstandingMessage | Skipped] | None = None
+        self.failed_offset = 0
+        self.failed_attempts = 0
 
     def skip_to(self, offset: int) -> bool:
         """Everything up to `offset` needs no acknowledgement. True when the cursor moved."""
@@ -166,7 +167,7 @@ class Follow:
             return True
         return False
 
-    def end(self, message: Delivery | Skipped) -> None:
+    def end(self, message: OutstandingMessage | Skipped) -> None:
         """A message has its outcome: for the ledger."""
         if self.ended is None:
             self.ended = [message]
@@ -196,11 +197,11 @@ class Window:
         self.used = 0
         self.used_bytes = 0
         # By message id, in the order of hand-out.
-        self.outstanding: dict[int, Delivery] = {}
+        self.outstanding: dict[int, OutstandingMessage] = {}
         # Messages that are in no log, as (stream, id, when they were handed out): acknowledged, but
         # never sent again.
         self.online: dict[int, tuple[str, str, float]] | None = None
-        self._next_own = FIRST_OWN_NUMBER
+        self._next_own = FIRST_PRIVATE_ID
 
     def has_room(self, messages: int, size_bytes: int) -> bool:
         used = self.used
@@ -215,107 +216,124 @@ class Window:
         """Whether a session that fell behind should read on."""
         return self.used * 2 <= self.messages_max and self.used_bytes * 2 <= self.bytes_max
 
-    def own_number(self) -> int:
+    def next_private_id(self) -> int:
         """A message id of the session's own that no outstanding copy uses; 0 if all are taken."""
-        for _ in range(LAST_OWN_NUMBER - FIRST_OWN_NUMBER + 1):
-            number = self._next_own
-            self._next_own = FIRST_OWN_NUMBER if number == LAST_OWN_NUMBER else number + 1
-            if self.is_free(number):
-                return number
+        for _ in range(LAST_PRIVATE_ID - FIRST_PRIVATE_ID + 1):
+            message_id = self._next_own
+            self._next_own = FIRST_PRIVATE_ID if message_id == LAST_PRIVATE_ID else message_id + 1
+            if self.is_free(message_id):
+                return message_id
         return 0
 
-    def is_free(self, number: int) -> bool:
+    def is_free(self, message_id: int) -> bool:
         """Whether no copy that waits for its acknowledgement has this message id."""
-        return number not in self.outstanding and (self.online is None or number not in self.online)
-
-    def are_free(self, numbers: frozenset[int]) -> bool:
-        return self.outstanding.keys().isdisjoint(numbers) and (
-            self.online is None or self.online.keys().isdisjoint(numbers)
+        return message_id not in self.outstanding and (
+            self.online is None or message_id not in self.online
         )
 
-    def add(self, follow: Follow, entry: Entry, number: int, now: float, attempts: int = 1) -> None:
-        """`entry` is handed out under `number`. `attempts`: with those of earlier connections."""
+    def are_free(self, message_ids: frozenset[int]) -> bool:
+        return self.outstanding.keys().isdisjoint(message_ids) and (
+            self.online is None or self.online.keys().isdisjoint(message_ids)
+        )
+
+    def add(
+        self,
+        subscription: Subscription,
+        entry: Entry,
+        message_id: int,
+        now: float,
+        attempts: int = 1,
+    ) -> None:
+        """`entry` is handed out under `message_id`. `attempts`: with those of earlier
+        connections."""
         outstanding = self.outstanding
         ahead = len(outstanding) if self.online is None else len(outstanding) + len(self.online)
-        delivery = Delivery(follow, entry, number, now, attempts, ahead)
-        outstanding[number] = delivery
-        if follow.pending is None:
-            follow.pending = [delivery]
+        delivery = OutstandingMessage(subscription, entry, message_id, now, attempts, ahead)
+        outstanding[message_id] = delivery
+        if subscription.pending is None:
+            subscription.pending = [delivery]
         else:
-            follow.pending.append(delivery)
-        follow.position = entry.offset
+            subscription.pending.append(delivery)
+        subscription.position = entry.offset
         self.used += 1
         self.used_bytes += delivery.size_bytes
 
-    def add_online(self, follow: Follow, entry: Entry, number: int, now: float) -> bool:
+    def add_online(
+        self, subscription: Subscription, entry: Entry, message_id: int, now: float
+    ) -> bool:
         """A message that is in no log is handed out; False when too many are unacknowledged."""
         if self.online is None:
             self.online = {}
         elif len(self.online) >= MAX_ONLINE_UNACKNOWLEDGED:
             return False
-        self.online[number] = (follow.stream, entry.id, now)
+        self.online[message_id] = (subscription.stream, entry.id, now)
         return True
 
-    def acknowledge_online(self, number: int) -> tuple[str, str] | None:
+    def acknowledge_online(self, message_id: int) -> tuple[str, str] | None:
         """Stream and id of the message in no log that was acknowledged, if it was one."""
         if self.online is None:
             return None
-        found = self.online.pop(number, None)
+        found = self.online.pop(message_id, None)
         if not self.online:
             self.online = None
         return None if found is None else found[:2]
 
-    def skip(self, follow: Follow, entry: Entry, outcome: str) -> bool:
+    def skip(self, subscription: Subscription, entry: Entry, outcome: str) -> bool:
         """The session does not get a message. True when the cursor moved."""
-        follow.end(Skipped(entry.offset, entry.id, outcome))
-        return self.add_done(follow, entry.offset)
+        subscription.end(Skipped(entry.offset, entry.id, outcome))
+        return self.add_done(subscription, entry.offset)
 
-    def add_done(self, follow: Follow, offset: int) -> bool:
+    def add_done(self, subscription: Subscription, offset: int) -> bool:
         """An entry that needs no acknowledgement keeps its place behind those that do.
 
         True when the cursor moved.
         """
-        pending = follow.pending
+        pending = subscription.pending
         if pending is None:
-            return follow.skip_to(offset)
+            return subscription.skip_to(offset)
         # The last delivery stands for it: the cursor passes both together.
         pending[-1].passes = max(pending[-1].passes, offset)
-        follow.position = max(follow.position, offset)
+        subscription.position = max(subscription.position, offset)
         return False
 
-    def acknowledge(self, number: int, now: float) -> Follow | LateDelivery | None:
-        """One copy of message `number` was acknowledged: the stream whose cursor moved, or None.
+    def acknowledge(self, message_id: int, now: float) -> Subscription | LateAcknowledgement | None:
+        """One copy of message `message_id` was acknowledged: the stream whose cursor moved, or
+        None.
 
         A late delivery: the cursor has passed it, for it was gone or given up.
         """
-        delivery = self.outstanding.get(number)
+        delivery = self.outstanding.get(message_id)
         if delivery is None:
             return None
         delivery.copies_due -= 1
         if delivery.copies_due <= 0:
-            del self.outstanding[number]
+            del self.outstanding[message_id]
         if delivery.outcome is not None:
             return self._acknowledge_late(delivery, delivery.outcome)
         return self.finish(delivery, now)
 
-    def _acknowledge_late(self, delivery: Delivery, outcome: str) -> LateDelivery | None:
+    def _acknowledge_late(
+        self, delivery: OutstandingMessage, outcome: str
+    ) -> LateAcknowledgement | None:
         """It was given up, taken out of the log, or expired; but the device had it all the same."""
         if outcome not in (GONE, EXPIRED, UNACKNOWLEDGED):
             return None
-        if delivery in (delivery.follow.pending or ()):
+        if delivery in (delivery.subscription.pending or ()):
             delivery.outcome = ACKNOWLEDGED  # the cursor tells of it when it passes
             return None
         delivery.outcome = LATE
-        return LateDelivery(delivery, outcome)
+        return LateAcknowledgement(delivery, outcome)
 
-    def finish(self, delivery: Delivery, now: float, outcome: str = ACKNOWLEDGED) -> Follow | None:
+    def finish(
+        self, delivery: OutstandingMessage, now: float, outcome: str = ACKNOWLEDGED
+    ) -> Subscription | None:
         """The message is done: the stream whose cursor moved, or None.
 
         When it moved, the message that now is the first begins to wait for its next copy.
         """
         delivery.outcome = outcome
-        follow = delivery.follow
-        pending = follow.pending
+        subscription = delivery.subscription
+        pending = subscription.pending
         if pending is None or pending[0] is not delivery:
             return None
         count = 0
@@ -323,21 +341,21 @@ class Window:
             if item.outcome is None:
                 break
             count += 1
-            follow.cursor = item.passes
-            follow.end(item)
+            subscription.cursor = item.passes
+            subscription.end(item)
             self.used -= 1
             self.used_bytes -= item.size_bytes
         if count == len(pending):
-            follow.pending = None
-            if follow.position > follow.cursor:
-                follow.cursor = follow.position
+            subscription.pending = None
+            if subscription.position > subscription.cursor:
+                subscription.cursor = subscription.position
         else:
             del pending[:count]
             first = pending[0]
             first.since = now
             acknowledged = outcome == ACKNOWLEDGED  # the commonest: only counted when it matters
             first.ahead = _NOT_COUNTED if acknowledged else self._ahead_of(first)
-        return follow
+        return subscription
 
     # Only the first unacknowledged message of a stream is sent again. What stands behind it waits,
     # perhaps in a queue of the device's own: that uses nothing up (contract, "Order of things").
@@ -346,14 +364,14 @@ class Window:
         """When the first message that waits longest was handed out or came to the front."""
         return min((d.since for d in self.outstanding.values() if d.first), default=None)
 
-    def take_due(self, now: float, after_seconds: float) -> list[Delivery]:
+    def take_due(self, now: float, after_seconds: float) -> list[OutstandingMessage]:
         """The first messages that have waited so long. They are due again after as long."""
         due = [d for d in self.outstanding.values() if d.first and d.since + after_seconds <= now]
         for delivery in due:
             delivery.since = now
         return due
 
-    def progress_before(self, delivery: Delivery) -> bool:
+    def progress_before(self, delivery: OutstandingMessage) -> bool:
         """Whether the device works off what it got before `delivery`, so that this may wait.
 
         It does if something that had been handed out earlier was acknowledged since the last copy.
@@ -363,7 +381,7 @@ class Window:
         ahead = self._ahead_of(delivery)
         return ahead > 0 if delivery.ahead == _NOT_COUNTED else ahead < delivery.ahead
 
-    def _ahead_of(self, delivery: Delivery) -> int:
+    def _ahead_of(self, delivery: OutstandingMessage) -> int:
         """How many had been handed out before it and were never acknowledged, though given up."""
         ahead = 0
         if self.online is not None:
@@ -374,35 +392,39 @@ class Window:
             ahead += other.outcome not in (ACKNOWLEDGED, LATE)
         return ahead
 
-    def again(self, delivery: Delivery, now: float, *, counts: bool) -> None:
+    def again(self, delivery: OutstandingMessage, now: float, *, counts: bool) -> None:
         """Another copy was sent. `counts`: towards `max_deliveries`."""
         delivery.copies_due += 1
         delivery.attempts += counts
         delivery.since = now
         delivery.ahead = self._ahead_of(delivery)
 
-    def tried(self, follows: Iterable[Follow], now: float) -> list[Tried]:
+    def tried(self, subscriptions: Iterable[Subscription], now: float) -> list[FailedAttempts]:
         """What is left of each stream, at the end of the session.
 
         Of a stream in which it did not get to what earlier sessions left, that stays as it is.
         """
         left = []
-        for follow in follows:
-            first = follow.pending[0] if follow.pending else None
+        for subscription in subscriptions:
+            first = subscription.pending[0] if subscription.pending else None
             if first is None:
-                if not follow.tried_offset:
-                    left.append(Tried(follow.stream, follow.shard))
+                if not subscription.failed_offset:
+                    left.append(FailedAttempts(subscription.stream, subscription.shard))
                 continue
             attempts = 0 if self._ahead_of(first) else first.attempts
             waited_seconds = max(0.0, now - first.since)
-            left.append(Tried(follow.stream, follow.shard, first.offset, attempts, waited_seconds))
+            left.append(
+                FailedAttempts(
+                    subscription.stream, subscription.shard, first.offset, attempts, waited_seconds
+                )
+            )
         return left
 
-    def forget(self, follow: Follow) -> None:
+    def forget(self, subscription: Subscription) -> None:
         """The stream is followed no longer: its messages take no room, their numbers stay taken."""
-        for delivery in follow.pending or ():
+        for delivery in subscription.pending or ():
             self.used -= 1
             self.used_bytes -= delivery.size_bytes
             delivery.outcome = ACKNOWLEDGED
-        follow.pending = None
-        follow.live = False
+        subscription.pending = None
+        subscription.live = False

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from push.session.entry import Entry
-from push.session.window import Follow
+from push.session.window import Subscription
 
 
 class Follower(Protocol):
@@ -40,7 +40,7 @@ class Channel:
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
-        self.followers: dict[Follower, Follow] = {}
+        self.followers: dict[Follower, Subscription] = {}
         self.receiver: Callable[[bytes], None] | None = None
         self.last = 0
         self.handed = 0
@@ -99,8 +99,8 @@ class Channel:
     @property
     def somebody_live(self) -> bool:
         """Whether a follower takes what comes; all others read the log for themselves."""
-        return any(follow.live for follow in self.followers.values())
+        return any(subscription.live for subscription in self.followers.values())
 
-    def reached(self, follow: Follow) -> bool:
+    def reached(self, subscription: Subscription) -> bool:
         """Whether a session is where the channel is, so that it may go live in this turn."""
-        return self.known and not self.repairing and follow.position >= self.last
+        return self.known and not self.repairing and subscription.position >= self.last

@@ -17,7 +17,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.session.window import (
@@ -26,10 +26,10 @@ from push.session.window import (
     LATE,
     TOO_LARGE,
     UNACKNOWLEDGED,
-    Delivery,
-    Follow,
-    LateDelivery,
+    LateAcknowledgement,
+    OutstandingMessage,
     Skipped,
+    Subscription,
 )
 from push.streams.ledger import is_listed
 
@@ -44,7 +44,7 @@ _script = load_script("streams", "cursors")
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Holder(Protocol):
+class CursorOwner(Protocol):
     """Whose cursors these are: a device's session."""
 
     @property
@@ -60,13 +60,13 @@ class CursorWriter:
     `on_lost(holder)` is called for a session that is not its device's any more.
     """
 
-    def __init__(self, reactor: Any, server: RedisServer, on_lost: Callable[[Any], None]) -> None:
+    def __init__(self, reactor: Any, server: RedisClient, on_lost: Callable[[Any], None]) -> None:
         self._reactor = reactor
         self._server = server
         self._on_lost = on_lost
-        self._moved: dict[Follow, Holder] = {}
-        self._handed: dict[Follow, Holder] = {}
-        self._late: dict[Follow, list[LateDelivery]] = {}
+        self._moved: dict[Subscription, CursorOwner] = {}
+        self._handed: dict[Subscription, CursorOwner] = {}
+        self._late: dict[Subscription, list[LateAcknowledgement]] = {}
         self._last: list[_Move] = []  # of streams that are not followed any more
         self._call: Any = None
         self._handed_call: Any = None
@@ -74,21 +74,24 @@ class CursorWriter:
         self._failed = False
         self._stopped = False
 
-    def moved(self, holder: Holder, follow: Follow) -> None:
+    def moved(self, holder: CursorOwner, subscription: Subscription) -> None:
         """`follow.cursor` moved and is to be stored."""
         if holder.token is None or self._stopped:
-            follow.ended = None  # nothing is kept of a user without a device
+            subscription.ended = None  # nothing is kept of a user without a device
             return
-        self._moved[follow] = holder
-        self._handed.pop(follow, None)
+        self._moved[subscription] = holder
+        self._handed.pop(subscription, None)
         self._start_soon()
 
-    def ends(self, holder: Holder, follow: Follow) -> None:
-        """`follow` is about to forget what was handed out: what is known of that now is stored."""
-        is_moved = self._moved.pop(follow, None) is not None
-        is_handed = self._handed.pop(follow, None) is not None
+    def ends(self, holder: CursorOwner, subscription: Subscription) -> None:
+        """`subscription` is about to forget what was handed out: what is known of that now is
+        stored."""
+        is_moved = self._moved.pop(subscription, None) is not None
+        is_handed = self._handed.pop(subscription, None) is not None
         if is_moved or is_handed:
-            self._last.append(_Move(follow, holder, self._late.pop(follow, []), is_last=True))
+            self._last.append(
+                _Move(subscription, holder, self._late.pop(subscription, []), is_last=True)
+            )
             self._start_soon()
 
     def _start_soon(self) -> None:
@@ -104,30 +107,30 @@ class CursorWriter:
         """How many cursors are to be stored."""
         return len(self._moved) + len(self._last)
 
-    def late(self, holder: Holder, late: LateDelivery) -> None:
+    def late(self, holder: CursorOwner, late: LateAcknowledgement) -> None:
         """A message that the cursor passed for another reason was acknowledged after all.
 
         Where the ledger has counters it is told once: if it is not known whether that was stored,
         what was counted before stands.
         """
         if holder.token is not None and not self._stopped:
-            follow = late.delivery.follow
-            self._late.setdefault(follow, []).append(late)
-            self.moved(holder, follow)
+            subscription = late.delivery.subscription
+            self._late.setdefault(subscription, []).append(late)
+            self.moved(holder, subscription)
 
-    def handed(self, holder: Holder, follow: Follow) -> None:
+    def handed(self, holder: CursorOwner, subscription: Subscription) -> None:
         """Something was handed out: the ledger is told, with less hurry."""
-        if holder.token is None or self._stopped or follow in self._moved:
+        if holder.token is None or self._stopped or subscription in self._moved:
             return
-        self._handed[follow] = holder
+        self._handed[subscription] = holder
         if self._handed_call is None:
             self._handed_call = self._reactor.callLater(HANDED_SECONDS, self._take_handed)
 
     def _take_handed(self) -> None:
         self._handed_call = None
         handed, self._handed = self._handed, {}
-        for follow, holder in handed.items():
-            self.moved(holder, follow)
+        for subscription, holder in handed.items():
+            self.moved(holder, subscription)
 
     async def flush(self) -> None:
         """Store all that moved so far; returns when it is stored or Redis is away."""
@@ -158,9 +161,9 @@ class CursorWriter:
             self._call.cancel()
         self._call = None
         batch, self._last = self._last[:FLUSH_CURSORS], self._last[FLUSH_CURSORS:]
-        for follow, holder in [*islice(self._moved.items(), FLUSH_CURSORS - len(batch))]:
-            del self._moved[follow]
-            batch.append(_Move(follow, holder, self._late.pop(follow, [])))
+        for subscription, holder in [*islice(self._moved.items(), FLUSH_CURSORS - len(batch))]:
+            del self._moved[subscription]
+            batch.append(_Move(subscription, holder, self._late.pop(subscription, [])))
         writing = self._writing = Deferred.fromCoroutine(self._write(batch))
         writing.addErrback(_log_failure)
         writing.addCallback(self._written)
@@ -187,8 +190,8 @@ class CursorWriter:
                     continue
                 again = move.undo()
                 if again:
-                    self._late[move.follow] = again + self._late.get(move.follow, [])
-                self._moved.setdefault(move.follow, move.holder)
+                    self._late[move.subscription] = again + self._late.get(move.subscription, [])
+                self._moved.setdefault(move.subscription, move.holder)
             return False
         for number in lost:
             self._on_lost(batch[number - 1].holder)
@@ -201,50 +204,64 @@ class _Move:
     `is_last`: the stream is not followed any more. What is said here is all that is known.
     """
 
-    __slots__ = ("cursor", "ended", "follow", "holder", "is_last", "late", "messages", "position")
+    __slots__ = (
+        "cursor",
+        "ended",
+        "holder",
+        "is_last",
+        "late",
+        "messages",
+        "position",
+        "subscription",
+    )
 
     def __init__(
-        self, follow: Follow, holder: Holder, late: list[LateDelivery], *, is_last: bool = False
+        self,
+        subscription: Subscription,
+        holder: CursorOwner,
+        late: list[LateAcknowledgement],
+        *,
+        is_last: bool = False,
     ) -> None:
         self.is_last = is_last
-        self.follow = follow
+        self.subscription = subscription
         self.holder = holder
         self.late = late
-        self.cursor = follow.cursor
-        ended = follow.ended or ()
-        self.position = min([follow.position, *_not_to_be_passed(ended, self.cursor)])
+        self.cursor = subscription.cursor
+        ended = subscription.ended or ()
+        self.position = min([subscription.position, *_not_to_be_passed(ended, self.cursor)])
         self.ended = [message for message in ended if message.offset <= self.cursor]
-        follow.ended = [message for message in ended if message.offset > self.cursor] or None
-        self.messages: list[Delivery | Skipped] = [*self.ended]
-        for delivery in follow.pending or ():
-            if delivery.offset > follow.reported:
+        subscription.ended = [message for message in ended if message.offset > self.cursor] or None
+        self.messages: list[OutstandingMessage | Skipped] = [*self.ended]
+        for delivery in subscription.pending or ():
+            if delivery.offset > subscription.reported:
                 self.messages.append(delivery)
-        follow.reported = max(follow.reported, self.position)
+        subscription.reported = max(subscription.reported, self.position)
 
-    def undo(self) -> list[LateDelivery]:
+    def undo(self) -> list[LateAcknowledgement]:
         """It was not stored, or nobody knows: the same messages go with the next one.
 
         Returns the late acknowledgements that may be told again: a line cannot be counted twice. Of
         the others, those that were on their way with this cursor are as if they had not come.
         """
         again, given_up = self.late, {}
-        if not is_listed(self.follow.stream):
+        if not is_listed(self.subscription.stream):
             again, given_up = [], {id(delivery): outcome for delivery, outcome in self.late}
         if self.messages:
             first = min(message.offset for message in self.messages)
-            self.follow.reported = min(self.follow.reported, first - 1)
+            self.subscription.reported = min(self.subscription.reported, first - 1)
         if self.ended:
-            ended: list[Delivery | Skipped] = [
+            ended: list[OutstandingMessage | Skipped] = [
                 Skipped(message.offset, message.id, given_up[id(message)], written=True)
                 if id(message) in given_up
                 else message
                 for message in self.ended
             ]
-            self.follow.ended = [*ended, *(self.follow.ended or ())]
+            self.subscription.ended = [*ended, *(self.subscription.ended or ())]
         return again
 
 
-def _not_to_be_passed(ended: Iterable[Delivery | Skipped], cursor: int) -> list[int]:
+def _not_to_be_passed(ended: Iterable[OutstandingMessage | Skipped], cursor: int) -> list[int]:
     """Places before messages that this session did not get, but another of the device may yet.
 
     All up to the position counts as written; what lies behind such a message is told when the
@@ -257,7 +274,7 @@ def _arguments(batch: list[_Move]) -> list[Any]:
     """What cursors.lua takes."""
     passed: dict[str, dict[int, str]] = {}
     for move in batch:
-        messages = passed.setdefault(move.follow.stream, {})
+        messages = passed.setdefault(move.subscription.stream, {})
         for message in move.messages:
             messages[message.offset] = message.id
     streams: list[list[Any]] = []
@@ -267,7 +284,7 @@ def _arguments(batch: list[_Move]) -> list[Any]:
         parts = [part for offset in offsets for part in (str(offset), messages[offset])]
         streams.append([stream, parts])
         places[stream] = number, offsets
-    return [streams, [_cursor(move, *places[move.follow.stream]) for move in batch]]
+    return [streams, [_cursor(move, *places[move.subscription.stream]) for move in batch]]
 
 
 def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:

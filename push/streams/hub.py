@@ -17,21 +17,21 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.keys import channel_name
-from push.runtime.tasks import Jobs, Turns
+from push.runtime.tasks import Semaphore, TaskGroup
 from push.session.entry import (
-    FIRST_SHARED_NUMBER,
-    LAST_SHARED_NUMBER,
+    FIRST_SHARED_ID,
+    LAST_SHARED_ID,
     Batch,
     Entry,
     batches_of,
 )
-from push.session.window import Follow
+from push.session.window import Subscription
 from push.streams.channel import Channel, Follower
-from push.streams.log import LogReader, Reading, Wanted, has_expired
-from push.streams.log_cache import LogMemory
+from push.streams.log import LogReader, LogReading, WantedPages, has_expired
+from push.streams.log_cache import LogCache
 from push.streams.message import from_channel
 
 log = Logger()
@@ -70,9 +70,9 @@ class Hub:
     def __init__(
         self,
         reactor: Any,
-        server: RedisServer,
+        server: RedisClient,
         reader: LogReader,
-        memory: LogMemory,
+        memory: LogCache,
         receiver: Receiver,
         name: str,
         *,
@@ -93,15 +93,15 @@ class Hub:
         self._nonce = 0
         self._nonce_heard = 0
         self._heard_before = 0
-        self._next_number = FIRST_SHARED_NUMBER
+        self._next_number = FIRST_SHARED_ID
         self._dirty: list[Channel] = []
         self._turn_call: Any = None
         self._sweep_call: Any = None
         self._retry_calls: dict[str, Any] = {}
         self._sweeping = False
         self._sweep_again = False
-        self._turns = Turns(REPAIRS_AT_A_TIME)
-        self._jobs = Jobs()
+        self._turns = Semaphore(REPAIRS_AT_A_TIME)
+        self._jobs = TaskGroup()
         self._sweep_loop = LoopingCall(self.sweep)
         self._nonce_loop = LoopingCall(self._send_nonce)
         self._sweep_loop.clock = self._nonce_loop.clock = reactor
@@ -123,15 +123,15 @@ class Hub:
 
     # Who follows what
 
-    def follow(self, stream: str, follower: Follower, follow: Follow) -> Deferred[None]:
+    def follow(self, stream: str, follower: Follower, subscription: Subscription) -> Deferred[None]:
         """Add a follower; fires once the channel is heard. Read the log only after that."""
         channel = self.channels.get(stream)
         if channel is None:
             channel = self.channels[stream] = Channel(stream)
             channel.receiver = partial(self.receive, channel)
-        channel.followers[follower] = follow
+        channel.followers[follower] = subscription
         assert channel.receiver is not None
-        return self._server.hear(channel_name(stream), channel.receiver)
+        return self._server.subscribe_channel(channel_name(stream), channel.receiver)
 
     def unfollow(self, stream: str, follower: Follower) -> None:
         channel = self.channels.get(stream)
@@ -140,7 +140,7 @@ class Hub:
         if not channel.followers:
             del self.channels[stream]
             self._memory.forget(stream)
-            self._server.unhear(channel_name(stream))
+            self._server.unsubscribe_channel(channel_name(stream))
             retry = self._retry_calls.pop(stream, None)
             if retry is not None:
                 retry.cancel()
@@ -149,12 +149,12 @@ class Hub:
 
     def receive(self, channel: Channel, payload: bytes) -> None:
         """A message of the live channel."""
-        number = 0
+        message_id = 0
         if len(channel.followers) > 1:
-            number = self._next_number
-            following = number + 1
-            self._next_number = FIRST_SHARED_NUMBER if following > LAST_SHARED_NUMBER else following
-        entry, removes = from_channel(channel.stream, payload, number)
+            message_id = self._next_number
+            following = message_id + 1
+            self._next_number = FIRST_SHARED_ID if following > LAST_SHARED_ID else following
+        entry, removes = from_channel(channel.stream, payload, message_id)
         if removes > 0:
             self._take_out(channel, removes)
         elif removes < 0:
@@ -190,8 +190,8 @@ class Hub:
         channel.advance(entry.offset)
         if has_expired(entry, self._server.clock.now_us()):
             # We stood still for that long. Who would have got it reads the log, and passes it.
-            for follow in channel.followers.values():
-                follow.live = False
+            for subscription in channel.followers.values():
+                subscription.live = False
             self._receiver.repaired(channel)
             return
         if channel.remembers:
@@ -267,7 +267,7 @@ class Hub:
         if not channel.repairing:
             self._receiver.repaired(channel)
 
-    def _fill_gap(self, channel: Channel, reading: Reading) -> bool:
+    def _fill_gap(self, channel: Channel, reading: LogReading) -> bool:
         """Hand on what was read; True when the gap is closed."""
         page = reading.pages[0]
         entries = channel.still_there(page.entries)
@@ -275,8 +275,8 @@ class Hub:
         if page.lost or expired:
             # Not a gap that can be closed: each session reads, is told what it lost, and tells the
             # ledger what had expired.
-            for follow in channel.followers.values():
-                follow.live = False
+            for subscription in channel.followers.values():
+                subscription.live = False
         for entry in entries:
             if channel.followers and entry.offset not in expired:
                 entry.previous = channel.handed
@@ -288,10 +288,12 @@ class Hub:
             channel.held = None  # the next read will find it
         return page.complete
 
-    async def _read_gap(self, channel: Channel) -> Reading:
+    async def _read_gap(self, channel: Channel) -> LogReading:
         async with self._turns:
             channel.held = []  # what comes now may be too late for this read
-            return await self._reader.read([Wanted(channel.stream, channel.last, REPAIR_ENTRIES)])
+            return await self._reader.read(
+                [WantedPages(channel.stream, channel.last, REPAIR_ENTRIES)]
+            )
 
     def _retry_later(self, channel: Channel) -> None:
         """The log could not be read. A reconnect sweeps anyway; this is for other reasons."""
@@ -350,7 +352,7 @@ class Hub:
         self.sweep()
 
     async def _listen_for_nonce(self) -> None:
-        await self._server.hear(self._nonce_channel, self._hear_nonce)
+        await self._server.subscribe_channel(self._nonce_channel, self._hear_nonce)
 
     def _hear_nonce(self, payload: bytes) -> None:
         self._nonce_heard = int(payload)

@@ -14,11 +14,11 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather
 
 log = Logger()
 
@@ -40,14 +40,14 @@ _fleeting = load_script("streams", "count_fleeting")
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Holder(Protocol):
+class CountedSession(Protocol):
     """A session; `token` is None for one of a user without a device."""
 
     @property
     def token(self) -> str | None: ...
 
 
-class Funnel(msgspec.Struct, frozen=True):
+class DeliveryCounts(msgspec.Struct, frozen=True):
     """What became of a message, counted in devices. Times in milliseconds since 1970 UTC.
 
     `to` is the JSON that was given to `publish`; `offset` 0: the message was never stored.
@@ -86,16 +86,16 @@ class Ledger:
     async def to(self, id: str) -> msgspec.Raw | None:
         """Whom message `id` was for, as it was given to `publish`; None when it is unknown."""
         calls = [server.command("HGET", server.key(_name(id)), "to") for server in self._shards]
-        for kept in await all_of(calls):
+        for kept in await gather(calls):
             if kept is not None:
                 return msgspec.Raw(kept)
         return None
 
-    async def funnel(self, id: str) -> Funnel | None:
+    async def funnel(self, id: str) -> DeliveryCounts | None:
         """The counts of message `id`; None when it is unknown or was longer ago than is kept."""
         return _sum([self._count(id, *part) for part in await self._parts(id)])
 
-    def _count(self, id: str, fields: dict[str, bytes], over: bool) -> Funnel:
+    def _count(self, id: str, fields: dict[str, bytes], over: bool) -> DeliveryCounts:
         """What one server has counted."""
         lines = _lines(fields)
         addressed = int(fields.get("n", len(lines)))
@@ -110,7 +110,7 @@ class Ledger:
         expired = ends["expired"]
         if over:
             expired += addressed - written - sum(dropped.values())
-        return Funnel(
+        return DeliveryCounts(
             id=id,
             ts=int(fields["ts"]),
             expires=int(fields["x"]),
@@ -141,7 +141,7 @@ class Ledger:
         online, and to the others it came too late."""
         calls = [server.command("HGETALL", server.key(_name(id))) for server in self._shards]
         parts = []
-        for server, reply in zip(self._shards, await all_of(calls), strict=True):
+        for server, reply in zip(self._shards, await gather(calls), strict=True):
             fields = {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
             if fields:
                 now_ms = server.clock.now_us() // 1000
@@ -154,7 +154,7 @@ def _name(id: str) -> str:
     return f"message:{id}"
 
 
-def _sum(parts: list[Funnel]) -> Funnel | None:
+def _sum(parts: list[DeliveryCounts]) -> DeliveryCounts | None:
     """What several servers have counted of a message."""
     if not parts:
         return None
@@ -167,7 +167,7 @@ def _sum(parts: list[Funnel]) -> Funnel | None:
         # What is in no log reaches the sessions that follow when it comes to their connector. Those
         # that did not when it was published were reached all the same: it was for them, too.
         addressed = max(addressed, written + sum(dropped.values()))
-    return Funnel(
+    return DeliveryCounts(
         id=parts[0].id,
         ts=min(part.ts for part in parts),
         expires=max(part.expires for part in parts),
@@ -224,14 +224,14 @@ def _lines(fields: dict[str, bytes]) -> list[_Line]:
     return lines
 
 
-class FleetingCounts:
+class EphemeralCounts:
     """What happens to messages that are in no log, told to the ledger in batches.
 
     A batch whose fate is not known is given up: it may have been counted, and nothing is to be
     counted twice.
     """
 
-    def __init__(self, reactor: Any, server: RedisServer) -> None:
+    def __init__(self, reactor: Any, server: RedisClient) -> None:
         self._reactor = reactor
         self._server = server
         self._counts: Counter[tuple[str, str, str]] = Counter()
@@ -246,7 +246,7 @@ class FleetingCounts:
         if self._call is None and self._writing is None:
             self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
 
-    def written_to(self, stream: str, id: str, holders: Sequence[Holder]) -> None:
+    def written_to(self, stream: str, id: str, holders: Sequence[CountedSession]) -> None:
         """All of `holders` were handed message `id`."""
         if is_listed(stream):
             for holder in holders:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.keys import log_name
 from push.redis.scripts import load_script
 from push.session.entry import Entry
@@ -16,7 +16,7 @@ PAGE_BYTES = 256 * 1024
 _script = load_script("streams", "read")
 
 
-class Wanted(NamedTuple):
+class WantedPages(NamedTuple):
     """Read `stream` on from behind `after`, at most `limit` entries."""
 
     stream: str
@@ -24,7 +24,7 @@ class Wanted(NamedTuple):
     limit: int
 
 
-class Page(NamedTuple):
+class LogPage(NamedTuple):
     """Entries in order, those that have expired as well; `complete` when none is missing.
 
     `lost`: up to here unexpired entries were dropped that the reader had not read; 0 if none was.
@@ -36,21 +36,21 @@ class Page(NamedTuple):
     lost: int
 
 
-class Reading(NamedTuple):
+class LogReading(NamedTuple):
     """Pages and the server's clock: `now_us` for expiry, `clock_us` for "complete up to"."""
 
     now_us: int
     clock_us: int
-    pages: list[Page]
+    pages: list[LogPage]
 
 
 class LogReader:
     """Reads the logs of one server."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisClient) -> None:
         self._server = server
 
-    async def read(self, wanted: Sequence[Wanted], max_bytes: int = PAGE_BYTES) -> Reading:
+    async def read(self, wanted: Sequence[WantedPages], max_bytes: int = PAGE_BYTES) -> LogReading:
         """Read all of `wanted` in one call. Raises `StoreUnavailable`."""
         server = self._server
         arguments: list[int | str] = [max_bytes]
@@ -63,7 +63,7 @@ class LogReader:
             _page(item, complete, entries, int(lost))
             for item, (complete, entries, lost) in zip(wanted, reply[2:], strict=True)
         ]
-        return Reading(now_us, clock_us, pages)
+        return LogReading(now_us, clock_us, pages)
 
     async def get(self, stream: str, offsets: Sequence[int]) -> tuple[dict[int, Entry], set[int]]:
         """The entries at `offsets` that are still there, and which of them have expired."""
@@ -71,7 +71,7 @@ class LogReader:
         expired: set[int] = set()
         unread = list(offsets)
         while unread:
-            reading = await self.read([Wanted(stream, offset - 1, 1) for offset in unread])
+            reading = await self.read([WantedPages(stream, offset - 1, 1) for offset in unread])
             pages = list(zip(unread, reading.pages, strict=True))
             # A page with no entry that is not complete was not reached: the answer was full.
             unread = [offset for offset, page in pages if not page.entries and not page.complete]
@@ -98,11 +98,11 @@ def has_expired(entry: Entry, now_us: int) -> bool:
     return 0 < entry.expires_ms <= now_us // 1000
 
 
-def _page(wanted: Wanted, complete: int, items: list[list[object]], lost: int) -> Page:
+def _page(wanted: WantedPages, complete: int, items: list[list[object]], lost: int) -> LogPage:
     entries = []
     previous = wanted.after
     for item in items:
         entry = from_log(wanted.stream, previous, item)
         previous = entry.offset
         entries.append(entry)
-    return Page(wanted.stream, entries, bool(complete), lost)
+    return LogPage(wanted.stream, entries, bool(complete), lost)

@@ -62,7 +62,7 @@ class Run:
                 return
 
 
-class LogMemory:
+class LogCache:
     """Runs of streams; at most `max_bytes` in all."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:

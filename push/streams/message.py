@@ -29,7 +29,7 @@ _decode_control = msgspec.json.Decoder(dict[str, str]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class Content(msgspec.Struct, frozen=True, omit_defaults=True):
+class MessageContent(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a publisher says. `data` is the JSON value's own bytes; `id` is the message's name."""
 
     id: str
@@ -49,7 +49,7 @@ class Announcement(NamedTuple):
     removes: int
 
 
-def encode_content(content: Content) -> bytes:
+def encode_content(content: MessageContent) -> bytes:
     return _encode(content)
 
 
@@ -64,10 +64,10 @@ def push_body(stream: str, offset: int, ts_ms: int, expires_ms: int, content: by
     return head.encode() + content[1:]
 
 
-def from_channel(stream: str, payload: bytes, number: int) -> Announcement:
+def from_channel(stream: str, payload: bytes, message_id: int) -> Announcement:
     """What `payload` announces (see append.lua). Raises ValueError if it is nothing of ours.
 
-    `number` is the message id of those that are acknowledged.
+    `message_id` is the message id of those that are acknowledged.
     """
     head, content = payload.split(b"\n", 1)
     previous, at, ts_ms, expires_ms, field, id, removes = head.split(b" ")
@@ -83,9 +83,9 @@ def from_channel(stream: str, payload: bytes, number: int) -> Announcement:
         offset,
         push_body(stream, offset, int(ts_ms), int(expires_ms), content),
         expires_ms=int(expires_ms),
-        number=number if asks else 0,
+        message_id=message_id if asks else 0,
         online=field == ONLINE_FIELD,
-        not_for=_decode_typing(content).user if field == TYPING_FIELD else "",
+        exclude_user=_decode_typing(content).user if field == TYPING_FIELD else "",
     )
     return Announcement(entry, int(removes))
 

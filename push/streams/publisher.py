@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.keys import channel_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather
 from push.wire import defaults
 from push.wire.idents import STREAM_ALL
 
@@ -29,14 +29,14 @@ Item = TypeVar("Item")
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Address(NamedTuple):
+class TargetStream(NamedTuple):
     """A stream to write to; `guard` is the key (without prefix) that must be there, if one must."""
 
     stream: str
     guard: str = ""
 
 
-class Outcome(NamedTuple):
+class StreamOutcome(NamedTuple):
     """What became of one stream: `known` is False where the guard was missing."""
 
     stream: str
@@ -50,17 +50,17 @@ class Published(NamedTuple):
     now_us: int
     offset: int
     id: str
-    outcomes: list[Outcome]
+    outcomes: list[StreamOutcome]
 
 
-class Once(NamedTuple):
+class IdempotencyKey(NamedTuple):
     """An idempotency key, made unique for its owner, and the digest of the request it came with."""
 
     key: str
     digest: str
 
 
-class OtherRequest(Exception):
+class IdempotencyMismatch(Exception):
     """The idempotency key came before with another request."""
 
 
@@ -93,7 +93,7 @@ class Publisher:
 
     async def publish(
         self,
-        addresses: Sequence[Address],
+        addresses: Sequence[TargetStream],
         id: str,
         content: bytes,
         *,
@@ -102,7 +102,7 @@ class Publisher:
         online: bool = False,
         to: str = "",
         collapse: str | None = None,
-        once: Once | None = None,
+        once: IdempotencyKey | None = None,
     ) -> Published:
         """Publish to all of `addresses`.
 
@@ -110,7 +110,7 @@ class Publisher:
         `to` is what the ledger says of whom it is for; without it the ledger keeps nothing. With
         `once`, a request that was answered before gets the answer of then.
 
-        Raises `OtherRequest`; `StoreUnavailable`: then it may have happened.
+        Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened.
         """
         options: dict[str, Any] = {
             "ttl": ttl_seconds,
@@ -128,38 +128,38 @@ class Publisher:
             await self._release(once)
         return published
 
-    async def claim(self, once: Once, id: str) -> str:
+    async def claim(self, once: IdempotencyKey, id: str) -> str:
         """The id of the message that `once` stands for: `id`, or the one that came with it first.
 
         One server knows that by itself when it publishes; several must agree before. Raises
-        `OtherRequest`.
+        `IdempotencyMismatch`.
         """
         if len(self._shards) == 1:
             return id
         server, key = self._claim_of(once)
         claimed = await server.run(_claim, [key], [id, once.digest], durable=True)
         if claimed == b"mismatch":
-            raise OtherRequest
+            raise IdempotencyMismatch
         return str(claimed.decode())
 
-    async def _release(self, once: Once) -> None:
+    async def _release(self, once: IdempotencyKey) -> None:
         """It was refused: another request may have the key."""
         if len(self._shards) > 1:
             server, key = self._claim_of(once)
             await server.command("DEL", key)
 
-    def _claim_of(self, once: Once) -> tuple[RedisServer, str]:
+    def _claim_of(self, once: IdempotencyKey) -> tuple[RedisClient, str]:
         name = f"claim:{once.key}"
         server = self._shards.of(name)
         return server, server.key(name)
 
     async def _publish(
         self,
-        addresses: Sequence[Address],
+        addresses: Sequence[TargetStream],
         id: str,
         content: bytes,
         options: dict[str, Any],
-        once: Once | None,
+        once: IdempotencyKey | None,
     ) -> Published:
         calls = [
             self._run(self._shards[number], part, id, content, options, once)
@@ -169,8 +169,8 @@ class Publisher:
         ]
         if len(calls) == 1:
             return await calls[0]
-        parts = await all_of(calls)
-        found: dict[str, Outcome] = {}
+        parts = await gather(calls)
+        found: dict[str, StreamOutcome] = {}
         for outcome in (outcome for part in parts for outcome in part.outcomes):
             before = found.get(outcome.stream, outcome)
             heard = max(before.connectors, outcome.connectors)
@@ -180,12 +180,12 @@ class Publisher:
 
     async def _run(
         self,
-        server: RedisServer,
-        addresses: Sequence[Address],
+        server: RedisClient,
+        addresses: Sequence[TargetStream],
         id: str,
         content: bytes,
         options: dict[str, Any],
-        once: Once | None,
+        once: IdempotencyKey | None,
     ) -> Published:
         if once is not None:
             options = {**options, "idem": server.key(f"idem:{once.key}"), "digest": once.digest}
@@ -195,11 +195,11 @@ class Publisher:
         arguments = [id, content, _encode(options), *places]
         reply = await server.run(_script, [], arguments, durable=options["stored"])
         if reply[0] == b"mismatch":
-            raise OtherRequest
+            raise IdempotencyMismatch
         now_us, offset = int(reply[0]), int(reply[1])
         server.clock.observe(now_us)
         outcomes = [
-            Outcome(address.stream, int(heard) >= 0, max(int(heard), 0))
+            StreamOutcome(address.stream, int(heard) >= 0, max(int(heard), 0))
             for address, heard in zip(addresses, reply[3:], strict=True)
         ]
         return Published(now_us, offset, reply[2].decode(), outcomes)

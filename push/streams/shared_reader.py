@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
-from push.redis.client import RedisServer
-from push.runtime.tasks import Turns
+from push.redis.client import RedisClient
+from push.runtime.tasks import Semaphore
 from push.streams.channel import Channel
-from push.streams.log import LogReader, Page, Reading, Wanted
-from push.streams.log_cache import LogMemory
+from push.streams.log import LogPage, LogReader, LogReading, WantedPages
+from push.streams.log_cache import LogCache
 
 SHARED_PAGE_ENTRIES = 64
 READS_AT_A_TIME = (
@@ -18,17 +18,17 @@ READS_AT_A_TIME = (
 )
 
 
-class PageReader:
+class SharedLogReader:
     """A `LogReader` with a memory, for streams that several sessions follow."""
 
-    def __init__(self, server: RedisServer, reader: LogReader, memory: LogMemory) -> None:
+    def __init__(self, server: RedisClient, reader: LogReader, memory: LogCache) -> None:
         self._server = server
         self._reader = reader
         self._memory = memory
         self._running: dict[tuple[str, int], list[Deferred[None]]] = {}
-        self._turns = Turns(READS_AT_A_TIME)
+        self._turns = Semaphore(READS_AT_A_TIME)
 
-    async def read(self, wanted: Sequence[tuple[Channel, int, int]]) -> Reading:
+    async def read(self, wanted: Sequence[tuple[Channel, int, int]]) -> LogReading:
         """Read each channel's log on from behind an offset, at most so many entries.
 
         Pages come in the order of `wanted`; one from memory is never `complete`. A page that
@@ -45,9 +45,9 @@ class PageReader:
             for channel in channels:
                 channel.end_reading()
 
-    async def _pages(self, wanted: Sequence[tuple[Channel, int, int]]) -> Reading:
-        known: list[Page] = []
-        unread: list[tuple[Channel, Wanted]] = []
+    async def _pages(self, wanted: Sequence[tuple[Channel, int, int]]) -> LogReading:
+        known: list[LogPage] = []
+        unread: list[tuple[Channel, WantedPages]] = []
         for channel, after, limit in wanted:
             stream = channel.stream
             entries = self._memory.after(stream, after, limit)
@@ -57,16 +57,16 @@ class PageReader:
                 await waiter
                 entries = self._memory.after(stream, after, limit)
             if entries:
-                known.append(Page(stream, entries, False, 0))
+                known.append(LogPage(stream, entries, False, 0))
             else:
                 size = max(limit, SHARED_PAGE_ENTRIES) if channel.shared_by_many else limit
-                unread.append((channel, Wanted(stream, after, size)))
+                unread.append((channel, WantedPages(stream, after, size)))
         if not unread:
-            return Reading(self._server.clock.now_us(), 0, known)
+            return LogReading(self._server.clock.now_us(), 0, known)
         reading = await self._read(unread)
         return reading._replace(pages=[*known, *reading.pages])
 
-    async def _read(self, unread: list[tuple[Channel, Wanted]]) -> Reading:
+    async def _read(self, unread: list[tuple[Channel, WantedPages]]) -> LogReading:
         shared = {channel.stream for channel, _ in unread if channel.shared_by_many}
         keys = [(item.stream, item.after) for _, item in unread if item.stream in shared]
         keys = [key for key in keys if key not in self._running]
@@ -87,7 +87,7 @@ class PageReader:
                     waiter.callback(None)
 
 
-def _as_it_is(channel: Channel, pages: dict[str, Page]) -> Page:
+def _as_it_is(channel: Channel, pages: dict[str, LogPage]) -> LogPage:
     """The channel's page, without what was taken out of the log while it was waited for."""
     page = pages[channel.stream]
     return page._replace(entries=channel.still_there(page.entries))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.periodic import Periodic
 from push.redis.scripts import load_script
@@ -24,7 +24,7 @@ _expire = load_script("streams", "expire")
 class Sweeper(Periodic):
     """Sweeps the logs of one server. `max_age_seconds` bounds the age of what many follow."""
 
-    def __init__(self, reactor: Any, server: RedisServer, max_age_seconds: int) -> None:
+    def __init__(self, reactor: Any, server: RedisClient, max_age_seconds: int) -> None:
         super().__init__(reactor, server, SWEEP_SECONDS, "Expired messages could not be swept")
         self._max_age_us = max_age_seconds * MICROSECONDS
 

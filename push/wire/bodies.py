@@ -125,7 +125,7 @@ class AuthRequest(Struct):
     jwt: Annotated[str, Meta(max_length=MAX_JWT_BYTES)]
 
 
-class Answer(Struct, omit_defaults=True):
+class RequestAnswer(Struct, omit_defaults=True):
     """AUTH and PUB_ACK, server to device; further members depend on the request."""
 
     ok: bool | UnsetType = UNSET

@@ -1,6 +1,7 @@
 """The two families of errors a peer can cause.
 
-`ProtocolError` ends a connection: the peer broke the protocol. `Refusal` answers one request: the
+`ProtocolError` ends a connection: the peer broke the protocol. `RequestError` answers one request:
+the
 peer is understood and told no. Our own faults are ordinary exceptions and are never sent as text.
 """
 
@@ -70,7 +71,7 @@ class VersionMismatch(ProtocolError):
         self.version = version
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """A request is answered with no: the same code on both doors.
 
     `code` is one of `STATUS_OF_CODE`; `detail` is a sentence for a person; `field` names the

@@ -1,4 +1,4 @@
-"""Reading JSON that a peer sent: whatever is wrong becomes a `Refusal` that names it."""
+"""Reading JSON that a peer sent: whatever is wrong becomes a `RequestError` that names it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from push.wire.bodies import check_json_text
-from push.wire.errors import MAX_FIELD_CHARACTERS, Refusal, shortened
+from push.wire.errors import MAX_FIELD_CHARACTERS, RequestError, shortened
 
 # How msgspec ends a message: where in the body, if not at its top.
 _PLACE = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
@@ -25,7 +25,7 @@ _any_json = msgspec.json.Decoder(msgspec.Raw)
 def decoder_for(
     kind: Any, prepared: Callable[[bytes], bytes] | None = None
 ) -> Callable[[bytes], Any]:
-    """A function that makes a `kind` of JSON text or raises `Refusal` `malformed`, `invalid`.
+    """A function that makes a `kind` of JSON text or raises `RequestError` `malformed`, `invalid`.
 
     `prepared` gets what is at least UTF-8 and not too deep.
     """
@@ -47,7 +47,7 @@ def decoder_for(
 
 
 def check_json(raw: bytes) -> None:
-    """Raises `Refusal` `malformed` for what is not UTF-8 or nests deeper than 32."""
+    """Raises `RequestError` `malformed` for what is not UTF-8 or nests deeper than 32."""
     try:
         check_json_text(raw)
     except ValueError as error:
@@ -55,7 +55,7 @@ def check_json(raw: bytes) -> None:
 
 
 def check_syntax(raw: bytes) -> None:
-    """Raises `Refusal` `malformed` for what is not JSON.
+    """Raises `RequestError` `malformed` for what is not JSON.
 
     msgspec reports the first wrong thing it meets, which may be a field before bytes that are not
     JSON at all.
@@ -66,12 +66,12 @@ def check_syntax(raw: bytes) -> None:
         raise malformed(str(error)) from None
 
 
-def malformed(why: str) -> Refusal:
+def malformed(why: str) -> RequestError:
     why = why.removeprefix("JSON is malformed: ")
-    return Refusal("malformed", f"the body is not JSON: {why}")
+    return RequestError("malformed", f"the body is not JSON: {why}")
 
 
-def invalid_body(message: str) -> Refusal:
+def invalid_body(message: str) -> RequestError:
     """msgspec's message as `field` ("to.token") and a sentence."""
     place = _PLACE.match(message)
     assert place is not None, "the pattern matches any text"
@@ -82,16 +82,16 @@ def invalid_body(message: str) -> Refusal:
 
     if found := _UNKNOWN.match(what):
         field = inside(shortened(found["name"], MAX_FIELD_CHARACTERS))
-        return Refusal("invalid", f"`{field}` is not a field of this request", field=field)
+        return RequestError("invalid", f"`{field}` is not a field of this request", field=field)
     if found := _MISSING.match(what):
         field = inside(found["name"])
-        return Refusal("invalid", f"`{field}` is required", field=field)
+        return RequestError("invalid", f"`{field}` is required", field=field)
     if found := _OURS.match(what):
-        return Refusal("invalid", what, field=inside(found["name"]))
+        return RequestError("invalid", what, field=inside(found["name"]))
     readable = _TYPE.sub(lambda kind: _PYTHON_TYPES[kind[0]], what)
     if not path:
-        return Refusal("invalid", f"the body: {_lower(readable)}")
-    return Refusal("invalid", f"`{path}`: {_lower(readable)}", field=path)
+        return RequestError("invalid", f"the body: {_lower(readable)}")
+    return RequestError("invalid", f"`{path}`: {_lower(readable)}", field=path)
 
 
 def _lower(text: str) -> str:

@@ -13,7 +13,7 @@ import pytest_twisted
 from txredisapi import ResponseError
 
 from push.access.bans import Ban
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.signals import ConnectStatus, Signal
 from tests.connector.conftest import JWT_SECRET
 
@@ -102,7 +102,7 @@ async def test_a_banned_device_may_not_come_until_its_time_is_over(
     refused = await early.connect(**client._credentials)
     assert refused["status"] is ConnectStatus.NOT_AUTHORIZED
     assert 50 <= refused["after"] <= 60
-    with pytest.raises(Refusal, match="banned"):
+    with pytest.raises(RequestError, match="banned"):
         await first.bans.check(token=token_of(client))
 
     first.store.clock.observe(end_ms * 1000)
@@ -111,7 +111,7 @@ async def test_a_banned_device_may_not_come_until_its_time_is_over(
     assert (await back.connect(**client._credentials))["status"] is ConnectStatus.ACCEPTED
     assert await first.bans.all() == []
     await first.store.command("SET", first.store.key("clock"), end_ms * 1000)
-    with pytest.raises(Refusal, match="not_found"):
+    with pytest.raises(RequestError, match="not_found"):
         await first.bans.lift("token", token_of(client))
 
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from push.access.jwt import Claims, JwtVerifier, VerificationKey, load_keys
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 ALL = ["HS256", "RS256", "ES256", "EdDSA"]
 SECRET = b"0123456789abcdef0123456789abcdef"
@@ -61,7 +61,7 @@ def signed_hs256(header: object, payload: object, key: bytes) -> str:
 
 
 def refused(check: JwtVerifier, text: str) -> str:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RequestError) as caught:
         check.verify(text)
     assert caught.value.code == "unauthenticated"
     assert caught.value.field == "jwt"

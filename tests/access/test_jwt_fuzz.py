@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from push.access.claims import Claims
 from push.access.jwt import JwtVerifier
 from push.wire.bodies import MAX_JWT_BYTES
-from push.wire.errors import MAX_TEXT_CHARACTERS, Refusal
+from push.wire.errors import MAX_TEXT_CHARACTERS, RequestError
 from push.wire.idents import is_name
 from tests.access.test_jwt import ALL, EC, ED, RSA, SECRET, pem, segment, signed_hs256, verifier
 
@@ -58,10 +58,10 @@ def object_of(pairs: list[tuple[str, str]]) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def judge(check: JwtVerifier, text: str) -> Claims | Refusal:
+def judge(check: JwtVerifier, text: str) -> Claims | RequestError:
     try:
         claims = check.verify(text)
-    except Refusal as refusal:
+    except RequestError as refusal:
         _check_refusal(refusal)
         return refusal
     assert is_name(claims.user)
@@ -71,7 +71,7 @@ def judge(check: JwtVerifier, text: str) -> Claims | Refusal:
     return claims
 
 
-def _check_refusal(refusal: Refusal) -> None:
+def _check_refusal(refusal: RequestError) -> None:
     assert (refusal.code, refusal.field) == ("unauthenticated", "jwt")
     assert refusal.detail.encode()
     assert len(refusal.detail) <= MAX_TEXT_CHARACTERS
@@ -79,7 +79,7 @@ def _check_refusal(refusal: Refusal) -> None:
 
 def refused(text: str) -> None:
     for check in (WITHOUT_A_KEY, WITH_A_KEY):
-        assert isinstance(judge(check, text), Refusal), text
+        assert isinstance(judge(check, text), RequestError), text
 
 
 @MANY
@@ -88,7 +88,7 @@ def test_any_header(header: list[tuple[str, str]]) -> None:
     for pairs in (header, [("alg", '"HS256"'), *header], [*header, ("alg", '"HS256"')]):
         text = signed_hs256(object_of(pairs), object_of(list(good().items())), SECRET)
         judge(WITH_A_KEY, text)
-        assert isinstance(judge(WITHOUT_A_KEY, text), Refusal)
+        assert isinstance(judge(WITHOUT_A_KEY, text), RequestError)
 
 
 @MANY
@@ -118,9 +118,9 @@ def test_each_hostile_value_in_a_header(name: str, value: str) -> None:
     header = object_of([("alg", '"HS256"'), (name, value)])
     text = signed_hs256(header, object_of(list(good().items())), SECRET)
     judge(WITH_A_KEY, text)
-    assert isinstance(judge(WITHOUT_A_KEY, text), Refusal)
+    assert isinstance(judge(WITHOUT_A_KEY, text), RequestError)
     if name in ("crit", "b64"):
-        assert isinstance(judge(WITH_A_KEY, text), Refusal)
+        assert isinstance(judge(WITH_A_KEY, text), RequestError)
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -192,7 +192,7 @@ def test_the_longest_jwt() -> None:
     assert isinstance(judge(WITH_A_KEY, longest), Claims)
     for too_long in (text, "a" * 100_000):
         refusal = judge(WITH_A_KEY, too_long)
-        assert isinstance(refusal, Refusal)
+        assert isinstance(refusal, RequestError)
         assert "8,192" in refusal.detail
 
 
@@ -210,4 +210,4 @@ def test_signatures_of_any_length_are_refused(algorithm: str) -> None:
     for size in (*range(100), 255, 256, 257, 512):
         for raw in (bytes(size), b"\xff" * size):
             parts = segment({"alg": algorithm}), segment(b"{}"), segment(raw)
-            assert isinstance(judge(check, b".".join(parts).decode()), Refusal)
+            assert isinstance(judge(check, b".".join(parts).decode()), RequestError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from tests.connector.conftest import Node
 
 _READ: dict[bytes, tuple[Any, ...]] = {
@@ -38,7 +38,7 @@ async def everything(node: Node) -> dict[str, Kept]:
     return found
 
 
-async def _read(server: RedisServer, key: bytes) -> Kept | None:
+async def _read(server: RedisClient, key: bytes) -> Kept | None:
     type = await _text(server, "TYPE", key)
     if type == b"none":
         return None
@@ -48,6 +48,6 @@ async def _read(server: RedisServer, key: bytes) -> Kept | None:
     return Kept(repr(value), left_ms if left_ms >= 0 else None)
 
 
-async def _text(server: RedisServer, *command: Any) -> bytes:
+async def _text(server: RedisClient, *command: Any) -> bytes:
     answer = await server.command(*command)
     return answer if isinstance(answer, bytes) else str(answer).encode()

@@ -10,8 +10,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from push.chat.types import GroupSaid
-from push.streams.ledger import Funnel
+from push.chat.types import NewGroup
+from push.streams.ledger import DeliveryCounts
 from tests.chat.conftest import User
 from tests.chat.test_messages import say
 from tests.connector.conftest import Client, Dial, Node
@@ -72,7 +72,7 @@ class Crowd:
             self.ids.append(sent.id)
 
 
-def settled(funnel: Funnel) -> bool:
+def settled(funnel: DeliveryCounts) -> bool:
     return funnel.addressed == (
         funnel.acknowledged
         + funnel.expired
@@ -87,7 +87,7 @@ async def test_what_many_follow_is_counted_for_all_who_get_it(
     node: Node, dial: Dial, person: User, wait_until: WaitUntil
 ) -> None:
     clients = {user: [await person(user) for _ in range(2)] for user in USERS}
-    group = (await node.chat.groups.create("owner", GroupSaid("g", members=list(USERS)))).group
+    group = (await node.chat.groups.create("owner", NewGroup("g", members=list(USERS)))).group
     crowd = Crowd(node, group, clients)
     work = [
         crowd.come_and_go(),
@@ -104,9 +104,9 @@ async def test_what_many_follow_is_counted_for_all_who_get_it(
     await gatherResults([Deferred.fromCoroutine(each) for each in work])
 
     for id in crowd.ids:
-        found: list[Funnel] = []
+        found: list[DeliveryCounts] = []
 
-        async def is_settled(id: str = id, found: list[Funnel] = found) -> bool:
+        async def is_settled(id: str = id, found: list[DeliveryCounts] = found) -> bool:
             found[:] = [await node.pushing.message(id)]
             return settled(found[0])
 

@@ -11,10 +11,10 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.conversation_id import conversation_of, with_user
-from push.chat.types import GroupChanges, GroupSaid, MemberChange, PositionsSaid, Range
+from push.chat.types import GroupChanges, MemberChange, NewGroup, Range, ReadPositions
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import number_of
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from tests.chat.conftest import User, of_kind
 from tests.chat.everything import everything
 from tests.chat.test_messages import make_group, say, texts
@@ -100,7 +100,7 @@ async def live_together(node: Node) -> str:
     await say(node, "anna", f"group:{group}", "in the group", client_id="g")
     await say(node, "anna", f"group:{other}", "in the other group", client_id="o")
     await node.chat.messages.move(
-        conversation_of("anna", "user:bob"), PositionsSaid(read=5), "anna"
+        conversation_of("anna", "user:bob"), ReadPositions(read=5), "anna"
     )
     return group
 
@@ -144,7 +144,7 @@ async def test_nothing_of_an_erased_user_is_left_and_others_are_told(
     away = await come(node, dial, "bob", pair)
     await wait_until(lambda: len(of_kind(away, "recall")) == 3 and len(texts(away)) == 5)
     assert "private" not in str(texts(away))
-    with pytest.raises(Refusal, match="not_found"):
+    with pytest.raises(RequestError, match="not_found"):
         await node.erasure.erase("anna")
 
 
@@ -215,7 +215,7 @@ async def test_who_is_there_anew_and_wrote_nothing_is_told_when_the_other_is_era
     heard = [push["seq"] for push in of_kind(bob, "chat")]
     if reads:
         conversation = conversation_of("bob", "user:anna")
-        await node.chat.messages.move(conversation, PositionsSaid(read=3), "bob")
+        await node.chat.messages.move(conversation, ReadPositions(read=3), "bob")
 
     await node.erasure.erase("anna")
 
@@ -238,7 +238,7 @@ async def test_who_is_there_anew_and_wrote_nothing_is_told_when_the_other_is_era
 async def test_a_group_goes_to_the_oldest_admin_else_the_oldest_member_else_it_ends(
     node: Node, members: list[str], admins: list[str], heir: str | None, wait_until: WaitUntil
 ) -> None:
-    group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
+    group = (await node.chat.groups.create("anna", NewGroup("g"))).group
     for user in members:  # one after the other: in another order than their names
         await node.chat.groups.add(group, [user], None)
     for user in admins:
@@ -248,7 +248,7 @@ async def test_a_group_goes_to_the_oldest_admin_else_the_oldest_member_else_it_e
     await node.erasure.erase("anna")
 
     if heir is None:
-        with pytest.raises(Refusal, match="unknown_group"):
+        with pytest.raises(RequestError, match="unknown_group"):
             await node.chat.groups.get(group, None)
     else:
         assert (await node.chat.groups.get(group, None)).owner == heir
@@ -391,7 +391,7 @@ async def test_a_user_who_has_only_a_session_is_erased_by_ending_it(
 
     await wait_until(lambda: browser.ended_with == "kicked")
     assert other.ended_with is None
-    with pytest.raises(Refusal, match="not_found"):
+    with pytest.raises(RequestError, match="not_found"):
         await node.erasure.erase("anna")
-    with pytest.raises(Refusal, match="invalid"):
+    with pytest.raises(RequestError, match="invalid"):
         await node.erasure.erase("no name")

@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat import groups
 from push.chat.conversation_id import to_group
-from push.chat.types import GroupChanges, GroupSaid, MemberChange, Said
+from push.chat.types import GroupChanges, MemberChange, NewGroup, NewMessage
 from push.connector.delivery import fanout
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from tests.chat.conftest import User, of_kind
 from tests.connector.conftest import Client, Node
 
@@ -217,7 +217,7 @@ async def test_a_dismissed_group_is_gone_and_all_its_members_are_told(
         await wait_until(lambda client=client: of_kind(client, "group")[-1]["event"] == "dismissed")
     carol = await person("carol")
     assert (await carol.ask("GPGI", group=group))["code"] == "unknown_group"
-    with pytest.raises(Refusal, match="unknown_group"):
+    with pytest.raises(RequestError, match="unknown_group"):
         await node.push("group", group, data="x")
     left = [key for server in node.shards for key in await server.command("KEYS", f"*{group}*")]
     kept_for_a_while = (b"log:", b"message:", b"gone:")
@@ -230,7 +230,7 @@ async def test_members_of_a_dismissed_group_who_were_not_let_go_are_later(
 ) -> None:
     """Who dismissed it was killed in the middle."""
     bob = await person("bob")
-    group = (await node.chat.groups.create("anna", GroupSaid("g", members=["bob"]))).group
+    group = (await node.chat.groups.create("anna", NewGroup("g", members=["bob"]))).group
     await wait_until(lambda: "follow" in bob.kinds)
     await node.chat.groups._act(groups._dismiss, group, "anna", {})
     await wait_until(lambda: "unfollow" in bob.kinds)
@@ -305,20 +305,20 @@ async def test_a_group_takes_no_more_than_it_may_have(
     make_node: Any, redis_urls: list[str]
 ) -> None:
     node = await make_node(redis_urls, chat={"group_max_members": 3})
-    group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
+    group = (await node.chat.groups.create("anna", NewGroup("g"))).group
 
     results = (await node.chat.groups.add(group, ["b", "c", "d"], None)).results
 
     assert results == {"b": "ok", "c": "ok", "d": "group_full"}
-    with pytest.raises(Refusal, match="group_full"):
-        await node.chat.groups.create("anna", GroupSaid("g", members=["b", "c", "d"]))
+    with pytest.raises(RequestError, match="group_full"):
+        await node.chat.groups.create("anna", NewGroup("g", members=["b", "c", "d"]))
 
 
 @pytest_twisted.ensureDeferred
 async def test_members_are_paged_in_order_also_with_the_longest_names(node: Node) -> None:
     long = ["x" * 100 + f"{n:028}" for n in range(6)]
     names = sorted([*long, "anna", *(f"user{n}" for n in range(8))])
-    group = (await node.chat.groups.create("anna", GroupSaid("g", members=names))).group
+    group = (await node.chat.groups.create("anna", NewGroup("g", members=names))).group
 
     found, cursor = [], ""
     while cursor is not None:
@@ -347,13 +347,13 @@ async def test_a_push_to_a_group_reaches_its_members_and_is_counted(
         return (await node.pushing.message(receipt.id)).acknowledged == 2
 
     await wait_until(acknowledged)
-    with pytest.raises(Refusal, match="not_found"):
+    with pytest.raises(RequestError, match="not_found"):
         await node.pushing.message_devices(receipt.id)
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_a_removed_member_had_not_read_is_dropped_in_the_ledger(node: Node) -> None:
-    group = (await node.chat.groups.create("anna", GroupSaid("g", members=["bob"]))).group
+    group = (await node.chat.groups.create("anna", NewGroup("g", members=["bob"]))).group
     pair = await node.devices.register(platform="p", app="a", ip="")
     await node.devices.bind("bob", pair.token)
     receipt = await node.push("group", group, data="x")
@@ -404,7 +404,7 @@ async def test_what_is_no_cursor_of_a_page_of_members_is_refused(person: User, c
 
 def say(node: Node, group: str, data: str) -> Deferred[Any]:
     """As a backend does for anna; it has begun when this returns."""
-    said = Said(data=msgspec.Raw(b'"' + data.encode() + b'"'))
+    said = NewMessage(data=msgspec.Raw(b'"' + data.encode() + b'"'))
     sending = node.chat.messages.send("anna", to_group(group), said, by_device=False)
     return Deferred.fromCoroutine(sending)
 

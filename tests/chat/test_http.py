@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.chat.types import GroupSaid
+from push.chat.types import NewGroup
 from tests.chat.conftest import Door
 from tests.chat.test_messages import say
 from tests.connector.conftest import Node
@@ -129,7 +129,7 @@ async def test_every_route_answers_its_example_as_documented(node: Node, door: D
         for method, operation in item.items():
             if not path.startswith(("/v1/groups", "/v1/users")):
                 continue
-            said = GroupSaid("g", members=["bob"])
+            said = NewGroup("g", members=["bob"])
             group = (await node.chat.groups.create("anna", said)).group
             seq = (await say(node, "anna", f"group:{group}", "x")).seq
             url = path.format(group=group, user="anna", conversation=f"group:{group}", seq=seq)

@@ -10,11 +10,11 @@ import pytest_twisted
 
 from push.access.bans import Ban
 from push.chat.conversation_id import conversation_of
-from push.chat.types import PositionsSaid
-from push.devices.expiry import Retirement
+from push.chat.types import ReadPositions
+from push.devices.expiry import DeviceExpiry
 from push.resharding.kinds import KINDS, kind_of
 from push.streams.sweeper import Sweeper
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from tests.chat.conftest import User
 from tests.chat.everything import Kept, everything
 from tests.chat.test_erasure import come, errands_are_done
@@ -76,11 +76,11 @@ async def do_everything(node: Node, dial: Dial, wait_until: WaitUntil) -> None:
         await say(node, "bob", f"group:{group}", n, client_id=f"g{n}")
     await node.chat.messages.recall(conversation_of("anna", "user:bob"), sent.seq, "anna")
     await node.chat.messages.recall(conversation_of("bob", f"group:{group}"), 4, "bob")
-    await node.chat.messages.move(conversation_of("bob", "user:anna"), PositionsSaid(read=2), "bob")
+    await node.chat.messages.move(conversation_of("bob", "user:anna"), ReadPositions(read=2), "bob")
     await node.chat.groups.dismiss(dismissed, None)
     await node.chat.groups.leave(left, "anna")
     await node.bans.add(Ban("ip", "192.0.2.1", node.bans.now_ms() + 60_000))
-    with pytest.raises(Refusal, match="unauthenticated"):
+    with pytest.raises(RequestError, match="unauthenticated"):
         await node.devices.verify(tokens[0], "wrong", "192.0.2.1")
     for kind, *names in (("tokens", *tokens), ("users", "anna", "bob"), ("group", group), ("all",)):
         await node.push(kind, *names, data=1, once=kind)
@@ -107,7 +107,7 @@ async def pass_days(node: Node, days: int) -> None:
     for _ in range(3):
         for server in node.shards:
             await Sweeper(reactor, server, 30 * 86_400).sweep()
-            retirement = Retirement(
+            retirement = DeviceExpiry(
                 reactor, server, node.devices, lambda boot: False, RETENTION_SECONDS
             )
             await retirement.look()

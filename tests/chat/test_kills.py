@@ -10,8 +10,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from push.chat.conversation_id import Conversation, conversation_of
-from push.chat.types import GroupSaid, Range, Sent
+from push.chat.conversation_id import ConversationId, conversation_of
+from push.chat.types import NewGroup, Range, Sent
 from push.redis.errors import StoreUnavailable
 from tests.chat.conftest import MakeNode, User, of_kind
 from tests.chat.test_messages import say
@@ -67,7 +67,7 @@ async def test_what_was_answered_is_there_once_whatever_was_killed(
     reader = await person("reader", on=node)
     if kind == "group":
         users = [f"w{n}" for n in range(WRITERS)]
-        said = GroupSaid("g", members=[*users, "reader"])
+        said = NewGroup("g", members=[*users, "reader"])
         to = conversation = f"group:{(await node.chat.groups.create('owner', said)).group}"
     else:
         users = ["writer"] * WRITERS  # on as many devices
@@ -89,7 +89,7 @@ async def test_what_was_answered_is_there_once_whatever_was_killed(
 
 
 async def _check(
-    node: Node, writers: Writers, reader: Any, seen: Conversation, wait_until: WaitUntil
+    node: Node, writers: Writers, reader: Any, seen: ConversationId, wait_until: WaitUntil
 ) -> None:
     page = await node.chat.messages.history(seen, Range(after=0, limit=200), "reader")
     kept = page.messages

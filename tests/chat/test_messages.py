@@ -12,17 +12,17 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.conversation_id import conversation_of, to_group, to_user
-from push.chat.types import GroupSaid, PositionsSaid, Range, Said
+from push.chat.types import NewGroup, NewMessage, Range, ReadPositions
 from push.wire.bodies import json_depth_exceeds
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from tests.chat.conftest import User, keys_of, of_kind
 from tests.connector.conftest import Client, Node
 
 WaitUntil = Callable[..., Awaitable[Any]]
 
 
-def said(data: object, **more: Any) -> Said:
-    return Said(data=msgspec.Raw(json.dumps(data).encode()), **more)
+def said(data: object, **more: Any) -> NewMessage:
+    return NewMessage(data=msgspec.Raw(json.dumps(data).encode()), **more)
 
 
 async def say(node: Node, sender: str, to: str, data: object, **more: Any) -> Any:
@@ -32,7 +32,7 @@ async def say(node: Node, sender: str, to: str, data: object, **more: Any) -> An
 
 
 async def make_group(node: Node, *users: str) -> str:
-    return (await node.chat.groups.create(users[0], GroupSaid("g", members=list(users[1:])))).group
+    return (await node.chat.groups.create(users[0], NewGroup("g", members=list(users[1:])))).group
 
 
 def texts(client: Client) -> list[Any]:
@@ -217,7 +217,7 @@ async def test_a_client_id_with_another_request_is_refused_on_either_door(
         assert answer["field"] == "client_id"
         body = {name: value for name, value in {**sent, **change}.items() if name != "to"}
         name, other = next(iter({**sent, **change}["to"].items()))
-        with pytest.raises(Refusal, match="idempotency_mismatch"):
+        with pytest.raises(RequestError, match="idempotency_mismatch"):
             await say(node, "anna", f"{name}:{other}", body.pop("data"), **body)
 
     assert await anna.ask("MS", **sent) == first
@@ -234,7 +234,7 @@ async def test_a_client_id_from_before_digests_is_still_the_same_message(node: N
 
     assert await say(node, "anna", "user:bob", "x", client_id="c") == first
     assert await say(node, "anna", "user:bob", "y", client_id="c") == first
-    with pytest.raises(Refusal, match="idempotency_mismatch"):
+    with pytest.raises(RequestError, match="idempotency_mismatch"):
         await say(node, "anna", "user:carol", "x", client_id="c")
 
 
@@ -374,7 +374,7 @@ async def test_a_member_sees_what_came_since_he_joined(
     assert await seen(node, "anna") == [1, 2]
     assert await seen(node, None) == [1, 2]
     assert await seen(open_node, "bob") == [1, 2]
-    with pytest.raises(Refusal, match="unknown_message"):
+    with pytest.raises(RequestError, match="unknown_message"):
         await node.chat.messages.recall(to_group(group), 1, "bob")
     rows = (await node.chat.conversations.page("bob", cursor="", limit=9)).conversations
     assert [(row.seq, row.read, row.unread) for row in rows] == [(2, 1, 1)]
@@ -419,7 +419,7 @@ async def test_reading_raises_what_was_delivered(node: Node) -> None:
     await say(node, "anna", "user:bob", 1)
     conversation = conversation_of("bob", "user:anna")
 
-    moved = await node.chat.messages.move(conversation, PositionsSaid(read=1), "bob")
+    moved = await node.chat.messages.move(conversation, ReadPositions(read=1), "bob")
 
     assert (moved.delivered, moved.read) == (1, 1)
 
@@ -449,7 +449,7 @@ async def test_only_the_last_receipt_of_a_user_waits_in_a_stream(node: Node) -> 
         await say(node, "anna", "user:bob", n)
     for n in range(1, 11):
         await node.chat.messages.move(
-            conversation_of("bob", "user:anna"), PositionsSaid(read=n), "bob"
+            conversation_of("bob", "user:anna"), ReadPositions(read=n), "bob"
         )
 
     log = await keys_of(node, "user:anna", "XRANGE", "log:user:anna", "-", "+")
@@ -501,11 +501,11 @@ async def test_a_message_can_be_recalled_for_some_time_and_by_the_backend_always
     clock.observe(clock.now_us() + 61 * 1_000_000)
     conversation = conversation_of("anna", "user:bob")
 
-    with pytest.raises(Refusal, match="recall_expired"):
+    with pytest.raises(RequestError, match="recall_expired"):
         await node.chat.messages.recall(conversation, 1, "anna")
-    with pytest.raises(Refusal, match="not_allowed"):
+    with pytest.raises(RequestError, match="not_allowed"):
         await node.chat.messages.recall(conversation_of("bob", "user:anna"), 1, "bob")
-    with pytest.raises(Refusal, match="unknown_message"):
+    with pytest.raises(RequestError, match="unknown_message"):
         await node.chat.messages.recall(conversation, 2, "anna")
     await node.chat.messages.recall(conversation, 1, None)
 
@@ -591,9 +591,9 @@ async def test_who_may_begin_a_conversation_is_a_setting(
     node = await make_node(redis_urls, chat={"direct": "existing"})
     send = node.chat.messages.send
 
-    with pytest.raises(Refusal, match="not_allowed"):
+    with pytest.raises(RequestError, match="not_allowed"):
         await send("anna", to_user("anna", "bob"), said("x"), by_device=True)
-    with pytest.raises(Refusal, match="not_allowed"):
+    with pytest.raises(RequestError, match="not_allowed"):
         await node.chat.messages.typing(to_user("anna", "bob"), "anna")
     await send("bob", to_user("bob", "anna"), said("x"), by_device=False)
     await send("anna", to_user("anna", "bob"), said("x"), by_device=True)
@@ -608,7 +608,7 @@ async def test_a_user_sends_so_many_a_minute_but_a_backend_any_number(
     for _ in range(2):
         await send("anna", to_user("anna", "bob"), said("x"), by_device=True)
 
-    with pytest.raises(Refusal, match="rate_limited"):
+    with pytest.raises(RequestError, match="rate_limited"):
         await send("anna", to_user("anna", "bob"), said("x"), by_device=True)
     for _ in range(3):
         await send("anna", to_user("anna", "bob"), said("x"), by_device=False)

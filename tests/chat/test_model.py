@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.chat.types import GroupSaid
+from push.chat.types import NewGroup
 from tests.chat.conftest import User
 from tests.chat.test_messages import say
 from tests.connector.conftest import Client, Dial, Node
@@ -61,7 +61,7 @@ async def test_a_device_gets_what_was_said_while_its_user_was_a_member(
     node: Node, person: User, visitor: User, dial: Dial, wait_until: WaitUntil, seed: int
 ) -> None:
     chance = random.Random(seed)
-    group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
+    group = (await node.chat.groups.create("anna", NewGroup("g"))).group
     stream = f"group:{group}"
     members: set[str] = set()
     readers = [Reader(user, await person(user), visitor=False) for user in USERS]
@@ -72,7 +72,7 @@ async def test_a_device_gets_what_was_said_while_its_user_was_a_member(
         """All that are there have what they are to have, and follow what they are to follow."""
         for reader in readers:
             connection = next((c for c in node.gateway.connections if _is(c, reader.client)), None)
-            if connection is not None and (stream in connection.follows) != (
+            if connection is not None and (stream in connection.subscriptions) != (
                 reader.user in members
             ):
                 return False

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.chat.types import GroupSaid
-from push.devices.outbox import Change, Errands
+from push.chat.types import NewGroup
+from push.devices.outbox import Outbox, SubscriptionChange
 from push.redis.shards import number_of
 from tests.chat.conftest import MakeNode, User
 from tests.chat.test_messages import say, texts
@@ -79,9 +79,9 @@ class Scene:
         )
         return sorted(found, key=lambda text: int(msgspec.msgpack.decode(text)[2]))
 
-    async def do(self, *errands: bytes) -> None:
-        for text in errands:
-            await self.node.chat._errands.run(self.home, [text])
+    async def do(self, *outbox: bytes) -> None:
+        for text in outbox:
+            await self.node.chat._outbox.run(self.home, [text])
 
 
 MakeScene = Callable[..., Awaitable[Scene]]
@@ -93,7 +93,7 @@ def make_scene(node: Node, three_servers: list[RedisServer]) -> MakeScene:
 
     async def make(*, near: str = "", far: str = "") -> Scene:
         for _ in range(200):
-            group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
+            group = (await node.chat.groups.create("anna", NewGroup("g"))).group
             home = number_of(f"group:{group}", SERVERS)
             if near and number_of(f"dev:{near}", SERVERS) != home:
                 continue
@@ -140,10 +140,10 @@ async def test_who_left_and_came_back_before_it_was_done_hears_from_when_he_came
     await scene.say("first")
     await wait_until(lambda: texts(client) == ["first"])
 
-    errands = await scene.while_bobs_server_stands_still(
+    outbox = await scene.while_bobs_server_stands_still(
         wait_until, scene.remove(), scene.say("between"), scene.add(), scene.say("back")
     )
-    await scene.do(*(errands if order == "in order" else reversed(errands)))
+    await scene.do(*(outbox if order == "in order" else reversed(outbox)))
 
     await scene.say("after")
     await wait_until(lambda: "after" in texts(client))
@@ -161,10 +161,10 @@ async def test_a_device_that_was_away_hears_only_what_was_said_while_he_was_ther
     await scene.add()
     client.transport.loseConnection()
     await wait_until(lambda: client.closed)
-    errands = await scene.while_bobs_server_stands_still(
+    outbox = await scene.while_bobs_server_stands_still(
         wait_until, scene.remove(), scene.say("between"), scene.add(), scene.say("back")
     )
-    await scene.do(*reversed(errands))
+    await scene.do(*reversed(outbox))
 
     again = await dial(node, acks=True)
     await again.connect(**client._credentials)
@@ -180,23 +180,23 @@ async def test_a_session_that_opens_before_a_join_is_done_everywhere_follows_fro
     """The device's record says that it follows, and the server of the group was not told yet."""
     client = await bobs_device(person, "far")
     scene = await make_scene_of(make_scene, client, "far")
-    errands = await scene.while_bobs_server_stands_still(wait_until, scene.add())
-    broken = Errands(node.shards)
+    outbox = await scene.while_bobs_server_stands_still(wait_until, scene.add())
+    broken = Outbox(node.shards)
 
     async def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
     broken.run = killed  # type: ignore[method-assign]
-    whole, node.chat._errands._devices = node.chat._errands._devices, broken
+    whole, node.chat._outbox._devices = node.chat._outbox._devices, broken
     with pytest.raises(KeyboardInterrupt):
-        await scene.do(errands[0])
+        await scene.do(outbox[0])
     await scene.say("meanwhile")
 
     again = await dial(node, acks=True)
     await again.connect(**client._credentials)
     await wait_until(lambda: texts(again) == ["meanwhile"])
-    node.chat._errands._devices = whole
-    await scene.do(*errands)
+    node.chat._outbox._devices = whole
+    await scene.do(*outbox)
     await scene.say("after")
     await wait_until(lambda: texts(again) == ["meanwhile", "after"])
 
@@ -210,11 +210,11 @@ async def test_a_device_bound_to_who_was_removed_hears_nothing_before_that_is_do
     await node.devices.unbind("bob", token_of(client))
     scene = await make_scene_of(make_scene, client, place)
     await scene.add()
-    errands = await scene.while_bobs_server_stands_still(wait_until, scene.remove())
+    outbox = await scene.while_bobs_server_stands_still(wait_until, scene.remove())
 
     await node.devices.bind("bob", token_of(client))
     await scene.say("not for bob")
-    await scene.do(*errands)
+    await scene.do(*outbox)
     await scene.say("nor this")
     await say(node, "carol", "user:bob", "end")
     await wait_until(lambda: "end" in texts(client))
@@ -232,13 +232,13 @@ async def test_a_join_while_a_device_is_being_bound_is_not_missed(
     scene = await make_scene_of(make_scene, client, "near")
     left: list[bytes] = []
 
-    async def killed(_home: Any, errands: list[bytes]) -> None:
-        left.extend(errands)
+    async def killed(_home: Any, outbox: list[bytes]) -> None:
+        left.extend(outbox)
 
-    whole = node.devices._errands.run
-    node.devices._errands.run = killed  # type: ignore[method-assign]
+    whole = node.devices._outbox.run
+    node.devices._outbox.run = killed  # type: ignore[method-assign]
     await node.devices.bind("bob", token)
-    node.devices._errands.run = whole  # type: ignore[method-assign]
+    node.devices._outbox.run = whole  # type: ignore[method-assign]
     assert [text.split()[0] for text in left] == [b"follow", b"enlist"]
 
     home = node.shards.of(f"dev:{token}")
@@ -263,8 +263,8 @@ async def test_who_was_killed_in_the_middle_of_a_late_errand_has_undone_nothing(
         wait_until, scene.remove(), scene.add()
     )
     await scene.do(removed, *others)
-    last_act = Change(scene.stream, code="d:removed")
-    await node.chat._errands._devices.change(token_of(client), [last_act])
+    last_act = SubscriptionChange(scene.stream, code="d:removed")
+    await node.chat._outbox._devices.change(token_of(client), [last_act])
 
     await scene.do(removed)  # it is still written down; somebody finds it
 
@@ -281,8 +281,8 @@ async def test_a_device_that_is_anothers_by_now_stays_in_his_group(
     scene = await make_scene_of(make_scene, client, "near")
     await scene.add()
     await node.chat.groups.add(scene.group, ["carol"], None)
-    errands = await scene.while_bobs_server_stands_still(wait_until, scene.remove())
-    devices = node.chat._errands._devices
+    outbox = await scene.while_bobs_server_stands_still(wait_until, scene.remove())
+    devices = node.chat._outbox._devices
     change = devices.change
 
     async def after_it_was_bound(token: str, changes: Any, user: str = "") -> int:
@@ -291,7 +291,7 @@ async def test_a_device_that_is_anothers_by_now_stays_in_his_group(
 
     devices.change = after_it_was_bound  # type: ignore[method-assign]
     try:
-        await scene.do(*errands)
+        await scene.do(*outbox)
     finally:
         devices.change = change  # type: ignore[method-assign]
 

@@ -17,17 +17,17 @@ from prometheus_client import CollectorRegistry
 
 from push.access.api_keys import ApiKey, Keyring
 from push.chat.conversation_id import to_group
-from push.chat.service import Chat
+from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
-from push.chat.types import GroupChanges, GroupSaid, MemberChange
+from push.chat.types import GroupChanges, MemberChange, NewGroup
 from push.connector.requests.chat import chat_handlers
 from push.connector.requests.dispatch import Caller
-from push.devices.outbox import Errands
+from push.devices.outbox import Outbox
 from push.http.routes.chat import make_group
 from push.http.server import make_site
 from push.redis.shards import Shards
 from push.streams.publisher import Retention
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import Snowflake
 from push.wire.signals import RequestName
 from tests.chat.conftest import Door
@@ -75,7 +75,7 @@ class Scene:
     `device` and `http` return the code of the refusal, "yes" where there was none.
     """
 
-    def __init__(self, chat: Chat, door: Door, user: str | None) -> None:
+    def __init__(self, chat: ChatService, door: Door, user: str | None) -> None:
         self.chat = chat
         self.group = ""
         self.user = user
@@ -85,7 +85,7 @@ class Scene:
 
     async def set_up(self, type: str) -> None:
         admins, members = ["adam", "ada"], ["mia", "max", "tom", "nora"]
-        all_said = GroupSaid("g", members=[*admins, *members], type=type)  # type: ignore[arg-type]
+        all_said = NewGroup("g", members=[*admins, *members], type=type)  # type: ignore[arg-type]
         self.group = (await self.chat.groups.create("olga", all_said)).group
         for user in (*admins, *members):
             await self.change(member=MemberChange(user, role="admin"))
@@ -106,7 +106,7 @@ class Scene:
         caller = Caller("session", "token", self.user)
         try:
             answer = await self._handlers[RequestName[name]](caller, json.dumps(body).encode())
-        except Refusal as refusal:
+        except RequestError as refusal:
             return refusal.code
         return _outcome(getattr(answer, "results", None))
 
@@ -280,7 +280,7 @@ async def stage(connect: Any, redis_url: str, wait_until: Any) -> Any:
     shards = Shards([await connect(redis_url)])
     snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
     settings = ChatSettings(messages_per_minute=0)
-    chat = Chat(shards, Errands(shards), snowflake, settings, Retention(), _nobody_is_online)
+    chat = ChatService(shards, Outbox(shards), snowflake, settings, Retention(), _nobody_is_online)
     key = ApiKey("chat", hashlib.sha256(b"chat-key").hexdigest(), frozenset(["chat"]))
     site = make_site(
         reactor,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.chat.types import GroupSaid
+from push.chat.types import NewGroup
 from tests.chat.conftest import User
 from tests.chat.test_messages import say
 from tests.connector.conftest import Node
@@ -36,7 +36,7 @@ async def test_presence_is_told_of_those_whom_the_setting_allows(
     for user in ("bob", "eve"):
         await person(user, on=node)
     await visitor("carol", on=node)  # by JWT alone: in no record
-    await node.chat.groups.create("bob", GroupSaid("g", members=["anna", "dave"]))
+    await node.chat.groups.create("bob", NewGroup("g", members=["anna", "dave"]))
     await say(node, "carol", "user:anna", "hello")
 
     answer = await anna.ask("PS", users=["anna", "bob", "carol", "dave", "eve"])

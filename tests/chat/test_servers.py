@@ -11,10 +11,10 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.conversation_id import conversation_of, with_user
-from push.chat.types import GroupSaid
+from push.chat.types import NewGroup
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import number_of
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from tests.chat.conftest import MakeNode, User, of_kind
 from tests.chat.test_messages import say, texts
 from tests.conftest import RedisServer
@@ -78,7 +78,7 @@ async def test_copies_that_could_not_be_made_come_later_in_order_and_once(
 async def test_a_member_whose_server_stood_still_follows_when_it_is_back(
     node: Node, person: User, three_servers: list[RedisServer], wait_until: WaitUntil
 ) -> None:
-    group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
+    group = (await node.chat.groups.create("anna", NewGroup("g"))).group
     home = number_of(f"group:{group}", SERVERS)
     # Not on the first server either, through which connectors confirm.
     bob = next(
@@ -100,7 +100,7 @@ async def test_a_late_errand_does_not_undo_what_was_done_after_it(
     node: Node, person: User, three_servers: list[RedisServer], wait_until: WaitUntil
 ) -> None:
     """Joined and left: whatever order the errands are done in, the group says who follows."""
-    group = (await node.chat.groups.create("anna", GroupSaid("g"))).group
+    group = (await node.chat.groups.create("anna", NewGroup("g"))).group
     home = node.shards.of(f"group:{group}")
     bob = next(
         n
@@ -119,7 +119,7 @@ async def test_a_late_errand_does_not_undo_what_was_done_after_it(
 
     left = await home.command("ZRANGEBYSCORE", home.key("chat-errands"), "-inf", "+inf")
     for text in sorted(left, key=lambda text: int(_version_of(text)), reverse=True):
-        await node.chat._errands.run(home, [text])
+        await node.chat._outbox.run(home, [text])
 
     await say(node, "anna", f"group:{group}", "after")
     await say(node, "carol", f"user:{bob}", "end")
@@ -138,9 +138,9 @@ async def test_one_client_id_is_of_one_conversation_also_elsewhere(node: Node) -
     others = [f"user:other{n}" for n in range(9)]
 
     for other in others:
-        with pytest.raises(Refusal, match="idempotency_mismatch"):
+        with pytest.raises(RequestError, match="idempotency_mismatch"):
             await say(node, "anna", other, "x", client_id="c")
-    with pytest.raises(Refusal, match="idempotency_mismatch"):
+    with pytest.raises(RequestError, match="idempotency_mismatch"):
         await say(node, "anna", "user:bob", "y", client_id="c")
 
     assert await say(node, "anna", "user:bob", "x", client_id="c") == first
@@ -196,14 +196,14 @@ async def test_messages_under_seqs_that_a_killed_server_had_given_before_come_to
         await say(node, anna, f"user:{bob}", n)
     for key, value in zip(keys, saved, strict=True):
         await server.command("RESTORE", key, "0", value, "REPLACE")
-    run = node.chat._errands.run
+    run = node.chat._outbox.run
 
     async def killed(*_: Any) -> None:
         raise StoreUnavailable("killed")
 
-    node.chat._errands.run = killed  # type: ignore[method-assign]
+    node.chat._outbox.run = killed  # type: ignore[method-assign]
     assert (await say(node, anna, f"user:{bob}", "2 again")).seq == 2  # copied with the next
-    node.chat._errands.run = run  # type: ignore[method-assign]
+    node.chat._outbox.run = run  # type: ignore[method-assign]
     assert (await say(node, anna, f"user:{bob}", "3 again")).seq == 3
     assert (await say(node, anna, f"user:{bob}", 4)).seq == 4
 
@@ -216,7 +216,7 @@ async def test_a_change_that_no_connector_can_confirm_is_not_answered_as_done(
     node: Node, three_servers: list[RedisServer], wait_until: WaitUntil
 ) -> None:
     """Through the first server connectors are asked. Asked for again, it is in effect."""
-    groups = [(await node.chat.groups.create("anna", GroupSaid("g"))).group for _ in range(30)]
+    groups = [(await node.chat.groups.create("anna", NewGroup("g"))).group for _ in range(30)]
     group = next(each for each in groups if number_of(f"group:{each}", SERVERS))
 
     three_servers[0].pause()

@@ -21,12 +21,12 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 import push
-from push.cluster.registry.entry import CONNECTOR, Entry
-from push.cluster.registry.reconciler import Keeper
+from push.cluster.registry.entry import CONNECTOR, RegistryEntry
+from push.cluster.registry.reconciler import ReconcilingRegistry
 from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.timing import Timing
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.url import parse_redis_url
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 
@@ -77,7 +77,7 @@ class Cluster(ABC):
         """What a member needs to find the registry."""
 
     @abstractmethod
-    def registry(self, **options: Any) -> Keeper:
+    def registry(self, **options: Any) -> ReconcilingRegistry:
         """A registry with a connection of its own, started."""
 
     @abstractmethod
@@ -120,16 +120,16 @@ class RedisCluster(Cluster):
         super().__init__(folder)
         self.timing = TIMING._replace(lease=1.2)
         self.redis = redis
-        self.servers: list[RedisServer] = []
+        self.servers: list[RedisClient] = []
 
     @property
     def address(self) -> str:
         return str(self.redis.url)
 
-    def server(self) -> RedisServer:
+    def server(self) -> RedisClient:
         from twisted.internet import reactor
 
-        server = RedisServer(reactor, parse_redis_url(self.redis.url), timeout_seconds=1.0)
+        server = RedisClient(reactor, parse_redis_url(self.redis.url), timeout_seconds=1.0)
         server.start()
         self._stops.append(server.stop)
         self.servers.append(server)
@@ -302,10 +302,12 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 
 
 @pytest.fixture
-def entry() -> Callable[..., Entry]:
+def entry() -> Callable[..., RegistryEntry]:
     """`entry("n1", sessions=3)`: a connector's entry."""
 
-    def make(instance: str, boot: str = "", **fields: Any) -> Entry:
-        return Entry(service=CONNECTOR, instance=instance, boot=boot or f"b{instance}", **fields)
+    def make(instance: str, boot: str = "", **fields: Any) -> RegistryEntry:
+        return RegistryEntry(
+            service=CONNECTOR, instance=instance, boot=boot or f"b{instance}", **fields
+        )
 
     return make

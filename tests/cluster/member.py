@@ -15,12 +15,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
-from push.cluster.registry.entry import CONNECTOR, Entry
-from push.cluster.registry.reconciler import Keeper
+from push.cluster.registry.entry import CONNECTOR, RegistryEntry
+from push.cluster.registry.reconciler import ReconcilingRegistry
 from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.timing import Timing
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.url import parse_redis_url
 
 
@@ -28,11 +28,11 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def make(asked: dict[str, Any]) -> Keeper:
+def make(asked: dict[str, Any]) -> ReconcilingRegistry:
     timing = Timing(*asked["timing"])
     if asked["kind"] == "zookeeper":
         return ZooKeeperRegistry(reactor, asked["address"], random.Random(), timing)
-    server = RedisServer(reactor, parse_redis_url(asked["address"]), timeout_seconds=1.0)
+    server = RedisClient(reactor, parse_redis_url(asked["address"]), timeout_seconds=1.0)
     server.start()
     return RedisLease(reactor, server, random.Random(), timing)
 
@@ -41,7 +41,7 @@ async def main(asked: dict[str, Any]) -> None:
     registry = make(asked)
     registry.start()
     for name in asked["names"]:
-        await registry.register(Entry(service=CONNECTOR, instance=name, boot=asked["boot"]))
+        await registry.register(RegistryEntry(service=CONNECTOR, instance=name, boot=asked["boot"]))
     say("registered")
     told: list[str | None] = [None]
 

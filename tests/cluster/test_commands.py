@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from push.cluster.commands import DrainOrder, Order, read_order
+from push.cluster.commands import DrainCommand, EndSessionCommand, read_order
 
 
 def test_orders_are_read() -> None:
-    assert read_order(b'{"type":"end","session":"s","code":"kicked"}') == Order("s", "kicked")
-    assert read_order(b'{"type":"drain","rate_per_second":5}') == DrainOrder(5)
+    assert read_order(b'{"type":"end","session":"s","code":"kicked"}') == EndSessionCommand(
+        "s", "kicked"
+    )
+    assert read_order(b'{"type":"drain","rate_per_second":5}') == DrainCommand(5)
 
 
 @pytest.mark.parametrize(

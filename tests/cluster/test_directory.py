@@ -13,9 +13,9 @@ import pytest
 
 from push.cluster.directory import Directory
 from push.cluster.planned_load import AWAITED_SECONDS
-from push.cluster.registry.entry import Entry
+from push.cluster.registry.entry import RegistryEntry
 
-MakeEntry = Callable[..., Entry]
+MakeEntry = Callable[..., RegistryEntry]
 
 FAR = "203.0.113.5"
 
@@ -23,11 +23,11 @@ FAR = "203.0.113.5"
 class FixedRegistry:
     """A registry with a view and nothing else."""
 
-    def __init__(self, *entries: Entry) -> None:
+    def __init__(self, *entries: RegistryEntry) -> None:
         self.fill(*entries)
 
-    def fill(self, *entries: Entry) -> None:
-        services: dict[str, dict[str, Entry]] = {}
+    def fill(self, *entries: RegistryEntry) -> None:
+        services: dict[str, dict[str, RegistryEntry]] = {}
         for entry in entries:
             services.setdefault(entry.service, {})[entry.instance] = entry
         self._view = services
@@ -36,7 +36,7 @@ class FixedRegistry:
         return self._view
 
 
-def directory(*entries: Entry, zone: str = "") -> Directory:
+def directory(*entries: RegistryEntry, zone: str = "") -> Directory:
     """So seldom asked that nobody who was told to go somewhere is still on the way."""
     seconds = itertools.count(0.0, 2 * AWAITED_SECONDS)
     registry: Any = FixedRegistry(*entries)
@@ -45,7 +45,7 @@ def directory(*entries: Entry, zone: str = "") -> Directory:
 
 @pytest.fixture
 def node(entry: MakeEntry) -> MakeEntry:
-    def make(name: str, **fields: Any) -> Entry:
+    def make(name: str, **fields: Any) -> RegistryEntry:
         return entry(name, addresses={"tls": f"tls://{name}:6790"}, **fields)
 
     return make
@@ -57,7 +57,7 @@ def shares(listed: Directory, draws: int = 3000) -> dict[str, float]:
     return {url[6:8]: count / draws for url, count in firsts.items()}
 
 
-def spread(nodes: list[Entry], devices: int, told_every: int) -> Counter[str]:
+def spread(nodes: list[RegistryEntry], devices: int, told_every: int) -> Counter[str]:
     """Connect devices one by one. Each node tells of its sessions after each `told_every`, and they
     do not tell at the same time."""
     told = {entry.instance: entry for entry in nodes}
@@ -191,7 +191,7 @@ def test_connectors_of_the_callers_zone_come_first(node: MakeEntry) -> None:
 
 
 def test_other_services_are_no_servers_but_are_nodes(node: MakeEntry) -> None:
-    api = Entry(service="push-api", instance="n1", boot="b1", addresses={"tls": "tls://x"})
+    api = RegistryEntry(service="push-api", instance="n1", boot="b1", addresses={"tls": "tls://x"})
     listed = directory(node("n1"), api)
     assert listed.servers(None, FAR) == ["tls://n1:6790"]
     assert [(e.service, e.instance) for e in listed.nodes()] == [
@@ -202,7 +202,7 @@ def test_other_services_are_no_servers_but_are_nodes(node: MakeEntry) -> None:
 
 def test_a_boot_is_live_while_its_connector_is_registered(node: MakeEntry) -> None:
     registry = FixedRegistry(
-        node("n1", boot="b1"), Entry(service="push-api", instance="n2", boot="b2")
+        node("n1", boot="b1"), RegistryEntry(service="push-api", instance="n2", boot="b2")
     )
     listed = Directory(registry, random.Random(1), lambda: 0.0)  # type: ignore[arg-type]
     assert listed.is_live_boot("b1")
@@ -216,7 +216,7 @@ def test_totals_are_sums_over_the_cluster(node: MakeEntry) -> None:
     totals = directory(
         node("n1", sessions=3, counters={"pushed": 1, "acknowledged": 2}),
         node("n2", sessions=4, counters={"pushed": 5}),
-        Entry(service="push-api", instance="n1", boot="b", counters={"requests": 7}),
+        RegistryEntry(service="push-api", instance="n1", boot="b", counters={"requests": 7}),
     ).totals()
     assert totals == {
         "nodes": 2,

@@ -15,17 +15,17 @@ from push.cluster.survey import (
     ALL_CONNECTORS,
     ALL_PROCESSES,
     CHANNEL,
-    Answerer,
-    Asked,
-    Asker,
     Audience,
     Boots,
-    Question,
+    Survey,
+    SurveyHandler,
+    SurveyQuestion,
+    SurveyResult,
 )
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 
-Connect = Callable[..., Awaitable[RedisServer]]
+Connect = Callable[..., Awaitable[RedisClient]]
 
 
 class Crowd:
@@ -36,17 +36,17 @@ class Crowd:
         self._url = url
         self.listed: dict[str, str] = {}
         self.others: dict[str, str] = {}  # processes that are no connectors
-        self.answerers: list[Answerer] = []
-        self.servers: list[RedisServer] = []
+        self.answerers: list[SurveyHandler] = []
+        self.servers: list[RedisClient] = []
         self.asked: list[tuple[str, Any]] = []
-        self.asker: Asker
+        self.asker: Survey
 
     async def begin(self, deadline_seconds: float) -> None:
         from twisted.internet import reactor
 
         server = await self._connect(self._url)
         self.servers.append(server)
-        self.asker = Asker(
+        self.asker = Survey(
             reactor,
             server,
             lambda: self.listed,
@@ -57,10 +57,10 @@ class Crowd:
 
     async def add(
         self, name: str, answer: Any = None, *, listed: bool = True, is_connector: bool = True
-    ) -> RedisServer:
+    ) -> RedisClient:
         """A connector that answers with `answer`, or as that function says."""
         server = await self._connect(self._url)
-        answerer = Answerer(server, f"boot-{name}", name, is_connector=is_connector)
+        answerer = SurveyHandler(server, f"boot-{name}", name, is_connector=is_connector)
 
         async def handle(raw: bytes) -> Any:
             self.asked.append((name, json.loads(raw)))
@@ -76,7 +76,7 @@ class Crowd:
     async def ask(
         self, body: Any = None, audience: Audience = ALL_CONNECTORS, *, thorough: bool = False
     ) -> dict[str, Any]:
-        asked: Asked = await self.asker.ask("how", body, audience, thorough=thorough)
+        asked: SurveyResult = await self.asker.ask("how", body, audience, thorough=thorough)
         return {
             "answers": {node: json.loads(raw) for node, raw in asked.answers},
             "silent": asked.silent,
@@ -284,7 +284,7 @@ async def test_a_handler_that_fails_makes_its_node_silent_and_is_logged(
 async def test_a_node_that_does_not_know_the_kind_is_silent(make_crowd: Any) -> None:
     crowd = await make_crowd()
     await crowd.add("n1", 1)
-    assert await crowd.asker.ask("what", None) == Asked([], ["n1"])
+    assert await crowd.asker.ask("what", None) == SurveyResult([], ["n1"])
     assert crowd.asked == []
 
 
@@ -297,7 +297,7 @@ async def test_a_question_that_comes_too_late_is_not_acted_on(
     server = await crowd.add("n1", 1)
     await crowd.ask("in time")
     past = server.clock.now_us() - 1
-    late = Question("id", "answers:api", "how", past, msgspec.Raw(b'"late"'))
+    late = SurveyQuestion("id", "answers:api", "how", past, msgspec.Raw(b'"late"'))
     channel = server.channel(CHANNEL)
     assert await server.command("PUBLISH", channel, msgspec.json.encode(late)) == 1
     await crowd.ask("again")

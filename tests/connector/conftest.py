@@ -23,26 +23,26 @@ from push.access.api_keys import Keyring
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans
 from push.access.jwt import JwtVerifier, load_keys
-from push.chat.service import Chat
+from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
 from push.cluster.commands import ControlChannel
-from push.cluster.survey import ALL_PROCESSES, Answerer, Asker
+from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
-from push.connector.session_queries import Clients as OwnClients
+from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.daemons.config.settings import Connector
 from push.daemons.security.certificate import load_server_tls
-from push.devices.outbox import ErrandRunner, Errands
+from push.devices.outbox import Outbox, OutboxRelay
 from push.devices.readers import Connectors
 from push.devices.registration import Devices
-from push.devices.session_queries import Clients
+from push.devices.session_queries import SessionQueries
 from push.devices.sessions import Sessions
 from push.devices.topics import Topics
 from push.devices.users import Users
-from push.pushing.by_ip import Nearby
-from push.pushing.service import Content, Push, Pushing, Receipt, Target
-from push.redis.client import RedisServer
+from push.pushing.by_ip import PushByIp
+from push.pushing.service import Push, PushContent, PushReceipt, PushService, Target
+from push.redis.client import RedisClient
 from push.redis.identity import Deployment
 from push.redis.periodic import Periodic
 from push.redis.shards import Shards
@@ -50,7 +50,7 @@ from push.redis.shared_copy import Lease
 from push.redis.url import parse_redis_url
 from push.session.server import SessionLimits
 from push.streams.hub import Hub
-from push.streams.log_cache import LogMemory
+from push.streams.log_cache import LogCache
 from push.streams.publisher import Publisher, Retention
 from push.wire.addresses import Networks
 from push.wire.frames import Frame, FrameDecoder, encode_frame
@@ -194,7 +194,7 @@ class Node:
         deployment = Deployment(len(urls))
         self.shards = Shards(
             [
-                RedisServer(
+                RedisClient(
                     reactor,
                     parse_redis_url(url),
                     timeout_seconds=timeout_seconds,
@@ -207,8 +207,8 @@ class Node:
         self.store = self.shards.first
         control = ControlChannel(self.store)
         snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
-        errands = Errands(self.shards)
-        self.asker = Asker(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
+        outbox = Outbox(self.shards)
+        self.asker = Survey(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
         readers = Connectors(self.asker)
         self.lease = Lease(reactor, self.store, self.boot)
         self.bans = Bans(
@@ -220,7 +220,7 @@ class Node:
         )
         self.devices = Devices(
             self.shards,
-            errands,
+            outbox,
             snowflake,
             boots.__contains__,
             control.end_session,
@@ -229,11 +229,11 @@ class Node:
             check_ban=self.bans.check,
             readers=readers,
         )
-        self.clients = Clients(self.asker)
+        self.clients = SessionQueries(self.asker)
         self.users = Users(self.shards, self.devices, self.clients)
-        self.chat = Chat(
+        self.chat = ChatService(
             self.shards,
-            errands,
+            outbox,
             snowflake,
             ChatSettings(**{"messages_per_minute": 0, **options.pop("chat", {})}),
             retention,
@@ -242,14 +242,14 @@ class Node:
         )
         self.erasure = self.chat.erasure(self.devices, self.clients)
         most = options.pop("max_topics", 100)
-        self.topics = Topics(self.shards, errands, max_per_device=most, readers=readers)
+        self.topics = Topics(self.shards, outbox, max_per_device=most, readers=readers)
         verifier = JwtVerifier(
             load_keys(JWT_SECRET), algorithms=["HS256"], audience="push", issuer=None
         )
         sessions = Sessions(
             self.shards,
             self.devices,
-            errands,
+            outbox,
             verifier,
             boot=self.boot,
             node="node",
@@ -282,16 +282,18 @@ class Node:
             work
             for server in self.shards
             for work in (
-                ErrandRunner(reactor, server, errands),
+                OutboxRelay(reactor, server, outbox),
                 *self.chat.upkeep(reactor, server, self.erasure),
             )
         ]
-        self.answerer = Answerer(self.store, self.boot, self.boot)
+        self.answerer = SurveyHandler(self.store, self.boot, self.boot)
         OwnClients(reactor, self.gateway, self.answerer, self.boot)
         self.gateway.apply_for(self.answerer)
         self.answerer.handle(BANS, self._confirm_bans)
-        nearby = Nearby(self.shards, self.clients)
-        self.pushing = Pushing(self.shards, Publisher(self.shards, retention), snowflake, nearby)
+        nearby = PushByIp(self.shards, self.clients)
+        self.pushing = PushService(
+            self.shards, Publisher(self.shards, retention), snowflake, nearby
+        )
         self.ports: list[Any] = []
         self.stopped = False
 
@@ -308,7 +310,7 @@ class Node:
         return next(iter(self.gateway.sources)).hub
 
     @property
-    def memory(self) -> LogMemory:
+    def memory(self) -> LogCache:
         """Of the only server."""
         return next(iter(self.gateway.sources)).memory
 
@@ -331,8 +333,8 @@ class Node:
 
     async def push(
         self, kind: str, *names: str, data: object = None, once: str | None = None, **more: Any
-    ) -> Receipt:
-        content = Content(data=msgspec.Raw(json.dumps(data).encode()), **more)
+    ) -> PushReceipt:
+        content = PushContent(data=msgspec.Raw(json.dumps(data).encode()), **more)
         return await self.pushing.push(Push(Target(kind, names), content, once))
 
     async def record(self, token: str) -> dict[str, str]:

@@ -16,24 +16,24 @@ from typing import Any
 import msgspec
 
 from push.access.jwt import JwtVerifier
-from push.devices.outbox import Errands
+from push.devices.outbox import Outbox
 from push.devices.registration import Devices
 from push.devices.sessions import Sessions
 from push.devices.topics import Topics
-from push.pushing.service import Content, Push, Pushing, Target
-from push.redis.client import RedisServer
+from push.pushing.service import Push, PushContent, PushService, Target
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards
-from push.session.handout import Handout
+from push.session.delivery_policy import DeliveryPolicy
 from push.session.server import SessionLimits
 from push.session.transitions import State
-from push.session.window import EXPIRED, GONE, Follow, LateDelivery, Window
+from push.session.window import EXPIRED, GONE, LateAcknowledgement, Subscription, Window
 from push.streams.cursors import CursorWriter
-from push.streams.log import LogReader, Wanted, has_expired
+from push.streams.log import LogReader, WantedPages, has_expired
 from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.bodies import ConnectRequest
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import Snowflake
 
 USERS = ("anna", "ben")
@@ -47,13 +47,15 @@ Told = tuple[str, str]  # (message, token)
 class Seat:
     """One session of a device."""
 
-    def __init__(self, token: str, session_id: str, follows: list[Follow], max_frame: int) -> None:
+    def __init__(
+        self, token: str, session_id: str, subscriptions: list[Subscription], max_frame: int
+    ) -> None:
         self.token: str | None = token
         self.session_id = session_id
         self.state = State.OPEN
         self.max_frame_bytes = max_frame
         self.window: Window | None = Window(6, 1 << 20)
-        self.follows = {follow.stream: follow for follow in follows}
+        self.subscriptions = {subscription.stream: subscription for subscription in subscriptions}
         # Acknowledged, and not known to be stored: (stream, offset) by message.
         self.unstored: dict[str, tuple[str, int]] = {}
 
@@ -61,7 +63,7 @@ class Seat:
 class World:
     """Devices, a backend, the server, and the model."""
 
-    def __init__(self, reactor: Any, store: RedisServer, seed: int) -> None:
+    def __init__(self, reactor: Any, store: RedisClient, seed: int) -> None:
         self.chance = random.Random(seed)
         self.store = store
         self.secrets: dict[str, str] = {}
@@ -79,10 +81,10 @@ class World:
 
         self.snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         shards = Shards([store])
-        errands = Errands(shards)
+        outbox = Outbox(shards)
         self.devices = Devices(
             shards,
-            errands,
+            outbox,
             self.snowflake,
             lambda boot: True,
             self._close_session,
@@ -92,19 +94,19 @@ class World:
         self.sessions = Sessions(
             shards,
             self.devices,
-            errands,
+            outbox,
             JwtVerifier([], algorithms=["HS256"], audience="push", issuer=None),
             boot="boot",
             node="node",
             retention_seconds=10**7,
             attempt_pause_seconds=0,
         )
-        self.topics = Topics(shards, errands, max_per_device=100)
+        self.topics = Topics(shards, outbox, max_per_device=100)
         retention = Retention(device_max_messages=LIMIT, shared_max_messages=LIMIT)
-        self.pushing = Pushing(shards, Publisher(shards, retention), self.snowflake)
+        self.pushing = PushService(shards, Publisher(shards, retention), self.snowflake)
         self.reader = LogReader(store)
-        self.handout = Handout(SessionLimits(max_deliveries=10**9), lambda *_: None)
-        self.impatient = Handout(SessionLimits(max_deliveries=1), lambda *_: None)
+        self.delivery_policy = DeliveryPolicy(SessionLimits(max_deliveries=10**9), lambda *_: None)
+        self.impatient = DeliveryPolicy(SessionLimits(max_deliveries=1), lambda *_: None)
         self.writer = CursorWriter(reactor, store, self._lost)
         self.sweeper = Sweeper(reactor, store, 10**7)
 
@@ -149,7 +151,7 @@ class World:
         asked = ConnectRequest(token=token, secret=self.secrets[token])
         opened = await self.sessions.open(asked, session_id, "::1")
         frame = max_frame or self.chance.choice([SMALL_FRAME, 1 << 20])
-        seat = self.seats[token] = Seat(token, session_id, opened.follows, frame)
+        seat = self.seats[token] = Seat(token, session_id, opened.subscriptions, frame)
         return seat
 
     async def leave(self) -> None:
@@ -200,9 +202,9 @@ class World:
         assert record is not None
         if record.session != seat.session_id:
             return  # taken over: the connector ends such a session
-        wanted = {follow.stream: follow for follow in record.follows}
-        for stream, follow in list(seat.follows.items()):
-            if stream in wanted and record.since[stream] <= follow.position:
+        wanted = {subscription.stream: subscription for subscription in record.subscriptions}
+        for stream, subscription in list(seat.subscriptions.items()):
+            if stream in wanted and record.since[stream] <= subscription.position:
                 continue
             self.maybe |= {
                 told for told, of in self.late.items() if told[1] == seat.token and of == stream
@@ -211,10 +213,10 @@ class World:
             self.maybe |= {(id, seat.token) for id in unstored}
             for id in unstored:
                 del seat.unstored[id]
-            seat.window.forget(follow)
-            del seat.follows[stream]
-        for stream, follow in wanted.items():
-            seat.follows.setdefault(stream, follow)
+            seat.window.forget(subscription)
+            del seat.subscriptions[stream]
+        for stream, subscription in wanted.items():
+            seat.subscriptions.setdefault(stream, subscription)
 
     async def forget(self) -> None:
         token = self.some(self.secrets)
@@ -256,7 +258,7 @@ class World:
         receipt = await self.pushing.push(
             Push(
                 Target(kind, names),
-                Content(
+                PushContent(
                     data=msgspec.Raw(json.dumps(data).encode()),
                     ttl_seconds=self.chance.choice([60, 600, 86_400]),
                     collapse=self.chance.choice([None, None, "k", "l"]),
@@ -276,30 +278,32 @@ class World:
         assert seat.window is not None
         session: Any = seat
         more = False
-        for follow in list(seat.follows.values()):
-            reading = await self.reader.read([Wanted(follow.stream, follow.position, 4)])
+        for subscription in list(seat.subscriptions.values()):
+            reading = await self.reader.read(
+                [WantedPages(subscription.stream, subscription.position, 4)]
+            )
             (page,) = reading.pages
-            cursor, position = follow.cursor, follow.position
-            if page.lost > follow.position:
-                seat.window.add_done(follow, page.lost)
+            cursor, position = subscription.cursor, subscription.position
+            if page.lost > subscription.position:
+                seat.window.add_done(subscription, page.lost)
             full = False
             for entry in page.entries:
                 if has_expired(entry, reading.now_us):
-                    if entry.offset > follow.position:
-                        seat.window.skip(follow, entry, EXPIRED)
+                    if entry.offset > subscription.position:
+                        seat.window.skip(subscription, entry, EXPIRED)
                     continue
-                data = self.handout.from_log(session, follow, entry, 0)
+                data = self.delivery_policy.from_log(session, subscription, entry, 0)
                 full = data is None
                 if full:
                     break
                 if data:
                     self.handed.add((entry.id, seat.token))
             if page.complete and not full:
-                follow.position = max(follow.position, reading.clock_us)
-            if follow.cursor != cursor:
-                self.writer.moved(seat, follow)
-            elif follow.position != position:
-                self.writer.handed(seat, follow)
+                subscription.position = max(subscription.position, reading.clock_us)
+            if subscription.cursor != cursor:
+                self.writer.moved(seat, subscription)
+            elif subscription.position != position:
+                self.writer.handed(seat, subscription)
             more |= not full and not page.complete
         return more
 
@@ -315,42 +319,44 @@ class World:
         assert seat.token is not None
         assert seat.window is not None
         delivery = seat.window.outstanding[number]
-        forgotten = delivery.follow is not seat.follows.get(delivery.follow.stream)
+        forgotten = delivery.subscription is not seat.subscriptions.get(
+            delivery.subscription.stream
+        )
         moved = seat.window.acknowledge(number, 0.0)
         if forgotten:
             return
         told = (delivery.id, seat.token)
         self.acked.add(told)
-        if isinstance(moved, LateDelivery):
-            self.late[told] = delivery.follow.stream
+        if isinstance(moved, LateAcknowledgement):
+            self.late[told] = delivery.subscription.stream
             self.writer.late(seat, moved)
             return
-        seat.unstored[delivery.id] = (delivery.follow.stream, delivery.offset)
+        seat.unstored[delivery.id] = (delivery.subscription.stream, delivery.offset)
         if moved is not None:
             self.writer.moved(seat, moved)
 
     async def redeliver(self) -> None:
         """All that is outstanding is looked up again."""
-        await self.send_again(self.handout)
+        await self.send_again(self.delivery_policy)
 
     async def give_up(self) -> None:
         """Of what is outstanding, the first of each stream has been sent often enough, and then
         what stands behind it."""
         await self.send_again(self.impatient)
 
-    async def send_again(self, handout: Handout) -> None:
+    async def send_again(self, delivery_policy: DeliveryPolicy) -> None:
         for seat in list(self.seats.values()):
             assert seat.window is not None
             session: Any = seat
             for delivery in list(seat.window.outstanding.values()):
-                stream = delivery.follow.stream
+                stream = delivery.subscription.stream
                 found, expired = await self.reader.get(stream, [delivery.offset])
                 entry, gone = found.get(delivery.offset), GONE
                 if delivery.offset in expired:
                     entry, gone = None, EXPIRED if stream.startswith("dev:") else GONE
-                if handout is self.impatient and self.chance.random() < 0.5:
+                if delivery_policy is self.impatient and self.chance.random() < 0.5:
                     continue
-                _, moved = handout.again(session, delivery, entry, 0, gone)
+                _, moved = delivery_policy.again(session, delivery, entry, 0, gone)
                 if moved is not None:
                     self.writer.moved(seat, moved)
 
@@ -359,8 +365,8 @@ class World:
         self.late.clear()
         for seat in self.seats.values():
             for id, (stream, offset) in list(seat.unstored.items()):
-                follow = seat.follows.get(stream)
-                if follow is None or offset <= follow.cursor:
+                subscription = seat.subscriptions.get(stream)
+                if subscription is None or offset <= subscription.cursor:
                     del seat.unstored[id]
 
     async def flush_in_vain(self) -> None:
@@ -401,7 +407,7 @@ class World:
         for id, addressed in self.addressed.items():
             try:
                 funnel = await self.pushing.message(id)
-            except Refusal:
+            except RequestError:
                 assert over  # longer ago than is kept
                 continue
             acked = {token for told, token in self.acked if told == id}

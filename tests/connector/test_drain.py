@@ -8,7 +8,7 @@ from typing import Any
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from push.cluster.registry.entry import Entry
+from push.cluster.registry.entry import RegistryEntry
 from push.session.transitions import State
 from push.wire.signals import ConnectStatus, Signal
 from tests.cluster.conftest import entry
@@ -72,7 +72,7 @@ FAR, NEAR = b"PROXY TCP4 198.51.100.7 192.0.2.1 1 2\r\n", b"PROXY TCP4 127.0.0.9
 
 @pytest_twisted.ensureDeferred
 async def test_a_redirect_leads_nobody_to_their_own_machine(
-    make_node: Make, redis_url: str, dial: Make, entry: Callable[..., Entry]
+    make_node: Make, redis_url: str, dial: Make, entry: Callable[..., RegistryEntry]
 ) -> None:
     """The only other connector is known by a loopback address; a proxy says who is where."""
     listed = directory(entry("other", addresses={"tcp": "tcp://127.0.0.1:7000"}))
@@ -99,7 +99,7 @@ async def test_a_goodbye_leads_nobody_to_their_own_machine(
     redis_url: str,
     dial: Make,
     wait_until: WaitUntil,
-    entry: Callable[..., Entry],
+    entry: Callable[..., RegistryEntry],
 ) -> None:
     addresses = {"tcp": "tcp://localhost:7000", "tls": "tls://push.example:6790"}
     listed = directory(entry("other", addresses=addresses))

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from push.access.bans import Ban
-from push.chat.types import GroupSaid
+from push.chat.types import NewGroup
 from push.wire.signals import ConnectStatus, Signal
 from tests.connector.conftest import JWT_SECRET
 from tests.faults.slow_redis import SlowRedis
@@ -102,7 +102,7 @@ async def test_what_changes_while_a_session_opens_is_in_effect_when_it_is_accept
 ) -> None:
     """Each write falls into another part of the handshake."""
     chance = random.Random(1)
-    group = (await node.chat.groups.create("olga", GroupSaid("g"))).group
+    group = (await node.chat.groups.create("olga", NewGroup("g"))).group
     registering = await dial(node)
     pair = await registering.register()
     token = pair["token"]
@@ -134,7 +134,7 @@ async def test_what_changes_while_a_session_opens_is_in_effect_when_it_is_accept
 async def test_sessions_without_a_device_follow_the_groups_of_their_user_when_it_is_answered(
     node: Any, dial: Make, wait_until: WaitUntil
 ) -> None:
-    group = (await node.chat.groups.create("olga", GroupSaid("g"))).group
+    group = (await node.chat.groups.create("olga", NewGroup("g"))).group
     clients = [await dial(node) for _ in range(3)]
     for client in clients:
         await client.connect(jwt=jwt_of("anna"))

@@ -147,14 +147,17 @@ async def test_a_user_without_a_device_is_not_in_the_ledger(
     await guest.connect(jwt=jwt.encode(claims, JWT_SECRET, "HS256"))
     await device(acks=True)
     sent = [await node.push("all", data=n) for n in range(3)]
-    fleeting = await node.push("all", data=3, qos=0)
+    ephemeral = await node.push("all", data=3, qos=0)
     await wait_until(lambda: len(guest.numbers) == 4)
 
     for published in sent:
         await book.settles(published.id, written=1, acknowledged=1)
-    await book.settles(fleeting.id, written=1)
+    await book.settles(ephemeral.id, written=1)
     (connection,) = [c for c in node.gateway.connections if c.token is None]
-    assert [follow.ended for follow in connection.follows.values()] == [None, None]
+    assert [subscription.ended for subscription in connection.subscriptions.values()] == [
+        None,
+        None,
+    ]
 
 
 # --- Late -----

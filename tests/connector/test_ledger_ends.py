@@ -49,10 +49,10 @@ async def test_what_is_too_large_for_a_device_is_dropped_for_it(
         second = await dial(node, acks=True)
         await second.connect(**first._credentials, max_frame=4096)
     await book.settles(small.id, written=1, acknowledged=1)
-    fleeting = await node.push(*to, data="x" * 5000, qos=0)
+    ephemeral = await node.push(*to, data="x" * 5000, qos=0)
 
     await book.settles(large.id, too_large=1)
-    await book.settles(fleeting.id, too_large=1)
+    await book.settles(ephemeral.id, too_large=1)
     assert await book.keys("log:dev:") == []
 
 

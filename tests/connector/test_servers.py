@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from push.redis.errors import StoreUnavailable
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from tests.conftest import RedisServer
 
 Make = Callable[..., Awaitable[Any]]
@@ -147,14 +147,14 @@ async def test_a_push_that_reached_one_server_only_is_completed_by_the_same_key(
     assert first == again
     assert [client.numbers for client in clients] == [[1, "end"]] * SERVERS
     assert {client.bodies[0]["id"] for client in clients} == {first.id}
-    with pytest.raises(Refusal, match="idempotency_mismatch"):
+    with pytest.raises(RequestError, match="idempotency_mismatch"):
         await node.push("all", data=1, once="key")
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_key_whose_request_was_refused_is_free(town: Town) -> None:
     for names in (("nobody",), ("nobody", "else")):
-        with pytest.raises(Refusal, match="unknown_token"):
+        with pytest.raises(RequestError, match="unknown_token"):
             await town.node.push("tokens", *names, data=1, once="key")
 
 
@@ -207,12 +207,12 @@ async def test_what_comes_late_does_not_undo_what_was_done_since(town: Town) -> 
     ]
     late_follow = f"follow {token} user:{user} {version} ".encode()
     await node.devices.unbind(user, token)
-    await node.devices._errands.run(node.shards[0], [late_follow])
+    await node.devices._outbox.run(node.shards[0], [late_follow])
     assert await server.command("EXISTS", record) == 0
 
     await node.devices.bind(user, token)
     late_unfollow = f"unfollow {token} user:{user} {version} d:unbound".encode()
-    await node.devices._errands.run(node.shards[0], [late_unfollow])
+    await node.devices._outbox.run(node.shards[0], [late_unfollow])
     assert await server.command("HEXISTS", record, f"c:user:{user}") == 1
 
 
@@ -238,7 +238,7 @@ async def test_a_later_session_has_the_parts_as_well(town: Town, wait_until: Wai
 
     # The first one, as if it had been slow: it does not get the part back.
     fields = {"s": b"slow", "e": b"1", f"x:user:{user}": b"1"}
-    with pytest.raises(Refusal, match="unavailable"):
+    with pytest.raises(RequestError, match="unavailable"):
         await node.gateway._opener._take_parts(token_of(first), fields, {})
 
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 
 from push.devices.session_query_types import Filter
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 JWT_SECRET = b"a secret of at least thirty-two bytes"  # as in conftest.py
 
@@ -124,7 +124,7 @@ async def test_a_push_to_a_network_reaches_who_is_there_once_per_key(
     assert (funnel.addressed, funnel.stored, funnel.written, funnel.dropped) == (2, 0, 2, {})
     assert outside.numbers == []
     assert await two[0].pushing.cancel(receipt.id) == 0
-    with pytest.raises(Refusal, match="idempotency_mismatch"):
+    with pytest.raises(RequestError, match="idempotency_mismatch"):
         await two[0].push("ip", "127.0.0.2/31", data=3, ttl_seconds=0, once="key")
 
 
@@ -145,7 +145,7 @@ async def test_a_user_is_looked_up_and_erased(
     assert await two[0].store.command("EXISTS", two[0].store.key("log:user:anna")) == 0
     user = await two[0].users.get_user("anna")
     assert (user.online, user.devices, user.silent) == (False, [], [])
-    with pytest.raises(Refusal, match="not_found"):
+    with pytest.raises(RequestError, match="not_found"):
         await two[0].erasure.erase("anna")
 
 

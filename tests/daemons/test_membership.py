@@ -7,11 +7,11 @@ from typing import Any
 import pytest_twisted
 from twisted.internet.task import Clock
 
-from push.cluster.registry.entry import Entry
+from push.cluster.registry.entry import RegistryEntry
 from push.cluster.registry.interface import NameTaken
 from push.daemons.membership import TAKEN_SECONDS, Membership
 
-ENTRY = Entry(service="push-api", instance="a", boot="1")
+ENTRY = RegistryEntry(service="push-api", instance="a", boot="1")
 
 
 class TakenRegistry:
@@ -19,15 +19,15 @@ class TakenRegistry:
 
     def __init__(self, times: int) -> None:
         self.left = times
-        self.registered: list[Entry] = []
+        self.registered: list[RegistryEntry] = []
 
     def start(self) -> None: ...
 
     async def stop(self) -> None: ...
 
-    def update(self, entry: Entry) -> None: ...
+    def update(self, entry: RegistryEntry) -> None: ...
 
-    async def register(self, entry: Entry) -> None:
+    async def register(self, entry: RegistryEntry) -> None:
         if self.left:
             self.left -= 1
             raise NameTaken(*entry.key, "2")

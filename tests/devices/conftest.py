@@ -8,20 +8,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_twisted
 
-from push.devices.outbox import Errands
+from push.devices.outbox import Outbox
 from push.devices.registration import Devices
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.wire.idents import Snowflake
 
-Connect = Callable[..., Awaitable[RedisServer]]
+Connect = Callable[..., Awaitable[RedisClient]]
 
 
 LIVE_BOOT = "boot"
 
 
 @pytest_twisted.async_yield_fixture
-async def store(connect: Connect, redis_url: str) -> AsyncIterator[RedisServer]:
+async def store(connect: Connect, redis_url: str) -> AsyncIterator[RedisClient]:
     yield await connect(redis_url)
 
 
@@ -32,7 +32,7 @@ def closed() -> list[tuple[str, str, str]]:
 
 
 @pytest.fixture
-def make_devices(store: RedisServer, closed: list[tuple[str, str, str]]) -> Callable[..., Devices]:
+def make_devices(store: RedisClient, closed: list[tuple[str, str, str]]) -> Callable[..., Devices]:
     """`make_devices(registrations_per_minute=10)`: a directory; without limits by default."""
 
     async def close(boot: str, session: str, code: str) -> None:
@@ -42,7 +42,7 @@ def make_devices(store: RedisServer, closed: list[tuple[str, str, str]]) -> Call
         shards = Shards([store])
         return Devices(
             shards,
-            Errands(shards),
+            Outbox(shards),
             Snowflake(lambda: int(time.time() * 1000), 1),
             lambda boot: boot == LIVE_BOOT,
             close,

@@ -10,13 +10,13 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from push.access.jwt import JwtVerifier
-from push.devices.expiry import DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS, LOOK_SECONDS, Retirement
-from push.devices.outbox import Errands
+from push.devices.expiry import DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS, LOOK_SECONDS, DeviceExpiry
+from push.devices.outbox import Outbox
 from push.devices.registration import NEVER_CONNECTED_SECONDS, Devices
 from push.devices.sessions import Sessions
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.shards import Shards
-from push.streams.publisher import Address, Publisher
+from push.streams.publisher import Publisher, TargetStream
 from push.wire.bodies import ConnectRequest
 
 LIVE_BOOT = "boot"  # as in conftest.py
@@ -24,9 +24,9 @@ RETENTION_SECONDS = 30 * 86_400
 
 
 @pytest.fixture
-def make_retirement(store: RedisServer, devices: Devices) -> Callable[..., Retirement]:
-    def make(clock: Clock | None = None) -> Retirement:
-        return Retirement(
+def make_retirement(store: RedisClient, devices: Devices) -> Callable[..., DeviceExpiry]:
+    def make(clock: Clock | None = None) -> DeviceExpiry:
+        return DeviceExpiry(
             clock or Clock(), store, devices, lambda boot: boot == LIVE_BOOT, RETENTION_SECONDS
         )
 
@@ -34,14 +34,14 @@ def make_retirement(store: RedisServer, devices: Devices) -> Callable[..., Retir
 
 
 @pytest.fixture
-def look(make_retirement: Callable[..., Retirement]) -> Any:
+def look(make_retirement: Callable[..., DeviceExpiry]) -> Any:
     return make_retirement().look
 
 
 class Life:
     """Devices that register, connect and leave, and time that passes."""
 
-    def __init__(self, store: RedisServer, devices: Devices) -> None:
+    def __init__(self, store: RedisClient, devices: Devices) -> None:
         self.store = store
         self.devices = devices
         self.verifier = JwtVerifier([], algorithms=["HS256"], audience="push", issuer=None)
@@ -51,7 +51,7 @@ class Life:
         return Sessions(
             shards,
             self.devices,
-            Errands(shards),
+            Outbox(shards),
             self.verifier,
             boot=boot,
             node="node",
@@ -87,7 +87,7 @@ class Life:
 
 
 @pytest.fixture
-def life(store: RedisServer, devices: Devices) -> Life:
+def life(store: RedisClient, devices: Devices) -> Life:
     return Life(store, devices)
 
 
@@ -200,7 +200,7 @@ async def test_nothing_is_left_of_a_device_for_which_messages_waited(life: Any, 
     publisher = Publisher(Shards([life.store]))
     for stream in (f"dev:{token}", "user:anna", "all"):
         await publisher.publish(
-            [Address(stream)],
+            [TargetStream(stream)],
             f"to-{stream}",
             b'{"id":"m"}',
             ttl_seconds=300 * 86_400,

@@ -10,8 +10,8 @@ import pytest
 import pytest_twisted
 
 from push.devices.registration import Devices
-from push.redis.client import RedisServer
-from push.wire.errors import Refusal
+from push.redis.client import RedisClient
+from push.wire.errors import RequestError
 from push.wire.idents import is_token
 
 NOBODY = "00000000000000"
@@ -24,12 +24,12 @@ async def register(devices: Devices, **more: Any) -> tuple[str, str]:
 
 
 async def code_of(refused: Any) -> str:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RequestError) as caught:
         await refused
     return caught.value.code
 
 
-async def fields_of(store: RedisServer, token: str) -> dict[bytes, bytes]:
+async def fields_of(store: RedisClient, token: str) -> dict[bytes, bytes]:
     reply = await store.command("HGETALL", store.key(f"device:{token}"))
     return dict(zip(reply[::2], reply[1::2], strict=True))
 
@@ -48,7 +48,7 @@ async def test_a_new_device_gets_a_token_and_a_secret_that_fit(devices: Devices)
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_secret_is_not_kept(devices: Devices, store: RedisServer) -> None:
+async def test_the_secret_is_not_kept(devices: Devices, store: RedisClient) -> None:
     token, secret = await register(devices)
 
     assert secret.encode() not in b" ".join((await fields_of(store, token)).values())
@@ -82,7 +82,7 @@ async def test_the_device_id_finds_no_token(devices: Devices) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_device_that_never_connects_is_forgotten_after_a_day(
-    devices: Devices, store: RedisServer
+    devices: Devices, store: RedisClient
 ) -> None:
     token, _ = await register(devices)
 
@@ -91,7 +91,7 @@ async def test_a_device_that_never_connects_is_forgotten_after_a_day(
 
 
 @pytest_twisted.ensureDeferred
-async def test_rule_4_cursors_begin_at_registration(devices: Devices, store: RedisServer) -> None:
+async def test_rule_4_cursors_begin_at_registration(devices: Devices, store: RedisClient) -> None:
     await store.command("SET", store.key("clock"), 1_700_000_000_000_000)
     token, _ = await register(devices)
 
@@ -114,13 +114,13 @@ async def test_a_wrong_secret_and_an_unknown_token_are_told_apart(devices: Devic
 
 @pytest_twisted.ensureDeferred
 async def test_registrations_are_limited_per_address_and_minute(
-    make_devices: Callable[..., Devices], store: RedisServer
+    make_devices: Callable[..., Devices], store: RedisClient
 ) -> None:
     devices = make_devices(registrations_per_minute=3)
     for _ in range(3):
         await register(devices)
 
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RequestError) as caught:
         await register(devices)
     await register(devices, ip="192.0.2.2")
 
@@ -185,7 +185,7 @@ async def test_limits_count_an_ipv6_network_as_one_address(
 
 @pytest_twisted.ensureDeferred
 async def test_failed_secrets_leave_nothing_for_tokens_that_nobody_has(
-    make_devices: Callable[..., Devices], store: RedisServer
+    make_devices: Callable[..., Devices], store: RedisClient
 ) -> None:
     devices = make_devices(failed_secrets_per_minute=2)
     for _ in range(3):
@@ -208,7 +208,7 @@ async def test_right_secrets_do_not_count(make_devices: Callable[..., Devices]) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_device_belongs_to_one_user_at_a_time(devices: Devices, store: RedisServer) -> None:
+async def test_a_device_belongs_to_one_user_at_a_time(devices: Devices, store: RedisClient) -> None:
     token, _ = await register(devices)
 
     await devices.bind("alice", token)
@@ -225,7 +225,7 @@ async def test_a_device_belongs_to_one_user_at_a_time(devices: Devices, store: R
 
 @pytest_twisted.ensureDeferred
 async def test_unbinding_needs_the_user_it_is_bound_to(
-    devices: Devices, store: RedisServer
+    devices: Devices, store: RedisClient
 ) -> None:
     token, _ = await register(devices)
     await devices.bind("alice", token)
@@ -240,7 +240,7 @@ async def test_unbinding_needs_the_user_it_is_bound_to(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_4_a_new_binding_begins_now_also_with_a_user_of_before(
-    devices: Devices, store: RedisServer
+    devices: Devices, store: RedisClient
 ) -> None:
     token, _ = await register(devices)
     for clock in (1_700_000_000_000_000, 1_700_000_000_000_500):
@@ -288,7 +288,7 @@ async def test_a_token_of_the_wrong_form_is_invalid_and_an_unknown_one_unknown(
 
 @pytest_twisted.ensureDeferred
 async def test_forgetting_leaves_nothing_and_closes_the_session(
-    devices: Devices, store: RedisServer, closed: list[Any]
+    devices: Devices, store: RedisClient, closed: list[Any]
 ) -> None:
     token, secret = await register(devices)
     await devices.bind("alice", token)
@@ -305,7 +305,7 @@ async def test_forgetting_leaves_nothing_and_closes_the_session(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_17_online_is_a_session_whose_connector_lives(
-    devices: Devices, store: RedisServer
+    devices: Devices, store: RedisClient
 ) -> None:
     token, _ = await register(devices)
     key = store.key(f"device:{token}")

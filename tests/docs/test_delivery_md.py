@@ -12,7 +12,7 @@ import pytest
 from push.cluster.survey import DEADLINE_SECONDS
 from push.connector.transport.connection import MAX_WAITING_BYTES
 from push.daemons.config.settings import Settings
-from push.http.schemas import Message
+from push.http.schemas import MessageStatus
 from push.redis.shared_copy import LEASE_SECONDS
 from push.redis.shared_copy import NONCE_SECONDS as LEASE_NONCE_SECONDS
 from push.session.server import SessionLimits
@@ -61,7 +61,7 @@ def first_cells(heading: str) -> list[str]:
 
 def test_the_counts_are_those_of_the_ledger() -> None:
     described = first_cells("| count | devices |")
-    assert described == [*Message.__struct_fields__[4:]]
+    assert described == [*MessageStatus.__struct_fields__[4:]]
 
 
 def test_the_reasons_are_those_of_the_code() -> None:

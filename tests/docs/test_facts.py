@@ -23,7 +23,7 @@ from push.http.framework.route import MAX_BODY_BYTES
 from push.http.routes.push import MAX_BATCH_BYTES
 from push.http.schemas import MAX_BATCH_ITEMS, MAX_TARGETS, PushLimits
 from push.pushctl.options import DEFAULT_URL, LOCAL_SERVER
-from push.pushing.service import Content
+from push.pushing.service import PushContent
 from push.sdk.address import DEFAULT_PORTS
 from push.session.server import SessionLimits
 from push.streams.publisher import Retention
@@ -62,7 +62,7 @@ def test_a_part_without_settings_has_the_defaults_of_the_settings() -> None:
     assert session_limits(DEFAULTS.connector) == SessionLimits()
     assert push_limits(DEFAULTS.limits) == PushLimits()
     assert chat_settings(DEFAULTS.chat, DEFAULTS.limits) == ChatSettings()
-    assert Content(Raw(b"1")).ttl_seconds == DEFAULTS.limits.ttl_default
+    assert PushContent(Raw(b"1")).ttl_seconds == DEFAULTS.limits.ttl_default
     assert Retention() == Retention(
         device_max_messages=DEFAULTS.connector.max_backlog,
         shared_max_messages=DEFAULTS.limits.shared_max_count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from push.http.schemas import To
+from push.http.schemas import PushTargetBody
 from push.wire.push_targets import PUSH_TARGETS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
@@ -18,4 +18,4 @@ def test_the_table_of_targets_is_that_of_the_code() -> None:
 
 
 def test_the_body_of_a_push_has_these_targets() -> None:
-    assert To.__struct_fields__ == tuple(target.name for target in PUSH_TARGETS)
+    assert PushTargetBody.__struct_fields__ == tuple(target.name for target in PUSH_TARGETS)

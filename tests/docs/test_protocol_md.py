@@ -15,19 +15,19 @@ import pytest
 
 from push.connector.delivery.subscriptions import TruncationNotice
 from push.daemons.config.settings import Settings
-from push.session.entry import FIRST_OWN_NUMBER, Entry
+from push.session.delivery_policy import DeliveryPolicy
+from push.session.entry import FIRST_PRIVATE_ID, Entry
 from push.session.events import (
-    ConnectWanted,
+    ConnectRequested,
     Ended,
     Event,
-    HeartbeatAsked,
+    HeartbeatRequested,
     OnlineAcknowledged,
     Progress,
-    RegisterWanted,
-    RenewWanted,
-    RequestWanted,
+    PublishRequested,
+    RegisterRequested,
+    RenewRequested,
 )
-from push.session.handout import Handout
 from push.session.server import (
     MAX_REGISTRATIONS_PER_CONNECTION,
     MAX_UNANSWERED_REQUESTS,
@@ -35,19 +35,19 @@ from push.session.server import (
     SessionLimits,
 )
 from push.session.transitions import SERVER, State
-from push.session.window import MAX_ONLINE_UNACKNOWLEDGED, Follow
-from push.streams.message import Content, encode_content, push_body
+from push.session.window import MAX_ONLINE_UNACKNOWLEDGED, Subscription
+from push.streams.message import MessageContent, encode_content, push_body
 from push.wire.bodies import (
     MAX_JSON_DEPTH,
     MAX_JWT_BYTES,
     MAX_OPAQUE_BYTES,
     MIN_CLIENT_MAX_FRAME_BYTES,
-    Answer,
     ConnectAccepted,
     ConnectRefused,
+    RequestAnswer,
     encode_body,
 )
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.frames import (
     HEADER_BYTES,
     MAX_FRAME_BEFORE_SESSION_BYTES,
@@ -157,7 +157,7 @@ def fresh() -> ServerSession:
     return ServerSession(LIMITS, 0.0)
 
 
-def hear(session: ServerSession, name: str) -> Event:
+def subscribe_channel(session: ServerSession, name: str) -> Event:
     assert EXAMPLES[name].sender == "device"
     [event] = session.receive_data(data(name), 1.0)
     return event
@@ -165,8 +165,8 @@ def hear(session: ServerSession, name: str) -> Event:
 
 def opened() -> ServerSession:
     session = fresh()
-    event = hear(session, "connect")
-    assert isinstance(event, ConnectWanted)
+    event = subscribe_channel(session, "connect")
+    assert isinstance(event, ConnectRequested)
     told = members("accepted")
     body = ConnectAccepted(
         session=told["session"],
@@ -181,21 +181,21 @@ def opened() -> ServerSession:
 
 def test_register_and_connect_share_a_connection_as_shown():
     session = fresh()
-    event = hear(session, "register")
-    assert isinstance(event, RegisterWanted)
+    event = subscribe_channel(session, "register")
+    assert isinstance(event, RegisterRequested)
     assert msgspec.to_builtins(event.body) == members("register")
     session.registered(event.message_id, TOKEN, SECRET)
     assert session.data_to_send() == data("registered")
-    event = hear(session, "connect")
-    assert isinstance(event, ConnectWanted)
+    event = subscribe_channel(session, "connect")
+    assert isinstance(event, ConnectRequested)
     assert (event.body.token, event.body.secret, event.body.heartbeat) == (TOKEN, SECRET, 120)
 
 
 def test_a_refused_registration_is_answered_as_shown():
     session = fresh()
-    hear(session, "register")
+    subscribe_channel(session, "register")
     told = members("registration-refused")
-    session.refuse_registration(1, Refusal(told["code"], told["detail"]))
+    session.refuse_registration(1, RequestError(told["code"], told["detail"]))
     assert session.data_to_send() == data("registration-refused")
 
 
@@ -206,8 +206,8 @@ def test_connect_is_accepted_as_shown():
 
 def test_connect_is_refused_as_shown():
     session = fresh()
-    event = hear(session, "connect")
-    assert isinstance(event, ConnectWanted)
+    event = subscribe_channel(session, "connect")
+    assert isinstance(event, ConnectRequested)
     example = EXAMPLES["connect-refused"].frame
     body = msgspec.json.decode(example.body, type=ConnectRefused)
     session.refuse_connect(event.message_id, ConnectStatus(example.sub_signal), body)
@@ -227,15 +227,15 @@ def test_a_message_is_pushed_and_acknowledged_as_shown():
     session.data_to_send()
     told = members("push")
     offset = int(told["offset"])
-    content = encode_content(Content(told["id"], msgspec.Raw(json_of(told["data"]))))
+    content = encode_content(MessageContent(told["id"], msgspec.Raw(json_of(told["data"]))))
     body = push_body(told["stream"], offset, told["ts"], told["expires"], content)
     assert body == EXAMPLES["push"].frame.body
-    follow = Follow(told["stream"], 0)
-    handout = Handout(LIMITS, lambda *_: None)
+    follow = Subscription(told["stream"], 0)
+    handout = DeliveryPolicy(LIMITS, lambda *_: None)
     entry = Entry(told["id"], 0, offset, body)
     assert handout.from_log(session, follow, entry, 1.0) == data("push")
-    assert EXAMPLES["push"].frame.message_id == FIRST_OWN_NUMBER
-    assert hear(session, "ack") == Progress(follow)
+    assert EXAMPLES["push"].frame.message_id == FIRST_PRIVATE_ID
+    assert subscribe_channel(session, "ack") == Progress(follow)
     assert follow.cursor == offset
 
 
@@ -243,7 +243,7 @@ def test_a_message_at_qos_0_is_pushed_as_shown():
     session = opened()
     session.data_to_send()
     told = members("push-qos-0")
-    content = encode_content(Content(told["id"], msgspec.Raw(json_of(told["data"]))))
+    content = encode_content(MessageContent(told["id"], msgspec.Raw(json_of(told["data"]))))
     session.notify(push_body(told["stream"], 0, told["ts"], told["expires"], content))
     assert session.data_to_send() == data("push-qos-0")
 
@@ -252,13 +252,13 @@ def test_a_message_with_ttl_0_is_pushed_and_acknowledged_as_shown():
     session = opened()
     session.data_to_send()
     told = members("push-ttl-0")
-    content = encode_content(Content(told["id"], msgspec.Raw(json_of(told["data"]))))
+    content = encode_content(MessageContent(told["id"], msgspec.Raw(json_of(told["data"]))))
     body = push_body(told["stream"], 0, told["ts"], told["expires"], content)
-    follow = Follow(told["stream"], 0)
+    follow = Subscription(told["stream"], 0)
     entry = Entry(told["id"], 0, 0, body, expires_ms=told["expires"], online=True)
-    handout = Handout(LIMITS, lambda *_: None)
+    handout = DeliveryPolicy(LIMITS, lambda *_: None)
     assert handout.fleeting(session, follow, entry, 0.0) == data("push-ttl-0")
-    assert hear(session, "ack-ttl-0") == OnlineAcknowledged(told["stream"], told["id"])
+    assert subscribe_channel(session, "ack-ttl-0") == OnlineAcknowledged(told["stream"], told["id"])
     assert follow.cursor == 0
 
 
@@ -278,8 +278,8 @@ def json_of(value: Any) -> bytes:
 def test_a_ping_is_answered_as_shown():
     session = opened()
     session.data_to_send()
-    event = hear(session, "ping")
-    assert isinstance(event, HeartbeatAsked)
+    event = subscribe_channel(session, "ping")
+    assert isinstance(event, HeartbeatRequested)
     session.pong(event.message_id, event.sub_signal, members("pong")["time"])
     assert session.data_to_send() == data("pong")
 
@@ -288,26 +288,26 @@ def test_new_credentials_are_answered_as_shown():
     for name in ("renewed", "not-renewed"):
         session = opened()
         session.data_to_send()
-        event = hear(session, "auth")
-        assert isinstance(event, RenewWanted)
+        event = subscribe_channel(session, "auth")
+        assert isinstance(event, RenewRequested)
         told = members(name)
         if told["ok"]:
             session.renewed(event.message_id, told["expires"], 1e6)
         else:
-            session.refuse_renewal(event.message_id, Refusal(told["code"], told["detail"]))
+            session.refuse_renewal(event.message_id, RequestError(told["code"], told["detail"]))
         assert session.data_to_send() == data(name)
 
 
 def test_a_publish_is_answered_as_shown():
     session = opened()
     session.data_to_send()
-    event = hear(session, "publish")
-    assert isinstance(event, RequestWanted)
+    event = subscribe_channel(session, "publish")
+    assert isinstance(event, PublishRequested)
     assert (event.sub_signal, event.body) == (RequestName.TS, b'{"topic":"weather"}')
     session.answer(event.message_id, event.sub_signal, b'{"ok":true}')
     assert session.data_to_send() == data("publish-answer")
     told = members("publish-refused")
-    answer = Answer(ok=False, code=told["code"], detail=told["detail"], field=told["field"])
+    answer = RequestAnswer(ok=False, code=told["code"], detail=told["detail"], field=told["field"])
     session.answer(6, RequestName.TS, encode_body(answer))
     assert session.data_to_send() == data("publish-refused")
 
@@ -315,7 +315,7 @@ def test_a_publish_is_answered_as_shown():
 def test_a_device_says_goodbye_as_shown():
     for session in (fresh(), opened()):
         session.data_to_send()
-        assert hear(session, "bye") == Ended("bye", "switched off", by_peer=True)
+        assert subscribe_channel(session, "bye") == Ended("bye", "switched off", by_peer=True)
         assert session.data_to_send() == b""
 
 
@@ -350,7 +350,7 @@ def test_the_bytes_to_send_by_hand_are_frames():
     assert version == raw_bytes("wrong-version")
     session = fresh()
     [event] = session.receive_data(register, 1.0)
-    assert isinstance(event, RegisterWanted)
+    assert isinstance(event, RegisterRequested)
     assert HEADER_BYTES + 1 == 11
     assert "tail -c +11" in TEXT
 

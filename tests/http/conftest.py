@@ -24,10 +24,10 @@ from twisted.python.failure import Failure
 
 from push.access.api_keys import ApiKey, Keyring
 from push.access.bans import Ban
-from push.cluster.registry.entry import Entry
+from push.cluster.registry.entry import RegistryEntry
 from push.devices.record import Device
-from push.devices.registration import Credentials
-from push.devices.session_queries import Kicked, Page
+from push.devices.registration import NewCredentials
+from push.devices.session_queries import KickedSessions, SessionPage
 from push.devices.session_query_types import Filter, SessionRow
 from push.devices.topics import Topic, TopicPage, TopicWrite
 from push.devices.users import User
@@ -37,14 +37,14 @@ from push.http.routes.push import make_api
 from push.http.routes.registration import make_sub
 from push.http.schemas import PushLimits
 from push.http.server import make_site
-from push.pushing.service import Content, Push, Receipt, Target
-from push.streams.ledger import DeviceLine, Funnel
+from push.pushing.service import Push, PushContent, PushReceipt, Target
+from push.streams.ledger import DeliveryCounts, DeviceLine
 from push.wire.addresses import Networks
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import is_token
 
 TOKEN = "03DMV9EK31WTE="
-FUNNEL = Funnel(
+FUNNEL = DeliveryCounts(
     id="03DMV9EK31X00A",
     ts=1_700_000_000_000,
     expires=1_700_000_060_000,
@@ -70,16 +70,16 @@ KEYS = {
 class Behind:
     """What is behind the edge. `error`, if set, is raised by every call; `waiting` holds it up."""
 
-    pushed: list[tuple[Target, Content]] = field(default_factory=list)
+    pushed: list[tuple[Target, PushContent]] = field(default_factory=list)
     drained: list[tuple[str, float]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
-    messages: dict[str, Funnel] = field(default_factory=dict)
-    funnel: Funnel = FUNNEL
+    messages: dict[str, DeliveryCounts] = field(default_factory=dict)
+    funnel: DeliveryCounts = FUNNEL
     lines: list[DeviceLine] = field(default_factory=list)
     devices: dict[str, str | None] = field(default_factory=lambda: {TOKEN: None})
     registered: list[dict[str, Any]] = field(default_factory=list)
     urls: list[str] = field(default_factory=lambda: ["tls://one:6790", "tcp://one:6789"])
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[RegistryEntry] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     asked: list[Filter] = field(default_factory=list)
@@ -101,28 +101,28 @@ class Behind:
         if self.error is not None:
             raise self.error
 
-    async def push(self, push: Push) -> Receipt:
+    async def push(self, push: Push) -> PushReceipt:
         await self._check()
         target = push.target
         self.pushed.append((target, push.content))
         self.keys.append(push.once)
         if target.kind == "token" and target.names[0] not in self.devices:
-            raise Refusal("unknown_token", "no device has this token", field="to.token")
-        return Receipt(id=f"id{len(self.pushed)}", streams=max(len(target.names), 1), online=0)
+            raise RequestError("unknown_token", "no device has this token", field="to.token")
+        return PushReceipt(id=f"id{len(self.pushed)}", streams=max(len(target.names), 1), online=0)
 
-    async def push_batch(self, items: Sequence[Push]) -> list[Receipt | Refusal]:
-        results: list[Receipt | Refusal] = []
+    async def push_batch(self, items: Sequence[Push]) -> list[PushReceipt | RequestError]:
+        results: list[PushReceipt | RequestError] = []
         for item in items:
             try:
                 results.append(await self.push(item))
-            except Refusal as refusal:
+            except RequestError as refusal:
                 results.append(refusal)
         return results
 
-    async def message(self, id: str) -> Funnel:
+    async def message(self, id: str) -> DeliveryCounts:
         await self._check()
         if id not in self.messages:
-            raise Refusal("unknown_message", "no message has this id")
+            raise RequestError("unknown_message", "no message has this id")
         return self.messages[id]
 
     async def message_devices(self, id: str) -> list[DeviceLine]:
@@ -137,20 +137,20 @@ class Behind:
         await self._check()
         self.drained.append((node, rate_per_second))
         if node == "nobody":
-            raise Refusal("not_found", "no connector has this name")
+            raise RequestError("not_found", "no connector has this name")
 
-    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> Page:
+    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> SessionPage:
         await self._check()
         self.asked.append(filter)
         rows = [row for row in self.sessions if row.session > after]
         more = len(rows) > limit
-        return Page(rows[:limit], rows[limit - 1].session if more else None, self.silent)
+        return SessionPage(rows[:limit], rows[limit - 1].session if more else None, self.silent)
 
-    async def kick(self, filter: Filter) -> Kicked:
+    async def kick(self, filter: Filter) -> KickedSessions:
         await self._check()
         self.asked.append(filter)
         found = [row for row in self.sessions if filter.session in (None, row.session)]
-        return Kicked(len(found), self.silent)
+        return KickedSessions(len(found), self.silent)
 
     async def check(self, token: str) -> None:
         await self._check()
@@ -163,7 +163,7 @@ class Behind:
     async def erase(self, user: str) -> list[str]:
         await self._check()
         if self.users.pop(user, None) is None:
-            raise Refusal("not_found", "nothing waits")
+            raise RequestError("not_found", "nothing waits")
         return self.silent
 
     async def get(self, token: str) -> Device:
@@ -189,7 +189,7 @@ class Behind:
         await self._check()
         self._find(token)
         if self.devices[token] != user:
-            raise Refusal("not_found", "not bound")
+            raise RequestError("not_found", "not bound")
         self.devices[token] = None
         return self.silent
 
@@ -210,7 +210,7 @@ class Behind:
     async def get_topic(self, topic: str) -> Topic:
         await self._check()
         if not self.topics.get(topic):
-            raise Refusal("not_found", "no device follows it")
+            raise RequestError("not_found", "no device follows it")
         return Topic(topic, len(self.topics[topic]))
 
     async def add(self, ban: Ban) -> list[str]:
@@ -222,7 +222,7 @@ class Behind:
         await self._check()
         found = [ban for ban in self.bans if (ban.kind, ban.name) == (kind, name)]
         if not found:
-            raise Refusal("not_found", "there is no such ban")
+            raise RequestError("not_found", "there is no such ban")
         self.bans.remove(found[0])
         return self.silent
 
@@ -241,19 +241,19 @@ class Behind:
 
     def _find(self, token: str) -> None:
         if not is_token(token):
-            raise Refusal("invalid", "not a token", field="token")
+            raise RequestError("invalid", "not a token", field="token")
         if token not in self.devices:
-            raise Refusal("unknown_token", "no device has this token", field="token")
+            raise RequestError("unknown_token", "no device has this token", field="token")
 
-    async def register(self, **fields: Any) -> Credentials:
+    async def register(self, **fields: Any) -> NewCredentials:
         await self._check()
         self.registered.append(fields)
-        return Credentials(TOKEN, "secret")
+        return NewCredentials(TOKEN, "secret")
 
     def servers(self, carrier: str | None, client_ip: str) -> list[str]:
         return [url for url in self.urls if carrier is None or url.startswith(f"{carrier}:")]
 
-    def nodes(self) -> list[Entry]:
+    def nodes(self) -> list[RegistryEntry]:
         return self.entries
 
 

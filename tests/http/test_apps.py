@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from push.cluster.registry.entry import Entry
+from push.cluster.registry.entry import RegistryEntry
 from push.wire.idents import encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)
@@ -76,9 +76,11 @@ def test_a_user_must_have_a_name(web: Any, user: str) -> None:
 
 def test_statistics_are_summed_over_the_cluster(web: Any) -> None:
     web.behind.entries = [
-        Entry(service="push-connector", instance="a", boot="1" * 16, sessions=3, capacity=10)
+        RegistryEntry(
+            service="push-connector", instance="a", boot="1" * 16, sessions=3, capacity=10
+        )
         for _ in range(2)
-    ] + [Entry(service="push-api", instance="b", boot="2" * 16, counters={"pushes": 5})]
+    ] + [RegistryEntry(service="push-api", instance="b", boot="2" * 16, counters={"pushes": 5})]
     stats = web.request("GET", "/v1/stats", key="read-key").json()
     assert (stats["sessions"], stats["counters"]) == (6, {"pushes": 5})
     assert [node["service"] for node in stats["nodes"]] == ["push-connector"] * 2 + ["push-api"]

@@ -75,7 +75,9 @@ def test_the_document_has_the_pattern_of_every_parameter(web: Any) -> None:
     assert [patterns[name] for name in ("node", "user", "topic")] == [NAME_PATTERN] * 3
     schemas = web.request("GET", "/openapi.json").json()["components"]["schemas"]
     for field in ("user", "topic", "group"):
-        (branch,) = [b for b in _branches(schemas["To"]["properties"][field]) if "pattern" in b]
+        (branch,) = [
+            b for b in _branches(schemas["PushTargetBody"]["properties"][field]) if "pattern" in b
+        ]
         assert branch["pattern"] == NAME_PATTERN
 
 

@@ -12,13 +12,13 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.devices.registration import Devices
-from push.pushing.service import Content, Push, Pushing, Receipt, Target, addresses_of
-from push.redis.client import RedisServer
+from push.pushing.service import Push, PushContent, PushReceipt, PushService, Target, addresses_of
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards
-from push.streams.log import LogReader, Wanted
-from push.streams.publisher import Address, Publisher
-from push.wire.errors import Refusal
+from push.streams.log import LogReader, WantedPages
+from push.streams.publisher import Publisher, TargetStream
+from push.wire.errors import RequestError
 from push.wire.idents import Snowflake
 
 DAY = 86_400
@@ -28,12 +28,12 @@ UNKNOWN = "0000000000000"  # the form of a token is checked at the door
 class Backend:
     """Pushes by one API process."""
 
-    def __init__(self, store: RedisServer, devices: Devices, number: int) -> None:
+    def __init__(self, store: RedisClient, devices: Devices, number: int) -> None:
         self.store = store
         self.devices = devices
         snowflake = Snowflake(lambda: int(time.time() * 1000), number)
         shards = Shards([store])
-        self.pushing = Pushing(shards, Publisher(shards), snowflake)
+        self.pushing = PushService(shards, Publisher(shards), snowflake)
 
     async def token(self) -> str:
         return (await self.devices.register(platform="p", app="a", ip="1.2.3.4")).token
@@ -42,7 +42,7 @@ class Backend:
         return await self.pushing.push(made(kind, *names, once=once, **content))
 
     async def ids(self, stream: str) -> list[str]:
-        reading = await LogReader(self.store).read([Wanted(stream, 0, 100)])
+        reading = await LogReader(self.store).read([WantedPages(stream, 0, 100)])
         return [entry.id for entry in reading.pages[0].entries]
 
     async def states(self, id: str) -> dict[str, str]:
@@ -52,11 +52,11 @@ class Backend:
 
 def made(kind: str, *names: str, once: str | None = None, data: object = 1, **content: Any) -> Push:
     raw = msgspec.Raw(json.dumps(data).encode())
-    return Push(Target(kind, names), Content(data=raw, **content), once)
+    return Push(Target(kind, names), PushContent(data=raw, **content), once)
 
 
 @pytest.fixture
-def make_backend(store: RedisServer, devices: Devices) -> Any:
+def make_backend(store: RedisClient, devices: Devices) -> Any:
     numbers = iter(range(100))
     return lambda: Backend(store, devices, next(numbers))
 
@@ -68,7 +68,7 @@ def backend(make_backend: Any) -> Backend:
 
 
 async def refused(push: Any) -> str:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RequestError) as caught:
         await push
     return caught.value.code
 
@@ -77,8 +77,11 @@ async def refused(push: Any) -> str:
 
 
 def test_a_name_that_is_given_twice_is_one_stream() -> None:
-    assert addresses_of(Target("users", ("u", "v", "u"))) == [Address("user:u"), Address("user:v")]
-    assert addresses_of(Target("tokens", ("t", "t"))) == [Address("dev:t", "device:t")]
+    assert addresses_of(Target("users", ("u", "v", "u"))) == [
+        TargetStream("user:u"),
+        TargetStream("user:v"),
+    ]
+    assert addresses_of(Target("tokens", ("t", "t"))) == [TargetStream("dev:t", "device:t")]
 
 
 @pytest_twisted.ensureDeferred
@@ -113,7 +116,7 @@ async def test_a_push_to_unknown_tokens_only_leaves_nothing_behind(backend: Back
     found = await backend.store.command("KEYS", "*")
     assert {key.decode() for key in found} <= {"push:clock"}
     token = await backend.token()
-    assert isinstance(await backend.push("token", token, once="k"), Receipt)
+    assert isinstance(await backend.push("token", token, once="k"), PushReceipt)
 
 
 @pytest_twisted.ensureDeferred
@@ -285,9 +288,9 @@ async def test_the_items_of_a_batch_are_published_in_their_order_and_fail_alone(
         ]
     )
 
-    codes = [result.code if isinstance(result, Refusal) else "" for result in results]
+    codes = [result.code if isinstance(result, RequestError) else "" for result in results]
     assert codes == ["", "unknown_token", "idempotency_mismatch", "", "", ""]
-    ids = [result.id for result in results if isinstance(result, Receipt)]
+    ids = [result.id for result in results if isinstance(result, PushReceipt)]
     assert await backend.ids(f"dev:{token}") == list(dict.fromkeys(ids))
 
 
@@ -301,9 +304,11 @@ async def test_a_batch_whose_store_is_away_refuses_each_item(
     monkeypatch.setattr(backend.store, "run", fail)
     results = await backend.pushing.push_batch([made("all"), made("all", once="k")])
 
-    assert [result.code for result in results if isinstance(result, Refusal)] == ["unavailable"] * 2
+    assert [result.code for result in results if isinstance(result, RequestError)] == [
+        "unavailable"
+    ] * 2
     monkeypatch.undo()
-    assert isinstance(await backend.push("all", once="k"), Receipt)
+    assert isinstance(await backend.push("all", once="k"), PushReceipt)
 
 
 # --- Taking back -----
@@ -359,7 +364,7 @@ async def test_items_of_a_batch_with_one_key_are_one_message_and_another_request
     same = made("all", once="k")
     results = await backend.pushing.push_batch([same, same, made("all", once="k", data=2), same])
 
-    assert isinstance(results[2], Refusal)
+    assert isinstance(results[2], RequestError)
     assert results[2].code == "idempotency_mismatch"
     assert results[0] == results[1] == results[3]
     assert len(await backend.ids("all")) == 1

@@ -12,10 +12,10 @@ import pytest_twisted
 
 from push.redis import client as server_module
 from push.redis.checks import check_info, notes_of, parsed_info
-from push.redis.client import RedisServer
-from push.redis.errors import Unfit
+from push.redis.client import RedisClient
+from push.redis.errors import UnsuitableServer
 
-Connect = Callable[..., Awaitable[RedisServer]]
+Connect = Callable[..., Awaitable[RedisClient]]
 WaitUntil = Callable[..., Awaitable[Any]]
 
 PUSH = Path(server_module.__file__).parents[1]
@@ -54,7 +54,7 @@ def test_a_version_that_is_new_enough_is_fit(version: str) -> None:
 def test_what_makes_a_server_useless_is_said_with_its_remedy(
     info: dict[str, str], problem: str
 ) -> None:
-    with pytest.raises(Unfit, match=problem):
+    with pytest.raises(UnsuitableServer, match=problem):
         check_info({**GOOD, **info})
 
 

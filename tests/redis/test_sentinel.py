@@ -10,24 +10,24 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.redis import sentinel as sentinel_module
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script
 from tests.faults.processes import free_port
 from tests.redis.sentinels import Cluster, Sentinel, Server, sentinel_url
 
-Connect = Callable[..., Awaitable[RedisServer]]
+Connect = Callable[..., Awaitable[RedisClient]]
 WaitUntil = Callable[..., Awaitable[Any]]
 
 WRITE = Script("write", "return redis.call('INCR', KEYS[2])")
 NOTHING = Script("write-nothing", "return 'done before'")
 
 
-async def port_of(server: RedisServer) -> int:
+async def port_of(server: RedisClient) -> int:
     return int((await server.command("CONFIG", "GET", "port"))[1])
 
 
-def usable_at(server: RedisServer, master: Server) -> bool:
+def usable_at(server: RedisClient, master: Server) -> bool:
     """All connections are up, and to this server."""
     return server.problem is None and all(
         link.where is not None and link.where.port == master.port for link in server._links
@@ -40,7 +40,7 @@ async def test_all_connections_go_to_the_master_with_the_passwords_of_each(
 ) -> None:
     server = await connect(cluster.url)
     heard: list[bytes] = []
-    await server.hear("x", heard.append)
+    await server.subscribe_channel("x", heard.append)
 
     assert await port_of(server) == cluster.master().port
     assert await server.command("PUBLISH", server.channel("x"), "1") == 1
@@ -151,7 +151,7 @@ async def test_news_of_a_switch_move_all_connections_off_a_master_that_hangs(
     server = await connect(cluster.url, timeout_seconds=60)
     heard: list[bytes] = []
     restored: list[int] = []
-    await server.hear("x", heard.append)
+    await server.subscribe_channel("x", heard.append)
     server.on_restored(lambda: restored.append(1))
     old = cluster.master()
     old.pause()

@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.shared_copy import Lease, SharedCopy
 
@@ -23,7 +23,7 @@ KEY, CHANNEL = "state", "state-changed"
 class Copied:
     """A copy of one string; `gate`, while it is set, is waited for before a read is answered."""
 
-    def __init__(self, server: RedisServer) -> None:
+    def __init__(self, server: RedisClient) -> None:
         from twisted.internet import reactor
 
         self.server = server

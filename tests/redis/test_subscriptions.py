@@ -12,10 +12,10 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 
-Connect = Callable[..., Awaitable[RedisServer]]
-Usable = Callable[[RedisServer], Awaitable[Any]]
+Connect = Callable[..., Awaitable[RedisClient]]
+Usable = Callable[[RedisClient], Awaitable[Any]]
 WaitUntil = Callable[..., Awaitable[Any]]
 
 
@@ -25,14 +25,14 @@ async def turn(seconds: float = 0) -> None:
     await deferLater(reactor, seconds)
 
 
-async def channels_at_redis(server: RedisServer) -> set[bytes]:
+async def channels_at_redis(server: RedisClient) -> set[bytes]:
     """What is heard, but for what every connection hears."""
     found = set(await server.command("PUBSUB", "CHANNELS", "*"))
     return found - {server.channel("check")}
 
 
-def confirmed(server: RedisServer, name: str, handler: Callable[[bytes], None]) -> Deferred[None]:
-    return server.hear(name, handler)
+def confirmed(server: RedisClient, name: str, handler: Callable[[bytes], None]) -> Deferred[None]:
+    return server.subscribe_channel(name, handler)
 
 
 @pytest_twisted.ensureDeferred
@@ -52,7 +52,7 @@ async def test_each_of_thousands_of_channels_is_heard_from_its_own_confirmation_
                 Deferred.fromCoroutine(server.command("PUBLISH", server.channel(name), "x"))
             )
 
-        return server.hear(name, lambda _: heard.update([number])).addCallback(publish)
+        return server.subscribe_channel(name, lambda _: heard.update([number])).addCallback(publish)
 
     waiting = []
     for number in range(3000):
@@ -76,10 +76,10 @@ async def test_wants_and_drops_in_any_order_end_in_what_is_wanted(
     for _ in range(3000):
         name = f"c{chance.randrange(40)}"
         if chance.random() < 0.5:
-            server.hear(name, lambda _: None)
+            server.subscribe_channel(name, lambda _: None)
             wanted.add(name)
         else:
-            server.unhear(name)
+            server.unsubscribe_channel(name)
             wanted.discard(name)
         if chance.random() < 0.1:
             await turn()
@@ -99,15 +99,15 @@ async def test_a_channel_confirmed_after_drop_and_want_is_heard(
     server = await connect(redis_url)
     for wait in (0, 1, 2, 3):
         heard: list[bytes] = []
-        await server.hear("x", lambda _: None)
-        server.unhear("x")
+        await server.subscribe_channel("x", lambda _: None)
+        server.unsubscribe_channel("x")
         for _ in range(wait):
             await turn()
-        await server.hear("x", heard.append)
+        await server.subscribe_channel("x", heard.append)
 
         assert await server.command("PUBLISH", server.channel("x"), "1") == 1
         await wait_until(lambda heard=heard: heard == [b"1"])
-        server.unhear("x")
+        server.unsubscribe_channel("x")
         await turn(0.01)
 
 
@@ -117,7 +117,7 @@ async def test_a_killed_subscriber_hears_everything_again_before_it_says_so(
 ) -> None:
     server = await connect(redis_url)
     names = [f"n{number}" for number in range(2000)]
-    await gatherResults([server.hear(name, lambda _: None) for name in names])
+    await gatherResults([server.subscribe_channel(name, lambda _: None) for name in names])
     at_restored: list[Deferred[Any]] = []
     server.on_restored(
         lambda: at_restored.append(Deferred.fromCoroutine(channels_at_redis(server)))
@@ -136,16 +136,16 @@ async def test_a_subscriber_killed_again_and_again_while_it_subscribes_gets_ther
 ) -> None:
     server = await connect(redis_url)
     names = [f"n{number}" for number in range(5000)]
-    await gatherResults([server.hear(name, lambda _: None) for name in names])
+    await gatherResults([server.subscribe_channel(name, lambda _: None) for name in names])
     chance = random.Random(3)
     extra: list[str] = []
     for round_ in range(12):
         redis_server.call("CLIENT", "KILL", "TYPE", "pubsub")
         # New wishes and drops in the middle of it.
         name = f"extra{round_}"
-        server.hear(name, lambda _: None)
+        server.subscribe_channel(name, lambda _: None)
         extra.append(name)
-        server.unhear(names.pop())
+        server.unsubscribe_channel(names.pop())
         await turn(chance.random() * 0.15)
     wanted = {server.channel(name) for name in names + extra}
 
@@ -162,7 +162,7 @@ async def test_a_confirmation_given_is_never_that_of_a_connection_already_lost(
     """The connection dies while it still subscribes: nothing counts as heard until the next."""
     server = await connect(redis_url)
     names = [f"n{number}" for number in range(6000)]
-    await gatherResults([server.hear(name, lambda _: None) for name in names])
+    await gatherResults([server.subscribe_channel(name, lambda _: None) for name in names])
     lost = 0
     for _ in range(3):
         redis_server.call("CLIENT", "KILL", "TYPE", "pubsub")
@@ -190,7 +190,7 @@ async def test_a_wish_made_while_redis_is_away_is_confirmed_when_it_is_back(
     server = await connect(redis.url)
     redis.kill()
     await wait_until(lambda: server.problem is not None)
-    waiting = server.hear("x", lambda _: None)
+    waiting = server.subscribe_channel("x", lambda _: None)
     await turn(0.2)
     assert not waiting.called
     redis.start()
@@ -206,9 +206,9 @@ async def test_nobody_waits_for_a_channel_that_was_dropped_before_it_was_subscri
     connect: Connect, wait_until: WaitUntil
 ) -> None:
     server = await connect("unix:///nowhere/redis.sock", ready=False)
-    waiting = server.hear("x", lambda _: None)
+    waiting = server.subscribe_channel("x", lambda _: None)
 
-    server.unhear("x")
+    server.unsubscribe_channel("x")
 
     assert waiting.called
     assert not server.subscriptions._waiters
@@ -217,13 +217,13 @@ async def test_nobody_waits_for_a_channel_that_was_dropped_before_it_was_subscri
 @pytest_twisted.ensureDeferred
 async def test_who_stops_waiting_is_forgotten(connect: Connect) -> None:
     server = await connect("unix:///nowhere/redis.sock", ready=False)
-    waiting = server.hear("x", lambda _: None)
+    waiting = server.subscribe_channel("x", lambda _: None)
     waiting.addErrback(lambda _: None)
 
     waiting.cancel()
 
     assert not server.subscriptions._waiters
-    server.unhear("x")
+    server.unsubscribe_channel("x")
 
 
 @pytest_twisted.ensureDeferred
@@ -239,7 +239,9 @@ async def test_a_handler_that_fails_is_logged_and_the_others_go_on(
     def fail(_: bytes) -> None:
         raise ZeroDivisionError
 
-    await gatherResults([server.hear("bad", fail), server.hear("good", heard.append)])
+    await gatherResults(
+        [server.subscribe_channel("bad", fail), server.subscribe_channel("good", heard.append)]
+    )
     await server.command("PUBLISH", server.channel("bad"), "1")
     await server.command("PUBLISH", server.channel("good"), "2")
 
@@ -258,7 +260,7 @@ async def test_a_subscriber_that_was_cut_for_reading_too_slowly_comes_back(
     restored: list[int] = []
     heard: list[bytes] = []
     server.on_restored(lambda: restored.append(1))
-    await server.hear("x", heard.append)
+    await server.subscribe_channel("x", heard.append)
     # All in one go: Redis serves its clients between two reads of ours.
     transaction = "".join(
         f"*3\r\n$7\r\nPUBLISH\r\n${len(channel)}\r\n{channel}\r\n$20000\r\n{'y' * 20000}\r\n"
@@ -291,7 +293,7 @@ def test_channels_carry_the_database_because_pubsub_knows_none(database: int) ->
 
     from push.redis.url import RedisAddress
 
-    server = RedisServer(reactor, RedisAddress(host="h", database=database), prefix="p")
+    server = RedisClient(reactor, RedisAddress(host="h", database=database), prefix="p")
 
     assert server.channel("live:all") == f"p:{database}:live:all".encode()
     assert server.key("log:all") == "p:log:all"

@@ -13,12 +13,12 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from push.redis import supervised
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script
 
-Connect = Callable[..., Awaitable[RedisServer]]
-Usable = Callable[[RedisServer], Awaitable[Any]]
+Connect = Callable[..., Awaitable[RedisClient]]
+Usable = Callable[[RedisClient], Awaitable[Any]]
 WaitUntil = Callable[..., Awaitable[Any]]
 
 ECHO = Script("echo", "return {KEYS[1], ARGV[1]}")
@@ -31,7 +31,7 @@ async def pause(seconds: float) -> None:
     await deferLater(reactor, seconds)
 
 
-def ask(server: RedisServer, *command: bytes | str | int) -> Deferred[Any]:
+def ask(server: RedisClient, *command: bytes | str | int) -> Deferred[Any]:
     return Deferred.fromCoroutine(server.command(*command))
 
 

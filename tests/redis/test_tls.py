@@ -23,11 +23,11 @@ from push.daemons.config.errors import StartError
 from push.daemons.embedded_redis.binary import RedisBinary, command_line
 from push.daemons.redis import load_trust_root
 from push.daemons.security.certificate import self_signed
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from tests.faults.processes import Process, free_port
 from tests.faults.waiting import wait_for
 
-Connect = Callable[..., Awaitable[RedisServer]]
+Connect = Callable[..., Awaitable[RedisClient]]
 WaitUntil = Callable[..., Awaitable[Any]]
 
 
@@ -129,7 +129,7 @@ async def test_a_server_is_verified_by_the_ca_file_and_used_as_a_user_of_its_acl
     url = f"rediss://me:word@localhost:{master.port}"
     server = await connect(url, trust_root=trust_root)
     heard: list[bytes] = []
-    await server.hear("x", heard.append)
+    await server.subscribe_channel("x", heard.append)
 
     assert await server.command("ACL", "WHOAMI") == b"me"
     await server.command("PUBLISH", server.channel("x"), "1")

@@ -11,11 +11,11 @@ from twisted.internet.task import deferLater
 
 from push.redis.url import parse_store_url
 from push.resharding import connecting
-from push.resharding.run import Outcome, Resharding
+from push.resharding.run import Resharding, ReshardOutcome
 from tests.resharding.world import Worlds
 
 WaitUntil = Callable[..., Awaitable[Any]]
-Move = Callable[..., Awaitable[Outcome]]
+Move = Callable[..., Awaitable[ReshardOutcome]]
 
 
 @pytest_twisted.async_yield_fixture
@@ -41,7 +41,7 @@ async def make_world(make_redis: Any, wait_until: WaitUntil) -> AsyncIterator[An
 def move() -> Move:
     """`await move(old_urls, new_urls, dry=True)`, as `pushctl reshard` does."""
 
-    async def run(old: Sequence[str], new: Sequence[str], **options: Any) -> Outcome:
+    async def run(old: Sequence[str], new: Sequence[str], **options: Any) -> ReshardOutcome:
         from twisted.internet import reactor
 
         addresses = [parse_store_url(url) for url in old], [parse_store_url(url) for url in new]
@@ -52,7 +52,7 @@ def move() -> Move:
             resharding = Resharding(reactor, layout, *names, lambda text: None)
             if abandon:
                 await resharding.abandon()
-                return Outcome([], [])
+                return ReshardOutcome([], [])
             return await resharding.run(**options)
         finally:
             await connecting.disconnect(layout.servers)

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from push.pushctl.main import main
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.protocols import CommandProtocol
 
 place, pid, _, *arguments = sys.argv[1:]
@@ -17,7 +17,7 @@ name, count, how = f"{place}:SIGKILL".split(":")[:3]
 left = int(count)
 scripts: dict[str, str] = {}
 
-original_run, original_call = RedisServer.run, CommandProtocol.call
+original_run, original_call = RedisClient.run, CommandProtocol.call
 
 
 async def run(self: Any, script: Any, *more: Any, **options: Any) -> Any:
@@ -40,6 +40,6 @@ def answered(reply: Any) -> Any:
     return reply
 
 
-RedisServer.run = run  # type: ignore[method-assign]
+RedisClient.run = run  # type: ignore[method-assign]
 CommandProtocol.call = call  # type: ignore[method-assign]
 main(["reshard", *arguments])

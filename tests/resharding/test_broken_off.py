@@ -184,11 +184,11 @@ async def _problem(world: Worlds, urls: list[str], wait_until: Any) -> str:
     """What a daemon says that is started on these servers."""
     from twisted.internet import reactor
 
-    from push.redis.client import RedisServer
+    from push.redis.client import RedisClient
     from push.redis.identity import Deployment
     from push.redis.url import parse_store_url
 
-    server = RedisServer(
+    server = RedisClient(
         reactor, parse_store_url(urls[0]), deployment=Deployment(len(urls)), number=0
     )
     server.start()

@@ -9,8 +9,8 @@ import pytest
 import pytest_twisted
 
 from push.redis.shards import Shards
-from push.streams.message import Content, encode_content
-from push.streams.publisher import Address, Publisher
+from push.streams.message import MessageContent, encode_content
+from push.streams.publisher import Publisher, TargetStream
 from push.wire.idents import STREAM_ALL
 from tests.resharding.world import Worlds
 
@@ -18,9 +18,9 @@ from tests.resharding.world import Worlds
 async def publish_at(world: Worlds, number: int, id: str, ttl_seconds: int = 3600) -> None:
     """One message to everyone, on one server only."""
     await Publisher(Shards([world.servers[number]])).publish(
-        [Address(STREAM_ALL)],
+        [TargetStream(STREAM_ALL)],
         id,
-        encode_content(Content(id, msgspec.Raw(b"1"))),
+        encode_content(MessageContent(id, msgspec.Raw(b"1"))),
         ttl_seconds=ttl_seconds,
         stored=True,
         to='{"all":true}',
@@ -211,7 +211,7 @@ async def test_in_whatever_order_servers_have_messages_each_counts_once(
         for n, _ in part:
             world.acknowledge_one(seat, n)
         done[token] = {delivery.id for _, delivery in part}
-        world.writer.handed(seat, seat.follows["all"])
+        world.writer.handed(seat, seat.subscriptions["all"])
         await world.leave_now(token)
     before = {id: await numbers(world, id) for id in ids}
     await world.unsettle()

@@ -10,13 +10,13 @@ import msgspec
 import pytest_twisted
 
 from push.access.bans import Ban, Bans
-from push.devices.outbox import Change
+from push.devices.outbox import SubscriptionChange
 from push.devices.topics import Topics
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.resharding.kinds import KINDS, kind_of
-from push.streams.message import Content, encode_content
-from push.streams.publisher import Address, Publisher
+from push.streams.message import MessageContent, encode_content
+from push.streams.publisher import Publisher, TargetStream
 from tests.resharding.test_model import live
 from tests.resharding.world import Worlds
 
@@ -67,9 +67,9 @@ def _is_known(name: str) -> bool:
 
 async def publish_to_topic(world: Worlds, topic: str, id: str) -> None:
     await Publisher(Shards(world.servers)).publish(
-        [Address(f"topic:{topic}")],
+        [TargetStream(f"topic:{topic}")],
         id,
-        encode_content(Content(id, msgspec.Raw(b"1"))),
+        encode_content(MessageContent(id, msgspec.Raw(b"1"))),
         ttl_seconds=3600,
         stored=True,
         to=f'{{"topic":"{topic}"}}',
@@ -89,9 +89,15 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
         await world.register()
     tokens = sorted(world.secrets)
     for token in tokens[:4]:
-        changes = [Change("topic:news"), Change("topic:sport"), Change("topic:weather")]
-        assert (await world.errands.change(token, changes)).code == 1
-    ended = await world.errands.change(tokens[0], [Change("topic:sport", code="d:unbound")])
+        changes = [
+            SubscriptionChange("topic:news"),
+            SubscriptionChange("topic:sport"),
+            SubscriptionChange("topic:weather"),
+        ]
+        assert (await world.outbox.change(token, changes)).code == 1
+    ended = await world.outbox.change(
+        tokens[0], [SubscriptionChange("topic:sport", code="d:unbound")]
+    )
     assert ended.code == 1
     for number in range(4):
         await publish_to_topic(world, "news", f"news{number}")
@@ -100,7 +106,7 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
         await world.say("all", data=number, collapse="score" if number > 12 else None)
     bans = bans_of(world)
     await bans.add(Ban("user", "mallory", None))
-    topics = Topics(world.shards, world.errands, max_per_device=100)
+    topics = Topics(world.shards, world.outbox, max_per_device=100)
     await topics.subscribe("a" * 100, tokens[0])
     assert (await topics.find_topics(limit=1)).cursor
     seen = set()
@@ -117,7 +123,7 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
 
     await world.settle(urls[3:], wait_until)
     assert (await world.waiting(), await world.funnels()) == has
-    topics = Topics(world.shards, world.errands, max_per_device=100)
+    topics = Topics(world.shards, world.outbox, max_per_device=100)
     assert await topics.find_topics() == listed
     assert len(listed.topics) == 4
     assert await bans_of(world).all() == [Ban("user", "mallory", None)]

@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from push.redis.errors import StoreUnavailable
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from tests.resharding.world import Worlds
 
 WAYS = [(1, [0, 1, 2]), (3, [1]), (2, [0, 1, 2]), (3, [2, 0]), (2, [1, 0])]
@@ -77,7 +77,7 @@ async def test_a_key_that_was_answered_is_answered_the_same(
         entries = await logs(world)
         assert await world.say(kind, *names, once="order-17") == answer
         assert await logs(world) == entries
-    with pytest.raises(Refusal) as other:
+    with pytest.raises(RequestError) as other:
         await world.say(kind, *names, once="order-17", data="another request")
     assert other.value.code == "idempotency_mismatch"
     again = await world.pushing.message(answer.id)
@@ -128,6 +128,6 @@ async def test_a_push_that_was_half_done_is_completed_by_its_key_and_not_done_tw
 
 def _once(key: str) -> Any:
     from push.pushing.service import _digest
-    from push.streams.publisher import Once
+    from push.streams.publisher import IdempotencyKey
 
-    return Once(_digest(key.encode()), "")
+    return IdempotencyKey(_digest(key.encode()), "")

@@ -13,23 +13,23 @@ from typing import Any
 import msgspec
 
 from push.access.jwt import JwtVerifier
-from push.cluster.survey import Asker
-from push.devices.outbox import ErrandRunner, Errands
+from push.cluster.survey import Survey
+from push.devices.outbox import Outbox, OutboxRelay
 from push.devices.registration import Devices
-from push.devices.session_queries import Clients
+from push.devices.session_queries import SessionQueries
 from push.devices.sessions import Opened, Sessions
 from push.devices.topics import Topics
-from push.pushing.by_ip import Nearby
-from push.pushing.service import Content, Push, Pushing, Receipt, Target
-from push.redis.client import RedisServer
+from push.pushing.by_ip import PushByIp
+from push.pushing.service import Push, PushContent, PushReceipt, PushService, Target
+from push.redis.client import RedisClient
 from push.redis.identity import Deployment
 from push.redis.shards import Shards
 from push.redis.url import parse_store_url
-from push.session.handout import Handout
+from push.session.delivery_policy import DeliveryPolicy
 from push.session.server import SessionLimits
-from push.session.window import EXPIRED, GONE, Follow, LateDelivery
+from push.session.window import EXPIRED, GONE, LateAcknowledgement, Subscription
 from push.streams.cursors import CursorWriter
-from push.streams.log import LogReader, Wanted, has_expired
+from push.streams.log import LogReader, WantedPages, has_expired
 from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.bodies import ConnectRequest
@@ -45,14 +45,14 @@ class Writers:
     def __init__(self, writers: Sequence[CursorWriter]) -> None:
         self._writers = writers
 
-    def moved(self, holder: Any, follow: Follow) -> None:
-        self._writers[follow.shard].moved(holder, follow)
+    def moved(self, holder: Any, subscription: Subscription) -> None:
+        self._writers[subscription.shard].moved(holder, subscription)
 
-    def handed(self, holder: Any, follow: Follow) -> None:
-        self._writers[follow.shard].handed(holder, follow)
+    def handed(self, holder: Any, subscription: Subscription) -> None:
+        self._writers[subscription.shard].handed(holder, subscription)
 
-    def late(self, holder: Any, late: LateDelivery) -> None:
-        self._writers[late.delivery.follow.shard].late(holder, late)
+    def late(self, holder: Any, late: LateAcknowledgement) -> None:
+        self._writers[late.delivery.subscription.shard].late(holder, late)
 
     async def flush(self) -> None:
         for writer in self._writers:
@@ -79,14 +79,14 @@ class Worlds(World):
         self.acked = set()
         self.maybe = set()
         self.late = {}
-        self.servers: list[RedisServer] = []
+        self.servers: list[RedisClient] = []
         self.snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
-        self.handout = Handout(SessionLimits(max_deliveries=10**9), lambda *_: None)
+        self.handout = DeliveryPolicy(SessionLimits(max_deliveries=10**9), lambda *_: None)
 
     async def settle(self, urls: Sequence[str], wait_until: Any) -> None:
         deployment = Deployment(len(urls))
         self.servers = [
-            RedisServer(self.reactor, parse_store_url(url), deployment=deployment, number=number)
+            RedisClient(self.reactor, parse_store_url(url), deployment=deployment, number=number)
             for number, url in enumerate(urls)
         ]
         shards = Shards(self.servers)
@@ -94,10 +94,10 @@ class Worlds(World):
         await wait_until(lambda: not shards.problems)
         self.shards = shards
         self.store = shards.first
-        self.errands = Errands(shards)
+        self.outbox = Outbox(shards)
         self.devices = Devices(
             shards,
-            self.errands,
+            self.outbox,
             self.snowflake,
             lambda boot: True,
             self._close_session,
@@ -107,24 +107,24 @@ class Worlds(World):
         self.sessions = Sessions(
             shards,
             self.devices,
-            self.errands,
+            self.outbox,
             JwtVerifier([], algorithms=["HS256"], audience="push", issuer=None),
             boot="boot",
             node="node",
             retention_seconds=10**7,
             attempt_pause_seconds=0,
         )
-        self.topics = Topics(shards, self.errands, max_per_device=100)
+        self.topics = Topics(shards, self.outbox, max_per_device=100)
         retention = Retention(device_max_messages=LIMIT, shared_max_messages=LIMIT)
-        asker = Asker(self.reactor, shards.first, dict, "boot")
-        nearby = Nearby(shards, Clients(asker))
-        self.pushing = Pushing(shards, Publisher(shards, retention), self.snowflake, nearby)
+        asker = Survey(self.reactor, shards.first, dict, "boot")
+        nearby = PushByIp(shards, SessionQueries(asker))
+        self.pushing = PushService(shards, Publisher(shards, retention), self.snowflake, nearby)
         self.readers = [LogReader(server) for server in shards]
         self.writer: Any = Writers(
             [CursorWriter(self.reactor, server, self._lost) for server in shards]
         )
         self.sweepers = [Sweeper(self.reactor, server, 10**7) for server in shards]
-        self.runners = [ErrandRunner(self.reactor, server, self.errands) for server in shards]
+        self.runners = [OutboxRelay(self.reactor, server, self.outbox) for server in shards]
 
     async def unsettle(self) -> None:
         """All daemons end: sessions are closed, connections too."""
@@ -133,7 +133,7 @@ class Worlds(World):
         await self.flush()
         for seat in list(self.seats.values()):
             assert seat.window is not None
-            left = seat.window.tried(seat.follows.values(), 0.0)
+            left = seat.window.tried(seat.subscriptions.values(), 0.0)
             await self.sessions.close(seat.token or "", seat.session_id, left)
             self.gone(seat)
         for seat in list(self.ghosts):
@@ -147,32 +147,32 @@ class Worlds(World):
     async def read_on(self, seat: Seat) -> bool:
         assert seat.window is not None
         more = False
-        for follow in list(seat.follows.values()):
-            reading = await self.readers[follow.shard].read(
-                [Wanted(follow.stream, follow.position, 4)]
+        for subscription in list(seat.subscriptions.values()):
+            reading = await self.readers[subscription.shard].read(
+                [WantedPages(subscription.stream, subscription.position, 4)]
             )
             (page,) = reading.pages
-            cursor, position = follow.cursor, follow.position
-            if page.lost > follow.position:
-                seat.window.add_done(follow, page.lost)
+            cursor, position = subscription.cursor, subscription.position
+            if page.lost > subscription.position:
+                seat.window.add_done(subscription, page.lost)
             full = False
             for entry in page.entries:
                 if has_expired(entry, reading.now_us):
-                    if entry.offset > follow.position:
-                        seat.window.skip(follow, entry, EXPIRED)
+                    if entry.offset > subscription.position:
+                        seat.window.skip(subscription, entry, EXPIRED)
                     continue
-                data = self.handout.from_log(seat, follow, entry, 0)  # type: ignore[arg-type]
+                data = self.handout.from_log(seat, subscription, entry, 0)  # type: ignore[arg-type]
                 full = data is None
                 if full:
                     break
                 if data:
                     self.handed.add((entry.id, seat.token or ""))
             if page.complete and not full:
-                follow.position = max(follow.position, reading.clock_us)
-            if follow.cursor != cursor:
-                self.writer.moved(seat, follow)
-            elif follow.position != position:
-                self.writer.handed(seat, follow)
+                subscription.position = max(subscription.position, reading.clock_us)
+            if subscription.cursor != cursor:
+                self.writer.moved(seat, subscription)
+            elif subscription.position != position:
+                self.writer.handed(seat, subscription)
             more |= not full and not page.complete
         return more
 
@@ -180,8 +180,8 @@ class Worlds(World):
         for seat in list(self.seats.values()):
             assert seat.window is not None
             for delivery in list(seat.window.outstanding.values()):
-                stream = delivery.follow.stream
-                reader = self.readers[delivery.follow.shard]
+                stream = delivery.subscription.stream
+                reader = self.readers[delivery.subscription.shard]
                 found, expired = await reader.get(stream, [delivery.offset])
                 entry, gone = found.get(delivery.offset), GONE
                 if delivery.offset in expired:
@@ -214,9 +214,9 @@ class Worlds(World):
 
     # To compare
 
-    async def say(self, kind: str, *names: str, data: Any = 1, **more: Any) -> Receipt:
+    async def say(self, kind: str, *names: str, data: Any = 1, **more: Any) -> PushReceipt:
         once = more.pop("once", None)
-        content = Content(data=msgspec.Raw(json.dumps(data).encode()), **more)
+        content = PushContent(data=msgspec.Raw(json.dumps(data).encode()), **more)
         receipt = await self.pushing.push(Push(Target(kind, names), content, once))
         return receipt
 
@@ -229,30 +229,30 @@ class Worlds(World):
             session = await self.shards[home].command("HGET", key, "s") or b""
             record = await self.sessions.following(token, session.decode())
             assert record is not None
-            parts = {follow.stream: follow for follow in record.follows}
+            parts = {subscription.stream: subscription for subscription in record.subscriptions}
             server = self.shards[home]
             fields = await server.command("HKEYS", server.key(f"device:{token}"))
             for name in fields:
                 if name.startswith(b"x:"):
-                    follow = await self._follow(token, name[2:].decode())
-                    if follow is not None:
-                        parts[follow.stream] = follow
+                    subscription = await self._follow(token, name[2:].decode())
+                    if subscription is not None:
+                        parts[subscription.stream] = subscription
             found[token] = {
                 stream: ids
-                for stream, follow in parts.items()
-                if (ids := await self._behind(follow))
+                for stream, subscription in parts.items()
+                if (ids := await self._behind(subscription))
             }
         return found
 
-    async def _follow(self, token: str, stream: str) -> Follow | None:
+    async def _follow(self, token: str, stream: str) -> Subscription | None:
         number = self.shards.number_of(stream)
         server = self.shards[number]
         cursor = await server.command("HGET", server.key(f"device:{token}"), f"c:{stream}")
-        return Follow(stream, int(cursor), number) if cursor else None
+        return Subscription(stream, int(cursor), number) if cursor else None
 
-    async def _behind(self, follow: Follow) -> list[str]:
-        reading = await self.readers[follow.shard].read(
-            [Wanted(follow.stream, follow.position, 1000)], 1 << 30
+    async def _behind(self, subscription: Subscription) -> list[str]:
+        reading = await self.readers[subscription.shard].read(
+            [WantedPages(subscription.stream, subscription.position, 1000)], 1 << 30
         )
         return [
             entry.id
@@ -296,7 +296,7 @@ class Worlds(World):
             for number, delivery in sorted(
                 seat.window.outstanding.items(), key=lambda item: item[1].offset
             ):
-                got.setdefault(delivery.follow.stream, []).append(delivery.id)
+                got.setdefault(delivery.subscription.stream, []).append(delivery.id)
                 self.acknowledge_one(seat, number)
         await self.flush()
         return got
@@ -306,7 +306,7 @@ class Worlds(World):
         await self.flush()
         seat = self.seats.pop(token)
         assert seat.window is not None
-        left = seat.window.tried(seat.follows.values(), 0.0)
+        left = seat.window.tried(seat.subscriptions.values(), 0.0)
         await self.sessions.close(token, seat.session_id, left)
 
     async def opened(self, token: str) -> Opened:

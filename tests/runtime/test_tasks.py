@@ -8,14 +8,14 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 
-from push.runtime.tasks import Turns
+from push.runtime.tasks import Semaphore
 
 
 class Work:
     """Runs jobs that take turns; each waits for its Deferred in `gates`, if it has one."""
 
     def __init__(self, at_a_time: int) -> None:
-        self.turns = Turns(at_a_time)
+        self.turns = Semaphore(at_a_time)
         self.running = 0
         self.most = 0
         self.done: list[int] = []

@@ -21,7 +21,7 @@ from push.sdk.logs import log
 from push.sdk.message import BaseMessage
 from push.sdk.requests import request_number
 from push.sdk.tls import parse_fingerprint, trusting_nobody
-from push.session.client_events import Message as MessageEvent
+from push.session.client_events import MessageReceived as MessageEvent
 
 
 def message(number: int = 1, **body: Any) -> tuple[BaseMessage, list[str]]:

@@ -13,12 +13,12 @@ from push.sdk.reconnect import (
     MAX_HOPS,
     STABLE_SECONDS,
     Abilities,
-    Do,
-    Plan,
+    NextStep,
     Policy,
+    ReconnectPlan,
     backoff_ceiling_seconds,
 )
-from push.session.client_events import ConnectRefused, Disconnected, RegistrationRefused
+from push.session.client_events import ConnectionRefused, Disconnected, RegistrationRefused
 from push.wire.signals import ConnectStatus, DisconnectCode
 
 A = parse_server("tls://a:1")
@@ -43,8 +43,10 @@ def in_session(*servers: ServerAddress, abilities: Abilities = NOBODY) -> Policy
     return made
 
 
-def refusal(status: int, after: int | None = None, servers: tuple[str, ...] = ()) -> ConnectRefused:
-    return ConnectRefused(status, "code", "detail", after, servers)
+def refusal(
+    status: int, after: int | None = None, servers: tuple[str, ...] = ()
+) -> ConnectionRefused:
+    return ConnectionRefused(status, "code", "detail", after, servers)
 
 
 # --- Back-off ------------------------------------------------------------------------------------
@@ -62,20 +64,22 @@ def test_the_ceiling_doubles_once_a_round_over_the_servers():
 
 def test_a_round_is_one_over_the_list_in_use():
     made = policy(abilities=Abilities(ask_servers=True), draw=1.0)
-    assert made.start() == Plan(Do.ASK_SERVERS)
+    assert made.start() == ReconnectPlan(NextStep.ASK_SERVERS)
     for seconds in (1.0, 2.0):
-        assert made.servers_found([str(A), str(B), str(C)]) == Plan(Do.CONNECT, 0.0, A)
-        assert made.lost(0.0) == Plan(Do.CONNECT, seconds, B)
-        assert made.lost(0.0) == Plan(Do.CONNECT, seconds, C)
-        assert made.lost(0.0) == Plan(Do.ASK_SERVERS, seconds)
+        assert made.servers_found([str(A), str(B), str(C)]) == ReconnectPlan(
+            NextStep.CONNECT, 0.0, A
+        )
+        assert made.lost(0.0) == ReconnectPlan(NextStep.CONNECT, seconds, B)
+        assert made.lost(0.0) == ReconnectPlan(NextStep.CONNECT, seconds, C)
+        assert made.lost(0.0) == ReconnectPlan(NextStep.ASK_SERVERS, seconds)
 
 
 def test_servers_that_are_away_when_a_drain_leads_there_are_one_round():
     made = in_session(abilities=Abilities(ask_servers=True))
     goodbye = Disconnected("draining", "", (str(A), str(B)), 1)
-    assert made.disconnected(goodbye, 100.0) == Plan(Do.CONNECT, 0.5, A)
-    assert made.lost(100.0) == Plan(Do.CONNECT, 0.5, B)
-    assert made.lost(100.0) == Plan(Do.ASK_SERVERS, 0.5)
+    assert made.disconnected(goodbye, 100.0) == ReconnectPlan(NextStep.CONNECT, 0.5, A)
+    assert made.lost(100.0) == ReconnectPlan(NextStep.CONNECT, 0.5, B)
+    assert made.lost(100.0) == ReconnectPlan(NextStep.ASK_SERVERS, 0.5)
 
 
 def test_a_server_that_accepts_and_fails_at_once_is_backed_off_from():
@@ -90,10 +94,10 @@ def test_a_server_that_accepts_and_fails_at_once_is_backed_off_from():
 
 def test_failures_go_round_the_servers_with_full_jitter():
     made = policy(A, B)
-    assert made.start() == Plan(Do.CONNECT, 0.0, A)
-    assert made.lost(0.0) == Plan(Do.CONNECT, 0.5, B)
-    assert made.lost(0.0) == Plan(Do.CONNECT, 0.5, A)
-    assert made.lost(0.0) == Plan(Do.CONNECT, 1.0, B)
+    assert made.start() == ReconnectPlan(NextStep.CONNECT, 0.0, A)
+    assert made.lost(0.0) == ReconnectPlan(NextStep.CONNECT, 0.5, B)
+    assert made.lost(0.0) == ReconnectPlan(NextStep.CONNECT, 0.5, A)
+    assert made.lost(0.0) == ReconnectPlan(NextStep.CONNECT, 1.0, B)
 
 
 @given(st.integers(0, 10**9), st.floats(0, 1, exclude_max=True))
@@ -144,7 +148,7 @@ def test_a_final_status_stops_whatever_the_client_can_do(status: int, kind: type
     made = policy(A, abilities=EVERYTHING)
     made.start()
     plan = made.refused(refusal(status), 0.0)
-    assert plan.do is Do.STOP
+    assert plan.do is NextStep.STOP
     assert type(plan.error) is kind
     assert plan.error.code == "code"
 
@@ -153,7 +157,7 @@ def test_a_final_status_stops_whatever_the_client_can_do(status: int, kind: type
 def test_unavailable_reserved_and_unknown_statuses_back_off(status: int):
     made = policy(A)
     made.start()
-    assert made.refused(refusal(status), 0.0) == Plan(Do.CONNECT, 0.5, A)
+    assert made.refused(refusal(status), 0.0) == ReconnectPlan(NextStep.CONNECT, 0.5, A)
 
 
 def test_after_is_waited_for_beside_the_jitter_and_bounded():
@@ -167,8 +171,8 @@ def test_after_is_waited_for_beside_the_jitter_and_bounded():
 def test_an_unknown_token_registers_again_at_the_same_server_then_slower():
     made = policy(A, B, abilities=Abilities(register=True))
     made.start()
-    assert made.refused(refusal(2), 0.0) == Plan(Do.REGISTER, 0.0, A)
-    assert made.refused(refusal(2), 0.0) == Plan(Do.REGISTER, 0.5, A)
+    assert made.refused(refusal(2), 0.0) == ReconnectPlan(NextStep.REGISTER, 0.0, A)
+    assert made.refused(refusal(2), 0.0) == ReconnectPlan(NextStep.REGISTER, 0.5, A)
     made.accepted(0.0)
     made.start()
     assert made.refused(refusal(2), 100.0).delay_seconds == 0.0
@@ -184,8 +188,8 @@ def test_bad_credentials_ask_the_application_a_few_times():
     made = policy(A, B, abilities=Abilities(renew=True))
     made.start()
     plans = [made.refused(refusal(4), 0.0) for _ in range(MAX_CREDENTIAL_TRIALS + 1)]
-    assert plans[0] == Plan(Do.RENEW, 0.0, A)
-    assert [plan.do for plan in plans] == [Do.RENEW] * MAX_CREDENTIAL_TRIALS + [Do.STOP]
+    assert plans[0] == ReconnectPlan(NextStep.RENEW, 0.0, A)
+    assert [plan.do for plan in plans] == [NextStep.RENEW] * MAX_CREDENTIAL_TRIALS + [NextStep.STOP]
     assert all(plan.delay_seconds > 0 for plan in plans[1:-1])
     assert type(plans[-1].error) is errors.BadCredentials
 
@@ -203,7 +207,7 @@ def test_a_redirect_is_followed_after_a_random_part_of_after():
     made = policy(A)
     made.start()
     plan = made.refused(refusal(6, after=10, servers=("tls://b:2", "tls://a:1")), 0.0)
-    assert plan == Plan(Do.CONNECT, 5.0, B)
+    assert plan == ReconnectPlan(NextStep.CONNECT, 5.0, B)
     assert made.lost(0.0).server == A  # the second of the redirect
 
 
@@ -211,16 +215,16 @@ def test_at_most_three_hops_then_the_list_is_asked_for():
     made = policy(A, abilities=Abilities(ask_servers=True))
     made.start()
     plans = [made.refused(refusal(6, servers=("tls://b:2",)), 0.0) for _ in range(MAX_HOPS + 1)]
-    assert [plan.do for plan in plans] == [Do.CONNECT] * MAX_HOPS + [Do.ASK_SERVERS]
+    assert [plan.do for plan in plans] == [NextStep.CONNECT] * MAX_HOPS + [NextStep.ASK_SERVERS]
     assert made.servers_found(["ws://x/ws", "tls://c:9"]).server == ServerAddress("tls", "c", 9)
-    assert made.refused(refusal(6, servers=("tls://b:2",)), 0.0).do is Do.CONNECT
+    assert made.refused(refusal(6, servers=("tls://b:2",)), 0.0).do is NextStep.CONNECT
 
 
 def test_after_three_hops_without_a_list_the_configured_servers_are_tried():
     made = policy(A)
     made.start()
     plans = [made.refused(refusal(6, servers=("tls://b:2",)), 0.0) for _ in range(MAX_HOPS + 1)]
-    assert plans[-1] == Plan(Do.CONNECT, 0.5, A)
+    assert plans[-1] == ReconnectPlan(NextStep.CONNECT, 0.5, A)
 
 
 def test_an_accepted_connect_ends_the_count_of_hops():
@@ -235,7 +239,7 @@ def test_an_accepted_connect_ends_the_count_of_hops():
 def test_a_redirect_never_goes_from_tls_to_plain_nor_nowhere(servers: tuple[str, ...]):
     made = policy(A)
     made.start()
-    assert made.refused(refusal(6, servers=servers), 0.0) == Plan(Do.CONNECT, 0.5, A)
+    assert made.refused(refusal(6, servers=servers), 0.0) == ReconnectPlan(NextStep.CONNECT, 0.5, A)
 
 
 def test_a_redirect_may_go_from_plain_to_anything():
@@ -252,16 +256,16 @@ def test_a_list_from_the_network_names_plain_servers_only_to_who_had_one():
     plain = policy(abilities=EVERYTHING, plain=True).servers_found(["tcp://q:1"])
     assert plain.server == ServerAddress("tcp", "q", 1)
     secure = policy(abilities=EVERYTHING, plain=False).servers_found(["tcp://q:1"])
-    assert secure.do is Do.ASK_SERVERS
+    assert secure.do is NextStep.ASK_SERVERS
 
 
 def test_without_servers_the_list_is_asked_for_again_and_again():
     made = policy(abilities=Abilities(ask_servers=True))
-    assert made.start() == Plan(Do.ASK_SERVERS)
-    assert made.servers_failed() == Plan(Do.ASK_SERVERS, 0.5)
-    assert made.servers_found(["tls://a:1"]) == Plan(Do.CONNECT, 0.0, A)
+    assert made.start() == ReconnectPlan(NextStep.ASK_SERVERS)
+    assert made.servers_failed() == ReconnectPlan(NextStep.ASK_SERVERS, 0.5)
+    assert made.servers_found(["tls://a:1"]) == ReconnectPlan(NextStep.CONNECT, 0.0, A)
     made.accepted(0.0)
-    assert made.lost(100.0).do is Do.ASK_SERVERS
+    assert made.lost(100.0).do is NextStep.ASK_SERVERS
 
 
 def test_nowhere_to_go_is_a_wrong_configuration():
@@ -295,37 +299,39 @@ def test_every_code_is_in_a_test():
 @pytest.mark.parametrize(("code", "kind"), FINAL.items())
 def test_final_codes_stop(code: str, kind: type[errors.Stopped]):
     plan = in_session(A, abilities=EVERYTHING).disconnected(Disconnected(code, "why"), 100.0)
-    assert plan.do is Do.STOP
+    assert plan.do is NextStep.STOP
     assert type(plan.error) is kind
     assert "why" in str(plan.error)
 
 
 @pytest.mark.parametrize("code", TEMPORARY)
 def test_other_and_unknown_codes_back_off(code: str):
-    assert in_session(A).disconnected(Disconnected(code, ""), 100.0) == Plan(Do.CONNECT, 0.5, A)
+    assert in_session(A).disconnected(Disconnected(code, ""), 100.0) == ReconnectPlan(
+        NextStep.CONNECT, 0.5, A
+    )
     later = in_session(A).disconnected(Disconnected(code, "", (), 7), 100.0)
-    assert later == Plan(Do.CONNECT, 7.5, A)
+    assert later == ReconnectPlan(NextStep.CONNECT, 7.5, A)
 
 
 def test_a_kick_with_after_is_a_pause():
     plan = in_session(A).disconnected(Disconnected("kicked", "", (), 30), 100.0)
-    assert plan == Plan(Do.CONNECT, 30.5, A)
+    assert plan == ReconnectPlan(NextStep.CONNECT, 30.5, A)
 
 
 def test_draining_goes_to_the_servers_named_after_a_random_part_of_after():
     goodbye = Disconnected("draining", "", ("tcp://p:3", "tls://b:2"), 60)
-    assert in_session(A).disconnected(goodbye, 100.0) == Plan(Do.CONNECT, 30.0, B)
+    assert in_session(A).disconnected(goodbye, 100.0) == ReconnectPlan(NextStep.CONNECT, 30.0, B)
 
 
 def test_draining_to_nowhere_backs_off():
     goodbye = Disconnected("draining", "", (), 4)
-    assert in_session(A).disconnected(goodbye, 100.0) == Plan(Do.CONNECT, 4.5, A)
+    assert in_session(A).disconnected(goodbye, 100.0) == ReconnectPlan(NextStep.CONNECT, 4.5, A)
 
 
 def test_expired_credentials_are_renewed_or_final():
     goodbye = Disconnected("credentials_expired", "")
     able = in_session(A, abilities=Abilities(renew=True))
-    assert able.disconnected(goodbye, 100.0) == Plan(Do.RENEW, 0.0, A)
+    assert able.disconnected(goodbye, 100.0) == ReconnectPlan(NextStep.RENEW, 0.0, A)
     assert type(in_session(A).disconnected(goodbye, 100.0).error) is errors.CredentialsExpired
 
 
@@ -337,7 +343,7 @@ def test_a_registration_refused_for_now_backs_off(code: str):
     made = policy(A)
     made.start()
     plan = made.registration_refused(RegistrationRefused(code, "", 6), 0.0)
-    assert plan == Plan(Do.CONNECT, 6.5, A)
+    assert plan == ReconnectPlan(NextStep.CONNECT, 6.5, A)
 
 
 @pytest.mark.parametrize("code", ["unauthenticated", "forbidden", "invalid", "new_code"])
@@ -352,7 +358,7 @@ def test_an_untrusted_certificate_is_final_only_before_the_first_session():
     made = policy(A)
     made.start()
     assert type(made.untrusted("why", 0.0).error) is errors.ServerUntrusted
-    assert in_session(A).untrusted("why", 100.0).do is Do.CONNECT
+    assert in_session(A).untrusted("why", 100.0).do is NextStep.CONNECT
 
 
 @pytest.mark.parametrize(
@@ -388,7 +394,9 @@ def test_what_this_client_cannot_use_is_left_out_of_a_list():
 MIXED = ["tcp://p:3", "tls://a:1", "tcp://q:4", "tls://b:2"]
 
 
-def lost_again_and_again(made: Policy, first: Plan, times: int = 12) -> list[Plan]:
+def lost_again_and_again(
+    made: Policy, first: ReconnectPlan, times: int = 12
+) -> list[ReconnectPlan]:
     return [first, *(made.lost(100.0) for _ in range(times))]
 
 
@@ -403,7 +411,7 @@ def test_of_a_mixed_list_only_the_tls_servers_are_tried():
 def test_of_a_mixed_answer_only_the_tls_servers_are_tried(servers: tuple[ServerAddress, ...]):
     made = policy(*servers, abilities=EVERYTHING)
     made.start()
-    assert made.servers_found(MIXED) == Plan(Do.CONNECT, 0.0, A)
+    assert made.servers_found(MIXED) == ReconnectPlan(NextStep.CONNECT, 0.0, A)
     assert made.lost(0.0).server == B
 
 
@@ -411,11 +419,11 @@ def test_once_a_tls_server_was_known_no_plain_one_from_the_network_is_tried():
     made = policy(abilities=EVERYTHING)
     made.start()
     made.servers_found(["tls://a:1"])
-    assert made.lost(0.0).do is Do.ASK_SERVERS
-    assert made.servers_found(["tcp://p:3"]).do is Do.ASK_SERVERS
+    assert made.lost(0.0).do is NextStep.ASK_SERVERS
+    assert made.servers_found(["tcp://p:3"]).do is NextStep.ASK_SERVERS
     assert made.servers_found(["tls://b:2"]).server == B
     redirect = refusal(6, servers=("tcp://p:3",))
-    assert made.refused(redirect, 0.0).do is Do.ASK_SERVERS
+    assert made.refused(redirect, 0.0).do is NextStep.ASK_SERVERS
 
 
 @pytest.mark.parametrize("told", [MIXED, ["tls://a:1"]])
@@ -479,13 +487,17 @@ def test_no_word_from_the_network_leads_a_client_of_tls_to_plain(
 def test_a_ban_that_ends_is_waited_for_for_a_day_at_most(after: int, seconds: int):
     banned = policy(A)
     banned.start()
-    assert banned.refused(refusal(5, after), 0.0) == Plan(Do.CONNECT, seconds + 0.5, A)
+    assert banned.refused(refusal(5, after), 0.0) == ReconnectPlan(
+        NextStep.CONNECT, seconds + 0.5, A
+    )
     goodbye = Disconnected("kicked", "", (), after)
-    assert in_session(A).disconnected(goodbye, 100.0) == Plan(Do.CONNECT, seconds + 0.5, A)
+    assert in_session(A).disconnected(goodbye, 100.0) == ReconnectPlan(
+        NextStep.CONNECT, seconds + 0.5, A
+    )
     unregistered = policy(A)
     unregistered.start()
     plan = unregistered.registration_refused(RegistrationRefused("banned", "", after), 0.0)
-    assert plan == Plan(Do.CONNECT, seconds + 0.5, A)
+    assert plan == ReconnectPlan(NextStep.CONNECT, seconds + 0.5, A)
 
 
 def test_a_ban_without_an_end_is_final():

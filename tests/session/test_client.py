@@ -19,21 +19,21 @@ from push.session.client import (
     TooManyRequests,
 )
 from push.session.client_events import (
-    Answer,
     AuthAnswer,
     Connected,
     ConnectionDead,
-    ConnectRefused,
+    ConnectionRefused,
+    DeviceRegistered,
     Disconnected,
     Duplicate,
     Event,
-    Following,
     Ignored,
-    Message,
+    MessageReceived,
     Pong,
     ProtocolViolated,
-    Registered,
     RegistrationRefused,
+    RequestAnswered,
+    StreamFollowed,
     Unfollowed,
 )
 from push.session.client_liveness import (
@@ -41,7 +41,7 @@ from push.session.client_liveness import (
     REQUEST_SILENCE_SECONDS,
     heartbeat_grace_seconds,
 )
-from push.session.client_memory import Arrival, Cursors, Deliveries
+from push.session.client_memory import Arrival, ClientCursors, Deliveries
 from push.session.server import ServerSession, SessionLimits
 from push.session.transitions import CLIENT, State
 from push.wire.bodies import ConnectAccepted
@@ -76,7 +76,7 @@ def push(number: int, message_id: str, **members: Any) -> bytes:
 
 
 def opened(
-    deliveries: Deliveries | None = None, cursors: Cursors | None = None, **accepted: Any
+    deliveries: Deliveries | None = None, cursors: ClientCursors | None = None, **accepted: Any
 ) -> ClientSession:
     """A session that is open at time 0 and has sent everything."""
     session = ClientSession(deliveries, cursors)
@@ -113,7 +113,7 @@ def test_register_sends_sub_and_its_answer_is_the_pair():
         "device": "d",
     }
     answer = frame(Signal.SUB, {"token": "T", "secret": "S"}, number=number)
-    assert session.receive_data(answer, 0.1) == [Registered("T", "S")]
+    assert session.receive_data(answer, 0.1) == [DeviceRegistered("T", "S")]
     assert session.next_deadline() is None
 
 
@@ -183,7 +183,7 @@ def test_a_refusal_ends_the_session_and_what_follows_is_ignored():
     session = in_state(State.CONNECTING)
     body = {"code": "x", "detail": "y", "servers": ["tls://b:1"], "after": 4}
     data = frame(Signal.CONNECT_ACK, body, sub=6) + b"trailing garbage"
-    assert session.receive_data(data, 0.0) == [ConnectRefused(6, "x", "y", 4, ("tls://b:1",))]
+    assert session.receive_data(data, 0.0) == [ConnectionRefused(6, "x", "y", 4, ("tls://b:1",))]
     assert session.closed
     assert session.receive_data(b"\0\0\0", 0.0) == []
 
@@ -191,7 +191,7 @@ def test_a_refusal_ends_the_session_and_what_follows_is_ignored():
 def test_an_unknown_version_is_refused_before_connect_too():
     session = ClientSession()
     data = frame(Signal.CONNECT_ACK, {"versions": [3]}, sub=1)
-    assert session.receive_data(data, 0.0) == [ConnectRefused(1, "", "", versions=(3,))]
+    assert session.receive_data(data, 0.0) == [ConnectionRefused(1, "", "", versions=(3,))]
 
 
 def test_an_acceptance_nobody_asked_for_breaks_the_protocol():
@@ -209,8 +209,8 @@ def test_a_request_is_paired_with_its_answer_and_its_id_is_free_again():
     bad = {"ok": False, "code": "invalid", "detail": "no", "field": "topic", "extra": [1]}
     data = frame(Signal.PUB_ACK, bad, 16, second) + frame(Signal.PUB_ACK, {"ok": True}, 16, first)
     assert session.receive_data(data, 0.0) == [
-        Answer(second, 16, False, "invalid", "no", "topic", None, bad),
-        Answer(first, 16, True, "", "", None, None, {"ok": True}),
+        RequestAnswered(second, 16, False, "invalid", "no", "topic", None, bad),
+        RequestAnswered(first, 16, True, "", "", None, None, {"ok": True}),
     ]
     assert session.unanswered == 0
     assert session.receive_data(frame(Signal.PUB_ACK, {}, 16, first), 0.0) == []
@@ -230,12 +230,12 @@ def test_ids_go_round_and_skip_those_that_wait():
 
 def test_at_most_64_requests_wait():
     session = opened()
-    numbers = [session.publish(16, {}) for _ in range(64)]
+    message_ids = [session.publish(16, {}) for _ in range(64)]
     with pytest.raises(TooManyRequests):
         session.publish(16, {})
     assert session.publish(18, {}, answered=False) == 0
-    session.receive_data(frame(Signal.PUB_ACK, {"ok": True}, 16, numbers[5]), 0.0)
-    assert session.publish(16, {}) not in numbers
+    session.receive_data(frame(Signal.PUB_ACK, {"ok": True}, 16, message_ids[5]), 0.0)
+    assert session.publish(16, {}) not in message_ids
 
 
 def test_a_request_larger_than_the_server_takes_is_not_sent():
@@ -260,7 +260,7 @@ def test_a_jwt_is_renewed():
 def test_after_disconnect_nothing_more_is_sent_or_taken():
     session = opened()
     [message] = session.receive_data(push(1, "m"), 0.0)
-    assert isinstance(message, Message)
+    assert isinstance(message, MessageReceived)
     session.disconnect("bye", "done")
     session.disconnect("internal")
     session.acknowledge(message)
@@ -286,7 +286,7 @@ def test_the_servers_disconnect_is_not_answered():
 def test_a_message_is_acknowledged_when_the_application_is_done():
     session = opened()
     [message] = session.receive_data(push(7, "m", title="t", later="x"), 0.0)
-    assert isinstance(message, Message)
+    assert isinstance(message, MessageReceived)
     assert (message.number, message.id, message.stream, message.offset) == (7, "m", "dev:T", "7")
     assert message.body["later"] == "x"
     assert session.data_to_send() == b""
@@ -315,7 +315,7 @@ def test_a_copy_on_the_next_connection_is_known_and_old_numbers_are_forgotten():
     second = opened(deliveries)
     events = second.receive_data(push(1, "held") + push(2, "done") + push(3, "new"), 0.0)
     assert events[:2] == [Duplicate("held", False), Duplicate("done", True)]
-    assert isinstance(events[2], Message)
+    assert isinstance(events[2], MessageReceived)
     assert [f.message_id for f in sent(second)] == [2]
     second.acknowledge(held)
     assert [f.message_id for f in sent(second)] == [1]
@@ -338,7 +338,7 @@ def test_a_released_message_comes_again_as_new_and_all_its_copies_are_acknowledg
     [message] = session.receive_data(push(7, "m"), 0.0)
     session.release(message)
     [again] = session.receive_data(push(7, "m"), 0.0)
-    assert isinstance(again, Message)
+    assert isinstance(again, MessageReceived)
     session.acknowledge(again)
     assert [f.message_id for f in sent(session)] == [7, 7]
 
@@ -346,7 +346,7 @@ def test_a_released_message_comes_again_as_new_and_all_its_copies_are_acknowledg
 def test_qos_0_is_neither_remembered_nor_acknowledged():
     session = opened()
     events = session.receive_data(push(0, "m") + push(0, "m"), 0.0)
-    assert [type(event) for event in events] == [Message, Message]
+    assert [type(event) for event in events] == [MessageReceived, MessageReceived]
     session.acknowledge(events[0])
     assert session.data_to_send() == b""
 
@@ -354,7 +354,7 @@ def test_qos_0_is_neither_remembered_nor_acknowledged():
 @pytest.mark.parametrize("kind", sorted(client_module.KNOWN_KINDS))
 def test_known_kinds_reach_the_application(kind: str):
     [message] = opened().receive_data(push(1, "m", kind=kind), 0.0)
-    assert isinstance(message, Message)
+    assert isinstance(message, MessageReceived)
     assert message.kind == kind
 
 
@@ -384,7 +384,7 @@ def test_the_newest_ids_are_remembered():
 
 
 def test_cursors_move_over_the_contiguous_acknowledged_prefix():
-    cursors = Cursors()
+    cursors = ClientCursors()
     session = opened(cursors=cursors, streams={"all": "10"})
     messages = []
     for offset in ("11", "12", "13"):
@@ -398,7 +398,7 @@ def test_cursors_move_over_the_contiguous_acknowledged_prefix():
 
 
 def test_the_next_connect_carries_the_cursors():
-    cursors = Cursors()
+    cursors = ClientCursors()
     opened(cursors=cursors, streams={"all": "10"})
     session = ClientSession(cursors=cursors)
     session.connect(0.0, jwt="j")
@@ -406,7 +406,7 @@ def test_the_next_connect_carries_the_cursors():
 
 
 def test_a_reconnect_does_not_forget_what_is_still_open():
-    deliveries, cursors = Deliveries(), Cursors()
+    deliveries, cursors = Deliveries(), ClientCursors()
     session = opened(deliveries, cursors, streams={"all": "10", "gone": "1"})
     [first] = session.receive_data(push(1, "a", stream="all", offset="11"), 0.0)
     [second] = session.receive_data(push(2, "b", stream="all", offset="12"), 0.0)
@@ -420,7 +420,7 @@ def test_a_reconnect_does_not_forget_what_is_still_open():
 
 
 def test_a_late_copy_does_not_move_a_cursor_back():
-    cursors = Cursors()
+    cursors = ClientCursors()
     session = opened(cursors=cursors, streams={"all": "10"})
     for offset in ("11", "12"):
         [message] = session.receive_data(push(1, offset, stream="all", offset=offset), 0.0)
@@ -430,7 +430,7 @@ def test_a_late_copy_does_not_move_a_cursor_back():
 
 
 def test_messages_without_offset_move_nothing():
-    cursors = Cursors()
+    cursors = ClientCursors()
     session = opened(cursors=cursors, streams={"all": "10"})
     [message] = session.receive_data(push(1, "a", stream="all", offset=None), 0.0)
     session.acknowledge(message)
@@ -438,7 +438,7 @@ def test_messages_without_offset_move_nothing():
 
 
 def test_with_a_token_the_server_keeps_the_cursors():
-    cursors = Cursors()
+    cursors = ClientCursors()
     session = opened(cursors=cursors)
     [message] = session.receive_data(push(1, "a", stream="all"), 0.0)
     session.acknowledge(message)
@@ -447,10 +447,10 @@ def test_with_a_token_the_server_keeps_the_cursors():
 
 
 def test_follow_and_unfollow_change_the_cursors():
-    cursors = Cursors()
+    cursors = ClientCursors()
     session = opened(cursors=cursors, streams={})
     data = push(0, "f", kind="follow", stream="topic:x", offset="3")
-    assert session.receive_data(data, 0.0) == [Following("topic:x", "3")]
+    assert session.receive_data(data, 0.0) == [StreamFollowed("topic:x", "3")]
     assert cursors.positions() == {"topic:x": "3"}
     data = push(0, "u", kind="unfollow", stream="topic:x")
     assert session.receive_data(data, 0.0) == [Unfollowed("topic:x")]
@@ -458,7 +458,7 @@ def test_follow_and_unfollow_change_the_cursors():
 
 
 def test_cursors_that_do_not_fit_into_a_connect_are_left_out():
-    cursors = Cursors()
+    cursors = ClientCursors()
     streams = {f"topic:{number:0>100}": "1234567890123456" for number in range(1000)}
     opened(cursors=cursors, streams=streams)
     session = ClientSession(cursors=cursors)
@@ -543,7 +543,7 @@ def test_a_number_that_is_too_large_is_the_publishers_and_breaks_no_session(numb
     session = opened()
     body = f'{{"id": "m", "stream": "all", "offset": "1", "data": {{"a": [{number}]}}}}'
     [message] = session.receive_data(encode_frame(Signal.PUSH, 0, 7, body.encode()), 1.0)
-    assert isinstance(message, Message)
+    assert isinstance(message, MessageReceived)
     assert math.isinf(message.body["data"]["a"][0])
     session.acknowledge(message)
     assert [ack.message_id for ack in sent(session)] == [7]
@@ -628,7 +628,7 @@ def test_the_servers_session_and_the_clients_understand_each_other():
     client.register(0.0, platform="p", app="a")
     [wanted] = exchange(0.0)
     server.registered(wanted.message_id, "T", "S")
-    assert client.receive_data(server.data_to_send(), 0.0) == [Registered("T", "S")]
+    assert client.receive_data(server.data_to_send(), 0.0) == [DeviceRegistered("T", "S")]
     client.connect(1.0, token="T", secret="S", heartbeat_seconds=20, window_messages=5)
     [wanted] = exchange(1.0)
     accepted = ConnectAccepted(session="s1", user=None, node="n1", time=7, truncated=[])
@@ -642,7 +642,7 @@ def test_the_servers_session_and_the_clients_understand_each_other():
     server.answer(wanted.message_id, wanted.sub_signal, b'{"ok": true}')
     server.pong(beat.message_id, beat.sub_signal, 8)
     answer, pong = client.receive_data(server.data_to_send(), 21.0)
-    assert answer == Answer(number, 16, True, "", "", None, None, {"ok": True})
+    assert answer == RequestAnswered(number, 16, True, "", "", None, None, {"ok": True})
     assert pong == Pong(20, 8)
     server.disconnect(DisconnectCode.KICKED, "out", after_seconds=9)
     events = client.receive_data(server.data_to_send(), 22.0)
@@ -670,7 +670,7 @@ def converse(pieces: list[bytes]) -> list[Event]:
     for piece in pieces:
         for event in session.receive_data(piece, 0.0):
             events.append(event)
-            if isinstance(event, Registered):
+            if isinstance(event, DeviceRegistered):
                 session.connect(0.0, token=event.token, secret=event.secret)
     return events
 
@@ -684,11 +684,11 @@ def whole_conversation() -> list[Event]:
 def test_byte_by_byte_gives_the_same_events():
     expected = whole_conversation()
     assert [type(event) for event in expected] == [
-        Registered,
+        DeviceRegistered,
         Connected,
-        Message,
+        MessageReceived,
         Pong,
-        Message,
+        MessageReceived,
         Duplicate,
         Disconnected,
     ]
@@ -707,15 +707,15 @@ def test_trailing_data_waits_for_the_rest_of_its_frame():
     session = opened()
     second = push(2, "b")
     events = session.receive_data(push(1, "a") + second[:15], 0.0)
-    assert [type(event) for event in events] == [Message]
+    assert [type(event) for event in events] == [MessageReceived]
     [event] = session.receive_data(second[15:], 0.0)
-    assert isinstance(event, Message)
+    assert isinstance(event, MessageReceived)
 
 
 def test_events_before_a_broken_frame_are_not_lost():
     session = opened()
     message, broken = session.receive_data(push(1, "a") + b"\x00", 0.0)
-    assert isinstance(message, Message)
+    assert isinstance(message, MessageReceived)
     assert isinstance(broken, ProtocolViolated)
     [goodbye] = sent(session)
     assert json.loads(goodbye.body)["code"] == "bad_frame"
@@ -761,7 +761,7 @@ def test_a_registration_may_be_answered_after_connect():
     number = session.register(0.0, platform="p", app="a")
     session.connect(0.0, token="T", secret="S")
     data = frame(Signal.SUB, {"token": "U", "secret": "V"}, number=number)
-    assert session.receive_data(data, 0.0) == [Registered("U", "V")]
+    assert session.receive_data(data, 0.0) == [DeviceRegistered("U", "V")]
 
 
 @pytest.mark.parametrize(

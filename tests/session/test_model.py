@@ -15,11 +15,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from push.session.entry import FIRST_OWN_NUMBER, Batch, Entry
-from push.session.events import ConnectWanted, RedeliveryDue
-from push.session.handout import Handout
+from push.session.delivery_policy import DeliveryPolicy
+from push.session.entry import FIRST_PRIVATE_ID, Batch, Entry
+from push.session.events import ConnectRequested, RedeliveryDue
 from push.session.server import ServerSession, SessionLimits
-from push.session.window import TOO_LARGE, UNACKNOWLEDGED, Follow, Window
+from push.session.window import TOO_LARGE, UNACKNOWLEDGED, Subscription, Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
 from push.wire.frames import FrameDecoder, encode_frame
 from push.wire.signals import Signal
@@ -50,9 +50,9 @@ class Stream:
 
     def connect(self, cursor: int, head: tuple[int, int] | None) -> None:
         """A new session begins at the cursor; what was handed out behind it comes again."""
-        self.follow = Follow(f"s{self.place}", cursor)
+        self.subscription = Subscription(f"s{self.place}", cursor)
         if head is not None:
-            self.follow.tried_offset, self.follow.tried = head
+            self.subscription.failed_offset, self.subscription.failed_attempts = head
         self.start = self.cursor = cursor
         self.moved_at = 0.0
         self.handed: dict[int, int] = {}  # offset: bytes
@@ -74,11 +74,11 @@ class Machine(RuleBasedStateMachine):
         super().__init__()
         self.now = 0.0
         self.clock = 0
-        self.number = 0
+        self.message_id = 0
         self.streams = [Stream(0), Stream(1)]
-        self.handout = Handout(LIMITS, self.drop)
+        self.delivery_policy = DeliveryPolicy(LIMITS, self.drop)
         for stream in self.streams:
-            stream.follow.live = True
+            stream.subscription.live = True
 
     @initialize()
     def connect(self) -> None:
@@ -88,7 +88,7 @@ class Machine(RuleBasedStateMachine):
         asked = ConnectRequest(token="T", secret="S", max_frame=MAX_FRAME)
         connect = encode_frame(Signal.CONNECT, 0, 1, encode_body(asked))
         [event] = self.session.receive_data(connect, self.now)
-        assert isinstance(event, ConnectWanted)
+        assert isinstance(event, ConnectRequested)
         accepted = ConnectAccepted(session="s")
         self.session.accept(1, accepted, event.body, expires_at=None, now=self.now)
 
@@ -97,8 +97,8 @@ class Machine(RuleBasedStateMachine):
         assert self.session.window is not None
         return self.session.window
 
-    def drop(self, follow: Follow, entry: Entry, reason: str) -> None:
-        [stream] = [stream for stream in self.streams if stream.follow is follow]
+    def drop(self, subscription: Subscription, entry: Entry, reason: str) -> None:
+        [stream] = [stream for stream in self.streams if stream.subscription is subscription]
         if reason == TOO_LARGE:
             assert len(entry.body) > MAX_FRAME
         else:
@@ -114,17 +114,17 @@ class Machine(RuleBasedStateMachine):
                 assert frame.message_id == 0
                 continue
             stream, offset = self.streams[body["s"]], body["o"]
-            number = frame.message_id
+            message_id = frame.message_id
             if again:
-                assert self.meaning[number] == (stream, offset)
+                assert self.meaning[message_id] == (stream, offset)
                 assert offset not in stream.done
             else:
-                assert not self.copies[number], "the number of an outstanding copy"
+                assert not self.copies[message_id], "the number of an outstanding copy"
                 assert all(offset > earlier for earlier in stream.handed)
                 assert offset > stream.cursor
-                self.meaning[number] = (stream, offset)
+                self.meaning[message_id] = (stream, offset)
                 stream.handed[offset] = len(frame.body)
-            self.copies[number] += 1
+            self.copies[message_id] += 1
 
     # What happens
 
@@ -145,14 +145,14 @@ class Machine(RuleBasedStateMachine):
         stream = self.streams[place]
         self.clock += 3
         previous = stream.log[-1].offset if stream.log else 0
-        self.number = self.number % 3 + 1  # few, so that they are taken often
+        self.message_id = self.message_id % 3 + 1  # few, so that they are taken often
         body = b'{"s":%d,"o":%d}' % (place, self.clock)
         entry = Entry(
             "i",
             previous,
             self.clock,
             b"" if control else body.ljust(size),
-            number=self.number if shared and not control else 0,
+            message_id=self.message_id if shared and not control else 0,
             control={"kind": "bound"} if control else None,
         )
         stream.log.append(entry)
@@ -178,27 +178,29 @@ class Machine(RuleBasedStateMachine):
         stream = self.streams[place]
         batch, stream.channel = stream.channel[:count], stream.channel[count:]
         if batch:
-            self.take(self.handout.live(self.session, stream.follow, Batch(batch), self.now))
+            self.take(
+                self.delivery_policy.live(self.session, stream.subscription, Batch(batch), self.now)
+            )
 
     @rule(place=STREAMS, limit=st.integers(1, 6))
     def read_on(self, place: int, limit: int) -> None:
         """What a connector does for a session that is behind and has room."""
         stream = self.streams[place]
-        follow = stream.follow
-        if follow.live or not self.window.half_free:
+        subscription = stream.subscription
+        if subscription.live or not self.window.half_free:
             return
-        unread = [entry for entry in stream.log if entry.offset > follow.position]
+        unread = [entry for entry in stream.log if entry.offset > subscription.position]
         for entry in unread[:limit]:
             if entry.offset in stream.expired:
-                self.window.add_done(follow, entry.offset)
+                self.window.add_done(subscription, entry.offset)
                 continue
-            data = self.handout.from_log(self.session, follow, entry, self.now)
+            data = self.delivery_policy.from_log(self.session, subscription, entry, self.now)
             if data is None:
                 return
             self.take(data)
         if len(unread) <= limit:
-            follow.position = max(follow.position, self.clock)
-            follow.live = True
+            subscription.position = max(subscription.position, self.clock)
+            subscription.live = True
 
     @rule()
     def read_everything(self) -> None:
@@ -208,20 +210,20 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: +self.copies)
     @rule(which=st.integers(0, 20), times=st.sampled_from([1, 1, 1, 2]))
     def acknowledge(self, which: int, times: int) -> None:
-        numbers = sorted(+self.copies)
-        self.acknowledge_number(numbers[which % len(numbers)], times)
+        message_ids = sorted(+self.copies)
+        self.acknowledge_number(message_ids[which % len(message_ids)], times)
 
-    @rule(number=st.sampled_from([1, 2, 3, FIRST_OWN_NUMBER, FIRST_OWN_NUMBER + 2]))
-    def acknowledge_anything(self, number: int) -> None:
-        self.acknowledge_number(number, 1)
+    @rule(message_id=st.sampled_from([1, 2, 3, FIRST_PRIVATE_ID, FIRST_PRIVATE_ID + 2]))
+    def acknowledge_anything(self, message_id: int) -> None:
+        self.acknowledge_number(message_id, 1)
 
-    def acknowledge_number(self, number: int, times: int) -> None:
+    def acknowledge_number(self, message_id: int, times: int) -> None:
         for _ in range(times):
-            if self.copies[number]:
-                self.copies[number] -= 1
-                stream, offset = self.meaning[number]
+            if self.copies[message_id]:
+                self.copies[message_id] -= 1
+                stream, offset = self.meaning[message_id]
                 stream.done.add(offset)
-            frame = encode_frame(Signal.PUB_ACK, 0, number)
+            frame = encode_frame(Signal.PUB_ACK, 0, message_id)
             events = self.session.receive_data(frame, self.now)
             assert not self.session.closing
             assert len(events) <= 1
@@ -239,11 +241,11 @@ class Machine(RuleBasedStateMachine):
             assert isinstance(event, RedeliveryDue)
             for delivery in event.deliveries:
                 assert delivery.since == self.now, "put off, so that it is asked once"
-                assert delivery.follow.pending[0] is delivery, "what stands behind it waits"
-                [stream] = [s for s in self.streams if s.follow is delivery.follow]
+                assert delivery.subscription.pending[0] is delivery, "what stands behind it waits"
+                [stream] = [s for s in self.streams if s.subscription is delivery.subscription]
                 gone = delivery.offset in stream.expired
                 [entry] = [e for e in stream.log if e.offset == delivery.offset]
-                data, _ = self.handout.again(
+                data, _ = self.delivery_policy.again(
                     self.session, delivery, None if gone else entry, self.now
                 )
                 if gone:
@@ -256,10 +258,12 @@ class Machine(RuleBasedStateMachine):
         if really:
             return  # often enough without
         for stream in self.streams:
-            pending = stream.follow.pending
+            pending = stream.subscription.pending
             head = pending[0] if pending else None
-            tried = (head.offset, head.attempts) if head is not None and not head.done else None
-            stream.connect(stream.follow.cursor, tried)
+            failed_attempts = (
+                (head.offset, head.attempts) if head is not None and not head.done else None
+            )
+            stream.connect(stream.subscription.cursor, failed_attempts)
         self.connect()
         self.read_everything()
 
@@ -269,7 +273,7 @@ class Machine(RuleBasedStateMachine):
     def nothing_is_skipped(self) -> None:
         for stream in self.streams:
             for entry in stream.log:
-                if stream.start < entry.offset <= stream.follow.position:
+                if stream.start < entry.offset <= stream.subscription.position:
                     assert (
                         entry.offset in stream.handed
                         or entry.offset in stream.dropped
@@ -280,17 +284,19 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_cursor_is_at_the_end_of_what_is_done(self) -> None:
         for stream in self.streams:
-            follow = stream.follow
-            assert stream.cursor <= follow.cursor <= follow.position, "it only moves forward"
-            if follow.cursor > stream.cursor:
-                stream.cursor, stream.moved_at = follow.cursor, self.now
-            if follow.pending:
-                assert stream.moved_at <= follow.pending[0].since <= self.now
-            seen = [entry for entry in stream.log if entry.offset <= follow.position]
+            subscription = stream.subscription
+            assert stream.cursor <= subscription.cursor <= subscription.position, (
+                "it only moves forward"
+            )
+            if subscription.cursor > stream.cursor:
+                stream.cursor, stream.moved_at = subscription.cursor, self.now
+            if subscription.pending:
+                assert stream.moved_at <= subscription.pending[0].since <= self.now
+            seen = [entry for entry in stream.log if entry.offset <= subscription.position]
             open_ = [entry.offset for entry in seen if not stream.passed(entry)]
-            first_open = min(open_, default=follow.position + 1)
-            assert follow.cursor < first_open
-            behind = [e.offset for e in seen if follow.cursor < e.offset < first_open]
+            first_open = min(open_, default=subscription.position + 1)
+            assert subscription.cursor < first_open
+            behind = [e.offset for e in seen if subscription.cursor < e.offset < first_open]
             assert not behind, "done, but the cursor is behind it"
 
     @invariant()
@@ -299,7 +305,7 @@ class Machine(RuleBasedStateMachine):
             size
             for stream in self.streams
             for offset, size in stream.handed.items()
-            if offset > stream.follow.cursor
+            if offset > stream.subscription.cursor
         ]
         window = self.window
         assert (window.used, window.used_bytes) == (len(held), sum(held))
@@ -308,16 +314,16 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def numbers_are_taken_while_copies_are_out(self) -> None:
-        taken = {number: d.copies_due for number, d in self.window.outstanding.items()}
+        taken = {message_id: d.copies_due for message_id, d in self.window.outstanding.items()}
         assert taken == dict(+self.copies)
-        for number, delivery in self.window.outstanding.items():
-            stream, offset = self.meaning[number]
-            assert (delivery.follow, delivery.offset) == (stream.follow, offset)
+        for message_id, delivery in self.window.outstanding.items():
+            stream, offset = self.meaning[message_id]
+            assert (delivery.subscription, delivery.offset) == (stream.subscription, offset)
             assert 1 <= delivery.attempts <= LIMITS.max_deliveries
 
     @invariant()
     def only_the_first_of_a_stream_comes_again(self) -> None:
-        firsts = {s.follow.pending[0] for s in self.streams if s.follow.pending}
+        firsts = {s.subscription.pending[0] for s in self.streams if s.subscription.pending}
         assert {d for d in self.window.outstanding.values() if d.first} == firsts
         assert self.window.waiting_since() == min((d.since for d in firsts), default=None)
 
@@ -327,17 +333,19 @@ class Machine(RuleBasedStateMachine):
             return
         for stream in self.streams:
             stream.channel.clear()
-            stream.follow.live = False
+            stream.subscription.live = False
         for _ in range(500):
-            for number in sorted(+self.copies):
-                self.acknowledge_number(number, self.copies[number])
-            if not any(stream.follow.position < self.clock for stream in self.streams):
+            for message_id in sorted(+self.copies):
+                self.acknowledge_number(message_id, self.copies[message_id])
+            if not any(stream.subscription.position < self.clock for stream in self.streams):
                 break
             for place in (0, 1):
-                self.streams[place].follow.live &= self.streams[place].follow.position >= self.clock
+                self.streams[place].subscription.live &= (
+                    self.streams[place].subscription.position >= self.clock
+                )
                 self.read_on(place, 3)
         for stream in self.streams:
-            assert all(entry.offset <= stream.follow.cursor for entry in stream.log)
+            assert all(entry.offset <= stream.subscription.cursor for entry in stream.log)
         self.nothing_is_skipped()
         self.the_window_counts_from_the_cursors()
 
@@ -353,7 +361,7 @@ def walk(seed: int, steps: int) -> None:
     machine.connect()
 
     def step() -> None:
-        place, number = chance.randrange(2), chance.randrange(30)
+        place, message_id = chance.randrange(2), chance.randrange(30)
         what = chance.random()
         if what < 0.3:
             size = chance.choice([20, 20, 20, 90, 240, 600, 5000])
@@ -366,14 +374,14 @@ def walk(seed: int, steps: int) -> None:
         elif what < 0.52:
             machine.deliver(place, chance.randint(1, 5))
         elif what < 0.54:
-            machine.lose_one_of_the_channel(place, number)
+            machine.lose_one_of_the_channel(place, message_id)
         elif what < 0.64:
             machine.read_on(place, chance.randint(1, 6))
         elif what < 0.9:
             if +machine.copies:
-                machine.acknowledge(number if chance.random() < 0.3 else 0, 1)
+                machine.acknowledge(message_id if chance.random() < 0.3 else 0, 1)
         elif what < 0.93:
-            machine.expire(place, number)
+            machine.expire(place, message_id)
         elif what < 0.98:
             machine.wait(chance.choice([1.0, 15.0, 30.0, 31.0]))
         else:

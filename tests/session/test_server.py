@@ -10,28 +10,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry
 from push.session.events import (
-    ConnectWanted,
+    ConnectRequested,
     Ended,
     Event,
-    HeartbeatAsked,
+    HeartbeatRequested,
     Progress,
+    PublishRequested,
     RedeliveryDue,
-    RegisterWanted,
-    RenewWanted,
-    RequestWanted,
+    RegisterRequested,
+    RenewRequested,
 )
-from push.session.handout import Handout
 from push.session.server import (
     MAX_UNANSWERED_REQUESTS,
     ServerSession,
     SessionLimits,
 )
 from push.session.transitions import SERVER, SERVER_ACCEPTS, Action, State
-from push.session.window import Follow
-from push.wire.bodies import Answer, ConnectAccepted, ConnectRefused, ConnectRequest, encode_body
-from push.wire.errors import Refusal
+from push.session.window import Subscription
+from push.wire.bodies import (
+    ConnectAccepted,
+    ConnectRefused,
+    ConnectRequest,
+    RequestAnswer,
+    encode_body,
+)
+from push.wire.errors import RequestError
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, DisconnectCode, Signal
 
@@ -71,7 +77,7 @@ def said(session: ServerSession) -> tuple[int, int, int, Any]:
 def connecting(limits: SessionLimits = LIMITS, asked: dict[str, Any] | None = None):
     session = ServerSession(limits, 0.0)
     [event] = session.receive_data(frame(Signal.CONNECT, asked or CREDENTIALS, number=1), 0.0)
-    assert isinstance(event, ConnectWanted)
+    assert isinstance(event, ConnectRequested)
     return session, event
 
 
@@ -126,11 +132,11 @@ def assert_ended(
 # --- The table -----------------------------------------------------------------------------------
 
 EXPECTED_EVENT = {
-    Action.REGISTER: RegisterWanted,
-    Action.CONNECT: ConnectWanted,
-    Action.RENEW: RenewWanted,
-    Action.HEARTBEAT: HeartbeatAsked,
-    Action.REQUEST: RequestWanted,
+    Action.REGISTER: RegisterRequested,
+    Action.CONNECT: ConnectRequested,
+    Action.RENEW: RenewRequested,
+    Action.HEARTBEAT: HeartbeatRequested,
+    Action.REQUEST: PublishRequested,
     Action.ACKNOWLEDGE: None,
     Action.CLOSE: Ended,
 }
@@ -209,16 +215,20 @@ CONVERSATION = (
 
 def heard(parts: list[bytes]) -> tuple[list[Event], bytes]:
     session = opened()
-    give(session, Follow("all", 0))
+    give(session, Subscription("all", 0))
     events = [event for part in parts for event in session.receive_data(part, 1.0)]
     return [e if not isinstance(e, Progress) else "progress" for e in events], (
         session.data_to_send()
     )
 
 
-def give(session: ServerSession, follow: Follow, offset: int = 7, now: float = 0.0) -> bytes:
-    handout = Handout(LIMITS, lambda *_: None)
-    data = handout.from_log(session, follow, Entry("i", 0, offset, b'{"id":"i"}'), now)
+def give(
+    session: ServerSession, subscription: Subscription, offset: int = 7, now: float = 0.0
+) -> bytes:
+    delivery_policy = DeliveryPolicy(LIMITS, lambda *_: None)
+    data = delivery_policy.from_log(
+        session, subscription, Entry("i", 0, offset, b'{"id":"i"}'), now
+    )
     assert data
     return data
 
@@ -226,10 +236,10 @@ def give(session: ServerSession, follow: Follow, offset: int = 7, now: float = 0
 def test_a_conversation_means_the_same_whole_and_byte_by_byte():
     whole = heard([CONVERSATION])
     assert [e if e == "progress" else type(e) for e in whole[0]] == [
-        HeartbeatAsked,
+        HeartbeatRequested,
         "progress",
-        RequestWanted,
-        RenewWanted,
+        PublishRequested,
+        RenewRequested,
     ]
     assert heard([CONVERSATION[i : i + 1] for i in range(len(CONVERSATION))]) == whole
 
@@ -242,7 +252,7 @@ def test_a_conversation_means_the_same_however_it_is_cut(places: list[int]):
 
 def test_what_came_before_a_bad_frame_counts():
     session = opened()
-    give(session, Follow("all", 0))
+    give(session, Subscription("all", 0))
     events = session.receive_data(
         frame(Signal.PUB_ACK, number=0xC000) + b"GET / HTTP/1.1\r\n" + valid(Signal.PING), 1.0
     )
@@ -315,7 +325,7 @@ def test_before_a_session_a_body_may_have_64_kib():
     assert_ended(session, events, DisconnectCode.FRAME_TOO_LARGE, "65537", "65536")
     body = json.dumps(CREDENTIALS).encode().ljust(65536)
     [event] = ServerSession(LIMITS, 0.0).receive_data(encode_frame(Signal.CONNECT, body=body), 1.0)
-    assert isinstance(event, ConnectWanted)
+    assert isinstance(event, ConnectRequested)
 
 
 def test_in_a_session_a_body_may_be_as_long_as_connect_ack_says():
@@ -323,7 +333,7 @@ def test_in_a_session_a_body_may_be_as_long_as_connect_ack_says():
     body = b'"'.join([b'{"x":', b"x" * 99_992, b"}"])
     assert len(body) == 100_000
     [event] = session.receive_data(encode_frame(Signal.PUBLISH, 1, 1, body), 1.0)
-    assert isinstance(event, RequestWanted)
+    assert isinstance(event, PublishRequested)
     events = session.receive_data(encode_frame(Signal.PUBLISH, 1, 2, body + b" "), 1.0)
     assert_ended(session, events, DisconnectCode.FRAME_TOO_LARGE, "100001")
 
@@ -366,7 +376,7 @@ def test_the_body_of_a_publish_is_not_judged_here():
     """A wrong field in it is answered with `invalid`, not with the end."""
     session = opened()
     [event] = session.receive_data(encode_frame(Signal.PUBLISH, 1, 1, b"nonsense"), 1.0)
-    assert event == RequestWanted(1, 1, b"nonsense")
+    assert event == PublishRequested(1, 1, b"nonsense")
 
 
 # --- SUB -----------------------------------------------------------------------------------------
@@ -375,7 +385,7 @@ def test_the_body_of_a_publish_is_not_judged_here():
 def test_a_registration_is_answered_with_its_id_and_the_pair():
     session = ServerSession(LIMITS, 0.0)
     [event] = session.receive_data(frame(Signal.SUB, REGISTRATION, number=9), 1.0)
-    assert isinstance(event, RegisterWanted)
+    assert isinstance(event, RegisterRequested)
     assert (event.message_id, event.body.platform, event.body.key) == (9, "linux", "k")
     session.registered(9, "T", "S")
     assert said(session) == (Signal.SUB, 0, 9, {"token": "T", "secret": "S"})
@@ -386,7 +396,7 @@ def test_a_refused_registration_leaves_the_connection_and_a_fourth_one_ends_it()
     session = ServerSession(LIMITS, 0.0)
     for number in (1, 2, 3):
         assert session.receive_data(valid(Signal.SUB, number), 1.0)
-        session.refuse_registration(number, Refusal("rate_limited", "slow", after_seconds=6))
+        session.refuse_registration(number, RequestError("rate_limited", "slow", after_seconds=6))
         refusal = {"ok": False, "code": "rate_limited", "detail": "slow", "after": 6}
         assert said(session) == (Signal.SUB, 0, number, refusal)
     events = session.receive_data(valid(Signal.SUB, 4), 1.0)
@@ -404,7 +414,7 @@ def test_sub_and_connect_share_a_connection():
     session.receive_data(valid(Signal.SUB, 1), 1.0)
     session.registered(1, "T", "S")
     [event] = session.receive_data(valid(Signal.CONNECT, 1), 2.0)
-    assert isinstance(event, ConnectWanted)
+    assert isinstance(event, ConnectRequested)
 
 
 # --- Message ids ---------------------------------------------------------------------------------
@@ -433,11 +443,11 @@ def test_an_id_is_free_once_it_was_answered():
     for number in (1, 65535):
         for _ in range(3):
             session.receive_data(valid(Signal.PUBLISH, number), 1.0)
-            session.answer(number, 0, encode_body(Answer(ok=True)))
+            session.answer(number, 0, encode_body(RequestAnswer(ok=True)))
             session.receive_data(valid(Signal.AUTH, number), 1.0)
             session.renewed(number, 5000, 5.0)
             session.receive_data(valid(Signal.AUTH, number), 1.0)
-            session.refuse_renewal(number, Refusal("unauthenticated", "no"))
+            session.refuse_renewal(number, RequestError("unauthenticated", "no"))
             session.receive_data(valid(Signal.PING, number), 1.0)
             session.pong(number, 0, 5)
     assert session.state is State.OPEN
@@ -451,7 +461,7 @@ def test_the_id_of_connect_is_free_in_the_session():
 
 def test_acknowledgements_and_requests_have_ids_of_their_own():
     session = opened()
-    give(session, Follow("all", 0))
+    give(session, Subscription("all", 0))
     session.receive_data(valid(Signal.PUBLISH, 0xC000), 1.0)
     assert len(session.receive_data(valid(Signal.PUB_ACK, 0xC000), 1.0)) == 1
     session.answer(0xC000, 0, b"{}")
@@ -462,7 +472,7 @@ def test_a_request_with_id_0_gets_no_answer_and_takes_no_id():
     session = opened()
     for _ in range(MAX_UNANSWERED_REQUESTS + 1):
         [event] = session.receive_data(frame(Signal.PUBLISH, sub=18), 1.0)
-        assert event == RequestWanted(0, 18, b"")
+        assert event == PublishRequested(0, 18, b"")
         session.answer(0, 18, b"{}")
     assert session.data_to_send() == b""
 
@@ -527,7 +537,7 @@ def test_the_heartbeat_is_clamped_in_connect_and_in_ping(asked: int, holds: int)
     assert answer[3]["heartbeat"] == session.heartbeat_seconds == holds
     session = opened()
     events = session.receive_data(frame(Signal.PING, {"interval": asked}, number=4), 1.0)
-    assert events == [HeartbeatAsked(4, 0)]
+    assert events == [HeartbeatRequested(4, 0)]
     session.pong(4, 0, 123)
     assert said(session) == (Signal.PING, 0, 4, {"interval": holds, "time": 123})
 
@@ -568,7 +578,7 @@ def test_a_refused_connect_closes():
 def test_nothing_may_come_between_connect_and_its_answer():
     session = ServerSession(LIMITS, 0.0)
     events = session.receive_data(valid(Signal.CONNECT) + valid(Signal.PING, 2), 1.0)
-    assert [type(event) for event in events] == [ConnectWanted, Ended]
+    assert [type(event) for event in events] == [ConnectRequested, Ended]
     assert_ended(session, events, DisconnectCode.BAD_FRAME, "PING")
 
 
@@ -597,7 +607,7 @@ def test_renewed_credentials_hold_until_their_own_end():
 def test_a_refused_renewal_leaves_the_old_end():
     session = opened(expires_at=50.0)
     session.receive_data(frame(Signal.AUTH, {"jwt": "j"}, number=3), 1.0)
-    session.refuse_renewal(3, Refusal("unauthenticated", "expired"))
+    session.refuse_renewal(3, RequestError("unauthenticated", "expired"))
     refusal = {"ok": False, "code": "unauthenticated", "detail": "expired"}
     assert said(session) == (Signal.AUTH, 0, 3, refusal)
     assert session.tick(49.9) == []
@@ -641,7 +651,7 @@ def test_what_the_server_sends_does_not_count_as_activity():
 def test_the_next_deadline_is_the_earliest_of_silence_expiry_and_redelivery():
     session = opened(heartbeat=30, expires_at=80.0)
     assert session.next_deadline() == 80.0
-    give(session, Follow("all", 0), now=1.0)
+    give(session, Subscription("all", 0), now=1.0)
     assert session.next_deadline() == 31.0
 
 
@@ -657,9 +667,9 @@ def due(session: ServerSession, now: float) -> list[int]:
 
 def test_the_first_unacknowledged_message_of_each_stream_is_due_again_after_thirty_seconds():
     session = opened()
-    follow, other = Follow("all", 0), Follow("dev:T", 0)
+    subscription, other = Subscription("all", 0), Subscription("dev:T", 0)
     for offset in (1, 2, 3):
-        give(session, follow, offset, 0.0)
+        give(session, subscription, offset, 0.0)
     give(session, other, 7, 5.0)
     assert due(session, 29.9) == []
     assert due(session, 30.0) == [1]
@@ -672,9 +682,9 @@ def test_the_first_unacknowledged_message_of_each_stream_is_due_again_after_thir
 
 def test_an_acknowledgement_puts_the_next_redelivery_off():
     session = opened()
-    follow = Follow("all", 0)
+    subscription = Subscription("all", 0)
     for offset in (1, 2, 3):
-        give(session, follow, offset, 0.0)
+        give(session, subscription, offset, 0.0)
     for number, now in ((0xC000, 20.0), (0xC001, 45.0)):
         assert due(session, now) == []
         session.receive_data(frame(Signal.PUB_ACK, {}, number=number), now)
@@ -685,7 +695,7 @@ def test_an_acknowledgement_puts_the_next_redelivery_off():
 
 def test_what_was_acknowledged_is_not_due():
     session = opened()
-    give(session, Follow("all", 0))
+    give(session, Subscription("all", 0))
     session.receive_data(frame(Signal.PUB_ACK, number=0xC000), 1.0)
     assert session.tick(40.0) == []
     assert session.next_deadline() == 361.0
@@ -697,16 +707,16 @@ def test_what_was_acknowledged_is_not_due():
 def test_an_acknowledgement_moves_the_cursor_with_or_without_a_body():
     for body in (None, {}, {"later": 1}):
         session = opened()
-        follow = Follow("all", 0)
-        give(session, follow)
+        subscription = Subscription("all", 0)
+        give(session, subscription)
         events = session.receive_data(frame(Signal.PUB_ACK, body, number=0xC000), 1.0)
-        assert events == [Progress(follow)]
-        assert follow.cursor == 7
+        assert events == [Progress(subscription)]
+        assert subscription.cursor == 7
 
 
 def test_an_acknowledgement_of_what_is_not_outstanding_is_ignored():
     session = opened()
-    give(session, Follow("all", 0))
+    give(session, Subscription("all", 0))
     for number in (0, 1, 0xC001, 0xFFFF):
         assert session.receive_data(frame(Signal.PUB_ACK, number=number), 1.0) == []
     session.receive_data(frame(Signal.PUB_ACK, number=0xC000), 1.0)
@@ -717,22 +727,22 @@ def test_an_acknowledgement_of_what_is_not_outstanding_is_ignored():
 def test_an_acknowledgement_is_the_same_alone_and_behind_the_half_of_another_frame():
     """A lone one takes a short cut, which must not overtake what is buffered."""
     session = opened()
-    follow = Follow("all", 0)
-    give(session, follow)
+    subscription = Subscription("all", 0)
+    give(session, subscription)
     ping = frame(Signal.PING, {"interval": 20}, number=3)
     assert session.receive_data(ping[:12], 1.0) == []
     events = session.receive_data(ping[12:22], 1.0)
     events += session.receive_data(ping[22:] + frame(Signal.PUB_ACK, number=0xC000), 1.0)
-    assert events == [HeartbeatAsked(3, 0), Progress(follow)]
+    assert events == [HeartbeatRequested(3, 0), Progress(subscription)]
 
 
 def test_an_acknowledgement_inside_a_body_is_a_body():
     session = opened()
-    give(session, Follow("all", 0))
+    give(session, Subscription("all", 0))
     ack = frame(Signal.PUB_ACK, number=0xC000)
     header = encode_frame(Signal.PUBLISH, 1, 1, ack)[:10]
     assert session.receive_data(header, 1.0) == []
-    assert session.receive_data(ack, 1.0) == [RequestWanted(1, 1, ack)]
+    assert session.receive_data(ack, 1.0) == [PublishRequested(1, 1, ack)]
 
 
 def test_before_the_session_an_acknowledgement_is_a_bad_frame():

@@ -11,26 +11,26 @@ from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.session.entry import Batch, Entry
-from push.session.window import Follow, Window
+from push.session.window import Subscription, Window
 from push.streams.channel import Channel
 from push.streams.cursors import CursorWriter
 from push.streams.hub import Hub
-from push.streams.ledger import Funnel, Ledger
-from push.streams.log import LogReader, Wanted
-from push.streams.log_cache import LogMemory
-from push.streams.publisher import Address, Published, Publisher, Retention
+from push.streams.ledger import DeliveryCounts, Ledger
+from push.streams.log import LogReader, WantedPages
+from push.streams.log_cache import LogCache
+from push.streams.publisher import Published, Publisher, Retention, TargetStream
 
-Connect = Callable[..., Awaitable[RedisServer]]
+Connect = Callable[..., Awaitable[RedisClient]]
 
 
 class Sender:
     """Publishes numbered messages; `announced=False`: they are in the log and on no channel."""
 
-    def __init__(self, server: RedisServer, silent: RedisServer) -> None:
+    def __init__(self, server: RedisClient, silent: RedisClient) -> None:
         self.server = server
         self._publisher = Publisher(Shards([server]))
         self._silent = Publisher(Shards([silent]))
@@ -48,7 +48,7 @@ class Sender:
         publisher = self._publisher if announced else self._silent
         content = b'{"id":"m%d","data":%b}' % (n, (data or str(n)).encode())
         return await publisher.publish(
-            [Address(stream, guard and f"device:{guard}") for stream in streams],
+            [TargetStream(stream, guard and f"device:{guard}") for stream in streams],
             f"m{n}",
             content,
             ttl_seconds=ttl_seconds,
@@ -57,12 +57,12 @@ class Sender:
 
 
 @pytest_twisted.async_yield_fixture
-async def store(connect: Connect, redis_url: str) -> AsyncIterator[RedisServer]:
+async def store(connect: Connect, redis_url: str) -> AsyncIterator[RedisClient]:
     yield await connect(redis_url)
 
 
 @pytest_twisted.async_yield_fixture
-async def sender(connect: Connect, store: RedisServer, redis_url: str) -> AsyncIterator[Sender]:
+async def sender(connect: Connect, store: RedisClient, redis_url: str) -> AsyncIterator[Sender]:
     silent = await connect(redis_url)
     silent._channel_prefix = b"nobody-listens:"
     yield Sender(store, silent)
@@ -92,19 +92,19 @@ class Listener:
 class Ear:
     """A follower of streams on a hub of its own."""
 
-    def __init__(self, reactor: Any, server: RedisServer, name: str, **options: Any) -> None:
+    def __init__(self, reactor: Any, server: RedisClient, name: str, **options: Any) -> None:
         self.listener = Listener()
         self.server = server
         self.reader = LogReader(server)
-        self.memory = LogMemory()
+        self.memory = LogCache()
         self.hub = Hub(reactor, server, self.reader, self.memory, self.listener, name, **options)
         self.hub.start()
 
     async def follow(self, stream: str = "all", *, who: Any = "somebody") -> Channel:
         """Follow from now on: what is published after this returns must come."""
-        follow = Follow(stream, 0)
-        follow.live = True
-        await self.hub.follow(stream, who, follow)
+        subscription = Subscription(stream, 0)
+        subscription.live = True
+        await self.hub.follow(stream, who, subscription)
         channel = self.hub.channels[stream]
         if not channel.known:
             channel.advance(await self.server.last_offset())
@@ -121,7 +121,7 @@ def listen() -> Iterator[Callable[..., Ear]]:
 
     ears: list[Ear] = []
 
-    def make(server: RedisServer, **options: Any) -> Ear:
+    def make(server: RedisClient, **options: Any) -> Ear:
         ear = Ear(reactor, server, f"ear{len(ears)}", **options)
         ears.append(ear)
         return ear
@@ -138,13 +138,13 @@ def ids() -> Callable[[int, int], list[str]]:
 
 
 @pytest.fixture
-def make_sender() -> Callable[[RedisServer], Sender]:
+def make_sender() -> Callable[[RedisClient], Sender]:
     """`make_sender(server)`: a sender on a server of the test's own."""
 
-    def make(server: RedisServer) -> Sender:
+    def make(server: RedisClient) -> Sender:
         from twisted.internet import reactor
 
-        silent = RedisServer(reactor, server.address)
+        silent = RedisClient(reactor, server.address)
         silent._channel_prefix = b"nobody-listens:"
         silent._commands = silent._durable = server._commands
         silent.clock = server.clock
@@ -163,17 +163,17 @@ class Phone:
         self.token: str | None = token
         self.session_id = session_id
         self.window = Window(1000, 1 << 24)
-        self.follows: dict[str, Follow] = {}
+        self.subscriptions: dict[str, Subscription] = {}
         self._numbers: dict[str, int] = {}
 
-    def take(self, stream: str, entries: list[Entry]) -> Follow:
+    def take(self, stream: str, entries: list[Entry]) -> Subscription:
         """Hand out what is behind the session's position."""
-        follow = self.follows[stream]
+        subscription = self.subscriptions[stream]
         for entry in entries:
-            if entry.offset > follow.position:
-                number = self._numbers[entry.id] = self.window.own_number()
-                self.window.add(follow, entry, number, 0.0)
-        return follow
+            if entry.offset > subscription.position:
+                number = self._numbers[entry.id] = self.window.next_private_id()
+                self.window.add(subscription, entry, number, 0.0)
+        return subscription
 
     def acknowledge(self, *ids: str) -> None:
         for id in ids:
@@ -183,7 +183,7 @@ class Phone:
 class Desk:
     """What a backend and a connector do with stored messages, step by step."""
 
-    def __init__(self, reactor: Any, store: RedisServer, retention: Retention) -> None:
+    def __init__(self, reactor: Any, store: RedisClient, retention: Retention) -> None:
         self.store = store
         self.publisher = Publisher(Shards([store]), retention)
         self.ledger = Ledger(Shards([store]))
@@ -198,7 +198,7 @@ class Desk:
         streams = [f"dev:{token}", "all", *([f"user:{user}"] if user else [])]
         fields: list[str | int] = ["s", session_id]
         for stream in streams:
-            phone.follows[stream] = Follow(stream, clock)
+            phone.subscriptions[stream] = Subscription(stream, clock)
             fields += [f"c:{stream}", clock]
         await self.store.command("HSET", self.store.key(f"device:{token}"), *fields)
         await self.store.command("ZADD", self.store.key("devices"), 1, token)
@@ -210,7 +210,7 @@ class Desk:
         self._sent += 1
         id = f"m{self._sent}"
         return await self.publisher.publish(
-            [Address(stream) for stream in streams],
+            [TargetStream(stream) for stream in streams],
             id,
             b'{"id":"%b","data":0}' % id.encode(),
             ttl_seconds=ttl_seconds,
@@ -218,7 +218,7 @@ class Desk:
         )
 
     async def log(self, stream: str) -> list[Entry]:
-        return (await self.reader.read([Wanted(stream, 0, 1000)])).pages[0].entries
+        return (await self.reader.read([WantedPages(stream, 0, 1000)])).pages[0].entries
 
     async def hand_out(self, stream: str, *phones: Phone) -> None:
         """Each phone is handed all of the log that it has not yet."""
@@ -228,13 +228,13 @@ class Desk:
 
     def acknowledge(self, stream: str, phone: Phone, *ids: str) -> None:
         phone.acknowledge(*ids)
-        self.writer.moved(phone, phone.follows[stream])
+        self.writer.moved(phone, phone.subscriptions[stream])
 
     async def cancel(self, id: str, *streams: str) -> list[int]:
         reply: list[int] = await self.store.run(_cancel, [], [id, *streams])
         return reply
 
-    async def funnel(self, id: str) -> Funnel:
+    async def funnel(self, id: str) -> DeliveryCounts:
         await self.writer.flush()
         funnel = await self.ledger.funnel(id)
         assert funnel is not None
@@ -262,7 +262,7 @@ class Desk:
 
 
 @pytest_twisted.async_yield_fixture
-async def make_desk(store: RedisServer) -> AsyncIterator[Callable[..., Desk]]:
+async def make_desk(store: RedisClient) -> AsyncIterator[Callable[..., Desk]]:
     """`make_desk(device_max_messages=3)`: a desk with such a retention."""
     from twisted.internet import reactor
 

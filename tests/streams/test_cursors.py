@@ -9,13 +9,13 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from push.redis.client import RedisServer
-from push.session.window import Follow
+from push.redis.client import RedisClient
+from push.session.window import Subscription
 from push.streams import cursors
 from push.streams.cursors import CursorWriter
 
 WaitUntil = Callable[..., Awaitable[Any]]
-Connect = Callable[..., Awaitable[RedisServer]]
+Connect = Callable[..., Awaitable[RedisClient]]
 
 
 class Device:
@@ -25,26 +25,26 @@ class Device:
         self.token: str | None = token
         self.session_id = session_id
 
-    async def register(self, store: RedisServer, **cursor: int) -> None:
+    async def register(self, store: RedisClient, **cursor: int) -> None:
         fields: list[str | int] = ["h", "x", "s", self.session_id]
         for name, offset in cursor.items():
             fields += [f"c:{name}", offset]
         await store.command("HSET", self.key(store), *fields)
 
-    def key(self, store: RedisServer) -> str:
+    def key(self, store: RedisClient) -> str:
         return store.key(f"device:{self.token}")
 
-    async def stored(self, store: RedisServer, stream: str = "all") -> int | None:
+    async def stored(self, store: RedisClient, stream: str = "all") -> int | None:
         value = await store.command("HGET", self.key(store), f"c:{stream}")
         return None if value is None else int(value)
 
 
-def follow_at(stream: str, cursor: int) -> Follow:
-    return Follow(stream, cursor)
+def follow_at(stream: str, cursor: int) -> Subscription:
+    return Subscription(stream, cursor)
 
 
 def writer_for(
-    store: RedisServer, on_lost: Callable[[Any], None] = lambda holder: None
+    store: RedisClient, on_lost: Callable[[Any], None] = lambda holder: None
 ) -> CursorWriter:
     from twisted.internet import reactor
 
@@ -53,7 +53,7 @@ def writer_for(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_4_cursors_move_forward_only_and_are_compared_as_numbers(
-    store: RedisServer,
+    store: RedisClient,
 ) -> None:
     device = Device("t")
     await device.register(store, all=1000)
@@ -66,7 +66,7 @@ async def test_rule_4_cursors_move_forward_only_and_are_compared_as_numbers(
 
 
 @pytest_twisted.ensureDeferred
-async def test_rule_4_a_cursor_never_revives_a_forgotten_device(store: RedisServer) -> None:
+async def test_rule_4_a_cursor_never_revives_a_forgotten_device(store: RedisClient) -> None:
     device = Device("t")
     lost: list[Any] = []
     writer = writer_for(store, lost.append)
@@ -80,7 +80,7 @@ async def test_rule_4_a_cursor_never_revives_a_forgotten_device(store: RedisServ
 
 @pytest_twisted.ensureDeferred
 async def test_rule_4_a_cursor_never_revives_a_stream_that_is_followed_no_longer(
-    store: RedisServer,
+    store: RedisClient,
 ) -> None:
     device = Device("t")
     await device.register(store, all=1)
@@ -94,7 +94,7 @@ async def test_rule_4_a_cursor_never_revives_a_stream_that_is_followed_no_longer
 
 @pytest_twisted.ensureDeferred
 async def test_rule_4_a_session_that_is_no_longer_the_devices_is_told_and_moves_nothing(
-    store: RedisServer,
+    store: RedisClient,
 ) -> None:
     old, new, other = Device("t", "old"), Device("t", "new"), Device("u")
     await new.register(store, all=1)
@@ -113,7 +113,7 @@ async def test_rule_4_a_session_that_is_no_longer_the_devices_is_told_and_moves_
 
 @pytest_twisted.ensureDeferred
 async def test_rule_15_a_device_log_is_trimmed_behind_the_cursor_and_deleted_when_empty(
-    store: RedisServer, sender: Any
+    store: RedisClient, sender: Any
 ) -> None:
     device = Device("t")
     await device.register(store, **{"dev:t": 0})
@@ -132,7 +132,7 @@ async def test_rule_15_a_device_log_is_trimmed_behind_the_cursor_and_deleted_whe
 
 @pytest_twisted.ensureDeferred
 async def test_a_shared_log_is_not_trimmed_by_anyones_cursor(
-    store: RedisServer, sender: Any
+    store: RedisClient, sender: Any
 ) -> None:
     device = Device("t")
     await device.register(store, all=0)
@@ -147,7 +147,7 @@ async def test_a_shared_log_is_not_trimmed_by_anyones_cursor(
 
 @pytest_twisted.ensureDeferred
 async def test_cursors_are_stored_soon_without_being_asked_for(
-    store: RedisServer, wait_until: WaitUntil
+    store: RedisClient, wait_until: WaitUntil
 ) -> None:
     device = Device("t")
     await device.register(store, all=1)
@@ -164,7 +164,7 @@ async def test_cursors_are_stored_soon_without_being_asked_for(
 
 @pytest_twisted.ensureDeferred
 async def test_a_flush_stores_all_that_moved_before_it_while_more_keeps_coming(
-    store: RedisServer,
+    store: RedisClient,
 ) -> None:
     """Also with several batches, and with acknowledgements that never stop."""
     from twisted.internet import reactor
@@ -180,9 +180,9 @@ async def test_a_flush_stores_all_that_moved_before_it_while_more_keeps_coming(
 
     def more(cursor: int) -> None:
         if going:
-            for follow in busy_follows:
-                follow.cursor = cursor
-                writer.moved(busy, follow)
+            for subscription in busy_follows:
+                subscription.cursor = cursor
+                writer.moved(busy, subscription)
             reactor.callLater(0, more, cursor + 1)
 
     for device in devices:
@@ -208,11 +208,11 @@ async def test_cursors_wait_for_redis_and_are_stored_when_it_is_back(
     writer = writer_for(store)
     redis.stop()
     await wait_until(lambda: store.problem is not None)
-    follow = follow_at("all", 5)
-    writer.moved(device, follow)
+    subscription = follow_at("all", 5)
+    writer.moved(device, subscription)
     await pause(0.3)
-    follow.cursor = 6
-    writer.moved(device, follow)
+    subscription.cursor = 6
+    writer.moved(device, subscription)
     redis.start()
     await wait_until(lambda: store.problem is None)
 
@@ -237,7 +237,7 @@ async def test_stop_does_not_wait_for_a_redis_that_is_away(connect: Connect) -> 
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_user_without_a_device_has_no_cursor_in_redis(store: RedisServer) -> None:
+async def test_a_user_without_a_device_has_no_cursor_in_redis(store: RedisClient) -> None:
     user = Device("t")
     user.token = None
     writer = writer_for(store)

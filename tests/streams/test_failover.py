@@ -10,12 +10,12 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from tests.redis.sentinels import Cluster
 
 WaitUntil = Callable[..., Awaitable[Any]]
-Connect = Callable[..., Awaitable[RedisServer]]
+Connect = Callable[..., Awaitable[RedisClient]]
 
 PUSHES = 150
 # By which all is well again after the sentinels have decided.

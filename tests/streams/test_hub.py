@@ -11,12 +11,12 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from push.redis.client import RedisServer
-from push.session.entry import FIRST_SHARED_NUMBER, LAST_SHARED_NUMBER
+from push.redis.client import RedisClient
+from push.session.entry import FIRST_SHARED_ID, LAST_SHARED_ID
 from push.streams import hub as hub_module
 
 WaitUntil = Callable[..., Awaitable[Any]]
-Connect = Callable[..., Awaitable[RedisServer]]
+Connect = Callable[..., Awaitable[RedisClient]]
 
 
 async def pause(seconds: float) -> None:
@@ -27,7 +27,7 @@ async def pause(seconds: float) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_rule_2_what_comes_next_is_handed_on_and_what_came_already_is_not(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
 ) -> None:
     ear = listen(store)
     channel = await ear.follow()
@@ -47,16 +47,16 @@ async def test_rule_2_what_comes_next_is_handed_on_and_what_came_already_is_not(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_6_what_expired_on_its_way_is_not_handed_on(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
 ) -> None:
     """A connector that stood still hears what was published long ago."""
     ear = listen(store)
     channel = await ear.follow()
     await sender.send("all", n=0)
     await wait_until(lambda: ear.ids() == ids(0, 0))
-    (follow,) = channel.followers.values()
+    (subscription,) = channel.followers.values()
     offset = channel.last + 1
-    assert follow.live
+    assert subscription.live
 
     ear.hub.receive(channel, f"{channel.last} {offset} 1 2 m m1 0\n{{}}".encode())
     ear.hub.receive(channel, b"0 0 1 2 m m2 0\n{}")
@@ -64,13 +64,13 @@ async def test_rule_6_what_expired_on_its_way_is_not_handed_on(
 
     await wait_until(lambda: len(ear.ids()) >= 2)
     assert ear.ids() == ["m0", "m3"]  # ttl 0 is for who is there when it comes
-    assert not follow.live  # it reads the log, and passes what expired
+    assert not subscription.live  # it reads the log, and passes what expired
     assert channel.last == offset
 
 
 @pytest_twisted.ensureDeferred
 async def test_rule_2_a_gap_is_repaired_from_the_log(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
 ) -> None:
     ear = listen(store)
     await ear.follow()
@@ -84,7 +84,7 @@ async def test_rule_2_a_gap_is_repaired_from_the_log(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_2_a_gap_of_many_pages_is_repaired_while_messages_go_on(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
 ) -> None:
     ear = listen(store)
     await ear.follow()
@@ -100,7 +100,7 @@ async def test_rule_2_a_gap_of_many_pages_is_repaired_while_messages_go_on(
 @pytest.mark.parametrize("seed", range(4))
 @pytest_twisted.ensureDeferred
 async def test_rule_2_each_comes_once_and_in_order_whatever_gets_lost(
-    store: RedisServer,
+    store: RedisClient,
     sender: Any,
     listen: Any,
     wait_until: WaitUntil,
@@ -133,7 +133,7 @@ async def test_rule_2_each_comes_once_and_in_order_whatever_gets_lost(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_3_the_loss_of_a_last_message_is_found_by_the_sweep(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
 ) -> None:
     ear = listen(store)
     for n in range(600):  # more than one call sweeps
@@ -152,7 +152,7 @@ async def test_rule_3_the_loss_of_a_last_message_is_found_by_the_sweep(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_3_the_sweep_comes_by_itself(
-    store: RedisServer,
+    store: RedisClient,
     sender: Any,
     listen: Any,
     wait_until: WaitUntil,
@@ -170,7 +170,7 @@ async def test_rule_3_the_sweep_comes_by_itself(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_3_a_reconnect_sweeps(
-    store: RedisServer,
+    store: RedisClient,
     sender: Any,
     listen: Any,
     wait_until: WaitUntil,
@@ -246,7 +246,7 @@ async def test_rule_3_a_deaf_subscriber_is_found_by_the_nonce(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_3_a_healthy_subscriber_is_left_alone(
-    store: RedisServer, listen: Any, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+    store: RedisClient, listen: Any, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
 ) -> None:
     monkeypatch.setattr(hub_module, "NONCE_SECONDS", 0.05)
     listen(store)
@@ -284,7 +284,7 @@ async def test_a_repair_that_cannot_read_is_tried_again(
 
 @pytest_twisted.ensureDeferred
 async def test_a_log_that_cannot_be_read_is_logged_and_read_when_it_can(
-    store: RedisServer,
+    store: RedisClient,
     sender: Any,
     listen: Any,
     wait_until: WaitUntil,
@@ -311,7 +311,7 @@ async def test_a_log_that_cannot_be_read_is_logged_and_read_when_it_can(
 
 @pytest_twisted.ensureDeferred
 async def test_an_error_with_one_stream_does_not_hold_up_those_of_the_same_turn(
-    store: RedisServer,
+    store: RedisClient,
     sender: Any,
     listen: Any,
     wait_until: WaitUntil,
@@ -343,7 +343,7 @@ async def test_an_error_with_one_stream_does_not_hold_up_those_of_the_same_turn(
 
 @pytest_twisted.ensureDeferred
 async def test_messages_go_on_after_everything_was_flushed(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
 ) -> None:
     ear = listen(store)
     await ear.follow()
@@ -359,7 +359,7 @@ async def test_messages_go_on_after_everything_was_flushed(
 
 @pytest_twisted.ensureDeferred
 async def test_a_channel_is_heard_while_anyone_follows(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
 ) -> None:
     ear = listen(store)
     await ear.follow(who="one")
@@ -381,7 +381,7 @@ async def test_a_channel_is_heard_while_anyone_follows(
 
 @pytest_twisted.ensureDeferred
 async def test_what_comes_in_one_turn_is_one_batch(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil
 ) -> None:
     from twisted.internet.defer import Deferred, gatherResults
 
@@ -396,32 +396,32 @@ async def test_what_comes_in_one_turn_is_one_batch(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_9_shared_numbers_go_round_from_1_to_0xbfff(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil
 ) -> None:
     ear = listen(store)
     await ear.follow(who="one")
     await ear.follow(who="two")
-    ear.hub._next_number = LAST_SHARED_NUMBER
+    ear.hub._next_number = LAST_SHARED_ID
     for n in range(2):
         await sender.send("all", n=n)
     await wait_until(lambda: len(ear.ids()) == 2)
 
-    assert [e.number for e in ear.listener.entries["all"]] == [
-        LAST_SHARED_NUMBER,
-        FIRST_SHARED_NUMBER,
+    assert [e.message_id for e in ear.listener.entries["all"]] == [
+        LAST_SHARED_ID,
+        FIRST_SHARED_ID,
     ]
 
 
 @pytest_twisted.ensureDeferred
 async def test_rule_9_a_stream_with_one_follower_uses_no_shared_number(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil
 ) -> None:
     ear = listen(store)
     await ear.follow()
     await sender.send("all", n=0)
     await wait_until(lambda: ear.ids())
 
-    assert ear.listener.entries["all"][0].number == 0
+    assert ear.listener.entries["all"][0].message_id == 0
 
 
 # --- While a connector is not sure of its subscriptions ----------------------------------------
@@ -429,7 +429,7 @@ async def test_rule_9_a_stream_with_one_follower_uses_no_shared_number(
 
 @pytest_twisted.ensureDeferred
 async def test_what_comes_is_kept_until_it_may_be_handed_on(
-    store: RedisServer, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
 ) -> None:
     allowed: list[bool] = []
     ear = listen(store, may_hand_on=lambda: bool(allowed))
@@ -447,15 +447,15 @@ async def test_what_comes_is_kept_until_it_may_be_handed_on(
 @pytest.mark.parametrize("late", [True, False])
 @pytest_twisted.ensureDeferred
 async def test_what_ends_a_stream_goes_before_it_where_a_connector_is_late(
-    store: RedisServer, listen: Any, wait_until: WaitUntil, late: bool
+    store: RedisClient, listen: Any, wait_until: WaitUntil, late: bool
 ) -> None:
     """All of it is read in one turn of the reactor."""
     ear = listen(store, is_late=lambda: late)
     user, device = await ear.follow("user:anna"), await ear.follow("dev:T")
     at = max(user.last, device.last)
     heads = [(user, "m", "m1"), (device, "c", "c1"), (user, "m", "m2")]
-    for number, (channel, field, id) in enumerate(heads, 1):
-        head = f"{channel.last} {at + number} 1 99999999999999 {field} {id} 0"
+    for message_id, (channel, field, id) in enumerate(heads, 1):
+        head = f"{channel.last} {at + message_id} 1 99999999999999 {field} {id} 0"
         ear.hub.receive(channel, f"{head}\n{{}}".encode())
 
     await wait_until(lambda: ear.listener.turns)

@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from push.redis.errors import StoreUnavailable
-from push.session.window import UNACKNOWLEDGED, Follow, LateDelivery
+from push.session.window import UNACKNOWLEDGED, LateAcknowledgement, Subscription
 from push.streams.publisher import Published
 
 KINDS = pytest.mark.parametrize("stream", ["all", "dev:t", "user:u"])
@@ -29,11 +29,11 @@ class Case:
 
     def give_up(self) -> None:
         assert self.phone.window.finish(self.delivery, 1.0, UNACKNOWLEDGED)
-        self.desk.writer.moved(self.phone, self.phone.follows[self.stream])
+        self.desk.writer.moved(self.phone, self.phone.subscriptions[self.stream])
 
     def acknowledge(self) -> None:
         late = self.phone.window.acknowledge(self.number, 2.0)
-        assert late == LateDelivery(self.delivery, UNACKNOWLEDGED)
+        assert late == LateAcknowledgement(self.delivery, UNACKNOWLEDGED)
         self.desk.writer.late(self.phone, late)
 
     async def counts(self) -> tuple[int, int, dict[str, int]]:
@@ -91,7 +91,7 @@ async def test_other_devices_keep_their_own_end(
         for delivery in list(phone.window.outstanding.values()):
             if delivery.id == more.id:
                 phone.window.finish(delivery, 1.0, UNACKNOWLEDGED)
-                desk.writer.moved(phone, phone.follows[stream])
+                desk.writer.moved(phone, phone.subscriptions[stream])
     case.acknowledge()
     assert await case.counts() == (1, 1, {})
     funnel = await desk.funnel(more.id)
@@ -200,7 +200,7 @@ async def test_one_that_is_read_again_and_acknowledged_counts_so(
     case.give_up()
     await desk.writer.flush()
     again = await desk.phone("t", user="u")
-    again.follows[stream] = Follow(stream, 0)
+    again.subscriptions[stream] = Subscription(stream, 0)
     await desk.store.command(
         "HSET", desk.store.key("device:t"), f"c:{stream}", case.delivery.offset
     )

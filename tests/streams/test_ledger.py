@@ -11,7 +11,7 @@ import pytest_twisted
 
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
-from push.session.window import EXPIRED, TOO_LARGE, UNACKNOWLEDGED, Follow
+from push.session.window import EXPIRED, TOO_LARGE, UNACKNOWLEDGED, Subscription
 
 WaitUntil = Callable[..., Awaitable[Any]]
 
@@ -51,7 +51,7 @@ async def test_written_and_acknowledged_count_each_device_once(desk: Any) -> Non
     desk.acknowledge("all", phones[1], sent.id)
     await desk.funnel(sent.id)
     for phone in phones:
-        desk.writer.moved(phone, phone.follows["all"])
+        desk.writer.moved(phone, phone.subscriptions["all"])
 
     funnel = await desk.funnel(sent.id)
     assert (funnel.written, funnel.acknowledged) == (3, 2)
@@ -88,10 +88,10 @@ async def test_what_waits_behind_an_unacknowledged_message_is_not_written_becaus
     first, second, third = [await desk.push("all") for _ in range(3)]
     entries = await desk.log("all")
     await desk.hand_out("all", one)
-    follow = other.take("all", entries[:1])
-    other.window.skip(follow, entries[1], TOO_LARGE)
+    subscription = other.take("all", entries[:1])
+    other.window.skip(subscription, entries[1], TOO_LARGE)
     other.take("all", entries)
-    desk.writer.handed(other, follow)
+    desk.writer.handed(other, subscription)
 
     assert (await desk.funnel(second.id)).written == 1
     desk.acknowledge("all", other, first.id, third.id)
@@ -106,12 +106,12 @@ async def test_what_was_too_large_and_then_fits_after_all_counts_as_written(desk
     phone = await desk.phone("t")
     first, second, third = [await desk.push("all") for _ in range(3)]
     entries = await desk.log("all")
-    follow = phone.take("all", entries[:1])
-    phone.window.skip(follow, entries[1], TOO_LARGE)
+    subscription = phone.take("all", entries[:1])
+    phone.window.skip(subscription, entries[1], TOO_LARGE)
     phone.take("all", entries)
-    desk.writer.handed(phone, follow)
+    desk.writer.handed(phone, subscription)
     await desk.writer.flush()
-    phone.follows["all"] = Follow("all", follow.cursor)
+    phone.subscriptions["all"] = Subscription("all", subscription.cursor)
     await desk.hand_out("all", phone)
     desk.acknowledge("all", phone, first.id, second.id, third.id)
 
@@ -135,9 +135,9 @@ async def test_what_a_session_passed_over_is_counted_by_its_reason_and_not_as_wr
 ) -> None:
     phone = await desk.phone("t")
     sent = await desk.push(stream)
-    follow = phone.follows[stream]
-    phone.window.skip(follow, (await desk.log(stream))[0], outcome)
-    desk.writer.moved(phone, follow)
+    subscription = phone.subscriptions[stream]
+    phone.window.skip(subscription, (await desk.log(stream))[0], outcome)
+    desk.writer.moved(phone, subscription)
 
     funnel = await desk.funnel(sent.id)
 

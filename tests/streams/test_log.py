@@ -7,13 +7,13 @@ from typing import Any
 import pytest_twisted
 from twisted.internet.task import deferLater
 
-from push.redis.client import RedisServer
-from push.streams.log import LogReader, Wanted, has_expired
+from push.redis.client import RedisClient
+from push.streams.log import LogReader, WantedPages, has_expired
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_log_is_read_page_by_page_without_loss_or_repeat(
-    sender: Any, store: RedisServer, ids: Any
+    sender: Any, store: RedisClient, ids: Any
 ) -> None:
     for n in range(100):
         await sender.send("all", n=n, data=f'"{"x" * 100}"')
@@ -23,7 +23,7 @@ async def test_a_log_is_read_page_by_page_without_loss_or_repeat(
         after = 0
         complete = False
         while not complete:
-            reading = await reader.read([Wanted("all", after, limit)], max_bytes)
+            reading = await reader.read([WantedPages("all", after, limit)], max_bytes)
             (page,) = reading.pages
             assert len(page.entries) <= limit
             assert page.entries or page.complete
@@ -37,12 +37,12 @@ async def test_a_log_is_read_page_by_page_without_loss_or_repeat(
 
 @pytest_twisted.ensureDeferred
 async def test_a_page_that_ends_at_the_limit_does_not_say_it_is_complete(
-    sender: Any, store: RedisServer
+    sender: Any, store: RedisClient
 ) -> None:
     for n in range(16):
         await sender.send("all", n=n)
 
-    reading = await LogReader(store).read([Wanted("all", 0, 16)])
+    reading = await LogReader(store).read([WantedPages("all", 0, 16)])
 
     assert len(reading.pages[0].entries) == 16
     assert not reading.pages[0].complete
@@ -50,13 +50,14 @@ async def test_a_page_that_ends_at_the_limit_does_not_say_it_is_complete(
 
 @pytest_twisted.ensureDeferred
 async def test_an_answer_is_full_at_its_bytes_over_all_streams(
-    sender: Any, store: RedisServer
+    sender: Any, store: RedisClient
 ) -> None:
     for n in range(40):
         await sender.send("all", "user:u", n=n, data=f'"{"x" * 1000}"')
 
     reading = await LogReader(store).read(
-        [Wanted("all", 0, 100), Wanted("user:u", 0, 100), Wanted("none", 0, 100)], 20_000
+        [WantedPages("all", 0, 100), WantedPages("user:u", 0, 100), WantedPages("none", 0, 100)],
+        20_000,
     )
 
     first, second, third = reading.pages
@@ -69,17 +70,17 @@ async def test_an_answer_is_full_at_its_bytes_over_all_streams(
 
 @pytest_twisted.ensureDeferred
 async def test_a_message_larger_than_a_page_comes_all_the_same(
-    sender: Any, store: RedisServer
+    sender: Any, store: RedisClient
 ) -> None:
     await sender.send("all", n=1, data=f'"{"x" * 300_000}"')
 
-    reading = await LogReader(store).read([Wanted("all", 0, 10)])
+    reading = await LogReader(store).read([WantedPages("all", 0, 10)])
 
     assert len(reading.pages[0].entries) == 1
 
 
 @pytest_twisted.ensureDeferred
-async def test_entries_are_found_by_their_offsets(sender: Any, store: RedisServer) -> None:
+async def test_entries_are_found_by_their_offsets(sender: Any, store: RedisClient) -> None:
     offsets = [(await sender.send("all", n=n, data=f'"{"x" * 9000}"')).offset for n in range(60)]
     await store.command("XDEL", store.key("log:all"), f"{offsets[5]}-0")
 
@@ -93,7 +94,7 @@ async def test_entries_are_found_by_their_offsets(sender: Any, store: RedisServe
 
 @pytest_twisted.ensureDeferred
 async def test_what_has_expired_is_judged_by_the_servers_clock(
-    sender: Any, store: RedisServer
+    sender: Any, store: RedisClient
 ) -> None:
     from twisted.internet import reactor
 
@@ -102,7 +103,7 @@ async def test_what_has_expired_is_judged_by_the_servers_clock(
     await deferLater(reactor, 1.1)
     reader = LogReader(store)
 
-    reading = await reader.read([Wanted("all", 0, 10)])
+    reading = await reader.read([WantedPages("all", 0, 10)])
     found, expired = await reader.get("all", [short.offset, long.offset])
 
     assert [has_expired(entry, reading.now_us) for entry in reading.pages[0].entries] == [
@@ -114,7 +115,7 @@ async def test_what_has_expired_is_judged_by_the_servers_clock(
 
 
 @pytest_twisted.ensureDeferred
-async def test_streams_that_are_ahead_are_found_among_many(sender: Any, store: RedisServer) -> None:
+async def test_streams_that_are_ahead_are_found_among_many(sender: Any, store: RedisClient) -> None:
     names = [f"user:u{n}" for n in range(500)]
     last = (await sender.send(*names, n=1)).offset
     await sender.send("user:u7", "user:u499", n=2)

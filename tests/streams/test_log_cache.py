@@ -11,9 +11,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from push.redis.errors import StoreUnavailable
 from push.session.entry import Entry
 from push.streams.channel import Channel
-from push.streams.log import LogReader, Reading
-from push.streams.log_cache import ENTRY_BYTES, RUN_ENTRIES, LogMemory
-from push.streams.shared_reader import SHARED_PAGE_ENTRIES, PageReader
+from push.streams.log import LogReader, LogReading
+from push.streams.log_cache import ENTRY_BYTES, RUN_ENTRIES, LogCache
+from push.streams.shared_reader import SHARED_PAGE_ENTRIES, SharedLogReader
 
 
 def entry(offset: int, previous: int = 0, size_bytes: int = 10) -> Entry:
@@ -24,8 +24,8 @@ def offsets(entries: list[Entry]) -> list[int]:
     return [item.offset for item in entries]
 
 
-def remembered(*live: tuple[int, int]) -> LogMemory:
-    memory = LogMemory()
+def remembered(*live: tuple[int, int]) -> LogCache:
+    memory = LogCache()
     for previous, offset in live:
         memory.add_live("all", entry(offset, previous))
     return memory
@@ -87,7 +87,7 @@ def test_what_was_taken_out_is_given_to_nobody() -> None:
 
 
 def test_a_run_is_bounded_and_forgets_its_oldest() -> None:
-    memory = LogMemory()
+    memory = LogCache()
     last = RUN_ENTRIES + 10
     for offset in range(1, last + 1):
         memory.add_live("all", entry(offset, offset - 1))
@@ -99,7 +99,7 @@ def test_a_run_is_bounded_and_forgets_its_oldest() -> None:
 
 def test_the_least_recently_used_stream_goes_first_and_sizes_add_up() -> None:
     one = 2 * 100 + ENTRY_BYTES
-    memory = LogMemory(max_bytes=3 * one)
+    memory = LogCache(max_bytes=3 * one)
     for stream in ("a", "b", "c"):
         memory.add_live(stream, entry(1, 0, 100))
     memory.add_live("a", entry(2, 1, 100))
@@ -116,7 +116,7 @@ def test_the_least_recently_used_stream_goes_first_and_sizes_add_up() -> None:
 
 
 def test_a_message_larger_than_all_memory_is_not_kept() -> None:
-    memory = LogMemory(max_bytes=1000)
+    memory = LogCache(max_bytes=1000)
     memory.add_live("all", entry(1, 0, 5000))
 
     assert memory.size_bytes == 0
@@ -135,7 +135,7 @@ class HeldReader:
         self._gates: list[Deferred[None]] = []
         self.open = False
 
-    async def read(self, wanted: Any) -> Reading:
+    async def read(self, wanted: Any) -> LogReading:
         self.reads += 1
         gate: Deferred[None] = Deferred()
         self._gates.append(gate)
@@ -164,13 +164,13 @@ class Readers:
         self.channel = channel
         self.held = HeldReader(ear.reader)
         reader: Any = self.held
-        self.pages = PageReader(ear.server, reader, ear.memory)
+        self.pages = SharedLogReader(ear.server, reader, ear.memory)
 
-    def read(self, after: int = 0, limit: int = 10) -> Deferred[Reading]:
+    def read(self, after: int = 0, limit: int = 10) -> Deferred[LogReading]:
         return Deferred.fromCoroutine(self.pages.read([(self.channel, after, limit)]))
 
 
-async def ids_of(reading: Deferred[Reading]) -> list[str]:
+async def ids_of(reading: Deferred[LogReading]) -> list[str]:
     return [item.id for item in (await reading).pages[0].entries]
 
 

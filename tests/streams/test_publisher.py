@@ -10,20 +10,20 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.session.entry import Entry
-from push.streams.log import LogReader, Wanted
+from push.streams.log import LogReader, WantedPages
 from push.streams.message import from_channel
 
 MINUTE_US = 60_000_000
 WaitUntil = Callable[..., Awaitable[Any]]
-Connect = Callable[..., Awaitable[RedisServer]]
+Connect = Callable[..., Awaitable[RedisClient]]
 
 
-async def entries_of(store: RedisServer, stream: str, after: int = 0) -> list[Entry]:
-    reading = await LogReader(store).read([Wanted(stream, after, 1000)])
+async def entries_of(store: RedisClient, stream: str, after: int = 0) -> list[Entry]:
+    reading = await LogReader(store).read([WantedPages(stream, after, 1000)])
     return reading.pages[0].entries
 
 
@@ -43,7 +43,7 @@ async def test_rule_1_offsets_ascend_over_all_streams(sender: Any) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_rule_1_offsets_do_not_go_back_when_a_log_was_deleted(
-    sender: Any, store: RedisServer
+    sender: Any, store: RedisClient
 ) -> None:
     await store.command("SET", store.key("clock"), now_us() + 10 * MINUTE_US)
     before = (await sender.send("all")).offset
@@ -58,7 +58,7 @@ async def test_rule_1_offsets_do_not_go_back_when_a_log_was_deleted(
 @pytest.mark.parametrize("value", [None, 0, 5, "behind"])
 @pytest_twisted.ensureDeferred
 async def test_rule_1_offsets_do_not_go_back_when_the_stored_clock_was_deleted_or_replaced(
-    sender: Any, store: RedisServer, value: object
+    sender: Any, store: RedisClient, value: object
 ) -> None:
     """Redis's own time is behind (it was set back), and so is the stored clock: the floor holds."""
     await store.command("SET", store.key("clock"), now_us() + 10 * MINUTE_US)
@@ -79,7 +79,7 @@ async def test_rule_1_offsets_do_not_go_back_when_the_stored_clock_was_deleted_o
 
 @pytest_twisted.ensureDeferred
 async def test_rule_1_a_stored_clock_that_is_ahead_is_followed(
-    sender: Any, store: RedisServer
+    sender: Any, store: RedisClient
 ) -> None:
     ahead = now_us() + 10 * MINUTE_US
     await store.command("SET", store.key("clock"), ahead)
@@ -92,7 +92,7 @@ async def test_rule_1_a_stored_clock_that_is_ahead_is_followed(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_1_offsets_do_not_go_back_after_everything_was_flushed(
-    sender: Any, store: RedisServer
+    sender: Any, store: RedisClient
 ) -> None:
     await store.command("SET", store.key("clock"), now_us() + 10 * MINUTE_US)
     before = (await sender.send("all")).offset
@@ -105,7 +105,7 @@ async def test_rule_1_offsets_do_not_go_back_after_everything_was_flushed(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_1_whoever_only_read_knows_the_clock_as_well(
-    sender: Any, connect: Connect, redis_url: str, store: RedisServer
+    sender: Any, connect: Connect, redis_url: str, store: RedisClient
 ) -> None:
     """A connector that heard of an offset by reading gives it as the floor of its own calls."""
     other = await connect(redis_url)
@@ -113,7 +113,7 @@ async def test_rule_1_whoever_only_read_knows_the_clock_as_well(
     await store.command("SET", store.key("clock"), ahead)
     sent = (await sender.send("all")).offset
 
-    reading = await LogReader(other).read([Wanted("all", 0, 10)])
+    reading = await LogReader(other).read([WantedPages("all", 0, 10)])
 
     assert reading.clock_us == sent > ahead
     assert reading.now_us >= sent
@@ -122,10 +122,10 @@ async def test_rule_1_whoever_only_read_knows_the_clock_as_well(
 
 @pytest_twisted.ensureDeferred
 async def test_an_entry_on_the_channel_is_the_entry_of_the_log(
-    sender: Any, store: RedisServer, wait_until: WaitUntil
+    sender: Any, store: RedisClient, wait_until: WaitUntil
 ) -> None:
     heard: list[bytes] = []
-    await store.hear("live:all", heard.append)
+    await store.subscribe_channel("live:all", heard.append)
     await sender.send("all", n=1)
     await sender.send("all", n=2, data='"a\\nb c"')
     await wait_until(lambda: len(heard) == 2)
@@ -142,17 +142,17 @@ async def test_an_entry_on_the_channel_is_the_entry_of_the_log(
             other.expires_ms,
             other.previous,
         )
-    assert [entry.number for entry in live] == [7, 7]
+    assert [entry.message_id for entry in live] == [7, 7]
     assert live[0].previous == 0
     assert live[1].previous == live[0].offset
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_not_stored_moves_no_offset(
-    sender: Any, store: RedisServer, wait_until: WaitUntil
+    sender: Any, store: RedisClient, wait_until: WaitUntil
 ) -> None:
     heard: list[bytes] = []
-    await store.hear("live:all", heard.append)
+    await store.subscribe_channel("live:all", heard.append)
     last = (await sender.send("all", n=1)).offset
 
     published = await sender.send("all", n=2, stored=False)
@@ -162,13 +162,13 @@ async def test_what_is_not_stored_moves_no_offset(
     assert published.outcomes[0].connectors == 1
     live = from_channel("all", heard[1], 7).entry
     assert live is not None
-    assert (live.offset, live.number) == (0, 0)
+    assert (live.offset, live.message_id) == (0, 0)
     assert await store.last_offset() == last
     assert len(await entries_of(store, "all")) == 1
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_stream_whose_guard_is_missing_is_left_out(sender: Any, store: RedisServer) -> None:
+async def test_a_stream_whose_guard_is_missing_is_left_out(sender: Any, store: RedisClient) -> None:
     published = await sender.send("dev:x", guard="x")
 
     assert [outcome.known for outcome in published.outcomes] == [False]
@@ -182,13 +182,15 @@ async def test_rule_10_a_publish_whose_deadline_has_passed_does_nothing(
     """Redis stands still for longer than the caller waits, then runs what waited for it."""
     redis = make_redis()
     store = await connect(redis.url, timeout_seconds=0.5)
-    from push.streams.publisher import Address, Publisher
+    from push.streams.publisher import Publisher, TargetStream
 
     publisher = Publisher(Shards([store]))
 
     def publish(n: int) -> Deferred[Any]:
         return Deferred.fromCoroutine(
-            publisher.publish([Address("all")], f"m{n}", b'{"id":"m"}', ttl_seconds=60, stored=True)
+            publisher.publish(
+                [TargetStream("all")], f"m{n}", b'{"id":"m"}', ttl_seconds=60, stored=True
+            )
         )
 
     await publish(1)
@@ -206,7 +208,7 @@ async def test_rule_10_a_publish_whose_deadline_has_passed_does_nothing(
 
 @pytest_twisted.ensureDeferred
 async def test_rule_10_a_server_whose_time_leapt_forward_still_takes_messages(
-    sender: Any, store: RedisServer
+    sender: Any, store: RedisClient
 ) -> None:
     """What looks like a passed deadline is a clock that we did not know yet."""
     ahead = now_us() + 10 * MINUTE_US
@@ -219,7 +221,7 @@ async def test_rule_10_a_server_whose_time_leapt_forward_still_takes_messages(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_thousand_streams_are_one_call(sender: Any, store: RedisServer) -> None:
+async def test_a_thousand_streams_are_one_call(sender: Any, store: RedisClient) -> None:
     names = [f"user:u{n}" for n in range(1000)]
 
     published = await sender.send(*names, n=1)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from push.wire.bodies import (
     MAX_JSON_DEPTH,
     MAX_JWT_BYTES,
-    Answer,
     AuthRequest,
     ConnectAccepted,
     ConnectRefused,
@@ -21,6 +20,7 @@ from push.wire.bodies import (
     DisconnectBody,
     Empty,
     PingBody,
+    RequestAnswer,
     SubAnswer,
     SubRequest,
     check_json_text,
@@ -77,7 +77,7 @@ bodies = st.one_of(
     st.builds(ConnectRefused, code=short, servers=st.lists(short, max_size=2), after=seconds),
     st.builds(PingBody, interval=st.none() | seconds, time=st.none() | st.integers(0, 2**53)),
     st.builds(AuthRequest, jwt=short),
-    st.builds(Answer, ok=st.booleans(), code=short, field=st.none() | short),
+    st.builds(RequestAnswer, ok=st.booleans(), code=short, field=st.none() | short),
     st.builds(DisconnectBody, code=short, reason=short, servers=st.lists(short, max_size=2)),
 )
 
@@ -302,4 +302,4 @@ def test_a_registration_is_the_pair_or_ok_false():
 
 
 def test_an_answer_always_says_ok():
-    assert json.loads(encode_body(Answer(ok=True, expires=5))) == {"ok": True, "expires": 5}
+    assert json.loads(encode_body(RequestAnswer(ok=True, expires=5))) == {"ok": True, "expires": 5}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from push.wire.errors import STATUS_OF_CODE, Refusal, bad_frame
+from push.wire.errors import STATUS_OF_CODE, RequestError, bad_frame
 from push.wire.signals import ConnectStatus, DisconnectCode, Signal, signal_name
 
 
@@ -33,9 +33,9 @@ def test_every_number_has_a_name_for_people():
 
 
 def test_a_refusal_has_only_documented_codes():
-    assert Refusal("unknown_token", "no", field="token").http_status == 404
+    assert RequestError("unknown_token", "no", field="token").http_status == 404
     with pytest.raises(ValueError, match="'nonsense'"):
-        Refusal("nonsense", "no")
+        RequestError("nonsense", "no")
     assert set(STATUS_OF_CODE.values()) <= set(range(400, 504))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import pytest
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.nulls import nulls_taken_out_for
 from push.wire.reading import decoder_for
 
@@ -60,13 +60,13 @@ def test_what_else_is_there_stays_as_it_was_written() -> None:
     ],
 )
 def test_null_elsewhere_is_refused(body: object, code: str, field: str | None) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RequestError) as caught:
         decode(json.dumps(body).encode())
     assert (caught.value.code, caught.value.field) == (code, field)
 
 
 @pytest.mark.parametrize("raw", [b"{null", b'{"data":null} x', b"null null", b'{"to":{"a":null}'])
 def test_what_is_no_json_is_malformed(raw: bytes) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(RequestError) as caught:
         decode(raw)
     assert caught.value.code == "malformed"

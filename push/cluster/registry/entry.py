@@ -1,6 +1,7 @@
 """What one instance of a service tells the others about itself.
 
-The JSON of an `Entry` is what stands in the registry. During a roll several versions of the house
+The JSON of an `RegistryEntry` is what stands in the registry. During a roll several versions of
+the house
 read each other's entries, so unknown fields are ignored and every field but the name has a default.
 """
 
@@ -21,7 +22,7 @@ _URL = re.compile(r"(?:tcp|tls|ws|wss)://[!-~]+")  # told to clients: visible AS
 Key = tuple[str, str]  # (service, instance)
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class RegistryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One instance of one service.
 
     `addresses` maps a carrier ("tcp", "tls", "ws", "wss") to the URL that clients are told;
@@ -49,23 +50,23 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> Key:
         return (self.service, self.instance)
 
-    def differs_in_role(self, other: Entry) -> bool:
+    def differs_in_role(self, other: RegistryEntry) -> bool:
         """Whether more than the load changed: what clients are told should follow at once."""
         return self._without_load() != other._without_load()
 
-    def _without_load(self) -> Entry:
+    def _without_load(self) -> RegistryEntry:
         return msgspec.structs.replace(self, sessions=0, counters={})
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Entry)
+_decoder = msgspec.json.Decoder(RegistryEntry)
 
 
-def encode_entry(entry: Entry) -> bytes:
+def encode_entry(entry: RegistryEntry) -> bytes:
     return _encoder.encode(entry)
 
 
-def decode_entry(key: Key, raw: bytes) -> Entry:
+def decode_entry(key: Key, raw: bytes) -> RegistryEntry:
     """The entry registered as `key`; raises ValueError when it cannot be read or is another's."""
     check_json_text(raw)
     entry = _decoder.decode(raw)  # msgspec's errors are ValueErrors
@@ -91,7 +92,7 @@ def boot_of(raw: bytes) -> str:
         return ""
 
 
-def check_names(entry: Entry) -> None:
+def check_names(entry: RegistryEntry) -> None:
     """Raises ValueError for a name that cannot stand in every registry.
 
     Names are fields of a Redis hash and path elements in ZooKeeper and in URLs.

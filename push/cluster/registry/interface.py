@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred
 
-from push.cluster.registry.entry import Entry
+from push.cluster.registry.entry import RegistryEntry
 
-Snapshot = Mapping[str, Mapping[str, Entry]]  # service → instance → entry
+Snapshot = Mapping[str, Mapping[str, RegistryEntry]]  # service → instance → entry
 
 
 class NameTaken(Exception):
@@ -48,7 +48,7 @@ class Registry(ABC):
         """
 
     @abstractmethod
-    async def register(self, entry: Entry) -> None:
+    async def register(self, entry: RegistryEntry) -> None:
         """Register `entry`, and keep it registered until `withdraw`. Returns once it is.
 
         Waits as long as the registry is away, and as long as the entry of a dead process of the
@@ -57,7 +57,7 @@ class Registry(ABC):
         """
 
     @abstractmethod
-    def update(self, entry: Entry) -> None:
+    def update(self, entry: RegistryEntry) -> None:
         """Replace an own entry. Written at once if its role changed (draining, addresses, …), and
         otherwise with others, about once a second. Ignored when it is not registered."""
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
-from push.cluster.registry.entry import Entry, Key, check_names
+from push.cluster.registry.entry import Key, RegistryEntry, check_names
 from push.cluster.registry.interface import NameTaken, Registry, RegistryUnavailable, Snapshot
 from push.cluster.registry.timing import Timing
 from push.cluster.registry.view import View
@@ -30,7 +30,7 @@ UPDATE_SECONDS_PER_ENTRY = 0.05
 FIRST_RETRY_SECONDS = 0.02  # and twice as long each time; at the start a connection is near
 
 
-class Rival(NamedTuple):
+class NameConflict(NamedTuple):
     """Another process's entry that stands under a name of ours.
 
     `sign` is anything that changes while that process lives: when its lease lapses, its last write.
@@ -40,14 +40,14 @@ class Rival(NamedTuple):
     sign: int
 
 
-class Reading(NamedTuple):
+class RegistrySnapshot(NamedTuple):
     """What an exchange found: all entries, and the own ones that could not be written.
 
     `era` is another one when the store lost its data since.
     """
 
     entries: Mapping[Key, bytes]
-    rivals: Mapping[Key, Rival]
+    rivals: Mapping[Key, NameConflict]
     era: int
 
 
@@ -62,10 +62,10 @@ class _Own:
 
     __slots__ = ("answered", "entry", "held", "rival", "rival_since", "waiters")
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: RegistryEntry) -> None:
         self.entry = entry
         self.held = False
-        self.rival: Rival | None = None
+        self.rival: NameConflict | None = None
         self.rival_since = 0.0
         # Calls of `register`: those that the exchange under way answers, and later ones.
         self.answered: list[Deferred[None]] = []
@@ -75,7 +75,7 @@ class _Own:
         return self.answered + self.waiters
 
 
-class Keeper(Registry):
+class ReconcilingRegistry(Registry):
     """The common part. A subclass gives `_open`, `_close`, `_away`, `_exchange` and `_remove`."""
 
     def __init__(self, reactor: Any, random: Random, timing: Timing) -> None:
@@ -114,12 +114,12 @@ class Keeper(Registry):
         """Why the store cannot be reached now, or None."""
 
     @abstractmethod
-    async def _exchange(self, own: Mapping[Key, Entry], *, fresh: bool) -> Reading:
+    async def _exchange(self, own: Mapping[Key, RegistryEntry], *, fresh: bool) -> RegistrySnapshot:
         """Write own entries and read all. `fresh` asks for a reading that trusts nothing read
         before. Raises `RegistryUnavailable`; every wait in it has a deadline."""
 
     @abstractmethod
-    async def _remove(self, entry: Entry) -> None:
+    async def _remove(self, entry: RegistryEntry) -> None:
         """Take out an entry of ours, if it is still ours. Raises `RegistryUnavailable`."""
 
     # --- Registry ----------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Keeper(Registry):
         await self._within(self._timing.stop, Deferred.fromCoroutine(self._withdraw_all()))
         await self._close()
 
-    async def register(self, entry: Entry) -> None:
+    async def register(self, entry: RegistryEntry) -> None:
         check_names(entry)
         if self._life is _Life.STOPPED:
             raise RegistryUnavailable("the registry was stopped")
@@ -156,7 +156,7 @@ class Keeper(Registry):
         self._wake()
         await waiter
 
-    def update(self, entry: Entry) -> None:
+    def update(self, entry: RegistryEntry) -> None:
         own = self._own.get(entry.key)
         if own is None or own.entry == entry:
             return
@@ -297,7 +297,9 @@ class Keeper(Registry):
         elif verified or self._verify_at is None:
             self._verify_at = self._reactor.seconds() + self._timing.verify
 
-    def _settle(self, sent: Mapping[Key, Entry], rivals: Mapping[Key, Rival]) -> None:
+    def _settle(
+        self, sent: Mapping[Key, RegistryEntry], rivals: Mapping[Key, NameConflict]
+    ) -> None:
         """Tell those who wait for a registration what became of it."""
         for key in sent:
             own = self._own.get(key)
@@ -315,7 +317,7 @@ class Keeper(Registry):
             answered, own.answered = own.answered, []
             _fire(answered)
 
-    def _meet_rival(self, own: _Own, rival: Rival) -> None:
+    def _meet_rival(self, own: _Own, rival: NameConflict) -> None:
         """Somebody else stands under our name: dead and about to lapse, or alive?"""
         known, own.rival = own.rival, rival
         service, instance = own.entry.key

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any, NamedTuple
 
-from push.cluster.registry.entry import Entry, Key, encode_entry
+from push.cluster.registry.entry import Key, RegistryEntry, encode_entry
 from push.cluster.registry.interface import RegistryUnavailable
-from push.cluster.registry.reconciler import Keeper, Reading, Rival
+from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script, load_script
@@ -36,7 +36,7 @@ class _News(NamedTuple):
     raw: bytes
 
 
-class RedisLease(Keeper):
+class RedisLease(ReconcilingRegistry):
     """A registry in `server`, which the caller starts and stops; stop the registry first.
 
     `alone`: nobody else can use this Redis (the embedded one), so an entry that stands under a name
@@ -46,7 +46,7 @@ class RedisLease(Keeper):
     def __init__(
         self,
         reactor: Any,
-        server: RedisServer,
+        server: RedisClient,
         random: Random,
         timing: Timing | None = None,
         *,
@@ -64,16 +64,16 @@ class RedisLease(Keeper):
     def _open(self) -> None:
         self._server.on_restored(self._wake)
         # Subscribed first, read then: what is announced in between is not missed.
-        heard = self._server.hear(CHANNEL, self._announced)
+        heard = self._server.subscribe_channel(CHANNEL, self._announced)
         heard.addCallbacks(lambda _: self._wake(), lambda _: None)
 
     async def _close(self) -> None:
-        self._server.unhear(CHANNEL)
+        self._server.unsubscribe_channel(CHANNEL)
 
     def _away(self) -> str | None:
         return self._server.problem
 
-    async def _exchange(self, own: Mapping[Key, Entry], *, fresh: bool) -> Reading:
+    async def _exchange(self, own: Mapping[Key, RegistryEntry], *, fresh: bool) -> RegistrySnapshot:
         arguments: list[bytes | str | int] = [
             int(self._timing.lease * MICROSECONDS),
             self._channel,
@@ -85,16 +85,16 @@ class RedisLease(Keeper):
         _, revision, era, pairs, rivals = await self._run(_lease, arguments)
         entries = {_key(pairs[i]): pairs[i + 1] for i in range(0, len(pairs), 2)}
         self._overtaken(int(revision), entries)
-        return Reading(
+        return RegistrySnapshot(
             entries,
             {
-                _key(rivals[i]): Rival(rivals[i + 1].decode(), int(rivals[i + 2]))
+                _key(rivals[i]): NameConflict(rivals[i + 1].decode(), int(rivals[i + 2]))
                 for i in range(0, len(rivals), 3)
             },
             int(era),
         )
 
-    async def _remove(self, entry: Entry) -> None:
+    async def _remove(self, entry: RegistryEntry) -> None:
         await self._run(_withdraw, [self._channel, _field(entry.key), entry.boot])
 
     async def _run(self, script: Script, arguments: list[bytes | str | int]) -> Any:

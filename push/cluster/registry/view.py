@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from twisted.logger import Logger
 
-from push.cluster.registry.entry import Entry, Key, decode_entry
+from push.cluster.registry.entry import Key, RegistryEntry, decode_entry
 from push.cluster.registry.interface import Snapshot
 from push.wire.errors import shortened
 
@@ -45,7 +45,7 @@ class View:
         self._changed = changed
         self._window_seconds = window_seconds
         self._raw: dict[Key, bytes] = {}
-        self._entries: dict[Key, Entry] = {}
+        self._entries: dict[Key, RegistryEntry] = {}
         self._unreadable: dict[Key, bytes] = {}
         # Missing though not believed gone: how many later readings confirmed it.
         self._held: dict[Key, int] = {}
@@ -160,7 +160,7 @@ class View:
     def _tell_if_changed(self, before: dict[Key, bytes]) -> None:
         if before == self._raw:
             return
-        services: dict[str, dict[str, Entry]] = {}
+        services: dict[str, dict[str, RegistryEntry]] = {}
         for (service, instance), entry in sorted(self._entries.items()):
             services.setdefault(service, {})[instance] = entry
         self.snapshot = MappingProxyType(

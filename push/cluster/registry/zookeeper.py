@@ -23,9 +23,9 @@ from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from push.cluster.registry.entry import Entry, Key, boot_of, encode_entry
+from push.cluster.registry.entry import Key, RegistryEntry, boot_of, encode_entry
 from push.cluster.registry.interface import RegistryUnavailable
-from push.cluster.registry.reconciler import Keeper, Reading, Rival
+from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
 
 log = Logger()
@@ -49,7 +49,7 @@ class _Written(NamedTuple):
     version: int
 
 
-class ZooKeeperRegistry(Keeper):
+class ZooKeeperRegistry(ReconcilingRegistry):
     """A registry in the ensemble `hosts`: "host:port,host:port/chroot".
 
     `digest`: "user:password"; nodes are then made for that user alone. It may stand before the
@@ -225,7 +225,7 @@ class ZooKeeperRegistry(Keeper):
 
     # --- The exchange ------------------------------------------------------------------------
 
-    async def _exchange(self, own: Mapping[Key, Entry], *, fresh: bool) -> Reading:
+    async def _exchange(self, own: Mapping[Key, RegistryEntry], *, fresh: bool) -> RegistrySnapshot:
         if not self._connected:
             self._replace_if_dead()
             raise RegistryUnavailable(self._away() or "")
@@ -235,7 +235,7 @@ class ZooKeeperRegistry(Keeper):
             self._swept_at = now
         return await self._translated(self._write_and_read(own, fresh))
 
-    async def _remove(self, entry: Entry) -> None:
+    async def _remove(self, entry: RegistryEntry) -> None:
         if not self._connected:
             raise RegistryUnavailable(self._away() or "")
         await self._translated(self._delete_own(entry.key))
@@ -247,7 +247,9 @@ class ZooKeeperRegistry(Keeper):
             text = str(error) or type(error).__name__
             raise RegistryUnavailable(f"ZooKeeper at {self._servers}: {text}") from None
 
-    async def _write_and_read(self, own: Mapping[Key, Entry], fresh: bool) -> Reading:
+    async def _write_and_read(
+        self, own: Mapping[Key, RegistryEntry], fresh: bool
+    ) -> RegistrySnapshot:
         for key in [key for key in self._written if key not in own]:
             await self._delete_own(key)
         rivals = {}
@@ -262,11 +264,11 @@ class ZooKeeperRegistry(Keeper):
             if key in self._written and key not in entries:
                 del self._written[key]  # somebody took it out: once more
                 self._wake(self._timing.notice)
-        return Reading(entries, rivals, self._era)
+        return RegistrySnapshot(entries, rivals, self._era)
 
     # --- Writing -----------------------------------------------------------------------------
 
-    async def _write(self, entry: Entry) -> Rival | None:
+    async def _write(self, entry: RegistryEntry) -> NameConflict | None:
         """Bring about that `entry` stands in a node of our session."""
         key, data = entry.key, encode_entry(entry)
         written = self._written.get(key)
@@ -282,7 +284,7 @@ class ZooKeeperRegistry(Keeper):
                 return None
         return await self._create(entry, data)
 
-    def _wrote(self, entry: Entry, data: bytes, version: int) -> None:
+    def _wrote(self, entry: RegistryEntry, data: bytes, version: int) -> None:
         """Note a node of ours. It is read in this exchange, before any watch tells of it."""
         key = entry.key
         self._written[key] = _Written(data, version)
@@ -290,7 +292,7 @@ class ZooKeeperRegistry(Keeper):
         if key not in self._data:
             self._stale.update((self._root, self._path(entry.service)))
 
-    async def _create(self, entry: Entry, data: bytes) -> Rival | None:
+    async def _create(self, entry: RegistryEntry, data: bytes) -> NameConflict | None:
         path = self._path(*entry.key)
         for _ in range(3):
             try:
@@ -306,7 +308,7 @@ class ZooKeeperRegistry(Keeper):
                 return None
         raise RegistryUnavailable(f"{path} does not stand still")
 
-    async def _settle_existing(self, entry: Entry, data: bytes) -> Rival | None:
+    async def _settle_existing(self, entry: RegistryEntry, data: bytes) -> NameConflict | None:
         """The node is there: made by us though the answer was lost, left by our own dead session,
         or another process's."""
         path = self._path(*entry.key)
@@ -318,11 +320,11 @@ class ZooKeeperRegistry(Keeper):
             return None
         boot = boot_of(found)
         if boot != entry.boot:
-            return Rival(boot, stat.mzxid)
+            return NameConflict(boot, stat.mzxid)
         await self._replace(entry, data, stat.version)
         return None
 
-    async def _replace(self, entry: Entry, data: bytes, version: int) -> None:
+    async def _replace(self, entry: RegistryEntry, data: bytes, version: int) -> None:
         """Make a node of a dead session of ours one of this session, in one step for those who
         look. Raises `BadVersionError` when it changed meanwhile."""
         path = self._path(*entry.key)

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from push.connector.delivery.sharded_streams import Source, Sources
+from push.connector.delivery.sharded_streams import ServerStreams, ShardedStreams
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.timing_wheel import TimingWheel
 from push.redis.errors import StoreUnavailable
+from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Entry
-from push.session.handout import Handout
-from push.session.window import EXPIRED, Follow
+from push.session.window import EXPIRED, Subscription
 from push.streams.channel import Channel
-from push.streams.log import Page, has_expired
+from push.streams.log import LogPage, has_expired
 
 RETRY_SECONDS = 0.5
 
@@ -33,19 +33,19 @@ class CatchUp:
     def __init__(
         self,
         reactor: Any,
-        sources: Sources,
-        handout: Handout,
+        sources: ShardedStreams,
+        delivery_policy: DeliveryPolicy,
         wheel: TimingWheel,
         *,
         own: Callable[[Any], object],
         apply_control: Callable[[DeviceConnection, Entry], None],
-        truncated: Callable[[DeviceConnection, Follow, int], None],
+        truncated: Callable[[DeviceConnection, Subscription, int], None],
         is_current: Callable[[DeviceConnection], bool],
         make_current: Callable[[DeviceConnection], Awaitable[None]],
     ) -> None:
         self._reactor = reactor
         self._sources = sources
-        self._handout = handout
+        self._delivery_policy = delivery_policy
         self._wheel = wheel
         self._cursors = sources.cursors
         self._own = own
@@ -71,8 +71,8 @@ class CatchUp:
             self._own(self._run(connection))
 
     def _wants(self, connection: DeviceConnection) -> bool:
-        for follow in connection.follows.values():
-            if follow.heard and not follow.live:
+        for subscription in connection.subscriptions.values():
+            if subscription.heard and not subscription.live:
                 break
         else:
             return False
@@ -107,7 +107,7 @@ class CatchUp:
         window = connection.session.window
         assert window is not None
         helped = False
-        part = _Part(connection)
+        part = _JoinedFrames(connection)
         # None: those that were behind have joined their channels without a read.
         for source, behind in self._behind(connection).items():
             room = window.messages_max - window.used
@@ -122,9 +122,9 @@ class CatchUp:
 
     async def _read_from(
         self,
-        source: Source,
-        part: _Part,
-        behind: list[tuple[Channel, Follow]],
+        source: ServerStreams,
+        part: _JoinedFrames,
+        behind: list[tuple[Channel, Subscription]],
         room: int,
     ) -> bool:
         # What the channels have handed on was in the logs before: this read misses none of it. It
@@ -132,31 +132,37 @@ class CatchUp:
         handed_on = [channel.last for channel, _ in behind]
         reading = await source.pages.read([(c, f.position, room) for c, f in behind])
         helped, connection = False, part.connection
-        for (channel, follow), page, offset in zip(behind, reading.pages, handed_on, strict=True):
-            if connection.follows.get(follow.stream) is follow:
+        for (channel, subscription), page, offset in zip(
+            behind, reading.pages, handed_on, strict=True
+        ):
+            if connection.subscriptions.get(subscription.stream) is subscription:
                 complete_to = max(reading.clock_us, offset)
-                helped |= self._take(part, channel, follow, page, reading.now_us, complete_to)
+                helped |= self._take(part, channel, subscription, page, reading.now_us, complete_to)
         part.write()
         return helped
 
-    def _behind(self, connection: DeviceConnection) -> dict[Source, list[tuple[Channel, Follow]]]:
-        behind: dict[Source, list[tuple[Channel, Follow]]] = {}
-        for follow in connection.follows.values():
-            channel = self._sources.channel(follow)
-            if channel is None or not follow.heard or follow.live:
+    def _behind(
+        self, connection: DeviceConnection
+    ) -> dict[ServerStreams, list[tuple[Channel, Subscription]]]:
+        behind: dict[ServerStreams, list[tuple[Channel, Subscription]]] = {}
+        for subscription in connection.subscriptions.values():
+            channel = self._sources.channel(subscription)
+            if channel is None or not subscription.heard or subscription.live:
                 continue
-            if channel.reached(follow):
-                follow.live = True
+            if channel.reached(subscription):
+                subscription.live = True
             else:
-                behind.setdefault(self._sources.of(follow), []).append((channel, follow))
+                behind.setdefault(self._sources.of(subscription), []).append(
+                    (channel, subscription)
+                )
         return behind
 
     def _take(
         self,
-        part: _Part,
+        part: _JoinedFrames,
         channel: Channel,
-        follow: Follow,
-        page: Page,
+        subscription: Subscription,
+        page: LogPage,
         now_us: int,
         complete_to: int,
     ) -> bool:
@@ -164,43 +170,47 @@ class CatchUp:
         connection = part.connection
         window = connection.session.window
         assert window is not None
-        if page.lost > follow.position:
-            self._truncated(connection, follow, page.lost)
-            if window.add_done(follow, page.lost):
-                self._cursors.moved(connection, follow)
+        if page.lost > subscription.position:
+            self._truncated(connection, subscription, page.lost)
+            if window.add_done(subscription, page.lost):
+                self._cursors.moved(connection, subscription)
         for entry in page.entries:
             if entry.control is not None:
                 self._apply_control(connection, entry)
-                if connection.follows.get(follow.stream) is not follow:
+                if connection.subscriptions.get(subscription.stream) is not subscription:
                     return False  # that ended it: what follows is not for this session
             if has_expired(entry, now_us):
-                if entry.offset > follow.position and window.skip(follow, entry, EXPIRED):
-                    self._cursors.moved(connection, follow)
-            elif not self._hand_out(part, follow, entry):
+                if entry.offset > subscription.position and window.skip(
+                    subscription, entry, EXPIRED
+                ):
+                    self._cursors.moved(connection, subscription)
+            elif not self._hand_out(part, subscription, entry):
                 return False
         if not page.complete:
             return True
-        follow.position = max(follow.position, complete_to)
+        subscription.position = max(subscription.position, complete_to)
         if not channel.known:
             channel.advance(complete_to)
-        if channel.reached(follow):
-            follow.live = True
+        if channel.reached(subscription):
+            subscription.live = True
             return False
         return not channel.repairing
 
-    def _hand_out(self, part: _Part, follow: Follow, entry: Entry) -> bool:
+    def _hand_out(self, part: _JoinedFrames, subscription: Subscription, entry: Entry) -> bool:
         """One entry; False when there is no room for it, or the socket takes no more."""
         connection = part.connection
         if connection.blocked or connection.is_gone():
             return False
-        cursor = follow.cursor
-        data = self._handout.from_log(connection.session, follow, entry, self._reactor.seconds())
+        cursor = subscription.cursor
+        data = self._delivery_policy.from_log(
+            connection.session, subscription, entry, self._reactor.seconds()
+        )
         if data is None:
             return False
-        if follow.cursor != cursor:
-            self._cursors.moved(connection, follow)
+        if subscription.cursor != cursor:
+            self._cursors.moved(connection, subscription)
         elif data:
-            self._cursors.handed(connection, follow)
+            self._cursors.handed(connection, subscription)
         part.add(data)
         return True
 
@@ -217,7 +227,7 @@ class CatchUp:
             self.wake(connection)
 
 
-class _Part:
+class _JoinedFrames:
     """Frames that leave in one write."""
 
     def __init__(self, connection: DeviceConnection) -> None:

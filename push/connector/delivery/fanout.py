@@ -10,19 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from push.connector.delivery.sharded_streams import Counts, Cursors
+from push.connector.delivery.sharded_streams import ShardedCounts, ShardedCursors
 from push.connector.transport.connection import DeviceConnection, write_to_all
 from push.connector.transport.timing_wheel import TimingWheel
+from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Batch, Entry, batches_of
-from push.session.handout import Handout
 from push.session.transitions import State
-from push.session.window import TOO_LARGE, Follow
+from push.session.window import TOO_LARGE, Subscription
 from push.streams.channel import Channel
 from push.streams.ledger import CONGESTED, WRITTEN
 
 SLICE = 500
 
-Pairs = list[tuple[DeviceConnection, Follow]]
+Pairs = list[tuple[DeviceConnection, Subscription]]
 
 
 class _Round:
@@ -48,17 +48,17 @@ class FanOut:
     def __init__(
         self,
         reactor: Any,
-        handout: Handout,
+        delivery_policy: DeliveryPolicy,
         wheel: TimingWheel,
-        cursors: Cursors,
-        counts: Counts,
+        cursors: ShardedCursors,
+        counts: ShardedCounts,
         wake: Callable[[DeviceConnection], None],
         apply_control: Callable[[DeviceConnection, Entry], None],
         redeliver_after_seconds: float,
     ) -> None:
         self.lost_qos0 = 0
         self._reactor = reactor
-        self._handout = handout
+        self._delivery_policy = delivery_policy
         self._wheel = wheel
         self._cursors = cursors
         self._counts = counts
@@ -77,7 +77,7 @@ class FanOut:
 
     def batch(self, channel: Channel, batch: Batch) -> None:
         """Hand a batch of `channel` to all its followers."""
-        if any(entry.not_for for entry in batch.entries):
+        if any(entry.exclude_user for entry in batch.entries):
             self._leave_out(channel, batch)
             return
         current = self._rounds.get(channel)
@@ -97,10 +97,10 @@ class FanOut:
         among the others."""
         followers: Any = channel.followers
         for entry in batch.entries:
-            if entry.not_for:
-                others = [pair for pair in followers.items() if pair[0].user != entry.not_for]
+            if entry.exclude_user:
+                others = [pair for pair in followers.items() if pair[0].user != entry.exclude_user]
                 self._write(Batch([entry]), others, queue=True)
-        rest = [entry for entry in batch.entries if not entry.not_for]
+        rest = [entry for entry in batch.entries if not entry.exclude_user]
         if rest:
             self.batch(channel, Batch(rest))
 
@@ -146,7 +146,7 @@ class FanOut:
     def _write(
         self,
         batch: Batch,
-        targets: Iterable[tuple[DeviceConnection, Follow]],
+        targets: Iterable[tuple[DeviceConnection, Subscription]],
         *,
         queue: bool,
     ) -> None:
@@ -154,26 +154,26 @@ class FanOut:
             self._write_alike(batch, targets)
             return
         now = self._reactor.seconds()
-        live = self._handout.live
+        live = self._delivery_policy.live
         stored = bool(batch.stored)
-        fleeting = [entry for entry in batch.entries if not entry.offset]
+        ephemeral = [entry for entry in batch.entries if not entry.offset]
         frames = batch.frames
         alike: list[DeviceConnection] = []
         behind: list[DeviceConnection] = []
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
-        for connection, follow in targets:
+        for connection, subscription in targets:
             if connection.blocked:
-                self._blocked(connection, follow, batch)
+                self._blocked(connection, subscription, batch)
                 continue
-            cursor = follow.cursor
-            data = live(connection.session, follow, batch, now)
+            cursor = subscription.cursor
+            data = live(connection.session, subscription, batch, now)
             if stored:
-                if follow.cursor != cursor:
-                    self._cursors.moved(connection, follow)
+                if subscription.cursor != cursor:
+                    self._cursors.moved(connection, subscription)
                 elif data:
-                    self._cursors.handed(connection, follow)
-            for entry in fleeting:
-                self._count(connection, follow, entry)
+                    self._cursors.handed(connection, subscription)
+            for entry in ephemeral:
+                self._count(connection, subscription, entry)
             if queue:
                 if data:
                     self._queue(connection, data)
@@ -184,7 +184,7 @@ class FanOut:
             if stored:
                 if connection.due_slot > due_slot:
                     self._wheel.put(connection, due_slot)
-                if not follow.live:
+                if not subscription.live:
                     behind.append(connection)
         write_to_all(alike, frames)
         if queue:
@@ -198,22 +198,22 @@ class FanOut:
                     self._apply_control(connection, entry)
 
     def _write_alike(
-        self, batch: Batch, targets: Iterable[tuple[DeviceConnection, Follow]]
+        self, batch: Batch, targets: Iterable[tuple[DeviceConnection, Subscription]]
     ) -> None:
         """Nothing is stored: the same bytes for every session, whatever it has outstanding."""
         largest_bytes, open_ = batch.largest_bytes, State.OPEN
         ready, others = [], []
         stream = ""
         for target in targets:
-            connection, follow = target
+            connection, subscription = target
             session = connection.session
             if connection.blocked or largest_bytes > session.max_frame_bytes:
                 others.append(target)
             elif session.state is open_:
                 ready.append(connection)
-                stream = follow.stream
+                stream = subscription.stream
         write_to_all(ready, batch.frames)
-        self._handout.written += len(ready) * len(batch.entries)
+        self._delivery_policy.written += len(ready) * len(batch.entries)
         for entry in batch.entries:
             self._counts.written_to(stream, entry.id, ready)
         if others:
@@ -230,28 +230,34 @@ class FanOut:
         if sum(map(len, connection.queued)) > PART_BYTES:
             self._write_queued(connection)
 
-    def _blocked(self, connection: DeviceConnection, follow: Follow, batch: Batch) -> None:
+    def _blocked(
+        self, connection: DeviceConnection, subscription: Subscription, batch: Batch
+    ) -> None:
         """Stored messages stay in the log until the connection drains; others may wait a little."""
         if batch.stored:
-            follow.live = False
+            subscription.live = False
         for entry in batch.entries:
             if entry.offset or connection.session.state is not State.OPEN:
                 continue
             if connection.may_queue(len(entry.frame)):
                 now = self._reactor.seconds()
-                connection.write(self._handout.fleeting(connection.session, follow, entry, now))
-                self._count(connection, follow, entry)
+                connection.write(
+                    self._delivery_policy.ephemeral(connection.session, subscription, entry, now)
+                )
+                self._count(connection, subscription, entry)
             else:
                 self.lost_qos0 += 1
-                self._counts.count(follow.stream, connection.token, entry.id, CONGESTED)
+                self._counts.count(subscription.stream, connection.token, entry.id, CONGESTED)
 
-    def _count(self, connection: DeviceConnection, follow: Follow, entry: Entry) -> None:
+    def _count(
+        self, connection: DeviceConnection, subscription: Subscription, entry: Entry
+    ) -> None:
         """A message that is in no log was handed out, unless it was too large."""
         if connection.session.state is not State.OPEN:
             return
         fits = len(entry.body) <= connection.session.max_frame_bytes
         outcome = WRITTEN if fits else TOO_LARGE
-        self._counts.count(follow.stream, connection.token, entry.id, outcome)
+        self._counts.count(subscription.stream, connection.token, entry.id, outcome)
 
 
 def _pairs_of(channel: Channel) -> Pairs:

@@ -7,15 +7,15 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from push.connector.delivery.sharded_streams import Sources
+from push.connector.delivery.sharded_streams import ShardedStreams
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
 from push.redis.errors import StoreUnavailable
 from push.redis.keys import is_device_stream
-from push.runtime.tasks import Turns
+from push.runtime.tasks import Semaphore
+from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry
-from push.session.handout import Handout
-from push.session.window import EXPIRED, GONE, Delivery, Follow
+from push.session.window import EXPIRED, GONE, OutstandingMessage, Subscription
 
 log = Logger()
 
@@ -28,21 +28,21 @@ class Redelivery:
     def __init__(
         self,
         reactor: Any,
-        sources: Sources,
-        handout: Handout,
+        sources: ShardedStreams,
+        delivery_policy: DeliveryPolicy,
         counters: Counters,
         wake: Callable[[DeviceConnection], None],
     ) -> None:
         self._reactor = reactor
         self._sources = sources
-        self._handout = handout
+        self._delivery_policy = delivery_policy
         self._counters = counters
         self._cursors = sources.cursors
         self._wake = wake
-        self._turns = Turns(READS_AT_A_TIME)
-        self._waiting: dict[DeviceConnection, dict[Delivery, None]] = {}
+        self._turns = Semaphore(READS_AT_A_TIME)
+        self._waiting: dict[DeviceConnection, dict[OutstandingMessage, None]] = {}
 
-    async def send(self, connection: DeviceConnection, due: list[Delivery]) -> None:
+    async def send(self, connection: DeviceConnection, due: list[OutstandingMessage]) -> None:
         """Look `due` up and send them; if Redis is away they are due again later.
 
         To a connection that takes nothing now, nothing is sent again.
@@ -58,7 +58,7 @@ class Redelivery:
         finally:
             self._waiting.pop(connection, None)
 
-    async def _send(self, connection: DeviceConnection, due: list[Delivery]) -> None:
+    async def _send(self, connection: DeviceConnection, due: list[OutstandingMessage]) -> None:
         if connection.closed or connection.blocked:
             return
         try:
@@ -68,31 +68,31 @@ class Redelivery:
         except StoreUnavailable as error:
             log.debug("Redelivery put off: {reason}", reason=error.reason)
 
-    async def _look_up(self, connection: DeviceConnection, first: Delivery) -> None:
+    async def _look_up(self, connection: DeviceConnection, first: OutstandingMessage) -> None:
         """Send the first message of a stream again if the log still has it.
 
         If not, all behind it that are gone go with it: else each would take room in the window
         until it has waited for its own turn.
         """
-        follow = first.follow
-        [(_, entry, gone)] = await self._in_log(follow, [first])
+        subscription = first.subscription
+        [(_, entry, gone)] = await self._in_log(subscription, [first])
         self._again(connection, first, entry, gone)
         if entry is None:
-            behind = [delivery for delivery in follow.pending or () if not delivery.done]
-            for delivery, entry, gone in await self._in_log(follow, behind):
+            behind = [delivery for delivery in subscription.pending or () if not delivery.done]
+            for delivery, entry, gone in await self._in_log(subscription, behind):
                 if entry is None:
                     self._again(connection, delivery, None, gone)
 
     async def _in_log(
-        self, follow: Follow, deliveries: list[Delivery]
-    ) -> list[tuple[Delivery, Entry | None, str]]:
+        self, subscription: Subscription, deliveries: list[OutstandingMessage]
+    ) -> list[tuple[OutstandingMessage, Entry | None, str]]:
         """Each with what the log has of it; without that, with how it ended."""
-        reader = self._sources.of(follow).reader
+        reader = self._sources.of(subscription).reader
         offsets = [delivery.offset for delivery in deliveries]
-        entries, expired = await reader.get(follow.stream, offsets)
+        entries, expired = await reader.get(subscription.stream, offsets)
         # What expired in a device's own log the cursor takes out of it, elsewhere the sweeper does.
-        ended = EXPIRED if is_device_stream(follow.stream) else GONE
-        found: list[tuple[Delivery, Entry | None, str]] = []
+        ended = EXPIRED if is_device_stream(subscription.stream) else GONE
+        found: list[tuple[OutstandingMessage, Entry | None, str]] = []
         for delivery in deliveries:
             if delivery.offset in expired:
                 found.append((delivery, None, ended))
@@ -101,12 +101,16 @@ class Redelivery:
         return found
 
     def _again(
-        self, connection: DeviceConnection, delivery: Delivery, entry: Entry | None, gone: str
+        self,
+        connection: DeviceConnection,
+        delivery: OutstandingMessage,
+        entry: Entry | None,
+        gone: str,
     ) -> None:
         if connection.closed or connection.blocked:
             return
         now = self._reactor.seconds()
-        data, moved = self._handout.again(connection.session, delivery, entry, now, gone)
+        data, moved = self._delivery_policy.again(connection.session, delivery, entry, now, gone)
         if data:
             self._counters.redelivered += 1
             connection.write(data)

@@ -1,6 +1,6 @@
 """What a connector has for each Redis server: hub, logs, cursors and counts.
 
-Which server has a stream for a session stands in its `Follow`.
+Which server has a stream for a session stands in its `Subscription`.
 """
 
 from __future__ import annotations
@@ -11,23 +11,23 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from push.connector.transport.connection import DeviceConnection
-from push.redis.client import RedisServer
+from push.redis.client import RedisClient
 from push.redis.shards import Shards
-from push.runtime.tasks import all_of
-from push.session.window import Follow, LateDelivery
+from push.runtime.tasks import gather
+from push.session.window import LateAcknowledgement, Subscription
 from push.streams.channel import Channel
 from push.streams.cursors import CursorWriter
 from push.streams.hub import Hub, Receiver
-from push.streams.ledger import FleetingCounts
+from push.streams.ledger import EphemeralCounts
 from push.streams.log import LogReader
-from push.streams.log_cache import LogMemory
-from push.streams.shared_reader import PageReader
+from push.streams.log_cache import LogCache
+from push.streams.shared_reader import SharedLogReader
 
 
 class Gate(Protocol):
     """Whether what comes on channels may be handed to sessions."""
 
-    def may_hand_on(self, server: RedisServer) -> bool:
+    def may_hand_on(self, server: RedisClient) -> bool:
         """What comes on the channels of `server`, now."""
 
     @property
@@ -35,13 +35,13 @@ class Gate(Protocol):
         """Whether changes may have been answered before this connector has heard of them."""
 
 
-class Source:
+class ServerStreams:
     """One server, as far as a connector reads from it and tells it what became of messages."""
 
     def __init__(
         self,
         reactor: Any,
-        server: RedisServer,
+        server: RedisClient,
         receiver: Receiver,
         name: str,
         on_lost: Callable[[Any], None],
@@ -49,7 +49,7 @@ class Source:
     ) -> None:
         self.server = server
         self.reader = LogReader(server)
-        self.memory = LogMemory()
+        self.memory = LogCache()
         self.hub = Hub(
             reactor,
             server,
@@ -60,12 +60,12 @@ class Source:
             may_hand_on=lambda: gate.may_hand_on(server),
             is_late=lambda: gate.is_late,
         )
-        self.pages = PageReader(server, self.reader, self.memory)
+        self.pages = SharedLogReader(server, self.reader, self.memory)
         self.cursors = CursorWriter(reactor, server, on_lost)
-        self.counts = FleetingCounts(reactor, server)
+        self.counts = EphemeralCounts(reactor, server)
 
 
-class Sources:
+class ShardedStreams:
     """All servers. `name` is the connector's own; `on_lost(connection)`: see `CursorWriter`."""
 
     def __init__(
@@ -79,26 +79,26 @@ class Sources:
     ) -> None:
         self._shards = shards
         self._sources = [
-            Source(reactor, server, receiver, name, on_lost, gate) for server in shards
+            ServerStreams(reactor, server, receiver, name, on_lost, gate) for server in shards
         ]
-        self.cursors = Cursors([source.cursors for source in self._sources])
-        self.counts = Counts(shards, [source.counts for source in self._sources])
+        self.cursors = ShardedCursors([source.cursors for source in self._sources])
+        self.counts = ShardedCounts(shards, [source.counts for source in self._sources])
 
-    def __iter__(self) -> Iterator[Source]:
+    def __iter__(self) -> Iterator[ServerStreams]:
         return iter(self._sources)
 
-    def of(self, follow: Follow) -> Source:
-        return self._sources[follow.shard]
+    def of(self, subscription: Subscription) -> ServerStreams:
+        return self._sources[subscription.shard]
 
-    def follow(self, connection: DeviceConnection, follow: Follow) -> Deferred[None]:
+    def follow(self, connection: DeviceConnection, subscription: Subscription) -> Deferred[None]:
         """Fires once the channel is heard: see `Hub.follow`."""
-        return self.of(follow).hub.follow(follow.stream, connection, follow)
+        return self.of(subscription).hub.follow(subscription.stream, connection, subscription)
 
-    def unfollow(self, connection: DeviceConnection, follow: Follow) -> None:
-        self.of(follow).hub.unfollow(follow.stream, connection)
+    def unfollow(self, connection: DeviceConnection, subscription: Subscription) -> None:
+        self.of(subscription).hub.unfollow(subscription.stream, connection)
 
-    def channel(self, follow: Follow) -> Channel | None:
-        return self.of(follow).hub.channels.get(follow.stream)
+    def channel(self, subscription: Subscription) -> Channel | None:
+        return self.of(subscription).hub.channels.get(subscription.stream)
 
     def followers_of(self, stream: str) -> list[DeviceConnection]:
         """The connections that follow `stream`."""
@@ -121,35 +121,35 @@ class Sources:
             source.hub.stop()
 
 
-class Cursors:
+class ShardedCursors:
     """The cursor writers of all servers as one."""
 
     def __init__(self, writers: Sequence[CursorWriter]) -> None:
         self._writers = writers
 
-    def moved(self, connection: DeviceConnection, follow: Follow) -> None:
-        self._writers[follow.shard].moved(connection, follow)
+    def moved(self, connection: DeviceConnection, subscription: Subscription) -> None:
+        self._writers[subscription.shard].moved(connection, subscription)
 
-    def late(self, connection: DeviceConnection, late: LateDelivery) -> None:
-        self._writers[late.delivery.follow.shard].late(connection, late)
+    def late(self, connection: DeviceConnection, late: LateAcknowledgement) -> None:
+        self._writers[late.delivery.subscription.shard].late(connection, late)
 
-    def handed(self, connection: DeviceConnection, follow: Follow) -> None:
-        self._writers[follow.shard].handed(connection, follow)
+    def handed(self, connection: DeviceConnection, subscription: Subscription) -> None:
+        self._writers[subscription.shard].handed(connection, subscription)
 
-    def ends(self, connection: DeviceConnection, follow: Follow) -> None:
-        self._writers[follow.shard].ends(connection, follow)
+    def ends(self, connection: DeviceConnection, subscription: Subscription) -> None:
+        self._writers[subscription.shard].ends(connection, subscription)
 
     async def flush(self) -> None:
-        await all_of(writer.flush() for writer in self._writers)
+        await gather(writer.flush() for writer in self._writers)
 
     async def stop(self) -> None:
-        await all_of(writer.stop() for writer in self._writers)
+        await gather(writer.stop() for writer in self._writers)
 
 
-class Counts:
+class ShardedCounts:
     """What became of messages that are in no log, told to the server of their stream."""
 
-    def __init__(self, shards: Shards, counts: Sequence[FleetingCounts]) -> None:
+    def __init__(self, shards: Shards, counts: Sequence[EphemeralCounts]) -> None:
         self._shards = shards
         self._counts = counts
 
@@ -160,4 +160,4 @@ class Counts:
         self._counts[self._shards.number_of(stream)].written_to(stream, id, connections)
 
     async def stop(self) -> None:
-        await all_of(counts.stop() for counts in self._counts)
+        await gather(counts.stop() for counts in self._counts)

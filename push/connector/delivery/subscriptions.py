@@ -16,13 +16,13 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from push.connector.delivery.sharded_streams import Sources
+from push.connector.delivery.sharded_streams import ShardedStreams
 from push.connector.transport.connection import DeviceConnection
-from push.devices.sessions import Record, Sessions
+from push.devices.sessions import FollowRecord, Sessions
 from push.redis.errors import StoreUnavailable
 from push.session.entry import Entry
 from push.session.transitions import State
-from push.session.window import Follow
+from push.session.window import Subscription
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
 
 RETRY_SECONDS = 1.0
@@ -30,7 +30,7 @@ EVERYONE = "*"
 
 
 class FollowNotice(msgspec.Struct):
-    """A PUSH of kind `follow` or `unfollow`."""
+    """A PUSH of kind `subscription` or `unfollow`."""
 
     id: str
     stream: str
@@ -52,7 +52,7 @@ class TruncationNotice(msgspec.Struct):
     data: None = None
 
 
-class Following:
+class SessionSubscriptions:
     """Brings about what sessions follow.
 
     `gone(connection)`: its device was deleted; `lost(connection)`: another session has it;
@@ -62,7 +62,7 @@ class Following:
     def __init__(
         self,
         reactor: Any,
-        sources: Sources,
+        sources: ShardedStreams,
         sessions: Sessions,
         snowflake: Snowflake,
         *,
@@ -85,20 +85,20 @@ class Following:
         self._judge = judge
 
     def begin(
-        self, connection: DeviceConnection, follows: Iterable[Follow]
+        self, connection: DeviceConnection, subscriptions: Iterable[Subscription]
     ) -> Deferred[list[None]]:
         """Follow; fires when all channels are heard."""
         heard = []
-        for follow in follows:
-            connection.follows[follow.stream] = follow
-            confirmed = self._sources.follow(connection, follow)
-            heard.append(confirmed.addCallback(_mark_heard, follow))
+        for subscription in subscriptions:
+            connection.subscriptions[subscription.stream] = subscription
+            confirmed = self._sources.follow(connection, subscription)
+            heard.append(confirmed.addCallback(_mark_heard, subscription))
         return gatherResults(heard, consumeErrors=True)
 
     def end(self, connection: DeviceConnection) -> None:
         """Follow nothing any more."""
-        for follow in connection.follows.values():
-            self._sources.unfollow(connection, follow)
+        for subscription in connection.subscriptions.values():
+            self._sources.unfollow(connection, subscription)
 
     def changed(self, connection: DeviceConnection, entry: Entry) -> None:
         """An entry for the connector: act on it."""
@@ -117,11 +117,11 @@ class Following:
 
         Who came back after that is not meant.
         """
-        follow = connection.follows.get(stream)
-        if follow is None or entry.offset <= follow.began:
+        subscription = connection.subscriptions.get(stream)
+        if subscription is None or entry.offset <= subscription.start_offset:
             return
         if users == EVERYONE or connection.user in users.split(" "):
-            self._unfollow(connection, follow)
+            self._unfollow(connection, subscription)
 
     def _record_changed(
         self, connection: DeviceConnection, entry: Entry, control: dict[str, str]
@@ -133,15 +133,15 @@ class Following:
         user = control.get("user")
         kept = user_stream(user) if user else ""
         ended = control.get("ended", "").split()
-        own = connection.follows.get(device_stream(str(connection.token)))
-        for stream, follow in list(connection.follows.items()):
+        own = connection.subscriptions.get(device_stream(str(connection.token)))
+        for stream, subscription in list(connection.subscriptions.items()):
             of_another = stream.startswith(USER_PREFIX) and stream != kept
             if not of_another and stream not in ended:
                 continue
             # The clocks of two servers tell nothing: what is followed still comes back.
-            comparable = own is not None and own.shard == follow.shard
-            if follow.position < entry.offset if comparable else of_another:
-                self._unfollow(connection, follow)
+            comparable = own is not None and own.shard == subscription.shard
+            if subscription.position < entry.offset if comparable else of_another:
+                self._unfollow(connection, subscription)
         self._refresh_soon(connection)
 
     def refreshed(self, connection: DeviceConnection) -> Deferred[None]:
@@ -169,18 +169,18 @@ class Following:
             connection.refreshing = True
             await self._refresh(connection)
 
-    def truncated(self, connection: DeviceConnection, follow: Follow, to: int) -> None:
+    def truncated(self, connection: DeviceConnection, subscription: Subscription, to: int) -> None:
         """Unexpired messages were dropped that the session had not read: it is told."""
         notice = TruncationNotice(
             self._snowflake.next_id(),
-            follow.stream,
-            str(follow.position),
+            subscription.stream,
+            str(subscription.position),
             str(to),
             self._now_ms(),
         )
         connection.session.notify(msgspec.json.encode(notice))
         connection.flush()
-        if connection.token is not None and follow.stream == device_stream(connection.token):
+        if connection.token is not None and subscription.stream == device_stream(connection.token):
             self._refresh_soon(connection)  # the entry that told of a change may be among them
 
     async def _refresh(self, connection: DeviceConnection) -> None:
@@ -224,49 +224,49 @@ class Following:
             if connection.session.state is State.OPEN:  # else CONNECT is refused
                 self._judge(connection)
 
-    async def _record(self, connection: DeviceConnection) -> Record | None:
+    async def _record(self, connection: DeviceConnection) -> FollowRecord | None:
         """What a session is to follow now; None: its device was deleted."""
         if connection.token is not None:
             return await self._sessions.following(connection.token, connection.session_id)
         assert connection.user is not None, "a session has a device or a user"
         record = await self._sessions.following_of_user(connection.user)
         others = [
-            follow
-            for stream, follow in connection.follows.items()
+            subscription
+            for stream, subscription in connection.subscriptions.items()
             if not stream.startswith(GROUP_PREFIX)
         ]
-        return Record(None, record.user, [*others, *record.follows], record.since)
+        return FollowRecord(None, record.user, [*others, *record.subscriptions], record.since)
 
-    async def _apply(self, connection: DeviceConnection, record: Record) -> None:
+    async def _apply(self, connection: DeviceConnection, record: FollowRecord) -> None:
         if connection.is_gone():
             return
-        wanted = {follow.stream: follow for follow in record.follows}
-        for stream, follow in list(connection.follows.items()):
+        wanted = {subscription.stream: subscription for subscription in record.subscriptions}
+        for stream, subscription in list(connection.subscriptions.items()):
             # Following that ended and began again meanwhile begins where it began the last time.
-            if stream in wanted and record.since.get(stream, 0) <= follow.position:
+            if stream in wanted and record.since.get(stream, 0) <= subscription.position:
                 continue
-            self._unfollow(connection, follow)
-        added = [wanted[stream] for stream in wanted if stream not in connection.follows]
+            self._unfollow(connection, subscription)
+        added = [wanted[stream] for stream in wanted if stream not in connection.subscriptions]
         if added:
             await self.add(connection, added)
 
-    async def add(self, connection: DeviceConnection, added: list[Follow]) -> None:
+    async def add(self, connection: DeviceConnection, added: list[Subscription]) -> None:
         """A live session follows `added` too, and is told."""
         await self.begin(connection, added)
         if connection.is_gone():
             self.end(connection)
             return
-        for follow in added:
+        for subscription in added:
             # One that ended while its channel was being subscribed to is not announced.
-            if connection.follows.get(follow.stream) is follow:
-                self._notify(connection, follow.stream, "follow", str(follow.position))
+            if connection.subscriptions.get(subscription.stream) is subscription:
+                self._notify(connection, subscription.stream, "follow", str(subscription.position))
         self.wake(connection)
 
     def remove(self, connection: DeviceConnection, stream: str) -> None:
         """A live session follows `stream` no more, and is told."""
-        follow = connection.follows.get(stream)
-        if follow is not None:
-            self._unfollow(connection, follow)
+        subscription = connection.subscriptions.get(stream)
+        if subscription is not None:
+            self._unfollow(connection, subscription)
 
     def end_stream(self, stream: str) -> None:
         """Nobody follows `stream` any more, and nobody will."""
@@ -274,13 +274,13 @@ class Following:
             connection.refresh_again = connection.refresh_again or connection.refreshing
             self.remove(connection, stream)
 
-    def _unfollow(self, connection: DeviceConnection, follow: Follow) -> None:
-        self._sources.unfollow(connection, follow)
-        del connection.follows[follow.stream]
-        self._sources.cursors.ends(connection, follow)
+    def _unfollow(self, connection: DeviceConnection, subscription: Subscription) -> None:
+        self._sources.unfollow(connection, subscription)
+        del connection.subscriptions[subscription.stream]
+        self._sources.cursors.ends(connection, subscription)
         if connection.session.window is not None:
-            connection.session.window.forget(follow)
-        self._notify(connection, follow.stream, "unfollow", msgspec.UNSET)
+            connection.session.window.forget(subscription)
+        self._notify(connection, subscription.stream, "unfollow", msgspec.UNSET)
 
     def _notify(
         self, connection: DeviceConnection, stream: str, kind: str, offset: str | msgspec.UnsetType
@@ -295,6 +295,6 @@ def _fire(waiters: Iterable[Deferred[None]]) -> None:
         waiter.callback(None)
 
 
-def _mark_heard(result: None, follow: Follow) -> None:
-    follow.heard = True
+def _mark_heard(result: None, subscription: Subscription) -> None:
+    subscription.heard = True
     return result

@@ -8,42 +8,42 @@ from typing import Annotated, TypeVar
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from push.chat.conversation_id import conversation_of, to_group, to_user
-from push.chat.service import Chat
+from push.chat.service import ChatService
 from push.chat.settings import MAX_ASKED_FOR_PRESENCE
 from push.chat.types import (
     ConversationName,
     Cursor,
     GroupChanges,
-    GroupSaid,
     Limit,
     Name,
+    NewGroup,
+    NewMessage,
     Online,
-    PositionsSaid,
     Range,
-    Said,
+    ReadPositions,
     Seq,
     Users,
     check_names,
 )
 from push.connector.requests.dispatch import Caller, Handler, handling
 from push.devices.readers import Silent
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.signals import RequestName
 
 Body = TypeVar("Body", bound=Struct)
 
 
-class To(Struct, frozen=True):
+class ConversationTarget(Struct, frozen=True):
     """Whom a message is for: exactly one of them."""
 
     user: Name | UnsetType = UNSET
     group: Name | UnsetType = UNSET
 
 
-class Send(Said, frozen=True, kw_only=True):
+class SendBody(NewMessage, frozen=True, kw_only=True):
     """MS"""
 
-    to: To
+    to: ConversationTarget
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -51,26 +51,26 @@ class Send(Said, frozen=True, kw_only=True):
             raise ValueError("`to` expected exactly one of user and group")
 
 
-class Page(Range, frozen=True, kw_only=True):
+class HistoryBody(Range, frozen=True, kw_only=True):
     """MP"""
 
     conversation: ConversationName
 
 
-class Recall(Struct):
+class RecallBody(Struct):
     """MR"""
 
     conversation: ConversationName
     seq: Seq
 
 
-class Move(PositionsSaid, frozen=True, kw_only=True):
+class PositionsBody(ReadPositions, frozen=True, kw_only=True):
     """MRN"""
 
     conversation: ConversationName
 
 
-class OfGroup(Struct, kw_only=True):
+class GroupBody(Struct, kw_only=True):
     """GPGI, GQ, GD"""
 
     group: Name
@@ -79,14 +79,14 @@ class OfGroup(Struct, kw_only=True):
         check_names("group", self.group)
 
 
-class MembersPage(OfGroup, kw_only=True):
+class MemberListBody(GroupBody, kw_only=True):
     """GPGM"""
 
     cursor: Cursor = ""
     limit: Limit = 50
 
 
-class OnUsers(OfGroup, kw_only=True):
+class GroupUsersBody(GroupBody, kw_only=True):
     """GAM, GKM"""
 
     users: Users
@@ -96,7 +96,7 @@ class OnUsers(OfGroup, kw_only=True):
         check_names("users", *self.users)
 
 
-class Change(GroupChanges, frozen=True, kw_only=True):
+class ChangeGroupBody(GroupChanges, frozen=True, kw_only=True):
     """GMI"""
 
     group: Name
@@ -106,20 +106,20 @@ class Change(GroupChanges, frozen=True, kw_only=True):
         check_names("group", self.group)
 
 
-class ListPage(Struct):
+class ConversationListBody(Struct):
     """CL"""
 
     cursor: Cursor = ""
     limit: Limit = 50
 
 
-class Typing(Struct):
+class TypingBody(Struct):
     """TP"""
 
     conversation: ConversationName
 
 
-class AskPresence(Struct):
+class PresenceBody(Struct):
     """PS"""
 
     users: Annotated[list[Name], Meta(min_length=1, max_length=MAX_ASKED_FOR_PRESENCE)]
@@ -128,54 +128,54 @@ class AskPresence(Struct):
         check_names("users", *self.users)
 
 
-def chat_handlers(chat: Chat) -> dict[int, Handler]:
+def chat_handlers(chat: ChatService) -> dict[int, Handler]:
     """Who answers which sub-signal."""
     return {**_message_handlers(chat), **_group_handlers(chat)}
 
 
 def _as_user(kind: type[Body], handle: Callable[[str, Body], Awaitable[Struct | None]]) -> Handler:
-    """A handler that gets the user whose session asks. Raises `Refusal` `not_allowed`."""
+    """A handler that gets the user whose session asks. Raises `RequestError` `not_allowed`."""
 
     async def with_user_of_session(caller: Caller, body: Body) -> Struct | None:
         if caller.user is None:
-            raise Refusal("not_allowed", "this session is bound to no user")
+            raise RequestError("not_allowed", "this session is bound to no user")
         return await handle(caller.user, body)
 
     return handling(kind, with_user_of_session)
 
 
-def _message_handlers(chat: Chat) -> dict[int, Handler]:
-    async def send(user: str, body: Send) -> Struct:
+def _message_handlers(chat: ChatService) -> dict[int, Handler]:
+    async def send(user: str, body: SendBody) -> Struct:
         to = body.to
         conversation = to_group(to.group) if to.user is UNSET else to_user(user, to.user)
         return await chat.messages.send(user, conversation, body, by_device=True)
 
-    async def page(user: str, body: Page) -> Struct:
+    async def page(user: str, body: HistoryBody) -> Struct:
         return await chat.messages.history(conversation_of(user, body.conversation), body, user)
 
-    async def recall(user: str, body: Recall) -> None:
+    async def recall(user: str, body: RecallBody) -> None:
         await chat.messages.recall(conversation_of(user, body.conversation), body.seq, user)
 
-    async def move(user: str, body: Move) -> Struct:
+    async def move(user: str, body: PositionsBody) -> Struct:
         return await chat.messages.move(conversation_of(user, body.conversation), body, user)
 
-    async def conversations(user: str, body: ListPage) -> Struct:
+    async def conversations(user: str, body: ConversationListBody) -> Struct:
         return await chat.conversations.page(user, cursor=body.cursor, limit=body.limit)
 
-    async def typing(user: str, body: Typing) -> None:
+    async def typing(user: str, body: TypingBody) -> None:
         await chat.messages.typing(conversation_of(user, body.conversation), user)
 
-    async def presence(user: str, body: AskPresence) -> Struct:
+    async def presence(user: str, body: PresenceBody) -> Struct:
         return Online(await chat.presence.of(user, body.users))
 
     return {
-        RequestName.MS: _as_user(Send, send),
-        RequestName.MP: _as_user(Page, page),
-        RequestName.MR: _as_user(Recall, recall),
-        RequestName.MRN: _as_user(Move, move),
-        RequestName.CL: _as_user(ListPage, conversations),
-        RequestName.TP: _as_user(Typing, typing),
-        RequestName.PS: _as_user(AskPresence, presence),
+        RequestName.MS: _as_user(SendBody, send),
+        RequestName.MP: _as_user(HistoryBody, page),
+        RequestName.MR: _as_user(RecallBody, recall),
+        RequestName.MRN: _as_user(PositionsBody, move),
+        RequestName.CL: _as_user(ConversationListBody, conversations),
+        RequestName.TP: _as_user(TypingBody, typing),
+        RequestName.PS: _as_user(PresenceBody, presence),
     }
 
 
@@ -183,40 +183,40 @@ def _unless_all_confirmed(silent: list[str]) -> Silent | None:
     return Silent(silent) if silent else None
 
 
-def _group_handlers(chat: Chat) -> dict[int, Handler]:
+def _group_handlers(chat: ChatService) -> dict[int, Handler]:
     groups = chat.groups
 
-    async def create(user: str, body: GroupSaid) -> Struct:
+    async def create(user: str, body: NewGroup) -> Struct:
         return await groups.create(user, body)
 
-    async def get(user: str, body: OfGroup) -> Struct:
+    async def get(user: str, body: GroupBody) -> Struct:
         return await groups.get(body.group, user)
 
-    async def members(user: str, body: MembersPage) -> Struct:
+    async def members(user: str, body: MemberListBody) -> Struct:
         return await groups.members(body.group, user, cursor=body.cursor, limit=body.limit)
 
-    async def add(user: str, body: OnUsers) -> Struct:
+    async def add(user: str, body: GroupUsersBody) -> Struct:
         return await groups.add(body.group, body.users, user)
 
-    async def remove(user: str, body: OnUsers) -> Struct:
+    async def remove(user: str, body: GroupUsersBody) -> Struct:
         return await groups.remove(body.group, body.users, user)
 
-    async def leave(user: str, body: OfGroup) -> Struct | None:
+    async def leave(user: str, body: GroupBody) -> Struct | None:
         return _unless_all_confirmed(await groups.leave(body.group, user))
 
-    async def change(user: str, body: Change) -> Struct:
+    async def change(user: str, body: ChangeGroupBody) -> Struct:
         return await groups.change(body.group, body, user)
 
-    async def dismiss(user: str, body: OfGroup) -> Struct | None:
+    async def dismiss(user: str, body: GroupBody) -> Struct | None:
         return _unless_all_confirmed(await groups.dismiss(body.group, user))
 
     return {
-        RequestName.GC: _as_user(GroupSaid, create),
-        RequestName.GPGI: _as_user(OfGroup, get),
-        RequestName.GPGM: _as_user(MembersPage, members),
-        RequestName.GAM: _as_user(OnUsers, add),
-        RequestName.GKM: _as_user(OnUsers, remove),
-        RequestName.GQ: _as_user(OfGroup, leave),
-        RequestName.GMI: _as_user(Change, change),
-        RequestName.GD: _as_user(OfGroup, dismiss),
+        RequestName.GC: _as_user(NewGroup, create),
+        RequestName.GPGI: _as_user(GroupBody, get),
+        RequestName.GPGM: _as_user(MemberListBody, members),
+        RequestName.GAM: _as_user(GroupUsersBody, add),
+        RequestName.GKM: _as_user(GroupUsersBody, remove),
+        RequestName.GQ: _as_user(GroupBody, leave),
+        RequestName.GMI: _as_user(ChangeGroupBody, change),
+        RequestName.GD: _as_user(GroupBody, dismiss),
     }

@@ -15,9 +15,9 @@ from twisted.internet.defer import Deferred
 
 from push.connector.transport.connection import DeviceConnection
 from push.redis.errors import StoreUnavailable
-from push.session.events import RequestWanted
-from push.wire.bodies import Answer, encode_body
-from push.wire.errors import Refusal
+from push.session.events import PublishRequested
+from push.wire.bodies import RequestAnswer, encode_body
+from push.wire.errors import RequestError
 from push.wire.nulls import nulls_taken_out_for
 from push.wire.reading import decoder_for
 
@@ -35,7 +35,7 @@ class Caller(NamedTuple):
     user: str | None
 
 
-# Gets who asks and the JSON body; its answer's members stand beside `ok`. Raises `Refusal`.
+# Gets who asks and the JSON body; its answer's members stand beside `ok`. Raises `RequestError`.
 Handler = Callable[[Caller, bytes], Awaitable[msgspec.Struct | None]]
 
 
@@ -51,7 +51,7 @@ def handling(
     return decoded
 
 
-class Requests:
+class RequestDispatcher:
     """Answers requests. `own(connection, job)` runs a job of a connection to its end.
 
     `is_current(connection)`: whether what is known of a session holds every change that was
@@ -72,7 +72,7 @@ class Requests:
         # The connections whose requests are being carried out; who waits until they are.
         self._running: dict[DeviceConnection, list[Deferred[None]] | None] = {}
 
-    def take(self, connection: DeviceConnection, request: RequestWanted) -> None:
+    def take(self, connection: DeviceConnection, request: PublishRequested) -> None:
         waiting = connection.requests
         if waiting is None:
             connection.requests = deque([request])
@@ -115,33 +115,33 @@ class Requests:
         for waiter in waiting or ():
             waiter.callback(None)
 
-    async def _answer(self, connection: DeviceConnection, request: RequestWanted) -> bytes:
+    async def _answer(self, connection: DeviceConnection, request: PublishRequested) -> bytes:
         handler = self._handlers.get(request.sub_signal)
         try:
             if not self._is_current(connection):
                 await self._make_current(connection)
                 if connection.is_gone():
-                    raise Refusal("banned", "this session has ended")
+                    raise RequestError("banned", "this session has ended")
             caller = Caller(connection.session_id, connection.token, connection.user)
             if handler is None:
-                raise Refusal(
+                raise RequestError(
                     "unknown_request",
                     f"this server knows no request with the sub-signal {request.sub_signal}",
                 )
             answer = await handler(caller, request.body)
-        except Refusal as refusal:
+        except RequestError as refusal:
             return _refused(refusal)
         except StoreUnavailable as error:
-            return _refused(Refusal("unavailable", error.reason, after_seconds=RETRY_SECONDS))
+            return _refused(RequestError("unavailable", error.reason, after_seconds=RETRY_SECONDS))
         members = b"" if answer is None else encode_body(answer)[1:-1]
         return b'{"ok":true' + (b"," + members if members else b"") + b"}"
 
 
-def _refused(refusal: Refusal) -> bytes:
+def _refused(refusal: RequestError) -> bytes:
     # There is one kind of "wrong" here; what is no JSON has no other code (contract, "Errors").
     code = "invalid" if refusal.code == "malformed" else refusal.code
     return encode_body(
-        Answer(
+        RequestAnswer(
             ok=False,
             code=code,
             detail=refusal.detail,

@@ -11,16 +11,16 @@ from twisted.logger import Logger
 
 from push.access.api_keys import Keyring
 from push.access.jwt import LEEWAY_SECONDS
-from push.connector.delivery.subscriptions import Following
+from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.requests.topics import TopicRequests
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
 from push.devices.registration import Devices
 from push.devices.sessions import Opened, Sessions
 from push.redis.errors import StoreUnavailable
-from push.session.events import ConnectWanted, Ended, RegisterWanted, RenewWanted
+from push.session.events import ConnectRequested, Ended, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.signals import ConnectStatus
 
 log = Logger()
@@ -46,7 +46,7 @@ class Handshake:
         reactor: Any,
         devices: Devices,
         sessions: Sessions,
-        following: Following,
+        following: SessionSubscriptions,
         topics: TopicRequests,
         keyring: Keyring,
         counters: Counters,
@@ -55,7 +55,7 @@ class Handshake:
         open_registration: bool,
         timeout_seconds: float,
         now_ms: Callable[[], int],
-        admit: Callable[[], Refusal | None],
+        admit: Callable[[], RequestError | None],
         others: Callable[[DeviceConnection], list[str]],
         take_over: Callable[[str, str], Awaitable[None]],
         opened: Callable[[DeviceConnection], None],
@@ -81,7 +81,7 @@ class Handshake:
         # The sessions that are being opened, by id: what their device's record said may change.
         self.opening = opening
 
-    async def register(self, connection: DeviceConnection, wanted: RegisterWanted) -> None:
+    async def register(self, connection: DeviceConnection, wanted: RegisterRequested) -> None:
         body = wanted.body
         try:
             self._check_key(body.key)
@@ -93,7 +93,7 @@ class Handshake:
                 secret=body.secret,
                 ip=connection.ip,
             )
-        except (Refusal, StoreUnavailable) as error:
+        except (RequestError, StoreUnavailable) as error:
             connection.session.refuse_registration(wanted.message_id, as_refusal(error))
         else:
             self._counters.registered += 1
@@ -105,11 +105,13 @@ class Handshake:
             return
         known = self._keyring.authenticate(key) if key is not None else None
         if known is None:
-            raise Refusal("unauthenticated", "a key with the scope register is needed", field="key")
+            raise RequestError(
+                "unauthenticated", "a key with the scope register is needed", field="key"
+            )
         if "register" not in known.scopes:
-            raise Refusal("forbidden", "this key has not the scope register", field="key")
+            raise RequestError("forbidden", "this key has not the scope register", field="key")
 
-    async def connect(self, connection: DeviceConnection, wanted: ConnectWanted) -> list[Ended]:
+    async def connect(self, connection: DeviceConnection, wanted: ConnectRequested) -> list[Ended]:
         """Open the session, or refuse: then the events of its end are returned."""
         session_id = secrets.token_hex(12)
         try:
@@ -120,7 +122,7 @@ class Handshake:
             opened = await self._sessions.open(wanted.body, session_id, connection.ip)
             await self._begin(connection, session_id, opened)
             await self._settle(connection)
-        except (Refusal, StoreUnavailable) as error:
+        except (RequestError, StoreUnavailable) as error:
             return self._refuse(connection, wanted, as_refusal(error))
         finally:
             self.opening.pop(session_id, None)
@@ -145,7 +147,7 @@ class Handshake:
         await self._check_ban(connection)
         if opened.before is not None:
             await self._take_over(*opened.before)
-        heard = self._following.begin(connection, opened.follows)
+        heard = self._following.begin(connection, opened.subscriptions)
         # A cancelled `gatherResults` fails with an error of its own, so not with a TimeoutError.
         await heard.addTimeout(self._timeout_seconds, self._reactor, _not_confirmed)
         if connection.is_gone():
@@ -153,7 +155,7 @@ class Handshake:
 
     async def _settle(self, connection: DeviceConnection) -> None:
         """What changed since the record was read is in effect before the session is accepted; and
-        now it is known whose device it is. Raises `Refusal` `banned`."""
+        now it is known whose device it is. Raises `RequestError` `banned`."""
         is_settled = False
         while not is_settled:
             await self._following.settle(connection)
@@ -165,7 +167,9 @@ class Handshake:
             ip=connection.ip, token=connection.token, user=connection.user
         )
 
-    def _accept(self, connection: DeviceConnection, wanted: ConnectWanted, opened: Opened) -> None:
+    def _accept(
+        self, connection: DeviceConnection, wanted: ConnectRequested, opened: Opened
+    ) -> None:
         now = self._reactor.seconds()
         body = ConnectAccepted(
             session=connection.session_id,
@@ -175,7 +179,10 @@ class Handshake:
             truncated=opened.truncated,
             streams=UNSET
             if opened.token is not None
-            else {stream: str(follow.position) for stream, follow in connection.follows.items()},
+            else {
+                stream: str(subscription.position)
+                for stream, subscription in connection.subscriptions.items()
+            },
         )
         connection.session.accept(
             wanted.message_id,
@@ -195,7 +202,7 @@ class Handshake:
         return float(self._reactor.seconds() + left_ms / 1000)
 
     def _send_away(
-        self, connection: DeviceConnection, wanted: ConnectWanted, refusal: Refusal
+        self, connection: DeviceConnection, wanted: ConnectRequested, refusal: RequestError
     ) -> list[Ended]:
         """There is no room here: to another connector, if there is one."""
         servers = self._others(connection)
@@ -210,7 +217,7 @@ class Handshake:
         return [event for event in events if isinstance(event, Ended)]
 
     def _refuse(
-        self, connection: DeviceConnection, wanted: ConnectWanted, refusal: Refusal
+        self, connection: DeviceConnection, wanted: ConnectRequested, refusal: RequestError
     ) -> list[Ended]:
         self._counters.refused += 1
         status = _STATUS_OF_CODE.get(refusal.code, ConnectStatus.BAD_CREDENTIALS)
@@ -220,7 +227,7 @@ class Handshake:
         events = connection.session.refuse_connect(wanted.message_id, status, body)
         return [event for event in events if isinstance(event, Ended)]
 
-    async def renew(self, connection: DeviceConnection, wanted: RenewWanted) -> None:
+    async def renew(self, connection: DeviceConnection, wanted: RenewRequested) -> None:
         session = connection.session
         try:
             await self._check_ban(connection)
@@ -229,7 +236,7 @@ class Handshake:
             # Before anything is waited for: requests that were sent later are judged by it.
             connection.jwt_topics = claims.topics
             await self._topics.judge_again(connection)
-        except (Refusal, StoreUnavailable) as error:
+        except (RequestError, StoreUnavailable) as error:
             session.refuse_renewal(wanted.message_id, as_refusal(error))
         else:
             expires_at = self._expires_at(claims.expires_s)
@@ -242,7 +249,7 @@ def _not_confirmed(_outcome: object, _timeout_seconds: float) -> None:
     raise StoreUnavailable("Redis confirmed no subscription in time")
 
 
-def as_refusal(error: Refusal | StoreUnavailable) -> Refusal:
-    if isinstance(error, Refusal):
+def as_refusal(error: RequestError | StoreUnavailable) -> RequestError:
+    if isinstance(error, RequestError):
         return error
-    return Refusal("unavailable", error.reason, after_seconds=RETRY_AFTER_SECONDS)
+    return RequestError("unavailable", error.reason, after_seconds=RETRY_AFTER_SECONDS)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from push.connector.delivery.subscriptions import Following
+from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.requests.dispatch import Caller, Handler, handling
 from push.connector.transport.connection import DeviceConnection
 from push.devices.topics import (
@@ -22,8 +22,8 @@ from push.devices.topics import (
     too_many_topics,
 )
 from push.redis.shards import Shards
-from push.session.window import Follow
-from push.wire.errors import Refusal
+from push.session.window import Subscription
+from push.wire.errors import RequestError
 from push.wire.idents import TOPIC_PREFIX, is_name, topic_stream
 from push.wire.signals import RequestName
 
@@ -41,7 +41,7 @@ class TopicRequests:
         self,
         shards: Shards,
         topics: Topics,
-        following: Following,
+        following: SessionSubscriptions,
         sessions: Mapping[str, DeviceConnection],
     ) -> None:
         self._shards = shards
@@ -68,8 +68,8 @@ class TopicRequests:
         else:
             allowed_to = str(connection.user) if needs_jwt else ""
             await self._topics.write_subscription(body.topic, connection.token, allowed_to)
-            follow = connection.follows.get(stream)
-            if follow is None or not follow.heard or connection.refreshing:
+            subscription = connection.subscriptions.get(stream)
+            if subscription is None or not subscription.heard or connection.refreshing:
                 await self._following.refreshed(connection)
         if needs_jwt and body.topic not in connection.jwt_topics:
             # A JWT that does not name it came meanwhile, or the session is another user's now.
@@ -78,15 +78,15 @@ class TopicRequests:
 
     async def _subscribe_session(self, connection: DeviceConnection, stream: str) -> None:
         """From the end of the stream on: the server keeps no place for who has no device."""
-        if stream in connection.follows:
+        if stream in connection.subscriptions:
             return
-        followed = sum(name.startswith(TOPIC_PREFIX) for name in connection.follows)
+        followed = sum(name.startswith(TOPIC_PREFIX) for name in connection.subscriptions)
         if followed >= self._topics.max_per_device:
             raise too_many_topics(self._topics.max_per_device)
         number = self._shards.number_of(stream)
         end = await self._shards[number].last_offset()
         if not connection.is_gone():
-            await self._following.add(connection, [Follow(stream, end, number)])
+            await self._following.add(connection, [Subscription(stream, end, number)])
 
     async def _unsubscribe(self, caller: Caller, body: TopicBody) -> None:
         check_topic(body.topic)
@@ -99,7 +99,7 @@ class TopicRequests:
             return
         await self._topics.write_unsubscription(topic, connection.token)
         # A look at the record that is under way may be from before.
-        if stream in connection.follows or connection.refreshing:
+        if stream in connection.subscriptions or connection.refreshing:
             await self._following.refreshed(connection)
 
     async def judge_again(self, connection: DeviceConnection) -> None:
@@ -110,7 +110,7 @@ class TopicRequests:
             if await self._topics.renew(connection.token, user, [*filter(is_name, allowed)]):
                 await self._following.refreshed(connection)
             return
-        for stream in list(connection.follows):
+        for stream in list(connection.subscriptions):
             topic = stream.removeprefix(TOPIC_PREFIX)
             if stream != topic and topic.startswith(PRIVATE_PREFIX) and topic not in allowed:
                 self._following.remove(connection, stream)
@@ -118,5 +118,5 @@ class TopicRequests:
     def _connection_of(self, caller: Caller) -> DeviceConnection:
         connection = self._sessions.get(caller.session)
         if connection is None:  # it ended while the request waited: nobody hears the answer
-            raise Refusal("unavailable", "the session is over")
+            raise RequestError("unavailable", "the session is over")
         return connection

@@ -20,16 +20,16 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from push.connector.transport.timing_wheel import NEVER
-from push.session.events import RequestWanted
+from push.session.events import PublishRequested
 from push.session.server import ServerSession
-from push.session.window import Follow
+from push.session.window import Subscription
 from push.wire.addresses import peer_ip
 
 MAX_WAITING_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
 
 
-class Owner(Port):
+class ConnectionOwner(Port):
     """What a connection tells the gateway."""
 
     def made(self, connection: DeviceConnection) -> None: ...
@@ -59,7 +59,7 @@ class DeviceConnection(Protocol):
     refresh_waiters: tuple[Deferred[None], ...] = ()
     jwt_topics: tuple[str, ...] = ()  # the topics that its JWT names
     queued: list[bytes] | None = None
-    requests: deque[RequestWanted] | None = None  # that wait for the one before
+    requests: deque[PublishRequested] | None = None  # that wait for the one before
     user: str | None = None
     token: str | None = None
     session_id = ""
@@ -71,11 +71,11 @@ class DeviceConnection(Protocol):
     _secured = False  # TLS: the handshake is complete
     _discards = False
 
-    def __init__(self, gateway: Owner, carrier: str, session: ServerSession) -> None:
+    def __init__(self, gateway: ConnectionOwner, carrier: str, session: ServerSession) -> None:
         self.gateway = gateway
         self.carrier = carrier
         self.session = session
-        self.follows: dict[str, Follow] = {}
+        self.subscriptions: dict[str, Subscription] = {}
         self.due_slot = NEVER
 
     @property

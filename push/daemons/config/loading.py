@@ -106,7 +106,7 @@ KEYS: dict[tuple[str, str], Key] = {(key.section, key.name): key for key in _key
 SECTIONS: tuple[str, ...] = tuple(SECTION_TYPES)
 
 
-class Entry(NamedTuple):
+class SettingValue(NamedTuple):
     """One value that somebody wrote."""
 
     source: str
@@ -128,7 +128,7 @@ def load(
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     given: set[tuple[str, str]] = set()
     for entries in (
-        [Entry("default", *key, value, False) for key, value in (defaults or {}).items()],
+        [SettingValue("default", *key, value, False) for key, value in (defaults or {}).items()],
         read_file(config_file) if config_file else (),
         read_environment(environment or {}),
         read_options(options or {}),
@@ -143,7 +143,7 @@ def load(
     return fit_together(Settings(**sections), given)
 
 
-def read_file(path: str) -> Iterator[Entry]:
+def read_file(path: str) -> Iterator[SettingValue]:
     """The entries of a TOML file, whose tables are sections."""
     try:
         with open(path, "rb") as file:
@@ -163,10 +163,10 @@ def read_file(path: str) -> Iterator[Entry]:
             if (section, name) not in KEYS:
                 guess = _guess(name, _names(section))
                 raise SettingsError(f"{path}: [{section}] {name} is not a setting{guess}")
-            yield Entry(f"{path}: [{section}] {name}", section, name, value, False)
+            yield SettingValue(f"{path}: [{section}] {name}", section, name, value, False)
 
 
-def read_environment(environment: Mapping[str, str]) -> Iterator[Entry]:
+def read_environment(environment: Mapping[str, str]) -> Iterator[SettingValue]:
     """The entries of `PUSH_<SECTION>_<KEY>` variables; variables of other names are not ours."""
     for variable in sorted(environment):
         prefix, _, rest = variable.partition("_")
@@ -180,18 +180,18 @@ def read_environment(environment: Mapping[str, str]) -> Iterator[Entry]:
                 raise SettingsError(f"environment: {variable}: {section} is no section{guess}")
             continue
         if (section, key) in KEYS:
-            yield Entry(variable, section, key, environment[variable], True)
+            yield SettingValue(variable, section, key, environment[variable], True)
         elif not _KUBERNETES.fullmatch(name):
             guess = _guess(variable, [known.variable for known in KEYS.values()])
             raise SettingsError(f"environment: {variable} is not a setting of this version{guess}")
 
 
-def read_options(options: Mapping[str, str]) -> Iterator[Entry]:
+def read_options(options: Mapping[str, str]) -> Iterator[SettingValue]:
     """The entries of options that were given, by name without the leading dashes."""
     by_option = {key.option: key for key in KEYS.values()}
     for option, text in options.items():
         key = by_option[option]
-        yield Entry(f"--{option}", key.section, key.name, text, True)
+        yield SettingValue(f"--{option}", key.section, key.name, text, True)
 
 
 def _names(section: str) -> list[str]:
@@ -203,7 +203,7 @@ def _guess(word: str, known: Iterable[str], shape: str = "{}") -> str:
     return f"; did you mean {shape.format(close[0])}?" if close else ""
 
 
-def _convert(entry: Entry) -> Any:
+def _convert(entry: SettingValue) -> Any:
     key = KEYS[entry.section, entry.name]
     value = _list_in_text(entry.value) if entry.is_text else entry.value
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from push.chat.settings import ChatSettings
-from push.daemons.config.settings import Chat, Connector, Limits
+from push.daemons.config.settings import ChatSection, Connector, Limits
 from push.http.schemas import PushLimits
 from push.session.server import SessionLimits
 
@@ -29,7 +29,7 @@ def push_limits(limits: Limits) -> PushLimits:
     )
 
 
-def chat_settings(chat: Chat, limits: Limits) -> ChatSettings:
+def chat_settings(chat: ChatSection, limits: Limits) -> ChatSettings:
     return ChatSettings(
         ttl_seconds=chat.ttl,
         history_days=chat.history_days,

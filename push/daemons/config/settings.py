@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from push.daemons.config.value_types import (
-    Address,
+    ListenAddress,
     Network,
     PublicUrl,
     RedisUrl,
@@ -54,7 +54,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A section of the configuration."""
 
 
-class ApiKey(Section, frozen=True):
+class ApiKeySetting(Section, frozen=True):
     """A key of the HTTP API. Only the digest of the key is known, never the key."""
 
     name: KeyName
@@ -132,11 +132,11 @@ class ZooKeeper(Section, frozen=True):
 class Connector(Section, frozen=True):
     """The gateway that devices connect to."""
 
-    tcp: Annotated[Address, Meta(description='where devices connect without TLS; "" = off')] = (
-        Address(f"127.0.0.1:{defaults.TCP_PORT}")
-    )
-    tls: Annotated[Address, Meta(description='where devices connect with TLS; "" = off')] = Address(
-        f"0.0.0.0:{defaults.TLS_PORT}"
+    tcp: Annotated[
+        ListenAddress, Meta(description='where devices connect without TLS; "" = off')
+    ] = ListenAddress(f"127.0.0.1:{defaults.TCP_PORT}")
+    tls: Annotated[ListenAddress, Meta(description='where devices connect with TLS; "" = off')] = (
+        ListenAddress(f"0.0.0.0:{defaults.TLS_PORT}")
     )
     ws: Annotated[
         WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
@@ -145,9 +145,9 @@ class Connector(Section, frozen=True):
         WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
     ] = WebSocketAddress("")
     admin: Annotated[
-        Address,
+        ListenAddress,
         Meta(description='where push-connector serves health and metrics by HTTP; "" = off'),
-    ] = Address(f"127.0.0.1:{defaults.ADMIN_PORT}")
+    ] = ListenAddress(f"127.0.0.1:{defaults.ADMIN_PORT}")
     public: Annotated[
         tuple[PublicUrl, ...],
         Meta(description="addresses told to clients, as tls://host:port; [] = where it listens"),
@@ -210,8 +210,8 @@ class Connector(Section, frozen=True):
 class Http(Section, frozen=True):
     """The HTTP API."""
 
-    listen: Annotated[Address, Meta(description='where the HTTP API listens; "" = off')] = Address(
-        f"127.0.0.1:{defaults.HTTP_PORT}"
+    listen: Annotated[ListenAddress, Meta(description='where the HTTP API listens; "" = off')] = (
+        ListenAddress(f"127.0.0.1:{defaults.HTTP_PORT}")
     )
     trusted_proxies: Annotated[
         tuple[Network, ...],
@@ -226,7 +226,7 @@ class Auth(Section, frozen=True):
     """Who may do what."""
 
     keys: Annotated[
-        tuple[ApiKey, ...],
+        tuple[ApiKeySetting, ...],
         Meta(description=KEYS_HELP),
     ] = ()
     open_registration: Annotated[
@@ -251,7 +251,7 @@ class Auth(Section, frozen=True):
     ] = ""
 
 
-class Topics(Section, frozen=True):
+class TopicsSection(Section, frozen=True):
     """Topics that devices subscribe to."""
 
     max_per_device: Annotated[
@@ -292,7 +292,7 @@ class Limits(Section, frozen=True):
     ] = 270
 
 
-class Chat(Section, frozen=True):
+class ChatSection(Section, frozen=True):
     """Conversations of users and of groups."""
 
     presence: Annotated[
@@ -340,9 +340,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     connector: Connector = Connector()
     http: Http = Http()
     auth: Auth = Auth()
-    topics: Topics = Topics()
+    topics: TopicsSection = TopicsSection()
     limits: Limits = Limits()
-    chat: Chat = Chat()
+    chat: ChatSection = ChatSection()
     notes: tuple[str, ...] = ()
 
 

@@ -15,7 +15,7 @@ from push.wire.addresses import parse_network
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s:\[\]/,]+):\d{1,5}", re.ASCII)
 
 
-class Address(str):
+class ListenAddress(str):
     """Where to listen: `host:port`, `[ipv6]:port`, "" for off. Port 0: the system chooses."""
 
     __slots__ = ()
@@ -43,7 +43,7 @@ class Address(str):
         return int(self.rpartition(":")[2] or 0)
 
 
-class WebSocketAddress(Address):
+class WebSocketAddress(ListenAddress):
     """Only "" for off: this version has no WebSocket."""
 
     __slots__ = ()

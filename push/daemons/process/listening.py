@@ -16,7 +16,7 @@ from twisted.internet.tcp import makeBinding
 from twisted.logger import Logger
 
 from push.daemons.config.errors import StartError
-from push.daemons.config.value_types import Address
+from push.daemons.config.value_types import ListenAddress
 
 log = Logger()
 
@@ -36,7 +36,7 @@ class Listener(Service):
         reactor: Any,
         name: str,
         setting: str,
-        address: Address,
+        address: ListenAddress,
         factory: IProtocolFactory | Any,
         *,
         reuse_port: bool = False,

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from push.access.api_keys import ApiKey, Keyring
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import ALL_SCOPES, Scope
-from push.daemons.config.settings import ApiKey as ConfiguredKey
+from push.daemons.config.settings import ApiKeySetting as ConfiguredKey
 from push.daemons.process.data_folder import create_once, make_data_folder
 
 _log = Logger()

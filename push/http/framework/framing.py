@@ -11,7 +11,7 @@ from typing import Final
 
 from twisted.web.http_headers import Headers
 
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 MAX_LENGTH_DIGITS: Final = 18  # of a Content-Length; more than any limit here, and an int at once
 
@@ -24,12 +24,13 @@ _TARGET = re.compile(rb"[!-~]+")  # visible ASCII: anything else is to be percen
 _CONTROLS = bytes({*range(0x20), 0x7F} - {ord("\t")})
 
 
-def malformed(detail: str) -> Refusal:
-    return Refusal("malformed", detail)
+def malformed(detail: str) -> RequestError:
+    return RequestError("malformed", detail)
 
 
 def target_of(method: bytes, target: bytes) -> bytes:
-    """Path and query that a request is about; `*` for `OPTIONS *`. Raises `Refusal` `malformed`.
+    """Path and query that a request is about; `*` for `OPTIONS *`. Raises `RequestError`
+    `malformed`.
 
     In the absolute form (`http://host/path`) the host is for proxies, and may differ from `Host`.
     """
@@ -51,7 +52,7 @@ def target_of(method: bytes, target: bytes) -> bytes:
 
 
 def check_header(name: bytes, value: bytes, version: bytes) -> bytes:
-    """The value to go on with; raises `Refusal` `malformed` for one that cannot be right."""
+    """The value to go on with; raises `RequestError` `malformed` for one that cannot be right."""
     if len(value.translate(None, _CONTROLS)) != len(value):
         raise malformed("a header has a control character")
     if name == b"Content-Length":
@@ -70,7 +71,8 @@ def _length(value: bytes) -> bytes:
 
 
 def check_host(headers: Headers, version: bytes) -> None:
-    """Raises `Refusal` `malformed` unless there is exactly one Host; HTTP/1.0 may have none."""
+    """Raises `RequestError` `malformed` unless there is exactly one Host; HTTP/1.0 may have
+    none."""
     values = headers.getRawHeaders(b"host", [])
     if not values and version == b"HTTP/1.0":
         return

@@ -2,7 +2,7 @@
 
 In this order: the target (400, 422), the router (404, 405), the key (401, 403), headers, query and
 path (422), content type (415), body (400, 413, 422), then the handler. Klein routes and answers; a
-handler sees a `Call` and never the request.
+handler sees a `Request` and never the request.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from push.http.framework.request_reading import (
     read_idempotency_key,
     read_query,
 )
-from push.http.framework.route import MAX_BODY_BYTES, Answer, Call, Route
+from push.http.framework.route import MAX_BODY_BYTES, Request, Response, Route
 from push.wire.addresses import Networks
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
 _log = Logger()
@@ -102,18 +102,20 @@ class Edge:
         return route.body.max_bytes
 
     def _authorise(self, headers: Headers, scope: str) -> ApiKey:
-        """Whose key it is; raises `Refusal` `unauthenticated` or `forbidden`."""
+        """Whose key it is; raises `RequestError` `unauthenticated` or `forbidden`."""
         values = headers.getRawHeaders(b"authorization")
         if not values:
-            raise Refusal("unauthenticated", "the header Authorization: Bearer <key> is missing")
+            raise RequestError(
+                "unauthenticated", "the header Authorization: Bearer <key> is missing"
+            )
         scheme, _, key = values[0].partition(b" ")
         if len(values) > 1 or scheme.lower() != b"bearer":
-            raise Refusal("unauthenticated", "Authorization must be: Bearer <key>")
+            raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
         owner = self._keyring.authenticate(key.strip().decode("utf-8", "replace"))
         if owner is None:
-            raise Refusal("unauthenticated", "this key is not known here")
+            raise RequestError("unauthenticated", "this key is not known here")
         if scope not in owner.scopes:
-            raise Refusal("forbidden", f"the key {owner.name} lacks the scope {scope}")
+            raise RequestError("forbidden", f"the key {owner.name} lacks the scope {scope}")
         return owner
 
     # --- a request that has a route ------------------------------------------------------------
@@ -127,8 +129,9 @@ class Edge:
             lambda answer: self._send(request, answer)
         )
 
-    def _read(self, route: Route, request: Any, path: Mapping[str, str]) -> Call:
-        """The request as a `Call`; raises `Refusal` for the first thing that is wrong with it."""
+    def _read(self, route: Route, request: Any, path: Mapping[str, str]) -> Request:
+        """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
+        it."""
         headers: Headers = request.requestHeaders
         client_ip, is_near = client_of(request, self._proxies)
         owner = None
@@ -152,9 +155,9 @@ class Edge:
             # Not ignored: whoever sends fields expects them to do something.
             check_content_type(headers.getRawHeaders(b"content-type"))
             _decode_no_body(raw)
-        return Call(path, query, body, client_ip, scope, once)
+        return Request(path, query, body, client_ip, scope, once)
 
-    async def _run(self, route: Route, call: Call) -> Answer:
+    async def _run(self, route: Route, call: Request) -> Response:
         """The handler's answer, or the one to what it raised. Raises nothing."""
         try:
             answer = await route.handler(call)
@@ -162,14 +165,14 @@ class Edge:
             answer = self._answer(error, route.name)
         return self._counting(route.name, answer)
 
-    def _answer(self, error: Exception, where: str) -> Answer:
+    def _answer(self, error: Exception, where: str) -> Response:
         answer = answer_to(error)
         if answer is None:
             _log.failure("{where} failed", Failure(error), where=where)
             answer = internal_answer()
         return answer
 
-    def _counting(self, where: str, answer: Answer) -> Answer:
+    def _counting(self, where: str, answer: Response) -> Response:
         counter = self._counted.get((where, answer.status))
         if counter is None:
             counter = self._requests.labels(where, str(answer.status))
@@ -191,7 +194,7 @@ class Edge:
     def refuse(self, request: Any, error: Exception) -> bytes:
         return self._send(request, self._counting("none", self._answer(error, "the router")))
 
-    def _options(self, request: Any, allow: bytes) -> Answer:
+    def _options(self, request: Any, allow: bytes) -> Response:
         headers = [(b"Allow", allow)]
         method = self._cors.get(request.path)
         if method is not None and request.getHeader(b"origin") in self._origins:
@@ -200,11 +203,11 @@ class Edge:
                 (b"Access-Control-Allow-Headers", b"Authorization, Content-Type"),
                 (b"Access-Control-Max-Age", b"%d" % PREFLIGHT_SECONDS),
             ]
-        return Answer(204, headers=tuple(headers))
+        return Response(204, headers=tuple(headers))
 
     # --- the answer ----------------------------------------------------------------------------
 
-    def _send(self, request: Any, answer: Answer) -> bytes:
+    def _send(self, request: Any, answer: Response) -> bytes:
         """Set status and headers; Klein writes the bytes that are returned."""
         request.setResponseCode(answer.status)
         headers: Headers = request.responseHeaders
@@ -235,19 +238,19 @@ class _Root(Resource):
     def render(self, request: Any) -> Any:
         try:
             check_addressable(request.uri)
-        except Refusal as refusal:
+        except RequestError as refusal:
             body = self._edge.refuse(request, refusal)
             # twisted.web would leave the body out of the answer to HEAD, and log that it had to.
             return b"" if request.method == b"HEAD" else body
         return self._klein.render(request)
 
 
-def _shielded(work: Any) -> Deferred[Answer]:
+def _shielded(work: Any) -> Deferred[Response]:
     """`work`'s answer, as a Deferred that may be cancelled without `work` being cancelled.
 
     Klein cancels what a handler returned when the client goes away; a push that has begun must
     end. Nothing is lost: `work` raises nothing, and its answer then has nobody to go to.
     """
-    visible: Deferred[Answer] = Deferred()
+    visible: Deferred[Response] = Deferred()
     Deferred.fromCoroutine(work).addCallback(visible.callback)
     return visible

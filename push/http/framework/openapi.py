@@ -11,7 +11,7 @@ import msgspec
 from push.http.framework.parameters import KINDS
 from push.http.framework.problems import Problem
 from push.http.framework.request_reading import MAX_IDEMPOTENCY_KEY
-from push.http.framework.route import App, Parameter, Reply, Route
+from push.http.framework.route import App, DocumentedResponse, Parameter, Route
 from push.wire.errors import STATUS_OF_CODE
 
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -150,7 +150,7 @@ def _query_parameter(parameter: Parameter) -> dict[str, Any]:
     }
 
 
-def _reply(reply: Reply, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _reply(reply: DocumentedResponse, schema_of: dict[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": reply.description}
     if reply.kind is not None:
         answer["content"] = {reply.content_type: {"schema": schema_of[repr(reply.kind)]}}

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import (
     CONVERSATION_PATTERN,
     NAME_PATTERN,
@@ -61,12 +61,13 @@ KINDS: Mapping[str, Kind] = {
 
 
 def check_path_parameters(path: Mapping[str, str]) -> None:
-    """Raises `Refusal` `invalid` for the first parameter that is not what its name says."""
+    """Raises `RequestError` `invalid` for the first parameter that is not what its name says."""
     for name, value in path.items():
         check_kind(name, name, value)
 
 
 def check_kind(kind: str, name: str, value: str) -> None:
-    """Raises `Refusal` `invalid`, which names the parameter, unless `value` is of that kind."""
+    """Raises `RequestError` `invalid`, which names the parameter, unless `value` is of that
+    kind."""
     if not KINDS[kind].is_valid(value):
-        raise Refusal("invalid", f"`{name}`: expected {KINDS[kind].rule}", field=name)
+        raise RequestError("invalid", f"`{name}`: expected {KINDS[kind].rule}", field=name)

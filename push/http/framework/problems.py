@@ -12,9 +12,9 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from push.http.framework.route import Answer
+from push.http.framework.route import Response
 from push.redis.errors import StoreUnavailable
-from push.wire.errors import STATUS_OF_CODE, Refusal
+from push.wire.errors import STATUS_OF_CODE, RequestError
 
 PROBLEM_TYPE = b"application/problem+json"
 STORE_RETRY_SECONDS = 1
@@ -161,7 +161,7 @@ class Problem(msgspec.Struct, omit_defaults=True):
 _encoder = msgspec.json.Encoder()
 
 
-def problem_of(refusal: Refusal) -> Problem:
+def problem_of(refusal: RequestError) -> Problem:
     return Problem(
         type=f"/errors/{refusal.code}",
         title=ERRORS[refusal.code].title,
@@ -172,7 +172,7 @@ def problem_of(refusal: Refusal) -> Problem:
     )
 
 
-def refusal_answer(refusal: Refusal, reasons: list[str] | None = None) -> Answer:
+def refusal_answer(refusal: RequestError, reasons: list[str] | None = None) -> Response:
     """The answer for a documented no, with the headers that belong to its code."""
     problem = problem_of(refusal)
     if reasons is not None:
@@ -185,46 +185,46 @@ def refusal_answer(refusal: Refusal, reasons: list[str] | None = None) -> Answer
         headers.append((b"Retry-After", b"%d" % after_seconds))
     if refusal.code == "unauthenticated":
         headers.append((b"WWW-Authenticate", b'Bearer realm="push"'))
-    return Answer(refusal.http_status, _encoder.encode(problem), PROBLEM_TYPE, tuple(headers))
+    return Response(refusal.http_status, _encoder.encode(problem), PROBLEM_TYPE, tuple(headers))
 
 
-def _of_store(error: Exception) -> Answer:
+def _of_store(error: Exception) -> Response:
     assert isinstance(error, StoreUnavailable)
     # Not the reason: it names addresses. /readyz tells it, and the log.
     detail = "the store does not answer now"
     if error.unknown:
         detail += "; whether the request took effect is not known"
-    return refusal_answer(Refusal("unavailable", detail, after_seconds=STORE_RETRY_SECONDS))
+    return refusal_answer(RequestError("unavailable", detail, after_seconds=STORE_RETRY_SECONDS))
 
 
-def _of_refusal(error: Exception) -> Answer:
-    assert isinstance(error, Refusal)
+def _of_refusal(error: Exception) -> Response:
+    assert isinstance(error, RequestError)
     return refusal_answer(error)
 
 
-def _of_method(error: Exception) -> Answer:
+def _of_method(error: Exception) -> Response:
     assert isinstance(error, MethodNotAllowed)
     allow = allowed_methods(error)
     answer = refusal_answer(
-        Refusal("method_not_allowed", f"only {allow.decode()} can be used here")
+        RequestError("method_not_allowed", f"only {allow.decode()} can be used here")
     )
     return answer._replace(headers=((b"Allow", allow),))
 
 
-def _of_router(error: Exception) -> Answer:
-    return refusal_answer(Refusal("not_found", "there is nothing at this path"))
+def _of_router(error: Exception) -> Response:
+    return refusal_answer(RequestError("not_found", "there is nothing at this path"))
 
 
 # The first that fits. What is not here is our own fault, and is never shown.
-_TABLE: tuple[tuple[type[Exception], Callable[[Exception], Answer]], ...] = (
-    (Refusal, _of_refusal),
+_TABLE: tuple[tuple[type[Exception], Callable[[Exception], Response]], ...] = (
+    (RequestError, _of_refusal),
     (StoreUnavailable, _of_store),
     (MethodNotAllowed, _of_method),
     (HTTPException, _of_router),
 )
 
 
-def answer_to(error: Exception) -> Answer | None:
+def answer_to(error: Exception) -> Response | None:
     """The documented answer to an exception, or None: then log it and send `internal_answer()`."""
     for kind, make in _TABLE:
         if isinstance(error, kind):
@@ -232,8 +232,8 @@ def answer_to(error: Exception) -> Answer | None:
     return None
 
 
-def internal_answer() -> Answer:
-    return refusal_answer(Refusal("internal", "the server made a mistake; its log tells more"))
+def internal_answer() -> Response:
+    return refusal_answer(RequestError("internal", "the server made a mistake; its log tells more"))
 
 
 def allowed_methods(error: MethodNotAllowed) -> bytes:

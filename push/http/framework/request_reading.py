@@ -1,4 +1,5 @@
-"""Reading what a client sent: content type, query, JSON. Whatever is wrong becomes a `Refusal`."""
+"""Reading what a client sent: content type, query, JSON. Whatever is wrong becomes a
+`RequestError`."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from msgspec import Struct
 from push.http.framework.parameters import check_kind
 from push.http.framework.route import Parameter
 from push.wire.bodies import MAX_OPAQUE_BYTES
-from push.wire.errors import MAX_FIELD_CHARACTERS, Refusal, shortened
+from push.wire.errors import MAX_FIELD_CHARACTERS, RequestError, shortened
 
 MAX_QUERY_PARAMETERS = 100
 MAX_IDEMPOTENCY_KEY = 255
@@ -29,13 +30,13 @@ class NoBody(Struct, forbid_unknown_fields=True):
 
 
 def check_content_type(values: Sequence[bytes] | None) -> None:
-    """Raises `Refusal` `unsupported_media_type` unless it is JSON in UTF-8."""
+    """Raises `RequestError` `unsupported_media_type` unless it is JSON in UTF-8."""
     if values is not None and len(values) == 1:
         essence, *parameters = values[0].lower().split(b";")
         if essence.strip() == b"application/json" and all(map(_harmless, parameters)):
             return
     given = "none" if not values else ", ".join(v.decode("latin-1") for v in values)
-    raise Refusal(
+    raise RequestError(
         "unsupported_media_type",
         f"Content-Type must be application/json in UTF-8; it was: {given[:100]}",
         field="Content-Type",
@@ -61,11 +62,11 @@ def read_query(uri: bytes, allowed: Sequence[Parameter]) -> dict[str, str]:
         parameter = known.get(name)
         name = shortened(name, MAX_FIELD_CHARACTERS)
         if parameter is None:
-            raise Refusal("invalid", f"`{name}` is not a parameter here", field=name)
+            raise RequestError("invalid", f"`{name}` is not a parameter here", field=name)
         if name in found:
-            raise Refusal("invalid", f"`{name}` is given twice", field=name)
+            raise RequestError("invalid", f"`{name}` is given twice", field=name)
         if parameter.values and value not in parameter.values:
-            raise Refusal(
+            raise RequestError(
                 "invalid", f"`{name}` must be one of {', '.join(parameter.values)}", field=name
             )
         if parameter.kind:
@@ -73,39 +74,39 @@ def read_query(uri: bytes, allowed: Sequence[Parameter]) -> dict[str, str]:
         found[name] = value
     for parameter in allowed:
         if parameter.required and parameter.name not in found:
-            raise Refusal("invalid", f"`{parameter.name}` is required", field=parameter.name)
+            raise RequestError("invalid", f"`{parameter.name}` is required", field=parameter.name)
     return found
 
 
 def read_limit(query: Mapping[str, str]) -> int:
-    """The parameter `limit` of a list; raises `Refusal` `invalid`."""
+    """The parameter `limit` of a list; raises `RequestError` `invalid`."""
     text = query.get("limit", str(DEFAULT_LIMIT))
     if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
-        raise Refusal("invalid", f"`limit`: expected 1 to {MAX_LIMIT}", field="limit")
+        raise RequestError("invalid", f"`limit`: expected 1 to {MAX_LIMIT}", field="limit")
     return int(text)
 
 
 def read_cursor(query: Mapping[str, str]) -> str:
-    """The parameter `cursor` of a list, "" when absent; raises `Refusal` `invalid`: nobody should
-    take the end of a list for what was a slip of the pen."""
+    """The parameter `cursor` of a list, "" when absent; raises `RequestError` `invalid`: nobody
+    should take the end of a list for what was a slip of the pen."""
     cursor = query.get("cursor", "")
     if len(cursor.encode()) > MAX_OPAQUE_BYTES or not (cursor.isascii() and cursor.isprintable()):
-        raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
+        raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
     return cursor
 
 
 def read_idempotency_key(values: Sequence[bytes] | None) -> str | None:
-    """The header `Idempotency-Key`; raises `Refusal` `invalid` for one that is not a key."""
+    """The header `Idempotency-Key`; raises `RequestError` `invalid` for one that is not a key."""
     if not values:
         return None
     if len(values) > 1:
-        raise Refusal("invalid", "`Idempotency-Key` is given twice", field="Idempotency-Key")
+        raise RequestError("invalid", "`Idempotency-Key` is given twice", field="Idempotency-Key")
     return check_idempotency_key(values[0].decode("latin-1").strip(), "Idempotency-Key")
 
 
 def check_idempotency_key(key: str, field: str) -> str:
     if not (1 <= len(key) <= MAX_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()):
-        raise Refusal(
+        raise RequestError(
             "invalid",
             f"`{field}`: expected 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters",
             field=field,
@@ -118,7 +119,8 @@ def _text(part: bytes) -> str:
 
 
 def check_addressable(uri: bytes) -> None:
-    """Raises `Refusal` for a path that the router would misread: `malformed` if it is not text,
+    """Raises `RequestError` for a path that the router would misread: `malformed` if it is not
+    text,
     `invalid` if a separator is encoded, because the router sees decoded segments joined again."""
     path = uri.partition(b"?")[0]
     if b"%" not in path:
@@ -126,6 +128,6 @@ def check_addressable(uri: bytes) -> None:
     try:
         unquote_to_bytes(path).decode()
     except UnicodeDecodeError:
-        raise Refusal("malformed", "the path is not UTF-8") from None
+        raise RequestError("malformed", "the path is not UTF-8") from None
     if _ENCODED_SEPARATOR.search(path):
-        raise Refusal("invalid", "a segment of the path has an encoded slash or backslash")
+        raise RequestError("invalid", "a segment of the path has an encoded slash or backslash")

@@ -19,7 +19,7 @@ MAX_BODY_BYTES = 1024 * 1024
 _encoder = msgspec.json.Encoder()
 
 
-class Call(NamedTuple):
+class Request(NamedTuple):
     """A request that was let in: all that a handler knows of it.
 
     `path` and `query` hold the parameters by name, `body` the checked struct of the route.
@@ -36,7 +36,7 @@ class Call(NamedTuple):
     once: str | None = None
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What is sent back: 204 has neither body nor content type."""
 
     status: int
@@ -45,14 +45,14 @@ class Answer(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def json_answer(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Answer:
+def json_answer(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Response:
     """`value` (a struct, or what msgspec can encode) as JSON."""
-    return Answer(status, _encoder.encode(value), JSON_TYPE, headers)
+    return Response(status, _encoder.encode(value), JSON_TYPE, headers)
 
 
-NO_CONTENT = Answer(204)
+NO_CONTENT = Response(204)
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Body:
 
 
 @dataclass(frozen=True)
-class Reply:
+class DocumentedResponse:
     """An answer that is not a problem. `also` are types that `kind` names without containing."""
 
     description: str
@@ -107,7 +107,7 @@ class Route:
     name: str
     summary: str
     handler: Handler
-    replies: Mapping[int, Reply]
+    replies: Mapping[int, DocumentedResponse]
     description: str = ""
     scope: str | None = None
     open_on_loopback: bool = False

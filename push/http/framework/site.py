@@ -24,18 +24,18 @@ from twisted.web.server import Request, Site
 
 from push.http.framework.framing import check_header, check_host, closes, malformed, target_of
 from push.http.framework.problems import internal_answer, refusal_answer
-from push.http.framework.route import Answer
-from push.wire.errors import Refusal, shortened
+from push.http.framework.route import Response
+from push.wire.errors import RequestError, shortened
 
 REQUEST_SECONDS = 60
 LINGER_SECONDS = 5
 
-# `admit(path, headers)` -> the largest body in bytes; raises `Refusal` for none at all.
+# `admit(path, headers)` -> the largest body in bytes; raises `RequestError` for none at all.
 Admit = Callable[[bytes, Headers], int]
 
 
-def too_large(max_bytes: int) -> Refusal:
-    return Refusal("too_large", f"the body is larger than {max_bytes:,} bytes")
+def too_large(max_bytes: int) -> RequestError:
+    return RequestError("too_large", f"the body is larger than {max_bytes:,} bytes")
 
 
 class LimitedRequest(Request):
@@ -135,7 +135,7 @@ class LimitedChannel(HTTPChannel):
         """Called by the base class with each header, for those that tell where the body ends."""
         try:
             data = check_header(header, data, self._version)
-        except Refusal as refusal:
+        except RequestError as refusal:
             self._refuse(refusal)
             return False
         chosen: bool = super()._maybeChooseTransferDecoder(header, data)
@@ -146,7 +146,7 @@ class LimitedChannel(HTTPChannel):
             check_host(self.requests[-1].requestHeaders, self._version)
             self._path = target_of(self._command, self._path)
             super().allHeadersReceived()
-        except Refusal as refusal:
+        except RequestError as refusal:
             self._refuse(refusal)
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
@@ -165,7 +165,7 @@ class LimitedChannel(HTTPChannel):
         """The body, or what a client sends while its request is being answered."""
         try:
             super().rawDataReceived(data)
-        except Refusal as refusal:
+        except RequestError as refusal:
             self._refuse(refusal)
         waiting_bytes = sum(map(len, self._dataBuffer)) if self._handlingRequest else 0
         if waiting_bytes > self._optimisticEagerReadSize:
@@ -192,7 +192,7 @@ class LimitedChannel(HTTPChannel):
         """The base class answers what is not HTTP through this, without a body."""
         self._refuse(malformed("this is not a request of HTTP/1.1"))
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: RequestError) -> None:
         """Answer before the request is complete, and take no more of this connection."""
         if self._refused:
             return
@@ -219,7 +219,7 @@ def _ignore(data: bytes) -> None:
     pass
 
 
-def _head(answer: Answer) -> bytes:
+def _head(answer: Response) -> bytes:
     lines = [b"HTTP/1.1 %d %b" % (answer.status, RESPONSES[answer.status])]
     lines.append(b"Content-Type: " + answer.content_type)
     lines.append(b"Content-Length: %d" % len(answer.body))

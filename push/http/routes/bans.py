@@ -10,18 +10,18 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from push.access.bans import Ban, Kind
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
-    Answer,
     Body,
-    Call,
+    DocumentedResponse,
     Parameter,
-    Reply,
+    Request,
+    Response,
     Route,
     json_answer,
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, Unconfirmed, in_effect
 from push.http.routes.messages import CURSOR
 from push.http.schemas import Name, check_name, read_network
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.idents import is_token
 from push.wire.reading import decoder_for
 
@@ -68,8 +68,8 @@ class BanList(Struct):
     cursor: str | None
 
 
-class Bans(Protocol):
-    """What is needed of `push.access.bans.Bans`."""
+class BanStore(Protocol):
+    """What is needed of `push.access.bans.BanStore`."""
 
     async def add(self, ban: Ban) -> list[str]: ...
 
@@ -80,24 +80,24 @@ class Bans(Protocol):
     def now_ms(self) -> int: ...
 
 
-def ban_routes(bans: Bans) -> tuple[Route, ...]:
-    async def list_bans(call: Call) -> Answer:
+def ban_routes(bans: BanStore) -> tuple[Route, ...]:
+    async def list_bans(call: Request) -> Response:
         after, limit = _place_of(read_cursor(call.query)), read_limit(call.query)
         found = (await bans.all())[after:]
         cursor = str(after + limit) if len(found) > limit else None
         return json_answer(200, BanList([_entry(ban) for ban in found[:limit]], cursor))
 
-    async def ban(call: Call) -> Answer:
+    async def ban(call: Request) -> Response:
         kind, name = _who(call.body)
         until = call.body.until
         if until is not None and until <= bans.now_ms():
-            raise Refusal("invalid", "`until`: expected a time to come", field="until")
+            raise RequestError("invalid", "`until`: expected a time to come", field="until")
         silent = await bans.add(Ban(kind, name, until))
         made = BanMade(until=until, silent=silent or UNSET)
         setattr(made, kind, name)
         return json_answer(201, made)
 
-    async def lift(call: Call) -> Answer:
+    async def lift(call: Request) -> Response:
         asked = call.body if call.body is not None else _body_of(call.query)
         return in_effect(await bans.lift(*_who(asked)))
 
@@ -108,7 +108,7 @@ def ban_routes(bans: Bans) -> tuple[Route, ...]:
             "list_bans",
             "List bans",
             list_bans,
-            {200: Reply("A page of the bans that hold, by kind and name.", BanList)},
+            {200: DocumentedResponse("A page of the bans that hold, by kind and name.", BanList)},
             scope="admin",
             query=(CURSOR, LIMIT_PARAMETER),
             problems=("invalid", "unavailable"),
@@ -119,7 +119,7 @@ def ban_routes(bans: Bans) -> tuple[Route, ...]:
             "ban",
             "Ban an address, a device or a user",
             ban,
-            {201: Reply("It holds from now on, in place of an earlier one.", BanMade)},
+            {201: DocumentedResponse("It holds from now on, in place of an earlier one.", BanMade)},
             description=(
                 "When it is answered, live sessions have ended with `kicked`, and registrations "
                 "and connections are refused with `banned` (`CONNECT_ACK` `NOT_AUTHORIZED`) by "
@@ -139,7 +139,7 @@ def ban_routes(bans: Bans) -> tuple[Route, ...]:
             lift,
             {
                 200: REPLY_UNCONFIRMED,
-                204: Reply("Every process admits the address, device or user again."),
+                204: DocumentedResponse("Every process admits the address, device or user again."),
             },
             description="The address, device or user is given in the query or in a body.",
             scope="admin",
@@ -154,19 +154,23 @@ def ban_routes(bans: Bans) -> tuple[Route, ...]:
 
 
 def _who(asked: BanBody) -> tuple[Kind, str]:
-    """Raises `Refusal` `invalid`."""
+    """Raises `RequestError` `invalid`."""
     given: list[tuple[Kind, Any]] = [
         (kind, getattr(asked, kind)) for kind in KINDS if getattr(asked, kind) is not UNSET
     ]
     if len(given) != 1:
-        raise Refusal("invalid", "exactly one of `ip`, `token` and `user` is required", field="ip")
+        raise RequestError(
+            "invalid", "exactly one of `ip`, `token` and `user` is required", field="ip"
+        )
     kind, name = given[0]
     if kind == "ip":
         return kind, read_network(name, "ip")
     if kind == "user":
         check_name(name, "user")
     elif not is_token(name):
-        raise Refusal("invalid", "`token`: its form or check character is wrong", field="token")
+        raise RequestError(
+            "invalid", "`token`: its form or check character is wrong", field="token"
+        )
     return kind, name
 
 
@@ -180,7 +184,7 @@ def _place_of(cursor: str) -> int:
     if not cursor:
         return 0
     if not (cursor.isascii() and cursor.isdecimal() and len(cursor) <= 9):
-        raise Refusal("invalid", "`cursor`: not the cursor of a page", field="cursor")
+        raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
     return int(cursor)
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from push.chat.service import Chat
+from push.chat.service import ChatService
 from push.http.framework.route import App
 from push.http.routes.conversations import conversation_routes
 from push.http.routes.groups import group_routes
 
 
-def make_group(chat: Chat) -> App:
+def make_group(chat: ChatService) -> App:
     """The app push-group."""
     return App(
         "push-group",

@@ -7,13 +7,21 @@ from typing import Annotated, Literal, Protocol
 
 from msgspec import Meta, Struct
 
-from push.devices.session_queries import Kicked, Page
+from push.devices.session_queries import KickedSessions, SessionPage
 from push.devices.session_query_types import Filter
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
-from push.http.framework.route import Answer, Body, Call, Parameter, Reply, Route, json_answer
+from push.http.framework.route import (
+    Body,
+    DocumentedResponse,
+    Parameter,
+    Request,
+    Response,
+    Route,
+    json_answer,
+)
 from push.http.routes.messages import CURSOR
 from push.http.schemas import read_network
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
 TOKEN_TEXT = "the token of a device"
@@ -45,7 +53,7 @@ class NodeList(Struct):
     nodes: list[NodeEntry]
 
 
-class Connection(Struct):
+class ConnectionRow(Struct):
     """A live session. `connected`: since when, in milliseconds since 1970 UTC."""
 
     session: str
@@ -66,7 +74,7 @@ Silent = Annotated[
 class Connections(Struct):
     """A page of sessions, by id. `cursor` asks for the next one; null: this is the last."""
 
-    connections: list[Connection]
+    connections: list[ConnectionRow]
     cursor: str | None
     silent: Silent
 
@@ -77,28 +85,28 @@ class KickBody(Struct, forbid_unknown_fields=True, frozen=True):
     ip: Annotated[str, Meta(max_length=64, description="an address, or a network like 10.0.0.0/8")]
 
 
-class KickedSessions(Struct):
+class KickedBody(Struct):
     """How many sessions were ended."""
 
     kicked: int
     silent: Silent
 
 
-class Clients(Protocol):
-    """What is needed of `push.devices.session_queries.Clients`."""
+class SessionAdmin(Protocol):
+    """What is needed of `push.devices.session_queries.SessionAdmin`."""
 
-    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> Page: ...
+    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> SessionPage: ...
 
-    async def kick(self, filter: Filter) -> Kicked: ...
+    async def kick(self, filter: Filter) -> KickedSessions: ...
 
 
-class Devices(Protocol):
-    """What is needed of `push.devices.registration.Devices`."""
+class DeviceLookup(Protocol):
+    """What is needed of `push.devices.registration.DeviceLookup`."""
 
     async def check(self, token: str) -> None: ...
 
 
-class Node(Protocol):
+class ListedNode(Protocol):
     """What is needed of an entry of the cluster's directory."""
 
     @property
@@ -123,18 +131,20 @@ class Node(Protocol):
     def started(self) -> int: ...
 
 
-class Nodes(Protocol):
+class NodeDirectory(Protocol):
     """What is needed of `push.cluster.directory.Directory`."""
 
-    def nodes(self) -> Sequence[Node]: ...
+    def nodes(self) -> Sequence[ListedNode]: ...
 
 
-def client_routes(clients: Clients, devices: Devices, nodes: Nodes) -> tuple[Route, ...]:
+def client_routes(
+    clients: SessionAdmin, devices: DeviceLookup, nodes: NodeDirectory
+) -> tuple[Route, ...]:
     return (_list_route(clients), *_kick_routes(clients, devices), _nodes_route(nodes))
 
 
-def _list_route(clients: Clients) -> Route:
-    async def connections(call: Call) -> Answer:
+def _list_route(clients: SessionAdmin) -> Route:
+    async def connections(call: Request) -> Response:
         query = call.query
         found = Filter(
             node=query.get("node"),
@@ -144,7 +154,7 @@ def _list_route(clients: Clients) -> Route:
         )
         page = await clients.find(found, read_cursor(query), read_limit(query))
         rows = [
-            Connection(
+            ConnectionRow(
                 row.session,
                 row.token,
                 row.user,
@@ -163,7 +173,7 @@ def _list_route(clients: Clients) -> Route:
         "list_connections",
         "List live sessions",
         connections,
-        {200: Reply("A page of sessions, by their ids.", Connections)},
+        {200: DocumentedResponse("A page of sessions, by their ids.", Connections)},
         description=(
             "All connectors are asked; those that do not answer within two seconds are named in "
             "`silent`. With several filters a session must fit all of them."
@@ -181,27 +191,27 @@ def _list_route(clients: Clients) -> Route:
     )
 
 
-def _kick_routes(clients: Clients, devices: Devices) -> tuple[Route, ...]:
-    async def answer(found: Filter) -> Answer:
+def _kick_routes(clients: SessionAdmin, devices: DeviceLookup) -> tuple[Route, ...]:
+    async def answer(found: Filter) -> Response:
         done = await clients.kick(found)
         if found.session is not None and not done.kicked and not done.silent:
-            raise Refusal("not_found", "no node has this session")
-        return json_answer(200, KickedSessions(done.kicked, done.silent))
+            raise RequestError("not_found", "no node has this session")
+        return json_answer(200, KickedBody(done.kicked, done.silent))
 
-    async def kick_session(call: Call) -> Answer:
+    async def kick_session(call: Request) -> Response:
         return await answer(Filter(session=call.path["session"]))
 
-    async def kick_ip(call: Call) -> Answer:
+    async def kick_ip(call: Request) -> Response:
         return await answer(Filter(ip=read_network(call.body.ip, "ip")))
 
-    async def kick_device(call: Call) -> Answer:
+    async def kick_device(call: Request) -> Response:
         await devices.check(call.path["token"])
         return await answer(Filter(token=call.path["token"]))
 
-    async def kick_user(call: Call) -> Answer:
+    async def kick_user(call: Request) -> Response:
         return await answer(Filter(user=call.path["user"]))
 
-    replies = {200: Reply("How many were ended.", KickedSessions)}
+    replies = {200: DocumentedResponse("How many were ended.", KickedBody)}
     return (
         Route(
             "DELETE",
@@ -254,8 +264,8 @@ def _kick_routes(clients: Clients, devices: Devices) -> tuple[Route, ...]:
     )
 
 
-def _nodes_route(nodes: Nodes) -> Route:
-    async def list_nodes(call: Call) -> Answer:
+def _nodes_route(nodes: NodeDirectory) -> Route:
+    async def list_nodes(call: Request) -> Response:
         names = NodeEntry.__struct_fields__
         rows = [
             NodeEntry(**{name: getattr(node, name) for name in names}) for node in nodes.nodes()
@@ -268,7 +278,7 @@ def _nodes_route(nodes: Nodes) -> Route:
         "list_nodes",
         "List the daemons of the cluster",
         list_nodes,
-        {200: Reply("Every one that is registered.", NodeList)},
+        {200: DocumentedResponse("Every one that is registered.", NodeList)},
         description="As last reported by each daemon, at most a few seconds ago.",
         scope="read",
     )

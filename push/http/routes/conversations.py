@@ -7,32 +7,32 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, field
 
-from push.chat.conversation_id import Conversation, conversation_of, to_user
-from push.chat.service import Chat
+from push.chat.conversation_id import ConversationId, conversation_of, to_user
+from push.chat.service import ChatService
 from push.chat.types import (
     MAX_SEQ,
     ConversationPage,
     MessagePage,
     Name,
+    NewMessage,
     Positions,
-    PositionsSaid,
     Range,
-    Said,
+    ReadPositions,
     Sent,
     check_names,
 )
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     NO_CONTENT,
-    Answer,
     Body,
-    Call,
+    DocumentedResponse,
     Parameter,
-    Reply,
+    Request,
+    Response,
     Route,
     json_answer,
 )
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
 RANGE_PARAMETERS = (
@@ -48,7 +48,7 @@ CONVERSATION = {
 _REFUSALS = ("invalid", "unknown_group", "not_member", "unavailable")
 
 
-class UserMessage(Said, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class UserMessage(NewMessage, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A message and its sender."""
 
     sender: Annotated[Name, Meta(description="who says it")] = field(name="from")
@@ -58,14 +58,14 @@ class UserMessage(Said, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_names("from", self.sender)
 
 
-class PositionsPost(PositionsSaid, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PositionsPost(ReadPositions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far a user is."""
 
 
 def range_of(query: Mapping[str, str]) -> Range:
-    """Raises `Refusal` `invalid`."""
+    """Raises `RequestError` `invalid`."""
     if "after" in query and "before" in query:
-        raise Refusal("invalid", "`before` and `after` exclude each other", field="before")
+        raise RequestError("invalid", "`before` and `after` exclude each other", field="before")
     return Range(
         after=_seq_of(query["after"], "after") if "after" in query else UNSET,
         before=_seq_of(query["before"], "before") if "before" in query else UNSET,
@@ -75,24 +75,24 @@ def range_of(query: Mapping[str, str]) -> Range:
 
 def _seq_of(text: str, name: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= MAX_SEQ):
-        raise Refusal("invalid", f"`{name}`: expected a seq", field=name)
+        raise RequestError("invalid", f"`{name}`: expected a seq", field=name)
     return int(text)
 
 
-def _user_of(call: Call) -> str:
+def _user_of(call: Request) -> str:
     return call.path["user"]
 
 
-def _conversation_of(call: Call) -> Conversation:
+def _conversation_of(call: Request) -> ConversationId:
     return conversation_of(_user_of(call), call.path["conversation"])
 
 
-def conversation_routes(chat: Chat) -> tuple[Route, ...]:
+def conversation_routes(chat: ChatService) -> tuple[Route, ...]:
     return (_send_route(chat), _list_route(chat), *_routes_of_one(chat))
 
 
-def _send_route(chat: Chat) -> Route:
-    async def send(call: Call) -> Answer:
+def _send_route(chat: ChatService) -> Route:
+    async def send(call: Request) -> Response:
         to = to_user(call.body.sender, _user_of(call), "user")
         sent = await chat.messages.send(call.body.sender, to, call.body, by_device=False)
         return json_answer(201, sent)
@@ -103,7 +103,7 @@ def _send_route(chat: Chat) -> Route:
         "send_to_user",
         "Send a message to a user",
         send,
-        {201: Reply("It was taken.", Sent)},
+        {201: DocumentedResponse("It was taken.", Sent)},
         description="`conversation` in the answer is as `from` sees it.",
         scope="chat",
         body=Body(
@@ -116,8 +116,8 @@ def _send_route(chat: Chat) -> Route:
     )
 
 
-def _list_route(chat: Chat) -> Route:
-    async def page(call: Call) -> Answer:
+def _list_route(chat: ChatService) -> Route:
+    async def page(call: Request) -> Response:
         conversations = await chat.conversations.page(
             _user_of(call), cursor=read_cursor(call.query), limit=read_limit(call.query)
         )
@@ -129,7 +129,7 @@ def _list_route(chat: Chat) -> Route:
         "list_conversations",
         "List a user's conversations",
         page,
-        {200: Reply("A page of conversations, the latest first.", ConversationPage)},
+        {200: DocumentedResponse("A page of conversations, the latest first.", ConversationPage)},
         scope="chat",
         query=(Parameter("cursor", "of the page before"), LIMIT_PARAMETER),
         path_texts=USER,
@@ -137,17 +137,17 @@ def _list_route(chat: Chat) -> Route:
     )
 
 
-def _routes_of_one(chat: Chat) -> tuple[Route, ...]:
-    async def history(call: Call) -> Answer:
+def _routes_of_one(chat: ChatService) -> tuple[Route, ...]:
+    async def history(call: Request) -> Response:
         conversation = _conversation_of(call)
         page = await chat.messages.history(conversation, range_of(call.query), _user_of(call))
         return json_answer(200, page)
 
-    async def move(call: Call) -> Answer:
+    async def move(call: Request) -> Response:
         moved = await chat.messages.move(_conversation_of(call), call.body, _user_of(call))
         return json_answer(200, moved)
 
-    async def recall(call: Call) -> Answer:
+    async def recall(call: Request) -> Response:
         by = None if call.query.get("force") == "true" else _user_of(call)
         seq = _seq_of(call.path["seq"], "seq")
         await chat.messages.recall(_conversation_of(call), seq, by)
@@ -161,7 +161,7 @@ def _routes_of_one(chat: Chat) -> tuple[Route, ...]:
             "list_messages",
             "Read the history of a conversation",
             history,
-            {200: Reply("Messages, the earliest first.", MessagePage)},
+            {200: DocumentedResponse("Messages, the earliest first.", MessagePage)},
             description="As the user sees it: of a group from when he joined.",
             scope="chat",
             query=RANGE_PARAMETERS,
@@ -174,7 +174,7 @@ def _routes_of_one(chat: Chat) -> tuple[Route, ...]:
             "move_positions",
             "Say how far a user is",
             move,
-            {200: Reply("Where the user is now.", Positions)},
+            {200: DocumentedResponse("Where the user is now.", Positions)},
             description="Positions never go back, and `read` raises `delivered`.",
             scope="chat",
             body=Body(PositionsPost, decoder_for(PositionsPost), {"read": 0}),
@@ -187,7 +187,11 @@ def _routes_of_one(chat: Chat) -> tuple[Route, ...]:
             "recall_message",
             "Recall a message",
             recall,
-            {204: Reply("Its content is gone, and everybody in the conversation is told.")},
+            {
+                204: DocumentedResponse(
+                    "Its content is gone, and everybody in the conversation is told."
+                )
+            },
             description=(
                 "As the user may: his own, or as an admin of a group, for some time. With `force` "
                 "the backend itself recalls it, at any time."

@@ -7,17 +7,17 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from push.chat.conversation_id import to_group
-from push.chat.service import Chat
+from push.chat.service import ChatService
 from push.chat.types import (
     Group,
     GroupChanges,
-    GroupSaid,
     MemberChange,
     MemberPage,
     MessagePage,
     Name,
+    NewGroup,
+    NewMessage,
     Results,
-    Said,
     Sent,
     Users,
     check_names,
@@ -25,17 +25,17 @@ from push.chat.types import (
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     NO_CONTENT,
-    Answer,
     Body,
-    Call,
+    DocumentedResponse,
     Parameter,
-    Reply,
+    Request,
+    Response,
     Route,
     json_answer,
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 from push.http.routes.conversations import RANGE_PARAMETERS, range_of
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
 BY = Parameter(
@@ -48,7 +48,7 @@ ByName = Annotated[Name, Meta(description=BY.description)]
 _REFUSALS = ("invalid", "unknown_group", "not_member", "not_allowed", "unavailable")
 
 
-class NewGroup(GroupSaid, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CreateGroupBody(NewGroup, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A new group and who owns it."""
 
     owner: Name
@@ -91,7 +91,7 @@ class MemberPut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     muted: bool | UnsetType = UNSET
 
 
-class GroupMessage(Said, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GroupMessage(NewMessage, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A message and its sender, whose role in the group counts."""
 
     sender: Annotated[Name, Meta(description="who says it")] = field(name="from")
@@ -101,15 +101,15 @@ class GroupMessage(Said, frozen=True, kw_only=True, forbid_unknown_fields=True):
         check_names("from", self.sender)
 
 
-def group_routes(chat: Chat) -> tuple[Route, ...]:
+def group_routes(chat: ChatService) -> tuple[Route, ...]:
     return (*_group_routes(chat), *_member_routes(chat), *_message_routes(chat))
 
 
-def _group_of(call: Call) -> str:
+def _group_of(call: Request) -> str:
     return call.path["group"]
 
 
-def _by_of(call: Call) -> str | None:
+def _by_of(call: Request) -> str | None:
     return call.query.get("by")
 
 
@@ -117,20 +117,20 @@ def _or_none(value: str | UnsetType) -> str | None:
     return None if value is UNSET else value
 
 
-def _group_routes(chat: Chat) -> tuple[Route, ...]:
+def _group_routes(chat: ChatService) -> tuple[Route, ...]:
     groups = chat.groups
 
-    async def create(call: Call) -> Answer:
+    async def create(call: Request) -> Response:
         return json_answer(201, await groups.create(call.body.owner, call.body))
 
-    async def get(call: Call) -> Answer:
+    async def get(call: Request) -> Response:
         return json_answer(200, await groups.get(_group_of(call), None))
 
-    async def change(call: Call) -> Answer:
+    async def change(call: Request) -> Response:
         by = _or_none(call.body.by)
         return json_answer(200, await groups.change(_group_of(call), call.body, by))
 
-    async def dismiss(call: Call) -> Answer:
+    async def dismiss(call: Request) -> Response:
         return in_effect(await groups.dismiss(_group_of(call), _by_of(call)))
 
     return (
@@ -140,14 +140,14 @@ def _group_routes(chat: Chat) -> tuple[Route, ...]:
             "create_group",
             "Create a group",
             create,
-            {201: Reply("The group.", Group)},
+            {201: DocumentedResponse("The group.", Group)},
             description=(
                 "Its id is made by the server. `type` `broadcast`: only the owner and admins write."
             ),
             scope="chat",
             body=Body(
-                NewGroup,
-                decoder_for(NewGroup),
+                CreateGroupBody,
+                decoder_for(CreateGroupBody),
                 {"owner": "anna", "name": "Friends", "members": ["bob", "carol"]},
             ),
             problems=("group_full", "unavailable"),
@@ -158,7 +158,7 @@ def _group_routes(chat: Chat) -> tuple[Route, ...]:
             "get_group",
             "Look a group up",
             get,
-            {200: Reply("The group.", Group)},
+            {200: DocumentedResponse("The group.", Group)},
             scope="chat",
             path_texts=GROUP,
             problems=("invalid", "unknown_group", "unavailable"),
@@ -169,7 +169,7 @@ def _group_routes(chat: Chat) -> tuple[Route, ...]:
             "change_group",
             "Change a group",
             change,
-            {200: Reply("The group as it is now.", Group)},
+            {200: DocumentedResponse("The group as it is now.", Group)},
             description="All that is given, or nothing.",
             scope="chat",
             body=Body(GroupPatch, decoder_for(GroupPatch), {"announcement": "Tonight at eight."}),
@@ -183,7 +183,7 @@ def _group_routes(chat: Chat) -> tuple[Route, ...]:
             "Dismiss a group",
             dismiss,
             {
-                204: Reply("It is gone, with its history; its members are told."),
+                204: DocumentedResponse("It is gone, with its history; its members are told."),
                 200: REPLY_UNCONFIRMED,
             },
             scope="chat",
@@ -194,25 +194,25 @@ def _group_routes(chat: Chat) -> tuple[Route, ...]:
     )
 
 
-def _member_routes(chat: Chat) -> tuple[Route, ...]:
+def _member_routes(chat: ChatService) -> tuple[Route, ...]:
     groups = chat.groups
 
-    async def page(call: Call) -> Answer:
+    async def page(call: Request) -> Response:
         members = await groups.members(
             _group_of(call), None, cursor=read_cursor(call.query), limit=read_limit(call.query)
         )
         return json_answer(200, members)
 
-    async def add(call: Call) -> Answer:
+    async def add(call: Request) -> Response:
         by = _or_none(call.body.by)
         return json_answer(200, await groups.add(_group_of(call), call.body.users, by))
 
-    async def put(call: Call) -> Answer:
+    async def put(call: Request) -> Response:
         member = MemberChange(call.path["user"], role=call.body.role, muted=call.body.muted)
         await groups.change(_group_of(call), GroupChanges(member=member), _by_of(call))
         return NO_CONTENT
 
-    async def remove(call: Call) -> Answer:
+    async def remove(call: Request) -> Response:
         group, user, by = _group_of(call), call.path["user"], _by_of(call)
         if by == user:
             return in_effect(await groups.leave(group, user))
@@ -220,7 +220,7 @@ def _member_routes(chat: Chat) -> tuple[Route, ...]:
         code = removed.results[user]
         if code != "ok":
             what = "is no member" if code == "not_found" else "cannot be removed by this role"
-            raise Refusal(code, f"{user} {what}")
+            raise RequestError(code, f"{user} {what}")
         return in_effect(removed.silent or [])
 
     return (
@@ -230,7 +230,7 @@ def _member_routes(chat: Chat) -> tuple[Route, ...]:
             "list_members",
             "List the members of a group",
             page,
-            {200: Reply("A page of members, by name.", MemberPage)},
+            {200: DocumentedResponse("A page of members, by name.", MemberPage)},
             scope="chat",
             query=(CURSOR, LIMIT_PARAMETER),
             path_texts=GROUP,
@@ -242,7 +242,7 @@ def _member_routes(chat: Chat) -> tuple[Route, ...]:
             "add_members",
             "Add members to a group",
             add,
-            {200: Reply("What became of each user.", Results)},
+            {200: DocumentedResponse("What became of each user.", Results)},
             description="`ok`, `already_exists` or `group_full` for each of the users.",
             scope="chat",
             body=Body(NewMembers, decoder_for(NewMembers), {"users": ["dave"], "by": "anna"}),
@@ -255,7 +255,7 @@ def _member_routes(chat: Chat) -> tuple[Route, ...]:
             "change_member",
             "Change a member's role, mute or unmute",
             put,
-            {204: Reply("Changed.")},
+            {204: DocumentedResponse("Changed.")},
             scope="chat",
             body=Body(MemberPut, decoder_for(MemberPut), {"role": "admin"}),
             query=(BY,),
@@ -269,7 +269,7 @@ def _member_routes(chat: Chat) -> tuple[Route, ...]:
             "Remove a member, or let one leave",
             remove,
             {
-                204: Reply("No member any more; devices stop following at once."),
+                204: DocumentedResponse("No member any more; devices stop following at once."),
                 200: REPLY_UNCONFIRMED,
             },
             description="With `by` the user himself, he leaves.",
@@ -281,14 +281,14 @@ def _member_routes(chat: Chat) -> tuple[Route, ...]:
     )
 
 
-def _message_routes(chat: Chat) -> tuple[Route, ...]:
-    async def send(call: Call) -> Answer:
+def _message_routes(chat: ChatService) -> tuple[Route, ...]:
+    async def send(call: Request) -> Response:
         to = to_group(call.path["group"], "group")
         return json_answer(
             201, await chat.messages.send(call.body.sender, to, call.body, by_device=False)
         )
 
-    async def page(call: Call) -> Answer:
+    async def page(call: Request) -> Response:
         group = to_group(call.path["group"], "group")
         return json_answer(200, await chat.messages.history(group, range_of(call.query), None))
 
@@ -299,7 +299,7 @@ def _message_routes(chat: Chat) -> tuple[Route, ...]:
             "send_to_group",
             "Send a message to a group",
             send,
-            {201: Reply("It was taken.", Sent)},
+            {201: DocumentedResponse("It was taken.", Sent)},
             description="As `from`, whose role in the group counts.",
             scope="chat",
             body=Body(
@@ -316,7 +316,7 @@ def _message_routes(chat: Chat) -> tuple[Route, ...]:
             "list_group_messages",
             "Read the history of a group",
             page,
-            {200: Reply("Messages, the earliest first.", MessagePage)},
+            {200: DocumentedResponse("Messages, the earliest first.", MessagePage)},
             description="All that are kept, whoever joined when.",
             scope="chat",
             query=RANGE_PARAMETERS,

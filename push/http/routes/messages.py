@@ -6,36 +6,43 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
-from push.http.framework.route import Answer, Call, Parameter, Reply, Route, json_answer
-from push.http.schemas import Cancelled, Message, MessageDevice, MessageDevices
-from push.streams.ledger import DeviceLine, Funnel
+from push.http.framework.route import (
+    DocumentedResponse,
+    Parameter,
+    Request,
+    Response,
+    Route,
+    json_answer,
+)
+from push.http.schemas import Cancelled, MessageDevices, MessageDeviceStatus, MessageStatus
+from push.streams.ledger import DeliveryCounts, DeviceLine
 
 ID_TEXT = "the id that the push was answered with"
 CURSOR = Parameter("cursor", "`cursor` of the page before")
 
 
-class Messages(Protocol):
-    """What is needed of `push.pushing.service.Pushing`."""
+class MessageLookup(Protocol):
+    """What is needed of `push.pushing.service.PushService`."""
 
-    async def message(self, id: str) -> Funnel: ...
+    async def message(self, id: str) -> DeliveryCounts: ...
 
     async def message_devices(self, id: str) -> Sequence[DeviceLine]: ...
 
     async def cancel(self, id: str) -> int: ...
 
 
-def message_routes(messages: Messages) -> tuple[Route, ...]:
-    async def get_message(call: Call) -> Answer:
+def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
+    async def get_message(call: Request) -> Response:
         funnel = await messages.message(call.path["id"])
-        names = Message.__struct_fields__
-        return json_answer(200, Message(**{name: getattr(funnel, name) for name in names}))
+        names = MessageStatus.__struct_fields__
+        return json_answer(200, MessageStatus(**{name: getattr(funnel, name) for name in names}))
 
-    async def get_devices(call: Call) -> Answer:
+    async def get_devices(call: Request) -> Response:
         limit = read_limit(call.query)
         lines = await messages.message_devices(call.path["id"])
         return json_answer(200, _page(lines, read_cursor(call.query), limit))
 
-    async def cancel(call: Call) -> Answer:
+    async def cancel(call: Request) -> Response:
         return json_answer(200, Cancelled(await messages.cancel(call.path["id"])))
 
     path = {"id": ID_TEXT}
@@ -47,7 +54,7 @@ def message_routes(messages: Messages) -> tuple[Route, ...]:
             "get_message",
             "See what became of a message",
             get_message,
-            {200: Reply("Its funnel.", Message)},
+            {200: DocumentedResponse("Its funnel.", MessageStatus)},
             description=(
                 "Counts are devices, and lag behind by about a second. Of a message that was "
                 "stored, `addressed` is the sum of the ends once nothing waits any more. Kept for "
@@ -68,7 +75,7 @@ def message_routes(messages: Messages) -> tuple[Route, ...]:
             "get_message_devices",
             "See what became of a message on each device",
             get_devices,
-            {200: Reply("A page of devices, by token.", MessageDevices)},
+            {200: DocumentedResponse("A page of devices, by token.", MessageDevices)},
             description="Kept for messages that were addressed to devices or users.",
             scope="read",
             path_texts=path,
@@ -81,7 +88,7 @@ def message_routes(messages: Messages) -> tuple[Route, ...]:
             "cancel_message",
             "Cancel a message",
             cancel,
-            {200: Reply("Taken back from who had not acknowledged it.", Cancelled)},
+            {200: DocumentedResponse("Taken back from who had not acknowledged it.", Cancelled)},
             description=(
                 "It is handed out to nobody any more. A device that has it but had not "
                 "acknowledged it counts as cancelled, until it does."
@@ -97,7 +104,7 @@ def _page(lines: Sequence[DeviceLine], cursor: str, limit: int) -> MessageDevice
     """The lines behind the token `cursor`."""
     left = [line for line in lines if line.token > cursor]
     rows = [
-        MessageDevice(line.token, line.state, line.ts, line.user, line.reason)  # type: ignore[arg-type]
+        MessageDeviceStatus(line.token, line.state, line.ts, line.user, line.reason)  # type: ignore[arg-type]
         for line in left[:limit]
     ]
     return MessageDevices(rows, rows[-1].token if len(left) > limit else None)

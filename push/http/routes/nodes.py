@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from push.http.framework.route import Answer, Body, Call, Reply, Route, json_answer
+from push.http.framework.route import (
+    Body,
+    DocumentedResponse,
+    Request,
+    Response,
+    Route,
+    json_answer,
+)
 from push.http.schemas import DrainBody, Draining
 from push.wire.reading import decoder_for
 
@@ -18,7 +25,7 @@ class Drains(Protocol):
 def node_routes(drains: Drains) -> tuple[Route, ...]:
     decode = decoder_for(DrainBody)
 
-    async def drain(call: Call) -> Answer:
+    async def drain(call: Request) -> Response:
         await drains.drain(call.path["id"], call.body.rate or 0)
         return json_answer(202, Draining(call.path["id"]))
 
@@ -29,7 +36,7 @@ def node_routes(drains: Drains) -> tuple[Route, ...]:
             "drain_node",
             "Drain a connector",
             drain,
-            {202: Reply("It was told to.", Draining)},
+            {202: DocumentedResponse("It was told to.", Draining)},
             description=(
                 "It takes no new sessions, sends those that it has to other connectors (`rate` of "
                 "them a second), and its process ends. Without another connector it ends at once."

@@ -13,26 +13,26 @@ from push.devices.record import Device
 from push.http.framework.problems import Problem, problem_of
 from push.http.framework.request_reading import check_idempotency_key
 from push.http.framework.route import (
-    Answer,
     App,
     Body,
-    Call,
-    Reply,
+    DocumentedResponse,
+    Request,
+    Response,
     Route,
     json_answer,
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 from push.http.routes import connections as client_management
-from push.http.routes.bans import Bans, ban_routes
-from push.http.routes.connections import Clients, client_routes
-from push.http.routes.messages import Messages, message_routes
+from push.http.routes.bans import BanStore, ban_routes
+from push.http.routes.connections import SessionAdmin, client_routes
+from push.http.routes.messages import MessageLookup, message_routes
 from push.http.routes.nodes import Drains, node_routes
-from push.http.routes.topics import Topics, topic_routes
-from push.http.routes.users import Erasure, Users, user_routes
+from push.http.routes.topics import TopicStore, topic_routes
+from push.http.routes.users import Erasure, UserStore, user_routes
 from push.http.schemas import (
     MAX_BATCH_ITEMS,
     BatchAnswer,
-    BatchItem,
+    BatchPushBody,
     BatchReceipt,
     NodeStats,
     PushBody,
@@ -40,8 +40,8 @@ from push.http.schemas import (
     Stats,
     message_of,
 )
-from push.pushing.service import Push, Receipt
-from push.wire.errors import Refusal
+from push.pushing.service import Push, PushReceipt
+from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024
@@ -50,16 +50,16 @@ TOKEN_TEXT = "the token of a device"
 USER_TEXT = "the id of a user"
 
 
-class Pushing(Messages, Protocol):
-    """What is needed of `push.pushing.service.Pushing`."""
+class PushAcceptor(MessageLookup, Protocol):
+    """What is needed of `push.pushing.service.PushAcceptor`."""
 
-    async def push(self, push: Push) -> Receipt: ...
+    async def push(self, push: Push) -> PushReceipt: ...
 
-    async def push_batch(self, items: Sequence[Push]) -> Sequence[Receipt | Refusal]: ...
+    async def push_batch(self, items: Sequence[Push]) -> Sequence[PushReceipt | RequestError]: ...
 
 
-class Devices(client_management.Devices, Protocol):
-    """What is needed of `push.devices.registration.Devices`."""
+class DeviceStore(client_management.DeviceLookup, Protocol):
+    """What is needed of `push.devices.registration.DeviceStore`."""
 
     async def get(self, token: str) -> Device: ...
 
@@ -70,41 +70,41 @@ class Devices(client_management.Devices, Protocol):
     async def unbind(self, user: str, token: str) -> list[str]: ...
 
 
-class Node(client_management.Node, Protocol):
+class PushNode(client_management.ListedNode, Protocol):
     """What is needed of an entry of the cluster's directory."""
 
     @property
     def counters(self) -> Mapping[str, int]: ...
 
 
-class Nodes(Protocol):
+class PushNodes(Protocol):
     """What is needed of `push.cluster.directory.Directory`."""
 
-    def nodes(self) -> Sequence[Node]: ...
+    def nodes(self) -> Sequence[PushNode]: ...
 
 
 def make_api(
-    pushing: Pushing,
-    devices: Devices,
-    nodes: Nodes,
+    pushing: PushAcceptor,
+    devices: DeviceStore,
+    nodes: PushNodes,
     drains: Drains,
-    clients: Clients,
-    users: Users,
+    clients: SessionAdmin,
+    users: UserStore,
     erasure: Erasure,
-    topics: Topics,
-    bans: Bans,
+    topics: TopicStore,
+    bans: BanStore,
     limits: PushLimits | None = None,
 ) -> App:
     """The app push-api. `limits` None = the defaults of the contract."""
     limits = limits or PushLimits()
 
     def adjust(schemas: dict[str, Any]) -> None:
-        for name in ("PushBody", "BatchItem"):
+        for name in ("PushBody", "BatchPushBody"):
             schemas[name]["properties"]["ttl"].update(
                 {"maximum": limits.ttl_max_seconds, "default": limits.ttl_default_seconds}
             )
         # "exactly one", which the struct cannot say
-        schemas["To"].update({"minProperties": 1, "maxProperties": 1})
+        schemas["PushTargetBody"].update({"minProperties": 1, "maxProperties": 1})
 
     return App(
         "push-api",
@@ -129,18 +129,18 @@ def make_api(
 _PUSH_EXAMPLE = {"to": {"all": True}, "data": {"text": "hello"}}
 
 
-def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
-    decode_push, decode_item = decoder_for(PushBody), decoder_for(BatchItem)
+def _push_routes(pushing: PushAcceptor, limits: PushLimits) -> tuple[Route, Route]:
+    decode_push, decode_item = decoder_for(PushBody), decoder_for(BatchPushBody)
 
-    async def push(call: Call) -> Answer:
+    async def push(call: Request) -> Response:
         target, content = message_of(call.body, limits)
         return json_answer(202, await pushing.push(Push(target, content, call.once)))
 
-    async def push_batch(call: Call) -> Answer:
-        def read(index: int, raw: msgspec.Raw) -> Push | Refusal:
+    async def push_batch(call: Request) -> Response:
+        def read(index: int, raw: msgspec.Raw) -> Push | RequestError:
             try:
                 return _push_of_item(decode_item(bytes(raw)), index, call, limits)
-            except Refusal as refusal:
+            except RequestError as refusal:
                 return refusal
 
         results: list[Any] = [read(index, raw) for index, raw in enumerate(call.body)]
@@ -157,7 +157,7 @@ def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
             "push",
             "Push a message",
             push,
-            {202: Reply("Accepted: stored for every device it is for.", Receipt)},
+            {202: DocumentedResponse("Accepted: stored for every device it is for.", PushReceipt)},
             description=(
                 "`streams` says how many logs the message was written to (one for each device, "
                 "user, a topic, or everyone), `online` how many of them a connector followed at "
@@ -180,7 +180,7 @@ def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
             "Push many messages",
             push_batch,
             {
-                200: Reply(
+                200: DocumentedResponse(
                     "One result for each item, in order.", BatchAnswer, (BatchReceipt, Problem)
                 )
             },
@@ -192,7 +192,7 @@ def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
             ),
             scope="push",
             body=Body(
-                Annotated[list[BatchItem], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)],
+                Annotated[list[BatchPushBody], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)],
                 # Not yet the items: one that is wrong must not spoil the others.
                 decoder_for(
                     Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=MAX_BATCH_ITEMS)]
@@ -206,7 +206,7 @@ def _push_routes(pushing: Pushing, limits: PushLimits) -> tuple[Route, Route]:
     )
 
 
-def _push_of_item(item: BatchItem, index: int, call: Call, limits: PushLimits) -> Push:
+def _push_of_item(item: BatchPushBody, index: int, call: Request, limits: PushLimits) -> Push:
     """An item of a batch; its key is its own, or made of the batch's and its place."""
     target, content = message_of(item, limits)
     if item.idempotency_key is not UNSET:
@@ -215,8 +215,8 @@ def _push_of_item(item: BatchItem, index: int, call: Call, limits: PushLimits) -
     return Push(target, content, call.once and f"{call.once} place {index}")
 
 
-def _batch_result(result: Receipt | Refusal) -> BatchReceipt | Problem:
-    if isinstance(result, Refusal):
+def _batch_result(result: PushReceipt | RequestError) -> BatchReceipt | Problem:
+    if isinstance(result, RequestError):
         return problem_of(result)
     return BatchReceipt(
         status=202,
@@ -231,17 +231,17 @@ def _batch_result(result: Receipt | Refusal) -> BatchReceipt | Problem:
 # --- devices and users -------------------------------------------------------------------------
 
 
-def _device_routes(devices: Devices) -> tuple[Route, ...]:
-    async def get_device(call: Call) -> Answer:
+def _device_routes(devices: DeviceStore) -> tuple[Route, ...]:
+    async def get_device(call: Request) -> Response:
         return json_answer(200, await devices.get(call.path["token"]))
 
-    async def forget_device(call: Call) -> Answer:
+    async def forget_device(call: Request) -> Response:
         return in_effect(await devices.forget(call.path["token"]))
 
-    async def bind(call: Call) -> Answer:
+    async def bind(call: Request) -> Response:
         return in_effect(await devices.bind(call.path["user"], call.path["token"]))
 
-    async def unbind(call: Call) -> Answer:
+    async def unbind(call: Request) -> Response:
         return in_effect(await devices.unbind(call.path["user"], call.path["token"]))
 
     token = {"token": TOKEN_TEXT}
@@ -254,7 +254,7 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
             "get_device",
             "Look a device up",
             get_device,
-            {200: Reply("The device.", Device)},
+            {200: DocumentedResponse("The device.", Device)},
             description=(
                 "Times are milliseconds since 1970 UTC; `backlog` is how many messages wait. A "
                 "token whose check character is wrong is `invalid`: it was mistyped."
@@ -270,7 +270,9 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
             "Forget a device",
             forget_device,
             {
-                204: Reply("Forgotten, with all that waited for it; its session is closed."),
+                204: DocumentedResponse(
+                    "Forgotten, with all that waited for it; its session is closed."
+                ),
                 200: REPLY_UNCONFIRMED,
             },
             scope="admin",
@@ -284,7 +286,9 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
             "Bind a device to a user",
             bind,
             {
-                204: Reply("Bound, at once also for a live session; another user is replaced."),
+                204: DocumentedResponse(
+                    "Bound, at once also for a live session; another user is replaced."
+                ),
                 200: REPLY_UNCONFIRMED,
             },
             scope="push",
@@ -297,7 +301,7 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
             "unbind_device",
             "Unbind a device from a user",
             unbind,
-            {204: Reply("The device is nobody's now."), 200: REPLY_UNCONFIRMED},
+            {204: DocumentedResponse("The device is nobody's now."), 200: REPLY_UNCONFIRMED},
             scope="push",
             path_texts=both,
             problems=(*problems, "not_found"),
@@ -308,8 +312,8 @@ def _device_routes(devices: Devices) -> tuple[Route, ...]:
 # --- statistics --------------------------------------------------------------------------------
 
 
-def _stats_route(nodes: Nodes) -> Route:
-    async def stats(call: Call) -> Answer:
+def _stats_route(nodes: PushNodes) -> Route:
+    async def stats(call: Request) -> Response:
         return json_answer(200, stats_of(nodes.nodes()))
 
     return Route(
@@ -318,13 +322,13 @@ def _stats_route(nodes: Nodes) -> Route:
         "stats",
         "Statistics of the cluster",
         stats,
-        {200: Reply("The sums, and the daemons they come from.", Stats)},
+        {200: DocumentedResponse("The sums, and the daemons they come from.", Stats)},
         description="As last reported by each daemon, at most a few seconds ago.",
         scope="read",
     )
 
 
-def stats_of(nodes: Sequence[Node]) -> Stats:
+def stats_of(nodes: Sequence[PushNode]) -> Stats:
     """Sums over all daemons."""
     counters: Counter[str] = Counter()
     for node in nodes:

@@ -7,18 +7,27 @@ from typing import Protocol
 
 from msgspec import UNSET, UnsetType
 
-from push.devices.registration import Credentials
-from push.http.framework.route import Answer, App, Body, Call, Parameter, Reply, Route, json_answer
-from push.http.schemas import Registered, Registration, Servers
-from push.wire.errors import Refusal
+from push.devices.registration import NewCredentials
+from push.http.framework.route import (
+    App,
+    Body,
+    DocumentedResponse,
+    Parameter,
+    Request,
+    Response,
+    Route,
+    json_answer,
+)
+from push.http.schemas import RegisteredDevice, RegistrationBody, ServerListBody
+from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
 SERVERS_TTL_SECONDS = 60
 FULL_RETRY_SECONDS = 5
 
 
-class Devices(Protocol):
-    """What is needed of `push.devices.registration.Devices`."""
+class DeviceRegistrar(Protocol):
+    """What is needed of `push.devices.registration.DeviceRegistrar`."""
 
     async def register(
         self,
@@ -29,7 +38,7 @@ class Devices(Protocol):
         token: str | None = None,
         secret: str | None = None,
         ip: str,
-    ) -> Credentials: ...
+    ) -> NewCredentials: ...
 
 
 class ServerList(Protocol):
@@ -38,7 +47,9 @@ class ServerList(Protocol):
     def servers(self, carrier: str | None, client_ip: str) -> Sequence[str]: ...
 
 
-def make_sub(devices: Devices, servers: ServerList, *, open_registration: bool = False) -> App:
+def make_sub(
+    devices: DeviceRegistrar, servers: ServerList, *, open_registration: bool = False
+) -> App:
     """The app push-sub. With `open_registration` a device needs no key here."""
     scope = None if open_registration else "register"
     return App(
@@ -48,9 +59,9 @@ def make_sub(devices: Devices, servers: ServerList, *, open_registration: bool =
     )
 
 
-def _register_route(devices: Devices, servers: ServerList, scope: str | None) -> Route:
-    async def register(call: Call) -> Answer:
-        body: Registration = call.body
+def _register_route(devices: DeviceRegistrar, servers: ServerList, scope: str | None) -> Route:
+    async def register(call: Request) -> Response:
+        body: RegistrationBody = call.body
         credentials = await devices.register(
             platform=body.platform,
             app=body.app,
@@ -60,7 +71,7 @@ def _register_route(devices: Devices, servers: ServerList, scope: str | None) ->
             ip=call.client_ip,
         )
         told = list(servers.servers(None, call.client_ip))
-        answer = Registered(credentials.token, credentials.secret, told)
+        answer = RegisteredDevice(credentials.token, credentials.secret, told)
         return json_answer(201, answer, (b"Cache-Control", b"no-store"))
 
     return Route(
@@ -69,7 +80,11 @@ def _register_route(devices: Devices, servers: ServerList, scope: str | None) ->
         "register_device",
         "Register a device",
         register,
-        {201: Reply("The device's token and secret, to be kept; and servers.", Registered)},
+        {
+            201: DocumentedResponse(
+                "The device's token and secret, to be kept; and servers.", RegisteredDevice
+            )
+        },
         description=(
             "The token is the device's address and may be told to a backend; the secret is the "
             "device's own. `platform` and `app` are free text. A device that registers again "
@@ -79,8 +94,8 @@ def _register_route(devices: Devices, servers: ServerList, scope: str | None) ->
         ),
         scope=scope,
         body=Body(
-            Registration,
-            decoder_for(Registration),
+            RegistrationBody,
+            decoder_for(RegistrationBody),
             {"platform": "linux", "app": "example", "device": "kitchen display"},
         ),
         problems=("banned", "rate_limited", "unavailable"),
@@ -89,15 +104,15 @@ def _register_route(devices: Devices, servers: ServerList, scope: str | None) ->
 
 
 def _servers_route(servers: ServerList, scope: str | None) -> Route:
-    async def list_servers(call: Call) -> Answer:
+    async def list_servers(call: Request) -> Response:
         urls = list(servers.servers(call.query.get("carrier"), call.client_ip))
         if not urls:
-            raise Refusal(
+            raise RequestError(
                 "unavailable",
                 "no connector that this client can reach has room now",
                 after_seconds=FULL_RETRY_SECONDS,
             )
-        return json_answer(200, Servers(urls, SERVERS_TTL_SECONDS))
+        return json_answer(200, ServerListBody(urls, SERVERS_TTL_SECONDS))
 
     return Route(
         "GET",
@@ -105,7 +120,7 @@ def _servers_route(servers: ServerList, scope: str | None) -> Route:
         "list_servers",
         "Where to connect",
         list_servers,
-        {200: Reply("URLs as `tls://host:6790`, best first.", Servers)},
+        {200: DocumentedResponse("URLs as `tls://host:6790`, best first.", ServerListBody)},
         scope=scope,
         query=(
             Parameter(

@@ -10,20 +10,20 @@ from push.devices.topics import Topic as FollowedTopic
 from push.devices.topics import TopicPage, TopicWrite
 from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
-    Answer,
-    Call,
-    Reply,
+    DocumentedResponse,
+    Request,
+    Response,
     Route,
     json_answer,
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 from push.http.routes.messages import CURSOR
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 TOPIC_TEXT = "the name of a topic"
 
 
-class Topic(Struct):
+class TopicRow(Struct):
     """A topic that devices follow."""
 
     topic: str
@@ -33,12 +33,12 @@ class Topic(Struct):
 class TopicList(Struct):
     """A page of topics, by name. `cursor` asks for the next one; null: this is the last."""
 
-    topics: list[Topic]
+    topics: list[TopicRow]
     cursor: str | None
 
 
-class Topics(Protocol):
-    """What is needed of `push.devices.topics.Topics`."""
+class TopicStore(Protocol):
+    """What is needed of `push.devices.topics.TopicStore`."""
 
     async def subscribe(self, topic: str, token: str) -> TopicWrite: ...
 
@@ -49,19 +49,19 @@ class Topics(Protocol):
     async def find_topics(self, cursor: str = "", limit: int = 50) -> TopicPage: ...
 
 
-def topic_routes(topics: Topics) -> tuple[Route, ...]:
+def topic_routes(topics: TopicStore) -> tuple[Route, ...]:
     return (*_reading_routes(topics), *_subscribing_routes(topics))
 
 
-def _reading_routes(topics: Topics) -> tuple[Route, ...]:
-    async def list_topics(call: Call) -> Answer:
+def _reading_routes(topics: TopicStore) -> tuple[Route, ...]:
+    async def list_topics(call: Request) -> Response:
         page = await topics.find_topics(read_cursor(call.query), read_limit(call.query))
-        rows = [Topic(each.topic, each.devices) for each in page.topics]
+        rows = [TopicRow(each.topic, each.devices) for each in page.topics]
         return json_answer(200, TopicList(rows, page.cursor))
 
-    async def get_topic(call: Call) -> Answer:
+    async def get_topic(call: Request) -> Response:
         found = await topics.get_topic(call.path["topic"])
-        return json_answer(200, Topic(found.topic, found.devices))
+        return json_answer(200, TopicRow(found.topic, found.devices))
 
     return (
         Route(
@@ -70,7 +70,11 @@ def _reading_routes(topics: Topics) -> tuple[Route, ...]:
             "list_topics",
             "List topics",
             list_topics,
-            {200: Reply("A page of the topics that devices follow, by name.", TopicList)},
+            {
+                200: DocumentedResponse(
+                    "A page of the topics that devices follow, by name.", TopicList
+                )
+            },
             description=(
                 "A topic is there while a device follows it. Sessions with a JWT alone are not "
                 "counted: `GET /v1/connections?topic=` has them."
@@ -85,7 +89,7 @@ def _reading_routes(topics: Topics) -> tuple[Route, ...]:
             "get_topic",
             "Look a topic up",
             get_topic,
-            {200: Reply("How many devices follow it.", Topic)},
+            {200: DocumentedResponse("How many devices follow it.", TopicRow)},
             scope="read",
             path_texts={"topic": TOPIC_TEXT},
             problems=("invalid", "not_found", "unavailable"),
@@ -93,16 +97,16 @@ def _reading_routes(topics: Topics) -> tuple[Route, ...]:
     )
 
 
-def _subscribing_routes(topics: Topics) -> tuple[Route, ...]:
-    async def subscribe(call: Call) -> Answer:
+def _subscribing_routes(topics: TopicStore) -> tuple[Route, ...]:
+    async def subscribe(call: Request) -> Response:
         done = await topics.subscribe(call.path["topic"], call.path["token"])
         return in_effect(done.silent)
 
-    async def unsubscribe(call: Call) -> Answer:
+    async def unsubscribe(call: Request) -> Response:
         topic, token = call.path["topic"], call.path["token"]
         done = await topics.unsubscribe(topic, token)
         if not done.changed:
-            raise Refusal("not_found", f"device {token} does not follow the topic {topic}")
+            raise RequestError("not_found", f"device {token} does not follow the topic {topic}")
         return in_effect(done.silent)
 
     path = {"topic": TOPIC_TEXT, "token": "the token of a device"}
@@ -115,7 +119,9 @@ def _subscribing_routes(topics: Topics) -> tuple[Route, ...]:
             "Subscribe a device to a topic",
             subscribe,
             {
-                204: Reply("It follows the topic from now on, a live session at once."),
+                204: DocumentedResponse(
+                    "It follows the topic from now on, a live session at once."
+                ),
                 200: REPLY_UNCONFIRMED,
             },
             description=(
@@ -132,7 +138,7 @@ def _subscribing_routes(topics: Topics) -> tuple[Route, ...]:
             "unsubscribe_device",
             "Unsubscribe a device from a topic",
             unsubscribe,
-            {204: Reply("It follows the topic no more."), 200: REPLY_UNCONFIRMED},
+            {204: DocumentedResponse("It follows the topic no more."), 200: REPLY_UNCONFIRMED},
             description="In the ledger, what it had not acknowledged is dropped as `unsubscribed`.",
             scope="push",
             path_texts=path,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Protocol
 
 from push.devices.users import User
-from push.http.framework.route import Answer, Call, Reply, Route, json_answer
+from push.http.framework.route import DocumentedResponse, Request, Response, Route, json_answer
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
 
 
-class Users(Protocol):
-    """What is needed of `push.devices.users.Users`."""
+class UserStore(Protocol):
+    """What is needed of `push.devices.users.UserStore`."""
 
     async def get_user(self, user: str) -> User: ...
 
@@ -21,11 +21,11 @@ class Erasure(Protocol):
     async def erase(self, user: str) -> list[str]: ...
 
 
-def user_routes(users: Users, erasure: Erasure) -> tuple[Route, ...]:
-    async def get_user(call: Call) -> Answer:
+def user_routes(users: UserStore, erasure: Erasure) -> tuple[Route, ...]:
+    async def get_user(call: Request) -> Response:
         return json_answer(200, await users.get_user(call.path["user"]))
 
-    async def erase_user(call: Call) -> Answer:
+    async def erase_user(call: Request) -> Response:
         return in_effect(await erasure.erase(call.path["user"]))
 
     path = {"user": "the id of a user"}
@@ -36,7 +36,7 @@ def user_routes(users: Users, erasure: Erasure) -> tuple[Route, ...]:
             "get_user",
             "Look a user up",
             get_user,
-            {200: Reply("Devices and presence.", User)},
+            {200: DocumentedResponse("Devices and presence.", User)},
             description=(
                 "A user without devices has an empty list. Sessions with a JWT alone are in no "
                 "record: unless a device is online, all connectors are asked for one, and those "
@@ -54,7 +54,7 @@ def user_routes(users: Users, erasure: Erasure) -> tuple[Route, ...]:
             erase_user,
             {
                 200: REPLY_UNCONFIRMED,
-                204: Reply("Nothing of the user is left but what the documents name."),
+                204: DocumentedResponse("Nothing of the user is left but what the documents name."),
             },
             description=(
                 "Devices are unbound and keep their sessions; sessions with a JWT alone end. In "

@@ -12,7 +12,7 @@ from push.pushctl.asking import ask_first, yes_option
 from push.pushctl.errors import Failure, WrongValue
 from push.pushctl.options import Common, common_options
 from push.sdk.backend import PushAPI
-from push.sdk.backend.calls.base import Call
+from push.sdk.backend.calls.base import ApiCall
 from push.sdk.backend.calls.chat import remove_member
 from push.sdk.chat_types import GroupInfo, Member
 from push.sdk.errors import PushAPIError
@@ -227,7 +227,7 @@ def remove(common: Common, group: str, users: tuple[str, ...], by: str | None) -
     _print_results(common, results)
 
 
-def _removed(api: PushAPI, call: Call[list[str]]) -> str:
+def _removed(api: PushAPI, call: ApiCall[list[str]]) -> str:
     """`ok` or the code of a refusal of this one user; other errors are raised."""
     try:
         api.send(call)

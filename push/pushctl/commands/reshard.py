@@ -49,13 +49,13 @@ def reshard(
       PUSHCTL_RESHARD_TO="redis://:secret@a redis://:secret@b" pushctl reshard --config push.toml
     """
     # Twisted and the servers' parts, which no other command needs.
-    from push.resharding.command import Asked, BrokenOff, run
+    from push.resharding.command import BrokenOff, ReshardArguments, run
     from push.resharding.plan import Refused
 
     if dry_run and abandon:
         raise click.UsageError("--dry-run and --abandon exclude each other")
     try:
-        outcome = run(Asked(to, config, dry_run, abandon), common.notice)
+        outcome = run(ReshardArguments(to, config, dry_run, abandon), common.notice)
     except Refused as error:
         raise Failure(" ".join(str(error).split())) from None
     except BrokenOff:

@@ -1,7 +1,9 @@
 """One stay at one server, from connecting to leaving, and what outlives it.
 
-`Visitor` is what the client takes from server to server: credentials and the memory of messages.
-`Visit` performs one connection and reports its end to the policy, which answers with the next plan.
+`ClientIdentity` is what the client takes from server to server: credentials and the memory of
+messages.
+`Attempt` performs one connection and reports its end to the policy, which answers with the next
+plan.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from ssl import SSLContext
 import msgspec
 
 from push.sdk.address import ServerAddress
-from push.sdk.aio.connection import Connection, ConnectionEnded
+from push.sdk.aio.connection import ClientConnection, ConnectionEnded
 from push.sdk.aio.dial import Address, Dialing, dial
 from push.sdk.credentials import Credentials, renewal_delay_seconds
 from push.sdk.encoding import check_text
@@ -28,26 +30,26 @@ from push.sdk.errors import (
     RequestRefused,
 )
 from push.sdk.logs import log
-from push.sdk.reconnect import Plan, Policy
+from push.sdk.reconnect import Policy, ReconnectPlan
 from push.sdk.settings import ClientSettings
 from push.sdk.tls import client_context
 from push.session.client import ClientSession, RequestNotPossible
 from push.session.client_events import (
-    Answer,
     Connected,
-    ConnectRefused,
-    Message,
-    Registered,
+    ConnectionRefused,
+    DeviceRegistered,
+    MessageReceived,
     RegistrationRefused,
+    RequestAnswered,
 )
-from push.session.client_memory import Cursors, Deliveries
+from push.session.client_memory import ClientCursors, Deliveries
 
 SDK_NAME = "push-universe-aio/1"
 
 Store = Callable[[Credentials], Awaitable[None]]
 
 
-class Visitor:
+class ClientIdentity:
     """`on_message` is called for each new message, in order.
 
     `credentials` is the only place that says whether there is a device.
@@ -57,7 +59,7 @@ class Visitor:
         self,
         settings: ClientSettings,
         credentials: Credentials | None,
-        on_message: Callable[[Message], None],
+        on_message: Callable[[MessageReceived], None],
         connect_seconds: float,
     ) -> None:
         self.settings = settings
@@ -67,14 +69,14 @@ class Visitor:
         self._registering = asyncio.Lock()
         self._avoided: set[Address] = set()
         self.deliveries = Deliveries()
-        self._cursors = Cursors()
+        self._cursors = ClientCursors()
         self._on_message = on_message
-        self._connection: Connection | None = None
+        self._connection: ClientConnection | None = None
         self._jwt: str | None = settings.jwt if isinstance(settings.jwt, str) else None
         self._context: SSLContext | None = None
 
-    def visit(self, server: ServerAddress, policy: Policy) -> Visit:
-        return Visit(self, server, policy)
+    def visit(self, server: ServerAddress, policy: Policy) -> Attempt:
+        return Attempt(self, server, policy)
 
     @property
     def must_register(self) -> bool:
@@ -85,7 +87,7 @@ class Visitor:
         self.credentials = None
         self._device_wanted = True
 
-    def acknowledge(self, message: Message) -> None:
+    def acknowledge(self, message: MessageReceived) -> None:
         """On the present connection, or in memory for the copy that comes on the next."""
         if self._connection is not None:
             self._connection.session.acknowledge(message)
@@ -101,7 +103,7 @@ class Visitor:
             self._jwt = check_text(await made if inspect.isawaitable(made) else made, "jwt")
         return self._jwt
 
-    async def connect(self, server: ServerAddress) -> Connection:
+    async def connect(self, server: ServerAddress) -> ClientConnection:
         """Raises `CertificateUntrusted` and `ConnectionFailed`."""
         settings = self.settings
         if server.secure and self._context is None:
@@ -128,14 +130,14 @@ class Visitor:
         elif address is not None:
             self._avoided.add(address)
 
-    def _new_connection(self) -> Connection:
+    def _new_connection(self) -> ClientConnection:
         session = ClientSession(self.deliveries, self._cursors)
-        self._connection = Connection(session, self._on_message)
+        self._connection = ClientConnection(session, self._on_message)
         return self._connection
 
     async def register_on(
-        self, connection: Connection, store: Store
-    ) -> RegistrationRefused | ConnectRefused | None:
+        self, connection: ClientConnection, store: Store
+    ) -> RegistrationRefused | ConnectionRefused | None:
         """Register on an open connection if there is no device yet, and have the pair stored; or
         what the server says instead. One at a time. Raises `ConnectionEnded`.
         """
@@ -143,8 +145,8 @@ class Visitor:
             if self.credentials is not None:
                 return None
             answer = await connection.greet(self._send_registration)
-            if not isinstance(answer, Registered):
-                assert isinstance(answer, RegistrationRefused | ConnectRefused)
+            if not isinstance(answer, DeviceRegistered):
+                assert isinstance(answer, RegistrationRefused | ConnectionRefused)
                 return answer
             await store(Credentials(answer.token, answer.secret))
             return None
@@ -181,19 +183,19 @@ class Visitor:
         raise error
 
 
-class Visit:
+class Attempt:
     """`detail` says, for people, how it ended."""
 
-    def __init__(self, visitor: Visitor, server: ServerAddress, policy: Policy) -> None:
+    def __init__(self, visitor: ClientIdentity, server: ServerAddress, policy: Policy) -> None:
         self._visitor = visitor
         self._server = server
         self._policy = policy
         self._loop = asyncio.get_running_loop()
-        self._connection: Connection | None = None
+        self._connection: ClientConnection | None = None
         self._connected: Connected | None = None
         self.detail = ""
 
-    async def open(self, store: Store) -> Connected | Plan:
+    async def open(self, store: Store) -> Connected | ReconnectPlan:
         """Connect, register if need be, open the session; or what to do instead."""
         try:
             jwt = await self._visitor.jwt()
@@ -221,8 +223,8 @@ class Visit:
             raise ConfigurationError(str(error)) from None
 
     async def _greet(
-        self, connection: Connection, jwt: str | None, store: Store
-    ) -> Connected | Plan:
+        self, connection: ClientConnection, jwt: str | None, store: Store
+    ) -> Connected | ReconnectPlan:
         visitor = self._visitor
         if visitor.must_register:
             refused = await visitor.register_on(connection, store)
@@ -232,7 +234,7 @@ class Visit:
             if refused is not None:
                 return self._refused(refused)
         outcome = await connection.greet(lambda session, now: self._send_connect(session, now, jwt))
-        if isinstance(outcome, ConnectRefused):
+        if isinstance(outcome, ConnectionRefused):
             return self._refused(outcome)
         assert isinstance(outcome, Connected)
         self._policy.accepted(self._loop.time())
@@ -240,7 +242,7 @@ class Visit:
         self._connected = outcome
         return outcome
 
-    def _refused(self, refusal: ConnectRefused) -> Plan:
+    def _refused(self, refusal: ConnectionRefused) -> ReconnectPlan:
         self.detail = f"{self._server} refused: {refusal.code}: {refusal.detail}"
         return self._policy.refused(refusal, self._loop.time())
 
@@ -257,7 +259,7 @@ class Visit:
             sdk=SDK_NAME,
         )
 
-    async def stay(self) -> Plan:
+    async def stay(self) -> ReconnectPlan:
         """Until the session ends; a JWT that the application can make is renewed in time."""
         assert self._connection is not None
         renewing: asyncio.Task[None] | None = None
@@ -270,7 +272,7 @@ class Visit:
                 renewing.cancel()
                 await asyncio.wait([renewing])
 
-    def _after(self, ended: ConnectionEnded) -> Plan:
+    def _after(self, ended: ConnectionEnded) -> ReconnectPlan:
         self.detail = f"{self._server}: {ended.reason}"
         now = self._loop.time()
         if ended.goodbye is not None:
@@ -296,7 +298,7 @@ class Visit:
 
     # --- Requests -------------------------------------------------------------------------------
 
-    async def publish(self, number: int, body: msgspec.Raw) -> Answer:
+    async def publish(self, number: int, body: msgspec.Raw) -> RequestAnswered:
         """Raises `ConnectionFailed`, and `RequestRefused` for what is too large to send."""
         assert self._connection is not None
         try:

@@ -17,10 +17,10 @@ from types import TracebackType
 from typing import Self
 
 from push.sdk.address import ServerAddress
-from push.sdk.aio.attempt import Visit, Visitor
+from push.sdk.aio.attempt import Attempt, ClientIdentity
 from push.sdk.aio.chat import ChatClient
 from push.sdk.aio.message import Message, message_of
-from push.sdk.aio.requests import Requests
+from push.sdk.aio.requests import ClientRequests
 from push.sdk.backend import AsyncPushAPI
 from push.sdk.backend.exchange import check_url
 from push.sdk.credentials import Credentials
@@ -37,10 +37,10 @@ from push.sdk.errors import (
 )
 from push.sdk.logs import log
 from push.sdk.message import TRUNCATED
-from push.sdk.reconnect import Do, Plan, Policy
+from push.sdk.reconnect import NextStep, Policy, ReconnectPlan
 from push.sdk.settings import Acks, JWTSource, make_settings
 from push.session.client_events import Connected
-from push.session.client_events import Message as MessageEvent
+from push.session.client_events import MessageReceived as MessageEvent
 
 QUEUE_MESSAGES = 1024
 CONNECT_SECONDS = 10.0
@@ -59,7 +59,7 @@ class ClientState(Enum):
     FAILED = "failed"
 
 
-class PushClient(ChatClient, Requests):
+class PushClient(ChatClient, ClientRequests):
     """A device or a user's client.
 
     `servers`: URLs `tls://host:port` or `tcp://host:port`, tried in order. `servers_url`: the
@@ -121,7 +121,7 @@ class PushClient(ChatClient, Requests):
             check_url(self._settings.servers_url)
         check_seconds(connect_seconds, "connect_seconds")
         pair = Credentials(token, secret) if token is not None and secret is not None else None
-        self._visitor = Visitor(self._settings, pair, self._on_message, connect_seconds)
+        self._visitor = ClientIdentity(self._settings, pair, self._on_message, connect_seconds)
         self._policy = Policy(
             self._settings.servers,
             self._settings.abilities,
@@ -275,7 +275,7 @@ class PushClient(ChatClient, Requests):
     async def _run(self) -> None:
         try:
             plan = self._policy.start()
-            while plan.do is not Do.STOP:
+            while plan.do is not NextStep.STOP:
                 plan = await self._perform(plan)
             assert plan.error is not None
             self._fail(plan.error)
@@ -286,14 +286,14 @@ class PushClient(ChatClient, Requests):
         self._error = error
         self._set_state(ClientState.FAILED, str(error))
 
-    async def _perform(self, plan: Plan) -> Plan:
+    async def _perform(self, plan: ReconnectPlan) -> ReconnectPlan:
         if plan.delay_seconds > 0:
             await self._wait(plan.delay_seconds)
-        if plan.do is Do.ASK_SERVERS:
+        if plan.do is NextStep.ASK_SERVERS:
             return await self._ask_servers()
-        if plan.do is Do.REGISTER:
+        if plan.do is NextStep.REGISTER:
             self._visitor.forget_device()
-        if plan.do is Do.RENEW:
+        if plan.do is NextStep.RENEW:
             self._visitor.forget_jwt()
         assert plan.server is not None
         self._set_state(ClientState.CONNECTING, str(plan.server))
@@ -305,7 +305,7 @@ class PushClient(ChatClient, Requests):
                 self._set_state(ClientState.CONNECTED, str(plan.server))
                 outcome = await self._stay(visit, outcome)
                 self.session = None
-                if outcome.do is not Do.STOP:  # else it ends here, and nothing is waited for
+                if outcome.do is not NextStep.STOP:  # else it ends here, and nothing is waited for
                     self._set_state(ClientState.WAITING, visit.detail)
             self.state_detail = visit.detail
             return outcome
@@ -313,7 +313,7 @@ class PushClient(ChatClient, Requests):
             self._visit = self.session = None
             await visit.close()
 
-    async def _stay(self, visit: Visit, session: Connected) -> Plan:
+    async def _stay(self, visit: Attempt, session: Connected) -> ReconnectPlan:
         """Until the visit ends; topics that this session does not know are subscribed to again."""
         restoring = asyncio.ensure_future(self._restore(visit, session))
         try:
@@ -337,7 +337,7 @@ class PushClient(ChatClient, Requests):
         self._visitor.credentials = credentials
         self._wake.set()
 
-    async def _ask_servers(self) -> Plan:
+    async def _ask_servers(self) -> ReconnectPlan:
         self._set_state(ClientState.CONNECTING, f"asking {self._settings.servers_url}")
         try:
             urls = await self._fetch_servers()

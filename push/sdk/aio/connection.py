@@ -16,20 +16,20 @@ from push.sdk.aio.dial import CLOSE_SECONDS, Address
 from push.sdk.message import truncation
 from push.session.client import MAX_UNANSWERED_REQUESTS, ClientSession
 from push.session.client_events import (
-    Answer,
     AuthAnswer,
     Connected,
     ConnectionDead,
-    ConnectRefused,
+    ConnectionRefused,
+    DeviceRegistered,
     Disconnected,
     Event,
-    Message,
+    MessageReceived,
     ProtocolViolated,
-    Registered,
     RegistrationRefused,
+    RequestAnswered,
 )
 
-Greeting = Registered | RegistrationRefused | Connected | ConnectRefused
+Greeting = DeviceRegistered | RegistrationRefused | Connected | ConnectionRefused
 
 
 class ConnectionEnded(Exception):
@@ -41,14 +41,16 @@ class ConnectionEnded(Exception):
         self.goodbye = goodbye
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """`on_message` is called for each new message, in order, from the loop. What CONNECT_ACK calls
     truncated comes first, as messages of that kind.
 
     Must be made in a running loop. `ended` is resolved once, with how the connection ended.
     """
 
-    def __init__(self, session: ClientSession, on_message: Callable[[Message], None]) -> None:
+    def __init__(
+        self, session: ClientSession, on_message: Callable[[MessageReceived], None]
+    ) -> None:
         self.session = session
         self._on_message = on_message
         self.address: Address | None = None  # of the server, once connected
@@ -57,7 +59,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._flush_handle: asyncio.Handle | None = None
         self._greeting: asyncio.Future[Greeting] | None = None
-        self._answers: dict[int, asyncio.Future[Answer | AuthAnswer]] = {}
+        self._answers: dict[int, asyncio.Future[RequestAnswered | AuthAnswer]] = {}
         self._change = asyncio.Event()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self.ended: asyncio.Future[ConnectionEnded] = self._loop.create_future()
@@ -75,7 +77,7 @@ class Connection(asyncio.Protocol):
         self.flush_soon()
         return await self._greeting
 
-    async def publish(self, number: int, body: msgspec.Raw) -> Answer:
+    async def publish(self, number: int, body: msgspec.Raw) -> RequestAnswered:
         """PUBLISH and its answer. Waits while 64 are unanswered. Raises `ConnectionEnded`."""
         while self.session.unanswered >= MAX_UNANSWERED_REQUESTS and not self.ended.done():
             self._change.clear()
@@ -83,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._raise_if_ended()
         asked = self.session.publish(number, body, now=self._loop.time())
         answer = await self._answer(asked)
-        assert isinstance(answer, Answer)
+        assert isinstance(answer, RequestAnswered)
         return answer
 
     def publish_unanswered(self, number: int, body: msgspec.Raw) -> None:
@@ -98,8 +100,8 @@ class Connection(asyncio.Protocol):
         assert isinstance(answer, AuthAnswer)
         return answer
 
-    async def _answer(self, message_id: int) -> Answer | AuthAnswer:
-        future: asyncio.Future[Answer | AuthAnswer] = self._loop.create_future()
+    async def _answer(self, message_id: int) -> RequestAnswered | AuthAnswer:
+        future: asyncio.Future[RequestAnswered | AuthAnswer] = self._loop.create_future()
         self._answers[message_id] = future
         self.flush_soon()
         return await future
@@ -187,11 +189,11 @@ class Connection(asyncio.Protocol):
     def _take(self, events: list[Event]) -> None:
         for event in events:
             match event:
-                case Message():
+                case MessageReceived():
                     self._on_message(event)
-                case Answer() | AuthAnswer():
+                case RequestAnswered() | AuthAnswer():
                     self._resolve(event)
-                case Registered() | RegistrationRefused() | Connected() | ConnectRefused():
+                case DeviceRegistered() | RegistrationRefused() | Connected() | ConnectionRefused():
                     if self._greeting is not None and not self._greeting.done():
                         self._greeting.set_result(event)
                     if isinstance(event, Connected):
@@ -207,7 +209,7 @@ class Connection(asyncio.Protocol):
                     pass  # duplicates, pongs and the like need nothing from us
         self._flush()
 
-    def _resolve(self, answer: Answer | AuthAnswer) -> None:
+    def _resolve(self, answer: RequestAnswered | AuthAnswer) -> None:
         future = self._answers.pop(answer.message_id, None)
         if future is not None and not future.done():
             future.set_result(answer)

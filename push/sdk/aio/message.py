@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from push.sdk import chat_events
 from push.sdk.message import BaseMessage
-from push.session.client_events import Message as MessageEvent
+from push.session.client_events import MessageReceived as MessageEvent
 
 
 class Message(BaseMessage):
@@ -23,25 +23,25 @@ class Message(BaseMessage):
         self._finish()
 
 
-class ChatMessage(chat_events.Chat, Message):
+class ChatMessage(chat_events.ChatFields, Message):
     """See `push.sdk.chat_events`, as of those below."""
 
     __slots__ = ()
 
 
-class Recall(chat_events.Recall, Message):
+class Recall(chat_events.RecallFields, Message):
     __slots__ = ()
 
 
-class Receipt(chat_events.Receipt, Message):
+class Receipt(chat_events.ReceiptFields, Message):
     __slots__ = ()
 
 
-class GroupChange(chat_events.GroupChange, Message):
+class GroupChange(chat_events.GroupChangeFields, Message):
     __slots__ = ()
 
 
-class Typing(chat_events.Typing, Message):
+class Typing(chat_events.TypingFields, Message):
     __slots__ = ()
 
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import msgspec
 
-from push.sdk.aio.attempt import Visit
+from push.sdk.aio.attempt import Attempt
 from push.sdk.credentials import Credentials
 from push.sdk.encoding import check_text, encode_json
 from push.sdk.errors import ConnectionFailed, RequestRefused
 from push.sdk.logs import log
 from push.sdk.requests import UNANSWERED, request_number
-from push.session.client_events import Answer, Connected
+from push.session.client_events import Connected, RequestAnswered
 from push.wire.signals import RequestName
 
 REQUEST_SECONDS = 30.0
 RESTORE_AGAIN_SECONDS = 5.0
 
 
-class Requests(ABC):
+class ClientRequests(ABC):
     """`session` is the open one, `_visit` its connection.
 
     Of each topic that was subscribed to, it is remembered who follows it: the device, or, for a
@@ -31,7 +31,7 @@ class Requests(ABC):
 
     def __init__(self) -> None:
         self.session: Connected | None = None
-        self._visit: Visit | None = None
+        self._visit: Attempt | None = None
         self._followers: dict[str, str] = {}
 
     @abstractmethod
@@ -116,7 +116,7 @@ class Requests(ABC):
             return f"session {session.session}"
         return f"device {self.credentials.token}" if self.credentials else "device of the JWT"
 
-    async def _restore(self, visit: Visit, session: Connected) -> None:
+    async def _restore(self, visit: Attempt, session: Connected) -> None:
         """Subscribe again where this session's follower is another than before."""
         follower = self._follower(session)
         missing = [topic for topic, known in self._followers.items() if known != follower]
@@ -140,7 +140,7 @@ class Requests(ABC):
                 await asyncio.sleep(RESTORE_AGAIN_SECONDS)
 
 
-def _members(answer: Answer) -> dict[str, Any]:
+def _members(answer: RequestAnswered) -> dict[str, Any]:
     """What an answer says, without `ok`. Raises `RequestRefused`."""
     if not answer.ok:
         raise RequestRefused(

@@ -24,8 +24,8 @@ from push.sdk.backend.calls import cluster as cluster_calls
 from push.sdk.backend.calls import topics as topic_calls
 from push.sdk.backend.calls.bans import Ban, BanPage
 from push.sdk.backend.calls.base import (
+    ApiCall,
     BatchItem,
-    Call,
     DeliveryPage,
     DeviceDelivery,
     MessageLedger,
@@ -77,7 +77,7 @@ def _like_method(build: Callable[..., Any], method: Callable[..., Any]) -> None:
     )
 
 
-def _blocking(build: Callable[P, Call[T]]) -> Callable[Concatenate[PushAPI, P], T]:
+def _blocking(build: Callable[P, ApiCall[T]]) -> Callable[Concatenate[PushAPI, P], T]:
     def method(self: PushAPI, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self.send(build(*args, **kwargs))
 
@@ -85,7 +85,9 @@ def _blocking(build: Callable[P, Call[T]]) -> Callable[Concatenate[PushAPI, P], 
     return method
 
 
-def _awaited(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncPushAPI, P], Awaitable[T]]:
+def _awaited(
+    build: Callable[P, ApiCall[T]],
+) -> Callable[Concatenate[AsyncPushAPI, P], Awaitable[T]]:
     async def method(self: AsyncPushAPI, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.send(build(*args, **kwargs))
 
@@ -105,7 +107,7 @@ class PushAPI(BaseAPI):
         super().__init__(url, key, **options)
         self._lines = Lines(lambda: httpx.Client(**self._line_options))
 
-    def send(self, call: Call[T]) -> T:
+    def send(self, call: ApiCall[T]) -> T:
         """Run one call."""
         request = self._request(call)
         attempt = 0
@@ -227,7 +229,7 @@ class AsyncPushAPI(BaseAPI):
         super().__init__(url, key, **options)
         self._lines = AsyncLines(lambda: httpx.AsyncClient(**self._line_options))
 
-    async def send(self, call: Call[T]) -> T:
+    async def send(self, call: ApiCall[T]) -> T:
         """Run one call."""
         request = self._request(call)
         attempt = 0

@@ -18,7 +18,7 @@ import httpx
 import msgspec
 
 from push.sdk.backend.calls import base as calls
-from push.sdk.backend.calls.base import Call
+from push.sdk.backend.calls.base import ApiCall
 from push.sdk.backend.lines import LIMITS
 from push.sdk.encoding import check_seconds, check_text, encode_json
 from push.sdk.errors import ConfigurationError, InvalidData, PushAPIError, PushAPIUnreachable
@@ -100,7 +100,7 @@ class BaseAPI:
             "trust_env": False,  # else httpx reads the proxy variables in its own way
         }
 
-    def _request(self, call: Call[Any]) -> dict[str, Any]:
+    def _request(self, call: ApiCall[Any]) -> dict[str, Any]:
         headers = dict(call.headers or {})
         content = None
         if call.json is not None:
@@ -114,7 +114,7 @@ class BaseAPI:
             "content": content,
         }
 
-    def _retry_delay(self, call: Call[Any], attempt: int, outcome: Outcome) -> float | None:
+    def _retry_delay(self, call: ApiCall[Any], attempt: int, outcome: Outcome) -> float | None:
         """Seconds to wait before trying again, or None when the outcome stands."""
         if attempt >= self._retries or not _passing(call, outcome):
             return None
@@ -124,10 +124,10 @@ class BaseAPI:
             return min(delay, MAX_RETRY_SECONDS)
         return asked + delay if asked <= MAX_RETRY_AFTER_SECONDS else None
 
-    def _unsendable(self, call: Call[Any], error: Exception) -> InvalidData:
+    def _unsendable(self, call: ApiCall[Any], error: Exception) -> InvalidData:
         return InvalidData(f"{call.method} {call.path[:200]!r}: {error}"[:500])
 
-    def _judge(self, call: Call[T], outcome: Outcome) -> T:
+    def _judge(self, call: ApiCall[T], outcome: Outcome) -> T:
         if isinstance(outcome, httpx.HTTPError):
             why = re.sub(r"^\[Errno -?\d+\] ", "", str(outcome)) or type(outcome).__name__
             raise PushAPIUnreachable(f"{call.method} {self._url}{call.path}: {why}") from None
@@ -141,7 +141,7 @@ class BaseAPI:
             ) from None
 
 
-def _passing(call: Call[Any], outcome: Outcome) -> bool:
+def _passing(call: ApiCall[Any], outcome: Outcome) -> bool:
     """Whether the same request may be sent again, and be answered otherwise in a moment."""
     if isinstance(outcome, httpx.HTTPError):
         kind = httpx.TransportError if call.idempotent else _NOT_SENT

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest_twisted
 
-from push.cluster.registry.entry import CONNECTOR, Entry
+from push.cluster.registry.entry import CONNECTOR, RegistryEntry
 from push.cluster.registry.interface import Registry
 from push.cluster.registry.timing import Timing
 
 WaitUntil = Callable[..., Awaitable[Any]]
-MakeEntry = Callable[..., Entry]
+MakeEntry = Callable[..., RegistryEntry]
 
 NEVER = 3600.0
 
@@ -43,11 +43,11 @@ async def test_a_lost_announcement_shows_at_the_next_one(
     one, other = redis_cluster.registry(), redis_cluster.registry()
     await one.register(entry("n1"))
     await wait_until(lambda: names(other) == {"n1"})
-    hear = other._announced
+    subscribe_channel = other._announced
     server = redis_cluster.servers[1]
-    await server.hear("cluster", lambda payload: None)
+    await server.subscribe_channel("cluster", lambda payload: None)
     await one.register(entry("n2"))
-    await server.hear("cluster", hear)
+    await server.subscribe_channel("cluster", subscribe_channel)
     await one.register(entry("n3"))
     await wait_until(lambda: names(other) == {"n1", "n2", "n3"})
 

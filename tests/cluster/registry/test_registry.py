@@ -10,14 +10,14 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from push.cluster.registry.entry import CONNECTOR, Entry, encode_entry
+from push.cluster.registry.entry import CONNECTOR, RegistryEntry, encode_entry
 from push.cluster.registry.interface import NameTaken, Registry
 
 WaitUntil = Callable[..., Awaitable[Any]]
-MakeEntry = Callable[..., Entry]
+MakeEntry = Callable[..., RegistryEntry]
 
 
-def connectors(registry: Registry) -> dict[str, Entry]:
+def connectors(registry: Registry) -> dict[str, RegistryEntry]:
     return dict(registry.view().get(CONNECTOR, {}))
 
 

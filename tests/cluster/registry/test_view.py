@@ -7,14 +7,16 @@ from collections.abc import Iterable
 import pytest
 from twisted.internet.task import Clock
 
-from push.cluster.registry.entry import Entry, Key, encode_entry
+from push.cluster.registry.entry import Key, RegistryEntry, encode_entry
 from push.cluster.registry.view import View
 
 C, A = "push-connector", "push-api"
 
 
 def entries(keys: Iterable[Key]) -> dict[Key, bytes]:
-    return {(s, n): encode_entry(Entry(service=s, instance=n, boot="b" + n)) for s, n in keys}
+    return {
+        (s, n): encode_entry(RegistryEntry(service=s, instance=n, boot="b" + n)) for s, n in keys
+    }
 
 
 def connectors(count: int) -> list[Key]:

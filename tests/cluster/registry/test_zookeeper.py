@@ -12,11 +12,11 @@ from kazoo.security import make_digest_acl
 from twisted.internet.defer import Deferred
 from twisted.protocols.portforward import ProxyFactory
 
-from push.cluster.registry.entry import CONNECTOR, Entry, encode_entry
+from push.cluster.registry.entry import CONNECTOR, RegistryEntry, encode_entry
 from push.cluster.registry.interface import Registry
 
 WaitUntil = Callable[..., Awaitable[Any]]
-MakeEntry = Callable[..., Entry]
+MakeEntry = Callable[..., RegistryEntry]
 
 
 def names(registry: Registry) -> set[str]:

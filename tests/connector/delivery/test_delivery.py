@@ -13,7 +13,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from push.session.entry import FIRST_OWN_NUMBER, LAST_SHARED_NUMBER
+from push.session.entry import FIRST_PRIVATE_ID, LAST_SHARED_ID
 from push.wire.signals import ConnectStatus, Signal
 
 WaitUntil = Callable[..., Awaitable[Any]]
@@ -487,14 +487,14 @@ async def test_rule_9_numbers_that_are_taken_are_replaced_by_the_sessions_own(
     await node.push("all", data=0)
     await wait_until(lambda: slow.numbers == quick.numbers == [0])
     taken = slow.pushes[0].message_id
-    assert taken <= LAST_SHARED_NUMBER
+    assert taken <= LAST_SHARED_ID
     node.hub._next_number = taken
 
     await node.push("all", data=1)
     await wait_until(lambda: slow.numbers == quick.numbers == [0, 1])
 
     assert quick.pushes[1].message_id == taken
-    assert slow.pushes[1].message_id >= FIRST_OWN_NUMBER
+    assert slow.pushes[1].message_id >= FIRST_PRIVATE_ID
     slow.ack(slow.pushes[1])
     slow.ack(slow.pushes[0])
     await node.push("all", data=2)
@@ -591,7 +591,7 @@ async def test_rule_4_a_session_taken_over_unheard_is_closed_at_its_next_acknowl
     other.listen()
     first = await device()
     pair = first._credentials
-    node.store.unhear(f"connector:{node.boot}")
+    node.store.unsubscribe_channel(f"connector:{node.boot}")
     second = await dial(other)
     await second.connect(**pair)
     await pause(0.1)

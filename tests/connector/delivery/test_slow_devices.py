@@ -285,14 +285,14 @@ async def test_what_waits_behind_another_stream_in_the_same_queue_uses_nothing_u
 @pytest_twisted.ensureDeferred
 async def test_nor_does_what_waits_behind_messages_that_are_in_no_log(world: World) -> None:
     device = await world.device(6)
-    fleeting = await world.push(device, "token", *numbered(60), ttl_seconds=0)
+    ephemeral = await world.push(device, "token", *numbered(60), ttl_seconds=0)
     last = await world.push(device, "token", "last")
 
     await world.pass_time(6 * 61, device)
 
     assert world.dropped == 0
     assert device.handled == dict.fromkeys([*numbered(60), "last"], 1)
-    await world.all_are([*fleeting, *last], acknowledged=1)
+    await world.all_are([*ephemeral, *last], acknowledged=1)
 
 
 @pytest.mark.parametrize("away_seconds", [2, 60])
@@ -379,7 +379,7 @@ async def test_a_message_at_which_the_device_crashes_is_dropped_and_takes_no_oth
     poison = await world.push(device, "token", "poison")
     sent = await world.push(device, "token", *numbered(3))
     sent += await world.push(device, "all", *numbered(3, "a"))
-    began = world.node.reactor.seconds()
+    start_offset = world.node.reactor.seconds()
     while world.dropped == 0:
         await world.wait_until(lambda: world.dropped or len(device.client.pushes) == 7)
         if world.dropped:
@@ -388,8 +388,8 @@ async def test_a_message_at_which_the_device_crashes_is_dropped_and_takes_no_oth
         await device.disconnect()
         world.move_on(every_seconds)
         await device.connect()
-        assert world.node.reactor.seconds() - began < 800
-    took_seconds = world.node.reactor.seconds() - began
+        assert world.node.reactor.seconds() - start_offset < 800
+    took_seconds = world.node.reactor.seconds() - start_offset
     assert took_seconds >= MAX_DELIVERIES * REDELIVER_AFTER_SECONDS - 1
     await world.wait_until(lambda: len(device.client.pushes) == 6)
     await world.pass_time(2 * 7, device)

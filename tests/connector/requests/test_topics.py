@@ -12,9 +12,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from push.devices.outbox import ErrandRunner, Errands
+from push.devices.outbox import Outbox, OutboxRelay
 from push.devices.session_query_types import Filter
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 from push.wire.frames import encode_frame
 from push.wire.signals import ConnectStatus, RequestName, Signal
 
@@ -317,7 +317,7 @@ async def test_a_backend_unsubscribes_a_live_session(
     assert not (await two[0].topics.unsubscribe("news", token_of(client))).changed
 
     await wait_until(lambda: client.kinds == ["follow", "unfollow"])
-    with pytest.raises(Refusal, match="not_found"):
+    with pytest.raises(RequestError, match="not_found"):
         await two[0].topics.get_topic("news")
 
 
@@ -388,7 +388,7 @@ async def test_a_device_follows_only_so_many_topics(make_node: Make, urls: Any, 
         await unsubscribe(who, "b")
         assert (await subscribe(who, "d"))["ok"]
 
-    with pytest.raises(Refusal, match="not_allowed"):
+    with pytest.raises(RequestError, match="not_allowed"):
         await node.topics.subscribe("e", pair["token"])
     assert (await node.devices.get(pair["token"])).topics == ["a", "c", "d"]
 
@@ -419,7 +419,7 @@ async def test_of_a_user_without_a_device_the_subscription_is_the_sessions(
         await two[1].push("topic", "private.a", data=turn, **more)
     await wait_until(lambda: sorted(client.numbers) == [0, 1, 2, 3])
     assert client.kinds == ["follow"]
-    with pytest.raises(Refusal, match="not_found"):
+    with pytest.raises(RequestError, match="not_found"):
         await two[0].topics.get_topic("private.a")
     assert (await unsubscribe(client, "private.a"))["ok"]
     await two[1].push("topic", "private.a", data="gone")
@@ -460,7 +460,7 @@ async def test_topics_are_listed_in_pages_by_name(two: list[Any], join: Make) ->
             assert cursor is None or len(cursor) <= 64
         assert [each.topic for each in found] == names
         assert {each.topic: each.devices for each in found}["a"] == 2
-    with pytest.raises(Refusal, match="invalid"):
+    with pytest.raises(RequestError, match="invalid"):
         await two[1].topics.find_topics("~nonsense")
     for name in names:
         await two[0].topics.unsubscribe(name, token_of(client))
@@ -497,22 +497,22 @@ async def test_the_ledger_counts_the_devices_that_followed(
     await wait_until(lambda: len(two[0].gateway.connections) == 1)
 
     stored = await two[0].push("topic", "news", data=1)
-    fleeting = await two[0].push("topic", "news", data=2, ttl_seconds=0)
+    ephemeral = await two[0].push("topic", "news", data=2, ttl_seconds=0)
     nobody = await two[0].push("topic", "nobody", data=3)
 
     async def counted() -> bool:
         found = await two[1].pushing.message(stored.id)
-        other = await two[1].pushing.message(fleeting.id)
+        other = await two[1].pushing.message(ephemeral.id)
         return (found.acknowledged, other.acknowledged) == (2, 2)
 
     await wait_until(counted)
     found = await two[1].pushing.message(stored.id)
     assert (found.addressed, found.stored, found.written) == (3, 3, 2)
     assert bytes(found.to) == b'{"topic":"news"}'
-    assert (await two[1].pushing.message(fleeting.id)).addressed == 3
+    assert (await two[1].pushing.message(ephemeral.id)).addressed == 3
     assert (nobody.streams, nobody.online) == (1, 0)
     assert (await two[1].pushing.message(nobody.id)).addressed == 0
-    with pytest.raises(Refusal, match="not_found"):
+    with pytest.raises(RequestError, match="not_found"):
         await two[1].pushing.message_devices(stored.id)
     assert await two[1].pushing.cancel(stored.id) == 1
     assert (await two[1].pushing.message(stored.id)).cancelled == 1
@@ -576,24 +576,24 @@ async def test_what_was_left_undone_on_another_server_is_done_by_whoever_finds_i
     token = (await client.register())["token"]
     home = node.shards.number_of(f"dev:{token}")
     topic = next(f"t{n}" for n in range(100) if node.shards.number_of(f"topic:t{n}") != home)
-    broken = Errands(node.shards)
+    broken = Outbox(node.shards)
 
     async def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
     broken.run = killed  # type: ignore[method-assign]
-    node.topics._errands = broken
+    node.topics._outbox = broken
     with pytest.raises(KeyboardInterrupt):
         await node.topics.subscribe(topic, token)
-    with pytest.raises(Refusal, match="not_found"):
+    with pytest.raises(RequestError, match="not_found"):
         await node.topics.get_topic(topic)
     assert (await node.devices.get(token)).topics == [topic]
 
-    await ErrandRunner(reactor, node.shards[home], Errands(node.shards)).turn()
+    await OutboxRelay(reactor, node.shards[home], Outbox(node.shards)).turn()
     # It is not due before a second has passed: its clock is set on instead of waiting.
     server = node.shards[home]
     await server.command("SET", server.key("clock"), server.clock.now_us() + 5_000_000)
-    await ErrandRunner(reactor, server, Errands(node.shards)).turn()
+    await OutboxRelay(reactor, server, Outbox(node.shards)).turn()
 
     assert (await node.topics.get_topic(topic)).devices == 1
     await node.push("topic", topic, data=1)
@@ -610,11 +610,11 @@ async def test_the_answer_waits_until_the_channel_is_heard(
     device: Make, node: Any, dial: Make, wait_until: WaitUntil, kind: str
 ) -> None:
     """What is in no log would be lost otherwise. Who goes away meanwhile leaves nothing behind."""
-    hear, waiting = node.store.hear, []
+    subscribe_channel, waiting = node.store.subscribe_channel, []
 
     def slow_to_hear(name: str, handler: Any) -> Deferred[None]:
         if not name.startswith("live:topic:"):
-            return hear(name, handler)
+            return subscribe_channel(name, handler)
         confirmed: Deferred[None] = Deferred()
         waiting.append((confirmed, name, handler))
         return confirmed
@@ -626,7 +626,7 @@ async def test_the_answer_waits_until_the_channel_is_heard(
         await client.connect(**({"jwt": jwt_of()} if kind == "user" else {}))
         clients.append(client)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(node.store, "hear", slow_to_hear)
+        patched.setattr(node.store, "subscribe_channel", slow_to_hear)
         asked = send(clients[0], RequestName.TS, {"topic": "news"})
         send(clients[1], RequestName.TS, {"topic": "other"})
         await wait_until(lambda: len(waiting) == 2)
@@ -637,7 +637,7 @@ async def test_the_answer_waits_until_the_channel_is_heard(
         await wait_until(lambda: len(node.gateway.connections) == 1)
         next(each for each in waiting if each[1].endswith("other"))[0].callback(None)  # as `drop`
     confirmed, name, handler = next(each for each in waiting if each[1].endswith("news"))
-    await hear(name, handler)
+    await subscribe_channel(name, handler)
     confirmed.callback(None)
 
     assert json.loads((await clients[0].answer(Signal.PUB_ACK, asked)).body) == {"ok": True}

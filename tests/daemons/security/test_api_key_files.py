@@ -12,12 +12,12 @@ import pytest
 from twisted.internet.task import Clock
 
 from push.daemons.config.errors import StartError
-from push.daemons.config.settings import ALL_SCOPES, ApiKey
+from push.daemons.config.settings import ALL_SCOPES, ApiKeySetting
 from push.daemons.config.value_types import Sha256
 from push.daemons.security.api_key_files import ApiKeys, key_file, make_key
 
 CONFIGURED_KEY = "a configured key"
-CONFIGURED = ApiKey(
+CONFIGURED = ApiKeySetting(
     name="backend",
     sha256=Sha256(hashlib.sha256(CONFIGURED_KEY.encode()).hexdigest()),
     scopes=("push",),
@@ -27,7 +27,7 @@ CONFIGURED = ApiKey(
 class Keys(ApiKeys):
     """The keys of a daemon whose clock is ours."""
 
-    def __init__(self, folder: Path, configured: Sequence[ApiKey] = ()) -> None:
+    def __init__(self, folder: Path, configured: Sequence[ApiKeySetting] = ()) -> None:
         self.clock = Clock()
         self.folder = folder
         super().__init__(self.clock, configured, folder)
@@ -147,7 +147,7 @@ def test_a_reload_can_configure_keys_and_take_them_back(keys: Keys) -> None:
 
 def test_a_reload_of_bad_keys_changes_nothing(keys: Keys) -> None:
     admin = keys.text_of("admin")
-    twin = ApiKey(name="twin", sha256=CONFIGURED.sha256, scopes=("admin",))
+    twin = ApiKeySetting(name="twin", sha256=CONFIGURED.sha256, scopes=("admin",))
     with pytest.raises(StartError, match="the keys backend and twin are the same"):
         keys.configure([CONFIGURED, twin])
     keys.a_second_later()

@@ -19,7 +19,7 @@ from push.access.jwt import JwtVerifier
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Auth
 from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
-from push.wire.errors import Refusal
+from push.wire.errors import RequestError
 
 KEY = generate_private_key(SECP256R1())
 CLAIMS = {"sub": "ann", "aud": "push", "exp": 4_000_000_000}
@@ -42,7 +42,7 @@ def test_a_pem_file_checks_jwts(tmp_path: Path) -> None:
 
 
 def test_without_a_key_every_jwt_is_refused() -> None:
-    with pytest.raises(Refusal, match="no configured key"):
+    with pytest.raises(RequestError, match="no configured key"):
         make_verifier(Auth()).verify(TOKEN)
 
 
@@ -95,7 +95,7 @@ async def test_a_key_set_is_fetched_and_stays_valid_while_it_cannot_be(
     def accepted() -> bool:
         try:
             return verifier.verify(TOKEN).user == "ann"
-        except Refusal:
+        except RequestError:
             return False
 
     await wait_until(accepted)

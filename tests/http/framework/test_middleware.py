@@ -8,7 +8,7 @@ import pytest
 
 from push.http.framework.problems import ERRORS
 from push.redis.errors import StoreUnavailable
-from push.wire.errors import STATUS_OF_CODE, Refusal
+from push.wire.errors import STATUS_OF_CODE, RequestError
 
 PUSH = {"to": {"all": True}, "data": 1}
 
@@ -280,14 +280,14 @@ def test_a_body_where_none_is_described_may_only_be_empty(web: Any) -> None:
 
 @pytest.mark.parametrize("code", sorted(STATUS_OF_CODE))
 def test_each_refusal_has_its_status(web: Any, code: str) -> None:
-    web.behind.error = Refusal(code, "because", field="f")
+    web.behind.error = RequestError(code, "because", field="f")
     response = web.push(PUSH)
     assert response.status == STATUS_OF_CODE[code]
     response.assert_problem(code, "f")
 
 
 def test_a_refusal_says_when_to_come_back(web: Any) -> None:
-    web.behind.error = Refusal("rate_limited", "slower", after_seconds=17)
+    web.behind.error = RequestError("rate_limited", "slower", after_seconds=17)
     response = web.request("POST", "/v1/devices", {"platform": "p", "app": "a"})
     response.assert_problem("rate_limited")
     assert response.headers["retry-after"] == "17"

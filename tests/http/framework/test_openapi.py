@@ -118,12 +118,15 @@ def test_what_is_not_built_yet_is_absent(web: Any) -> None:
     document = document_of(web)
     schemas = document["components"]["schemas"]
     targets = {"token", "tokens", "user", "users", "topic", "group", "ip", "all"}
-    assert set(schemas["To"]["properties"]) == targets
-    assert schemas["To"]["additionalProperties"] is False
-    assert (schemas["To"]["minProperties"], schemas["To"]["maxProperties"]) == (1, 1)
+    assert set(schemas["PushTargetBody"]["properties"]) == targets
+    assert schemas["PushTargetBody"]["additionalProperties"] is False
+    assert (
+        schemas["PushTargetBody"]["minProperties"],
+        schemas["PushTargetBody"]["maxProperties"],
+    ) == (1, 1)
     push = {"to", "data", "title", "body", "encoding", "ttl", "qos", "collapse"}
     assert set(schemas["PushBody"]["properties"]) == push
-    assert set(schemas["BatchItem"]["properties"]) == {*push, "idempotency_key"}
+    assert set(schemas["BatchPushBody"]["properties"]) == {*push, "idempotency_key"}
 
 
 def test_limits_that_are_settings_are_told(make_web: Any) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from push.cluster.registry.entry import Entry
+from push.cluster.registry.entry import RegistryEntry
 from push.devices.session_query_types import Filter, SessionRow
 from push.devices.users import User, UserDevice
 from push.wire.idents import encode_crockford
@@ -121,7 +121,7 @@ def test_who_is_kicked_must_be_someone(web: Any) -> None:
 
 def test_nodes_are_listed(web: Any) -> None:
     web.behind.entries = [
-        Entry(
+        RegistryEntry(
             service="push-connector",
             instance="n1",
             boot="1" * 16,

@@ -1,7 +1,7 @@
 """The HTTP API's requests, each defined once; `backend` runs them, blocking or in asyncio.
 
-A function here takes what the caller means and gives a `Call`: what to send, whether it may be sent
-twice, and how to read the answer.
+A function here takes what the caller means and gives a `ApiCall`: what to send, whether it may be
+sent twice, and how to read the answer.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class Registration(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Generic[T]):
+class ApiCall(Generic[T]):
     """`idempotent`: sent twice it does what it does once, so it may be retried.
 
     `unfinished` says of a good answer whether a part of it is worth another try.
@@ -158,7 +158,7 @@ def push(
     encoding: str | None = None,
     idempotency_key: str | None = None,
     make_key: bool = True,
-) -> Call[PushResult]:
+) -> ApiCall[PushResult]:
     """Push `data` to `{"token": …}`, `{"tokens": […]}`, `{"user": …}`, `{"users": […]}`,
     `{"topic": …}` or `{"all": True}`, or to the sessions online now of `{"ip": …}`. `ttl` in
     seconds. `collapse`: a name; the message replaces what has the same name and was not delivered
@@ -175,7 +175,7 @@ def push(
         idempotency_key = _new_key()
     if idempotency_key is not None:
         headers["Idempotency-Key"] = _checked_key(idempotency_key)
-    return Call(
+    return ApiCall(
         "POST",
         "/v1/push",
         reader(PushResult),
@@ -196,7 +196,7 @@ def push(
 
 def push_batch(
     items: Sequence[Mapping[str, Any]], *, make_keys: bool = True
-) -> Call[list[BatchItem]]:
+) -> ApiCall[list[BatchItem]]:
     """1 to 1,000 pushes, made with `push_item`; one bad item fails alone.
 
     Retried, also while an item is answered 503 or `in_progress`: an item without an idempotency
@@ -208,7 +208,7 @@ def push_batch(
         items = [
             item if _has_key(item) else {**item, "idempotency_key": _new_key()} for item in items
         ]
-    return Call(
+    return ApiCall(
         "POST",
         "/v1/push/batch",
         _read_batch,
@@ -245,64 +245,64 @@ def push_item(
     return {"to": dict(to), "data": data, **given}
 
 
-def message(message_id: str) -> Call[MessageLedger]:
+def message(message_id: str) -> ApiCall[MessageLedger]:
     """What became of a message, in numbers of devices; `unknown_message` (404) if nothing is known
     of it (any more).
     """
-    return Call("GET", _message(message_id), reader(MessageLedger))
+    return ApiCall("GET", _message(message_id), reader(MessageLedger))
 
 
 def message_devices(
     message_id: str, *, cursor: str | None = None, limit: int | None = None
-) -> Call[DeliveryPage]:
+) -> ApiCall[DeliveryPage]:
     """What became of a message at each device: a page of at most `limit` (50, at most 200) from
     `cursor` on. `each_message_device` goes through all pages.
     """
     given = {"cursor": cursor, "limit": None if limit is None else str(limit)}
     params = {name: value for name, value in given.items() if value is not None}
     path = f"{_message(message_id)}/devices"
-    return Call("GET", path, reader(DeliveryPage), params=params or None)
+    return ApiCall("GET", path, reader(DeliveryPage), params=params or None)
 
 
-def cancel(message_id: str) -> Call[int]:
+def cancel(message_id: str) -> ApiCall[int]:
     """Cancel a message where it was not delivered yet; for how many devices.
 
     Retried: if the first answer was lost, the number is what the second try still found.
     """
-    return Call("DELETE", _message(message_id), _read_cancelled)
+    return ApiCall("DELETE", _message(message_id), _read_cancelled)
 
 
-def device(token: str) -> Call[JSON]:
+def device(token: str) -> ApiCall[JSON]:
     """A device's registration, user, session and backlog."""
-    return Call("GET", path_of("/v1/devices/{token}", token=token), read_object)
+    return ApiCall("GET", path_of("/v1/devices/{token}", token=token), read_object)
 
 
-def forget(token: str) -> Call[list[str]]:
+def forget(token: str) -> ApiCall[list[str]]:
     """Forget a device: its token is unknown from now on. Returns the nodes that did not confirm it
     yet, usually none."""
-    return Call("DELETE", path_of("/v1/devices/{token}", token=token), read_silent)
+    return ApiCall("DELETE", path_of("/v1/devices/{token}", token=token), read_silent)
 
 
-def bind(user: str, token: str) -> Call[list[str]]:
+def bind(user: str, token: str) -> ApiCall[list[str]]:
     """Bind a device to a user, replacing another; at once effective on a live session. Returns the
     nodes that did not confirm it yet, usually none."""
-    return Call("PUT", _binding(user, token), read_silent)
+    return ApiCall("PUT", _binding(user, token), read_silent)
 
 
-def unbind(user: str, token: str) -> Call[list[str]]:
+def unbind(user: str, token: str) -> ApiCall[list[str]]:
     """Release a device from a user. Returns as `bind`."""
-    return Call("DELETE", _binding(user, token), read_silent)
+    return ApiCall("DELETE", _binding(user, token), read_silent)
 
 
-def stats() -> Call[JSON]:
+def stats() -> ApiCall[JSON]:
     """The deployment's counters."""
-    return Call("GET", "/v1/stats", read_object)
+    return ApiCall("GET", "/v1/stats", read_object)
 
 
-def servers(carrier: str | None = None) -> Call[Servers]:
+def servers(carrier: str | None = None) -> ApiCall[Servers]:
     """Where devices connect. `carrier`: tcp, tls, ws or wss."""
     params = {"carrier": carrier} if carrier is not None else None
-    return Call("GET", "/v1/servers", reader(Servers), params=params)
+    return ApiCall("GET", "/v1/servers", reader(Servers), params=params)
 
 
 def register_device(
@@ -312,10 +312,10 @@ def register_device(
     *,
     token: str | None = None,
     secret: str | None = None,
-) -> Call[Registration]:
+) -> ApiCall[Registration]:
     """A new device's token and secret; with a `token` and its `secret` the same pair again."""
     body = {"platform": platform, "app": app, "device": device, "token": token, "secret": secret}
-    return Call(
+    return ApiCall(
         "POST",
         "/v1/devices",
         reader(Registration),

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from push.sdk.backend.calls.base import Call, read_nothing, read_silent, reader
+from push.sdk.backend.calls.base import ApiCall, read_nothing, read_silent, reader
 from push.sdk.backend.calls.paths import path_of
 from push.sdk.chat_types import (
     ConversationPage,
@@ -32,17 +32,17 @@ def create_group(
     *,
     type: str | None = None,
     extra: object = None,
-) -> Call[GroupInfo]:
+) -> ApiCall[GroupInfo]:
     """A new group. `type`: normal, or broadcast, in which only admins write. Not retried: sent
     twice it would be two groups.
     """
     body = given(owner=owner, name=name, members=list(members), type=type, extra=extra)
-    return Call("POST", "/v1/groups", reader(GroupInfo), json=body, idempotent=False)
+    return ApiCall("POST", "/v1/groups", reader(GroupInfo), json=body, idempotent=False)
 
 
-def group(group: str) -> Call[GroupInfo]:
+def group(group: str) -> ApiCall[GroupInfo]:
     """`unknown_group` (404) when there is none."""
-    return Call("GET", _group(group), reader(GroupInfo))
+    return ApiCall("GET", _group(group), reader(GroupInfo))
 
 
 def change_group(
@@ -55,7 +55,7 @@ def change_group(
     invite: str | None = None,
     owner: str | None = None,
     by: str | None = None,
-) -> Call[GroupInfo]:
+) -> ApiCall[GroupInfo]:
     """Change what is given, all of it or nothing. `owner`: another member is it from now on."""
     body = given(
         name=name,
@@ -66,29 +66,31 @@ def change_group(
         owner=owner,
         by=by,
     )
-    return Call("PATCH", _group(group), reader(GroupInfo), json=body)
+    return ApiCall("PATCH", _group(group), reader(GroupInfo), json=body)
 
 
-def dismiss_group(group: str, *, by: str | None = None) -> Call[list[str]]:
+def dismiss_group(group: str, *, by: str | None = None) -> ApiCall[list[str]]:
     """The group ends, for all. Returns the nodes that did not confirm it yet, usually none."""
-    return Call("DELETE", _group(group), read_silent, params=_params(by=by))
+    return ApiCall("DELETE", _group(group), read_silent, params=_params(by=by))
 
 
-def members(group: str, *, cursor: str | None = None, limit: int | None = None) -> Call[MemberPage]:
+def members(
+    group: str, *, cursor: str | None = None, limit: int | None = None
+) -> ApiCall[MemberPage]:
     """Members by name: a page of at most `limit` (50, at most 200) from `cursor` on. `each_member`
     goes through all pages.
     """
     params = _params(cursor=cursor, limit=limit)
-    return Call("GET", f"{_group(group)}/members", reader(MemberPage), params=params)
+    return ApiCall("GET", f"{_group(group)}/members", reader(MemberPage), params=params)
 
 
-def add_members(group: str, users: Sequence[str], *, by: str | None = None) -> Call[Results]:
+def add_members(group: str, users: Sequence[str], *, by: str | None = None) -> ApiCall[Results]:
     """At most 500 users; `results` has `ok` or a code for each.
 
     Retried: who was added by a try whose answer was lost is `already_exists` then.
     """
     body = given(users=list(users), by=by)
-    return Call("POST", f"{_group(group)}/members", reader(Results), json=body)
+    return ApiCall("POST", f"{_group(group)}/members", reader(Results), json=body)
 
 
 def change_member(
@@ -98,15 +100,15 @@ def change_member(
     role: str | None = None,
     muted: bool | None = None,
     by: str | None = None,
-) -> Call[None]:
+) -> ApiCall[None]:
     """`role`: admin or member. A muted member reads, and does not write."""
     body = given(role=role, muted=muted)
-    return Call("PUT", _member(group, user), read_nothing, json=body, params=_params(by=by))
+    return ApiCall("PUT", _member(group, user), read_nothing, json=body, params=_params(by=by))
 
 
-def remove_member(group: str, user: str, *, by: str | None = None) -> Call[list[str]]:
+def remove_member(group: str, user: str, *, by: str | None = None) -> ApiCall[list[str]]:
     """With the user as `by` they leave. Returns as `dismiss_group`."""
-    return Call("DELETE", _member(group, user), read_silent, params=_params(by=by))
+    return ApiCall("DELETE", _member(group, user), read_silent, params=_params(by=by))
 
 
 def send_to_group(
@@ -118,7 +120,7 @@ def send_to_group(
     mentions: Iterable[str] = (),
     reply_to: int | None = None,
     client_id: str | None = None,
-) -> Call[Sent]:
+) -> ApiCall[Sent]:
     """A message of `sender` to a group. It is one message however often it is sent with one
     `client_id` of that sender within 7 days; a random one unless given, so the call is retried.
     """
@@ -135,7 +137,7 @@ def send_to_user(
     mentions: Iterable[str] = (),
     reply_to: int | None = None,
     client_id: str | None = None,
-) -> Call[Sent]:
+) -> ApiCall[Sent]:
     """A message of `sender` to `user`; see `send_to_group`."""
     path = path_of("/v1/users/{user}/messages", user=user)
     return _send(path, sender, data, client_id, mentions, type=type, reply_to=reply_to)
@@ -148,35 +150,35 @@ def _send(
     client_id: str | None,
     mentions: Iterable[str],
     **more: object,
-) -> Call[Sent]:
+) -> ApiCall[Sent]:
     body: dict[str, Any] = {
         "from": sender,
         "data": data,
         "client_id": client_id or secrets.token_urlsafe(CLIENT_ID_BYTES),
         **given(mentions=list(mentions) or None, **more),
     }
-    return Call("POST", path, reader(Sent), json=body)
+    return ApiCall("POST", path, reader(Sent), json=body)
 
 
 def group_history(
     group: str, *, after: int | None = None, before: int | None = None, limit: int | None = None
-) -> Call[HistoryPage]:
+) -> ApiCall[HistoryPage]:
     """At most `limit` (50, at most 200) messages behind the seq `after` or before `before`; without
     either the newest. The earliest comes first.
     """
     params = _params(after=after, before=before, limit=limit)
-    return Call("GET", f"{_group(group)}/messages", reader(HistoryPage), params=params)
+    return ApiCall("GET", f"{_group(group)}/messages", reader(HistoryPage), params=params)
 
 
 def conversations(
     user: str, *, cursor: str | None = None, limit: int | None = None
-) -> Call[ConversationPage]:
+) -> ApiCall[ConversationPage]:
     """The conversations of a user, the latest first, with what is unread: a page of at most `limit`
     (50, at most 200) from `cursor` on. `each_conversation` goes through all pages.
     """
     params = _params(cursor=cursor, limit=limit)
     path = path_of("/v1/users/{user}/conversations", user=user)
-    return Call("GET", path, reader(ConversationPage), params=params)
+    return ApiCall("GET", path, reader(ConversationPage), params=params)
 
 
 def history(
@@ -186,30 +188,30 @@ def history(
     after: int | None = None,
     before: int | None = None,
     limit: int | None = None,
-) -> Call[HistoryPage]:
+) -> ApiCall[HistoryPage]:
     """A conversation as `user` sees it, by its name `user:<the other>` or `group:<group>`; see
     `group_history`.
     """
     params = _params(after=after, before=before, limit=limit)
     path = f"{_conversation(user, conversation)}/messages"
-    return Call("GET", path, reader(HistoryPage), params=params)
+    return ApiCall("GET", path, reader(HistoryPage), params=params)
 
 
 def set_positions(
     user: str, conversation: str, *, delivered: int | None = None, read: int | None = None
-) -> Call[Positions]:
+) -> ApiCall[Positions]:
     """How far `user` is in a conversation. Positions never go back."""
     path = f"{_conversation(user, conversation)}/positions"
-    return Call("POST", path, reader(Positions), json=given(delivered=delivered, read=read))
+    return ApiCall("POST", path, reader(Positions), json=given(delivered=delivered, read=read))
 
 
-def recall(user: str, conversation: str, seq: int, *, force: bool = False) -> Call[None]:
+def recall(user: str, conversation: str, seq: int, *, force: bool = False) -> ApiCall[None]:
     """Take message `seq` of a conversation back, as `user`; with `force` whosever it is, and
     however old.
     """
     message = path_of("/messages/{seq}", seq=str(seq))
     path = f"{_conversation(user, conversation)}{message}"
-    return Call("DELETE", path, read_nothing, params={"force": "true"} if force else None)
+    return ApiCall("DELETE", path, read_nothing, params={"force": "true"} if force else None)
 
 
 def _params(**members: object) -> dict[str, str] | None:

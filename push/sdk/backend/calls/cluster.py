@@ -6,7 +6,7 @@ import msgspec
 
 from push.sdk.backend.calls.base import (
     JSON,
-    Call,
+    ApiCall,
     read_nothing,
     read_object,
     read_silent,
@@ -43,11 +43,11 @@ class Kicked(msgspec.Struct, frozen=True):
     silent: list[str] = []
 
 
-def drain(node: str, *, rate: int | None = None) -> Call[None]:
+def drain(node: str, *, rate: int | None = None) -> ApiCall[None]:
     """Empty the connector of `node`: its sessions go elsewhere, `rate` of them a second, and it
     ends."""
     body = {} if rate is None else {"rate": rate}
-    return Call("POST", path_of("/v1/nodes/{node}/drain", node=node), read_nothing, json=body)
+    return ApiCall("POST", path_of("/v1/nodes/{node}/drain", node=node), read_nothing, json=body)
 
 
 def connections(
@@ -58,7 +58,7 @@ def connections(
     topic: str | None = None,
     cursor: str | None = None,
     limit: int | None = None,
-) -> Call[ConnectionPage]:
+) -> ApiCall[ConnectionPage]:
     """Live sessions that fit all that is given: a page of at most `limit` (50, at most 200) from
     `cursor` on. `ip`: an address or network. `each_connection` goes through all pages.
     """
@@ -66,12 +66,12 @@ def connections(
     params = {name: value for name, value in given.items() if value is not None}
     if limit is not None:
         params["limit"] = str(limit)
-    return Call("GET", "/v1/connections", reader(ConnectionPage), params=params or None)
+    return ApiCall("GET", "/v1/connections", reader(ConnectionPage), params=params or None)
 
 
-def kick_session(session: str) -> Call[Kicked]:
+def kick_session(session: str) -> ApiCall[Kicked]:
     """End a session; its client does not come back by itself."""
-    return Call(
+    return ApiCall(
         "DELETE",
         path_of("/v1/connections/{session}", session=session),
         reader(Kicked),
@@ -79,40 +79,40 @@ def kick_session(session: str) -> Call[Kicked]:
     )
 
 
-def kick_device(token: str) -> Call[Kicked]:
+def kick_device(token: str) -> ApiCall[Kicked]:
     """End the session of a device."""
     return _kick(path_of("/v1/devices/{token}/kick", token=token))
 
 
-def kick_user(user: str) -> Call[Kicked]:
+def kick_user(user: str) -> ApiCall[Kicked]:
     """End all sessions of a user."""
     return _kick(path_of("/v1/users/{user}/kick", user=user))
 
 
-def kick_ip(ip: str) -> Call[Kicked]:
+def kick_ip(ip: str) -> ApiCall[Kicked]:
     """End the sessions of an address or network."""
     return _kick("/v1/connections/kick", {"ip": ip})
 
 
-def _kick(path: str, body: JSON | None = None) -> Call[Kicked]:
+def _kick(path: str, body: JSON | None = None) -> ApiCall[Kicked]:
     """Retried: the number is what the last try found."""
-    return Call("POST", path, reader(Kicked), json=body)
+    return ApiCall("POST", path, reader(Kicked), json=body)
 
 
-def user(name: str) -> Call[JSON]:
+def user(name: str) -> ApiCall[JSON]:
     """A user's devices, and whether one of them or a session without a device is online."""
-    return Call("GET", path_of("/v1/users/{user}", user=name), read_object)
+    return ApiCall("GET", path_of("/v1/users/{user}", user=name), read_object)
 
 
-def erase_user(name: str) -> Call[list[str]]:
+def erase_user(name: str) -> ApiCall[list[str]]:
     """Erase a user: memberships, conversations and what waits for them; devices are unbound.
     Returns the nodes that did not confirm it yet, usually none."""
-    return Call("DELETE", path_of("/v1/users/{user}", user=name), read_silent)
+    return ApiCall("DELETE", path_of("/v1/users/{user}", user=name), read_silent)
 
 
-def nodes() -> Call[list[JSON]]:
+def nodes() -> ApiCall[list[JSON]]:
     """The daemons of the cluster."""
-    return Call("GET", "/v1/nodes", _read_nodes)
+    return ApiCall("GET", "/v1/nodes", _read_nodes)
 
 
 class _NodesAnswer(msgspec.Struct):

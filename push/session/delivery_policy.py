@@ -16,15 +16,15 @@ from push.session.window import (
     GONE,
     TOO_LARGE,
     UNACKNOWLEDGED,
-    Delivery,
-    Follow,
+    OutstandingMessage,
+    Subscription,
     Window,
 )
 
-Dropped = Callable[[Follow, Entry, str], None]
+Dropped = Callable[[Subscription, Entry, str], None]
 
 
-class Handout:
+class DeliveryPolicy:
     """The rules of hand-out, with what they need to know of the connector.
 
     `dropped(follow, entry, outcome)` is told of each message that a session will never get:
@@ -37,7 +37,9 @@ class Handout:
         self._max_deliveries = limits.max_deliveries
         self._dropped = dropped
 
-    def live(self, session: ServerSession, follow: Follow, batch: Batch, now: float) -> bytes:
+    def live(
+        self, session: ServerSession, subscription: Subscription, batch: Batch, now: float
+    ) -> bytes:
         """The bytes of `batch` for a session, from the channel. Clears `follow.live` if it must."""
         window = session.window
         if window is None or session.state is not State.OPEN:
@@ -48,26 +50,28 @@ class Handout:
             return batch.frames
         if (
             fits
-            and follow.live
+            and subscription.live
             and batch.uniform
-            and batch.first_previous <= follow.position < batch.first_offset
+            and batch.first_previous <= subscription.position < batch.first_offset
             and window.has_room(len(batch.stored), batch.stored_bytes)
-            and window.are_free(batch.numbers)
-            and not follow.tried_offset
+            and window.are_free(batch.message_ids)
+            and not subscription.failed_offset
         ):
             for entry in batch.stored:
-                window.add(follow, entry, entry.number, now)
+                window.add(subscription, entry, entry.message_id, now)
             self.written += len(batch.entries)
             return batch.frames
         frames = []
         for entry in batch.entries:
             if entry.offset:
-                frames.append(self._live_stored(session, window, follow, entry, now))
+                frames.append(self._live_stored(session, window, subscription, entry, now))
             elif entry.control is None:
-                frames.append(self.fleeting(session, follow, entry, now))
+                frames.append(self.ephemeral(session, subscription, entry, now))
         return b"".join(frames)
 
-    def fleeting(self, session: ServerSession, follow: Follow, entry: Entry, now: float) -> bytes:
+    def ephemeral(
+        self, session: ServerSession, subscription: Subscription, entry: Entry, now: float
+    ) -> bytes:
         """The bytes of a message that is in no log, empty if it is too large for the session.
 
         With too many of them unacknowledged (`ttl` 0) it asks for no acknowledgement.
@@ -78,25 +82,30 @@ class Handout:
         self.written += 1
         if not entry.online:
             return entry.frame
-        number = entry.number
-        if not number or not window.is_free(number):
-            number = window.own_number()
-        if number and not window.add_online(follow, entry, number, now):
-            number = 0
-        return entry.frame if number == entry.number else entry.numbered(number)
+        message_id = entry.message_id
+        if not message_id or not window.is_free(message_id):
+            message_id = window.next_private_id()
+        if message_id and not window.add_online(subscription, entry, message_id, now):
+            message_id = 0
+        return entry.frame if message_id == entry.message_id else entry.numbered(message_id)
 
     def _live_stored(
-        self, session: ServerSession, window: Window, follow: Follow, entry: Entry, now: float
+        self,
+        session: ServerSession,
+        window: Window,
+        subscription: Subscription,
+        entry: Entry,
+        now: float,
     ) -> bytes:
-        if not follow.live or entry.offset <= follow.position:
+        if not subscription.live or entry.offset <= subscription.position:
             return b""
-        if entry.previous > follow.position or not window.has_room(1, len(entry.body)):
-            follow.live = False
+        if entry.previous > subscription.position or not window.has_room(1, len(entry.body)):
+            subscription.live = False
             return b""
-        return self._give(session, window, follow, entry, now)
+        return self._give(session, window, subscription, entry, now)
 
     def from_log(
-        self, session: ServerSession, follow: Follow, entry: Entry, now: float
+        self, session: ServerSession, subscription: Subscription, entry: Entry, now: float
     ) -> bytes | None:
         """The bytes of the next entry of the log, empty if it needs none, None if there is no room.
 
@@ -105,52 +114,61 @@ class Handout:
         window = session.window
         if window is None or session.state is not State.OPEN:
             return None
-        if entry.offset <= follow.position:
+        if entry.offset <= subscription.position:
             return b""
         if not window.has_room(1, len(entry.body)):
             return None
-        data = self._give(session, window, follow, entry, now)
-        return data if follow.position >= entry.offset else None
+        data = self._give(session, window, subscription, entry, now)
+        return data if subscription.position >= entry.offset else None
 
     def _give(
-        self, session: ServerSession, window: Window, follow: Follow, entry: Entry, now: float
+        self,
+        session: ServerSession,
+        window: Window,
+        subscription: Subscription,
+        entry: Entry,
+        now: float,
     ) -> bytes:
         if entry.control is not None:
-            window.add_done(follow, entry.offset)
+            window.add_done(subscription, entry.offset)
             return b""
         if len(entry.body) > session.max_frame_bytes:
-            return self._drop(window, follow, entry, TOO_LARGE)
+            return self._drop(window, subscription, entry, TOO_LARGE)
         attempts = 1
-        if follow.tried_offset and entry.offset >= follow.tried_offset:
-            tried = follow.tried if entry.offset == follow.tried_offset else 0
-            follow.tried_offset = 0
-            if tried >= self._max_deliveries:
-                return self._drop(window, follow, entry, UNACKNOWLEDGED)
-            attempts += tried
-        number = entry.number
-        shared = number and window.is_free(number)
+        if subscription.failed_offset and entry.offset >= subscription.failed_offset:
+            failed_attempts = (
+                subscription.failed_attempts if entry.offset == subscription.failed_offset else 0
+            )
+            subscription.failed_offset = 0
+            if failed_attempts >= self._max_deliveries:
+                return self._drop(window, subscription, entry, UNACKNOWLEDGED)
+            attempts += failed_attempts
+        message_id = entry.message_id
+        shared = message_id and window.is_free(message_id)
         if not shared:
-            number = window.own_number()
-            if not number:
-                follow.live = False
+            message_id = window.next_private_id()
+            if not message_id:
+                subscription.live = False
                 return b""
-        window.add(follow, entry, number, now, attempts)
+        window.add(subscription, entry, message_id, now, attempts)
         self.written += 1
-        return entry.frame if shared else entry.numbered(number)
+        return entry.frame if shared else entry.numbered(message_id)
 
-    def _drop(self, window: Window, follow: Follow, entry: Entry, outcome: str) -> bytes:
-        window.skip(follow, entry, outcome)
-        self._dropped(follow, entry, outcome)
+    def _drop(
+        self, window: Window, subscription: Subscription, entry: Entry, outcome: str
+    ) -> bytes:
+        window.skip(subscription, entry, outcome)
+        self._dropped(subscription, entry, outcome)
         return b""
 
     def again(
         self,
         session: ServerSession,
-        delivery: Delivery,
+        delivery: OutstandingMessage,
         entry: Entry | None,
         now: float,
         gone: str = GONE,
-    ) -> tuple[bytes, Follow | None]:
+    ) -> tuple[bytes, Subscription | None]:
         """Another copy of the first unacknowledged message of a stream, with the stream whose
         cursor moved if any.
 
@@ -164,7 +182,7 @@ class Handout:
             return b"", window.finish(delivery, now, gone)
         counts = not window.progress_before(delivery)
         if counts and delivery.attempts >= self._max_deliveries:
-            self._dropped(delivery.follow, entry, UNACKNOWLEDGED)
+            self._dropped(delivery.subscription, entry, UNACKNOWLEDGED)
             return b"", window.finish(delivery, now, UNACKNOWLEDGED)
         window.again(delivery, now, counts=counts)
-        return entry.numbered(delivery.number), None
+        return entry.numbered(delivery.message_id), None
