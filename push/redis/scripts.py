@@ -20,6 +20,8 @@ PRELUDE = "prelude"
 _USES = re.compile(r"-- uses:(.*)")
 _REDIS_LINE = re.compile(r"@?user_script: ?(\d+)")
 _NOT_CODE = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|--.*""")
+_TOKEN = re.compile(rf"{_NOT_CODE.pattern}|(?<![.\w])[A-Za-z_]\w*")
+_CONSTANT = re.compile(r"local ([A-Z][A-Z_0-9]*) = ('[^'\\]*'|\d+)\n")
 _WORD = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
 _DEFINITION = re.compile(r"local function (\w+)|local ([\w, ]+)")
 # What goes on with a statement although it is not indented.
@@ -101,7 +103,8 @@ class ScriptFolder:
         """The script `<folder>/<name>.lua` with all it needs. Raises `ScriptError`."""
         script = self.read(f"{folder}/{name}")
         prelude = self.read(f"lib/{PRELUDE}").statements
-        return _compose(name, (*prelude, *_needed(self.closure(script), script)))
+        needed = _needed(self.closure(script), script)
+        return _compose(name, _inlined([*prelude, *needed]))
 
     def load_alone(self, folder: str, name: str) -> Script:
         """A script without prelude and libraries: what is asked before a server can be used."""
@@ -180,7 +183,25 @@ def _needed(libraries: list[LuaFile], script: LuaFile) -> list[Statement]:
     return needed
 
 
-def _compose(name: str, statements: tuple[Statement, ...]) -> Script:
+def _inlined(statements: Iterable[Statement]) -> list[Statement]:
+    """With the values of constants in place of their names. Redis makes each function anew at each
+    call, and that takes the longer, the more names it shares with others."""
+    statements = list(statements)
+    found = map(_CONSTANT.fullmatch, (statement.text for statement in statements))
+    values = {match[1]: match[2] for match in found if match}
+
+    def value(token: re.Match[str]) -> str:
+        return values.get(token[0], token[0])
+
+    return [
+        statement._replace(text=_TOKEN.sub(value, statement.text))
+        for statement in statements
+        if not statement.names <= values.keys() or not statement.names
+    ]
+
+
+def _compose(name: str, statements: Iterable[Statement]) -> Script:
+    statements = tuple(statements)
     return Script(name, "".join(statement.text for statement in statements), statements)
 
 

@@ -11,8 +11,9 @@ local function count(stream, cursor)
   while seen < most do
     local page = redis.call('XRANGE', log_key(stream), str(after + 1), '+', 'COUNT', 200)
     for _, entry in ipairs(page) do
-      after = tonumber(entry_offset(entry))
-      if entry_field(entry) == MESSAGE and entry_expires_ms(entry) > now_ms then waiting = waiting + 1 end
+      local offset, _, expires_ms, field = read_entry(entry)
+      after = tonumber(offset)
+      if field == MESSAGE and expires_ms > now_ms then waiting = waiting + 1 end
     end
     seen = seen + #page
     if #page < 200 then break end

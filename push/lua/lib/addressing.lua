@@ -3,23 +3,22 @@
 
 -- What the record says of one stream, appended to `lines`: a line for each device, or how many follow.
 local function address(lines, stream, now_ms)
-  local function add(field, value)
-    lines[#lines + 1] = field
-    lines[#lines + 1] = value
-  end
   local kind = string.sub(stream, 1, 4)
   if kind == 'dev:' then
-    add(LEDGER_LINE .. string.sub(stream, 5), WAITING .. '0 ' .. now_ms .. ' ')
+    lines[#lines + 1] = LEDGER_LINE .. string.sub(stream, 5)
+    lines[#lines + 1] = WAITING .. '0 ' .. now_ms .. ' '
   elseif kind == 'user' then
     local tokens = redis.call('SMEMBERS', followers_key(stream))
     for _, token in ipairs(tokens) do
-      add(LEDGER_LINE .. token, WAITING .. '0 ' .. now_ms .. ' ')
+      lines[#lines + 1] = LEDGER_LINE .. token
+      lines[#lines + 1] = WAITING .. '0 ' .. now_ms .. ' '
     end
-    add(LEDGER_TOKENS .. string.sub(stream, 6), table.concat(tokens, ' '))
-  elseif stream == 'all' then
-    add(LEDGER_ADDRESSED, redis.call('ZCARD', DEVICES_KEY))
+    lines[#lines + 1] = LEDGER_TOKENS .. string.sub(stream, 6)
+    lines[#lines + 1] = table.concat(tokens, ' ')
   else
-    add(LEDGER_ADDRESSED, redis.call('SCARD', followers_key(stream)))
+    lines[#lines + 1] = LEDGER_ADDRESSED
+    lines[#lines + 1] = stream == 'all' and redis.call('ZCARD', DEVICES_KEY)
+      or redis.call('SCARD', followers_key(stream))
   end
 end
 

@@ -8,9 +8,9 @@ local function advance_past(stream, token, cursor, position, to, code)
   while true do
     local page = redis.call('XRANGE', log_key(stream), str(after + 1), str(to), 'COUNT', 100)
     for _, entry in ipairs(page) do
-      after = tonumber(entry_offset(entry))
-      local id = entry_id(entry)
-      if entry_field(entry) == MESSAGE then
+      local offset, id, _, field = read_entry(entry)
+      after = tonumber(offset)
+      if field == MESSAGE then
         if listed then
           record_outcome(id, token, code, code == ACKNOWLEDGED)
         else

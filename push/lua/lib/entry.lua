@@ -4,12 +4,10 @@
 
 local function entry_offset(entry) return string.match(entry[1], '^%d+') end
 
-local function entry_id(entry) return entry[2][2] end
-
-local function entry_expires_ms(entry) return tonumber(entry[2][4]) end
-
-local function entry_field(entry) return entry[2][5] end
-
 local function entry_body(entry) return entry[2][6] end
 
-local function entry_collapse(entry) return entry[2][7] == 'k' and entry[2][8] end
+-- Its offset (as text), id, expiry in ms, field, body, and collapse key (nil where it has none).
+local function read_entry(entry)
+  local fields = entry[2]
+  return entry_offset(entry), fields[2], tonumber(fields[4]), fields[5], fields[6], fields[8]
+end

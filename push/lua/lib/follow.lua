@@ -16,8 +16,9 @@ local function address_late(stream, begin)
   while true do
     local page = redis.call('XRANGE', log_key(stream), str(after + 1), '+', 'COUNT', 100)
     for _, entry in ipairs(page) do
-      after = tonumber(entry_offset(entry))
-      if entry_field(entry) == MESSAGE then add_addressed(entry_id(entry)) end
+      local offset, id, _, field = read_entry(entry)
+      after = tonumber(offset)
+      if field == MESSAGE then add_addressed(id) end
     end
     if #page < 100 then return end
   end

@@ -3,12 +3,15 @@
 
 local function withdraw_entry(stream, entry, code)
   local removed = remove_entry(stream, entry, code)
-  announce(channel_of(stream), '0', 0, 0, entry_id(entry), REMOVAL, '', entry_offset(entry))
+  local offset, id = read_entry(entry)
+  announce(channel_of(stream), '0', 0, 0, id, REMOVAL, '', offset)
   return removed
 end
 
 -- The entry at `offset`, if it is of the message `id` still; nil else.
 local function find_entry(stream, id, offset)
   local entry = redis.call('XRANGE', log_key(stream), offset, offset)[1]
-  return entry and entry_id(entry) == id and entry or nil
+  if not entry then return nil end
+  local _, found = read_entry(entry)
+  return found == id and entry or nil
 end

@@ -11,8 +11,8 @@ local shared = string.sub(stream, 1, 4) ~= 'dev:'
 
 local page = redis.call('XRANGE', log_key(stream), str(after + 1), '+', 'COUNT', part)
 for _, entry in ipairs(page) do
-  after = tonumber(entry_offset(entry))
-  local expires_ms = entry_expires_ms(entry)
+  local offset, _, expires_ms = read_entry(entry)
+  after = tonumber(offset)
   if expires_ms <= now_ms then
     remove_entry(stream, entry, EXPIRED)
   elseif shared and after < oldest then
