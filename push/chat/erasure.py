@@ -20,6 +20,7 @@ from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user
 from push.devices.session_queries import KickedSessions, SessionQueries
 from push.devices.session_query_types import Filter
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.periodic import Periodic
@@ -89,7 +90,7 @@ class Erasure:
         with contextlib.suppress(_AllIsDone):
             silent.update(await self._do_all(user))
             home = self._home(user)
-            await home.command("ZREM", home.key("erasing"), user)
+            await home.command("ZREM", home.key(keyspace.ERASING), user)
         return sorted(silent)
 
     async def _kick(self, user: str) -> KickedSessions:
@@ -120,7 +121,7 @@ class Erasure:
         """Nobody else goes on with it for a while. Raises `_AllIsDone` when nothing is to be done
         any more: then the user may be there anew."""
         home = self._home(user)
-        key = home.key("erasing")
+        key = home.key(keyspace.ERASING)
         await home.command("ZADD", key, "XX", home.clock.now_us() // 1000, user)
         if await home.command("ZSCORE", key, user) is None:
             raise _AllIsDone
@@ -130,7 +131,7 @@ class Erasure:
 
     async def _streams_of(self, user: str) -> list[str]:
         home = self._home(user)
-        streams = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
+        streams = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
         return sorted(stream.decode() for stream in streams)
 
     async def _leave(self, user: str, group: str) -> None:
@@ -146,9 +147,9 @@ class Erasure:
         """The users that the user has a conversation of two with."""
         home = self._home(user)
         listed = await home.command(
-            "ZRANGEBYSCORE", home.key(f"conversations:{user}"), "-inf", "+inf"
+            "ZRANGEBYSCORE", home.key(f"{keyspace.CONVERSATIONS}{user}"), "-inf", "+inf"
         )
-        copied = await home.command("HKEYS", home.key(f"copied:{user}"))
+        copied = await home.command("HKEYS", home.key(f"{keyspace.COPIED}{user}"))
         names = sorted({name.decode() for name in (*listed, *copied)})
         return [name.removeprefix(USER_PREFIX) for name in names]
 

@@ -18,6 +18,7 @@ from push.chat.settings import ChatSettings
 from push.chat.types import Group, GroupChanges, Member, MemberPage, NewGroup, Results
 from push.devices.readers import Readers
 from push.devices.record import as_fields
+from push.redis import keyspace
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.runtime.tasks import gather
@@ -165,7 +166,7 @@ class Groups:
         """The streams of a user's groups, and since which offset; as the groups say (rule 5)."""
         shards = self._acting.shards
         home = shards.of(user_stream(user))
-        names = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
+        names = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
         streams = [name.decode() for name in names if name.startswith(GROUP_PREFIX.encode())]
         parts = list(shards.grouped(streams, lambda stream: stream).values())
         replies = await gather(self._joined(user, part) for part in parts)

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from push.chat.scripts import ChatScripts
 from push.devices.outbox import REMOVED, SubscriptionChange
 from push.devices.outbox import Outbox as DeviceErrands
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.periodic import Periodic
@@ -74,7 +75,7 @@ class UserOutbox:
                     await self._copy(server, errand)
                 else:
                     await self._do(errand)
-                await server.command("ZREM", server.key("chat-errands"), errand.text)
+                await server.command("ZREM", server.key(keyspace.CHAT_ERRANDS), errand.text)
 
     async def _do(self, errand: _Errand) -> None:
         request = {
@@ -107,7 +108,7 @@ class UserOutbox:
             )
             await gather(self._devices.change(token, [change], errand.user) for token in tokens)
             done = last
-            key = home.key(f"user-stream-versions:{errand.user}")
+            key = home.key(f"{keyspace.USER_STREAM_VERSIONS}{errand.user}")
             last = await home.command("HGET", key, stream)
 
     async def _copy(self, server: RedisClient, errand: _Errand) -> None:
@@ -122,7 +123,7 @@ class UserOutbox:
             request: dict[str, Any] = {"user": errand.user, "owner": owner, "seq": seq, "to": to}
             request |= {"begin": begin, "back": back}
             found = await server.command(
-                "XRANGE", server.key(f"history:{owner}"), f"{seq}-0", f"{seq}-0"
+                "XRANGE", server.key(f"{keyspace.HISTORY}{owner}"), f"{seq}-0", f"{seq}-0"
             )
             if found:  # else it was recalled, or is kept no longer
                 fields = found[0][1]
@@ -135,7 +136,7 @@ class UserOutbox:
 
     async def _begin(self, server: RedisClient, owner: str, user: str) -> int | None:
         """The first seq of a conversation that is for this user; None: there is no conversation."""
-        key = server.key(f"conversation:{owner}")
+        key = server.key(f"{keyspace.CONVERSATION}{owner}")
         seq, begin, own = await server.command("HMGET", key, "seq", "begin", f"begin:{user}")
         return None if seq is None else int(own or begin or 1)
 
@@ -179,4 +180,6 @@ class UserOutboxRelay(Periodic):
         """They are not ours any more: those that were not done are due again soon."""
         now_ms = self._server.clock.now_us() // 1000
         for text in texts:
-            await self._server.command("ZADD", self._server.key("chat-errands"), "XX", now_ms, text)
+            await self._server.command(
+                "ZADD", self._server.key(keyspace.CHAT_ERRANDS), "XX", now_ms, text
+            )

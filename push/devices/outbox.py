@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from twisted.logger import Logger
 
 from push.devices.readers import Held, held_of
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
-from push.redis.keys import record_name
+from push.redis.keyspace import record_name
 from push.redis.periodic import Periodic
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
@@ -27,7 +28,7 @@ log = Logger()
 LOOK_SECONDS = 1.0
 ERRANDS_PER_LOOK = 100
 
-REMOVED = "d:removed"
+REMOVED = keyspace.DROPPED_REMOVED
 
 
 _change = load_script("devices", "change")
@@ -89,7 +90,7 @@ class Outbox:
         """Do what a script of `home` has written down."""
         for text in outbox:
             await self._do(text.decode())
-            await home.command("ZREM", home.key("errands"), text)
+            await home.command("ZREM", home.key(keyspace.ERRANDS), text)
 
     async def _do(self, text: str) -> None:
         verb, token, stream, *details = text.split(" ")
@@ -103,22 +104,26 @@ class Outbox:
         """A device that was bound to a user follows what all devices of that user follow."""
         user = stream.removeprefix(USER_PREFIX)
         server = self._shards.of(stream)
-        if not await server.command("SISMEMBER", server.key(f"user-devices:{user}"), token):
+        if not await server.command(
+            "SISMEMBER", server.key(f"{keyspace.USER_DEVICES}{user}"), token
+        ):
             # Its errand to follow the user is still to come, and who joins a group in between would
             # not find this device.
             home = self._shards.of(device_stream(token))
-            said = await home.command("HGET", home.key(record_name(token)), f"x:{stream}")
+            said = await home.command(
+                "HGET", home.key(record_name(token)), keyspace.DEVICE_ELSEWHERE + stream
+            )
             if not said:
                 return  # it is the user's no more
             details = said.decode().split(" ")
             await server.run(_errand, [], ["follow", token, stream, *details, user], durable=True)
-        streams = await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
+        streams = await server.command("SMEMBERS", server.key(f"{keyspace.USER_STREAMS}{user}"))
         if not streams:
             return
         await self.change(token, [SubscriptionChange(name.decode()) for name in streams], user)
         # Who left meanwhile had the devices in view that were bound before this one.
         left = set(streams) - set(
-            await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
+            await server.command("SMEMBERS", server.key(f"{keyspace.USER_STREAMS}{user}"))
         )
         if left:
             await self.change(

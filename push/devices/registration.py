@@ -16,7 +16,22 @@ from push.devices.outbox import Changed, Outbox
 from push.devices.readers import NO_READERS, Held, Readers, held_of
 from push.devices.record import Device, as_fields, elsewhere_of, optional
 from push.redis.client import RedisClient
-from push.redis.keys import record_name
+from push.redis.keyspace import (
+    DEVICE_APP,
+    DEVICE_BOOT,
+    DEVICE_CREATED,
+    DEVICE_CURSOR,
+    DEVICE_ELSEWHERE,
+    DEVICE_LABEL,
+    DEVICE_NODE,
+    DEVICE_PLATFORM,
+    DEVICE_SECRET,
+    DEVICE_SEEN,
+    DEVICE_SESSION,
+    DEVICE_USER,
+    USER_DEVICES,
+    record_name,
+)
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
@@ -24,6 +39,7 @@ from push.wire.addresses import counted_ip
 from push.wire.errors import RequestError
 from push.wire.idents import (
     NAME_RULE,
+    TOPIC_PREFIX,
     Snowflake,
     device_stream,
     is_name,
@@ -135,7 +151,7 @@ class Devices:
         A right secret is never refused. Only wrong ones are counted, and for their token alone, so
         nobody keeps other devices behind the same address away.
         """
-        known = await self._command(token, "HGET", "h")
+        known = await self._command(token, "HGET", DEVICE_SECRET)
         if known is None:
             raise unknown_token(token)
         if not hmac.compare_digest(known, digest_of(secret).encode()):
@@ -147,22 +163,24 @@ class Devices:
         fields = as_fields(await self._command(token, "HGETALL"))
         if not fields:
             raise unknown_token(token)
-        online = "s" in fields and self._is_live_boot(fields.get("b", b"").decode())
+        online = DEVICE_SESSION in fields and self._is_live_boot(
+            fields.get(DEVICE_BOOT, b"").decode()
+        )
         return Device(
             token=token,
-            platform=fields["p"].decode(),
-            app=fields["a"].decode(),
-            device=optional(fields, "d"),
-            user=optional(fields, "u"),
-            created=int(fields["created"]),
-            seen=int(fields["seen"]) if "seen" in fields else None,
+            platform=fields[DEVICE_PLATFORM].decode(),
+            app=fields[DEVICE_APP].decode(),
+            device=optional(fields, DEVICE_LABEL),
+            user=optional(fields, DEVICE_USER),
+            created=int(fields[DEVICE_CREATED]),
+            seen=int(fields[DEVICE_SEEN]) if DEVICE_SEEN in fields else None,
             topics=sorted(
-                name[len("c:topic:") :]
+                name[2 + len(TOPIC_PREFIX) :]
                 for name in fields
-                if name.startswith(("c:topic:", "x:topic:"))
+                if name.startswith((DEVICE_CURSOR + TOPIC_PREFIX, DEVICE_ELSEWHERE + TOPIC_PREFIX))
             ),
-            session=optional(fields, "s") if online else None,
-            node=optional(fields, "n") if online else None,
+            session=optional(fields, DEVICE_SESSION) if online else None,
+            node=optional(fields, DEVICE_NODE) if online else None,
             backlog=await self._backlog(token, fields),
             online=online,
         )
@@ -231,7 +249,7 @@ class Devices:
     async def tokens_of(self, user: str) -> list[str]:
         """The devices that are bound to a user."""
         server = self._shards.of(user_stream(user))
-        tokens = await server.command("SMEMBERS", server.key(f"user-devices:{user}"))
+        tokens = await server.command("SMEMBERS", server.key(f"{USER_DEVICES}{user}"))
         return [token.decode() for token in tokens]
 
     async def unbind_all(self, user: str, tokens: Sequence[str]) -> list[str]:

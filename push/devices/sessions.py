@@ -12,6 +12,7 @@ from push.devices.record import as_fields, elsewhere_of, follows_of, optional, s
 from push.devices.registration import Devices, unknown_token
 from push.redis.client import Argument
 from push.redis.clock import MICROSECONDS
+from push.redis.keyspace import DEVICE_EPOCH, DEVICE_SESSION, DEVICE_USER
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
@@ -156,7 +157,7 @@ class Sessions:
             truncated += part.truncated
         return Opened(
             token=token,
-            user=optional(fields, "u"),
+            user=optional(fields, DEVICE_USER),
             subscriptions=subscriptions,
             expires_s=claims.expires_s if claims else None,
             before=before,
@@ -179,8 +180,9 @@ class Sessions:
         by_server = self._shards.grouped(elsewhere, lambda stream: stream)
         calls = []
         for number, streams in by_server.items():
-            owner = fields.get("u", b"")
-            arguments: list[Argument] = [token, fields["s"], fields["e"], owner, len(streams)]
+            owner = fields.get(DEVICE_USER, b"")
+            session, epoch = fields[DEVICE_SESSION], fields[DEVICE_EPOCH]
+            arguments: list[Argument] = [token, session, epoch, owner, len(streams)]
             for stream in streams:
                 arguments += [stream, *elsewhere[stream]]
             places = _places(cursors, streams.__contains__)
@@ -215,12 +217,12 @@ class Sessions:
         fields = as_fields(reply)
         subscriptions = follows_of(fields, number, home.clock.now_us(), self._attempt_pause_us)
         since = since_of(fields)
-        holder = optional(fields, "s")
+        holder = optional(fields, DEVICE_SESSION)
         if holder == session:
             for part in await self._take_parts(token, fields, {}):
                 subscriptions += part.subscriptions
                 since |= part.since
-        return FollowRecord(holder, optional(fields, "u"), subscriptions, since)
+        return FollowRecord(holder, optional(fields, DEVICE_USER), subscriptions, since)
 
     async def _open_user(self, claims: Claims, cursors: dict[str, str]) -> Opened:
         """A user without a device: nothing is stored, reading begins where the client says, but not

@@ -16,6 +16,7 @@ import msgspec
 from push.devices.outbox import Changed, Outbox, SubscriptionChange
 from push.devices.readers import NO_READERS, Readers
 from push.devices.registration import check_token, unknown_token
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
@@ -27,7 +28,7 @@ from push.wire.idents import NAME_RULE, device_stream, is_name, topic_stream
 PRIVATE_PREFIX = "private."
 CURSOR_SECONDS = 86_400
 LONG_CURSOR = "~"  # begins the cursor that stands for a name which is longer than a cursor may be
-UNSUBSCRIBED = "d:unsubscribed"
+UNSUBSCRIBED = keyspace.DROPPED_UNSUBSCRIBED
 
 _subscribe = load_script("devices", "subscribe")
 _renew = load_script("devices", "renew")
@@ -138,7 +139,7 @@ class Topics:
         check_topic(topic)
         stream = topic_stream(topic)
         server = self._shards.of(stream)
-        devices = int(await server.command("SCARD", server.key(f"followers:{stream}")))
+        devices = int(await server.command("SCARD", server.key(f"{keyspace.FOLLOWERS}{stream}")))
         if not devices:
             raise RequestError("not_found", f"no device follows the topic {topic}")
         return Topic(topic, devices)
@@ -180,7 +181,7 @@ class Topics:
 
     def _place_of(self, cursor: str) -> tuple[RedisClient, str]:
         """The server that keeps the name of a long cursor, and the key there."""
-        name = f"topics-cursor:{cursor}"
+        name = f"{keyspace.TOPICS_CURSOR}{cursor}"
         server = self._shards.of(name)
         return server, server.key(name)
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from push.devices.session_queries import Reached, SessionQueries
+from push.redis import keyspace
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.streams.message import MessageContent, encode_content
@@ -43,8 +44,12 @@ class PushByIp:
     ) -> Handed:
         """`acknowledged`: for the ledger. Raises `IdempotencyMismatch`; `StoreUnavailable`: then
         it may have happened."""
-        server = self._shards.of(f"idem:{once.key}" if once else f"message:{content.id}")
-        key = server.key("clock") if once is None else server.key(f"idem:{once.key}")
+        server = self._shards.of(
+            f"{keyspace.IDEM}{once.key}" if once else f"{keyspace.MESSAGE}{content.id}"
+        )
+        key = (
+            server.key(keyspace.CLOCK) if once is None else server.key(f"{keyspace.IDEM}{once.key}")
+        )
         digest = "" if once is None else once.digest
         to = _encode({"ip": ip})
         id_raw, *kept = await server.run(_reserve, [key], [content.id, digest, to])

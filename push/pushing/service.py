@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from push.pushing.by_ip import Handed, PushByIp
 from push.redis.errors import StoreUnavailable
-from push.redis.keys import group_name, record_name
+from push.redis.keyspace import group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather

@@ -11,6 +11,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from push.redis import keyspace
 from push.redis.availability import Availability
 from push.redis.checks import check_master, check_server, permitted
 from push.redis.clock import MICROSECONDS, ServerClock
@@ -78,7 +79,7 @@ class RedisClient:
         self._reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
-        self._clock_key = self.key("clock")
+        self._clock_key = self.key(keyspace.CLOCK)
         self._check_channel = self.channel("check")
         self._deployment = deployment
         self._number = number
@@ -329,12 +330,12 @@ class RedisClient:
         await self._identify(speaker)
         await self._load_all(speaker)
         patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
-        key = self.key("confirmed")
+        key = self.key(keyspace.CONFIRMED)
         self._confirmations = ReplicaAcks(self._reactor, speaker, key, patience_ms)
 
     async def _identify(self, speaker: CommandProtocol) -> None:
         if self._deployment is not None:
-            key = self.key("shard")
+            key = self.key(keyspace.SHARD)
             await self._deployment.check(speaker.call, key, self._clock_key, self._number)
 
     async def _load_all(self, speaker: CommandProtocol) -> None:
@@ -351,7 +352,7 @@ class RedisClient:
     async def _check(self, speaker: CommandProtocol) -> None:
         notes = await check_server(
             speaker.call,
-            self.key("check"),
+            self.key(keyspace.CHECK),
             self._check_channel,
             replicated=self._sentinels is not None,
         )

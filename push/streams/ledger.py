@@ -16,6 +16,22 @@ from twisted.logger import Logger
 
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
+from push.redis.keyspace import (
+    ACKNOWLEDGED,
+    CANCELLED,
+    DROPPED,
+    DROPPED_CONGESTED,
+    EXPIRED,
+    LEDGER_ADDRESSED,
+    LEDGER_EXPIRES,
+    LEDGER_LINE,
+    LEDGER_OFFSET,
+    LEDGER_TIME,
+    LEDGER_TO,
+    LEDGER_TOKENS,
+    LEDGER_WRITTEN,
+    message_name,
+)
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
@@ -27,13 +43,13 @@ MAX_WAITING = 100_000
 COUNTS_PER_CALL = 1000
 SETTLED_SECONDS = 5  # after this nothing more comes from who was online
 
-WRITTEN = "w"
-CONGESTED = "d:congested"
+WRITTEN = LEDGER_WRITTEN
+CONGESTED = DROPPED_CONGESTED
 STATES = {
-    "a": "acknowledged",
-    "e": "expired",
-    "c": "cancelled",
-    "d": "dropped",
+    ACKNOWLEDGED: "acknowledged",
+    EXPIRED: "expired",
+    CANCELLED: "cancelled",
+    DROPPED[0]: "dropped",
 }
 
 _fleeting = load_script("streams", "count_fleeting")
@@ -85,7 +101,10 @@ class Ledger:
 
     async def to(self, id: str) -> msgspec.Raw | None:
         """Whom message `id` was for, as it was given to `publish`; None when it is unknown."""
-        calls = [server.command("HGET", server.key(_name(id)), "to") for server in self._shards]
+        calls = [
+            server.command("HGET", server.key(message_name(id)), LEDGER_TO)
+            for server in self._shards
+        ]
         for kept in await gather(calls):
             if kept is not None:
                 return msgspec.Raw(kept)
@@ -98,26 +117,26 @@ class Ledger:
     def _count(self, id: str, fields: dict[str, bytes], over: bool) -> DeliveryCounts:
         """What one server has counted."""
         lines = _lines(fields)
-        addressed = int(fields.get("n", len(lines)))
-        written = int(fields.get("w", 0)) + sum(line.written for line in lines)
+        addressed = int(fields.get(LEDGER_ADDRESSED, len(lines)))
+        written = int(fields.get(LEDGER_WRITTEN, 0)) + sum(line.written for line in lines)
         ends: Counter[str] = Counter(line.state for line in lines)
         dropped: Counter[str] = Counter(line.reason for line in lines if line.state == "dropped")
         for code, name in STATES.items():
             ends[name] += int(fields.get(code, 0))
         for name, value in fields.items():
-            if name.startswith("d:") and int(value):
+            if name.startswith(DROPPED) and int(value):
                 dropped[name[2:]] += int(value)
         expired = ends["expired"]
         if over:
             expired += addressed - written - sum(dropped.values())
         return DeliveryCounts(
             id=id,
-            ts=int(fields["ts"]),
-            expires=int(fields["x"]),
-            to=msgspec.Raw(fields["to"]),
-            offset=int(fields["o"]),
+            ts=int(fields[LEDGER_TIME]),
+            expires=int(fields[LEDGER_EXPIRES]),
+            to=msgspec.Raw(fields[LEDGER_TO]),
+            offset=int(fields[LEDGER_OFFSET]),
             addressed=addressed,
-            stored=addressed if fields["o"] != b"0" else 0,
+            stored=addressed if fields[LEDGER_OFFSET] != b"0" else 0,
             written=written,
             acknowledged=ends["acknowledged"],
             expired=expired,
@@ -139,19 +158,15 @@ class Ledger:
     async def _parts(self, id: str) -> list[tuple[dict[str, bytes], bool]]:
         """What each server has of a message, and whether it is over: it was for those who were
         online, and to the others it came too late."""
-        calls = [server.command("HGETALL", server.key(_name(id))) for server in self._shards]
+        calls = [server.command("HGETALL", server.key(message_name(id))) for server in self._shards]
         parts = []
         for server, reply in zip(self._shards, await gather(calls), strict=True):
             fields = {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
             if fields:
                 now_ms = server.clock.now_us() // 1000
-                settled = now_ms > int(fields["ts"]) + SETTLED_SECONDS * 1000
-                parts.append((fields, fields["o"] == b"0" and settled))
+                settled = now_ms > int(fields[LEDGER_TIME]) + SETTLED_SECONDS * 1000
+                parts.append((fields, fields[LEDGER_OFFSET] == b"0" and settled))
         return parts
-
-
-def _name(id: str) -> str:
-    return f"message:{id}"
 
 
 def _sum(parts: list[DeliveryCounts]) -> DeliveryCounts | None:
@@ -188,7 +203,7 @@ def _device_lines(fields: dict[str, bytes], over: bool) -> list[DeviceLine]:
     users = {
         token: name[2:]
         for name, tokens in fields.items()
-        if name.startswith("u:")
+        if name.startswith(LEDGER_TOKENS)
         for token in tokens.decode().split()
     }
     return [
@@ -215,7 +230,7 @@ def _lines(fields: dict[str, bytes]) -> list[_Line]:
     """The lines per device, as ledger.lua writes them."""
     lines = []
     for name, value in fields.items():
-        if not name.startswith("t:"):
+        if not name.startswith(LEDGER_LINE):
             continue
         state, ts, reason = value.decode().split(" ", 2)
         written = state[1] == "1"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from push.redis.client import RedisClient
-from push.redis.keys import log_name
+from push.redis.keyspace import log_name
 from push.redis.scripts import load_script
 from push.session.entry import Entry
 from push.streams.message import from_log

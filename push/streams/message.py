@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from push.redis import keyspace
 from push.session.entry import Entry
 
-CONTROL_FIELD = b"c"
-ONLINE_FIELD = b"o"
-REMOVAL_FIELD = b"x"
-TYPING_FIELD = b"t"  # a message in no log that is not for the sessions of its `user`
+CONTROL_FIELD = keyspace.ENTRY_CONTROL.encode()
+ONLINE_FIELD = keyspace.ENTRY_ONLINE.encode()
+REMOVAL_FIELD = keyspace.ENTRY_REMOVAL.encode()
+TYPING_FIELD = keyspace.ENTRY_TYPING.encode()
 OWN_TS = b'{"ts":'
 
 

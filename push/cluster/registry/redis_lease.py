@@ -15,6 +15,7 @@ from push.cluster.registry.entry import Key, RegistryEntry, encode_entry
 from push.cluster.registry.interface import RegistryUnavailable
 from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
@@ -55,7 +56,7 @@ class RedisLease(ReconcilingRegistry):
         super().__init__(reactor, random, timing or Timing())
         self._server = server
         self._alone = alone
-        self._keys = [server.key("cluster:entries"), server.key("cluster:state")]
+        self._keys = [server.key(f"{keyspace.CLUSTER}{name}") for name in ("entries", "state")]
         self._channel = server.channel(CHANNEL)
         self._revision = 0
         # Announcements heard while a reading is on its way; None while none is.

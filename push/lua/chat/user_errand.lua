@@ -2,7 +2,7 @@
 -- user follows: what was done last is kept, as "<version> <kind> <detail>".
 -- KEYS: clock.
 -- ARGV: the request: kind, user, version, arguments.
--- Returns, of 'follow' and 'unfollow', what was done last, and the user's devices, which are to follow or not
+-- Returns for 'follow' and 'unfollow' what was done last, and the user's devices, which are to follow or not
 -- as that says: who did it may have been killed before they all did.
 -- uses: request, followers, user_streams, for_user, user_post, user_follow, user_unfollow, user_recall
 -- uses: user_forget, user_unclaim

@@ -13,7 +13,7 @@ local function count(stream, cursor)
     for _, entry in ipairs(page) do
       local offset, _, expires_ms, field = read_entry(entry)
       after = tonumber(offset)
-      if field == MESSAGE and expires_ms > now_ms then waiting = waiting + 1 end
+      if field == ENTRY_MESSAGE and expires_ms > now_ms then waiting = waiting + 1 end
     end
     seen = seen + #page
     if #page < 200 then break end

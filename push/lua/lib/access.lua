@@ -1,5 +1,5 @@
 -- Who may read a conversation.
--- uses: request, conversation, bounds, permissions, group
+-- uses: conversation, bounds, permissions, group
 
 -- The group and who acts in it, or two nils and a refusal; of a conversation of two just {}.
 local function open_to_read(owner, by)

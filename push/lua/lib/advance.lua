@@ -10,7 +10,7 @@ local function advance_past(stream, token, cursor, position, to, code)
     for _, entry in ipairs(page) do
       local offset, id, _, field = read_entry(entry)
       after = tonumber(offset)
-      if field == MESSAGE then
+      if field == ENTRY_MESSAGE then
         if listed then
           record_outcome(id, token, code, code == ACKNOWLEDGED)
         else

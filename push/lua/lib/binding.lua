@@ -1,6 +1,6 @@
 -- Whose a device is and what it follows, as its record at home says. A stream of another server is there as
 -- DEVICE_ELSEWHERE<stream>: what is to be done on that server is an errand.
--- uses: fields, record, follow, unfollow, device_errands, notify
+-- uses: fields, follow, unfollow, device_errands, notify
 
 -- `begin`: the offset where following begins, by the clock of the stream's server; nil = now. It is in the
 -- record, as "<version> <begin>": a session may be there before the errand is done. `user`: whose the device

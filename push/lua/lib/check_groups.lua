@@ -1,6 +1,6 @@
 -- The groups of this server that a device follows are those of its user. What ended, and is not done here
 -- yet, a session must not take up again after the place where it ended.
--- uses: fields, record, follow
+-- uses: record, follow
 
 local function check_groups(record, token)
   local user = user_of(record) or ''

@@ -1,6 +1,6 @@
 -- Reading the entries of a log: the one place, with append.lua, that knows their form. An entry is
--- {i, id, x, expiry in ms, field, body} and, with a collapse key, {k, key}; the field is MESSAGE, or CONTROL
--- for what is for the connector.
+-- {i, id, x, expiry in ms, field, body} and, with a collapse key, {k, key}; the field is ENTRY_MESSAGE, or
+-- ENTRY_CONTROL for what is for the connector.
 
 local function entry_offset(entry) return string.match(entry[1], '^%d+') end
 

@@ -51,7 +51,7 @@ local DROPPED_UNBOUND = 'd:unbound'
 local DROPPED_UNSUBSCRIBED = 'd:unsubscribed'
 
 -- What an entry of a log, or an announcement, is.
-local MESSAGE = 'm'
-local CONTROL = 'c'
-local REMOVAL = 'x'
-local TYPING = 't'
+local ENTRY_MESSAGE = 'm'
+local ENTRY_CONTROL = 'c'
+local ENTRY_REMOVAL = 'x'
+local ENTRY_TYPING = 't'

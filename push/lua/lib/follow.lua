@@ -18,7 +18,7 @@ local function address_late(stream, begin)
     for _, entry in ipairs(page) do
       local offset, id, _, field = read_entry(entry)
       after = tonumber(offset)
-      if field == MESSAGE then add_addressed(id) end
+      if field == ENTRY_MESSAGE then add_addressed(id) end
     end
     if #page < 100 then return end
   end

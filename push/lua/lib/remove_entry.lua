@@ -14,5 +14,5 @@ local function remove_entry(stream, entry, code)
   elseif code == DROPPED_BACKLOG or code == DROPPED_RETENTION then
     redis.call('SET', lost_key(stream), offset, 'EX', 30 * DAY_SECONDS)
   end
-  return field == MESSAGE and close_message(stream, id, code) or 0
+  return field == ENTRY_MESSAGE and close_message(stream, id, code) or 0
 end
