@@ -37,7 +37,8 @@ lint: $(VENV)/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck etc/push-ctl.sh .ci/*
+	$(BIN)/shellcheck etc/push-ctl.sh .ci/lua .ci/python .ci/run .ci/system-packages
+	@sh .ci/lua
 
 bench: $(VENV)/development
 	$(BIN)/python -m benchmarks.chat $(ARGS)

@@ -38,7 +38,7 @@ USERS_PER_LOOK = 10
 PAUSE_MS = 10_000  # who was asked to erase a user has so long to do it
 
 _begin = load_script("chat", "erase_begin")
-_erase = load_script("chat", "erase_stream")
+_erase_stream = load_script("chat", "erase_stream")
 _erase_from = load_script("chat", "erase_from")
 _erase_copies = load_script("chat", "erase_copies")
 _forget_sent = load_script("chat", "forget_sent")
@@ -164,7 +164,7 @@ class Erasure:
         left = 1
         while left:
             request = {"user": user, "limit": PART}
-            (left,) = await self._acting.run_on(self._home(user), _erase, request)
+            (left,) = await self._acting.run_on(self._home(user), _erase_stream, request)
 
     async def _in_parts(
         self, server: RedisClient, script: Script, request: dict[str, Any], place: str

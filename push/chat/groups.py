@@ -31,7 +31,7 @@ LET_GO_AT_A_TIME = 200
 TRIES = 10
 
 _create = load_script("chat", "create")
-_look = load_script("chat", "get_group")
+_get_group = load_script("chat", "get_group")
 _add = load_script("chat", "add")
 _remove = load_script("chat", "remove")
 _change = load_script("chat", "change")
@@ -68,14 +68,14 @@ class Groups:
         return created
 
     async def get(self, group: str, by: str | None) -> Group:
-        values = await self._acting.look(_look, group_stream(group), _request(group, by))
+        values = await self._acting.look(_get_group, group_stream(group), _request(group, by))
         return _group_of(values)
 
     async def members(self, group: str, by: str | None, *, cursor: str, limit: int) -> MemberPage:
         """Members in the order of their names."""
         _check_cursor(cursor)
         request = {**_request(group, by), "cursor": cursor, "limit": limit}
-        rows, behind = await self._acting.look(_look, group_stream(group), request)
+        rows, behind = await self._acting.look(_get_group, group_stream(group), request)
         members = [Member(user.decode(), role.decode(), bool(muted)) for user, role, muted in rows]
         return MemberPage(members, behind.decode() or None)
 
@@ -197,7 +197,7 @@ class Groups:
 
 
 def _check_cursor(cursor: str) -> None:
-    """Raises `RequestError` `invalid` for what is no cursor of ours (see look.lua)."""
+    """Raises `RequestError` `invalid` for what is no cursor of ours (see get_group.lua)."""
     start, long, told = cursor.partition("~")
     if not cursor or (is_name(start) and (not long or re.fullmatch("[0-9]{1,7}", told))):
         return

@@ -1,4 +1,4 @@
-"""What an act in a conversation means for users on other servers (design, rule 13; users.lua).
+"""What an act in a conversation means for users on other servers (design, rule 13; for_user.lua).
 
 An errand is a msgpack list of texts: kind, user, version, arguments. Those of one user are done in
 their order. Doing one twice, or late, changes nothing, but that a message may come twice.

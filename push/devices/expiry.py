@@ -19,7 +19,7 @@ LOOK_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 3600  # at one that is online, or whose forgetting was interrupted
 DEVICES_PER_LOOK = 100
 
-_retire = load_script("devices", "claim_retired")
+_claim_retired = load_script("devices", "claim_retired")
 
 
 class DeviceExpiry(Periodic):
@@ -45,7 +45,7 @@ class DeviceExpiry(Periodic):
         """Forget all whose time is over; returns how many that were."""
         forgotten = 0
         while True:
-            due = await self._server.run(_retire, [], [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS])
+            due = await self._server.run(_claim_retired, [], [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS])
             for token, boot in due:
                 if not boot:
                     forgotten += await self._devices.retire(token.decode())

@@ -63,7 +63,7 @@ class Outbox:
         self._shards = shards
 
     def place_of(self, token: str, stream: str) -> str:
-        """Where `stream` is, as seen from the device's home (see binding.lua)."""
+        """Where `stream` is, as seen from the device's home (see lib/bind.lua)."""
         if len(self._shards) == 1:
             return "alone"
         home = self._shards.number_of(device_stream(token))

@@ -34,7 +34,7 @@ _open = load_script("devices", "open")
 _record = load_script("devices", "record")
 _take = load_script("devices", "take")
 _close = load_script("devices", "close")
-_held = load_script("devices", "check_sessions")
+_check_sessions = load_script("devices", "check_sessions")
 
 
 class Opened(msgspec.Struct):
@@ -271,7 +271,7 @@ class Sessions:
         found = []
         for number, group in places.items():
             pairs = [part for place in group for part in held[place]]
-            lost = await self._shards[number].run(_held, [], pairs)
+            lost = await self._shards[number].run(_check_sessions, [], pairs)
             found += [group[item - 1] for item in lost]
         return found
 

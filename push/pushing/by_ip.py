@@ -19,7 +19,7 @@ from push.streams.message import MessageContent, encode_content
 from push.streams.publisher import IdempotencyKey, IdempotencyMismatch
 
 _reserve = load_script("devices", "reserve")
-_reached = load_script("devices", "finish_ip_push")
+_finish = load_script("devices", "finish_ip_push")
 
 _encode = msgspec.json.Encoder().encode
 _decode_reached = msgspec.json.Decoder(Reached).decode
@@ -63,5 +63,5 @@ class PushByIp:
             ip, id, encode_content(content), acknowledged=acknowledged
         )
         answer = b"" if once is None else _encode(reached)
-        await server.run(_reached, [key], [id, reached.devices, answer])
+        await server.run(_finish, [key], [id, reached.devices, answer])
         return Handed(id, reached)

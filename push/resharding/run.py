@@ -41,7 +41,7 @@ from push.runtime.tasks import gather
 
 ERRANDS_PER_CALL = 100
 
-_raise = load_script("resharding", "raise_clock")
+_raise_clock = load_script("resharding", "raise_clock")
 
 
 class ReshardOutcome(msgspec.Struct, rename={"old": "from", "new": "to"}):
@@ -178,7 +178,7 @@ class Resharding:
         if outcome.dry_run:
             return
         for server in self._servers:
-            await server.run(_raise, [], [copying.everyone.clock])
+            await server.run(_raise_clock, [], [copying.everyone.clock])
         await self._check_prepared()
         await self._be_sure()
         self._tell("all is prepared and takes its place")
@@ -186,7 +186,7 @@ class Resharding:
     async def _be_sure(self) -> None:
         """Nothing that was written until now is lost, whatever happens to a server from now on."""
         for server in self._servers:
-            await server.run(_raise, [], [0], durable=True)  # and all that was written before
+            await server.run(_raise_clock, [], [0], durable=True)  # and all that was written before
         await connecting.wait_written(self._reactor, self._servers)
         for place in self._layout.renewed:
             address = self._servers[place].address

@@ -52,7 +52,7 @@ STATES = {
     DROPPED[0]: "dropped",
 }
 
-_fleeting = load_script("streams", "count_fleeting")
+_count_fleeting = load_script("streams", "count_fleeting")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -227,7 +227,7 @@ class _Line(msgspec.Struct):
 
 
 def _lines(fields: dict[str, bytes]) -> list[_Line]:
-    """The lines per device, as ledger.lua writes them."""
+    """The lines per device, as outcomes.lua writes them."""
     lines = []
     for name, value in fields.items():
         if not name.startswith(LEDGER_LINE):
@@ -299,7 +299,7 @@ class EphemeralCounts:
         for start in range(0, len(items), COUNTS_PER_CALL):
             part = items[start : start + COUNTS_PER_CALL]
             try:
-                await self._server.run(_fleeting, [], [_encode(part)])
+                await self._server.run(_count_fleeting, [], [_encode(part)])
             except StoreUnavailable as error:
                 log.debug("Counts given up: {reason}", reason=error.reason)
 
