@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from push.chat.actions import Acting
 from push.chat.groups import Groups
 from push.chat.messages import kept_of
+from push.chat.scripts import number
 from push.chat.settings import ChatSettings
 from push.redis.client import RedisClient
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.scripts import load_script
 from push.redis.work_queue import WorkQueue
+from push.runtime.ports import Clock
 
 LOOK_SECONDS = 5.0
 PER_LOOK = 50
-PAUSE_MS = 2000  # who dismisses a group has so long to let its members go
+PAUSE_MS = 2000  # the daemon that dismisses a group has so long to release its members
 
 DISMISSED = WorkQueue("dismissed", claimed_ms=10_000, pause_ms=PAUSE_MS)
 HISTORIES = WorkQueue("histories", claimed_ms=10_000)
@@ -23,12 +23,12 @@ HISTORIES = WorkQueue("histories", claimed_ms=10_000)
 _trim = load_script("chat", "trim")
 
 
-class HistoryRetention(Periodic):
+class HistoryRetention(PeriodicTask):
     """Trims the histories of one server and ends its dismissed groups."""
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         acting: Acting,
         groups: Groups,
@@ -55,4 +55,4 @@ class HistoryRetention(Periodic):
         more = 1
         while more:
             request = {"owner": owner, **self._kept}
-            (more,) = await self._acting.run_on(self._server, _trim, request)
+            more = await self._acting.run_on(self._server, _trim, request, number)

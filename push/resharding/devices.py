@@ -70,7 +70,7 @@ def moved(record: StoredDevice, layout: Layout, everyone: Everyone) -> dict[int,
         elif DEVICE_CURSOR not in fields:
             fields = {DEVICE_CURSOR: version, DEVICE_START: version}  # nothing was read of it yet
         if DEVICE_CURSOR not in fields:
-            continue  # its server is still to be told: the next session does
+            continue  # its server does not know yet: the next session sees to that
         for kind in _OF_STREAM:
             if kind in fields:
                 placed[place][kind + stream] = fields[kind]

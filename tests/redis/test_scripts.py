@@ -15,8 +15,8 @@ import txredisapi
 from push.daemons.embedded_redis.binary import RedisBinary, command_line, configuration
 from push.redis.client import RedisClient
 from push.redis.scripts import Script, ScriptError, ScriptFolder
-from tests.faults.waiting import wait_for
 from tests.redis.programs import find_installed
+from tests.waiting import wait_for
 
 Connect = Callable[..., Awaitable[RedisClient]]
 Write = Callable[..., ScriptFolder]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -12,8 +11,6 @@ import pytest_twisted
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.session.window import EXPIRED, TOO_LARGE, UNACKNOWLEDGED, Subscription
-
-WaitUntil = Callable[..., Awaitable[Any]]
 
 DAY = 86_400
 
