@@ -129,7 +129,7 @@ class Outbox:
                 "HGET", home.key(record_name(token)), keyspace.DEVICE_ELSEWHERE + stream
             )
             if not said:
-                return  # it is the user's no more
+                return  # the user has it no longer
             details = said.decode().split(" ")
             await server.run(_errand, [], ["follow", token, stream, *details, user], durable=True)
         streams = await server.command("SMEMBERS", server.key(f"{keyspace.USER_STREAMS}{user}"))
@@ -150,9 +150,7 @@ class OutboxRelay(PeriodicTask):
     """Does the errands of one server that were left undone."""
 
     def __init__(self, reactor: Clock, server: RedisClient, outbox: Outbox) -> None:
-        super().__init__(
-            reactor, server, LOOK_SECONDS, "What waits for another server was not done"
-        )
+        super().__init__(reactor, server, LOOK_SECONDS, "Errands for another server were not done")
         self._outbox = outbox
 
     async def turn(self) -> None:
