@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
-from push.redis.keys import channel_name
+from push.redis.keyspace import channel_name
 from push.runtime.tasks import Semaphore, TaskGroup
 from push.session.entry import (
     FIRST_SHARED_ID,

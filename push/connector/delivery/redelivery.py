@@ -11,7 +11,7 @@ from push.connector.delivery.sharded_streams import ShardedStreams
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
 from push.redis.errors import StoreUnavailable
-from push.redis.keys import is_device_stream
+from push.redis.keyspace import is_device_stream
 from push.runtime.tasks import Semaphore
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry
