@@ -19,9 +19,10 @@ from push import __version__
 from push.access.bans import CHANNEL as BANS
 from push.access.jwt import JwtVerifier
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry
-from push.connector.gateway import Gateway, GatewaySettings
+from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
+from push.connector.services import GatewayServices, GatewaySettings
 from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.daemons.banner import Banner, lines_to_try
 from push.daemons.config.errors import StartError
@@ -190,13 +191,13 @@ class Composition:
 
     def _end_banned(self) -> None:
         if self._gateway is not None:
-            self._gateway.end_banned()
+            self._gateway.commands.end_banned()
 
     async def _confirm_bans(self, _asked: bytes) -> None:
         """Another process changed them, and waits until they are in effect here."""
         await self._domain.bans.wait_until_current()
         if self._gateway is not None:
-            await self._gateway.ended_are_settled()
+            await self._gateway.requests.ended_are_settled()
 
     def _make_gateway(self) -> Gateway:
         settings, connector = self._settings, self._settings.connector
@@ -223,8 +224,7 @@ class Composition:
             open_registration=settings.auth.open_registration,
             max_connections=self._room.count,
         )
-        return Gateway(
-            self._reactor,
+        services = GatewayServices(
             domain.shards,
             domain.control,
             domain.devices,
@@ -234,11 +234,11 @@ class Composition:
             domain.bans,
             domain.lease,
             domain.snowflake,
-            gateway_settings,
             lambda carrier, ip: domain.directory.others(carrier, self._boot, ip),
             lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
             chat_handlers(domain.chat),
         )
+        return Gateway(self._reactor, services, gateway_settings)
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
@@ -376,4 +376,4 @@ def _reload_certificate(serving: ServingTls, settings: Settings) -> str:
 
 
 def gateway_counters(gateway: Gateway) -> dict[str, int]:
-    return {**vars(gateway.counters), "written": gateway.written}
+    return {**vars(gateway.counters), "written": gateway.delivery_policy.written}

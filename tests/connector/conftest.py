@@ -27,9 +27,10 @@ from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
 from push.cluster.commands import ControlChannel
 from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
-from push.connector.gateway import Gateway, GatewaySettings
+from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
+from push.connector.services import GatewayServices, GatewaySettings
 from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.daemons.config.settings import Connector
 from push.daemons.security.certificate import load_server_tls
@@ -215,7 +216,7 @@ class Node:
             reactor,
             self.store,
             self.lease,
-            lambda: self.gateway.end_banned(),
+            lambda: self.gateway.commands.end_banned(),
             self._announce_bans,
         )
         self.devices = Devices(
@@ -263,8 +264,7 @@ class Node:
             limits=limits,
             **{"open_registration": True, **options},
         )
-        self.gateway = Gateway(
-            reactor,
+        services = GatewayServices(
             self.shards,
             control,
             self.devices,
@@ -274,10 +274,10 @@ class Node:
             self.bans,
             self.lease,
             snowflake,
-            settings,
             others,
             handlers=chat_handlers(self.chat),
         )
+        self.gateway = Gateway(reactor, services, settings)
         self.errand_runners: list[Periodic] = [
             work
             for server in self.shards
@@ -302,7 +302,7 @@ class Node:
 
     async def _confirm_bans(self, _asked: bytes) -> None:
         await self.bans.wait_until_current()
-        await self.gateway.ended_are_settled()
+        await self.gateway.requests.ended_are_settled()
 
     @property
     def hub(self) -> Hub:
