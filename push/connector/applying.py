@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from push.cluster.survey import SurveyHandler
-from push.connector.currency import Currency
-from push.connector.delivery.sharded_streams import ShardedStreams
 from push.connector.delivery.subscriptions import SessionSubscriptions
-from push.connector.port import GatewayPort
 from push.connector.requests.dispatch import RequestDispatcher
+from push.connector.sessions.currency import Currency
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.sharded_streams import ShardedStreams
 from push.devices.session_query_types import APPLY, ApplyAsked
 from push.wire.idents import user_stream
 

@@ -17,19 +17,19 @@ from twisted.python.failure import Failure
 
 from push.cluster.survey import SurveyHandler
 from push.connector.applying import Applying
-from push.connector.currency import Currency
 from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
-from push.connector.delivery.sharded_streams import ShardedStreams
 from push.connector.delivery.subscriptions import SessionSubscriptions
-from push.connector.device_session import Connection, DeviceSession, Phase
-from push.connector.drain import Drain
-from push.connector.remote_commands import RemoteCommands
 from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
-from push.connector.services import GatewayServices, GatewaySettings
+from push.connector.sessions.currency import Currency
+from push.connector.sessions.device_session import Connection, DeviceSession, Phase
+from push.connector.sessions.drain import Drain
+from push.connector.sessions.remote_commands import RemoteCommands
+from push.connector.sessions.services import GatewayServices, GatewaySettings
+from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
@@ -328,7 +328,7 @@ class Gateway:
         else:
             self.counters.dropped_unacknowledged += 1
 
-    # What parts ask for (push.connector.port.GatewayPort)
+    # What parts ask for (push.connector.sessions.port.GatewayPort)
 
     def wake(self, device: DeviceSession) -> None:
         self._catch_up.wake(device)

@@ -16,8 +16,8 @@ from twisted.internet.task import deferLater
 
 from push.cluster.survey import SurveyHandler
 from push.connector.delivery.fanout import FanOut
-from push.connector.device_session import DeviceSession
 from push.connector.requests.dispatch import RequestDispatcher
+from push.connector.sessions.device_session import DeviceSession
 from push.devices.session_query_types import (
     KICK,
     LIST,

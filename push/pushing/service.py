@@ -1,4 +1,4 @@
-"""Pushing: who is addressed becomes streams, and the streams are written, once a request."""
+"""Pushing: targets become streams, and the streams are written, once for each request."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class PushContent(msgspec.Struct, frozen=True):
-    """What is pushed. `data` is the JSON value's own bytes; `ttl_seconds` 0: who is online.
+    """What is pushed. `data` is the JSON value's own bytes; `ttl_seconds` 0: only devices that are
+    online.
 
     `collapse`: takes the place of an earlier message with the same key.
     """
@@ -237,7 +238,7 @@ class PushService:
         return lines
 
     async def cancel(self, id: str) -> int:
-        """Take a message back from all who have not acknowledged it; for how many devices.
+        """Take a message back where it was not acknowledged. Returns for how many devices.
 
         Raises `RequestError` `unknown_message`.
         """
@@ -256,8 +257,14 @@ class PushService:
         places: list[str | bytes] = []
         for stream in streams:
             places += [stream, server.channel(channel_name(stream))]
-        known, cancelled = await server.run(_cancel, [], [id, *places], durable=True)
-        return bool(known), int(cancelled)
+        return await server.run(
+            _cancel, [], [id, *places], durable=True, decode=_known_and_cancelled
+        )
+
+
+def _known_and_cancelled(reply: tuple[int, int]) -> tuple[bool, int]:
+    known, cancelled = reply
+    return bool(known), int(cancelled)
 
 
 async def _outcome(call: Awaitable[Done]) -> Done | RequestError:

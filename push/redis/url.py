@@ -122,7 +122,7 @@ def parse_sentinel_url(url: str) -> SentinelAddress:
     if not re.fullmatch(r"[A-Za-z0-9._-]+", master):
         raise ValueError("a master's name has letters, digits, dots, dashes and underscores")
     if not re.fullmatch(r"\d*", database, re.ASCII):
-        raise ValueError("behind the master's name stands a database number")
+        raise ValueError("after the master's name comes a database number")
     return SentinelAddress(sentinels, master, int(database or 0), username, password, tls)
 
 

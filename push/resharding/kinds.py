@@ -1,4 +1,4 @@
-"""Every kind of key that a deployment has, and whom it belongs to: the one table.
+"""Every kind of key that a deployment has, and its owner: the one table.
 
 A key of a kind that is not here stops a resharding before anything was changed, and a test walks
 all keys of a deployment that has done everything. A new kind of key is a new line.
@@ -36,7 +36,7 @@ class How(Enum):
 
 class Kind(NamedTuple):
     """`name`: what the names of its keys begin with, if it ends with ":", else its only name.
-    `owner`: of what stands behind that (of a member of the set, for MEMBERS)."""
+    `owner`: of what comes after that (of a member of the set, for MEMBERS)."""
 
     name: str
     how: How
@@ -116,7 +116,7 @@ KINDS = (
 
 
 class UnknownKind(LookupError):
-    """Nobody has said whom this key belongs to."""
+    """The owner of this key is unknown."""
 
 
 def kind_of(key: str) -> Kind:

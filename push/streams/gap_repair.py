@@ -1,4 +1,4 @@
-"""A gap in what a channel brought is repaired from the log (design, rule 2)."""
+"""A gap in what a channel brought is repaired from the log (architecture, rule 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following streams: subscriptions, and handing over in order (design, rule 2).
+"""Following streams: subscriptions, and handing over in order (architecture, rule 2).
 
 A channel's messages are applied by one rule: `previous` past what was handed on is a gap, to be
 repaired from the log (`gap_repair`); `offset` not past it is a repeat; else it is the next. Loss

@@ -1,4 +1,4 @@
-"""What a connector keeps of logs in memory (design, rule 14).
+"""What a connector keeps of logs in memory (architecture, rule 14).
 
 Sessions that fall behind together, or come back together, want the same entries, and are not to
 read them one by one: the latest live messages of a stream, and the pages that one of them has just

@@ -1,4 +1,4 @@
-"""Loss that shows no gap (design, rule 3).
+"""Loss that shows no gap (architecture, rule 3).
 
 The last message of a stream, say, is found by sweeping all followed logs, every minute and whenever
 the subscriber's connection was made anew; a subscriber that receives nothing any more, by a nonce

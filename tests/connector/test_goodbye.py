@@ -1,5 +1,7 @@
-"""What a device asked for before its DISCONNECT is carried out (contract, "Order"), and how the
-session of a deleted device ends."""
+"""What a device asks for before its DISCONNECT is carried out; the end of a deleted device.
+
+See protocol.md, "PUBLISH: requests" and "DISCONNECT: the end".
+"""
 
 from __future__ import annotations
 

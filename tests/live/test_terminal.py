@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.waiting import wait_for
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT_SECONDS = 120  # the first time, `make run` installs

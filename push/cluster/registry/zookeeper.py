@@ -27,6 +27,9 @@ from push.cluster.registry.entry import Key, RegistryEntry, boot_of, encode_entr
 from push.cluster.registry.interface import RegistryUnavailable
 from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
+from push.runtime.ports import Reactor
+from push.runtime.tasks import within
+from push.runtime.timers import Debounced
 
 log = Logger()
 T = TypeVar("T")
@@ -34,11 +37,11 @@ T = TypeVar("T")
 CALL_SECONDS = 5.0
 # A refused connection is known long before; an address that answers nothing never.
 FIRST_WORD_SECONDS = 1.0
-# Everything is read again without being told, in case a watch was lost.
+# Everything is read again so often, in case a watch was lost.
 SWEEP_SECONDS = 60.0
-# A client that has been away for so many session times is replaced. Its session is over by then,
-# and it might never come back: a server that lost its data refuses everybody who saw more than it
-# has, and kazoo's thread ends for good at some errors.
+# A client that was disconnected for so many session times is replaced. Its session is over by then,
+# and it might never reconnect: a server that lost its data refuses every client that saw more than
+# it has, and kazoo's thread ends permanently at some errors.
 REPLACE_AFTER_SESSIONS = 2.0
 
 
@@ -59,7 +62,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         hosts: str,
         random: Random,
         timing: Timing | None = None,
@@ -68,6 +71,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(reactor, random, timing or Timing())
+        self._reactor: Reactor = reactor
         before, _, rest = hosts.rpartition("@")
         self._servers, _, chroot = rest.partition("/")
         self._digest = digest or before
@@ -77,9 +81,9 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._client: Any = None
         self._connected = False
         self._reason = "not connected yet"
-        self._told_away = False
+        self._logged_away = False
         self._was_connected = False
-        self._first_word: Any = None
+        self._first_word = Debounced(reactor, FIRST_WORD_SECONDS, self._say_first_word)
         self._changed_at = reactor.seconds()  # when the connection came or went
         self._swept_at = 0.0
         self._written: dict[Key, _Written] = {}
@@ -91,6 +95,10 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._era = 0
 
     # --- The edge: kazoo's threads -----------------------------------------------------------
+
+    def start(self) -> None:
+        super().start()
+        self._first_word.request()
 
     def _open(self) -> None:
         _quieten_kazoo()
@@ -110,8 +118,6 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             lambda state: self._reactor.callFromThread(self._state_changed, client, state)
         )
         client.start_async()
-        if self._first_word is None:
-            self._first_word = self._reactor.callLater(FIRST_WORD_SECONDS, self._say_first_word)
 
     def _watcher(self, event: Any) -> None:
         """In kazoo's thread. One bound method for all watches, so that kazoo keeps each once."""
@@ -140,11 +146,12 @@ class ZooKeeperRegistry(ReconcilingRegistry):
                 answer.errback(result.exception)
 
         result.rawlink(lambda r: self._reactor.callFromThread(deliver, r))
-        answer.addTimeout(CALL_SECONDS, self._reactor, self._too_late)
-        return answer
+        return within(CALL_SECONDS, self._reactor, answer, self._late)
 
-    def _too_late(self, _value: object, seconds: float) -> None:
-        raise RegistryUnavailable(f"ZooKeeper at {self._servers} gave no answer in {seconds:g} s")
+    def _late(self) -> RegistryUnavailable:
+        return RegistryUnavailable(
+            f"ZooKeeper at {self._servers} gave no answer in {CALL_SECONDS:g} s"
+        )
 
     def _end(self, client: Any) -> Deferred[None]:
         """Close a client's session. That may take its ten seconds, in a thread of its own that
@@ -164,7 +171,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
 
     # --- The session -------------------------------------------------------------------------
 
-    def _state_changed(self, client: Any, state: str) -> None:
+    def _state_changed(self, client: object, state: str) -> None:
         if client is not self._client:
             return
         self._changed_at = self._reactor.seconds()
@@ -172,32 +179,32 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._all_stale = True  # watches end with the connection
         self._doubt()
         if self._connected:
-            if self._told_away:
-                log.info("ZooKeeper at {servers} is back", servers=self._servers)
+            if self._logged_away:
+                log.info("ZooKeeper at {servers}: reconnected", servers=self._servers)
             elif not self._was_connected:
                 log.info("ZooKeeper at {servers}: connected", servers=self._servers)
             self._was_connected = True
-            self._told_away = False
+            self._logged_away = False
             self._wake()
             return
         self._reason = "the connection was lost"
         if state == KazooState.LOST:
             self._reason = "the session was lost"
             self._written.clear()
-        self._tell_away()
+        self._log_away()
 
     def _say_first_word(self) -> None:
-        """kazoo tells of changes only. One that is away from the start would never be told."""
+        """kazoo reports changes only, so not that ZooKeeper is unreachable from the start."""
         if not self._connected:
             self._reason = _KazooLog.last_warning or self._reason
-            self._tell_away()
+            self._log_away()
 
-    def _tell_away(self) -> None:
-        if self._told_away:
+    def _log_away(self) -> None:
+        if self._logged_away:
             return
-        self._told_away = True
+        self._logged_away = True
         log.error(
-            "ZooKeeper at {servers} is away: {reason}. Trying again until it is back.",
+            "ZooKeeper at {servers} is unreachable: {reason}. Trying again until it is reachable.",
             servers=self._servers,
             reason=self._reason,
         )
@@ -205,14 +212,13 @@ class ZooKeeperRegistry(ReconcilingRegistry):
     async def _close(self) -> None:
         client, self._client = self._client, None
         self._connected = False
-        if self._first_word is not None and self._first_word.active():
-            self._first_word.cancel()
+        self._first_word.cancel()
         await self._within(self._timing.stop, self._end(client))
 
     def _away(self) -> str | None:
         if self._connected:
             return None
-        return f"ZooKeeper at {self._servers} is away: {self._reason}"
+        return f"ZooKeeper at {self._servers} is unreachable: {self._reason}"
 
     def _replace_if_dead(self) -> None:
         away_seconds = self._reactor.seconds() - self._changed_at
@@ -269,7 +275,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
     # --- Writing -----------------------------------------------------------------------------
 
     async def _write(self, entry: RegistryEntry) -> NameConflict | None:
-        """Bring about that `entry` stands in a node of our session."""
+        """Make `entry` the data of a node of our session."""
         key, data = entry.key, encode_entry(entry)
         written = self._written.get(key)
         if written is not None:
@@ -306,7 +312,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             else:
                 self._wrote(entry, data, 0)
                 return None
-        raise RegistryUnavailable(f"{path} does not stand still")
+        raise RegistryUnavailable(f"{path} changes all the time")
 
     async def _settle_existing(self, entry: RegistryEntry, data: bytes) -> NameConflict | None:
         """The node is there: made by us though the answer was lost, left by our own dead session,
@@ -325,8 +331,8 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         return None
 
     async def _replace(self, entry: RegistryEntry, data: bytes, version: int) -> None:
-        """Make a node of a dead session of ours one of this session, in one step for those who
-        look. Raises `BadVersionError` when it changed meanwhile."""
+        """Make a node of a dead session of ours one of this session, in one step for other
+        readers. Raises `BadVersionError` when it changed meanwhile."""
         path = self._path(*entry.key)
         transaction = self._require().transaction()
         transaction.delete(path, version)
@@ -432,7 +438,7 @@ async def _all(acts: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 class _KazooLog(logging.Handler):
-    """Passes kazoo's own log on as debug: what matters of it is said here, in one line."""
+    """Passes kazoo's own log on as debug: this module logs what matters of it, in one line."""
 
     last_warning = ""  # why it does not connect, which it tells nobody else
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from push.connector.currency import Currency
-from push.connector.delivery.sharded_streams import ServerStreams, ShardedStreams
-from push.connector.device_session import DeviceSession, Phase
-from push.connector.port import GatewayPort
+from push.connector.sessions.currency import Currency
+from push.connector.sessions.device_session import DeviceSession, Phase
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.sharded_streams import ServerStreams, ShardedStreams
 from push.connector.transport.timing_wheel import TimingWheel
 from push.redis.errors import StoreUnavailable
 from push.session.delivery_policy import DeliveryPolicy

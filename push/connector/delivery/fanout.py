@@ -1,4 +1,4 @@
-"""Handing what came on the channels to the sessions that follow (design, "Numbers").
+"""Handing what came on the channels to the sessions that follow (architecture, "Speed").
 
 A batch is joined once and written once per session. A long fan-out runs in slices, so that
 heartbeats and accepts are not starved; what comes for the stream meanwhile is joined to the next
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from push.connector.device_session import Connection, DeviceSession
-from push.connector.port import GatewayPort
+from push.connector.sessions.device_session import Connection, DeviceSession
+from push.connector.sessions.port import GatewayPort
 from push.connector.transport.connection import write_to_all
 from push.connector.transport.timing_wheel import TimingWheel
 from push.session.delivery_policy import DeliveryPolicy

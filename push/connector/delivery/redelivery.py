@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from push.connector.delivery.sharded_streams import ShardedStreams
-from push.connector.device_session import DeviceSession
-from push.connector.port import GatewayPort
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.counters import Counters
 from push.redis.errors import StoreUnavailable
 from push.redis.keys import is_device_stream

@@ -1,4 +1,4 @@
-"""What a session follows, from CONNECT on and as it changes (design, rules 4 and 5).
+"""What a session follows, from CONNECT on and as it changes (architecture, rules 4 and 5).
 
 The record of the device decides: it has a cursor for every stream that the device follows. An entry
 in the device's own log says that it changed, and the record is read again; so it does not matter
@@ -16,10 +16,10 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from push.connector.delivery.sharded_streams import ShardedStreams
-from push.connector.device_session import DeviceSession
-from push.connector.port import GatewayPort
-from push.connector.remote_commands import RemoteCommands
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.remote_commands import RemoteCommands
+from push.connector.sessions.sharded_streams import ShardedStreams
 from push.devices.sessions import FollowRecord, Sessions
 from push.redis.errors import StoreUnavailable
 from push.session.entry import Entry

@@ -25,7 +25,8 @@ from push.chat.types import (
     Users,
     check_names,
 )
-from push.connector.requests.dispatch import Caller, Handler, handling
+from push.connector.requests.dispatch import handling
+from push.connector.sessions.services import Caller, Handler
 from push.devices.readers import Silent
 from push.wire.errors import RequestError
 from push.wire.signals import RequestName

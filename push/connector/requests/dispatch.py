@@ -1,4 +1,4 @@
-"""PUBLISH: what a device asks for, answered by the same rules as HTTP (contract, "`PUBLISH`").
+"""Requests of devices, with the same rules as HTTP (protocol.md, "PUBLISH: requests").
 
 Requests of a session are carried out one after the other, in the order in which they were sent.
 Those that were sent before a DISCONNECT are carried out, too; those that wait when the session ends
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
 
 from push.access.bans import Bans
-from push.connector.currency import Currency
-from push.connector.device_session import DeviceSession
-from push.connector.port import GatewayPort
+from push.connector.sessions.currency import Currency
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.services import Caller, Handler
 from push.redis.errors import StoreUnavailable
 from push.session.events import PublishRequested
 from push.wire.bodies import RequestAnswer, encode_body
@@ -29,18 +30,6 @@ MAX_WAITING = 128  # beside those that are answered, of which a session may have
 RETRY_SECONDS = 1
 
 Body = TypeVar("Body", bound=msgspec.Struct)
-
-
-class Caller(NamedTuple):
-    """Who asks: the session, its device and its user, as far as it has them."""
-
-    session: str
-    token: str | None
-    user: str | None
-
-
-# Gets who asks and the JSON body; its answer's members stand beside `ok`. Raises `RequestError`.
-Handler = Callable[[Caller, bytes], Awaitable[msgspec.Struct | None]]
 
 
 def handling(
@@ -147,7 +136,7 @@ class RequestDispatcher:
 
 
 def _refused(refusal: RequestError) -> bytes:
-    # There is one kind of "wrong" here; what is no JSON has no other code (contract, "Errors").
+    # There is one kind of "wrong" here; what is no JSON has no other code (protocol.md, "Errors").
     code = "invalid" if refusal.code == "malformed" else refusal.code
     return encode_body(
         RequestAnswer(

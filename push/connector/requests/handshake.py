@@ -9,17 +9,18 @@ from msgspec import UNSET
 from twisted.logger import Logger
 
 from push.access.jwt import LEEWAY_SECONDS
-from push.connector.currency import Currency
 from push.connector.delivery.subscriptions import SessionSubscriptions
-from push.connector.device_session import Connection, DeviceSession, Phase
-from push.connector.drain import Drain
-from push.connector.port import GatewayPort
-from push.connector.remote_commands import RemoteCommands
 from push.connector.requests.topics import TopicRequests
-from push.connector.services import GatewayServices, GatewaySettings
+from push.connector.sessions.currency import Currency
+from push.connector.sessions.device_session import Connection, DeviceSession, Phase
+from push.connector.sessions.drain import Drain
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.remote_commands import RemoteCommands
+from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.counters import Counters
 from push.devices.sessions import Opened
 from push.redis.errors import StoreUnavailable
+from push.redis.subscriptions import subscribed_in_time
 from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
 from push.wire.errors import RequestError
@@ -30,7 +31,8 @@ log = Logger()
 RETRY_AFTER_SECONDS = 2
 REDIRECT_AFTER_SECONDS = 1
 
-# What a client is to do next depends on why it was refused (contract, CONNECT_ACK).
+# What a client does next depends on why it was refused
+# (protocol.md, "CONNECT and CONNECT_ACK: open a session").
 _STATUS_OF_CODE = {
     "unknown_token": ConnectStatus.IDENTIFIER_REJECTED,
     "unauthenticated": ConnectStatus.BAD_CREDENTIALS,
@@ -151,9 +153,8 @@ class Handshake:
         await self._check_ban(device)
         if opened.before is not None:
             await self._commands.end_session(*opened.before)
-        heard = self._subscriptions.begin(device, opened.subscriptions)
-        # A cancelled `gatherResults` fails with an error of its own, so not with a TimeoutError.
-        await heard.addTimeout(self._timeout_seconds, self._reactor, _not_confirmed)
+        subscribed = self._subscriptions.begin(device, opened.subscriptions)
+        await subscribed_in_time(subscribed, self._timeout_seconds, self._reactor)
         if device.is_over:
             self._subscriptions.end(device)
 
@@ -241,10 +242,6 @@ class Handshake:
             assert expires_at is not None
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
         device.connection.flush()
-
-
-def _not_confirmed(_outcome: object, _timeout_seconds: float) -> None:
-    raise StoreUnavailable("Redis confirmed no subscription in time")
 
 
 def as_refusal(error: RequestError | StoreUnavailable) -> RequestError:

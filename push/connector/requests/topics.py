@@ -10,9 +10,10 @@ from __future__ import annotations
 import msgspec
 
 from push.connector.delivery.subscriptions import SessionSubscriptions
-from push.connector.device_session import DeviceSession
-from push.connector.port import GatewayPort
-from push.connector.requests.dispatch import Caller, Handler, handling
+from push.connector.requests.dispatch import handling
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.services import Caller, Handler
 from push.devices.topics import (
     PRIVATE_PREFIX,
     Topics,

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from push.connector.device_session import Connection, DeviceSession
+from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.transport.timing_wheel import NEVER
 from push.session.server import ServerSession
 from push.wire.addresses import peer_ip
@@ -183,7 +183,10 @@ class DeviceConnection(Protocol):
         self._transport.pauseProducing()
 
     def end(self, *, by_peer: bool) -> None:
-        """Close. Unless the peer said so itself, it gets time to read why (contract, "Order")."""
+        """Close. Unless the peer ended it, it gets time to read why.
+
+        See protocol.md, "DISCONNECT: the end".
+        """
         if self.phase not in (ConnectionPhase.OPEN, ConnectionPhase.SILENT):
             return
         self.flush()

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NoReturn
 from twisted.python import usage
 
 from push import __version__
-from push.daemons.config.loading import KEYS, Key, SettingsError, as_toml, load
+from push.daemons.config.errors import SettingsError
+from push.daemons.config.loading import KEYS, Key, as_toml, load
 from push.daemons.config.settings import Settings
 
 REDIS_OF_A_DAEMON = {("redis", "url"): "redis://127.0.0.1:6379"}

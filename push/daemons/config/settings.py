@@ -256,7 +256,7 @@ class TopicsSection(Section, frozen=True):
 
     max_per_device: Annotated[
         int, Meta(ge=1, le=10_000, description="topics that a device follows at most")
-    ] = 100
+    ] = defaults.TOPICS_PER_DEVICE
 
 
 class Limits(Section, frozen=True):
@@ -289,7 +289,7 @@ class Limits(Section, frozen=True):
     device_retention: Annotated[
         int,
         Meta(ge=1, le=36_500, description="days until a device that never connects is forgotten"),
-    ] = 270
+    ] = defaults.DEVICE_RETENTION_DAYS
 
 
 class ChatSection(Section, frozen=True):

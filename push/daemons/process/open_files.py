@@ -26,7 +26,7 @@ LISTENERS = 4
 HTTP_CONNECTIONS = 64
 # Fewer are no connector.
 LEAST_CONNECTIONS = 32
-# Where the limit leaves room for fewer than this without anybody having asked for it, it is told.
+# Where the limit leaves room for fewer than this, and no setting asks for that, it is reported.
 FEW_CONNECTIONS = 1000
 # Systems that say "unlimited" mean something; this is what Linux's unit files ask for.
 UNLIMITED = 1_048_576

@@ -3,7 +3,7 @@
 SIGHUP reloads. For a process with a terminal on its standard input it means something else: the
 terminal has closed, and it stops.
 
-Instead of Twisted's own handlers, with which a process that stopped as it was told to ends as if it
+Instead of Twisted's own handlers, with which a process that stopped on request ends as if it
 had been killed (by the signal, and not with status 0).
 """
 
@@ -17,6 +17,8 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.logger import Logger
 
+from push.runtime.ports import Reactor
+
 log = Logger()
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -26,10 +28,10 @@ class StopSignals(Service):
     """Takes SIGTERM and SIGINT from when the reactor runs until this is stopped, and SIGHUP.
 
     SIGHUP, which calls `reload`, is taken from the start on: its default would end a daemon that
-    is told to reload while it is starting.
+    is asked to reload while it starts.
     """
 
-    def __init__(self, reactor: Any, reload: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, reactor: Reactor, reload: Callable[[], object] = lambda: None) -> None:
         self._reactor = reactor
         self._reload = reload
         self._hurry: list[Callable[[], object]] = []

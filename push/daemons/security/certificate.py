@@ -7,7 +7,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -65,7 +65,7 @@ class ServingTls:
     def __init__(self, tls: ServerTls) -> None:
         self.now = tls
 
-    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803, zope's name
+    def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:  # noqa: N803, zope's name
         """Twisted asks for one at each handshake."""
         return SSL.Connection(self.now.context_factory.getContext(), None)
 
@@ -132,8 +132,8 @@ def _make_if_missing(certificate_path: Path, key_path: Path) -> None:
         return
     make_data_folder(certificate_path.parent)
     try:
-        # The key first: who finds a certificate finds its key. With another start at the same time
-        # the certificate is made for the key that won.
+        # The key first: a process that finds a certificate finds its key. With another start at the
+        # same time the certificate is made for the key that won.
         made = ec.generate_private_key(ec.SECP256R1())
         pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         key = load_pem_private_key(create_once(key_path, pem, mode=0o600), password=None)

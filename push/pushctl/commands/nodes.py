@@ -7,16 +7,18 @@ from typing import Any
 
 import click
 
-from push.pushctl import output
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.options import Common, common_options
 
 
-class Rate(click.ParamType):
+class Rate(click.ParamType[int]):
     """Sessions a second: `500` or `500/s`."""
 
     name = "rate"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
         found = re.fullmatch(r"([1-9]\d{0,6})(/s)?", str(value))
         if found is None:
             self.fail(f"{value!r} is not a rate, as 500 or 500/s", param, ctx)

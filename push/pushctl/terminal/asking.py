@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from push.pushctl.errors import Failure
+from push.pushctl.terminal.errors import Failure
 from push.wire.text import visible
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can answer.")

@@ -15,9 +15,9 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from push.connector.delivery.sharded_streams import ShardedCursors
-from push.connector.device_session import Connection, DeviceSession, Phase
-from push.connector.port import GatewayPort
+from push.connector.sessions.device_session import Connection, DeviceSession, Phase
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.sharded_streams import ShardedCursors
 from push.session.transitions import State
 from push.wire.addresses import is_loopback
 from push.wire.signals import DisconnectCode

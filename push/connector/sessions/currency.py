@@ -3,7 +3,7 @@
 A connector learns of changes by its subscriptions. While it cannot be sure of those (it stood
 still, or they were cut), it reads a session's record anew before it answers a request of that
 session or hands it what waits in logs; and it holds back what comes on channels until it knows
-which records have changed (contract, "In effect").
+which records have changed (delivery.md, "Writes in effect").
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.connector.device_session import DeviceSession
-from push.connector.port import GatewayPort
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards

@@ -10,9 +10,9 @@ from typing import Any
 from twisted.logger import Logger
 
 from push.cluster.commands import DrainCommand, EndSessionCommand
-from push.connector.device_session import DeviceSession
-from push.connector.port import GatewayPort
-from push.connector.services import GatewayServices
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.services import GatewayServices
 from push.redis.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from push.wire.signals import DisconnectCode

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from push.connector.device_session import DeviceSession
+from push.connector.sessions.device_session import DeviceSession
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.tasks import gather

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -11,7 +11,6 @@ import msgspec
 from push.access.api_keys import Keyring
 from push.access.bans import Bans
 from push.cluster.commands import ControlChannel
-from push.connector.requests.dispatch import Handler
 from push.devices.registration import Devices
 from push.devices.sessions import Sessions
 from push.devices.topics import Topics
@@ -19,6 +18,18 @@ from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.session.server import SessionLimits
 from push.wire.idents import Snowflake
+
+
+class Caller(NamedTuple):
+    """Who asks: the session, its device and its user, as far as it has them."""
+
+    session: str
+    token: str | None
+    user: str | None
+
+
+# Gets who asks and the JSON body; its answer's members stand beside `ok`. Raises `RequestError`.
+Handler = Callable[[Caller, bytes], Awaitable[msgspec.Struct | None]]
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from push.connector.delivery.sharded_streams import ShardedStreams
-from push.connector.device_session import Connection, DeviceSession
+from push.connector.sessions.device_session import Connection, DeviceSession
+from push.connector.sessions.sharded_streams import ShardedStreams
 from push.session.entry import Entry
 from push.session.events import Event
 from push.session.window import Subscription
