@@ -13,14 +13,22 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Whole deployments in processes of their own, which tests start, kill and wait for.
+# Whole deployments in processes of their own, which tests start, kill and wait for; and what takes
+# long for another reason: fail-overs, leases that run out, a list of servers that is changed.
 SLOW = (
     "tests/faults/",
     "tests/live/",
     "tests/docs/test_commands.py",
     "tests/docs/test_cluster_md.py",
-    "tests/resharding/test_broken_off.py",
+    "tests/resharding/",
     "tests/sdk/test_live",
+    "tests/cluster/registry/",
+    "tests/redis/test_sentinel.py",
+    "tests/streams/test_failover.py",
+    "tests/chat/test_kills.py",
+    "tests/chat/test_long_fan_out.py",
+    "tests/test_nets.py",
+    "tests/test_wheel.py",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (

@@ -93,7 +93,7 @@ class Bans:
         self._copy.stop()
 
     async def _read(self) -> list[Ban]:
-        """With the time, by which bans end: what is estimated of it runs a little slow."""
+        """With the time, by which bans end: the estimate of it runs a little slow."""
         await self._read_time()
         bans, ended = await self._read_all()
         if ended:
@@ -168,7 +168,7 @@ class Bans:
         self.check_now(ip=ip, token=token, user=user)
 
     def check_now(self, *, ip: str = "", token: str | None = None, user: str | None = None) -> None:
-        """Judge by what is known here. Raises `RequestError` `banned`."""
+        """Judge by the copy as it is. Raises `RequestError` `banned`."""
         if not self._names and not self._networks:
             return
         now_ms = self.now_ms()

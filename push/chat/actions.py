@@ -53,7 +53,7 @@ class Acting:
             try:
                 await self._outbox.run(server, reply.outbox)
             except StoreUnavailable as error:
-                # It has happened; what is left is written down, and done when it can be.
+                # It has happened; the rest is written down, and done when it can be.
                 log.debug("Something for users waits: {reason}", reason=error.reason)
         return reply.values
 

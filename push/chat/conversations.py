@@ -140,7 +140,7 @@ def _cursor_of(place: Place) -> str:
 
 
 def _parse(cursor: str) -> tuple[int, str]:
-    """Raises `RequestError` `invalid` for what is no cursor of ours."""
+    """Raises `RequestError` `invalid` for a text that is not our cursor."""
     at_us, _, digest = cursor.partition(".")
     if not (is_offset(at_us) and digest):
         raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")

@@ -104,7 +104,7 @@ class Erasure:
         Returns the nodes that did not confirm that devices are not the user's any more.
         """
         if len(self._shards) > 1:
-            # What was said of the user before, and is not on their server yet.
+            # Earlier errands for the user that are not on their server yet.
             await gather(self._outbox.run_of(server, user) for server in self._shards)
         await self._hold(user)
         silent = await self._devices.unbind_all(user, await self._devices.tokens_of(user))
@@ -120,7 +120,7 @@ class Erasure:
 
     async def _hold(self, user: str) -> None:
         """Nobody else goes on with it for a while. Raises `_AllIsDone` when nothing is to be done
-        any more: then the user may be there anew."""
+        any more: then the user may exist again."""
         home = self._home(user)
         key = home.key("erasing")
         await home.command("ZADD", key, "XX", home.clock.now_us() // 1000, user)
@@ -141,7 +141,7 @@ class Erasure:
         await self._in_parts(self._shards.of(stream), _forget_sent, request, "before")
         version = await self._shards.of(stream).last_offset()
         if not await self._groups.let_go_of_erased(group, user):
-            # The group does not know them, but they are said to be in it.
+            # The group does not know them, but their record names it.
             await self._outbox.end_following(user, stream, version)
 
     async def _peers_of(self, user: str) -> list[str]:

@@ -45,7 +45,7 @@ class Groups:
     """All groups. Raises `RequestError` for what is not allowed: the same codes by HTTP and from
     devices.
 
-    Who is a member, and with which role, is judged where the group is, by the script that acts. Who
+    Membership and roles are judged where the group is, by the script that acts. Who
     comes or goes is in effect for their sessions too when a call returns; the nodes that did not
     confirm that in time are `silent`.
     """
@@ -199,7 +199,7 @@ class Groups:
 
 
 def _check_cursor(cursor: str) -> None:
-    """Raises `RequestError` `invalid` for what is no cursor of ours (see look.lua)."""
+    """Raises `RequestError` `invalid` for a text that is not our cursor (see look.lua)."""
     start, long, digits = cursor.partition("~")
     if not cursor or (is_name(start) and (not long or re.fullmatch("[0-9]{1,7}", digits))):
         return

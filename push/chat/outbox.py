@@ -91,7 +91,7 @@ class UserOutbox:
     async def _change_devices(
         self, home: RedisClient, errand: _Errand, last: bytes, tokens: Sequence[str]
     ) -> None:
-        """The user's devices follow a group or not, as was said `last`; or after that, meanwhile.
+        """The user's devices follow a group or not, as `last` says; or after that, meanwhile.
 
         Not those that belong to another user by now, who may be in the group.
         """
@@ -169,7 +169,7 @@ class UserOutboxRelay(PeriodicTask):
     def __init__(
         self, reactor: Clock, server: RedisClient, scripts: ChatScripts, outbox: UserOutbox
     ) -> None:
-        super().__init__(reactor, server, LOOK_SECONDS, "What waits for users was not done")
+        super().__init__(reactor, server, LOOK_SECONDS, "Errands for users were not done")
         self._scripts = scripts
         self._outbox = outbox
 

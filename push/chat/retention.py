@@ -1,4 +1,4 @@
-"""What is done now and then on each server: history that is kept no longer, groups that ended."""
+"""Periodic work on each server: trimming histories, and ending dismissed groups."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from push.cluster.registry.entry import RegistryEntry
 
-# Who has not come by then is not coming: it went to another of its list, or nowhere.
+# A device that has not come by then is not coming: it went to another of its list, or nowhere.
 AWAITED_SECONDS = 10.0
 
 

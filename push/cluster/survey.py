@@ -155,11 +155,11 @@ class Survey:
         self._open: dict[str, _OpenSurvey] = {}
 
     def start(self) -> None:
-        """Hear answers from now on; a question does so as well."""
+        """Receive answers from now on; a question does so as well."""
         self._server.subscribe_channel(self._name, self._receive)
 
     def stop(self) -> None:
-        """What is being asked ends with the answers that are there."""
+        """Open questions end with the answers that are there."""
         self._server.unsubscribe_channel(self._name)
         for collecting in list(self._open.values()):
             collecting.end()

@@ -17,7 +17,7 @@ log = Logger()
 class DrainService(Service):
     """Empties a connector before anything else of the daemon stops; a second signal ends that.
 
-    `tell()` updates the registry, so that no more clients are sent here.
+    `tell()` updates the registry, so that clients are no longer sent here.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ class DaemonStatus:
         """What an operator should know although this daemon works.
 
         This includes that the registry is unreachable, or some of several Redis servers. If that
-        made daemons not ready, a load balancer would take out all at once, and all of them work.
+        made daemons not ready, a load balancer would remove all at once, and all of them work.
         """
         domain = self._domain
         problem = domain.registry.problem if domain.registry.joined else None

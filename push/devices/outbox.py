@@ -127,7 +127,7 @@ class Outbox:
             home = self._shards.of(device_stream(token))
             said = await home.command("HGET", home.key(record_name(token)), f"x:{stream}")
             if not said:
-                return  # it is the user's no more
+                return  # the user has it no longer
             details = said.decode().split(" ")
             await server.run(_errand, [], ["follow", token, stream, *details, user], durable=True)
         streams = await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
@@ -148,9 +148,7 @@ class OutboxRelay(PeriodicTask):
     """Does the errands of one server that were left undone."""
 
     def __init__(self, reactor: Clock, server: RedisClient, outbox: Outbox) -> None:
-        super().__init__(
-            reactor, server, LOOK_SECONDS, "What waits for another server was not done"
-        )
+        super().__init__(reactor, server, LOOK_SECONDS, "Errands for another server were not done")
         self._outbox = outbox
 
     async def turn(self) -> None:

@@ -40,7 +40,7 @@ def held_of(session: bytes, boot: bytes) -> list[Held]:
 
 class Readers(Protocol):
     """The processes that must apply a write. Both return the names of nodes that did not confirm in
-    time: these read anew before they authorise any request. Raises `StoreUnavailable`: then the
+    time: these read it again before they authorise any request. Raises `StoreUnavailable`: then the
     write has happened, and it is unknown which processes have applied it."""
 
     async def apply_devices(self, held: Iterable[Held]) -> list[str]:

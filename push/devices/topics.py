@@ -51,7 +51,7 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 class TopicPage(msgspec.Struct, frozen=True):
-    """Topics by name; `cursor` asks for what is behind them, None: there is nothing."""
+    """Topics by name; `cursor` asks for those after them, None: there are none."""
 
     topics: list[Topic]
     cursor: str | None
@@ -92,7 +92,7 @@ class Topics:
         return await self._applied(await self.write_subscription(topic, token))
 
     async def unsubscribe(self, topic: str, token: str) -> TopicWrite:
-        """The device follows no more; what waited for it is dropped.
+        """The device follows no longer; its waiting messages are dropped.
 
         Raises `RequestError`: `invalid`, `unknown_token`.
         """

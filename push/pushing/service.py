@@ -49,7 +49,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Who is addressed: `kind` is token, tokens, user, users, topic, group, all, or ip (as
+    """A target: `kind` is token, tokens, user, users, topic, group, all, or ip (as
     `normal_network`)."""
 
     kind: str
@@ -214,7 +214,7 @@ class PushService:
         return funnel
 
     async def _to(self, id: str) -> msgspec.Raw:
-        """Whom a message was for; raises `RequestError` `unknown_message`."""
+        """The target of a message; raises `RequestError` `unknown_message`."""
         to = await self._ledger.to(id)
         if to is None:
             raise _unknown_message()
@@ -243,7 +243,7 @@ class PushService:
         Raises `RequestError` `unknown_message`.
         """
         streams = [address.stream for address in addresses_of(as_target(await self._to(id)))]
-        # What was handed out by address has no stream: its record is on one of all servers.
+        # A message to an address has no stream: its record is on one of all servers.
         parts = by_server(self._shards, streams, str)
         if not parts:
             parts = {number: [] for number in range(len(self._shards))}

@@ -173,7 +173,7 @@ class RedisClient:
 
     @property
     def notes(self) -> list[str]:
-        """What is less safe than it could be while the server can be used, in sentences."""
+        """What an operator could make safer while the server can be used, in sentences."""
         notes = list(self._server_notes)
         if self._sentinels is not None and self._sentinels.problem:
             notes.append(f"a fail-over could not be followed: {self._sentinels.problem}")
@@ -201,7 +201,7 @@ class RedisClient:
         return self._subscriber.speaker is not None
 
     def rebuild(self, reason: str) -> None:
-        """Distrust all connections: they are made anew (architecture, rule 3)."""
+        """Distrust all connections: new ones are made (architecture, rule 3)."""
         for link in self._links:
             link.rebuild(reason)
 
@@ -238,7 +238,7 @@ class RedisClient:
         that was written before (architecture, rule 11).
         """
         if script.sha not in self._scripts:
-            # Not waited for: the first call goes out behind it, in its place among the others.
+            # Not waited for: the first call follows it, in its place among the others.
             Deferred.fromCoroutine(self._load(script)).addErrback(lambda _: None)
         for _ in range(ATTEMPTS):
             try:
@@ -306,7 +306,7 @@ class RedisClient:
         return self._sentinels is not None and bool(self._sentinels.problem)
 
     def _moved(self, master: RedisAddress) -> None:
-        """There is a new master: what is connected to another, or trying to, is not any more."""
+        """There is a new master: connections to another one, or attempts at such, end."""
         for link in self._links:
             if link.where not in (None, master):
                 link.rebuild(f"the master is {master} now")
@@ -387,7 +387,7 @@ class RedisClient:
                 f"the connection to Redis at {self.address} was lost: {text}", unknown=True
             )
         if "READONLY" in text:
-            self.rebuild("it has become a replica")  # where the master is now is looked up anew
+            self.rebuild("it has become a replica")  # where the master is now is looked up again
         if any(word in text for word in _TEMPORARY):
             return StoreUnavailable(
                 f"Redis at {self.address} is temporarily unable to serve commands: {text}"

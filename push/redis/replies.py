@@ -1,4 +1,4 @@
-"""The types of what is sent to Redis and of what comes back."""
+"""The types of arguments for Redis and of its replies."""
 
 from __future__ import annotations
 

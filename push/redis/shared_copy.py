@@ -4,7 +4,7 @@ A copy is *valid* if it was read after the last notice of a change that this pro
 *current* if, beside that, the process has lately made sure that it receives notices at all (a
 `Lease`). A process that was paused, or whose subscriptions were cut, finds its lease over, and does
 so before a writer that asks it to confirm a change (`push.cluster.survey`) has given up waiting.
-What is to be judged by a copy that is not current waits for a read that begins after it asked.
+A request that needs a copy which is not current waits for a read that begins after it asked.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class SharedCopy(Generic[Content]):
 
     @property
     def is_valid(self) -> bool:
-        """Whether nothing changed since it was read, as far as this process has heard."""
+        """Whether nothing changed since it was read, as far as this process was notified."""
         same_connection = self._losses == self._server.subscriptions.losses
         return same_connection and self._read_epoch == self._epoch
 
@@ -149,7 +149,7 @@ class SharedCopy(Generic[Content]):
         return self._lease.holds and self.is_valid
 
     def invalidate(self) -> None:
-        """It has changed: it is read anew, and not current until then."""
+        """It has changed: it is read again, and not current until then."""
         self._epoch += 1
         self._reads.request()
 

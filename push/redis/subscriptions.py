@@ -1,6 +1,6 @@
 """Which channels this process subscribes to, whatever happens to the connection.
 
-What is wanted is kept here, and brought about on every connection again. Commands of one reactor
+The wanted channels are kept here, and subscribed again on every connection. Commands of one reactor
 turn leave together, 512 channels each. A channel is unsubscribed only once its subscription was
 confirmed, so that a confirmation always belongs to the latest wish.
 """

@@ -80,7 +80,7 @@ class _AttemptEndpoint:
 
 
 class ProtocolFactory(Factory):
-    """Builds protocols of ours."""
+    """Builds our protocols."""
 
     noisy = False
 

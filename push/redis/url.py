@@ -128,7 +128,7 @@ def parse_sentinel_url(url: str) -> SentinelAddress:
 
 def _sentinel(text: str, tls: bool, credentials: tuple[str | None, str | None]) -> RedisAddress:
     found = _HOST.fullmatch(text)
-    # Not quoted in the error: what is taken for a host may be a part of a password.
+    # Not quoted in the error: a text that looks like a host may be a part of a password.
     port = int(found[3] or SENTINEL_PORT) if found else 0
     if not found or not 0 < port <= 65535:
         raise ValueError(f"expected {SENTINEL_FORM}, with the user and password percent-encoded")

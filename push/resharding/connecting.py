@@ -85,7 +85,7 @@ def _each_once(name: str, places: list[int]) -> list[int]:
 
 
 async def has_keys(server: RedisClient) -> bool:
-    """Whether there is any key of ours."""
+    """Whether there is any key with our prefix."""
     cursor = b"0"
     while True:
         cursor, keys = await server.command("SCAN", cursor, "MATCH", server.key("*"), "COUNT", 1000)

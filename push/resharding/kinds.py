@@ -31,7 +31,7 @@ class How(Enum):
     ONCE = "the answer that an idempotency key had, see once.py"
     EMPTIED = "what it holds is done before anything moves"
     OWN = "each server has its own"
-    ENDS = "nothing of it is wanted when daemons start anew"
+    ENDS = "nothing of it is wanted when daemons start again"
 
 
 class Kind(NamedTuple):

@@ -1,7 +1,7 @@
 """`reshard`: from one list of servers to another, while no daemon runs.
 
 1. Every server is marked with what is being done: from now on daemons refuse it.
-2. What waits for a second server (errands) is done by the old list.
+2. Errands for a second server are done by the old list.
 3. What is to be elsewhere, or to be otherwise, is prepared beside what is (see staging.py).
 4. Every server is marked as prepared: from now on the run only goes forward.
 5. On every server what was prepared takes its place, and what belongs elsewhere is deleted.

@@ -50,7 +50,7 @@ class Periodic:
         self._loop.start(self._interval_seconds, now=now)
 
     def stop(self) -> None:
-        """No more calls; the coroutine that runs is cancelled. May be called twice."""
+        """End the calls; the coroutine that runs is cancelled. May be called twice."""
         if self._loop.running:
             self._loop.stop()
         if self._running is not None:
@@ -182,7 +182,7 @@ class SingleFlight:
     def cancel(self) -> None:
         """End the run that is on and forget what was requested (not from inside the run itself).
 
-        Later requests begin anew.
+        Later requests begin a new run.
         """
         self._is_requested = False
         waiting, self._waiting = self._waiting, None

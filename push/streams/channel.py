@@ -83,7 +83,7 @@ class Channel:
             self.removed = None
 
     def still_there(self, entries: list[Entry]) -> list[Entry]:
-        """What was read, without what was taken out while it was read."""
+        """What was read, without entries that were removed while it was read."""
         removed = self.removed
         return [e for e in entries if e.offset not in removed] if removed else entries
 

@@ -88,7 +88,7 @@ class CursorWriter:
         self._start_soon()
 
     def ends(self, holder: CursorOwner, subscription: Subscription) -> None:
-        """`subscription` is about to forget what was handed out: what is known of that now is
+        """`subscription` is about to forget what was handed out: all that is known of that is
         stored."""
         is_moved = self._moved.pop(subscription, None) is not None
         is_handed = self._handed.pop(subscription, None) is not None

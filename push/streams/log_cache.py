@@ -103,7 +103,7 @@ class LogCache:
         return []
 
     def remove(self, stream: str, offset: int) -> None:
-        """An entry was taken out of the log."""
+        """An entry was removed from the log."""
         for kind in (LIVE, READ):
             run = self._runs.get((stream, kind))
             if run is not None:

@@ -1,4 +1,4 @@
-"""What has expired leaves the logs (architecture, rule 6).
+"""Expired entries leave the logs (architecture, rule 6).
 
 Every daemon sweeps; a daemon that finds a stream due claims it for a minute, so that no other does
 the same work. Nothing that has expired is delivered, swept or not.

@@ -93,7 +93,7 @@ def boot_of(raw: bytes) -> str:
 
 
 def check_names(entry: RegistryEntry) -> None:
-    """Raises ValueError for a name that cannot stand in every registry.
+    """Raises ValueError for a name that not every registry can keep.
 
     Names are fields of a Redis hash and path elements in ZooKeeper and in URLs.
     """

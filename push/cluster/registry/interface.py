@@ -28,9 +28,9 @@ class RegistryUnavailable(Exception):
 
 
 class Registry(ABC):
-    """Who is there. All calls are made in the reactor's thread.
+    """The processes of the cluster. All calls are made in the reactor's thread.
 
-    The view is kept while Redis or ZooKeeper is unreachable, and own entries come back by
+    The view is kept while Redis or ZooKeeper is unreachable, and own entries return by
     themselves after an outage, an expired session or a loss of all data.
     """
 
@@ -84,5 +84,5 @@ class Registry(ABC):
     @property
     @abstractmethod
     def joined(self) -> bool:
-        """Whether the registry was read and our entries stood in it when it was last seen. Then a
+        """Whether the registry was read and our entries were in it when it was last read. Then a
         `problem` stops nobody's work: all go by what they knew last."""

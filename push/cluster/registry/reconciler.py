@@ -34,7 +34,7 @@ FIRST_RETRY_SECONDS = 0.02  # and twice as long each time; at the start a connec
 
 
 class NameConflict(NamedTuple):
-    """Another process's entry under a name of ours.
+    """Another process's entry under our name.
 
     `sign` is anything that changes while that process lives: when its lease lapses, its last write.
     """
@@ -61,7 +61,7 @@ class _Life(Enum):
 
 
 class _Own:
-    """An entry of ours. `held`: it was registered once, and from then on is never given up."""
+    """One of our entries. `held`: it was registered once, and from then on is never given up."""
 
     __slots__ = ("answered", "entry", "held", "rival", "rival_since", "waiters")
 
@@ -123,7 +123,7 @@ class ReconcilingRegistry(Registry):
 
     @abstractmethod
     async def _remove(self, entry: RegistryEntry) -> None:
-        """Take out an entry of ours, if it is still ours. Raises `RegistryUnavailable`."""
+        """Remove one of our entries, if it is still ours. Raises `RegistryUnavailable`."""
 
     # --- Registry ----------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ class ReconcilingRegistry(Registry):
 
     def _doubt(self) -> None:
         """The store was unreachable or lost its data: a process whose entry is missing during the
-        next lease may come back. A verification that was due must wait its seconds again."""
+        next lease may return. A verification that was due must wait its seconds again."""
         if not self._loaded:
             return
         now = self._reactor.seconds()

@@ -44,7 +44,7 @@ class _Withdrawn(NamedTuple):
 
 
 class _Leased(NamedTuple):
-    """What lease.lua answers: all entries, and the own ones that stand under another's name."""
+    """What lease.lua answers: all entries, and those under our names that are another's."""
 
     now_us: int
     revision: int
@@ -77,8 +77,8 @@ def _leased(reply: list[Any]) -> _Leased:
 class RedisLease(ReconcilingRegistry):
     """A registry in `server`, which the caller starts and stops; stop the registry first.
 
-    `alone`: nobody else can use this Redis (the embedded one), so another entry under a name
-    of ours is a dead process's and is replaced at once.
+    `alone`: nobody else can use this Redis (the embedded one), so another entry under our
+    name is a dead process's and is replaced at once.
     """
 
     def __init__(
@@ -96,12 +96,12 @@ class RedisLease(ReconcilingRegistry):
         self._keys = [server.key("cluster:entries"), server.key("cluster:state")]
         self._channel = server.channel(CHANNEL)
         self._revision = 0
-        # Announcements heard while a reading is on its way; None while none is.
+        # Announcements received while a reading is on its way; None while none is.
         self._overtaking: list[_News] | None = None
 
     def _open(self) -> None:
         self._server.on_restored(self._wake)
-        # Subscribed first, read then: what is announced in between is not missed.
+        # Subscribed first, read then: an announcement in between is not missed.
         heard = self._server.subscribe_channel(CHANNEL, self._announced)
         heard.addCallbacks(lambda _: self._wake(), lambda _: None)
 

@@ -82,7 +82,7 @@ class Listener(Service):
         return f". Set {self._setting} to an address of this machine"
 
     def start_closing(self) -> Deferred[None]:
-        """Accept no more connections; those that exist stay.
+        """Accept no further connections; those that exist stay.
 
         It cannot be cancelled: the port closes by itself, within the turn of the reactor.
         """

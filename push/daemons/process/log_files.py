@@ -12,7 +12,7 @@ from push.daemons.config.errors import StartError
 
 
 def reopen_log_files(publisher: LogPublisher) -> str | None:
-    """Open anew the files that `publisher`'s observers write to; what they are, for people.
+    """Open again the files that `publisher`'s observers write to; what they are, for people.
 
     None when nothing is logged to a file. After a StartError the log goes on where it did.
     """

@@ -18,7 +18,7 @@ from push.redis.url import SentinelAddress, parse_store_url
 # certificate, a page of a log, a name server): an idle daemon has about 20.
 FILES_OF_A_PROCESS = 48
 FILES_OF_THE_EMBEDDED_REDIS = 8
-# Commands, subscriptions, durable writes, and one more while one of them is made anew.
+# Commands, subscriptions, durable writes, and one more while one of them is replaced.
 FILES_OF_A_REDIS_SERVER = 4
 FILES_OF_ZOOKEEPER = 8
 LISTENERS = 4
