@@ -99,10 +99,14 @@ class Gateway:
         )
         self._catch_up = CatchUp(reactor, self.sources, policy, wheel, self.currency, self)
         self._redelivery = Redelivery(reactor, self.sources, policy, self.counters, self)
-        self._handshake = Handshake(
-            reactor,
-            services,
-            settings,
+        self._handshake = self._make_handshake(topics)
+        shards.on_restored(self._restored)
+
+    def _make_handshake(self, topics: TopicRequests) -> Handshake:
+        return Handshake(
+            self._reactor,
+            self._services,
+            self._settings,
             self.commands,
             self.drain,
             self.currency,
@@ -111,7 +115,6 @@ class Gateway:
             self.counters,
             self,
         )
-        shards.on_restored(self._restored)
 
     # Life
 
