@@ -8,16 +8,19 @@ wait for a random part of some seconds.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from push.connector.delivery.sharded_streams import ShardedCursors
-from push.connector.transport.connection import DeviceConnection
+from push.connector.sessions.device_session import Connection, DeviceSession, Phase
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.sharded_streams import ShardedCursors
+from push.session.transitions import State
 from push.wire.addresses import is_loopback
+from push.wire.signals import DisconnectCode
 
 log = Logger()
 
@@ -34,27 +37,24 @@ SERVERS_TOLD = 8
 class Drain:
     """Empties a connector.
 
-    `others(carrier, ip)` are the URLs of other connectors for a device there, best first;
-    `leave(connection, servers, after_seconds)` says goodbye.
+    `others(carrier, ip)` are the URLs of other connectors for a device there, best first.
     """
 
     def __init__(
         self,
         reactor: Any,
-        sessions: Mapping[str, DeviceConnection],
         cursors: ShardedCursors,
         others: Callable[[str, str], Sequence[str]],
-        leave: Callable[[DeviceConnection, list[str], int], None],
+        port: GatewayPort,
     ) -> None:
         self.draining = False
         self._reactor = reactor
-        self._sessions = sessions
         self._cursors = cursors
         self._others = others
-        self._leave = leave
+        self._port = port
         self._batches: list[Deferred[None]] = []
 
-    def servers(self, connection: DeviceConnection) -> list[str]:
+    def servers(self, connection: Connection) -> list[str]:
         """Where else a device may go."""
         return list(self._others(connection.carrier, connection.ip)[:SERVERS_TOLD])
 
@@ -65,7 +65,7 @@ class Drain:
         where it is.
         """
         self.draining = True
-        waiting = list(self._sessions.values())
+        waiting = list(self._port.sessions.values())
         if not self._have_elsewhere(waiting):
             return
         log.info("Draining: {count} sessions go elsewhere", count=len(waiting))
@@ -73,25 +73,27 @@ class Drain:
             while waiting:
                 await self._send_all_away(waiting, rate_per_second)
                 # Those that were being opened when the drain began.
-                waiting = [each for each in self._sessions.values() if not each.leaving]
+                waiting = [
+                    each for each in self._port.sessions.values() if each.phase is Phase.OPEN
+                ]
         except CancelledError:
             for sending in self._batches:
                 sending.addErrback(lambda failure: failure.trap(CancelledError))
                 sending.cancel()
             raise
 
-    def _have_elsewhere(self, connections: Sequence[DeviceConnection]) -> bool:
+    def _have_elsewhere(self, connections: Sequence[DeviceSession]) -> bool:
         """Whether any of them can be sent anywhere; asked once for those who are told the same."""
         asked = set()
-        for connection in connections:
-            alike = connection.carrier, is_loopback(connection.ip)
+        for device in connections:
+            alike = device.connection.carrier, is_loopback(device.connection.ip)
             if alike not in asked:
                 asked.add(alike)
-                if self._others(connection.carrier, connection.ip):
+                if self._others(device.connection.carrier, device.connection.ip):
                     return True
         return False
 
-    async def _send_all_away(self, waiting: list[DeviceConnection], rate_per_second: float) -> None:
+    async def _send_all_away(self, waiting: list[DeviceSession], rate_per_second: float) -> None:
         random.shuffle(waiting)  # nobody's devices are the first or the last
         size = max(1, round(rate_per_second * BATCH_SECONDS))
         told_at = self._reactor.seconds()
@@ -101,24 +103,30 @@ class Drain:
             await deferLater(self._reactor, len(batch) / max(rate_per_second, 0.001))
             if self._reactor.seconds() - told_at >= PROGRESS_SECONDS:
                 told_at = self._reactor.seconds()
-                log.info("Draining: {count} sessions are left", count=len(self._sessions))
+                log.info("Draining: {count} sessions are left", count=len(self._port.sessions))
         await gatherResults(self._batches)
 
-    async def _send_away(self, batch: list[DeviceConnection]) -> None:
-        for connection in batch:
-            connection.leaving = True
-            for subscription in connection.subscriptions.values():
+    async def _send_away(self, batch: list[DeviceSession]) -> None:
+        for device in batch:
+            device.phase = Phase.LEAVING
+            for subscription in device.subscriptions.values():
                 subscription.live = False
         until = self._reactor.seconds() + ACKNOWLEDGED_SECONDS
         while self._reactor.seconds() < until and any(map(_is_waited_for, batch)):
             await deferLater(self._reactor, LOOK_SECONDS)
         await self._cursors.flush()
-        for connection in batch:
-            if not connection.is_gone():
-                self._leave(connection, self.servers(connection), MAX_AFTER_SECONDS)
+        for device in batch:
+            if not device.is_over:
+                self._port.disconnect(
+                    device.connection,
+                    DisconnectCode.DRAINING,
+                    "this connector is being emptied",
+                    MAX_AFTER_SECONDS,
+                    self.servers(device.connection),
+                )
 
 
-def _is_waited_for(connection: DeviceConnection) -> bool:
+def _is_waited_for(device: DeviceSession) -> bool:
     """Whether something that was handed out is not acknowledged yet."""
-    window = connection.session.window
-    return window is not None and window.used > 0 and not connection.is_gone()
+    window = device.protocol.window
+    return window is not None and window.used > 0 and device.protocol.state is State.OPEN

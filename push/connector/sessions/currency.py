@@ -8,7 +8,7 @@ which records have changed (delivery.md, "Writes in effect").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,13 +16,13 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.connector.transport.connection import DeviceConnection
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.runtime.tasks import TaskGroup
-from push.session.transitions import State
 from push.session.window import Subscription
 from push.streams.log import LogReader
 from push.wire.idents import device_stream, user_stream
@@ -37,34 +37,24 @@ HOLD_SECONDS = 1.0
 
 
 class Currency:
-    """Of the sessions of one connector. Questions and leases go through the first server.
-
-    `opening`: the connections whose session is being opened; `refreshed(connection)` fires when a
-    session is as its record says from now on; `wake(connection)`: it may read on.
-    """
+    """Of the sessions of one connector. Questions and leases go through the first server."""
 
     def __init__(
         self,
         reactor: Any,
         shards: Shards,
         lease: Lease,
-        sessions: Mapping[str, DeviceConnection],
-        opening: Mapping[str, DeviceConnection],
-        refreshed: Callable[[DeviceConnection], Deferred[None]],
-        wake: Callable[[DeviceConnection], None],
+        port: GatewayPort,
     ) -> None:
         self._reactor = reactor
         self._shards = shards
         self._lease = lease
-        self._sessions = sessions
-        self._opening = opening
-        self._refreshed = refreshed
-        self._wake = wake
+        self._port = port
         self._readers = [LogReader(server) for server in shards]
         self._verified_losses = -1  # of subscriptions, when all sessions were verified last
         self._verifying = False
         # Sessions that are known to be outdated.
-        self._doubtful: dict[DeviceConnection, Deferred[None]] = {}
+        self._doubtful: dict[DeviceSession, Deferred[None]] = {}
         self._doubted_at = 0.0
         self._jobs = TaskGroup()
         shards.first.on_restored(self.verify)
@@ -78,22 +68,22 @@ class Currency:
     def _is_verified(self) -> bool:
         return self._verified_losses == self._shards.first.subscriptions.losses
 
-    def is_current(self, connection: DeviceConnection) -> bool:
+    def is_current(self, device: DeviceSession) -> bool:
         """Whether this session may be judged by what is known."""
-        return self._lease.holds and self._is_verified and connection not in self._doubtful
+        return self._lease.holds and self._is_verified and device not in self._doubtful
 
-    async def make_current(self, connection: DeviceConnection) -> None:
+    async def make_current(self, device: DeviceSession) -> None:
         """Return when the session is as its record said when this call began, or after that.
 
         Raises `StoreUnavailable`.
         """
-        if self.is_current(connection):
+        if self.is_current(device):
             return
-        stream = _own_stream(connection)
+        stream = _own_stream(device)
         problem = self._shards.of(stream).problem
         if problem is not None:
             raise StoreUnavailable(problem)
-        await self._refreshed(connection)
+        await self._port.subscriptions.refreshed(device)
 
     @property
     def is_late(self) -> bool:
@@ -113,31 +103,31 @@ class Currency:
 
     # Sessions that are outdated
 
-    async def apply(self, connections: Iterable[DeviceConnection]) -> None:
+    async def apply(self, connections: Iterable[DeviceSession]) -> None:
         """The records of these sessions have changed. Return when that is applied."""
         if self._lease.holds:
-            waiting = [self._refreshed(each) for each in connections]
+            waiting = [self._port.subscriptions.refreshed(each) for each in connections]
         else:
             # Whoever asks has answered already, maybe: until it is applied they get nothing.
             waiting = [self._doubt(each) for each in connections]
         for each in waiting:
             await each
 
-    def _doubt(self, connection: DeviceConnection) -> Deferred[None]:
+    def _doubt(self, device: DeviceSession) -> Deferred[None]:
         """Hand out nothing more until the record was read anew; fires when it was."""
-        for subscription in connection.subscriptions.values():
+        for subscription in device.subscriptions.values():
             subscription.live = False
         applied: Deferred[None] = Deferred()
         self._doubted_at = self._reactor.seconds()
-        self._doubtful[connection] = applied
-        refreshed = self._refreshed(connection)
-        refreshed.addCallback(self._settled, connection, applied)
+        self._doubtful[device] = applied
+        refreshed = self._port.subscriptions.refreshed(device)
+        refreshed.addCallback(self._settled, device, applied)
         return applied
 
-    def _settled(self, _: None, connection: DeviceConnection, applied: Deferred[None]) -> None:
-        if self._doubtful.get(connection) is applied:
-            del self._doubtful[connection]
-        self._wake(connection)
+    def _settled(self, _: None, device: DeviceSession, applied: Deferred[None]) -> None:
+        if self._doubtful.get(device) is applied:
+            del self._doubtful[device]
+        self._port.wake(device)
         applied.callback(None)
 
     def verify(self) -> None:
@@ -151,11 +141,11 @@ class Currency:
             while not self._is_verified:
                 losses = self._shards.first.subscriptions.losses
                 # What they have read may be from before.
-                for connection in self._opening.values():
-                    connection.refresh_again = True
+                for device in self._port.opening.values():
+                    self._port.subscriptions.mark_outdated(device)
                 try:
-                    async for connection in self._changed():
-                        self._doubt(connection)
+                    async for device in self._changed():
+                        self._doubt(device)
                 except StoreUnavailable as error:
                     log.debug("Sessions not verified: {reason}", reason=error.reason)
                     await deferLater(self._reactor, RETRY_SECONDS)
@@ -167,11 +157,11 @@ class Currency:
     async def _changed(self) -> Any:
         """The sessions in whose own stream is something that they have not seen: every change of a
         record, or of the groups of a user, is told there."""
-        own = [(each, _own_follow(each)) for each in self._sessions.values()]
+        own = [(each, _own_follow(each)) for each in self._port.sessions.values()]
         known = [
             (each, subscription)
             for each, subscription in own
-            if subscription is not None and each.session.state is State.OPEN
+            if subscription is not None and each.protocol.is_established
         ]
         for number in {subscription.shard for _, subscription in known}:
             here = [
@@ -184,24 +174,24 @@ class Currency:
                         places[subscription.stream], subscription.position
                     )
                 ahead = set(await self._readers[number].ahead(list(places.items())))
-                for connection, subscription in part:
-                    if subscription.stream in ahead and not connection.is_gone():
-                        yield connection
+                for device, subscription in part:
+                    if subscription.stream in ahead and not device.is_over:
+                        yield device
 
 
-def _own_stream(connection: DeviceConnection) -> str:
-    if connection.token is not None:
-        return device_stream(connection.token)
-    return user_stream(str(connection.user))
+def _own_stream(device: DeviceSession) -> str:
+    if device.token is not None:
+        return device_stream(device.token)
+    return user_stream(str(device.user))
 
 
-def _own_follow(connection: DeviceConnection) -> Subscription | None:
-    return connection.subscriptions.get(_own_stream(connection))
+def _own_follow(device: DeviceSession) -> Subscription | None:
+    return device.subscriptions.get(_own_stream(device))
 
 
 def _parts(
-    items: list[tuple[DeviceConnection, Subscription]],
-) -> Iterator[list[tuple[DeviceConnection, Subscription]]]:
+    items: list[tuple[DeviceSession, Subscription]],
+) -> Iterator[list[tuple[DeviceSession, Subscription]]]:
     for start in range(0, len(items), SESSIONS_PER_CALL):
         yield items[start : start + SESSIONS_PER_CALL]
 

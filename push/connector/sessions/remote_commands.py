@@ -5,17 +5,15 @@ An order reaches the connector of a session by its boot id; for one's own sessio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.logger import Logger
 
-from push.access.bans import Bans
-from push.cluster.commands import ControlChannel, DrainCommand, EndSessionCommand
-from push.connector.transport.connection import DeviceConnection
-from push.devices.sessions import Sessions
+from push.cluster.commands import DrainCommand, EndSessionCommand
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.services import GatewayServices
 from push.redis.errors import StoreUnavailable
-from push.session.transitions import State
 from push.wire.errors import RequestError
 from push.wire.signals import DisconnectCode
 
@@ -26,42 +24,23 @@ SESSIONS_PER_CALL = 500
 _REASONS = {DisconnectCode.TAKEN_OVER: "a newer connection has this token"}
 
 
-class Disconnect(Protocol):
-    """Ends a session from our side."""
-
-    def __call__(
-        self,
-        connection: DeviceConnection,
-        code: DisconnectCode,
-        reason: str,
-        after_seconds: int | None = None,
-    ) -> None: ...
-
-
 class RemoteCommands:
-    """Carries out orders on `sessions`, and sends those for sessions of other connectors.
+    """Carries out commands, and sends those for sessions of other connectors.
 
-    Orders may be lost while Redis is away, or while this process stands still: `verify` finds the
-    sessions that are not their device's any more (`opener` asks their records).
+    Commands may be lost while Redis is unreachable, or while this process stands still: `verify`
+    finds the sessions that are not their device's any more.
     """
 
     def __init__(
-        self,
-        reactor: Any,
-        control: ControlChannel,
-        opener: Sessions,
-        boot: str,
-        sessions: Mapping[str, DeviceConnection],
-        disconnect: Disconnect,
-        drain: Callable[[float], None],
+        self, reactor: Any, services: GatewayServices, boot: str, port: GatewayPort
     ) -> None:
         self._reactor = reactor
-        self._control = control
-        self._opener = opener
+        self._control = services.control
+        self._records = services.sessions
+        self._bans = services.bans
+        self._drain = services.drain_ordered
         self._boot = boot
-        self._sessions = sessions
-        self._disconnect = disconnect
-        self._drain = drain
+        self._port = port
         self._early: dict[str, tuple[EndSessionCommand, float]] = {}
 
     async def listen(self) -> None:
@@ -84,51 +63,53 @@ class RemoteCommands:
 
     async def verify(self) -> None:
         """End the sessions whose device was taken over by another connection."""
-        held = [c for c in self._sessions.values() if c.token is not None]
+        held = [c for c in self._port.sessions.values() if c.token is not None]
         for start in range(0, len(held), SESSIONS_PER_CALL):
             part = held[start : start + SESSIONS_PER_CALL]
             try:
-                lost = await self._opener.lost([(str(c.token), c.session_id) for c in part])
+                lost = await self._records.lost([(str(c.token), c.session_id) for c in part])
             except StoreUnavailable as error:
                 log.debug("Sessions not verified: {reason}", reason=error.reason)
                 return  # when it is back they are
             for place in lost:
                 self.lost(part[place])
 
-    def end_banned(self, bans: Bans) -> None:
+    def end_banned(self) -> None:
         """End the sessions of those that must not connect any more.
 
         One that is being opened is judged before it is accepted, and refused as others are.
         """
-        for connection in list(self._sessions.values()):
-            if connection.session.state is State.OPEN:
-                self.judge(connection, bans)
+        for device in list(self._port.sessions.values()):
+            if device.protocol.is_established:
+                self.judge(device)
 
-    def judge(self, connection: DeviceConnection, bans: Bans) -> None:
+    def judge(self, device: DeviceSession) -> None:
         """End a session whose address, device or user is banned."""
         try:
-            bans.check_now(ip=connection.ip, token=connection.token, user=connection.user)
+            self._bans.check_now(ip=device.connection.ip, token=device.token, user=device.user)
         except RequestError as refusal:
             code = DisconnectCode.KICKED
-            self._disconnect(connection, code, refusal.detail, refusal.after_seconds)
+            self._port.disconnect(device.connection, code, refusal.detail, refusal.after_seconds)
 
-    def lost(self, connection: DeviceConnection) -> None:
-        """The store says that the device has another session."""
-        if not connection.closed and connection.session_id in self._sessions:
-            reason = "another connection has this token"
-            self._disconnect(connection, DisconnectCode.TAKEN_OVER, reason)
+    def lost(self, device: DeviceSession) -> None:
+        """Redis says that the device has another session, or was deleted. Its record tells which:
+        on that depends whether its client comes back."""
+        if not device.is_over:
+            self._port.subscriptions.request_refresh(device)
 
-    def opened(self, connection: DeviceConnection) -> None:
+    def opened(self, device: DeviceSession) -> None:
         """A session is known here from now on; the order to end it may have come before."""
-        order, _ = self._early.pop(connection.session_id, (None, 0.0))
+        order, _ = self._early.pop(device.session_id, (None, 0.0))
         if order is not None:
             self._execute(order)
 
     def _execute(self, order: EndSessionCommand) -> None:
-        connection = self._sessions.get(order.session)
-        if connection is not None:
+        device = self._port.sessions.get(order.session)
+        if device is not None:
             code = DisconnectCode(order.code)
-            self._disconnect(connection, code, _REASONS.get(code, "by order of an operator"))
+            self._port.disconnect(
+                device.connection, code, _REASONS.get(code, "by order of an operator")
+            )
             return
         # The order may have overtaken the answer that makes the session known here.
         now = self._reactor.seconds()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from push.connector.transport.connection import DeviceConnection
+from push.connector.sessions.device_session import DeviceSession
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
@@ -66,7 +66,7 @@ class ServerStreams:
 
 
 class ShardedStreams:
-    """All servers. `name` is the connector's own; `on_lost(connection)`: see `CursorWriter`."""
+    """All servers. `name` is the connector's own; `on_lost(device)`: see `CursorWriter`."""
 
     def __init__(
         self,
@@ -90,22 +90,22 @@ class ShardedStreams:
     def of(self, subscription: Subscription) -> ServerStreams:
         return self._sources[subscription.shard]
 
-    def follow(self, connection: DeviceConnection, subscription: Subscription) -> Deferred[None]:
+    def follow(self, device: DeviceSession, subscription: Subscription) -> Deferred[None]:
         """Fires once the channel is heard: see `Hub.follow`."""
-        return self.of(subscription).hub.follow(subscription.stream, connection, subscription)
+        return self.of(subscription).hub.follow(subscription.stream, device, subscription)
 
-    def unfollow(self, connection: DeviceConnection, subscription: Subscription) -> None:
-        self.of(subscription).hub.unfollow(subscription.stream, connection)
+    def unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
+        self.of(subscription).hub.unfollow(subscription.stream, device)
 
     def channel(self, subscription: Subscription) -> Channel | None:
         return self.of(subscription).hub.channels.get(subscription.stream)
 
-    def followers_of(self, stream: str) -> list[DeviceConnection]:
+    def followers_of(self, stream: str) -> list[DeviceSession]:
         """The connections that follow `stream`."""
         channel = self._sources[self._shards.number_of(stream)].hub.channels.get(stream)
         if channel is None:
             return []
-        return [each for each in channel.followers if isinstance(each, DeviceConnection)]
+        return [each for each in channel.followers if isinstance(each, DeviceSession)]
 
     def start(self) -> None:
         for source in self._sources:
@@ -127,17 +127,17 @@ class ShardedCursors:
     def __init__(self, writers: Sequence[CursorWriter]) -> None:
         self._writers = writers
 
-    def moved(self, connection: DeviceConnection, subscription: Subscription) -> None:
-        self._writers[subscription.shard].moved(connection, subscription)
+    def moved(self, device: DeviceSession, subscription: Subscription) -> None:
+        self._writers[subscription.shard].moved(device, subscription)
 
-    def late(self, connection: DeviceConnection, late: LateAcknowledgement) -> None:
-        self._writers[late.delivery.subscription.shard].late(connection, late)
+    def late(self, device: DeviceSession, late: LateAcknowledgement) -> None:
+        self._writers[late.delivery.subscription.shard].late(device, late)
 
-    def handed(self, connection: DeviceConnection, subscription: Subscription) -> None:
-        self._writers[subscription.shard].handed(connection, subscription)
+    def handed(self, device: DeviceSession, subscription: Subscription) -> None:
+        self._writers[subscription.shard].handed(device, subscription)
 
-    def ends(self, connection: DeviceConnection, subscription: Subscription) -> None:
-        self._writers[subscription.shard].ends(connection, subscription)
+    def ends(self, device: DeviceSession, subscription: Subscription) -> None:
+        self._writers[subscription.shard].ends(device, subscription)
 
     async def flush(self) -> None:
         await gather(writer.flush() for writer in self._writers)
@@ -156,7 +156,7 @@ class ShardedCounts:
     def count(self, stream: str, token: str | None, id: str, code: str) -> None:
         self._counts[self._shards.number_of(stream)].count(stream, token, id, code)
 
-    def written_to(self, stream: str, id: str, connections: Sequence[DeviceConnection]) -> None:
+    def written_to(self, stream: str, id: str, connections: Sequence[DeviceSession]) -> None:
         self._counts[self._shards.number_of(stream)].written_to(stream, id, connections)
 
     async def stop(self) -> None:
