@@ -243,14 +243,19 @@ class Gateway:
     # What protocols tell
 
     def handle(self, connection: Connection, events: list[Event]) -> None:
+        progressed = False
         for event in events:
-            self._methods[type(event)](connection, event)
-        if Progress in map(type, events) and connection.device is not None:
+            if type(event) is Progress:  # here, because it comes for each acknowledgement
+                progressed = True
+                self.counters.acknowledged += 1
+                self.sources.cursors.moved(_session_on(connection), event.subscription)
+            else:
+                self._methods[type(event)](connection, event)
+        if progressed and connection.device is not None:
             self.wake(connection.device)
 
     def _methods_of_events(self) -> dict[type[Event], Callable[[Any, Any], None]]:
         return {
-            Progress: self._progressed,
             LateAcknowledged: self._acknowledged_late,
             OnlineAcknowledged: self._acknowledged_online,
             HeartbeatRequested: self._answer_heartbeat,
@@ -262,10 +267,6 @@ class Gateway:
             GoodbyeSaid: self._goodbye,
             Ended: self._ended,
         }
-
-    def _progressed(self, connection: DeviceConnection, event: Progress) -> None:
-        self.counters.acknowledged += 1
-        self.sources.cursors.moved(_session_on(connection), event.subscription)
 
     def _acknowledged_late(self, connection: DeviceConnection, event: LateAcknowledged) -> None:
         self.sources.cursors.late(_session_on(connection), event.late)
