@@ -389,7 +389,7 @@ class Gateway:
         return self._jobs.run(job, _log_failure)
 
 
-def _session_on(connection: DeviceConnection) -> DeviceSession:
+def _session_on(connection: Connection) -> DeviceSession:
     device = connection.device
     assert device is not None, "only a session that CONNECT has opened says this"
     return device
