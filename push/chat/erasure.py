@@ -16,17 +16,20 @@ from push.chat.actions import Acting
 from push.chat.conversation_id import with_user
 from push.chat.groups import Groups
 from push.chat.outbox import UserOutbox
-from push.chat.scripts import ChatScripts, chat_script, number, one_list, text
+from push.chat.scripts import number, text
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user
-from push.devices.session_queries import KickedSessions, SessionQueries
+from push.devices.session_queries import SessionQueries
 from push.devices.session_query_types import Filter
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.periodic import PeriodicTask
-from push.redis.scripts import CLAIMING, Script
+from push.redis.scripts import Script, load_script
+from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
+from push.wire.api.connections import Kicked
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
 
@@ -37,12 +40,12 @@ LOOK_SECONDS = 5.0
 USERS_PER_LOOK = 10
 PAUSE_MS = 10_000  # the daemon that was asked to erase a user has so long to do it
 
-_begin = chat_script("erase_begin")
-_erase = chat_script("erase")
-_erase_from = chat_script("erase_from")
-_erase_copies = chat_script("erase_copies")
-_forget_sent = chat_script("forget_sent")
-_due = chat_script("due", CLAIMING)
+_begin = load_script("chat", "erase_begin")
+_erase_stream = load_script("chat", "erase_stream")
+_erase_from = load_script("chat", "erase_from")
+_erase_copies = load_script("chat", "erase_copies")
+_forget_sent = load_script("chat", "forget_sent")
+QUEUE = WorkQueue("erasing", claimed_ms=10_000, pause_ms=PAUSE_MS)
 
 
 class _AllIsDone(Exception):
@@ -94,7 +97,7 @@ class Erasure:
             silent = await self._end_all(user)
             await self._do_all(user)
             home = self._home(user)
-            await home.command("ZREM", home.key("erasing"), user)
+            await home.command("ZREM", home.key(keyspace.ERASING), user)
         return sorted(silent)
 
     async def _end_all(self, user: str) -> set[str]:
@@ -110,7 +113,7 @@ class Erasure:
     async def _end_sessions(self, user: str) -> list[str]:
         return (await self._kick(user)).silent
 
-    async def _kick(self, user: str) -> KickedSessions:
+    async def _kick(self, user: str) -> Kicked:
         """Sessions without a device, of which there is no record, end. Their clients do not
         reconnect."""
         return await self._clients.kick(Filter(user=user, without_token=True))
@@ -130,7 +133,7 @@ class Erasure:
         """Nobody else goes on with it for a while. Raises `_AllIsDone` when nothing is to be done
         any more: then the user may exist again."""
         home = self._home(user)
-        key = home.key("erasing")
+        key = home.key(keyspace.ERASING)
         await home.command("ZADD", key, "XX", home.clock.now_us() // 1000, user)
         if await home.command("ZSCORE", key, user) is None:
             raise _AllIsDone
@@ -140,7 +143,7 @@ class Erasure:
 
     async def _streams_of(self, user: str) -> list[str]:
         home = self._home(user)
-        streams = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
+        streams = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
         return sorted(stream.decode() for stream in streams)
 
     async def _leave(self, user: str, group: str) -> None:
@@ -156,9 +159,9 @@ class Erasure:
         """The users that the user has a conversation of two with."""
         home = self._home(user)
         listed = await home.command(
-            "ZRANGEBYSCORE", home.key(f"conversations:{user}"), "-inf", "+inf"
+            "ZRANGEBYSCORE", home.key(f"{keyspace.CONVERSATIONS}{user}"), "-inf", "+inf"
         )
-        copied = await home.command("HKEYS", home.key(f"copied:{user}"))
+        copied = await home.command("HKEYS", home.key(f"{keyspace.COPIED}{user}"))
         names = sorted({name.decode() for name in (*listed, *copied)})
         return [name.removeprefix(USER_PREFIX) for name in names]
 
@@ -173,7 +176,7 @@ class Erasure:
         left = 1
         while left:
             request = {"user": user, "limit": PART}
-            left = await self._acting.run_on(self._home(user), _erase, request, number)
+            left = await self._acting.run_on(self._home(user), _erase_stream, request, number)
 
     async def _in_parts(
         self, server: RedisClient, script: Script, request: dict[str, Any], place: str
@@ -190,17 +193,12 @@ class Erasure:
 class ErasureRunner(PeriodicTask):
     """Continues the erasure of users of one server that was not completed."""
 
-    def __init__(
-        self, reactor: Clock, server: RedisClient, scripts: ChatScripts, erasure: Erasure
-    ) -> None:
+    def __init__(self, reactor: Clock, server: RedisClient, erasure: Erasure) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Users could not be erased")
-        self._scripts = scripts
         self._erasure = erasure
 
     async def turn(self) -> None:
-        request = {"key": "erasing", "pause_ms": PAUSE_MS, "limit": USERS_PER_LOOK}
-        reply = await self._scripts.run(self._server, _due, request, one_list)
-        for user in reply.values:
+        for user in await QUEUE.claim(self._server, USERS_PER_LOOK):
             try:
                 await self._erasure.go_on(user.decode())
             except (StoreUnavailable, RequestError) as error:

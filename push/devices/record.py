@@ -17,26 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
+from push.redis.keyspace import (
+    DEVICE_ATTEMPTS,
+    DEVICE_CURSOR,
+    DEVICE_ELSEWHERE,
+    DEVICE_REREAD,
+    DEVICE_START,
+)
 from push.session.window import Subscription
-
-
-class Device(msgspec.Struct):
-    """A registered device. Times in milliseconds since 1970 UTC; `backlog` messages wait for it."""
-
-    token: str
-    platform: str
-    app: str
-    device: str | None
-    user: str | None
-    created: int
-    seen: int | None
-    topics: list[str]
-    session: str | None
-    node: str | None
-    backlog: int
-    online: bool
 
 
 def as_fields(reply: Sequence[bytes]) -> dict[str, bytes]:
@@ -54,11 +42,11 @@ def follows_of(
     """
     subscriptions = []
     for name, value in fields.items():
-        if not name.startswith("c:"):
+        if not name.startswith(DEVICE_CURSOR):
             continue
         stream = name[2:]
-        subscription = Subscription(stream, int(fields.get(f"r:{stream}", value)), shard)
-        failed_attempts = fields.get(f"t:{stream}")
+        subscription = Subscription(stream, int(fields.get(DEVICE_REREAD + stream, value)), shard)
+        failed_attempts = fields.get(DEVICE_ATTEMPTS + stream)
         if failed_attempts is not None:
             offset, attempts, since_us = map(int, failed_attempts.split(b" "))
             if offset > subscription.position:
@@ -75,7 +63,7 @@ def elsewhere_of(fields: dict[str, bytes]) -> dict[str, tuple[str, str]]:
     """The streams it follows on other servers: since which version, and from where ("" = now)."""
     found = {}
     for name, value in fields.items():
-        if name.startswith("x:"):
+        if name.startswith(DEVICE_ELSEWHERE):
             version, _, begin = value.decode().partition(" ")
             found[name[2:]] = version, begin
     return found
@@ -83,7 +71,7 @@ def elsewhere_of(fields: dict[str, bytes]) -> dict[str, tuple[str, str]]:
 
 def since_of(fields: dict[str, bytes]) -> dict[str, int]:
     """Where following of each stream began."""
-    return {name[2:]: int(value) for name, value in fields.items() if name.startswith("f:")}
+    return {name[2:]: int(value) for name, value in fields.items() if name.startswith(DEVICE_START)}
 
 
 def optional(fields: dict[str, bytes], name: str) -> str | None:

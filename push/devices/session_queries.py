@@ -22,30 +22,16 @@ from push.devices.session_query_types import (
     ListSessions,
     PushAnswer,
     PushToSessions,
-    SessionRow,
 )
+from push.wire.api.connections import Connection, ConnectionPage, Kicked
+from push.wire.api.paging import make_cursor, read_cursor
 
 # Two processes' estimates of the server's time differ by less.
 CLOCK_TOLERANCE_MS = 1000
 
-_decode_rows = msgspec.json.Decoder(list[SessionRow]).decode
+_decode_rows = msgspec.json.Decoder(list[Connection]).decode
 _decode_kicked = msgspec.json.Decoder(KickAnswer).decode
 _decode_pushed = msgspec.json.Decoder(PushAnswer).decode
-
-
-class SessionPage(msgspec.Struct, frozen=True):
-    """Sessions by id; `cursor` asks for those after them, None: there are none."""
-
-    sessions: list[SessionRow]
-    cursor: str | None
-    silent: list[str]
-
-
-class KickedSessions(msgspec.Struct, frozen=True):
-    """How many sessions were ended."""
-
-    kicked: int
-    silent: list[str]
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -62,17 +48,23 @@ class SessionQueries:
     def __init__(self, asker: Survey) -> None:
         self._asker = asker
 
-    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> SessionPage:
-        """The sessions that fit, by id, behind the id `after`."""
+    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage:
+        """The sessions that fit, by id. Raises `RequestError` `invalid` for a wrong cursor."""
+        place = read_cursor("connections", cursor, str)
+        after = place[0] if place else ""
         # One more of each tells whether this is the last page.
         asked = await self._asker.ask(LIST, ListSessions(filter, after, limit + 1))
         pages = [_decode_rows(raw) for _, raw in asked.answers]
         rows = list(heapq.merge(*pages, key=lambda row: row.session))
         more = len(rows) > limit
         rows = rows[:limit]
-        return SessionPage(rows, rows[-1].session if more else None, _silent(asked, filter))
+        return ConnectionPage(
+            rows,
+            make_cursor("connections", rows[-1].session) if more else None,
+            _silent(asked, filter),
+        )
 
-    async def kick(self, filter: Filter) -> KickedSessions:
+    async def kick(self, filter: Filter) -> Kicked:
         """End the sessions that fit: their clients do not reconnect by themselves.
 
         Connectors that do not confirm it end them before they next do anything for them.
@@ -84,7 +76,7 @@ class SessionQueries:
         silent = _silent(asked, filter)
         if silent:
             await keep_kick(server, msgspec.json.encode(kept))
-        return KickedSessions(kicked, silent)
+        return Kicked(kicked, silent)
 
     async def push(self, ip: str, id: str, content: bytes, *, acknowledged: bool) -> Reached:
         """Hand a message to the sessions of an address or network."""

@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from push.chat import groups
 from push.chat.conversation_id import to_group
 from push.chat.scripts import nothing
-from push.chat.types import GroupChanges, MemberChange, NewGroup, NewMessage
 from push.connector.delivery import fanout
+from push.wire.api.conversations import NewMessage
+from push.wire.api.groups import GroupChanges, MemberChange, NewGroup
 from push.wire.errors import RequestError
 from tests.chat.conftest import User, of_kind
 from tests.connector.conftest import Client, Node
@@ -133,7 +134,7 @@ async def test_a_session_that_is_behind_gets_nothing_from_behind_where_its_user_
     anna, bob = await person("anna"), await person("bob")
     group = await group_of(anna, "bob")
     await wait_until(lambda: "follow" in bob.kinds)
-    (connection,) = (c for c in node.gateway.connections if c.user == "bob")
+    (connection,) = (c for c in node.gateway.connections if c.device.user == "bob")
     connection.blocked = True
     await node.push("group", group, data="before")
     await node.chat.groups.leave(group, "bob")
@@ -321,7 +322,7 @@ async def test_members_are_paged_in_order_also_with_the_longest_names(node: Node
 
     found, cursor = [], ""
     while cursor is not None:
-        assert len(cursor) <= 64
+        assert len(cursor) <= 256
         page = await node.chat.groups.members(group, "anna", cursor=cursor, limit=2)
         found += [member.user for member in page.members]
         cursor = page.cursor

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.chat.types import NewGroup
+from push.wire.api.groups import NewGroup
 from tests.chat.conftest import User
 from tests.chat.test_messages import say
 from tests.connector.conftest import Client, Dial, Node
@@ -71,7 +71,7 @@ async def test_a_device_gets_what_was_said_while_its_user_was_a_member(
         """All that are there have what they are to have, and follow what they are to follow."""
         for reader in readers:
             connection = next((c for c in node.gateway.connections if _is(c, reader.client)), None)
-            if connection is not None and (stream in connection.subscriptions) != (
+            if connection is not None and (stream in connection.device.subscriptions) != (
                 reader.user in members
             ):
                 return False

@@ -24,17 +24,18 @@ from push.access.jwt import JwtVerifier, load_keys
 from push.chat.settings import ChatSettings
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry
 from push.cluster.registry.interface import Registry, Snapshot
-from push.connector.gateway import Gateway, GatewaySettings
+from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
+from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.daemons.config.settings import Connector
 from push.daemons.domain import Domain, DomainLimits
 from push.daemons.security.certificate import load_server_tls
 from push.daemons.upkeep import upkeep_of
 from push.devices.expiry import DeviceExpiry
 from push.devices.sessions import Sessions
-from push.pushing.service import Push, PushContent, PushReceipt, Target
+from push.pushing.service import Push, PushContent, Target
 from push.redis.client import RedisClient
 from push.redis.identity import Deployment
 from push.redis.periodic import PeriodicTask
@@ -46,6 +47,7 @@ from push.streams.log_cache import LogCache
 from push.streams.publisher import Retention
 from push.streams.sweeper import Sweeper
 from push.wire.addresses import Networks
+from push.wire.api.push import PushResult
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, RequestName, Signal
 from tests.waiting import WaitUntil
@@ -251,7 +253,7 @@ class Node:
             self.boot,
             self.boot,
             is_connector=True,
-            bans_read=lambda: self.gateway.end_banned(),
+            bans_read=lambda: self.gateway.commands.end_banned(),
         )
         self.asker, self.answerer = domain.asker, domain.answerer
         self.lease, self.bans = domain.lease, domain.bans
@@ -278,8 +280,7 @@ class Node:
             limits=limits,
             **{"open_registration": True, **options},
         )
-        self.gateway = Gateway(
-            reactor,
+        services = GatewayServices(
             self.shards,
             domain.control,
             self.devices,
@@ -289,10 +290,10 @@ class Node:
             self.bans,
             self.lease,
             domain.snowflake,
-            settings,
             others,
             handlers=chat_handlers(self.chat),
         )
+        self.gateway = Gateway(reactor, services, settings)
         self.upkeep = upkeep_of(domain)
         # What works off errands; the rest only looks for what is old.
         self.errand_runners: list[PeriodicTask] = [
@@ -336,7 +337,7 @@ class Node:
 
     async def push(
         self, kind: str, *names: str, data: object = None, once: str | None = None, **more: Any
-    ) -> PushReceipt:
+    ) -> PushResult:
         content = PushContent(data=msgspec.Raw(json.dumps(data).encode()), **more)
         return await self.pushing.push(Push(Target(kind, names), content, once))
 

@@ -14,10 +14,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from push.access.bans import Ban
+from push.access.bans import ActiveBan
 from push.chat.conversation_id import conversation_of
-from push.chat.types import NewGroup
 from push.devices.session_query_types import Filter
+from push.wire.api.groups import NewGroup
 from push.wire.frames import encode_frame
 from push.wire.idents import device_stream, topic_stream
 from push.wire.signals import ConnectStatus, RequestName, Signal
@@ -86,10 +86,10 @@ async def test_a_record_that_was_asked_for_before_a_change_is_not_applied_after_
         await slow.push("user", "anna", data=f"not {number}")
         await slow.push("topic", "news", data=f"not {number}", qos=0)
         await slow.push("user", "ben", data=number)
-        assert connection.user == "ben"
+        assert connection.device.user == "ben"
         await slow.devices.unbind("ben", token)
         await slow.push("user", "ben", data=f"not {number}")
-        assert connection.user is None
+        assert connection.device.user is None
     await slow.push("token", token, data="end")
     await wait_until(lambda: "end" in client.numbers)
     assert client.numbers == [*range(ROUNDS_WHEN_SLOW), "end"]
@@ -227,7 +227,7 @@ async def test_a_kicked_or_banned_device_is_offline_when_that_is_answered(
         if how == "kick":
             assert (await node.clients.kick(Filter(user=user))).kicked == 1
         else:
-            await node.bans.add(Ban("user", user, None))
+            await node.bans.add(ActiveBan("user", user, None))
 
         assert not (await node.devices.get(token)).online
         found = await node.users.get_user(user)
@@ -373,7 +373,7 @@ async def test_a_topic_that_is_asked_for_while_the_user_changes_ends_as_well(
 async def test_a_session_that_is_bound_to_a_banned_user_ends_before_it_can_send(
     node: Any, device: Make, dial: Make, wait_until: WaitUntil
 ) -> None:
-    await node.bans.add(Ban("user", "mallory", None))
+    await node.bans.add(ActiveBan("user", "mallory", None))
     client = await device()
 
     assert await node.devices.bind("mallory", token_of(client)) == []
@@ -415,7 +415,7 @@ async def test_nothing_is_handed_out_by_a_record_whose_change_was_missed(
             await pause(0)
         await other.push("user", before, data="not")
         assert (await client.ask("MS", to={"user": f"to-{after}"}, data=number))["ok"]
-        assert connection.user == after
+        assert connection.device.user == after
         await other.push("user", after, data=number)
         await wait_until(lambda number=number: number in client.numbers)
     assert client.numbers == [*range(ROUNDS // 4)]

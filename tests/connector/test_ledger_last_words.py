@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from push.chat.types import NewGroup
+from push.wire.api.groups import NewGroup
 from push.wire.signals import Signal
 from tests.connector.ledger_book import Book, Make, WaitUntil, book, token_of
 

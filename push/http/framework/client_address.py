@@ -1,4 +1,4 @@
-"""Whose request it is: the peer's, or that of whom a trusted proxy names in X-Forwarded-For."""
+"""The address of a client: the peer's, or the one that a trusted proxy names in X-Forwarded-For."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def client_of(request: Any, proxies: Networks) -> tuple[str, bool]:
 def forwarded_ip(ip: str, values: Iterable[bytes], proxies: Networks) -> str:
     """The last address that is no trusted proxy, for a request that came from the proxy `ip`.
 
-    Each proxy adds at the end whom it heard. So entries are believed from the end on as long as
+    Each proxy adds the address of its own peer at the end. So entries are believed from the end on
+    as long as
     those who wrote them are trusted, and what a client wrote itself never is. An entry that is no
     address ends the search at the proxy that wrote it.
     """

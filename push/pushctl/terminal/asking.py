@@ -10,7 +10,7 @@ import click
 from push.pushctl.terminal.errors import Failure
 from push.wire.text import visible
 
-yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can answer.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal.")
 
 
 def ask_first(yes: bool, what: str | Callable[[], str]) -> None:

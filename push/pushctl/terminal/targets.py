@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from push.wire.push_targets import DESCRIPTION_OF_TARGET, PLURAL_OF_TARGET, PUSH_TARGETS
+from push.wire.api.push_targets import DESCRIPTION_OF_TARGET, PLURAL_OF_TARGET, PUSH_TARGETS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
