@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from push.connector.delivery.sharded_streams import ShardedCursors
 from push.connector.transport.connection import DeviceConnection
-from push.wire.addresses import is_loopback
+from push.wire.addresses import is_loopback_peer
 
 log = Logger()
 
@@ -84,7 +84,7 @@ class Drain:
         """Whether any of them can be sent anywhere; asked once for those who are told the same."""
         asked = set()
         for connection in connections:
-            alike = connection.carrier, is_loopback(connection.ip)
+            alike = connection.carrier, is_loopback_peer(connection.ip)
             if alike not in asked:
                 asked.add(alike)
                 if self._others(connection.carrier, connection.ip):

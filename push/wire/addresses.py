@@ -7,6 +7,9 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 
 # RFC 6761, and what /etc/hosts of Linux distributions has beside it.
 _LOOPBACK_NAMES = ("", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
+# In place of the address of a client that a proxy did not tell: no address, so no ban and no target
+# matches it, and limits count all such clients together.
+UNKNOWN_IP = "unknown"
 _MAPPED = IPv6Network("::ffff:0:0/96")
 
 
@@ -49,9 +52,9 @@ def counted_ip(ip: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host of a URL or the address of a peer means the machine that says it.
+    """Whether a host of a URL means the machine of whoever uses the URL.
 
-    "" is the peer of a unix socket; the unspecified address, where it is connected to, is loopback.
+    The unspecified address, where it is connected to, is loopback.
     """
     name = host.strip("[]").rstrip(".").lower()
     if name in _LOOPBACK_NAMES or name.endswith(".localhost"):
@@ -61,6 +64,17 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
+
+
+def is_loopback_peer(ip: str) -> bool:
+    """Whether a peer, by its address as `peer_ip`, is on this machine.
+
+    Not so for a peer that is not known: no peer has the unspecified address or a name.
+    """
+    try:
+        return ip == "" or ip_address(ip.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def parse_network(text: str) -> IPv4Network | IPv6Network:
