@@ -14,6 +14,7 @@ from push.daemons.config.settings import Settings
 
 REDIS_OF_A_DAEMON = {("redis", "url"): "redis://127.0.0.1:6379"}
 REUSE_PORT = "reuse-port"
+from push.wire.text import visible
 
 
 class DaemonOptions(usage.Options):
@@ -36,7 +37,8 @@ class DaemonOptions(usage.Options):
             self._exit(str(error))
 
     def _exit(self, problem: str) -> NoReturn:
-        raise SystemExit(f"twistd {self.tap}: {problem} (twistd {self.tap} --help explains all)")
+        line = f"twistd {self.tap}: {problem} (twistd {self.tap} --help explains all)"
+        raise SystemExit(visible(line))
 
     def postOptions(self) -> None:
         try:

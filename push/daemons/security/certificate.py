@@ -152,7 +152,7 @@ def _check_both_there(certificate_path: Path, key_path: Path) -> None:
 
 
 def _make_if_missing(certificate_path: Path, key_path: Path) -> None:
-    """Make the pair if neither is there. Of several starts at once one makes it, the others wait."""
+    """Make the pair if neither is there. Of several starts at once one makes it, others wait."""
     folder = certificate_path.parent
     make_data_folder(folder)
     try:
