@@ -11,10 +11,10 @@ from twisted.python import usage
 from push import __version__
 from push.daemons.config.loading import KEYS, Key, SettingsError, as_toml, load
 from push.daemons.config.settings import Settings
+from push.wire.text import visible
 
 REDIS_OF_A_DAEMON = {("redis", "url"): "redis://127.0.0.1:6379"}
 REUSE_PORT = "reuse-port"
-from push.wire.text import visible
 
 
 class DaemonOptions(usage.Options):
