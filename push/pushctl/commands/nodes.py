@@ -109,4 +109,24 @@ def stats(common: Common) -> None:
     """
     with common.api() as api:
         numbers = api.stats()
-    common.print_one(numbers, output.flattened(numbers))
+    if common.json:
+        output.print_json(numbers)
+    else:
+        _print_tables(numbers)
+
+
+def _print_tables(numbers: dict[str, Any]) -> None:
+    """One of all numbers, and one of each list of objects with their members as columns."""
+    lists = {name: value for name, value in numbers.items() if _is_list_of_objects(value)}
+    rest = {name: value for name, value in numbers.items() if name not in lists}
+    output.print_table(("name", "value"), output.flattened(rest) if rest else (), "no numbers")
+    for name, items in lists.items():
+        rows = [dict(output.flattened(item)) for item in items]
+        headings = list(dict.fromkeys(heading for row in rows for heading in row))
+        output.say("")
+        output.say(f"{name}:")
+        output.print_table(headings, ([row.get(h) for h in headings] for row in rows), "none")
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)
