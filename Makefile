@@ -2,9 +2,10 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS := 6
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint bench clean
+.PHONY: run test quick lint docs changelog bench clean
 .DEFAULT_GOAL := run
 
 # The stamps are made anew when what is to be installed changes. The second --quiet hides setuptools'
@@ -29,15 +30,36 @@ $(VENV)/development: $(VENV)/installed
 run: $(VENV)/installed
 	@exec $(BIN)/twistd -n --pidfile= push $(ARGS)
 
+# Everything: lint, then every test. ARGS go to pytest, so one part of the tests is
+#     make test ARGS=tests/redis           a folder
+#     make test ARGS="-k expiry"           what has this in its name
+#     .venv/bin/python -m pytest tests/redis/test_url.py -x    in one process, without lint
+# JOBS is how many processes share the tests out; they wait more than they compute. See tests/lanes.py.
+# Hundreds of processes are started: each would compile everything anew where bytecode is not kept.
+test quick: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	@sh .ci/system-packages
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+# What needs no daemon in a process of its own: while you write.
+quick: $(VENV)/development
+	$(BIN)/python -m pytest -n $(JOBS) --quick $(ARGS)
 
 lint: $(VENV)/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/shellcheck etc/push-ctl.sh .ci/*
+
+# HTML in build/docs, all of it from scratch (-E): a page that did not change would hide its warnings. A warning
+# is an error: a link that leads nowhere, a page that nothing links to.
+docs: $(VENV)/development
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
+
+# What changelog.d would add to CHANGELOG.md. (A release: `towncrier build --version X`.)
+changelog: $(VENV)/development
+	$(BIN)/towncrier build --draft --version "$$($(BIN)/python -c 'import push; print(push.__version__)')"
 
 bench: $(VENV)/development
 	$(BIN)/python -m benchmarks.chat $(ARGS)

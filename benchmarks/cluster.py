@@ -30,10 +30,11 @@ from kazoo.client import KazooClient
 from benchmarks.running import raise_file_limit
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 from tests.faults.audit import Record
-from tests.faults.processes import Daemon, Redis, free_port
+from tests.faults.processes import Daemon, Redis
 from tests.faults.pushing import Steady
 from tests.faults.raw import Pair
 from tests.faults.system import System
+from tests.ports import free_port
 
 CONNECTORS = 3
 DEVICES_A_PROCESS = 500

@@ -17,7 +17,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import NamedTuple
 
-SERVER_TIMEOUT_SECONDS = 30
+SERVER_TIMEOUT_SECONDS = 60
 
 
 class Running(NamedTuple):

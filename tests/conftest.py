@@ -7,21 +7,18 @@ leaves a delayed call or an unexpected logged error behind fails (pytest-twisted
 from __future__ import annotations
 
 import gc
-import inspect
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
@@ -30,8 +27,9 @@ from benchmarks.running import Running, started_server
 from push.daemons.embedded_redis.binary import command_line, configuration, find_server
 from push.redis.client import RedisClient as OurRedis
 from push.redis.url import parse_store_url
+from tests.lanes import LongestFirst, in_order, is_slow
+from tests.waiting import DEADLINE_SECONDS, WaitUntil, wait_for, wait_until
 
-START_SECONDS = 10.0
 NO_SKIP = os.environ.get("PUSH_TEST_NO_SKIP", "") not in ("", "0")
 
 
@@ -70,11 +68,8 @@ class RedisServer:
         assert self._process.stdin is not None
         self._process.stdin.write(self._configuration.encode())
         self._process.stdin.close()
-        deadline = time.monotonic() + START_SECONDS
-        while not self._answers():
-            if not self.running or time.monotonic() > deadline:
-                raise AssertionError((self.folder / "redis.log").read_text())
-            time.sleep(0.005)
+        wait_for(lambda: not self.running or self._answers(), "Redis answers", look_seconds=0.005)
+        assert self.running, (self.folder / "redis.log").read_text()
 
     def _answers(self) -> bool:
         try:
@@ -89,7 +84,7 @@ class RedisServer:
             b"$%d\r\n%b\r\n" % (len(word), word) for word in words
         )
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(START_SECONDS)
+            connection.settimeout(DEADLINE_SECONDS)
             connection.connect(self.socket_path)
             connection.sendall(request)
             return connection.recv(65536)
@@ -114,7 +109,7 @@ class RedisServer:
             assert self._process is not None
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(how)
-            self._process.wait(START_SECONDS)
+            self._process.wait(DEADLINE_SECONDS)
 
     def ensure_empty(self) -> None:
         """Whatever the last test did to it: running, resumed and without data."""
@@ -172,49 +167,18 @@ def push_server() -> Iterator[Running]:
 
 # --- Waiting -----------------------------------------------------------------------------------
 
-Condition = Callable[[], Any]
 
-
-async def _wait_until(
-    condition: Condition, timeout_seconds: float = 5.0, interval_seconds: float = 0.005
-) -> Any:
-    from twisted.internet import reactor
-
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        value = condition()
-        if isinstance(value, Deferred) or inspect.isawaitable(value):
-            value = await value
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not true within {timeout_seconds} s: {_source(condition)}")
-        await deferLater(reactor, interval_seconds)
-
-
-def _source(condition: Condition) -> str:
-    try:
-        return inspect.getsource(condition).strip()
-    except (OSError, TypeError):  # not written in Python, or not in a file
-        return repr(condition)
-
-
-@pytest.fixture
-def wait_until() -> Callable[..., Awaitable[Any]]:
-    """`await wait_until(condition, timeout_seconds=5)`: returns the first true value.
-
-    The condition is a function without arguments; it may be async or answer a Deferred.
-    """
-    return _wait_until
+@pytest.fixture(name="wait_until")
+def wait_until_fixture() -> WaitUntil:
+    """`await wait_until(condition)`: returns the first true value; see `tests/waiting.py`."""
+    return wait_until
 
 
 # --- Connections of ours to Redis ----------------------------------------------------------------
 
 
 @pytest_twisted.async_yield_fixture
-async def connect(
-    wait_until: Callable[..., Awaitable[Any]],
-) -> AsyncIterator[Callable[..., Awaitable[OurRedis]]]:
+async def connect() -> AsyncIterator[Callable[..., Awaitable[OurRedis]]]:
     """`await connect(url, timeout_seconds=1)`: started, and usable unless `ready=False`."""
     from twisted.internet import reactor
 
@@ -235,9 +199,9 @@ async def connect(
 
 
 @pytest.fixture
-def usable(wait_until: Callable[..., Awaitable[Any]]) -> Callable[[OurRedis], Awaitable[Any]]:
+def usable() -> Callable[[OurRedis], Awaitable[Any]]:
     """`await usable(server)`: both connections are up."""
-    return lambda server: wait_until(lambda: server.problem is None, timeout_seconds=8)
+    return lambda server: wait_until(lambda: server.problem is None)
 
 
 # --- Nets --------------------------------------------------------------------------------------
@@ -323,7 +287,24 @@ def no_leftover_calls(logged_errors: LoggedErrors) -> Iterator[None]:
         pytest.fail(f"delayed calls left in the reactor: {text}")
 
 
-# --- Skips -------------------------------------------------------------------------------------
+# --- The run as a whole ------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--quick", action="store_true", help="only the tests of the quick lane")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The long ones first; without those of the slow lane when only the quick one is asked for."""
+    if config.option.quick:
+        slow = [item for item in items if is_slow(item.nodeid)]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if not is_slow(item.nodeid)]
+    items[:] = in_order(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst:
+    return LongestFirst(config, log)
 
 
 def _skips(terminal: Any) -> int:
@@ -342,4 +323,20 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if NO_SKIP and (skipped := _skips(terminalreporter)):
         terminalreporter.write_line(
             f"PUSH_TEST_NO_SKIP: {skipped} skipped, so the run fails", red=True
+        )
+    _tell_audited(terminalreporter)
+
+
+def _tell_audited(terminal: Any) -> None:
+    """How much the tests of faults audited, in whatever process they ran."""
+    audits = [
+        counts
+        for report in terminal.stats.get("passed", ())
+        for name, counts in report.user_properties
+        if name == "audited"
+    ]
+    if audits:
+        messages, deliveries = (sum(counts) for counts in zip(*audits, strict=True))
+        terminal.write_line(
+            f"faults: {messages:,} messages ({deliveries:,} deliveries) audited {len(audits)} times"
         )

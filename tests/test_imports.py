@@ -100,6 +100,77 @@ def test_imports_go_down() -> None:
     assert wrong == []
 
 
+def module_of(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imported_modules() -> dict[str, set[str]]:
+    """The modules of push that each of them imports: `from push.a import b` is a or a.b."""
+    modules = {module_of(file) for file in PACKAGE.rglob("*.py")}
+    graph: dict[str, set[str]] = {module: set() for module in modules}
+    for found in all_imports():
+        name = found.name
+        while name and name not in modules:
+            name = name.rpartition(".")[0]
+        if name and name != "push":  # push itself is the version
+            graph[module_of(found.file)].add(name)
+    return graph
+
+
+def folders_of(modules: dict[str, set[str]]) -> dict[str, set[str]]:
+    """The same for the folders that the modules are in; a folder may import itself."""
+    packages = {module_of(file) for file in PACKAGE.rglob("__init__.py")}
+
+    def folder(module: str) -> str:
+        return module if module in packages else module.rpartition(".")[0]
+
+    graph: dict[str, set[str]] = {package: set() for package in packages}
+    for module, targets in modules.items():
+        graph[folder(module)] |= {folder(target) for target in targets} - {folder(module)}
+    return graph
+
+
+def cycle_in(graph: dict[str, set[str]]) -> list[str]:
+    """One cycle, its first member repeated at the end; empty when there is none."""
+    done: set[str] = set()
+
+    def walk(node: str, path: list[str]) -> list[str]:
+        if node in path:
+            return [*path[path.index(node) :], node]
+        if node not in done:
+            for target in sorted(graph[node]):
+                if cycle := walk(target, [*path, node]):
+                    return cycle
+            done.add(node)
+        return []
+
+    return next((cycle for node in sorted(graph) if (cycle := walk(node, []))), [])
+
+
+def test_a_cycle_is_found() -> None:
+    """The two tests below fail when there is one."""
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": set(), "d": {"b"}}
+    assert cycle_in(graph) == ["b", "d", "b"]
+    assert cycle_in({**graph, "d": {"c"}}) == []
+    assert cycle_in({"a": {"a"}}) == ["a", "a"]
+    modules = {"push.wire.frames": {"push.session.server"}, "push.session.server": set()}
+    assert folders_of(modules)["push.wire"] == {"push.session"}
+
+
+def test_no_module_imports_another_in_a_circle() -> None:
+    assert cycle_in(imported_modules()) == []
+
+
+def test_no_folder_imports_another_in_a_circle() -> None:
+    assert cycle_in(folders_of(imported_modules())) == []
+
+
+def test_deadlines_of_deferreds_are_set_in_one_place() -> None:
+    """`addTimeout` makes a TimeoutError of some cancellations only; `within` knows what to do."""
+    files = [file for file in PACKAGE.rglob("*.py") if ".addTimeout(" in file.read_text()]
+    assert files == [PACKAGE / "runtime" / "tasks.py"]
+
+
 def test_only_the_daemons_name_the_global_reactor() -> None:
     wrong = [
         str(found)

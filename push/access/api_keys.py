@@ -1,4 +1,5 @@
-"""API keys: who a key is and what it may do. Both doors ask here: HTTP, and SUB on a connection."""
+"""API keys: what each is called and may do. HTTP and the device interface (SUB) both check them
+here."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ class Keyring:
     """All keys that are valid now. Both interfaces ask it at each request and keep no answer.
 
     A key is found by its digest. That takes the same time for every key, in what matters: how far
-    the search for a digest gets depends on the digest of a guess, which whoever guesses cannot
+    the search for a digest gets depends on the digest of a guess, which an attacker cannot
     steer towards that of a real key without inverting SHA-256. So the time of a wrong answer tells
     nothing about a right one, and nothing of the key itself is ever compared. A slow hash is not
     needed either: keys are random, not chosen by people.
@@ -30,7 +31,7 @@ class Keyring:
         self.replace(keys)
 
     def replace(self, keys: Iterable[ApiKey]) -> None:
-        """From now on these are valid and no others: whoever asks next is answered by them.
+        """From now on these are valid and no others: the next request is judged by them.
 
         Raises ValueError when two keys have the same digest: which scopes would it have? Then
         the keys of before stay.

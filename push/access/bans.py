@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -17,6 +17,7 @@ from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.scripts import load_script
 from push.redis.shared_copy import Lease, SharedCopy
+from push.runtime.ports import Clock
 from push.wire.addresses import parse_network
 from push.wire.errors import RequestError
 
@@ -72,7 +73,7 @@ class Bans:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         lease: Lease,
         on_read: Callable[[], None] = lambda: None,
@@ -92,7 +93,7 @@ class Bans:
         self._copy.stop()
 
     async def _read(self) -> list[Ban]:
-        """With the time, by which bans end: what is estimated of it runs a little slow."""
+        """With the time, by which bans end: the estimate of it runs a little slow."""
         await self._read_time()
         bans, ended = await self._read_all()
         if ended:
@@ -153,8 +154,8 @@ class Bans:
 
     async def lift(self, kind: Kind, name: str) -> list[str]:
         """Raises `RequestError` `not_found` when there is no such ban. Returns as `add`."""
-        lifted = await self._server.run(_ban, [], [f"{kind}:{name}", ""], durable=True)
-        if not lifted:
+        arguments = [f"{kind}:{name}", ""]
+        if not await self._server.run(_ban, [], arguments, durable=True, decode=bool):
             raise RequestError("not_found", f"there is no ban of this {kind}")
         return await self._announce()
 
@@ -167,7 +168,7 @@ class Bans:
         self.check_now(ip=ip, token=token, user=user)
 
     def check_now(self, *, ip: str = "", token: str | None = None, user: str | None = None) -> None:
-        """Judge by what is known here. Raises `RequestError` `banned`."""
+        """Judge by the copy as it is. Raises `RequestError` `banned`."""
         if not self._names and not self._networks:
             return
         now_ms = self.now_ms()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -21,6 +22,9 @@ LATEST_SECONDS = 253_402_300_799  # the year 9999: a later end is as good as thi
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
 _Time = int | float
+
+
+Decoded = TypeVar("Decoded")
 
 
 class Claims(msgspec.Struct, frozen=True):
@@ -112,7 +116,7 @@ def check_claims(
     return Claims(said.sub, said.token, int(min(said.exp, LATEST_SECONDS)), tuple(said.topics))
 
 
-def _decoded(decode: Any, raw: bytes, what: str) -> Any:
+def _decoded(decode: Callable[[bytes], Decoded], raw: bytes, what: str) -> Decoded:
     try:
         check_json_text(raw)
         return decode(raw)

@@ -1,4 +1,4 @@
-"""JSON Web Tokens of users (contract, "JWT"): which keys there are, and whose signature counts.
+"""JSON Web Tokens of users (protocol.md, "JWT"): which keys there are, and whose signature counts.
 
 PyJWT checks signatures and nothing else: a JWT is read by `push.access.claims`, and only once.
 """
@@ -35,11 +35,11 @@ class VerificationKey(msgspec.Struct, frozen=True):
     """A key with the one algorithm that its type fits, and its `kid` if it has one."""
 
     algorithm: str
-    material: Any
+    material: Any  # of a type that PyJWT takes: `algorithm_of` has judged it
     kid: str | None = None
 
 
-def algorithm_of(material: Any) -> str:
+def algorithm_of(material: object) -> str:
     """The algorithm that a key of this type is for; ValueError for a type that none is for."""
     if isinstance(material, RSAPublicKey):
         return "RS256"
@@ -72,7 +72,7 @@ def load_keys(text: bytes) -> list[VerificationKey]:
     return [_key(stripped)]
 
 
-def _key(material: Any, kid: str | None = None) -> VerificationKey:
+def _key(material: object, kid: str | None = None) -> VerificationKey:
     key = VerificationKey(algorithm_of(material), material, kid)
     try:
         _ALGORITHMS[key.algorithm].prepare_key(material)
@@ -100,7 +100,7 @@ def _keys_of_jwks(document: dict[str, Any]) -> list[VerificationKey]:
     return keys
 
 
-def _public(material: Any) -> Any:
+def _public(material: object) -> object:
     private = (RSAPrivateKey, EllipticCurvePrivateKey, Ed25519PrivateKey)
     return material.public_key() if isinstance(material, private) else material
 

@@ -30,8 +30,8 @@ class MinuteLimit:
             return
         name = f"limit:{self._name}:{who}"
         server = self._shards.of(name)
-        used = await server.run(_count, [server.key(name)], [WINDOW_SECONDS])
-        if int(used) > self._per_minute:
+        used = await server.run(_count, [server.key(name)], [WINDOW_SECONDS], decode=int)
+        if used > self._per_minute:
             raise RequestError(
                 "rate_limited",
                 f"more than {self._per_minute} {self._what} a minute",

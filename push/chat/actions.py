@@ -12,7 +12,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from push.chat.outbox import UserOutbox
-from push.chat.scripts import ChatScripts
+from push.chat.scripts import ChatScripts, Decode, Values
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script
@@ -36,26 +36,31 @@ class Acting:
     def next_id(self) -> str:
         return self._snowflake.next_id()
 
-    async def run(self, script: Script, owner: str, request: dict[str, Any]) -> list[Any]:
+    async def run(
+        self, script: Script, owner: str, request: dict[str, Any], decode: Decode[Values]
+    ) -> Values:
         """What the script answers, once all that it means for users was done.
 
         Raises `Refusal`; `StoreUnavailable`: then it may have happened.
         """
-        return await self.run_on(self.shards.of(owner), script, request)
+        return await self.run_on(self.shards.of(owner), script, request, decode)
 
     async def run_on(
-        self, server: RedisClient, script: Script, request: dict[str, Any]
-    ) -> list[Any]:
-        reply = await self._scripts.run(server, script, request)
+        self, server: RedisClient, script: Script, request: dict[str, Any], decode: Decode[Values]
+    ) -> Values:
+        reply = await self._scripts.run(server, script, request, decode)
         if reply.outbox:
             try:
                 await self._outbox.run(server, reply.outbox)
             except StoreUnavailable as error:
-                # It has happened; what is left is written down, and done when it can be.
+                # It has happened; the rest is written down, and done when it can be.
                 log.debug("Something for users waits: {reason}", reason=error.reason)
         return reply.values
 
-    async def look(self, script: Script, owner: str, request: dict[str, Any]) -> list[Any]:
+    async def look(
+        self, script: Script, owner: str, request: dict[str, Any], decode: Decode[Values]
+    ) -> Values:
         """What a script that changes nothing answers."""
-        reply = await self._scripts.run(self.shards.of(owner), script, request, durable=False)
+        server = self.shards.of(owner)
+        reply = await self._scripts.run(server, script, request, decode, durable=False)
         return reply.values

@@ -34,7 +34,9 @@ def to_user(user: str, peer: str | UnsetType, field: str = "to.user") -> Convers
     if peer is UNSET or not is_name(peer):
         raise _no_name(field)
     if peer == user:
-        raise RequestError("invalid", f"`{field}`: nobody talks to himself here", field=field)
+        raise RequestError(
+            "invalid", f"`{field}`: you cannot send a message to yourself", field=field
+        )
     return with_user(user, peer)
 
 

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId, conversation_of
 from push.chat.messages import MAX_PAGE_BYTES, message_of
-from push.chat.scripts import chat_script
+from push.chat.scripts import chat_script, one_list
 from push.chat.settings import ChatSettings
 from push.chat.types import ConversationPage, ConversationRow
 from push.runtime.tasks import gather
@@ -26,7 +26,7 @@ Place = tuple[int, str, ConversationId]
 
 class Conversations:
     """Lists conversations. Those with users are noted when a message comes; of the groups, which
-    keep no list of who has what, the last messages are looked up."""
+    keep no list for each user, the last messages are looked up."""
 
     def __init__(self, acting: Acting, settings: ChatSettings) -> None:
         self._acting = acting
@@ -41,13 +41,15 @@ class Conversations:
         wanted = places[:limit]
         conversations = [place[2] for place in wanted]
         details = await self._ask(user, conversations, details=True)
-        told = _told_of(details)
+        count = _count_of(details)
         rows = [
             _row_of(conversation, row)
-            for conversation, row in zip(conversations[:told], details, strict=False)
+            for conversation, row in zip(conversations[:count], details, strict=False)
             if row
         ]
-        return ConversationPage(rows, _cursor_of(wanted[told - 1]) if told < len(places) else None)
+        return ConversationPage(
+            rows, _cursor_of(wanted[count - 1]) if count < len(places) else None
+        )
 
     async def _places(self, user: str) -> list[Place]:
         home = self._acting.shards.of(user_stream(user))
@@ -87,7 +89,7 @@ class Conversations:
                 "max_bytes": MAX_PAGE_BYTES,
                 "history_before_join": self._settings.history_before_join,
             }
-            (rows,) = await self._acting.look(_summaries, owners[0], request)
+            rows = await self._acting.look(_summaries, owners[0], request, one_list)
             for place, row in zip(places, rows, strict=False):
                 found[place] = row
 
@@ -95,7 +97,7 @@ class Conversations:
         return found
 
 
-def _told_of(details: Sequence[Any]) -> int:
+def _count_of(details: Sequence[Any]) -> int:
     """How many of them make a page: up to those that a server left out, and to its size.
 
     Each server gives as much as a page may have.
@@ -138,7 +140,7 @@ def _cursor_of(place: Place) -> str:
 
 
 def _parse(cursor: str) -> tuple[int, str]:
-    """Raises `RequestError` `invalid` for what is no cursor of ours."""
+    """Raises `RequestError` `invalid` for a text that is not our cursor."""
     at_us, _, digest = cursor.partition(".")
     if not (is_offset(at_us) and digest):
         raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")

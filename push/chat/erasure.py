@@ -1,8 +1,8 @@
 """Erasing a user: their devices, memberships, conversations, and all that waits for them.
 
 That a user is to be erased is kept in `erasing`, on the user's server, until all of it is done.
-Every step may be done again. So whoever began it may be killed, or another server be unreachable:
-any daemon goes on.
+Every step may be repeated. So the daemon that began it may be killed, or another server be
+unreachable: any daemon continues.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from push.chat.actions import Acting
 from push.chat.conversation_id import with_user
 from push.chat.groups import Groups
 from push.chat.outbox import UserOutbox
-from push.chat.scripts import ChatScripts, chat_script
+from push.chat.scripts import ChatScripts, chat_script, number, one_list, text
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user
 from push.devices.session_queries import KickedSessions, SessionQueries
 from push.devices.session_query_types import Filter
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.scripts import CLAIMING, Script
+from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
@@ -34,7 +35,7 @@ log = Logger()
 PART = 100  # messages that one call looks through
 LOOK_SECONDS = 5.0
 USERS_PER_LOOK = 10
-PAUSE_MS = 10_000  # who was asked to erase a user has so long to do it
+PAUSE_MS = 10_000  # the daemon that was asked to erase a user has so long to do it
 
 _begin = chat_script("erase_begin")
 _erase = chat_script("erase")
@@ -74,7 +75,7 @@ class Erasure:
         `StoreUnavailable`: then a part of it is done, and the rest will be.
         """
         check_user(user)
-        (found,) = await self._acting.run_on(self._home(user), _begin, {"user": user})
+        found = await self._acting.run_on(self._home(user), _begin, {"user": user}, number)
         if found:
             return await self.go_on(user)
         kicked = await self._kick(user)
@@ -83,7 +84,7 @@ class Erasure:
         return kicked.silent
 
     async def go_on(self, user: str) -> list[str]:
-        """Do what is to be done for a user who is being erased. Raises `StoreUnavailable`."""
+        """Do what is left to do for a user that is being erased. Raises `StoreUnavailable`."""
         kicked = await self._kick(user)
         silent = set(kicked.silent)
         with contextlib.suppress(_AllIsDone):
@@ -93,7 +94,8 @@ class Erasure:
         return sorted(silent)
 
     async def _kick(self, user: str) -> KickedSessions:
-        """Sessions without a device, of which there is no record, end. Their clients stay away."""
+        """Sessions without a device, of which there is no record, end. Their clients do not
+        reconnect."""
         return await self._clients.kick(Filter(user=user, without_token=True))
 
     async def _do_all(self, user: str) -> list[str]:
@@ -102,7 +104,7 @@ class Erasure:
         Returns the nodes that did not confirm that devices are not the user's any more.
         """
         if len(self._shards) > 1:
-            # What was said of the user before, and is not on their server yet.
+            # Earlier errands for the user that are not on their server yet.
             await gather(self._outbox.run_of(server, user) for server in self._shards)
         await self._hold(user)
         silent = await self._devices.unbind_all(user, await self._devices.tokens_of(user))
@@ -118,7 +120,7 @@ class Erasure:
 
     async def _hold(self, user: str) -> None:
         """Nobody else goes on with it for a while. Raises `_AllIsDone` when nothing is to be done
-        any more: then the user may be there anew."""
+        any more: then the user may exist again."""
         home = self._home(user)
         key = home.key("erasing")
         await home.command("ZADD", key, "XX", home.clock.now_us() // 1000, user)
@@ -139,7 +141,7 @@ class Erasure:
         await self._in_parts(self._shards.of(stream), _forget_sent, request, "before")
         version = await self._shards.of(stream).last_offset()
         if not await self._groups.let_go_of_erased(group, user):
-            # The group does not know them, but they are said to be in it.
+            # The group does not know them, but their record names it.
             await self._outbox.end_following(user, stream, version)
 
     async def _peers_of(self, user: str) -> list[str]:
@@ -163,7 +165,7 @@ class Erasure:
         left = 1
         while left:
             request = {"user": user, "limit": PART}
-            (left,) = await self._acting.run_on(self._home(user), _erase, request)
+            left = await self._acting.run_on(self._home(user), _erase, request, number)
 
     async def _in_parts(
         self, server: RedisClient, script: Script, request: dict[str, Any], place: str
@@ -172,17 +174,16 @@ class Erasure:
         going_on = ""
         while True:
             request = {**request, place: going_on, "limit": PART}
-            (reached,) = await self._acting.run_on(server, script, request)
-            going_on = reached.decode()
+            going_on = await self._acting.run_on(server, script, request, text)
             if not going_on:
                 return
 
 
-class ErasureRunner(Periodic):
-    """Goes on with users of one server that nobody has erased to the end."""
+class ErasureRunner(PeriodicTask):
+    """Continues the erasure of users of one server that was not completed."""
 
     def __init__(
-        self, reactor: Any, server: RedisClient, scripts: ChatScripts, erasure: Erasure
+        self, reactor: Clock, server: RedisClient, scripts: ChatScripts, erasure: Erasure
     ) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Users could not be erased")
         self._scripts = scripts
@@ -190,8 +191,8 @@ class ErasureRunner(Periodic):
 
     async def turn(self) -> None:
         request = {"key": "erasing", "pause_ms": PAUSE_MS, "limit": USERS_PER_LOOK}
-        reply = await self._scripts.run(self._server, _due, request)
-        for user in reply.values[0]:
+        reply = await self._scripts.run(self._server, _due, request, one_list)
+        for user in reply.values:
             try:
                 await self._erasure.go_on(user.decode())
             except (StoreUnavailable, RequestError) as error:

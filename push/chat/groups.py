@@ -1,4 +1,4 @@
-"""Groups: who is in them, with which role, and what may be changed by whom (permissions.lua).
+"""Groups: their members, the roles, and what each role may change (permissions.lua).
 
 `by` is the user who acts; None is the backend itself, above all roles.
 """
@@ -14,12 +14,13 @@ from msgspec import UNSET
 from twisted.logger import Logger
 
 from push.chat.actions import Acting
-from push.chat.scripts import chat_script
+from push.chat.scripts import Decode, Values, chat_script, nothing, number, one_list, texts
 from push.chat.settings import ChatSettings
 from push.chat.types import Group, GroupChanges, Member, MemberPage, NewGroup, Results
 from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis.errors import StoreUnavailable
+from push.redis.scripts import Script
 from push.runtime.tasks import gather
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, group_stream, is_name, user_stream
@@ -41,9 +42,10 @@ _heir = chat_script("heir")
 
 
 class Groups:
-    """All groups. Raises `RequestError` for what is not allowed: the same codes on both doors.
+    """All groups. Raises `RequestError` for what is not allowed: the same codes by HTTP and from
+    devices.
 
-    Who is a member, and with which role, is judged where the group is, by the script that acts. Who
+    Membership and roles are judged where the group is, by the script that acts. Who
     comes or goes is in effect for their sessions too when a call returns; the nodes that did not
     confirm that in time are `silent`.
     """
@@ -62,21 +64,18 @@ class Groups:
             "extra": "null" if said.extra is UNSET else bytes(said.extra).decode(),
             "max_members": self._settings.group_max_members,
         }
-        created = _group_of(await self._act(_create, group, owner, request))
+        created = await self._act(_create, group, owner, request, _group_of)
         created.silent = await self._readers.apply_groups([owner, *said.members]) or UNSET
         return created
 
     async def get(self, group: str, by: str | None) -> Group:
-        values = await self._acting.look(_look, group_stream(group), _request(group, by))
-        return _group_of(values)
+        return await self._acting.look(_look, group_stream(group), _request(group, by), _group_of)
 
     async def members(self, group: str, by: str | None, *, cursor: str, limit: int) -> MemberPage:
         """Members in the order of their names."""
         _check_cursor(cursor)
         request = {**_request(group, by), "cursor": cursor, "limit": limit}
-        rows, behind = await self._acting.look(_look, group_stream(group), request)
-        members = [Member(user.decode(), role.decode(), bool(muted)) for user, role, muted in rows]
-        return MemberPage(members, behind.decode() or None)
+        return await self._acting.look(_look, group_stream(group), request, _member_page)
 
     async def add(self, group: str, users: Sequence[str], by: str | None) -> Results:
         """`ok`, or why not, for each user."""
@@ -106,14 +105,14 @@ class Groups:
             for name in ("role", "muted"):
                 if getattr(changes.member, name) is not UNSET:
                     request[name] = getattr(changes.member, name)
-        return _group_of(await self._act(_change, group, by, request))
+        return await self._act(_change, group, by, request, _group_of)
 
     async def dismiss(self, group: str, by: str | None) -> list[str]:
-        """At once for all who ask; its members hear of it a part at a time.
+        """At once for all requests; its members are notified a part at a time.
 
         Returns the nodes that are silent.
         """
-        await self._act(_dismiss, group, by, {})
+        await self._act(_dismiss, group, by, {}, nothing)
         try:
             await self.let_go(group)
         except StoreUnavailable as error:
@@ -125,10 +124,10 @@ class Groups:
         left = 1
         while left:
             request = {"limit": LET_GO_AT_A_TIME}
-            (left,) = await self._act(_dismiss_part, group, None, request)
+            left = await self._act(_dismiss_part, group, None, request, number)
 
     async def let_go_of_erased(self, group: str, user: str) -> bool:
-        """A user who is erased leaves: another is the owner, or the group ends with its last one.
+        """A user that is erased leaves: another is the owner, or the group ends with its last one.
 
         Returns whether they were a member.
         """
@@ -142,8 +141,7 @@ class Groups:
         found = ""
         for _ in range(TRIES):
             request = {"group": group, "user": user}
-            values = await self._acting.look(_heir, group_stream(group), request)
-            role, heir = (value.decode() for value in values)
+            role, heir = await self._acting.look(_heir, group_stream(group), request, texts)
             if not role:
                 return found
             found = role
@@ -174,37 +172,48 @@ class Groups:
     async def _joined(self, user: str, streams: list[str]) -> list[tuple[str, int]]:
         groups = [stream.removeprefix(GROUP_PREFIX) for stream in streams]
         request = {"user": user, "groups": groups}
-        (offsets,) = await self._acting.look(_joined, streams[0], request)
+        offsets = await self._acting.look(_joined, streams[0], request, one_list)
         return [(s, int(offset)) for s, offset in zip(streams, offsets, strict=True) if offset]
 
     async def _each(
-        self, script: Any, group: str, users: Sequence[str], by: str | None, more: dict[str, Any]
+        self, script: Script, group: str, users: Sequence[str], by: str | None, more: dict[str, Any]
     ) -> Results:
         each = list(dict.fromkeys(users))
-        (codes,) = await self._act(script, group, by, {**more, "users": each})
-        # One question for all. Also for those of whom nothing changed now: who asks again because
-        # an answer was lost is to know that it is in effect.
+        codes = await self._act(script, group, by, {**more, "users": each}, one_list)
+        # One question for all. Also for users of which nothing changed now: a caller that repeats
+        # a request because an answer was lost must know that it is in effect.
         silent = await self._readers.apply_groups(each)
         results = {user: code.decode() for user, code in zip(each, codes, strict=True)}
         return Results(results, silent or UNSET)
 
     async def _act(
-        self, script: Any, group: str, by: str | None, more: dict[str, Any]
-    ) -> list[Any]:
+        self,
+        script: Script,
+        group: str,
+        by: str | None,
+        more: dict[str, Any],
+        decode: Decode[Values],
+    ) -> Values:
         request = {**_request(group, by), "id": self._acting.next_id(), **more}
-        return await self._acting.run(script, group_stream(group), request)
+        return await self._acting.run(script, group_stream(group), request, decode)
 
 
 def _check_cursor(cursor: str) -> None:
-    """Raises `RequestError` `invalid` for what is no cursor of ours (see look.lua)."""
-    start, long, told = cursor.partition("~")
-    if not cursor or (is_name(start) and (not long or re.fullmatch("[0-9]{1,7}", told))):
+    """Raises `RequestError` `invalid` for a text that is not our cursor (see look.lua)."""
+    start, long, digits = cursor.partition("~")
+    if not cursor or (is_name(start) and (not long or re.fullmatch("[0-9]{1,7}", digits))):
         return
     raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
 
 
 def _request(group: str, by: str | None) -> dict[str, Any]:
     return {"group": group, "by": by or ""}
+
+
+def _member_page(values: list[Any]) -> MemberPage:
+    rows, behind = values
+    members = [Member(user.decode(), role.decode(), bool(muted)) for user, role, muted in rows]
+    return MemberPage(members, behind.decode() or None)
 
 
 def _group_of(values: list[Any]) -> Group:

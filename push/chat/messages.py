@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import UNSET
 from push.access.rate_limits import MinuteLimit
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId
-from push.chat.scripts import chat_script
+from push.chat.scripts import chat_script, nothing, number, texts
 from push.chat.settings import CLIENT_ID_SECONDS, RECEIPTS_UP_TO_MEMBERS, ChatSettings
 from push.chat.types import (
     HistoryMessage,
@@ -40,7 +41,8 @@ _decode_message = msgspec.json.Decoder(HistoryMessage).decode
 
 
 class MessageService:
-    """All messages. Raises `RequestError` for what is not allowed: the same codes on both doors."""
+    """All messages. Raises `RequestError` for what is not allowed: the same codes by HTTP and from
+    devices."""
 
     def __init__(self, acting: Acting, settings: ChatSettings) -> None:
         self._acting = acting
@@ -57,7 +59,7 @@ class MessageService:
     async def send(
         self, sender: str, to: ConversationId, said: NewMessage, *, by_device: bool
     ) -> Sent:
-        """A message of `sender`. Those of devices are limited, as are whom they may write to.
+        """A message of `sender`. Messages of devices are limited in number, and in their receivers.
 
         The same `client_id` again is the same message; with another request `idempotency_mismatch`.
         """
@@ -78,18 +80,17 @@ class MessageService:
             **self._kept,
         }
         if client_id and len(self._shards) > 1:
-            values = await self._send_claimed(request)
+            return await self._send_claimed(request)
         else:
-            values = await self._acting.run(_send, to.owner, request)
-        id, conversation, seq, ts = (value.decode() for value in values)
-        return Sent(id, conversation, int(seq), int(ts))
+            return await self._acting.run(_send, to.owner, request, _sent)
 
-    async def _send_claimed(self, request: dict[str, Any]) -> list[Any]:
+    async def _send_claimed(self, request: dict[str, Any]) -> Sent:
         """First the sender's server agrees to what the client id is for, then it is sent."""
         claim = {name: request[name] for name in ("from", "client_id", "owner", "id")}
         home = self._shards.of(user_stream(request["from"]))
-        claimed = await self._acting.run_on(home, _claim, {**claim, "seconds": CLAIMED_SECONDS})
-        claim["id"], owner = (value.decode() for value in claimed)
+        claim["id"], owner = await self._acting.run_on(
+            home, _claim, {**claim, "seconds": CLAIMED_SECONDS}, texts
+        )
         if owner != request["owner"]:
             raise RequestError(
                 "idempotency_mismatch",
@@ -98,13 +99,15 @@ class MessageService:
             )
         request = {**request, "id": claim["id"]}
         try:
-            values = await self._acting.run(_send, request["owner"], request)
+            sent = await self._acting.run(_send, request["owner"], request, _sent)
         except RequestError as refusal:
             if refusal.code != "idempotency_mismatch":
-                await self._acting.run_on(home, _claim, {**claim, "release": True, "seconds": 1})
+                release = {**claim, "release": True, "seconds": 1}
+                await self._acting.run_on(home, _claim, release, nothing)
             raise
-        await self._acting.run_on(home, _claim, {**claim, "seconds": CLIENT_ID_SECONDS})
-        return values
+        kept = {**claim, "seconds": CLIENT_ID_SECONDS}
+        await self._acting.run_on(home, _claim, kept, nothing)
+        return sent
 
     def _check(self, said: NewMessage) -> None:
         size = len(memoryview(said.data))
@@ -131,14 +134,15 @@ class MessageService:
             request["after"] = asked.after
         if asked.before is not UNSET:
             request["before"] = asked.before
-        rows, more = await self._acting.look(_history, conversation.owner, request)
-        messages = [message_of(conversation.name, row) for row in rows]
+        page = await self._acting.look(
+            _history, conversation.owner, request, partial(_page, conversation.name)
+        )
         if asked.after is UNSET:
-            messages.reverse()
-        return MessagePage(messages, bool(more))
+            page.messages.reverse()
+        return page
 
     async def recall(self, conversation: ConversationId, seq: int, by: str | None) -> None:
-        """The content is gone for all who have not read it. Once more changes nothing."""
+        """The content is gone for all users who have not read it. A repetition changes nothing."""
         request = {
             "owner": conversation.owner,
             "by": by or "",
@@ -147,7 +151,7 @@ class MessageService:
             "history_before_join": self._settings.history_before_join,
             "id": self._acting.next_id(),
         }
-        await self._acting.run(_recall, conversation.owner, request)
+        await self._acting.run(_recall, conversation.owner, request, nothing)
 
     async def move(self, conversation: ConversationId, said: ReadPositions, by: str) -> Positions:
         """How far `by` is, which never goes back."""
@@ -160,22 +164,21 @@ class MessageService:
         for name in ("delivered", "read"):
             if getattr(said, name) is not UNSET:
                 request[name] = getattr(said, name)
-        values = await self._acting.run(_positions, conversation.owner, request)
-        return Positions(*(int(value) for value in values))
+        return await self._acting.run(_positions, conversation.owner, request, _positions_of)
 
     async def typing(self, conversation: ConversationId, by: str) -> None:
-        """Told to who is there, and kept nowhere."""
+        """Users who are online see it; it is stored nowhere."""
         request = {
             "owner": conversation.owner,
             "by": by,
             "id": self._acting.next_id(),
             "may_begin": self._settings.direct == "anyone",
         }
-        (told,) = await self._acting.look(_typing, conversation.owner, request)
-        if not told:
+        sent = await self._acting.look(_typing, conversation.owner, request, number)
+        if not sent:
             assert conversation.user is not None
             stream = user_stream(conversation.user)
-            await self._acting.look(_typing, stream, {**request, "told": True})
+            await self._acting.look(_typing, stream, {**request, "told": True}, nothing)
 
 
 def kept_of(settings: ChatSettings) -> dict[str, int]:
@@ -184,6 +187,20 @@ def kept_of(settings: ChatSettings) -> dict[str, int]:
         "history_ms": settings.history_days * MS_PER_DAY,
         "history_count": settings.history_count,
     }
+
+
+def _sent(values: list[Any]) -> Sent:
+    id, conversation, seq, ts = (value.decode() for value in values)
+    return Sent(id, conversation, int(seq), int(ts))
+
+
+def _positions_of(values: list[Any]) -> Positions:
+    return Positions(*(int(value) for value in values))
+
+
+def _page(conversation: str, values: list[Any]) -> MessagePage:
+    rows, more = values
+    return MessagePage([message_of(conversation, row) for row in rows], bool(more))
 
 
 def message_of(conversation: str, row: list[bytes]) -> HistoryMessage:
@@ -197,7 +214,7 @@ def message_of(conversation: str, row: list[bytes]) -> HistoryMessage:
 
 
 def _tail_of(said: NewMessage) -> bytes:
-    """The JSON of a message behind its seq: the same for all who get it, and in the history."""
+    """The JSON of a message after its seq: the same for all receivers, and in the history."""
     members: dict[str, Any] = {"type": said.type}
     for name in ("mentions", "reply_to", "client_id"):
         if getattr(said, name) is not UNSET:
@@ -206,7 +223,7 @@ def _tail_of(said: NewMessage) -> bytes:
 
 
 def _digest_of(said: NewMessage) -> str:
-    """Of all that a `client_id` stands for beside the conversation; `data` by its bytes."""
+    """A digest of all that a `client_id` names beside the conversation; `data` by its bytes."""
     members = (
         said.type,
         [] if said.mentions is UNSET else said.mentions,
@@ -217,5 +234,5 @@ def _digest_of(said: NewMessage) -> str:
 
 
 def _to(sender: str, to: ConversationId) -> dict[str, Any]:
-    """Whom a message is for, in the ledger."""
+    """The receivers of a message, for the ledger."""
     return {"group": to.group} if to.user is None else {"users": [sender, to.user]}

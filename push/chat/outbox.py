@@ -1,4 +1,4 @@
-"""What an act in a conversation means for users on other servers (design, rule 13; users.lua).
+"""What an act means for users on other servers (architecture, rule 13; users.lua).
 
 An errand is a msgpack list of texts: kind, user, version, arguments. Those of one user are done in
 their order. Doing one twice, or late, changes nothing, but that a message may come twice.
@@ -12,14 +12,15 @@ from typing import Any, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
-from push.chat.scripts import ChatScripts, chat_script
+from push.chat.scripts import ChatScripts, chat_script, one_list
 from push.devices.outbox import REMOVED, SubscriptionChange
 from push.devices.outbox import Outbox as DeviceErrands
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.scripts import CLAIMING
 from push.redis.shards import Shards
+from push.runtime.ports import Clock
 from push.runtime.tasks import Semaphore, gather
 from push.wire.idents import user_stream
 
@@ -29,7 +30,7 @@ USERS_AT_A_TIME = 32
 LOOK_SECONDS = 1.0
 ERRANDS_PER_LOOK = 100
 ERRANDS_OF_USER = 1000
-PAUSE_MS = 1000  # who caused an errand has so long to do it
+PAUSE_MS = 1000  # the daemon that wrote an errand down has so long to do it
 
 _user_errand = chat_script("user_errand")
 _copy = chat_script("copy")
@@ -82,7 +83,7 @@ class UserOutbox:
             "arguments": errand.arguments,
         }
         home = self._shards.of(user_stream(errand.user))
-        reply = await self._scripts.run(home, _user_errand, request)
+        reply = await self._scripts.run(home, _user_errand, request, list)
         if errand.kind in ("follow", "unfollow"):
             last, tokens = reply.values
             await self._change_devices(home, errand, last, [token.decode() for token in tokens])
@@ -90,9 +91,9 @@ class UserOutbox:
     async def _change_devices(
         self, home: RedisClient, errand: _Errand, last: bytes, tokens: Sequence[str]
     ) -> None:
-        """The user's devices follow a group or not, as was said `last`; or after that, meanwhile.
+        """The user's devices follow a group or not, as `last` says; or after that, meanwhile.
 
-        Not those that are another's by now: he may be in the group.
+        Not those that belong to another user by now, who may be in the group.
         """
         stream = errand.arguments[0]
         done = b""
@@ -127,8 +128,7 @@ class UserOutbox:
                 texts = [field.decode() for field in fields]
                 request["message"] = dict(zip(texts[::2], texts[1::2], strict=True))
             home = self._shards.of(user_stream(errand.user))
-            reply = await self._scripts.run(home, _copy, request)
-            copied, back = int(reply.values[0]), bool(reply.values[1])
+            copied, back = (await self._scripts.run(home, _copy, request, _copied)).values
             seq = seq - 1 if back else copied + 1
 
     async def _begin(self, server: RedisClient, owner: str, user: str) -> int | None:
@@ -145,7 +145,7 @@ class UserOutbox:
         request = {"user": user, "limit": ERRANDS_OF_USER}
         more = True
         while more:
-            reply = await self._scripts.run(server, _errands_of, request)
+            reply = await self._scripts.run(server, _errands_of, request, list)
             for_user, for_devices = reply.values
             await self.run(server, for_user)
             await self._devices.run(server, for_devices)
@@ -157,21 +157,26 @@ class UserOutbox:
         await self._do(_Errand(b"", "unfollow", user, str(version), [stream, REMOVED]))
 
 
-class UserOutboxRelay(Periodic):
-    """Does the errands of one server that nobody did."""
+def _copied(values: list[Any]) -> tuple[int, bool]:
+    """The seq that was copied last, and whether the one before it is wanted first."""
+    seq, back = values
+    return int(seq), bool(back)
+
+
+class UserOutboxRelay(PeriodicTask):
+    """Does the errands of one server that were left undone."""
 
     def __init__(
-        self, reactor: Any, server: RedisClient, scripts: ChatScripts, outbox: UserOutbox
+        self, reactor: Clock, server: RedisClient, scripts: ChatScripts, outbox: UserOutbox
     ) -> None:
-        super().__init__(reactor, server, LOOK_SECONDS, "What waits for users was not done")
+        super().__init__(reactor, server, LOOK_SECONDS, "Errands for users were not done")
         self._scripts = scripts
         self._outbox = outbox
 
     async def turn(self) -> None:
         while True:
             request = {"key": "chat-errands", "pause_ms": PAUSE_MS, "limit": ERRANDS_PER_LOOK}
-            reply = await self._scripts.run(self._server, _due, request)
-            due: list[bytes] = reply.values[0]
+            due = (await self._scripts.run(self._server, _due, request, one_list)).values
             try:
                 await self._outbox.run(self._server, due)
             except StoreUnavailable as error:

@@ -1,4 +1,4 @@
-"""Who is there, for users who ask; by `[chat] presence` only of those they have to do with."""
+"""Which users are online, for users who ask. `[chat] presence` limits whose presence they see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OnlineOf = Callable[[Sequence[str]], Awaitable[dict[str, bool]]]
 
 
 class PresenceService:
-    """Answers who is online. `online_of(users)` tells it of anybody."""
+    """Answers which users are online. `online_of(users)` tells it of all users."""
 
     def __init__(self, shards: Shards, settings: ChatSettings, online_of: OnlineOf) -> None:
         self._shards = shards
@@ -30,7 +30,7 @@ class PresenceService:
         return await self._online_of(asked) if asked else {}
 
     async def _contacts(self, user: str, users: list[str]) -> list[str]:
-        """Those with whom `user` shares a conversation or a group."""
+        """The users that share a conversation or a group with `user`."""
         groups = await self._groups_of(user)
         known = await gather(self._is_contact(user, groups, each) for each in users)
         return [each for each, is_known in zip(users, known, strict=True) if is_known]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -28,11 +29,42 @@ def chat_script(name: str, *libraries: tuple[str, str]) -> Script:
     return load_script("chat", name, *_LIBRARIES, *libraries)
 
 
-class ScriptReply(NamedTuple):
+Values = TypeVar("Values")
+# Makes values of what a script answers, a list.
+Decode = Callable[[list[Any]], Values]
+
+
+class ScriptReply(NamedTuple, Generic[Values]):
     """What a script answered, and what it left to be done for users."""
 
     outbox: list[bytes]
-    values: list[Any]
+    values: Values
+
+
+def nothing(_values: list[Any]) -> None:
+    """Of a script whose values say nothing."""
+
+
+def number(values: list[Any]) -> int:
+    """Of a script that answers a number."""
+    return int(values[0])
+
+
+def text(values: list[Any]) -> str:
+    """Of a script that answers a text."""
+    (value,) = values
+    return str(value.decode())
+
+
+def texts(values: list[Any]) -> list[str]:
+    """Of a script that answers texts."""
+    return [value.decode() for value in values]
+
+
+def one_list(values: list[Any]) -> list[Any]:
+    """Of a script that answers one list."""
+    (found,) = values
+    return list(found)
 
 
 class ChatScripts:
@@ -52,14 +84,23 @@ class ChatScripts:
         }
 
     async def run(
-        self, server: RedisClient, script: Script, request: dict[str, Any], *, durable: bool = True
-    ) -> ScriptReply:
+        self,
+        server: RedisClient,
+        script: Script,
+        request: dict[str, Any],
+        decode: Decode[Values],
+        *,
+        durable: bool = True,
+    ) -> ScriptReply[Values]:
         """Ask. Texts in the request are `str`: the scripts' msgpack knows no binary.
 
         Raises `RequestError`; `StoreUnavailable`: then it may have happened."""
+
+        def of_reply(reply: list[Any]) -> ScriptReply[Values]:
+            if reply[0] == b"no":
+                code, detail, field = (part.decode() for part in reply[1:4])
+                raise RequestError(code, detail, field=field or None)
+            return ScriptReply(reply[1], decode(reply[2:]))
+
         arguments = [_encode({**self._common, **request})]
-        reply = await server.run(script, [], arguments, durable=durable)
-        if reply[0] == b"no":
-            code, detail, field = (part.decode() for part in reply[1:4])
-            raise RequestError(code, detail, field=field or None)
-        return ScriptReply(reply[1], reply[2:])
+        return await server.run(script, [], arguments, durable=durable, decode=of_reply)

@@ -1,8 +1,6 @@
-"""Chat as one thing: what both doors call, made of its parts."""
+"""Chat as one service, made of its parts: HTTP and the device interface call it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from push.chat.actions import Acting
 from push.chat.conversations import Conversations
@@ -19,8 +17,9 @@ from push.devices.readers import NO_READERS, Readers
 from push.devices.registration import Devices
 from push.devices.session_queries import SessionQueries
 from push.redis.client import RedisClient
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.shards import Shards
+from push.runtime.ports import Clock
 from push.streams.publisher import Retention
 from push.wire.idents import Snowflake
 
@@ -51,12 +50,12 @@ class ChatService:
         self.presence = PresenceService(shards, settings, online_of)
 
     def erasure(self, devices: Devices, clients: SessionQueries) -> Erasure:
-        """Erasing users, who have `devices` and sessions."""
+        """The part that erases users, with their `devices` and sessions."""
         return Erasure(self._acting, self._outbox, self.groups, devices, clients)
 
-    def upkeep(self, reactor: Any, server: RedisClient, erasure: Erasure) -> list[Periodic]:
-        """What is to be done for `server` now and then."""
-        work: list[Periodic] = [
+    def upkeep(self, reactor: Clock, server: RedisClient, erasure: Erasure) -> list[PeriodicTask]:
+        """The periodic work for `server`."""
+        work: list[PeriodicTask] = [
             HistoryRetention(
                 reactor, server, self._scripts, self._acting, self.groups, self._settings
             ),

@@ -23,7 +23,7 @@ Direct = Literal["anyone", "existing"]
 
 class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`ttl_seconds`: how long messages wait in streams; `history_*`: how long they can be read back
-    (0 = no limit). `presence`: whose presence a user may ask for; `direct`: with whom a user may
+    (0 = no limit). `presence`: whose presence a user may ask for; `direct`: which users a user may
     begin a conversation."""
 
     ttl_seconds: int = defaults.CHAT_TTL_SECONDS

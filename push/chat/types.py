@@ -1,4 +1,4 @@
-"""What is asked and answered, the same on both doors (contract, "`PUBLISH`").
+"""What is asked and answered, the same on both doors (protocol.md, "PUBLISH: requests").
 
 Where a name must be one the struct checks it itself, so that the refusal names the field.
 """

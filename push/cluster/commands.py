@@ -30,7 +30,7 @@ _decode = msgspec.json.Decoder(EndSessionCommand | DrainCommand).decode
 
 
 def read_order(payload: bytes) -> EndSessionCommand | DrainCommand:
-    """An order that was heard; raises ValueError or RecursionError for what is none of ours."""
+    """A command that was received; raises ValueError or RecursionError for one that is not ours."""
     order = _decode(payload)  # msgspec's errors are ValueErrors
     if isinstance(order, EndSessionCommand):
         DisconnectCode(order.code)

@@ -1,4 +1,5 @@
-"""Questions about the cluster, answered from the registry's view: where to connect, who is live."""
+"""Questions about the cluster, answered from the registry's view: where to connect, which
+processes live."""
 
 from __future__ import annotations
 
@@ -69,11 +70,11 @@ class Directory:
     def servers(self, carrier: str | None, client_ip: str) -> list[str]:
         """URLs of connectors that take sessions, best first; of one carrier, or of all.
 
-        A loopback address is told only to a client on loopback: to others it means themselves.
+        A loopback address is given only to a client on loopback: to others it means themselves.
 
-        The order is drawn by lot, weighted by free room: many who ask at once, or who ask several
+        The order is drawn by lot, weighted by free room: many that ask at once, or that ask several
         daemons with a view of the same second, spread instead of running to the same node. Who is
-        told counts as being on the way to the first. An address that several instances share
+        answered counts as being on the way to the first. An address that several instances share
         (`reuse_port`) is named once, by the room of all.
         """
         carriers = CARRIERS if carrier is None else (carrier,)
@@ -99,7 +100,7 @@ class Directory:
         return {entry.boot: entry.instance for entry in self.nodes()}
 
     def is_live_boot(self, boot: str) -> bool:
-        """Whether the connector that was started as `boot` is registered (design, rule 17)."""
+        """Whether the connector with this boot id is registered (architecture, rule 17)."""
         view = self._registry.view()
         if view is not self._boots_of:  # a view is never modified, only replaced
             self._boots = frozenset(entry.boot for entry in view.get(CONNECTOR, {}).values())

@@ -1,4 +1,4 @@
-"""Devices that were sent to a connector and are not among the sessions that it told of yet.
+"""Devices that were sent to a connector and are not among the sessions that it has reported yet.
 
 What a connector tells of its sessions is up to some seconds old, and not of the same moment as what
 the others tell. Of a thousand devices that come within a second, all but a few would be sent to the
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 
 from push.cluster.registry.entry import RegistryEntry
 
-# Who has not come by then is not coming: it went to another of its list, or nowhere.
+# A device that has not come by then is not coming: it went to another of its list, or nowhere.
 AWAITED_SECONDS = 10.0
 
 
@@ -25,11 +25,12 @@ class PlannedLoad:
         self._sessions: dict[str, int] = {}
 
     def sent(self, boot: str) -> None:
-        """A device was told to go there first."""
+        """A device was sent there first."""
         self._sent.setdefault(boot, deque()).append(self._monotonic())
 
     def told(self, entries: Iterable[RegistryEntry]) -> None:
-        """The connectors that there are, by a newer view: who has come is awaited no longer."""
+        """The connectors that there are, by a newer view: devices that have come are awaited no
+        longer."""
         sessions = {entry.boot: entry.sessions for entry in entries}
         for boot in [boot for boot in self._sent if boot not in sessions]:
             del self._sent[boot]

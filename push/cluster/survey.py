@@ -15,14 +15,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
+from push.redis.subscriptions import subscribed_in_time
+from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup, gather
+from push.runtime.timers import Debounced
 from push.wire.errors import shortened
 
 log = Logger()
@@ -30,8 +32,9 @@ log = Logger()
 CHANNEL = "connectors"
 PROCESSES_CHANNEL = "processes"
 DEADLINE_SECONDS = 2.0
-# For those who heard a question and whom the directory does not list: connectors that have just
-# started, or whose lease has lapsed. They may answer, but are not waited for as long as the others.
+# For processes that received a question and that the directory does not list: connectors that have
+# just started, or whose lease has lapsed. They may answer, but are not waited for as long as the
+# others.
 UNLISTED_SECONDS = 0.25
 
 Handler = Callable[[bytes], Awaitable[Any]]
@@ -85,24 +88,24 @@ class SurveyResult(NamedTuple):
 
 
 class _OpenSurvey:
-    """One question while its answers come. `thorough`: see `Asker.ask`."""
+    """One question while its answers come. `thorough`: see `Survey.ask`."""
 
-    def __init__(self, listed: Mapping[str, str], thorough: bool) -> None:
+    def __init__(self, clock: Clock, listed: Mapping[str, str], thorough: bool) -> None:
         self.listed = listed
         self.thorough = thorough
         self.answers: dict[str, SurveyAnswer] = {}
         self.heard: int | None = None
         self.over: Deferred[None] = Deferred()
-        self._unlisted: Any = None
+        self._unlisted = Debounced(clock, UNLISTED_SECONDS, self.end)
 
-    def look(self, reactor: Any) -> None:
+    def look(self) -> None:
         """More is known: end now, or soon if only such are missing as nobody lists."""
         if self.is_complete:
             self.end()
         elif self.thorough:
             pass
-        elif self.has_all_listed and self._unlisted is None and not self.over.called:
-            self._unlisted = reactor.callLater(UNLISTED_SECONDS, self.end)
+        elif self.has_all_listed and not self.over.called:
+            self._unlisted.request()
 
     @property
     def is_complete(self) -> bool:
@@ -116,8 +119,7 @@ class _OpenSurvey:
         return self.heard is not None and self.answers.keys() >= self.listed.keys()
 
     def end(self) -> None:
-        if self._unlisted is not None and self._unlisted.active():
-            self._unlisted.cancel()
+        self._unlisted.cancel()
         if not self.over.called:
             self.over.callback(None)
 
@@ -136,7 +138,7 @@ class Survey:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         connectors: Listed,
         boot: str,
@@ -153,11 +155,11 @@ class Survey:
         self._open: dict[str, _OpenSurvey] = {}
 
     def start(self) -> None:
-        """Hear answers from now on; a question does so as well."""
+        """Receive answers from now on; a question does so as well."""
         self._server.subscribe_channel(self._name, self._receive)
 
     def stop(self) -> None:
-        """What is being asked ends with the answers that are there."""
+        """Open questions end with the answers that are there."""
         self._server.unsubscribe_channel(self._name)
         for collecting in list(self._open.values()):
             collecting.end()
@@ -165,7 +167,7 @@ class Survey:
     async def ask(
         self,
         kind: str,
-        body: Any,
+        body: object,
         audience: Audience = ALL_CONNECTORS,
         *,
         thorough: bool = False,
@@ -175,13 +177,13 @@ class Survey:
         `thorough`: wait until the deadline for a process that is listed although Redis says that it
         does not receive, and for one that receives although it is not listed. After the deadline no
         process that did not answer takes its copies of shared state for fresh any more
-        (`push.redis.freshness`); so this is the way to ask that such copies be given up.
+        (`push.redis.shared_copy`); so this is the way to ask that such copies be given up.
 
         Raises `StoreUnavailable`; if it is `unknown`, some may have received it.
         """
         await self._hear()
         id = secrets.token_hex(8)
-        collecting = self._open[id] = _OpenSurvey(self._listed(audience), thorough)
+        collecting = self._open[id] = _OpenSurvey(self._reactor, self._listed(audience), thorough)
         until_us = self._server.clock.now_us() + int(self._deadline_seconds * MICROSECONDS)
         raw = msgspec.Raw(msgspec.json.encode(body))
         question = msgspec.json.encode(SurveyQuestion(id, self._name, kind, until_us, raw))
@@ -195,7 +197,7 @@ class Survey:
             # From now on and not from before: a slow answer of Redis takes nothing from the time
             # after which a copy is no longer fresh.
             deadline = self._reactor.callLater(self._deadline_seconds, collecting.end)
-            collecting.look(self._reactor)
+            collecting.look()
             await collecting.over
         finally:
             del self._open[id]
@@ -215,12 +217,8 @@ class Survey:
         return dict(listed)
 
     async def _hear(self) -> None:
-        heard = self._server.subscribe_channel(self._name, self._receive)
-        heard.addTimeout(self._server.timeout_seconds, self._reactor)
-        try:
-            await heard
-        except DeferredTimeout:
-            raise StoreUnavailable("Redis confirmed no subscription in time") from None
+        subscribed = self._server.subscribe_channel(self._name, self._receive)
+        await subscribed_in_time(subscribed, self._server.timeout_seconds, self._reactor)
 
     def _receive(self, payload: bytes) -> None:
         try:
@@ -232,7 +230,7 @@ class Survey:
         if collecting is None:
             return  # too late
         collecting.answers[answer.boot] = answer
-        collecting.look(self._reactor)
+        collecting.look()
 
 
 class SurveyHandler:
@@ -278,16 +276,14 @@ class SurveyHandler:
             return
         is_late = self._server.clock.now_us() > question.until_us
         if is_late and question.kind not in self._even_late:
-            return  # this process stood still: whoever asked has been told so
+            return  # this process stood still: the asking process knows that by now
         self._jobs.run(self._answer(question), _log_failure)
 
     async def _answer(self, question: SurveyQuestion) -> None:
         answer = SurveyAnswer(question.id, self._boot, self._node, failed=True)
         handler = self._handlers.get(question.kind)
         if handler is None:
-            log.warn(
-                "A question of kind {kind} is not known here", kind=shortened(question.kind, 64)
-            )
+            log.warn("unknown kind of question: {kind}", kind=shortened(question.kind, 64))
         else:
             try:
                 found = await handler(bytes(question.body))

@@ -3,7 +3,7 @@
 A connector learns of changes by its subscriptions. While it cannot be sure of those (it stood
 still, or they were cut), it reads a session's record anew before it answers a request of that
 session or hands it what waits in logs; and it holds back what comes on channels until it knows
-which records have changed (contract, "In effect").
+which records have changed (delivery.md, "Writes in effect").
 """
 
 from __future__ import annotations

@@ -7,11 +7,13 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from push.runtime.ports import Clock
+from push.runtime.timers import Periodic
 
 log = Logger()
 
@@ -23,12 +25,12 @@ class Banner(Service):
 
     `problems` tells what is not ready yet; `lines` what to say. It goes to the log, and to standard
     output without the log's marks, so that a command can be copied from there. Then `ready_file`
-    is made, for who waits for that; what a killed process left of it is removed at the start.
+    is made, for scripts that wait for it; one that a killed process left is removed at the start.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         problems: Callable[[], list[str]],
         lines: Callable[[], list[str]],
         ready_file: Path | None = None,
@@ -36,24 +38,22 @@ class Banner(Service):
         self._problems = problems
         self._lines = lines
         self._ready_file = ready_file
-        self._loop = LoopingCall(self._look)
-        self._loop.clock = reactor
+        self._checks = Periodic(reactor, CHECK_SECONDS, self._look, _log_failure)
 
     def startService(self) -> None:
         super().startService()
         self._remove_ready_file()
-        self._loop.start(CHECK_SECONDS)
+        self._checks.start(now=True)
 
     def stopService(self) -> None:
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
+        self._checks.stop()
         self._remove_ready_file()
 
     def _look(self) -> None:
         if self._problems():
             return
-        self._loop.stop()
+        self._checks.stop()
         log.info("ready")
         out = sys.__stdout__
         if out is not None and _is_somewhere(out.fileno()):
@@ -119,6 +119,10 @@ def _shown(path: Path) -> str:
     """The path as a shell takes it, relative where that is shorter."""
     relative = os.path.relpath(path)
     return shlex.quote(min(str(path), relative, key=len))
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("The start could not be announced", failure)
 
 
 def _is_somewhere(descriptor: int) -> bool:

@@ -17,7 +17,7 @@ log = Logger()
 class DrainService(Service):
     """Empties a connector before anything else of the daemon stops; a second signal ends that.
 
-    `tell()` tells the registry, so that nobody is sent here any more.
+    `tell()` updates the registry, so that clients are no longer sent here.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class DrainService(Service):
         signals.on_second(self._hurry)
 
     def drain_and_stop(self, rate_per_second: float) -> None:
-        """By order of an operator: the process ends when it is empty. 0: at the usual rate."""
+        """On request of an operator: the process ends when it is empty. 0: at the usual rate."""
         self._rate_per_second = rate_per_second or self._rate_per_second
         self._signals.stop()
 

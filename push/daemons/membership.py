@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.cluster.registry.entry import RegistryEntry
 from push.cluster.registry.interface import NameTaken, Registry
+from push.runtime.ports import Clock
+from push.runtime.tasks import TaskGroup
+from push.runtime.timers import Periodic, sleep
 
 log = Logger()
 
@@ -25,26 +27,23 @@ class Membership(Service):
     """Registers what `describe` functions say, and says it again as it changes.
 
     Entries are asked for after the start, when the listening ports are known. Another live process
-    of the same name is a `problem` until it is gone: a session here would count as nobody's.
+    of the same name is a `problem` until it is gone: a session here would belong to no connector.
     """
 
-    def __init__(self, reactor: Any, registry: Registry, describe: Sequence[Describe]) -> None:
+    def __init__(self, reactor: Clock, registry: Registry, describe: Sequence[Describe]) -> None:
         self._reactor = reactor
         self._registry = registry
         self._describe = describe
         self._taken: dict[Describe, str] = {}
-        self._loop = LoopingCall(self.update)
-        self._loop.clock = reactor
-        self._registering: list[Deferred[None]] = []
+        self._updates = Periodic(reactor, UPDATE_SECONDS, self.update, _log_failure)
+        self._registering = TaskGroup()
 
     def startService(self) -> None:
         super().startService()
         self._registry.start()
         for describe in self._describe:
-            registering = Deferred.fromCoroutine(self._register(describe))
-            registering.addErrback(_log_failure)
-            self._registering.append(registering)
-        self._loop.start(UPDATE_SECONDS, now=False)
+            self._registering.run(self._register(describe), _log_failure)
+        self._updates.start()
 
     @property
     def problem(self) -> str | None:
@@ -58,17 +57,15 @@ class Membership(Service):
             except NameTaken as error:
                 log.error("{problem}", problem=str(error))
                 self._taken[describe] = str(error)
-                await deferLater(self._reactor, TAKEN_SECONDS)
+                await sleep(self._reactor, TAKEN_SECONDS)
             else:
                 self._taken.pop(describe, None)
                 return
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        for registering in self._registering:
-            registering.cancel()
+        self._updates.stop()
+        self._registering.cancel()
         return Deferred.fromCoroutine(self._registry.stop())
 
     def update(self) -> None:
@@ -77,6 +74,5 @@ class Membership(Service):
             self._registry.update(describe())
 
 
-def _log_failure(failure: Any) -> None:
-    if not failure.check(CancelledError):
-        log.failure("This node could not be registered", failure=failure)
+def _log_failure(failure: Failure) -> None:
+    log.failure("This node could not be registered", failure=failure)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -11,6 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
@@ -19,6 +19,7 @@ from push.redis.client import RedisClient
 from push.redis.identity import Deployment
 from push.redis.shards import Shards
 from push.redis.url import parse_store_url
+from push.runtime.ports import Reactor, TrustRoot
 
 log = Logger()
 
@@ -26,7 +27,7 @@ log = Logger()
 class RedisService(Service):
     """Starts what is embedded, then connects; stops in the other order, so that nothing is lost."""
 
-    def __init__(self, reactor: Any, settings: Settings) -> None:
+    def __init__(self, reactor: Reactor, settings: Settings) -> None:
         self._reactor = reactor
         self._embedded: EmbeddedRedis | None = None
         urls = settings.redis.url.urls
@@ -73,7 +74,7 @@ class RedisService(Service):
             await self._embedded.stopService()
 
 
-def load_trust_root(ca_file: str) -> Any:
+def load_trust_root(ca_file: str) -> TrustRoot | None:
     """The certificates in a PEM file; None, what the system trusts, for "". Raises `StartError`."""
     if not ca_file:
         return None
@@ -87,6 +88,6 @@ def load_trust_root(ca_file: str) -> Any:
     return trustRootFromCertificates([Certificate.loadPEM(one) for one in encoded])
 
 
-def _log_failure(failure: Any) -> None:
+def _log_failure(failure: Failure) -> None:
     if not failure.check(CancelledError):
         log.failure("Redis could not be started", failure=failure)

@@ -59,7 +59,7 @@ class Reload:
                 loaded += [what] if what else []
         log.info("SIGHUP: reloaded {what}", what="; ".join(loaded) or "nothing")
         for problem in problems:
-            log.error("SIGHUP: {problem}. What was loaded before stays.", problem=problem)
+            log.error("SIGHUP: {problem}. The earlier settings stay in effect.", problem=problem)
         if waiting := list(changed(self._started_with, self._settings)):
             log.warn("SIGHUP: these settings need a restart: {names}", names=", ".join(waiting))
 

@@ -1,19 +1,19 @@
-"""Devices that were not there for too long are forgotten (contract, "SUB").
+"""Devices that were offline for too long are forgotten (protocol.md, "SUB: register").
 
 A sorted set holds when each device is to be forgotten; connecting and leaving put it off. A device
 that is online is not forgotten, however long it stays; if its connector died with its session, the
-time that it is away begins when that is noticed.
+time that it is offline begins when that is noticed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from push.devices.registration import Devices
 from push.redis.client import RedisClient
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.scripts import CLAIMING, load_script
+from push.runtime.ports import Clock
 
 LOOK_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 3600  # at one that is online, or whose forgetting was interrupted
@@ -22,12 +22,12 @@ DEVICES_PER_LOOK = 100
 _retire = load_script("devices", "retire", CLAIMING)
 
 
-class DeviceExpiry(Periodic):
+class DeviceExpiry(PeriodicTask):
     """Forgets the devices of one server. `is_live_boot(boot)`: that connector may be there."""
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         devices: Devices,
         is_live_boot: Callable[[str], bool],
@@ -45,7 +45,8 @@ class DeviceExpiry(Periodic):
         """Forget all whose time is over; returns how many that were."""
         forgotten = 0
         while True:
-            due = await self._server.run(_retire, [], [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS])
+            arguments = [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS]
+            due: list[list[bytes]] = await self._server.run(_retire, [], arguments)
             for token, boot in due:
                 if not boot:
                     forgotten += await self._devices.retire(token.decode())

@@ -1,7 +1,7 @@
-"""What has to be done on a second server (design, rule 13).
+"""What has to be done on a second server (architecture, rule 13).
 
 The script that changes a record writes down, in the same step, what is to be done on the servers of
-the streams concerned. Who called it does that before the answer; if it cannot, whoever finds it
+the streams concerned. The caller does that before it answers; if it cannot, a relay does it
 later. Doing it twice, or late, changes nothing.
 """
 
@@ -16,9 +16,10 @@ from push.devices.readers import Held, held_of
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.keys import record_name
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.scripts import CLAIMING, load_script
 from push.redis.shards import Shards
+from push.runtime.ports import Clock
 from push.streams.publisher import APPEND, LEDGER
 from push.wire.idents import USER_PREFIX, device_stream
 
@@ -58,6 +59,20 @@ class Changed(NamedTuple):
     held: list[Held]
 
 
+class RecordChange(NamedTuple):
+    """What a script answers that changes a device's record (see `Changed`), and the errands that it
+    wrote down."""
+
+    code: int
+    held: list[Held]
+    outbox: list[bytes]
+
+
+def record_change_of(reply: Sequence[Any]) -> RecordChange:
+    code, *more = reply
+    return RecordChange(int(code), held_of(*more[:2]) if more else [], more[2:])
+
+
 class Outbox:
     """Changes what devices follow, wherever their streams are."""
 
@@ -80,13 +95,13 @@ class Outbox:
             here = self.place_of(token, change.stream) != "away"
             arguments += [change.verb, change.stream, "1" if here else "0", change.detail]
         home = self._shards.of(device_stream(token))
-        return await self.changed(home, await home.run(_change, [], arguments, durable=True))
+        done = await home.run(_change, [], arguments, durable=True, decode=record_change_of)
+        return await self.changed(home, done)
 
-    async def changed(self, home: RedisClient, reply: Sequence[Any]) -> Changed:
-        """What a script of `home` answered, once the errands that it wrote down are done."""
-        code, *more = reply
-        await self.run(home, more[2:])
-        return Changed(int(code), held_of(*more[:2]) if more else [])
+    async def changed(self, home: RedisClient, change: RecordChange) -> Changed:
+        """What a script of `home` did, once the errands that it wrote down are done."""
+        await self.run(home, change.outbox)
+        return Changed(change.code, change.held)
 
     async def run(self, home: RedisClient, outbox: Sequence[bytes]) -> None:
         """Do what a script of `home` has written down."""
@@ -107,19 +122,19 @@ class Outbox:
         user = stream.removeprefix(USER_PREFIX)
         server = self._shards.of(stream)
         if not await server.command("SISMEMBER", server.key(f"user-devices:{user}"), token):
-            # Its errand to follow the user is still to come, and who joins a group in between would
-            # not find this device.
+            # Its errand to follow the user is still to come, and a user that joins a group in
+            # between would not find this device.
             home = self._shards.of(device_stream(token))
             said = await home.command("HGET", home.key(record_name(token)), f"x:{stream}")
             if not said:
-                return  # it is the user's no more
+                return  # the user has it no longer
             details = said.decode().split(" ")
             await server.run(_errand, [], ["follow", token, stream, *details, user], durable=True)
         streams = await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
         if not streams:
             return
         await self.change(token, [SubscriptionChange(name.decode()) for name in streams], user)
-        # Who left meanwhile had the devices in view that were bound before this one.
+        # A user that left meanwhile saw only the devices that were bound before this one.
         left = set(streams) - set(
             await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
         )
@@ -129,18 +144,16 @@ class Outbox:
             )
 
 
-class OutboxRelay(Periodic):
-    """Does the errands of one server that nobody did."""
+class OutboxRelay(PeriodicTask):
+    """Does the errands of one server that were left undone."""
 
-    def __init__(self, reactor: Any, server: RedisClient, outbox: Outbox) -> None:
-        super().__init__(
-            reactor, server, LOOK_SECONDS, "What waits for another server was not done"
-        )
+    def __init__(self, reactor: Clock, server: RedisClient, outbox: Outbox) -> None:
+        super().__init__(reactor, server, LOOK_SECONDS, "Errands for another server were not done")
         self._outbox = outbox
 
     async def turn(self) -> None:
         while True:
-            due = await self._server.run(_due, [], [ERRANDS_PER_LOOK])
+            due: list[bytes] = await self._server.run(_due, [], [ERRANDS_PER_LOOK])
             for text in due:
                 try:
                     await self._outbox.run(self._server, [text])

@@ -1,4 +1,4 @@
-"""The connectors that apply what a write changed, before it is answered (contract, "In effect").
+"""The connectors apply a change before it is answered (delivery.md, "Writes in effect").
 
 A connector keeps what a session needs to know of its device: whose it is, and what it follows. Code
 that changes that asks the connector to read it again, and answers when the connector has.
@@ -39,9 +39,9 @@ def held_of(session: bytes, boot: bytes) -> list[Held]:
 
 
 class Readers(Protocol):
-    """Those who have to know of a write. Both return the names of nodes that did not confirm in
-    time: these read anew before they authorise anybody. Raises `StoreUnavailable`: then the write
-    has happened, and nobody knows who has applied it."""
+    """The processes that must apply a write. Both return the names of nodes that did not confirm in
+    time: these read it again before they authorise any request. Raises `StoreUnavailable`: then the
+    write has happened, and it is unknown which processes have applied it."""
 
     async def apply_devices(self, held: Iterable[Held]) -> list[str]:
         """The records of the devices that these sessions have were changed."""

@@ -3,7 +3,7 @@
 Fields: `h` SHA-256 of the secret, `p` platform, `a` app, `d` device, `created`, `seen` (ms), `u`
 user, `s` session, `b` boot id and `n` name of its connector, `e` how often a session took it; and
 per followed stream `c:` cursor, `f:` where following began, `p:` up to where messages were handed
-out, if beyond the cursor, `t:` "<offset> <attempts> <since>" of the first message that the last
+out, if past the cursor, `t:` "<offset> <attempts> <since>" of the first message that the last
 connection left unacknowledged: how many copies of it count, and since when the next one does not;
 `j:` a topic that a JWT of the user allowed, which ends with that right (always at home).
 

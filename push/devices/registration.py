@@ -6,13 +6,13 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from push.access.bans import CheckBan, nobody_is_banned
 from push.access.rate_limits import MinuteLimit
-from push.devices.outbox import BINDING, FOLLOWING, Changed, Outbox
+from push.devices.outbox import BINDING, FOLLOWING, Changed, Outbox, record_change_of
 from push.devices.readers import NO_READERS, Held, Readers, held_of
 from push.devices.record import Device, as_fields, elsewhere_of, optional
 from push.redis.client import RedisClient
@@ -48,6 +48,24 @@ class NewCredentials(msgspec.Struct):
 
     token: str
     secret: str
+
+
+class _Forgotten(NamedTuple):
+    """A device that was deleted: the session that had it, "" if none had, and what is to be done
+    on other servers."""
+
+    session: str
+    boot: str
+    held: list[Held]
+    outbox: list[bytes]
+
+
+def _forgotten(reply: list[bytes] | None) -> _Forgotten | None:
+    """None: there is no such device, or it is not to be deleted now."""
+    if reply is None:
+        return None
+    session, boot, *outbox = reply
+    return _Forgotten(session.decode(), boot.decode(), held_of(session, boot), outbox)
 
 
 def digest_of(secret: str) -> str:
@@ -126,6 +144,7 @@ class Devices:
                     NEVER_CONNECTED_SECONDS,
                 ],
                 durable=True,
+                decode=bool,
             )
             if written:
                 return NewCredentials(token, secret)
@@ -134,7 +153,7 @@ class Devices:
         """Raises `RequestError`: `unknown_token`, `unauthenticated` (wrong secret), `rate_limited`.
 
         A right secret is never refused. Only wrong ones are counted, and for their token alone, so
-        nobody keeps other devices behind the same address away.
+        no client locks out other devices with the same address.
         """
         known = await self._command(token, "HGET", "h")
         if known is None:
@@ -172,8 +191,9 @@ class Devices:
         """How many messages wait for a device, on all servers on which it follows streams."""
         numbers = {self._shards.number_of(stream) for stream in elsewhere_of(fields)}
         numbers.add(self._shards.number_of(device_stream(token)))
-        calls = [self._shards[n].run(_waiting, [], [token, MAX_COUNTED]) for n in numbers]
-        return sum(map(int, await gather(calls)))
+        arguments: list[str | int] = [token, MAX_COUNTED]
+        calls = [self._shards[n].run(_waiting, [], arguments, decode=int) for n in numbers]
+        return sum(await gather(calls))
 
     async def check(self, token: str) -> None:
         """Raises `RequestError` `invalid` or `unknown_token` unless there is such a device."""
@@ -191,22 +211,21 @@ class Devices:
         """
         check_token(token)
         home = self._home(token)
-        held = await home.run(_forget, [], [token], durable=True)
-        if held is None:
+        forgotten = await home.run(_forget, [], [token], durable=True, decode=_forgotten)
+        if forgotten is None:
             raise unknown_token(token)
-        session, boot = held[0].decode(), held[1].decode()
-        if session:
-            await self._close_session(boot, session, "kicked")
-        await self._outbox.run(home, held[2:])
-        return await self._readers.apply_devices(held_of(*held[:2]))
+        if forgotten.session:
+            await self._close_session(forgotten.boot, forgotten.session, "kicked")
+        await self._outbox.run(home, forgotten.outbox)
+        return await self._readers.apply_devices(forgotten.held)
 
     async def retire(self, token: str) -> bool:
         """Delete a device whose time is over, if it has no session still."""
         home = self._home(token)
-        held = await home.run(_forget, [], [token, ""])
-        if held is None:
+        forgotten = await home.run(_forget, [], [token, ""], decode=_forgotten)
+        if forgotten is None:
             return False
-        await self._outbox.run(home, held[2:])
+        await self._outbox.run(home, forgotten.outbox)
         return True
 
     async def release(self, token: str, boot: str, retention_seconds: int) -> None:
@@ -236,7 +255,7 @@ class Devices:
         return [token.decode() for token in tokens]
 
     async def unbind_all(self, user: str, tokens: Sequence[str]) -> list[str]:
-        """The devices are nobody's, as far as they were this user's.
+        """The devices have no user any more, as far as they were this user's.
 
         Returns the nodes that did not confirm in time.
         """
@@ -246,7 +265,7 @@ class Devices:
         return await self._readers.apply_devices(held)
 
     async def unbind(self, user: str, token: str) -> list[str]:
-        """The device is nobody's; `not_found` if it is not this user's.
+        """The device has no user any more; `not_found` if it is not this user's.
 
         Returns the nodes that did not confirm in time.
         """
@@ -262,8 +281,9 @@ class Devices:
     async def _bind(self, token: str, user: str, expected: str) -> Changed:
         home = self._home(token)
         place = self._outbox.place_of(token, user_stream(user))
-        reply = await home.run(_bind, [], [token, user, expected, place], durable=True)
-        return await self._outbox.changed(home, reply)
+        arguments = [token, user, expected, place]
+        change = await home.run(_bind, [], arguments, durable=True, decode=record_change_of)
+        return await self._outbox.changed(home, change)
 
     async def _is_right(self, token: str, secret: str, ip: str) -> bool:
         try:

@@ -29,7 +29,7 @@ _decode_pushed = msgspec.json.Decoder(PushAnswer).decode
 
 
 class SessionPage(msgspec.Struct, frozen=True):
-    """Sessions by id; `cursor` asks for what is behind them, None: there is nothing."""
+    """Sessions by id; `cursor` asks for those after them, None: there are none."""
 
     sessions: list[SessionRow]
     cursor: str | None
@@ -68,7 +68,7 @@ class SessionQueries:
         return SessionPage(rows, rows[-1].session if more else None, _silent(asked, filter))
 
     async def kick(self, filter: Filter) -> KickedSessions:
-        """End the sessions that fit: their clients do not come back by themselves."""
+        """End the sessions that fit: their clients do not reconnect by themselves."""
         asked = await self._asker.ask(KICK, KickSessions(filter))
         kicked = sum(_decode_kicked(raw).kicked for _, raw in asked.answers)
         return KickedSessions(kicked, _silent(asked, filter))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
 
 import msgspec
 
-from push.access.jwt import Claims, JwtVerifier
+from push.access.claims import Claims
+from push.access.jwt import JwtVerifier
 from push.devices.outbox import BINDING, FOLLOWING, PART, Outbox
 from push.devices.record import as_fields, elsewhere_of, follows_of, optional, since_of
 from push.devices.registration import Devices, unknown_token
-from push.redis.client import Argument
 from push.redis.clock import MICROSECONDS
+from push.redis.replies import Argument
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
@@ -144,7 +146,7 @@ class Sessions:
             "-" if claims is None else " ".join(map(topic_stream, filter(is_name, claims.topics))),
             *_places(cursors, lambda stream: self._server_of(token, stream) == number),
         ]
-        reply = await home.run(_open, [], arguments)
+        reply: list[Any] = await home.run(_open, [], arguments)
         if not reply:
             raise unknown_token(token)
         now_us = int(reply[0])
@@ -195,7 +197,7 @@ class Sessions:
     ) -> _RemotePart:
         """Of what the part has of other streams than these the end is not done there yet."""
         server = self._shards[number]
-        reply = await server.run(_take, [], arguments)
+        reply: list[Any] = await server.run(_take, [], arguments)
         if not reply:
             raise RequestError("unavailable", "a newer connection has this token", after_seconds=1)
         now_us = int(reply[0])
@@ -212,10 +214,9 @@ class Sessions:
         """What the device follows now, for `session` if that has it; None if it was deleted."""
         number = self._shards.number_of(device_stream(token))
         home = self._shards[number]
-        reply = await home.run(_record, [], [token, self._several])
-        if not reply:
+        fields = await home.run(_record, [], [token, self._several], decode=as_fields)
+        if not fields:
             return None
-        fields = as_fields(reply)
         subscriptions = follows_of(fields, number, home.clock.now_us(), self._attempt_pause_us)
         since = since_of(fields)
         holder = optional(fields, "s")
@@ -272,7 +273,7 @@ class Sessions:
         found = []
         for number, group in places.items():
             pairs = [part for place in group for part in held[place]]
-            lost = await self._shards[number].run(_held, [], pairs)
+            lost: list[int] = await self._shards[number].run(_held, [], pairs)
             found += [group[item - 1] for item in lost]
         return found
 

@@ -1,4 +1,4 @@
-"""Topics: who follows them, and beginning and ending it.
+"""Topics: which devices follow them; subscribing and unsubscribing.
 
 A topic is a stream that devices subscribe to. There is nothing to create: it is listed while a
 device follows it. A subscription is a cursor in the device's record, as all that it follows, so it
@@ -10,10 +10,18 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
-from push.devices.outbox import BINDING, FOLLOWING, Changed, Outbox, SubscriptionChange
+from push.devices.outbox import (
+    BINDING,
+    FOLLOWING,
+    Changed,
+    Outbox,
+    SubscriptionChange,
+    record_change_of,
+)
 from push.devices.readers import NO_READERS, Readers
 from push.devices.registration import check_token, unknown_token
 from push.redis.client import RedisClient
@@ -27,7 +35,7 @@ from push.wire.idents import NAME_RULE, device_stream, is_name, topic_stream
 
 PRIVATE_PREFIX = "private."
 CURSOR_SECONDS = 86_400
-LONG_CURSOR = "~"  # begins the cursor that stands for a name which is longer than a cursor may be
+LONG_CURSOR = "~"  # begins the cursor for a name that is longer than a cursor may be
 UNSUBSCRIBED = "d:unsubscribed"
 
 _subscribe = load_script("devices", "subscribe", LEDGER, APPEND, FOLLOWING, BINDING)
@@ -43,7 +51,7 @@ class Topic(msgspec.Struct, frozen=True):
 
 
 class TopicPage(msgspec.Struct, frozen=True):
-    """Topics by name; `cursor` asks for what is behind them, None: there is nothing."""
+    """Topics by name; `cursor` asks for those after them, None: there are none."""
 
     topics: list[Topic]
     cursor: str | None
@@ -84,7 +92,7 @@ class Topics:
         return await self._applied(await self.write_subscription(topic, token))
 
     async def unsubscribe(self, topic: str, token: str) -> TopicWrite:
-        """The device follows no more; what waited for it is dropped.
+        """The device follows no longer; its waiting messages are dropped.
 
         Raises `RequestError`: `invalid`, `unknown_token`.
         """
@@ -106,14 +114,14 @@ class Topics:
         home = self._shards.of(device_stream(token))
         here = self._outbox.place_of(token, stream) != "away"
         arguments = [token, stream, "1" if here else "0", self.max_per_device, allowed_to]
-        reply = await home.run(_subscribe, [], arguments, durable=True)
-        if reply[0] == -1:
+        change = await home.run(_subscribe, [], arguments, durable=True, decode=record_change_of)
+        if change.code == -1:
             raise unknown_token(token)
-        if reply[0] == -2:
+        if change.code == -2:
             raise too_many_topics(self.max_per_device)
-        if reply[0] == -3:
+        if change.code == -3:
             raise not_named_by_jwt(topic)
-        return await self._outbox.changed(home, reply)
+        return await self._outbox.changed(home, change)
 
     async def write_unsubscription(self, topic: str, token: str) -> Changed:
         """Raises `RequestError` as `unsubscribe` does."""
@@ -130,9 +138,11 @@ class Topics:
         not among `topics`. Whether there were such."""
         home = self._shards.of(device_stream(token))
         arguments = [token, user, *map(topic_stream, topics)]
-        changed, *outbox = await home.run(_renew, [], arguments, durable=True)
+        changed, outbox = await home.run(
+            _renew, [], arguments, durable=True, decode=_changed_and_outbox
+        )
         await self._outbox.run(home, outbox)
-        return bool(changed)
+        return changed
 
     async def get_topic(self, topic: str) -> Topic:
         """Raises `RequestError`: `invalid`; `not_found` when no device follows it."""
@@ -156,11 +166,9 @@ class Topics:
         return TopicPage(page, await self._cursor_of(page[-1].topic) if more else None)
 
     async def _of_server(self, server: RedisClient, after: str, limit: int) -> list[Topic]:
-        reply = await server.run(_topics, [], [after, limit])
-        pairs = zip(reply[::2], reply[1::2], strict=True)
-        return [Topic(name.decode(), int(devices)) for name, devices in pairs]
+        return await server.run(_topics, [], [after, limit], decode=_topics_in)
 
-    # A name may be longer than a cursor (contract, "Types and limits"): Redis keeps such a one.
+    # A name may be longer than a cursor (protocol.md, "Bodies"): Redis keeps such a one.
 
     async def _cursor_of(self, name: str) -> str:
         if len(name) <= MAX_OPAQUE_BYTES:
@@ -184,6 +192,17 @@ class Topics:
         name = f"topics-cursor:{cursor}"
         server = self._shards.of(name)
         return server, server.key(name)
+
+
+def _changed_and_outbox(reply: list[Any]) -> tuple[bool, list[bytes]]:
+    changed, *outbox = reply
+    return bool(changed), outbox
+
+
+def _topics_in(reply: list[bytes]) -> list[Topic]:
+    """Names, each with the number of its devices."""
+    pairs = zip(reply[::2], reply[1::2], strict=True)
+    return [Topic(name.decode(), int(devices)) for name, devices in pairs]
 
 
 def check_topic(topic: str) -> None:

@@ -1,4 +1,4 @@
-"""Users: who is there, with which devices."""
+"""Users: whether they are online, and their devices."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ class Users:
         return User(user, bool(page.sessions), devices, page.silent)
 
     async def online(self, users: Sequence[str]) -> dict[str, bool]:
-        """Whether each user is there. Those of whom no device is are asked for all at once."""
+        """Whether each user is online. Connectors are asked once for all users without such a
+        device."""
         devices = await gather(self._devices_of(user) for user in users)
         found = {
             user: any(device.online for device in of_user)
@@ -76,8 +77,14 @@ class Users:
 
     async def _devices_of(self, user: str) -> list[UserDevice]:
         homes = self._shards.grouped(await self._devices.tokens_of(user), device_stream)
-        calls = [self._shards[n].run(_user, [], tokens) for n, tokens in homes.items()]
-        return [self._device(row) for rows in await gather(calls) for row in rows]
+        calls = [
+            self._shards[n].run(_user, [], tokens, decode=self._devices_in)
+            for n, tokens in homes.items()
+        ]
+        return [device for devices in await gather(calls) for device in devices]
+
+    def _devices_in(self, reply: list[list[bytes]]) -> list[UserDevice]:
+        return [self._device(row) for row in reply]
 
     def _device(self, row: list[bytes]) -> UserDevice:
         token, platform, app, session, boot, node, seen = (item.decode() for item in row)

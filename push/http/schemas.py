@@ -16,6 +16,7 @@ from push.pushing.service import PushContent, PushReceipt, Target
 from push.wire import defaults
 from push.wire.addresses import normal_network
 from push.wire.bodies import MAX_DEVICE_BYTES, MAX_LABEL_BYTES, MAX_OPAQUE_BYTES
+from push.wire.defaults import MAX_DRAIN_RATE_PER_SECOND
 from push.wire.errors import RequestError
 from push.wire.idents import NAME_PATTERN, NAME_RULE, is_name
 from push.wire.push_targets import DESCRIPTION_OF_TARGET
@@ -213,7 +214,14 @@ class DrainBody(Struct, forbid_unknown_fields=True, frozen=True):
     """How a connector is drained."""
 
     rate: (
-        Annotated[int, Meta(ge=1, description="sessions a second; the connector's own if absent")]
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=MAX_DRAIN_RATE_PER_SECOND,
+                description="sessions a second; the connector's own if absent",
+            ),
+        ]
         | None
     ) = None
 

@@ -13,7 +13,6 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from push import __version__
-from push.pushctl import output
 from push.pushctl.commands import (
     bans,
     chat,
@@ -27,8 +26,9 @@ from push.pushctl.commands import (
     reshard,
     topics,
 )
-from push.pushctl.errors import INTERRUPTED, Failure, explain, report_usage, translated
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.errors import INTERRUPTED, Failure, explain, report_usage, translated
+from push.pushctl.terminal.options import Common, common_options
 from push.sdk.errors import PushError
 
 

@@ -1,1 +1,1 @@
-"""From whom a push is for to the streams that it is written to."""
+"""From the targets of a push to the streams that it is written to."""

@@ -47,12 +47,14 @@ class PushByIp:
         key = server.key("clock") if once is None else server.key(f"idem:{once.key}")
         digest = "" if once is None else once.digest
         to = _encode({"ip": ip})
-        id_raw, *kept = await server.run(_reserve, [key], [content.id, digest, to])
-        if not kept:
+        reserved = await server.run(
+            _reserve, [key], [content.id, digest, to], decode=_reservation_of
+        )
+        if reserved is None:
             raise IdempotencyMismatch
-        id = id_raw.decode()
-        if kept[0]:
-            return Handed(id, _decode_reached(kept[0]))
+        id, before = reserved
+        if before is not None:
+            return Handed(id, before)
         content = msgspec.structs.replace(content, id=id)
         reached = await self._clients.push(
             ip, id, encode_content(content), acknowledged=acknowledged
@@ -60,3 +62,12 @@ class PushByIp:
         answer = b"" if once is None else _encode(reached)
         await server.run(_reached, [key], [id, reached.devices, answer])
         return Handed(id, reached)
+
+
+def _reservation_of(reply: list[bytes]) -> tuple[str, Reached | None] | None:
+    """The id of the message, and what an earlier request with the key reached; None: that was
+    another request."""
+    id, *kept = reply
+    if not kept:
+        return None
+    return id.decode(), _decode_reached(kept[0]) if kept[0] else None

@@ -1,4 +1,4 @@
-"""Pushing: who is addressed becomes streams, and the streams are written, once a request."""
+"""Pushing: targets become streams, and the streams are written, once for each request."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Who is addressed: `kind` is token, tokens, user, users, topic, group, all, or ip (as
+    """A target: `kind` is token, tokens, user, users, topic, group, all, or ip (as
     `normal_network`)."""
 
     kind: str
@@ -57,7 +57,8 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class PushContent(msgspec.Struct, frozen=True):
-    """What is pushed. `data` is the JSON value's own bytes; `ttl_seconds` 0: who is online.
+    """What is pushed. `data` is the JSON value's own bytes; `ttl_seconds` 0: only devices that are
+    online.
 
     `collapse`: takes the place of an earlier message with the same key.
     """
@@ -213,7 +214,7 @@ class PushService:
         return funnel
 
     async def _to(self, id: str) -> msgspec.Raw:
-        """Whom a message was for; raises `RequestError` `unknown_message`."""
+        """The target of a message; raises `RequestError` `unknown_message`."""
         to = await self._ledger.to(id)
         if to is None:
             raise _unknown_message()
@@ -237,12 +238,12 @@ class PushService:
         return lines
 
     async def cancel(self, id: str) -> int:
-        """Take a message back from all who have not acknowledged it; for how many devices.
+        """Take a message back where it was not acknowledged. Returns for how many devices.
 
         Raises `RequestError` `unknown_message`.
         """
         streams = [address.stream for address in addresses_of(as_target(await self._to(id)))]
-        # What was handed out by address has no stream: its record is on one of all servers.
+        # A message to an address has no stream: its record is on one of all servers.
         parts = by_server(self._shards, streams, str)
         if not parts:
             parts = {number: [] for number in range(len(self._shards))}
@@ -256,8 +257,14 @@ class PushService:
         places: list[str | bytes] = []
         for stream in streams:
             places += [stream, server.channel(channel_name(stream))]
-        known, cancelled = await server.run(_cancel, [], [id, *places], durable=True)
-        return bool(known), int(cancelled)
+        return await server.run(
+            _cancel, [], [id, *places], durable=True, decode=_known_and_cancelled
+        )
+
+
+def _known_and_cancelled(reply: tuple[int, int]) -> tuple[bool, int]:
+    known, cancelled = reply
+    return bool(known), int(cancelled)
 
 
 async def _outcome(call: Awaitable[Done]) -> Done | RequestError:

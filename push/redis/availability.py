@@ -1,55 +1,55 @@
-"""What the log says of a server's coming and going: one line each, however many connections it has.
+"""Logs when a server becomes unreachable or is reconnected: one line each, for all its connections.
 
-The first state is said as well. A server that is unreachable when a daemon starts would otherwise
-be a silence of which nobody knows the reason.
+The first state is logged too. Otherwise a daemon whose server is unreachable from the start would
+be silent, and an operator would not know why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.logger import Logger
 
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced
+
 log = Logger()
 
-# An address that answers nothing at all fails after the time-out only. So late is too late for a
-# first word; a sentinel that is asked in vain has said so by then.
+# An address that answers nothing at all fails only after the time-out, which is too late for the
+# first log line. Sentinels that name no master have been logged by then.
 FIRST_WORD_SECONDS = 2.0
 
 
 class Availability:
-    """One server, by the `name` that people know. Its connections report what happens to them.
+    """One server, by the `name` that people know. Its connections report their state.
 
-    `is_explained()`: whether the log has the reason from elsewhere (sentinels that name no master).
+    `is_explained()`: whether another log line gives the reason (sentinels that name no master).
     """
 
     def __init__(
-        self, reactor: Any, name: str, is_explained: Callable[[], bool] = lambda: False
+        self, reactor: Clock, name: str, is_explained: Callable[[], bool] = lambda: False
     ) -> None:
-        self._reactor = reactor
         self._name = name
         self._is_explained = is_explained
-        # Why each of its connections is down, by its purpose; what the log says since all were up,
-        # and of which connection last.
+        # Why each of its connections is down, by its purpose; what was logged since all were up,
+        # and for which connection last.
         self._down: dict[str, str] = {}
         self._told: set[str] = set()
         self._told_by = ""
         self._was_up = False
-        self._first_word: Any = None
+        self._first_word = Debounced(reactor, FIRST_WORD_SECONDS, self._say_first_word)
 
     def start(self) -> None:
-        self._first_word = self._reactor.callLater(FIRST_WORD_SECONDS, self._say_first_word)
+        self._first_word.request()
 
     def stop(self) -> None:
-        if self._first_word is not None and self._first_word.active():
-            self._first_word.cancel()
+        self._first_word.cancel()
 
     def down(self, purpose: str, what: str, reason: str, *, unfit: bool) -> None:
-        """A connection does not work. Told once until all do.
+        """A connection does not work. It is logged once until all of them work.
 
-        Another reason is news when the server is found unfit, or when the connection that the log
-        told of works meanwhile.
+        Another reason is logged when the server is found unsuitable, or when the connection that
+        was logged works again.
         """
         problem = f"{what}: {reason}"
         self._down[purpose] = problem
@@ -66,7 +66,7 @@ class Availability:
         """The server can be used."""
         self.stop()
         if self._told:
-            log.info("Redis at {name} is back", name=self._name)
+            log.info("Redis at {name}: reconnected", name=self._name)
         elif not self._was_up:
             log.info("Redis at {name}: connected", name=self._name)
         self._was_up = True
@@ -75,14 +75,14 @@ class Availability:
 
     def _say_first_word(self) -> None:
         if not self._told and not self._is_explained():
-            problem = "is away: no answer yet"
+            problem = "is unreachable: no answer yet"
             self._down[self._told_by] = problem
             self._tell(problem)
 
     def _tell(self, problem: str) -> None:
         self._told.add(problem)
         log.error(
-            "Redis at {name} {problem}. Trying again until it is back.",
+            "Redis at {name} {problem}. Trying again until it is reachable.",
             name=self._name,
             problem=problem.rstrip("."),
         )

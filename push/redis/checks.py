@@ -38,7 +38,7 @@ async def check_server(ask: Ask, key: str, channel: bytes, *, replicated: bool) 
 
 
 async def check_master(ask: Ask) -> None:
-    """A sentinel's word is not enough: it may be behind, and the server told otherwise since."""
+    """What a sentinel says is not enough: it may be outdated, and the server a replica since."""
     role = (await permitted(ask("ROLE")))[0].decode()
     if role != "master":
         raise StoreUnavailable(f"the server that the sentinels name is no master but a {role}")

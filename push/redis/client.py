@@ -7,7 +7,6 @@ from typing import Any
 
 import txredisapi
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -18,16 +17,16 @@ from push.redis.errors import StoreUnavailable, UnsuitableServer
 from push.redis.identity import Deployment
 from push.redis.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.replication import ReplicaAcks
+from push.redis.replies import Answer, Argument, Decode, as_it_is
 from push.redis.scripts import Script
 from push.redis.sentinel import Sentinels
 from push.redis.subscriptions import Handler, Subscriptions
 from push.redis.supervised import SupervisedConnection
 from push.redis.url import RedisAddress, SentinelAddress, StoreAddress
-from push.runtime.tasks import TaskGroup
+from push.runtime.ports import Clock, TrustRoot
+from push.runtime.timers import Periodic
 
 log = Logger()
-
-Argument = bytes | str | int
 
 ATTEMPTS = 3  # one for each reason to try again
 RECHECK_SECONDS = 30.0
@@ -48,26 +47,26 @@ _TEMPORARY = (
 
 
 class RedisClient:
-    """Calls to one server. Every call fails at once while it is away (`StoreUnavailable`).
+    """Calls to one server. While it is unreachable every call fails at once (`StoreUnavailable`).
 
     With a `SentinelAddress` it is the master of the moment, which all connections follow; there is
     a third then, for what must be on a replica before it is answered.
 
     `prefix` begins every key and channel; channels carry the database number as well, because
     pub/sub knows no databases. `on_restored` is called when messages may have been missed: one of
-    the connections is new, all work, and everything that was wanted is heard again.
+    the connections is new, all work, and all wanted channels are subscribed again.
 
     It must be number `number` of `deployment`, when that is given.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         address: StoreAddress,
         *,
         prefix: str = "push",
         timeout_seconds: float = 5.0,
-        trust_root: Any = None,
+        trust_root: TrustRoot | None = None,
         deployment: Deployment | None = None,
         number: int = 0,
     ) -> None:
@@ -84,48 +83,34 @@ class RedisClient:
         self._number = number
         self._server_notes: list[str] = []
         self._confirmations: ReplicaAcks | None = None
-        self._jobs = TaskGroup()
-        self._recheck_loop = LoopingCall(self._recheck)
-        self._recheck_loop.clock = reactor
-        self._sentinels: Sentinels | None = None
-        if isinstance(address, SentinelAddress):
-            self._sentinels = Sentinels(
-                reactor,
-                address,
-                timeout_seconds=timeout_seconds,
-                moved=self._moved,
-                trust_root=trust_root,
-            )
+        self._rechecks = Periodic(reactor, RECHECK_SECONDS, self._recheck, _log_failure)
         self._scripts: dict[str, Script] = {}
         self._restored: list[Callable[[], None]] = []
         self._trust_root = trust_root
+        self._sentinels = self._make_sentinels()
         self._availability = Availability(reactor, str(address), self._is_without_master)
         self._commands = self._make_commands("commands", self._prepare_commands)
-        self._subscriber: SupervisedConnection[SubscriberProtocol] = SupervisedConnection(
-            reactor,
-            self._locate,
-            lambda lost: SubscriberProtocol(reactor.seconds, lost, self.subscriptions.message),
-            self._prepare_subscriber,
-            name=str(address),
-            purpose="subscriptions",
-            timeout_seconds=timeout_seconds,
-            trust_root=trust_root,
-            availability=self._availability,
-            on_up=self._tell_if_restored,
-            on_down=self.subscriptions.lost,
-        )
-        # WAIT stalls its connection: what only reads or is not answered for goes past it.
+        self._subscriber = self._make_subscriber()
+        # WAIT stalls its connection: calls that only read, or need no replica, do not go there.
         self._durable = self._commands
         if self._sentinels is not None:
             self._durable = self._make_commands("durable writes", self._prepare_durable)
         self._links: list[
             SupervisedConnection[CommandProtocol] | SupervisedConnection[SubscriberProtocol]
-        ] = [
-            self._commands,
-            self._subscriber,
-        ]
+        ] = [self._commands, self._subscriber]
         if self._durable is not self._commands:
             self._links.append(self._durable)
+
+    def _make_sentinels(self) -> Sentinels | None:
+        if not isinstance(self.address, SentinelAddress):
+            return None
+        return Sentinels(
+            self._reactor,
+            self.address,
+            timeout_seconds=self.timeout_seconds,
+            moved=self._moved,
+            trust_root=self._trust_root,
+        )
 
     def _make_commands(
         self, purpose: str, prepare: Callable[[CommandProtocol], Awaitable[None]]
@@ -143,19 +128,33 @@ class RedisClient:
             on_up=self._tell_if_restored,
         )
 
+    def _make_subscriber(self) -> SupervisedConnection[SubscriberProtocol]:
+        receive = self.subscriptions.message
+        return SupervisedConnection(
+            self._reactor,
+            self._locate,
+            lambda lost: SubscriberProtocol(self._reactor.seconds, lost, receive),
+            self._prepare_subscriber,
+            name=str(self.address),
+            purpose="subscriptions",
+            timeout_seconds=self.timeout_seconds,
+            trust_root=self._trust_root,
+            availability=self._availability,
+            on_up=self._tell_if_restored,
+            on_down=self.subscriptions.lost,
+        )
+
     def start(self) -> None:
         if self._sentinels is not None:
             self._sentinels.start()
         self._availability.start()
         for link in self._links:
             link.start()
-        self._recheck_loop.start(RECHECK_SECONDS, now=False)
+        self._rechecks.start()
 
     async def stop(self) -> None:
-        if self._recheck_loop.running:
-            self._recheck_loop.stop()
+        self._rechecks.stop()
         self._availability.stop()
-        self._jobs.cancel()
         if self._confirmations is not None:
             self._confirmations.stop()
         self.subscriptions.stop()
@@ -174,7 +173,7 @@ class RedisClient:
 
     @property
     def notes(self) -> list[str]:
-        """What is less safe than it could be while the server can be used, in sentences."""
+        """What an operator could make safer while the server can be used, in sentences."""
         notes = list(self._server_notes)
         if self._sentinels is not None and self._sentinels.problem:
             notes.append(f"a fail-over could not be followed: {self._sentinels.problem}")
@@ -190,19 +189,19 @@ class RedisClient:
         return self._channel_prefix + name.encode()
 
     def subscribe_channel(self, name: str, handler: Handler) -> Deferred[None]:
-        """Hear the channel `name`: see `Subscriptions.want`."""
-        return self.subscriptions.want(self.channel(name), handler)
+        """Subscribe to the channel `name`: see `Subscriptions.start_subscribing`."""
+        return self.subscriptions.start_subscribing(self.channel(name), handler)
 
     def unsubscribe_channel(self, name: str) -> None:
-        self.subscriptions.drop(self.channel(name))
+        self.subscriptions.unsubscribe(self.channel(name))
 
     @property
     def is_subscribed(self) -> bool:
-        """Whether everything that was wanted is heard."""
+        """Whether all wanted channels are subscribed."""
         return self._subscriber.speaker is not None
 
     def rebuild(self, reason: str) -> None:
-        """Distrust all connections: they are made anew (design, rule 3)."""
+        """Distrust all connections: new ones are made (architecture, rule 3)."""
         for link in self._links:
             link.rebuild(reason)
 
@@ -225,23 +224,27 @@ class RedisClient:
         arguments: Sequence[Argument],
         *,
         durable: bool = False,
-    ) -> Any:
+        decode: Decode[Answer] = as_it_is,
+    ) -> Answer:
         """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it.
 
-        The script does nothing once this call's time-out has passed by the server's clock (design,
-        rule 10), so that a call that was refused cannot take effect later than its caller waits.
+        Returns what `decode` makes of the reply.
+
+        The script does nothing once this call's time-out has passed by the server's clock
+        (architecture, rule 10), so that a call that was refused cannot take effect later than its
+        caller waits.
 
         `durable`: of a master with replicas, answered once one of them has what was written and all
-        that was written before (design, rule 11).
+        that was written before (architecture, rule 11).
         """
         if script.sha not in self._scripts:
-            # Not waited for: the first call goes out behind it, in its place among the others.
+            # Not waited for: the first call follows it, in its place among the others.
             Deferred.fromCoroutine(self._load(script)).addErrback(lambda _: None)
         for _ in range(ATTEMPTS):
             try:
                 speaker = (self._durable if durable else self._commands).require()
                 answer = self._evaluate(speaker, script, keys, arguments)
-                confirmed = self._confirmed() if durable else None
+                confirmed = self._start_confirming() if durable else None
                 reply = await answer
             except txredisapi.RedisError as error:
                 text = str(error)
@@ -259,12 +262,12 @@ class RedisClient:
                         f"Redis at {self.address} does not have it on its replicas yet",
                         unknown=True,
                     )
-                return reply
+                return decode(reply)
         raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")
 
-    def _confirmed(self) -> Deferred[bool] | None:
-        """Whether a replica has what was written up to now; None where nobody has to ask."""
-        return self._confirmations.wanted() if self._confirmations is not None else None
+    def _start_confirming(self) -> Deferred[bool] | None:
+        """Whether a replica has all that was written; None where there are no replicas."""
+        return self._confirmations.start_confirming() if self._confirmations is not None else None
 
     def _evaluate(
         self,
@@ -303,7 +306,7 @@ class RedisClient:
         return self._sentinels is not None and bool(self._sentinels.problem)
 
     def _moved(self, master: RedisAddress) -> None:
-        """There is a new master: what is connected to another, or trying to, is not any more."""
+        """There is a new master: connections to another one, or attempts at such, end."""
         for link in self._links:
             if link.where not in (None, master):
                 link.rebuild(f"the master is {master} now")
@@ -356,10 +359,7 @@ class RedisClient:
                 log.warn("Redis at {name}: {note}", name=str(self.address), note=note)
         self._server_notes = notes
 
-    def _recheck(self) -> None:
-        self._jobs.run(self._check_again(), _log_failure)
-
-    async def _check_again(self) -> None:
+    async def _recheck(self) -> None:
         """Settings can be changed while it runs, for the better and for the worse."""
         speaker = self._commands.speaker
         if speaker is None:
@@ -383,11 +383,15 @@ class RedisClient:
         """Our exception for txredisapi's; an error that is our own fault stays what it is."""
         text = str(error)
         if isinstance(error, txredisapi.ConnectionError):
-            return StoreUnavailable(f"Redis at {self.address} went away: {text}", unknown=True)
+            return StoreUnavailable(
+                f"the connection to Redis at {self.address} was lost: {text}", unknown=True
+            )
         if "READONLY" in text:
-            self.rebuild("it has become a replica")  # where the master is now is looked up anew
+            self.rebuild("it has become a replica")  # where the master is now is looked up again
         if any(word in text for word in _TEMPORARY):
-            return StoreUnavailable(f"Redis at {self.address} cannot now: {text}")
+            return StoreUnavailable(
+                f"Redis at {self.address} is temporarily unable to serve commands: {text}"
+            )
         own_fault: Exception = error
         return own_fault
 

@@ -1,4 +1,4 @@
-"""What this process knows of a Redis server's clock (design, rule 1).
+"""What this process knows of a Redis server's clock (architecture, rule 1).
 
 The clock is the highest offset or time that the server gave, in microseconds since 1970. Between
 two answers it runs on by this process's monotonic time, a thousandth slower than real, so that two

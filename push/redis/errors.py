@@ -17,4 +17,4 @@ class UnsuitableServer(Exception):
 
 
 class NoMaster(Exception):
-    """The sentinels name no master now. Who asked them has logged it."""
+    """The sentinels name no master now. The code that asked them has logged it."""

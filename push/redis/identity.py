@@ -1,4 +1,4 @@
-"""Each server of a deployment knows which one it is (design, rule 12).
+"""Each server of a deployment knows which one it is (architecture, rule 12).
 
 With another list of servers, or the same in another order, owners would hash to servers that do not
 have what is theirs. So every connection asks the server whether it is the one it is taken for.

@@ -16,7 +16,7 @@ def channel_name(stream: str) -> str:
 
 
 def record_name(token: str) -> str:
-    """The key (without prefix) of a device's record: who it is, its session, its cursors."""
+    """The key (without prefix) of a device's record: its owner, its session, its cursors."""
     return f"device:{token}"
 
 

@@ -3,57 +3,48 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Coroutine
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
+from push.runtime.ports import Clock
+from push.runtime.timers import Periodic
 
 log = Logger()
 
 
-class Periodic(ABC):
-    """Calls `turn` every so many seconds, not while the server is away, and never twice at a time.
+class PeriodicTask(ABC):
+    """Calls `turn` every so many seconds while the server is reachable, never twice at a time.
 
     A turn that fails is logged as `failed`; the next tries again.
     """
 
     def __init__(
-        self, reactor: Any, server: RedisClient, interval_seconds: float, failed: str
+        self, reactor: Clock, server: RedisClient, interval_seconds: float, failed: str
     ) -> None:
         self._server = server
-        self._interval_seconds = interval_seconds
         self._failed = failed
-        self._loop = LoopingCall(self._turn)
-        self._loop.clock = reactor
-        self._running: Deferred[Any] | None = None
+        self._periodic = Periodic(reactor, interval_seconds, self._turn, self._log)
 
     @abstractmethod
     async def turn(self) -> None:
-        """What is done."""
+        """Do once what is due now."""
 
     def start(self) -> None:
-        self._loop.start(self._interval_seconds, now=False)
+        self._periodic.start()
 
     def stop(self) -> None:
-        if self._loop.running:
-            self._loop.stop()
-        if self._running is not None:
-            self._running.cancel()
+        self._periodic.stop()
 
-    def _turn(self) -> Deferred[Any] | None:
-        if self._server.problem is not None:
-            return None
-        self._running = Deferred.fromCoroutine(self.turn())
-        return self._running.addErrback(self._tell)
+    def _turn(self) -> Coroutine[Any, Any, None] | None:
+        return self.turn() if self._server.problem is None else None
 
-    def _tell(self, failure: Any) -> None:
+    def _log(self, failure: Failure) -> None:
         error = failure.value
-        if isinstance(error, CancelledError):
-            return
         if isinstance(error, StoreUnavailable):
             log.debug("{failed}: {reason}", failed=self._failed, reason=error.reason)
         else:

@@ -50,14 +50,14 @@ class CommandProtocol(txredisapi.RedisProtocol):
         except txredisapi.InvalidData:
             _end_stranger(self)
 
-    def replyReceived(self, reply: Any) -> None:
+    def replyReceived(self, reply: object) -> None:
         if self._asked_at:
             self._asked_at.popleft()
         super().replyReceived(reply)
 
     def connectionLost(self, why: Failure = connectionDone) -> None:
         self.end_reason = self.end_reason or end_reason(why)
-        self._on_lost(self)  # first: whoever is told that a call failed finds us away
+        self._on_lost(self)  # first: a caller whose call fails finds us disconnected
         super().connectionLost(why)
 
     def waiting_seconds(self) -> float:
@@ -118,7 +118,7 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         except txredisapi.InvalidData:
             _end_stranger(self)
 
-    def replyReceived(self, reply: Any) -> None:
+    def replyReceived(self, reply: object) -> None:
         if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
             self._on_message(reply[1], reply[2])
             return

@@ -1,4 +1,4 @@
-"""Writes that are answered only once replicas have them (design, rule 11).
+"""Writes that are answered only once replicas have them (architecture, rule 11).
 
 Behind the writes of one turn of the reactor goes one `WAIT`. It blocks its connection, which is
 therefore one of its own, and there is one at a time: what is written meanwhile is covered by the
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import txredisapi
 from twisted.internet.defer import Deferred, DeferredList
@@ -21,7 +20,8 @@ from twisted.python.failure import Failure
 
 from push.redis.checks import parsed_info
 from push.redis.protocols import CommandProtocol
-from push.runtime.tasks import TaskGroup
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced, SingleFlight
 
 log = Logger()
 
@@ -38,44 +38,42 @@ class ReplicaAcks:
     at least must be there. `key` is written to. After `patience_ms` the answer is no.
     """
 
-    def __init__(self, reactor: Any, speaker: CommandProtocol, key: str, patience_ms: int) -> None:
+    def __init__(
+        self, reactor: Clock, speaker: CommandProtocol, key: str, patience_ms: int
+    ) -> None:
         self._reactor = reactor
         self._speaker = speaker
         self._key = key
         self._patience_ms = patience_ms
         self._waiting: list[Deferred[bool]] = []
-        self._flush_call: Any = None
-        self._jobs = TaskGroup()
-        self._asking = False
+        self._asking = SingleFlight(self._ask, _log_failure)
+        self._soon = Debounced(reactor, 0, self._asking.request)
         self._replicas = LEAST_REPLICAS
         self._counted_at: float | None = None
 
-    def wanted(self) -> Deferred[bool]:
-        """Call it in the turn of a write: whether a replica has it in time. Does not fail."""
+    def start_confirming(self) -> Deferred[bool]:
+        """Whether a replica has a write in time. It is called in the turn of the write, which the
+        caller then waits for first. Does not fail; `stop` answers no to all that wait.
+        """
         waiter: Deferred[bool] = Deferred()
         self._waiting.append(waiter)
-        if self._flush_call is None and not self._asking:
-            self._flush_call = self._reactor.callLater(0, self._flush)
+        self._soon.request()
         return waiter
 
     def stop(self) -> None:
         """Nobody has an answer any more."""
-        if self._flush_call is not None:
-            self._flush_call.cancel()
-            self._flush_call = None
+        self._soon.cancel()
+        self._asking.cancel()
         waiting, self._waiting = self._waiting, []
         _answer(waiting, False)
 
-    def _flush(self) -> None:
-        self._flush_call = None
-        self._asking = True
-        self._jobs.run(self._ask(), _log_failure)
-
     async def _ask(self) -> None:
-        while self._waiting:
-            waiting, self._waiting = self._waiting, []
-            _answer(waiting, await self._is_on_replicas())
-        self._asking = False
+        waiting, self._waiting = self._waiting, []
+        confirmed = False
+        try:
+            confirmed = await self._is_on_replicas()
+        finally:
+            _answer(waiting, confirmed)
 
     async def _is_on_replicas(self) -> bool:
         try:

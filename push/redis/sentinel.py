@@ -2,8 +2,8 @@
 
 All sentinels are asked, and the answer of the highest configuration epoch holds: the majority that
 decides on a fail-over gives it a new epoch, so a sentinel that was cut off and is behind cannot
-lead us back to the old master, which may be up again and call itself a master for a while. A switch
-is heard from one sentinel (`+switch-master`); asking again and again is for what that misses.
+lead us back to the old master, which may be up again and call itself a master for a while. One
+sentinel announces a switch (`+switch-master`); asking every few seconds finds what that misses.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import txredisapi
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -28,7 +27,9 @@ from push.redis.supervised import (
     greet,
 )
 from push.redis.url import RedisAddress, SentinelAddress
-from push.runtime.tasks import TaskGroup
+from push.runtime.ports import Clock, TrustRoot
+from push.runtime.tasks import TaskGroup, within
+from push.runtime.timers import Periodic
 
 log = Logger()
 
@@ -48,19 +49,19 @@ class MasterReport(NamedTuple):
 
 
 class Sentinels:
-    """Knows the master. `moved` is told when it is another than before.
+    """Knows the master. `moved` is called with it when it has changed.
 
     `problem` says why a fail-over could not be followed now; "" when it could.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         address: SentinelAddress,
         *,
         timeout_seconds: float,
         moved: Callable[[RedisAddress], None],
-        trust_root: Any = None,
+        trust_root: TrustRoot | None = None,
     ) -> None:
         self.problem = ""
         self._reactor = reactor
@@ -70,8 +71,7 @@ class Sentinels:
         self._master: RedisAddress | None = None
         self._epoch = 0
         self._jobs = TaskGroup()
-        self._poll_loop = LoopingCall(self._look)
-        self._poll_loop.clock = reactor
+        self._polls = Periodic(reactor, POLL_SECONDS, self._look, _log_failure)
         self._news = Availability(reactor, f"{address} (news of fail-overs)")
         self._listener: SupervisedConnection[SubscriberProtocol] = SupervisedConnection(
             reactor,
@@ -88,11 +88,10 @@ class Sentinels:
 
     def start(self) -> None:
         self._listener.start()
-        self._poll_loop.start(POLL_SECONDS, now=False)
+        self._polls.start()
 
     async def stop(self) -> None:
-        if self._poll_loop.running:
-            self._poll_loop.stop()
+        self._polls.stop()
         self._jobs.cancel()
         await self._listener.stop()
 
@@ -103,7 +102,9 @@ class Sentinels:
 
     async def _ask_all(self) -> MasterReport:
         asked = [
-            Deferred.fromCoroutine(self._ask(sentinel)).addTimeout(ANSWER_SECONDS, self._reactor)
+            within(
+                ANSWER_SECONDS, self._reactor, Deferred.fromCoroutine(self._ask(sentinel)), _late
+            )
             for sentinel in self._address.sentinels
         ]
         results: list[tuple[bool, Any]] = await DeferredList(asked, consumeErrors=True)
@@ -188,10 +189,10 @@ class Sentinels:
         try:
             await self._ask_all()
         except NoMaster:
-            return  # it was told
+            return  # it was logged
 
     def _tell(self, problem: str) -> None:
-        """One line when they are away, one when they are back."""
+        """Log one line when no sentinel names the master, and one when one does again."""
         if problem and not self.problem:
             log.error(
                 "Redis at {name}: {problem}. Asking again until one does.",
@@ -210,6 +211,10 @@ async def _greet_sentinel(protocol: CommandProtocol, sentinel: RedisAddress) -> 
     except txredisapi.ResponseError as error:
         if "without any password configured" not in str(error):
             raise
+
+
+def _late() -> NoMaster:
+    return NoMaster(f"no answer within {ANSWER_SECONDS:g} s")
 
 
 def _reason(failure: Failure) -> str:

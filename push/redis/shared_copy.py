@@ -4,22 +4,23 @@ A copy is *valid* if it was read after the last notice of a change that this pro
 *current* if, beside that, the process has lately made sure that it receives notices at all (a
 `Lease`). A process that was paused, or whose subscriptions were cut, finds its lease over, and does
 so before a writer that asks it to confirm a change (`push.cluster.survey`) has given up waiting.
-What is to be judged by a copy that is not current waits for a read that begins after it asked.
+A request that needs a copy which is not current waits for a read that begins after it asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
+from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
+from push.runtime.timers import Debounced, Periodic, SingleFlight
 
 log = Logger()
 
@@ -40,7 +41,7 @@ class Lease:
     received, everything that was published before it was has been received as well.
     """
 
-    def __init__(self, reactor: Any, server: RedisClient, boot: str) -> None:
+    def __init__(self, reactor: Clock, server: RedisClient, boot: str) -> None:
         self._reactor = reactor
         self._server = server
         self._channel = f"lease:{boot}"
@@ -49,17 +50,15 @@ class Lease:
         self._last = 0
         self._sent: dict[int, tuple[float, int]] = {}  # nonce → when, and losses until then
         self._jobs = TaskGroup()
-        self._loop = LoopingCall(self._renew)
-        self._loop.clock = reactor
+        self._renewals = Periodic(reactor, NONCE_SECONDS, self._renew, _log_failure)
         server.on_restored(self._restored)
 
     def start(self) -> None:
         self._server.subscribe_channel(self._channel, self._receive)
-        self._loop.start(NONCE_SECONDS)
+        self._renewals.start(now=True)
 
     def stop(self) -> None:
-        if self._loop.running:
-            self._loop.stop()
+        self._renewals.stop()
         self._server.unsubscribe_channel(self._channel)
         self._jobs.cancel()
 
@@ -69,7 +68,7 @@ class Lease:
         return is_same_connection and self._reactor.seconds() < self._until
 
     def _restored(self) -> None:
-        if self._loop.running:
+        if self._renewals.is_started:
             self._renew()
 
     def _renew(self) -> None:
@@ -106,14 +105,13 @@ class SharedCopy(Generic[Content]):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         lease: Lease,
         channel: str,
         read: Callable[[], Awaitable[Content]],
         apply: Callable[[Content], None],
     ) -> None:
-        self._reactor = reactor
         self._server = server
         self._lease = lease
         self._channel = channel
@@ -123,32 +121,25 @@ class SharedCopy(Generic[Content]):
         self._epoch = 0  # how often it was invalidated
         self._losses = -1  # of subscriptions' connections, when what is applied began to be read
         self._read_epoch = -1
-        self._begun = 0  # reads
-        self._done = 0  # the last read that was applied
-        self._reading = False
-        self._waiting: list[Deferred[None]] = []
-        self._jobs = TaskGroup()
-        self._retry: Any = None
-        self._loop = LoopingCall(self._begin)
-        self._loop.clock = reactor
+        self._reads = SingleFlight(self._renew, self._failed)
+        self._retry = Debounced(reactor, RETRY_SECONDS, self._retry_if_needed)
+        self._regular = Periodic(reactor, READ_SECONDS, self._reads.request, _log_failure)
         server.on_restored(self._restored)
 
     def start(self) -> None:
         heard = self._server.subscribe_channel(self._channel, lambda _: self.invalidate())
         heard.addCallbacks(self._heard, lambda _: None)
-        self._loop.start(READ_SECONDS, now=False)
+        self._regular.start()
 
     def stop(self) -> None:
-        if self._loop.running:
-            self._loop.stop()
+        self._regular.stop()
         self._server.unsubscribe_channel(self._channel)
-        if self._retry is not None and self._retry.active():
-            self._retry.cancel()
-        self._jobs.cancel()
+        self._retry.cancel()
+        self._reads.cancel()
 
     @property
     def is_valid(self) -> bool:
-        """Whether nothing changed since it was read, as far as this process has heard."""
+        """Whether nothing changed since it was read, as far as this process was notified."""
         same_connection = self._losses == self._server.subscriptions.losses
         return same_connection and self._read_epoch == self._epoch
 
@@ -158,9 +149,9 @@ class SharedCopy(Generic[Content]):
         return self._lease.holds and self.is_valid
 
     def invalidate(self) -> None:
-        """It has changed: it is read anew, and not current until then."""
+        """It has changed: it is read again, and not current until then."""
         self._epoch += 1
-        self._begin()
+        self._reads.request()
 
     async def wait_until_current(self) -> None:
         """Return once what was applied holds every change that was answered before this call.
@@ -169,68 +160,44 @@ class SharedCopy(Generic[Content]):
         """
         if self.is_current:
             return
-        asked = self._begun
-        while not self.is_current and self._done <= asked:
-            waiting: Deferred[None] = Deferred()
-            self._waiting.append(waiting)
-            self._begin()
-            await waiting
+        try:
+            await self._reads.run()
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            if isinstance(error, CancelledError) and self._regular.is_started:
+                raise  # the caller was cancelled
+            raise StoreUnavailable(f"{self._channel} could not be read") from None
 
     def _heard(self, _: object) -> None:
-        if self._loop.running:  # not stopped meanwhile
+        if self._regular.is_started:  # not stopped meanwhile
             self._is_heard = True
             self.invalidate()
 
     def _restored(self) -> None:
-        if self._loop.running:
-            self._begin()
+        if self._regular.is_started:
+            self._reads.request()
 
-    def _begin(self) -> None:
-        if not self._reading:
-            self._reading = True
-            self._jobs.run(self._turn(), _log_failure)
-
-    async def _turn(self) -> None:
-        self._begun += 1
-        number, epoch, losses = self._begun, self._epoch, self._server.subscriptions.losses
+    async def _renew(self) -> None:
+        epoch, losses = self._epoch, self._server.subscriptions.losses
         # Else notices between the read and the subscription would be missed.
         receives = self._is_heard and self._server.is_subscribed
-        reason: str | None = f"{self._channel} could not be read"
-        try:
-            self._apply(await self._read())
-            reason = None
-        except StoreUnavailable as error:
-            log.debug("{channel} not read: {reason}", channel=self._channel, reason=error.reason)
-            reason = error.reason
-        finally:
-            self._reading = False
-            if reason is None:
-                self._done = number
-                if receives:
-                    self._read_epoch, self._losses = epoch, losses
-            else:
-                self._retry_later()
-            self._tell(reason)
-        if reason is None and epoch != self._epoch:
-            self._begin()
+        self._apply(await self._read())
+        if receives:
+            self._read_epoch, self._losses = epoch, losses
 
-    def _tell(self, reason: str | None) -> None:
-        """A read ended, or failed for this reason."""
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            if reason is None:
-                each.callback(None)
-            else:
-                each.errback(StoreUnavailable(reason))
-
-    def _retry_later(self) -> None:
-        is_planned = self._retry is not None and self._retry.active()
-        if self._loop.running and not is_planned:
-            self._retry = self._reactor.callLater(RETRY_SECONDS, self._retry_if_needed)
+    def _failed(self, failure: Failure) -> None:
+        if isinstance(failure.value, StoreUnavailable):
+            reason = failure.value.reason
+            log.debug("{channel} not read: {reason}", channel=self._channel, reason=reason)
+        else:
+            _log_failure(failure)
+        if self._regular.is_started:
+            self._retry.request()
 
     def _retry_if_needed(self) -> None:
         if not self.is_valid and self._server.problem is None:
-            self._begin()
+            self._reads.request()
 
 
 def _log_failure(failure: Failure) -> None:

@@ -1,6 +1,6 @@
-"""Which channels this process hears, whatever happens to the connection.
+"""Which channels this process subscribes to, whatever happens to the connection.
 
-What is wanted is kept here, and brought about on every connection again. Commands of one reactor
+The wanted channels are kept here, and subscribed again on every connection. Commands of one reactor
 turn leave together, 512 channels each. A channel is unsubscribed only once its subscription was
 confirmed, so that a confirmation always belongs to the latest wish.
 """
@@ -13,7 +13,11 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from push.redis.errors import StoreUnavailable
 from push.redis.protocols import SubscriberProtocol
+from push.runtime.ports import Clock
+from push.runtime.tasks import within
+from push.runtime.timers import Debounced
 
 log = Logger()
 
@@ -24,8 +28,7 @@ Handler = Callable[[bytes], None]
 class Subscriptions:
     """Wanted channels with their handlers, and the connection of the moment."""
 
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: Clock) -> None:
         self.heard = 0  # messages, of all channels and connections
         self.losses = 0  # of connections: messages may have been missed whenever it has grown
         self._handlers: dict[bytes, Handler] = {}
@@ -34,13 +37,13 @@ class Subscriptions:
         self._confirmed: set[bytes] = set()
         self._waiters: dict[bytes, list[Deferred[None]]] = {}
         self._changed: set[bytes] = set()
-        self._flush_call: Any = None
+        self._soon = Debounced(reactor, 0, self._flush)
 
-    def want(self, channel: bytes, handler: Handler) -> Deferred[None]:
-        """Hear `channel`; the Deferred fires once Redis confirmed it (now, if it has).
+    def start_subscribing(self, channel: bytes, handler: Handler) -> Deferred[None]:
+        """Subscribe to `channel`; the Deferred fires once Redis confirmed it (now, if it has).
 
-        It waits as long as Redis is away, or until `drop`: give it a deadline. One handler a
-        channel.
+        It waits as long as Redis is unreachable, or until `unsubscribe`: the caller cancels it at
+        its deadline. There is one handler a channel.
         """
         self._handlers[channel] = handler
         if channel in self._confirmed:
@@ -50,8 +53,8 @@ class Subscriptions:
         self._note(channel)
         return waiter
 
-    def drop(self, channel: bytes) -> None:
-        """Hear `channel` no longer; who still waits for it waits no longer."""
+    def unsubscribe(self, channel: bytes) -> None:
+        """End the subscription to `channel`; callers that wait for it are released."""
         if self._handlers.pop(channel, None) is not None:
             self._note(channel)
             for waiter in self._waiters.pop(channel, ()):
@@ -91,9 +94,7 @@ class Subscriptions:
 
     def stop(self) -> None:
         self._speaker = None
-        if self._flush_call is not None:
-            self._flush_call.cancel()
-            self._flush_call = None
+        self._soon.cancel()
 
     def _forget_waiter(self, channel: bytes, waiter: Deferred[None]) -> None:
         waiters = self._waiters.get(channel, [])
@@ -104,12 +105,7 @@ class Subscriptions:
 
     def _note(self, channel: bytes) -> None:
         self._changed.add(channel)
-        if self._flush_call is None:
-            self._flush_call = self._reactor.callLater(0, self._turn_over)
-
-    def _turn_over(self) -> None:
-        self._flush_call = None
-        self._flush()
+        self._soon.request()
 
     def _flush(self) -> None:
         if self._speaker is None:
@@ -145,3 +141,16 @@ def _ignore_lost(_failure: object) -> None:
 def _batches(channels: list[bytes]) -> list[list[bytes]]:
     step = CHANNELS_PER_COMMAND
     return [channels[i : i + step] for i in range(0, len(channels), step)]
+
+
+async def subscribed_in_time(subscribed: Deferred[Any], seconds: float, reactor: Clock) -> None:
+    """Wait for what `start_subscribing` returned, or for several of them that were gathered.
+
+    Raises `StoreUnavailable` when Redis does not confirm within `seconds`.
+    """
+    await within(
+        seconds,
+        reactor,
+        subscribed,
+        lambda: StoreUnavailable("Redis confirmed no subscription in time"),
+    )

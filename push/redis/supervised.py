@@ -1,16 +1,16 @@
 """One supervised connection to Redis.
 
-Twisted's `ClientService` connects and retries for ever; this adds what a half-open or paused server
-needs: a PING when nothing else was asked, and the end of a connection on which a command waits too
-long (answers come in order, so one late answer means that all are late). A caller never waits for a
-connection that is not there: it is told at once.
+Twisted's `ClientService` connects and retries forever. This adds what a half-open or paused server
+needs: a PING when no other command was sent, and the end of a connection on which a command waits
+too long (answers come in order, so one late answer means that all are late). A caller never waits
+for a connection: without one it gets an error at once.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred
@@ -22,14 +22,16 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from push.redis.availability import Availability
 from push.redis.errors import NoMaster, StoreUnavailable, UnsuitableServer
 from push.redis.protocols import CommandProtocol, RedisProtocol, SubscriberProtocol
 from push.redis.url import RedisAddress
+from push.runtime.ports import ClientEndpoint, Clock, TrustRoot, as_twisted
+from push.runtime.timers import Periodic
 
 log = Logger()
 
@@ -42,23 +44,28 @@ _retry_delay_seconds = backoffPolicy(
 )
 
 
-# Where to connect, asked at each attempt. It raises `NoMaster` when nobody knows.
+# Returns where to connect, at each attempt. Raises `NoMaster` when that is unknown.
 Locate = Callable[[], Awaitable[RedisAddress]]
 
 
 def endpoint_of(
-    address: RedisAddress, reactor: Any, timeout_seconds: float, trust_root: Any = None
-) -> Any:
+    address: RedisAddress,
+    reactor: Clock,
+    timeout_seconds: float,
+    trust_root: TrustRoot | None = None,
+) -> ClientEndpoint:
     """The stream client endpoint for `address`.
 
     A TLS server's name is verified by `trust_root`, by default by what the system trusts.
     """
     if address.path:
         return UNIXClientEndpoint(reactor, address.path, timeout=timeout_seconds)
-    endpoint: Any = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout_seconds)
-    if address.tls:
-        return wrapClientTLS(optionsForClientTLS(address.host, trustRoot=trust_root), endpoint)
-    return endpoint
+    endpoint = HostnameEndpoint(reactor, address.host, address.port, timeout=timeout_seconds)
+    if not address.tls:
+        return endpoint
+    options = optionsForClientTLS(address.host, trustRoot=trust_root)
+    wrapped: ClientEndpoint = wrapClientTLS(options, cast(IStreamClientEndpoint, endpoint))
+    return wrapped
 
 
 @implementer(IStreamClientEndpoint)
@@ -73,14 +80,14 @@ class _AttemptEndpoint:
 
 
 class ProtocolFactory(Factory):
-    """Builds protocols of ours."""
+    """Builds our protocols."""
 
     noisy = False
 
     def __init__(self, build: Callable[[], RedisProtocol]) -> None:
         self._build = build
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: IAddress | None) -> RedisProtocol:
         protocol = self._build()
         protocol.factory = self
         return protocol
@@ -104,14 +111,14 @@ class SupervisedConnection(Generic[P]):
     """Keeps one connection of one kind to the server that `locate` names, asked at each attempt.
 
     `build(on_lost)` makes the protocol, `prepare(protocol)` what it needs before use (scripts,
-    subscriptions); `on_up` and `on_down` are told of changes. `speaker` is None while down;
-    `where` is the server of the last attempt. `name` is for people. The connections of one server
-    share its `availability`, which tells the log.
+    subscriptions); `on_up` and `on_down` are called when that changes. `speaker` is None while it
+    is down; `where` is the server of the last attempt. `name` is for people. The connections of one
+    server share its `availability`, which writes the log.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         locate: Locate,
         build: Callable[[Callable[[RedisProtocol], None]], P],
         prepare: Callable[[P], Awaitable[None]],
@@ -120,13 +127,13 @@ class SupervisedConnection(Generic[P]):
         purpose: str,
         timeout_seconds: float,
         availability: Availability,
-        trust_root: Any = None,
+        trust_root: TrustRoot | None = None,
         on_up: Callable[[], None] = lambda: None,
         on_down: Callable[[], None] = lambda: None,
     ) -> None:
         self.speaker: P | None = None
         self.where: RedisAddress | None = None
-        self.problem = f"Redis at {name} is away: not connected yet"
+        self.problem = f"Redis at {name} is unreachable: not connected yet"
         self._reactor = reactor
         self._locate = locate
         self._prepare: Callable[[P], Awaitable[None]] = prepare
@@ -143,8 +150,7 @@ class SupervisedConnection(Generic[P]):
         self._availability = availability
         self._attempts = 0
         self._cut: Exception | None = None  # why we ended the current connection, if it was us
-        self._watch = LoopingCall(self._check)
-        self._watch.clock = reactor
+        self._watch = Periodic(reactor, CHECK_SECONDS, self._check, _log_failure)
         # Any: what zope's interfaces promise is not known to mypy.
         endpoint: Any = _AttemptEndpoint(self._connect)
         factory: Any = ProtocolFactory(lambda: build(self._lost))
@@ -152,20 +158,19 @@ class SupervisedConnection(Generic[P]):
             endpoint,
             factory,
             retryPolicy=self._retry_delay_seconds,
-            clock=reactor,
+            clock=as_twisted(reactor),
             prepareConnection=self._begin,
         )
 
     def start(self) -> None:
         self._stopping = False
         self._service.startService()
-        self._watch.start(CHECK_SECONDS, now=False)
+        self._watch.start()
 
     async def stop(self) -> None:
         """End the connection; calls that wait fail."""
         self._stopping = True
-        if self._watch.running:
-            self._watch.stop()
+        self._watch.stop()
         stopped = self._service.stopService()
         if self._current is not None and self._current.transport is not None:
             self._current.transport.abortConnection()
@@ -190,7 +195,7 @@ class SupervisedConnection(Generic[P]):
         self._attempts += 1
         return _retry_delay_seconds(self._attempts)
 
-    async def _connect(self, factory: Factory) -> Any:
+    async def _connect(self, factory: Factory) -> object:
         """An attempt. `ClientService` keeps its failure to itself: it is noted here."""
         try:
             self.where = await self._locate()
@@ -215,7 +220,7 @@ class SupervisedConnection(Generic[P]):
         self._current = protocol
         self._cut = None
         making = Deferred.fromCoroutine(self._make_ready(protocol))
-        making.addErrback(lambda failure: log.failure("After a reconnect to Redis", failure))
+        making.addErrback(_log_failure)
 
     async def _make_ready(self, protocol: P) -> None:
         try:
@@ -244,7 +249,7 @@ class SupervisedConnection(Generic[P]):
 
     def _note_failure(self, error: Exception) -> None:
         """Keep it for callers, and for the log."""
-        what = "cannot be used" if isinstance(error, UnsuitableServer) else "is away"
+        what = "cannot be used" if isinstance(error, UnsuitableServer) else "is unreachable"
         reason = (str(error) or type(error).__name__).rstrip(".")
         self.problem = f"Redis at {self._name} {what}: {reason}"
         if self._stopping or isinstance(error, NoMaster | CancelledError):
@@ -267,3 +272,7 @@ class SupervisedConnection(Generic[P]):
             if not current.unanswered:
                 # Its failure is the connection's end, which is noticed where it ends.
                 current.call("PING").addErrback(lambda _: None)
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("A connection to Redis could not be kept", failure)

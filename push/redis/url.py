@@ -122,13 +122,13 @@ def parse_sentinel_url(url: str) -> SentinelAddress:
     if not re.fullmatch(r"[A-Za-z0-9._-]+", master):
         raise ValueError("a master's name has letters, digits, dots, dashes and underscores")
     if not re.fullmatch(r"\d*", database, re.ASCII):
-        raise ValueError("behind the master's name stands a database number")
+        raise ValueError("after the master's name comes a database number")
     return SentinelAddress(sentinels, master, int(database or 0), username, password, tls)
 
 
 def _sentinel(text: str, tls: bool, credentials: tuple[str | None, str | None]) -> RedisAddress:
     found = _HOST.fullmatch(text)
-    # Not quoted in the error: what is taken for a host may be a part of a password.
+    # Not quoted in the error: a text that looks like a host may be a part of a password.
     port = int(found[3] or SENTINEL_PORT) if found else 0
     if not found or not 0 < port <= 65535:
         raise ValueError(f"expected {SENTINEL_FORM}, with the user and password percent-encoded")

@@ -1,1 +1,1 @@
-"""Changing the list of Redis servers: everything moves to where it belongs (design, rule 12)."""
+"""Another list of Redis servers: everything moves to where it belongs (architecture, rule 12)."""

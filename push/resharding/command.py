@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
@@ -17,6 +17,7 @@ from push.redis.url import StoreAddress, parse_store_url
 from push.resharding import connecting
 from push.resharding.plan import Refused
 from push.resharding.run import Resharding, ReshardOutcome
+from push.runtime.ports import Reactor
 
 TELL_SECONDS = 2.0
 
@@ -35,14 +36,14 @@ class ReshardArguments(NamedTuple):
 
 
 def run(asked: ReshardArguments, tell: Callable[[str], None]) -> ReshardOutcome | None:
-    """Do it, to the end. `tell` is told how far it is, now and then.
+    """Do it, to the end. `tell` is called with the progress, now and then.
 
     Raises `Refused`, `BrokenOff`.
     """
     found: list[ReshardOutcome | None] = []
     failed: list[Exception] = []
 
-    async def work(reactor: Any) -> None:
+    async def work(reactor: Reactor) -> None:
         # A signal stops the reactor; that connections are lost then is no news.
         reactor.addSystemEventTrigger("before", "shutdown", failed.append, BrokenOff())
         try:
@@ -50,7 +51,7 @@ def run(asked: ReshardArguments, tell: Callable[[str], None]) -> ReshardOutcome 
         except (Refused, StartError) as error:
             failed.append(Refused(str(error)))
         except StoreUnavailable as error:
-            failed.append(Refused(f"{error.reason}. When it is back, run the same again"))
+            failed.append(Refused(f"{error.reason}. When it is reachable, run the same again"))
 
     try:
         react(lambda reactor: Deferred.fromCoroutine(work(reactor)))
@@ -63,7 +64,7 @@ def run(asked: ReshardArguments, tell: Callable[[str], None]) -> ReshardOutcome 
 
 
 async def reshard(
-    reactor: Any, asked: ReshardArguments, tell: Callable[[str], None]
+    reactor: Reactor, asked: ReshardArguments, tell: Callable[[str], None]
 ) -> ReshardOutcome | None:
     """None when it was given up."""
     settings = load(config_file=asked.config, environment=os.environ).redis
@@ -99,7 +100,7 @@ def _parsed(url: str) -> StoreAddress:
         raise Refused(f"--to: {error}") from None
 
 
-def _now_and_then(reactor: Any, tell: Callable[[str], None]) -> Callable[[str], None]:
+def _now_and_then(reactor: Reactor, tell: Callable[[str], None]) -> Callable[[str], None]:
     last = reactor.seconds()
 
     def maybe(text: str) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from twisted.internet.task import deferLater
 
 from push.redis.checks import parsed_info
 from push.redis.client import RedisClient
 from push.redis.url import StoreAddress
 from push.resharding.layout import Layout
 from push.resharding.plan import Refused
+from push.runtime.ports import Clock, TrustRoot
+from push.runtime.timers import sleep
 
 READY_SECONDS = 5.0
 TIMEOUT_SECONDS = 30.0
@@ -20,11 +19,11 @@ OWN_SUBSCRIPTIONS = 1
 
 
 async def connect(
-    reactor: Any,
+    reactor: Clock,
     old: Sequence[StoreAddress],
     new: Sequence[StoreAddress],
     *,
-    trust_root: Any = None,
+    trust_root: TrustRoot | None = None,
     may_be_away: bool = False,
 ) -> Layout:
     """`may_be_away`: a server that is in the new list only may be left out. Raises `Refused`."""
@@ -63,13 +62,13 @@ async def disconnect(servers: Sequence[RedisClient]) -> None:
         await server.stop()
 
 
-async def _wait_ready(reactor: Any, server: RedisClient) -> str | None:
+async def _wait_ready(reactor: Clock, server: RedisClient) -> str | None:
     """What is wrong with it, None when it can be used."""
     deadline = reactor.seconds() + READY_SECONDS
     while (problem := server.problem) is not None:
         if " cannot be used: " in problem or reactor.seconds() > deadline:
             return problem
-        await deferLater(reactor, LOOK_SECONDS)
+        await sleep(reactor, LOOK_SECONDS)
     return None
 
 
@@ -81,12 +80,12 @@ async def _itself(server: RedisClient) -> tuple[str, int]:
 
 def _each_once(name: str, places: list[int]) -> list[int]:
     if len(set(places)) < len(places):
-        raise Refused(f"one server stands twice in {name}")
+        raise Refused(f"{name} names one server twice")
     return places
 
 
 async def has_keys(server: RedisClient) -> bool:
-    """Whether there is any key of ours."""
+    """Whether there is any key with our prefix."""
     cursor = b"0"
     while True:
         cursor, keys = await server.command("SCAN", cursor, "MATCH", server.key("*"), "COUNT", 1000)
@@ -99,7 +98,7 @@ async def has_keys(server: RedisClient) -> bool:
 async def check_nobody(servers: Sequence[RedisClient]) -> None:
     """Raises `Refused` while a daemon, or another `pushctl reshard`, is connected.
 
-    Each has a subscription on each server, besides what it hears.
+    Each has a subscription on each server, besides its other channels.
     """
     for server in servers:
         _, count = await server.command("PUBSUB", "NUMSUB", server.channel("check"))
@@ -125,7 +124,7 @@ async def _registered(server: RedisClient) -> list[str]:
     )
 
 
-async def wait_written(reactor: Any, servers: Sequence[RedisClient]) -> None:
+async def wait_written(reactor: Clock, servers: Sequence[RedisClient]) -> None:
     """Until a server that is killed by itself loses nothing of what it has answered: what is
     deleted elsewhere must be there. (On a replica it is by then, where there are any.)"""
     for server in servers:
@@ -133,4 +132,4 @@ async def wait_written(reactor: Any, servers: Sequence[RedisClient]) -> None:
             info = parsed_info(await server.command("INFO", "persistence"))
             if int(info.get("aof_buffer_length", 0)) == 0:
                 break
-            await deferLater(reactor, LOOK_SECONDS)
+            await sleep(reactor, LOOK_SECONDS)

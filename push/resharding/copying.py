@@ -25,7 +25,7 @@ Item = TypeVar("Item")
 
 
 class Copying:
-    """`tell` is told how far it is. Nothing that is there is changed."""
+    """`tell` is called with the progress. Nothing that is there is changed."""
 
     def __init__(self, layout: Layout, staging: Staging, clock: int, tell: Tell) -> None:
         self.devices = 0

@@ -59,7 +59,7 @@ def moved(record: StoredDevice, layout: Layout, everyone: Everyone) -> dict[int,
         elif "c" not in fields:
             fields = {"c": version, "f": version}  # nothing was read of it yet
         if "c" not in fields:
-            continue  # its server is still to be told: the next session does
+            continue  # its server does not know yet: the next session sees to that
         for kind in _OF_STREAM:
             if kind in fields:
                 placed[place][f"{kind}:{stream}"] = fields[kind]

@@ -29,7 +29,7 @@ COLLAPSE = f"collapse:{STREAM_ALL}"
 
 
 class Place(NamedTuple):
-    """Where a message stands on a server now."""
+    """Where a message is on a server now."""
 
     id: str
     offset: int
@@ -42,7 +42,7 @@ class MovedCounts:
     def __init__(self) -> None:
         self.waiting: Counter[tuple[int, int]] = Counter()
         self.had: Counter[tuple[int, int]] = Counter()  # of these, it was written to so many
-        self.keep: Counter[tuple[int, int]] = Counter()  # … who count as such at the new place
+        self.keep: Counter[tuple[int, int]] = Counter()  # … that count as such at the new place
         self.again: Counter[tuple[int, int]] = Counter()  # of these, so many had done it
         self.new: Counter[int] = Counter()  # devices whose old server never had it
 
@@ -171,7 +171,7 @@ class Everyone:
         if log.same and log.lost == self.lost:
             return cursor
         position = log.translated(cursor.position, self.clock)
-        if cursor.offset < log.lost:  # it is to be told so: see rule 7
+        if cursor.offset < log.lost:  # it must be notified: see rule 7
             return Cursor(cursor.offset, max(position, cursor.offset))
         return Cursor(log.translated(cursor.offset, self.clock), position)
 

@@ -1,4 +1,4 @@
-"""Every kind of key that a deployment has, and whom it belongs to: the one table.
+"""Every kind of key that a deployment has, and its owner: the one table.
 
 A key of a kind that is not here stops a resharding before anything was changed, and a test walks
 all keys of a deployment that has done everything. A new kind of key is a new line.
@@ -31,12 +31,12 @@ class How(Enum):
     ONCE = "the answer that an idempotency key had, see once.py"
     EMPTIED = "what it holds is done before anything moves"
     OWN = "each server has its own"
-    ENDS = "nothing of it is wanted when daemons start anew"
+    ENDS = "nothing of it is wanted when daemons start again"
 
 
 class Kind(NamedTuple):
     """`name`: what the names of its keys begin with, if it ends with ":", else its only name.
-    `owner`: of what stands behind that (of a member of the set, for MEMBERS)."""
+    `owner`: of what comes after that (of a member of the set, for MEMBERS)."""
 
     name: str
     how: How
@@ -116,7 +116,7 @@ KINDS = (
 
 
 class UnknownKind(LookupError):
-    """Nobody has said whom this key belongs to."""
+    """The owner of this key is unknown."""
 
 
 def kind_of(key: str) -> Kind:

@@ -38,7 +38,7 @@ class Records:
     def placed(self, id: str, parts: Mapping[int, Fields]) -> dict[int, Fields]:
         """The parts as they are to be, by server; `parts` as they are."""
         if not all("to" in fields for fields in parts.values()):
-            return {}  # what came too late for a record that had expired: nobody can read it
+            return {}  # it came too late for a record that had expired: nobody can read it
         ((kind, name),) = msgspec.json.decode(next(iter(parts.values()))["to"]).items()
         if kind in BY_DEVICE:
             return self._lines(parts, _streams_by_device)

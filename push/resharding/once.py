@@ -38,7 +38,7 @@ class Answers:
         self, name: str, parts: Mapping[int, Fields], to: Mapping[str, bytes]
     ) -> tuple[dict[int, Fields], Fields]:
         """What is to be kept under the key `name` on each server, and the key's claim, if there
-        was none. `to`: whom messages were for, by id."""
+        was none. `to`: the targets of messages, by id."""
         first = next(iter(parts.values()))
         if "reply" not in first and not any(field.startswith(_BY_STREAM) for field in first):
             self._owners[first["id"].decode()] = name

@@ -1,11 +1,11 @@
 """`reshard`: from one list of servers to another, while no daemon runs.
 
-1. Every server is told what is being done: from now on daemons refuse it.
-2. What waits for a second server (errands) is done by the old list.
+1. Every server is marked with what is being done: from now on daemons refuse it.
+2. Errands for a second server are done by the old list.
 3. What is to be elsewhere, or to be otherwise, is prepared beside what is (see staging.py).
-4. Every server is told that all is prepared: from now on it only goes on.
+4. Every server is marked as prepared: from now on the run only goes forward.
 5. On every server what was prepared takes its place, and what belongs elsewhere is deleted.
-6. Every server is told its new number; those that have left the list keep nothing.
+6. Every server gets its new number; those that have left the list keep nothing.
 
 Broken off, the same again completes it: before 4. it begins again at 2., after that it goes on.
 """
@@ -13,7 +13,6 @@ Broken off, the same again completes it: before 4. it begins again at 2., after 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -36,6 +35,7 @@ from push.resharding.plan import (
     standing,
 )
 from push.resharding.staging import ARRIVING, Staging, delete_keys, forget_prepared, take_over
+from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 
 ERRANDS_PER_CALL = 100
@@ -57,9 +57,9 @@ class ReshardOutcome(msgspec.Struct, rename={"old": "from", "new": "to"}):
 
 
 class Resharding:
-    """One run, on servers that are connected. `tell` is told how far it is."""
+    """One run, on servers that are connected. `tell` is called with the progress."""
 
-    def __init__(self, reactor: Any, layout: Layout, old: list[str], new: list[str], tell: Tell):
+    def __init__(self, reactor: Clock, layout: Layout, old: list[str], new: list[str], tell: Tell):
         self._reactor = reactor
         self._layout = layout
         self._servers = layout.servers
@@ -85,7 +85,7 @@ class Resharding:
             await connecting.check_nobody(self._servers)  # nobody came in just before that
             await self._do_errands()
             await self._prepare(outcome)
-        # Also of those that know it already: who is finished must not be the only one that knew.
+        # Also those that have it already: a finished server must not be the only one with it.
         await self._mark_all(stand.deployment, "take")
         await self._take(stand.deployment)
         await self._empty_leaving()

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from push.redis.client import Argument, RedisClient
+from push.redis.client import RedisClient
+from push.redis.replies import Argument
 from push.redis.scripts import load_script
 from push.resharding.layout import each_key
 from push.runtime.tasks import Semaphore, gather

@@ -1,4 +1,4 @@
-"""Every coroutine has an owner: none is fired and forgotten, and its errors are told."""
+"""Every coroutine has an owner: none is started and forgotten, and its errors are reported."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
+
+from push.runtime.ports import Clock, as_twisted
 
 Result = TypeVar("Result")
 
@@ -21,7 +23,7 @@ class TaskGroup:
     def run(
         self, job: Coroutine[Any, Any, None], failed: Callable[[Failure], None]
     ) -> Deferred[None]:
-        """Run `job` to its end; `failed` is told of an error that is not its cancellation."""
+        """Run `job` to its end; `failed` is called with an error that is not its cancellation."""
         running: Deferred[None] = Deferred.fromCoroutine(job)
         self._running.add(running)
 
@@ -65,7 +67,7 @@ class Semaphore:
     async def __aexit__(self, *_: object) -> None:
         self._free += 1
         if self._giving:
-            return  # whoever gives turns sees it
+            return  # the caller that gives turns sees it
         self._giving = True
         try:
             while self._free and self._waiting:
@@ -73,6 +75,21 @@ class Semaphore:
                 self._waiting.popleft().callback(None)
         finally:
             self._giving = False
+
+
+def within(
+    seconds: float, reactor: Clock, call: Deferred[Result], late: Callable[[], Exception]
+) -> Deferred[Result]:
+    """Cancel `call` when it has no result after `seconds`; its error is then what `late` returns.
+
+    `addTimeout` alone makes a TimeoutError of nothing but a CancelledError, and what is cancelled
+    often fails with another error: several Deferreds that were gathered fail with a FirstError.
+    """
+
+    def end(_result: Result | Failure, _seconds: float) -> Result:
+        raise late()
+
+    return call.addTimeout(seconds, as_twisted(reactor), end)
 
 
 async def gather(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:

@@ -1,4 +1,4 @@
-"""PUBLISH requests by name or number (contract, "`PUBLISH`")."""
+"""PUBLISH requests by name or number (protocol.md, "PUBLISH: requests")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which messages a session hands out now, and as which bytes (design, rules 2, 8, 9).
+"""Which messages a session hands out now, and as which bytes (architecture, rules 2, 8, 9).
 
 One rule at every hand-over: `previous` beyond the session's position is a gap (the session reads
 the log), `offset` not beyond it a repeat, else it is the next. A session that is not live, or whose

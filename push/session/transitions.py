@@ -1,4 +1,4 @@
-"""Every state and every signal of the protocol, in one table a role (contract, "Order of things").
+"""All states and signals of the protocol, in one table a role (protocol.md, "Order of things").
 
 A signal that has no cell in a server's state is `bad_frame`; in a client's state it is ignored,
 because a client must live with servers newer than itself.

@@ -358,7 +358,8 @@ class Window:
         return subscription
 
     # Only the first unacknowledged message of a stream is sent again. What stands behind it waits,
-    # perhaps in a queue of the device's own: that uses nothing up (contract, "Order of things").
+    # perhaps in a queue of the device's own: that uses nothing up
+    # (protocol.md, "PUSH and PUB_ACK: messages").
 
     def waiting_since(self) -> float | None:
         """When the first message that waits longest was handed out or came to the front."""

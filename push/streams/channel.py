@@ -1,4 +1,4 @@
-"""A stream as one connector knows it: who follows it here, and how far the channel has come."""
+"""A stream as one connector knows it: its followers here, and how far the channel has come."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Channel:
     """The live side of one stream on one connector.
 
     `last`: up to here nothing is missing, meaningful once `known`. `handed`: the last offset that
-    was handed on, which is lower when the log was read beyond it. `readers` of the log are at work
+    was handed on, which is lower when the log was read past it. `readers` of the log are at work
     now: what comes meanwhile is kept for them, and so is what was `removed` from the log, because
     what they read may be from before.
     """
@@ -83,7 +83,7 @@ class Channel:
             self.removed = None
 
     def still_there(self, entries: list[Entry]) -> list[Entry]:
-        """What was read, without what was taken out while it was read."""
+        """What was read, without entries that were removed while it was read."""
         removed = self.removed
         return [e for e in entries if e.offset not in removed] if removed else entries
 
@@ -93,7 +93,7 @@ class Channel:
 
     @property
     def remembers(self) -> bool:
-        """Whether what comes may be wanted by somebody who reads the log later."""
+        """Whether a reader of the log may need what comes."""
         return self.readers > 0 or len(self.followers) > 1
 
     @property

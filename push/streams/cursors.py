@@ -1,9 +1,9 @@
-"""Cursors are written in batches: every 50 ms, or 500 at once (design, rule 4).
+"""Cursors are written in batches: every 50 ms, or 500 at once (architecture, rule 4).
 
 A crash in between delivers again, it never loses. The script that moves a cursor counts in the
-ledger what the cursor passes, and tells whether the session still is the device's: that is how a
-connector learns that a session was taken over. What was only handed out is told within a second, or
-with the acknowledgement if that is earlier.
+ledger what the cursor passes, and answers whether the session still has the device: so a connector
+learns that a session was taken over. What was only handed out is written within a second, or with
+the acknowledgement if that is earlier.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced
 from push.session.window import (
     ACKNOWLEDGED,
     GONE,
@@ -35,6 +38,7 @@ from push.streams.ledger import is_listed
 from push.streams.publisher import APPEND, LEDGER
 
 log = Logger()
+Result = TypeVar("Result")
 
 FLUSH_SECONDS = 0.05
 FLUSH_CURSORS = 500
@@ -46,7 +50,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class CursorOwner(Protocol):
-    """Whose cursors these are: a device's session."""
+    """The owner of cursors: a device's session."""
 
     @property
     def token(self) -> str | None: ...
@@ -61,16 +65,15 @@ class CursorWriter:
     `on_lost(holder)` is called for a session that is not its device's any more.
     """
 
-    def __init__(self, reactor: Any, server: RedisClient, on_lost: Callable[[Any], None]) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: Clock, server: RedisClient, on_lost: Callable[[Any], None]) -> None:
         self._server = server
         self._on_lost = on_lost
         self._moved: dict[Subscription, CursorOwner] = {}
         self._handed: dict[Subscription, CursorOwner] = {}
         self._late: dict[Subscription, list[LateAcknowledgement]] = {}
         self._last: list[_Move] = []  # of streams that are not followed any more
-        self._call: Any = None
-        self._handed_call: Any = None
+        self._soon = Debounced(reactor, FLUSH_SECONDS, self._start)
+        self._handed_soon = Debounced(reactor, HANDED_SECONDS, self._take_handed)
         self._writing: Deferred[bool] | None = None
         self._failed = False
         self._stopped = False
@@ -85,7 +88,7 @@ class CursorWriter:
         self._start_soon()
 
     def ends(self, holder: CursorOwner, subscription: Subscription) -> None:
-        """`subscription` is about to forget what was handed out: what is known of that now is
+        """`subscription` is about to forget what was handed out: all that is known of that is
         stored."""
         is_moved = self._moved.pop(subscription, None) is not None
         is_handed = self._handed.pop(subscription, None) is not None
@@ -100,8 +103,8 @@ class CursorWriter:
             return  # what waits leaves when the batch is done, or after the pause of a failure
         if self._waiting >= FLUSH_CURSORS:
             self._start()
-        elif self._call is None:
-            self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
+        else:
+            self._soon.request()
 
     @property
     def _waiting(self) -> int:
@@ -111,8 +114,8 @@ class CursorWriter:
     def late(self, holder: CursorOwner, late: LateAcknowledgement) -> None:
         """A message that the cursor passed for another reason was acknowledged after all.
 
-        Where the ledger has counters it is told once: if it is not known whether that was stored,
-        what was counted before stands.
+        Where the ledger has counters it is written once: if it is not known whether that was
+        stored, what was counted before remains.
         """
         if holder.token is not None and not self._stopped:
             subscription = late.delivery.subscription
@@ -120,21 +123,19 @@ class CursorWriter:
             self.moved(holder, subscription)
 
     def handed(self, holder: CursorOwner, subscription: Subscription) -> None:
-        """Something was handed out: the ledger is told, with less hurry."""
+        """Something was handed out: the ledger gets it, with less hurry."""
         if holder.token is None or self._stopped or subscription in self._moved:
             return
         self._handed[subscription] = holder
-        if self._handed_call is None:
-            self._handed_call = self._reactor.callLater(HANDED_SECONDS, self._take_handed)
+        self._handed_soon.request()
 
     def _take_handed(self) -> None:
-        self._handed_call = None
         handed, self._handed = self._handed, {}
         for subscription, holder in handed.items():
             self.moved(holder, subscription)
 
     async def flush(self) -> None:
-        """Store all that moved so far; returns when it is stored or Redis is away."""
+        """Store all that moved so far; returns when it is stored or Redis is unreachable."""
         self._moved.update(self._handed)
         self._handed.clear()
         # First in, first out: so many batches hold all that waits now, whatever comes meanwhile.
@@ -151,16 +152,12 @@ class CursorWriter:
     async def stop(self) -> None:
         await self.flush()
         self._stopped = True
-        for call in (self._call, self._handed_call):
-            if call is not None and call.active():
-                call.cancel()
-        self._call = self._handed_call = None
+        self._soon.cancel()
+        self._handed_soon.cancel()
 
     def _start(self) -> Deferred[bool]:
         """Write a batch; the result tells whether it was stored."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-        self._call = None
+        self._soon.cancel()
         batch, self._last = self._last[:FLUSH_CURSORS], self._last[FLUSH_CURSORS:]
         for subscription, holder in [*islice(self._moved.items(), FLUSH_CURSORS - len(batch))]:
             del self._moved[subscription]
@@ -175,14 +172,13 @@ class CursorWriter:
         self._failed = not stored
         if stored and self._waiting >= FLUSH_CURSORS:
             self._start()
-        elif self._waiting and self._call is None and not self._stopped:
-            delay_seconds = FLUSH_SECONDS if stored else RETRY_SECONDS
-            self._call = self._reactor.callLater(delay_seconds, self._start)
+        elif self._waiting and not self._stopped:
+            self._soon.request(FLUSH_SECONDS if stored else RETRY_SECONDS)
         return stored
 
     async def _write(self, batch: list[_Move]) -> bool:
         try:
-            lost = await self._server.run(_script, [], [_encode(_arguments(batch))])
+            lost: list[int] = await self._server.run(_script, [], [_encode(_arguments(batch))])
         except StoreUnavailable as error:
             log.debug("Cursors kept for later: {reason}", reason=error.reason)
             self._last += [move for move in batch if move.is_last]
@@ -202,7 +198,7 @@ class CursorWriter:
 class _Move:
     """A cursor on its way to the store, with the messages that it passes or has before it.
 
-    `is_last`: the stream is not followed any more. What is said here is all that is known.
+    `is_last`: the stream is not followed any more. Nothing is known beside what is written here.
     """
 
     __slots__ = (
@@ -242,8 +238,8 @@ class _Move:
     def undo(self) -> list[LateAcknowledgement]:
         """It was not stored, or nobody knows: the same messages go with the next one.
 
-        Returns the late acknowledgements that may be told again: a line cannot be counted twice. Of
-        the others, those that were on their way with this cursor are as if they had not come.
+        Returns the late acknowledgements that may be written again: a line cannot be counted twice.
+        Of the others, those that were on their way with this cursor are as if they had not come.
         """
         again, given_up = self.late, {}
         if not is_listed(self.subscription.stream):
@@ -265,7 +261,7 @@ class _Move:
 def _not_to_be_passed(ended: Iterable[OutstandingMessage | Skipped], cursor: int) -> list[int]:
     """Places before messages that this session did not get, but another of the device may yet.
 
-    All up to the position counts as written; what lies behind such a message is told when the
+    All up to the position counts as written; what comes after such a message is written when the
     cursor has passed that.
     """
     return [m.offset - 1 for m in ended if m.outcome == TOO_LARGE and m.offset > cursor]
@@ -322,12 +318,12 @@ def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:
     ]
 
 
-def _pass_on(result: Any, waiter: Deferred[Any]) -> Any:
+def _pass_on(result: Result, waiter: Deferred[Result]) -> Result:
     waiter.callback(result)
     return result
 
 
-def _log_failure(failure: Any) -> bool:
+def _log_failure(failure: Failure) -> bool:
     """The batch is given up: its messages come again."""
     log.failure("Cursors could not be written", failure=failure)
     return True

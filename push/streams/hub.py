@@ -1,4 +1,4 @@
-"""Following streams: subscriptions, hand-over in order, gap repair (design, rules 2 and 3).
+"""Following streams: subscriptions, hand-over in order, gap repair (architecture, rules 2 and 3).
 
 A channel's messages are applied by one rule: `previous` beyond what was handed on is a gap, to be
 repaired from the log; `offset` not beyond it is a repeat; else it is the next. Loss that shows no

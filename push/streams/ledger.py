@@ -1,24 +1,26 @@
-"""The delivery ledger: what became of a message (design, "nothing is lost, and it can be proven").
+"""The delivery ledger: what became of a message (architecture, "The ledger").
 
-Written by the scripts that publish, move cursors and take entries out; here it is read, and told
-what happens to messages that are in no log.
+Scripts that publish, move cursors and remove entries write it. This module reads it, and adds what
+happens to messages that are in no log.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
+from push.runtime.ports import Clock
 from push.runtime.tasks import gather
+from push.runtime.timers import Debounced, SingleFlight
 from push.streams.publisher import LEDGER
 
 log = Logger()
@@ -26,7 +28,7 @@ log = Logger()
 FLUSH_SECONDS = 0.5
 MAX_WAITING = 100_000
 COUNTS_PER_CALL = 1000
-SETTLED_SECONDS = 5  # after this nothing more comes from who was online
+SETTLED_SECONDS = 5  # after this nothing more comes from devices that were online
 
 WRITTEN = "w"
 CONGESTED = "d:congested"
@@ -85,7 +87,7 @@ class Ledger:
         self._shards = shards
 
     async def to(self, id: str) -> msgspec.Raw | None:
-        """Whom message `id` was for, as it was given to `publish`; None when it is unknown."""
+        """The targets of message `id`, as given to `publish`; None when it is unknown."""
         calls = [server.command("HGET", server.key(_name(id)), "to") for server in self._shards]
         for kept in await gather(calls):
             if kept is not None:
@@ -138,8 +140,8 @@ class Ledger:
         return sorted(found, key=lambda line: line.token)
 
     async def _parts(self, id: str) -> list[tuple[dict[str, bytes], bool]]:
-        """What each server has of a message, and whether it is over: it was for those who were
-        online, and to the others it came too late."""
+        """What each server has of a message, and whether it is over: it was for devices
+        that were online, and for the others it came too late."""
         calls = [server.command("HGETALL", server.key(_name(id))) for server in self._shards]
         parts = []
         for server, reply in zip(self._shards, await gather(calls), strict=True):
@@ -226,26 +228,24 @@ def _lines(fields: dict[str, bytes]) -> list[_Line]:
 
 
 class EphemeralCounts:
-    """What happens to messages that are in no log, told to the ledger in batches.
+    """What happens to messages that are in no log, written to the ledger in batches.
 
     A batch whose fate is not known is given up: it may have been counted, and nothing is to be
     counted twice.
     """
 
-    def __init__(self, reactor: Any, server: RedisClient) -> None:
-        self._reactor = reactor
+    def __init__(self, reactor: Clock, server: RedisClient) -> None:
         self._server = server
         self._counts: Counter[tuple[str, str, str]] = Counter()
-        self._call: Any = None
-        self._writing: Deferred[None] | None = None
+        self._writes = SingleFlight(self._write, _log_failure)
+        self._soon = Debounced(reactor, FLUSH_SECONDS, self._writes.request)
 
     def count(self, stream: str, token: str | None, id: str, code: str, count: int = 1) -> None:
         """It happened to `count` devices, to `token` if the message is of a device or user."""
         if token is None or len(self._counts) >= MAX_WAITING:
             return  # a user without a device: the ledger counts devices
         self._counts[id, token if is_listed(stream) else "", code] += count
-        if self._call is None and self._writing is None:
-            self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
+        self._soon.request()
 
     def written_to(self, stream: str, id: str, holders: Sequence[CountedSession]) -> None:
         """All of `holders` were handed message `id`."""
@@ -259,25 +259,11 @@ class EphemeralCounts:
 
     async def stop(self) -> None:
         """Write what waits."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
-        if self._writing is not None:
-            waiter: Deferred[None] = Deferred()
-            self._writing.addBoth(lambda _: waiter.callback(None))
-            await waiter
+        self._soon.cancel()
         if self._counts:
-            await self._write()
-
-    def _start(self) -> None:
-        self._call = None
-        self._writing = Deferred.fromCoroutine(self._write())
-        self._writing.addErrback(_log_failure).addCallback(self._written)
-
-    def _written(self, _: None) -> None:
-        self._writing = None
-        if self._counts and self._call is None:
-            self._call = self._reactor.callLater(FLUSH_SECONDS, self._start)
+            await self._writes.run()
+        else:
+            await self._writes.finished()
 
     async def _write(self) -> None:
         counts, self._counts = self._counts, Counter()
@@ -295,5 +281,5 @@ def is_listed(stream: str) -> bool:
     return stream.startswith(("dev:", "user:"))
 
 
-def _log_failure(failure: Any) -> None:
+def _log_failure(failure: Failure) -> None:
     log.failure("The ledger could not be written", failure=failure)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 from push.redis.client import RedisClient
 from push.redis.keys import log_name
@@ -56,14 +57,9 @@ class LogReader:
         arguments: list[int | str] = [max_bytes]
         for item in wanted:
             arguments += [item.after, item.limit, item.stream]
-        reply = await server.run(_script, [], arguments)
-        now_us, clock_us = int(reply[0]), int(reply[1])
-        server.clock.observe(now_us)
-        pages = [
-            _page(item, complete, entries, int(lost))
-            for item, (complete, entries, lost) in zip(wanted, reply[2:], strict=True)
-        ]
-        return LogReading(now_us, clock_us, pages)
+        reading = await server.run(_script, [], arguments, decode=partial(_reading, wanted))
+        server.clock.observe(reading.now_us)
+        return reading
 
     async def get(self, stream: str, offsets: Sequence[int]) -> tuple[dict[int, Entry], set[int]]:
         """The entries at `offsets` that are still there, and which of them have expired."""
@@ -96,6 +92,14 @@ class LogReader:
 
 def has_expired(entry: Entry, now_us: int) -> bool:
     return 0 < entry.expires_ms <= now_us // 1000
+
+
+def _reading(wanted: Sequence[WantedPages], reply: list[Any]) -> LogReading:
+    pages = [
+        _page(item, complete, entries, int(lost))
+        for item, (complete, entries, lost) in zip(wanted, reply[2:], strict=True)
+    ]
+    return LogReading(int(reply[0]), int(reply[1]), pages)
 
 
 def _page(wanted: WantedPages, complete: int, items: list[list[object]], lost: int) -> LogPage:

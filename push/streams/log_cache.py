@@ -1,4 +1,4 @@
-"""What a connector keeps of logs in memory (design, rule 14).
+"""What a connector keeps of logs in memory (architecture, rule 14).
 
 Sessions that fall behind together, or come back together, want the same entries, and are not to
 read them one by one: the latest live messages of a stream, and the pages that one of them has just
@@ -103,7 +103,7 @@ class LogCache:
         return []
 
     def remove(self, stream: str, offset: int) -> None:
-        """An entry was taken out of the log."""
+        """An entry was removed from the log."""
         for kind in (LIVE, READ):
             run = self._runs.get((stream, kind))
             if run is not None:

@@ -65,7 +65,7 @@ def push_body(stream: str, offset: int, ts_ms: int, expires_ms: int, content: by
 
 
 def from_channel(stream: str, payload: bytes, message_id: int) -> Announcement:
-    """What `payload` announces (see append.lua). Raises ValueError if it is nothing of ours.
+    """What `payload` announces (see append.lua). Raises ValueError if it is not our message.
 
     `message_id` is the message id of those that are acknowledged.
     """

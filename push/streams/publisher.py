@@ -1,13 +1,14 @@
 """Publishing: one Lua call a server, atomic over all its streams.
 
-Over several servers a publish is not atomic (design, rule 12): the message has one id everywhere,
-and is published when it is on all of them. Where that is not known, the same idempotency key again
-writes what is missing, and nothing twice.
+Over several servers a publish is not atomic (architecture, rule 12): the message has one id
+everywhere, and is published when it is on all of them. Where that is not known, the same
+idempotency key again writes what is missing, and nothing twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -110,9 +111,9 @@ class Publisher:
     ) -> Published:
         """Publish to all of `addresses`.
 
-        `stored` False: on the channels only, and with `online` acknowledged by those who are there.
-        `to` is what the ledger says of whom it is for; without it the ledger keeps nothing. With
-        `once`, a request that was answered before gets the answer of then.
+        `stored` False: on the channels only, and with `online` acknowledged by the devices that are
+        online. `to` is what the ledger keeps as the targets; without it the ledger keeps nothing.
+        With `once`, a request that was answered before gets the answer of then.
 
         Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened.
         """
@@ -133,7 +134,7 @@ class Publisher:
         return published
 
     async def claim(self, once: IdempotencyKey, id: str) -> str:
-        """The id of the message that `once` stands for: `id`, or the one that came with it first.
+        """The id of the message that `once` names: `id`, or the one that came with it first.
 
         One server knows that by itself when it publishes; several must agree before. Raises
         `IdempotencyMismatch`.
@@ -141,10 +142,7 @@ class Publisher:
         if len(self._shards) == 1:
             return id
         server, key = self._claim_of(once)
-        claimed = await server.run(_claim, [key], [id, once.digest], durable=True)
-        if claimed == b"mismatch":
-            raise IdempotencyMismatch
-        return str(claimed.decode())
+        return await server.run(_claim, [key], [id, once.digest], durable=True, decode=_claimed_id)
 
     async def _release(self, once: IdempotencyKey) -> None:
         """It was refused: another request may have the key."""
@@ -197,13 +195,29 @@ class Publisher:
         for stream, guard in addresses:
             places += [stream, server.channel(channel_name(stream)), guard]
         arguments = [id, content, _encode(options), *places]
-        reply = await server.run(_script, [], arguments, durable=options["stored"])
-        if reply[0] == b"mismatch":
-            raise IdempotencyMismatch
-        now_us, offset = int(reply[0]), int(reply[1])
-        server.clock.observe(now_us)
-        outcomes = [
-            StreamOutcome(address.stream, int(heard) >= 0, max(int(heard), 0))
-            for address, heard in zip(addresses, reply[3:], strict=True)
-        ]
-        return Published(now_us, offset, reply[2].decode(), outcomes)
+        published = await server.run(
+            _script,
+            [],
+            arguments,
+            durable=options["stored"],
+            decode=partial(_published, addresses),
+        )
+        server.clock.observe(published.now_us)
+        return published
+
+
+def _claimed_id(reply: bytes) -> str:
+    if reply == b"mismatch":
+        raise IdempotencyMismatch
+    return reply.decode()
+
+
+def _published(addresses: Sequence[TargetStream], reply: list[Any]) -> Published:
+    """Of publish.lua: the time, the offset, the id, and how many connectors each stream has."""
+    if reply[0] == b"mismatch":
+        raise IdempotencyMismatch
+    outcomes = [
+        StreamOutcome(address.stream, int(heard) >= 0, max(int(heard), 0))
+        for address, heard in zip(addresses, reply[3:], strict=True)
+    ]
+    return Published(int(reply[0]), int(reply[1]), reply[2].decode(), outcomes)

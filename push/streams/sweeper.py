@@ -1,6 +1,6 @@
-"""What has expired leaves the logs (design, rule 6).
+"""Expired entries leave the logs (architecture, rule 6).
 
-Every daemon sweeps; a stream is claimed for a minute by who finds it due, so that they do not do
+Every daemon sweeps; a daemon that finds a stream due claims it for a minute, so that no other does
 the same work. Nothing that has expired is delivered, swept or not.
 """
 
@@ -10,8 +10,10 @@ from typing import Any
 
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
+from push.redis.replies import Argument
 from push.redis.scripts import CLAIMING, load_script
+from push.runtime.ports import Clock
 from push.streams.publisher import APPEND, LEDGER
 
 SWEEP_SECONDS = 1.0
@@ -21,10 +23,10 @@ _due = load_script("streams", "due", CLAIMING)
 _expire = load_script("streams", "expire", LEDGER, APPEND)
 
 
-class Sweeper(Periodic):
+class Sweeper(PeriodicTask):
     """Sweeps the logs of one server. `max_age_seconds` bounds the age of what many follow."""
 
-    def __init__(self, reactor: Any, server: RedisClient, max_age_seconds: int) -> None:
+    def __init__(self, reactor: Clock, server: RedisClient, max_age_seconds: int) -> None:
         super().__init__(reactor, server, SWEEP_SECONDS, "Expired messages could not be swept")
         self._max_age_us = max_age_seconds * MICROSECONDS
 
@@ -35,7 +37,7 @@ class Sweeper(Periodic):
         """Everything that is due now; returns how many streams that was."""
         swept = 0
         while True:
-            due = await self._server.run(_due, [], [STREAMS_PER_CLAIM])
+            due: list[bytes] = await self._server.run(_due, [], [STREAMS_PER_CLAIM])
             for stream in due:
                 await self._expire(stream)
             swept += len(due)
@@ -43,9 +45,13 @@ class Sweeper(Periodic):
                 return swept
 
     async def _expire(self, stream: bytes) -> None:
-        after: bytes = b"0"
-        earliest, seen = 0, 0
+        after, earliest, seen = b"0", 0, 0
         while after:
-            after, earliest, seen = await self._server.run(
-                _expire, [], [stream, after, earliest, seen, self._max_age_us]
-            )
+            arguments: list[Argument] = [stream, after, earliest, seen, self._max_age_us]
+            after, earliest, seen = await self._server.run(_expire, [], arguments, decode=_place)
+
+
+def _place(reply: list[Any]) -> tuple[bytes, int, int]:
+    """Where a sweep of a stream goes on (b"": it is done), and what it found so far."""
+    after, earliest, seen = reply
+    return after, earliest, seen

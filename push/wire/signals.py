@@ -1,4 +1,4 @@
-"""The numbers and names of the device protocol (contract, "Binary frame" and "Bodies")."""
+"""The numbers and names of the device protocol (protocol.md, "Frames")."""
 
 from __future__ import annotations
 

@@ -16,9 +16,9 @@ from push.access.bans import Ban
 from push.wire.errors import RequestError
 from push.wire.signals import ConnectStatus, Signal
 from tests.connector.conftest import JWT_SECRET
+from tests.waiting import WaitUntil
 
 Make = Callable[..., Awaitable[Any]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 
 def token_of(client: Any) -> str:
@@ -150,7 +150,7 @@ async def test_a_connector_that_was_cut_off_hears_of_a_ban_when_it_is_back(
     redis.call("CLIENT", "KILL", "TYPE", "pubsub")
     await wait_until(lambda: first.store.problem is None)
     await first.bans.add(Ban("token", token_of(client), None))
-    await wait_until(lambda: client.ended_with == "kicked", timeout_seconds=8)
+    await wait_until(lambda: client.ended_with == "kicked")
     assert second.store.subscriptions.losses > losses
 
 

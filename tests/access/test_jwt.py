@@ -1,4 +1,4 @@
-"""Which JWTs are accepted (contract, "JWT"), against real keys of every kind."""
+"""Which JWTs are accepted (protocol.md, "JWT"), against real keys of every kind."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import pytest_twisted
 from prometheus_client import CollectorRegistry
 
 from push.access.api_keys import ApiKey, Keyring
+from push.daemons.apps import make_apps
 from push.http.framework.site import LimitedSite
-from push.http.routes.chat import make_group
 from push.http.server import make_site
 from tests.conftest import RedisServer
 from tests.connector.conftest import (
@@ -126,7 +126,7 @@ def door(node: Node, wait_until: WaitUntil) -> Door:
     key = ApiKey("chat", hashlib.sha256(b"chat-key").hexdigest(), frozenset(["chat"]))
     site = make_site(
         reactor,
-        [make_group(node.chat)],
+        make_apps(node.domain, {"group"}),
         keyring=Keyring([key]),
         registry=CollectorRegistry(),
         problems=list,

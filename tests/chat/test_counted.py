@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,8 +14,8 @@ from push.streams.ledger import DeliveryCounts
 from tests.chat.conftest import User
 from tests.chat.test_messages import say
 from tests.connector.conftest import Client, Dial, Node
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 USERS = ("anna", "bob", "carol", "dora")
 ROUNDS = 40
 
@@ -111,7 +110,7 @@ async def test_what_many_follow_is_counted_for_all_who_get_it(
             return settled(found[0])
 
         try:
-            await wait_until(is_settled, timeout_seconds=20)
+            await wait_until(is_settled)
         except AssertionError:
             pytest.fail(f"not settled: {bytes(found[0].to)!r} {found}")
         (funnel,) = found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import jwt
@@ -20,8 +19,7 @@ from tests.chat.everything import everything
 from tests.chat.test_messages import make_group, say, texts
 from tests.conftest import RedisServer
 from tests.connector.conftest import JWT_SECRET, Client, Dial, Node
-
-WaitUntil = Callable[..., Awaitable[Any]]
+from tests.waiting import WaitUntil
 
 # What may have a user's name in it for some days more, and ends by itself.
 SHORT_LIVED = (
@@ -348,7 +346,7 @@ async def test_an_erasure_goes_on_when_a_server_that_was_unreachable_is_back(
     home = node.shards.of(f"user:{anna}")
     home.clock.observe(home.clock.now_us() + 60_000_000)
 
-    await wait_until(lambda: errands_are_done(node), timeout_seconds=30)
+    await wait_until(lambda: errands_are_done(node))
 
     assert await names_left(node, anna, "bob") == set()
     for name, held in (await everything(node)).items():

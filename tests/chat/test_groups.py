@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -12,13 +11,13 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat import groups
 from push.chat.conversation_id import to_group
+from push.chat.scripts import nothing
 from push.chat.types import GroupChanges, MemberChange, NewGroup, NewMessage
 from push.connector.delivery import fanout
 from push.wire.errors import RequestError
 from tests.chat.conftest import User, of_kind
 from tests.connector.conftest import Client, Node
-
-WaitUntil = Callable[..., Awaitable[Any]]
+from tests.waiting import WaitUntil
 
 
 async def group_of(owner: Client, *members: str, **more: Any) -> str:
@@ -232,7 +231,7 @@ async def test_members_of_a_dismissed_group_who_were_not_let_go_are_later(
     bob = await person("bob")
     group = (await node.chat.groups.create("anna", NewGroup("g", members=["bob"]))).group
     await wait_until(lambda: "follow" in bob.kinds)
-    await node.chat.groups._act(groups._dismiss, group, "anna", {})
+    await node.chat.groups._act(groups._dismiss, group, "anna", {}, nothing)
     await wait_until(lambda: "unfollow" in bob.kinds)
     assert "dismissed" not in [event["event"] for event in of_kind(bob, "group")]
     server = node.shards.of(f"group:{group}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,8 +15,8 @@ from push.redis.errors import StoreUnavailable
 from tests.chat.conftest import MakeNode, User, of_kind
 from tests.chat.test_messages import say
 from tests.connector.conftest import Node
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 WRITERS, EACH, KILLS = 5, 24, 3
 RETRY_SECONDS = 0.02
 
@@ -77,12 +76,12 @@ async def test_what_was_answered_is_there_once_whatever_was_killed(
     others = [Deferred.fromCoroutine(writers.write(user, lane)) for lane, user in enumerate(users)]
     for kill in range(KILLS):
         goal = (kill + 1) * EACH * len(others) // (KILLS + 2)
-        await wait_until(lambda goal=goal: len(writers.sent) >= goal, timeout_seconds=20)
+        await wait_until(lambda goal=goal: len(writers.sent) >= goal)
         victim = redis[node.shards.number_of(seen.owner if kill % 2 else "user:reader")]
         victim.kill()
         victim.start()
     await gatherResults(others)
-    await wait_until(lambda: not node.shards.problems, timeout_seconds=20)
+    await wait_until(lambda: not node.shards.problems)
 
     assert writers.refused, "what was under way at a kill is not answered"
     await _check(node, writers, reader, seen, wait_until)
@@ -97,6 +96,6 @@ async def _check(
     assert {m.client_id: (m.id, m.seq) for m in kept} == {
         name: (sent.id, sent.seq) for name, sent in writers.sent.items()
     }
-    await wait_until(lambda: len(of_kind(reader, "chat")) >= len(kept), timeout_seconds=20)
+    await wait_until(lambda: len(of_kind(reader, "chat")) >= len(kept))
     pushed = [(push["id"], push["seq"]) for push in of_kind(reader, "chat")]
     assert pushed == [(message.id, message.seq) for message in kept]

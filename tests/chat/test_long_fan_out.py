@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any
-
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
@@ -13,8 +10,7 @@ from push.connector.delivery import fanout
 from tests.chat.conftest import User
 from tests.chat.test_groups import group_of
 from tests.connector.conftest import Node
-
-WaitUntil = Callable[..., Awaitable[Any]]
+from tests.waiting import WaitUntil
 
 
 @pytest_twisted.ensureDeferred

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -17,8 +16,7 @@ from push.wire.bodies import json_depth_exceeds
 from push.wire.errors import RequestError
 from tests.chat.conftest import User, keys_of, of_kind
 from tests.connector.conftest import Client, Node
-
-WaitUntil = Callable[..., Awaitable[Any]]
+from tests.waiting import WaitUntil
 
 
 def said(data: object, **more: Any) -> NewMessage:

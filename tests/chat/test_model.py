@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,8 +12,8 @@ from push.chat.types import NewGroup
 from tests.chat.conftest import User
 from tests.chat.test_messages import say
 from tests.connector.conftest import Client, Dial, Node
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 USERS = ("bob", "carol", "dave")
 STEPS = 60
 

@@ -1,5 +1,5 @@
 """Who follows a group when what several servers must do for it comes late, twice, in another order,
-or not to its end: the member record beside the group decides (design, rules 4, 5 and 13)."""
+or not to its end: the member record beside the group decides (architecture, rules 4, 5 and 13)."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.chat.conftest import MakeNode, User
 from tests.chat.test_messages import say, texts
 from tests.conftest import RedisServer
 from tests.connector.conftest import Client, Node
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 SERVERS = 3
 
 

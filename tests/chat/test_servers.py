@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -19,8 +18,8 @@ from tests.chat.conftest import MakeNode, User, of_kind
 from tests.chat.test_messages import say, texts
 from tests.conftest import RedisServer
 from tests.connector.conftest import Node
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 SERVERS = 3
 
 
@@ -63,7 +62,7 @@ async def test_copies_that_could_not_be_made_come_later_in_order_and_once(
     server.resume()
     await say(node, anna, f"user:{bob}", 5)
 
-    await wait_until(lambda: len(texts(client)) == 5, timeout_seconds=20)
+    await wait_until(lambda: len(texts(client)) == 5)
     assert [push["seq"] for push in of_kind(client, "chat")] == [1, 2, 3, 4, 5]
     conversation = conversation_of(bob, f"user:{anna}")
 
@@ -71,7 +70,7 @@ async def test_copies_that_could_not_be_made_come_later_in_order_and_once(
         owner = node.shards.of(conversation.owner)
         return not await owner.command("ZCARD", owner.key("chat-errands"))
 
-    await wait_until(nothing_is_left, timeout_seconds=20)
+    await wait_until(nothing_is_left)
 
 
 @pytest_twisted.ensureDeferred
@@ -92,7 +91,7 @@ async def test_a_member_whose_server_stood_still_follows_when_it_is_back(
     await say(node, "anna", f"group:{group}", "meanwhile")
     server.resume()
 
-    await wait_until(lambda: texts(client) == ["meanwhile"], timeout_seconds=20)
+    await wait_until(lambda: texts(client) == ["meanwhile"])
 
 
 @pytest_twisted.ensureDeferred
@@ -168,9 +167,9 @@ async def test_a_message_that_was_recalled_before_its_copy_came_does_not_come(
     await node.chat.messages.recall(with_user(anna, bob), 1, anna)
     server.resume()
 
-    await wait_until(lambda: of_kind(client, "recall"), timeout_seconds=20)
+    await wait_until(lambda: of_kind(client, "recall"))
     await say(node, anna, f"user:{bob}", "end")
-    await wait_until(lambda: "end" in texts(client), timeout_seconds=20)
+    await wait_until(lambda: "end" in texts(client))
     assert texts(client) == ["end"]
 
 
@@ -287,7 +286,7 @@ async def test_what_was_sent_while_a_server_was_away_comes_by_seq_and_pushes_in_
         for friend in friends:
             await say(node, friend, f"user:{bob}", n + 5)
 
-    await wait_until(lambda: len(of_kind(client, "chat")) == 9 * len(friends), timeout_seconds=20)
+    await wait_until(lambda: len(of_kind(client, "chat")) == 9 * len(friends))
     for friend in friends:
         seqs = [m["seq"] for m in of_kind(client, "chat") if m["from"] == friend]
         assert seqs == list(range(1, 10))

@@ -29,8 +29,14 @@ from push.cluster.registry.zookeeper import ZooKeeperRegistry
 from push.redis.client import RedisClient
 from push.redis.url import parse_redis_url
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
+from tests.waiting import DEADLINE_SECONDS
 
 TIMING = Timing(lease=2.0, renew=0.3, update=0.05, verify=0.4, retry=0.1, notice=0.005, stop=1.0)
+
+
+# Longer than any wait: what happens does so for another reason than a lease that ran out, and no
+# machine is so busy that an entry lapses because its owner got no turn.
+NO_LAPSE_SECONDS = 2 * DEADLINE_SECONDS
 
 
 # --- ZooKeeper ---------------------------------------------------------------------------------
@@ -40,7 +46,7 @@ TIMING = Timing(lease=2.0, renew=0.3, update=0.05, verify=0.4, retry=0.1, notice
 def shared_zookeeper() -> Iterator[ZooKeeperServer]:
     if lacking := what_zookeeper_lacks():
         pytest.skip(lacking)
-    server = ZooKeeperServer()
+    server = ZooKeeperServer(max_session_seconds=NO_LAPSE_SECONDS)
     try:
         server.start()
         yield server
@@ -70,6 +76,10 @@ class Cluster(ABC):
         self._folder = folder
         self._stops: list[Callable[[], Any]] = []
         self._members: list[Member] = []
+
+    def let_nothing_lapse(self) -> None:
+        """Entries of registries that are made from now on stay until they are withdrawn."""
+        self.timing = self.timing._replace(lease=NO_LAPSE_SECONDS)
 
     @property
     @abstractmethod

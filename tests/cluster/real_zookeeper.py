@@ -8,11 +8,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
+from tests.ports import free_port
+from tests.waiting import DEADLINE_SECONDS, wait_for
+
 SERVER_SCRIPT = "/usr/share/zookeeper/bin/zkServer.sh"
-START_SECONDS = 20.0
 
 
 def what_zookeeper_lacks() -> str | None:
@@ -25,15 +26,18 @@ def what_zookeeper_lacks() -> str | None:
 
 
 class ZooKeeperServer:
-    """A server on a port of loopback: `port`, or by itself a free one, the same at every start.
+    """A server on a port of loopback, `port` or a free one: the same at every start.
 
-    Sessions may be as short as two ticks and as long as twenty.
+    Sessions may be as short as two ticks and as long as twenty, or as `max_session_seconds`.
     """
 
-    def __init__(self, *, port: int = 0, tick_ms: int = 100) -> None:
+    def __init__(
+        self, *, port: int = 0, tick_ms: int = 100, max_session_seconds: float = 0
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="push-test-zookeeper-"))
-        self.port = port
+        self.port = port or free_port()
         self._tick_ms = tick_ms
+        self._max_session_ms = int(max_session_seconds * 1000) or 20 * tick_ms
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,31 +51,19 @@ class ZooKeeperServer:
     def start(self) -> None:
         """Start, on the port and data of the last run, and return when it serves."""
         assert not self.running, "the server runs already"
-        deadline = time.monotonic() + START_SECONDS
-        while not self._try_start(deadline):
-            # The port was taken in the meantime, or is not free again yet.
-            if time.monotonic() > deadline:
-                raise AssertionError((self.folder / "out").read_text())
 
-    def _try_start(self, deadline: float) -> bool:
-        new = not self.port
-        if new:
-            self.port = _free_port()
-        self._spawn()
-        while not self._serves():
-            if not self.running:
-                self.port = 0 if new else self.port
-                return False
-            if time.monotonic() > deadline:
-                raise AssertionError((self.folder / "out").read_text())
-            time.sleep(0.01)
-        return True
+        def serves() -> bool:
+            if not self.running:  # the first time, or the port is not free again yet
+                self._spawn()
+            return self._serves()
+
+        wait_for(serves, lambda: f"ZooKeeper serves\n{(self.folder / 'out').read_text()}")
 
     def _spawn(self) -> None:
         configuration = self.folder / "zoo.cfg"
         configuration.write_text(
             f"tickTime={self._tick_ms}\ndataDir={self.folder}/data\n"
-            f"clientPort={self.port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
+            f"maxSessionTimeout={self._max_session_ms}\nclientPort={self.port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n"
         )
         environment = {
             **os.environ,
@@ -130,15 +122,8 @@ class ZooKeeperServer:
             assert self._process is not None
             self._process.send_signal(signal.SIGCONT)
             self._process.send_signal(how)
-            self._process.wait(START_SECONDS)
+            self._process.wait(DEADLINE_SECONDS)
 
     def remove(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

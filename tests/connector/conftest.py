@@ -6,14 +6,13 @@ import json
 import os
 import secrets
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
@@ -21,43 +20,36 @@ from twisted.internet.task import deferLater
 
 from push.access.api_keys import Keyring
 from push.access.bans import CHANNEL as BANS
-from push.access.bans import Bans
 from push.access.jwt import JwtVerifier, load_keys
-from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
-from push.cluster.commands import ControlChannel
-from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
+from push.cluster.registry.entry import CONNECTOR, RegistryEntry
+from push.cluster.registry.interface import Registry, Snapshot
 from push.connector.gateway import Gateway, GatewaySettings
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.daemons.config.settings import Connector
+from push.daemons.domain import Domain, DomainLimits
 from push.daemons.security.certificate import load_server_tls
-from push.devices.outbox import Outbox, OutboxRelay
-from push.devices.readers import Connectors
-from push.devices.registration import Devices
-from push.devices.session_queries import SessionQueries
+from push.daemons.upkeep import upkeep_of
+from push.devices.expiry import DeviceExpiry
 from push.devices.sessions import Sessions
-from push.devices.topics import Topics
-from push.devices.users import Users
-from push.pushing.by_ip import PushByIp
-from push.pushing.service import Push, PushContent, PushReceipt, PushService, Target
+from push.pushing.service import Push, PushContent, PushReceipt, Target
 from push.redis.client import RedisClient
 from push.redis.identity import Deployment
-from push.redis.periodic import Periodic
+from push.redis.periodic import PeriodicTask
 from push.redis.shards import Shards
-from push.redis.shared_copy import Lease
 from push.redis.url import parse_redis_url
 from push.session.server import SessionLimits
 from push.streams.hub import Hub
 from push.streams.log_cache import LogCache
-from push.streams.publisher import Publisher, Retention
+from push.streams.publisher import Retention
+from push.streams.sweeper import Sweeper
 from push.wire.addresses import Networks
 from push.wire.frames import Frame, FrameDecoder, encode_frame
-from push.wire.idents import Snowflake
 from push.wire.signals import ConnectStatus, RequestName, Signal
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 STOP_SECONDS = 6.0
 JWT_SECRET = b"a secret of at least thirty-two bytes"
 
@@ -176,6 +168,46 @@ class Client(Protocol):
         return {"status": ConnectStatus(frame.sub_signal), **json.loads(frame.body)}
 
 
+class LiveConnectors(Registry):
+    """The connectors of a test, by their boot ids: who is there is what the test says."""
+
+    def __init__(self, boots: set[str]) -> None:
+        self._boots = boots
+        self._view: Snapshot = {}
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def register(self, entry: RegistryEntry) -> None: ...
+
+    def update(self, entry: RegistryEntry) -> None: ...
+
+    async def withdraw(self, service: str, instance: str) -> None: ...
+
+    def view(self) -> Snapshot:
+        if self._boots != set(self._view.get(CONNECTOR, {})):
+            entries = {
+                boot: RegistryEntry(service=CONNECTOR, instance=boot, boot=boot)
+                for boot in self._boots
+            }
+            self._view = {CONNECTOR: entries}
+        return self._view
+
+    def on_change(self, callback: Callable[[], None]) -> None: ...
+
+    def ready(self) -> Deferred[None]:
+        return succeed(None)
+
+    @property
+    def problem(self) -> str | None:
+        return None
+
+    @property
+    def joined(self) -> bool:
+        return True
+
+
 class Node:
     """One connector on its own connections to Redis, one server or several, and what a backend
     has."""
@@ -205,51 +237,34 @@ class Node:
             ]
         )
         self.store = self.shards.first
-        control = ControlChannel(self.store)
-        snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
-        outbox = Outbox(self.shards)
-        self.asker = Survey(reactor, self.store, lambda: {boot: boot for boot in boots}, self.boot)
-        readers = Connectors(self.asker)
-        self.lease = Lease(reactor, self.store, self.boot)
-        self.bans = Bans(
+        domain = self.domain = Domain(
             reactor,
-            self.store,
-            self.lease,
-            lambda: self.gateway.end_banned(),
-            self._announce_bans,
-        )
-        self.devices = Devices(
+            DomainLimits(
+                retention=retention,
+                chat=ChatSettings(**{"messages_per_minute": 0, **options.pop("chat", {})}),
+                registrations_per_minute=options.pop("registrations_per_minute", 0),
+                failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
+                topics_per_device=options.pop("max_topics", 100),
+            ),
             self.shards,
-            outbox,
-            snowflake,
-            boots.__contains__,
-            control.end_session,
-            registrations_per_minute=options.pop("registrations_per_minute", 0),
-            failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
-            check_ban=self.bans.check,
-            readers=readers,
+            LiveConnectors(boots),
+            self.boot,
+            self.boot,
+            is_connector=True,
+            bans_read=lambda: self.gateway.end_banned(),
         )
-        self.clients = SessionQueries(self.asker)
-        self.users = Users(self.shards, self.devices, self.clients)
-        self.chat = ChatService(
-            self.shards,
-            outbox,
-            snowflake,
-            ChatSettings(**{"messages_per_minute": 0, **options.pop("chat", {})}),
-            retention,
-            self.users.online,
-            readers,
-        )
-        self.erasure = self.chat.erasure(self.devices, self.clients)
-        most = options.pop("max_topics", 100)
-        self.topics = Topics(self.shards, outbox, max_per_device=most, readers=readers)
+        self.asker, self.answerer = domain.asker, domain.answerer
+        self.lease, self.bans = domain.lease, domain.bans
+        self.devices, self.users, self.topics = domain.devices, domain.users, domain.topics
+        self.clients, self.chat, self.erasure = domain.clients, domain.chat, domain.erasure
+        self.pushing = domain.pushing
         verifier = JwtVerifier(
             load_keys(JWT_SECRET), algorithms=["HS256"], audience="push", issuer=None
         )
         sessions = Sessions(
             self.shards,
             self.devices,
-            outbox,
+            domain.outbox,
             verifier,
             boot=self.boot,
             node="node",
@@ -266,39 +281,30 @@ class Node:
         self.gateway = Gateway(
             reactor,
             self.shards,
-            control,
+            domain.control,
             self.devices,
             sessions,
             self.topics,
             keyring,
             self.bans,
             self.lease,
-            snowflake,
+            domain.snowflake,
             settings,
             others,
             handlers=chat_handlers(self.chat),
         )
-        self.errand_runners: list[Periodic] = [
+        self.upkeep = upkeep_of(domain)
+        # What works off errands; the rest only looks for what is old.
+        self.errand_runners: list[PeriodicTask] = [
             work
-            for server in self.shards
-            for work in (
-                OutboxRelay(reactor, server, outbox),
-                *self.chat.upkeep(reactor, server, self.erasure),
-            )
+            for work in self.upkeep
+            if isinstance(work, PeriodicTask) and not isinstance(work, Sweeper | DeviceExpiry)
         ]
-        self.answerer = SurveyHandler(self.store, self.boot, self.boot)
         OwnClients(reactor, self.gateway, self.answerer, self.boot)
         self.gateway.apply_for(self.answerer)
         self.answerer.handle(BANS, self._confirm_bans)
-        nearby = PushByIp(self.shards, self.clients)
-        self.pushing = PushService(
-            self.shards, Publisher(self.shards, retention), snowflake, nearby
-        )
         self.ports: list[Any] = []
         self.stopped = False
-
-    async def _announce_bans(self) -> list[str]:
-        return (await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)).silent
 
     async def _confirm_bans(self, _asked: bytes) -> None:
         await self.bans.wait_until_current()
@@ -317,11 +323,8 @@ class Node:
     def start(self) -> None:
         self.shards.start()
         self.gateway.start()
-        self.answerer.start()
-        self.lease.start()
-        self.bans.start()
-        for runner in self.errand_runners:
-            runner.start()
+        for work in self.upkeep:
+            work.start()
 
     def listen(self, tls: Any = None, sndbuf: int = 0, proxies: Iterable[str] = ()) -> int:
         factory = device_factory(self.reactor, self.gateway, tls, Networks(proxies))
@@ -347,12 +350,8 @@ class Node:
         for port in self.ports:
             await port.stopListening()
         self.ports.clear()
-        self.asker.stop()
-        self.answerer.stop()
-        self.bans.stop()
-        self.lease.stop()
-        for runner in self.errand_runners:
-            runner.stop()
+        for work in reversed(self.upkeep):
+            work.stop()
         await self.gateway.stop()
         self.boots.discard(self.boot)
 

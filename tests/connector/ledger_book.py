@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from push.streams.sweeper import Sweeper
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
 
 ENDS = ("acknowledged", "expired", "cancelled")

@@ -8,18 +8,11 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from push.session.entry import Entry
+from tests.waiting import WaitUntil, pause
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
-
-
-async def pause(seconds: float) -> None:
-    from twisted.internet import reactor
-
-    await deferLater(reactor, seconds)
 
 
 @pytest_twisted.ensureDeferred

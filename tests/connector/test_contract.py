@@ -13,21 +13,14 @@ from typing import Any
 import jwt
 import pytest
 import pytest_twisted
-from twisted.internet.task import deferLater
 
 from push.access.api_keys import ApiKey, Keyring
 from push.wire.frames import encode_frame
 from push.wire.signals import ConnectStatus, Signal
+from tests.waiting import WaitUntil, pause
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
 SECRET = b"a secret of at least thirty-two bytes"  # as in conftest
-
-
-async def pause(seconds: float) -> None:
-    from twisted.internet import reactor
-
-    await deferLater(reactor, seconds)
 
 
 def token_of(user: str = "alice", seconds: float = 600, **more: Any) -> str:

@@ -13,11 +13,11 @@ from push.session.transitions import State
 from push.wire.signals import ConnectStatus, Signal
 from tests.cluster.conftest import entry
 from tests.cluster.test_directory import directory
+from tests.waiting import WaitUntil
 
 __all__ = ["entry"]
 
 Make = Callable[..., Awaitable[Any]]
-WaitUntil = Callable[..., Awaitable[Any]]
 OTHERS = ["tcp://other:6789", "tcp://another:6789"]
 
 

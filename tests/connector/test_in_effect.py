@@ -1,5 +1,5 @@
 """A session is judged by its device's record as it is: races with its opening and with reads that
-are under way, and rights that came with an identity (contract, "In effect")."""
+are under way, and rights that came with an identity (delivery.md, "Writes in effect")."""
 
 from __future__ import annotations
 
@@ -12,25 +12,18 @@ import jwt
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from push.access.bans import Ban
 from push.chat.types import NewGroup
 from push.wire.signals import ConnectStatus, Signal
 from tests.connector.conftest import JWT_SECRET
 from tests.faults.slow_redis import SlowRedis
+from tests.waiting import WaitUntil, pause
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
 ROUNDS = 100
 ROUNDS_WHEN_SLOW = 4
 PRIVATE = "private.board"
-
-
-async def pause(seconds: float) -> None:
-    from twisted.internet import reactor
-
-    await deferLater(reactor, seconds)
 
 
 def at_once(*calls: Any) -> Deferred[Any]:

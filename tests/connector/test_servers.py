@@ -11,9 +11,9 @@ import pytest_twisted
 from push.redis.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from tests.conftest import RedisServer
+from tests.waiting import WaitUntil
 
 Make = Callable[..., Awaitable[Any]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 SERVERS = 3
 
@@ -137,7 +137,7 @@ async def test_a_push_that_reached_one_server_only_is_completed_by_the_same_key(
     with pytest.raises(StoreUnavailable):
         await node.push("tokens", *tokens, data=1, once="key")
     town.servers[home].resume()
-    await wait_until(lambda: not node.shards.problems, timeout_seconds=8)
+    await wait_until(lambda: not node.shards.problems)
 
     first = await node.push("tokens", *tokens, data=1, once="key")
     again = await node.push("tokens", *tokens, data=1, once="key")
@@ -185,11 +185,11 @@ async def test_a_binding_that_was_broken_off_is_completed_by_itself(
         left = await home.command("ZCARD", home.key("errands"))
         return [m.decode() for m in members] == [token_of(client)] and not left
 
-    await wait_until(lambda: not node.shards.problems, timeout_seconds=8)
-    await wait_until(done, timeout_seconds=10)
+    await wait_until(lambda: not node.shards.problems)
+    await wait_until(done)
     await node.push("user", user, data="hello")
     await node.push("user", before, data="not for it")
-    await wait_until(lambda: client.numbers == ["hello"], timeout_seconds=8)
+    await wait_until(lambda: client.numbers == ["hello"])
     found = await node.users.get_user(before)
     assert found.devices == []
 
@@ -315,7 +315,7 @@ async def test_while_one_server_is_away_the_others_go_on(town: Town, wait_until:
         await node.push("user", user, data="no")
 
     town.servers[1].start()
-    await wait_until(lambda: not node.shards.problems, timeout_seconds=8)
+    await wait_until(lambda: not node.shards.problems)
     await node.push("user", user, data="again")
     await wait_until(lambda: client.numbers[-1] == "again")
     assert client.ended_with is None

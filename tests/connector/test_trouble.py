@@ -11,19 +11,12 @@ import jwt
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from push.redis.errors import StoreUnavailable
 from push.wire.signals import ConnectStatus, Signal
+from tests.waiting import WaitUntil, pause
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
-
-
-async def pause(seconds: float) -> None:
-    from twisted.internet import reactor
-
-    await deferLater(reactor, seconds)
 
 
 async def within(seconds: float, job: Any) -> None:
@@ -80,7 +73,6 @@ async def test_rule_2_each_session_gets_each_message_once_while_pubsub_is_cut_of
             len(client.numbers) >= len(expected[token])
             for client, token in zip(clients, tokens, strict=True)
         ),
-        timeout_seconds=10,
     )
     for client, token in zip(clients, tokens, strict=True):
         assert sorted(client.numbers) == expected[token]
@@ -134,6 +126,25 @@ async def test_a_device_that_comes_while_redis_is_away_is_told_to_come_back(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_session_whose_channels_are_not_confirmed_is_refused(
+    make_node: Make, make_redis: Make, dial: Make
+) -> None:
+    """Redis answers commands, and does not let anybody subscribe."""
+    redis = make_redis()
+    node = await make_node(redis.url, timeout_seconds=0.5)
+    node.listen()
+    client = await dial(node)
+    pair = await client.register()
+    redis.call("ACL", "SETUSER", "default", "-subscribe")
+
+    answer = await client.connect(**pair)
+
+    assert answer["status"] is ConnectStatus.SERVER_UNAVAILABLE
+    assert answer["code"] == "unavailable"
+    assert "confirmed no subscription" in answer["detail"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_paused_redis_refuses_in_time_and_nothing_of_it_happens_later(
     make_node: Make, make_redis: Make, dial: Make, device: Make, wait_until: WaitUntil
 ) -> None:
@@ -149,7 +160,7 @@ async def test_a_paused_redis_refuses_in_time_and_nothing_of_it_happens_later(
         await node.push("token", token, data="late")
     await newcomer.answer(Signal.SUB, asked)
     redis.resume()
-    await wait_until(lambda: node.store.problem is None, timeout_seconds=8)
+    await wait_until(lambda: node.store.problem is None)
     await node.push("token", token, data="after")
 
     await wait_until(lambda: client.numbers[-1:] == ["after"])

@@ -17,8 +17,7 @@ from benchmarks.running import Running, started_server
 from push.wire.frames import FrameDecoder, encode_frame
 from push.wire.proxy_header import V2_START
 from push.wire.signals import Signal
-
-TIMEOUT_SECONDS = 10
+from tests.waiting import DEADLINE_SECONDS
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def v2(last: int) -> bytes:
 
 def call(address: tuple[str, int], tls: bool, header: bytes, source: str) -> socket.socket:
     """A connection from `source`; the header goes before the TLS handshake."""
-    plain = socket.create_connection(address, TIMEOUT_SECONDS, source_address=(source, 0))
+    plain = socket.create_connection(address, DEADLINE_SECONDS, source_address=(source, 0))
     plain.sendall(header)
     if not tls:
         return plain
@@ -71,7 +70,7 @@ def register(
 def ask(
     running: Running, method: str, path: str, key: str = "", **headers: str
 ) -> tuple[int, bytes]:
-    connection = HTTPConnection(*running.http, timeout=TIMEOUT_SECONDS)
+    connection = HTTPConnection(*running.http, timeout=DEADLINE_SECONDS)
     body = json.dumps({"platform": "p", "app": "a"}) if method == "POST" else None
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     if key:
@@ -138,7 +137,7 @@ def test_public_servers_are_told_to_everyone() -> None:
 
 
 def register_by_http(running: Running, forwarded: str, **pair: str) -> tuple[int, dict[str, Any]]:
-    connection = HTTPConnection(*running.http, timeout=TIMEOUT_SECONDS)
+    connection = HTTPConnection(*running.http, timeout=DEADLINE_SECONDS)
     headers = {"Content-Type": "application/json", "X-Forwarded-For": forwarded}
     headers["Authorization"] = f"Bearer {running.app_key}"
     body = json.dumps({"platform": "p", "app": "a", **pair})

@@ -14,7 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, LogPublisher, textFileLogObserver
 
 from push.daemons.config.errors import StartError
-from push.daemons.ordered_services import Daemon, OrderedServices, start_problems_end
+from push.daemons.daemon import Daemon, start_problems_end
+from push.daemons.ordered_services import OrderedServices
 from push.daemons.process.logs import apply_level
 
 

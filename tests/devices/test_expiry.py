@@ -18,6 +18,7 @@ from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.streams.publisher import Publisher, TargetStream
 from push.wire.bodies import ConnectRequest
+from tests.waiting import WaitUntil
 
 LIVE_BOOT = "boot"  # as in conftest.py
 RETENTION_SECONDS = 30 * 86_400
@@ -236,7 +237,7 @@ async def test_a_member_without_a_device_is_taken_away(life: Any, look: Any) -> 
 
 @pytest_twisted.ensureDeferred
 async def test_a_look_comes_by_itself_and_a_stop_in_its_middle_is_no_error(
-    life: Any, make_retirement: Any
+    life: Any, make_retirement: Any, wait_until: WaitUntil
 ) -> None:
     clock = Clock()
     retirement = make_retirement(clock)
@@ -244,7 +245,7 @@ async def test_a_look_comes_by_itself_and_a_stop_in_its_middle_is_no_error(
     await life.pass_time(NEVER_CONNECTED_SECONDS + 1)
     retirement.start()
     clock.advance(LOOK_SECONDS)
-    await retirement._running
+    await wait_until(lambda: bool(clock.getDelayedCalls()))  # the next turn
     assert await life.keys() == ["clock"]
 
     await life.register()

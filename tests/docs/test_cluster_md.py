@@ -19,10 +19,10 @@ from push.http.routes.push import make_api
 from push.http.routes.registration import make_sub
 from tests.faults.processes import Redis
 from tests.faults.system import System
+from tests.waiting import DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-TIMEOUT_SECONDS = 30
 
 
 def blocks(language: str, word: str) -> list[str]:
@@ -61,7 +61,7 @@ def test_each_way_to_drain_a_connector_empties_it_and_ends_it(
             env={**os.environ, "PUSH_URL": system.api.http_url},
             check=True,
             capture_output=True,
-            timeout=TIMEOUT_SECONDS,
+            timeout=DEADLINE_SECONDS,
         )
         system.wait(lambda: not gate.running, "the connector has ended")
         assert gate.exit_status == 0
@@ -105,7 +105,7 @@ def test_the_list_of_servers_is_changed_as_it_is_written(
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_SECONDS,
+            timeout=DEADLINE_SECONDS,
             check=False,
         )
 

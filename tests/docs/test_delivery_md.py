@@ -101,7 +101,7 @@ def test_the_figures_are_those_of_the_code() -> None:
     assert f"{READS_AT_A_TIME} pages of {PAGE_BYTES // kib} KiB at a time" in WORDS
     assert f"repairs {REPAIRS_AT_A_TIME} streams" in WORDS
     assert f"a nonce every {NONCE_SECONDS:g} s" in WORDS
-    assert f"Beyond {settings.connector.max_backlog:,} messages" in WORDS
+    assert f"Over {settings.connector.max_backlog:,} messages" in WORDS
     assert f"{settings.limits.shared_max_count:,} messages (`shared_max_count`)" in WORDS
     assert f"{settings.limits.shared_max_age // 86_400} days (`shared_max_age`)" in WORDS
     assert f"{FLUSH_SECONDS * 1000:g} ms or {FLUSH_CURSORS} cursors" in WORDS

@@ -257,7 +257,7 @@ def test_a_message_with_ttl_0_is_pushed_and_acknowledged_as_shown():
     follow = Subscription(told["stream"], 0)
     entry = Entry(told["id"], 0, 0, body, expires_ms=told["expires"], online=True)
     handout = DeliveryPolicy(LIMITS, lambda *_: None)
-    assert handout.fleeting(session, follow, entry, 0.0) == data("push-ttl-0")
+    assert handout.ephemeral(session, follow, entry, 0.0) == data("push-ttl-0")
     assert subscribe_channel(session, "ack-ttl-0") == OnlineAcknowledged(told["stream"], told["id"])
     assert follow.cursor == 0
 
@@ -363,6 +363,17 @@ def test_the_signals_are_all_there_with_their_numbers():
     assert table == {signal.name: signal.value for signal in Signal}
 
 
+def test_the_requests_are_all_there_with_their_numbers():
+    section = TEXT.split("\n## PUBLISH: requests\n", 1)[1].split("\n## ", 1)[0]
+    listed = section.split("The numbers are: ", 1)[1].split(".", 1)[0]
+    assert dict(re.findall(r"`(\w+)`\s(\d+)", listed)) == {
+        request.name: str(request.value) for request in RequestName
+    }
+    explained = set(re.findall(r"`([A-Z]+)`", section.split("### Chat", 1)[1]))
+    reserved = {"MN", "RMN"}
+    assert {request.name for request in RequestName} - explained <= reserved
+
+
 def test_the_results_of_connect_are_all_there_with_their_numbers():
     table = {row[1].strip("`"): int(row[0]) for row in rows("Its sub-signal is the result:")}
     assert table == {status.name: status.value for status in ConnectStatus}
@@ -423,7 +434,7 @@ def test_the_limits_are_the_codes():
     assert numbers("messages with `ttl` 0 that wait for an acknowledgement") == [
         MAX_ONLINE_UNACKNOWLEDGED
     ]
-    assert f"{MAX_ONLINE_UNACKNOWLEDGED} of them unacknowledged" in TEXT
+    assert f"{MAX_ONLINE_UNACKNOWLEDGED} of them unacknowledged" in " ".join(TEXT.split())
 
 
 def test_links_inside_the_document_lead_somewhere():

@@ -6,18 +6,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from push.sdk.backend import PushAPI
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 from tests.faults.conversing import ChatChecked, Party
-from tests.faults.processes import Daemon, Redis, free_port
+from tests.faults.processes import Daemon, Redis
 from tests.faults.slow_redis import SlowRedis
 from tests.faults.system import Checked, System
-
-_checked: list[Checked | ChatChecked] = []
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -104,41 +102,31 @@ def slow_redis() -> Iterator[Callable[[System, Daemon], SlowRedis]]:
 
 
 @pytest.fixture
-def finish() -> Callable[..., None]:
+def finish(record_property: Callable[[str, object], None]) -> Callable[..., None]:
     """`finish(system, …)`: the audit that ends a test, counted for the summary."""
 
     def check(system: System, dropped_oldest: dict[str, int] | None = None) -> None:
         checked = system.audit(dropped_oldest)
-        _checked.append(checked)
-        print(
-            f"audited: {checked.messages:,} messages, {checked.deliveries:,} deliveries; "
-            f"{len(system.journal.unknown):,} pushes without a clear answer"
-        )
+        record_property("audited", [checked.messages, checked.deliveries])
+        print(f"{_audited(checked)}; {len(system.journal.unknown):,} pushes without a clear answer")
 
     return check
 
 
 @pytest.fixture
-def finish_chat() -> Callable[[Party], None]:
+def finish_chat(record_property: Callable[[str, object], None]) -> Callable[[Party], None]:
     """`finish_chat(party)`: the audit that ends a test of chat, counted for the summary."""
 
     def check(party: Party) -> None:
         checked = party.audit()
-        _checked.append(checked)
+        record_property("audited", [checked.messages, checked.deliveries])
         print(
-            f"audited: {checked.messages:,} messages, {checked.deliveries:,} deliveries; "
-            f"{party.said.unclear:,} answers that were unclear, "
+            f"{_audited(checked)}; {party.said.unclear:,} answers that were unclear, "
             f"{len(party.said.refusals):,} refusals"
         )
 
     return check
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _checked:
-        messages = sum(checked.messages for checked in _checked)
-        deliveries = sum(checked.deliveries for checked in _checked)
-        terminalreporter.write_line(
-            f"faults: {messages:,} messages ({deliveries:,} deliveries) audited "
-            f"in {len(_checked)} tests"
-        )
+def _audited(checked: Checked | ChatChecked) -> str:
+    return f"audited: {checked.messages:,} messages, {checked.deliveries:,} deliveries"

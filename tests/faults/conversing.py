@@ -25,7 +25,7 @@ from tests.faults.chat_audit import (
 )
 from tests.faults.chatting import Plan, Talker
 from tests.faults.speaking import Lane, Talkers
-from tests.faults.system import CATCH_UP_SECONDS, System
+from tests.faults.system import System
 
 DEVICES_EACH = 2
 PACE_SECONDS = 0.12
@@ -186,7 +186,6 @@ class Party:
             self.system.wait(
                 lambda record=record: record.refresh() or condition(record),
                 lambda record=record: f"{record.user} {record.token} {what}; {record.states[-3:]}",
-                deadline_seconds=CATCH_UP_SECONDS,
             )
 
     def add_away(self, count: int) -> None:
@@ -334,7 +333,6 @@ class Party:
                     lambda server=server, key=key: (
                         f"{key}: {server.call('ZRANGE', key, '0', '3')!r}"
                     ),
-                    deadline_seconds=CATCH_UP_SECONDS,
                 )
 
     # Positions

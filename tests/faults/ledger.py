@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.faults.audit import Attempt, Record
 from tests.faults.processes import Daemon
-from tests.faults.waiting import wait_for
+from tests.waiting import wait_for
 
 # A question a message: of a hundred thousand messages some are asked for, evenly spread.
 MESSAGES_ASKED_FOR = 500

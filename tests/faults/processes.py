@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -17,26 +16,8 @@ from typing import Any
 
 from benchmarks.running import start_process
 from push.daemons.embedded_redis.binary import command_line, configuration, find_server
-from tests.faults.waiting import wait_for
-
-END_SECONDS = 20.0
-HTTP_SECONDS = 20.0
-# Below the ports that Linux gives to outgoing connections: a port that is to be listened on again
-# after a kill must not be taken by one of them meanwhile, not even by one to itself.
-PORTS = range(20_000, 32_000)
-
-
-def free_port() -> int:
-    """A port that nobody listens on, to be kept for as long as the test runs."""
-    for _ in range(1000):
-        port = random.SystemRandom().choice(PORTS)
-        with socket.socket() as trial:
-            try:
-                trial.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError("no free port")
+from tests.ports import free_port
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 
 class Process:
@@ -76,10 +57,10 @@ class Process:
         self._process.send_signal(signal.SIGCONT)
         self._process.send_signal(how)
         try:
-            self._process.wait(END_SECONDS)
+            self._process.wait(DEADLINE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(END_SECONDS)
+            self._process.wait(DEADLINE_SECONDS)
             raise AssertionError(f"{self.name} did not end by itself") from None
 
     def signal_stop(self) -> None:
@@ -153,7 +134,7 @@ class Redis(Process):
             b"$%d\r\n%b\r\n" % (len(word), word) for word in words
         )
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(END_SECONDS)
+            connection.settimeout(DEADLINE_SECONDS)
             connection.connect(self.socket_path)
             connection.sendall(request)
             return connection.recv(65536)
@@ -247,7 +228,8 @@ class Daemon(Process):
 
     def _ask(self, method: str, path: str, key: str, body: str | None = None) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        connection = http.client.HTTPConnection("127.0.0.1", self.http_port, timeout=HTTP_SECONDS)
+        address = ("127.0.0.1", self.http_port)
+        connection = http.client.HTTPConnection(*address, timeout=DEADLINE_SECONDS)
         try:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()

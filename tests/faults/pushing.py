@@ -10,8 +10,8 @@ from typing import Any, Self
 from push.sdk.backend import PushAPI, push_item
 from push.sdk.errors import PushAPIError, PushAPIUnreachable
 from tests.faults.audit import Attempt, Journal, Target
+from tests.waiting import DEADLINE_SECONDS
 
-TIMEOUT_SECONDS = 40.0
 AFTER_A_FAILURE_SECONDS = 0.05
 
 
@@ -19,7 +19,7 @@ class Pusher:
     """One lane: it sends a push, or a batch, when the one before was answered."""
 
     def __init__(self, url: str, key: str, journal: Journal, lane: str) -> None:
-        self._api = PushAPI(url, key, timeout=TIMEOUT_SECONDS, retries=0)
+        self._api = PushAPI(url, key, timeout=DEADLINE_SECONDS, retries=0)
         self._journal = journal
         self._lane = lane
 
@@ -113,7 +113,7 @@ class Steady:
         traceback: TracebackType | None,
     ) -> None:
         self._stop.set()
-        self._thread.join(TIMEOUT_SECONDS + 10)
+        self._thread.join(DEADLINE_SECONDS + 10)
         if kind is None:
             assert not self._thread.is_alive(), "a push never ended"
             if self._error is not None:

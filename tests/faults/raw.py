@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
 from tests.faults.audit import Received
-
-TIMEOUT_SECONDS = 20.0
+from tests.waiting import DEADLINE_SECONDS
 
 
 class Pair(NamedTuple):
@@ -37,7 +36,7 @@ class RawDevice:
         self._socket.bind((source, 0))
         if receive_buffer_bytes is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        self._socket.settimeout(TIMEOUT_SECONDS)
+        self._socket.settimeout(DEADLINE_SECONDS)
         self._socket.connect(("127.0.0.1", port))
         self._decoder = FrameDecoder(1 << 20)
         self._frames: list[Frame] = []
@@ -78,7 +77,7 @@ class RawDevice:
     def try_to_register(self, app_key: str) -> dict[str, Any]:
         """What is answered."""
         self._send(Signal.SUB, {"key": app_key, "platform": "linux", "app": "faults"}, 1)
-        frame = self._receive(TIMEOUT_SECONDS)
+        frame = self._receive(DEADLINE_SECONDS)
         assert frame is not None
         body: dict[str, Any] = json.loads(frame.body)
         return body
@@ -88,7 +87,7 @@ class RawDevice:
 
     def end_connect(self) -> None:
         """The session is open. Raises `Ended` when it is refused, or taken over meanwhile."""
-        frame = self._receive(TIMEOUT_SECONDS)
+        frame = self._receive(DEADLINE_SECONDS)
         if frame is None or frame.signal != Signal.CONNECT_ACK:
             raise Ended("no answer to CONNECT" if frame is None else str(frame.body))
         if frame.sub_signal != ConnectStatus.ACCEPTED:
@@ -100,7 +99,7 @@ class RawDevice:
 
     def connect_status(self) -> tuple[ConnectStatus, dict[str, Any]]:
         """The answer to a CONNECT that was sent."""
-        frame = self._receive(TIMEOUT_SECONDS)
+        frame = self._receive(DEADLINE_SECONDS)
         assert frame is not None, "no answer to CONNECT"
         assert frame.signal == Signal.CONNECT_ACK, frame
         return ConnectStatus(frame.sub_signal), json.loads(frame.body)
@@ -117,7 +116,7 @@ class RawDevice:
         """The answer to a request, what comes before it passed over. Raises `Ended` with the code
         of a DISCONNECT."""
         while True:
-            frame = self._receive(TIMEOUT_SECONDS)
+            frame = self._receive(DEADLINE_SECONDS)
             if frame is None:
                 raise Ended("no answer to PUBLISH")
             body: dict[str, Any] = json.loads(frame.body or b"{}")
@@ -126,7 +125,7 @@ class RawDevice:
             if frame.signal == Signal.PUB_ACK:
                 return body
 
-    def message(self, seconds: float = TIMEOUT_SECONDS) -> tuple[Received, int] | None:
+    def message(self, seconds: float = DEADLINE_SECONDS) -> tuple[Received, int] | None:
         """The next message and its number, to be acknowledged; None when none comes.
 
         Raises `Ended` with the code of a DISCONNECT.

@@ -17,8 +17,8 @@ from tests.faults import chatting
 from tests.faults.chat_audit import Said
 from tests.faults.chatting import Plan
 from tests.faults.processes import Daemon, Process
+from tests.waiting import DEADLINE_SECONDS
 
-TIMEOUT_SECONDS = 20.0
 AFTER_A_FAILURE_SECONDS = 0.1
 
 
@@ -51,7 +51,7 @@ class Lane:
     """A thread that does one thing after the other over HTTP, each until its answer is clear."""
 
     def __init__(self, door: Daemon, key: str, name: str, said: Said, pace_seconds: float) -> None:
-        self._api = PushAPI(door.http_url, key, timeout=TIMEOUT_SECONDS, retries=0)
+        self._api = PushAPI(door.http_url, key, timeout=DEADLINE_SECONDS, retries=0)
         self._name = name
         self._said = said
         self._pace_seconds = pace_seconds
@@ -121,7 +121,7 @@ class Lane:
 
     def end(self) -> None:
         if self._thread is not None:
-            self._thread.join(TIMEOUT_SECONDS + 10)
+            self._thread.join(DEADLINE_SECONDS + 10)
             assert not self._thread.is_alive(), f"{self._name} never ended"
         self._api.close()
         if self._error is not None:

@@ -21,12 +21,11 @@ from tests.faults.ledger import check_ledger
 from tests.faults.processes import Daemon, Process, Redis
 from tests.faults.pushing import Pusher
 from tests.faults.raw import Pair, RawDevice
-from tests.faults.waiting import DEADLINE_SECONDS, wait_for
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 LOG_LINES_SHOWN = 6
 # Less than the minute after which a connector sweeps all logs: what the channels lost is to be
 # noticed sooner, and the sweep must not hide that it was not.
-CATCH_UP_SECONDS = 40.0
 
 
 class Checked(NamedTuple):
@@ -337,7 +336,7 @@ class System:
                     f"{missing[:5]} … {missing[-1:]}; states {record.states[-4:]}"
                 )
 
-            self.wait(caught_up, lacks, deadline_seconds=CATCH_UP_SECONDS)
+            self.wait(caught_up, lacks)
 
     def audit(self, dropped_oldest: dict[str, int] | None = None) -> Checked:
         """Wait until the devices have everything; then the audit, and the ledger's."""

@@ -1,4 +1,4 @@
-"""Clocks that go back: order and expiry go by one clock that does not (design, rule 1).
+"""Clocks that go back: order and expiry go by one clock that does not (architecture, rule 1).
 
 The system's clock cannot be set in a test. libfaketime stands between a process and the kernel and
 shifts the time of the day by what a file says, which may change while the process runs.

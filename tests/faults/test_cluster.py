@@ -131,7 +131,7 @@ def test_without_zookeeper_nobody_is_disconnected_and_all_goes_on(
         for daemon in system.daemons:
             # And goes on being ready: a load balancer would take out all of them at once.
             system.wait(daemon.notes, f"{daemon.name} has noticed")
-            assert any("ZooKeeper" in note and "is away" in note for note in daemon.notes())
+            assert any("ZooKeeper" in note and "is unreachable" in note for note in daemon.notes())
         system.fleet(late)
         system.wait_connected(late)
         for pair in pairs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
@@ -35,14 +36,26 @@ class Disk:
     def fill(self, redis: Redis) -> None:
         """Leave `ROOM_KIB`."""
         if self._mounted:
-            left = os.statvfs(self.folder)
-            size = left.f_bavail * left.f_bsize - ROOM_KIB * KIB
-            with self._filler.open("wb") as file:
-                os.posix_fallocate(file.fileno(), 0, size)
+            while not self._filled():
+                pass  # Redis wrote meanwhile, so that there was less than was measured
         else:
             written = sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file())
             limit = (written + ROOM_KIB * KIB, resource.RLIM_INFINITY)
             resource.prlimit(redis.pid, resource.RLIMIT_FSIZE, limit)
+
+    def _filled(self) -> bool:
+        left = os.statvfs(self.folder)
+        size = left.f_bavail * left.f_bsize - ROOM_KIB * KIB
+        if size <= 0:
+            return True
+        with self._filler.open("wb") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                return False
+        return True
 
     def make_room(self, redis: Redis) -> None:
         self._filler.unlink(missing_ok=True)

@@ -1,5 +1,5 @@
-"""Bans and kicks are in effect when they are answered (contract, "In effect"), whatever is paused,
-cut off or slow meanwhile. Daemons are processes of their own."""
+"""Bans and kicks are in effect when answered (delivery.md, "Writes in effect"), whatever is
+paused, cut off or slow meanwhile. Daemons are processes of their own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from push.wire.signals import ConnectStatus, RequestName
-from tests.faults.processes import HTTP_SECONDS, Daemon
+from tests.faults.processes import DEADLINE_SECONDS, Daemon
 from tests.faults.raw import Ended, Pair, RawDevice
 from tests.faults.system import System
 
@@ -86,7 +86,7 @@ def registration(system: System) -> int:
         "Content-Type": "application/json",
     }
     connection = http.client.HTTPConnection(
-        "127.0.0.1", system.sub.http_port, timeout=HTTP_SECONDS, source_address=(FAR, 0)
+        "127.0.0.1", system.sub.http_port, timeout=DEADLINE_SECONDS, source_address=(FAR, 0)
     )
     try:
         connection.request("POST", "/v1/devices", body, headers)

@@ -1,4 +1,4 @@
-"""Bindings, subscriptions and groups are in effect when they are answered (contract, "In effect"),
+"""Bindings, subscriptions, groups are in effect when answered (delivery.md, "Writes in effect"),
 whatever is paused, cut off or slow meanwhile. Daemons are processes of their own."""
 
 from __future__ import annotations

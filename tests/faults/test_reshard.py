@@ -13,9 +13,9 @@ import pytest
 
 from tests.faults.processes import Redis
 from tests.faults.system import System
+from tests.waiting import DEADLINE_SECONDS
 
 PUSHCTL = Path(sys.executable).parent / "pushctl"
-TIMEOUT_SECONDS = 60
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def reshard(
         env={name: value for name, value in os.environ.items() if not name.startswith("PUSH_")},
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=DEADLINE_SECONDS,
         stdin=subprocess.DEVNULL,
         check=False,
     )

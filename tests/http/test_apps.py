@@ -169,17 +169,17 @@ def test_when_no_server_is_free_a_device_is_told_when_to_ask_again(web: Any) -> 
 
 
 def test_a_process_that_lives_is_well(web: Any) -> None:
-    web.behind.problems = ["Redis is away"]
+    web.behind.problems = ["Redis is unreachable"]
     response = web.request("GET", "/healthz", key=None)
     assert (response.status, response.json()) == (200, {"status": "ok"})
 
 
 def test_readiness_names_all_reasons(web: Any) -> None:
     assert web.request("GET", "/readyz", key=None).json() == {"status": "ok"}
-    web.behind.problems = ["Redis is away", "no certificate"]
+    web.behind.problems = ["Redis is unreachable", "no certificate"]
     response = web.request("GET", "/readyz", key=None)
     problem = response.assert_problem("unavailable")
-    assert problem["reasons"] == ["Redis is away", "no certificate"]
+    assert problem["reasons"] == ["Redis is unreachable", "no certificate"]
     assert response.headers["retry-after"] == "1"
 
 

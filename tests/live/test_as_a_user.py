@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import shutil
 import signal
@@ -18,8 +19,7 @@ import pytest
 from benchmarks.running import Running, start_process, started_server, wait_until_ready
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
-
-TIMEOUT_SECONDS = 10
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 
 def curl(running: Running, path: str, body: Any = None, *options: str) -> tuple[int, Any]:
@@ -59,7 +59,7 @@ class TlsDevice:
     def receive(self) -> tuple[Frame, Any]:
         """The next frame and its body."""
         assert self._process.stdout is not None
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while not self._frames:
             left = deadline - time.monotonic()
             assert left > 0, "no frame came"
@@ -110,9 +110,7 @@ def make_device(push_server: Running) -> Iterator[Any]:
 
 def wait_for_backlog(running: Running, token: str, backlog: int) -> None:
     """Until the device has acknowledged all but `backlog` messages of its own stream."""
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while curl(running, f"/v1/devices/{token}")[1]["backlog"] != backlog:
-        assert time.monotonic() < deadline
+    wait_for(lambda: curl(running, f"/v1/devices/{token}")[1]["backlog"] == backlog)
 
 
 def test_curl_pushes_to_a_device_on_openssl(push_server: Running, make_device: Any) -> None:
@@ -181,7 +179,7 @@ def test_a_killed_server_has_everything_at_its_next_start(tap: str, tmp_path: Pa
         for to in ({"token": pair["token"]}, {"user": "bob"}, {"all": True})
     ]
     process.send_signal(signal.SIGKILL)
-    process.wait(TIMEOUT_SECONDS)
+    process.wait(DEADLINE_SECONDS)
     with started_server(tap, data) as again:
         back = TlsDevice(again)
         assert back.connect(pair)["user"] == "bob"
@@ -202,7 +200,7 @@ def test_interrupt_ends_cleanly_and_keeps_messages(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     frame, body = device.receive()
     assert (frame.signal, body["code"]) == (Signal.DISCONNECT, "draining")
-    process.wait(TIMEOUT_SECONDS)
+    process.wait(DEADLINE_SECONDS)
     device.close()
     assert "Traceback" not in log.read_text()
     assert not (data / "redis" / "redis.sock").exists() or not _redis_answers(data)
@@ -238,9 +236,7 @@ def test_separate_daemons_behave_like_the_one(
         body = {"platform": "linux", "app": "test"}
         status, pair = curl(sub, "/v1/devices", body)
         assert status == 201
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while not (servers := curl(sub, "/v1/servers?carrier=tls")[1].get("servers")):
-            assert time.monotonic() < deadline
+        servers = wait_for(lambda: curl(sub, "/v1/servers?carrier=tls")[1].get("servers"))
         assert servers == [f"tls://127.0.0.1:{connector.tls_address[1]}"]
         device = make_device(connector)
         device.connect({"token": pair["token"], "secret": pair["secret"]})
@@ -270,30 +266,28 @@ def test_without_redis_a_daemon_says_so_and_goes_on_when_it_is_back(
         status, problem = curl(running, "/v1/push", push)
         assert (status, problem["code"]) == (503, "unavailable")
         redis.start()
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while curl(running, "/readyz")[0] != 200:
-            assert time.monotonic() < deadline
+        wait_for(lambda: curl(running, "/readyz")[0] == 200)
         assert curl(running, "/v1/push", push)[0] == 202
-        assert log.read_text().count("is away") == 1
+        assert log.read_text().count("is unreachable") == 1
     finally:
         process.terminate()
-        process.wait(TIMEOUT_SECONDS)
+        process.wait(DEADLINE_SECONDS)
 
 
 def _listening(process: subprocess.Popen[bytes], log: Path, data: Path) -> Running:
     """A daemon that listens, though it is not ready."""
-    import re
 
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
-        found = re.search(r"listening: http \S*?:(\d+)", log.read_text() if log.exists() else "")
-        if found:
-            key = (data / "admin.key").read_text().strip()
-            nowhere = ("127.0.0.1", 0)
-            http = ("127.0.0.1", int(found[1]))
-            return Running(process, http, nowhere, nowhere, key, key, data, log)
-        time.sleep(0.02)
-    raise AssertionError(log.read_text())
+    def said() -> str:
+        return log.read_text() if log.exists() else ""
+
+    def port() -> re.Match[str] | None:
+        assert process.poll() is None, said()
+        return re.search(r"listening: http \S*?:(\d+)", said())
+
+    http = ("127.0.0.1", int(wait_for(port, lambda: f"it listens, it says\n{said()}")[1]))
+    key = (data / "admin.key").read_text().strip()
+    nowhere = ("127.0.0.1", 0)
+    return Running(process, http, nowhere, nowhere, key, key, data, log)
 
 
 @pytest.mark.parametrize(
@@ -337,7 +331,7 @@ def _failed_start(
     folder: Path, settings: dict[str, str], tap: str = "push"
 ) -> tuple[int, list[str]]:
     process = start_process(tap, folder / "data", folder / "log", settings, stderr=subprocess.PIPE)
-    _, err = process.communicate(timeout=TIMEOUT_SECONDS)
+    _, err = process.communicate(timeout=DEADLINE_SECONDS)
     return process.returncode, [line for line in err.decode().splitlines() if line.strip()]
 
 

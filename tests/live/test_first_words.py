@@ -15,12 +15,12 @@ import pytest
 from benchmarks.running import twistd
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 from tests.conftest import RedisServer
-from tests.faults.processes import Daemon, free_port
-from tests.faults.waiting import wait_for
+from tests.faults.processes import Daemon
+from tests.ports import free_port
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 TAPS = ("push", "push-connector", "push-api", "push-group", "push-sub")
 CONFIGURED = '[{name = "ops", sha256 = "' + "ab" * 32 + '", scopes = ["push"]}]'
-TIMEOUT_SECONDS = 60
 
 
 class Speaking(Daemon):
@@ -93,7 +93,7 @@ def run_printed(command: str) -> str:
         ["bash", "-c", command.replace("curl ", "curl -sS --fail-with-body -m 20 ", 1)],
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
     assert ran.returncode == 0, f"{command}\n{ran.stdout}{ran.stderr}"
@@ -143,11 +143,11 @@ def test_a_redis_that_is_unreachable_at_the_start_is_one_line_and_so_is_its_comi
     redis.stop()
     daemon = make(tap, redis_url=redis.url)
     daemon.start()
-    daemon.wait_for_line("Trying again until it is back")
+    daemon.wait_for_line("Trying again until it is reachable")
     redis.start()
     daemon.wait_for_line("] ready")
-    assert len(daemon.lines(redis.url, "is away", "Trying again")) == 1
-    assert len([line for line in daemon.lines(redis.url) if line.endswith("is back")]) == 1
+    assert len(daemon.lines(redis.url, "is unreachable", "Trying again")) == 1
+    assert len([line for line in daemon.lines(redis.url) if line.endswith(": reconnected")]) == 1
 
 
 def test_each_of_several_servers_has_its_own_lines(make: Make, make_redis: Any) -> None:
@@ -155,13 +155,13 @@ def test_each_of_several_servers_has_its_own_lines(make: Make, make_redis: Any) 
     second.stop()
     daemon = make("push-api", redis_url=f'["{first.url}", "{second.url}"]')
     daemon.start()
-    daemon.wait_for_line("Trying again until it is back")
+    daemon.wait_for_line("Trying again until it is reachable")
     assert len(daemon.lines("Trying again")) == 1
-    assert daemon.lines(second.url, "is away")
+    assert daemon.lines(second.url, "is unreachable")
     wait_for(lambda: daemon.lines(first.url, "connected"), daemon.log_text)
     second.start()
     daemon.wait_for_line("] ready")
-    assert [line for line in daemon.lines(second.url) if line.endswith("is back")]
+    assert [line for line in daemon.lines(second.url) if line.endswith(": reconnected")]
 
 
 def test_sentinels_that_are_unreachable_are_one_line(make: Make) -> None:
@@ -192,13 +192,13 @@ def test_a_zookeeper_that_is_unreachable_at_the_start_is_one_line_and_so_is_its_
         for daemon in daemons:
             daemon.start()
         for daemon in daemons:
-            daemon.wait_for_line(f"ZooKeeper at {zookeeper.hosts} is away")
+            daemon.wait_for_line(f"ZooKeeper at {zookeeper.hosts} is unreachable")
         zookeeper.start()
         for daemon in daemons:
             daemon.wait_for_line("] ready")
-            (line,) = daemon.lines("ZooKeeper", "Trying again until it is back")
+            (line,) = daemon.lines("ZooKeeper", "Trying again until it is reachable")
             assert "Connection refused" in line
-            assert len(daemon.lines(f"ZooKeeper at {zookeeper.hosts} is back")) == 1
+            assert len(daemon.lines(f"ZooKeeper at {zookeeper.hosts}: reconnected")) == 1
     finally:
         for daemon in daemons:
             daemon.stop()

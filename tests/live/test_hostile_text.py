@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks.running import Running, started_server
 from push.wire.frames import encode_frame
 from push.wire.signals import Signal
+from tests.waiting import DEADLINE_SECONDS
 
-TIMEOUT_SECONDS = 30
 MARK = "the last one"
 NASTY = [
     "\x1b[2J\x1b]0;owned\x07",
@@ -26,7 +26,7 @@ NASTY = [
 
 def send(running: Running, data: bytes) -> None:
     """Send and wait until the server has closed."""
-    with socket.create_connection(running.tcp_address, TIMEOUT_SECONDS) as connection:
+    with socket.create_connection(running.tcp_address, DEADLINE_SECONDS) as connection:
         connection.sendall(data)
         while connection.recv(65536):
             pass
@@ -55,15 +55,15 @@ def test_no_line_of_the_log_is_a_devices(tmp_path: Path) -> None:
         for text in NASTY:
             for frame in nasty_frames(text):
                 send(running, frame + encode_frame(Signal.DISCONNECT, 0, 0, b'{"reason":"end"}'))
-            with socket.create_connection(running.http, TIMEOUT_SECONDS) as http:
+            with socket.create_connection(running.http, DEADLINE_SECONDS) as http:
                 path = text.replace("\r\n", "").replace("\n", "").encode()
                 http.sendall(b"GET /" + path + b" HTTP/1.1\r\nHost: x\r\nX: " + path + b"\r\n\r\n")
-                http.settimeout(TIMEOUT_SECONDS)
+                http.settimeout(DEADLINE_SECONDS)
                 with contextlib.suppress(ConnectionError):
                     http.recv(65536)
         last = json.dumps({"reason": MARK}).encode()
         send(running, encode_frame(Signal.DISCONNECT, 0, 0, last))
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while MARK not in (text := running.log.read_bytes().decode()):
             assert time.monotonic() < deadline, text
     assert "\\x1b[2J" in text, "what was sent is in the log"

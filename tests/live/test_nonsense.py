@@ -17,13 +17,12 @@ from benchmarks.fleet import Fleet
 from benchmarks.running import Api, Running, started_server
 from push.wire.frames import FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
-
-TIMEOUT_SECONDS = 10
+from tests.waiting import DEADLINE_SECONDS
 
 
 def answers(running: Running, sent: bytes) -> list[tuple[str, int, Any]]:
     """What the server says to these bytes until it closes, as (signal, sub-signal, body)."""
-    with socket.create_connection(running.tcp_address, TIMEOUT_SECONDS) as connection:
+    with socket.create_connection(running.tcp_address, DEADLINE_SECONDS) as connection:
         connection.sendall(sent)
         received = b""
         while data := connection.recv(65536):
@@ -67,7 +66,7 @@ def test_a_cursor_that_is_none_of_ours_is_ignored(push_server: Running) -> None:
     fleet.connect(push_server.app_key)
     pair = fleet.pairs()[0]
     cursors = {"all": "1795474409092664-0", "nowhere": "abc"}
-    with socket.create_connection(push_server.tcp_address, TIMEOUT_SECONDS) as connection:
+    with socket.create_connection(push_server.tcp_address, DEADLINE_SECONDS) as connection:
         connection.sendall(connect_frame({**pair, "cursors": cursors}))
         (frame,) = FrameDecoder(1 << 20).feed(connection.recv(65536))
     assert (frame.signal, frame.sub_signal) == (Signal.CONNECT_ACK, ConnectStatus.ACCEPTED)
@@ -77,7 +76,7 @@ def test_a_cursor_that_is_none_of_ours_is_ignored(push_server: Running) -> None:
 def test_a_connection_that_never_begins_tls_is_cut(tmp_path: Path) -> None:
     with (
         started_server(data_folder=tmp_path / "data", connector_handshake_timeout="1") as running,
-        socket.create_connection(running.tls_address, TIMEOUT_SECONDS) as connection,
+        socket.create_connection(running.tls_address, DEADLINE_SECONDS) as connection,
         contextlib.suppress(ConnectionResetError),
     ):
         assert connection.recv(1) == b""
@@ -143,7 +142,7 @@ def test_a_bad_push_is_a_problem_with_its_code(
         headers["Authorization"] = f"Bearer {keys.get(key, key)}"
     request = urllib.request.Request(f"{push_server.http_url}/v1/push", body, headers)
     with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        urllib.request.urlopen(request, timeout=DEADLINE_SECONDS)
     problem = json.loads(raised.value.read())
     assert raised.value.code == status
     assert raised.value.headers["Content-Type"] == "application/problem+json"
@@ -154,9 +153,9 @@ def test_a_thousand_devices_each_get_a_push_to_all_exactly_once(push_server: Run
     fleet = Fleet(push_server.tcp_address, 1000)
     fleet.connect(push_server.app_key)
     Api(push_server).post("/v1/push", {"to": {"all": True}, "data": "everyone"})
-    fleet.receive_and_acknowledge(1000, TIMEOUT_SECONDS)
+    fleet.receive_and_acknowledge(1000, DEADLINE_SECONDS)
     Api(push_server).post("/v1/push", {"to": {"all": True}, "data": "again"})
-    fleet.receive_and_acknowledge(1000, TIMEOUT_SECONDS)
+    fleet.receive_and_acknowledge(1000, DEADLINE_SECONDS)
     assert set(fleet.counts()) == {2}
     fleet.close()
 

@@ -11,9 +11,9 @@ import pytest
 
 from push.daemons.config.loading import load
 from push.daemons.process.open_files import files_needed
-from tests.faults.waiting import wait_for
 from tests.live.test_first_words import TAPS, Speaking
 from tests.live.test_start_problems import start, the_line
+from tests.waiting import wait_for
 
 # As shells have it for themselves: over a limit that was lowered after it was opened.
 HIGH_DESCRIPTOR = 251

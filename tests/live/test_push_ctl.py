@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RedisServer
-from tests.faults.waiting import wait_for
+from tests.waiting import wait_for
 
 SCRIPT = Path(__file__).parents[2] / "etc" / "push-ctl.sh"
 TIMEOUT_SECONDS = 100

@@ -25,10 +25,9 @@ from push.daemons.security.certificate import self_signed
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
 from tests.faults.processes import Daemon
-from tests.faults.waiting import wait_for
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 TAPS = ("push", "push-connector", "push-api", "push-group", "push-sub")
-TIMEOUT_SECONDS = 20
 KEY = "a configured key of sixteen"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
 
@@ -122,7 +121,7 @@ class TlsSession:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # which certificate it is, is what the tests look at
-        raw = socket.create_connection(("127.0.0.1", port), TIMEOUT_SECONDS)
+        raw = socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS)
         self._socket = context.wrap_socket(raw)
         self._decoder = FrameDecoder(1 << 20)
         self._frames: list[Frame] = []
@@ -191,7 +190,7 @@ def test_new_handshakes_use_the_new_certificate_and_live_sessions_stay(
         capture_output=True,
         text=True,
         check=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=DEADLINE_SECONDS,
     ).stdout
     assert int(shown.strip().removeprefix("serial="), 16) == serials[-1]
 
@@ -300,7 +299,7 @@ def test_a_deleted_key_stops_counting_on_every_interface_without_a_restart(start
 
 def register(daemon: Daemon, key: str) -> Any:
     """The answer to SUB on a connection of its own."""
-    with socket.create_connection(("127.0.0.1", daemon.device_port), TIMEOUT_SECONDS) as device:
+    with socket.create_connection(("127.0.0.1", daemon.device_port), DEADLINE_SECONDS) as device:
         content = json.dumps({"key": key, "platform": "linux", "app": "test"}).encode()
         device.sendall(encode_frame(Signal.SUB, 0, 1, content))
         decoder, frames = FrameDecoder(1 << 20), list[Frame]()
@@ -326,7 +325,7 @@ def test_a_key_for_jwts_is_replaced(start: Start, tmp_path: Path) -> None:
 def connects(daemon: Daemon, secret: str) -> bool:
     claims = {"sub": "anna", "aud": "push", "exp": int(time.time()) + 600}
     content = json.dumps({"jwt": jwt.encode(claims, secret, algorithm="HS256")}).encode()
-    with socket.create_connection(("127.0.0.1", daemon.device_port), TIMEOUT_SECONDS) as device:
+    with socket.create_connection(("127.0.0.1", daemon.device_port), DEADLINE_SECONDS) as device:
         device.sendall(encode_frame(Signal.CONNECT, 0, 1, content))
         decoder, frames = FrameDecoder(1 << 20), list[Frame]()
         while not frames:

@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import RedisServer
 from tests.faults.processes import Daemon
 from tests.faults.raw import RawDevice
-from tests.faults.waiting import wait_for
+from tests.waiting import wait_for
 
 MakeDaemon = Callable[..., Daemon]
 # All on one of two instances: once in 2^31.

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.running import Running
-from tests.faults.waiting import wait_for
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
-TIMEOUT_SECONDS = 60
 TAPS = ("push", "push-connector", "push-api", "push-group", "push-sub")
 
 
@@ -45,7 +44,7 @@ def start(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
     return ran.returncode, [line for line in ran.stderr.splitlines() if line.strip()]
@@ -173,6 +172,6 @@ def test_redis_that_is_unreachable_is_waited_for_and_said_at_once(tmp_path: Path
         assert process.poll() is None
     finally:
         process.terminate()
-        assert process.wait(TIMEOUT_SECONDS) == 0
+        assert process.wait(DEADLINE_SECONDS) == 0
     (line,) = [line for line in log.read_text().splitlines() if "Trying again" in line]
-    assert "Redis at redis://127.0.0.1:1/0 is away: Connection was refused" in line
+    assert "Redis at redis://127.0.0.1:1/0 is unreachable: Connection was refused" in line

@@ -9,7 +9,7 @@ from pathlib import Path
 from device_server import DeviceServer, make_certificate, run
 from http_server import Answer, HTTPServer
 
-from push.pushctl.options import Common
+from push.pushctl.terminal.options import Common
 from push.wire.signals import ConnectStatus, Signal
 from tests.pushctl.conftest import finished, started
 

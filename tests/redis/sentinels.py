@@ -13,10 +13,10 @@ from typing import Any
 import hiredis
 
 from push.daemons.embedded_redis.binary import command_line, find_server
-from tests.faults.processes import Process, Redis, free_port
-from tests.faults.waiting import wait_for
+from tests.faults.processes import Process, Redis
+from tests.ports import free_port
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
-ANSWER_SECONDS = 10.0
 DOWN_AFTER_MS = 700
 
 
@@ -25,7 +25,7 @@ def ask(port: int, password: str, *command: str | int) -> Any:
     commands = [["AUTH", password], list(command)] if password else [list(command)]
     reader = hiredis.Reader(encoding="utf-8", errors="replace")
     answers = []
-    with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as connection:
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as connection:
         for words in commands:
             connection.sendall(hiredis.pack_command(tuple(str(word) for word in words)))
         while len(answers) < len(commands):

@@ -27,7 +27,9 @@ class World:
         return [line.strip(" :") for line in lines]
 
     def down(self, purpose: str, reason: str, *, unfit: bool = False) -> None:
-        self.server.down(purpose, "cannot be used" if unfit else "is away", reason, unfit=unfit)
+        self.server.down(
+            purpose, "cannot be used" if unfit else "is unreachable", reason, unfit=unfit
+        )
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def world(log_lines: list[str]) -> World:
     return World(log_lines)
 
 
-AWAY = "is away: {}. Trying again until it is back."
+AWAY = "is unreachable: {}. Trying again until it is reachable."
 
 
 def test_the_first_state_is_said(world: World) -> None:
@@ -56,7 +58,7 @@ def test_both_connections_that_fail_are_one_line(world: World) -> None:
     world.server.up("commands")
     world.server.up("subscriptions")
     world.server.all_up()
-    assert world.said() == ["is back"]
+    assert world.said() == ["reconnected"]
 
 
 def test_an_address_that_answers_nothing_gets_a_word_long_before_the_time_out(
@@ -69,7 +71,7 @@ def test_an_address_that_answers_nothing_gets_a_word_long_before_the_time_out(
     assert world.said() == []
     world.server.up("commands")
     world.server.all_up()
-    assert world.said() == ["is back"]
+    assert world.said() == ["reconnected"]
 
 
 def test_what_the_sentinels_say_is_not_said_again(world: World) -> None:

@@ -14,9 +14,9 @@ from push.redis import client as server_module
 from push.redis.checks import check_info, notes_of, parsed_info
 from push.redis.client import RedisClient
 from push.redis.errors import UnsuitableServer
+from tests.waiting import WaitUntil
 
 Connect = Callable[..., Awaitable[RedisClient]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 PUSH = Path(server_module.__file__).parents[1]
 GOOD = {"redis_version": "6.2.0", "role": "master", "aof_enabled": "1"}
@@ -94,7 +94,7 @@ async def test_an_evicting_server_is_not_used_until_its_policy_is_put_right(
     await wait_until(lambda: server.problem is None)
     (line,) = [line for line in log_lines if "cannot be used" in line]
     assert "noeviction" in line
-    assert [line for line in log_lines if line.endswith("is back")]
+    assert [line for line in log_lines if line.endswith(": reconnected")]
 
 
 @pytest_twisted.ensureDeferred

@@ -13,11 +13,11 @@ from push.redis import sentinel as sentinel_module
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script
-from tests.faults.processes import free_port
+from tests.ports import free_port
 from tests.redis.sentinels import Cluster, Sentinel, Server, sentinel_url
+from tests.waiting import WaitUntil
 
 Connect = Callable[..., Awaitable[RedisClient]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 WRITE = Script("write", "return redis.call('INCR', KEYS[2])")
 NOTHING = Script("write-nothing", "return 'done before'")
@@ -84,7 +84,7 @@ async def test_rule_11_a_replica_that_hangs_is_waited_for_until_that_is_noticed(
             return False
         return True
 
-    await wait_until(goes_on, timeout_seconds=20)
+    await wait_until(goes_on)
     assert other.ask("GET", key) == str(await server.command("GET", key), "ascii")
     one.resume()
     await wait_until(goes_on)
@@ -156,9 +156,9 @@ async def test_news_of_a_switch_move_all_connections_off_a_master_that_hangs(
     old = cluster.master()
     old.pause()
 
-    await wait_until(lambda: cluster.has_switched_from(old), timeout_seconds=60)
+    await wait_until(lambda: cluster.has_switched_from(old))
     new = cluster.master()
-    await wait_until(lambda: usable_at(server, new), timeout_seconds=10)
+    await wait_until(lambda: usable_at(server, new))
 
     assert restored
     assert await server.command("PUBLISH", server.channel("x"), "1") == 1
@@ -177,7 +177,7 @@ async def test_a_switch_that_nobody_announced_is_found_by_asking(
     sentinel.ask("SENTINEL", "REMOVE", "m")
     sentinel.ask("SENTINEL", "MONITOR", "m", "127.0.0.1", other.port, 1)
 
-    await wait_until(lambda: usable_at(server, other), timeout_seconds=10)
+    await wait_until(lambda: usable_at(server, other))
     assert await port_of(server) == other.port
 
 
@@ -198,7 +198,7 @@ async def test_a_sentinel_that_is_behind_does_not_lead_back_to_the_old_master(
     new.start()
     knows.start()
 
-    await wait_until(lambda: usable_at(server, new), timeout_seconds=10)
+    await wait_until(lambda: usable_at(server, new))
     assert len([line for line in log_lines if "do not know of the last fail-over" in line]) == 1
     assert old.ask("EXISTS", "push:confirmed", "push:check") == 0
     assert f"127.0.0.1:{old.port}" not in "\n".join(log_lines)
@@ -216,7 +216,7 @@ async def test_a_server_that_says_it_is_no_master_is_not_used_until_it_is_one(
     await wait_until(lambda: "no master but a slave" in (server.problem or ""))
 
     named.ask("REPLICAOF", "NO", "ONE")
-    await wait_until(lambda: usable_at(server, named), timeout_seconds=10)
+    await wait_until(lambda: usable_at(server, named))
     assert await server.run(WRITE, [server.key("counter")], []) == 1
     named.ask("REPLICAOF", "127.0.0.1", other.port)
     with pytest.raises(StoreUnavailable, match="READONLY"):
@@ -225,7 +225,7 @@ async def test_a_server_that_says_it_is_no_master_is_not_used_until_it_is_one(
     assert server._subscriber.speaker is None
 
     named.ask("REPLICAOF", "NO", "ONE")
-    await wait_until(lambda: usable_at(server, named), timeout_seconds=10)
+    await wait_until(lambda: usable_at(server, named))
 
 
 @pytest_twisted.ensureDeferred
@@ -243,11 +243,11 @@ async def test_while_no_sentinel_answers_one_line_says_so_and_asking_goes_on(
         await server.command("PING")
     (line,) = [line for line in log_lines if "no sentinel" in line]
     assert f"{nobody}: Connection was refused" in line
-    assert not [line for line in log_lines if "is away" in line]
+    assert not [line for line in log_lines if "is unreachable" in line]
 
     run(sentinel)
 
-    await wait_until(lambda: usable_at(server, master), timeout_seconds=10)
+    await wait_until(lambda: usable_at(server, master))
     assert [line for line in log_lines if "names the master again" in line]
     sentinel.kill()
     await wait_until(lambda: server.notes and "no sentinel names" in server.notes[-1])

@@ -14,9 +14,9 @@ from twisted.internet.defer import Deferred, DeferredList
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.shared_copy import Lease, SharedCopy
+from tests.waiting import WaitUntil
 
 Make = Callable[..., Awaitable[Any]]
-WaitUntil = Callable[..., Awaitable[Any]]
 KEY, CHANNEL = "state", "state-changed"
 
 
@@ -180,4 +180,4 @@ async def test_without_redis_what_waits_is_told_so(
     with pytest.raises(StoreUnavailable):
         await copied.copy.wait_until_current()
     redis_server.start()
-    await wait_until(lambda: copied.copy.is_current, timeout_seconds=20)
+    await wait_until(lambda: copied.copy.is_current)

@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from push.redis.client import RedisClient
+from tests.waiting import WaitUntil
 
 Connect = Callable[..., Awaitable[RedisClient]]
 Usable = Callable[[RedisClient], Awaitable[Any]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 
 async def turn(seconds: float = 0) -> None:
@@ -152,7 +152,7 @@ async def test_a_subscriber_killed_again_and_again_while_it_subscribes_gets_ther
     async def as_wanted() -> bool:
         return server.problem is None and await channels_at_redis(server) == wanted
 
-    await wait_until(as_wanted, timeout_seconds=10)
+    await wait_until(as_wanted)
 
 
 @pytest_twisted.ensureDeferred

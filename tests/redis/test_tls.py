@@ -24,11 +24,11 @@ from push.daemons.embedded_redis.binary import RedisBinary, command_line
 from push.daemons.redis import load_trust_root
 from push.daemons.security.certificate import self_signed
 from push.redis.client import RedisClient
-from tests.faults.processes import Process, free_port
-from tests.faults.waiting import wait_for
+from tests.faults.processes import Process
+from tests.ports import free_port
+from tests.waiting import WaitUntil, wait_for
 
 Connect = Callable[..., Awaitable[RedisClient]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 
 def find_tls_program(folder: Path) -> str | None:
@@ -143,7 +143,7 @@ async def test_a_server_that_the_system_does_not_trust_is_not_used(
     server = await connect(f"rediss://me:word@127.0.0.1:{master.port}", ready=False)
 
     await wait_until(lambda: "certificate verify failed" in (server.problem or ""))
-    assert len([line for line in log_lines if "is away" in line]) == 1
+    assert len([line for line in log_lines if "is unreachable" in line]) == 1
 
 
 @pytest_twisted.ensureDeferred

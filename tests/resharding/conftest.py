@@ -13,8 +13,8 @@ from push.redis.url import parse_store_url
 from push.resharding import connecting
 from push.resharding.run import Resharding, ReshardOutcome
 from tests.resharding.world import Worlds
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Move = Callable[..., Awaitable[ReshardOutcome]]
 
 

@@ -17,9 +17,9 @@ import pytest_twisted
 
 from tests.resharding.test_model import live
 from tests.resharding.world import Worlds
+from tests.waiting import DEADLINE_SECONDS
 
 KILLED = Path(__file__).parent / "killed.py"
-TIMEOUT_SECONDS = 60
 NEVER = "NEVER:1"
 
 # In this order, on one deployment: each goes on where the one before was killed. (command or
@@ -46,7 +46,7 @@ def reshard(
         env={**os.environ, "PUSH_REDIS_URL": listed},
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=DEADLINE_SECONDS,
         stdin=subprocess.DEVNULL,
         check=False,
     )

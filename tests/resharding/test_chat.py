@@ -104,7 +104,7 @@ async def test_conversations_are_as_they_were_and_go_on(
     for user in USERS[1:]:
         await wait_until(lambda user=user: "on" in texts(clients[user]))
     added = await node.chat.groups.add(group, ["eve"], None)
-    assert added == {"eve": "ok"}
+    assert added.results == {"eve": "ok"}
     await wait_until(lambda: of_kind(clients["bob"], "group"))
 
 
@@ -156,7 +156,7 @@ async def test_what_is_left_of_erased_users_and_who_is_being_erased_goes_along(
         kept = [await server.command("EXISTS", server.key("erasing")) for server in node.shards]
         return not any(kept)
 
-    await wait_until(nobody_is_being_erased, timeout_seconds=20)
+    await wait_until(nobody_is_being_erased)
     page = await node.chat.messages.history(conversation_of("carl", "user:dora"), Range(), "carl")
     assert [message.recalled for message in page.messages] == [True]
 

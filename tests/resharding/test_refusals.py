@@ -119,7 +119,7 @@ async def test_one_server_by_two_names(make_world: Any, make_redis: Any, move: A
 
     text = await refused(move, [redis.url], [redis.url, f"unix://{other_name}"])
 
-    assert text == "one server stands twice in --to"
+    assert text == "--to names one server twice"
 
 
 @pytest_twisted.ensureDeferred
@@ -222,7 +222,7 @@ def pushctl(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
         ("embedded", "redis://a", "the embedded Redis is one server by itself"),
         ("redis://a", "http://b", "--to: a Redis URL begins with redis://"),
         ("redis//a", "redis://b", 'PUSH_REDIS_URL: expected "embedded" or a URL'),
-        ("unix:///nowhere.sock", "redis://b", "Redis at unix:///nowhere.sock is away"),
+        ("unix:///nowhere.sock", "redis://b", "Redis at unix:///nowhere.sock is unreachable"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(url: str, to: str, text: str) -> None:

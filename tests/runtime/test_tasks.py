@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
+from twisted.internet.task import Clock
 
-from push.runtime.tasks import Semaphore
+from push.runtime.tasks import Semaphore, within
 
 
 class Work:
@@ -75,3 +77,60 @@ async def test_one_that_fails_or_is_cancelled_gives_its_turn_on() -> None:
     await last
     assert work.done == [2]
     assert work.running == 0
+
+
+class Late(Exception):
+    """What `within` is asked to say."""
+
+
+async def swallows_its_cancellation(waiting: Deferred[int]) -> int:
+    try:
+        return await waiting
+    except CancelledError:
+        return 7
+
+
+async def fails_with_another_error(waiting: Deferred[int]) -> int:
+    try:
+        return await waiting
+    except CancelledError:
+        raise KeyError("the connection was closed") from None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda waiting: waiting,
+        lambda waiting: gatherResults([waiting, Deferred()], consumeErrors=True),
+        lambda waiting: Deferred.fromCoroutine(swallows_its_cancellation(waiting)),
+        lambda waiting: Deferred.fromCoroutine(fails_with_another_error(waiting)),
+    ],
+    ids=["one", "gathered", "swallows", "fails"],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_is_late_ends_with_the_error_that_was_asked_for(make: Any) -> None:
+    """However what is cancelled takes it."""
+    clock = Clock()
+    call = within(2.0, clock, make(Deferred()), Late)
+    clock.advance(1.9)
+    assert not call.called
+    clock.advance(0.2)
+    with pytest.raises(Late):
+        await call
+    assert clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_in_time_ends_with_its_own_result() -> None:
+    clock = Clock()
+    assert await within(2.0, clock, succeed(3), Late) == 3
+    failing: Deferred[int] = Deferred()
+    call = within(2.0, clock, failing, Late)
+    failing.errback(KeyError("its own"))
+    with pytest.raises(KeyError, match="its own"):
+        await call
+    cancelled = within(2.0, clock, Deferred(), Late)
+    cancelled.cancel()  # by its owner
+    with pytest.raises(CancelledError):
+        await cancelled
+    assert clock.getDelayedCalls() == []

@@ -23,8 +23,8 @@ from cryptography.x509.oid import NameOID
 
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
+from tests.waiting import DEADLINE_SECONDS, failure
 
-DEADLINE_SECONDS = 10.0
 ACCEPTED = {
     "session": "s1",
     "user": None,
@@ -245,6 +245,9 @@ def make_certificate(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until `condition()` holds."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.001)
+    try:
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            while not condition():
+                await asyncio.sleep(0.001)
+    except TimeoutError:
+        raise AssertionError(failure(condition, False)) from None

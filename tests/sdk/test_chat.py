@@ -15,8 +15,8 @@ from push.sdk.backend import AsyncPushAPI, PushAPI, PushAPIError
 from push.sdk.chat_types import GroupInfo, HistoryMessage, Member, Positions, Sent
 from push.sdk.errors import ConnectionFailed, RequestRefused
 from push.wire.signals import RequestName, Signal
+from tests.waiting import DEADLINE_SECONDS
 
-DEADLINE_SECONDS = 10.0
 GROUP = {
     "group": "g1",
     "name": "Us",

@@ -22,8 +22,7 @@ from push.sdk import errors
 from push.sdk.aio import ClientState, Message, PushClient
 from push.sdk.backend import AsyncPushAPI, PushAPI, PushAPIError, Registration
 from push.sdk.tls import certificate_fingerprint
-
-DEADLINE_SECONDS = 10.0
+from tests.waiting import DEADLINE_SECONDS
 
 
 def url_of(scheme: str, address: tuple[str, int]) -> str:

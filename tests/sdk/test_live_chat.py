@@ -21,9 +21,9 @@ from benchmarks.running import Running, started_server
 from push.sdk.aio import ChatMessage, GroupChange, Message, PushClient, Recall, Receipt, Typing
 from push.sdk.backend import AsyncPushAPI, PushAPI, PushAPIError
 from push.sdk.errors import RequestRefused
+from tests.waiting import DEADLINE_SECONDS
 
 JWT_SECRET = "a secret of at least thirty-two bytes"
-DEADLINE_SECONDS = 15.0
 
 M = TypeVar("M", bound=Message)
 

@@ -28,10 +28,10 @@ from push.sdk.backend import (
     push_item,
 )
 from push.wire.idents import encode_crockford
+from tests.waiting import DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "sdk.md"
-DEADLINE_SECONDS = 10.0
 
 
 def api_of(push_server: Any) -> AsyncPushAPI:

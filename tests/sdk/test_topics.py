@@ -18,9 +18,9 @@ from push.sdk.aio import Message, PushClient
 from push.sdk.backend import AsyncPushAPI, PushAPI, PushAPIError, Topic
 from push.sdk.errors import ConnectionFailed, RequestRefused
 from push.wire.signals import ConnectStatus, RequestName, Signal
+from tests.waiting import DEADLINE_SECONDS
 
 JWT_SECRET = "a secret of at least thirty-two bytes"
-DEADLINE_SECONDS = 10.0
 
 
 def client_of(server: DeviceServer, **options: Any) -> PushClient:

@@ -141,7 +141,7 @@ EXPECTED_EVENT = {
     Action.CLOSE: Ended,
 }
 
-# The contract, "Order of things", written out once more.
+# protocol.md, "Order of things", written out once more.
 ALLOWED = {
     State.OPENING: {Signal.SUB, Signal.CONNECT, Signal.DISCONNECT},
     State.CONNECTING: {Signal.DISCONNECT},

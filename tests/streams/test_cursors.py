@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest_twisted
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 
 from push.redis.client import RedisClient
 from push.session.window import Subscription
 from push.streams import cursors
 from push.streams.cursors import CursorWriter
+from tests.waiting import WaitUntil, pause
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Connect = Callable[..., Awaitable[RedisClient]]
 
 
@@ -158,7 +157,7 @@ async def test_cursors_are_stored_soon_without_being_asked_for(
     async def stored() -> bool:
         return await device.stored(store) == 5
 
-    await wait_until(stored, timeout_seconds=1)
+    await wait_until(stored)
     await writer.stop()
 
 
@@ -246,9 +245,3 @@ async def test_a_user_without_a_device_has_no_cursor_in_redis(store: RedisClient
     await writer.stop()
 
     assert await store.command("DBSIZE") == 0
-
-
-async def pause(seconds: float) -> None:
-    from twisted.internet import reactor
-
-    await deferLater(reactor, seconds)

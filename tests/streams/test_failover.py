@@ -13,13 +13,12 @@ from twisted.internet.task import deferLater
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from tests.redis.sentinels import Cluster
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Connect = Callable[..., Awaitable[RedisClient]]
 
 PUSHES = 150
 # By which all is well again after the sentinels have decided.
-FOLLOW_SECONDS = 10
 
 
 @pytest.fixture
@@ -73,15 +72,15 @@ async def test_a_killed_master_loses_nothing_that_was_answered_and_delivery_goes
     old = cluster.master()
 
     old.kill()
-    await wait_until(lambda: cluster.has_switched_from(old), timeout_seconds=60)
+    await wait_until(lambda: cluster.has_switched_from(old))
     new = cluster.master()
     old.start()  # a master for a while, until the sentinels see to it
     stored_by_old = old.ask("XINFO", "STREAM", "push:log:all")
     before = len(pusher.answered)
-    await wait_until(lambda: len(pusher.answered) > before, timeout_seconds=FOLLOW_SECONDS)
+    await wait_until(lambda: len(pusher.answered) > before)
     late = await connect(cluster.url)
     assert int((await late.command("CONFIG", "GET", "port"))[1]) == new.port
-    await wait_until(lambda: len(pusher.answered) >= before + PUSHES, timeout_seconds=60)
+    await wait_until(lambda: len(pusher.answered) >= before + PUSHES)
     pusher.stop()
     for lane in lanes:
         await lane

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -13,8 +12,6 @@ from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.session.window import EXPIRED, TOO_LARGE, UNACKNOWLEDGED, Subscription
 from push.streams.publisher import APPEND, LEDGER
-
-WaitUntil = Callable[..., Awaitable[Any]]
 
 DAY = 86_400
 

@@ -16,9 +16,9 @@ from push.redis.shards import Shards
 from push.session.entry import Entry
 from push.streams.log import LogReader, WantedPages
 from push.streams.message import from_channel
+from tests.waiting import WaitUntil
 
 MINUTE_US = 60_000_000
-WaitUntil = Callable[..., Awaitable[Any]]
 Connect = Callable[..., Awaitable[RedisClient]]
 
 

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from push.redis.scripts import CLAIMING, load_script
 from push.streams.sweeper import STREAMS_PER_CLAIM, SWEEP_SECONDS, Sweeper
+from tests.waiting import WaitUntil
 
 DAY = 86_400
 KINDS = pytest.mark.parametrize("stream", ["all", "dev:t", "user:u"])
@@ -245,14 +246,16 @@ async def test_expiry_is_no_loss_that_is_told(desk: Any, make_sweeper: Any) -> N
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_sweep_comes_by_itself_and_stops(desk: Any, make_sweeper: Any) -> None:
+async def test_a_sweep_comes_by_itself_and_stops(
+    desk: Any, make_sweeper: Any, wait_until: WaitUntil
+) -> None:
     clock = Clock()
     sweeper = make_sweeper(clock=clock)
     await desk.push("all", ttl_seconds=60)
     await desk.pass_time(61)
     sweeper.start()
     clock.advance(SWEEP_SECONDS)
-    await sweeper._running
+    await wait_until(lambda: bool(clock.getDelayedCalls()))  # the next turn
 
     assert await desk.log("all") == []
     sweeper.stop()

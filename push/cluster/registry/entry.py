@@ -1,8 +1,8 @@
 """What one instance of a service tells the others about itself.
 
-The JSON of an `RegistryEntry` is what stands in the registry. During a roll several versions of
-the house
-read each other's entries, so unknown fields are ignored and every field but the name has a default.
+The registry keeps a `RegistryEntry` as JSON. During a rolling update several versions of this
+project read each other's entries, so unknown fields are ignored and every field but the name has a
+default.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from push.wire.idents import NAME_RULE, is_name
 CONNECTOR = "push-connector"
 
 MAX_URL_CHARACTERS = 512
-_URL = re.compile(r"(?:tcp|tls|ws|wss)://[!-~]+")  # told to clients: visible ASCII
+_URL = re.compile(r"(?:tcp|tls|ws|wss)://[!-~]+")  # given to clients: visible ASCII
 
 Key = tuple[str, str]  # (service, instance)
 
@@ -25,8 +25,8 @@ Key = tuple[str, str]  # (service, instance)
 class RegistryEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One instance of one service.
 
-    `addresses` maps a carrier ("tcp", "tls", "ws", "wss") to the URL that clients are told;
-    `public`: the operator has set them, so every client is told them as they are. `capacity` is in
+    `addresses` maps a carrier ("tcp", "tls", "ws", "wss") to the URL that clients get;
+    `public`: the operator has set them, so every client gets them as they are. `capacity` is in
     sessions, 0 = no limit. `weight` is the node's share of new sessions beside others of the same
     capacity; 0 = none. `started` is in milliseconds since 1970. `boot` is new at each start of the
     process, 16 hex digits.
@@ -51,7 +51,7 @@ class RegistryEntry(msgspec.Struct, frozen=True, kw_only=True):
         return (self.service, self.instance)
 
     def differs_in_role(self, other: RegistryEntry) -> bool:
-        """Whether more than the load changed: what clients are told should follow at once."""
+        """Whether more than the load changed: what clients get should follow at once."""
         return self._without_load() != other._without_load()
 
     def _without_load(self) -> RegistryEntry:
@@ -93,7 +93,7 @@ def boot_of(raw: bytes) -> str:
 
 
 def check_names(entry: RegistryEntry) -> None:
-    """Raises ValueError for a name that cannot stand in every registry.
+    """Raises ValueError for a name that not every registry can keep.
 
     Names are fields of a Redis hash and path elements in ZooKeeper and in URLs.
     """

@@ -1,11 +1,9 @@
-"""The registry as the rest of the house sees it: one interface, whatever it is kept in."""
+"""The registry as the rest of the source tree sees it: one interface, whatever it is kept in."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-
-from twisted.internet.defer import Deferred
 
 from push.cluster.registry.entry import RegistryEntry
 
@@ -30,10 +28,10 @@ class RegistryUnavailable(Exception):
 
 
 class Registry(ABC):
-    """Who is there. All calls are made in the reactor's thread.
+    """The processes of the cluster. All calls are made in the reactor's thread.
 
-    The view is kept while Redis or ZooKeeper is away, and own entries come back by themselves after
-    an outage, an expired session or a loss of all data.
+    The view is kept while Redis or ZooKeeper is unreachable, and own entries return by
+    themselves after an outage, an expired session or a loss of all data.
     """
 
     @abstractmethod
@@ -51,9 +49,9 @@ class Registry(ABC):
     async def register(self, entry: RegistryEntry) -> None:
         """Register `entry`, and keep it registered until `withdraw`. Returns once it is.
 
-        Waits as long as the registry is away, and as long as the entry of a dead process of the
-        same name has not lapsed. Raises `NameTaken` when that process shows to be alive, ValueError
-        for an impossible name. Calling it again is harmless and works like `update`.
+        Waits as long as the registry is unreachable, and as long as the entry of a dead process of
+        the same name has not lapsed. Raises `NameTaken` when that process shows to be alive,
+        ValueError for an impossible name. Calling it again is harmless and works like `update`.
         """
 
     @abstractmethod
@@ -63,7 +61,8 @@ class Registry(ABC):
 
     @abstractmethod
     async def withdraw(self, service: str, instance: str) -> None:
-        """Take an own entry out. If the registry is away it lapses, or goes when that is back."""
+        """Take an own entry out. If the registry is unreachable it lapses, or goes after a
+        reconnect."""
 
     @abstractmethod
     def view(self) -> Snapshot:
@@ -74,7 +73,7 @@ class Registry(ABC):
         """Call `callback` after each change of the view."""
 
     @abstractmethod
-    def ready(self) -> Deferred[None]:
+    async def ready(self) -> None:
         """Fires once a first full view was read (at once, if it was). Each call gets its own."""
 
     @property
@@ -85,5 +84,5 @@ class Registry(ABC):
     @property
     @abstractmethod
     def joined(self) -> bool:
-        """Whether the registry was read and our entries stood in it when it was last seen. Then a
+        """Whether the registry was read and our entries were in it when it was last read. Then a
         `problem` stops nobody's work: all go by what they knew last."""

@@ -1,9 +1,9 @@
 """What both registries do alike: keep own entries registered and the view current.
 
-Everything goes through one act, `_exchange`: write own entries as they should be, and read who is
-there. It is repeated every few seconds, soon after something changed here or there, and after every
-failure until it succeeds; so an outage, an expired session and a lost registry all heal in the same
-way, by the next exchange. Only one runs at a time.
+Everything goes through one act, `_exchange`: write own entries as they should be, and read all
+entries. It is repeated every few seconds, soon after something changed here or there, and after
+every failure until it succeeds; so an outage, an expired session and a lost registry all heal in
+the same way, by the next exchange. Only one runs at a time.
 """
 
 from __future__ import annotations
@@ -16,22 +16,25 @@ from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.cluster.registry.entry import Key, RegistryEntry, check_names
 from push.cluster.registry.interface import NameTaken, Registry, RegistryUnavailable, Snapshot
 from push.cluster.registry.timing import Timing
 from push.cluster.registry.view import View
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced
 
 log = Logger()
 
 
-# In a large cluster loads are told less often: each is told to everybody.
+# In a large cluster loads are published less often: each goes to every daemon.
 UPDATE_SECONDS_PER_ENTRY = 0.05
 FIRST_RETRY_SECONDS = 0.02  # and twice as long each time; at the start a connection is near
 
 
 class NameConflict(NamedTuple):
-    """Another process's entry that stands under a name of ours.
+    """Another process's entry under our name.
 
     `sign` is anything that changes while that process lives: when its lease lapses, its last write.
     """
@@ -58,7 +61,7 @@ class _Life(Enum):
 
 
 class _Own:
-    """An entry of ours. `held`: it was registered once, and from then on is never given up."""
+    """One of our entries. `held`: it was registered once, and from then on is never given up."""
 
     __slots__ = ("answered", "entry", "held", "rival", "rival_since", "waiters")
 
@@ -78,7 +81,7 @@ class _Own:
 class ReconcilingRegistry(Registry):
     """The common part. A subclass gives `_open`, `_close`, `_away`, `_exchange` and `_remove`."""
 
-    def __init__(self, reactor: Any, random: Random, timing: Timing) -> None:
+    def __init__(self, reactor: Clock, random: Random, timing: Timing) -> None:
         self._reactor = reactor
         self._random = random
         self._timing = timing
@@ -91,7 +94,7 @@ class ReconcilingRegistry(Registry):
         self._failures = 0  # in a row
         self._life = _Life.NEW
         self._lock = DeferredLock()
-        self._timer: Any = None
+        self._soon = Debounced(reactor, 0, self._begin)
         self._exchanging = False
         self._next_at = float("inf")
         self._verify_at: float | None = None
@@ -120,7 +123,7 @@ class ReconcilingRegistry(Registry):
 
     @abstractmethod
     async def _remove(self, entry: RegistryEntry) -> None:
-        """Take out an entry of ours, if it is still ours. Raises `RegistryUnavailable`."""
+        """Remove one of our entries, if it is still ours. Raises `RegistryUnavailable`."""
 
     # --- Registry ----------------------------------------------------------------------------
 
@@ -134,9 +137,7 @@ class ReconcilingRegistry(Registry):
         if self._life is not _Life.RUNNING:
             return
         self._life = _Life.STOPPED
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._soon.cancel()
         waiters = [*self._ready_waiters, *(w for own in self._own.values() for w in own.waiting())]
         for waiter in waiters:
             waiter.cancel()
@@ -179,13 +180,11 @@ class ReconcilingRegistry(Registry):
     def on_change(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 
-    def ready(self) -> Deferred[None]:
-        waiter: Deferred[None] = Deferred()
-        if self._loaded:
-            waiter.callback(None)
-        else:
+    async def ready(self) -> None:
+        if not self._loaded:
+            waiter: Deferred[None] = Deferred()
             self._ready_waiters.append(waiter)
-        return waiter
+            await waiter
 
     @property
     def problem(self) -> str | None:
@@ -209,17 +208,14 @@ class ReconcilingRegistry(Registry):
         if self._life is not _Life.RUNNING:
             return
         delay = max(delay_seconds, 0.0)
-        at = self._reactor.seconds() + delay
         if self._exchanging:
-            self._next_at = min(self._next_at, at)
-        elif self._timer is None:
-            self._timer = self._reactor.callLater(delay, self._begin)
-        elif at < self._timer.getTime():
-            self._timer.reset(delay)
+            self._next_at = min(self._next_at, self._reactor.seconds() + delay)
+        else:
+            self._soon.request_within(delay)
 
     def _doubt(self) -> None:
-        """The store was away or lost its data: who is missing in the next lease's time may be on
-        the way back. A verification that was due must wait its seconds again."""
+        """The store was unreachable or lost its data: a process whose entry is missing during the
+        next lease may return. A verification that was due must wait its seconds again."""
         if not self._loaded:
             return
         now = self._reactor.seconds()
@@ -230,7 +226,6 @@ class ReconcilingRegistry(Registry):
     # --- The exchange ------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._timer = None
         self._exchanging = True
         self._next_at = float("inf")
         done = Deferred.fromCoroutine(self._locked(self._exchange_once))
@@ -286,7 +281,7 @@ class ReconcilingRegistry(Registry):
     def _failed(self, trouble: str) -> None:
         self._trouble = trouble
         self._failures += 1
-        # Nothing lapses while the store is away: that a rival is still there says nothing yet.
+        # Nothing lapses while the store is unreachable: a rival's entry proves nothing yet.
         for own in self._own.values():
             own.rival_since = self._reactor.seconds()
         self._doubt()
@@ -300,7 +295,7 @@ class ReconcilingRegistry(Registry):
     def _settle(
         self, sent: Mapping[Key, RegistryEntry], rivals: Mapping[Key, NameConflict]
     ) -> None:
-        """Tell those who wait for a registration what became of it."""
+        """Release the callers that wait for a registration, with its outcome."""
         for key in sent:
             own = self._own.get(key)
             if own is None:
@@ -309,7 +304,7 @@ class ReconcilingRegistry(Registry):
                 self._meet_rival(own, rivals[key])
                 continue
             if own.rival is not None and own.held:
-                log.info("The name {name!r} is ours again", name=key[1])
+                log.info("The name {name!r} belongs to this process again", name=key[1])
             own.rival = None
             own.held = True
             if own.entry is not sent[key]:
@@ -318,7 +313,7 @@ class ReconcilingRegistry(Registry):
             _fire(answered)
 
     def _meet_rival(self, own: _Own, rival: NameConflict) -> None:
-        """Somebody else stands under our name: dead and about to lapse, or alive?"""
+        """Another process has our name: dead and about to lapse, or alive?"""
         known, own.rival = own.rival, rival
         service, instance = own.entry.key
         now = self._reactor.seconds()
@@ -343,7 +338,7 @@ class ReconcilingRegistry(Registry):
             if not waiter.called:
                 waiter.errback(NameTaken(service, instance, rival.boot))
 
-    # --- Smaller things ----------------------------------------------------------------------
+    # --- Withdrawing and waiting -------------------------------------------------------------
 
     async def _locked(self, act: Callable[[], Any]) -> None:
         await self._lock.acquire()
@@ -365,7 +360,7 @@ class ReconcilingRegistry(Registry):
             )
             self._wake()
         else:
-            # Nobody else's entry: while we stood under the name it was not in the view.
+            # Nobody else's entry: while the name was not ours it was not in the view.
             if own.rival is None:
                 self._view.withdraw(entry.key)
 
@@ -375,10 +370,11 @@ class ReconcilingRegistry(Registry):
             await self._withdraw(own)
 
     def _within(self, seconds: float, act: Deferred[None]) -> Deferred[None]:
-        """Wait for `act`, but not longer than `seconds`; it goes on all the same, unheard."""
+        """Wait for `act`, but not longer than `seconds`; after that it goes on, and its result is
+        ignored."""
         waiter: Deferred[None] = Deferred()
 
-        def end(failure: Any = None) -> None:
+        def end(failure: Failure | None = None) -> None:
             if failure is not None:
                 log.failure("The registry did not end well", failure)
             if not waiter.called:
@@ -402,7 +398,7 @@ class ReconcilingRegistry(Registry):
             try:
                 callback()
             except Exception:
-                log.failure("Somebody who is told of changes in the registry failed")
+                log.failure("A callback for changes in the registry failed")
 
 
 def _fire(waiters: Collection[Deferred[None]]) -> None:

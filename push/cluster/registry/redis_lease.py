@@ -1,15 +1,15 @@
 """The registry in Redis, for clusters without ZooKeeper: every entry is a lease.
 
-A lease lapses by the clock of the Redis server (design, rule 1), so the clocks of the machines do
-not matter. Changes are announced on a channel; each announcement names the one before it, so a lost
-one shows and is repaired by a reading (rule 2). Besides, every renewal reads everybody.
+A lease ends by the clock of the Redis server (architecture, rule 1), so the clocks of the machines
+do not matter. Changes are announced on a channel; each announcement names the one before it, so a
+lost one shows and is repaired by a reading (rule 2). Besides, every renewal reads all entries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from push.cluster.registry.entry import Key, RegistryEntry, encode_entry
 from push.cluster.registry.interface import RegistryUnavailable
@@ -18,7 +18,9 @@ from push.cluster.registry.timing import Timing
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
+from push.redis.replies import Argument, Decode
 from push.redis.scripts import Script, load_script
+from push.runtime.ports import Clock
 
 _SHARED = ("lib", "announce")
 _lease = load_script("cluster", "lease", _SHARED)
@@ -37,16 +39,51 @@ class _News(NamedTuple):
     raw: bytes
 
 
+class _Withdrawn(NamedTuple):
+    now_us: int
+
+
+class _Leased(NamedTuple):
+    """What lease.lua answers: all entries, and those under our names that are another's."""
+
+    now_us: int
+    revision: int
+    era: int
+    entries: dict[Key, bytes]
+    rivals: dict[Key, NameConflict]
+
+
+TimedAnswer = TypeVar("TimedAnswer", _Withdrawn, _Leased)
+
+
+def _withdrawn(reply: int) -> _Withdrawn:
+    return _Withdrawn(int(reply))
+
+
+def _leased(reply: list[Any]) -> _Leased:
+    now_us, revision, era, pairs, rivals = reply
+    return _Leased(
+        int(now_us),
+        int(revision),
+        int(era),
+        {_key(pairs[i]): pairs[i + 1] for i in range(0, len(pairs), 2)},
+        {
+            _key(rivals[i]): NameConflict(rivals[i + 1].decode(), int(rivals[i + 2]))
+            for i in range(0, len(rivals), 3)
+        },
+    )
+
+
 class RedisLease(ReconcilingRegistry):
     """A registry in `server`, which the caller starts and stops; stop the registry first.
 
-    `alone`: nobody else can use this Redis (the embedded one), so an entry that stands under a name
-    of ours is a dead process's and is replaced at once.
+    `alone`: nobody else can use this Redis (the embedded one), so another entry under our
+    name is a dead process's and is replaced at once.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         random: Random,
         timing: Timing | None = None,
@@ -59,12 +96,12 @@ class RedisLease(ReconcilingRegistry):
         self._keys = [server.key("cluster:entries"), server.key("cluster:state")]
         self._channel = server.channel(CHANNEL)
         self._revision = 0
-        # Announcements heard while a reading is on its way; None while none is.
+        # Announcements received while a reading is on its way; None while none is.
         self._overtaking: list[_News] | None = None
 
     def _open(self) -> None:
         self._server.on_restored(self._wake)
-        # Subscribed first, read then: what is announced in between is not missed.
+        # Subscribed first, read then: an announcement in between is not missed.
         heard = self._server.subscribe_channel(CHANNEL, self._announced)
         heard.addCallbacks(lambda _: self._wake(), lambda _: None)
 
@@ -75,7 +112,7 @@ class RedisLease(ReconcilingRegistry):
         return self._server.problem
 
     async def _exchange(self, own: Mapping[Key, RegistryEntry], *, fresh: bool) -> RegistrySnapshot:
-        arguments: list[bytes | str | int] = [
+        arguments: list[Argument] = [
             int(self._timing.lease * MICROSECONDS),
             self._channel,
             1 if self._alone else 0,
@@ -83,30 +120,24 @@ class RedisLease(ReconcilingRegistry):
         for key, entry in own.items():
             arguments += [_field(key), entry.boot, encode_entry(entry)]
         self._overtaking = []
-        _, revision, era, pairs, rivals = await self._run(_lease, arguments)
-        entries = {_key(pairs[i]): pairs[i + 1] for i in range(0, len(pairs), 2)}
-        self._overtaken(int(revision), entries)
-        return RegistrySnapshot(
-            entries,
-            {
-                _key(rivals[i]): NameConflict(rivals[i + 1].decode(), int(rivals[i + 2]))
-                for i in range(0, len(rivals), 3)
-            },
-            int(era),
-        )
+        leased = await self._run(_lease, arguments, _leased)
+        self._overtaken(leased.revision, leased.entries)
+        return RegistrySnapshot(leased.entries, leased.rivals, leased.era)
 
     async def _remove(self, entry: RegistryEntry) -> None:
-        await self._run(_withdraw, [self._channel, _field(entry.key), entry.boot])
+        await self._run(_withdraw, [self._channel, _field(entry.key), entry.boot], _withdrawn)
 
-    async def _run(self, script: Script, arguments: list[bytes | str | int]) -> Any:
-        """A script's reply; the clock in it was noted."""
+    async def _run(
+        self, script: Script, arguments: list[Argument], decode: Decode[TimedAnswer]
+    ) -> TimedAnswer:
+        """A script's answer; the time in it was noted."""
         server = self._server
         try:
-            reply = await server.run(script, self._keys, arguments)
+            answer = await server.run(script, self._keys, arguments, decode=decode)
         except StoreUnavailable as error:
             raise RegistryUnavailable(error.reason) from None
-        server.clock.observe(int(reply[0] if isinstance(reply, list) else reply))
-        return reply
+        server.clock.observe(answer.now_us)
+        return answer
 
     def _announced(self, payload: bytes) -> None:
         before, revision, kind, field, raw = payload.split(b" ", 4)

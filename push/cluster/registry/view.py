@@ -1,4 +1,4 @@
-"""What this process believes about who is there.
+"""What this process believes about which daemons run.
 
 Both registries hand in what they read; what is believed is decided here, in one place. Arrivals
 and changes are believed at once. So are single losses. But when more than half of the nodes are
@@ -64,7 +64,7 @@ class View:
 
         `verifying` tells that it was made afresh in order to confirm what is missing; readings that
         something else set off may confirm nothing, since they may repeat the same mistake.
-        `doubtful` tells that whoever is missing may well be on the way back.
+        `doubtful`: entries that are missing may well return soon.
         """
         before = dict(self._raw)
         for key, raw in registered.items():
@@ -89,7 +89,7 @@ class View:
         self._tell_if_changed(before)
 
     def withdraw(self, key: Key) -> None:
-        """One entry was taken out by its owner: nothing to doubt."""
+        """One entry was removed by its owner: nothing to doubt."""
         before = dict(self._raw)
         self._held.pop(key, None)
         self._drop(key)

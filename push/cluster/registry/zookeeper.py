@@ -1,49 +1,43 @@
 """The registry in ZooKeeper: ephemeral nodes `/push/<service>/<instance>`, and watches on them.
 
-The only module that knows kazoo and its threads. Calls go out as kazoo's `*_async`, which only
-queue a request; answers, watches and changes of state come in kazoo's threads, and each does one
-thing there: `callFromThread`. Everything else happens in the reactor's thread.
-
 The session is what lives: when it is lost so are our nodes and watches, and the next exchange
-makes both anew. A watch only marks what to read again.
+makes both again. A watch only marks what to read again.
 """
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Coroutine, Iterable, Mapping
 from contextlib import suppress
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
-from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import BadVersionError, KazooException, NodeExistsError, NoNodeError
-from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from push.cluster.registry.entry import Key, RegistryEntry, boot_of, encode_entry
 from push.cluster.registry.interface import RegistryUnavailable
+from push.cluster.registry.kazoo_client import ReactorKazoo, last_warning
 from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
+from push.runtime.ports import Reactor
+from push.runtime.timers import Debounced
 
 log = Logger()
 T = TypeVar("T")
 
-CALL_SECONDS = 5.0
 # A refused connection is known long before; an address that answers nothing never.
 FIRST_WORD_SECONDS = 1.0
-# Everything is read again without being told, in case a watch was lost.
+# Everything is read again so often, in case a watch was lost.
 SWEEP_SECONDS = 60.0
-# A client that has been away for so many session times is replaced. Its session is over by then,
-# and it might never come back: a server that lost its data refuses everybody who saw more than it
-# has, and kazoo's thread ends for good at some errors.
+# A client that was disconnected for so many session times is replaced. Its session is over by then,
+# and it might never reconnect: a server that lost its data refuses every client that saw more than
+# it has, and kazoo's thread ends permanently at some errors.
 REPLACE_AFTER_SESSIONS = 2.0
 
 
 class _Written(NamedTuple):
-    """A node of ours: its data, and its version, by which a later write knows that it still is."""
+    """One of our nodes: its data, and its version, which tells a later write that it still is."""
 
     data: bytes
     version: int
@@ -52,14 +46,14 @@ class _Written(NamedTuple):
 class ZooKeeperRegistry(ReconcilingRegistry):
     """A registry in the ensemble `hosts`: "host:port,host:port/chroot".
 
-    `digest`: "user:password"; nodes are then made for that user alone. It may stand before the
+    `digest`: "user:password"; nodes are then made for that user alone. It may come before the
     hosts as well, as in "user:password@host:port". `options` are further arguments of kazoo's
     client, for instance for TLS; a server's name is then verified unless they say otherwise.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         hosts: str,
         random: Random,
         timing: Timing | None = None,
@@ -68,18 +62,19 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(reactor, random, timing or Timing())
+        self._reactor: Reactor = reactor
         before, _, rest = hosts.rpartition("@")
         self._servers, _, chroot = rest.partition("/")
         self._digest = digest or before
         # Not kazoo's chroot: it must exist before, and nothing here makes it.
         self._root = "/".join(["", *filter(None, chroot.split("/")), "push"])
         self._options = dict(options or {})
-        self._client: Any = None
+        self._client: ReactorKazoo | None = None
         self._connected = False
         self._reason = "not connected yet"
-        self._told_away = False
+        self._logged_away = False
         self._was_connected = False
-        self._first_word: Any = None
+        self._first_word = Debounced(reactor, FIRST_WORD_SECONDS, self._say_first_word)
         self._changed_at = reactor.seconds()  # when the connection came or went
         self._swept_at = 0.0
         self._written: dict[Key, _Written] = {}
@@ -90,114 +85,69 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._all_stale = True
         self._era = 0
 
-    # --- The edge: kazoo's threads -----------------------------------------------------------
+    def start(self) -> None:
+        super().start()
+        self._first_word.request()
 
     def _open(self) -> None:
-        _quieten_kazoo()
         self._changed_at = self._reactor.seconds()
-        options: dict[str, Any] = {"check_hostname": True} | self._options
-        if self._digest:
-            options["auth_data"] = [("digest", self._digest)]
-        client = self._client = KazooClient(
-            hosts=self._servers,
-            timeout=self._timing.lease,
-            default_acl=CREATOR_ALL_ACL if self._digest else OPEN_ACL_UNSAFE,
-            connection_retry={"max_tries": -1, "delay": 0.1, "max_delay": 2.0},
-            **options,
+        self._client = ReactorKazoo(
+            self._reactor,
+            self._servers,
+            session_seconds=self._timing.lease,
+            digest=self._digest,
+            options=self._options,
+            on_state=self._state_changed,
+            on_watch=self._noticed,
         )
-        # Both run in threads of kazoo. A listener that called ZooKeeper would wait for itself.
-        client.add_listener(
-            lambda state: self._reactor.callFromThread(self._state_changed, client, state)
-        )
-        client.start_async()
-        if self._first_word is None:
-            self._first_word = self._reactor.callLater(FIRST_WORD_SECONDS, self._say_first_word)
+        self._client.start()
 
-    def _watcher(self, event: Any) -> None:
-        """In kazoo's thread. One bound method for all watches, so that kazoo keeps each once."""
-        self._reactor.callFromThread(self._noticed, event.path)
-
-    def _ask(self, method: str, *arguments: Any, **options: Any) -> Deferred[Any]:
-        """Call one of kazoo's `*_async`."""
-        return self._answer(getattr(self._require(), method)(*arguments, **options))
-
-    def _require(self) -> Any:
-        """kazoo's client; an exchange that is still on its way at the end meets none."""
+    def _require(self) -> ReactorKazoo:
+        """The client; an exchange that is still on its way at the end has none."""
         if self._client is None:
             raise RegistryUnavailable("the registry was stopped")
         return self._client
 
-    def _answer(self, result: Any) -> Deferred[Any]:
-        """kazoo's result or exception in the reactor's thread; `RegistryUnavailable` when late."""
-        answer: Deferred[Any] = Deferred()
-
-        def deliver(result: Any) -> None:
-            if answer.called:
-                return
-            if result.successful():
-                answer.callback(result.value)
-            else:
-                answer.errback(result.exception)
-
-        result.rawlink(lambda r: self._reactor.callFromThread(deliver, r))
-        answer.addTimeout(CALL_SECONDS, self._reactor, self._too_late)
-        return answer
-
-    def _too_late(self, _value: object, seconds: float) -> None:
-        raise RegistryUnavailable(f"ZooKeeper at {self._servers} gave no answer in {seconds:g} s")
-
-    def _end(self, client: Any) -> Deferred[None]:
-        """Close a client's session. That may take its ten seconds, in a thread of its own that
-        does not hold up the end of the process."""
-        ended: Deferred[None] = Deferred()
-
-        def end() -> None:
-            try:
-                client.stop()
-                client.close()
-            except Exception as error:  # its session lapses by itself
-                self._reactor.callFromThread(log.debug, "kazoo's end: {error}", error=repr(error))
-            self._reactor.callFromThread(ended.callback, None)
-
-        threading.Thread(target=end, name="zookeeper-end", daemon=True).start()
-        return ended
+    async def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call one of kazoo's `*_async`."""
+        return await self._require().ask(method, *arguments, **options)
 
     # --- The session -------------------------------------------------------------------------
 
-    def _state_changed(self, client: Any, state: str) -> None:
+    def _state_changed(self, client: ReactorKazoo, is_connected: bool, is_lost: bool) -> None:
         if client is not self._client:
             return
         self._changed_at = self._reactor.seconds()
-        self._connected = state == KazooState.CONNECTED
+        self._connected = is_connected
         self._all_stale = True  # watches end with the connection
         self._doubt()
         if self._connected:
-            if self._told_away:
-                log.info("ZooKeeper at {servers} is back", servers=self._servers)
+            if self._logged_away:
+                log.info("ZooKeeper at {servers}: reconnected", servers=self._servers)
             elif not self._was_connected:
                 log.info("ZooKeeper at {servers}: connected", servers=self._servers)
             self._was_connected = True
-            self._told_away = False
+            self._logged_away = False
             self._wake()
             return
         self._reason = "the connection was lost"
-        if state == KazooState.LOST:
+        if is_lost:
             self._reason = "the session was lost"
             self._written.clear()
-        self._tell_away()
+        self._log_away()
 
     def _say_first_word(self) -> None:
-        """kazoo tells of changes only. One that is away from the start would never be told."""
+        """kazoo reports changes only, so not that ZooKeeper is unreachable from the start."""
         if not self._connected:
-            self._reason = _KazooLog.last_warning or self._reason
-            self._tell_away()
+            self._reason = last_warning() or self._reason
+            self._log_away()
 
-    def _tell_away(self) -> None:
-        if self._told_away:
+    def _log_away(self) -> None:
+        if self._logged_away:
             return
-        self._told_away = True
+        self._logged_away = True
         log.error(
-            "ZooKeeper at {servers} is away: {reason}. Trying again until it is back.",
+            "ZooKeeper at {servers} is unreachable: {reason}. Trying again until it is reachable.",
             servers=self._servers,
             reason=self._reason,
         )
@@ -205,22 +155,22 @@ class ZooKeeperRegistry(ReconcilingRegistry):
     async def _close(self) -> None:
         client, self._client = self._client, None
         self._connected = False
-        if self._first_word is not None and self._first_word.active():
-            self._first_word.cancel()
-        await self._within(self._timing.stop, self._end(client))
+        self._first_word.cancel()
+        if client is not None:
+            await self._within(self._timing.stop, client.start_ending())
 
     def _away(self) -> str | None:
         if self._connected:
             return None
-        return f"ZooKeeper at {self._servers} is away: {self._reason}"
+        return f"ZooKeeper at {self._servers} is unreachable: {self._reason}"
 
     def _replace_if_dead(self) -> None:
         away_seconds = self._reactor.seconds() - self._changed_at
         if away_seconds < REPLACE_AFTER_SESSIONS * self._timing.lease:
             return
         self._written.clear()
-        # Its Deferred never fails.
-        self._end(self._client)
+        if self._client is not None:
+            self._client.start_ending()
         self._open()
 
     # --- The exchange ------------------------------------------------------------------------
@@ -269,7 +219,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
     # --- Writing -----------------------------------------------------------------------------
 
     async def _write(self, entry: RegistryEntry) -> NameConflict | None:
-        """Bring about that `entry` stands in a node of our session."""
+        """Make `entry` the data of a node of our session."""
         key, data = entry.key, encode_entry(entry)
         written = self._written.get(key)
         if written is not None:
@@ -285,7 +235,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         return await self._create(entry, data)
 
     def _wrote(self, entry: RegistryEntry, data: bytes, version: int) -> None:
-        """Note a node of ours. It is read in this exchange, before any watch tells of it."""
+        """Note one of our nodes. It is read in this exchange, before any watch tells of it."""
         key = entry.key
         self._written[key] = _Written(data, version)
         self._stale.add(self._path(*key))
@@ -306,15 +256,15 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             else:
                 self._wrote(entry, data, 0)
                 return None
-        raise RegistryUnavailable(f"{path} does not stand still")
+        raise RegistryUnavailable(f"{path} changes all the time")
 
     async def _settle_existing(self, entry: RegistryEntry, data: bytes) -> NameConflict | None:
         """The node is there: made by us though the answer was lost, left by our own dead session,
         or another process's."""
         path = self._path(*entry.key)
         found, stat = await self._ask("get_async", path)
-        session = self._require().client_id
-        if session is not None and stat.ephemeralOwner == session[0]:
+        session_id = self._require().session_id
+        if session_id is not None and stat.ephemeralOwner == session_id:
             stat = await self._ask("set_async", path, data, version=stat.version)
             self._wrote(entry, data, stat.version)
             return None
@@ -325,13 +275,10 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         return None
 
     async def _replace(self, entry: RegistryEntry, data: bytes, version: int) -> None:
-        """Make a node of a dead session of ours one of this session, in one step for those who
-        look. Raises `BadVersionError` when it changed meanwhile."""
+        """Make a node of our dead session one of this session, in one step for other
+        readers. Raises `BadVersionError` when it changed meanwhile."""
         path = self._path(*entry.key)
-        transaction = self._require().transaction()
-        transaction.delete(path, version)
-        transaction.create(path, data, ephemeral=True)
-        for outcome in await self._answer(transaction.commit_async()):
+        for outcome in await self._require().replace(path, data, version):
             if isinstance(outcome, Exception):
                 raise BadVersionError from outcome
         self._wrote(entry, data, 0)
@@ -391,7 +338,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
 
     async def _read_root(self) -> list[str]:
         """The services. The root was made when the data began; that names the era."""
-        options = {"watch": self._watcher, "include_data": True}
+        options = {"watch": self._require().watch, "include_data": True}
         try:
             services, stat = await self._ask("get_children_async", self._root, **options)
         except NoNodeError:
@@ -403,7 +350,9 @@ class ZooKeeperRegistry(ReconcilingRegistry):
 
     async def _children(self, path: str) -> list[str] | None:
         try:
-            names: list[str] = await self._ask("get_children_async", path, watch=self._watcher)
+            names: list[str] = await self._ask(
+                "get_children_async", path, watch=self._require().watch
+            )
         except NoNodeError:
             return None
         return names
@@ -411,7 +360,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
     async def _datum(self, key: Key) -> bytes | None:
         """A node's data; None when it is gone (of which its parent's watch tells as well)."""
         try:
-            raw, _ = await self._ask("get_async", self._path(*key), watch=self._watcher)
+            raw, _ = await self._ask("get_async", self._path(*key), watch=self._require().watch)
         except NoNodeError:
             return None
         return bytes(raw)
@@ -429,22 +378,3 @@ async def _all(acts: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         if not succeeded:
             outcome.raiseException()
     return [outcome for _, outcome in outcomes]
-
-
-class _KazooLog(logging.Handler):
-    """Passes kazoo's own log on as debug: what matters of it is said here, in one line."""
-
-    last_warning = ""  # why it does not connect, which it tells nobody else
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if record.levelno >= logging.WARNING:
-            _KazooLog.last_warning = text.removeprefix("Connection dropped: ")
-        log.debug("kazoo: {text}", text=text)
-
-
-def _quieten_kazoo() -> None:
-    kazoo = logging.getLogger("kazoo")
-    if not any(isinstance(handler, _KazooLog) for handler in kazoo.handlers):
-        kazoo.addHandler(_KazooLog())
-        kazoo.propagate = False

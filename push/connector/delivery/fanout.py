@@ -1,4 +1,4 @@
-"""Handing what came on the channels to the sessions that follow (design, "Numbers").
+"""Handing what came on the channels to the sessions that follow (architecture, "Speed").
 
 A batch is joined once and written once per session. A long fan-out runs in slices, so that
 heartbeats and accepts are not starved; what comes for the stream meanwhile is joined to the next

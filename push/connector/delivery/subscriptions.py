@@ -1,4 +1,4 @@
-"""What a session follows, from CONNECT on and as it changes (design, rules 4 and 5).
+"""What a session follows, from CONNECT on and as it changes (architecture, rules 4 and 5).
 
 The record of the device decides: it has a cursor for every stream that the device follows. An entry
 in the device's own log says that it changed, and the record is read again; so it does not matter

@@ -1,4 +1,4 @@
-"""PUBLISH: what a device asks for, answered by the same rules as HTTP (contract, "`PUBLISH`").
+"""Requests of devices, with the same rules as HTTP (protocol.md, "PUBLISH: requests").
 
 Requests of a session are carried out one after the other, in the order in which they were sent.
 Those that wait when the session ends are not carried out.
@@ -138,7 +138,7 @@ class RequestDispatcher:
 
 
 def _refused(refusal: RequestError) -> bytes:
-    # There is one kind of "wrong" here; what is no JSON has no other code (contract, "Errors").
+    # There is one kind of "wrong" here; what is no JSON has no other code (protocol.md, "Errors").
     code = "invalid" if refusal.code == "malformed" else refusal.code
     return encode_body(
         RequestAnswer(

@@ -18,6 +18,7 @@ from push.connector.transport.counters import Counters
 from push.devices.registration import Devices
 from push.devices.sessions import Opened, Sessions
 from push.redis.errors import StoreUnavailable
+from push.redis.subscriptions import subscribed_in_time
 from push.session.events import ConnectRequested, Ended, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
 from push.wire.errors import RequestError
@@ -28,7 +29,8 @@ log = Logger()
 RETRY_AFTER_SECONDS = 2
 REDIRECT_AFTER_SECONDS = 1
 
-# What a client is to do next depends on why it was refused (contract, CONNECT_ACK).
+# What a client does next depends on why it was refused
+# (protocol.md, "CONNECT and CONNECT_ACK: open a session").
 _STATUS_OF_CODE = {
     "unknown_token": ConnectStatus.IDENTIFIER_REJECTED,
     "unauthenticated": ConnectStatus.BAD_CREDENTIALS,
@@ -147,9 +149,8 @@ class Handshake:
         await self._check_ban(connection)
         if opened.before is not None:
             await self._take_over(*opened.before)
-        heard = self._following.begin(connection, opened.subscriptions)
-        # A cancelled `gatherResults` fails with an error of its own, so not with a TimeoutError.
-        await heard.addTimeout(self._timeout_seconds, self._reactor, _not_confirmed)
+        subscribed = self._following.begin(connection, opened.subscriptions)
+        await subscribed_in_time(subscribed, self._timeout_seconds, self._reactor)
         if connection.is_gone():
             self._following.end(connection)
 
@@ -243,10 +244,6 @@ class Handshake:
             assert expires_at is not None
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
         connection.flush()
-
-
-def _not_confirmed(_outcome: object, _timeout_seconds: float) -> None:
-    raise StoreUnavailable("Redis confirmed no subscription in time")
 
 
 def as_refusal(error: RequestError | StoreUnavailable) -> RequestError:

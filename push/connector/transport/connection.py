@@ -183,7 +183,10 @@ class DeviceConnection(Protocol):
     # The end
 
     def end(self, *, by_peer: bool) -> None:
-        """Close. Unless the peer said so itself, it gets time to read why (contract, "Order")."""
+        """Close. Unless the peer ended it, it gets time to read why.
+
+        See protocol.md, "DISCONNECT: the end".
+        """
         if self._ending or self.closed:
             return
         self.flush()

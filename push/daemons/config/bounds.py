@@ -1,4 +1,4 @@
-"""Settings together: what contradicts is refused, what gives way to another setting is told."""
+"""Settings together: contradictions are refused, and a setting that another limits is reported."""
 
 from __future__ import annotations
 

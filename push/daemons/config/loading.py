@@ -44,7 +44,7 @@ class Key(NamedTuple):
     section: str
     name: str
     type: Any
-    default: Any
+    default: object
     help: str
 
     @property
@@ -74,7 +74,8 @@ def _keys() -> Iterator[Key]:
 
 
 def _description(hint: Any) -> str:
-    return next(meta.description for meta in hint.__metadata__ if meta.description is not None)
+    descriptions: list[str | None] = [meta.description for meta in hint.__metadata__]
+    return next(text for text in descriptions if text is not None)
 
 
 def _expects(hint: Any) -> str:
@@ -112,7 +113,7 @@ class SettingValue(NamedTuple):
     source: str
     section: str
     name: str
-    value: Any
+    value: object
     # Variables and options are text whatever the type; a file has types of its own.
     is_text: bool
 
@@ -207,9 +208,9 @@ def _guess(word: str, known: Iterable[str], shape: str = "{}") -> str:
     return f"; did you mean {shape.format(close[0])}?" if close else ""
 
 
-def _convert(entry: SettingValue) -> Any:
+def _convert(entry: SettingValue) -> object:
     key = KEYS[entry.section, entry.name]
-    value = _list_in_text(entry.value) if entry.is_text else entry.value
+    value = _list_in_text(str(entry.value)) if entry.is_text else entry.value
     try:
         return msgspec.convert(value, key.type, strict=not entry.is_text, dec_hook=_parse_kind)
     except msgspec.ValidationError as error:
@@ -226,7 +227,7 @@ def _written(value: str | float) -> str:
         return "a number of too many digits"
 
 
-def _list_in_text(text: str) -> Any:
+def _list_in_text(text: str) -> object:
     """A list in a variable or option is a TOML value; everything else is the text itself."""
     if text.startswith("["):
         try:
@@ -236,7 +237,7 @@ def _list_in_text(text: str) -> Any:
     return text
 
 
-def _parse_kind(kind: Any, value: Any) -> Any:
+def _parse_kind(kind: Any, value: object) -> object:
     return kind.parse(value)
 
 
@@ -255,7 +256,7 @@ def _shorten(text: str) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def as_toml(value: Any) -> str:
+def as_toml(value: object) -> str:
     """A value as it is written in the file. Tables inside lists are written inline."""
     match value:
         case bool():

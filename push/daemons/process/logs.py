@@ -84,7 +84,7 @@ def apply_level(publisher: LogPublisher, level_name: str) -> None:
     """
     level = LogLevel.lookupByName(level_name)
     predicate = LogLevelFilterPredicate(defaultLogLevel=level)
-    # It logs every attempt to reach a Redis that is away; `push.redis.supervised` says it once.
+    # It logs every attempt to reach a Redis server; `push.redis.availability` logs it once.
     quiet = max(level, LogLevel.warn, key=_SEVERITY.index)
     predicate.setLogLevelForNamespace("twisted.application._client_service", quiet)
     for observer in list(publisher._observers):
@@ -120,7 +120,7 @@ def exit_with_problem(tap: str, problem: str) -> NoReturn:
     Not by `SystemExit(line)`: twistd has made a log of `sys.stderr` by the time services start. As
     a background process it has no standard error at all; then the line goes into the log. It goes
     on as a StartError, since twistd tells the command that waits in the foreground of an Exception
-    only, and that would wait for ever. (No traceback: all is said.)
+    only, and that would wait forever. (No traceback: the line says everything.)
     """
     line = visible(f"twistd {tap}: {problem}")
     stderr = sys.__stderr__

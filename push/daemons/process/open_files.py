@@ -18,7 +18,7 @@ from push.redis.url import SentinelAddress, parse_store_url
 # certificate, a page of a log, a name server): an idle daemon has about 20.
 FILES_OF_A_PROCESS = 48
 FILES_OF_THE_EMBEDDED_REDIS = 8
-# Commands, subscriptions, durable writes, and one more while one of them is made anew.
+# Commands, subscriptions, durable writes, and one more while one of them is replaced.
 FILES_OF_A_REDIS_SERVER = 4
 FILES_OF_ZOOKEEPER = 8
 LISTENERS = 4
@@ -26,7 +26,7 @@ LISTENERS = 4
 HTTP_CONNECTIONS = 64
 # Fewer are no connector.
 LEAST_CONNECTIONS = 32
-# Where the limit leaves room for fewer than this without anybody having asked for it, it is told.
+# Where the limit leaves room for fewer than this, and no setting asks for that, it is reported.
 FEW_CONNECTIONS = 1000
 # Systems that say "unlimited" mean something; this is what Linux's unit files ask for.
 UNLIMITED = 1_048_576

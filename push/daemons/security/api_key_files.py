@@ -1,7 +1,7 @@
 """API keys: those of the configuration, or else those that a first start makes as files.
 
 Either the one or the other: a file that an operator left behind when they configured keys must not
-go on to open every door.
+still be valid.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import secrets
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.access.api_keys import ApiKey, Keyring
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import ALL_SCOPES, Scope
 from push.daemons.config.settings import ApiKeySetting as ConfiguredKey
 from push.daemons.process.data_folder import create_once, make_data_folder
+from push.runtime.ports import Clock
+from push.runtime.timers import Periodic
 
 _log = Logger()
 
@@ -51,14 +52,13 @@ class ApiKeys(Service):
     warning that names each once. Raises StartError when keys cannot be used.
     """
 
-    def __init__(self, reactor: Any, configured: Sequence[ConfiguredKey], folder: Path) -> None:
+    def __init__(self, reactor: Clock, configured: Sequence[ConfiguredKey], folder: Path) -> None:
         self.keyring = Keyring()
         self._folder = folder
         self._configured: tuple[ConfiguredKey, ...] = ()
         self._warned: set[str] = set()
         self._seen: dict[str, _Signature] = {}
-        self._loop = LoopingCall(self._look)
-        self._loop.clock = reactor
+        self._looks = Periodic(reactor, LOOK_SECONDS, self._look, _log_failure)
         if not configured:
             _make_missing(folder)
         self.configure(configured)
@@ -91,12 +91,11 @@ class ApiKeys(Service):
 
     def startService(self) -> None:
         super().startService()
-        self._loop.start(LOOK_SECONDS, now=False)
+        self._looks.start()
 
     def stopService(self) -> None:
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
+        self._looks.stop()
 
     # The files, while the daemon runs
 
@@ -146,6 +145,10 @@ class ApiKeys(Service):
 
     def _signatures(self) -> dict[str, _Signature]:
         return {name: _signature(key_file(self._folder, name)) for name in KEY_FILES}
+
+
+def _log_failure(failure: Failure) -> None:
+    _log.failure("The files of API keys could not be looked at", failure)
 
 
 def _present(signatures: Mapping[str, _Signature]) -> list[str]:

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -68,7 +68,7 @@ class ServingTls:
     def __init__(self, tls: ServerTls) -> None:
         self.now = tls
 
-    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803, zope's name
+    def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:  # noqa: N803, zope's name
         """Twisted asks for one at each handshake."""
         return SSL.Connection(self.now.context_factory.getContext(), None)
 

@@ -7,14 +7,17 @@ from typing import Any
 
 import treq
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.client import Agent
 
 from push.access.jwt import JwtVerifier, VerificationKey, load_keys
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Auth
+from push.runtime.ports import Clock
+from push.runtime.tasks import within
+from push.runtime.timers import Debounced, SingleFlight
 from push.wire.errors import shortened
 
 log = Logger()
@@ -62,37 +65,39 @@ def _keys_of_file(auth: Auth) -> list[VerificationKey]:
 class JwksRefresh(Service):
     """Fetches a key set every five minutes; while it cannot, the last one stays valid."""
 
-    def __init__(self, reactor: Any, url: str, verifier: JwtVerifier) -> None:
+    def __init__(self, reactor: Clock, url: str, verifier: JwtVerifier) -> None:
         self._reactor = reactor
         self._url = url
         self._verifier = verifier
         # Twisted's agent verifies the server's certificate and name.
         agent: Any = Agent(reactor, connectTimeout=TIMEOUT_SECONDS)
         self._client = treq.client.HTTPClient(agent)
-        self._loop = LoopingCall(self._refresh)
-        self._loop.clock = reactor
-        self._fetching: Deferred[None] | None = None
+        self._refreshes = SingleFlight(self._refresh, _log_failure)
+        self._later = Debounced(reactor, REFRESH_SECONDS, self._refreshes.request)
         self._failed = False
 
     def startService(self) -> None:
         super().startService()
-        self._loop.start(RETRY_SECONDS)
+        self._refreshes.request()
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
-        fetching = self._fetching
-        if fetching is None:
-            return maybeDeferred(_nothing)
-        fetching.cancel()
-        return fetching
+        self._later.cancel()
+        self._refreshes.cancel()
+        return Deferred.fromCoroutine(self._refreshes.finished())
 
-    def _refresh(self) -> Deferred[None]:
-        self._fetching = Deferred.fromCoroutine(self._fetch())
-        self._fetching.addTimeout(TIMEOUT_SECONDS, self._reactor)
-        self._fetching.addCallbacks(self._fetched, self._not_fetched)
-        return self._fetching
+    async def _refresh(self) -> None:
+        fetching = Deferred.fromCoroutine(self._fetch())
+        try:
+            await within(TIMEOUT_SECONDS, self._reactor, fetching, _late)
+        except Exception as error:
+            if not self.running:
+                raise CancelledError from None  # by `stopService`
+            self._not_fetched(error)
+            self._later.request(RETRY_SECONDS)
+        else:
+            self._fetched()
+            self._later.request()
 
     async def _fetch(self) -> None:
         response = await self._client.get(self._url, unbuffered=True)
@@ -110,22 +115,24 @@ class JwksRefresh(Service):
             raise ValueError("not a JSON Web Key Set")
         self._verifier.replace_fetched(load_keys(bytes(received)))
 
-    def _fetched(self, _: None) -> None:
+    def _fetched(self) -> None:
         if self._failed:
-            log.info("The key set {url} is here again", url=self._url)
+            log.info("The key set {url} was fetched again", url=self._url)
         self._failed = False
-        self._loop.interval = REFRESH_SECONDS
 
-    def _not_fetched(self, failure: Any) -> None:
-        if self.running and not self._failed:
+    def _not_fetched(self, error: Exception) -> None:
+        if not self._failed:
             self._failed = True
             log.error(
-                "The key set {url} cannot be fetched: {reason}. The keys of before stay valid.",
+                "The key set {url} cannot be fetched: {reason}. The earlier keys stay valid.",
                 url=self._url,
-                reason=shortened(failure.getErrorMessage() or failure.type.__name__),
+                reason=shortened(str(error) or type(error).__name__),
             )
-        self._loop.interval = RETRY_SECONDS
 
 
-def _nothing() -> None:
-    return None
+def _late() -> ValueError:
+    return ValueError(f"no answer within {TIMEOUT_SECONDS:g} s")
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("The key set could not be refreshed", failure)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from push.daemons.config.loading import SECTIONS
 from push.daemons.config.options import DaemonOptions, make_options
-from push.daemons.ordered_services import Daemon, make_daemon
+from push.daemons.daemon import Daemon, make_daemon
 
 Options = make_options(
     "push",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from push.daemons.config.options import REDIS_OF_A_DAEMON, DaemonOptions, make_options
-from push.daemons.ordered_services import Daemon, make_daemon
+from push.daemons.daemon import Daemon, make_daemon
 from push.wire import defaults
 
 Options = make_options(

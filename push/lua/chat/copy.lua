@@ -1,5 +1,5 @@
 -- A message of a conversation of two comes into a user's stream, from the history on another server: only
--- the next one (design, rule 13). Request: user, owner, seq, to, message (f, i, t, b as the history has
+-- the next one (architecture, rule 13). Request: user, owner, seq, to, message (f, i, t, b as the history has
 -- it) unless it was recalled meanwhile (which an errand that was faster may know better), `begin` (the
 -- first seq that is for this user) and `back`.
 -- Returns the last seq that was copied, and 1 if this message is a new one under a seq of before: the

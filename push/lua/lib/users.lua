@@ -1,6 +1,6 @@
 -- What an act in a conversation means for a user, whose stream and devices may be on another server.
 -- With one server it is done in the same step; else it is an errand (see chat/outbox.py), done at once
--- by the caller, or by whoever finds it later (design, rule 13). All of it may be done twice.
+-- by the caller, or by whoever finds it later (architecture, rule 13). All of it may be done twice.
 local errands_for_users = {}
 local WORK = {}
 

@@ -7,10 +7,10 @@ import time
 
 import click
 
-from push.pushctl import output
-from push.pushctl.asking import ask_first, yes_option
-from push.pushctl.options import Common, common_options
-from push.pushctl.targets import exactly_one, target_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.asking import ask_first, yes_option
+from push.pushctl.terminal.options import Common, common_options
+from push.pushctl.terminal.targets import exactly_one, target_options
 from push.sdk.backend import Ban
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -31,7 +31,7 @@ def _period_seconds(text: str) -> int:
 @yes_option
 @common_options
 @click.pass_obj
-def ban(common: Common, period: str | None, yes: bool, **whom: str | None) -> None:
+def ban(common: Common, /, period: str | None, yes: bool, **whom: str | None) -> None:
     """Refuse an address or network, a device or a user; live sessions end.
 
     With --ip it asks first, because there may be many sessions behind one address.
@@ -55,7 +55,7 @@ def ban(common: Common, period: str | None, yes: bool, **whom: str | None) -> No
 @target_options("ip", "token", "user")
 @common_options
 @click.pass_obj
-def unban(common: Common, **whom: str | None) -> None:
+def unban(common: Common, /, **whom: str | None) -> None:
     """Lift a ban.
 
     \b

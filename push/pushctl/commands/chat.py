@@ -6,9 +6,9 @@ from itertools import islice
 
 import click
 
-from push.pushctl import output
 from push.pushctl.commands.push import read_data
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.options import Common, common_options
 from push.sdk.backend import PushAPI
 from push.sdk.chat_types import GROUP, USER, Conversation, HistoryMessage, HistoryPage
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import click
 
-from push.pushctl import output
-from push.pushctl.asking import ask_first, yes_option
-from push.pushctl.options import Common, common_options
-from push.pushctl.targets import exactly_one, target_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.asking import ask_first, yes_option
+from push.pushctl.terminal.options import Common, common_options
+from push.pushctl.terminal.targets import exactly_one, target_options
 from push.sdk.backend import Connection
 
 PAGE = 200
@@ -23,7 +23,7 @@ HEADINGS = ("session", "device", "user", "node", "address", "carrier", "connecte
 @click.option("--topic", metavar="TOPIC", help="That follow this topic.")
 @common_options
 @click.pass_obj
-def connections(common: Common, **filters: str | None) -> None:
+def connections(common: Common, /, **filters: str | None) -> None:
     """List live sessions, with device, user, node, address, carrier, and since when.
 
     Nodes that do not answer are named on standard error; the list is then incomplete, and the exit
@@ -62,7 +62,7 @@ def _cells(row: Connection) -> tuple[str | None, ...]:
 @yes_option
 @common_options
 @click.pass_obj
-def kick(common: Common, yes: bool, **whom: str | None) -> None:
+def kick(common: Common, /, yes: bool, **whom: str | None) -> None:
     """End sessions: their clients do not come back by themselves.
 
     With --ip it asks first, because there may be many sessions behind one address.

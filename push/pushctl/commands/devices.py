@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from push.pushctl import output
-from push.pushctl.asking import ask_first, yes_option
-from push.pushctl.credentials import device_argument, device_token
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.asking import ask_first, yes_option
+from push.pushctl.terminal.credentials import device_argument, device_token
+from push.pushctl.terminal.options import Common, common_options
 
 # What has a time, of what the API tells of a device.
 TIMES = ("created", "seen")
@@ -32,7 +32,7 @@ def device(common: Common, token: str | None, credentials: str | None) -> None:
     common.print_one(found, [(name, _shown(name, value)) for name, value in found.items()])
 
 
-def _shown(name: str, value: Any) -> str | None:
+def _shown(name: str, value: object) -> str | None:
     if value is None or value == []:
         return None
     if name in TIMES and isinstance(value, int):

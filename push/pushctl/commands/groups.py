@@ -7,10 +7,10 @@ from typing import Any
 import click
 import msgspec
 
-from push.pushctl import output
-from push.pushctl.asking import ask_first, yes_option
-from push.pushctl.errors import Failure, WrongValue, json_problem
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.asking import ask_first, yes_option
+from push.pushctl.terminal.errors import Failure, WrongValue, json_problem
+from push.pushctl.terminal.options import Common, common_options
 from push.sdk.backend import PushAPI
 from push.sdk.backend.calls.base import ApiCall
 from push.sdk.backend.calls.chat import remove_member
@@ -116,7 +116,9 @@ def show(common: Common, group: str) -> None:
 @by_option
 @common_options
 @click.pass_obj
-def change(common: Common, group: str, extra: str | None, by: str | None, **changes: Any) -> None:
+def change(
+    common: Common, /, group: str, extra: str | None, by: str | None, **changes: Any
+) -> None:
     """Change what is given of a group, all of it or nothing, and print the group.
 
     \b
@@ -287,7 +289,7 @@ def _print_group(common: Common, group: GroupInfo) -> None:
     common.print_one(group, [*rows, ("created", output.utc_time(group.ts or None))])
 
 
-def _shown(value: Any) -> str | None:
+def _shown(value: object) -> str | None:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value) or None
@@ -303,7 +305,7 @@ def _print_results(common: Common, results: dict[str, str]) -> None:
         raise Failure(f"{len(failed)} of {len(results)} failed", "partial", failed=failed)
 
 
-def _json_value(option: str, text: str | None) -> Any:
+def _json_value(option: str, text: str | None) -> object:
     if text is None:
         return None
     try:

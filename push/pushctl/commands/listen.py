@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from push.pushctl.credentials import StoredCredentials, read_credentials, write_credentials
-from push.pushctl.errors import INTERRUPTED, Failure
-from push.pushctl.listening import Listening
-from push.pushctl.listening import listen as run_listener
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal.credentials import StoredCredentials, read_credentials, write_credentials
+from push.pushctl.terminal.errors import INTERRUPTED, Failure
+from push.pushctl.terminal.listening import Listening
+from push.pushctl.terminal.listening import listen as run_listener
+from push.pushctl.terminal.options import Common, common_options
 from push.sdk.aio import PushClient
 
 

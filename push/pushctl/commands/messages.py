@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from push.pushctl import output
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.options import Common, common_options
 from push.sdk.backend import DeviceDelivery, MessageLedger
 
 MAX_NAMED_TARGETS = 3

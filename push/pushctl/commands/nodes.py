@@ -7,20 +7,26 @@ from typing import Any
 
 import click
 
-from push.pushctl import output
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.options import Common, common_options
+from push.wire.defaults import MAX_DRAIN_RATE_PER_SECOND
 
 
-class Rate(click.ParamType):
+class Rate(click.ParamType[int]):
     """Sessions a second: `500` or `500/s`."""
 
     name = "rate"
 
-    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
         found = re.fullmatch(r"([1-9]\d{0,6})(/s)?", str(value))
         if found is None:
             self.fail(f"{value!r} is not a rate, as 500 or 500/s", param, ctx)
-        return int(found[1])
+        rate = int(found[1])
+        if rate > MAX_DRAIN_RATE_PER_SECOND:
+            self.fail(f"{rate} is more than {MAX_DRAIN_RATE_PER_SECOND:,}", param, ctx)
+        return rate
 
 
 @click.command("drain")

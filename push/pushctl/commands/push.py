@@ -11,11 +11,11 @@ from typing import Any
 import click
 import msgspec
 
-from push.pushctl import output
-from push.pushctl.asking import ask_first, yes_option
-from push.pushctl.errors import Failure, WrongValue, explain, json_problem
-from push.pushctl.options import Common, common_options
-from push.pushctl.targets import push_target, push_target_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.asking import ask_first, yes_option
+from push.pushctl.terminal.errors import Failure, WrongValue, explain, json_problem
+from push.pushctl.terminal.options import Common, common_options
+from push.pushctl.terminal.targets import push_target, push_target_options
 from push.sdk.backend import BatchItem, PushAPI
 from push.sdk.encoding import encode_json
 from push.sdk.errors import InvalidData, PushError
@@ -50,6 +50,7 @@ MAX_TTL_SECONDS = 2**31 - 1
 @click.pass_obj
 def push(
     common: Common,
+    /,
     data: str | None,
     ttl: int | None,
     qos: int | None,
@@ -59,7 +60,7 @@ def push(
     idempotency_key: str | None,
     text: bool,
     yes: bool,
-    **targets: Any,
+    **targets: object,
 ) -> None:
     """Push DATA to devices, users, a topic, a group, an address or everyone.
 
@@ -201,6 +202,7 @@ def _read_items(file: str) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise Failure(f"{file}: {explain(error)}") from None
     raw = raw.removeprefix(b"\xef\xbb\xbf")
+    items: list[Any]
     if raw.lstrip().startswith(b"["):
         try:
             items = msgspec.json.decode(raw)
@@ -226,7 +228,7 @@ def _read_items(file: str) -> list[dict[str, Any]]:
     return items
 
 
-def _read_line(line: bytes, place: str) -> Any:
+def _read_line(line: bytes, place: str) -> object:
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:

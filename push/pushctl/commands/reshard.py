@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from push.pushctl import output
-from push.pushctl.errors import Failure, Interrupted
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal import output
+from push.pushctl.terminal.errors import Failure, Interrupted
+from push.pushctl.terminal.options import Common, common_options
 
 
 @click.command("reshard")

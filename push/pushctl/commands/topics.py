@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from push.pushctl.credentials import device_argument, device_token
-from push.pushctl.options import Common, common_options
+from push.pushctl.terminal.credentials import device_argument, device_token
+from push.pushctl.terminal.options import Common, common_options
 
 
 @click.command("topics")

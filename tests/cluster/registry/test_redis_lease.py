@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest_twisted
@@ -10,8 +10,8 @@ import pytest_twisted
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry
 from push.cluster.registry.interface import Registry
 from push.cluster.registry.timing import Timing
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 MakeEntry = Callable[..., RegistryEntry]
 
 NEVER = 3600.0
@@ -83,7 +83,7 @@ async def test_alone_on_its_redis_a_process_takes_the_name_of_its_killed_predece
 ) -> None:
     redis_cluster.timing = Timing(lease=NEVER)
     member = redis_cluster.member("n1", boot="b1")
-    await wait_until(member.registered, timeout_seconds=10)
+    await wait_until(member.registered)
     member.kill()
     one = redis_cluster.registry(alone=True)
     await one.register(entry("n1", boot="b2"))

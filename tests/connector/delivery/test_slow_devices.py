@@ -15,9 +15,9 @@ import pytest_twisted
 from push.wire.frames import Frame
 from push.wire.signals import Signal
 from tests.connector.ledger_book import Book
+from tests.waiting import WaitUntil
 
 Make = Callable[..., Awaitable[Any]]
-WaitUntil = Callable[..., Awaitable[Any]]
 
 STEP_SECONDS = 2.0
 MAX_DELIVERIES = 10

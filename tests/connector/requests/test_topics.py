@@ -17,8 +17,8 @@ from push.devices.session_query_types import Filter
 from push.wire.errors import RequestError
 from push.wire.frames import encode_frame
 from push.wire.signals import ConnectStatus, RequestName, Signal
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
 
 JWT_SECRET = b"a secret of at least thirty-two bytes"  # as in conftest.py
@@ -665,7 +665,7 @@ async def test_redis_away_is_unavailable_and_asked_again_it_holds(
     assert (refused["ok"], refused["code"]) == (False, "unavailable")
     assert refused["after"] > 0
     redis.start()
-    await wait_until(lambda: not node.shards.problems, timeout_seconds=10)
+    await wait_until(lambda: not node.shards.problems)
     assert (await subscribe(client, "news"))["ok"]
     await node.push("topic", "news", data=1)
     await wait_until(lambda: client.numbers == [1])

@@ -29,8 +29,8 @@ from push.wire.addresses import Networks
 from push.wire.frames import encode_frame
 from push.wire.proxy_header import V2_START
 from push.wire.signals import ConnectStatus, Signal
+from tests.waiting import WaitUntil
 
-WaitUntil = Callable[..., Awaitable[Any]]
 Make = Callable[..., Awaitable[Any]]
 PROXIES = ["127.0.0.1"]
 SUB = encode_frame(Signal.SUB, 0, 1, b'{"platform": "p", "app": "a"}')

@@ -141,7 +141,7 @@ def test_an_address_has_a_host_and_a_port_or_is_off(
         ("[server]\nnode = 'a b'", "[server] node = 'a b': expected a name: 1 to 128"),
         ("[redis]\nurl = []", "expected a list of URLs"),
         ("[redis]\nurl = ['redis://a', 'b']", "expected a list of URLs; a Redis URL begins with"),
-        ("[redis]\nurl = ['redis://a', 'redis://a:6379/0']", "one server stands twice in the list"),
+        ("[redis]\nurl = ['redis://a', 'redis://a:6379/0']", "the list names one server twice"),
         ("[redis]\nurl = ['embedded', 'redis://a']", "expected a list of URLs; a Redis URL"),
         ("[redis]\nurl = 'redis+sentinel://a'", "the name of the master is missing"),
         ("[redis]\nca_file = 'a.pem'", "redis.url must begin with rediss"),

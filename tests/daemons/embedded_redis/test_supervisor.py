@@ -23,8 +23,7 @@ from push.daemons.config.errors import StartError
 from push.daemons.embedded_redis.binary import find_server
 from push.daemons.embedded_redis.supervisor import EmbeddedRedis, pause_seconds
 from push.daemons.process.file_lock import try_lock
-
-WaitUntil = Callable[..., Awaitable[Any]]
+from tests.waiting import WaitUntil
 
 # A daemon in miniature: an embedded Redis on the folder that it is given.
 DAEMON = """
@@ -297,7 +296,7 @@ async def test_a_stop_during_the_start_ends_the_wait(data: Path) -> None:
 
     redis = EmbeddedRedis(reactor, data)
     redis.startService()
-    ready: Deferred[None] = redis.ready()
+    ready: Deferred[None] = Deferred.fromCoroutine(redis.ready())
     stopped = redis.stopService()
     with pytest.raises(CancelledError):
         await ready

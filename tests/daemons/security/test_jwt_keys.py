@@ -103,7 +103,7 @@ async def test_a_key_set_is_fetched_and_stays_valid_while_it_cannot_be(
     await wait_until(lambda: any("cannot be fetched" in line for line in log_lines))
     assert accepted()
     keys.content = KeySet().content
-    await wait_until(lambda: any("is here again" in line for line in log_lines))
+    await wait_until(lambda: any("was fetched again" in line for line in log_lines))
     assert sum("cannot be fetched" in line for line in log_lines) == 1
     await refresh.stopService()
     await port.stopListening()

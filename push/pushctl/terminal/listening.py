@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from push.pushctl import output
-from push.pushctl.options import Common
+from push.pushctl.terminal import output
+from push.pushctl.terminal.options import Common
 from push.sdk.address import parse_server, without_fallback
 from push.sdk.aio import ClientState, Message, PushClient
 from push.sdk.chat_events import GROUP_CHANGE

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from push.pushctl.errors import Failure, explain, json_problem
+from push.pushctl.terminal.errors import Failure, explain, json_problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 

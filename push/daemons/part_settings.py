@@ -3,9 +3,29 @@
 from __future__ import annotations
 
 from push.chat.settings import ChatSettings
-from push.daemons.config.settings import ChatSection, Connector, Limits
+from push.daemons.config.settings import ChatSection, Connector, Limits, Settings
+from push.daemons.domain import SECONDS_PER_DAY, DomainLimits
 from push.http.schemas import PushLimits
 from push.session.server import SessionLimits
+from push.streams.publisher import Retention
+
+
+def domain_limits(settings: Settings) -> DomainLimits:
+    limits = settings.limits
+    return DomainLimits(
+        retention=Retention(
+            device_max_messages=settings.connector.max_backlog,
+            shared_max_messages=limits.shared_max_count,
+        ),
+        chat=chat_settings(settings.chat, limits),
+        push=push_limits(limits),
+        registrations_per_minute=limits.registrations_per_minute,
+        failed_secrets_per_minute=limits.failed_secrets_per_minute,
+        topics_per_device=settings.topics.max_per_device,
+        device_retention_seconds=limits.device_retention * SECONDS_PER_DAY,
+        shared_max_age_seconds=limits.shared_max_age,
+        open_registration=settings.auth.open_registration,
+    )
 
 
 def session_limits(connector: Connector) -> SessionLimits:

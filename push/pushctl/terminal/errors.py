@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from push.pushctl import output
+from push.pushctl.terminal import output
 from push.sdk.errors import (
     BadCredentials,
     ConfigurationError,
@@ -44,7 +44,7 @@ class Failure(click.ClickException):
     """One clear line on standard error, exit status 1. `members` are for programs."""
 
     def __init__(
-        self, message: str, code: str = "failed", *, hint: str = "", **members: Any
+        self, message: str, code: str = "failed", *, hint: str = "", **members: object
     ) -> None:
         """`hint` is for people only."""
         super().__init__(message)

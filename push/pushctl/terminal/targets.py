@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from push.pushctl.errors import WrongValue, shown_name
+from push.pushctl.terminal.errors import WrongValue, shown_name
 from push.sdk.backend.calls.paths import check_id
 from push.sdk.errors import InvalidData
 from push.wire.addresses import normal_network

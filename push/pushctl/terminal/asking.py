@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import click
 
-from push.pushctl.errors import Failure
-from push.pushctl.targets import check_ids
+from push.pushctl.terminal.errors import Failure
+from push.pushctl.terminal.targets import check_ids
 from push.wire.text import visible
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can answer.")

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import click
 from click.core import ParameterSource
 
-from push.pushctl import output
-from push.pushctl.errors import Failure, explain
-from push.pushctl.targets import check_ids
+from push.pushctl.terminal import output
+from push.pushctl.terminal.errors import Failure, explain
+from push.pushctl.terminal.targets import check_ids
 from push.sdk.backend import PushAPI
 from push.sdk.tls import certificate_fingerprint
 
@@ -116,18 +116,18 @@ class Common:
 
     # --- What is printed --------------------------------------------------------------------------
 
-    def notice(self, text: str, **members: Any) -> None:
+    def notice(self, text: str, **members: object) -> None:
         """About what happens, on standard error; `members` are for programs."""
         output.notice(text, json=self.json, **members)
 
-    def print_done(self, text: str, value: Any = None) -> None:
+    def print_done(self, text: str, value: object = None) -> None:
         """A line for people; for programs the answer, or that it is done."""
         if self.json:
             output.print_json({"ok": True} if value is None else value)
         else:
             output.say(text)
 
-    def print_one(self, value: Any, rows: Iterable[tuple[str, str | None]]) -> None:
+    def print_one(self, value: object, rows: Iterable[tuple[str, str | None]]) -> None:
         """One thing: its fields as rows, or as JSON."""
         if self.json:
             output.print_json(value)
@@ -188,7 +188,7 @@ class Common:
         return usable
 
 
-def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+def _remember(context: click.Context, parameter: click.Parameter, value: object) -> object:
     """What is typed wins over the environment, and beside the command over before it."""
     common: Common = context.ensure_object(Common)
     common.command, common.values = context.command, context.params

@@ -36,14 +36,14 @@ def say(text: str) -> None:
     click.echo(visible(text))
 
 
-def print_json(value: Any, *, error: bool = False) -> None:
+def print_json(value: object, *, error: bool = False) -> None:
     """One object, one line."""
     stream = sys.stderr if error else sys.stdout
     text = msgspec.json.encode(value).decode()
     click.echo(visible_json(text, ascii_only=not _is_unicode(stream)), err=error)
 
 
-def notice(text: str, *, json: bool, **members: Any) -> None:
+def notice(text: str, *, json: bool, **members: object) -> None:
     """One line on standard error about what happens; `members` are for programs."""
     if json:
         print_json({"notice": {"detail": text, **members}}, error=True)
@@ -51,7 +51,7 @@ def notice(text: str, *, json: bool, **members: Any) -> None:
         click.echo(visible(f"pushctl: {text}"), err=True)
 
 
-def print_error(detail: str, code: str, *, json: bool, hint: str = "", **members: Any) -> None:
+def print_error(detail: str, code: str, *, json: bool, hint: str = "", **members: object) -> None:
     """One line on standard error about why it failed. `hint` is for people only."""
     if json:
         print_json({"error": {"code": code, "detail": detail, **members}}, error=True)
@@ -92,7 +92,7 @@ def utc_time(milliseconds: int | None) -> str:
         return str(milliseconds)
 
 
-def one_line(data: Any) -> str:
+def one_line(data: object) -> str:
     """A JSON value for people: text as it is, everything else as JSON."""
     return data if isinstance(data, str) else msgspec.json.encode(data).decode()
 
@@ -101,7 +101,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def flattened(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+def flattened(value: object, name: str = "") -> Iterator[tuple[str, str]]:
     """Nested JSON as rows `a.b value`; objects in a list are numbered from 0."""
     inner: list[tuple[str, Any]] = []
     if isinstance(value, dict):

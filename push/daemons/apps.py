@@ -1,0 +1,38 @@
+"""Which HTTP interfaces a daemon serves."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+from push.cluster.drain_command import NodeDrains
+from push.daemons.domain import Domain
+from push.http.framework.route import App
+from push.http.routes.chat import make_group
+from push.http.routes.push import make_api
+from push.http.routes.registration import make_sub
+
+
+def make_apps(domain: Domain, roles: Set[str]) -> list[App]:
+    """Those of a daemon with `roles`."""
+    apps = []
+    if "api" in roles:
+        apps.append(
+            make_api(
+                domain.pushing,
+                domain.devices,
+                domain.directory,
+                NodeDrains(domain.directory, domain.control),
+                domain.clients,
+                domain.users,
+                domain.erasure,
+                domain.topics,
+                domain.bans,
+                domain.limits.push,
+            )
+        )
+    if "sub" in roles:
+        open_registration = domain.limits.open_registration
+        apps.append(make_sub(domain.devices, domain.directory, open_registration=open_registration))
+    if "group" in roles:
+        apps.append(make_group(domain.chat))
+    return apps

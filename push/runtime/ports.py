@@ -1,0 +1,82 @@
+"""What the code needs of Twisted's reactor, as types.
+
+Twisted's own interfaces (zope) say nothing to mypy about the classes that provide them. A reactor
+provides both of these, `twisted.internet.task.Clock` the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+
+class DelayedCall(Protocol):
+    def active(self) -> bool: ...
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """A monotonic time in seconds, and calls at a later time."""
+
+    def seconds(self) -> float: ...
+
+    def callLater(
+        self, delay: float, callable: Callable[..., Any], *args: object, **kw: object
+    ) -> DelayedCall: ...
+
+
+class ClientEndpoint(Protocol):
+    """Makes a connection, whose protocol `factory` builds."""
+
+    def connect(self, factory: Any, /) -> Deferred[Any]: ...
+
+
+# What a TLS server is verified by. Twisted's interface of that has no public name.
+TrustRoot = Any
+
+
+class ListeningPort(Protocol):
+    def getHost(self) -> Any: ...
+
+    def stopListening(self) -> Any: ...
+
+
+class Reactor(Clock, Protocol):
+    """A running event loop."""
+
+    def callFromThread(
+        self, callable: Callable[..., Any], *args: object, **kwargs: object
+    ) -> None: ...
+
+    def callWhenRunning(
+        self, callable: Callable[..., Any], *args: object, **kwargs: object
+    ) -> object: ...
+
+    def addSystemEventTrigger(
+        self,
+        phase: str,
+        event: str,
+        callable: Callable[..., Any],
+        /,
+        *args: object,
+        **kwargs: object,
+    ) -> Any: ...
+
+    def listenTCP(
+        self, port: Any, factory: Any, /, backlog: int = ..., interface: str = ...
+    ) -> ListeningPort: ...
+
+    def spawnProcess(
+        self, process: Any, executable: Any, args: Sequence[str], /, *more: Any, **options: Any
+    ) -> object: ...
+
+    def stop(self) -> None: ...
+
+
+def as_twisted(clock: Clock) -> IReactorTime:
+    """`clock` for a function of Twisted that wants the interface."""
+    return cast(IReactorTime, clock)

@@ -1,0 +1,83 @@
+"""The words that documents do not use, because readers stumble over them, and what to write."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "changelog.d").glob("*.md")),
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "tests" / "README.md",
+]
+
+START = r"(?:^|[.;:|(] )[*–-]* ?"  # of a sentence, a point or a cell of a table
+
+# A pattern, and what to write instead. What a page has in code (names of tests, commands, answers
+# of the server) is not looked at. A space of a pattern may be the end of a line.
+NOT_USED = {
+    r"\b(?:whom|whoever)\b": "a noun: the client that, the user that, anyone that",
+    rf"{START}who\b(?! may do what)(?![^.|]*\?)": "a noun before it: a client that",
+    r"\b(?:of|to|for|by|from|than|at) who\b": "a noun before it: a user who",
+    rf"{START}what (?:is|was|has|waits|stands|came|expired)\b(?![^.|]*\?)": "messages that are",
+    r"\b(?:he|him|his|himself|she|hers?|herself)\b": "they, their",
+    r"\b(?:is|are|was|were|be|been|while|goes|go|went|still|who) away\b(?! from)": "is offline",
+    r"\b(?:is|are|was|comes?|came) back\b": "reconnected, reachable again",
+    r"\b(?:stands?|stood)\b(?! for\b)": "is",
+    r"\b(?:is|are|was) said\b": "says, by its subject",
+    r"\btold of\b": "is notified of",
+    r"\b(?:hears?|heard|unheard)\b(?! from)": "subscribes, receives",
+    r"\bin vain\b": "without an acknowledgement",
+    r"\bfor (?:good|ever)\b": "permanently, forever",
+    r"\bbeyond\b": "over, past, more than",
+    r"\b(?:doors?|houses?)\b": "interface, source tree",
+    r"\b(?:of (?:theirs|ours|yours|mine))\b": "their own, our own",
+    r"\banew\b": "again, new",
+    r"\bno more\b(?! than)": "no longer",
+    r"\bbehind (?:it|that|them|this|one|another|an unack\w+|the cursor)\b": "after",
+    r"\b(?:take[sn]? out|took out)\b": "removes",
+    r"\bat the begin\b": "at the beginning",
+    r"\b(?:known|spoken) here\b": "invalid, not supported",
+    r"\bpeople talk\b": "users write",
+}
+
+
+def prose(path: Path) -> str:
+    """A page without code, line by line as it is."""
+    text = path.read_text("utf-8")
+    for code in (r"^ *```.*?^ *```", r"`[^`]*`", r"\]\([^)]*\)", r"<[^>]*>"):
+        text = re.sub(code, _blank, text, flags=re.DOTALL | re.MULTILINE)
+    return text
+
+
+def _blank(found: re.Match[str]) -> str:
+    return "~" + "\n" * found[0].count("\n")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_is_in_plain_english(page: Path) -> None:
+    text = prose(page)
+    found = []
+    for pattern, instead in NOT_USED.items():
+        expression = re.compile(pattern.replace(" ", r"\s+"), re.IGNORECASE | re.MULTILINE)
+        for match in expression.finditer(text):
+            line = text.count("\n", 0, match.end()) + 1
+            around = " ".join(text[max(0, match.start() - 50) : match.end() + 50].split())
+            found.append(f"{page.name}:{line}: {match[0].strip()!r}: {instead}: {around}")
+    assert not found, "\n".join(found)
+
+
+def test_each_pattern_finds_something() -> None:
+    """A pattern that matches nothing would hold nothing."""
+    samples = (
+        "Whom it is for. Who sends it. To who sends it. What is away, is back, stands, is said. He "
+        "is told of it, hears in vain, for good, beyond the doors, of theirs, anew, no more, "
+        "behind it, takes out, at the begin, not known here. People talk."
+    )
+    for pattern in NOT_USED:
+        assert re.search(pattern, samples, re.IGNORECASE), pattern

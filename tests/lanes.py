@@ -1,0 +1,85 @@
+"""Which tests belong to the quick lane, and how all of them are shared out among processes.
+
+`make test` runs everything, `make quick` what needs no daemon in a process of its own. Under
+pytest-xdist a file is worked off by one process, since its tests share servers; the tests of some
+files share nothing and cost seconds each, so every one of them may go to another process. What
+takes longest begins first: then nothing long is left over for one process at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xdist.scheduler import LoadScopeScheduling
+
+# Whole deployments in processes of their own, which tests start, kill and wait for; and what takes
+# long for another reason: fail-overs, leases that run out, a list of servers that is changed.
+SLOW = (
+    "tests/faults/",
+    "tests/live/",
+    "tests/docs/test_commands.py",
+    "tests/docs/test_cluster_md.py",
+    "tests/resharding/",
+    "tests/sdk/test_live",
+    "tests/cluster/registry/",
+    "tests/redis/test_sentinel.py",
+    "tests/streams/test_failover.py",
+    "tests/chat/test_kills.py",
+    "tests/chat/test_long_fan_out.py",
+    "tests/test_nets.py",
+    "tests/test_wheel.py",
+)
+# Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
+ONE_BY_ONE = (
+    "tests/faults/",
+    "tests/docs/test_commands.py",
+    "tests/docs/test_cluster_md.py",
+    "tests/resharding/test_broken_off.py",
+    "tests/live/test_reuse_port.py",
+)
+# The order of the start, the longest first; everything else follows in the order of its names.
+FIRST = (
+    "tests/faults/test_storm.py",
+    "tests/resharding/test_broken_off.py",
+    "tests/faults/test_backlog.py",
+    "tests/faults/",
+    "tests/live/",
+    "tests/docs/",
+    "tests/sdk/test_live",
+    "tests/chat/",
+    "tests/connector/",
+    "tests/cluster/",
+)
+
+
+def is_slow(path: str) -> bool:
+    """`path` as it stands in a test's id: "tests/faults/test_storm.py"."""
+    return path.startswith(SLOW)
+
+
+def place_in_queue(path: str) -> int:
+    """The smaller, the earlier it begins."""
+    found = (place for place, start in enumerate(FIRST) if path.startswith(start))
+    return next(found, len(FIRST))
+
+
+def unit_of(test_id: str) -> str:
+    """What one process works off at a stretch: a file, or one test."""
+    path = test_id.partition("::")[0]
+    return test_id if path.startswith(ONE_BY_ONE) else path
+
+
+class LongestFirst(LoadScopeScheduling):
+    """Hands units out in the order of the collection, which `in_order` makes."""
+
+    def __init__(self, config: Any, log: Any) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
+
+
+def in_order(items: Sequence[Any]) -> list[Any]:
+    return sorted(items, key=lambda item: place_in_queue(item.nodeid.partition("::")[0]))

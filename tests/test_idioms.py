@@ -1,0 +1,75 @@
+"""Idioms that exist once: timers, clocks, and functions and modules of a size that one can read."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "push"
+TIMERS = PACKAGE / "runtime" / "timers.py"
+# The folders that hold the rules already; add one when it does.
+FOLDERS = (
+    "runtime",
+    "redis",
+    "cluster",
+    "access",
+    "chat",
+    "pushing",
+    "devices",
+    "daemons",
+    "resharding",
+)
+MAX_FUNCTION_LINES = 50
+MAX_MODULE_LINES = 410
+
+
+def modules() -> Iterator[Path]:
+    for folder in FOLDERS:
+        yield from sorted((PACKAGE / folder).rglob("*.py"))
+
+
+def test_looping_and_delayed_calls_are_made_by_the_timers() -> None:
+    """`Periodic`, `Debounced` and `sleep` stop as one expects, and a failure does not end them."""
+    found = [
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in modules()
+        if path != TIMERS
+        for word in re.findall(r"\b(?:LoopingCall|deferLater)\b", path.read_text("utf-8"))
+    ]
+    assert found == []
+
+
+def test_a_clock_or_reactor_has_a_type() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in modules()
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if re.search(r"\b(?:reactor|clock|\w*_call|timer): Any\b", line)
+        and "# Any: " not in line  # with the reason
+    ]
+    assert found == []
+
+
+def test_functions_fit_on_a_screen() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for lines in [(node.end_lineno or 0) - node.lineno + 1]
+        if lines > MAX_FUNCTION_LINES
+    ]
+    assert found == []
+
+
+def test_modules_have_one_subject() -> None:
+    found = [
+        f"{path.relative_to(ROOT)} has {lines} lines"
+        for path in modules()
+        for lines in [len(path.read_text("utf-8").splitlines())]
+        if lines > MAX_MODULE_LINES
+    ]
+    assert found == []
