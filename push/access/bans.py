@@ -24,19 +24,19 @@ from push.wire.errors import RequestError
 CHANNEL = "bans"
 FORGOTTEN_AT_A_TIME = 1000
 
-Kind = Literal["ip", "token", "user"]
+BanKind = Literal["ip", "token", "user"]
 
 _ban = load_script("devices", "ban")
 _forget = load_script("devices", "forget_bans")
 
 
-class Ban(msgspec.Struct, frozen=True, order=True):
+class ActiveBan(msgspec.Struct, frozen=True, order=True):
     """`name`: a token, a user, or an address or network as `normal_network` writes it.
 
     `until`: milliseconds since 1970 UTC; None: until it is lifted.
     """
 
-    kind: Kind
+    kind: BanKind
     name: str
     until: int | None
 
@@ -92,7 +92,7 @@ class Bans:
     def stop(self) -> None:
         self._copy.stop()
 
-    async def _read(self) -> list[Ban]:
+    async def _read(self) -> list[ActiveBan]:
         """With the time, by which bans end: the estimate of it runs a little slow."""
         await self._read_time()
         bans, ended = await self._read_all()
@@ -104,7 +104,7 @@ class Bans:
         seconds, microseconds = await self._server.command("TIME")
         self._server.clock.observe(int(seconds) * MICROSECONDS + int(microseconds))
 
-    def _apply(self, bans: list[Ban]) -> None:
+    def _apply(self, bans: list[ActiveBan]) -> None:
         names: dict[tuple[str, str], int] = {}
         networks = []
         for ban in bans:
@@ -125,34 +125,34 @@ class Bans:
         must end included. Raises `StoreUnavailable`."""
         await self._copy.wait_until_current()
 
-    async def all(self) -> list[Ban]:
+    async def all(self) -> list[ActiveBan]:
         """All that hold now, by kind and name. Raises `StoreUnavailable`."""
         bans, _ = await self._read_all()
         return sorted(bans, key=lambda ban: (ban.kind, ban.name))
 
-    async def _read_all(self) -> tuple[list[Ban], list[bytes]]:
+    async def _read_all(self) -> tuple[list[ActiveBan], list[bytes]]:
         """Those that hold now; and those that have ended, each as it is kept and its end."""
         reply = await self._server.command("HGETALL", self._server.key("bans"))
         now_ms = self.now_ms()
-        found: list[Ban] = []
+        found: list[ActiveBan] = []
         ended: list[bytes] = []
         for field, value in zip(reply[::2], reply[1::2], strict=True):
             kind, _, name = field.decode().partition(":")
             until_ms = int(value)
             if not until_ms or until_ms > now_ms:
-                found.append(Ban(kind, name, until_ms or None))
+                found.append(ActiveBan(kind, name, until_ms or None))
             else:
                 ended += [field, value]
         return found, ended
 
-    async def add(self, ban: Ban) -> list[str]:
+    async def add(self, ban: ActiveBan) -> list[str]:
         """It holds from now on, in place of an earlier one of the same. Returns the nodes that did
         not confirm it: they find out before they next admit anybody."""
         what = f"{ban.kind}:{ban.name}"
         await self._server.run(_ban, [], [what, ban.until or 0], durable=True)
         return await self._announce()
 
-    async def lift(self, kind: Kind, name: str) -> list[str]:
+    async def lift(self, kind: BanKind, name: str) -> list[str]:
         """Raises `RequestError` `not_found` when there is no such ban. Returns as `add`."""
         arguments = [f"{kind}:{name}", ""]
         if not await self._server.run(_ban, [], arguments, durable=True, decode=bool):
@@ -189,10 +189,16 @@ class Bans:
             after_seconds=math.ceil((until_ms - now_ms) / 1000),
         )
 
-    def _matching(self, ip: str, token: str | None, user: str | None) -> Iterator[tuple[Kind, int]]:
+    def _matching(
+        self, ip: str, token: str | None, user: str | None
+    ) -> Iterator[tuple[BanKind, int]]:
         """The bans of a caller, each with its end; some may have ended."""
         ip = ip.partition("%")[0]
-        names: tuple[tuple[Kind, str | None], ...] = (("token", token), ("user", user), ("ip", ip))
+        names: tuple[tuple[BanKind, str | None], ...] = (
+            ("token", token),
+            ("user", user),
+            ("ip", ip),
+        )
         for kind, name in names:
             until_ms = self._names.get((kind, name)) if name is not None else None
             if until_ms is not None:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any
-
-from msgspec import UNSET
+from typing import Any, NamedTuple
 
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId, conversation_of
 from push.chat.messages import MAX_PAGE_BYTES, message_of
 from push.chat.scripts import chat_script, one_list
 from push.chat.settings import ChatSettings
-from push.chat.types import ConversationPage, ConversationRow
 from push.runtime.tasks import gather
-from push.wire.errors import RequestError
-from push.wire.idents import GROUP_PREFIX, is_offset, user_stream
+from push.wire.api.conversations import Conversation, ConversationPage
+from push.wire.api.paging import make_cursor, read_cursor
+from push.wire.idents import GROUP_PREFIX, user_stream
 
 _summaries = chat_script("summaries")
 
-# When the last message came (us), what tells those of one millisecond apart, and the conversation.
-Place = tuple[int, str, ConversationId]
+
+class Place(NamedTuple):
+    """A conversation, by when its last message came (microseconds since 1970 UTC)."""
+
+    at_us: int
+    conversation: ConversationId
 
 
 class Conversations:
@@ -33,13 +34,13 @@ class Conversations:
         self._settings = settings
 
     async def page(self, user: str, *, cursor: str, limit: int) -> ConversationPage:
-        """Conversations behind the place `cursor`; fewer than `limit` if they are large."""
+        """Conversations after the place `cursor`; fewer than `limit` if they are large."""
         places = sorted(await self._places(user), key=_order)
-        if cursor:
-            behind = _parse(cursor)
-            places = [place for place in places if _order(place) > behind]
+        after = read_cursor("conversations", cursor, int, str)
+        if after is not None:
+            places = [place for place in places if _order(place) > (-after[0], after[1])]
         wanted = places[:limit]
-        conversations = [place[2] for place in wanted]
+        conversations = [place.conversation for place in wanted]
         details = await self._ask(user, conversations, details=True)
         count = _count_of(details)
         rows = [
@@ -47,8 +48,9 @@ class Conversations:
             for conversation, row in zip(conversations[:count], details, strict=False)
             if row
         ]
+        last = wanted[count - 1] if count < len(places) else None
         return ConversationPage(
-            rows, _cursor_of(wanted[count - 1]) if count < len(places) else None
+            rows, last and make_cursor("conversations", last.at_us, last.conversation.name)
         )
 
     async def _places(self, user: str) -> list[Place]:
@@ -57,7 +59,7 @@ class Conversations:
             "ZRANGEBYSCORE", home.key(f"conversations:{user}"), "-inf", "+inf", "WITHSCORES"
         )
         places = [
-            _place(int(listed[i + 1]), conversation_of(user, listed[i].decode()))
+            Place(int(listed[i + 1]), conversation_of(user, listed[i].decode()))
             for i in range(0, len(listed), 2)
         ]
         names = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
@@ -68,7 +70,7 @@ class Conversations:
         ]
         times = await self._ask(user, groups, details=False)
         return places + [
-            _place(int(time), group) for group, time in zip(groups, times, strict=True) if time
+            Place(int(time), group) for group, time in zip(groups, times, strict=True) if time
         ]
 
     async def _ask(
@@ -111,12 +113,12 @@ def _count_of(details: Sequence[Any]) -> int:
     return len(details)
 
 
-def _row_of(conversation: ConversationId, row: list[Any]) -> ConversationRow:
+def _row_of(conversation: ConversationId, row: list[Any]) -> Conversation:
     seq, delivered, read, unread = map(int, row[:4])
-    return ConversationRow(
+    return Conversation(
         conversation=conversation.name,
-        user=UNSET if conversation.user is None else conversation.user,
-        group=UNSET if conversation.group is None else conversation.group,
+        user=conversation.user,
+        group=conversation.group,
         last=message_of(conversation.name, row[4]) if row[4] else None,
         seq=seq,
         delivered=delivered,
@@ -125,23 +127,5 @@ def _row_of(conversation: ConversationId, row: list[Any]) -> ConversationRow:
     )
 
 
-def _place(at_us: int, conversation: ConversationId) -> Place:
-    # A cursor has at most 64 bytes, the name of a conversation up to 134.
-    digest = hashlib.blake2b(conversation.name.encode(), digest_size=8).hexdigest()
-    return at_us, digest, conversation
-
-
 def _order(place: Place) -> tuple[int, str]:
-    return -place[0], place[1]
-
-
-def _cursor_of(place: Place) -> str:
-    return f"{place[0]}.{place[1]}"
-
-
-def _parse(cursor: str) -> tuple[int, str]:
-    """Raises `RequestError` `invalid` for a text that is not our cursor."""
-    at_us, _, digest = cursor.partition(".")
-    if not (is_offset(at_us) and digest):
-        raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
-    return -int(at_us), digest
+    return -place.at_us, place.conversation.name

@@ -19,7 +19,7 @@ from push.chat.outbox import UserOutbox
 from push.chat.scripts import ChatScripts, chat_script, number, one_list, text
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user
-from push.devices.session_queries import KickedSessions, SessionQueries
+from push.devices.session_queries import SessionQueries
 from push.devices.session_query_types import Filter
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
@@ -27,6 +27,7 @@ from push.redis.periodic import PeriodicTask
 from push.redis.scripts import CLAIMING, Script
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
+from push.wire.api.connections import Kicked
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
 
@@ -93,7 +94,7 @@ class Erasure:
             await home.command("ZREM", home.key("erasing"), user)
         return sorted(silent)
 
-    async def _kick(self, user: str) -> KickedSessions:
+    async def _kick(self, user: str) -> Kicked:
         """Sessions without a device, of which there is no record, end. Their clients do not
         reconnect."""
         return await self._clients.kick(Filter(user=user, without_token=True))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,14 +15,16 @@ from twisted.logger import Logger
 from push.chat.actions import Acting
 from push.chat.scripts import Decode, Values, chat_script, nothing, number, one_list, texts
 from push.chat.settings import ChatSettings
-from push.chat.types import Group, GroupChanges, Member, MemberPage, NewGroup, Results
 from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import Script
 from push.runtime.tasks import gather
+from push.wire.api.common import ABSENT
+from push.wire.api.groups import GroupChanges, GroupInfo, Member, MemberPage, NewGroup, Results
+from push.wire.api.paging import make_cursor, read_cursor
 from push.wire.errors import RequestError
-from push.wire.idents import GROUP_PREFIX, group_stream, is_name, user_stream
+from push.wire.idents import GROUP_PREFIX, group_stream, user_stream
 
 log = Logger()
 
@@ -55,7 +56,7 @@ class Groups:
         self._settings = settings
         self._readers = readers
 
-    async def create(self, owner: str, said: NewGroup) -> Group:
+    async def create(self, owner: str, said: NewGroup) -> GroupInfo:
         group = self._acting.next_id()[:13]  # its check character is no character of a name
         request = {
             "members": list(dict.fromkeys(said.members)),
@@ -65,16 +66,16 @@ class Groups:
             "max_members": self._settings.group_max_members,
         }
         created = await self._act(_create, group, owner, request, _group_of)
-        created.silent = await self._readers.apply_groups([owner, *said.members]) or UNSET
-        return created
+        silent = await self._readers.apply_groups([owner, *said.members])
+        return msgspec.structs.replace(created, silent=silent or ABSENT)
 
-    async def get(self, group: str, by: str | None) -> Group:
+    async def get(self, group: str, by: str | None) -> GroupInfo:
         return await self._acting.look(_look, group_stream(group), _request(group, by), _group_of)
 
     async def members(self, group: str, by: str | None, *, cursor: str, limit: int) -> MemberPage:
         """Members in the order of their names."""
-        _check_cursor(cursor)
-        request = {**_request(group, by), "cursor": cursor, "limit": limit}
+        place = read_cursor("members", cursor, str)
+        request = {**_request(group, by), "cursor": place[0] if place else "", "limit": limit}
         return await self._acting.look(_look, group_stream(group), request, _member_page)
 
     async def add(self, group: str, users: Sequence[str], by: str | None) -> Results:
@@ -89,9 +90,9 @@ class Groups:
     async def leave(self, group: str, user: str) -> list[str]:
         """Returns the nodes that are silent."""
         left = await self._each(_remove, group, [user], user, {"leaves": True})
-        return left.silent or []
+        return left.silent
 
-    async def change(self, group: str, changes: GroupChanges, by: str | None) -> Group:
+    async def change(self, group: str, changes: GroupChanges, by: str | None) -> GroupInfo:
         """All that is given, or nothing."""
         request: dict[str, Any] = {
             name: getattr(changes, name)
@@ -184,7 +185,7 @@ class Groups:
         # a request because an answer was lost must know that it is in effect.
         silent = await self._readers.apply_groups(each)
         results = {user: code.decode() for user, code in zip(each, codes, strict=True)}
-        return Results(results, silent or UNSET)
+        return Results(results, silent)
 
     async def _act(
         self,
@@ -198,27 +199,19 @@ class Groups:
         return await self._acting.run(script, group_stream(group), request, decode)
 
 
-def _check_cursor(cursor: str) -> None:
-    """Raises `RequestError` `invalid` for a text that is not our cursor (see look.lua)."""
-    start, long, digits = cursor.partition("~")
-    if not cursor or (is_name(start) and (not long or re.fullmatch("[0-9]{1,7}", digits))):
-        return
-    raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
-
-
 def _request(group: str, by: str | None) -> dict[str, Any]:
     return {"group": group, "by": by or ""}
 
 
 def _member_page(values: list[Any]) -> MemberPage:
-    rows, behind = values
+    rows, more = values
     members = [Member(user.decode(), role.decode(), bool(muted)) for user, role, muted in rows]
-    return MemberPage(members, behind.decode() or None)
+    return MemberPage(members, make_cursor("members", members[-1].user) if more else None)
 
 
-def _group_of(values: list[Any]) -> Group:
+def _group_of(values: list[Any]) -> GroupInfo:
     fields = as_fields([part if isinstance(part, bytes) else b"%d" % part for part in values[0]])
-    return Group(
+    return GroupInfo(
         group=fields["id"].decode(),
         name=fields["name"].decode(),
         type=fields["type"].decode(),
@@ -229,4 +222,5 @@ def _group_of(values: list[Any]) -> Group:
         mute_all=fields["mute_all"] == b"1",
         invite=fields["invite"].decode(),
         ts=int(fields["ts"]),
+        silent=ABSENT,
     )

@@ -7,16 +7,16 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from push.access.rate_limits import MinuteLimit
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId
 from push.chat.scripts import chat_script, nothing, number, texts
 from push.chat.settings import CLIENT_ID_SECONDS, RECEIPTS_UP_TO_MEMBERS, ChatSettings
-from push.chat.types import (
+from push.wire.api.conversations import (
     HistoryMessage,
-    MessagePage,
+    HistoryPage,
     NewMessage,
     Positions,
     Range,
@@ -37,7 +37,17 @@ _recall = chat_script("recall")
 _positions = chat_script("positions")
 _typing = chat_script("typing")
 _encode = msgspec.json.Encoder().encode
-_decode_message = msgspec.json.Decoder(HistoryMessage).decode
+
+
+class StoredMessage(HistoryMessage, frozen=True, omit_defaults=True, kw_only=True):
+    """A message of the history as the server passes it on: `data` as its sender wrote it, and an
+    empty list of mentions only if there was one."""
+
+    data: msgspec.Raw | UnsetType = UNSET
+    mentions: list[str] | UnsetType = UNSET  # type: ignore[assignment]  # UNSET is never decoded
+
+
+_decode_message = msgspec.json.Decoder(StoredMessage).decode
 
 
 class MessageService:
@@ -121,7 +131,7 @@ class MessageService:
 
     async def history(
         self, conversation: ConversationId, asked: Range, by: str | None
-    ) -> MessagePage:
+    ) -> HistoryPage:
         """Messages behind or before a place. The backend (`by` None) sees all that are kept."""
         request: dict[str, Any] = {
             "owner": conversation.owner,
@@ -198,16 +208,16 @@ def _positions_of(values: list[Any]) -> Positions:
     return Positions(*(int(value) for value in values))
 
 
-def _page(conversation: str, values: list[Any]) -> MessagePage:
+def _page(conversation: str, values: list[Any]) -> HistoryPage:
     rows, more = values
-    return MessagePage([message_of(conversation, row) for row in rows], bool(more))
+    return HistoryPage([message_of(conversation, row) for row in rows], bool(more))
 
 
 def message_of(conversation: str, row: list[bytes]) -> HistoryMessage:
     """A message as the scripts give it (see history.lua)."""
     seq, sender = int(row[0]), row[1].decode()
     if len(row) == 2:
-        return HistoryMessage(conversation=conversation, seq=seq, sender=sender, recalled=True)
+        return StoredMessage(conversation=conversation, seq=seq, sender=sender, recalled=True)
     id, ts, tail = row[2], row[3], row[4]
     head = f'{{"conversation":"{conversation}","from":"{sender}","seq":{seq}'.encode()
     return _decode_message(head + b',"id":"' + id + b'","ts":' + ts + tail)

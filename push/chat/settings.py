@@ -8,12 +8,7 @@ import msgspec
 
 from push.wire import defaults
 
-MAX_USERS_A_CALL = 500
-MAX_MENTIONS = 100
 MAX_ASKED_FOR_PRESENCE = 100
-MAX_EXTRA_BYTES = 8 * 1024
-MAX_NAME_BYTES = 128
-MAX_ANNOUNCEMENT_BYTES = 4 * 1024
 RECEIPTS_UP_TO_MEMBERS = 200  # in larger groups a receipt is for the user's own devices only
 CLIENT_ID_SECONDS = 7 * 86_400
 

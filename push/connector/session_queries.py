@@ -27,7 +27,6 @@ from push.devices.session_query_types import (
     ListSessions,
     PushAnswer,
     PushToSessions,
-    SessionRow,
 )
 from push.session.entry import Batch, Entry
 from push.session.transitions import State
@@ -35,6 +34,7 @@ from push.session.window import Subscription
 from push.streams.channel import Channel
 from push.streams.message import push_body
 from push.wire.addresses import Networks
+from push.wire.api.connections import Connection
 
 SLICE = 2000
 PUSHES_REMEMBERED = 1000
@@ -73,7 +73,7 @@ class SessionQueryHandler:
         answerer.handle(KICK, self._kick)
         answerer.handle(PUSH, self._push)
 
-    async def _list(self, raw: bytes) -> list[SessionRow]:
+    async def _list(self, raw: bytes) -> list[Connection]:
         asked = _decode_list(raw)
         found = {
             connection.session_id: connection
@@ -82,8 +82,8 @@ class SessionQueryHandler:
         }
         return [self._row(found[id]) for id in heapq.nsmallest(asked.limit, found)]
 
-    def _row(self, connection: DeviceConnection) -> SessionRow:
-        return SessionRow(
+    def _row(self, connection: DeviceConnection) -> Connection:
+        return Connection(
             connection.session_id,
             connection.token,
             connection.user,

@@ -23,7 +23,7 @@ from push.devices.registration import Devices
 from push.devices.session_queries import SessionQueries
 from push.devices.topics import Topics
 from push.devices.users import Users
-from push.http.schemas import PushLimits
+from push.http.checks import PushLimits
 from push.pushing.by_ip import PushByIp
 from push.pushing.service import PushService
 from push.redis.shards import Shards

@@ -5,7 +5,7 @@ from __future__ import annotations
 from push.chat.settings import ChatSettings
 from push.daemons.config.settings import ChatSection, Connector, Limits, Settings
 from push.daemons.domain import SECONDS_PER_DAY, DomainLimits
-from push.http.schemas import PushLimits
+from push.http.checks import PushLimits
 from push.session.server import SessionLimits
 from push.streams.publisher import Retention
 

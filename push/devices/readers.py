@@ -7,23 +7,11 @@ that changes that asks the connector to read it again, and answers when the conn
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, NamedTuple, Protocol
-
-from msgspec import Meta, Struct
+from typing import NamedTuple, Protocol
 
 from push.cluster.survey import ALL_CONNECTORS, Audience, Boots, Survey
 from push.devices.session_query_types import APPLY, ApplyAsked
 from push.wire.idents import group_stream
-
-SilentNodes = Annotated[
-    list[str], Meta(description="nodes that did not confirm the change in time, if there are such")
-]
-
-
-class Silent(Struct):
-    """The change was made, and these nodes did not confirm it in time."""
-
-    silent: SilentNodes
 
 
 class Held(NamedTuple):

@@ -17,26 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from push.session.window import Subscription
-
-
-class Device(msgspec.Struct):
-    """A registered device. Times in milliseconds since 1970 UTC; `backlog` messages wait for it."""
-
-    token: str
-    platform: str
-    app: str
-    device: str | None
-    user: str | None
-    created: int
-    seen: int | None
-    topics: list[str]
-    session: str | None
-    node: str | None
-    backlog: int
-    online: bool
 
 
 def as_fields(reply: Sequence[bytes]) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from push.access.bans import CheckBan, nobody_is_banned
 from push.access.rate_limits import MinuteLimit
 from push.devices.outbox import BINDING, FOLLOWING, Changed, Outbox, record_change_of
 from push.devices.readers import NO_READERS, Held, Readers, held_of
-from push.devices.record import Device, as_fields, elsewhere_of, optional
+from push.devices.record import as_fields, elsewhere_of, optional
 from push.redis.client import RedisClient
 from push.redis.keys import record_name
 from push.redis.scripts import load_script
@@ -22,6 +22,7 @@ from push.redis.shards import Shards
 from push.runtime.tasks import gather
 from push.streams.publisher import APPEND, LEDGER
 from push.wire.addresses import counted_ip
+from push.wire.api.devices import Device
 from push.wire.errors import RequestError
 from push.wire.idents import (
     NAME_RULE,

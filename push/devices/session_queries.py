@@ -20,27 +20,13 @@ from push.devices.session_query_types import (
     ListSessions,
     PushAnswer,
     PushToSessions,
-    SessionRow,
 )
+from push.wire.api.connections import Connection, ConnectionPage, Kicked
+from push.wire.api.paging import make_cursor, read_cursor
 
-_decode_rows = msgspec.json.Decoder(list[SessionRow]).decode
+_decode_rows = msgspec.json.Decoder(list[Connection]).decode
 _decode_kicked = msgspec.json.Decoder(KickAnswer).decode
 _decode_pushed = msgspec.json.Decoder(PushAnswer).decode
-
-
-class SessionPage(msgspec.Struct, frozen=True):
-    """Sessions by id; `cursor` asks for those after them, None: there are none."""
-
-    sessions: list[SessionRow]
-    cursor: str | None
-    silent: list[str]
-
-
-class KickedSessions(msgspec.Struct, frozen=True):
-    """How many sessions were ended."""
-
-    kicked: int
-    silent: list[str]
 
 
 class Reached(msgspec.Struct, frozen=True):
@@ -57,21 +43,27 @@ class SessionQueries:
     def __init__(self, asker: Survey) -> None:
         self._asker = asker
 
-    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> SessionPage:
-        """The sessions that fit, by id, behind the id `after`."""
+    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage:
+        """The sessions that fit, by id. Raises `RequestError` `invalid` for a wrong cursor."""
+        place = read_cursor("connections", cursor, str)
+        after = place[0] if place else ""
         # One more of each tells whether this is the last page.
         asked = await self._asker.ask(LIST, ListSessions(filter, after, limit + 1))
         pages = [_decode_rows(raw) for _, raw in asked.answers]
         rows = list(heapq.merge(*pages, key=lambda row: row.session))
         more = len(rows) > limit
         rows = rows[:limit]
-        return SessionPage(rows, rows[-1].session if more else None, _silent(asked, filter))
+        return ConnectionPage(
+            rows,
+            make_cursor("connections", rows[-1].session) if more else None,
+            _silent(asked, filter),
+        )
 
-    async def kick(self, filter: Filter) -> KickedSessions:
+    async def kick(self, filter: Filter) -> Kicked:
         """End the sessions that fit: their clients do not reconnect by themselves."""
         asked = await self._asker.ask(KICK, KickSessions(filter))
         kicked = sum(_decode_kicked(raw).kicked for _, raw in asked.answers)
-        return KickedSessions(kicked, _silent(asked, filter))
+        return Kicked(kicked, _silent(asked, filter))
 
     async def push(self, ip: str, id: str, content: bytes, *, acknowledged: bool) -> Reached:
         """Hand a message to the sessions of an address or network."""

@@ -34,18 +34,6 @@ class ListSessions(msgspec.Struct, frozen=True):
     limit: int
 
 
-class SessionRow(msgspec.Struct, frozen=True):
-    """A live session. `connected`: since when, in milliseconds since 1970 UTC."""
-
-    session: str
-    token: str | None
-    user: str | None
-    node: str
-    ip: str
-    carrier: str
-    connected: int
-
-
 class KickSessions(msgspec.Struct, frozen=True):
     filter: Filter
 

@@ -7,7 +7,6 @@ outlives connections and connectors; it ends when it is ended, or with the devic
 
 from __future__ import annotations
 
-import hashlib
 import heapq
 from collections.abc import Sequence
 from typing import Any
@@ -29,32 +28,17 @@ from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
 from push.streams.publisher import APPEND, LEDGER
-from push.wire.bodies import MAX_OPAQUE_BYTES
+from push.wire.api.paging import make_cursor, read_cursor
+from push.wire.api.topics import Topic, TopicPage
 from push.wire.errors import RequestError
 from push.wire.idents import NAME_RULE, device_stream, is_name, topic_stream
 
 PRIVATE_PREFIX = "private."
-CURSOR_SECONDS = 86_400
-LONG_CURSOR = "~"  # begins the cursor for a name that is longer than a cursor may be
 UNSUBSCRIBED = "d:unsubscribed"
 
 _subscribe = load_script("devices", "subscribe", LEDGER, APPEND, FOLLOWING, BINDING)
 _renew = load_script("devices", "renew", LEDGER, APPEND, FOLLOWING, BINDING)
 _topics = load_script("devices", "topics")
-
-
-class Topic(msgspec.Struct, frozen=True):
-    """A topic, and how many devices follow it."""
-
-    topic: str
-    devices: int
-
-
-class TopicPage(msgspec.Struct, frozen=True):
-    """Topics by name; `cursor` asks for those after them, None: there are none."""
-
-    topics: list[Topic]
-    cursor: str | None
 
 
 class TopicWrite(msgspec.Struct, frozen=True):
@@ -156,42 +140,18 @@ class Topics:
 
     async def find_topics(self, cursor: str = "", limit: int = 50) -> TopicPage:
         """The topics that devices follow, by name. Raises `RequestError` `invalid` for a cursor
-        that is none (any more)."""
-        after = await self._name_of(cursor)
+        of another list."""
+        place = read_cursor("topics", cursor, str)
+        after = place[0] if place else ""
         # One more of each tells whether this is the last page.
         found = await gather(self._of_server(server, after, limit + 1) for server in self._shards)
         topics = list(heapq.merge(*found, key=lambda topic: topic.topic))
         page = topics[:limit]
         more = len(topics) > limit
-        return TopicPage(page, await self._cursor_of(page[-1].topic) if more else None)
+        return TopicPage(page, make_cursor("topics", page[-1].topic) if more else None)
 
     async def _of_server(self, server: RedisClient, after: str, limit: int) -> list[Topic]:
         return await server.run(_topics, [], [after, limit], decode=_topics_in)
-
-    # A name may be longer than a cursor (protocol.md, "Bodies"): Redis keeps such a one.
-
-    async def _cursor_of(self, name: str) -> str:
-        if len(name) <= MAX_OPAQUE_BYTES:
-            return name
-        cursor = LONG_CURSOR + hashlib.sha256(name.encode()).hexdigest()[:32]
-        server, key = self._place_of(cursor)
-        await server.command("SET", key, name, "EX", CURSOR_SECONDS)
-        return cursor
-
-    async def _name_of(self, cursor: str) -> str:
-        if not cursor.startswith(LONG_CURSOR):
-            return cursor
-        server, key = self._place_of(cursor)
-        name = await server.command("GET", key)
-        if name is None:
-            raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
-        return str(name.decode())
-
-    def _place_of(self, cursor: str) -> tuple[RedisClient, str]:
-        """The server that keeps the name of a long cursor, and the key there."""
-        name = f"topics-cursor:{cursor}"
-        server = self._shards.of(name)
-        return server, server.key(name)
 
 
 def _changed_and_outbox(reply: list[Any]) -> tuple[bool, list[bytes]]:

@@ -4,41 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from push.devices.registration import Devices, check_user
 from push.devices.session_queries import SessionQueries
 from push.devices.session_query_types import Filter
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
+from push.wire.api.devices import User, UserDevice
 from push.wire.idents import device_stream
 
 MAX_SESSIONS = 200  # that connectors are asked for at a time
 
 _user = load_script("devices", "user")
-
-
-class UserDevice(msgspec.Struct):
-    """A device of a user; `session` and `node` while it is online. `seen`: ms since 1970 UTC."""
-
-    token: str
-    platform: str
-    app: str
-    online: bool
-    session: str | None
-    node: str | None
-    seen: int | None
-
-
-class User(msgspec.Struct):
-    """A user: online with one of the devices, or with a JWT alone. `silent`: nodes that were asked
-    for such sessions and did not answer."""
-
-    user: str
-    online: bool
-    devices: list[UserDevice]
-    silent: list[str]
 
 
 class Users:
@@ -57,7 +34,7 @@ class Users:
         if any(device.online for device in devices):
             return User(user, True, devices, [])
         page = await self._clients.find(Filter(user=user), limit=1)
-        return User(user, bool(page.sessions), devices, page.silent)
+        return User(user, bool(page.connections), devices, page.silent)
 
     async def online(self, users: Sequence[str]) -> dict[str, bool]:
         """Whether each user is online. Connectors are asked once for all users without such a
@@ -71,7 +48,7 @@ class Users:
         cursor: str | None = "" if unknown else None
         while cursor is not None:
             page = await self._clients.find(Filter(users=unknown), cursor, MAX_SESSIONS)
-            found.update((row.user, True) for row in page.sessions if row.user is not None)
+            found.update((row.user, True) for row in page.connections if row.user is not None)
             cursor = page.cursor
         return found
 

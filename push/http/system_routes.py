@@ -21,7 +21,7 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.schemas import Health, Ready
+from push.wire.api.nodes import Health, Ready
 from push.wire.errors import RequestError
 
 NOT_READY_RETRY_SECONDS = 1

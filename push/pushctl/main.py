@@ -145,7 +145,7 @@ def _run(given: list[str]) -> int:
         report_usage(wrong, json=wants_json())
         return wrong.exit_code
     except BrokenPipeError:
-        # The reader of our output is gone: nobody is left to tell. Do not fail again at exit.
+        # The reader of our output has ended, so it cannot be told. Do not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from push.pushing.by_ip import Handed, PushByIp
 from push.redis.errors import StoreUnavailable
@@ -29,6 +28,9 @@ from push.streams.publisher import (
     by_server,
 )
 from push.wire import defaults
+from push.wire.api.common import ABSENT
+from push.wire.api.push import PushResult
+from push.wire.api.push_targets import TARGET_OF_NAME
 from push.wire.errors import RequestError
 from push.wire.idents import (
     STREAM_ALL,
@@ -41,11 +43,10 @@ from push.wire.idents import (
 
 Done = TypeVar("Done")
 
-SINGULAR = ("token", "user", "topic", "group", "ip")
-COUNTED = ("topic", "group", "all", "ip")  # the ledger keeps no line for each device
-
 _cancel = load_script("streams", "cancel", LEDGER, APPEND)
 _encode = msgspec.json.Encoder().encode
+# What of a push the devices get.
+_STORED = StoredContent.__struct_fields__[1:]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -70,19 +71,6 @@ class PushContent(msgspec.Struct, frozen=True):
     ttl_seconds: int = defaults.TTL_SECONDS
     qos: int = 1
     collapse: str | None = None
-
-
-class PushReceipt(msgspec.Struct, omit_defaults=True):
-    """A push was accepted: streams written, and how many of them a connector followed then.
-
-    To an address: how many sessions were online, and which nodes could not be asked.
-    """
-
-    id: str
-    streams: int | UnsetType = UNSET
-    online: int | UnsetType = UNSET
-    unknown: list[str] | UnsetType = UNSET
-    silent: list[str] | UnsetType = UNSET
 
 
 class Push(msgspec.Struct, frozen=True):
@@ -113,7 +101,7 @@ class PushService:
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
 
-    async def push(self, push: Push) -> PushReceipt:
+    async def push(self, push: Push) -> PushResult:
         """Write to its streams.
 
         Raises `RequestError`: `unknown_token`, `unknown_group`, `in_progress`,
@@ -144,7 +132,7 @@ class PushService:
             self._running.discard(push.once)
             raise
 
-    async def _publish(self, push: Push, id: str) -> PushReceipt:
+    async def _publish(self, push: Push, id: str) -> PushResult:
         if push.once is None:
             return await self._write(push, id, None)
         try:
@@ -154,9 +142,9 @@ class PushService:
         finally:
             self._running.discard(push.once)
 
-    async def _write(self, push: Push, id: str, once: IdempotencyKey | None) -> PushReceipt:
+    async def _write(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
         target, content = push.target, push.content
-        said = StoredContent(id, content.data, content.title, content.body, content.encoding)
+        said = StoredContent(id, **{name: getattr(content, name) for name in _STORED})
         if target.kind == "ip":
             if self._nearby is None:
                 raise RequestError("unavailable", "no connector can be asked from here")
@@ -178,13 +166,13 @@ class PushService:
         )
         return _receipt(target, published)
 
-    async def push_batch(self, items: Sequence[Push]) -> list[PushReceipt | RequestError]:
+    async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
         """Each item for itself, in one pipeline; what is refused is so alone.
 
         What is for one stream is written in the order of the items. Of items with one key the later
         wait for the earlier, and get its answer.
         """
-        results: dict[int, PushReceipt | RequestError] = {}
+        results: dict[int, PushResult | RequestError] = {}
         waiting = list(range(len(items)))
         while waiting:
             keys: set[str | None] = set()
@@ -226,7 +214,7 @@ class PushService:
         Raises `RequestError` `unknown_message`; `not_found` when it was not addressed to devices or
         users, so that only counts are kept.
         """
-        if as_target(await self._to(id)).kind in COUNTED:
+        if TARGET_OF_NAME[as_target(await self._to(id)).kind].counted:
             raise RequestError(
                 "not_found",
                 "only counts are kept of a message that was addressed to a topic, a group, "
@@ -277,7 +265,7 @@ async def _outcome(call: Awaitable[Done]) -> Done | RequestError:
         return RequestError("unavailable", error.reason, after_seconds=1)
 
 
-async def _refused(refusal: RequestError) -> PushReceipt:
+async def _refused(refusal: RequestError) -> PushResult:
     raise refusal
 
 
@@ -310,7 +298,7 @@ def _as_asked(target: Target) -> dict[str, Any]:
     """The `to` of a push, as the backend wrote it."""
     if target.kind == "all":
         return {"all": True}
-    return {target.kind: target.names[0] if target.kind in SINGULAR else target.names}
+    return {target.kind: target.names if TARGET_OF_NAME[target.kind].several else target.names[0]}
 
 
 def as_target(to: msgspec.Raw) -> Target:
@@ -318,7 +306,7 @@ def as_target(to: msgspec.Raw) -> Target:
     ((kind, value),) = msgspec.json.decode(to).items()
     if kind == "all":
         return Target(kind)
-    return Target(kind, (value,) if kind in SINGULAR else tuple(value))
+    return Target(kind, tuple(value) if TARGET_OF_NAME[kind].several else (value,))
 
 
 def _digest_of(push: Push) -> str:
@@ -336,12 +324,12 @@ def _unknown_message() -> RequestError:
     )
 
 
-def _receipt_of(handed: Handed) -> PushReceipt:
+def _receipt_of(handed: Handed) -> PushResult:
     reached = handed.reached
-    return PushReceipt(id=handed.id, streams=0, online=reached.sessions, silent=reached.silent)
+    return PushResult(handed.id, 0, reached.sessions, ABSENT, reached.silent)
 
 
-def _receipt(target: Target, published: Published) -> PushReceipt:
+def _receipt(target: Target, published: Published) -> PushResult:
     known = [outcome for outcome in published.outcomes if outcome.known]
     unknown = [o.stream.split(":", 1)[1] for o in published.outcomes if not o.known]
     if unknown and target.kind == "group":
@@ -349,11 +337,5 @@ def _receipt(target: Target, published: Published) -> PushReceipt:
     if unknown and not known:
         what = "no device has this token" if len(unknown) == 1 else "no device has these tokens"
         raise RequestError("unknown_token", what, field=f"to.{target.kind}")
-    receipt = PushReceipt(
-        id=published.id,
-        streams=len(known),
-        online=sum(1 for outcome in known if outcome.connectors),
-    )
-    if unknown:
-        receipt.unknown = unknown
-    return receipt
+    online = sum(1 for outcome in known if outcome.connectors)
+    return PushResult(published.id, len(known), online, unknown or ABSENT, ABSENT)

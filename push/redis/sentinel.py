@@ -30,6 +30,7 @@ from push.redis.url import RedisAddress, SentinelAddress
 from push.runtime.ports import Clock, TrustRoot
 from push.runtime.tasks import TaskGroup, within
 from push.runtime.timers import Periodic
+from push.wire.addresses import HostPort
 
 log = Logger()
 
@@ -125,7 +126,7 @@ class Sentinels:
         answers: list[MasterReport] = [answer for succeeded, answer in results if succeeded]
         if not answers:
             reasons = [
-                f"{sentinel.host}:{sentinel.port}: {_reason(failure)}"
+                f"{HostPort(sentinel.host, sentinel.port)}: {_reason(failure)}"
                 for sentinel, (_, failure) in zip(self._address.sentinels, results, strict=True)
             ]
             raise NoMaster(

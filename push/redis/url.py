@@ -6,12 +6,12 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from push.wire.addresses import HostPort
+
 SCHEMES = ("redis", "rediss", "unix")
 SENTINEL_SCHEMES = ("redis+sentinel", "rediss+sentinel")
 SENTINEL_PORT = 26379
 SENTINEL_FORM = "redis+sentinel://[user:password@]host:port,host:port/master[/database]"
-
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s\[\]:/,?#@]+))(?::(\d{1,5}))?", re.ASCII)
 
 
 class RedisAddress(NamedTuple):
@@ -30,7 +30,7 @@ class RedisAddress(NamedTuple):
         if self.path:
             return f"unix://{self.path}"
         scheme = SCHEMES[self.tls]
-        return f"{scheme}://{_host_port(self.host, self.port)}/{self.database}"
+        return f"{scheme}://{HostPort(self.host, self.port)}/{self.database}"
 
 
 class SentinelAddress(NamedTuple):
@@ -45,7 +45,7 @@ class SentinelAddress(NamedTuple):
 
     def __str__(self) -> str:
         """For people and logs: never with a password."""
-        hosts = ",".join(_host_port(one.host, one.port) for one in self.sentinels)
+        hosts = ",".join(str(HostPort(one.host, one.port)) for one in self.sentinels)
         scheme = SENTINEL_SCHEMES[self.tls]
         return f"{scheme}://{hosts}/{self.master}/{self.database}"
 
@@ -127,15 +127,15 @@ def parse_sentinel_url(url: str) -> SentinelAddress:
 
 
 def _sentinel(text: str, tls: bool, credentials: tuple[str | None, str | None]) -> RedisAddress:
-    found = _HOST.fullmatch(text)
-    # Not quoted in the error: a text that looks like a host may be a part of a password.
-    port = int(found[3] or SENTINEL_PORT) if found else 0
-    if not found or not 0 < port <= 65535:
+    try:
+        host, port = HostPort.parse(text, SENTINEL_PORT)
+    except ValueError:
+        port = 0
+    if not port:
+        # Not quoted in the error: a text that looks like a host may be a part of a password.
         raise ValueError(f"expected {SENTINEL_FORM}, with the user and password percent-encoded")
     username, password = credentials
-    return RedisAddress(
-        host=found[1] or found[2], port=port, username=username, password=password, tls=tls
-    )
+    return RedisAddress(host=host, port=port, username=username, password=password, tls=tls)
 
 
 def _sentinel_credentials(
@@ -148,7 +148,3 @@ def _sentinel_credentials(
     if not given:
         return default
     return given.get("sentinel_username") or None, given.get("sentinel_password") or None
-
-
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -95,6 +95,7 @@ KINDS = (
     Kind("erasing", How.MEMBERS, user_stream),
     Kind("ended-seqs", How.HIGHEST),
     Kind("chat-errands", How.EMPTIED),
+    # Written by earlier versions only; such a key ends after a day.
     Kind("topics-cursor:", How.WHOLE, lambda rest: f"topics-cursor:{rest}"),
     Kind("bans", How.FIRST),
     Kind("devices", How.MEMBERS, device_stream),

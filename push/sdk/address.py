@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from push.sdk.encoding import check_text
 from push.sdk.errors import ConfigurationError
 from push.wire import defaults
+from push.wire.addresses import HostPort
 
 # A host name as the DNS and resolvers take it: labels of up to 63 characters.
 _HOST_NAME = re.compile(r"(?=.{1,254}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
@@ -29,8 +30,7 @@ class ServerAddress:
         return self.scheme == "tls"
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{HostPort(self.host, self.port)}"
 
 
 def check_host(host: str) -> None:
@@ -77,7 +77,7 @@ def usable_servers(urls: Iterable[str], *, plain_allowed: bool) -> list[ServerAd
 def without_fallback(servers: Iterable[ServerAddress]) -> list[ServerAddress]:
     """The servers to try of a list: the TLS ones if there is one.
 
-    Who hinders TLS would otherwise get token and secret in clear from the next server of the list.
+    An attacker that blocks TLS would otherwise get token and secret in clear at the next server.
     """
     known = list(servers)
     return [server for server in known if server.secure] or known

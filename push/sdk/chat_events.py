@@ -127,7 +127,7 @@ class GroupChangeFields(Told):
 
     @property
     def users(self) -> list[str]:
-        """Whom it is about."""
+        """The user that it is about."""
         return list(self._member("users") or ())
 
 

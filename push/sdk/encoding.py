@@ -2,7 +2,7 @@
 
 JSON has no form for NaN, infinity, bytes, half a surrogate pair or keys that are not strings; an
 encoder that makes something else of them changes the application's data without a word. So they are
-refused, by the place where they stand, before anything is sent.
+refused, with their place named, before anything is sent.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class CertificateUntrusted(ConnectionFailed):
 
 class CertificateNotYetValid(CertificateUntrusted):
     """By this machine's clock the server's certificate is not valid yet. That passes: either the
-    clock is behind and will be set, or the certificate is new.
+    clock is late and will be set, or the certificate is new.
     """
 
 
@@ -67,7 +67,8 @@ class RequestRefused(PushError):
 
 
 class Stopped(PushError):
-    """The client has stopped for good; `code` and `detail` are the server's where it gave some."""
+    """The client has stopped permanently; `code` and `detail` are the server's where it gave
+    some."""
 
     default = "the server told this client to stop"
 

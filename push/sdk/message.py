@@ -66,7 +66,7 @@ class BaseMessage:
     @property
     def truncated(self) -> bool:
         """No message, but the news that unread ones of `stream` are gone. `fields` has `from` and
-        `to` when the session was live; what was missed while away comes without.
+        `to` when the session was live; what was missed while offline comes without.
         """
         return self.event.kind == TRUNCATED
 
@@ -104,7 +104,7 @@ class BaseMessage:
         return self.event.body
 
     def payload(self) -> Any:
-        """`data`, or the bytes it stands for when `encoding` is base64.
+        """`data`, or the bytes it encodes when `encoding` is base64.
 
         Raises `ValueError` when it is marked as base64 and is not.
         """

@@ -1,9 +1,11 @@
-"""IP addresses as text: one spelling for each, and membership in networks."""
+"""Hosts, ports and IP addresses as text: one spelling for each, and membership in networks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple, Self
 
 # RFC 6761, and what /etc/hosts of Linux distributions has beside it.
 _LOOPBACK_NAMES = ("", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
@@ -11,13 +13,42 @@ _LOOPBACK_NAMES = ("", "localhost", "localhost.localdomain", "ip6-localhost", "i
 # matches it, and limits count all such clients together.
 UNKNOWN_IP = "unknown"
 _MAPPED = IPv6Network("::ffff:0:0/96")
+_HOST_PORT = re.compile(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<name>[^\s:\[\]/,?#@]+))(?::(?P<port>\d{1,5}))?",
+    re.ASCII,
+)
+MAX_PORT = 65_535
+
+
+class HostPort(NamedTuple):
+    """A host, without brackets, and a port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, default_port: int | None = None) -> Self:
+        """Of `host:port` or `[ipv6]:port`; without a port only if there is a default.
+
+        Raises ValueError, which does not quote the text: it may be a part of a password.
+        """
+        found = _HOST_PORT.fullmatch(text)
+        if found is None or (found["port"] is None and default_port is None):
+            raise ValueError("expected host:port or [ipv6]:port")
+        port = int(found["port"] or default_port or 0)
+        if port > MAX_PORT:
+            raise ValueError(f"{port} is not a port")
+        return cls(found["ipv6"] or found["name"], port)
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def plain_ip(text: str) -> str:
     """The usual spelling of an address; an IPv4 client of an IPv6 socket by its IPv4 address.
 
-    Raises ValueError for what is no address. A zone (`fe80::1%eth0`) is none either: it means
-    something on one host only.
+    Raises ValueError for a text that is not an address. A zone (`fe80::1%eth0`) is refused, too:
+    it means something on one host only.
     """
     if "%" in text:
         raise ValueError(f"{text!r} has a zone")

@@ -137,7 +137,7 @@ class RequestAnswer(Struct, omit_defaults=True):
 
 
 class DisconnectBody(Struct):
-    """DISCONNECT, both ways. `after` in seconds. Lenient in reading: the sender is gone anyway."""
+    """DISCONNECT, both ways. `after` in seconds. Lenient in reading: the sender leaves anyway."""
 
     code: Annotated[str, Meta(max_length=64)] = DisconnectCode.BYE.value
     reason: Annotated[str, Meta(max_length=1024)] = ""

@@ -1,4 +1,4 @@
-"""Numbers that several parts share and that the documents name. Each stands here and nowhere else.
+"""Numbers that several parts share and that the documents name. Each is defined here only.
 
 They are the defaults of the settings, and of a part that is used without settings (in a test, by
 the command line).

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from push.wire.signals import DisconnectCode
 
-# Every code the contract documents, with the HTTP status it is on that door.
+# Every code the contract documents, with its HTTP status.
 STATUS_OF_CODE: dict[str, int] = {
     "malformed": 400,
     "unauthenticated": 401,
@@ -38,7 +38,7 @@ STATUS_OF_CODE: dict[str, int] = {
 }
 
 
-# Nobody gets more of their own words back: not in an answer, not in a log that quotes one.
+# A peer gets no more of its own words back, in an answer or in a log that quotes it.
 MAX_TEXT_CHARACTERS = 200
 MAX_FIELD_CHARACTERS = 64
 _OWN_WORDS = ("unavailable", "internal")  # their texts quote nothing that was sent
@@ -66,13 +66,13 @@ class VersionMismatch(ProtocolError):
 
     def __init__(self, version: int) -> None:
         super().__init__(
-            DisconnectCode.BAD_FRAME, f"version: {version} is not spoken here, only version 2"
+            DisconnectCode.BAD_FRAME, f"version: {version} is not supported, only version 2"
         )
         self.version = version
 
 
 class RequestError(Exception):
-    """A request is answered with no: the same code on both doors.
+    """A request is refused: the same code over HTTP and to devices.
 
     `code` is one of `STATUS_OF_CODE`; `detail` is a sentence for a person; `field` names the
     member that is wrong, where there is one; `after_seconds` says when to try again. What quotes a

@@ -5,7 +5,7 @@ This is the one definition of what an id is, for both interfaces, the SDK and th
 about a topic called `..` would arrive as a request about something else.
 
 A token is a 63-bit Snowflake id (41 bits of milliseconds, 10 of the process, 12 of a sequence) as
-13 digits of Crockford's base32 and his modulo-37 check character. It names, it never authorises.
+13 digits of Crockford's base32 and its modulo-37 check character. It names, it never authorises.
 Source of the alphabet: Douglas Crockford, "Base 32", https://www.crockford.com/base32.html.
 """
 

@@ -1,7 +1,8 @@
 """JSON whose numbers are larger than any float: read as infinity instead of refused.
 
 The data of a message is its publisher's, and a server hands it on as it came. A client that took
-`1e400` for a broken frame would get the message again on each connection and end it, for ever.
+`1e400` for a broken frame would get the message again on each connection and end it, again and
+again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ _MAX_DIGITS = 4300  # of an integer that Python converts
 
 
 def decode_leniently(raw: bytes) -> Any:
-    """What `raw` says. Raises `ValueError` and `RecursionError` for what is no JSON."""
+    """The value of `raw`. Raises `ValueError` and `RecursionError` for a text that is not JSON."""
     value = json.loads(raw, parse_int=_parse_int)
     json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     return value

@@ -12,7 +12,7 @@ import pytest
 import pytest_twisted
 from txredisapi import ResponseError
 
-from push.access.bans import Ban
+from push.access.bans import ActiveBan
 from push.wire.errors import RequestError
 from push.wire.signals import ConnectStatus, Signal
 from tests.connector.conftest import JWT_SECRET
@@ -50,7 +50,7 @@ async def test_a_banned_user_leaves_all_connectors_and_is_let_in_again_when_it_i
         await first.devices.bind("mallory", token_of(client))
     await wait_until(lambda: all(client.kinds == ["follow"] for client in clients))
 
-    await first.bans.add(Ban("user", "mallory", None))
+    await first.bans.add(ActiveBan("user", "mallory", None))
 
     await wait_until(lambda: all(client.ended_with == "kicked" for client in clients))
     assert "after" not in clients[0].disconnect
@@ -77,7 +77,7 @@ async def test_a_banned_address_neither_registers_nor_connects(
 ) -> None:
     first, second = two
     client = await device(on=first)
-    await second.bans.add(Ban("ip", "127.0.0.2", None))
+    await second.bans.add(ActiveBan("ip", "127.0.0.2", None))
 
     banned = await dial(first, source="127.0.0.2")
     asked = banned.send(Signal.SUB, {"platform": "p", "app": "a"})
@@ -95,7 +95,7 @@ async def test_a_banned_device_may_not_come_until_its_time_is_over(
     first, _ = two
     client = await device(on=first)
     end_ms = first.bans.now_ms() + 60_000
-    await first.bans.add(Ban("token", token_of(client), end_ms))
+    await first.bans.add(ActiveBan("token", token_of(client), end_ms))
     await wait_until(lambda: client.ended_with == "kicked")
     assert 50 <= client.disconnect["after"] <= 60
     early = await dial(first)
@@ -122,11 +122,11 @@ async def test_bans_that_have_ended_are_forgotten_but_not_one_that_was_made_anew
     first, second = two
     end_ms = first.bans.now_ms() + 60_000
     for name in ("a", "b", "c"):
-        await first.bans.add(Ban("user", name, end_ms))
-    await first.bans.add(Ban("user", "d", None))
+        await first.bans.add(ActiveBan("user", name, end_ms))
+    await first.bans.add(ActiveBan("user", "d", None))
     for node in two:
         node.store.clock.observe(end_ms * 1000)
-    await first.bans.add(Ban("user", "b", end_ms + 60_000))
+    await first.bans.add(ActiveBan("user", "b", end_ms + 60_000))
 
     async def are_forgotten() -> bool:
         """They are read anew because of the last one."""
@@ -149,7 +149,7 @@ async def test_a_connector_that_was_cut_off_hears_of_a_ban_when_it_is_back(
     losses = second.store.subscriptions.losses
     redis.call("CLIENT", "KILL", "TYPE", "pubsub")
     await wait_until(lambda: first.store.problem is None)
-    await first.bans.add(Ban("token", token_of(client), None))
+    await first.bans.add(ActiveBan("token", token_of(client), None))
     await wait_until(lambda: client.ended_with == "kicked")
     assert second.store.subscriptions.losses > losses
 
@@ -160,7 +160,7 @@ async def test_a_jwt_of_a_banned_user_neither_connects_nor_binds_a_device(
 ) -> None:
     first, second = two
     client = await device(on=first)
-    assert await first.bans.add(Ban("user", "mallory", None)) == []
+    assert await first.bans.add(ActiveBan("user", "mallory", None)) == []
     for node in (first, second):
         for credentials in ({}, client._credentials):
             refused = await (await dial(node)).connect(jwt=jwt_of("mallory"), **credentials)
@@ -175,11 +175,11 @@ async def test_the_ban_that_lasts_longest_is_told(two: Any, device: Make, dial: 
     first, _ = two
     client = await device(on=first)
     now_ms = first.bans.now_ms()
-    await first.bans.add(Ban("token", token_of(client), now_ms + 60_000))
-    await first.bans.add(Ban("ip", "127.0.0.0/8", now_ms + 7_200_000))
+    await first.bans.add(ActiveBan("token", token_of(client), now_ms + 60_000))
+    await first.bans.add(ActiveBan("ip", "127.0.0.0/8", now_ms + 7_200_000))
     refused = await (await dial(first)).connect(**client._credentials)
     assert 7_000 < refused["after"] <= 7_200
-    await first.bans.add(Ban("ip", "127.0.0.1", None))
+    await first.bans.add(ActiveBan("ip", "127.0.0.1", None))
     refused = await (await dial(first)).connect(**client._credentials)
     assert refused["code"] == "banned"
     assert "after" not in refused
@@ -190,7 +190,7 @@ async def test_a_registration_of_a_banned_address_is_told_when_the_ban_ends(
     two: Any, dial: Make
 ) -> None:
     first, second = two
-    await first.bans.add(Ban("ip", "127.0.0.0/30", first.bans.now_ms() + 60_000))
+    await first.bans.add(ActiveBan("ip", "127.0.0.0/30", first.bans.now_ms() + 60_000))
     banned = await dial(second)
     answer = await banned.answer(Signal.SUB, banned.send(Signal.SUB, {"platform": "p", "app": "a"}))
     body = json.loads(answer.body)
@@ -212,11 +212,11 @@ async def test_the_address_behind_a_load_balancer_is_judged_and_not_its_own(
 
     session = await through("203.0.113.9")
     assert (await session.connect(**client._credentials))["status"] is ConnectStatus.ACCEPTED
-    await first.bans.add(Ban("ip", "203.0.113.0/24", None))
+    await first.bans.add(ActiveBan("ip", "203.0.113.0/24", None))
     await wait_until(lambda: session.ended_with == "kicked")
     refused = await (await through("203.0.113.8")).connect(**client._credentials)
     assert refused["code"] == "banned"
-    await first.bans.add(Ban("ip", "127.0.0.1", None))
+    await first.bans.add(ActiveBan("ip", "127.0.0.1", None))
     accepted = await (await through("198.51.100.1")).connect(**client._credentials)
     assert accepted["status"] is ConnectStatus.ACCEPTED
 
@@ -239,7 +239,7 @@ async def test_while_bans_cannot_be_read_nobody_is_admitted_and_sessions_live_on
         assert client.ended_with is None
     finally:
         await first.store.command("DEL", first.store.key("bans"))
-    assert await first.bans.add(Ban("user", "mallory", None)) == []
+    assert await first.bans.add(ActiveBan("user", "mallory", None)) == []
     again = await (await dial(first)).connect(**client._credentials)
     assert again["status"] is ConnectStatus.ACCEPTED
     assert flush_logged_errors(ResponseError)

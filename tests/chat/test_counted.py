@@ -9,8 +9,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from push.chat.types import NewGroup
 from push.streams.ledger import DeliveryCounts
+from push.wire.api.groups import NewGroup
 from tests.chat.conftest import User
 from tests.chat.test_messages import say
 from tests.connector.conftest import Client, Dial, Node

@@ -10,9 +10,10 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.conversation_id import conversation_of, with_user
-from push.chat.types import GroupChanges, MemberChange, NewGroup, Range, ReadPositions
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import number_of
+from push.wire.api.conversations import Range, ReadPositions
+from push.wire.api.groups import GroupChanges, MemberChange, NewGroup
 from push.wire.errors import RequestError
 from tests.chat.conftest import User, of_kind
 from tests.chat.everything import everything

@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from push.chat import groups
 from push.chat.conversation_id import to_group
 from push.chat.scripts import nothing
-from push.chat.types import GroupChanges, MemberChange, NewGroup, NewMessage
 from push.connector.delivery import fanout
+from push.wire.api.conversations import NewMessage
+from push.wire.api.groups import GroupChanges, MemberChange, NewGroup
 from push.wire.errors import RequestError
 from tests.chat.conftest import User, of_kind
 from tests.connector.conftest import Client, Node
@@ -321,7 +322,7 @@ async def test_members_are_paged_in_order_also_with_the_longest_names(node: Node
 
     found, cursor = [], ""
     while cursor is not None:
-        assert len(cursor) <= 64
+        assert len(cursor) <= 256
         page = await node.chat.groups.members(group, "anna", cursor=cursor, limit=2)
         found += [member.user for member in page.members]
         cursor = page.cursor

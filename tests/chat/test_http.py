@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.chat.types import NewGroup
+from push.wire.api.groups import NewGroup
+from push.wire.api.paging import make_cursor
 from tests.chat.conftest import Door
 from tests.chat.test_messages import say
 from tests.connector.conftest import Node
@@ -40,9 +41,11 @@ async def test_a_group_from_its_begin_to_its_end(door: Door) -> None:
             {"user": "anna", "role": "owner", "muted": False},
             {"user": "bob", "role": "admin", "muted": False},
         ],
-        "cursor": "bob",
+        "cursor": make_cursor("members", "bob"),
     }
-    rest = (await door("GET", f"{path}/members?limit=2&cursor=bob")).json()
+    rest = (
+        await door("GET", f"{path}/members?limit=2&cursor={make_cursor('members', 'bob')}")
+    ).json()
     assert ([member["user"] for member in rest["members"]], rest["cursor"]) == (["carol"], None)
     assert (await door("DELETE", f"{path}/members/carol?by=carol")).status == 204
     again = await door("DELETE", f"{path}/members/carol")
@@ -149,7 +152,7 @@ async def test_the_document_is_sound(door: Door) -> None:
     text = json.dumps(document)
     for name in re.findall(r"#/components/schemas/(\w+)", text):
         assert name in document["components"]["schemas"]
-    assert '"from"' in json.dumps(document["components"]["schemas"]["GroupMessage"])
+    assert '"from"' in json.dumps(document["components"]["schemas"]["MessageBody"])
 
 
 @pytest_twisted.ensureDeferred

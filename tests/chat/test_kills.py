@@ -10,8 +10,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from push.chat.conversation_id import ConversationId, conversation_of
-from push.chat.types import NewGroup, Range, Sent
 from push.redis.errors import StoreUnavailable
+from push.wire.api.conversations import Range, Sent
+from push.wire.api.groups import NewGroup
 from tests.chat.conftest import MakeNode, User, of_kind
 from tests.chat.test_messages import say
 from tests.connector.conftest import Node

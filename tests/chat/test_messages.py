@@ -11,7 +11,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.conversation_id import conversation_of, to_group, to_user
-from push.chat.types import NewGroup, NewMessage, Range, ReadPositions
+from push.wire.api.conversations import NewMessage, Range, ReadPositions
+from push.wire.api.groups import NewGroup
 from push.wire.bodies import json_depth_exceeds
 from push.wire.errors import RequestError
 from tests.chat.conftest import User, keys_of, of_kind

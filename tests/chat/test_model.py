@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.chat.types import NewGroup
+from push.wire.api.groups import NewGroup
 from tests.chat.conftest import User
 from tests.chat.test_messages import say
 from tests.connector.conftest import Client, Dial, Node

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.chat.types import NewGroup
 from push.devices.outbox import Outbox, SubscriptionChange
 from push.redis.shards import number_of
+from push.wire.api.groups import NewGroup
 from tests.chat.conftest import MakeNode, User
 from tests.chat.test_messages import say, texts
 from tests.conftest import RedisServer

@@ -19,7 +19,6 @@ from push.access.api_keys import ApiKey, Keyring
 from push.chat.conversation_id import to_group
 from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
-from push.chat.types import GroupChanges, MemberChange, NewGroup
 from push.connector.requests.chat import chat_handlers
 from push.connector.requests.dispatch import Caller
 from push.devices.outbox import Outbox
@@ -27,6 +26,7 @@ from push.http.routes.chat import make_group
 from push.http.server import make_site
 from push.redis.shards import Shards
 from push.streams.publisher import Retention
+from push.wire.api.groups import GroupChanges, MemberChange, NewGroup
 from push.wire.errors import RequestError
 from push.wire.idents import Snowflake
 from push.wire.signals import RequestName

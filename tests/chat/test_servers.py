@@ -10,9 +10,9 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.conversation_id import conversation_of, with_user
-from push.chat.types import NewGroup
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import number_of
+from push.wire.api.groups import NewGroup
 from push.wire.errors import RequestError
 from tests.chat.conftest import MakeNode, User, of_kind
 from tests.chat.test_messages import say, texts

@@ -34,7 +34,7 @@ from push.daemons.security.certificate import load_server_tls
 from push.daemons.upkeep import upkeep_of
 from push.devices.expiry import DeviceExpiry
 from push.devices.sessions import Sessions
-from push.pushing.service import Push, PushContent, PushReceipt, Target
+from push.pushing.service import Push, PushContent, Target
 from push.redis.client import RedisClient
 from push.redis.identity import Deployment
 from push.redis.periodic import PeriodicTask
@@ -46,6 +46,7 @@ from push.streams.log_cache import LogCache
 from push.streams.publisher import Retention
 from push.streams.sweeper import Sweeper
 from push.wire.addresses import Networks
+from push.wire.api.push import PushResult
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, RequestName, Signal
 from tests.waiting import WaitUntil
@@ -336,7 +337,7 @@ class Node:
 
     async def push(
         self, kind: str, *names: str, data: object = None, once: str | None = None, **more: Any
-    ) -> PushReceipt:
+    ) -> PushResult:
         content = PushContent(data=msgspec.Raw(json.dumps(data).encode()), **more)
         return await self.pushing.push(Push(Target(kind, names), content, once))
 

@@ -13,8 +13,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from push.access.bans import Ban
-from push.chat.types import NewGroup
+from push.access.bans import ActiveBan
+from push.wire.api.groups import NewGroup
 from push.wire.signals import ConnectStatus, Signal
 from tests.connector.conftest import JWT_SECRET
 from tests.faults.slow_redis import SlowRedis
@@ -278,7 +278,7 @@ async def test_a_topic_that_is_asked_for_while_the_user_changes_ends_as_well(
 async def test_a_session_that_is_bound_to_a_banned_user_ends_before_it_can_send(
     node: Any, device: Make, dial: Make, wait_until: WaitUntil
 ) -> None:
-    await node.bans.add(Ban("user", "mallory", None))
+    await node.bans.add(ActiveBan("user", "mallory", None))
     client = await device()
 
     assert await node.devices.bind("mallory", token_of(client)) == []

@@ -45,7 +45,7 @@ def enter(dial: Any) -> Enter:
 async def found(on: Any, **filter: str) -> set[str]:
     page = await on.clients.find(Filter(**filter))
     assert page.silent == []
-    return {row.session for row in page.sessions}
+    return {row.session for row in page.connections}
 
 
 @pytest_twisted.ensureDeferred
@@ -55,13 +55,13 @@ async def test_sessions_of_all_nodes_are_listed_in_pages(two: list[Any], enter: 
     seen, after, pages = [], "", 0
     while True:
         page = await two[0].clients.find(Filter(), after, 2)
-        seen += [row.session for row in page.sessions]
+        seen += [row.session for row in page.connections]
         pages += 1
         if page.cursor is None:
             break
         after = page.cursor
     assert (seen, pages) == (wanted, 3)
-    rows = {row.session: row for row in (await two[1].clients.find(Filter())).sessions}
+    rows = {row.session: row for row in (await two[1].clients.find(Filter())).connections}
     row = rows[clients[1].session]
     assert (row.token, row.node, row.ip, row.carrier) == (
         clients[1].token,

@@ -13,6 +13,7 @@ import pytest
 
 from push.chat import messages, settings
 from push.daemons.config.settings import Settings
+from push.wire.api.conversations import MAX_MENTIONS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "chat.md").read_text("utf-8")
@@ -37,7 +38,7 @@ def test_the_figures_are_the_codes() -> None:
     assert f"{chat.group_max_members:,} members at most (`group_max_members`)" in WORDS
     assert f"{chat.messages_per_minute} messages a minute" in WORDS
     assert f"{limits.max_payload // 1024} KiB of `data`" in WORDS
-    assert f"{settings.MAX_MENTIONS} mentions" in WORDS
+    assert f"{MAX_MENTIONS} mentions" in WORDS
     assert f"a group of at most {settings.RECEIPTS_UP_TO_MEMBERS}" in WORDS
     assert f"within {settings.CLIENT_ID_SECONDS // 86_400} days" in WORDS
     assert f"about {messages.MAX_PAGE_BYTES // 1024} KiB" in WORDS

@@ -12,7 +12,6 @@ import pytest
 from push.cluster.survey import DEADLINE_SECONDS
 from push.connector.transport.connection import MAX_WAITING_BYTES
 from push.daemons.config.settings import Settings
-from push.http.schemas import MessageStatus
 from push.redis.shared_copy import LEASE_SECONDS
 from push.redis.shared_copy import NONCE_SECONDS as LEASE_NONCE_SECONDS
 from push.session.server import SessionLimits
@@ -23,6 +22,7 @@ from push.streams.ledger import SETTLED_SECONDS
 from push.streams.log import PAGE_BYTES
 from push.streams.log_cache import MAX_BYTES
 from push.streams.shared_reader import READS_AT_A_TIME
+from push.wire.api.messages import MessageLedger
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "delivery.md").read_text("utf-8")
@@ -61,7 +61,7 @@ def first_cells(heading: str) -> list[str]:
 
 def test_the_counts_are_those_of_the_ledger() -> None:
     described = first_cells("| count | devices |")
-    assert described == [*MessageStatus.__struct_fields__[4:]]
+    assert described == [*MessageLedger.__struct_fields__[4:]]
 
 
 def test_the_reasons_are_those_of_the_code() -> None:

@@ -19,15 +19,16 @@ from push.daemons.config.loading import KEYS, as_toml
 from push.daemons.config.settings import ALL_SCOPES, Scope, Settings
 from push.daemons.part_settings import chat_settings, push_limits, session_limits
 from push.daemons.twistd import all_in_one, api, connector, group, sub
+from push.http.checks import PushLimits
 from push.http.framework.request_reading import MAX_IDEMPOTENCY_KEY
 from push.http.framework.route import MAX_BODY_BYTES
 from push.http.routes.push import MAX_BATCH_BYTES
-from push.http.schemas import MAX_BATCH_ITEMS, MAX_TARGETS, PushLimits
 from push.pushctl.terminal.options import DEFAULT_URL, LOCAL_SERVER
 from push.pushing.service import PushContent
 from push.sdk.address import DEFAULT_PORTS
 from push.session.server import SessionLimits
 from push.streams.publisher import Retention
+from push.wire.api.push import MAX_BATCH_ITEMS, MAX_TARGETS
 from push.wire.bodies import MAX_JSON_DEPTH
 from push.wire.errors import STATUS_OF_CODE
 from push.wire.signals import ConnectStatus

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from push.http.schemas import PushTargetBody
-from push.wire.push_targets import PUSH_TARGETS
+from push.wire.api.push import PushTargetBody
+from push.wire.api.push_targets import PUSH_TARGETS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "http.md").read_text("utf-8")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from push.pushctl.main import cli
-from push.wire.push_targets import PLURAL_OF_TARGET, PUSH_TARGETS
+from push.wire.api.push_targets import PLURAL_OF_TARGET, PUSH_TARGETS
 
 TEXT = (Path(__file__).parents[2] / "docs" / "pushctl.md").read_text("utf-8")
 

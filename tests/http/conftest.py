@@ -23,23 +23,27 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
 from push.access.api_keys import ApiKey, Keyring
-from push.access.bans import Ban
+from push.access.bans import ActiveBan
 from push.cluster.registry.entry import RegistryEntry
-from push.devices.record import Device
 from push.devices.registration import NewCredentials
-from push.devices.session_queries import KickedSessions, SessionPage
-from push.devices.session_query_types import Filter, SessionRow
-from push.devices.topics import Topic, TopicPage, TopicWrite
-from push.devices.users import User
+from push.devices.session_query_types import Filter
+from push.devices.topics import TopicWrite
+from push.http.checks import PushLimits
 from push.http.framework.route import App
 from push.http.framework.site import LimitedSite
 from push.http.routes.push import make_api
 from push.http.routes.registration import make_sub
-from push.http.schemas import PushLimits
 from push.http.server import make_site
-from push.pushing.service import Push, PushContent, PushReceipt, Target
+from push.pushing.service import Push, PushContent, Target
 from push.streams.ledger import DeliveryCounts, DeviceLine
 from push.wire.addresses import Networks
+from push.wire.api.common import ABSENT
+from push.wire.api.connections import Connection as LiveSession
+from push.wire.api.connections import ConnectionPage, Kicked
+from push.wire.api.devices import Device, User
+from push.wire.api.paging import make_cursor, read_cursor
+from push.wire.api.push import PushResult
+from push.wire.api.topics import Topic, TopicPage
 from push.wire.errors import RequestError
 from push.wire.idents import is_token
 
@@ -83,11 +87,11 @@ class Behind:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     asked: list[Filter] = field(default_factory=list)
-    sessions: list[SessionRow] = field(default_factory=list)
+    sessions: list[LiveSession] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     users: dict[str, User] = field(default_factory=dict)
     topics: dict[str, set[str]] = field(default_factory=dict)
-    bans: list[Ban] = field(default_factory=list)
+    bans: list[ActiveBan] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     error: Exception | None = None
     waiting: Deferred[None] | None = None
@@ -101,17 +105,18 @@ class Behind:
         if self.error is not None:
             raise self.error
 
-    async def push(self, push: Push) -> PushReceipt:
+    async def push(self, push: Push) -> PushResult:
         await self._check()
         target = push.target
         self.pushed.append((target, push.content))
         self.keys.append(push.once)
         if target.kind == "token" and target.names[0] not in self.devices:
             raise RequestError("unknown_token", "no device has this token", field="to.token")
-        return PushReceipt(id=f"id{len(self.pushed)}", streams=max(len(target.names), 1), online=0)
+        streams = max(len(target.names), 1)
+        return PushResult(f"id{len(self.pushed)}", streams, 0, ABSENT, ABSENT)
 
-    async def push_batch(self, items: Sequence[Push]) -> list[PushReceipt | RequestError]:
-        results: list[PushReceipt | RequestError] = []
+    async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
+        results: list[PushResult | RequestError] = []
         for item in items:
             try:
                 results.append(await self.push(item))
@@ -139,18 +144,23 @@ class Behind:
         if node == "nobody":
             raise RequestError("not_found", "no connector has this name")
 
-    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> SessionPage:
+    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage:
+        place = read_cursor("connections", cursor, str)
         await self._check()
         self.asked.append(filter)
-        rows = [row for row in self.sessions if row.session > after]
+        rows = [row for row in self.sessions if not place or row.session > place[0]]
         more = len(rows) > limit
-        return SessionPage(rows[:limit], rows[limit - 1].session if more else None, self.silent)
+        return ConnectionPage(
+            rows[:limit],
+            make_cursor("connections", rows[limit - 1].session) if more else None,
+            self.silent,
+        )
 
-    async def kick(self, filter: Filter) -> KickedSessions:
+    async def kick(self, filter: Filter) -> Kicked:
         await self._check()
         self.asked.append(filter)
         found = [row for row in self.sessions if filter.session in (None, row.session)]
-        return KickedSessions(len(found), self.silent)
+        return Kicked(len(found), self.silent)
 
     async def check(self, token: str) -> None:
         await self._check()
@@ -213,7 +223,7 @@ class Behind:
             raise RequestError("not_found", "no device follows it")
         return Topic(topic, len(self.topics[topic]))
 
-    async def add(self, ban: Ban) -> list[str]:
+    async def add(self, ban: ActiveBan) -> list[str]:
         await self._check()
         self.bans.append(ban)
         return self.silent
@@ -226,7 +236,7 @@ class Behind:
         self.bans.remove(found[0])
         return self.silent
 
-    async def all(self) -> list[Ban]:
+    async def all(self) -> list[ActiveBan]:
         await self._check()
         return self.bans
 
@@ -235,9 +245,12 @@ class Behind:
 
     async def find_topics(self, cursor: str = "", limit: int = 50) -> TopicPage:
         await self._check()
-        names = sorted(name for name in self.topics if name > cursor)
+        place = read_cursor("topics", cursor, str)
+        names = sorted(name for name in self.topics if not place or name > place[0])
         rows = [Topic(name, len(self.topics[name])) for name in names[:limit]]
-        return TopicPage(rows, names[limit - 1] if len(names) > limit else None)
+        return TopicPage(
+            rows, make_cursor("topics", names[limit - 1]) if len(names) > limit else None
+        )
 
     def _find(self, token: str) -> None:
         if not is_token(token):

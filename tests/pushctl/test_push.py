@@ -14,7 +14,7 @@ import pytest
 from http_server import Answer, HTTPServer, problem
 
 from push.pushctl.commands.push import push
-from push.wire.push_targets import PUSH_TARGETS
+from push.wire.api.push_targets import PUSH_TARGETS
 from tests.pushctl.conftest import ROOT
 
 ACCEPTED = {"status": 202, "id": "m", "streams": 1, "online": 0}

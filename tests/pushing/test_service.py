@@ -12,12 +12,13 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.devices.registration import Devices
-from push.pushing.service import Push, PushContent, PushReceipt, PushService, Target, addresses_of
+from push.pushing.service import Push, PushContent, PushService, Target, addresses_of
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.streams.log import LogReader, WantedPages
 from push.streams.publisher import Publisher, TargetStream
+from push.wire.api.push import PushResult
 from push.wire.errors import RequestError
 from push.wire.idents import Snowflake
 
@@ -116,7 +117,7 @@ async def test_a_push_to_unknown_tokens_only_leaves_nothing_behind(backend: Back
     found = await backend.store.command("KEYS", "*")
     assert {key.decode() for key in found} <= {"push:clock"}
     token = await backend.token()
-    assert isinstance(await backend.push("token", token, once="k"), PushReceipt)
+    assert isinstance(await backend.push("token", token, once="k"), PushResult)
 
 
 @pytest_twisted.ensureDeferred
@@ -290,7 +291,7 @@ async def test_the_items_of_a_batch_are_published_in_their_order_and_fail_alone(
 
     codes = [result.code if isinstance(result, RequestError) else "" for result in results]
     assert codes == ["", "unknown_token", "idempotency_mismatch", "", "", ""]
-    ids = [result.id for result in results if isinstance(result, PushReceipt)]
+    ids = [result.id for result in results if isinstance(result, PushResult)]
     assert await backend.ids(f"dev:{token}") == list(dict.fromkeys(ids))
 
 
@@ -308,7 +309,7 @@ async def test_a_batch_whose_store_is_away_refuses_each_item(
         "unavailable"
     ] * 2
     monkeypatch.undo()
-    assert isinstance(await backend.push("all", once="k"), PushReceipt)
+    assert isinstance(await backend.push("all", once="k"), PushResult)
 
 
 # --- Taking back -----

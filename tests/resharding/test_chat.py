@@ -11,8 +11,8 @@ import pytest
 import pytest_twisted
 
 from push.chat.conversation_id import conversation_of
-from push.chat.types import Range
 from push.resharding.plan import Refused
+from push.wire.api.conversations import Range
 from tests.chat.conftest import boots, device, dial, keyring, make_node, more_urls, of_kind
 from tests.chat.test_messages import make_group, say, texts
 from tests.connector.conftest import JWT_SECRET, Client, Node

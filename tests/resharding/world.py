@@ -20,7 +20,7 @@ from push.devices.session_queries import SessionQueries
 from push.devices.sessions import Opened, Sessions
 from push.devices.topics import Topics
 from push.pushing.by_ip import PushByIp
-from push.pushing.service import Push, PushContent, PushReceipt, PushService, Target
+from push.pushing.service import Push, PushContent, PushService, Target
 from push.redis.client import RedisClient
 from push.redis.identity import Deployment
 from push.redis.shards import Shards
@@ -32,6 +32,7 @@ from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, WantedPages, has_expired
 from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
+from push.wire.api.push import PushResult
 from push.wire.bodies import ConnectRequest
 from push.wire.idents import Snowflake
 from tests.connector.ledger_world import LIMIT, TOPICS, Seat, World
@@ -214,7 +215,7 @@ class Worlds(World):
 
     # To compare
 
-    async def say(self, kind: str, *names: str, data: Any = 1, **more: Any) -> PushReceipt:
+    async def say(self, kind: str, *names: str, data: Any = 1, **more: Any) -> PushResult:
         once = more.pop("once", None)
         content = PushContent(data=msgspec.Raw(json.dumps(data).encode()), **more)
         receipt = await self.pushing.push(Push(Target(kind, names), content, once))

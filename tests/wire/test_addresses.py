@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from push.wire.addresses import Networks, parse_network, peer_ip, plain_ip
+from push.wire.addresses import HostPort, Networks, parse_network, peer_ip, plain_ip
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,30 @@ def test_an_empty_list_is_false() -> None:
 def test_what_is_no_network_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_network(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("a.example:80", "a.example", 80),
+        ("[::1]:0", "::1", 0),
+        ("[fe80::1%eth0]:9", "fe80::1%eth0", 9),
+    ],
+)
+def test_a_host_and_port_are_read_and_written(text: str, host: str, port: int) -> None:
+    assert HostPort.parse(text) == (host, port)
+    assert str(HostPort(host, port)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", ":80", "::1", "::1:80", "[::1]", "a:", "a:b", "a:65536", "a b:1", "u@a:1"],
+)
+def test_what_is_no_host_and_port_is_refused_and_not_quoted(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected host:port|65536 is not a port"):
+        HostPort.parse(text)
+
+
+def test_a_port_may_have_a_default() -> None:
+    assert HostPort.parse("a", 2181) == ("a", 2181)
+    assert HostPort.parse("[::1]", 2181) == ("::1", 2181)

@@ -10,23 +10,10 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from push.chat.conversation_id import conversation_of, to_group, to_user
 from push.chat.service import ChatService
 from push.chat.settings import MAX_ASKED_FOR_PRESENCE
-from push.chat.types import (
-    ConversationName,
-    Cursor,
-    GroupChanges,
-    Limit,
-    Name,
-    NewGroup,
-    NewMessage,
-    Online,
-    Range,
-    ReadPositions,
-    Seq,
-    Users,
-    check_names,
-)
 from push.connector.requests.dispatch import Caller, Handler, handling
-from push.devices.readers import Silent
+from push.wire.api.common import Cursor, InEffect, Limit, Name, Seq, check_names
+from push.wire.api.conversations import ConversationName, NewMessage, Presence, Range, ReadPositions
+from push.wire.api.groups import GroupChanges, NewGroup, Users
 from push.wire.errors import RequestError
 from push.wire.signals import RequestName
 
@@ -166,7 +153,7 @@ def _message_handlers(chat: ChatService) -> dict[int, Handler]:
         await chat.messages.typing(conversation_of(user, body.conversation), user)
 
     async def presence(user: str, body: PresenceBody) -> Struct:
-        return Online(await chat.presence.of(user, body.users))
+        return Presence(await chat.presence.of(user, body.users))
 
     return {
         RequestName.MS: _as_user(SendBody, send),
@@ -179,8 +166,8 @@ def _message_handlers(chat: ChatService) -> dict[int, Handler]:
     }
 
 
-def _unless_all_confirmed(silent: list[str]) -> Silent | None:
-    return Silent(silent) if silent else None
+def _unless_all_confirmed(silent: list[str]) -> InEffect | None:
+    return InEffect(silent) if silent else None
 
 
 def _group_handlers(chat: ChatService) -> dict[int, Handler]:

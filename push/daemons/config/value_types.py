@@ -10,9 +10,12 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from push.redis.url import parse_store_url
-from push.wire.addresses import parse_network
+from push.wire.addresses import HostPort, parse_network
 
-_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+(?:%\w+)?\]|[^\s:\[\]/,]+):\d{1,5}", re.ASCII)
+ZOOKEEPER_PORT = 2181
+
+_ZOOKEEPER = re.compile(r"(?:[^\s@:/,]+:[^\s@/,]+@)?(?P<hosts>[^\s@/]*)(?:/\S*)?")
+_LISTEN_FORM = 'expected "host:port", "[ipv6]:port", or "" for off'
 
 
 class ListenAddress(str):
@@ -22,12 +25,14 @@ class ListenAddress(str):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        if not isinstance(value, str) or (value and not _ADDRESS.fullmatch(value)):
-            raise ValueError('expected "host:port", "[ipv6]:port", or "" for off')
-        address = cls(value)
-        if address.port > 65535:
-            raise ValueError(f"{address.port} is not a port")
-        return address
+        if not isinstance(value, str):
+            raise ValueError(_LISTEN_FORM)
+        if value:
+            try:
+                HostPort.parse(value)
+            except ValueError as error:
+                raise ValueError(error if "not a port" in str(error) else _LISTEN_FORM) from None
+        return cls(value)
 
     @property
     def enabled(self) -> bool:
@@ -36,11 +41,11 @@ class ListenAddress(str):
     @property
     def host(self) -> str:
         """Without brackets, as the reactor's `interface`; "" when off."""
-        return self.rpartition(":")[0].strip("[]")
+        return HostPort.parse(self).host if self else ""
 
     @property
     def port(self) -> int:
-        return int(self.rpartition(":")[2] or 0)
+        return HostPort.parse(self).port if self else 0
 
 
 class WebSocketAddress(ListenAddress):
@@ -104,14 +109,18 @@ class ZooKeeperHosts(str):
     @classmethod
     def parse(cls, value: object) -> Self:
         text = ",".join(map(str, value)) if isinstance(value, list) else value
-        host = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s@:,/\[\]]+)(?::\d{1,5})?"
-        if not isinstance(text, str) or not re.fullmatch(
-            rf"(?:(?:[^\s@:/,]+:[^\s@/,]+@)?{host}(?:,{host})*(?:/\S*)?)?", text
-        ):
-            raise ValueError(
-                'expected "host:port,host:port", with an optional user:password@ before and an '
-                "optional /path behind it"
-            )
+        form = ValueError(
+            'expected "host:port,host:port", with an optional user:password@ before and an '
+            "optional /path after it"
+        )
+        found = _ZOOKEEPER.fullmatch(text) if isinstance(text, str) else None
+        if found is None:
+            raise form
+        try:
+            for host in found["hosts"].split(",") if text else ():
+                HostPort.parse(host, ZOOKEEPER_PORT)
+        except ValueError:
+            raise form from None
         return cls(text)
 
 

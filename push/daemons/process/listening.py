@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from push.daemons.config.errors import StartError
 from push.daemons.config.value_types import ListenAddress
 from push.runtime.ports import ListeningPort, Reactor
+from push.wire.addresses import HostPort
 
 log = Logger()
 
@@ -70,7 +71,7 @@ class Listener(Service):
             remedy = self._remedy(error.socketError.errno)
             raise StartError(f"cannot listen on {self._address}: {reason}{remedy}") from None
         self.port = int(self._port.getHost().port)
-        log.info("listening: {name} {host}:{port}", name=self.carrier, host=host, port=self.port)
+        log.info("listening: {name} {at}", name=self.carrier, at=HostPort(host, self.port))
 
     def _remedy(self, number: int | None) -> str:
         """What to do about an error of the system, as the end of its line."""
@@ -98,7 +99,7 @@ class Listener(Service):
         host = self._address.host
         if _is_unspecified(host):
             host = reachable_name()
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"{scheme}://{HostPort(host, self.port)}"
 
 
 def backlog_notes() -> list[str]:

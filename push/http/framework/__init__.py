@@ -1,1 +1,1 @@
-"""What every route stands on: requests, problems, the site, OpenAPI."""
+"""The base of every route: requests, problems, the site, OpenAPI."""

@@ -1,4 +1,4 @@
-"""Whose request it is: the peer's, or that of whom a trusted proxy names in X-Forwarded-For."""
+"""The address of a client: the peer's, or the one that a trusted proxy names in X-Forwarded-For."""
 
 from __future__ import annotations
 

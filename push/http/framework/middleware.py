@@ -32,7 +32,7 @@ from push.http.framework.request_reading import (
     read_idempotency_key,
     read_query,
 )
-from push.http.framework.route import MAX_BODY_BYTES, Request, Response, Route
+from push.http.framework.route import MAX_BODY_BYTES, NoQuery, Request, Response, Route
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
@@ -94,7 +94,7 @@ class Edge:
     # --- before the body ---------------------------------------------------------------------
 
     def admit(self, path: bytes, headers: Headers) -> int:
-        """The largest body in bytes. More than 1 MiB only for who may use the path at all."""
+        """The largest body in bytes. More than 1 MiB only for a key that may use the path."""
         route = self._large.get(path)
         if route is None or route.body is None:
             return MAX_BODY_BYTES
@@ -114,7 +114,7 @@ class Edge:
             raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
         owner = self._keyring.authenticate(key.strip().decode("utf-8", "replace"))
         if owner is None:
-            raise RequestError("unauthenticated", "this key is not known here")
+            raise RequestError("unauthenticated", "invalid API key")
         if scope not in owner.scopes:
             raise RequestError("forbidden", f"the key {owner.name} lacks the scope {scope}")
         return owner
@@ -143,8 +143,8 @@ class Edge:
             scope = f"{owner.sha256} {route.method} {route.path}"
             key = read_idempotency_key(headers.getRawHeaders(b"idempotency-key"))
             once = key and f"{scope} header {key}"
-        query: dict[str, str] = {}
-        if route.query or b"?" in request.uri:
+        query = None
+        if route.query is not NoQuery or b"?" in request.uri:
             query = read_query(request.uri, route.query)
         check_path_parameters(path)
         raw = request.content.read()
@@ -155,7 +155,7 @@ class Edge:
             check_content_type(headers.getRawHeaders(b"content-type"))
             body = route.body.decode(raw)
         elif raw:
-            # Not ignored: whoever sends fields expects them to do something.
+            # Not ignored: a client that sends fields expects them to do something.
             check_content_type(headers.getRawHeaders(b"content-type"))
             _decode_no_body(raw)
         return Request(path, query, body, client_ip, scope, once)
@@ -255,7 +255,7 @@ def _shielded(work: Any) -> Deferred[Response]:
     """`work`'s answer, as a Deferred that may be cancelled without `work` being cancelled.
 
     Klein cancels what a handler returned when the client goes away; a push that has begun must
-    end. Nothing is lost: `work` raises nothing, and its answer then has nobody to go to.
+    end. Nothing is lost: `work` raises nothing, and its answer is then dropped.
     """
     visible: Deferred[Response] = Deferred()
     Deferred.fromCoroutine(work).addCallback(visible.callback)

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, inspect
 
 from push.http.framework.parameters import KINDS
 from push.http.framework.problems import Problem
-from push.http.framework.request_reading import MAX_IDEMPOTENCY_KEY
-from push.http.framework.route import App, DocumentedResponse, Parameter, Route
+from push.http.framework.route import App, DocumentedResponse, Route
+from push.wire.api.common import MAX_IDEMPOTENCY_KEY
 from push.wire.errors import STATUS_OF_CODE
 
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -43,6 +44,8 @@ def openapi_document(title: str, version: str, apps: Sequence[App]) -> dict[str,
     kinds = list(_kinds(routes))
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
     schema_of = dict(zip(map(repr, kinds), schemas, strict=True))
+    for struct in {each for kind in kinds for each in _structs_in(inspect.type_info(kind))}:
+        _require_written(struct, components)
     for app in apps:
         app.adjust(components)
     paths: dict[str, dict[str, Any]] = {}
@@ -87,6 +90,39 @@ def _kinds(routes: Iterable[Route]) -> Iterable[Any]:
     return found.values()
 
 
+def _structs_in(info: inspect.Type) -> Iterable[type[msgspec.Struct]]:
+    """The structs that a type contains."""
+    parts: Iterable[inspect.Type] = ()
+    if isinstance(info, inspect.StructType):
+        yield info.cls
+        parts = [field.type for field in info.fields]
+    elif isinstance(info, inspect.Metadata):
+        parts = (info.type,)
+    elif isinstance(info, inspect.ListType):
+        parts = (info.item_type,)
+    elif isinstance(info, inspect.UnionType):
+        parts = info.types
+    for part in parts:
+        yield from _structs_in(part)
+
+
+def _require_written(kind: type[msgspec.Struct], components: dict[str, Any]) -> None:
+    """Fields of an answer that are always written are required, also if a reader has a default.
+
+    A list with a default may be left out (`push.wire.api.common.ABSENT`).
+    """
+    if kind.__struct_config__.forbid_unknown_fields:
+        return
+    omits = kind.__struct_config__.omit_defaults
+    components[kind.__name__]["required"] = [
+        field.encode_name
+        for field in msgspec.structs.fields(kind)
+        if field.default_factory is not list
+        and field.default is not UNSET
+        and (field.default is msgspec.NODEFAULT or not omits)
+    ]
+
+
 def problem_codes(route: Route) -> list[str]:
     """Every code that the route can answer: its own, and those that follow from what it has."""
     codes = [*route.problems, "invalid", "internal"]  # an unknown query parameter is invalid
@@ -109,7 +145,7 @@ def _operation(route: Route, tag: str, schema_of: dict[str, Any]) -> dict[str, A
         operation["description"] = route.description
     operation["security"] = [] if route.scope is None else [{"key": [route.scope]}]
     parameters = [_path_parameter(name, route) for name in _PARAMETER.findall(route.path)]
-    parameters += [_query_parameter(parameter) for parameter in route.query]
+    parameters += _query_parameters(route.query)
     if route.once:
         parameters.append(_ONCE)
     if parameters:
@@ -135,18 +171,21 @@ def _path_parameter(name: str, route: Route) -> dict[str, Any]:
     }
 
 
-def _query_parameter(parameter: Parameter) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string"}
-    if parameter.values:
-        schema["enum"] = list(parameter.values)
-    if parameter.kind:
-        schema["pattern"] = KINDS[parameter.kind].pattern
+def _query_parameters(kind: type[msgspec.Struct]) -> list[dict[str, Any]]:
+    """A parameter for each field of the struct that reads the query."""
+    (schema,) = msgspec.json.schema(kind)["$defs"].values()
+    return [_query_parameter(name, part, schema) for name, part in schema["properties"].items()]
+
+
+def _query_parameter(name: str, part: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    if part.get("default") == "":  # the same as no parameter
+        del part["default"]
     return {
-        "name": parameter.name,
+        "name": name,
         "in": "query",
-        "required": parameter.required,
-        "description": parameter.description,
-        "schema": schema,
+        "required": name in schema.get("required", ()),
+        "description": part.pop("description"),
+        "schema": part,
     }
 
 

@@ -1,4 +1,4 @@
-"""What stands in paths and queries: what each kind may be, for the check and for the document.
+"""The parameters of paths: what each kind may be, for the check and for the document.
 
 Every parameter of a path is of one of these kinds, so no handler sees a segment that means
 something else in a URL (`..`), in a Redis key or in a log.
@@ -24,7 +24,7 @@ from push.wire.idents import (
 )
 
 
-class Kind(NamedTuple):
+class ParameterKind(NamedTuple):
     """`pattern` is for the document; `is_valid` decides, and `rule` says what it expects."""
 
     pattern: str
@@ -35,8 +35,8 @@ class Kind(NamedTuple):
 _ID = OPAQUE_PATTERN.replace("64", "128")  # a node's name is longer than a message's id
 _CODE = r"^[a-z_]{1,64}$"
 _SEQ = r"^[0-9]{1,16}$"
-_NAME = Kind(NAME_PATTERN, is_name, NAME_RULE)
-_OPAQUE = Kind(OPAQUE_PATTERN, is_opaque, "an id that this system has made")
+_NAME = ParameterKind(NAME_PATTERN, is_name, NAME_RULE)
+_OPAQUE = ParameterKind(OPAQUE_PATTERN, is_opaque, "an id that this system has made")
 
 
 def _matching(pattern: str) -> Callable[[str], bool]:
@@ -44,17 +44,19 @@ def _matching(pattern: str) -> Callable[[str], bool]:
     return lambda text: compiled.fullmatch(text) is not None
 
 
-KINDS: Mapping[str, Kind] = {
-    "code": Kind(_CODE, _matching(_CODE), "a code of lower-case letters"),
-    "conversation": Kind(
+KINDS: Mapping[str, ParameterKind] = {
+    "code": ParameterKind(_CODE, _matching(_CODE), "a code of lower-case letters"),
+    "conversation": ParameterKind(
         CONVERSATION_PATTERN, is_conversation, "user:<the other user> or group:<group>"
     ),
     "group": _NAME,
-    "id": Kind(_ID, _matching(_ID), "the id of a message or the name of a node"),
+    "id": ParameterKind(_ID, _matching(_ID), "the id of a message or the name of a node"),
     "node": _NAME,
-    "seq": Kind(_SEQ, _matching(_SEQ), "the seq of a message"),
+    "seq": ParameterKind(_SEQ, _matching(_SEQ), "the seq of a message"),
     "session": _OPAQUE,
-    "token": Kind(TOKEN_PATTERN, is_token, "a token; its form or check character is wrong"),
+    "token": ParameterKind(
+        TOKEN_PATTERN, is_token, "a token; its form or check character is wrong"
+    ),
     "topic": _NAME,
     "user": _NAME,
 }
@@ -63,11 +65,5 @@ KINDS: Mapping[str, Kind] = {
 def check_path_parameters(path: Mapping[str, str]) -> None:
     """Raises `RequestError` `invalid` for the first parameter that is not what its name says."""
     for name, value in path.items():
-        check_kind(name, name, value)
-
-
-def check_kind(kind: str, name: str, value: str) -> None:
-    """Raises `RequestError` `invalid`, which names the parameter, unless `value` is of that
-    kind."""
-    if not KINDS[kind].is_valid(value):
-        raise RequestError("invalid", f"`{name}`: expected {KINDS[kind].rule}", field=name)
+        if not KINDS[name].is_valid(value):
+            raise RequestError("invalid", f"`{name}`: expected {KINDS[name].rule}", field=name)

@@ -136,8 +136,8 @@ ERRORS: dict[str, ErrorText] = {
     ),
     "unavailable": ErrorText(
         "Unavailable",
-        "Something that is needed is away: the store does not answer, or no connector has room. "
-        "Whether a push took effect is not known.",
+        "Something that is needed is unreachable: the store does not answer, or all "
+        "connectors are full. Whether a push took effect is not known.",
         "Repeat the request after the seconds in the header `Retry-After`.",
     ),
 }

@@ -5,23 +5,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
-from msgspec import Struct
+import msgspec
+from msgspec import Struct, inspect
 
-from push.http.framework.parameters import check_kind
-from push.http.framework.route import Parameter
-from push.wire.bodies import MAX_OPAQUE_BYTES
+from push.wire.api.common import MAX_IDEMPOTENCY_KEY
 from push.wire.errors import MAX_FIELD_CHARACTERS, RequestError, shortened
+from push.wire.reading import invalid_body
+
+Query = TypeVar("Query", bound=Struct)
 
 MAX_QUERY_PARAMETERS = 100
-MAX_IDEMPOTENCY_KEY = 255
-DEFAULT_LIMIT, MAX_LIMIT = 50, 200
-LIMIT_PARAMETER = Parameter(
-    "limit", f"items of a page, {DEFAULT_LIMIT} unless told, at most {MAX_LIMIT}"
-)
+MAX_VALUE_CHARACTERS = 300  # of a query parameter; a cursor has up to 256
 
-
+_NUMBER = re.compile("[0-9]{1,16}")
+_TRUTH = {"true": True, "false": False}
 _ENCODED_SEPARATOR = re.compile(rb"%(?:2f|5c)", re.IGNORECASE)
 
 
@@ -60,51 +61,56 @@ def _harmless(parameter: bytes) -> bool:
     return name != b"charset" or value.strip(b'"') in (b"utf-8", b"utf8", b"us-ascii")
 
 
-def read_query(uri: bytes, allowed: Sequence[Parameter]) -> dict[str, str]:
-    """The parameters by name; an unknown, repeated, missing or wrong one is `invalid` and named.
+def read_query(uri: bytes, kind: type[Query]) -> Query:
+    """The parameters as a `kind`; an unknown, repeated, missing or wrong one is `invalid` and
+    named.
 
     Not the framework's parsing, which drops a name without a value.
     """
-    known = {parameter.name: parameter for parameter in allowed}
-    found: dict[str, str] = {}
+    types = _types_of(kind)
+    found: dict[str, str | int | bool] = {}
     for item in uri.partition(b"?")[2].split(b"&", MAX_QUERY_PARAMETERS):
         if not item:
             continue
         name, _, value = (_text(part) for part in item.partition(b"="))
-        parameter = known.get(name)
+        type_ = types.get(name)
         name = shortened(name, MAX_FIELD_CHARACTERS)
-        if parameter is None:
+        if type_ is None:
             raise RequestError("invalid", f"`{name}` is not a parameter here", field=name)
         if name in found:
             raise RequestError("invalid", f"`{name}` is given twice", field=name)
-        if parameter.values and value not in parameter.values:
-            raise RequestError(
-                "invalid", f"`{name}` must be one of {', '.join(parameter.values)}", field=name
-            )
-        if parameter.kind:
-            check_kind(parameter.kind, name, value)
-        found[name] = value
-    for parameter in allowed:
-        if parameter.required and parameter.name not in found:
-            raise RequestError("invalid", f"`{parameter.name}` is required", field=parameter.name)
-    return found
+        found[name] = _value_of(value, type_, name)
+    try:
+        return msgspec.convert(found, kind)
+    except msgspec.ValidationError as error:
+        raise invalid_body(str(error)) from None
 
 
-def read_limit(query: Mapping[str, str]) -> int:
-    """The parameter `limit` of a list; raises `RequestError` `invalid`."""
-    text = query.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and 1 <= int(text) <= MAX_LIMIT):
-        raise RequestError("invalid", f"`limit`: expected 1 to {MAX_LIMIT}", field="limit")
-    return int(text)
+@cache
+def _types_of(kind: type[Struct]) -> Mapping[str, type[inspect.Type]]:
+    """The parameters of a query, and what the text of each is to be read as."""
+    info = inspect.type_info(kind)
+    assert isinstance(info, inspect.StructType)
+    return {field.encode_name: _plain(field.type) for field in info.fields}
 
 
-def read_cursor(query: Mapping[str, str]) -> str:
-    """The parameter `cursor` of a list, "" when absent; raises `RequestError` `invalid`: nobody
-    should take the end of a list for what was a slip of the pen."""
-    cursor = query.get("cursor", "")
-    if len(cursor.encode()) > MAX_OPAQUE_BYTES or not (cursor.isascii() and cursor.isprintable()):
-        raise RequestError("invalid", "`cursor`: not the cursor of a page", field="cursor")
-    return cursor
+def _plain(info: inspect.Type) -> type[inspect.Type]:
+    """`IntType`, `BoolType`, or anything else for text."""
+    if isinstance(info, inspect.Metadata):
+        return _plain(info.type)
+    return type(info)
+
+
+def _value_of(text: str, type_: type[inspect.Type], name: str) -> str | int | bool:
+    if type_ is inspect.IntType:
+        if not _NUMBER.fullmatch(text):
+            raise RequestError("invalid", f"`{name}`: expected a whole number", field=name)
+        return int(text)
+    if type_ is inspect.BoolType:
+        if text not in _TRUTH:
+            raise RequestError("invalid", f"`{name}`: expected true or false", field=name)
+        return _TRUTH[text]
+    return text
 
 
 def read_idempotency_key(values: Sequence[bytes] | None) -> str | None:
@@ -127,7 +133,8 @@ def check_idempotency_key(key: str, field: str) -> str:
 
 
 def _text(part: bytes) -> str:
-    return unquote_to_bytes(part.replace(b"+", b" ")).decode("utf-8", "replace")[:200]
+    text = unquote_to_bytes(part.replace(b"+", b" ")).decode("utf-8", "replace")
+    return text[:MAX_VALUE_CHARACTERS]
 
 
 def check_addressable(uri: bytes) -> None:

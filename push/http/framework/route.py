@@ -22,14 +22,14 @@ _encoder = msgspec.json.Encoder()
 class Request(NamedTuple):
     """A request that was let in: all that a handler knows of it.
 
-    `path` and `query` hold the parameters by name, `body` the checked struct of the route.
+    `path` holds the parameters by name, `query` and `body` the checked structs of the route.
     `client_ip` is the address of the client, also behind trusted proxies, "" when it has none (a
     unix socket). `scope` names API key, method and path, within which an idempotency key is unique;
     `once` is the request's own, with that scope.
     """
 
     path: Mapping[str, str]
-    query: Mapping[str, str]
+    query: Any
     body: Any
     client_ip: str
     scope: str = ""
@@ -55,18 +55,8 @@ NO_CONTENT = Response(204)
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """A query parameter; `values` are the only ones allowed, () = any text.
-
-    `kind` is a key of `push.http.framework.parameters.KINDS`, "" = any text.
-    """
-
-    name: str
-    description: str
-    values: tuple[str, ...] = ()
-    required: bool = False
-    kind: str = ""
+class NoQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The query of a request that takes no parameters."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +89,8 @@ class Route:
     """One operation. `path` has its parameters in braces, each described in `path_texts`.
 
     `scope` None means that no key is needed. `problems` are the codes beside those that follow
-    from the rest (no key, a bad body, …). `once`: takes the header `Idempotency-Key`.
+    from the rest (no key, a bad body, …). `query` is a struct of what its parameters may be: text,
+    integers and booleans. `once`: takes the header `Idempotency-Key`.
     """
 
     method: str
@@ -112,7 +103,7 @@ class Route:
     scope: str | None = None
     open_on_loopback: bool = False
     body: Body | None = None
-    query: tuple[Parameter, ...] = ()
+    query: type[msgspec.Struct] = NoQuery
     path_texts: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     once: bool = False

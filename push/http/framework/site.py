@@ -75,7 +75,7 @@ class LimitedRequest(Request):
         """There are none here."""
 
     def getRequestHostname(self) -> bytes:
-        """Klein hands it to its router, which fails on what cannot be a name. Nobody uses it."""
+        """Klein hands it to its router, which fails on what cannot be a name. It is not used."""
         return b"push"
 
     def __repr__(self) -> str:

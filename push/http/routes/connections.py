@@ -3,101 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Protocol
+from typing import Protocol
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, UnsetType
 
-from push.devices.session_queries import KickedSessions, SessionPage
 from push.devices.session_query_types import Filter
-from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
+from push.http.checks import read_network
 from push.http.framework.route import (
     Body,
     DocumentedResponse,
-    Parameter,
     Request,
     Response,
     Route,
     json_answer,
 )
-from push.http.routes.messages import CURSOR
-from push.http.schemas import read_network
+from push.wire.api.connections import ConnectionPage, ConnectionsQuery, KickBody, Kicked
+from push.wire.api.nodes import NodeEntry, NodeList
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
 TOKEN_TEXT = "the token of a device"
 USER_TEXT = "the id of a user"
 KICK_TEXT = (
-    "The client is told `kicked` and does not come back by itself; nothing keeps it from doing so "
-    "when the app is started again."
+    "The client gets `kicked` and does not reconnect by itself; it may do so when the app is "
+    "started again."
 )
-
-
-class NodeEntry(Struct):
-    """A daemon that is registered. `started`: in milliseconds since 1970 UTC."""
-
-    service: str
-    instance: Annotated[str, Meta(description="the name of its node")]
-    addresses: Annotated[dict[str, str], Meta(description="where devices connect, by carrier")]
-    sessions: int
-    capacity: Annotated[int, Meta(description="sessions it can hold, 0 = no limit")]
-    version: str
-    draining: bool
-    weight: int
-    zone: str
-    started: int
-
-
-class NodeList(Struct):
-    """All daemons, by service and name."""
-
-    nodes: list[NodeEntry]
-
-
-class ConnectionRow(Struct):
-    """A live session. `connected`: since when, in milliseconds since 1970 UTC."""
-
-    session: str
-    token: Annotated[str | None, Meta(description="its device; null: a user with a JWT alone")]
-    user: str | None
-    node: str
-    ip: str
-    carrier: Literal["tcp", "tls", "ws", "wss"]
-    connected: int
-
-
-Silent = Annotated[
-    list[str],
-    Meta(description="nodes that did not answer in time: what they have is not in it"),
-]
-
-
-class Connections(Struct):
-    """A page of sessions, by id. `cursor` asks for the next one; null: this is the last."""
-
-    connections: list[ConnectionRow]
-    cursor: str | None
-    silent: Silent
-
-
-class KickBody(Struct, forbid_unknown_fields=True, frozen=True):
-    """Whose sessions to end."""
-
-    ip: Annotated[str, Meta(max_length=64, description="an address, or a network like 10.0.0.0/8")]
-
-
-class KickedBody(Struct):
-    """How many sessions were ended."""
-
-    kicked: int
-    silent: Silent
 
 
 class SessionAdmin(Protocol):
     """What is needed of `push.devices.session_queries.SessionAdmin`."""
 
-    async def find(self, filter: Filter, after: str = "", limit: int = 50) -> SessionPage: ...
+    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage: ...
 
-    async def kick(self, filter: Filter) -> KickedSessions: ...
+    async def kick(self, filter: Filter) -> Kicked: ...
 
 
 class DeviceLookup(Protocol):
@@ -145,27 +83,15 @@ def client_routes(
 
 def _list_route(clients: SessionAdmin) -> Route:
     async def connections(call: Request) -> Response:
-        query = call.query
+        query: ConnectionsQuery = call.query
         found = Filter(
-            node=query.get("node"),
-            user=query.get("user"),
-            ip=read_network(query["ip"], "ip") if "ip" in query else None,
-            topic=query.get("topic"),
+            node=_or_none(query.node),
+            user=_or_none(query.user),
+            ip=None if query.ip is UNSET else read_network(query.ip, "ip"),
+            topic=_or_none(query.topic),
         )
-        page = await clients.find(found, read_cursor(query), read_limit(query))
-        rows = [
-            ConnectionRow(
-                row.session,
-                row.token,
-                row.user,
-                row.node,
-                row.ip,
-                row.carrier,  # type: ignore[arg-type]
-                row.connected,
-            )
-            for row in page.sessions
-        ]
-        return json_answer(200, Connections(rows, page.cursor, page.silent))
+        page = await clients.find(found, query.cursor, query.limit)
+        return json_answer(200, page)
 
     return Route(
         "GET",
@@ -173,20 +99,13 @@ def _list_route(clients: SessionAdmin) -> Route:
         "list_connections",
         "List live sessions",
         connections,
-        {200: DocumentedResponse("A page of sessions, by their ids.", Connections)},
+        {200: DocumentedResponse("A page of sessions, by their ids.", ConnectionPage)},
         description=(
             "All connectors are asked; those that do not answer within two seconds are named in "
             "`silent`. With several filters a session must fit all of them."
         ),
         scope="read",
-        query=(
-            Parameter("node", "the name of a connector's node", kind="node"),
-            Parameter("user", "sessions of this user", kind="user"),
-            Parameter("ip", "sessions from this address or network, as `10.0.0.0/8`"),
-            Parameter("topic", "sessions that follow this topic", kind="topic"),
-            CURSOR,
-            LIMIT_PARAMETER,
-        ),
+        query=ConnectionsQuery,
         problems=("invalid", "unavailable"),
     )
 
@@ -196,7 +115,7 @@ def _kick_routes(clients: SessionAdmin, devices: DeviceLookup) -> tuple[Route, .
         done = await clients.kick(found)
         if found.session is not None and not done.kicked and not done.silent:
             raise RequestError("not_found", "no node has this session")
-        return json_answer(200, KickedBody(done.kicked, done.silent))
+        return json_answer(200, done)
 
     async def kick_session(call: Request) -> Response:
         return await answer(Filter(session=call.path["session"]))
@@ -211,7 +130,7 @@ def _kick_routes(clients: SessionAdmin, devices: DeviceLookup) -> tuple[Route, .
     async def kick_user(call: Request) -> Response:
         return await answer(Filter(user=call.path["user"]))
 
-    replies = {200: DocumentedResponse("How many were ended.", KickedBody)}
+    replies = {200: DocumentedResponse("How many were ended.", Kicked)}
     return (
         Route(
             "DELETE",
@@ -282,3 +201,7 @@ def _nodes_route(nodes: NodeDirectory) -> Route:
         description="As last reported by each daemon, at most a few seconds ago.",
         scope="read",
     )
+
+
+def _or_none(value: str | UnsetType) -> str | None:
+    return None if value is UNSET else value

@@ -2,75 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
-
-from msgspec import UNSET, Meta, field
-
 from push.chat.conversation_id import ConversationId, conversation_of, to_user
 from push.chat.service import ChatService
-from push.chat.types import (
-    MAX_SEQ,
-    ConversationPage,
-    MessagePage,
-    Name,
-    NewMessage,
-    Positions,
-    Range,
-    ReadPositions,
-    Sent,
-    check_names,
-)
-from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     NO_CONTENT,
     Body,
     DocumentedResponse,
-    Parameter,
     Request,
     Response,
     Route,
     json_answer,
 )
+from push.wire.api.common import MAX_SEQ
+from push.wire.api.conversations import (
+    ConversationPage,
+    HistoryPage,
+    MessageBody,
+    Positions,
+    PositionsPost,
+    RangeQuery,
+    RecallQuery,
+    Sent,
+)
+from push.wire.api.paging import PageQuery
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
-RANGE_PARAMETERS = (
-    Parameter("after", "a `seq`: the messages behind it", kind="seq"),
-    Parameter("before", "a `seq`: the messages before it; without either the newest", kind="seq"),
-    LIMIT_PARAMETER,
-)
 USER = {"user": "the id of a user"}
 CONVERSATION = {
     **USER,
     "conversation": "as the user sees it: `user:<the other>` or `group:<group>`",
 }
 _REFUSALS = ("invalid", "unknown_group", "not_member", "unavailable")
-
-
-class UserMessage(NewMessage, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A message and its sender."""
-
-    sender: Annotated[Name, Meta(description="who says it")] = field(name="from")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_names("from", self.sender)
-
-
-class PositionsPost(ReadPositions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far a user is."""
-
-
-def range_of(query: Mapping[str, str]) -> Range:
-    """Raises `RequestError` `invalid`."""
-    if "after" in query and "before" in query:
-        raise RequestError("invalid", "`before` and `after` exclude each other", field="before")
-    return Range(
-        after=_seq_of(query["after"], "after") if "after" in query else UNSET,
-        before=_seq_of(query["before"], "before") if "before" in query else UNSET,
-        limit=read_limit(query),
-    )
 
 
 def _seq_of(text: str, name: str) -> int:
@@ -107,8 +70,8 @@ def _send_route(chat: ChatService) -> Route:
         description="`conversation` in the answer is as `from` sees it.",
         scope="chat",
         body=Body(
-            UserMessage,
-            decoder_for(UserMessage),
+            MessageBody,
+            decoder_for(MessageBody),
             {"from": "anna", "data": {"text": "hello"}, "client_id": "8c1d"},
         ),
         path_texts={"user": "the id of the user who receives it"},
@@ -119,7 +82,7 @@ def _send_route(chat: ChatService) -> Route:
 def _list_route(chat: ChatService) -> Route:
     async def page(call: Request) -> Response:
         conversations = await chat.conversations.page(
-            _user_of(call), cursor=read_cursor(call.query), limit=read_limit(call.query)
+            _user_of(call), cursor=call.query.cursor, limit=call.query.limit
         )
         return json_answer(200, conversations)
 
@@ -131,7 +94,7 @@ def _list_route(chat: ChatService) -> Route:
         page,
         {200: DocumentedResponse("A page of conversations, the latest first.", ConversationPage)},
         scope="chat",
-        query=(Parameter("cursor", "of the page before"), LIMIT_PARAMETER),
+        query=PageQuery,
         path_texts=USER,
         problems=("invalid", "unavailable"),
     )
@@ -140,7 +103,7 @@ def _list_route(chat: ChatService) -> Route:
 def _routes_of_one(chat: ChatService) -> tuple[Route, ...]:
     async def history(call: Request) -> Response:
         conversation = _conversation_of(call)
-        page = await chat.messages.history(conversation, range_of(call.query), _user_of(call))
+        page = await chat.messages.history(conversation, call.query, _user_of(call))
         return json_answer(200, page)
 
     async def move(call: Request) -> Response:
@@ -148,7 +111,7 @@ def _routes_of_one(chat: ChatService) -> tuple[Route, ...]:
         return json_answer(200, moved)
 
     async def recall(call: Request) -> Response:
-        by = None if call.query.get("force") == "true" else _user_of(call)
+        by = None if call.query.force else _user_of(call)
         seq = _seq_of(call.path["seq"], "seq")
         await chat.messages.recall(_conversation_of(call), seq, by)
         return NO_CONTENT
@@ -161,10 +124,10 @@ def _routes_of_one(chat: ChatService) -> tuple[Route, ...]:
             "list_messages",
             "Read the history of a conversation",
             history,
-            {200: DocumentedResponse("Messages, the earliest first.", MessagePage)},
-            description="As the user sees it: of a group from when he joined.",
+            {200: DocumentedResponse("Messages, the earliest first.", HistoryPage)},
+            description="As the user sees it: of a group since they joined.",
             scope="chat",
-            query=RANGE_PARAMETERS,
+            query=RangeQuery,
             path_texts=CONVERSATION,
             problems=_REFUSALS,
         ),
@@ -189,15 +152,15 @@ def _routes_of_one(chat: ChatService) -> tuple[Route, ...]:
             recall,
             {
                 204: DocumentedResponse(
-                    "Its content is gone, and everybody in the conversation is told."
+                    "Its content is deleted, and all in the conversation are notified."
                 )
             },
             description=(
-                "As the user may: his own, or as an admin of a group, for some time. With `force` "
-                "the backend itself recalls it, at any time."
+                "As the user may: their own, or as an admin of a group, for some time. With "
+                "`force` the backend itself recalls it, at any time."
             ),
             scope="chat",
-            query=(Parameter("force", "`true`: the backend itself does it", ("true", "false")),),
+            query=RecallQuery,
             path_texts={**CONVERSATION, "seq": "which message"},
             problems=(*_REFUSALS, "not_allowed", "recall_expired", "unknown_message"),
         ),

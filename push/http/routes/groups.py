@@ -2,103 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import UNSET, UnsetType
 
 from push.chat.conversation_id import to_group
 from push.chat.service import ChatService
-from push.chat.types import (
-    Group,
-    GroupChanges,
-    MemberChange,
-    MemberPage,
-    MessagePage,
-    Name,
-    NewGroup,
-    NewMessage,
-    Results,
-    Sent,
-    Users,
-    check_names,
-)
-from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     NO_CONTENT,
     Body,
     DocumentedResponse,
-    Parameter,
     Request,
     Response,
     Route,
     json_answer,
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
-from push.http.routes.conversations import RANGE_PARAMETERS, range_of
+from push.wire.api.conversations import HistoryPage, MessageBody, RangeQuery, Sent
+from push.wire.api.groups import (
+    ActorQuery,
+    CreateGroupBody,
+    GroupChanges,
+    GroupInfo,
+    GroupPatch,
+    MemberChange,
+    MemberPage,
+    MemberPut,
+    NewMembers,
+    Results,
+)
+from push.wire.api.paging import PageQuery
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
-BY = Parameter(
-    "by", "the user who acts; without it the backend itself, above all roles", kind="user"
-)
-CURSOR = Parameter("cursor", "of the page before")
 GROUP = {"group": "the id of a group"}
 BOTH = {**GROUP, "user": "the id of a user"}
-ByName = Annotated[Name, Meta(description=BY.description)]
 _REFUSALS = ("invalid", "unknown_group", "not_member", "not_allowed", "unavailable")
-
-
-class CreateGroupBody(NewGroup, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A new group and who owns it."""
-
-    owner: Name
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_names("owner", self.owner)
-
-
-class ChangedMember(MemberChange, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What changes of a member, within the changes of a group."""
-
-
-class GroupPatch(GroupChanges, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What changes of a group, and by whom."""
-
-    member: ChangedMember | UnsetType = UNSET
-    by: ByName | UnsetType = UNSET
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_names("by", self.by)
-
-
-class NewMembers(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is added, and by whom."""
-
-    users: Users
-    by: ByName | UnsetType = UNSET
-
-    def __post_init__(self) -> None:
-        check_names("users", *self.users)
-        check_names("by", self.by)
-
-
-class MemberPut(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What changes of a member."""
-
-    role: Literal["admin", "member"] | UnsetType = UNSET
-    muted: bool | UnsetType = UNSET
-
-
-class GroupMessage(NewMessage, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A message and its sender, whose role in the group counts."""
-
-    sender: Annotated[Name, Meta(description="who says it")] = field(name="from")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_names("from", self.sender)
 
 
 def group_routes(chat: ChatService) -> tuple[Route, ...]:
@@ -110,7 +47,7 @@ def _group_of(call: Request) -> str:
 
 
 def _by_of(call: Request) -> str | None:
-    return call.query.get("by")
+    return _or_none(call.query.by)
 
 
 def _or_none(value: str | UnsetType) -> str | None:
@@ -140,7 +77,7 @@ def _group_routes(chat: ChatService) -> tuple[Route, ...]:
             "create_group",
             "Create a group",
             create,
-            {201: DocumentedResponse("The group.", Group)},
+            {201: DocumentedResponse("The group.", GroupInfo)},
             description=(
                 "Its id is made by the server. `type` `broadcast`: only the owner and admins write."
             ),
@@ -158,7 +95,7 @@ def _group_routes(chat: ChatService) -> tuple[Route, ...]:
             "get_group",
             "Look a group up",
             get,
-            {200: DocumentedResponse("The group.", Group)},
+            {200: DocumentedResponse("The group.", GroupInfo)},
             scope="chat",
             path_texts=GROUP,
             problems=("invalid", "unknown_group", "unavailable"),
@@ -169,7 +106,7 @@ def _group_routes(chat: ChatService) -> tuple[Route, ...]:
             "change_group",
             "Change a group",
             change,
-            {200: DocumentedResponse("The group as it is now.", Group)},
+            {200: DocumentedResponse("The group as it is now.", GroupInfo)},
             description="All that is given, or nothing.",
             scope="chat",
             body=Body(GroupPatch, decoder_for(GroupPatch), {"announcement": "Tonight at eight."}),
@@ -183,11 +120,13 @@ def _group_routes(chat: ChatService) -> tuple[Route, ...]:
             "Dismiss a group",
             dismiss,
             {
-                204: DocumentedResponse("It is gone, with its history; its members are told."),
+                204: DocumentedResponse(
+                    "It is deleted with its history; its members are notified."
+                ),
                 200: REPLY_UNCONFIRMED,
             },
             scope="chat",
-            query=(BY,),
+            query=ActorQuery,
             path_texts=GROUP,
             problems=_REFUSALS,
         ),
@@ -199,7 +138,7 @@ def _member_routes(chat: ChatService) -> tuple[Route, ...]:
 
     async def page(call: Request) -> Response:
         members = await groups.members(
-            _group_of(call), None, cursor=read_cursor(call.query), limit=read_limit(call.query)
+            _group_of(call), None, cursor=call.query.cursor, limit=call.query.limit
         )
         return json_answer(200, members)
 
@@ -232,7 +171,7 @@ def _member_routes(chat: ChatService) -> tuple[Route, ...]:
             page,
             {200: DocumentedResponse("A page of members, by name.", MemberPage)},
             scope="chat",
-            query=(CURSOR, LIMIT_PARAMETER),
+            query=PageQuery,
             path_texts=GROUP,
             problems=("invalid", "unknown_group", "unavailable"),
         ),
@@ -258,7 +197,7 @@ def _member_routes(chat: ChatService) -> tuple[Route, ...]:
             {204: DocumentedResponse("Changed.")},
             scope="chat",
             body=Body(MemberPut, decoder_for(MemberPut), {"role": "admin"}),
-            query=(BY,),
+            query=ActorQuery,
             path_texts=BOTH,
             problems=(*_REFUSALS, "not_found"),
         ),
@@ -272,9 +211,9 @@ def _member_routes(chat: ChatService) -> tuple[Route, ...]:
                 204: DocumentedResponse("No member any more; devices stop following at once."),
                 200: REPLY_UNCONFIRMED,
             },
-            description="With `by` the user himself, he leaves.",
+            description="With the user as `by` they leave.",
             scope="chat",
-            query=(BY,),
+            query=ActorQuery,
             path_texts=BOTH,
             problems=(*_REFUSALS, "not_found"),
         ),
@@ -290,7 +229,7 @@ def _message_routes(chat: ChatService) -> tuple[Route, ...]:
 
     async def page(call: Request) -> Response:
         group = to_group(call.path["group"], "group")
-        return json_answer(200, await chat.messages.history(group, range_of(call.query), None))
+        return json_answer(200, await chat.messages.history(group, call.query, None))
 
     return (
         Route(
@@ -303,8 +242,8 @@ def _message_routes(chat: ChatService) -> tuple[Route, ...]:
             description="As `from`, whose role in the group counts.",
             scope="chat",
             body=Body(
-                GroupMessage,
-                decoder_for(GroupMessage),
+                MessageBody,
+                decoder_for(MessageBody),
                 {"from": "anna", "data": {"text": "hello"}, "client_id": "7f3a"},
             ),
             path_texts=GROUP,
@@ -316,10 +255,10 @@ def _message_routes(chat: ChatService) -> tuple[Route, ...]:
             "list_group_messages",
             "Read the history of a group",
             page,
-            {200: DocumentedResponse("Messages, the earliest first.", MessagePage)},
+            {200: DocumentedResponse("Messages, the earliest first.", HistoryPage)},
             description="All that are kept, whoever joined when.",
             scope="chat",
-            query=RANGE_PARAMETERS,
+            query=RangeQuery,
             path_texts=GROUP,
             problems=("invalid", "unknown_group", "unavailable"),
         ),

@@ -1,24 +1,22 @@
-"""What became of a message, and taking it back."""
+"""What became of a message, and cancelling it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Protocol
 
-from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
 from push.http.framework.route import (
     DocumentedResponse,
-    Parameter,
     Request,
     Response,
     Route,
     json_answer,
 )
-from push.http.schemas import Cancelled, MessageDevices, MessageDeviceStatus, MessageStatus
 from push.streams.ledger import DeliveryCounts, DeviceLine
+from push.wire.api.messages import Cancelled, DeliveryPage, DeviceDelivery, MessageLedger
+from push.wire.api.paging import PageQuery, make_cursor, read_cursor
 
 ID_TEXT = "the id that the push was answered with"
-CURSOR = Parameter("cursor", "`cursor` of the page before")
 
 
 class MessageLookup(Protocol):
@@ -34,13 +32,14 @@ class MessageLookup(Protocol):
 def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
     async def get_message(call: Request) -> Response:
         funnel = await messages.message(call.path["id"])
-        names = MessageStatus.__struct_fields__
-        return json_answer(200, MessageStatus(**{name: getattr(funnel, name) for name in names}))
+        names = MessageLedger.__struct_fields__
+        return json_answer(200, MessageLedger(**{name: getattr(funnel, name) for name in names}))
 
     async def get_devices(call: Request) -> Response:
-        limit = read_limit(call.query)
+        query: PageQuery = call.query
+        after = read_cursor("deliveries", query.cursor, str)
         lines = await messages.message_devices(call.path["id"])
-        return json_answer(200, _page(lines, read_cursor(call.query), limit))
+        return json_answer(200, _page(lines, after[0] if after else "", query.limit))
 
     async def cancel(call: Request) -> Response:
         return json_answer(200, Cancelled(await messages.cancel(call.path["id"])))
@@ -54,9 +53,9 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
             "get_message",
             "See what became of a message",
             get_message,
-            {200: DocumentedResponse("Its funnel.", MessageStatus)},
+            {200: DocumentedResponse("Its funnel.", MessageLedger)},
             description=(
-                "Counts are devices, and lag behind by about a second. Of a message that was "
+                "Counts are devices, and are about a second late. Of a message that was "
                 "stored, `addressed` is the sum of the ends once nothing waits any more. Kept for "
                 "a day longer than the message. Reasons of `dropped`: `backlog` (more waited for "
                 "the device than it may have), `retention` (more waited in the stream), "
@@ -75,11 +74,11 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
             "get_message_devices",
             "See what became of a message on each device",
             get_devices,
-            {200: DocumentedResponse("A page of devices, by token.", MessageDevices)},
+            {200: DocumentedResponse("A page of devices, by token.", DeliveryPage)},
             description="Kept for messages that were addressed to devices or users.",
             scope="read",
             path_texts=path,
-            query=(CURSOR, LIMIT_PARAMETER),
+            query=PageQuery,
             problems=(*problems, "not_found"),
         ),
         Route(
@@ -88,9 +87,13 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
             "cancel_message",
             "Cancel a message",
             cancel,
-            {200: DocumentedResponse("Taken back from who had not acknowledged it.", Cancelled)},
+            {
+                200: DocumentedResponse(
+                    "Cancelled for the devices that had not acknowledged it.", Cancelled
+                )
+            },
             description=(
-                "It is handed out to nobody any more. A device that has it but had not "
+                "It is delivered to no device any more. A device that has it but had not "
                 "acknowledged it counts as cancelled, until it does."
             ),
             scope="push",
@@ -100,11 +103,12 @@ def message_routes(messages: MessageLookup) -> tuple[Route, ...]:
     )
 
 
-def _page(lines: Sequence[DeviceLine], cursor: str, limit: int) -> MessageDevices:
-    """The lines behind the token `cursor`."""
-    left = [line for line in lines if line.token > cursor]
+def _page(lines: Sequence[DeviceLine], after: str, limit: int) -> DeliveryPage:
+    """The lines after the token `after`."""
+    left = [line for line in lines if line.token > after]
     rows = [
-        MessageDeviceStatus(line.token, line.state, line.ts, line.user, line.reason)  # type: ignore[arg-type]
+        DeviceDelivery(line.token, line.state, line.reason, line.ts, line.user)
         for line in left[:limit]
     ]
-    return MessageDevices(rows, rows[-1].token if len(left) > limit else None)
+    more = len(left) > limit
+    return DeliveryPage(rows, make_cursor("deliveries", rows[-1].token) if more else None)

@@ -12,7 +12,7 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.schemas import DrainBody, Draining
+from push.wire.api.nodes import DrainBody, Draining
 from push.wire.reading import decoder_for
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import msgspec
-from msgspec import UNSET, Meta
+from msgspec import UNSET, Meta, structs
 
-from push.devices.record import Device
+from push.http.checks import PushLimits, message_of
 from push.http.framework.problems import Problem, problem_of
 from push.http.framework.request_reading import check_idempotency_key
 from push.http.framework.route import (
@@ -29,18 +29,17 @@ from push.http.routes.messages import MessageLookup, message_routes
 from push.http.routes.nodes import Drains, node_routes
 from push.http.routes.topics import TopicStore, topic_routes
 from push.http.routes.users import Erasure, UserStore, user_routes
-from push.http.schemas import (
+from push.pushing.service import Push
+from push.wire.api.devices import Device
+from push.wire.api.nodes import NodeStats, Stats
+from push.wire.api.push import (
     MAX_BATCH_ITEMS,
     BatchAnswer,
     BatchPushBody,
     BatchReceipt,
-    NodeStats,
     PushBody,
-    PushLimits,
-    Stats,
-    message_of,
+    PushResult,
 )
-from push.pushing.service import Push, PushReceipt
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
@@ -53,9 +52,9 @@ USER_TEXT = "the id of a user"
 class PushAcceptor(MessageLookup, Protocol):
     """What is needed of `push.pushing.service.PushAcceptor`."""
 
-    async def push(self, push: Push) -> PushReceipt: ...
+    async def push(self, push: Push) -> PushResult: ...
 
-    async def push_batch(self, items: Sequence[Push]) -> Sequence[PushReceipt | RequestError]: ...
+    async def push_batch(self, items: Sequence[Push]) -> Sequence[PushResult | RequestError]: ...
 
 
 class DeviceStore(client_management.DeviceLookup, Protocol):
@@ -157,7 +156,7 @@ def _push_routes(pushing: PushAcceptor, limits: PushLimits) -> tuple[Route, Rout
             "push",
             "Push a message",
             push,
-            {202: DocumentedResponse("Accepted: stored for every device it is for.", PushReceipt)},
+            {202: DocumentedResponse("Accepted: stored for every device it is for.", PushResult)},
             description=(
                 "`streams` says how many logs the message was written to (one for each device, "
                 "user, a topic, or everyone), `online` how many of them a connector followed at "
@@ -186,7 +185,7 @@ def _push_routes(pushing: PushAcceptor, limits: PushLimits) -> tuple[Route, Rout
             },
             description=(
                 f"1 to {MAX_BATCH_ITEMS:,} items, each as for `POST /v1/push`, in at most 16 MiB. "
-                "Each stands for itself: one that is wrong fails alone. Each may have an "
+                "Each is judged alone: one that is wrong fails alone. Each may have an "
                 "`idempotency_key`; with the header `Idempotency-Key` all that have none get one, "
                 "made of the header and their place in the batch."
             ),
@@ -215,17 +214,10 @@ def _push_of_item(item: BatchPushBody, index: int, call: Request, limits: PushLi
     return Push(target, content, call.once and f"{call.once} place {index}")
 
 
-def _batch_result(result: PushReceipt | RequestError) -> BatchReceipt | Problem:
+def _batch_result(result: PushResult | RequestError) -> BatchReceipt | Problem:
     if isinstance(result, RequestError):
         return problem_of(result)
-    return BatchReceipt(
-        status=202,
-        id=result.id,
-        streams=result.streams,
-        online=result.online,
-        unknown=result.unknown,
-        silent=result.silent,
-    )
+    return BatchReceipt(**structs.asdict(result))
 
 
 # --- devices and users -------------------------------------------------------------------------
@@ -301,7 +293,10 @@ def _device_routes(devices: DeviceStore) -> tuple[Route, ...]:
             "unbind_device",
             "Unbind a device from a user",
             unbind,
-            {204: DocumentedResponse("The device is nobody's now."), 200: REPLY_UNCONFIRMED},
+            {
+                204: DocumentedResponse("The device is bound to no user now."),
+                200: REPLY_UNCONFIRMED,
+            },
             scope="push",
             path_texts=both,
             problems=(*problems, "not_found"),

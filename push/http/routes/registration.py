@@ -12,13 +12,12 @@ from push.http.framework.route import (
     App,
     Body,
     DocumentedResponse,
-    Parameter,
     Request,
     Response,
     Route,
     json_answer,
 )
-from push.http.schemas import RegisteredDevice, RegistrationBody, ServerListBody
+from push.wire.api.devices import Registration, RegistrationBody, Servers, ServersQuery
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
@@ -71,7 +70,7 @@ def _register_route(devices: DeviceRegistrar, servers: ServerList, scope: str | 
             ip=call.client_ip,
         )
         told = list(servers.servers(None, call.client_ip))
-        answer = RegisteredDevice(credentials.token, credentials.secret, told)
+        answer = Registration(credentials.token, credentials.secret, told)
         return json_answer(201, answer, (b"Cache-Control", b"no-store"))
 
     return Route(
@@ -82,7 +81,7 @@ def _register_route(devices: DeviceRegistrar, servers: ServerList, scope: str | 
         register,
         {
             201: DocumentedResponse(
-                "The device's token and secret, to be kept; and servers.", RegisteredDevice
+                "The device's token and secret, to be kept; and servers.", Registration
             )
         },
         description=(
@@ -105,14 +104,14 @@ def _register_route(devices: DeviceRegistrar, servers: ServerList, scope: str | 
 
 def _servers_route(servers: ServerList, scope: str | None) -> Route:
     async def list_servers(call: Request) -> Response:
-        urls = list(servers.servers(call.query.get("carrier"), call.client_ip))
+        urls = list(servers.servers(_or_none(call.query.carrier), call.client_ip))
         if not urls:
             raise RequestError(
                 "unavailable",
-                "no connector that this client can reach has room now",
+                "all connectors that this client can reach are full",
                 after_seconds=FULL_RETRY_SECONDS,
             )
-        return json_answer(200, ServerListBody(urls, SERVERS_TTL_SECONDS))
+        return json_answer(200, Servers(urls, SERVERS_TTL_SECONDS))
 
     return Route(
         "GET",
@@ -120,15 +119,9 @@ def _servers_route(servers: ServerList, scope: str | None) -> Route:
         "list_servers",
         "Where to connect",
         list_servers,
-        {200: DocumentedResponse("URLs as `tls://host:6790`, best first.", ServerListBody)},
+        {200: DocumentedResponse("URLs as `tls://host:6790`, best first.", Servers)},
         scope=scope,
-        query=(
-            Parameter(
-                "carrier",
-                "only servers of this carrier; all, if absent",
-                ("tcp", "tls", "ws", "wss"),
-            ),
-        ),
+        query=ServersQuery,
         problems=("unavailable",),
         cors=True,
     )

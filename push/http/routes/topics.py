@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Protocol
 
-from msgspec import Meta, Struct
-
-from push.devices.topics import Topic as FollowedTopic
-from push.devices.topics import TopicPage, TopicWrite
-from push.http.framework.request_reading import LIMIT_PARAMETER, read_cursor, read_limit
+from push.devices.topics import TopicWrite
 from push.http.framework.route import (
     DocumentedResponse,
     Request,
@@ -17,24 +13,11 @@ from push.http.framework.route import (
     json_answer,
 )
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
-from push.http.routes.messages import CURSOR
+from push.wire.api.paging import PageQuery
+from push.wire.api.topics import Topic, TopicPage
 from push.wire.errors import RequestError
 
 TOPIC_TEXT = "the name of a topic"
-
-
-class TopicRow(Struct):
-    """A topic that devices follow."""
-
-    topic: str
-    devices: Annotated[int, Meta(description="how many follow it")]
-
-
-class TopicList(Struct):
-    """A page of topics, by name. `cursor` asks for the next one; null: this is the last."""
-
-    topics: list[TopicRow]
-    cursor: str | None
 
 
 class TopicStore(Protocol):
@@ -44,7 +27,7 @@ class TopicStore(Protocol):
 
     async def unsubscribe(self, topic: str, token: str) -> TopicWrite: ...
 
-    async def get_topic(self, topic: str) -> FollowedTopic: ...
+    async def get_topic(self, topic: str) -> Topic: ...
 
     async def find_topics(self, cursor: str = "", limit: int = 50) -> TopicPage: ...
 
@@ -55,13 +38,11 @@ def topic_routes(topics: TopicStore) -> tuple[Route, ...]:
 
 def _reading_routes(topics: TopicStore) -> tuple[Route, ...]:
     async def list_topics(call: Request) -> Response:
-        page = await topics.find_topics(read_cursor(call.query), read_limit(call.query))
-        rows = [TopicRow(each.topic, each.devices) for each in page.topics]
-        return json_answer(200, TopicList(rows, page.cursor))
+        page = await topics.find_topics(call.query.cursor, call.query.limit)
+        return json_answer(200, page)
 
     async def get_topic(call: Request) -> Response:
-        found = await topics.get_topic(call.path["topic"])
-        return json_answer(200, TopicRow(found.topic, found.devices))
+        return json_answer(200, await topics.get_topic(call.path["topic"]))
 
     return (
         Route(
@@ -72,7 +53,7 @@ def _reading_routes(topics: TopicStore) -> tuple[Route, ...]:
             list_topics,
             {
                 200: DocumentedResponse(
-                    "A page of the topics that devices follow, by name.", TopicList
+                    "A page of the topics that devices follow, by name.", TopicPage
                 )
             },
             description=(
@@ -80,7 +61,7 @@ def _reading_routes(topics: TopicStore) -> tuple[Route, ...]:
                 "counted: `GET /v1/connections?topic=` has them."
             ),
             scope="read",
-            query=(CURSOR, LIMIT_PARAMETER),
+            query=PageQuery,
             problems=("invalid", "unavailable"),
         ),
         Route(
@@ -89,7 +70,7 @@ def _reading_routes(topics: TopicStore) -> tuple[Route, ...]:
             "get_topic",
             "Look a topic up",
             get_topic,
-            {200: DocumentedResponse("How many devices follow it.", TopicRow)},
+            {200: DocumentedResponse("How many devices follow it.", Topic)},
             scope="read",
             path_texts={"topic": TOPIC_TEXT},
             problems=("invalid", "not_found", "unavailable"),

@@ -1,12 +1,12 @@
-"""A user: who is there, and erasing one."""
+"""A user: devices, presence, and erasing one."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from push.devices.users import User
 from push.http.framework.route import DocumentedResponse, Request, Response, Route, json_answer
 from push.http.in_effect import REPLY_UNCONFIRMED, in_effect
+from push.wire.api.devices import User
 
 
 class UserStore(Protocol):

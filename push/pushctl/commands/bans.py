@@ -1,4 +1,4 @@
-"""`pushctl ban`, `unban` and `bans`: who may not connect."""
+"""`pushctl ban`, `unban` and `bans`: addresses, devices and users that may not connect."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _period_seconds(text: str) -> int:
 @yes_option
 @common_options
 @click.pass_obj
-def ban(common: Common, /, period: str | None, yes: bool, **whom: str | None) -> None:
+def ban(common: Common, /, period: str | None, yes: bool, **target: str | None) -> None:
     """Refuse an address or network, a device or a user; live sessions end.
 
     With --ip it asks first, because there may be many sessions behind one address.
@@ -41,12 +41,12 @@ def ban(common: Common, /, period: str | None, yes: bool, **whom: str | None) ->
       pushctl ban --user mallory
       pushctl ban --ip 192.0.2.0/24 --for 12h --yes
     """
-    kind, value = exactly_one(whom)
+    kind, value = exactly_one(target)
     until = None if period is None else int((time.time() + _period_seconds(period)) * 1000)
     if kind == "ip":
         ask_first(yes, f"This ends all sessions of {value} and refuses new ones.")
     with common.api() as api:
-        done = api.ban(**whom, until=until)
+        done = api.ban(**target, until=until)
     common.print_done(f"{kind} {value}: banned {_end(done.until)}", done)
     common.fail_if_silent(done.silent)
 
@@ -55,7 +55,7 @@ def ban(common: Common, /, period: str | None, yes: bool, **whom: str | None) ->
 @target_options("ip", "token", "user")
 @common_options
 @click.pass_obj
-def unban(common: Common, /, **whom: str | None) -> None:
+def unban(common: Common, /, **target: str | None) -> None:
     """Lift a ban.
 
     \b
@@ -63,9 +63,9 @@ def unban(common: Common, /, **whom: str | None) -> None:
       pushctl unban --user mallory
       pushctl unban --ip 192.0.2.0/24
     """
-    kind, value = exactly_one(whom)
+    kind, value = exactly_one(target)
     with common.api() as api:
-        silent = api.unban(**whom)
+        silent = api.unban(**target)
     common.print_done(f"{kind} {value}: not banned any more")
     common.fail_if_silent(silent)
 
@@ -74,7 +74,7 @@ def unban(common: Common, /, **whom: str | None) -> None:
 @common_options
 @click.pass_obj
 def bans(common: Common) -> None:
-    """List the bans in effect: of what kind, of whom, and until when.
+    """List the bans in effect: their kind, name and end.
 
     \b
     Examples:

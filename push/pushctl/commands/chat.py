@@ -34,7 +34,7 @@ def chat() -> None:
 @chat.command("send")
 @click.argument("conversation", metavar="CONVERSATION")
 @click.argument("data", required=False)
-@click.option("--from", "sender", required=True, metavar="USER", help="Who sends it.")
+@click.option("--from", "sender", required=True, metavar="USER", help="The user who sends it.")
 @click.option("--type", "kind", metavar="TYPE", help="[text]")
 @click.option("--mention", "mentions", multiple=True, metavar="USER", help="May be repeated.")
 @click.option("--reply-to", type=seq_type, metavar="SEQ", help="To the message with this seq.")
@@ -162,7 +162,7 @@ def _conversation_cells(row: Conversation) -> tuple[str | None, ...]:
 @chat.command("read")
 @click.argument("conversation", metavar="CONVERSATION")
 @click.argument("seq", metavar="SEQ", type=seq_type)
-@click.option("--of", "user", required=True, metavar="USER", help="Who has read it.")
+@click.option("--of", "user", required=True, metavar="USER", help="The user who has read it.")
 @common_options
 @click.pass_obj
 def read(common: Common, conversation: str, seq: int, user: str) -> None:

@@ -1,4 +1,4 @@
-"""`pushctl connections` and `kick`: who is connected, and ending sessions."""
+"""`pushctl connections` and `kick`: live sessions, and ending them."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _cells(row: Connection) -> tuple[str | None, ...]:
 @yes_option
 @common_options
 @click.pass_obj
-def kick(common: Common, /, yes: bool, **whom: str | None) -> None:
+def kick(common: Common, /, yes: bool, **target: str | None) -> None:
     """End sessions: their clients do not come back by themselves.
 
     With --ip it asks first, because there may be many sessions behind one address.
@@ -72,7 +72,7 @@ def kick(common: Common, /, yes: bool, **whom: str | None) -> None:
       pushctl kick --user ada
       pushctl kick --ip 192.0.2.0/24 --yes --json | jq .kicked
     """
-    kind, value = exactly_one(whom)
+    kind, value = exactly_one(target)
     with common.api() as api:
         if kind == "ip":
             ask_first(yes, f"This ends all sessions of {value}.")

@@ -1,4 +1,4 @@
-"""`pushctl groups` and `members`: groups of users and who is in them."""
+"""`pushctl groups` and `members`: groups of users and their members."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ def show(common: Common, group: str) -> None:
 @click.option("--extra", metavar="JSON", help="What your application keeps with it.")
 @click.option("--mute-all/--no-mute-all", default=None, help="Only the owner and admins write.")
 @click.option(
-    "--invite", type=click.Choice(["owner", "admin", "member"]), help="Who may add members."
+    "--invite",
+    type=click.Choice(["owner", "admin", "member"]),
+    help="The role that may add members.",
 )
 @click.option("--owner", metavar="USER", help="Another member owns it.")
 @by_option
@@ -222,7 +224,7 @@ def remove(common: Common, group: str, users: tuple[str, ...], by: str | None) -
       pushctl members remove 03DMV9EK31WTE= ben eve
       pushctl members remove 03DMV9EK31WTE= ben --by ben
     """
-    # All of them before the first is sent: an id that is none removes nobody.
+    # All of them before the first is sent: with an invalid id no user is removed.
     calls = {user: remove_member(group, user, by=by) for user in users}
     with common.api() as api:
         results = {user: _removed(api, call) for user, call in calls.items()}

@@ -36,7 +36,9 @@ MAX_TTL_SECONDS = 2**31 - 1
     help="Keep it so long; 0: only for sessions online now.",
 )
 @click.option("--qos", type=click.IntRange(0, 1), help="0: at most once; 1 (default): at least.")
-@click.option("--collapse", metavar="NAME", help="Replace what has this name and still waits.")
+@click.option(
+    "--collapse", metavar="NAME", help="Replace a message with this name that still waits."
+)
 @click.option("--title", help="Title of a notification.")
 @click.option("--body", help="Text of a notification.")
 @click.option(
@@ -143,8 +145,8 @@ def batch(common: Common, file: str, idempotency_key: str | None, yes: bool) -> 
 def read_data(data: str | None, text: bool, *, optional: bool) -> tuple[Any, str | None]:
     """The value to push and its encoding. Without DATA a notification needs no input.
 
-    Text that begins like JSON is refused when it is not JSON: it is a slip of the pen, and who gets
-    it would see half an object.
+    Text that begins like JSON is refused when it is not JSON: it is a typing error, and whoever
+    gets it would see half an object.
     """
     if data is None and optional:
         return None, None

@@ -11,7 +11,7 @@ from push.pushctl.terminal.errors import Failure
 from push.pushctl.terminal.targets import check_ids
 from push.wire.text import visible
 
-yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed where nobody can answer.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal.")
 
 
 def ask_first(yes: bool, what: str | Callable[[], str]) -> None:

@@ -21,7 +21,7 @@ from push.sdk.errors import (
     Stopped,
     UnknownToken,
 )
-from push.wire.push_targets import PUSH_TARGETS
+from push.wire.api.push_targets import PUSH_TARGETS
 
 # Exit statuses; 1 is every other failure.
 USAGE = 2  # the command line itself is wrong

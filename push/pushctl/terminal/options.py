@@ -1,6 +1,7 @@
 """The options that every command shares, and what they default to.
 
-They may stand before or after the command's name: `pushctl --json listen`, `pushctl listen --json`.
+They may be given before or after the command's name: `pushctl --json listen`, `pushctl listen
+--json`.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Common:
         cells: Callable[[T], Sequence[str | None]],
         empty: str,
     ) -> None:
-        """A table, or one JSON object a line; without items `empty` is said."""
+        """A table, or one JSON object a line; without items the text `empty`."""
         if self.json:
             for item in items:
                 output.print_json(item)

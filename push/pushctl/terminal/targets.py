@@ -11,7 +11,7 @@ from push.pushctl.terminal.errors import WrongValue, shown_name
 from push.sdk.backend.calls.paths import check_id
 from push.sdk.errors import InvalidData
 from push.wire.addresses import normal_network
-from push.wire.push_targets import DESCRIPTION_OF_TARGET, PLURAL_OF_TARGET, PUSH_TARGETS
+from push.wire.api.push_targets import DESCRIPTION_OF_TARGET, PLURAL_OF_TARGET, PUSH_TARGETS
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -118,7 +118,8 @@ class ClientIdentity:
         return connection
 
     def _in_order(self, addresses: list[Address]) -> list[Address]:
-        """Last, where a connection came to nothing: an address may accept and be dead behind."""
+        """Last, where a connection came to nothing: a proxy may accept for a server that is
+        down."""
         if self._avoided.issuperset(addresses):
             self._avoided.clear()
         return sorted(addresses, key=self._avoided.__contains__)
@@ -199,7 +200,7 @@ class Attempt:
         """Connect, register if need be, open the session; or what to do instead."""
         try:
             jwt = await self._visitor.jwt()
-        except Exception as error:  # the application's token service may be away for a while
+        except Exception as error:  # the application's token service may be unreachable for a while
             log.warning("the application could not make a JWT", exc_info=True)
             self.detail = f"the application could not make a JWT: {error!r}"
             return self._policy.lost(self._loop.time())

@@ -104,7 +104,7 @@ class Chat:
     async def history_page(
         self, *, after: int | None = None, before: int | None = None, limit: int = PAGE
     ) -> HistoryPage:
-        """At most `limit` (200) messages behind the seq `after` or before `before`; without either
+        """At most `limit` (200) messages after the seq `after` or before `before`; without either
         the newest. The earliest comes first."""
         body = given(conversation=self.conversation, after=after, before=before, limit=limit)
         return as_type(HistoryPage, await self._client.publish("MP", body))
@@ -114,7 +114,7 @@ class Chat:
     ) -> AsyncIterator[HistoryMessage]:
         """The history, `page` messages a request.
 
-        With `after`, from the first message behind that seq on to the newest: what a client that
+        With `after`, from the first message after that seq on to the newest: what a client that
         knows the messages up to there has missed. Else backwards: from the message before `before`,
         or the newest, to the first.
         """
@@ -146,7 +146,7 @@ class Chat:
         await self._client.publish("MR", {"conversation": self.conversation, "seq": seq})
 
     async def typing(self) -> None:
-        """Tell who is there that this user is typing. There is no answer."""
+        """Tell those who are online that this user is typing. There is no answer."""
         await self._client.publish("TP", {"conversation": self.conversation})
 
 
@@ -268,5 +268,6 @@ class ChatClient:
                 return
 
     async def presence(self: Asking, users: Iterable[str]) -> dict[str, bool]:
-        """Who of at most 100 users is online; whose presence may not be known is left out."""
+        """Which of at most 100 users are online; a user whose presence may not be known is left
+        out."""
         return as_type(Presence, await self.publish("PS", {"users": list(users)})).online

@@ -72,7 +72,8 @@ class PushClient(ChatClient, ClientRequests):
     `acks`: "auto" acknowledges a message when the next one is asked for (and the last one when the
     `async with` block ends well); "explicit" leaves it to `await message.ack()`.
     A message that is `truncated` is the news that unread messages of its stream are gone.
-    `on_state(state, detail)` hears every change. One task iterates; use "explicit" for several.
+    `on_state(state, detail)` is called at every change. One task iterates; use "explicit" for
+    several.
     """
 
     def __init__(
@@ -250,7 +251,7 @@ class PushClient(ChatClient, ClientRequests):
     def _on_message(self, event: MessageEvent) -> None:
         """A full queue drops QoS 0, which may be lost, and nothing else.
 
-        What has a message id would come again later, behind messages that were sent after it; the
+        What has a message id would come again later, after messages that were sent later; the
         server's window bounds how much there is of it. A truncation is told only once.
         """
         may_be_lost = not event.number and event.kind != TRUNCATED

@@ -216,7 +216,7 @@ class ClientConnection(asyncio.Protocol):
         self._change.set()
 
     def _end(self, ended: ConnectionEnded) -> None:
-        """The first reason holds; everyone who waits for an answer gets it."""
+        """The first reason holds; all that wait for an answer get it."""
         if self.ended.done():
             return
         self.ended.set_result(ended)

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from push.sdk.aio.attempt import Attempt
+from push.sdk.aio.request_names import UNANSWERED, request_number
 from push.sdk.credentials import Credentials
 from push.sdk.encoding import check_text, encode_json
 from push.sdk.errors import ConnectionFailed, RequestRefused
 from push.sdk.logs import log
-from push.sdk.requests import UNANSWERED, request_number
 from push.session.client_events import Connected, RequestAnswered
 from push.wire.signals import RequestName
 
@@ -90,7 +90,7 @@ class ClientRequests(ABC):
     async def subscribe(self, topic: str, *, timeout: float | None = REQUEST_SECONDS) -> None:
         """Follow a topic: what is pushed to it from now on comes in the iteration.
 
-        The server keeps the subscription of a device, also while it is away. When the device is
+        The server keeps the subscription of a device, also while it is offline. When the device is
         registered anew, and at each connection of a user without a device, for which nothing is
         kept, this client subscribes again. Raises like `publish`.
         """
@@ -111,7 +111,8 @@ class ClientRequests(ABC):
             raise ConnectionFailed(f"no session within {seconds:g} s") from None
 
     def _follower(self, session: Connected) -> str:
-        """Who follows what `session` subscribes to; `streams` are told to who has no device."""
+        """What follows the subscriptions of `session`; `streams` is for sessions without a
+        device."""
         if session.streams is not None:
             return f"session {session.session}"
         return f"device {self.credentials.token}" if self.credentials else "device of the JWT"

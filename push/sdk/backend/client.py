@@ -22,24 +22,18 @@ from push.sdk.backend.calls import base as calls
 from push.sdk.backend.calls import chat as chat_calls
 from push.sdk.backend.calls import cluster as cluster_calls
 from push.sdk.backend.calls import topics as topic_calls
-from push.sdk.backend.calls.bans import Ban, BanPage
-from push.sdk.backend.calls.base import (
-    ApiCall,
-    BatchItem,
-    DeliveryPage,
-    DeviceDelivery,
-    MessageLedger,
-    PushResult,
-    Registration,
-    Servers,
-    push_item,
-)
-from push.sdk.backend.calls.cluster import Connection, ConnectionPage, Kicked
-from push.sdk.backend.calls.topics import Topic, TopicPage
+from push.sdk.backend.calls.base import ApiCall, push_item
 from push.sdk.backend.exchange import REFUSED_BY_HTTPX, BaseAPI, Outcome
 from push.sdk.backend.lines import AsyncLines, Lines
 from push.sdk.chat_types import Conversation, Member
 from push.sdk.errors import PushAPIError, PushAPIUnreachable
+from push.wire.api.bans import Ban, BanPage
+from push.wire.api.common import MAX_PAGE
+from push.wire.api.connections import Connection, ConnectionPage, Kicked
+from push.wire.api.devices import Registration, Servers
+from push.wire.api.messages import DeliveryPage, DeviceDelivery, MessageLedger
+from push.wire.api.push import BatchItem, PushResult
+from push.wire.api.topics import Topic, TopicPage
 
 __all__ = [
     "AsyncPushAPI",
@@ -132,7 +126,7 @@ class PushAPI(BaseAPI):
         """What a list has, page by page."""
         cursor: str | None = None
         while True:
-            page = ask(*names, cursor=cursor, limit=calls.MAX_PAGE, **filters)
+            page = ask(*names, cursor=cursor, limit=MAX_PAGE, **filters)
             yield from getattr(page, rows)
             cursor = page.cursor
             if cursor is None:
@@ -254,7 +248,7 @@ class AsyncPushAPI(BaseAPI):
         """What a list has, page by page."""
         cursor: str | None = None
         while True:
-            page = await ask(*names, cursor=cursor, limit=calls.MAX_PAGE, **filters)
+            page = await ask(*names, cursor=cursor, limit=MAX_PAGE, **filters)
             for row in getattr(page, rows):
                 yield row
             cursor = page.cursor

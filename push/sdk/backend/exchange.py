@@ -18,13 +18,13 @@ import httpx
 import msgspec
 
 from push.sdk.address import check_host
-from push.sdk.backend.calls import base as calls
 from push.sdk.backend.calls.base import ApiCall
 from push.sdk.backend.lines import LIMITS
 from push.sdk.encoding import check_seconds, check_text, encode_json
 from push.sdk.errors import ConfigurationError, InvalidData, PushAPIError, PushAPIUnreachable
 from push.sdk.proxies import proxy_for
 from push.sdk.tls import client_context, trusting_nobody
+from push.wire.api.push import IN_PROGRESS
 
 RETRIES = 2
 TIMEOUT_SECONDS = 10.0
@@ -123,7 +123,7 @@ class BaseAPI:
         }
 
     def _retry_delay(self, call: ApiCall[Any], attempt: int, outcome: Outcome) -> float | None:
-        """Seconds to wait before trying again, or None when the outcome stands."""
+        """Seconds to wait before trying again, or None to keep the outcome."""
         if attempt >= self._retries or not _passing(call, outcome):
             return None
         delay = random.random() * FIRST_RETRY_SECONDS * 2.0**attempt
@@ -161,7 +161,7 @@ def _passing(call: ApiCall[Any], outcome: Outcome) -> bool:
     if outcome.status_code in _PASSING:
         return True
     if outcome.status_code == 409:
-        return _error(outcome).code == calls.IN_PROGRESS
+        return _error(outcome).code == IN_PROGRESS
     if not outcome.is_success or call.unfinished is None:
         return False
     try:

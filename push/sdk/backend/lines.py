@@ -58,7 +58,8 @@ class Lines:
         place = self._places.get(process)
         if place is None:
             place = self._places.setdefault(process, _ThreadPlace())
-            # Of the parent's only what nobody used at the fork: closing takes a lock of httpx.
+            # Of the parent's only those that were unused at the fork: closing takes a lock of
+            # httpx.
             for other in list(self._places):
                 if other != process:
                     _close_all(self._places.pop(other, place).idle)

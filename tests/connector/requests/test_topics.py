@@ -443,7 +443,7 @@ async def test_of_a_user_without_a_device_the_subscription_is_the_sessions(
 
 @pytest_twisted.ensureDeferred
 async def test_topics_are_listed_in_pages_by_name(two: list[Any], join: Make) -> None:
-    """Over all servers; a cursor is at most 64 bytes, a name may be twice as long."""
+    """Over all servers; a cursor is at most 256 bytes, and holds the longest name."""
     client, other = await join(), await join()
     long = "n" * 120
     names = sorted([*(f"t{n}" for n in range(12)), *(f"{long}{n}" for n in range(6)), "Z", "a"])
@@ -457,7 +457,7 @@ async def test_topics_are_listed_in_pages_by_name(two: list[Any], join: Make) ->
             page = await two[1].topics.find_topics(cursor, limit)
             found += page.topics
             cursor = page.cursor
-            assert cursor is None or len(cursor) <= 64
+            assert cursor is None or len(cursor) <= 256
         assert [each.topic for each in found] == names
         assert {each.topic: each.devices for each in found}["a"] == 2
     with pytest.raises(RequestError, match="invalid"):
@@ -478,12 +478,12 @@ async def test_sessions_are_found_by_topic(two: list[Any], join: Make, dial: Mak
 
     page = await two[0].clients.find(Filter(topic="news"))
 
-    assert {(row.token, row.user) for row in page.sessions} == {
+    assert {(row.token, row.user) for row in page.connections} == {
         (token_of(client), None),
         (None, "alice"),
     }
-    assert session in {row.session for row in page.sessions}
-    assert (await two[0].clients.find(Filter(topic="other"))).sessions == []
+    assert session in {row.session for row in page.connections}
+    assert (await two[0].clients.find(Filter(topic="other"))).connections == []
 
 
 @pytest_twisted.ensureDeferred

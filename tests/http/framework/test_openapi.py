@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from push.access.bans import Ban
-from push.devices.session_query_types import SessionRow
-from push.devices.users import User
-from push.http.schemas import PushLimits
+from push.access.bans import ActiveBan
+from push.http.checks import PushLimits
+from push.wire.api.connections import Connection
+from push.wire.api.devices import User
 from push.wire.errors import STATUS_OF_CODE
-from push.wire.idents import encode_crockford
+from push.wire.idents import NAME_PATTERN, encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)
 MESSAGE = encode_crockford(123456789012345679)
@@ -80,8 +80,8 @@ def test_every_route_answers_as_documented(make_web: Any, apps: tuple[str, ...])
         url = path.replace("{token}", TOKEN).replace("{user}", "anna").replace("{code}", "invalid")
         url = url.replace("{id}", MESSAGE).replace("{session}", "s1").replace("{topic}", "news")
         web.behind.topics = {"news": {TOKEN}}
-        web.behind.bans = [Ban("user", "mallory", None)]
-        web.behind.sessions = [SessionRow("s1", TOKEN, None, "n", "192.0.2.1", "tcp", 5)]
+        web.behind.bans = [ActiveBan("user", "mallory", None)]
+        web.behind.sessions = [Connection("s1", TOKEN, None, "n", "192.0.2.1", "tcp", 5)]
         web.behind.users = {"anna": User("anna", True, [], [])}
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         response = web.request(method, url, content.get("example"))
@@ -142,3 +142,28 @@ def test_documented_codes_are_those_of_the_contract(web: Any) -> None:
                 codes = re.findall(r"`(\w+)`", answer["description"])
                 assert codes, f"{method} {path} {status}"
                 assert {STATUS_OF_CODE[code] for code in codes} == {int(status)}
+
+
+def test_query_parameters_have_their_types_and_limits(web: Any) -> None:
+    paths = document_of(web)["paths"]
+
+    def schemas(path: str, method: str = "get") -> dict[str, Any]:
+        return {
+            each["name"]: each["schema"]
+            for each in paths[path][method]["parameters"]
+            if each["in"] == "query"
+        }
+
+    listing = schemas("/v1/connections")
+    assert listing["limit"] == {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+    assert listing["cursor"] == {"type": "string", "maxLength": 256}
+    assert listing["user"] == {"type": "string", "pattern": NAME_PATTERN}
+    assert schemas("/v1/servers")["carrier"]["enum"] == ["tcp", "tls", "ws", "wss"]
+
+
+def test_what_an_answer_always_has_is_required(web: Any) -> None:
+    schemas = document_of(web)["components"]["schemas"]
+    assert set(schemas["MessageLedger"]["required"]) == set(schemas["MessageLedger"]["properties"])
+    assert schemas["BanMade"]["required"] == ["until"]
+    assert schemas["ConnectionPage"]["required"] == ["connections", "cursor", "silent"]
+    assert set(schemas["PushResult"]["required"]) == {"id", "streams", "online"}

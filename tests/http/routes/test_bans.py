@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from push.access.bans import Ban
+from push.access.bans import ActiveBan
 from push.wire.idents import encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)
@@ -22,14 +22,14 @@ def test_somebody_is_banned_and_the_ban_is_lifted(web: Any) -> None:
     }
     assert web.request("POST", "/v1/bans", {"token": TOKEN}).status == 201
     assert web.behind.bans == [
-        Ban("ip", "10.1.2.3", LATER),
-        Ban("user", "mallory", None),
-        Ban("token", TOKEN, None),
+        ActiveBan("ip", "10.1.2.3", LATER),
+        ActiveBan("user", "mallory", None),
+        ActiveBan("token", TOKEN, None),
     ]
     assert web.request("DELETE", "/v1/bans?ip=10.1.2.3").status == 204
     assert web.request("DELETE", "/v1/bans", {"user": "mallory"}).status == 204
     web.request("DELETE", "/v1/bans?user=mallory").assert_problem("not_found")
-    assert web.behind.bans == [Ban("token", TOKEN, None)]
+    assert web.behind.bans == [ActiveBan("token", TOKEN, None)]
 
 
 def test_nodes_that_did_not_confirm_are_named(web: Any) -> None:
@@ -44,7 +44,7 @@ def test_nodes_that_did_not_confirm_are_named(web: Any) -> None:
 
 
 def test_bans_are_listed_page_by_page(web: Any) -> None:
-    web.behind.bans = [Ban("user", name, None) for name in "abc"]
+    web.behind.bans = [ActiveBan("user", name, None) for name in "abc"]
     first = web.request("GET", "/v1/bans?limit=2").json()
     last = web.request("GET", f"/v1/bans?limit=2&cursor={first['cursor']}").json()
     assert [ban["user"] for ban in first["bans"] + last["bans"]] == ["a", "b", "c"]

@@ -7,15 +7,17 @@ from typing import Any
 import pytest
 
 from push.cluster.registry.entry import RegistryEntry
-from push.devices.session_query_types import Filter, SessionRow
-from push.devices.users import User, UserDevice
+from push.devices.session_query_types import Filter
+from push.wire.api.connections import Connection
+from push.wire.api.devices import User, UserDevice
+from push.wire.api.paging import make_cursor
 from push.wire.idents import encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)
 
 
-def row(session: str) -> SessionRow:
-    return SessionRow(session, None, "anna", "n1", "192.0.2.1", "tls", 17)
+def row(session: str) -> Connection:
+    return Connection(session, None, "anna", "n1", "192.0.2.1", "tls", 17)
 
 
 # --- sessions ----------------------------------------------------------------------------------
@@ -38,10 +40,10 @@ def test_sessions_are_listed_page_by_page(web: Any) -> None:
             }
             for name in "ab"
         ],
-        "cursor": "b",
+        "cursor": make_cursor("connections", "b"),
         "silent": ["n2"],
     }
-    last = web.request("GET", "/v1/connections?limit=2&cursor=b").json()
+    last = web.request("GET", f"/v1/connections?limit=2&cursor={first['cursor']}").json()
     assert [each["session"] for each in last["connections"]] == ["c"]
     assert last["cursor"] is None
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from push.http.schemas import PushLimits
+from push.http.checks import PushLimits
 from push.pushing.service import Target
 from push.redis.errors import StoreUnavailable
 

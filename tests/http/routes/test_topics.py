@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from push.wire.api.paging import make_cursor
 from push.wire.idents import encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)
@@ -35,7 +36,7 @@ def test_topics_are_listed_page_by_page(web: Any) -> None:
 
     assert first == {
         "topics": [{"topic": "a", "devices": 2}, {"topic": "b", "devices": 1}],
-        "cursor": "b",
+        "cursor": make_cursor("topics", "b"),
     }
     assert last == {"topics": [{"topic": "c", "devices": 1}], "cursor": None}
 

@@ -2,34 +2,8 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from push.sdk.backend.calls.base import ApiCall, read_silent, reader
-
-
-class Ban(msgspec.Struct, frozen=True):
-    """What may not connect: one of `ip`, `token` and `user`.
-
-    `until`: milliseconds since 1970 UTC; None: until it is lifted.
-    """
-
-    ip: str | None = None
-    token: str | None = None
-    user: str | None = None
-    until: int | None = None
-
-
-class BanMade(Ban, frozen=True):
-    """A ban that holds from now on. `silent`: nodes that did not confirm it, usually none."""
-
-    silent: list[str] = []
-
-
-class BanPage(msgspec.Struct, frozen=True):
-    """A part of the list; `cursor` asks for the next, None: this was the last."""
-
-    bans: list[Ban]
-    cursor: str | None = None
+from push.wire.api.bans import BanMade, BanPage
 
 
 def ban(

@@ -16,117 +16,18 @@ import msgspec
 from push.sdk.backend.calls.paths import path_of
 from push.sdk.encoding import check_text
 from push.sdk.errors import ConfigurationError, InvalidDataType
+from push.wire.api.common import MAX_IDEMPOTENCY_KEY
+from push.wire.api.devices import Registration, Servers
+from push.wire.api.messages import Cancelled, DeliveryPage, MessageLedger
+from push.wire.api.push import BatchItem, PushResult
 from push.wire.lenient import decode_leniently
 
 T = TypeVar("T")
 JSON = dict[str, Any]
 
-IN_PROGRESS = "in_progress"
-MAX_KEY_CHARACTERS = 255
-MAX_PAGE = 200  # the most that a list gives at once
-
-
-class PushResult(msgspec.Struct, frozen=True):
-    """`streams` written, how many of them a connector followed, and tokens nobody knows.
-
-    To an `ip`: `online` sessions, and the nodes that did not answer (`silent`).
-    """
-
-    id: str
-    streams: int = 0
-    online: int = 0
-    unknown: list[str] = []
-    silent: list[str] = []
-
-
-class BatchItem(msgspec.Struct, frozen=True):
-    """The outcome of one push of a batch; `status` is what it would have had alone."""
-
-    status: int
-    id: str | None = None
-    streams: int = 0
-    online: int = 0
-    unknown: list[str] = []
-    silent: list[str] = []
-    code: str | None = None
-    detail: str | None = None
-    field: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        return 200 <= self.status < 300
-
-    @property
-    def passing(self) -> bool:
-        """Whether the same item may be answered otherwise in a moment."""
-        return self.status == 503 or self.code == IN_PROGRESS
-
 
 class _BatchAnswer(msgspec.Struct):
     results: list[BatchItem]
-
-
-class MessageLedger(msgspec.Struct, frozen=True):
-    """What became of a message. `ts` and `expires`: milliseconds since 1970 UTC; `to`: as pushed.
-
-    The counts are devices. `written` means sent to the device, `acknowledged` that it said so;
-    `dropped` counts by reason, and `dropped_devices` is their sum.
-    """
-
-    id: str
-    ts: int
-    to: JSON
-    expires: int | None = None
-    addressed: int = 0
-    stored: int = 0
-    written: int = 0
-    acknowledged: int = 0
-    expired: int = 0
-    cancelled: int = 0
-    dropped: dict[str, int] = {}
-
-    @property
-    def dropped_devices(self) -> int:
-        return sum(self.dropped.values())
-
-
-class DeviceDelivery(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a message at one device.
-
-    `state`: stored, written, acknowledged, expired, cancelled or dropped (then `reason`), since
-    `ts` (milliseconds since 1970 UTC).
-    """
-
-    token: str
-    state: str
-    reason: str | None = None
-    ts: int | None = None
-
-
-class DeliveryPage(msgspec.Struct, frozen=True):
-    """A part of the list; `cursor` asks for the next, None: this was the last."""
-
-    devices: list[DeviceDelivery]
-    cursor: str | None = None
-
-
-class _CancelAnswer(msgspec.Struct):
-    cancelled: int
-
-
-class Servers(msgspec.Struct, frozen=True):
-    """Where devices connect, best first. `ttl`: seconds for which the list may be kept."""
-
-    servers: list[str]
-    ttl: int = 0
-
-
-class Registration(msgspec.Struct, frozen=True):
-    """A new device. The secret is told only now."""
-
-    token: str
-    secret: str
-    servers: list[str] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,10 +249,10 @@ def _new_key() -> str:
 def _checked_key(key: str) -> str:
     """A header loses spaces at its ends, so they would make two keys one."""
     check_text(key, "idempotency_key")
-    good = 1 <= len(key) <= MAX_KEY_CHARACTERS and key.isascii() and key.isprintable()
+    good = 1 <= len(key) <= MAX_IDEMPOTENCY_KEY and key.isascii() and key.isprintable()
     if not good or key != key.strip():
         raise ConfigurationError(
-            f"idempotency_key: 1 to {MAX_KEY_CHARACTERS} printable ASCII characters, "
+            f"idempotency_key: 1 to {MAX_IDEMPOTENCY_KEY} printable ASCII characters, "
             "without a space at its ends"
         )
     return key
@@ -372,7 +273,7 @@ def reader(kind: type[T]) -> Callable[[bytes], T]:
 
 read_object: Callable[[bytes], JSON] = reader(JSON)
 _decode_batch = reader(_BatchAnswer)
-_decode_cancelled = reader(_CancelAnswer)
+_decode_cancelled = reader(Cancelled)
 
 
 def _read_batch(raw: bytes) -> list[BatchItem]:

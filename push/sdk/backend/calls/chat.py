@@ -161,7 +161,7 @@ def _send(
 def group_history(
     group: str, *, after: int | None = None, before: int | None = None, limit: int | None = None
 ) -> ApiCall[HistoryPage]:
-    """At most `limit` (50, at most 200) messages behind the seq `after` or before `before`; without
+    """At most `limit` (50, at most 200) messages after the seq `after` or before `before`; without
     either the newest. The earliest comes first.
     """
     params = _params(after=after, before=before, limit=limit)
@@ -204,9 +204,7 @@ def set_positions(
 
 
 def recall(user: str, conversation: str, seq: int, *, force: bool = False) -> ApiCall[None]:
-    """Take message `seq` of a conversation back, as `user`; with `force` whosever it is, and
-    however old.
-    """
+    """Take message `seq` of a conversation back, as `user`; with `force` of any sender and age."""
     message = path_of("/messages/{seq}", seq=str(seq))
     path = f"{_conversation(user, conversation)}{message}"
     return ApiCall("DELETE", path, read_nothing, params={"force": "true"} if force else None)

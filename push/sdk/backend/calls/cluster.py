@@ -13,34 +13,7 @@ from push.sdk.backend.calls.base import (
     reader,
 )
 from push.sdk.backend.calls.paths import path_of
-
-
-class Connection(msgspec.Struct, frozen=True):
-    """A live session. `connected`: since when, in milliseconds since 1970 UTC."""
-
-    session: str
-    node: str
-    ip: str
-    carrier: str
-    connected: int
-    token: str | None = None
-    user: str | None = None
-
-
-class ConnectionPage(msgspec.Struct, frozen=True):
-    """A part of the list; `cursor` asks for the next, None: this was the last. `silent`: nodes that
-    did not answer."""
-
-    connections: list[Connection]
-    cursor: str | None = None
-    silent: list[str] = []
-
-
-class Kicked(msgspec.Struct, frozen=True):
-    """How many sessions were ended, and the nodes that did not answer."""
-
-    kicked: int
-    silent: list[str] = []
+from push.wire.api.connections import ConnectionPage, Kicked
 
 
 def drain(node: str, *, rate: int | None = None) -> ApiCall[None]:

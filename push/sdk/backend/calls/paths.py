@@ -1,4 +1,4 @@
-"""Paths of the HTTP API, with names that may stand in them.
+"""Paths of the HTTP API, with names that a path may contain.
 
 URL libraries and proxies remove `.` and `..` from a path and split it at `/`, so a name like that
 would make a request about something else. It is refused here, before anything is sent.
@@ -30,7 +30,7 @@ _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
 
 
 def path_of(template: str, **names: str) -> str:
-    """`/v1/users/{user}` with a user's name in it: what stands in braces says of what kind it is.
+    """`/v1/users/{user}` with a user's name in it: the braces say of what kind it is.
 
     Raises `InvalidData` for a name that cannot be one of its kind (`InvalidDataType`: no string).
     """

@@ -2,24 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from push.sdk.backend.calls.base import ApiCall, read_silent, reader
 from push.sdk.backend.calls.paths import path_of
-
-
-class Topic(msgspec.Struct, frozen=True):
-    """A topic, and how many devices follow it."""
-
-    topic: str
-    devices: int
-
-
-class TopicPage(msgspec.Struct, frozen=True):
-    """A part of the list; `cursor` asks for the next, None: this was the last."""
-
-    topics: list[Topic]
-    cursor: str | None = None
+from push.wire.api.topics import Topic, TopicPage
 
 
 def subscribe(topic: str, token: str) -> ApiCall[list[str]]:
