@@ -122,6 +122,6 @@ def _long_description(tap: str, examples: Sequence[str]) -> str:
         "PUSH_<SECTION>_<KEY> (PUSH_SERVER_DATA for --server-data), then from options. "
         "A list in a variable or option is a TOML value, as "
         "'[\"tls://push.example.com:6790\"]'. "
-        f"Options of twistd itself (-n: stay in the foreground) come before {tap}. "
+        f"Options of twistd itself (-n: stay in the foreground) are given before {tap}. "
         f"Examples: {lines}"
     )
