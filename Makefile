@@ -49,7 +49,8 @@ lint: $(VENV)/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck etc/push-ctl.sh .ci/*
+	$(BIN)/shellcheck etc/push-ctl.sh .ci/lua .ci/python .ci/run .ci/system-packages
+	@sh .ci/lua
 
 # HTML in build/docs, all of it from scratch (-E): a page that did not change would hide its warnings. A warning
 # is an error: a link that leads nowhere, a page that nothing links to.

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.scripts import load_script
@@ -132,7 +133,7 @@ class Bans:
 
     async def _read_all(self) -> tuple[list[ActiveBan], list[bytes]]:
         """Those that hold now; and those that have ended, each as it is kept and its end."""
-        reply = await self._server.command("HGETALL", self._server.key("bans"))
+        reply = await self._server.command("HGETALL", self._server.key(keyspace.BANS))
         now_ms = self.now_ms()
         found: list[ActiveBan] = []
         ended: list[bytes] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from push.redis import keyspace
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.wire.errors import RequestError
@@ -28,7 +29,7 @@ class MinuteLimit:
         """One more of `who`, or `RequestError` `rate_limited`."""
         if not self._per_minute:
             return
-        name = f"limit:{self._name}:{who}"
+        name = f"{keyspace.LIMIT}{self._name}:{who}"
         server = self._shards.of(name)
         used = await server.run(_count, [server.key(name)], [WINDOW_SECONDS], decode=int)
         if used > self._per_minute:

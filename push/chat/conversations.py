@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId, conversation_of
 from push.chat.messages import MAX_PAGE_BYTES, message_of
-from push.chat.scripts import chat_script, one_list
+from push.chat.scripts import one_list
 from push.chat.settings import ChatSettings
+from push.redis import keyspace
+from push.redis.scripts import load_script
 from push.runtime.tasks import gather
 from push.wire.api.conversations import Conversation, ConversationPage
 from push.wire.api.paging import make_cursor, read_cursor
 from push.wire.idents import GROUP_PREFIX, user_stream
 
-_summaries = chat_script("summaries")
+_summaries = load_script("chat", "summaries")
 
 
 class Place(NamedTuple):
@@ -56,13 +58,17 @@ class Conversations:
     async def _places(self, user: str) -> list[Place]:
         home = self._acting.shards.of(user_stream(user))
         listed = await home.command(
-            "ZRANGEBYSCORE", home.key(f"conversations:{user}"), "-inf", "+inf", "WITHSCORES"
+            "ZRANGEBYSCORE",
+            home.key(f"{keyspace.CONVERSATIONS}{user}"),
+            "-inf",
+            "+inf",
+            "WITHSCORES",
         )
         places = [
             Place(int(listed[i + 1]), conversation_of(user, listed[i].decode()))
             for i in range(0, len(listed), 2)
         ]
-        names = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
+        names = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
         groups = [
             conversation_of(user, name.decode())
             for name in names

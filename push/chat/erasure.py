@@ -16,15 +16,17 @@ from push.chat.actions import Acting
 from push.chat.conversation_id import with_user
 from push.chat.groups import Groups
 from push.chat.outbox import UserOutbox
-from push.chat.scripts import ChatScripts, chat_script, number, one_list, text
+from push.chat.scripts import number, text
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user
 from push.devices.session_queries import SessionQueries
 from push.devices.session_query_types import Filter
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.periodic import PeriodicTask
-from push.redis.scripts import CLAIMING, Script
+from push.redis.scripts import Script, load_script
+from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 from push.wire.api.connections import Kicked
@@ -38,12 +40,12 @@ LOOK_SECONDS = 5.0
 USERS_PER_LOOK = 10
 PAUSE_MS = 10_000  # the daemon that was asked to erase a user has so long to do it
 
-_begin = chat_script("erase_begin")
-_erase = chat_script("erase")
-_erase_from = chat_script("erase_from")
-_erase_copies = chat_script("erase_copies")
-_forget_sent = chat_script("forget_sent")
-_due = chat_script("due", CLAIMING)
+_begin = load_script("chat", "erase_begin")
+_erase_stream = load_script("chat", "erase_stream")
+_erase_from = load_script("chat", "erase_from")
+_erase_copies = load_script("chat", "erase_copies")
+_forget_sent = load_script("chat", "forget_sent")
+QUEUE = WorkQueue("erasing", claimed_ms=10_000, pause_ms=PAUSE_MS)
 
 
 class _AllIsDone(Exception):
@@ -91,7 +93,7 @@ class Erasure:
         with contextlib.suppress(_AllIsDone):
             silent.update(await self._do_all(user))
             home = self._home(user)
-            await home.command("ZREM", home.key("erasing"), user)
+            await home.command("ZREM", home.key(keyspace.ERASING), user)
         return sorted(silent)
 
     async def _kick(self, user: str) -> Kicked:
@@ -123,7 +125,7 @@ class Erasure:
         """Nobody else goes on with it for a while. Raises `_AllIsDone` when nothing is to be done
         any more: then the user may exist again."""
         home = self._home(user)
-        key = home.key("erasing")
+        key = home.key(keyspace.ERASING)
         await home.command("ZADD", key, "XX", home.clock.now_us() // 1000, user)
         if await home.command("ZSCORE", key, user) is None:
             raise _AllIsDone
@@ -133,7 +135,7 @@ class Erasure:
 
     async def _streams_of(self, user: str) -> list[str]:
         home = self._home(user)
-        streams = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
+        streams = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
         return sorted(stream.decode() for stream in streams)
 
     async def _leave(self, user: str, group: str) -> None:
@@ -149,9 +151,9 @@ class Erasure:
         """The users that the user has a conversation of two with."""
         home = self._home(user)
         listed = await home.command(
-            "ZRANGEBYSCORE", home.key(f"conversations:{user}"), "-inf", "+inf"
+            "ZRANGEBYSCORE", home.key(f"{keyspace.CONVERSATIONS}{user}"), "-inf", "+inf"
         )
-        copied = await home.command("HKEYS", home.key(f"copied:{user}"))
+        copied = await home.command("HKEYS", home.key(f"{keyspace.COPIED}{user}"))
         names = sorted({name.decode() for name in (*listed, *copied)})
         return [name.removeprefix(USER_PREFIX) for name in names]
 
@@ -166,7 +168,7 @@ class Erasure:
         left = 1
         while left:
             request = {"user": user, "limit": PART}
-            left = await self._acting.run_on(self._home(user), _erase, request, number)
+            left = await self._acting.run_on(self._home(user), _erase_stream, request, number)
 
     async def _in_parts(
         self, server: RedisClient, script: Script, request: dict[str, Any], place: str
@@ -183,17 +185,12 @@ class Erasure:
 class ErasureRunner(PeriodicTask):
     """Continues the erasure of users of one server that was not completed."""
 
-    def __init__(
-        self, reactor: Clock, server: RedisClient, scripts: ChatScripts, erasure: Erasure
-    ) -> None:
+    def __init__(self, reactor: Clock, server: RedisClient, erasure: Erasure) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Users could not be erased")
-        self._scripts = scripts
         self._erasure = erasure
 
     async def turn(self) -> None:
-        request = {"key": "erasing", "pause_ms": PAUSE_MS, "limit": USERS_PER_LOOK}
-        reply = await self._scripts.run(self._server, _due, request, one_list)
-        for user in reply.values:
+        for user in await QUEUE.claim(self._server, USERS_PER_LOOK):
             try:
                 await self._erasure.go_on(user.decode())
             except (StoreUnavailable, RequestError) as error:

@@ -13,12 +13,13 @@ from msgspec import UNSET
 from twisted.logger import Logger
 
 from push.chat.actions import Acting
-from push.chat.scripts import Decode, Values, chat_script, nothing, number, one_list, texts
+from push.chat.scripts import Decode, Values, nothing, number, one_list, texts
 from push.chat.settings import ChatSettings
 from push.devices.readers import Readers
 from push.devices.record import as_fields
+from push.redis import keyspace
 from push.redis.errors import StoreUnavailable
-from push.redis.scripts import Script
+from push.redis.scripts import Script, load_script
 from push.runtime.tasks import gather
 from push.wire.api.common import ABSENT
 from push.wire.api.groups import GroupChanges, GroupInfo, Member, MemberPage, NewGroup, Results
@@ -31,15 +32,15 @@ log = Logger()
 LET_GO_AT_A_TIME = 200
 TRIES = 10
 
-_create = chat_script("create")
-_look = chat_script("look")
-_add = chat_script("add")
-_remove = chat_script("remove")
-_change = chat_script("change")
-_dismiss = chat_script("dismiss")
-_dismiss_part = chat_script("dismiss_part")
-_joined = chat_script("joined")
-_heir = chat_script("heir")
+_create = load_script("chat", "create")
+_get_group = load_script("chat", "get_group")
+_add = load_script("chat", "add")
+_remove = load_script("chat", "remove")
+_change = load_script("chat", "change")
+_dismiss = load_script("chat", "dismiss")
+_dismiss_part = load_script("chat", "dismiss_part")
+_joined = load_script("chat", "joined")
+_heir = load_script("chat", "heir")
 
 
 class Groups:
@@ -70,13 +71,15 @@ class Groups:
         return msgspec.structs.replace(created, silent=silent or ABSENT)
 
     async def get(self, group: str, by: str | None) -> GroupInfo:
-        return await self._acting.look(_look, group_stream(group), _request(group, by), _group_of)
+        return await self._acting.look(
+            _get_group, group_stream(group), _request(group, by), _group_of
+        )
 
     async def members(self, group: str, by: str | None, *, cursor: str, limit: int) -> MemberPage:
         """Members in the order of their names."""
         place = read_cursor("members", cursor, str)
         request = {**_request(group, by), "cursor": place[0] if place else "", "limit": limit}
-        return await self._acting.look(_look, group_stream(group), request, _member_page)
+        return await self._acting.look(_get_group, group_stream(group), request, _member_page)
 
     async def add(self, group: str, users: Sequence[str], by: str | None) -> Results:
         """`ok`, or why not, for each user."""
@@ -164,7 +167,7 @@ class Groups:
         """The streams of a user's groups, and since which offset; as the groups say (rule 5)."""
         shards = self._acting.shards
         home = shards.of(user_stream(user))
-        names = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
+        names = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
         streams = [name.decode() for name in names if name.startswith(GROUP_PREFIX.encode())]
         parts = list(shards.grouped(streams, lambda stream: stream).values())
         replies = await gather(self._joined(user, part) for part in parts)

@@ -12,8 +12,9 @@ from msgspec import UNSET, UnsetType
 from push.access.rate_limits import MinuteLimit
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId
-from push.chat.scripts import chat_script, nothing, number, texts
+from push.chat.scripts import nothing, number, texts
 from push.chat.settings import CLIENT_ID_SECONDS, RECEIPTS_UP_TO_MEMBERS, ChatSettings
+from push.redis.scripts import load_script
 from push.wire.api.conversations import (
     HistoryMessage,
     HistoryPage,
@@ -30,12 +31,12 @@ MAX_PAGE_BYTES = 512 * 1024  # a page is an answer in one frame
 CLAIMED_SECONDS = 60  # until it is known that the message was sent
 MS_PER_DAY = 86_400_000
 
-_send = chat_script("send")
-_claim = chat_script("claim")
-_history = chat_script("history")
-_recall = chat_script("recall")
-_positions = chat_script("positions")
-_typing = chat_script("typing")
+_send = load_script("chat", "send")
+_claim = load_script("chat", "claim")
+_history = load_script("chat", "history")
+_recall = load_script("chat", "recall")
+_positions = load_script("chat", "positions")
+_typing = load_script("chat", "typing")
 _encode = msgspec.json.Encoder().encode
 
 

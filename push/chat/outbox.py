@@ -1,4 +1,4 @@
-"""What an act means for users on other servers (architecture, rule 13; users.lua).
+"""What an act means for users on other servers (architecture, rule 13; for_user.lua).
 
 An errand is a msgpack list of texts: kind, user, version, arguments. Those of one user are done in
 their order. Doing one twice, or late, changes nothing, but that a message may come twice.
@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
-from push.chat.scripts import ChatScripts, chat_script, one_list
+from push.chat.scripts import ChatScripts
 from push.devices.outbox import REMOVED, SubscriptionChange
 from push.devices.outbox import Outbox as DeviceErrands
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.periodic import PeriodicTask
-from push.redis.scripts import CLAIMING
+from push.redis.scripts import load_script
 from push.redis.shards import Shards
+from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock
 from push.runtime.tasks import Semaphore, gather
 from push.wire.idents import user_stream
@@ -32,10 +34,11 @@ ERRANDS_PER_LOOK = 100
 ERRANDS_OF_USER = 1000
 PAUSE_MS = 1000  # the daemon that wrote an errand down has so long to do it
 
-_user_errand = chat_script("user_errand")
-_copy = chat_script("copy")
-_due = chat_script("due", CLAIMING)
-_errands_of = chat_script("errands_of")
+QUEUE = WorkQueue("chat-errands", claimed_ms=10_000, pause_ms=PAUSE_MS)
+
+_user_errand = load_script("chat", "user_errand")
+_copy = load_script("chat", "copy")
+_errands_of = load_script("chat", "errands_of")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[str]).decode
 
@@ -73,7 +76,7 @@ class UserOutbox:
                     await self._copy(server, errand)
                 else:
                     await self._do(errand)
-                await server.command("ZREM", server.key("chat-errands"), errand.text)
+                await server.command("ZREM", server.key(keyspace.CHAT_ERRANDS), errand.text)
 
     async def _do(self, errand: _Errand) -> None:
         request = {
@@ -106,7 +109,7 @@ class UserOutbox:
             )
             await gather(self._devices.change(token, [change], errand.user) for token in tokens)
             done = last
-            key = home.key(f"user-stream-versions:{errand.user}")
+            key = home.key(f"{keyspace.USER_STREAM_VERSIONS}{errand.user}")
             last = await home.command("HGET", key, stream)
 
     async def _copy(self, server: RedisClient, errand: _Errand) -> None:
@@ -121,7 +124,7 @@ class UserOutbox:
             request: dict[str, Any] = {"user": errand.user, "owner": owner, "seq": seq, "to": to}
             request |= {"begin": begin, "back": back}
             found = await server.command(
-                "XRANGE", server.key(f"history:{owner}"), f"{seq}-0", f"{seq}-0"
+                "XRANGE", server.key(f"{keyspace.HISTORY}{owner}"), f"{seq}-0", f"{seq}-0"
             )
             if found:  # else it was recalled, or is kept no longer
                 fields = found[0][1]
@@ -133,7 +136,7 @@ class UserOutbox:
 
     async def _begin(self, server: RedisClient, owner: str, user: str) -> int | None:
         """The first seq of a conversation that is for this user; None: there is no conversation."""
-        key = server.key(f"conversation:{owner}")
+        key = server.key(f"{keyspace.CONVERSATION}{owner}")
         seq, begin, own = await server.command("HMGET", key, "seq", "begin", f"begin:{user}")
         return None if seq is None else int(own or begin or 1)
 
@@ -166,28 +169,23 @@ def _copied(values: list[Any]) -> tuple[int, bool]:
 class UserOutboxRelay(PeriodicTask):
     """Does the errands of one server that were left undone."""
 
-    def __init__(
-        self, reactor: Clock, server: RedisClient, scripts: ChatScripts, outbox: UserOutbox
-    ) -> None:
+    def __init__(self, reactor: Clock, server: RedisClient, outbox: UserOutbox) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Errands for users were not done")
-        self._scripts = scripts
         self._outbox = outbox
 
     async def turn(self) -> None:
-        while True:
-            request = {"key": "chat-errands", "pause_ms": PAUSE_MS, "limit": ERRANDS_PER_LOOK}
-            due = (await self._scripts.run(self._server, _due, request, one_list)).values
+        async for due in QUEUE.claim_all(self._server, ERRANDS_PER_LOOK):
             try:
                 await self._outbox.run(self._server, due)
             except StoreUnavailable as error:
                 log.debug("Something for users waits: {reason}", reason=error.reason)
                 await self._give_back(due)
                 return
-            if len(due) < ERRANDS_PER_LOOK:
-                return
 
     async def _give_back(self, texts: Sequence[bytes]) -> None:
         """They are not ours any more: those that were not done are due again soon."""
         now_ms = self._server.clock.now_us() // 1000
         for text in texts:
-            await self._server.command("ZADD", self._server.key("chat-errands"), "XX", now_ms, text)
+            await self._server.command(
+                "ZADD", self._server.key(keyspace.CHAT_ERRANDS), "XX", now_ms, text
+            )

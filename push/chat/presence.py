@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from push.chat.settings import ChatSettings
+from push.redis import keyspace
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
@@ -39,12 +40,12 @@ class PresenceService:
         if other == user:
             return True
         home = self._shards.of(user_stream(user))
-        listed = home.key(f"conversations:{user}")
+        listed = home.key(f"{keyspace.CONVERSATIONS}{user}")
         if await home.command("ZSCORE", listed, USER_PREFIX + other) is not None:
             return True
         return bool(groups and groups & await self._groups_of(other))
 
     async def _groups_of(self, user: str) -> set[bytes]:
         home = self._shards.of(user_stream(user))
-        streams = await home.command("SMEMBERS", home.key(f"user-streams:{user}"))
+        streams = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
         return {name for name in streams if name.startswith(GROUP_PREFIX.encode())}

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from push.chat.actions import Acting
 from push.chat.groups import Groups
 from push.chat.messages import kept_of
-from push.chat.scripts import ChatScripts, chat_script, number, one_list
+from push.chat.scripts import number
 from push.chat.settings import ChatSettings
 from push.redis.client import RedisClient
 from push.redis.periodic import PeriodicTask
-from push.redis.scripts import CLAIMING
+from push.redis.scripts import load_script
+from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock
 
 LOOK_SECONDS = 5.0
 PER_LOOK = 50
 PAUSE_MS = 2000  # the daemon that dismisses a group has so long to release its members
 
-_due = chat_script("due", CLAIMING)
-_trim = chat_script("trim")
+DISMISSED = WorkQueue("dismissed", claimed_ms=10_000, pause_ms=PAUSE_MS)
+HISTORIES = WorkQueue("histories", claimed_ms=10_000)
+
+_trim = load_script("chat", "trim")
 
 
 class HistoryRetention(PeriodicTask):
@@ -29,13 +30,11 @@ class HistoryRetention(PeriodicTask):
         self,
         reactor: Clock,
         server: RedisClient,
-        scripts: ChatScripts,
         acting: Acting,
         groups: Groups,
         settings: ChatSettings,
     ) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Conversations could not be tidied")
-        self._scripts = scripts
         self._acting = acting
         self._groups = groups
         self._kept = kept_of(settings)
@@ -45,20 +44,15 @@ class HistoryRetention(PeriodicTask):
 
     async def tidy(self) -> None:
         """Everything that is due now."""
-        async for group in self._due("dismissed", PAUSE_MS):
-            await self._groups.let_go(group)
-        async for owner in self._due("histories", 0):
-            more = 1
-            while more:
-                request = {"owner": owner, **self._kept}
-                more = await self._acting.run_on(self._server, _trim, request, number)
+        async for groups in DISMISSED.claim_all(self._server, PER_LOOK):
+            for group in groups:
+                await self._groups.let_go(group.decode())
+        async for owners in HISTORIES.claim_all(self._server, PER_LOOK):
+            for owner in owners:
+                await self._trim(owner.decode())
 
-    async def _due(self, key: str, pause_ms: int) -> AsyncIterator[str]:
-        """All members of a sorted set that are due, claimed a part at a time."""
-        request = {"key": key, "pause_ms": pause_ms, "limit": PER_LOOK}
-        while True:
-            due = (await self._scripts.run(self._server, _due, request, one_list)).values
-            for member in due:
-                yield member.decode()
-            if len(due) < PER_LOOK:
-                return
+    async def _trim(self, owner: str) -> None:
+        more = 1
+        while more:
+            request = {"owner": owner, **self._kept}
+            more = await self._acting.run_on(self._server, _trim, request, number)

@@ -1,4 +1,4 @@
-"""The scripts of chat: what they share, how they are asked and how they answer (see acting.lua)."""
+"""How the scripts of chat are asked and how they answer (see request.lua)."""
 
 from __future__ import annotations
 
@@ -7,26 +7,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from push.devices.outbox import BINDING, FOLLOWING
 from push.redis.client import RedisClient
-from push.redis.scripts import Script, load_script
-from push.streams.publisher import APPEND, LEDGER, POSTING, Retention
+from push.redis.scripts import Script
+from push.streams.publisher import Retention
 from push.wire.errors import RequestError
 
 _encode = msgspec.msgpack.Encoder().encode
-_LIBRARIES = (
-    LEDGER,
-    APPEND,
-    POSTING,
-    FOLLOWING,
-    BINDING,
-    *(("lib", name) for name in ("acting", "users", "permissions", "group", "messages")),
-)
-
-
-def chat_script(name: str, *libraries: tuple[str, str]) -> Script:
-    """The script `push/lua/chat/<name>.lua`, with what all of them share, and `libraries`."""
-    return load_script("chat", name, *_LIBRARIES, *libraries)
 
 
 Values = TypeVar("Values")

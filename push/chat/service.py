@@ -56,11 +56,9 @@ class ChatService:
     def upkeep(self, reactor: Clock, server: RedisClient, erasure: Erasure) -> list[PeriodicTask]:
         """The periodic work for `server`."""
         work: list[PeriodicTask] = [
-            HistoryRetention(
-                reactor, server, self._scripts, self._acting, self.groups, self._settings
-            ),
-            ErasureRunner(reactor, server, self._scripts, erasure),
+            HistoryRetention(reactor, server, self._acting, self.groups, self._settings),
+            ErasureRunner(reactor, server, erasure),
         ]
         if not self._alone:
-            work.append(UserOutboxRelay(reactor, server, self._scripts, self._outbox))
+            work.append(UserOutboxRelay(reactor, server, self._outbox))
         return work

@@ -1,53 +1,47 @@
-"""The owner of a connector's connections: it carries out what their sessions ask for.
+"""The owner of a connector's connections: it carries out what their protocols ask for.
 
+`handle` is the one loop over what protocols say; a table names the method for each kind of event.
 What needs Redis runs as a coroutine, one a request, owned by its connection: an error of ours is
 logged once and ends that connection with `internal`; no other connection notices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.access.api_keys import Keyring
-from push.access.bans import Bans
-from push.cluster.commands import ControlChannel
 from push.cluster.survey import SurveyHandler
 from push.connector.applying import Applying
-from push.connector.currency import Currency
 from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
-from push.connector.delivery.sharded_streams import ShardedStreams
 from push.connector.delivery.subscriptions import SessionSubscriptions
-from push.connector.drain import Drain
-from push.connector.remote_commands import RemoteCommands
-from push.connector.requests.dispatch import Handler, RequestDispatcher
+from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
+from push.connector.sessions.currency import Currency
+from push.connector.sessions.device_session import Connection, DeviceSession, Phase
+from push.connector.sessions.drain import Drain
+from push.connector.sessions.remote_commands import RemoteCommands
+from push.connector.sessions.services import GatewayServices, GatewaySettings
+from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
-from push.devices.registration import Devices
-from push.devices.sessions import Sessions
-from push.devices.topics import Topics
 from push.redis.errors import StoreUnavailable
-from push.redis.shards import Shards
-from push.redis.shared_copy import Lease
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
-from push.session.entry import Batch, Entry
+from push.session.entry import Entry
 from push.session.events import (
     ConnectRequested,
     Ended,
     Event,
+    GoodbyeSaid,
     HeartbeatRequested,
     LateAcknowledged,
     OnlineAcknowledged,
@@ -57,11 +51,10 @@ from push.session.events import (
     RegisterRequested,
     RenewRequested,
 )
-from push.session.server import ServerSession, SessionLimits
+from push.session.server import ServerSession
+from push.session.transitions import State
 from push.session.window import ACKNOWLEDGED, TOO_LARGE, Subscription
-from push.streams.channel import Channel
-from push.wire.errors import RequestError, shortened
-from push.wire.idents import Snowflake
+from push.wire.errors import shortened
 from push.wire.signals import DisconnectCode
 
 log = Logger()
@@ -70,146 +63,57 @@ RESTART_AFTER_SECONDS = 5
 CLOSE_AGAIN_SECONDS = 1.0
 
 
-class GatewaySettings(msgspec.Struct, frozen=True):
-    """How a connector behaves. `max_connections` 0 = no limit of ours."""
-
-    boot: str
-    node: str
-    limits: SessionLimits
-    open_registration: bool = False
-    max_connections: int = 0
-
-
 class Gateway:
-    """All connections of one connector."""
+    """All connections of one connector: what its parts need of each other is `GatewayPort`."""
 
-    def __init__(
-        self,
-        reactor: Any,
-        shards: Shards,
-        control: ControlChannel,
-        devices: Devices,
-        sessions: Sessions,
-        topics: Topics,
-        keyring: Keyring,
-        bans: Bans,
-        lease: Lease,
-        snowflake: Snowflake,
-        settings: GatewaySettings,
-        others: Callable[[str, str], Sequence[str]] = lambda carrier, ip: (),
-        drain_ordered: Callable[[float], None] = lambda rate_per_second: None,
-        handlers: Mapping[int, Handler] = MappingProxyType({}),
-    ) -> None:
-        """`others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that
-        address; `drain_ordered(rate_per_second)`: an operator wants this connector to leave;
-        `handlers`: who answers a PUBLISH, by its sub-signal, beside those for topics."""
+    def __init__(self, reactor: Any, services: GatewayServices, settings: GatewaySettings) -> None:
         self.counters = Counters()
         self.connections: set[DeviceConnection] = set()
-        self.sessions: dict[str, DeviceConnection] = {}
+        self.sessions: dict[str, DeviceSession] = {}
+        self.opening: dict[str, DeviceSession] = {}
         self._reactor = reactor
-        self._clock = shards.first.clock
-        self._opener = sessions
-        self._bans = bans
+        self._services = services
         self._settings = settings
-        self._limits = settings.limits
+        self._methods = self._methods_of_events()
         self._stopping = False
         self._all_gone: Deferred[None] | None = None
-        self._jobs = TaskGroup()
         self._listening: Deferred[None] | None = None
-        self._orders = RemoteCommands(
-            reactor,
-            control,
-            sessions,
-            settings.boot,
-            self.sessions,
-            self._disconnect,
-            drain_ordered,
-        )
-        opening: dict[str, DeviceConnection] = {}
-        self._currency = Currency(
-            reactor,
-            shards,
-            lease,
-            self.sessions,
-            opening,
-            lambda connection: self._following.refreshed(connection),
-            self._wake,
-        )
+        self._jobs = TaskGroup()
+        self._wheel = wheel = TimingWheel(reactor, self._due)
+        self.delivery_policy = policy = DeliveryPolicy(settings.limits, self._dropped)
+        shards, sessions = services.shards, services.sessions
+        self.commands = RemoteCommands(reactor, services, settings.boot, self)
+        self.currency = Currency(reactor, shards, services.lease, self)
+        redeliver_after_seconds = settings.limits.redeliver_after_seconds
+        self.fanout = FanOut(reactor, policy, wheel, redeliver_after_seconds, self)
         self.sources = ShardedStreams(
-            reactor,
-            shards,
-            self,
-            settings.boot,
-            self._orders.lost,
-            self._currency,
+            reactor, shards, self.fanout, settings.boot, self.commands.lost, self.currency
         )
-        self._cursors, self._counts = self.sources.cursors, self.sources.counts
+        self.drain = Drain(reactor, self.sources.cursors, services.others, self)
+        self.subscriptions = SessionSubscriptions(
+            reactor, self.sources, sessions, services.snowflake, self.commands, self
+        )
+        topics = TopicRequests(shards, services.topics, self.subscriptions, self)
+        self.requests = RequestDispatcher(
+            {**topics.handlers, **services.handlers}, self.currency, services.bans, self
+        )
+        self._catch_up = CatchUp(reactor, self.sources, policy, wheel, self.currency, self)
+        self._redelivery = Redelivery(reactor, self.sources, policy, self.counters, self)
+        self._handshake = self._make_handshake(topics)
         shards.on_restored(self._restored)
-        self.drain = Drain(reactor, self.sessions, self._cursors, others, self._leave)
-        self._wheel = TimingWheel(reactor, self._due)
-        self.delivery_policy = DeliveryPolicy(self._limits, self._dropped)
-        self._following = SessionSubscriptions(
-            reactor,
-            self.sources,
-            sessions,
-            snowflake,
-            own=self.own,
-            now_ms=self.now_ms,
-            wake=self._wake,
-            gone=self._forgotten,
-            lost=self._orders.lost,
-            judge=self.judge,
-        )
-        subscribing = TopicRequests(shards, topics, self._following, self.sessions)
-        self._requests = RequestDispatcher(
-            {**subscribing.handlers, **handlers}, self.own, self._is_current, self._make_current
-        )
-        self._catchup = CatchUp(
-            reactor,
-            self.sources,
-            self.delivery_policy,
-            self._wheel,
-            own=self._own,
-            apply_control=self._apply_control,
-            truncated=self._following.truncated,
-            is_current=self._currency.is_current,
-            make_current=self._currency.make_current,
-        )
-        self._redelivery = Redelivery(
-            reactor,
-            self.sources,
-            self.delivery_policy,
+
+    def _make_handshake(self, topics: TopicRequests) -> Handshake:
+        return Handshake(
+            self._reactor,
+            self._services,
+            self._settings,
+            self.commands,
+            self.drain,
+            self.currency,
+            self.subscriptions,
+            topics,
             self.counters,
-            self._wake,
-        )
-        self.fanout = FanOut(
-            reactor,
-            self.delivery_policy,
-            self._wheel,
-            self._cursors,
-            self._counts,
-            self._wake,
-            self._apply_control,
-            self._limits.redeliver_after_seconds,
-        )
-        self._handshake = Handshake(
-            reactor,
-            devices,
-            sessions,
-            self._following,
-            subscribing,
-            keyring,
-            self.counters,
-            node=settings.node,
-            open_registration=settings.open_registration,
-            timeout_seconds=shards.first.timeout_seconds,
-            now_ms=self.now_ms,
-            admit=self._admit,
-            others=self.drain.servers,
-            take_over=self._orders.end_session,
-            opened=self._opened,
-            make_current=self._currency.make_current,
-            opening=opening,
+            self,
         )
 
     # Life
@@ -217,18 +121,19 @@ class Gateway:
     def start(self) -> None:
         self._wheel.start()
         self.sources.start()
-        self._listening = self._own(self._orders.listen())
+        self._listening = self._own(self.commands.listen())
 
     def _restored(self) -> None:
-        """Orders may have been missed."""
+        """Commands may have been missed."""
         if not self._stopping:
-            self._own(self._orders.verify())
+            self._own(self.commands.verify())
 
     async def stop(self) -> None:
         """End all sessions, store what they acknowledged, and wait until that is done."""
         self._stopping = True
+        self._handshake.stop()
         for connection in list(self.connections):
-            self._disconnect(
+            self.disconnect(
                 connection,
                 DisconnectCode.DRAINING,
                 "the server stops",
@@ -243,41 +148,37 @@ class Gateway:
         if self._listening is not None:
             self._listening.cancel()
         await self._jobs.finished()
-        self._catchup.stop()
-        self._currency.stop()
+        self._catch_up.stop()
+        self.currency.stop()
 
     async def _until_all_are_gone(self, patience_seconds: float) -> None:
-        """Peers get time to read why; then their connections are cut."""
-        if not self.connections:
-            return
-        self._all_gone = Deferred()
-        patience = self._reactor.callLater(patience_seconds, self._cut_all)
-        await self._all_gone
-        if patience.active():
-            patience.cancel()
+        """Peers get time to read why, and requests to be carried out; then all is cut."""
+        if self.connections or self.sessions:
+            self._all_gone = Deferred()
+            patience = self._reactor.callLater(patience_seconds, self._cut_all)
+            await self._all_gone
+            if patience.active():
+                patience.cancel()
 
     def _cut_all(self) -> None:
         for connection in list(self.connections):
             connection.abort()
+        for device in list(self.sessions.values()):
+            self._forget(device)
 
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the first Redis server's clock."""
-        return self._clock.now_us() // 1000
+        return self._services.shards.first.clock.now_us() // 1000
 
     @property
     def capacity(self) -> int:
         """Sessions at most; 0 = no limit."""
         return self._settings.max_connections
 
-    @property
-    def written(self) -> int:
-        """Messages handed out since the start."""
-        return self.delivery_policy.written
+    def new_protocol(self) -> ServerSession:
+        return ServerSession(self._settings.limits, self._reactor.seconds())
 
-    def new_session(self) -> ServerSession:
-        return ServerSession(self._limits, self._reactor.seconds())
-
-    # What connections tell (push.connector.transport.connection.Owner)
+    # What connections tell (push.connector.transport.connection.ConnectionOwner)
 
     def made(self, connection: DeviceConnection) -> None:
         self.counters.accepted += 1
@@ -285,37 +186,52 @@ class Gateway:
         self._watch(connection)
 
     def received(self, connection: DeviceConnection, data: bytes) -> None:
-        events = connection.session.receive_data(data, self._reactor.seconds())
+        events = connection.protocol.receive_data(data, self._reactor.seconds())
         if events:
-            self._handle(connection, events)
+            self.handle(connection, events)
         connection.flush()
 
     def drained(self, connection: DeviceConnection) -> None:
-        self._wake(connection)
+        if connection.device is not None:
+            self.wake(connection.device)
 
     def lost(self, connection: DeviceConnection) -> None:
         self.connections.discard(connection)
-        if not self.connections and self._all_gone is not None and not self._all_gone.called:
-            self._all_gone.callback(None)
         self._wheel.remove(connection)
-        self._following.end(connection)
-        if self.sessions.get(connection.session_id) is connection:
-            del self.sessions[connection.session_id]
-            if connection.token is not None:
-                self._own(self._close(connection, connection.token))
+        if connection.protocol.state is State.ENDING:
+            self._watch(connection)  # what the device asked for is carried out all the same
+        elif connection.device is not None:
+            self._forget(connection.device)
+        self._tell_if_all_are_gone()
 
     def linger(self, connection: DeviceConnection, seconds: float) -> None:
         self._wheel.remove(connection)
         self._wheel.at(connection, self._reactor.seconds() + seconds)
 
-    async def _close(self, connection: DeviceConnection, token: str) -> None:
-        subscriptions = [*connection.subscriptions.values()]
-        window = connection.session.window
+    def _forget(self, device: DeviceSession) -> None:
+        """The session is over, and its connection lost."""
+        device.phase = Phase.CLOSED
+        device.connection.device = None
+        self.subscriptions.end(device)
+        if self.sessions.get(device.session_id) is device:
+            del self.sessions[device.session_id]
+            if device.token is not None:
+                self._own(self._close(device, device.token))
+        self._tell_if_all_are_gone()
+
+    def _tell_if_all_are_gone(self) -> None:
+        waiter = self._all_gone
+        if waiter is not None and not (waiter.called or self.connections or self.sessions):
+            waiter.callback(None)
+
+    async def _close(self, device: DeviceSession, token: str) -> None:
+        subscriptions = [*device.subscriptions.values()]
+        window = device.protocol.window
         while True:
             try:
-                await self._cursors.flush()
+                await self.sources.cursors.flush()
                 left = window.tried(subscriptions, self._reactor.seconds()) if window else []
-                await self._opener.close(token, connection.session_id, left)
+                await self._services.sessions.close(token, device.session_id, left)
                 return
             except StoreUnavailable as error:
                 if self._stopping:
@@ -324,183 +240,159 @@ class Gateway:
             # Else the device would be online for as long as this connector is.
             await deferLater(self._reactor, CLOSE_AGAIN_SECONDS)
 
-    # What sessions tell
+    # What protocols tell
 
-    def _handle(self, connection: DeviceConnection, events: list[Event]) -> None:
-        progress = False
+    def handle(self, connection: Connection, events: list[Event]) -> None:
+        progressed = False
         for event in events:
-            if isinstance(event, Progress):
-                progress = True
+            if type(event) is Progress:  # here, because it comes for each acknowledgement
+                progressed = True
                 self.counters.acknowledged += 1
-                self._cursors.moved(connection, event.subscription)
-            elif isinstance(event, LateAcknowledged):
-                self._cursors.late(connection, event.late)
-            elif isinstance(event, OnlineAcknowledged):
-                self.counters.acknowledged += 1
-                self._counts.count(event.stream, connection.token, event.id, ACKNOWLEDGED)
-            elif isinstance(event, HeartbeatRequested):
-                connection.session.pong(event.message_id, event.sub_signal, self.now_ms())
-                self._watch(connection)
-            elif isinstance(event, RedeliveryDue):
-                self.own(connection, self._redelivery.send(connection, event.deliveries))
-            elif isinstance(event, PublishRequested):
-                self._requests.take(connection, event)
-            elif isinstance(event, ConnectRequested):
-                self.own(connection, self._connect(connection, event))
-            elif isinstance(event, RegisterRequested):
-                self.own(connection, self._handshake.register(connection, event))
-            elif isinstance(event, RenewRequested):
-                self.own(connection, self._handshake.renew(connection, event))
+                self.sources.cursors.moved(_session_on(connection), event.subscription)
             else:
-                self._ended(connection, event)
-        if progress:
-            self._wake(connection)
+                self._methods[type(event)](connection, event)
+        if progressed and connection.device is not None:
+            self.wake(connection.device)
 
-    async def _connect(self, connection: DeviceConnection, wanted: ConnectRequested) -> None:
-        for event in await self._handshake.connect(connection, wanted):
-            self._ended(connection, event)
-        if not connection.session.closing:
+    def _methods_of_events(self) -> dict[type[Event], Callable[[Any, Any], None]]:
+        return {
+            LateAcknowledged: self._acknowledged_late,
+            OnlineAcknowledged: self._acknowledged_online,
+            HeartbeatRequested: self._answer_heartbeat,
+            RedeliveryDue: self._redeliver,
+            PublishRequested: self._publish,
+            RegisterRequested: self._register,
+            ConnectRequested: self._connect,
+            RenewRequested: self._renew,
+            GoodbyeSaid: self._goodbye,
+            Ended: self._ended,
+        }
+
+    def _acknowledged_late(self, connection: DeviceConnection, event: LateAcknowledged) -> None:
+        self.sources.cursors.late(_session_on(connection), event.late)
+
+    def _acknowledged_online(self, connection: DeviceConnection, event: OnlineAcknowledged) -> None:
+        self.counters.acknowledged += 1
+        token = _session_on(connection).token
+        self.sources.counts.count(event.stream, token, event.id, ACKNOWLEDGED)
+
+    def _answer_heartbeat(self, connection: DeviceConnection, event: HeartbeatRequested) -> None:
+        connection.protocol.pong(event.message_id, event.sub_signal, self.now_ms())
+        self._watch(connection)
+
+    def _redeliver(self, connection: DeviceConnection, event: RedeliveryDue) -> None:
+        device = _session_on(connection)
+        self.run(connection, self._redelivery.send(device, event.deliveries))
+
+    def _publish(self, connection: DeviceConnection, event: PublishRequested) -> None:
+        self.requests.take(_session_on(connection), event)
+
+    def _register(self, connection: DeviceConnection, event: RegisterRequested) -> None:
+        self.run(connection, self._handshake.register(connection, event))
+
+    def _connect(self, connection: DeviceConnection, event: ConnectRequested) -> None:
+        self.run(connection, self._open(connection, event))
+
+    async def _open(self, connection: DeviceConnection, event: ConnectRequested) -> None:
+        self.handle(connection, await self._handshake.connect(connection, event))
+        device = connection.device
+        if device is not None and not device.is_over:
             self._watch(connection)
-            self._wake(connection)
+            self.wake(device)
+
+    def _renew(self, connection: DeviceConnection, event: RenewRequested) -> None:
+        self.run(connection, self._handshake.renew(_session_on(connection), event))
+
+    def _goodbye(self, connection: DeviceConnection, _event: GoodbyeSaid) -> None:
+        """The session stays until what it asked for is carried out, and reads no more."""
+        if connection.protocol.state is State.ENDING:
+            connection.read_no_more()
+            self._watch(connection)
 
     def _ended(self, connection: DeviceConnection, event: Ended) -> None:
         if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):
             self.counters.bad_frames += 1
+        device = connection.device
         log.debug(
             "{ip} {session} ended: {code} {reason}",
             ip=connection.ip,
-            session=connection.session_id,
+            session="" if device is None else device.session_id,
             code=event.code,
             reason=shortened(event.reason),
         )
-        connection.end(by_peer=event.by_peer)
+        if connection.is_closed:
+            if device is not None:
+                self._forget(device)
+        else:
+            connection.end(by_peer=event.by_peer)
 
-    # What streams tell (push.streams.hub.Receiver)
-
-    def batch(self, channel: Channel, batch: Batch) -> None:
-        self.fanout.batch(channel, batch)
-
-    def end_turn(self) -> None:
-        self.fanout.end_turn()
-
-    def repaired(self, channel: Channel) -> None:
-        for follower, subscription in list(channel.followers.items()):
-            if not subscription.live and isinstance(follower, DeviceConnection):
-                self._wake(follower)
-
-    def _apply_control(self, connection: DeviceConnection, entry: Entry) -> None:
-        self._following.changed(connection, entry)
-
-    def _dropped(self, _follow: Subscription, _entry: Entry, outcome: str) -> None:
+    def _dropped(self, _subscription: Subscription, _entry: Entry, outcome: str) -> None:
         if outcome == TOO_LARGE:
             self.counters.dropped_too_large += 1
         else:
             self.counters.dropped_unacknowledged += 1
 
-    # Sessions that end for a reason elsewhere
+    # What parts ask for (push.connector.sessions.port.GatewayPort)
 
-    def _leave(self, connection: DeviceConnection, servers: list[str], after_seconds: int) -> None:
-        reason = "this connector is being emptied"
-        self._disconnect(connection, DisconnectCode.DRAINING, reason, after_seconds, servers)
+    def wake(self, device: DeviceSession) -> None:
+        self._catch_up.wake(device)
 
-    def kick(self, connection: DeviceConnection, reason: str) -> None:
-        """End a session for good: its client does not come back by itself."""
-        self._disconnect(connection, DisconnectCode.KICKED, reason)
-
-    def end_banned(self) -> None:
-        """The bans may have changed."""
-        self._orders.end_banned(self._bans)
-
-    def judge(self, connection: DeviceConnection) -> None:
-        """A session is another user's now: it ends if that user is banned."""
-        self._orders.judge(connection, self._bans)
-
-    async def ended_are_settled(self) -> None:
-        """Return when nothing is being done any more that sessions asked for which have ended."""
-        await self._requests.ended_are_settled()
-
-    def apply_for(self, answerer: SurveyHandler) -> None:
-        """Apply what was written elsewhere, when `answerer` is asked to."""
-        Applying(
-            answerer,
-            self.sessions,
-            self._handshake.opening,
-            self.sources,
-            self._following,
-            self._currency,
-            self._requests.settled,
-        )
-
-    def _is_current(self, connection: DeviceConnection) -> bool:
-        return self._bans.is_current and self._currency.is_current(connection)
-
-    async def _make_current(self, connection: DeviceConnection) -> None:
-        """What a session asks for is judged by every change that was answered."""
-        await self._currency.make_current(connection)
-        await self._bans.wait_until_current()
-
-    def _forgotten(self, connection: DeviceConnection) -> None:
-        self.kick(connection, "this device was deleted")
-
-    def _disconnect(
+    def disconnect(
         self,
-        connection: DeviceConnection,
+        connection: Connection,
         code: DisconnectCode,
         reason: str,
         after_seconds: int | None = None,
         servers: list[str] | None = None,
     ) -> None:
-        events = connection.session.disconnect(
-            code, reason, after_seconds=after_seconds, servers=servers
-        )
+        protocol = connection.protocol
+        if code is DisconnectCode.DRAINING and protocol.state is State.ENDING:
+            return  # it leaves anyway, once what it asked for is carried out
+        events = protocol.disconnect(code, reason, after_seconds=after_seconds, servers=servers)
         if events and code is DisconnectCode.TAKEN_OVER:
             self.counters.taken_over += 1
-        self._handle(connection, events)
+        self.handle(connection, events)
 
-    # Small parts
+    def kick(self, device: DeviceSession, reason: str) -> None:
+        """End a session permanently: its client does not come back by itself."""
+        self.disconnect(device.connection, DisconnectCode.KICKED, reason)
 
-    def _admit(self) -> RequestError | None:
-        limit = self._settings.max_connections
-        if self._stopping or self.drain.draining or (limit and len(self.sessions) >= limit):
-            return RequestError(
-                "unavailable", "this connector takes no more sessions", after_seconds=10
-            )
-        return None
+    def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
+        def failed(failure: Failure) -> None:
+            log.failure("A request of {ip} failed", failure=failure, ip=connection.ip)
+            self.disconnect(connection, DisconnectCode.INTERNAL, "an error of the server")
 
-    def _opened(self, connection: DeviceConnection) -> None:
-        connection.connected_ms = self.now_ms()
-        self.sessions[connection.session_id] = connection
-        self._orders.opened(connection)
+        self._jobs.run(job, failed)
 
-    def _wake(self, connection: DeviceConnection) -> None:
-        self._catchup.wake(connection)
+    def apply_for(self, answerer: SurveyHandler) -> None:
+        """Apply what was written elsewhere, when `answerer` is asked to."""
+        Applying(answerer, self.sources, self.subscriptions, self.currency, self.requests, self)
 
-    def _watch(self, connection: DeviceConnection) -> None:
-        deadline = connection.session.next_deadline()
+    # Deadlines
+
+    def _watch(self, connection: Connection) -> None:
+        deadline = connection.protocol.next_deadline()
         if deadline is not None:
             self._wheel.at(connection, deadline)
 
     def _due(self, connection: DeviceConnection) -> None:
-        if connection.session.closing:
+        protocol = connection.protocol
+        if protocol.closing:
             connection.cut()
             return
-        events = connection.session.tick(self._reactor.seconds())
-        self._handle(connection, events)
+        self.handle(connection, protocol.tick(self._reactor.seconds()))
         connection.flush()
         self._watch(connection)
-
-    def own(self, connection: DeviceConnection, job: Coroutine[Any, Any, None]) -> None:
-        """Run a connection's request to its end; an error of ours ends the connection."""
-
-        def failed(failure: Failure) -> None:
-            log.failure("A request of {ip} failed", failure=failure, ip=connection.ip)
-            self._disconnect(connection, DisconnectCode.INTERNAL, "an error of the server")
-
-        self._jobs.run(job, failed)
 
     def _own(self, job: Coroutine[Any, Any, None]) -> Deferred[None]:
         """Run something of the gateway's own; an error is logged."""
         return self._jobs.run(job, _log_failure)
+
+
+def _session_on(connection: Connection) -> DeviceSession:
+    device = connection.device
+    assert device is not None, "only a session that CONNECT has opened says this"
+    return device
 
 
 def _log_failure(failure: Failure) -> None:

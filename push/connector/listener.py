@@ -24,7 +24,7 @@ class DeviceFactory(Factory):
         self._carrier = carrier
 
     def buildProtocol(self, addr: IAddress | None) -> DeviceConnection:
-        return DeviceConnection(self._gateway, self._carrier, self._gateway.new_session())
+        return DeviceConnection(self._gateway, self._carrier, self._gateway.new_protocol())
 
 
 def device_factory(

@@ -16,7 +16,8 @@ from twisted.internet.task import deferLater
 
 from push.cluster.survey import SurveyHandler
 from push.connector.delivery.fanout import FanOut
-from push.connector.transport.connection import DeviceConnection
+from push.connector.requests.dispatch import RequestDispatcher
+from push.connector.sessions.device_session import DeviceSession
 from push.devices.session_query_types import (
     KICK,
     LIST,
@@ -48,12 +49,11 @@ _decode_push = msgspec.json.Decoder(PushToSessions).decode
 class SessionSource(Protocol):
     """What is needed of the gateway."""
 
-    sessions: dict[str, DeviceConnection]
+    sessions: dict[str, DeviceSession]
     fanout: FanOut
+    requests: RequestDispatcher
 
-    def kick(self, connection: DeviceConnection, reason: str) -> None: ...
-
-    async def ended_are_settled(self) -> None: ...
+    def kick(self, device: DeviceSession, reason: str) -> None: ...
 
     def now_ms(self) -> int: ...
 
@@ -76,31 +76,31 @@ class SessionQueryHandler:
     async def _list(self, raw: bytes) -> list[Connection]:
         asked = _decode_list(raw)
         found = {
-            connection.session_id: connection
-            for connection in await self._matching(asked.filter)
-            if connection.session_id > asked.after and connection.session.state is State.OPEN
+            device.session_id: device
+            for device in await self._matching(asked.filter)
+            if device.session_id > asked.after and device.protocol.state is State.OPEN
         }
         return [self._row(found[id]) for id in heapq.nsmallest(asked.limit, found)]
 
-    def _row(self, connection: DeviceConnection) -> Connection:
+    def _row(self, device: DeviceSession) -> Connection:
         return Connection(
-            connection.session_id,
-            connection.token,
-            connection.user,
+            device.session_id,
+            device.token,
+            device.user,
             self._node,
-            connection.ip,
-            connection.carrier,
-            connection.connected_ms,
+            device.connection.ip,
+            device.connection.carrier,
+            device.connected_ms,
         )
 
     async def _kick(self, raw: bytes) -> KickAnswer:
         kicked = 0
-        for connection in await self._matching(_decode_kick(raw).filter):
-            if not connection.is_gone():
-                self._port.kick(connection, KICKED_REASON)
+        for device in await self._matching(_decode_kick(raw).filter):
+            if not device.is_over:
+                self._port.kick(device, KICKED_REASON)
                 kicked += 1
         # What they asked for before is done, or never will be: nothing of it comes later.
-        await self._port.ended_are_settled()
+        await self._port.requests.ended_are_settled()
         return KickAnswer(kicked)
 
     async def _push(self, raw: bytes) -> PushAnswer:
@@ -109,7 +109,7 @@ class SessionQueryHandler:
         if before is not None:
             return before
         matching = await self._matching(Filter(ip=asked.ip))
-        found = [each for each in matching if each.session.state is State.OPEN]
+        found = [each for each in matching if each.protocol.state is State.OPEN]
         answer = PushAnswer(len(found), sum(each.token is not None for each in found))
         before = self._pushed.setdefault(asked.id, answer)
         if before is not answer:
@@ -119,7 +119,7 @@ class SessionQueryHandler:
         self._hand_out(asked, found)
         return answer
 
-    def _hand_out(self, asked: PushToSessions, found: list[DeviceConnection]) -> None:
+    def _hand_out(self, asked: PushToSessions, found: list[DeviceSession]) -> None:
         """As on the channel of a stream that just these sessions follow, and only now."""
         channel = Channel(f"ip:{asked.ip}")
         now_ms = self._port.now_ms()
@@ -129,18 +129,18 @@ class SessionQueryHandler:
         self._port.fanout.batch(channel, Batch([entry]))
         self._port.fanout.end_turn()
 
-    async def _matching(self, asked: Filter) -> list[DeviceConnection]:
+    async def _matching(self, asked: Filter) -> list[DeviceSession]:
         """The sessions that fit, gone ones among them."""
         if asked.node not in (None, self._node):
             return []
-        sessions: Mapping[str, DeviceConnection] = self._port.sessions
+        sessions: Mapping[str, DeviceSession] = self._port.sessions
         if asked.session is not None:
             one = sessions.get(asked.session)
             candidates = [] if one is None else [one]
         else:
             candidates = list(sessions.values())
         fits = _test_of(asked)
-        found: list[DeviceConnection] = []
+        found: list[DeviceSession] = []
         for start in range(0, len(candidates), SLICE):
             if start:
                 await deferLater(self._reactor, 0)
@@ -148,19 +148,19 @@ class SessionQueryHandler:
         return found
 
 
-def _test_of(asked: Filter) -> Callable[[DeviceConnection], bool]:
+def _test_of(asked: Filter) -> Callable[[DeviceSession], bool]:
     networks = Networks([] if asked.ip is None else [asked.ip])
     users = None if asked.users is None else frozenset(asked.users)
     stream = None if asked.topic is None else f"topic:{asked.topic}"
 
-    def fits(connection: DeviceConnection) -> bool:
+    def fits(device: DeviceSession) -> bool:
         return (
-            (asked.token is None or connection.token == asked.token)
-            and (asked.user is None or connection.user == asked.user)
-            and (users is None or connection.user in users)
-            and not (asked.without_token and connection.token is not None)
-            and (stream is None or stream in connection.subscriptions)
-            and (asked.ip is None or connection.ip in networks)
+            (asked.token is None or device.token == asked.token)
+            and (asked.user is None or device.user == asked.user)
+            and (users is None or device.user in users)
+            and not (asked.without_token and device.token is not None)
+            and (stream is None or stream in device.subscriptions)
+            and (asked.ip is None or device.connection.ip in networks)
         )
 
     return fits

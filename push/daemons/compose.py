@@ -19,10 +19,11 @@ from push.access.jwt import JwtVerifier
 from push.cluster.registry.interface import Registry
 from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
-from push.connector.gateway import Gateway, GatewaySettings
+from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
+from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.daemons.apps import make_apps
 from push.daemons.banner import Banner
 from push.daemons.config.errors import StartError
@@ -169,13 +170,13 @@ class Composition:
 
     def _end_banned(self) -> None:
         if self._gateway is not None:
-            self._gateway.end_banned()
+            self._gateway.commands.end_banned()
 
     async def _confirm_bans(self, _asked: bytes) -> None:
         """Another process changed them, and waits until they are in effect here."""
         await self._domain.bans.wait_until_current()
         if self._gateway is not None:
-            await self._gateway.ended_are_settled()
+            await self._gateway.requests.ended_are_settled()
 
     def _make_gateway(self) -> Gateway:
         settings, connector = self._settings, self._settings.connector
@@ -202,8 +203,7 @@ class Composition:
             open_registration=settings.auth.open_registration,
             max_connections=self._room.count,
         )
-        return Gateway(
-            self._reactor,
+        services = GatewayServices(
             domain.shards,
             domain.control,
             domain.devices,
@@ -213,11 +213,11 @@ class Composition:
             domain.bans,
             domain.lease,
             domain.snowflake,
-            gateway_settings,
             lambda carrier, ip: domain.directory.others(carrier, self._identity.boot, ip),
             lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
             chat_handlers(domain.chat),
         )
+        return Gateway(self._reactor, services, gateway_settings)
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector

@@ -1,4 +1,4 @@
-"""The first step of a stop: a connector's sessions go elsewhere (see push.connector.drain)."""
+"""The first step of a stop: sessions go elsewhere (see push.connector.sessions.drain)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from push.connector.drain import Drain
+from push.connector.sessions.drain import Drain
 from push.daemons.process.signals import StopSignals
 
 log = Logger()

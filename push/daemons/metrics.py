@@ -36,7 +36,9 @@ class ConnectorCollector(Collector):
         for name, value in vars(gateway.counters).items():
             yield CounterMetricFamily(f"push_connector_{name}", _HELP[name], value=value)
         yield CounterMetricFamily(
-            "push_connector_written", "messages written to sessions", value=gateway.written
+            "push_connector_written",
+            "messages written to sessions",
+            value=gateway.delivery_policy.written,
         )
         yield CounterMetricFamily(
             "push_connector_repairs",

@@ -120,4 +120,4 @@ class DaemonStatus:
 
 
 def gateway_counters(gateway: Gateway) -> dict[str, int]:
-    return {**vars(gateway.counters), "written": gateway.written}
+    return {**vars(gateway.counters), "written": gateway.delivery_policy.written}

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from push.devices.registration import Devices
 from push.redis.client import RedisClient
 from push.redis.periodic import PeriodicTask
-from push.redis.scripts import CLAIMING, load_script
+from push.redis.scripts import load_script
 from push.runtime.ports import Clock
 
 LOOK_SECONDS = 60.0
 LOOK_AGAIN_SECONDS = 3600  # at one that is online, or whose forgetting was interrupted
 DEVICES_PER_LOOK = 100
 
-_retire = load_script("devices", "retire", CLAIMING)
+_claim_retired = load_script("devices", "claim_retired")
 
 
 class DeviceExpiry(PeriodicTask):
@@ -46,7 +46,7 @@ class DeviceExpiry(PeriodicTask):
         forgotten = 0
         while True:
             arguments = [DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS]
-            due: list[list[bytes]] = await self._server.run(_retire, [], arguments)
+            due: list[list[bytes]] = await self._server.run(_claim_retired, [], arguments)
             for token, boot in due:
                 if not boot:
                     forgotten += await self._devices.retire(token.decode())

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 from twisted.logger import Logger
 
 from push.devices.readers import Held, held_of
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
-from push.redis.keys import record_name
+from push.redis.keyspace import record_name
 from push.redis.periodic import PeriodicTask
-from push.redis.scripts import CLAIMING, load_script
+from push.redis.scripts import load_script
 from push.redis.shards import Shards
+from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock
-from push.streams.publisher import APPEND, LEDGER
 from push.wire.idents import USER_PREFIX, device_stream
 
 log = Logger()
@@ -28,15 +29,12 @@ log = Logger()
 LOOK_SECONDS = 1.0
 ERRANDS_PER_LOOK = 100
 
-REMOVED = "d:removed"
+REMOVED = keyspace.DROPPED_REMOVED
 
-FOLLOWING = ("lib", "following")
-BINDING = ("lib", "binding")
-PART = ("lib", "part")
 
-_change = load_script("devices", "change", LEDGER, APPEND, FOLLOWING, BINDING)
-_errand = load_script("devices", "errand", LEDGER, FOLLOWING, PART)
-_due = load_script("devices", "due_errands", CLAIMING)
+_change = load_script("devices", "change")
+_errand = load_script("devices", "errand")
+QUEUE = WorkQueue("errands", claimed_ms=10_000, pause_ms=1000)
 
 
 class SubscriptionChange:
@@ -80,7 +78,7 @@ class Outbox:
         self._shards = shards
 
     def place_of(self, token: str, stream: str) -> str:
-        """Where `stream` is, as seen from the device's home (see binding.lua)."""
+        """Where `stream` is, as seen from the device's home (see lib/bind.lua)."""
         if len(self._shards) == 1:
             return "alone"
         home = self._shards.number_of(device_stream(token))
@@ -107,7 +105,7 @@ class Outbox:
         """Do what a script of `home` has written down."""
         for text in outbox:
             await self._do(text.decode())
-            await home.command("ZREM", home.key("errands"), text)
+            await home.command("ZREM", home.key(keyspace.ERRANDS), text)
 
     async def _do(self, text: str) -> None:
         verb, token, stream, *details = text.split(" ")
@@ -121,22 +119,26 @@ class Outbox:
         """A device that was bound to a user follows what all devices of that user follow."""
         user = stream.removeprefix(USER_PREFIX)
         server = self._shards.of(stream)
-        if not await server.command("SISMEMBER", server.key(f"user-devices:{user}"), token):
+        if not await server.command(
+            "SISMEMBER", server.key(f"{keyspace.USER_DEVICES}{user}"), token
+        ):
             # Its errand to follow the user is still to come, and a user that joins a group in
             # between would not find this device.
             home = self._shards.of(device_stream(token))
-            said = await home.command("HGET", home.key(record_name(token)), f"x:{stream}")
+            said = await home.command(
+                "HGET", home.key(record_name(token)), keyspace.DEVICE_ELSEWHERE + stream
+            )
             if not said:
                 return  # the user has it no longer
             details = said.decode().split(" ")
             await server.run(_errand, [], ["follow", token, stream, *details, user], durable=True)
-        streams = await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
+        streams = await server.command("SMEMBERS", server.key(f"{keyspace.USER_STREAMS}{user}"))
         if not streams:
             return
         await self.change(token, [SubscriptionChange(name.decode()) for name in streams], user)
         # A user that left meanwhile saw only the devices that were bound before this one.
         left = set(streams) - set(
-            await server.command("SMEMBERS", server.key(f"user-streams:{user}"))
+            await server.command("SMEMBERS", server.key(f"{keyspace.USER_STREAMS}{user}"))
         )
         if left:
             await self.change(
@@ -152,12 +154,9 @@ class OutboxRelay(PeriodicTask):
         self._outbox = outbox
 
     async def turn(self) -> None:
-        while True:
-            due: list[bytes] = await self._server.run(_due, [], [ERRANDS_PER_LOOK])
+        async for due in QUEUE.claim_all(self._server, ERRANDS_PER_LOOK):
             for text in due:
                 try:
                     await self._outbox.run(self._server, [text])
                 except StoreUnavailable as error:
                     log.debug("An errand waits: {reason}", reason=error.reason)
-            if len(due) < ERRANDS_PER_LOOK:
-                return

@@ -17,6 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from push.redis.keyspace import (
+    DEVICE_ATTEMPTS,
+    DEVICE_CURSOR,
+    DEVICE_ELSEWHERE,
+    DEVICE_REREAD,
+    DEVICE_START,
+)
 from push.session.window import Subscription
 
 
@@ -35,11 +42,11 @@ def follows_of(
     """
     subscriptions = []
     for name, value in fields.items():
-        if not name.startswith("c:"):
+        if not name.startswith(DEVICE_CURSOR):
             continue
         stream = name[2:]
-        subscription = Subscription(stream, int(fields.get(f"r:{stream}", value)), shard)
-        failed_attempts = fields.get(f"t:{stream}")
+        subscription = Subscription(stream, int(fields.get(DEVICE_REREAD + stream, value)), shard)
+        failed_attempts = fields.get(DEVICE_ATTEMPTS + stream)
         if failed_attempts is not None:
             offset, attempts, since_us = map(int, failed_attempts.split(b" "))
             if offset > subscription.position:
@@ -56,7 +63,7 @@ def elsewhere_of(fields: dict[str, bytes]) -> dict[str, tuple[str, str]]:
     """The streams it follows on other servers: since which version, and from where ("" = now)."""
     found = {}
     for name, value in fields.items():
-        if name.startswith("x:"):
+        if name.startswith(DEVICE_ELSEWHERE):
             version, _, begin = value.decode().partition(" ")
             found[name[2:]] = version, begin
     return found
@@ -64,7 +71,7 @@ def elsewhere_of(fields: dict[str, bytes]) -> dict[str, tuple[str, str]]:
 
 def since_of(fields: dict[str, bytes]) -> dict[str, int]:
     """Where following of each stream began."""
-    return {name[2:]: int(value) for name, value in fields.items() if name.startswith("f:")}
+    return {name[2:]: int(value) for name, value in fields.items() if name.startswith(DEVICE_START)}
 
 
 def optional(fields: dict[str, bytes], name: str) -> str | None:

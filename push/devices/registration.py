@@ -12,20 +12,35 @@ import msgspec
 
 from push.access.bans import CheckBan, nobody_is_banned
 from push.access.rate_limits import MinuteLimit
-from push.devices.outbox import BINDING, FOLLOWING, Changed, Outbox, record_change_of
+from push.devices.outbox import Changed, Outbox, record_change_of
 from push.devices.readers import NO_READERS, Held, Readers, held_of
 from push.devices.record import as_fields, elsewhere_of, optional
 from push.redis.client import RedisClient
-from push.redis.keys import record_name
+from push.redis.keyspace import (
+    DEVICE_APP,
+    DEVICE_BOOT,
+    DEVICE_CREATED,
+    DEVICE_CURSOR,
+    DEVICE_ELSEWHERE,
+    DEVICE_LABEL,
+    DEVICE_NODE,
+    DEVICE_PLATFORM,
+    DEVICE_SECRET,
+    DEVICE_SEEN,
+    DEVICE_SESSION,
+    DEVICE_USER,
+    USER_DEVICES,
+    record_name,
+)
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
-from push.streams.publisher import APPEND, LEDGER
 from push.wire.addresses import counted_ip
 from push.wire.api.devices import Device
 from push.wire.errors import RequestError
 from push.wire.idents import (
     NAME_RULE,
+    TOPIC_PREFIX,
     Snowflake,
     device_stream,
     is_name,
@@ -39,9 +54,9 @@ MAX_COUNTED = 10_000  # messages in a stream, for a device's backlog
 
 _waiting = load_script("devices", "waiting")
 _register = load_script("devices", "register")
-_bind = load_script("devices", "bind", LEDGER, APPEND, FOLLOWING, BINDING)
+_bind = load_script("devices", "bind")
 _release = load_script("devices", "release")
-_forget = load_script("devices", "forget", LEDGER, APPEND, FOLLOWING, BINDING)
+_forget = load_script("devices", "forget")
 
 
 class NewCredentials(msgspec.Struct):
@@ -156,7 +171,7 @@ class Devices:
         A right secret is never refused. Only wrong ones are counted, and for their token alone, so
         no client locks out other devices with the same address.
         """
-        known = await self._command(token, "HGET", "h")
+        known = await self._command(token, "HGET", DEVICE_SECRET)
         if known is None:
             raise unknown_token(token)
         if not hmac.compare_digest(known, digest_of(secret).encode()):
@@ -168,22 +183,24 @@ class Devices:
         fields = as_fields(await self._command(token, "HGETALL"))
         if not fields:
             raise unknown_token(token)
-        online = "s" in fields and self._is_live_boot(fields.get("b", b"").decode())
+        online = DEVICE_SESSION in fields and self._is_live_boot(
+            fields.get(DEVICE_BOOT, b"").decode()
+        )
         return Device(
             token=token,
-            platform=fields["p"].decode(),
-            app=fields["a"].decode(),
-            device=optional(fields, "d"),
-            user=optional(fields, "u"),
-            created=int(fields["created"]),
-            seen=int(fields["seen"]) if "seen" in fields else None,
+            platform=fields[DEVICE_PLATFORM].decode(),
+            app=fields[DEVICE_APP].decode(),
+            device=optional(fields, DEVICE_LABEL),
+            user=optional(fields, DEVICE_USER),
+            created=int(fields[DEVICE_CREATED]),
+            seen=int(fields[DEVICE_SEEN]) if DEVICE_SEEN in fields else None,
             topics=sorted(
-                name[len("c:topic:") :]
+                name[2 + len(TOPIC_PREFIX) :]
                 for name in fields
-                if name.startswith(("c:topic:", "x:topic:"))
+                if name.startswith((DEVICE_CURSOR + TOPIC_PREFIX, DEVICE_ELSEWHERE + TOPIC_PREFIX))
             ),
-            session=optional(fields, "s") if online else None,
-            node=optional(fields, "n") if online else None,
+            session=optional(fields, DEVICE_SESSION) if online else None,
+            node=optional(fields, DEVICE_NODE) if online else None,
             backlog=await self._backlog(token, fields),
             online=online,
         )
@@ -252,7 +269,7 @@ class Devices:
     async def tokens_of(self, user: str) -> list[str]:
         """The devices that are bound to a user."""
         server = self._shards.of(user_stream(user))
-        tokens = await server.command("SMEMBERS", server.key(f"user-devices:{user}"))
+        tokens = await server.command("SMEMBERS", server.key(f"{USER_DEVICES}{user}"))
         return [token.decode() for token in tokens]
 
     async def unbind_all(self, user: str, tokens: Sequence[str]) -> list[str]:

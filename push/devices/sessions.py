@@ -9,16 +9,16 @@ import msgspec
 
 from push.access.claims import Claims
 from push.access.jwt import JwtVerifier
-from push.devices.outbox import BINDING, FOLLOWING, PART, Outbox
+from push.devices.outbox import Outbox
 from push.devices.record import as_fields, elsewhere_of, follows_of, optional, since_of
 from push.devices.registration import Devices, unknown_token
 from push.redis.clock import MICROSECONDS
+from push.redis.keyspace import DEVICE_EPOCH, DEVICE_SESSION, DEVICE_USER
 from push.redis.replies import Argument
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
 from push.session.window import FailedAttempts, Subscription
-from push.streams.publisher import APPEND, LEDGER
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import RequestError
 from push.wire.idents import (
@@ -30,15 +30,13 @@ from push.wire.idents import (
     user_stream,
 )
 
-OPENING = ("lib", "opening")
-
 GroupsOf = Callable[[str], Awaitable[dict[str, int]]]
 
-_open = load_script("devices", "open", LEDGER, APPEND, FOLLOWING, BINDING, OPENING)
-_record = load_script("devices", "record", LEDGER, FOLLOWING)
-_take = load_script("devices", "take", LEDGER, APPEND, FOLLOWING, PART, OPENING)
-_close = load_script("devices", "close", FOLLOWING, PART, OPENING)
-_held = load_script("devices", "held")
+_open = load_script("devices", "open")
+_record = load_script("devices", "record")
+_take = load_script("devices", "take")
+_close = load_script("devices", "close")
+_check_sessions = load_script("devices", "check_sessions")
 
 
 class Opened(msgspec.Struct):
@@ -161,7 +159,7 @@ class Sessions:
             truncated += part.truncated
         return Opened(
             token=token,
-            user=optional(fields, "u"),
+            user=optional(fields, DEVICE_USER),
             subscriptions=subscriptions,
             expires_s=claims.expires_s if claims else None,
             before=before,
@@ -184,8 +182,9 @@ class Sessions:
         by_server = self._shards.grouped(elsewhere, lambda stream: stream)
         calls = []
         for number, streams in by_server.items():
-            owner = fields.get("u", b"")
-            arguments: list[Argument] = [token, fields["s"], fields["e"], owner, len(streams)]
+            owner = fields.get(DEVICE_USER, b"")
+            session, epoch = fields[DEVICE_SESSION], fields[DEVICE_EPOCH]
+            arguments: list[Argument] = [token, session, epoch, owner, len(streams)]
             for stream in streams:
                 arguments += [stream, *elsewhere[stream]]
             places = _places(cursors, streams.__contains__)
@@ -219,12 +218,12 @@ class Sessions:
             return None
         subscriptions = follows_of(fields, number, home.clock.now_us(), self._attempt_pause_us)
         since = since_of(fields)
-        holder = optional(fields, "s")
+        holder = optional(fields, DEVICE_SESSION)
         if holder == session:
             for part in await self._take_parts(token, fields, {}):
                 subscriptions += part.subscriptions
                 since |= part.since
-        return FollowRecord(holder, optional(fields, "u"), subscriptions, since)
+        return FollowRecord(holder, optional(fields, DEVICE_USER), subscriptions, since)
 
     async def _open_user(self, claims: Claims, cursors: dict[str, str]) -> Opened:
         """A user without a device: nothing is stored, reading begins where the client says, but not
@@ -273,7 +272,7 @@ class Sessions:
         found = []
         for number, group in places.items():
             pairs = [part for place in group for part in held[place]]
-            lost: list[int] = await self._shards[number].run(_held, [], pairs)
+            lost: list[int] = await self._shards[number].run(_check_sessions, [], pairs)
             found += [group[item - 1] for item in lost]
         return found
 

@@ -13,31 +13,24 @@ from typing import Any
 
 import msgspec
 
-from push.devices.outbox import (
-    BINDING,
-    FOLLOWING,
-    Changed,
-    Outbox,
-    SubscriptionChange,
-    record_change_of,
-)
+from push.devices.outbox import Changed, Outbox, SubscriptionChange, record_change_of
 from push.devices.readers import NO_READERS, Readers
 from push.devices.registration import check_token, unknown_token
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
-from push.streams.publisher import APPEND, LEDGER
 from push.wire.api.paging import make_cursor, read_cursor
 from push.wire.api.topics import Topic, TopicPage
 from push.wire.errors import RequestError
 from push.wire.idents import NAME_RULE, device_stream, is_name, topic_stream
 
 PRIVATE_PREFIX = "private."
-UNSUBSCRIBED = "d:unsubscribed"
+UNSUBSCRIBED = keyspace.DROPPED_UNSUBSCRIBED
 
-_subscribe = load_script("devices", "subscribe", LEDGER, APPEND, FOLLOWING, BINDING)
-_renew = load_script("devices", "renew", LEDGER, APPEND, FOLLOWING, BINDING)
+_subscribe = load_script("devices", "subscribe")
+_renew = load_script("devices", "renew")
 _topics = load_script("devices", "topics")
 
 
@@ -133,7 +126,7 @@ class Topics:
         check_topic(topic)
         stream = topic_stream(topic)
         server = self._shards.of(stream)
-        devices = int(await server.command("SCARD", server.key(f"followers:{stream}")))
+        devices = int(await server.command("SCARD", server.key(f"{keyspace.FOLLOWERS}{stream}")))
         if not devices:
             raise RequestError("not_found", f"no device follows the topic {topic}")
         return Topic(topic, devices)

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import msgspec
 
 from push.devices.session_queries import Reached, SessionQueries
+from push.redis import keyspace
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.streams.message import MessageContent, encode_content
-from push.streams.publisher import LEDGER, IdempotencyKey, IdempotencyMismatch
+from push.streams.publisher import IdempotencyKey, IdempotencyMismatch
 
-_reserve = load_script("devices", "reserve", LEDGER)
-_reached = load_script("devices", "reached", LEDGER)
+_reserve = load_script("devices", "reserve")
+_finish = load_script("devices", "finish_ip_push")
 
 _encode = msgspec.json.Encoder().encode
 _decode_reached = msgspec.json.Decoder(Reached).decode
@@ -43,8 +44,12 @@ class PushByIp:
     ) -> Handed:
         """`acknowledged`: for the ledger. Raises `IdempotencyMismatch`; `StoreUnavailable`: then
         it may have happened."""
-        server = self._shards.of(f"idem:{once.key}" if once else f"message:{content.id}")
-        key = server.key("clock") if once is None else server.key(f"idem:{once.key}")
+        server = self._shards.of(
+            f"{keyspace.IDEM}{once.key}" if once else f"{keyspace.MESSAGE}{content.id}"
+        )
+        key = (
+            server.key(keyspace.CLOCK) if once is None else server.key(f"{keyspace.IDEM}{once.key}")
+        )
         digest = "" if once is None else once.digest
         to = _encode({"ip": ip})
         reserved = await server.run(
@@ -60,7 +65,7 @@ class PushByIp:
             ip, id, encode_content(content), acknowledged=acknowledged
         )
         answer = b"" if once is None else _encode(reached)
-        await server.run(_reached, [key], [id, reached.devices, answer])
+        await server.run(_finish, [key], [id, reached.devices, answer])
         return Handed(id, reached)
 
 

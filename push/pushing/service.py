@@ -10,7 +10,7 @@ import msgspec
 
 from push.pushing.by_ip import Handed, PushByIp
 from push.redis.errors import StoreUnavailable
-from push.redis.keys import channel_name, group_name, record_name
+from push.redis.keyspace import group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
@@ -18,8 +18,6 @@ from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.message import MessageContent as StoredContent
 from push.streams.message import encode_content
 from push.streams.publisher import (
-    APPEND,
-    LEDGER,
     IdempotencyKey,
     IdempotencyMismatch,
     Published,
@@ -43,7 +41,7 @@ from push.wire.idents import (
 
 Done = TypeVar("Done")
 
-_cancel = load_script("streams", "cancel", LEDGER, APPEND)
+_cancel = load_script("streams", "cancel")
 _encode = msgspec.json.Encoder().encode
 # What of a push the devices get.
 _STORED = StoredContent.__struct_fields__[1:]
@@ -242,11 +240,8 @@ class PushService:
 
     async def _cancel(self, number: int, id: str, streams: list[str]) -> tuple[bool, int]:
         server = self._shards[number]
-        places: list[str | bytes] = []
-        for stream in streams:
-            places += [stream, server.channel(channel_name(stream))]
         return await server.run(
-            _cancel, [], [id, *places], durable=True, decode=_known_and_cancelled
+            _cancel, [], [id, *streams], durable=True, decode=_known_and_cancelled
         )
 
 

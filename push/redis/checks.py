@@ -6,19 +6,19 @@ What makes it useless raises `UnsuitableServer`; what makes a promise weaker is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from importlib.resources import files
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import txredisapi
 from twisted.internet.defer import Deferred
 
 from push.redis.errors import StoreUnavailable, UnsuitableServer
+from push.redis.scripts import LUA, Script
 
 OLDEST_VERSION = (6, 2)
 LOST_WHEN_KILLED = "an answered push may be lost when Redis is killed"
 
-_RIGHTS = files("push").joinpath("lua", "server", "rights.lua").read_text("utf-8")
+_rights = LUA.load_alone("server", "rights")
 _SETTINGS = ("appendfsync", "min-replicas-to-write")
 
 Ask = Callable[..., Deferred[Any]]
@@ -28,7 +28,7 @@ async def check_server(ask: Ask, key: str, channel: bytes, *, replicated: bool) 
     """Ask a server all of it; the notes. `key` and `channel` are ours to try the rights on."""
     info = parsed_info(await permitted(ask("INFO")))
     check_info(info)
-    refused = await permitted(ask("EVAL", _RIGHTS, 1, key, channel))
+    refused = await evaluate(ask, _rights, [key], [channel])
     if refused:
         words = ", ".join(dict.fromkeys(word.decode() for word in refused))
         raise UnsuitableServer(
@@ -56,6 +56,16 @@ async def permitted(answer: Deferred[Any]) -> Any:
         raise UnsuitableServer(
             f"{text.removeprefix('NOPERM ').rstrip('.')}: {_rights_wanted()}"
         ) from None
+
+
+async def evaluate(
+    ask: Ask, script: Script, keys: Sequence[str], arguments: Sequence[bytes | str | int]
+) -> Any:
+    """The answer of a script that is run before the server can be used; as `permitted`."""
+    try:
+        return await permitted(ask("EVAL", script.source, len(keys), *keys, *arguments))
+    except txredisapi.ResponseError as error:
+        raise txredisapi.ResponseError(script.explain(str(error))) from None
 
 
 def _rights_wanted(key: str = "push:") -> str:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from push.redis import keyspace
 from push.redis.availability import Availability
 from push.redis.checks import check_master, check_server, permitted
 from push.redis.clock import MICROSECONDS, ServerClock
@@ -77,7 +78,7 @@ class RedisClient:
         self._reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
-        self._clock_key = self.key("clock")
+        self._clock_key = self.key(keyspace.CLOCK)
         self._check_channel = self.channel("check")
         self._deployment = deployment
         self._number = number
@@ -211,7 +212,7 @@ class RedisClient:
         try:
             return await speaker.call(*command)
         except txredisapi.RedisError as error:
-            raise self._translated(error) from None
+            raise self._translated(str(error), error) from None
 
     async def last_offset(self) -> int:
         """The last offset that the server gave to any stream, in microseconds."""
@@ -255,7 +256,7 @@ class RedisClient:
                     # we have not heard it for long. Now we know it.
                     self.clock.observe(int(text.split()[1]))
                 else:
-                    raise self._translated(error) from None
+                    raise self._translated(script.explain(text), error) from None
             else:
                 if confirmed is not None and not await confirmed:
                     raise StoreUnavailable(
@@ -292,7 +293,11 @@ class RedisClient:
 
     async def _load(self, script: Script) -> None:
         self._scripts[script.sha] = script
-        await self.command("SCRIPT", "LOAD", script.source)
+        speaker = self._commands.require()
+        try:
+            await load(speaker, script)
+        except txredisapi.RedisError as error:
+            raise self._translated(str(error), error) from None
 
     # The connections
 
@@ -328,17 +333,17 @@ class RedisClient:
         await self._identify(speaker)
         await self._load_all(speaker)
         patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
-        key = self.key("confirmed")
+        key = self.key(keyspace.CONFIRMED)
         self._confirmations = ReplicaAcks(self._reactor, speaker, key, patience_ms)
 
     async def _identify(self, speaker: CommandProtocol) -> None:
         if self._deployment is not None:
-            key = self.key("shard")
+            key = self.key(keyspace.SHARD)
             await self._deployment.check(speaker.call, key, self._clock_key, self._number)
 
     async def _load_all(self, speaker: CommandProtocol) -> None:
         for script in self._scripts.values():
-            await speaker.call("SCRIPT", "LOAD", script.source)
+            await load(speaker, script)
 
     async def _prepare_subscriber(self, speaker: SubscriberProtocol) -> None:
         if self._sentinels is not None:
@@ -350,7 +355,7 @@ class RedisClient:
     async def _check(self, speaker: CommandProtocol) -> None:
         notes = await check_server(
             speaker.call,
-            self.key("check"),
+            self.key(keyspace.CHECK),
             self._check_channel,
             replicated=self._sentinels is not None,
         )
@@ -379,9 +384,8 @@ class RedisClient:
         for callback in self._restored:
             callback()
 
-    def _translated(self, error: txredisapi.RedisError) -> Exception:
-        """Our exception for txredisapi's; an error that is our own fault stays what it is."""
-        text = str(error)
+    def _translated(self, text: str, error: txredisapi.RedisError) -> Exception:
+        """Our exception for txredisapi's; an error that is our own fault keeps its class."""
         if isinstance(error, txredisapi.ConnectionError):
             return StoreUnavailable(
                 f"the connection to Redis at {self.address} was lost: {text}", unknown=True
@@ -392,8 +396,16 @@ class RedisClient:
             return StoreUnavailable(
                 f"Redis at {self.address} is temporarily unable to serve commands: {text}"
             )
-        own_fault: Exception = error
+        own_fault: Exception = type(error)(text)
         return own_fault
+
+
+async def load(speaker: CommandProtocol, script: Script) -> None:
+    """Redis knows the script from now on. Raises txredisapi's error, by our files and lines."""
+    try:
+        await speaker.call("SCRIPT", "LOAD", script.source)
+    except txredisapi.ResponseError as error:
+        raise txredisapi.ResponseError(script.explain(str(error))) from None
 
 
 def _log_failure(failure: Failure) -> None:

@@ -7,12 +7,12 @@ have what is theirs. So every connection asks the server whether it is the one i
 from __future__ import annotations
 
 import secrets
-from importlib.resources import files
 
-from push.redis.checks import Ask, permitted
+from push.redis.checks import Ask, evaluate
 from push.redis.errors import StoreUnavailable, UnsuitableServer
+from push.redis.scripts import LUA
 
-_IDENTIFY = files("push").joinpath("lua", "server", "identify.lua").read_text("utf-8")
+_identify = LUA.load_alone("server", "identify")
 
 
 class Deployment:
@@ -26,19 +26,8 @@ class Deployment:
         """Raises `UnsuitableServer` unless the server is number `number` of this deployment; one
         that is new becomes it."""
         proposal = secrets.token_hex(8)
-        found = await permitted(
-            ask(
-                "EVAL",
-                _IDENTIFY,
-                2,
-                shard_key,
-                clock_key,
-                self._name,
-                number,
-                self.servers,
-                proposal,
-            )
-        )
+        arguments: list[str | int] = [self._name, number, self.servers, proposal]
+        found = await evaluate(ask, _identify, [shard_key, clock_key], arguments)
         if not found:
             raise StoreUnavailable("it is new, and the first of [redis] url was not reached yet")
         name, its_number, its_servers, moving = (item.decode() for item in found)

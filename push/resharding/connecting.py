@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from push.redis import keyspace
 from push.redis.checks import parsed_info
 from push.redis.client import RedisClient
 from push.redis.url import StoreAddress
@@ -116,7 +117,7 @@ async def check_nobody(servers: Sequence[RedisClient]) -> None:
 async def _registered(server: RedisClient) -> list[str]:
     """Who is in the registry, if that is kept here: `<service>/<node>`."""
     seconds, _ = await server.command("TIME")
-    reply = await server.command("HGETALL", server.key("cluster:entries"))
+    reply = await server.command("HGETALL", server.key(f"{keyspace.CLUSTER}entries"))
     return sorted(
         reply[i].decode()
         for i in range(0, len(reply), 2)

@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TypeVar
 
-from push.redis.keys import record_name
+from push.redis import keyspace
+from push.redis.keyspace import record_name
 from push.resharding.devices import Fields, StoredDevice, elsewhere, moved
 from push.resharding.everyone import COLLAPSE, LOG, LOST, Everyone
 from push.resharding.kinds import KINDS, How, Kind, kind_of
@@ -187,14 +188,16 @@ class Copying:
             if "reply" in fields:
                 id, _ = kept_answer(fields)
                 server = self._servers[at]
-                found = await server.command("HGET", server.key(f"message:{id}"), "to")
+                found = await server.command(
+                    "HGET", server.key(keyspace.message_name(id)), keyspace.LEDGER_TO
+                )
                 if found is not None:
                     to[id] = found
         placed, claim = self._answers.placed(name, parts, to)
         ttl_ms = await self._ttl_ms(name, parts)
         await self._put(name, parts, placed, ttl_ms)
         if claim:
-            name = f"claim:{key}"
+            name = f"{keyspace.CLAIM}{key}"
             await self._staging.put_hash(self._layout.new_place(name), name, claim, ttl_ms)
 
     async def _messages(self, place: int, names: list[str]) -> None:

@@ -9,14 +9,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from push.redis.keyspace import (
+    DEVICE_ATTEMPTS,
+    DEVICE_CURSOR,
+    DEVICE_ELSEWHERE,
+    DEVICE_EPOCH,
+    DEVICE_POSITION,
+    DEVICE_SESSION,
+    DEVICE_START,
+    DEVICE_VERSION,
+)
 from push.resharding.everyone import Cursor, Everyone
 from push.resharding.layout import Layout
 from push.wire.idents import STREAM_ALL, device_stream
 
 Fields = dict[str, bytes]
 
-_OF_STREAM = "cfpt"  # fields that are where the stream is
-_SESSION = ("s", "e")  # what a part has of the session
+# Fields that are where the stream is.
+_OF_STREAM = (DEVICE_CURSOR, DEVICE_START, DEVICE_POSITION, DEVICE_ATTEMPTS)
+_SESSION = (DEVICE_SESSION, DEVICE_EPOCH)  # what a part has of the session
 
 
 class StoredDevice:
@@ -30,15 +41,15 @@ class StoredDevice:
         self.streams: defaultdict[str, Fields] = defaultdict(dict)
         for server, fields in self.parts.items():
             for name, value in fields.items():
-                if name[1:2] == ":" and name[0] in _OF_STREAM + "vx":
-                    self.streams[name[2:]][name[0]] = value
+                if name[:2] in (*_OF_STREAM, DEVICE_VERSION, DEVICE_ELSEWHERE):
+                    self.streams[name[2:]][name[:2]] = value
                 elif server == place:
                     self.own[name] = value
 
 
 def elsewhere(home: Fields) -> list[str]:
     """Streams of which there is a part on another server."""
-    return [name[2:] for name in home if name.startswith("x:")]
+    return [name[2:] for name in home if name.startswith(DEVICE_ELSEWHERE)]
 
 
 def moved(record: StoredDevice, layout: Layout, everyone: Everyone) -> dict[int, Fields]:
@@ -53,18 +64,18 @@ def moved(record: StoredDevice, layout: Layout, everyone: Everyone) -> dict[int,
             fields = _of_everyone(fields, record.place, home, everyone)
         at_home = stream in (STREAM_ALL, own_stream) or layout.new_place(stream) == home
         place = home if at_home else layout.new_place(stream)
-        since = fields.get("x", version)
+        since = fields.get(DEVICE_ELSEWHERE, version)
         if not at_home:
-            placed[home][f"x:{stream}"] = since
-        elif "c" not in fields:
-            fields = {"c": version, "f": version}  # nothing was read of it yet
-        if "c" not in fields:
+            placed[home][DEVICE_ELSEWHERE + stream] = since
+        elif DEVICE_CURSOR not in fields:
+            fields = {DEVICE_CURSOR: version, DEVICE_START: version}  # nothing was read of it yet
+        if DEVICE_CURSOR not in fields:
             continue  # its server does not know yet: the next session sees to that
         for kind in _OF_STREAM:
             if kind in fields:
-                placed[place][f"{kind}:{stream}"] = fields[kind]
+                placed[place][kind + stream] = fields[kind]
         if not at_home:
-            placed[place][f"v:{stream}"] = fields.get("v", since)
+            placed[place][DEVICE_VERSION + stream] = fields.get(DEVICE_VERSION, since)
     for place, fields in placed.items():
         if place not in (home, record.place) and place in record.parts:
             before = record.parts[place]
@@ -73,17 +84,20 @@ def moved(record: StoredDevice, layout: Layout, everyone: Everyone) -> dict[int,
 
 
 def _of_everyone(fields: Fields, old: int, new: int, everyone: Everyone) -> Fields:
-    if "c" not in fields:
+    if DEVICE_CURSOR not in fields:
         return fields
-    offset = int(fields["c"])
-    cursor = Cursor(offset, max(offset, int(fields.get("p", b"0"))))
+    offset = int(fields[DEVICE_CURSOR])
+    cursor = Cursor(offset, max(offset, int(fields.get(DEVICE_POSITION, b"0"))))
     after = everyone.moved(old, new, cursor)
     if after == cursor:
         return fields
-    translated = {"c": b"%d" % after.offset, "f": fields.get("f", fields["c"])}
-    if int(translated["f"]) > after.offset:
-        translated["f"] = translated["c"]
+    translated = {
+        DEVICE_CURSOR: b"%d" % after.offset,
+        DEVICE_START: fields.get(DEVICE_START, fields[DEVICE_CURSOR]),
+    }
+    if int(translated[DEVICE_START]) > after.offset:
+        translated[DEVICE_START] = translated[DEVICE_CURSOR]
     if after.position > after.offset:
-        translated["p"] = b"%d" % after.position
+        translated[DEVICE_POSITION] = b"%d" % after.position
     # What was remembered of attempts names a message by its old offset: counting begins again.
     return translated

@@ -17,15 +17,16 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.resharding.layout import Layout
 from push.resharding.staging import ENTRIES_PER_CALL, Staging
 from push.runtime.tasks import gather
 from push.wire.idents import STREAM_ALL
 
-LOG = f"log:{STREAM_ALL}"
-LOST = f"lost:{STREAM_ALL}"
-COLLAPSE = f"collapse:{STREAM_ALL}"
+LOG = f"{keyspace.LOG}{STREAM_ALL}"
+LOST = f"{keyspace.LOST}{STREAM_ALL}"
+COLLAPSE = f"{keyspace.COLLAPSE}{STREAM_ALL}"
 
 
 class Place(NamedTuple):
@@ -138,7 +139,10 @@ class Everyone:
             missing = sorted(all_ids.difference(entry.id for entry in entries))
             server = self._layout.servers[place]
             found = await gather(
-                server.command("HGET", server.key(f"message:{id}"), "z") for id in missing
+                server.command(
+                    "HGET", server.key(keyspace.message_name(id)), keyspace.LEDGER_CLOSED_WITH
+                )
+                for id in missing
             )
             for id, code in zip(missing, found, strict=True):
                 if code is not None:

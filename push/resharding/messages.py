@@ -13,6 +13,21 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from push.redis.keyspace import (
+    ACKNOWLEDGED,
+    LEDGER_ADDRESSED,
+    LEDGER_CLOSED_WITH,
+    LEDGER_EXPIRES,
+    LEDGER_LINE,
+    LEDGER_OFFSET,
+    LEDGER_OFFSET_IN,
+    LEDGER_TIME,
+    LEDGER_TO,
+    LEDGER_TOKENS,
+    LEDGER_WRITTEN,
+    MESSAGE,
+    WAITING,
+)
 from push.resharding.everyone import Everyone, MovedCounts
 from push.resharding.layout import Layout
 from push.wire.idents import device_stream, user_stream
@@ -21,7 +36,13 @@ Fields = dict[str, bytes]
 
 BY_DEVICE = ("token", "tokens")
 BY_USER = ("user", "users")
-_HEAD = ("to", "ts", "x", "o", "z")
+_HEAD = (
+    LEDGER_TO,
+    LEDGER_TIME,
+    LEDGER_EXPIRES,
+    LEDGER_OFFSET,
+    LEDGER_CLOSED_WITH,
+)
 
 
 class Records:
@@ -46,7 +67,7 @@ class Records:
             return self._lines(parts, _streams_by_user)
         if kind == "all":
             return self._of_everyone(id, parts)
-        owner = self._owner_of(id) or f"message:{id}"
+        owner = self._owner_of(id) or f"{MESSAGE}{id}"
         if kind != "ip":
             owner = f"{kind}:{name}"  # a topic, a group: as its stream is named
         return self._counters({place: self._layout.new_place(owner) for place in parts}, parts)
@@ -65,13 +86,15 @@ class Records:
                     continue
                 place = self._layout.new_place(stream)
                 placed[place][name] = _better(placed[place].get(name), fields[name])
-                offsets[place][stream] = fields.get(f"o:{stream}", fields["o"])
+                offsets[place][stream] = fields.get(
+                    LEDGER_OFFSET_IN + stream, fields[LEDGER_OFFSET]
+                )
         for place, fields in placed.items():
             fields |= _head(parts)
-            fields["o"] = max(offsets[place].values())
+            fields[LEDGER_OFFSET] = max(offsets[place].values())
             for stream, offset in offsets[place].items():
-                if offset != fields["o"]:
-                    fields[f"o:{stream}"] = offset
+                if offset != fields[LEDGER_OFFSET]:
+                    fields[LEDGER_OFFSET_IN + stream] = offset
         return dict(placed)
 
     # Counters
@@ -83,7 +106,11 @@ class Records:
         for place, fields in parts.items():
             sums[to[place]].update(_counts_in(fields))
             placed.setdefault(to[place], _head(parts)).update(
-                {name: value for name, value in fields.items() if name in ("o", "z")}
+                {
+                    name: value
+                    for name, value in fields.items()
+                    if name in (LEDGER_OFFSET, LEDGER_CLOSED_WITH)
+                }
             )
         for place, fields in placed.items():
             fields |= _written(sums[place])
@@ -93,7 +120,7 @@ class Records:
         if id in self._everyone.closed:
             code = self._everyone.closed[id]
             parts = {place: _closed(fields, code) for place, fields in parts.items()}
-        refuge = self._layout.new_place(f"message:{id}")
+        refuge = self._layout.new_place(f"{MESSAGE}{id}")
         to = {place: place if place in self._layout.new else refuge for place in parts}
         if id not in self._everyone.offsets:
             return self._counters(to, parts)
@@ -102,7 +129,7 @@ class Records:
         placed: dict[int, Fields] = {}
         for place in self._layout.new:
             fields = placed[place] = _head(parts)
-            fields["o"] = b"%d" % self._everyone.offsets[id]
+            fields[LEDGER_OFFSET] = b"%d" % self._everyone.offsets[id]
             total: Counter[str] = Counter()
             for old, counted in sums.items():
                 if to.get(old, old) == place:
@@ -116,15 +143,17 @@ def _moved(sums: dict[int, Counter[str]], counts: MovedCounts) -> dict[int, Coun
     for (old, new), number in counts.waiting.items():
         sums.setdefault(new, Counter())
         of_old = sums.setdefault(old, Counter())
-        again = min(counts.again[old, new], of_old["a"])
-        had = min(counts.had[old, new], of_old["w"])
-        of_old.subtract({"n": number, "w": had, "a": again})
-        sums[new].update({"n": number, "w": min(had, counts.keep[old, new])})
+        again = min(counts.again[old, new], of_old[ACKNOWLEDGED])
+        had = min(counts.had[old, new], of_old[LEDGER_WRITTEN])
+        of_old.subtract({LEDGER_ADDRESSED: number, LEDGER_WRITTEN: had, ACKNOWLEDGED: again})
+        sums[new].update(
+            {LEDGER_ADDRESSED: number, LEDGER_WRITTEN: min(had, counts.keep[old, new])}
+        )
     for pair in counts.had.keys() - counts.waiting.keys():
         of_old = sums.setdefault(pair[0], Counter())
-        of_old["w"] -= min(counts.had[pair], of_old["w"])
+        of_old[LEDGER_WRITTEN] -= min(counts.had[pair], of_old[LEDGER_WRITTEN])
     for new, number in counts.new.items():
-        sums.setdefault(new, Counter())["n"] += number
+        sums.setdefault(new, Counter())[LEDGER_ADDRESSED] += number
     return sums
 
 
@@ -132,9 +161,9 @@ def _head(parts: Mapping[int, Fields]) -> Fields:
     """What all parts of a record say alike."""
     every = list(parts.values())
     return {
-        "to": every[0]["to"],
-        "ts": b"%d" % min(int(fields["ts"]) for fields in every),
-        "x": b"%d" % max(int(fields["x"]) for fields in every),
+        LEDGER_TO: every[0][LEDGER_TO],
+        LEDGER_TIME: b"%d" % min(int(fields[LEDGER_TIME]) for fields in every),
+        LEDGER_EXPIRES: b"%d" % max(int(fields[LEDGER_EXPIRES]) for fields in every),
     }
 
 
@@ -144,37 +173,41 @@ def _counts_in(fields: Fields) -> Counter[str]:
 
 def _written(counts: Counter[str]) -> Fields:
     """As fields: `n` always, it tells that there are counters."""
-    counts.setdefault("n", 0)
-    return {name: b"%d" % count for name, count in counts.items() if count or name == "n"}
+    counts.setdefault(LEDGER_ADDRESSED, 0)
+    return {
+        name: b"%d" % count for name, count in counts.items() if count or name == LEDGER_ADDRESSED
+    }
 
 
 def _closed(fields: Fields, code: str) -> Fields:
-    """The entry of the message leaves the log, as `close` of ledger.lua has it."""
-    if "z" in fields or fields["o"] == b"0":
+    """The entry of the message leaves the log, as close_message.lua has it."""
+    if LEDGER_CLOSED_WITH in fields or fields[LEDGER_OFFSET] == b"0":
         return fields
     counts = _counts_in(fields)
-    waiting = counts["n"] - sum(n for name, n in counts.items() if name not in ("n", "w"))
+    waiting = counts[LEDGER_ADDRESSED] - sum(
+        n for name, n in counts.items() if name not in (LEDGER_ADDRESSED, LEDGER_WRITTEN)
+    )
     counts[code] += max(waiting, 0)
-    return {**fields, **_written(counts), "z": code.encode()}
+    return {**fields, **_written(counts), LEDGER_CLOSED_WITH: code.encode()}
 
 
 def _better(before: bytes | None, value: bytes) -> bytes:
     """Of two lines for one device, addressed by two users: what it did, not that it waits."""
-    if before is None or before[:1] == b"s":
+    if before is None or before[:1] == WAITING.encode():
         return value
-    return value if value[:1] == b"a" else before
+    return value if value[:1] == ACKNOWLEDGED.encode() else before
 
 
 def _streams_by_device(fields: Fields) -> dict[str, str]:
     """The stream to which each line belongs, of a message to devices."""
-    return {name: device_stream(name[2:]) for name in fields if name.startswith("t:")}
+    return {name: device_stream(name[2:]) for name in fields if name.startswith(LEDGER_LINE)}
 
 
 def _streams_by_user(fields: Fields) -> dict[str, str]:
     """As well, and of the users' own fields, of a message to users."""
     streams = _streams_by_device(fields)
     for name, tokens in fields.items():
-        if name.startswith("u:"):
+        if name.startswith(LEDGER_TOKENS):
             stream = streams[name] = user_stream(name[2:])
-            streams |= {f"t:{token}": stream for token in tokens.decode().split()}
+            streams |= {LEDGER_LINE + token: stream for token in tokens.decode().split()}
     return streams

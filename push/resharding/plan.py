@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.resharding.layout import Layout
@@ -43,12 +44,12 @@ class Shard(NamedTuple):
 async def read_shard(server: RedisClient) -> Shard | None:
     """None when it belongs to no deployment; one from before there were several is alone."""
     deployment, number, of, moving = await server.command(
-        "HMGET", server.key("shard"), "deployment", "number", "of", "moving"
+        "HMGET", server.key(keyspace.SHARD), "deployment", "number", "of", "moving"
     )
     if deployment is not None:
         plan = msgspec.json.decode(moving, type=ReshardPlan) if moving else None
         return Shard(deployment.decode(), int(number), int(of), plan)
-    if await server.command("EXISTS", server.key("clock")):
+    if await server.command("EXISTS", server.key(keyspace.CLOCK)):
         return Shard("", 0, 1, None)
     return None
 

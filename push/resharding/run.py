@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from push.devices.outbox import Outbox
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
@@ -34,13 +35,13 @@ from push.resharding.plan import (
     read_shard,
     standing,
 )
-from push.resharding.staging import ARRIVING, Staging, delete_keys, forget_prepared, take_over
+from push.resharding.staging import Staging, delete_keys, forget_prepared, take_over
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 
 ERRANDS_PER_CALL = 100
 
-_raise = load_script("resharding", "raise")
+_raise_clock = load_script("resharding", "raise_clock")
 
 
 class ReshardOutcome(msgspec.Struct, rename={"old": "from", "new": "to"}):
@@ -138,7 +139,7 @@ class Resharding:
         """Only daemons can do what waits in chat: it takes their settings."""
         for place in self._layout.old:
             server = self._servers[place]
-            if int(await server.command("ZCARD", server.key("chat-errands"))):
+            if int(await server.command("ZCARD", server.key(keyspace.CHAT_ERRANDS))):
                 raise Refused(
                     f"at Redis at {server.address} messages wait to be copied to users: start the "
                     "daemons until they have done it, stop them, and run the same again"
@@ -152,7 +153,7 @@ class Resharding:
         while found:  # one may lead to another
             found = False
             for server in shards:
-                key = server.key("errands")
+                key = server.key(keyspace.ERRANDS)
                 while texts := await server.command("ZRANGE", key, 0, ERRANDS_PER_CALL - 1):
                     found = True
                     await outbox.run(server, texts)
@@ -177,7 +178,7 @@ class Resharding:
         if outcome.dry_run:
             return
         for server in self._servers:
-            await server.run(_raise, [], [copying.everyone.clock])
+            await server.run(_raise_clock, [], [copying.everyone.clock])
         await self._check_prepared()
         await self._be_sure()
         self._tell("all is prepared and takes its place")
@@ -185,7 +186,7 @@ class Resharding:
     async def _be_sure(self) -> None:
         """Nothing that was written until now is lost, whatever happens to a server from now on."""
         for server in self._servers:
-            await server.run(_raise, [], [0], durable=True)  # and all that was written before
+            await server.run(_raise_clock, [], [0], durable=True)  # and all that was written before
         await connecting.wait_written(self._reactor, self._servers)
         for place in self._layout.renewed:
             address = self._servers[place].address
@@ -196,7 +197,7 @@ class Resharding:
     async def _check_prepared(self) -> None:
         """A last look before anything is deleted: every device has a place."""
         before = await self._count_devices(self._layout.old, "devices")
-        after = await self._count_devices(self._layout.new, f"{ARRIVING}devices")
+        after = await self._count_devices(self._layout.new, f"{keyspace.ARRIVING}devices")
         if before != after:
             raise Refused(f"of {before} devices {after} would be left; nothing was changed")
 

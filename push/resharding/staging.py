@@ -15,14 +15,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.replies import Argument
 from push.redis.scripts import load_script
 from push.resharding.layout import each_key
 from push.runtime.tasks import Semaphore, gather
 
-ARRIVING = "arriving:"
-LEAVING = "leaving"
 ITEMS_PER_CALL = 500
 ENTRIES_PER_CALL = 16  # of a log: each may have a quarter of a MiB
 NAMES_PER_CALL = 500
@@ -69,7 +68,7 @@ class Staging:
         """Go on with a log that is prepared whole."""
         if not self._dry:
             server = self._servers[to]
-            key = server.key(ARRIVING + name)
+            key = server.key(keyspace.ARRIVING + name)
             await gather(server.command("XADD", key, id, *fields) for id, fields in entries)
 
     async def leave(self, place: int, name: str) -> bool:
@@ -78,7 +77,7 @@ class Staging:
         if self._dry:
             return True
         server = self._servers[place]
-        return bool(await server.command("SADD", server.key(LEAVING), name))
+        return bool(await server.command("SADD", server.key(keyspace.LEAVING), name))
 
     async def move(self, place: int, to: int, name: str) -> None:
         """A whole key is to be on another server. Does nothing the second time."""
@@ -140,33 +139,33 @@ class Staging:
         self, to: int, command: str, name: str, items: Sequence[Argument], at_a_time: int
     ) -> None:
         server = self._servers[to]
-        key = server.key(ARRIVING + name)
+        key = server.key(keyspace.ARRIVING + name)
         for start in range(0, len(items), at_a_time):
             await server.command(command, key, *items[start : start + at_a_time])
 
     async def _expire(self, to: int, name: str, ttl_ms: int) -> None:
         if ttl_ms > 0:
             server = self._servers[to]
-            await server.command("PEXPIRE", server.key(ARRIVING + name), ttl_ms)
+            await server.command("PEXPIRE", server.key(keyspace.ARRIVING + name), ttl_ms)
 
 
 async def forget_prepared(server: RedisClient) -> None:
     """As if nothing had been prepared."""
-    await delete_keys(server, ARRIVING + "*")
-    await server.command("UNLINK", server.key(LEAVING))
+    await delete_keys(server, keyspace.ARRIVING + "*")
+    await server.command("UNLINK", server.key(keyspace.LEAVING))
 
 
 async def take_over(server: RedisClient) -> None:
     """What was prepared takes its place. First goes what is to go: a name can be in both."""
-    leaving = server.key(LEAVING)
+    leaving = server.key(keyspace.LEAVING)
     while names := await server.command("SRANDMEMBER", leaving, NAMES_PER_CALL):
         await server.command("UNLINK", *[server.key(name.decode()) for name in names])
         await server.command("SREM", leaving, *names)
 
     async def rename(names: list[str]) -> None:
-        await server.run(_rename, [], [name[len(ARRIVING) :] for name in names])
+        await server.run(_rename, [], [name[len(keyspace.ARRIVING) :] for name in names])
 
-    await each_key(server, ARRIVING + "*", rename)
+    await each_key(server, keyspace.ARRIVING + "*", rename)
 
 
 async def delete_keys(server: RedisClient, pattern: str, *, but: str = "") -> None:

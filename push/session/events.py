@@ -30,7 +30,7 @@ class RenewRequested(NamedTuple):
 
 
 class PublishRequested(NamedTuple):
-    """PUBLISH: answer with `answer` (unless `message_id` is 0)."""
+    """PUBLISH: answer each with `answer`, in the end (with `message_id` 0 nothing is sent)."""
 
     message_id: int
     sub_signal: int
@@ -70,6 +70,11 @@ class RedeliveryDue(NamedTuple):
     deliveries: list[OutstandingMessage]
 
 
+class GoodbyeSaid(NamedTuple):
+    """DISCONNECT while requests are not answered: carry them out. `Ended` comes with the last of
+    them, or when the time for them is over."""
+
+
 class Ended(NamedTuple):
     """The connection is to be closed once `data_to_send` is written. `by_peer`: close at once."""
 
@@ -88,5 +93,6 @@ Event = (
     | OnlineAcknowledged
     | LateAcknowledged
     | RedeliveryDue
+    | GoodbyeSaid
     | Ended
 )

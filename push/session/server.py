@@ -1,8 +1,8 @@
 """The server's role in the protocol, without I/O and without a clock.
 
 Bytes and the time go in (`receive_data`, `tick`), events come out, and bytes to send
-(`data_to_send`). Hand-out of messages is in `handout.py`; what may come when is the table in
-`transitions.py`; this file is what each cell does. All times are seconds of one monotonic clock.
+(`data_to_send`). Hand-out of messages is in `delivery_policy.py`; what may come when is the table
+in `transitions.py`; this file is what each cell does. All times are seconds of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from push.session.events import (
     ConnectRequested,
     Ended,
     Event,
+    GoodbyeSaid,
     HeartbeatRequested,
     LateAcknowledged,
     OnlineAcknowledged,
@@ -53,6 +54,7 @@ from push.wire.signals import VERSION, ConnectStatus, DisconnectCode, Signal, si
 _ACK_HEADER = encode_frame(Signal.PUB_ACK)[:8]
 MAX_REGISTRATIONS_PER_CONNECTION = 3
 MAX_UNANSWERED_REQUESTS = 64
+ENDING_SECONDS = 10.0  # after a peer's DISCONNECT, for what it asked for before
 
 
 class SessionLimits(msgspec.Struct, frozen=True):
@@ -79,14 +81,16 @@ class ServerSession:
     """One connection from accept to close."""
 
     __slots__ = (
+        "_deadline",
         "_decoder",
         "_expires_at",
-        "_handshake_deadline",
+        "_goodbye",
         "_last_received_at",
         "_limits",
         "_out",
         "_registering",
         "_registrations",
+        "_requests",
         "_started",
         "_unanswered",
         "heartbeat_seconds",
@@ -99,13 +103,16 @@ class ServerSession:
         self._limits = limits
         self._decoder = FrameDecoder(MAX_FRAME_BEFORE_SESSION_BYTES, SERVER_ACCEPTS[State.OPENING])
         self._out: list[bytes] = []
-        self._handshake_deadline = now + limits.handshake_timeout_seconds
+        # Of the handshake; after a DISCONNECT of the peer, of what it asked for before.
+        self._deadline = now + limits.handshake_timeout_seconds
         self._last_received_at = now
         self._expires_at: float | None = None
         self._started = False
         self._registering = False
         self._registrations = 0
         self._unanswered: set[int] | None = None
+        self._requests = 0  # PUBLISHes that are not answered, those without a message id included
+        self._goodbye: Ended | None = None
         self.state = State.OPENING
         self.heartbeat_seconds = limits.heartbeat_seconds
         self.max_frame_bytes = limits.max_frame_bytes
@@ -116,13 +123,22 @@ class ServerSession:
         """Whether the last word was said: nothing more is taken or sent."""
         return self.state is State.CLOSING
 
+    def _peer_is_done(self) -> bool:
+        """Whether nothing more is taken from the peer."""
+        return self.state is State.CLOSING or self.state is State.ENDING
+
+    @property
+    def is_established(self) -> bool:
+        """Whether there is a session whose requests are carried out."""
+        return self.state is State.OPEN or self.state is State.ENDING
+
     # Bytes and time
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
         """Take bytes from the peer; what its frames mean."""
         self._last_received_at = now
         events: list[Event] = []
-        if self.closing:
+        if self._peer_is_done():
             return events
         if len(data) == HEADER_BYTES and self._acknowledges(data):
             # By far the commonest thing that comes: one acknowledgement without a body.
@@ -132,7 +148,7 @@ class ServerSession:
             for frame in self._decoder.feed(data):
                 self._started = True
                 self._take(frame, now, events)
-                if self.state is State.CLOSING:
+                if self._peer_is_done():
                     break
         except VersionMismatch as error:
             self._refuse_version(error, events)
@@ -151,9 +167,12 @@ class ServerSession:
     def next_deadline(self) -> float | None:
         """When `tick` is to be called at the latest."""
         if self.state in (State.OPENING, State.CONNECTING):
-            return self._handshake_deadline
+            return self._deadline
         if self.state is State.CLOSING:
             return None
+        if self.state is State.ENDING:
+            expires_at = self._expires_at
+            return self._deadline if expires_at is None else min(self._deadline, expires_at)
         deadline = self._silence_deadline()
         since = self.window.waiting_since() if self.window else None
         if since is not None:
@@ -166,8 +185,13 @@ class ServerSession:
         """Do what is due at `now`."""
         events: list[Event] = []
         if self.state in (State.OPENING, State.CONNECTING):
-            if now >= self._handshake_deadline:
+            if now >= self._deadline:
                 self._fail(DisconnectCode.HANDSHAKE_TIMEOUT, "no session in time", events)
+        elif self.state is State.ENDING:
+            if now >= self._deadline:
+                self._leave(events)
+            elif self._expires_at is not None and now >= self._expires_at:
+                self._fail(DisconnectCode.CREDENTIALS_EXPIRED, "the JWT has expired", events)
         elif self.state is State.OPEN:
             if now >= self._silence_deadline():
                 reason = f"nothing came for {now - self._last_received_at:.0f} s"
@@ -207,6 +231,7 @@ class ServerSession:
             self._heartbeat(frame, events)
         elif action is Action.REQUEST:
             self._claim(frame.message_id)
+            self._requests += 1
             events.append(PublishRequested(frame.message_id, frame.sub_signal, frame.body))
         elif action is Action.CONNECT:
             body = decode_body(ConnectRequest, frame.body, "CONNECT")
@@ -221,8 +246,13 @@ class ServerSession:
             events.append(RenewRequested(frame.message_id, renewal))
         elif action is Action.CLOSE:
             said = decode_body(DisconnectBody, frame.body, "DISCONNECT")
-            self._enter(State.CLOSING)
-            events.append(Ended(said.code, said.reason, by_peer=True))
+            self._goodbye = Ended(said.code, said.reason, by_peer=True)
+            if self._requests:
+                self._deadline = now + ENDING_SECONDS
+                self._enter(State.ENDING)
+                events.append(GoodbyeSaid())
+            else:
+                self._leave(events)
         else:
             raise bad_frame(f"signal: {signal_name(frame.signal)} is not accepted here")
 
@@ -356,11 +386,18 @@ class ServerSession:
         answer = RequestAnswer(ok=False, code=refusal.code, detail=refusal.detail)
         self._send(Signal.AUTH, 0, message_id, encode_body(answer))
 
-    def answer(self, message_id: int, sub_signal: int, body: bytes) -> None:
-        """Answer a PUBLISH with the JSON `body`."""
+    def answer(self, message_id: int, sub_signal: int, body: bytes) -> list[Event]:
+        """Answer a PUBLISH with the JSON `body`. A peer that said DISCONNECT gets no answer any
+        more: its session ends with its last request."""
+        events: list[Event] = []
+        self._requests -= 1
         if message_id:
             self._release(message_id)
-            self._send(Signal.PUB_ACK, sub_signal, message_id, body)
+            if self.state is State.OPEN:
+                self._send(Signal.PUB_ACK, sub_signal, message_id, body)
+        if self.state is State.ENDING and not self._requests:
+            self._leave(events)
+        return events
 
     def pong(self, message_id: int, sub_signal: int, time_ms: int) -> None:
         body = encode_body(PingBody(interval=self.heartbeat_seconds, time=time_ms))
@@ -385,6 +422,12 @@ class ServerSession:
         return events
 
     # Ends
+
+    def _leave(self, events: list[Event]) -> None:
+        """The peer said DISCONNECT."""
+        assert self._goodbye is not None
+        self._enter(State.CLOSING)
+        events.append(self._goodbye)
 
     def _fail(
         self,

@@ -12,11 +12,16 @@ from push.wire.signals import Signal
 
 
 class State(Enum):
-    """Where a connection is. CLOSING: a DISCONNECT (or refusal) was sent, nothing else will be."""
+    """Where a connection is.
+
+    ENDING (of a server): the peer said DISCONNECT, what it asked for before is still carried out.
+    CLOSING: a DISCONNECT (or refusal) was sent or answered, nothing else will be.
+    """
 
     OPENING = auto()
     CONNECTING = auto()
     OPEN = auto()
+    ENDING = auto()
     CLOSING = auto()
 
 
@@ -53,6 +58,7 @@ SERVER: dict[State, dict[int, Action]] = {
         Signal.PUB_ACK: Action.ACKNOWLEDGE,
         Signal.DISCONNECT: Action.CLOSE,
     },
+    State.ENDING: {},
     State.CLOSING: {},
 }
 

@@ -35,7 +35,6 @@ from push.session.window import (
     Subscription,
 )
 from push.streams.ledger import is_listed
-from push.streams.publisher import APPEND, LEDGER
 
 log = Logger()
 Result = TypeVar("Result")
@@ -45,7 +44,7 @@ FLUSH_CURSORS = 500
 HANDED_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 
-_script = load_script("streams", "cursors", LEDGER, APPEND)
+_script = load_script("streams", "cursors")
 _encode = msgspec.msgpack.Encoder().encode
 
 

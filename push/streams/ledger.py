@@ -16,12 +16,27 @@ from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
+from push.redis.keyspace import (
+    ACKNOWLEDGED,
+    CANCELLED,
+    DROPPED,
+    DROPPED_CONGESTED,
+    EXPIRED,
+    LEDGER_ADDRESSED,
+    LEDGER_EXPIRES,
+    LEDGER_LINE,
+    LEDGER_OFFSET,
+    LEDGER_TIME,
+    LEDGER_TO,
+    LEDGER_TOKENS,
+    LEDGER_WRITTEN,
+    message_name,
+)
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 from push.runtime.timers import Debounced, SingleFlight
-from push.streams.publisher import LEDGER
 
 log = Logger()
 
@@ -30,16 +45,16 @@ MAX_WAITING = 100_000
 COUNTS_PER_CALL = 1000
 SETTLED_SECONDS = 5  # after this nothing more comes from devices that were online
 
-WRITTEN = "w"
-CONGESTED = "d:congested"
+WRITTEN = LEDGER_WRITTEN
+CONGESTED = DROPPED_CONGESTED
 STATES = {
-    "a": "acknowledged",
-    "e": "expired",
-    "c": "cancelled",
-    "d": "dropped",
+    ACKNOWLEDGED: "acknowledged",
+    EXPIRED: "expired",
+    CANCELLED: "cancelled",
+    DROPPED[0]: "dropped",
 }
 
-_fleeting = load_script("streams", "fleeting", LEDGER)
+_count_fleeting = load_script("streams", "count_fleeting")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -88,7 +103,10 @@ class Ledger:
 
     async def to(self, id: str) -> msgspec.Raw | None:
         """The targets of message `id`, as given to `publish`; None when it is unknown."""
-        calls = [server.command("HGET", server.key(_name(id)), "to") for server in self._shards]
+        calls = [
+            server.command("HGET", server.key(message_name(id)), LEDGER_TO)
+            for server in self._shards
+        ]
         for kept in await gather(calls):
             if kept is not None:
                 return msgspec.Raw(kept)
@@ -101,26 +119,26 @@ class Ledger:
     def _count(self, id: str, fields: dict[str, bytes], over: bool) -> DeliveryCounts:
         """What one server has counted."""
         lines = _lines(fields)
-        addressed = int(fields.get("n", len(lines)))
-        written = int(fields.get("w", 0)) + sum(line.written for line in lines)
+        addressed = int(fields.get(LEDGER_ADDRESSED, len(lines)))
+        written = int(fields.get(LEDGER_WRITTEN, 0)) + sum(line.written for line in lines)
         ends: Counter[str] = Counter(line.state for line in lines)
         dropped: Counter[str] = Counter(line.reason for line in lines if line.state == "dropped")
         for code, name in STATES.items():
             ends[name] += int(fields.get(code, 0))
         for name, value in fields.items():
-            if name.startswith("d:") and int(value):
+            if name.startswith(DROPPED) and int(value):
                 dropped[name[2:]] += int(value)
         expired = ends["expired"]
         if over:
             expired += addressed - written - sum(dropped.values())
         return DeliveryCounts(
             id=id,
-            ts=int(fields["ts"]),
-            expires=int(fields["x"]),
-            to=msgspec.Raw(fields["to"]),
-            offset=int(fields["o"]),
+            ts=int(fields[LEDGER_TIME]),
+            expires=int(fields[LEDGER_EXPIRES]),
+            to=msgspec.Raw(fields[LEDGER_TO]),
+            offset=int(fields[LEDGER_OFFSET]),
             addressed=addressed,
-            stored=addressed if fields["o"] != b"0" else 0,
+            stored=addressed if fields[LEDGER_OFFSET] != b"0" else 0,
             written=written,
             acknowledged=ends["acknowledged"],
             expired=expired,
@@ -142,19 +160,15 @@ class Ledger:
     async def _parts(self, id: str) -> list[tuple[dict[str, bytes], bool]]:
         """What each server has of a message, and whether it is over: it was for devices
         that were online, and for the others it came too late."""
-        calls = [server.command("HGETALL", server.key(_name(id))) for server in self._shards]
+        calls = [server.command("HGETALL", server.key(message_name(id))) for server in self._shards]
         parts = []
         for server, reply in zip(self._shards, await gather(calls), strict=True):
             fields = {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
             if fields:
                 now_ms = server.clock.now_us() // 1000
-                settled = now_ms > int(fields["ts"]) + SETTLED_SECONDS * 1000
-                parts.append((fields, fields["o"] == b"0" and settled))
+                settled = now_ms > int(fields[LEDGER_TIME]) + SETTLED_SECONDS * 1000
+                parts.append((fields, fields[LEDGER_OFFSET] == b"0" and settled))
         return parts
-
-
-def _name(id: str) -> str:
-    return f"message:{id}"
 
 
 def _sum(parts: list[DeliveryCounts]) -> DeliveryCounts | None:
@@ -191,7 +205,7 @@ def _device_lines(fields: dict[str, bytes], over: bool) -> list[DeviceLine]:
     users = {
         token: name[2:]
         for name, tokens in fields.items()
-        if name.startswith("u:")
+        if name.startswith(LEDGER_TOKENS)
         for token in tokens.decode().split()
     }
     return [
@@ -215,10 +229,10 @@ class _Line(msgspec.Struct):
 
 
 def _lines(fields: dict[str, bytes]) -> list[_Line]:
-    """The lines per device, as ledger.lua writes them."""
+    """The lines per device, as outcomes.lua writes them."""
     lines = []
     for name, value in fields.items():
-        if not name.startswith("t:"):
+        if not name.startswith(LEDGER_LINE):
             continue
         state, ts, reason = value.decode().split(" ", 2)
         written = state[1] == "1"
@@ -271,7 +285,7 @@ class EphemeralCounts:
         for start in range(0, len(items), COUNTS_PER_CALL):
             part = items[start : start + COUNTS_PER_CALL]
             try:
-                await self._server.run(_fleeting, [], [_encode(part)])
+                await self._server.run(_count_fleeting, [], [_encode(part)])
             except StoreUnavailable as error:
                 log.debug("Counts given up: {reason}", reason=error.reason)
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from push.redis.client import RedisClient
-from push.redis.keys import log_name
+from push.redis.keyspace import log_name
 from push.redis.scripts import load_script
 from push.session.entry import Entry
 from push.streams.message import from_log

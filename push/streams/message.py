@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from push.redis import keyspace
 from push.session.entry import Entry
 
-CONTROL_FIELD = b"c"
-ONLINE_FIELD = b"o"
-REMOVAL_FIELD = b"x"
-TYPING_FIELD = b"t"  # a message in no log that is not for the sessions of its `user`
+CONTROL_FIELD = keyspace.ENTRY_CONTROL.encode()
+ONLINE_FIELD = keyspace.ENTRY_ONLINE.encode()
+REMOVAL_FIELD = keyspace.ENTRY_REMOVAL.encode()
+TYPING_FIELD = keyspace.ENTRY_TYPING.encode()
 OWN_TS = b'{"ts":'
 
 
@@ -65,7 +66,7 @@ def push_body(stream: str, offset: int, ts_ms: int, expires_ms: int, content: by
 
 
 def from_channel(stream: str, payload: bytes, message_id: int) -> Announcement:
-    """What `payload` announces (see append.lua). Raises ValueError if it is not our message.
+    """What `payload` announces (see channel.lua). Raises ValueError if it is not our message.
 
     `message_id` is the message id of those that are acknowledged.
     """

@@ -13,21 +13,16 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from push.redis import keyspace
 from push.redis.client import RedisClient
-from push.redis.keys import channel_name
+from push.redis.keyspace import channel_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
 from push.wire import defaults
 from push.wire.idents import STREAM_ALL
 
-LEDGER = ("lib", "ledger")  # for scripts that settle or append something of their own
-APPEND = ("lib", "append")
-POSTING = ("lib", "posting")
-
-STORED_FIELD, ONLINE_FIELD = "m", "o"
-
-_script = load_script("streams", "publish", LEDGER, APPEND, POSTING)
+_script = load_script("streams", "publish")
 _claim = load_script("streams", "claim")
 Item = TypeVar("Item")
 
@@ -120,7 +115,7 @@ class Publisher:
         options: dict[str, Any] = {
             "ttl": ttl_seconds,
             "stored": stored,
-            "field": ONLINE_FIELD if online else STORED_FIELD,
+            "field": keyspace.ENTRY_ONLINE if online else keyspace.ENTRY_MESSAGE,
             "max_backlog": self._retention.device_max_messages,
             "max_shared": self._retention.shared_max_messages,
         }
@@ -151,7 +146,7 @@ class Publisher:
             await server.command("DEL", key)
 
     def _claim_of(self, once: IdempotencyKey) -> tuple[RedisClient, str]:
-        name = f"claim:{once.key}"
+        name = f"{keyspace.CLAIM}{once.key}"
         server = self._shards.of(name)
         return server, server.key(name)
 
@@ -190,7 +185,11 @@ class Publisher:
         once: IdempotencyKey | None,
     ) -> Published:
         if once is not None:
-            options = {**options, "idem": server.key(f"idem:{once.key}"), "digest": once.digest}
+            options = {
+                **options,
+                "idem": server.key(f"{keyspace.IDEM}{once.key}"),
+                "digest": once.digest,
+            }
         places: list[str | bytes] = []
         for stream, guard in addresses:
             places += [stream, server.channel(channel_name(stream)), guard]

@@ -12,15 +12,15 @@ from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.periodic import PeriodicTask
 from push.redis.replies import Argument
-from push.redis.scripts import CLAIMING, load_script
+from push.redis.scripts import load_script
+from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock
-from push.streams.publisher import APPEND, LEDGER
 
 SWEEP_SECONDS = 1.0
 STREAMS_PER_CLAIM = 100
 
-_due = load_script("streams", "due", CLAIMING)
-_expire = load_script("streams", "expire", LEDGER, APPEND)
+QUEUE = WorkQueue("expiry", claimed_ms=60_000)
+_expire = load_script("streams", "expire")
 
 
 class Sweeper(PeriodicTask):
@@ -36,13 +36,11 @@ class Sweeper(PeriodicTask):
     async def sweep(self) -> int:
         """Everything that is due now; returns how many streams that was."""
         swept = 0
-        while True:
-            due: list[bytes] = await self._server.run(_due, [], [STREAMS_PER_CLAIM])
+        async for due in QUEUE.claim_all(self._server, STREAMS_PER_CLAIM):
             for stream in due:
                 await self._expire(stream)
             swept += len(due)
-            if len(due) < STREAMS_PER_CLAIM:
-                return swept
+        return swept
 
     async def _expire(self, stream: bytes) -> None:
         after, earliest, seen = b"0", 0, 0

@@ -134,7 +134,7 @@ async def test_a_session_that_is_behind_gets_nothing_from_behind_where_its_user_
     anna, bob = await person("anna"), await person("bob")
     group = await group_of(anna, "bob")
     await wait_until(lambda: "follow" in bob.kinds)
-    (connection,) = (c for c in node.gateway.connections if c.user == "bob")
+    (connection,) = (c for c in node.gateway.connections if c.device.user == "bob")
     connection.blocked = True
     await node.push("group", group, data="before")
     await node.chat.groups.leave(group, "bob")

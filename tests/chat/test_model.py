@@ -71,7 +71,7 @@ async def test_a_device_gets_what_was_said_while_its_user_was_a_member(
         """All that are there have what they are to have, and follow what they are to follow."""
         for reader in readers:
             connection = next((c for c in node.gateway.connections if _is(c, reader.client)), None)
-            if connection is not None and (stream in connection.subscriptions) != (
+            if connection is not None and (stream in connection.device.subscriptions) != (
                 reader.user in members
             ):
                 return False

@@ -24,10 +24,11 @@ from push.access.jwt import JwtVerifier, load_keys
 from push.chat.settings import ChatSettings
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry
 from push.cluster.registry.interface import Registry, Snapshot
-from push.connector.gateway import Gateway, GatewaySettings
+from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
+from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.daemons.config.settings import Connector
 from push.daemons.domain import Domain, DomainLimits
 from push.daemons.security.certificate import load_server_tls
@@ -252,7 +253,7 @@ class Node:
             self.boot,
             self.boot,
             is_connector=True,
-            bans_read=lambda: self.gateway.end_banned(),
+            bans_read=lambda: self.gateway.commands.end_banned(),
         )
         self.asker, self.answerer = domain.asker, domain.answerer
         self.lease, self.bans = domain.lease, domain.bans
@@ -279,8 +280,7 @@ class Node:
             limits=limits,
             **{"open_registration": True, **options},
         )
-        self.gateway = Gateway(
-            reactor,
+        services = GatewayServices(
             self.shards,
             domain.control,
             self.devices,
@@ -290,10 +290,10 @@ class Node:
             self.bans,
             self.lease,
             domain.snowflake,
-            settings,
             others,
             handlers=chat_handlers(self.chat),
         )
+        self.gateway = Gateway(reactor, services, settings)
         self.upkeep = upkeep_of(domain)
         # What works off errands; the rest only looks for what is old.
         self.errand_runners: list[PeriodicTask] = [
@@ -309,7 +309,7 @@ class Node:
 
     async def _confirm_bans(self, _asked: bytes) -> None:
         await self.bans.wait_until_current()
-        await self.gateway.ended_are_settled()
+        await self.gateway.requests.ended_are_settled()
 
     @property
     def hub(self) -> Hub:

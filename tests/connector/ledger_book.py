@@ -40,7 +40,7 @@ class Book:
 
         async def as_wanted() -> bool:
             nonlocal found
-            await self.node.gateway._cursors.flush()  # sooner than by itself
+            await self.node.gateway.sources.cursors.flush()  # sooner than by itself
             found = await self.funnel(id)
             return found == wanted
 

@@ -103,14 +103,16 @@ async def test_rule_4_what_came_between_two_bindings_to_one_user_is_not_for_the_
     await node.devices.bind("alice", token)
     await wait_until(lambda: client.kinds == ["follow"])
     (connection,) = node.gateway.connections
-    connection.refreshing = True  # as if a look at the record were under way
+    subscriptions = node.gateway.subscriptions
+    refresh = subscriptions._refresh_of(connection.device)
+    refresh.is_running = True  # as if the record were just being read
     await node.devices.unbind("alice", token)
     connection.blocked = True  # and the session had fallen behind
     await node.push("user", "alice", data="between")
     await node.devices.bind("alice", token)
     await pause(0.05)
-    connection.blocked = connection.refreshing = False
-    node.gateway._following.changed(connection, Entry("", 0, 0, b"", control={"user": "alice"}))
+    connection.blocked = refresh.is_running = False
+    subscriptions.changed(connection.device, Entry("", 0, 0, b"", control={"user": "alice"}))
     await node.push("user", "alice", data="after")
     await wait_until(lambda: "after" in client.numbers)
 

@@ -36,7 +36,7 @@ async def test_a_session_that_opens_while_a_drain_begins_is_sent_away_too(
     late.send(Signal.CONNECT, pair)
     await wait_until(
         lambda: (
-            {each.session.state for each in node.gateway.connections}
+            {each.protocol.state for each in node.gateway.connections}
             == {State.OPEN, State.CONNECTING}
         )
     )

@@ -80,10 +80,10 @@ async def test_a_record_that_was_asked_for_before_a_change_is_not_applied_after_
         await slow.push("user", "anna", data=f"not {number}")
         await slow.push("topic", "news", data=f"not {number}", qos=0)
         await slow.push("user", "ben", data=number)
-        assert connection.user == "ben"
+        assert connection.device.user == "ben"
         await slow.devices.unbind("ben", token)
         await slow.push("user", "ben", data=f"not {number}")
-        assert connection.user is None
+        assert connection.device.user is None
     await slow.push("token", token, data="end")
     await wait_until(lambda: "end" in client.numbers)
     assert client.numbers == [*range(ROUNDS_WHEN_SLOW), "end"]
@@ -320,7 +320,7 @@ async def test_nothing_is_handed_out_by_a_record_whose_change_was_missed(
             await pause(0)
         await other.push("user", before, data="not")
         assert (await client.ask("MS", to={"user": f"to-{after}"}, data=number))["ok"]
-        assert connection.user == after
+        assert connection.device.user == after
         await other.push("user", after, data=number)
         await wait_until(lambda number=number: number in client.numbers)
     assert client.numbers == [*range(ROUNDS // 4)]

@@ -153,8 +153,8 @@ async def test_a_user_without_a_device_is_not_in_the_ledger(
     for published in sent:
         await book.settles(published.id, written=1, acknowledged=1)
     await book.settles(ephemeral.id, written=1)
-    (connection,) = [c for c in node.gateway.connections if c.token is None]
-    assert [subscription.ended for subscription in connection.subscriptions.values()] == [
+    (connection,) = [c for c in node.gateway.connections if c.device.token is None]
+    assert [subscription.ended for subscription in connection.device.subscriptions.values()] == [
         None,
         None,
     ]
@@ -220,10 +220,10 @@ async def test_what_was_gone_when_it_was_to_be_sent_again_still_can_be_acknowled
     await wait_until(lambda: 1 in client.numbers)
     await book.settles(sent.id, written=1)
     (connection,) = node.gateway.connections
-    (delivery,) = connection.session.window.outstanding.values()
+    (delivery,) = connection.protocol.window.outstanding.values()
     await take_out(how, book, node, sent.id, to)
     await wait_until(lambda: delivery.done)
-    await node.gateway._cursors.flush()
+    await node.gateway.sources.cursors.flush()
     await book.settles(sent.id, written=1, **{how: 1})
     client.ack_all()
     client.ack_all()
@@ -277,8 +277,8 @@ async def test_what_expired_between_two_copies_counts_before_the_sweeper_comes(
     await book.settles(sent.id, written=1)
     (connection,) = node.gateway.connections
     await book.pass_time(61)
-    await wait_until(lambda: connection.session.window.used == 0)
-    await node.gateway._cursors.flush()
+    await wait_until(lambda: connection.protocol.window.used == 0)
+    await node.gateway.sources.cursors.flush()
     await book.sweep()
 
     assert await book.funnel(sent.id) == {"addressed": 1, "written": 1, "expired": 1}

@@ -133,7 +133,7 @@ async def test_ttl_0_is_acknowledged_for_the_ledger_only(
     await book.settles(sent.id, written=1, acknowledged=1)
     assert "offset" not in client.bodies[-1]
     assert await book.keys("log:") == []
-    assert node.gateway.connections.pop().session.window.online is None
+    assert node.gateway.connections.pop().protocol.window.online is None
 
 
 @KINDS
@@ -209,14 +209,14 @@ async def test_nothing_is_sent_behind_a_disconnect_nor_counted(
     client.transport.pauseProducing()
     while not connection.blocked:
         await node.push("token", token, data="x" * 20_000, qos=0)
-    await node.gateway._orders.end_session(node.boot, connection.session_id)
+    await node.gateway.commands.end_session(node.boot, connection.device.session_id)
     sent = [await node.push("token", token, data="late", ttl_seconds=0) for _ in range(3)]
     client.transport.resumeProducing()
     await wait_until(lambda: client.closed)
 
     assert client.ended_with == "taken_over"
     assert "late" not in client.numbers
-    await node.gateway._counts.stop()
+    await node.gateway.sources.counts.stop()
     for published in sent:
         assert await book.funnel(published.id) == {"addressed": 1}
 

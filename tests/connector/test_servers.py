@@ -239,12 +239,12 @@ async def test_a_later_session_has_the_parts_as_well(town: Town, wait_until: Wai
     # The first one, as if it had been slow: it does not get the part back.
     fields = {"s": b"slow", "e": b"1", f"x:user:{user}": b"1"}
     with pytest.raises(RequestError, match="unavailable"):
-        await node.gateway._opener._take_parts(token_of(first), fields, {})
+        await node.gateway._services.sessions._take_parts(token_of(first), fields, {})
 
 
 def second_session(node: Any, client: Any) -> str:
-    (connection,) = [c for c in node.gateway.sessions.values() if not c.closed]
-    return str(connection.session_id)
+    (session,) = [each for each in node.gateway.sessions.values() if not each.is_over]
+    return str(session.session_id)
 
 
 @pytest_twisted.ensureDeferred

@@ -17,10 +17,11 @@ from push.redis.shared_copy import NONCE_SECONDS as LEASE_NONCE_SECONDS
 from push.session.server import SessionLimits
 from push.session.window import MAX_ONLINE_UNACKNOWLEDGED
 from push.streams.cursors import FLUSH_CURSORS, FLUSH_SECONDS
-from push.streams.hub import NONCE_SECONDS, REPAIRS_AT_A_TIME
+from push.streams.gap_repair import REPAIRS_AT_A_TIME
 from push.streams.ledger import SETTLED_SECONDS
 from push.streams.log import PAGE_BYTES
 from push.streams.log_cache import MAX_BYTES
+from push.streams.loss_check import NONCE_SECONDS
 from push.streams.shared_reader import READS_AT_A_TIME
 from push.wire.api.messages import MessageLedger
 

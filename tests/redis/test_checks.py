@@ -187,7 +187,7 @@ def test_every_command_of_the_scripts_is_among_those_that_are_tried() -> None:
     for script in PUSH.rglob("*.lua"):
         if script.parent.name == "resharding":
             continue  # no daemon runs these; its own test runs with these rights
-        used |= set(re.findall(r"redis\.p?call\('([A-Z]+)'", script.read_text()))
+        used |= set(re.findall(r"redis\.p?call\(\s*'([A-Z]+)'", script.read_text()))
     tried = set(re.findall(r"\{'([A-Z]+)'", (PUSH / "lua" / "server" / "rights.lua").read_text()))
 
     assert len(used) > 20

@@ -7,8 +7,6 @@ that everything else is tested on the server that a user without a Redis of his 
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -26,22 +24,10 @@ from push.daemons.security.certificate import self_signed
 from push.redis.client import RedisClient
 from tests.faults.processes import Process
 from tests.ports import free_port
+from tests.redis.programs import find_installed
 from tests.waiting import WaitUntil, wait_for
 
 Connect = Callable[..., Awaitable[RedisClient]]
-
-
-def find_tls_program(folder: Path) -> str | None:
-    """A server that speaks TLS: one on the PATH, or a link to Debian's in `folder`."""
-    for name in ("valkey-server", "redis-server", "redis-check-rdb"):
-        found = shutil.which(name)
-        if found and b"tls-auth-clients" in Path(found).read_bytes():
-            if name != "redis-check-rdb":
-                return found
-            link = folder / "redis-server"
-            link.symlink_to(os.path.realpath(found))
-            return str(link)
-    return None
 
 
 class TlsProcess(Process):
@@ -95,7 +81,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(folder: Path) -> str:
-    program = find_tls_program(folder)
+    program = find_installed(folder)
     if program is None:
         pytest.skip("no Redis with TLS: install Debian's redis-tools")
     return program

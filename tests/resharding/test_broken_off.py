@@ -32,7 +32,7 @@ WHILE_PREPARING = [
     "SADD:2",
     "XADD:2",
     "PEXPIRE:3",
-    "raise:1",
+    "raise_clock:1",
 ]
 
 

@@ -731,7 +731,7 @@ GOOD_BODIES = {
 
 
 @pytest.mark.parametrize("signal", [*Signal, 0, 77])
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", CLIENT)
 def test_each_cell_of_the_table(state: State, signal: int):
     """A signal with a cell has its effect; one without is ignored, whatever its body."""
     session = in_state(state)
@@ -795,12 +795,12 @@ def test_what_breaks_the_protocol_is_one_event_and_ends_the_session(data: bytes)
 
 @given(st.binary(max_size=300))
 def test_random_bytes_never_raise(data: bytes):
-    for state in State:
+    for state in CLIENT:
         in_state(state).receive_data(data, 0.0)
 
 
 @given(
-    st.sampled_from(list(State)),
+    st.sampled_from(list(CLIENT)),
     st.integers(0, 127),
     st.integers(0, 127),
     st.integers(0, 0xFFFF),

@@ -16,6 +16,7 @@ from push.session.events import (
     ConnectRequested,
     Ended,
     Event,
+    GoodbyeSaid,
     HeartbeatRequested,
     Progress,
     PublishRequested,
@@ -24,6 +25,7 @@ from push.session.events import (
     RenewRequested,
 )
 from push.session.server import (
+    ENDING_SECONDS,
     MAX_UNANSWERED_REQUESTS,
     ServerSession,
     SessionLimits,
@@ -95,11 +97,21 @@ def opened(
     return session
 
 
+def ending(requests: int, **options: Any) -> tuple[ServerSession, list[Event]]:
+    """A session whose peer sent so many requests and a DISCONNECT in one write."""
+    session = opened(**options)
+    data = b"".join(frame(Signal.PUBLISH, {}, number=n) for n in range(1, requests + 1))
+    events = session.receive_data(data + frame(Signal.DISCONNECT, {"code": "closed"}), 1.0)
+    return session, events
+
+
 def in_state(state: State) -> ServerSession:
     if state is State.OPEN:
         return opened()
     if state is State.CONNECTING:
         return connecting()[0]
+    if state is State.ENDING:
+        return ending(1)[0]
     session = ServerSession(LIMITS, 0.0)
     if state is State.CLOSING:
         session.disconnect(DisconnectCode.KICKED, "go")
@@ -146,6 +158,7 @@ ALLOWED = {
     State.OPENING: {Signal.SUB, Signal.CONNECT, Signal.DISCONNECT},
     State.CONNECTING: {Signal.DISCONNECT},
     State.OPEN: {Signal.AUTH, Signal.PING, Signal.PUB_ACK, Signal.PUBLISH, Signal.DISCONNECT},
+    State.ENDING: set(),
     State.CLOSING: set(),
 }
 
@@ -161,8 +174,9 @@ def test_every_signal_in_every_state_does_what_its_cell_says(state: State):
         session = in_state(state)
         events = session.receive_data(valid(signal), 1.0)
         action = SERVER[state].get(signal)
-        if state is State.CLOSING:
+        if state in (State.ENDING, State.CLOSING):
             assert (events, session.data_to_send()) == ([], b"")
+            assert session.state is state
         elif action is None:
             assert len(events) == 1
             assert_ended(session, events, DisconnectCode.BAD_FRAME, "signal")
@@ -782,3 +796,57 @@ def test_asked_limits_do_not_leak_into_another_session():
     first, second = ConnectRequest(jwt="j"), ConnectRequest(jwt="j")
     first.cursors["all"] = "1"
     assert second.cursors == {}
+
+
+# --- A DISCONNECT behind requests ----------------------------------------------------------------
+
+
+def test_requests_before_a_disconnect_are_carried_out_before_the_session_ends():
+    session, events = ending(3)
+    assert [type(event) for event in events] == [*[PublishRequested] * 3, GoodbyeSaid]
+    assert session.is_established
+    assert session.answer(1, 1, b"{}") == []
+    assert session.answer(3, 1, b"{}") == []
+    assert session.answer(2, 1, b"{}") == [Ended("closed", "", by_peer=True)]
+    assert session.closing
+    assert session.data_to_send() == b"", "the peer said that it listens no more"
+
+
+def test_a_request_without_an_answer_is_carried_out_before_the_end_too():
+    session = opened()
+    request = frame(Signal.PUBLISH, {})
+    session.receive_data(request + frame(Signal.DISCONNECT, {"code": "bye"}), 1.0)
+    assert session.state is State.ENDING
+    assert session.answer(0, 0, b"{}") == [Ended("bye", "", by_peer=True)]
+
+
+def test_with_all_requests_answered_a_disconnect_ends_at_once():
+    session = opened()
+    session.receive_data(frame(Signal.PUBLISH, {}, number=1), 1.0)
+    session.answer(1, 0, b"{}")
+    events = session.receive_data(frame(Signal.DISCONNECT, {"code": "bye"}), 1.0)
+    assert events == [Ended("bye", "", by_peer=True)]
+    assert session.closing
+
+
+def test_the_time_for_requests_before_a_disconnect_is_bounded():
+    session, _ = ending(2)
+    assert session.next_deadline() == 1.0 + ENDING_SECONDS
+    assert session.tick(0.9 + ENDING_SECONDS) == []
+    assert session.tick(1.0 + ENDING_SECONDS) == [Ended("closed", "", by_peer=True)]
+    assert session.answer(1, 0, b"{}") == []
+    assert session.next_deadline() is None
+
+
+def test_a_jwt_that_ends_drops_what_waits():
+    session, _ = ending(2, expires_at=5.0)
+    assert session.next_deadline() == 5.0
+    assert_ended(session, session.tick(5.0), DisconnectCode.CREDENTIALS_EXPIRED)
+
+
+@pytest.mark.parametrize("code", [DisconnectCode.KICKED, DisconnectCode.TAKEN_OVER])
+def test_who_is_thrown_out_while_requests_wait_loses_them(code: DisconnectCode):
+    session, _ = ending(2)
+    assert_ended(session, session.disconnect(code, "go"), code)
+    assert session.answer(1, 0, b"{}") == []
+    assert session.answer(2, 0, b"{}") == []

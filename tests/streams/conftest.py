@@ -12,7 +12,6 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
 from push.redis.client import RedisClient
-from push.redis.keys import channel_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.session.entry import Batch, Entry
@@ -23,7 +22,7 @@ from push.streams.hub import Hub
 from push.streams.ledger import DeliveryCounts, Ledger
 from push.streams.log import LogReader, WantedPages
 from push.streams.log_cache import LogCache
-from push.streams.publisher import APPEND, LEDGER, Published, Publisher, Retention, TargetStream
+from push.streams.publisher import Published, Publisher, Retention, TargetStream
 
 Connect = Callable[..., Awaitable[RedisClient]]
 
@@ -154,7 +153,7 @@ def make_sender() -> Callable[[RedisClient], Sender]:
     return make
 
 
-_cancel = load_script("streams", "cancel", LEDGER, APPEND)
+_cancel = load_script("streams", "cancel")
 
 
 class Phone:
@@ -232,10 +231,7 @@ class Desk:
         self.writer.moved(phone, phone.subscriptions[stream])
 
     async def cancel(self, id: str, *streams: str) -> list[int]:
-        places: list[bytes | str] = []
-        for stream in streams:
-            places += [stream, self.store.channel(channel_name(stream))]
-        reply: list[int] = await self.store.run(_cancel, [], [id, *places])
+        reply: list[int] = await self.store.run(_cancel, [], [id, *streams])
         return reply
 
     async def funnel(self, id: str) -> DeliveryCounts:

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.redis.client import RedisClient
 from push.session.entry import FIRST_SHARED_ID, LAST_SHARED_ID
-from push.streams import hub as hub_module
+from push.streams import loss_check
 from tests.waiting import WaitUntil, pause
 
 Connect = Callable[..., Awaitable[RedisClient]]
@@ -152,7 +152,7 @@ async def test_rule_3_the_sweep_comes_by_itself(
     ids: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(hub_module, "SWEEP_SECONDS", 0.2)
+    monkeypatch.setattr(loss_check, "SWEEP_SECONDS", 0.2)
     ear = listen(store)
     await ear.follow()
 
@@ -219,7 +219,7 @@ async def test_rule_3_a_deaf_subscriber_is_found_by_the_nonce(
     log_lines: list[str],
 ) -> None:
     """The connection stays open and answers PING, but nothing published reaches us."""
-    monkeypatch.setattr(hub_module, "NONCE_SECONDS", 0.2)
+    monkeypatch.setattr(loss_check, "NONCE_SECONDS", 0.2)
     proxy = await make_proxy(redis_url)
     store = await connect(proxy.url)
     ear = listen(store)
@@ -241,7 +241,7 @@ async def test_rule_3_a_deaf_subscriber_is_found_by_the_nonce(
 async def test_rule_3_a_healthy_subscriber_is_left_alone(
     store: RedisClient, listen: Any, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
 ) -> None:
-    monkeypatch.setattr(hub_module, "NONCE_SECONDS", 0.05)
+    monkeypatch.setattr(loss_check, "NONCE_SECONDS", 0.05)
     listen(store)
 
     await pause(0.6)

@@ -11,12 +11,10 @@ import pytest_twisted
 from push.redis.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.session.window import EXPIRED, TOO_LARGE, UNACKNOWLEDGED, Subscription
-from push.streams.publisher import APPEND, LEDGER
 
 DAY = 86_400
 
-_FOLLOWING, _BINDING = ("lib", "following"), ("lib", "binding")
-_bind = load_script("devices", "bind", LEDGER, APPEND, _FOLLOWING, _BINDING)
+_bind = load_script("devices", "bind")
 
 
 # --- Counters: messages to everyone -----

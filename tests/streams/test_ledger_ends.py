@@ -10,7 +10,7 @@ import pytest_twisted
 
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.streams.publisher import LEDGER, Publisher, Retention
+from push.streams.publisher import Publisher, Retention
 
 DAY = 86_400
 
@@ -145,7 +145,7 @@ async def test_a_log_that_is_far_over_a_lowered_limit_is_shortened_at_once(
 
 # --- What is in no log -----
 
-_fleeting = load_script("streams", "fleeting", LEDGER)
+_count_fleeting = load_script("streams", "count_fleeting")
 
 
 @pytest_twisted.ensureDeferred
@@ -163,7 +163,7 @@ async def test_counts_of_fleeting_messages_are_added_and_lines_settled_once(desk
         ["unknown", "", "w", 1],
         ["unknown", "a", "a", 1],
     ]
-    await desk.store.run(_fleeting, [], [msgspec.msgpack.encode(items)])
+    await desk.store.run(_count_fleeting, [], [msgspec.msgpack.encode(items)])
 
     all_, one = await desk.funnel(to_all.id), await desk.funnel(to_one.id)
 

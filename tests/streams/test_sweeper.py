@@ -9,14 +9,11 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 
-from push.redis.scripts import CLAIMING, load_script
-from push.streams.sweeper import STREAMS_PER_CLAIM, SWEEP_SECONDS, Sweeper
+from push.streams.sweeper import QUEUE, STREAMS_PER_CLAIM, SWEEP_SECONDS, Sweeper
 from tests.waiting import WaitUntil
 
 DAY = 86_400
 KINDS = pytest.mark.parametrize("stream", ["all", "dev:t", "user:u"])
-
-_due = load_script("streams", "due", CLAIMING)
 
 
 @pytest.fixture
@@ -177,7 +174,7 @@ async def test_a_stream_whose_sweeper_died_is_swept_a_minute_later(
 ) -> None:
     await desk.push("all", ttl_seconds=60)
     await desk.pass_time(61)
-    assert await desk.store.run(_due, [], [STREAMS_PER_CLAIM]) == [b"all"]
+    assert await QUEUE.claim(desk.store, STREAMS_PER_CLAIM) == [b"all"]
 
     assert await make_sweeper().sweep() == 0
     await desk.pass_time(60)
@@ -190,7 +187,7 @@ async def test_what_was_published_to_a_claimed_stream_is_swept_in_its_time(
 ) -> None:
     await desk.push("all", ttl_seconds=60)
     await desk.pass_time(61)
-    await desk.store.run(_due, [], [STREAMS_PER_CLAIM])
+    await QUEUE.claim(desk.store, STREAMS_PER_CLAIM)
     await desk.push("all", ttl_seconds=1)
     await desk.pass_time(2)
 

@@ -15,6 +15,7 @@ from push.cluster.registry.entry import Key, RegistryEntry, encode_entry
 from push.cluster.registry.interface import RegistryUnavailable
 from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.errors import StoreUnavailable
@@ -22,9 +23,8 @@ from push.redis.replies import Argument, Decode
 from push.redis.scripts import Script, load_script
 from push.runtime.ports import Clock
 
-_SHARED = ("lib", "announce")
-_lease = load_script("cluster", "lease", _SHARED)
-_withdraw = load_script("cluster", "withdraw", _SHARED)
+_lease = load_script("cluster", "lease")
+_withdraw = load_script("cluster", "withdraw")
 
 CHANNEL = "cluster"
 
@@ -93,7 +93,7 @@ class RedisLease(ReconcilingRegistry):
         super().__init__(reactor, random, timing or Timing())
         self._server = server
         self._alone = alone
-        self._keys = [server.key("cluster:entries"), server.key("cluster:state")]
+        self._keys = [server.key(f"{keyspace.CLUSTER}{name}") for name in ("entries", "state")]
         self._channel = server.channel(CHANNEL)
         self._revision = 0
         # Announcements received while a reading is on its way; None while none is.

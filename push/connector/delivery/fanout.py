@@ -7,11 +7,12 @@ round. What one session gets in a turn from several streams leaves in one write.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from push.connector.delivery.sharded_streams import ShardedCounts, ShardedCursors
-from push.connector.transport.connection import DeviceConnection, write_to_all
+from push.connector.sessions.device_session import Connection, DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.transport.connection import write_to_all
 from push.connector.transport.timing_wheel import TimingWheel
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Batch, Entry, batches_of
@@ -22,7 +23,7 @@ from push.streams.ledger import CONGESTED, WRITTEN
 
 SLICE = 500
 
-Pairs = list[tuple[DeviceConnection, Subscription]]
+Pairs = list[tuple[DeviceSession, Subscription]]
 
 
 class _Round:
@@ -37,38 +38,38 @@ class _Round:
         self.since: list[Entry] = []
 
 
-class FanOut:
-    """Writes batches to sessions.
+class _Shares(NamedTuple):
+    """What of a batch is written to which connections, and which sessions must read on.
 
-    `wake(connection)` is called for one that must read on, `apply_control` for an entry that is for
-    the connector; `cursors` learn what was handed out and what was passed, `counts` what became of
-    messages that are in no log.
+    `alike`: those that get all of it as it is; `own`: those that get something else.
     """
+
+    alike: list[Connection]
+    own: list[tuple[Connection, bytes]]
+    behind: list[DeviceSession]
+
+
+class FanOut:
+    """Writes batches to sessions (`push.streams.hub.Receiver`)."""
 
     def __init__(
         self,
         reactor: Any,
         delivery_policy: DeliveryPolicy,
         wheel: TimingWheel,
-        cursors: ShardedCursors,
-        counts: ShardedCounts,
-        wake: Callable[[DeviceConnection], None],
-        apply_control: Callable[[DeviceConnection, Entry], None],
         redeliver_after_seconds: float,
+        port: GatewayPort,
     ) -> None:
         self.lost_qos0 = 0
         self._reactor = reactor
         self._delivery_policy = delivery_policy
         self._wheel = wheel
-        self._cursors = cursors
-        self._counts = counts
-        self._wake = wake
-        self._apply_control = apply_control
         self._redeliver_after_seconds = redeliver_after_seconds
+        self._port = port
         self._rounds: dict[Channel, _Round] = {}
         self._call: Any = None
-        self._queued: list[DeviceConnection] = []
-        self._behind: list[DeviceConnection] = []
+        self._queued: list[Connection] = []
+        self._behind: list[DeviceSession] = []
 
     def stop(self) -> None:
         if self._call is not None:
@@ -105,7 +106,7 @@ class FanOut:
             self.batch(channel, Batch(rest))
 
     def end_turn(self) -> None:
-        """All batches of this turn are in: write what was queued per connection.
+        """All batches of this turn are in: write what was queued per device.
 
         Then those read on that are behind. One that finds the next entries in memory does so at
         once: it must not overtake what was queued, nor end its following amid a batch.
@@ -114,12 +115,19 @@ class FanOut:
         for connection in queued:
             self._write_queued(connection)
         behind, self._behind = self._behind, []
-        for connection in behind:
-            self._wake(connection)
+        for device in behind:
+            self._port.wake(device)
 
-    def _write_queued(self, connection: DeviceConnection) -> None:
+    def repaired(self, channel: Channel) -> None:
+        """A gap is closed: sessions that wait may join the channel."""
+        followers: Any = channel.followers
+        for device, subscription in list(followers.items()):
+            if not subscription.live:
+                self._port.wake(device)
+
+    def _write_queued(self, connection: Connection) -> None:
         parts, connection.queued = connection.queued, None
-        if parts and not connection.session.closing:
+        if parts and not connection.protocol.closing:
             connection.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _run_slices(self) -> None:
@@ -146,81 +154,92 @@ class FanOut:
     def _write(
         self,
         batch: Batch,
-        targets: Iterable[tuple[DeviceConnection, Subscription]],
+        targets: Iterable[tuple[DeviceSession, Subscription]],
         *,
         queue: bool,
     ) -> None:
+        """`queue`: at the end of the turn, with what else there is for a session."""
         if not batch.stored and not batch.online and not queue:
             self._write_alike(batch, targets)
             return
+        shares = self._share_out(batch, targets)
+        if queue:
+            for connection in shares.alike:
+                self._queue(connection, batch.frames)
+            for connection, data in shares.own:
+                self._queue(connection, data)
+            self._behind += shares.behind
+        else:
+            write_to_all(shares.alike, batch.frames)
+            for connection, data in shares.own:
+                connection.write(data)
+            for device in shares.behind:
+                self._port.wake(device)
+        if batch.controls:
+            for device, _ in list(targets):
+                for entry in batch.controls:
+                    self._port.subscriptions.changed(device, entry)
+
+    def _share_out(
+        self, batch: Batch, targets: Iterable[tuple[DeviceSession, Subscription]]
+    ) -> _Shares:
+        """Who gets what of `batch`, with all that is noted of it; nothing is written yet."""
+        shares = _Shares([], [], [])
         now = self._reactor.seconds()
-        live = self._delivery_policy.live
+        cursors, live = self._port.sources.cursors, self._delivery_policy.live
         stored = bool(batch.stored)
         ephemeral = [entry for entry in batch.entries if not entry.offset]
         frames = batch.frames
-        alike: list[DeviceConnection] = []
-        behind: list[DeviceConnection] = []
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
-        for connection, subscription in targets:
+        for device, subscription in targets:
+            connection = device.connection
             if connection.blocked:
-                self._blocked(connection, subscription, batch)
+                self._blocked(device, subscription, batch)
                 continue
             cursor = subscription.cursor
-            data = live(connection.session, subscription, batch, now)
+            data = live(device.protocol, subscription, batch, now)
+            for entry in ephemeral:
+                self._count(device, subscription, entry)
+            if data is frames:
+                if data:
+                    shares.alike.append(connection)
+            elif data:
+                shares.own.append((connection, data))
             if stored:
                 if subscription.cursor != cursor:
-                    self._cursors.moved(connection, subscription)
+                    cursors.moved(device, subscription)
                 elif data:
-                    self._cursors.handed(connection, subscription)
-            for entry in ephemeral:
-                self._count(connection, subscription, entry)
-            if queue:
-                if data:
-                    self._queue(connection, data)
-            elif data is frames:
-                alike.append(connection)
-            elif data:
-                connection.write(data)
-            if stored:
+                    cursors.handed(device, subscription)
                 if connection.due_slot > due_slot:
                     self._wheel.put(connection, due_slot)
                 if not subscription.live:
-                    behind.append(connection)
-        write_to_all(alike, frames)
-        if queue:
-            self._behind += behind
-        else:
-            for connection in behind:
-                self._wake(connection)
-        if batch.controls:
-            for connection, _ in list(targets):
-                for entry in batch.controls:
-                    self._apply_control(connection, entry)
+                    shares.behind.append(device)
+        return shares
 
     def _write_alike(
-        self, batch: Batch, targets: Iterable[tuple[DeviceConnection, Subscription]]
+        self, batch: Batch, targets: Iterable[tuple[DeviceSession, Subscription]]
     ) -> None:
         """Nothing is stored: the same bytes for every session, whatever it has outstanding."""
         largest_bytes, open_ = batch.largest_bytes, State.OPEN
         ready, others = [], []
         stream = ""
         for target in targets:
-            connection, subscription = target
-            session = connection.session
-            if connection.blocked or largest_bytes > session.max_frame_bytes:
+            device, subscription = target
+            protocol = device.protocol
+            if device.connection.blocked or largest_bytes > protocol.max_frame_bytes:
                 others.append(target)
-            elif session.state is open_:
-                ready.append(connection)
+            elif protocol.state is open_:
+                ready.append(device)
                 stream = subscription.stream
-        write_to_all(ready, batch.frames)
+        write_to_all([device.connection for device in ready], batch.frames)
         self._delivery_policy.written += len(ready) * len(batch.entries)
         for entry in batch.entries:
-            self._counts.written_to(stream, entry.id, ready)
+            self._port.sources.counts.written_to(stream, entry.id, ready)
         if others:
             self._write(batch, others, queue=True)
             self.end_turn()
 
-    def _queue(self, connection: DeviceConnection, data: bytes) -> None:
+    def _queue(self, connection: Connection, data: bytes) -> None:
         """Write `data` at the end of the turn with what else there is, but not too much at once."""
         if connection.queued is None:
             connection.queued = [data]
@@ -230,34 +249,32 @@ class FanOut:
         if sum(map(len, connection.queued)) > PART_BYTES:
             self._write_queued(connection)
 
-    def _blocked(
-        self, connection: DeviceConnection, subscription: Subscription, batch: Batch
-    ) -> None:
-        """Stored messages stay in the log until the connection drains; others may wait a little."""
+    def _blocked(self, device: DeviceSession, subscription: Subscription, batch: Batch) -> None:
+        """Stored messages stay in the log until the device drains; others may wait a little."""
         if batch.stored:
             subscription.live = False
         for entry in batch.entries:
-            if entry.offset or connection.session.state is not State.OPEN:
+            if entry.offset or device.protocol.state is not State.OPEN:
                 continue
-            if connection.may_queue(len(entry.frame)):
+            if device.connection.may_queue(len(entry.frame)):
                 now = self._reactor.seconds()
-                connection.write(
-                    self._delivery_policy.ephemeral(connection.session, subscription, entry, now)
+                device.connection.write(
+                    self._delivery_policy.ephemeral(device.protocol, subscription, entry, now)
                 )
-                self._count(connection, subscription, entry)
+                self._count(device, subscription, entry)
             else:
                 self.lost_qos0 += 1
-                self._counts.count(subscription.stream, connection.token, entry.id, CONGESTED)
+                self._port.sources.counts.count(
+                    subscription.stream, device.token, entry.id, CONGESTED
+                )
 
-    def _count(
-        self, connection: DeviceConnection, subscription: Subscription, entry: Entry
-    ) -> None:
+    def _count(self, device: DeviceSession, subscription: Subscription, entry: Entry) -> None:
         """A message that is in no log was handed out, unless it was too large."""
-        if connection.session.state is not State.OPEN:
+        if device.protocol.state is not State.OPEN:
             return
-        fits = len(entry.body) <= connection.session.max_frame_bytes
+        fits = len(entry.body) <= device.protocol.max_frame_bytes
         outcome = WRITTEN if fits else TOO_LARGE
-        self._counts.count(subscription.stream, connection.token, entry.id, outcome)
+        self._port.sources.counts.count(subscription.stream, device.token, entry.id, outcome)
 
 
 def _pairs_of(channel: Channel) -> Pairs:

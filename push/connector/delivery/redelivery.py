@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import Logger
 
-from push.connector.delivery.sharded_streams import ShardedStreams
-from push.connector.transport.connection import DeviceConnection
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.counters import Counters
 from push.redis.errors import StoreUnavailable
-from push.redis.keys import is_device_stream
+from push.redis.keyspace import is_device_stream
 from push.runtime.tasks import Semaphore
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry
@@ -31,44 +31,44 @@ class Redelivery:
         sources: ShardedStreams,
         delivery_policy: DeliveryPolicy,
         counters: Counters,
-        wake: Callable[[DeviceConnection], None],
+        port: GatewayPort,
     ) -> None:
         self._reactor = reactor
         self._sources = sources
         self._delivery_policy = delivery_policy
         self._counters = counters
         self._cursors = sources.cursors
-        self._wake = wake
+        self._port = port
         self._turns = Semaphore(READS_AT_A_TIME)
-        self._waiting: dict[DeviceConnection, dict[OutstandingMessage, None]] = {}
+        self._waiting: dict[DeviceSession, dict[OutstandingMessage, None]] = {}
 
-    async def send(self, connection: DeviceConnection, due: list[OutstandingMessage]) -> None:
+    async def send(self, device: DeviceSession, due: list[OutstandingMessage]) -> None:
         """Look `due` up and send them; if Redis is away they are due again later.
 
-        To a connection that takes nothing now, nothing is sent again.
+        To a device that takes nothing now, nothing is sent again.
         """
-        waiting = self._waiting.get(connection)
+        waiting = self._waiting.get(device)
         if waiting is not None:
             waiting.update(dict.fromkeys(due))  # they go with those that wait for their turn
             return
-        self._waiting[connection] = dict.fromkeys(due)
+        self._waiting[device] = dict.fromkeys(due)
         try:
             async with self._turns:
-                await self._send(connection, list(self._waiting.pop(connection)))
+                await self._send(device, list(self._waiting.pop(device)))
         finally:
-            self._waiting.pop(connection, None)
+            self._waiting.pop(device, None)
 
-    async def _send(self, connection: DeviceConnection, due: list[OutstandingMessage]) -> None:
-        if connection.closed or connection.blocked:
+    async def _send(self, device: DeviceSession, due: list[OutstandingMessage]) -> None:
+        if device.is_over or device.connection.blocked:
             return
         try:
             for first in due:
                 if not first.done:
-                    await self._look_up(connection, first)
+                    await self._look_up(device, first)
         except StoreUnavailable as error:
             log.debug("Redelivery put off: {reason}", reason=error.reason)
 
-    async def _look_up(self, connection: DeviceConnection, first: OutstandingMessage) -> None:
+    async def _look_up(self, device: DeviceSession, first: OutstandingMessage) -> None:
         """Send the first message of a stream again if the log still has it.
 
         If not, all behind it that are gone go with it: else each would take room in the window
@@ -76,12 +76,12 @@ class Redelivery:
         """
         subscription = first.subscription
         [(_, entry, gone)] = await self._in_log(subscription, [first])
-        self._again(connection, first, entry, gone)
+        self._again(device, first, entry, gone)
         if entry is None:
             behind = [delivery for delivery in subscription.pending or () if not delivery.done]
             for delivery, entry, gone in await self._in_log(subscription, behind):
                 if entry is None:
-                    self._again(connection, delivery, None, gone)
+                    self._again(device, delivery, None, gone)
 
     async def _in_log(
         self, subscription: Subscription, deliveries: list[OutstandingMessage]
@@ -102,18 +102,18 @@ class Redelivery:
 
     def _again(
         self,
-        connection: DeviceConnection,
+        device: DeviceSession,
         delivery: OutstandingMessage,
         entry: Entry | None,
         gone: str,
     ) -> None:
-        if connection.closed or connection.blocked:
+        if device.is_over or device.connection.blocked:
             return
         now = self._reactor.seconds()
-        data, moved = self._delivery_policy.again(connection.session, delivery, entry, now, gone)
+        data, moved = self._delivery_policy.again(device.protocol, delivery, entry, now, gone)
         if data:
             self._counters.redelivered += 1
-            connection.write(data)
+            device.connection.write(data)
         if moved is not None:
-            self._cursors.moved(connection, moved)
-            self._wake(connection)
+            self._cursors.moved(device, moved)
+            self._port.wake(device)

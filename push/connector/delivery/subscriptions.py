@@ -9,21 +9,24 @@ the group's own log too, so that it ends at that place for everyone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeGuard
 
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from push.connector.delivery.sharded_streams import ShardedStreams
-from push.connector.transport.connection import DeviceConnection
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.remote_commands import RemoteCommands
+from push.connector.sessions.sharded_streams import ShardedStreams
 from push.devices.sessions import FollowRecord, Sessions
 from push.redis.errors import StoreUnavailable
 from push.session.entry import Entry
 from push.session.transitions import State
 from push.session.window import Subscription
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
+from push.wire.signals import DisconnectCode
 
 RETRY_SECONDS = 1.0
 EVERYONE = "*"
@@ -52,12 +55,23 @@ class TruncationNotice(msgspec.Struct):
     data: None = None
 
 
-class SessionSubscriptions:
-    """Brings about what sessions follow.
+class _Refresh:
+    """One session's reading of its record.
 
-    `gone(connection)`: its device was deleted; `lost(connection)`: another session has it;
-    `judge(connection)`: the session is another user's now: end it if that user is banned.
+    `again`: what was read, or is being read, may be from before a change. `waiters`: for the
+    session to be as the record says.
     """
+
+    __slots__ = ("again", "is_running", "waiters")
+
+    def __init__(self) -> None:
+        self.is_running = False
+        self.again = False
+        self.waiters: list[Deferred[None]] = []
+
+
+class SessionSubscriptions:
+    """Brings about what sessions follow. A session whose device is another's, or deleted, ends."""
 
     def __init__(
         self,
@@ -65,67 +79,63 @@ class SessionSubscriptions:
         sources: ShardedStreams,
         sessions: Sessions,
         snowflake: Snowflake,
-        *,
-        own: Callable[[DeviceConnection, Any], None],
-        now_ms: Callable[[], int],
-        wake: Callable[[DeviceConnection], None],
-        gone: Callable[[DeviceConnection], None],
-        lost: Callable[[DeviceConnection], None],
-        judge: Callable[[DeviceConnection], None],
+        commands: RemoteCommands,
+        port: GatewayPort,
     ) -> None:
         self._reactor = reactor
         self._sources = sources
         self._sessions = sessions
         self._snowflake = snowflake
-        self._own = own
-        self._now_ms = now_ms
-        self.wake = wake
-        self._gone = gone
-        self._lost = lost
-        self._judge = judge
+        self._commands = commands
+        self._port = port
+        # Of the sessions that are read again now, or must be before they are accepted: most have
+        # none.
+        self._refreshes: dict[DeviceSession, _Refresh] = {}
 
     def begin(
-        self, connection: DeviceConnection, subscriptions: Iterable[Subscription]
+        self, device: DeviceSession, subscriptions: Iterable[Subscription]
     ) -> Deferred[list[None]]:
         """Follow; fires when all channels are heard."""
         heard = []
         for subscription in subscriptions:
-            connection.subscriptions[subscription.stream] = subscription
-            confirmed = self._sources.follow(connection, subscription)
+            device.subscriptions[subscription.stream] = subscription
+            confirmed = self._sources.follow(device, subscription)
             heard.append(confirmed.addCallback(_mark_heard, subscription))
         return gatherResults(heard, consumeErrors=True)
 
-    def end(self, connection: DeviceConnection) -> None:
+    def end(self, device: DeviceSession) -> None:
         """Follow nothing any more."""
-        for subscription in connection.subscriptions.values():
-            self._sources.unfollow(connection, subscription)
+        for subscription in device.subscriptions.values():
+            self._sources.unfollow(device, subscription)
+        refresh = self._refreshes.get(device)
+        if refresh is not None and not refresh.is_running:
+            del self._refreshes[device]
+            _fire(refresh.waiters)
 
-    def changed(self, connection: DeviceConnection, entry: Entry) -> None:
+    def changed(self, device: DeviceSession, entry: Entry) -> None:
         """An entry for the connector: act on it."""
         control = entry.control or {}
         operation = control.get("op")
         if operation == "removed":
-            self._removed(connection, entry, control["stream"], control["users"])
+            self._removed(device, entry, control["stream"], control["users"])
         elif operation == "groups":
-            if connection.token is None:
-                self._refresh_soon(connection)
+            if device.token is None:
+                self.request_refresh(device)
         else:
-            self._record_changed(connection, entry, control)
+            self._record_changed(device, entry, control)
 
-    def _removed(self, connection: DeviceConnection, entry: Entry, stream: str, users: str) -> None:
+    def _removed(self, device: DeviceSession, entry: Entry, stream: str, users: str) -> None:
         """`users`, by spaces, follow a group no longer; `*`: nobody does.
 
         Who came back after that is not meant.
         """
-        subscription = connection.subscriptions.get(stream)
+        subscription = device.subscriptions.get(stream)
         if subscription is None or entry.offset <= subscription.start_offset:
             return
-        if users == EVERYONE or connection.user in users.split(" "):
-            self._unfollow(connection, subscription)
+        if users == EVERYONE or device.user in users.split(" "):
+            self._unfollow(device, subscription)
 
-    def _record_changed(
-        self, connection: DeviceConnection, entry: Entry, control: dict[str, str]
-    ) -> None:
+    def _record_changed(self, device: DeviceSession, entry: Entry, control: dict[str, str]) -> None:
         """The device's record says something new.
 
         What the entry itself ends, ends now: a message published behind it is not handed out.
@@ -133,161 +143,189 @@ class SessionSubscriptions:
         user = control.get("user")
         kept = user_stream(user) if user else ""
         ended = control.get("ended", "").split()
-        own = connection.subscriptions.get(device_stream(str(connection.token)))
-        for stream, subscription in list(connection.subscriptions.items()):
+        own = device.subscriptions.get(device_stream(str(device.token)))
+        for stream, subscription in list(device.subscriptions.items()):
             of_another = stream.startswith(USER_PREFIX) and stream != kept
             if not of_another and stream not in ended:
                 continue
             # The clocks of two servers tell nothing: what is followed still comes back.
             comparable = own is not None and own.shard == subscription.shard
             if subscription.position < entry.offset if comparable else of_another:
-                self._unfollow(connection, subscription)
-        self._refresh_soon(connection)
+                self._unfollow(device, subscription)
+        self.request_refresh(device)
 
-    def refreshed(self, connection: DeviceConnection) -> Deferred[None]:
+    # Reading the record again
+
+    def is_refreshing(self, device: DeviceSession) -> bool:
+        refresh = self._refreshes.get(device)
+        return refresh is not None and refresh.is_running
+
+    def is_outdated(self, device: DeviceSession) -> bool:
+        """Whether the record changed after it was read for a session that is being opened."""
+        refresh = self._refreshes.get(device)
+        return refresh is not None and refresh.again
+
+    def mark_outdated(self, device: DeviceSession) -> None:
+        self._refresh_of(device).again = True
+
+    def refreshed(self, device: DeviceSession) -> Deferred[None]:
         """Fires when the session follows what the record says from now on, or is over."""
         waiter: Deferred[None] = Deferred()
-        connection.refresh_waiters += (waiter,)
-        self._refresh_soon(connection)
+        self._refresh_of(device).waiters.append(waiter)
+        self.request_refresh(device)
         return waiter
 
-    def _refresh_soon(self, connection: DeviceConnection) -> None:
+    def request_refresh(self, device: DeviceSession) -> None:
         """Read the record again. A read that is under way was asked for before: it is not applied.
 
         A session that is being opened reads it before it is accepted (see `settle`).
         """
-        if connection.refreshing or connection.session.state is State.CONNECTING:
-            connection.refresh_again = True
-            return
-        connection.refreshing = True
-        self._own(connection, self._refresh(connection))
+        refresh = self._refresh_of(device)
+        if refresh.is_running or device.protocol.state is State.CONNECTING:
+            refresh.again = True
+        else:
+            refresh.is_running = True
+            self._port.run(device.connection, self._refresh(device, refresh))
 
-    async def settle(self, connection: DeviceConnection) -> None:
+    async def settle(self, device: DeviceSession) -> None:
         """The record changed while the session was being opened: as it says now, before the session
         is accepted."""
-        while connection.refresh_again and not connection.is_gone():
-            connection.refreshing = True
-            await self._refresh(connection)
+        while self.is_outdated(device) and not device.is_over:
+            refresh = self._refresh_of(device)
+            refresh.is_running = True
+            await self._refresh(device, refresh)
 
-    def truncated(self, connection: DeviceConnection, subscription: Subscription, to: int) -> None:
+    def _refresh_of(self, device: DeviceSession) -> _Refresh:
+        return self._refreshes.setdefault(device, _Refresh())
+
+    def truncated(self, device: DeviceSession, subscription: Subscription, to: int) -> None:
         """Unexpired messages were dropped that the session had not read: it is told."""
         notice = TruncationNotice(
             self._snowflake.next_id(),
             subscription.stream,
             str(subscription.position),
             str(to),
-            self._now_ms(),
+            self._port.now_ms(),
         )
-        connection.session.notify(msgspec.json.encode(notice))
-        connection.flush()
-        if connection.token is not None and subscription.stream == device_stream(connection.token):
-            self._refresh_soon(connection)  # the entry that told of a change may be among them
+        device.protocol.notify(msgspec.json.encode(notice))
+        device.connection.flush()
+        if device.token is not None and subscription.stream == device_stream(device.token):
+            self.request_refresh(device)  # the entry that told of a change may be among them
 
-    async def _refresh(self, connection: DeviceConnection) -> None:
+    async def _refresh(self, device: DeviceSession, refresh: _Refresh) -> None:
         """Bring about what the record says, until nothing has changed since it was asked for."""
-        waiters: tuple[Deferred[None], ...] = ()
         try:
-            again = True
-            while again and not connection.closed:
-                connection.refresh_again = False
-                waiters += connection.refresh_waiters
-                connection.refresh_waiters = ()
+            is_as_recorded = False
+            while not is_as_recorded and not device.is_over:
+                refresh.again = False
+                served = len(refresh.waiters)
                 try:
-                    record = await self._record(connection)
+                    record = await self._record(device)
                 except StoreUnavailable:
                     await deferLater(self._reactor, RETRY_SECONDS)
                     continue
-                if connection.refresh_again:
+                if refresh.again:
                     continue  # what was asked for before a change is not applied after it
-                if record is None:
-                    self._gone(connection)
+                if not self._is_held(record, device):
                     return
-                if record.session != connection.session_id and connection.token is not None:
-                    self._lost(connection)
-                    return
-                self._identify(connection, record.user)
-                await self._apply(connection, record)
-                done, waiters = waiters, ()
+                self._identify(device, record.user)
+                await self._apply(device, record)
+                done, refresh.waiters = refresh.waiters[:served], refresh.waiters[served:]
                 _fire(done)
-                again = connection.refresh_again
+                is_as_recorded = not refresh.again
         finally:
-            connection.refreshing = False
-            waiters += connection.refresh_waiters
-            connection.refresh_waiters = ()
-            _fire(waiters)
+            refresh.is_running = False
+            del self._refreshes[device]
+            _fire(refresh.waiters)
 
-    def _identify(self, connection: DeviceConnection, user: str | None) -> None:
+    def _is_held(
+        self, record: FollowRecord | None, device: DeviceSession
+    ) -> TypeGuard[FollowRecord]:
+        """Whether the device still has this session; else it ends."""
+        if record is None:
+            reason = "this device was deleted"
+            self._port.disconnect(device.connection, DisconnectCode.KICKED, reason)
+            return False
+        if record.session != device.session_id and device.token is not None:
+            if device.session_id in self._port.sessions:
+                reason = "another connection has this token"
+                self._port.disconnect(device.connection, DisconnectCode.TAKEN_OVER, reason)
+            return False
+        return True
+
+    def _identify(self, device: DeviceSession, user: str | None) -> None:
         """The session is this user's from now on. What a JWT allowed another user ends."""
-        if connection.user != user:
-            connection.user = user
-            connection.jwt_topics = ()
-            if connection.session.state is State.OPEN:  # else CONNECT is refused
-                self._judge(connection)
+        if device.user != user:
+            device.user = user
+            device.jwt_topics = ()
+            if device.protocol.is_established:  # else CONNECT is refused
+                self._commands.judge(device)
 
-    async def _record(self, connection: DeviceConnection) -> FollowRecord | None:
+    async def _record(self, device: DeviceSession) -> FollowRecord | None:
         """What a session is to follow now; None: its device was deleted."""
-        if connection.token is not None:
-            return await self._sessions.following(connection.token, connection.session_id)
-        assert connection.user is not None, "a session has a device or a user"
-        record = await self._sessions.following_of_user(connection.user)
+        if device.token is not None:
+            return await self._sessions.following(device.token, device.session_id)
+        assert device.user is not None, "a session has a device or a user"
+        record = await self._sessions.following_of_user(device.user)
         others = [
             subscription
-            for stream, subscription in connection.subscriptions.items()
+            for stream, subscription in device.subscriptions.items()
             if not stream.startswith(GROUP_PREFIX)
         ]
         return FollowRecord(None, record.user, [*others, *record.subscriptions], record.since)
 
-    async def _apply(self, connection: DeviceConnection, record: FollowRecord) -> None:
-        if connection.is_gone():
+    async def _apply(self, device: DeviceSession, record: FollowRecord) -> None:
+        if device.is_over:
             return
         wanted = {subscription.stream: subscription for subscription in record.subscriptions}
-        for stream, subscription in list(connection.subscriptions.items()):
+        for stream, subscription in list(device.subscriptions.items()):
             # Following that ended and began again meanwhile begins where it began the last time.
             if stream in wanted and record.since.get(stream, 0) <= subscription.position:
                 continue
-            self._unfollow(connection, subscription)
-        added = [wanted[stream] for stream in wanted if stream not in connection.subscriptions]
+            self._unfollow(device, subscription)
+        added = [wanted[stream] for stream in wanted if stream not in device.subscriptions]
         if added:
-            await self.add(connection, added)
+            await self.add(device, added)
 
-    async def add(self, connection: DeviceConnection, added: list[Subscription]) -> None:
+    async def add(self, device: DeviceSession, added: list[Subscription]) -> None:
         """A live session follows `added` too, and is told."""
-        await self.begin(connection, added)
-        if connection.is_gone():
-            self.end(connection)
+        await self.begin(device, added)
+        if device.is_over:
+            self.end(device)
             return
         for subscription in added:
             # One that ended while its channel was being subscribed to is not announced.
-            if connection.subscriptions.get(subscription.stream) is subscription:
-                self._notify(connection, subscription.stream, "follow", str(subscription.position))
-        self.wake(connection)
+            if device.subscriptions.get(subscription.stream) is subscription:
+                self._notify(device, subscription.stream, "follow", str(subscription.position))
+        self._port.wake(device)
 
-    def remove(self, connection: DeviceConnection, stream: str) -> None:
+    def remove(self, device: DeviceSession, stream: str) -> None:
         """A live session follows `stream` no more, and is told."""
-        subscription = connection.subscriptions.get(stream)
+        subscription = device.subscriptions.get(stream)
         if subscription is not None:
-            self._unfollow(connection, subscription)
+            self._unfollow(device, subscription)
 
     def end_stream(self, stream: str) -> None:
         """Nobody follows `stream` any more, and nobody will."""
-        for connection in self._sources.followers_of(stream):
-            connection.refresh_again = connection.refresh_again or connection.refreshing
-            self.remove(connection, stream)
+        for device in self._sources.followers_of(stream):
+            if self.is_refreshing(device):
+                self.mark_outdated(device)
+            self.remove(device, stream)
 
-    def _unfollow(self, connection: DeviceConnection, subscription: Subscription) -> None:
-        self._sources.unfollow(connection, subscription)
-        del connection.subscriptions[subscription.stream]
-        self._sources.cursors.ends(connection, subscription)
-        if connection.session.window is not None:
-            connection.session.window.forget(subscription)
-        self._notify(connection, subscription.stream, "unfollow", msgspec.UNSET)
+    def _unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
+        self._sources.unfollow(device, subscription)
+        del device.subscriptions[subscription.stream]
+        self._sources.cursors.ends(device, subscription)
+        if device.protocol.window is not None:
+            device.protocol.window.forget(subscription)
+        self._notify(device, subscription.stream, "unfollow", msgspec.UNSET)
 
     def _notify(
-        self, connection: DeviceConnection, stream: str, kind: str, offset: str | msgspec.UnsetType
+        self, device: DeviceSession, stream: str, kind: str, offset: str | msgspec.UnsetType
     ) -> None:
-        notice = FollowNotice(self._snowflake.next_id(), stream, kind, self._now_ms(), offset)
-        connection.session.notify(msgspec.json.encode(notice))
-        connection.flush()
+        notice = FollowNotice(self._snowflake.next_id(), stream, kind, self._port.now_ms(), offset)
+        device.protocol.notify(msgspec.json.encode(notice))
+        device.connection.flush()
 
 
 def _fire(waiters: Iterable[Deferred[None]]) -> None:

@@ -10,7 +10,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from push.chat.conversation_id import conversation_of, to_group, to_user
 from push.chat.service import ChatService
 from push.chat.settings import MAX_ASKED_FOR_PRESENCE
-from push.connector.requests.dispatch import Caller, Handler, handling
+from push.connector.requests.dispatch import handling
+from push.connector.sessions.services import Caller, Handler
 from push.wire.api.common import Cursor, InEffect, Limit, Name, Seq, check_names
 from push.wire.api.conversations import ConversationName, NewMessage, Presence, Range, ReadPositions
 from push.wire.api.groups import GroupChanges, NewGroup, Users

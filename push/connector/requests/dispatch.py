@@ -1,19 +1,24 @@
 """Requests of devices, with the same rules as HTTP (protocol.md, "PUBLISH: requests").
 
 Requests of a session are carried out one after the other, in the order in which they were sent.
-Those that wait when the session ends are not carried out.
+Those that were sent before a DISCONNECT are carried out, too; those that wait when the session ends
+for another reason are not.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
 
-from push.connector.transport.connection import DeviceConnection
+from push.access.bans import Bans
+from push.connector.sessions.currency import Currency
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.services import Caller, Handler
 from push.redis.errors import StoreUnavailable
 from push.session.events import PublishRequested
 from push.wire.bodies import RequestAnswer, encode_body
@@ -25,18 +30,6 @@ MAX_WAITING = 128  # beside those that are answered, of which a session may have
 RETRY_SECONDS = 1
 
 Body = TypeVar("Body", bound=msgspec.Struct)
-
-
-class Caller(NamedTuple):
-    """Who asks: the session, its device and its user, as far as it has them."""
-
-    session: str
-    token: str | None
-    user: str | None
-
-
-# Gets who asks and the JSON body; its answer's members stand beside `ok`. Raises `RequestError`.
-Handler = Callable[[Caller, bytes], Awaitable[msgspec.Struct | None]]
 
 
 def handling(
@@ -52,77 +45,82 @@ def handling(
 
 
 class RequestDispatcher:
-    """Answers requests. `own(connection, job)` runs a job of a connection to its end.
-
-    `is_current(connection)`: whether what is known of a session holds every change that was
-    answered; `make_current(connection)` sees to it, and may end the session.
-    """
+    """Answers requests. What a session asks for is judged by every change that was answered."""
 
     def __init__(
         self,
         handlers: Mapping[int, Handler],
-        own: Callable[[DeviceConnection, Coroutine[Any, Any, None]], None],
-        is_current: Callable[[DeviceConnection], bool],
-        make_current: Callable[[DeviceConnection], Awaitable[None]],
+        currency: Currency,
+        bans: Bans,
+        port: GatewayPort,
     ) -> None:
         self._handlers = handlers
-        self._own = own
-        self._is_current = is_current
-        self._make_current = make_current
-        # The connections whose requests are being carried out; who waits until they are.
-        self._running: dict[DeviceConnection, list[Deferred[None]] | None] = {}
+        self._currency = currency
+        self._bans = bans
+        self._port = port
+        # The sessions whose requests are being carried out; who waits until they are.
+        self._running: dict[DeviceSession, list[Deferred[None]] | None] = {}
 
-    def take(self, connection: DeviceConnection, request: PublishRequested) -> None:
-        waiting = connection.requests
+    def take(self, device: DeviceSession, request: PublishRequested) -> None:
+        waiting = device.requests
         if waiting is None:
-            connection.requests = deque([request])
-            self._running[connection] = None
-            self._own(connection, self._run(connection))
+            device.requests = deque([request])
+            self._running[device] = None
+            self._port.run(device.connection, self._run(device))
         elif request.message_id or len(waiting) < MAX_WAITING:
-            waiting.append(request)  # else one that wants no answer gets none
+            waiting.append(request)
+        else:
+            # Nobody waits for its answer: it is not carried out.
+            device.protocol.answer(request.message_id, request.sub_signal, b"")
 
-    async def _run(self, connection: DeviceConnection) -> None:
+    async def _run(self, device: DeviceSession) -> None:
         try:
-            while connection.requests and not connection.is_gone():
-                request = connection.requests.popleft()
-                body = await self._answer(connection, request)
-                connection.session.answer(request.message_id, request.sub_signal, body)
-                connection.flush()
-                self._tell_settled(connection)
+            while device.requests and not device.is_over:
+                request = device.requests.popleft()
+                body = await self._answer(device, request)
+                events = device.protocol.answer(request.message_id, request.sub_signal, body)
+                device.connection.flush()
+                self._tell_settled(device)
+                self._port.handle(device.connection, events)
         finally:
-            connection.requests = None
-            self._tell_settled(connection)
-            del self._running[connection]
+            device.requests = None
+            self._tell_settled(device)
+            del self._running[device]
 
     async def ended_are_settled(self) -> None:
         """Return when no request of a session that has ended is being carried out."""
-        await self.settled([each for each in self._running if each.is_gone()])
+        await self.settled([each for each in self._running if each.is_over])
 
-    async def settled(self, connections: Iterable[DeviceConnection]) -> None:
+    async def settled(self, connections: Iterable[DeviceSession]) -> None:
         """Return when the requests of these sessions are done that are being carried out now."""
         waiters = []
-        for connection in connections:
-            if connection in self._running:
+        for device in connections:
+            if device in self._running:
                 waiter: Deferred[None] = Deferred()
                 waiters.append(waiter)
-                self._running[connection] = [*(self._running[connection] or ()), waiter]
+                self._running[device] = [*(self._running[device] or ()), waiter]
         for waiter in waiters:
             await waiter
 
-    def _tell_settled(self, connection: DeviceConnection) -> None:
+    def _tell_settled(self, device: DeviceSession) -> None:
         """A request was carried out."""
-        waiting, self._running[connection] = self._running[connection], None
+        waiting, self._running[device] = self._running[device], None
         for waiter in waiting or ():
             waiter.callback(None)
 
-    async def _answer(self, connection: DeviceConnection, request: PublishRequested) -> bytes:
+    async def _make_current(self, device: DeviceSession) -> None:
+        if self._bans.is_current and self._currency.is_current(device):
+            return
+        await self._currency.make_current(device)
+        await self._bans.wait_until_current()
+        if device.is_over:
+            raise RequestError("banned", "this session has ended")
+
+    async def _answer(self, device: DeviceSession, request: PublishRequested) -> bytes:
         handler = self._handlers.get(request.sub_signal)
         try:
-            if not self._is_current(connection):
-                await self._make_current(connection)
-                if connection.is_gone():
-                    raise RequestError("banned", "this session has ended")
-            caller = Caller(connection.session_id, connection.token, connection.user)
+            await self._make_current(device)
+            caller = Caller(device.session_id, device.token, device.user)
             if handler is None:
                 raise RequestError(
                     "unknown_request",

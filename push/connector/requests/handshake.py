@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from msgspec import UNSET
 from twisted.logger import Logger
 
-from push.access.api_keys import Keyring
 from push.access.jwt import LEEWAY_SECONDS
 from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.requests.topics import TopicRequests
-from push.connector.transport.connection import DeviceConnection
+from push.connector.sessions.currency import Currency
+from push.connector.sessions.device_session import Connection, DeviceSession, Phase
+from push.connector.sessions.drain import Drain
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.remote_commands import RemoteCommands
+from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.counters import Counters
-from push.devices.registration import Devices
-from push.devices.sessions import Opened, Sessions
+from push.devices.sessions import Opened
 from push.redis.errors import StoreUnavailable
 from push.redis.subscriptions import subscribed_in_time
-from push.session.events import ConnectRequested, Ended, RegisterRequested, RenewRequested
+from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
 from push.wire.errors import RequestError
 from push.wire.signals import ConnectStatus
@@ -46,44 +48,36 @@ class Handshake:
     def __init__(
         self,
         reactor: Any,
-        devices: Devices,
-        sessions: Sessions,
-        following: SessionSubscriptions,
+        services: GatewayServices,
+        settings: GatewaySettings,
+        commands: RemoteCommands,
+        drain: Drain,
+        currency: Currency,
+        subscriptions: SessionSubscriptions,
         topics: TopicRequests,
-        keyring: Keyring,
         counters: Counters,
-        *,
-        node: str,
-        open_registration: bool,
-        timeout_seconds: float,
-        now_ms: Callable[[], int],
-        admit: Callable[[], RequestError | None],
-        others: Callable[[DeviceConnection], list[str]],
-        take_over: Callable[[str, str], Awaitable[None]],
-        opened: Callable[[DeviceConnection], None],
-        make_current: Callable[[DeviceConnection], Awaitable[None]],
-        opening: dict[str, DeviceConnection],
+        port: GatewayPort,
     ) -> None:
         self._reactor = reactor
-        self._devices = devices
-        self._sessions = sessions
-        self._following = following
+        self._devices = services.devices
+        self._sessions = services.sessions
+        self._keyring = services.keyring
+        self._settings = settings
+        self._timeout_seconds = services.shards.first.timeout_seconds
+        self._commands = commands
+        self._drain = drain
+        self._currency = currency
+        self._subscriptions = subscriptions
         self._topics = topics
-        self._keyring = keyring
         self._counters = counters
-        self._node = node
-        self._open_registration = open_registration
-        self._timeout_seconds = timeout_seconds
-        self._now_ms = now_ms
-        self._admit = admit
-        self._others = others
-        self._take_over = take_over
-        self._opened = opened
-        self._make_current = make_current
-        # The sessions that are being opened, by id: what their device's record said may change.
-        self.opening = opening
+        self._port = port
+        self._is_stopped = False
 
-    async def register(self, connection: DeviceConnection, wanted: RegisterRequested) -> None:
+    def stop(self) -> None:
+        """Open no more sessions."""
+        self._is_stopped = True
+
+    async def register(self, connection: Connection, wanted: RegisterRequested) -> None:
         body = wanted.body
         try:
             self._check_key(body.key)
@@ -96,14 +90,14 @@ class Handshake:
                 ip=connection.ip,
             )
         except (RequestError, StoreUnavailable) as error:
-            connection.session.refuse_registration(wanted.message_id, as_refusal(error))
+            connection.protocol.refuse_registration(wanted.message_id, as_refusal(error))
         else:
             self._counters.registered += 1
-            connection.session.registered(wanted.message_id, pair.token, pair.secret)
+            connection.protocol.registered(wanted.message_id, pair.token, pair.secret)
         connection.flush()
 
     def _check_key(self, key: str | None) -> None:
-        if self._open_registration:
+        if self._settings.open_registration:
             return
         known = self._keyring.authenticate(key) if key is not None else None
         if known is None:
@@ -113,79 +107,85 @@ class Handshake:
         if "register" not in known.scopes:
             raise RequestError("forbidden", "this key has not the scope register", field="key")
 
-    async def connect(self, connection: DeviceConnection, wanted: ConnectRequested) -> list[Ended]:
+    async def connect(self, connection: Connection, wanted: ConnectRequested) -> list[Event]:
         """Open the session, or refuse: then the events of its end are returned."""
-        session_id = secrets.token_hex(12)
+        device = connection.device = DeviceSession(connection, secrets.token_hex(12))
+        opening = self._port.opening
         try:
             refusal = self._admit()
             if refusal is not None:
-                return self._send_away(connection, wanted, refusal)
-            self.opening[session_id] = connection
-            opened = await self._sessions.open(wanted.body, session_id, connection.ip)
-            await self._begin(connection, session_id, opened)
-            await self._settle(connection)
+                return self._send_away(device, wanted, refusal)
+            opening[device.session_id] = device
+            opened = await self._sessions.open(wanted.body, device.session_id, connection.ip)
+            await self._begin(device, opened)
+            await self._settle(device)
         except (RequestError, StoreUnavailable) as error:
-            return self._refuse(connection, wanted, as_refusal(error))
+            return self._refuse(device, wanted, as_refusal(error))
         finally:
-            self.opening.pop(session_id, None)
-        if connection.is_gone():
-            return []
-        self._accept(connection, wanted, opened)
+            opening.pop(device.session_id, None)
+        if not device.is_over:
+            self._accept(device, wanted, opened)
         return []
 
-    async def _begin(self, connection: DeviceConnection, session_id: str, opened: Opened) -> None:
-        """Take the device over, and hear its channels before its logs are read."""
-        connection.session_id = session_id
-        connection.token = opened.token
-        connection.user = opened.user
-        connection.jwt_topics = opened.topics
-        if connection.closed:
-            # Gone while its credentials were looked up: the record must not keep it.
-            if opened.token is not None:
-                await self._sessions.close(opened.token, session_id, [])
-            return
-        self._opened(connection)
-        # Whose device it is is known now, and from now on a ban ends this session as any other.
-        await self._check_ban(connection)
-        if opened.before is not None:
-            await self._take_over(*opened.before)
-        subscribed = self._following.begin(connection, opened.subscriptions)
-        await subscribed_in_time(subscribed, self._timeout_seconds, self._reactor)
-        if connection.is_gone():
-            self._following.end(connection)
+    def _admit(self) -> RequestError | None:
+        limit = self._settings.max_connections
+        is_full = limit and len(self._port.sessions) >= limit
+        if self._is_stopped or self._drain.draining or is_full:
+            return RequestError(
+                "unavailable", "this connector takes no more sessions", after_seconds=10
+            )
+        return None
 
-    async def _settle(self, connection: DeviceConnection) -> None:
+    async def _begin(self, device: DeviceSession, opened: Opened) -> None:
+        """Take the device over, and hear its channels before its logs are read."""
+        device.token = opened.token
+        device.user = opened.user
+        device.jwt_topics = opened.topics
+        if device.phase is Phase.CLOSED:
+            # It went while its credentials were looked up: the record must not keep it.
+            if opened.token is not None:
+                await self._sessions.close(opened.token, device.session_id, [])
+            return
+        device.connected_ms = self._port.now_ms()
+        self._port.sessions[device.session_id] = device
+        self._commands.opened(device)
+        # Whose device it is is known now, and from now on a ban ends this session as any other.
+        await self._check_ban(device)
+        if opened.before is not None:
+            await self._commands.end_session(*opened.before)
+        subscribed = self._subscriptions.begin(device, opened.subscriptions)
+        await subscribed_in_time(subscribed, self._timeout_seconds, self._reactor)
+        if device.is_over:
+            self._subscriptions.end(device)
+
+    async def _settle(self, device: DeviceSession) -> None:
         """What changed since the record was read is in effect before the session is accepted; and
         now it is known whose device it is. Raises `RequestError` `banned`."""
         is_settled = False
         while not is_settled:
-            await self._following.settle(connection)
-            await self._check_ban(connection)
-            is_settled = not connection.refresh_again or connection.is_gone()
+            await self._subscriptions.settle(device)
+            await self._check_ban(device)
+            is_settled = not self._subscriptions.is_outdated(device) or device.is_over
 
-    async def _check_ban(self, connection: DeviceConnection) -> None:
-        await self._devices.check_ban(
-            ip=connection.ip, token=connection.token, user=connection.user
-        )
+    async def _check_ban(self, device: DeviceSession) -> None:
+        await self._devices.check_ban(ip=device.connection.ip, token=device.token, user=device.user)
 
-    def _accept(
-        self, connection: DeviceConnection, wanted: ConnectRequested, opened: Opened
-    ) -> None:
+    def _accept(self, device: DeviceSession, wanted: ConnectRequested, opened: Opened) -> None:
         now = self._reactor.seconds()
         body = ConnectAccepted(
-            session=connection.session_id,
-            user=connection.user,
-            node=self._node,
-            time=self._now_ms(),
+            session=device.session_id,
+            user=device.user,
+            node=self._settings.node,
+            time=self._port.now_ms(),
             truncated=opened.truncated,
             streams=UNSET
             if opened.token is not None
             else {
                 stream: str(subscription.position)
-                for stream, subscription in connection.subscriptions.items()
+                for stream, subscription in device.subscriptions.items()
             },
         )
-        connection.session.accept(
+        device.protocol.accept(
             wanted.message_id,
             body,
             wanted.body,
@@ -193,57 +193,55 @@ class Handshake:
             now=now,
         )
         self._counters.connected += 1
-        connection.flush()
+        device.connection.flush()
 
     def _expires_at(self, expires_s: int | None) -> float | None:
         """When credentials end, on the reactor's clock, for an end by the server's clock."""
         if expires_s is None:
             return None
-        left_ms = (expires_s + LEEWAY_SECONDS) * 1000 - self._now_ms()
+        left_ms = (expires_s + LEEWAY_SECONDS) * 1000 - self._port.now_ms()
         return float(self._reactor.seconds() + left_ms / 1000)
 
     def _send_away(
-        self, connection: DeviceConnection, wanted: ConnectRequested, refusal: RequestError
-    ) -> list[Ended]:
+        self, device: DeviceSession, wanted: ConnectRequested, refusal: RequestError
+    ) -> list[Event]:
         """There is no room here: to another connector, if there is one."""
-        servers = self._others(connection)
+        servers = self._drain.servers(device.connection)
         if not servers:
-            return self._refuse(connection, wanted, refusal)
+            return self._refuse(device, wanted, refusal)
         self._counters.redirected += 1
         body = ConnectRefused(
             code=refusal.code, detail=refusal.detail, servers=servers, after=REDIRECT_AFTER_SECONDS
         )
         status = ConnectStatus.USE_ANOTHER_SERVER
-        events = connection.session.refuse_connect(wanted.message_id, status, body)
-        return [event for event in events if isinstance(event, Ended)]
+        return device.protocol.refuse_connect(wanted.message_id, status, body)
 
     def _refuse(
-        self, connection: DeviceConnection, wanted: ConnectRequested, refusal: RequestError
-    ) -> list[Ended]:
+        self, device: DeviceSession, wanted: ConnectRequested, refusal: RequestError
+    ) -> list[Event]:
         self._counters.refused += 1
         status = _STATUS_OF_CODE.get(refusal.code, ConnectStatus.BAD_CREDENTIALS)
         comes_back = status in (ConnectStatus.SERVER_UNAVAILABLE, ConnectStatus.NOT_AUTHORIZED)
         after = refusal.after_seconds if comes_back else None
         body = ConnectRefused(code=refusal.code, detail=refusal.detail, after=after)
-        events = connection.session.refuse_connect(wanted.message_id, status, body)
-        return [event for event in events if isinstance(event, Ended)]
+        return device.protocol.refuse_connect(wanted.message_id, status, body)
 
-    async def renew(self, connection: DeviceConnection, wanted: RenewRequested) -> None:
-        session = connection.session
+    async def renew(self, device: DeviceSession, wanted: RenewRequested) -> None:
+        session = device.protocol
         try:
-            await self._check_ban(connection)
-            await self._make_current(connection)
-            claims = self._sessions.renew(wanted.body.jwt, connection.user, connection.token)
+            await self._check_ban(device)
+            await self._currency.make_current(device)
+            claims = self._sessions.renew(wanted.body.jwt, device.user, device.token)
             # Before anything is waited for: requests that were sent later are judged by it.
-            connection.jwt_topics = claims.topics
-            await self._topics.judge_again(connection)
+            device.jwt_topics = claims.topics
+            await self._topics.judge_again(device)
         except (RequestError, StoreUnavailable) as error:
             session.refuse_renewal(wanted.message_id, as_refusal(error))
         else:
             expires_at = self._expires_at(claims.expires_s)
             assert expires_at is not None
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
-        connection.flush()
+        device.connection.flush()
 
 
 def as_refusal(error: RequestError | StoreUnavailable) -> RequestError:

@@ -7,13 +7,13 @@ with it. Both are in effect when the answer comes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from push.connector.delivery.subscriptions import SessionSubscriptions
-from push.connector.requests.dispatch import Caller, Handler, handling
-from push.connector.transport.connection import DeviceConnection
+from push.connector.requests.dispatch import handling
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.services import Caller, Handler
 from push.devices.topics import (
     PRIVATE_PREFIX,
     Topics,
@@ -35,19 +35,19 @@ class TopicBody(msgspec.Struct, frozen=True):
 
 
 class TopicRequests:
-    """Answers both, for the sessions of one connector by their ids."""
+    """Answers both, for the sessions of one connector."""
 
     def __init__(
         self,
         shards: Shards,
         topics: Topics,
         following: SessionSubscriptions,
-        sessions: Mapping[str, DeviceConnection],
+        port: GatewayPort,
     ) -> None:
         self._shards = shards
         self._topics = topics
         self._following = following
-        self._sessions = sessions
+        self._port = port
 
     @property
     def handlers(self) -> dict[int, Handler]:
@@ -57,66 +57,70 @@ class TopicRequests:
         }
 
     async def _subscribe(self, caller: Caller, body: TopicBody) -> None:
-        connection = self._connection_of(caller)
+        device = self._session_of(caller)
         check_topic(body.topic)
         needs_jwt = body.topic.startswith(PRIVATE_PREFIX)
-        if needs_jwt and body.topic not in connection.jwt_topics:
+        if needs_jwt and body.topic not in device.jwt_topics:
             raise not_named_by_jwt(body.topic)
         stream = topic_stream(body.topic)
-        if connection.token is None:
-            await self._subscribe_session(connection, stream)
+        if device.token is None:
+            await self._subscribe_session(device, stream)
         else:
-            allowed_to = str(connection.user) if needs_jwt else ""
-            await self._topics.write_subscription(body.topic, connection.token, allowed_to)
-            subscription = connection.subscriptions.get(stream)
-            if subscription is None or not subscription.heard or connection.refreshing:
-                await self._following.refreshed(connection)
-        if needs_jwt and body.topic not in connection.jwt_topics:
+            allowed_to = str(device.user) if needs_jwt else ""
+            await self._topics.write_subscription(body.topic, device.token, allowed_to)
+            subscription = device.subscriptions.get(stream)
+            if (
+                subscription is None
+                or not subscription.heard
+                or self._following.is_refreshing(device)
+            ):
+                await self._following.refreshed(device)
+        if needs_jwt and body.topic not in device.jwt_topics:
             # A JWT that does not name it came meanwhile, or the session is another user's now.
-            await self.judge_again(connection)
+            await self.judge_again(device)
             raise not_named_by_jwt(body.topic)
 
-    async def _subscribe_session(self, connection: DeviceConnection, stream: str) -> None:
+    async def _subscribe_session(self, device: DeviceSession, stream: str) -> None:
         """From the end of the stream on: the server keeps no place for who has no device."""
-        if stream in connection.subscriptions:
+        if stream in device.subscriptions:
             return
-        followed = sum(name.startswith(TOPIC_PREFIX) for name in connection.subscriptions)
+        followed = sum(name.startswith(TOPIC_PREFIX) for name in device.subscriptions)
         if followed >= self._topics.max_per_device:
             raise too_many_topics(self._topics.max_per_device)
         number = self._shards.number_of(stream)
         end = await self._shards[number].last_offset()
-        if not connection.is_gone():
-            await self._following.add(connection, [Subscription(stream, end, number)])
+        if not device.is_over:
+            await self._following.add(device, [Subscription(stream, end, number)])
 
     async def _unsubscribe(self, caller: Caller, body: TopicBody) -> None:
         check_topic(body.topic)
-        await self._end(self._connection_of(caller), body.topic)
+        await self._end(self._session_of(caller), body.topic)
 
-    async def _end(self, connection: DeviceConnection, topic: str) -> None:
+    async def _end(self, device: DeviceSession, topic: str) -> None:
         stream = topic_stream(topic)
-        if connection.token is None:
-            self._following.remove(connection, stream)
+        if device.token is None:
+            self._following.remove(device, stream)
             return
-        await self._topics.write_unsubscription(topic, connection.token)
+        await self._topics.write_unsubscription(topic, device.token)
         # A look at the record that is under way may be from before.
-        if stream in connection.subscriptions or connection.refreshing:
-            await self._following.refreshed(connection)
+        if stream in device.subscriptions or self._following.is_refreshing(device):
+            await self._following.refreshed(device)
 
-    async def judge_again(self, connection: DeviceConnection) -> None:
+    async def judge_again(self, device: DeviceSession) -> None:
         """The session has a new JWT: what one before allowed and this one does not ends."""
-        allowed = connection.jwt_topics
-        if connection.token is not None:
-            user = str(connection.user)
-            if await self._topics.renew(connection.token, user, [*filter(is_name, allowed)]):
-                await self._following.refreshed(connection)
+        allowed = device.jwt_topics
+        if device.token is not None:
+            user = str(device.user)
+            if await self._topics.renew(device.token, user, [*filter(is_name, allowed)]):
+                await self._following.refreshed(device)
             return
-        for stream in list(connection.subscriptions):
+        for stream in list(device.subscriptions):
             topic = stream.removeprefix(TOPIC_PREFIX)
             if stream != topic and topic.startswith(PRIVATE_PREFIX) and topic not in allowed:
-                self._following.remove(connection, stream)
+                self._following.remove(device, stream)
 
-    def _connection_of(self, caller: Caller) -> DeviceConnection:
-        connection = self._sessions.get(caller.session)
-        if connection is None:  # it ended while the request waited: nobody hears the answer
+    def _session_of(self, caller: Caller) -> DeviceSession:
+        device = self._port.sessions.get(caller.session)
+        if device is None:  # it ended while the request waited: nobody hears the answer
             raise RequestError("unavailable", "the session is over")
-        return connection
+        return device

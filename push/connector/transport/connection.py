@@ -1,4 +1,4 @@
-"""One device's connection: it moves bytes between a transport and a session, and nothing else.
+"""One device's connection: it moves bytes between a transport and a protocol, and nothing else.
 
 Twisted's `transport.write` never sends at once: it costs a turn of the reactor and two `epoll_ctl`.
 So a plain connection with nothing waiting writes to its socket directly, and hands only the unsent
@@ -8,21 +8,19 @@ queued for it (the session reads on from the log), and its requests are not read
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Any
 from typing import Protocol as Port
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.transport.timing_wheel import NEVER
-from push.session.events import PublishRequested
 from push.session.server import ServerSession
-from push.session.window import Subscription
 from push.wire.addresses import peer_ip
 
 MAX_WAITING_BYTES = 64 * 1024
@@ -43,39 +41,36 @@ class ConnectionOwner(Port):
     def linger(self, connection: DeviceConnection, seconds: float) -> None: ...
 
 
+class ConnectionPhase(Enum):
+    """SILENT: the peer said goodbye, nothing more is read. ENDING: all was said, the peer gets time
+    to read it. CUT: that time is over. CLOSED: the connection is lost."""
+
+    OPEN = auto()
+    SILENT = auto()
+    ENDING = auto()
+    CUT = auto()
+    CLOSED = auto()
+
+
 @implementer(IPullProducer, IPushProducer, IHandshakeListener)
 class DeviceConnection(Protocol):
     """A connection over TCP or TLS. `direct`: plain TCP, whose socket may be written to."""
 
     # Shared defaults keep an idle connection small: most never need their own.
+    phase = ConnectionPhase.OPEN
     blocked = False
     waiting_bytes = 0
-    closed = False
-    leaving = False  # it is being sent to another connector: nothing stored is handed out
-    catching_up = False
-    catch_up_again = False
-    refreshing = False
-    refresh_again = False
-    refresh_waiters: tuple[Deferred[None], ...] = ()
-    jwt_topics: tuple[str, ...] = ()  # the topics that its JWT names
     queued: list[bytes] | None = None
-    requests: deque[PublishRequested] | None = None  # that wait for the one before
-    user: str | None = None
-    token: str | None = None
-    session_id = ""
-    connected_ms = 0  # since when it has a session
     source: tuple[str, int] | None = None  # address and port, when a load balancer told them
+    device: DeviceSession | None = None  # from its CONNECT on
     _send: Callable[[bytes], int] | None = None
     _produces = False
-    _ending = False
     _secured = False  # TLS: the handshake is complete
-    _discards = False
 
-    def __init__(self, gateway: ConnectionOwner, carrier: str, session: ServerSession) -> None:
+    def __init__(self, gateway: ConnectionOwner, carrier: str, protocol: ServerSession) -> None:
         self.gateway = gateway
         self.carrier = carrier
-        self.session = session
-        self.subscriptions: dict[str, Subscription] = {}
+        self.protocol = protocol
         self.due_slot = NEVER
 
     @property
@@ -85,9 +80,9 @@ class DeviceConnection(Protocol):
             return self.source[0]
         return peer_ip(getattr(self._transport.getPeer(), "host", None))
 
-    def is_gone(self) -> bool:
-        """Whether nothing can be said to the peer any more."""
-        return self.closed or self.session.closing
+    @property
+    def is_closed(self) -> bool:
+        return self.phase is ConnectionPhase.CLOSED
 
     @property
     def _transport(self) -> Any:
@@ -107,19 +102,19 @@ class DeviceConnection(Protocol):
         self._secured = True
 
     def dataReceived(self, data: bytes) -> None:
-        if not self._discards:
+        if self.phase is ConnectionPhase.OPEN:
             self.gateway.received(self, data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.closed = True
+        self.phase = ConnectionPhase.CLOSED
         self._send = None
         self.gateway.lost(self)
 
     # Writing
 
     def flush(self) -> None:
-        """Write what the session has to say."""
-        data = self.session.data_to_send()
+        """Write what the protocol has to say."""
+        data = self.protocol.data_to_send()
         if data:
             self.write(data)
 
@@ -136,7 +131,7 @@ class DeviceConnection(Protocol):
             if sent == len(data):
                 return
             self.wait(data[sent:])
-        elif not self.closed:
+        elif not self.is_closed:
             self.waiting_bytes += len(data)
             self._transport.write(data)
             if self.blocked and self.waiting_bytes > MAX_WAITING_BYTES:
@@ -169,11 +164,11 @@ class DeviceConnection(Protocol):
 
     def resumeProducing(self) -> None:
         """All that waited was sent."""
-        if self.blocked and not self.closed:
+        if self.blocked and not self.is_closed:
             self.blocked = False
             paused = self.waiting_bytes > MAX_WAITING_BYTES
             self.waiting_bytes = 0
-            if paused and not self._ending:
+            if paused and self.phase is ConnectionPhase.OPEN:
                 self._transport.resumeProducing()
             self.gateway.drained(self)
 
@@ -182,22 +177,28 @@ class DeviceConnection(Protocol):
 
     # The end
 
+    def read_no_more(self) -> None:
+        """The peer said goodbye, but its requests are still carried out."""
+        self.phase = ConnectionPhase.SILENT
+        self._transport.pauseProducing()
+
     def end(self, *, by_peer: bool) -> None:
         """Close. Unless the peer ended it, it gets time to read why.
 
         See protocol.md, "DISCONNECT: the end".
         """
-        if self._ending or self.closed:
+        if self.phase not in (ConnectionPhase.OPEN, ConnectionPhase.SILENT):
             return
         self.flush()
-        self._ending = True
-        self._discards = True
         transport = self._transport
+        if self.phase is ConnectionPhase.SILENT:
+            transport.resumeProducing()  # else it would not be seen that the peer closes
+        self.phase = ConnectionPhase.ENDING
         if self._produces:
             self._produces = False
             transport.unregisterProducer()
         if self.carrier == "tls" and not self._secured:
-            self.abort()  # there is nobody to say goodbye to
+            self.abort()  # nobody can read a goodbye
             return
         if by_peer or self.carrier != "tcp":
             transport.loseConnection()
@@ -207,10 +208,10 @@ class DeviceConnection(Protocol):
 
     def cut(self) -> None:
         """The time to read is over: first an orderly close, then the hard one."""
-        if self.closed:
+        if self.is_closed:
             return
-        if self._discards and self.carrier == "tcp" and not self.blocked:
-            self._discards = False
+        if self.phase is ConnectionPhase.ENDING and self.carrier == "tcp" and not self.blocked:
+            self.phase = ConnectionPhase.CUT
             self._transport.loseConnection()
             self.gateway.linger(self, LINGER_SECONDS)
         else:
@@ -221,7 +222,7 @@ class DeviceConnection(Protocol):
         self._transport.abortConnection()
 
 
-def write_to_all(connections: list[DeviceConnection], data: bytes) -> None:
+def write_to_all(connections: list[Connection], data: bytes) -> None:
     """The same bytes to many: the hottest loop of a connector.
 
     Between two system calls runs as little as can be: what the kernel does in a `send` drives all

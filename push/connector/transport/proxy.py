@@ -85,7 +85,7 @@ class HeaderReader(Protocol):
     def connectionMade(self) -> None:
         reactor = self._owner.reactor
         self._owner.waiting.add(self)
-        deadline = self._device.session.next_deadline() or 0.0
+        deadline = self._device.protocol.next_deadline() or 0.0
         left_seconds = max(deadline - reactor.seconds(), 0.0)
         self._timeout = reactor.callLater(left_seconds, self._refuse, "no PROXY header in time")
 

@@ -27,6 +27,7 @@ class DaemonOptions(usage.Options):
 
     tap: ClassVar[str]
     replaced_defaults: ClassVar[dict[tuple[str, str], Any]] = {}
+    examples: ClassVar[Sequence[str]] = ()
     settings: Settings
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
@@ -66,6 +67,11 @@ class DaemonOptions(usage.Options):
             defaults=self.replaced_defaults,
         )
 
+    def getUsage(self, width: int | None = None) -> str:
+        """Twisted's text, then each example on a line of its own, where it can be pasted from."""
+        lines = [f"  twistd {example}" for example in self.examples]
+        return "\n".join([super().getUsage(width), "Examples:", *lines, ""])
+
     def opt_version(self) -> NoReturn:
         """Print the version and exit."""
         print(f"push {__version__}")
@@ -104,7 +110,8 @@ def make_options(
             "replaced_defaults": replaced,
             "optParameters": parameters,
             "optFlags": [[REUSE_PORT, None, f"the same as --server-{REUSE_PORT}=true"]],
-            "longdesc": _long_description(tap, examples),
+            "examples": examples,
+            "longdesc": _long_description(tap),
         },
     )
 
@@ -115,13 +122,11 @@ def _help(key: Key, replaced: dict[tuple[str, str], Any]) -> str:
     return f"{key.help} (default {default}{shape})"
 
 
-def _long_description(tap: str, examples: Sequence[str]) -> str:
-    lines = "; ".join(f"twistd {example}" for example in examples)
+def _long_description(tap: str) -> str:
     return (
         "Settings come from the file of --config, then from variables "
         "PUSH_<SECTION>_<KEY> (PUSH_SERVER_DATA for --server-data), then from options. "
         "A list in a variable or option is a TOML value, as "
         "'[\"tls://push.example.com:6790\"]'. "
-        f"Options of twistd itself (-n: stay in the foreground) are given before {tap}. "
-        f"Examples: {lines}"
+        f"Options of twistd itself (-n: stay in the foreground) come before {tap}."
     )

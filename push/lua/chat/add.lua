@@ -1,7 +1,11 @@
--- Members are added. Request: group, by, users, max_members, id. Returns a code for each of the users.
+-- Members are added.
+-- KEYS: clock.
+-- ARGV: the request: group, by, users, max_members, id.
+-- Returns a code for each of the users.
+-- uses: request, group_keys, group, permissions, enter_group, tell_group, tell_users
 local gid = request.group
 local group = group_of(gid)
-if not group then return refuse('unknown_group', UNKNOWN_GROUP) end
+if not group then return unknown_group() end
 local refusal = may('add', group, member_of(gid, request.by))
 if refusal then return refusal end
 
@@ -18,9 +22,11 @@ for i, user in ipairs(request.users) do
   end
 end
 if #added > 0 then
-  -- Who was there before reads it in the group's log; following of the others begins behind it.
+  -- Those who were members before read it in the group's log; following of the others begins after it.
   tell_group(gid, 'added', added)
-  for _, user in ipairs(added) do enter(gid, user, 'member', now) end
+  for _, user in ipairs(added) do
+    enter(gid, user, 'member', now)
+  end
   tell_users(gid, 'added', added)
 end
 return done(codes)

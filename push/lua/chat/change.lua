@@ -1,13 +1,16 @@
--- A group, a member's role or mute, or the owner changes: all of it or nothing. Request: group, by, id,
--- and what changes: name, announcement, extra, invite (text), mute_all (bool), member, role, muted
--- (bool), owner. Returns what is told of the group.
+-- A group, a member's role or mute, or the owner changes: all of it or nothing.
+-- KEYS: clock.
+-- ARGV: the request: group, by, id, and what changes: name, announcement, extra, invite (text), mute_all
+-- (bool), member, role, muted (bool), owner.
+-- Returns what is told of the group.
+-- uses: request, group_keys, group, group_description, permissions, may_on, store_member, tell_group
 local gid = request.group
 local group = group_of(gid)
-if not group then return refuse('unknown_group', UNKNOWN_GROUP) end
+if not group then return unknown_group() end
 local actor = member_of(gid, request.by)
 local events = {}
 
-local function event(name, users) events[#events + 1] = {name, users} end
+local function event(name, users) events[#events + 1] = { name, users } end
 
 local function set(field, value)
   if group[field] == value then return false end
@@ -38,11 +41,13 @@ if not refusal and request.member then
   if request.role then refusal = refusal or may_on('role', group, actor, target) end
   if request.muted ~= nil then refusal = refusal or may_on('mute', group, actor, target) end
 end
-if not refusal and request.owner then heir, refusal = target_of('owner', request.owner) end
+if not refusal and request.owner then
+  heir, refusal = target_of('owner', request.owner)
+end
 if refusal then return refusal end
 
 local changed = false
-for _, field in ipairs({'name', 'announcement', 'extra', 'invite'}) do
+for _, field in ipairs({ 'name', 'announcement', 'extra', 'invite' }) do
   if request[field] then changed = set(field, request[field]) or changed end
 end
 if changed then event('changed') end
@@ -50,12 +55,12 @@ if request.mute_all ~= nil and set('mute_all', request.mute_all and '1' or '0') 
 if target and request.muted ~= nil and target.muted ~= request.muted then
   target.muted = request.muted
   store_member(gid, target)
-  event('muted', {target.user})
+  event('muted', { target.user })
 end
 if target and request.role and target.role ~= request.role then
   target.role = request.role
   store_member(gid, target)
-  event('role', {target.user})
+  event('role', { target.user })
 end
 if heir and heir.user ~= group.owner then
   local before = member_of(gid, group.owner)
@@ -65,7 +70,7 @@ if heir and heir.user ~= group.owner then
   heir.role, heir.muted = 'owner', false
   store_member(gid, heir)
   set('owner', heir.user)
-  event('role', {heir.user, before.user})
+  event('role', { heir.user, before.user })
 end
 local act = request.id
 for i, each in ipairs(events) do

@@ -1,10 +1,13 @@
--- A group begins. Request: group, by (its owner), name, type, extra, members, max_members, and id for the
--- event. Returns what is told of the group.
+-- A group begins.
+-- KEYS: clock.
+-- ARGV: the request: group, by (its owner), name, type, extra, members, max_members, and id for the event.
+-- Returns what is told of the group.
+-- uses: request, conversation, group_keys, group, group_description, enter_group, tell_users
 local gid = request.group
 if redis.call('EXISTS', group_key(gid)) == 1 then
   return refuse('already_exists', 'this group is there already')
 end
-local users = {request.by}
+local users = { request.by }
 for _, user in ipairs(request.members) do
   if user ~= request.by then users[#users + 1] = user end
 end
@@ -13,11 +16,13 @@ if #users > request.max_members then
 end
 
 local offset = next_offset()
-local stream = group_stream(gid)
+-- stylua: ignore
 redis.call('HSET', group_key(gid), 'name', request.name, 'type', request.type, 'owner', request.by,
   'announcement', '', 'extra', request.extra, 'mute_all', '0', 'invite', 'admin',
   'ts', str(math.floor(offset / 1000)))
-redis.call('HSET', prefix .. 'conversation:' .. stream, 'seq', '0', 'first', '1', 'at', str(offset))
-for i, user in ipairs(users) do enter(gid, user, i == 1 and 'owner' or 'member', offset) end
+redis.call('HSET', conversation_key('group:' .. gid), 'seq', '0', 'first', '1', 'at', str(offset))
+for i, user in ipairs(users) do
+  enter(gid, user, i == 1 and 'owner' or 'member', offset)
+end
 tell_users(gid, 'created', users)
 return done(described(group_of(gid)))

@@ -1,12 +1,15 @@
--- What this server has written down to be done for a user on others. Request: user, limit. Returns errands
--- for users and errands for devices, as they are written down.
+-- What this server has written down to be done for a user on others.
+-- KEYS: clock.
+-- ARGV: the request: user, limit.
+-- Returns errands for users and errands for devices, as they are written down.
+-- uses: request, work_queue
 local PART = 1000
 local stream = 'user:' .. request.user
 
-local function errands_of(name, is_theirs)
+local function errands_of(queue, is_theirs)
   local found, start = {}, 0
   while #found < request.limit do
-    local page = redis.call('ZRANGEBYSCORE', prefix .. name, '-inf', '+inf', 'LIMIT', start, PART)
+    local page = redis.call('ZRANGEBYSCORE', queue_key(queue), '-inf', '+inf', 'LIMIT', start, PART)
     for _, text in ipairs(page) do
       if is_theirs(text) then found[#found + 1] = text end
     end
@@ -16,6 +19,8 @@ local function errands_of(name, is_theirs)
   return found
 end
 
-return done(
-  errands_of('chat-errands', function(text) return cmsgpack.unpack(text)[2] == request.user end),
-  errands_of('errands', function(text) return string.match(text, '^%S+ %S+ (%S+)') == stream end))
+local function is_for_user(text) return cmsgpack.unpack(text)[2] == request.user end
+
+local function is_for_device(text) return string.match(text, '^%S+ %S+ (%S+)') == stream end
+
+return done(errands_of('chat-errands', is_for_user), errands_of('errands', is_for_device))

@@ -1,18 +1,23 @@
--- Which role a user has in a group, '' if none, and who would be its owner after them: the admin who came
--- first, else the member who did, '' if there is nobody else. Request: group, user.
+-- Which role a user has in a group, and who would be its owner after them.
+-- KEYS: clock.
+-- ARGV: the request: group, user.
+-- Returns the role, '' if none; and the admin who came first, else the member who did, '' if there is nobody
+-- else.
+-- uses: request, group_keys, group
 local gid = request.group
 local actor = group_of(gid) and member_of(gid, request.user)
 if not actor then return done('', '') end
+
+local function is_before(one, other)
+  if one.rank ~= other.rank then return one.rank > other.rank end
+  local joined, other_joined = tonumber(one.joined_offset), tonumber(other.joined_offset)
+  if joined ~= other_joined then return joined < other_joined end
+  return one.user < other.user
+end
+
 local heir
-local users = redis.call('HKEYS', members_key(gid))
-for _, user in ipairs(users) do
+for _, user in ipairs(redis.call('HKEYS', members_key(gid))) do
   local member = user ~= request.user and member_of(gid, user)
-  if member then
-    member.joined = tonumber(member.joined_offset)
-    local better = not heir or member.rank > heir.rank
-      or member.rank == heir.rank and (member.joined < heir.joined
-        or member.joined == heir.joined and member.user < heir.user)
-    if better then heir = member end
-  end
+  if member and (not heir or is_before(member, heir)) then heir = member end
 end
 return done(actor.role, heir and heir.user or '')

@@ -1,5 +1,8 @@
--- Since which offset a user is in groups, as the groups say. Request: user, groups. Returns an offset for
--- each, '' where the user is no member.
+-- Since which offset a user is in groups, as the groups say.
+-- KEYS: clock.
+-- ARGV: the request: user, groups.
+-- Returns an offset for each, '' where the user is no member.
+-- uses: request, group
 local offsets = {}
 for i, gid in ipairs(request.groups) do
   local member = group_of(gid) and member_of(gid, request.user)

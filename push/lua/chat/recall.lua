@@ -1,37 +1,47 @@
 -- A message is recalled: its content is gone from the history, and from the streams for those who have
--- not read it. Request: owner, by, seq, recall_ms, history_before_join, and id for what is told.
+-- not read it.
+-- KEYS: clock.
+-- ARGV: the request: owner, by, seq, recall_ms, history_before_join, and id for what is told.
+-- Returns nothing more.
+-- uses: request, conversation, bounds, access, first_seq, permissions, history, recall, take_back, push
+-- uses: user_recall
 local owner, by, seq = request.owner, request.by, request.seq
-local group, actor, refusal = open(owner, by, 'see')
+local group, actor, refusal = open_to_read(owner, by)
 if refusal then return refusal end
 local bounds = bounds_of(owner)
-if seq < first_for(group, actor, bounds) or seq > bounds.seq then return refuse('unknown_message', UNKNOWN_MESSAGE, 'seq') end
+
+local function unknown_message()
+  return refuse('unknown_message', 'there is no such message, or it is kept no longer', 'seq')
+end
+
+if seq < first_for(group, actor, bounds) or seq > bounds.seq then return unknown_message() end
 if redis.call('HEXISTS', recalled_key(owner), str(seq)) == 1 then return done() end
-local entry = redis.call('XRANGE', history_key(owner), str(seq) .. '-0', str(seq) .. '-0')[1]
-if not entry then return refuse('unknown_message', UNKNOWN_MESSAGE, 'seq') end
-local from, message, ts = entry[2][2], entry[2][4], tonumber(entry[2][6])
+local message = read_history(owner, seq, seq)[1]
+if not message then return unknown_message() end
 if by ~= '' then
-  if from ~= by then
-    refusal = group.id and may('recall_others', group, actor)
-      or not group.id and refuse('not_allowed', 'only its sender recalls a message')
+  if message.from ~= by then
+    if group.id then
+      refusal = may('recall_others', group, actor)
+    else
+      refusal = refuse('not_allowed', 'only its sender recalls a message')
+    end
     if refusal then return refusal end
   end
-  if now / 1000 - ts > request.recall_ms then
+  if now / 1000 - tonumber(message.ts) > request.recall_ms then
     return refuse('recall_expired', 'a message can be recalled for ' .. request.recall_ms / 1000 .. ' s')
   end
 end
 
-recall_kept(owner, seq, from)
+recall_kept(owner, seq, message.from)
 
-local function body_for(conversation)
-  return recall_body(request.id, conversation, seq, by)
-end
+local function body_for(conversation) return recall_body(request.id, conversation, seq, by) end
 
 if group.id then
-  take_back(owner, message)
+  take_back(owner, message.id)
   post_push(owner, request.id, body_for(owner))
 else
-  for _, user in ipairs({peers_of(owner)}) do
-    for_user('recall', user, message, request.id, body_for(conversation_with(owner, user)))
+  for _, user in ipairs({ peers_of(owner) }) do
+    recall_for_user(user, message.id, request.id, body_for(conversation_with(owner, user)))
   end
 end
 return done()

@@ -1,8 +1,11 @@
--- Members are removed, or one leaves. Request: group, by, users, leaves (bool), id. Returns a code for
--- each of the users.
+-- Members are removed, or one leaves.
+-- KEYS: clock.
+-- ARGV: the request: group, by, users, leaves (bool), id.
+-- Returns a code for each of the users.
+-- uses: request, group, permissions, may_on, leave_group, end_group_following, tell_group, tell_users
 local gid = request.group
 local group = group_of(gid)
-if not group then return refuse('unknown_group', UNKNOWN_GROUP) end
+if not group then return unknown_group() end
 local actor = member_of(gid, request.by)
 local refusal = may(request.leaves and 'see' or 'remove', group, actor)
 if refusal then return refusal end
@@ -19,7 +22,9 @@ for i, user in ipairs(request.users) do
 end
 if #removed > 0 then
   local event = request.leaves and 'left' or 'removed'
-  for _, user in ipairs(removed) do leave(gid, user) end
+  for _, user in ipairs(removed) do
+    leave(gid, user)
+  end
   end_following(gid, removed)
   tell_group(gid, event, removed)
   tell_users(gid, event, removed)

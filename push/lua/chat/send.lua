@@ -1,26 +1,31 @@
--- A message into a conversation: the next seq, the history, the streams. Request: owner, from, id, tail
--- (its JSON behind the seq), to (for the ledger), client_id ('' for none), digest (of what the client_id
--- stands for), may_begin. Returns id, conversation as the sender sees it, seq, ts.
+-- A message into a conversation: the next seq, the history, the streams.
+-- KEYS: clock.
+-- ARGV: the request: owner, from, id, tail (its JSON after the seq), to (for the ledger), client_id ('' for
+-- none), digest (of what the client_id stands for), may_begin.
+-- Returns id, conversation as the sender sees it, seq, ts.
+-- uses: request, work_queue, conversation, bounds, send_access, history, trim_history, positions, client_ids
+-- uses: conversation_list, addressing, push, for_user, chat_body
 local owner, from = request.owner, request.from
 local client_id = request.client_id ~= '' and request.client_id
+
+local function mismatch(what)
+  return refuse('idempotency_mismatch', 'this client_id is of ' .. what, 'client_id')
+end
+
 if client_id then
   -- With several servers the caller has asked the sender's for `owner`.
   local first = request.alone and redis.call('HGET', claimed_key(from, client_id), 'owner') or owner
-  if first ~= owner then
-    return refuse('idempotency_mismatch', 'this client_id is of a message to another conversation', 'client_id')
-  end
-  local kept = redis.call('HMGET', sent_key(owner, from, client_id), 'id', 'conversation', 'seq', 'ts',
-    'digest')
+  if first ~= owner then return mismatch('a message to another conversation') end
+  local sent = sent_key(owner, from, client_id)
+  local kept = redis.call('HMGET', sent, 'id', 'conversation', 'seq', 'ts', 'digest')
   -- Messages of versions before have no digest.
-  if kept[1] and kept[5] and kept[5] ~= request.digest then
-    return refuse('idempotency_mismatch', 'this client_id is of another message', 'client_id')
-  end
+  if kept[1] and kept[5] and kept[5] ~= request.digest then return mismatch('another message') end
   if kept[1] then return done(kept[1], kept[2], kept[3], kept[4]) end
 end
-local group, _, refusal = open(owner, from, 'send')
+local group, refusal = open_to_send(owner, from)
 if refusal then return refusal end
 local bounds = bounds_of(owner)
-local peers = {peers_of(owner)}
+local peers = { peers_of(owner) }
 if #peers > 0 and not bounds.begun and not request.may_begin then
   return refuse('not_allowed', 'a conversation with this user must exist already', 'to')
 end
@@ -28,19 +33,22 @@ end
 local seq, offset = bounds.seq + 1, next_offset()
 local ts = str(math.floor(offset / 1000))
 local conversation = group.id and owner or conversation_with(owner, from)
-redis.call('HSET', conversation_key(owner), 'seq', str(seq), 'first', str(bounds.first),
-  'at', str(offset))
-if #peers > 0 then keep_begin(owner, bounds, from) end
-redis.call('XADD', history_key(owner), str(seq) .. '-0', 'f', from, 'i', request.id, 't', ts,
-  'b', request.tail)
+local key, first = conversation_key(owner), str(bounds.first)
+redis.call('HSET', key, 'seq', str(seq), 'first', first, 'at', str(offset))
+if #peers > 0 then
+  if not bounds.begun and bounds.seq > 0 then redis.call('HSET', key, 'begin', first) end
+  note_there(owner, bounds, from)
+end
+keep_message(owner, seq, from, request.id, ts, request.tail)
 bounds.seq = seq
 keep_count(owner, bounds)
 if request.history_ms > 0 then
-  redis.call('ZADD', prefix .. 'histories', 'NX', str(tonumber(ts) + request.history_ms), owner)
+  redis.call('ZADD', queue_key(HISTORIES), 'NX', str(tonumber(ts) + request.history_ms), owner)
 end
-store_positions(owner, from, {delivered = seq, read = seq})
+store_positions(owner, from, { delivered = seq, read = seq })
 if client_id then
   local sent = sent_key(owner, from, client_id)
+  -- stylua: ignore
   redis.call('HSET', sent, 'id', request.id, 'conversation', conversation, 'seq', str(seq), 'ts', ts,
     'digest', request.digest)
   redis.call('EXPIRE', sent, request.client_id_seconds)
@@ -50,18 +58,24 @@ if client_id then
   end
 end
 
+local function post_message(stream, seen)
+  post_push(stream, request.id, chat_body(request.id, seen, from, seq, request.tail), nil, offset)
+end
+
 if group.id then
-  begin_record(request.id, request.to, offset, request.ttl, {owner})
-  post_push(owner, request.id, chat_body(request.id, owner, from, seq, request.tail), nil, offset)
+  begin_record(request.id, request.to, offset, request.ttl, { owner })
+  post_message(owner, owner)
 elseif request.alone then
-  begin_record(request.id, request.to, offset, request.ttl, {'user:' .. peers[1], 'user:' .. peers[2]})
-  for _, user in ipairs(peers) do
+  local streams = { 'user:' .. peers[1], 'user:' .. peers[2] }
+  begin_record(request.id, request.to, offset, request.ttl, streams)
+  for i, user in ipairs(peers) do
     local seen = conversation_with(owner, user)
-    post_push('user:' .. user, request.id, chat_body(request.id, seen, from, seq, request.tail), nil,
-      offset)
+    post_message(streams[i], seen)
     note_conversation(user, seen, seq, ts)
   end
 else
-  for _, user in ipairs(peers) do for_user('copy', user, owner, str(seq)) end
+  for _, user in ipairs(peers) do
+    for_user('copy', user, owner, str(seq))
+  end
 end
 return done(request.id, conversation, str(seq), ts)

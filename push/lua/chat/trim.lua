@@ -1,18 +1,21 @@
 -- Let go what the history of a conversation keeps no longer, a part at a time; a conversation of two goes
--- with the last of it. Request: owner, history_ms (0 = no limit), history_count. Returns 1 if there is more
--- to do.
+-- with the last of it.
+-- KEYS: clock.
+-- ARGV: the request: owner, history_ms (0 = no limit), history_count.
+-- Returns 1 if there is more to do.
+-- uses: request, work_queue, conversation, bounds, history, trim_history, end_conversation
 local owner, PART = request.owner, 20
 local bounds = bounds_of(owner)
 keep_count(owner, bounds)
 local first, next_ms = bounds.first, nil
-local page = redis.call('XRANGE', history_key(owner), '-', '+', 'COUNT', PART)
-for _, entry in ipairs(page) do
-  local ends_ms = tonumber(entry[2][6]) + request.history_ms
+local page = next_messages(owner, '', PART)
+for _, message in ipairs(page) do
+  local ends_ms = tonumber(message.ts) + request.history_ms
   if request.history_ms == 0 or ends_ms > now / 1000 then
     next_ms = ends_ms
     break
   end
-  first = tonumber(string.match(entry[1], '^%d+')) + 1
+  first = tonumber(message.seq) + 1
 end
 if first > bounds.first then trim_history(owner, first, bounds) end
 if not next_ms and #page == PART then return done(1) end
@@ -29,8 +32,8 @@ if not next_ms and bounds.begun and request.history_ms > 0 then
   end
 end
 if next_ms and request.history_ms > 0 then
-  redis.call('ZADD', prefix .. 'histories', str(next_ms), owner)
+  schedule_work(HISTORIES, owner, next_ms)
 else
-  redis.call('ZREM', prefix .. 'histories', owner)
+  end_work(HISTORIES, owner)
 end
 return done(0)

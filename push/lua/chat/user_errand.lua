@@ -1,7 +1,11 @@
--- Do for a user what a script of another server has written down. Request: kind, user, version,
--- arguments. What comes late does nothing to what the user follows: what was done last is kept, as
--- "<version> <kind> <detail>". Of those kinds returns what was done last, and the user's devices, which are
--- to follow or not as that says: who did it may have been killed before they all did.
+-- Do for a user what a script of another server has written down. What comes late does nothing to what the
+-- user follows: what was done last is kept, as "<version> <kind> <detail>".
+-- KEYS: clock.
+-- ARGV: the request: kind, user, version, arguments.
+-- Returns for 'follow' and 'unfollow' what was done last, and the user's devices, which are to follow or not
+-- as that says: who did it may have been killed before they all did.
+-- uses: request, followers, user_streams, for_user, user_post, user_follow, user_unfollow, user_recall
+-- uses: user_forget, user_unclaim
 local kind, user, arguments = request.kind, request.user, request.arguments
 
 -- What ended a day ago is forgotten, as `gone:` is; all of it when nothing else is followed.
@@ -23,10 +27,10 @@ local function forget_old_versions(key, but)
 end
 
 if kind == 'follow' or kind == 'unfollow' then
-  local key, stream = prefix .. 'user-stream-versions:' .. user, arguments[1]
+  local key, stream = user_stream_versions_key(user), arguments[1]
   local last = redis.call('HGET', key, stream) or '0'
   if tonumber(string.match(last, '^%d+')) > tonumber(request.version) then
-    return done(last, redis.call('SMEMBERS', prefix .. 'user-devices:' .. user))
+    return done(last, redis.call('SMEMBERS', followers_key('user:' .. user)))
   end
   last = request.version .. ' ' .. kind .. ' ' .. arguments[2]
   redis.call('HSET', key, stream, last)

@@ -1,8 +1,12 @@
 -- Take out an entry, if it is still the caller's.
--- KEYS: clock, entries, state. ARGV: channel, field, boot. Returns the clock.
-local _, holder = parse(redis.call('HGET', KEYS[2], ARGV[2]))
-if holder == ARGV[3] then
-  redis.call('HDEL', KEYS[2], ARGV[2])
-  announce(ARGV[1], 'gone', ARGV[2], '')
+-- KEYS: clock, entries, state.
+-- ARGV: channel, field, boot.
+-- Returns the clock.
+-- uses: registry
+local channel, field, boot = ARGV[1], ARGV[2], ARGV[3]
+local _, holder = parse(redis.call('HGET', KEYS[2], field))
+if holder == boot then
+  redis.call('HDEL', KEYS[2], field)
+  announce_change(channel, 'gone', field, '')
 end
 return str(now)

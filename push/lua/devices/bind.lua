@@ -1,13 +1,15 @@
 -- Bind a device to a user, or unbind it.
+-- KEYS: clock.
 -- ARGV: token, user ('' = unbind), user it must be bound to now ('' = any), place of the user's stream
--- (see binding.lua).
+-- (see lib/bind.lua).
 -- Returns {-1}: no such device; else {1, session, boot id, errand, ...} when it changed, 0 instead of 1
 -- when there was nothing to change (see `holder_of`).
-local token, user = ARGV[1], ARGV[2]
-local record = prefix .. 'device:' .. token
-if redis.call('EXISTS', record) == 0 then return {-1} end
+-- uses: devices, record, device_errands, bind, notify
+local token, user, expected, place = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local record = device_key(token)
+if redis.call('EXISTS', record) == 0 then return { -1 } end
 local session, boot = holder_of(record)
-if ARGV[3] ~= '' and redis.call('HGET', record, 'u') ~= ARGV[3] then return {0, session, boot} end
-if not bind(record, token, user, ARGV[4]) then return {0, session, boot} end
-tell(record, token)
-return {1, session, boot, unpack(errands)}
+if expected ~= '' and user_of(record) ~= expected then return { 0, session, boot } end
+if not bind(record, token, user, place) then return { 0, session, boot } end
+notify_device(record, token)
+return { 1, session, boot, unpack(errands) }

@@ -1,9 +1,12 @@
--- Bans that have ended are forgotten. ARGV: what, until when in ms, ...: as they were read. What was banned
--- anew meanwhile stays.
-local key, now_ms = prefix .. 'bans', now / 1000
+-- Bans that have ended are forgotten. What was banned anew meanwhile stays.
+-- KEYS: clock.
+-- ARGV: what, until when in ms, ...: as they were read.
+-- Returns 1.
+-- uses: bans
 for i = 1, #ARGV, 2 do
-  if tonumber(ARGV[i + 1]) <= now_ms and redis.call('HGET', key, ARGV[i]) == ARGV[i + 1] then
-    redis.call('HDEL', key, ARGV[i])
+  local what, until_ms = ARGV[i], ARGV[i + 1]
+  if tonumber(until_ms) <= now / 1000 and redis.call('HGET', BANS_KEY, what) == until_ms then
+    redis.call('HDEL', BANS_KEY, what)
   end
 end
 return 1

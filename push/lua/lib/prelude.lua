@@ -1,18 +1,17 @@
--- Common head of every script. KEYS[1] is the server's clock key; the last three of ARGV, which are
--- taken off here, are the caller's floor and deadline by that clock, and what every channel begins with.
+-- What every script begins with: the server's clock and the names of keys and channels. KEYS[1] is the
+-- server's clock key; the last three of ARGV, which are taken off here, are the caller's floor and deadline
+-- by that clock, and what every channel begins with.
 -- Offsets are microseconds since 1970: below 2^53, so a Lua number holds them exactly, but
 -- tostring() would round them: `str` writes them.
-local function str(number)
-  return string.format('%.0f', number)
-end
+local DAY_SECONDS = 86400
+
+local function str(number) return string.format('%.0f', number) end
 
 -- What every key of ours begins with.
 local prefix = string.sub(KEYS[1], 1, -6)
 
 -- The stored clock: the last offset given to any stream of this server.
-local function stored_clock()
-  return tonumber(redis.call('GET', KEYS[1]) or '0')
-end
+local function stored_clock() return tonumber(redis.call('GET', KEYS[1]) or '0') end
 
 local channels = table.remove(ARGV)
 local deadline = tonumber(table.remove(ARGV))

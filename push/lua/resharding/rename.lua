@@ -1,8 +1,10 @@
--- What was prepared takes the place of what is there. ARGV: names.
+-- What was prepared takes the place of what is there.
+-- KEYS: clock.
+-- ARGV: names.
+-- Returns 1.
 for _, name in ipairs(ARGV) do
   -- One that SCAN gave twice is there no more, and one may have expired.
-  if redis.call('EXISTS', prefix .. 'arriving:' .. name) == 1 then
-    redis.call('RENAME', prefix .. 'arriving:' .. name, prefix .. name)
-  end
+  local prepared = prefix .. 'arriving:' .. name
+  if redis.call('EXISTS', prepared) == 1 then redis.call('RENAME', prepared, prefix .. name) end
 end
 return 1

@@ -1,8 +1,11 @@
 -- Every command that the daemons use, on keys of their own kind: which of them is refused to this user?
--- KEYS[1]: what begins the names of these keys, which are gone in the end. ARGV[1]: a channel.
+-- It runs alone: without prelude and library files.
+-- KEYS: what the names of these keys begin with, which are gone in the end.
+-- ARGV: a channel.
 -- Returns the names of what is refused. Other errors (no memory left) are not the user's fault.
 local key, channel = KEYS[1], ARGV[1]
 local h, s, x, z = key .. ':h', key .. ':s', key .. ':x', key .. ':z'
+-- stylua: ignore
 local calls = {
   {'TIME'},
   {'PUBLISH', channel, ''},

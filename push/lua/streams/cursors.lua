@@ -1,5 +1,8 @@
 -- Move cursors forward, count in the ledger what they passed, and trim what nobody needs any more.
--- ARGV: streams and cursors as msgpack (see cursors.py).
+-- Counting goes from where the record says that the device was, so that a call which is made again,
+-- or by a session that read the same once more, counts nothing twice.
+-- KEYS: clock.
+-- ARGV: streams and cursors as msgpack (see push/streams/cursors.py).
 -- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
 -- A cursor is {token, session, number of its stream, offset, position, first, last, exceptions,
 -- late}: all up to `offset` is done, all up to `position` was handed out. It tells of the messages
@@ -7,14 +10,21 @@
 -- acknowledged, as {code, written}; the code '' counts as nothing. `late` are messages that a cursor
 -- passed for another reason and that were acknowledged after that, as {id, offset, code}: the code by which
 -- the cursor's passing counts where there are counters, '' if it counts as nothing.
--- Counting goes from where the record says that the device was, so that a call which is made again,
--- or by a session that read the same once more, counts nothing twice.
 -- Returns the numbers (from 1) of the cursors whose session is not the record's any more.
+-- uses: fields, devices, ledger, outcomes, counters, trim
 local streams, cursors = unpack(cmsgpack.unpack(ARGV[1]))
 local lost = {}
 local written = {}
 local done = {}
 local replaced = {}
+
+-- `count` devices that had finished with `code` acknowledge a message with counters after all.
+local function replace_outcome(id, code, count)
+  local key = message_key(id)
+  if redis.call('EXISTS', key) == 0 then return end
+  redis.call('HINCRBY', key, code, -count)
+  redis.call('HINCRBY', key, ACKNOWLEDGED, count)
+end
 
 local function add(counts, id, code)
   local of = counts[id]
@@ -26,21 +36,23 @@ local function add(counts, id, code)
 end
 
 -- What of the stream's messages lies between where the device was and where it is.
-local function count(stream, token, was, cursor, first, last, exceptions)
+local function count_passed(stream, token, was, cursor, first, last, exceptions)
   local listed, messages = is_listed(stream[1]), stream[2]
   for i = 2 * first - 1, 2 * last - 1, 2 do
     local offset, id = tonumber(messages[i]), messages[i + 1]
     local exception = exceptions[messages[i]]
-    local code, wrote = 'a', true
-    if exception then code, wrote = exception[1], exception[2] end
-    if was.over and code ~= 'a' then code = '' end
+    local code, wrote = ACKNOWLEDGED, true
+    if exception then
+      code, wrote = exception[1], exception[2]
+    end
+    if was.over and code ~= ACKNOWLEDGED then code = '' end
     local written_now = wrote and offset > was.position and offset <= cursor.position
     local done_now = code ~= '' and offset > was.cursor and offset <= cursor.offset
-    -- Read again behind the cursor, and acknowledged after all: a line takes that as often as it comes.
-    if listed and code == 'a' and offset <= cursor.own then done_now = true end
+    -- Read again before the cursor, and acknowledged after all: a line takes that as often as it comes.
+    if listed and code == ACKNOWLEDGED and offset <= cursor.own then done_now = true end
     if listed then
       if done_now then
-        settle(id, token, code, wrote)
+        record_outcome(id, token, code, wrote)
       elseif written_now then
         note_written(id, token)
       end
@@ -57,9 +69,9 @@ local function count_late(stream, token, late, is_holder, was)
   for _, item in ipairs(late) do
     local id, offset, code = item[1], item[2], item[3]
     if is_listed(stream) then
-      settle(id, token, 'a', true)
+      record_outcome(id, token, ACKNOWLEDGED, true)
     elseif is_holder and (code == '' or was and offset > was.cursor) then
-      add(done, id, 'a')
+      add(done, id, ACKNOWLEDGED)
     elseif is_holder and was and offset > was.began then
       add(replaced, id, code)
     end
@@ -70,36 +82,38 @@ end
 -- and what it acknowledged as well. Where there is a line per device that is counted once anyhow.
 local function count_last_words(stream, token, item)
   if is_listed(stream[1]) then
-    local cursor = {offset = item[4], position = math.max(item[4], item[5]), own = item[4]}
-    local was = {cursor = 0, position = 0, over = true}
-    count(stream, token, was, cursor, item[6], item[7], item[8])
+    local cursor = { offset = item[4], position = math.max(item[4], item[5]), own = item[4] }
+    local was = { cursor = 0, position = 0, over = true }
+    count_passed(stream, token, was, cursor, item[6], item[7], item[8])
   end
 end
 
 for i, item in ipairs(cursors) do
   local token, session, stream = item[1], item[2], streams[item[3]]
-  local record, name = prefix .. 'device:' .. token, stream[1]
-  local kept = redis.call('HMGET', record, 's', 'c:' .. name, 'p:' .. name, 'f:' .. name)
+  local record, name = device_key(token), stream[1]
+  local cursor_field, position_field = DEVICE_CURSOR .. name, DEVICE_POSITION .. name
+  local start_field = DEVICE_START .. name
+  local kept = redis.call('HMGET', record, DEVICE_SESSION, cursor_field, position_field, start_field)
   local was
   if kept[1] ~= session then
     lost[#lost + 1] = i
     count_last_words(stream, token, item)
   elseif kept[2] then
-    was = {cursor = tonumber(kept[2]), began = tonumber(kept[4] or '0')}
+    was = { cursor = tonumber(kept[2]), began = tonumber(kept[4] or '0') }
     was.position = math.max(tonumber(kept[3] or '0'), was.cursor)
-    local cursor = {offset = math.max(item[4], was.cursor), own = item[4]}
+    local cursor = { offset = math.max(item[4], was.cursor), own = item[4] }
     cursor.position = math.max(item[5], cursor.offset, was.position)
-    count(stream, token, was, cursor, item[6], item[7], item[8])
+    count_passed(stream, token, was, cursor, item[6], item[7], item[8])
     if cursor.offset > was.cursor then
-      redis.call('HSET', record, 'c:' .. name, str(cursor.offset))
-      if name == 'dev:' .. token then trim(name, cursor.offset) end
+      redis.call('HSET', record, cursor_field, str(cursor.offset))
+      if name == 'dev:' .. token then trim_acknowledged(name, cursor.offset) end
     end
     if cursor.position > cursor.offset then
       if cursor.position > was.position then
-        redis.call('HSET', record, 'p:' .. name, str(cursor.position))
+        redis.call('HSET', record, position_field, str(cursor.position))
       end
     elseif kept[3] then
-      redis.call('HDEL', record, 'p:' .. name)
+      redis.call('HDEL', record, position_field)
     end
   else
     count_last_words(stream, token, item)
@@ -107,11 +121,17 @@ for i, item in ipairs(cursors) do
   count_late(name, token, item[9], kept[1] == session, was)
 end
 
-for id, count in pairs(written) do count_written(id, count) end
+for id, count in pairs(written) do
+  count_written(id, count)
+end
 for id, codes in pairs(done) do
-  for code, count in pairs(codes) do settle_count(id, code, count) end
+  for code, count in pairs(codes) do
+    count_outcome(id, code, count)
+  end
 end
 for id, codes in pairs(replaced) do
-  for code, count in pairs(codes) do replace_count(id, code, count) end
+  for code, count in pairs(codes) do
+    replace_outcome(id, code, count)
+  end
 end
 return lost

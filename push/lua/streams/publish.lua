@@ -1,8 +1,10 @@
 -- Append a message to each stream's log and announce it on its channel, or only announce it.
--- ARGV: id, body, options as msgpack (see streams/publisher.py), then per stream: stream, channel, and
+-- KEYS: clock.
+-- ARGV: id, body, options as msgpack (see push/streams/publisher.py), then per stream: stream, channel, and
 -- the key (without prefix) that must be there ('' where none must).
 -- Returns {now, offset, id} and per stream how many heard it, -1 where that key is not there. With an
 -- idempotency key that came before: the same answer again, or {'mismatch'} for another request.
+-- uses: channel, post, addressing
 local id, body, options = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
 local ttl, field = options.ttl, options.field
 
@@ -11,7 +13,7 @@ local ttl, field = options.ttl, options.field
 local moved = false
 if options.idem then
   local kept = redis.call('HMGET', options.idem, 'digest', 'reply', 'id')
-  if kept[1] and kept[1] ~= options.digest then return {'mismatch'} end
+  if kept[1] and kept[1] ~= options.digest then return { 'mismatch' } end
   if kept[2] then return cmsgpack.unpack(kept[2]) end
   if kept[1] then
     moved = true
@@ -21,11 +23,8 @@ if options.idem then
   end
 end
 
-local offset = 0
-if options.stored then
-  offset = next_offset()
-end
-local reply = {str(now), str(offset), id}
+local offset = options.stored and next_offset() or 0
+local reply = { str(now), str(offset), id }
 local addressed, known = {}, false
 
 for i = 4, #ARGV, 3 do
@@ -39,16 +38,14 @@ for i = 4, #ARGV, 3 do
   else
     addressed[#addressed + 1] = stream
     reply[#reply + 1] = options.stored
-      and post(stream, channel, offset, ttl, id, field, body, options, options.collapse)
+        and post(stream, channel, offset, ttl, id, field, body, options, options.collapse)
       or announce(channel, '0', offset, ttl, id, field, body, '0')
   end
 end
 
-if options.to and #addressed > 0 then
-  begin_record(id, options.to, offset, ttl, addressed)
-end
+if options.to and #addressed > 0 then begin_record(id, options.to, offset, ttl, addressed) end
 if options.idem and (known or #addressed > 0) then
   redis.call('HSET', options.idem, 'digest', options.digest, 'reply', cmsgpack.pack(reply))
-  redis.call('EXPIRE', options.idem, 86400)
+  redis.call('EXPIRE', options.idem, DAY_SECONDS)
 end
 return reply

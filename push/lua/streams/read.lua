@@ -1,10 +1,12 @@
 -- Read on in several logs.
+-- KEYS: clock.
 -- ARGV: bytes that the whole answer may have, then per stream: after, count, stream.
 -- Returns {now, clock} and per stream {complete (1|0), entries, lost}. `complete`: no entry between
 -- `after` and `clock` is missing, so the reader may take `clock` for its position. `lost`: up to this
--- offset unexpired entries behind `after` were dropped; '0' if none was.
+-- offset unexpired entries after `after` were dropped; '0' if none was.
+-- uses: entry, log
 local left = tonumber(ARGV[1])
-local reply = {str(now), str(stored_clock())}
+local reply = { str(now), str(stored_clock()) }
 local most, largest = 16, 0 -- entries read at a time, fewer if they are large
 
 local function read(log, after, count)
@@ -16,20 +18,21 @@ local function read(log, after, count)
     local page = redis.call('XRANGE', log, str(after + 1), '+', 'COUNT', wanted)
     for _, entry in ipairs(page) do
       entries[#entries + 1] = entry
-      left = left - #entry[2][6]
-      largest = math.max(largest, #entry[2][6])
+      local size = #entry_body(entry)
+      left = left - size
+      largest = math.max(largest, size)
     end
     if #page < wanted then return 1, entries end
     count = count - #page
-    after = tonumber(string.match(page[#page][1], '^%d+'))
+    after = tonumber(entry_offset(page[#page]))
   end
 end
 
 for i = 2, #ARGV, 3 do
   local after, count, stream = tonumber(ARGV[i]), tonumber(ARGV[i + 1]), ARGV[i + 2]
-  local lost = redis.call('GET', prefix .. 'lost:' .. stream) or '0'
+  local lost = redis.call('GET', lost_key(stream)) or '0'
   if tonumber(lost) <= after then lost = '0' end
-  local complete, entries = read(prefix .. 'log:' .. stream, after, count)
-  reply[#reply + 1] = {complete, entries, lost}
+  local complete, entries = read(log_key(stream), after, count)
+  reply[#reply + 1] = { complete, entries, lost }
 end
 return reply

@@ -311,14 +311,14 @@ async def test_rule_8_a_stalled_device_costs_bounded_memory_and_delays_nobody(
     token = stalled._credentials["token"]
     stalled.transport.pauseProducing()
     filler = "x" * 2000
-    (connection,) = [c for c in node.gateway.connections if c.token == token]
+    (connection,) = [c for c in node.gateway.connections if c.device.token == token]
     for n in range(40):
         pushes = [node.push("token", token, data=filler) for _ in range(50)]
         await together(*pushes, *(node.push("all", data=filler) for _ in range(24)))
         await node.push("all", data=n)
         await wait_until(lambda n=n: all(client.numbers[-1:] == [n] for client in others))
 
-    window = connection.session.window
+    window = connection.protocol.window
     assert window.used <= 64
     assert len(window.outstanding) <= 64
     assert connection.waiting_bytes <= 32 * 1024
@@ -505,11 +505,11 @@ async def test_rule_9_a_number_stays_taken_until_every_copy_was_acknowledged(
     await wait_until(done)
     (connection,) = node.gateway.connections
     number = client.pushes[0].message_id
-    assert number in connection.session.window.outstanding
+    assert number in connection.protocol.window.outstanding
 
     client.ack(client.pushes[1])
 
-    await wait_until(lambda: number not in connection.session.window.outstanding)
+    await wait_until(lambda: number not in connection.protocol.window.outstanding)
 
 
 @pytest_twisted.ensureDeferred

@@ -153,8 +153,8 @@ class World:
             if device.step():
                 return True
             await device.heard()
-            for connection in list(gateway.sessions.values()):
-                gateway._due(connection)
+            for session in list(gateway.sessions.values()):
+                gateway._due(session.connection)
             await gateway._jobs.finished()
             await device.heard()
         return False

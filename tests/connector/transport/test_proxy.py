@@ -307,8 +307,8 @@ async def test_a_stop_ends_those_who_wait_for_a_header(
 class Device(DeviceConnection):
     """A connection that only notes what it got."""
 
-    def __init__(self, session: ServerSession) -> None:
-        super().__init__(None, "tls", session)  # type: ignore[arg-type]
+    def __init__(self, protocol: ServerSession) -> None:
+        super().__init__(None, "tls", protocol)  # type: ignore[arg-type]
         self.got: list[bytes] = []
 
     def connectionMade(self) -> None:
@@ -353,7 +353,7 @@ def test_the_time_for_the_header_is_part_of_the_handshakes() -> None:
     line = Line(clock=clock)
     clock.advance(7)
     line.send(v1("198.51.100.7"))
-    assert line.device.session.next_deadline() == SessionLimits().handshake_timeout_seconds
+    assert line.device.protocol.next_deadline() == SessionLimits().handshake_timeout_seconds
     assert clock.getDelayedCalls() == []
 
 

@@ -1,0 +1,98 @@
+"""What a connector knows of one device's session, from its CONNECT to its end.
+
+The connection moves bytes, the protocol's state machine (`push.session.server`) says what may come
+when; this is what the parts of a connector share: whose session it is and what it follows. What a
+part is just doing for a session (reading on, reading its record again) the part itself keeps.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Protocol
+
+from push.session.events import PublishRequested
+from push.session.server import ServerSession
+from push.session.window import Subscription
+
+
+class Connection(Protocol):
+    """What a session needs of the connection that carries it."""
+
+    carrier: str
+    protocol: ServerSession
+    device: DeviceSession | None  # from its CONNECT on
+    blocked: bool  # bytes wait: nothing stored is handed out until they were sent
+    queued: list[bytes] | None  # what leaves in one write at the end of the turn
+    due_slot: int  # of the timing wheel
+
+    @property
+    def ip(self) -> str:
+        """The device's address."""
+
+    @property
+    def direct(self) -> Callable[[bytes], int] | None:
+        """The socket's `send`, if it may be used now."""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is lost."""
+
+    def write(self, data: bytes) -> None:
+        """Send now, or as soon as the socket takes it."""
+
+    def wait(self, rest: bytes) -> None:
+        """`direct` did not take `rest`: it waits."""
+
+    def may_queue(self, size_bytes: int) -> bool:
+        """Whether a message that is kept nowhere may wait for a blocked connection."""
+
+    def flush(self) -> None:
+        """Write what the protocol has to say."""
+
+
+class Phase(Enum):
+    """LEAVING: the session is being sent to another connector, nothing stored is handed out.
+    CLOSED: it is over, and known here no longer."""
+
+    OPEN = auto()
+    LEAVING = auto()
+    CLOSED = auto()
+
+
+class DeviceSession:
+    """A session of a device, or of a user without a device (`token` None).
+
+    While it is being opened (`protocol.state`) `token` and `user` are not known at first.
+    """
+
+    __slots__ = (
+        "connected_ms",
+        "connection",
+        "jwt_topics",
+        "phase",
+        "protocol",
+        "requests",
+        "session_id",
+        "subscriptions",
+        "token",
+        "user",
+    )
+
+    def __init__(self, connection: Connection, session_id: str) -> None:
+        self.connection = connection
+        self.protocol = connection.protocol
+        self.session_id = session_id
+        self.token: str | None = None
+        self.user: str | None = None
+        self.jwt_topics: tuple[str, ...] = ()  # the topics that its JWT names
+        self.subscriptions: dict[str, Subscription] = {}
+        self.phase = Phase.OPEN
+        self.connected_ms = 0
+        self.requests: deque[PublishRequested] | None = None  # that wait for the one before
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is done for it."""
+        return self.phase is Phase.CLOSED or self.protocol.closing

@@ -1,0 +1,73 @@
+"""What the parts of a connector need of its gateway, and through it of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from push.connector.sessions.device_session import Connection, DeviceSession
+from push.connector.sessions.sharded_streams import ShardedStreams
+from push.session.entry import Entry
+from push.session.events import Event
+from push.session.window import Subscription
+from push.wire.signals import DisconnectCode
+
+
+class Subscriptions(Protocol):
+    """What sessions follow, by their records (`delivery.subscriptions`)."""
+
+    def changed(self, device: DeviceSession, entry: Entry) -> None:
+        """An entry for the connector: act on it."""
+
+    def truncated(self, device: DeviceSession, subscription: Subscription, to: int) -> None:
+        """Unexpired messages were dropped that the session had not read."""
+
+    def request_refresh(self, device: DeviceSession) -> None:
+        """Read the record again; a session that is not its device's any more ends."""
+
+    def refreshed(self, device: DeviceSession) -> Deferred[None]:
+        """Fires when the session is as its record says from now on, or is over."""
+
+    def mark_outdated(self, device: DeviceSession) -> None:
+        """The session is being opened, and what was read for it may be from before a change."""
+
+
+class GatewayPort(Protocol):
+    """The gateway, as its parts see it. `sessions` and `opening` are by session id: those that the
+    cluster knows, and those that CONNECT is opening."""
+
+    @property
+    def sessions(self) -> dict[str, DeviceSession]: ...
+
+    @property
+    def opening(self) -> dict[str, DeviceSession]: ...
+
+    @property
+    def sources(self) -> ShardedStreams: ...
+
+    @property
+    def subscriptions(self) -> Subscriptions: ...
+
+    def now_ms(self) -> int:
+        """The time of the day in milliseconds, by the first Redis server's clock."""
+
+    def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
+        """Run a request to its end; an error of ours ends its connection."""
+
+    def wake(self, device: DeviceSession) -> None:
+        """Read on for a session that is behind, if it has room."""
+
+    def handle(self, connection: Connection, events: list[Event]) -> None:
+        """Act on what a protocol says."""
+
+    def disconnect(
+        self,
+        connection: Connection,
+        code: DisconnectCode,
+        reason: str,
+        after_seconds: int | None = None,
+        servers: list[str] | None = None,
+    ) -> None:
+        """End a connection from our side; one that has ended already stays as it ended."""

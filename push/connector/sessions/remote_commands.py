@@ -1,0 +1,119 @@
+"""Sessions that end for a reason elsewhere: taken over, kicked, forgotten.
+
+An order reaches the connector of a session by its boot id; for one's own sessions the way is short.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import Logger
+
+from push.cluster.commands import DrainCommand, EndSessionCommand
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import GatewayPort
+from push.connector.sessions.services import GatewayServices
+from push.redis.errors import StoreUnavailable
+from push.wire.errors import RequestError
+from push.wire.signals import DisconnectCode
+
+log = Logger()
+
+EARLY_ORDER_SECONDS = 10.0
+SESSIONS_PER_CALL = 500
+_REASONS = {DisconnectCode.TAKEN_OVER: "a newer connection has this token"}
+
+
+class RemoteCommands:
+    """Carries out commands, and sends those for sessions of other connectors.
+
+    Commands may be lost while Redis is unreachable, or while this process stands still: `verify`
+    finds the sessions that are not their device's any more.
+    """
+
+    def __init__(
+        self, reactor: Any, services: GatewayServices, boot: str, port: GatewayPort
+    ) -> None:
+        self._reactor = reactor
+        self._control = services.control
+        self._records = services.sessions
+        self._bans = services.bans
+        self._drain = services.drain_ordered
+        self._boot = boot
+        self._port = port
+        self._early: dict[str, tuple[EndSessionCommand, float]] = {}
+
+    async def listen(self) -> None:
+        await self._control.listen(self._boot, self._take)
+
+    def _take(self, order: EndSessionCommand | DrainCommand) -> None:
+        if isinstance(order, DrainCommand):
+            self._drain(order.rate_per_second)
+        else:
+            self._execute(order)
+
+    async def end_session(
+        self, boot: str, session: str, code: str = DisconnectCode.TAKEN_OVER
+    ) -> None:
+        """End a session, here or on the connector that has it."""
+        if boot == self._boot:
+            self._execute(EndSessionCommand(session, code))
+        else:
+            await self._control.end_session(boot, session, code)
+
+    async def verify(self) -> None:
+        """End the sessions whose device was taken over by another connection."""
+        held = [c for c in self._port.sessions.values() if c.token is not None]
+        for start in range(0, len(held), SESSIONS_PER_CALL):
+            part = held[start : start + SESSIONS_PER_CALL]
+            try:
+                lost = await self._records.lost([(str(c.token), c.session_id) for c in part])
+            except StoreUnavailable as error:
+                log.debug("Sessions not verified: {reason}", reason=error.reason)
+                return  # when it is back they are
+            for place in lost:
+                self.lost(part[place])
+
+    def end_banned(self) -> None:
+        """End the sessions of those that must not connect any more.
+
+        One that is being opened is judged before it is accepted, and refused as others are.
+        """
+        for device in list(self._port.sessions.values()):
+            if device.protocol.is_established:
+                self.judge(device)
+
+    def judge(self, device: DeviceSession) -> None:
+        """End a session whose address, device or user is banned."""
+        try:
+            self._bans.check_now(ip=device.connection.ip, token=device.token, user=device.user)
+        except RequestError as refusal:
+            code = DisconnectCode.KICKED
+            self._port.disconnect(device.connection, code, refusal.detail, refusal.after_seconds)
+
+    def lost(self, device: DeviceSession) -> None:
+        """Redis says that the device has another session, or was deleted. Its record tells which:
+        on that depends whether its client comes back."""
+        if not device.is_over:
+            self._port.subscriptions.request_refresh(device)
+
+    def opened(self, device: DeviceSession) -> None:
+        """A session is known here from now on; the order to end it may have come before."""
+        order, _ = self._early.pop(device.session_id, (None, 0.0))
+        if order is not None:
+            self._execute(order)
+
+    def _execute(self, order: EndSessionCommand) -> None:
+        device = self._port.sessions.get(order.session)
+        if device is not None:
+            code = DisconnectCode(order.code)
+            self._port.disconnect(
+                device.connection, code, _REASONS.get(code, "by order of an operator")
+            )
+            return
+        # The order may have overtaken the answer that makes the session known here.
+        now = self._reactor.seconds()
+        for session, (_, came_at) in list(self._early.items()):
+            if now - came_at > EARLY_ORDER_SECONDS:
+                del self._early[session]
+        self._early[order.session] = (order, now)

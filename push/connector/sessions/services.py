@@ -1,0 +1,64 @@
+"""What a connector is given: its settings, and what it works with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+import msgspec
+
+from push.access.api_keys import Keyring
+from push.access.bans import Bans
+from push.cluster.commands import ControlChannel
+from push.devices.registration import Devices
+from push.devices.sessions import Sessions
+from push.devices.topics import Topics
+from push.redis.shards import Shards
+from push.redis.shared_copy import Lease
+from push.session.server import SessionLimits
+from push.wire.idents import Snowflake
+
+
+class Caller(NamedTuple):
+    """Who asks: the session, its device and its user, as far as it has them."""
+
+    session: str
+    token: str | None
+    user: str | None
+
+
+# Gets who asks and the JSON body; its answer's members stand beside `ok`. Raises `RequestError`.
+Handler = Callable[[Caller, bytes], Awaitable[msgspec.Struct | None]]
+
+
+class GatewaySettings(msgspec.Struct, frozen=True):
+    """How a connector behaves. `max_connections` 0 = no limit of ours."""
+
+    boot: str
+    node: str
+    limits: SessionLimits
+    open_registration: bool = False
+    max_connections: int = 0
+
+
+class GatewayServices(NamedTuple):
+    """What a connector works with.
+
+    `others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that address;
+    `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
+    answers a PUBLISH, by its sub-signal, beside those for topics.
+    """
+
+    shards: Shards
+    control: ControlChannel
+    devices: Devices
+    sessions: Sessions
+    topics: Topics
+    keyring: Keyring
+    bans: Bans
+    lease: Lease
+    snowflake: Snowflake
+    others: Callable[[str, str], Sequence[str]] = lambda carrier, ip: ()
+    drain_ordered: Callable[[float], None] = lambda rate_per_second: None
+    handlers: Mapping[int, Handler] = MappingProxyType({})

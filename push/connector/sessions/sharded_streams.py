@@ -1,0 +1,163 @@
+"""What a connector has for each Redis server: hub, logs, cursors and counts.
+
+Which server has a stream for a session stands in its `Subscription`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from push.connector.sessions.device_session import DeviceSession
+from push.redis.client import RedisClient
+from push.redis.shards import Shards
+from push.runtime.tasks import gather
+from push.session.window import LateAcknowledgement, Subscription
+from push.streams.channel import Channel
+from push.streams.cursors import CursorWriter
+from push.streams.hub import Hub, Receiver
+from push.streams.ledger import EphemeralCounts
+from push.streams.log import LogReader
+from push.streams.log_cache import LogCache
+from push.streams.shared_reader import SharedLogReader
+
+
+class Gate(Protocol):
+    """Whether what comes on channels may be handed to sessions."""
+
+    def may_hand_on(self, server: RedisClient) -> bool:
+        """What comes on the channels of `server`, now."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether changes may have been answered before this connector has heard of them."""
+
+
+class ServerStreams:
+    """One server, as far as a connector reads from it and tells it what became of messages."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: RedisClient,
+        receiver: Receiver,
+        name: str,
+        on_lost: Callable[[Any], None],
+        gate: Gate,
+    ) -> None:
+        self.server = server
+        self.reader = LogReader(server)
+        self.memory = LogCache()
+        self.hub = Hub(
+            reactor,
+            server,
+            self.reader,
+            self.memory,
+            receiver,
+            name,
+            may_hand_on=lambda: gate.may_hand_on(server),
+            is_late=lambda: gate.is_late,
+        )
+        self.pages = SharedLogReader(server, self.reader, self.memory)
+        self.cursors = CursorWriter(reactor, server, on_lost)
+        self.counts = EphemeralCounts(reactor, server)
+
+
+class ShardedStreams:
+    """All servers. `name` is the connector's own; `on_lost(device)`: see `CursorWriter`."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        shards: Shards,
+        receiver: Receiver,
+        name: str,
+        on_lost: Callable[[Any], None],
+        gate: Gate,
+    ) -> None:
+        self._shards = shards
+        self._sources = [
+            ServerStreams(reactor, server, receiver, name, on_lost, gate) for server in shards
+        ]
+        self.cursors = ShardedCursors([source.cursors for source in self._sources])
+        self.counts = ShardedCounts(shards, [source.counts for source in self._sources])
+
+    def __iter__(self) -> Iterator[ServerStreams]:
+        return iter(self._sources)
+
+    def of(self, subscription: Subscription) -> ServerStreams:
+        return self._sources[subscription.shard]
+
+    def follow(self, device: DeviceSession, subscription: Subscription) -> Deferred[None]:
+        """Fires once the channel is heard: see `Hub.follow`."""
+        return self.of(subscription).hub.follow(subscription.stream, device, subscription)
+
+    def unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
+        self.of(subscription).hub.unfollow(subscription.stream, device)
+
+    def channel(self, subscription: Subscription) -> Channel | None:
+        return self.of(subscription).hub.channels.get(subscription.stream)
+
+    def followers_of(self, stream: str) -> list[DeviceSession]:
+        """The connections that follow `stream`."""
+        channel = self._sources[self._shards.number_of(stream)].hub.channels.get(stream)
+        if channel is None:
+            return []
+        return [each for each in channel.followers if isinstance(each, DeviceSession)]
+
+    def start(self) -> None:
+        for source in self._sources:
+            source.hub.start()
+
+    async def store_all(self) -> None:
+        """Store what is not stored yet, for the last time."""
+        await self.cursors.stop()
+        await self.counts.stop()
+
+    def stop(self) -> None:
+        for source in self._sources:
+            source.hub.stop()
+
+
+class ShardedCursors:
+    """The cursor writers of all servers as one."""
+
+    def __init__(self, writers: Sequence[CursorWriter]) -> None:
+        self._writers = writers
+
+    def moved(self, device: DeviceSession, subscription: Subscription) -> None:
+        self._writers[subscription.shard].moved(device, subscription)
+
+    def late(self, device: DeviceSession, late: LateAcknowledgement) -> None:
+        self._writers[late.delivery.subscription.shard].late(device, late)
+
+    def handed(self, device: DeviceSession, subscription: Subscription) -> None:
+        self._writers[subscription.shard].handed(device, subscription)
+
+    def ends(self, device: DeviceSession, subscription: Subscription) -> None:
+        self._writers[subscription.shard].ends(device, subscription)
+
+    async def flush(self) -> None:
+        await gather(writer.flush() for writer in self._writers)
+
+    async def stop(self) -> None:
+        await gather(writer.stop() for writer in self._writers)
+
+
+class ShardedCounts:
+    """What became of messages that are in no log, told to the server of their stream."""
+
+    def __init__(self, shards: Shards, counts: Sequence[EphemeralCounts]) -> None:
+        self._shards = shards
+        self._counts = counts
+
+    def count(self, stream: str, token: str | None, id: str, code: str) -> None:
+        self._counts[self._shards.number_of(stream)].count(stream, token, id, code)
+
+    def written_to(self, stream: str, id: str, connections: Sequence[DeviceSession]) -> None:
+        self._counts[self._shards.number_of(stream)].written_to(stream, id, connections)
+
+    async def stop(self) -> None:
+        await gather(counts.stop() for counts in self._counts)

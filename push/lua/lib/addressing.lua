@@ -1,0 +1,46 @@
+-- Beginning the ledger's record of a message: whom it is for.
+-- uses: fields, ledger, followers, devices
+
+-- What the record says of one stream, appended to `lines`: a line for each device, or how many follow.
+local function address(lines, stream, now_ms)
+  local kind = string.sub(stream, 1, 4)
+  if kind == 'dev:' then
+    lines[#lines + 1] = LEDGER_LINE .. string.sub(stream, 5)
+    lines[#lines + 1] = WAITING .. '0 ' .. now_ms .. ' '
+  elseif kind == 'user' then
+    local tokens = redis.call('SMEMBERS', followers_key(stream))
+    for _, token in ipairs(tokens) do
+      lines[#lines + 1] = LEDGER_LINE .. token
+      lines[#lines + 1] = WAITING .. '0 ' .. now_ms .. ' '
+    end
+    lines[#lines + 1] = LEDGER_TOKENS .. string.sub(stream, 6)
+    lines[#lines + 1] = table.concat(tokens, ' ')
+  else
+    lines[#lines + 1] = LEDGER_ADDRESSED
+    lines[#lines + 1] = stream == 'all' and redis.call('ZCARD', DEVICES_KEY)
+      or redis.call('SCARD', followers_key(stream))
+  end
+end
+
+-- The record of a message for `streams`; `to` says whom it is for. Kept a day longer than the message. Where
+-- a part of it came from another server (resharding), streams that are written now have an offset of their
+-- own in it.
+local function begin_record(id, to, offset, ttl, streams)
+  local at_ms, key = math.floor(now / 1000), message_key(id)
+  local now_ms, expires_ms = str(at_ms), str(at_ms + ttl * 1000)
+  local lines = { LEDGER_TIME, now_ms, LEDGER_EXPIRES, expires_ms, LEDGER_OFFSET, str(offset), LEDGER_TO, to }
+  if redis.call('HEXISTS', key, LEDGER_OFFSET) == 1 then
+    lines = {}
+    for _, stream in ipairs(streams) do
+      lines[#lines + 1] = LEDGER_OFFSET_IN .. stream
+      lines[#lines + 1] = str(offset)
+    end
+  end
+  for _, stream in ipairs(streams) do
+    address(lines, stream, now_ms)
+  end
+  for i = 1, #lines, 1000 do
+    redis.call('HSET', key, unpack(lines, i, math.min(i + 999, #lines)))
+  end
+  redis.call('EXPIRE', key, ttl + DAY_SECONDS)
+end

@@ -1,0 +1,57 @@
+-- The names of stored fields and the codes in them, as push/redis/keyspace.py has them (a test compares).
+-- A name that ends with ':' has a stream, a token or a user behind it.
+
+-- Fields of a device's record; see push/devices/record.py.
+local DEVICE_SECRET = 'h'
+local DEVICE_PLATFORM = 'p'
+local DEVICE_APP = 'a'
+local DEVICE_LABEL = 'd'
+local DEVICE_CREATED = 'created'
+local DEVICE_SEEN = 'seen'
+local DEVICE_USER = 'u'
+local DEVICE_SESSION = 's'
+local DEVICE_BOOT = 'b'
+local DEVICE_NODE = 'n'
+local DEVICE_EPOCH = 'e'
+local DEVICE_CURSOR = 'c:'
+local DEVICE_START = 'f:'
+local DEVICE_POSITION = 'p:'
+local DEVICE_ATTEMPTS = 't:'
+local DEVICE_ELSEWHERE = 'x:'
+local DEVICE_VERSION = 'v:'
+local DEVICE_BY_JWT = 'j:'
+local DEVICE_REREAD = 'r:'
+
+-- Fields of a message's record in the ledger; see ledger.lua.
+local LEDGER_TO = 'to'
+local LEDGER_TIME = 'ts'
+local LEDGER_EXPIRES = 'x'
+local LEDGER_OFFSET = 'o'
+local LEDGER_OFFSET_IN = 'o:'
+local LEDGER_LINE = 't:'
+local LEDGER_TOKENS = 'u:'
+local LEDGER_ADDRESSED = 'n'
+local LEDGER_WRITTEN = 'w'
+local LEDGER_CLOSED_WITH = 'z'
+
+-- What became of a message for a device. These are also the names of the counters.
+local WAITING = 's'
+local ACKNOWLEDGED = 'a'
+local EXPIRED = 'e'
+local CANCELLED = 'c'
+local DROPPED = 'd:'
+local DROPPED_BACKLOG = 'd:backlog'
+local DROPPED_RETENTION = 'd:retention'
+local DROPPED_COLLAPSED = 'd:collapsed'
+local DROPPED_ERASED = 'd:erased'
+local DROPPED_FORGOTTEN = 'd:forgotten'
+local DROPPED_REMOVED = 'd:removed'
+local DROPPED_UNACKNOWLEDGED = 'd:unacknowledged'
+local DROPPED_UNBOUND = 'd:unbound'
+local DROPPED_UNSUBSCRIBED = 'd:unsubscribed'
+
+-- What an entry of a log, or an announcement, is.
+local ENTRY_MESSAGE = 'm'
+local ENTRY_CONTROL = 'c'
+local ENTRY_REMOVAL = 'x'
+local ENTRY_TYPING = 't'

@@ -1,0 +1,61 @@
+-- A device follows a stream of this server: it has a cursor in it. `record` is the device's record, or the
+-- part of it that is here.
+-- uses: fields, entry, log, ledger, followers, topic_names, advance, unfollow, group_keys
+
+-- A message that has counters is for one more device.
+local function add_addressed(id)
+  local key = message_key(id)
+  local kept = redis.call('HMGET', key, LEDGER_ADDRESSED, LEDGER_CLOSED_WITH)
+  if kept[1] and not kept[2] then redis.call('HINCRBY', key, LEDGER_ADDRESSED, 1) end
+end
+
+-- A message that has counters is for the devices that follow when it is published. A device that follows
+-- later, but from an earlier place, reads what was published in between: it is for that device, too.
+local function address_late(stream, begin)
+  local after = begin
+  while true do
+    local page = redis.call('XRANGE', log_key(stream), str(after + 1), '+', 'COUNT', 100)
+    for _, entry in ipairs(page) do
+      local offset, id, _, field = read_entry(entry)
+      after = tonumber(offset)
+      if field == ENTRY_MESSAGE then add_addressed(id) end
+    end
+    if #page < 100 then return end
+  end
+end
+
+-- Following begins at the offset `begin` (rule 4). Returns whether this changed anything.
+local function follow(record, token, stream, begin)
+  if redis.call('HEXISTS', record, DEVICE_CURSOR .. stream) == 1 then return false end
+  local is_new = redis.call('SADD', followers_key(stream), token) == 1
+  if is_new and begin < stored_clock() and not is_listed(stream) then address_late(stream, begin) end
+  list_topic(stream)
+  local offset = str(begin)
+  redis.call('HSET', record, DEVICE_CURSOR .. stream, offset, DEVICE_START .. stream, offset)
+  return true
+end
+
+-- After which offset a user is a member of a group, nil if they are none. Their record beside the group's log
+-- decides (rule 5): who lets their devices follow may be late, or know only of an earlier time.
+local function joined_at(gid, user)
+  if redis.call('EXISTS', group_key(gid)) == 0 then return nil end
+  local member = redis.call('HGET', members_key(gid), user)
+  return member and tonumber(string.match(member, '%d+$'))
+end
+
+-- The device of `user` follows from `begin` on; a group while the user is a member, and from where they
+-- joined. Returns whether this changed anything.
+local function follow_as(record, token, stream, begin, user)
+  local gid = string.match(stream, '^group:(.+)$')
+  if not gid then return follow(record, token, stream, begin) end
+  local joined = joined_at(gid, user)
+  if not joined then return unfollow(record, token, stream, DROPPED_REMOVED) end
+  local cursor, position = DEVICE_CURSOR .. stream, DEVICE_POSITION .. stream
+  local kept = redis.call('HMGET', record, DEVICE_START .. stream, cursor, position)
+  if kept[2] and tonumber(kept[1]) < joined then
+    -- The user was a member before, and that this ended was not done here yet.
+    advance_past(stream, token, tonumber(kept[2]), tonumber(kept[3] or '0'), joined, DROPPED_REMOVED)
+    redis.call('HDEL', record, cursor, DEVICE_ATTEMPTS .. stream, position)
+  end
+  return follow(record, token, stream, math.max(begin, joined))
+end

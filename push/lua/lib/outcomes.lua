@@ -1,0 +1,30 @@
+-- What became of a message for one device: the lines of the ledger.
+-- uses: fields, ledger
+
+-- It was written to the device.
+local function note_written(id, token)
+  local key, field = message_key(id), LEDGER_LINE .. token
+  local line = redis.call('HGET', key, field)
+  if not line or string.sub(line, 2, 2) ~= '0' then return end
+  if string.sub(line, 1, 1) == WAITING then
+    redis.call('HSET', key, field, WAITING .. '1 ' .. str(math.floor(now / 1000)) .. ' ')
+  else
+    redis.call('HSET', key, field, string.sub(line, 1, 1) .. '1' .. string.sub(line, 3))
+  end
+end
+
+-- A device finishes with a message. Returns whether this changed anything.
+local function record_outcome(id, token, code, written)
+  local key, field = message_key(id), LEDGER_LINE .. token
+  local line = redis.call('HGET', key, field)
+  if not line then return false end
+  local state, was_written = string.sub(line, 1, 1), string.sub(line, 2, 2)
+  if state ~= WAITING and (state == ACKNOWLEDGED or code ~= ACKNOWLEDGED) then
+    if written then note_written(id, token) end
+    return false
+  end
+  local flag = written and '1' or was_written
+  local at_ms = str(math.floor(now / 1000))
+  redis.call('HSET', key, field, string.sub(code, 1, 1) .. flag .. ' ' .. at_ms .. ' ' .. string.sub(code, 3))
+  return true
+end

@@ -1,0 +1,48 @@
+-- Writing a message into a stream: its log and its channel.
+-- uses: fields, entry, log, append, channel, remove_entry
+
+-- Drop the oldest entries of a log that is longer than `max`. A part at a time: after `max` was lowered they
+-- may be many. Returns the last offset that was dropped, nil for none.
+local function trim_to(stream, max, code)
+  local log = log_key(stream)
+  local over, dropped = redis.call('XLEN', log) - max, nil
+  while over > 0 do
+    local part = math.min(over, 100)
+    for _, entry in ipairs(redis.call('XRANGE', log, '-', '+', 'COUNT', part)) do
+      remove_entry(stream, entry, code)
+      dropped = entry_offset(entry)
+    end
+    over = over - part
+  end
+  return dropped
+end
+
+-- A newer message with the same key takes the place of the one before. Returns the offset of that.
+local function replace(stream, collapse, offset)
+  local key = collapse_key(stream)
+  local before = redis.call('HGET', key, collapse)
+  redis.call('HSET', key, collapse, str(offset))
+  if not before then return '0' end
+  local entry = redis.call('XRANGE', log_key(stream), before, before)[1]
+  if not entry then return '0' end
+  remove_entry(stream, entry, DROPPED_COLLAPSED)
+  return before
+end
+
+-- Into the log and on the channel. `keep`: how many entries the log of a device (`max_backlog`), or one
+-- that many follow (`max_shared`), may have. Returns how many connectors heard it.
+local function post(stream, channel, offset, ttl, id, field, body, keep, collapse)
+  local removes = '0'
+  if collapse then removes = replace(stream, collapse, offset) end
+  local previous = append(stream, offset, ttl, id, field, body, collapse)
+  if previous ~= '0' then
+    local dropped
+    if string.sub(stream, 1, 4) == 'dev:' then
+      dropped = trim_to(stream, keep.max_backlog, DROPPED_BACKLOG)
+    else
+      dropped = trim_to(stream, keep.max_shared, DROPPED_RETENTION)
+    end
+    if dropped then removes = '-' .. dropped end
+  end
+  return announce(channel, previous, offset, ttl, id, field, body, removes)
+end

@@ -1,0 +1,10 @@
+-- What the scripts of chat begin with. ARGV[1]: the request as msgpack (see push/chat/scripts.py).
+-- They return {'ok', {errand, ...}, ...} or {'no', code, detail, field}.
+local request = cmsgpack.unpack(ARGV[1])
+
+-- What is to be done for users on other servers; see for_user.lua.
+local errands_for_users = {}
+
+local function refuse(code, detail, field) return { 'no', code, detail, field or '' } end
+
+local function done(...) return { 'ok', errands_for_users, ... } end

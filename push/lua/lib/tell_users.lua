@@ -1,0 +1,9 @@
+-- Users are told what happened to themselves in a group.
+-- uses: group_event, user_post
+
+local function tell_users(gid, event, users)
+  for _, user in ipairs(users) do
+    local id, body = event_of(gid, event, { user })
+    post_to_user(user, id, body, '')
+  end
+end

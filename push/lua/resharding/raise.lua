@@ -1,3 +1,0 @@
--- The clock is at least this. ARGV: clock.
-if tonumber(ARGV[1]) > stored_clock() then redis.call('SET', KEYS[1], ARGV[1]) end
-return 1

@@ -1,0 +1,163 @@
+"""Every key, field and code that is stored in Redis, once.
+
+The scripts of `push/lua/` have fields and codes under the same names (`lib/fields.lua`), and the
+names of keys in files of `lib/`; tests compare them. To whom keys belong, and where they go when
+the list of servers changes, is in `push/resharding/kinds.py`; when they end is in
+`docs/operating.md`.
+"""
+
+from __future__ import annotations
+
+DEVICE_PREFIX = "dev:"
+
+# --- Keys, without the prefix of all keys. What ends with ":" has an owner behind it.
+
+# Streams: by the name of the stream.
+LOG = "log:"
+LOST = "lost:"  # up to which offset something was dropped unread
+COLLAPSE = "collapse:"
+EXPIRY = "expiry"  # a queue of streams
+FOLLOWERS = "followers:"
+
+# Devices: by token.
+DEVICE = "device:"
+DEVICES = "devices"  # a queue: when each is forgotten
+GONE = "gone:"
+ERRANDS = "errands"  # a queue: what is to be done for devices on other servers
+TOPICS = "topics"
+TOPICS_CURSOR = "topics-cursor:"
+BANS = "bans"
+LIMIT = "limit:"
+
+# Users: by name.
+USER_DEVICES = "user-devices:"
+USER_STREAMS = "user-streams:"
+USER_STREAM_VERSIONS = "user-stream-versions:"
+CONVERSATIONS = "conversations:"
+COPIED = "copied:"
+RECALLED_COPY = "recalled-copy:"
+ENDED_COPY = "ended-copy:"
+CLAIMED = "claimed:"
+ERASING = "erasing"  # a queue of users
+CHAT_ERRANDS = "chat-errands"  # a queue: what is to be done for users on other servers
+
+# Conversations: by `chat:<a>,<b>` or `group:<id>`.
+CONVERSATION = "conversation:"
+HISTORY = "history:"
+HISTORIES = "histories"  # a queue: in which something is to be let go
+RECALLED = "recalled:"
+POSITIONS = "positions:"
+SENT = "sent:"
+ENDED_SEQS = "ended-seqs"
+
+# Groups: by id.
+GROUP = "group:"
+MEMBERS = "members:"
+MEMBER_NAMES = "member-names:"
+DISMISSED = "dismissed"  # a queue of groups
+
+# Messages: by id, or by idempotency key.
+MESSAGE = "message:"
+IDEM = "idem:"
+CLAIM = "claim:"
+
+# The server.
+CLOCK = "clock"
+SHARD = "shard"
+CHECK = "check"
+CHECK_OF = "check:"
+CONFIRMED = "confirmed"
+CLUSTER = "cluster:"
+ARRIVING = "arriving:"
+LEAVING = "leaving"
+
+# --- Fields of a device's record: see push/devices/record.py.
+
+DEVICE_SECRET = "h"
+DEVICE_PLATFORM = "p"
+DEVICE_APP = "a"
+DEVICE_LABEL = "d"
+DEVICE_CREATED = "created"
+DEVICE_SEEN = "seen"
+DEVICE_USER = "u"
+DEVICE_SESSION = "s"
+DEVICE_BOOT = "b"
+DEVICE_NODE = "n"
+DEVICE_EPOCH = "e"
+# Of a stream, which is behind the colon.
+DEVICE_CURSOR = "c:"
+DEVICE_START = "f:"
+DEVICE_POSITION = "p:"
+DEVICE_ATTEMPTS = "t:"
+DEVICE_ELSEWHERE = "x:"
+DEVICE_VERSION = "v:"
+DEVICE_BY_JWT = "j:"
+DEVICE_REREAD = "r:"
+
+# --- Fields of a message's record in the ledger: see push/lua/lib/ledger.lua.
+
+LEDGER_TO = "to"
+LEDGER_TIME = "ts"
+LEDGER_EXPIRES = "x"
+LEDGER_OFFSET = "o"
+LEDGER_OFFSET_IN = "o:"
+LEDGER_LINE = "t:"
+LEDGER_TOKENS = "u:"
+LEDGER_ADDRESSED = "n"
+LEDGER_WRITTEN = "w"
+LEDGER_CLOSED_WITH = "z"
+
+# --- What became of a message for a device: states, and names of counters.
+
+WAITING = "s"
+ACKNOWLEDGED = "a"
+EXPIRED = "e"
+CANCELLED = "c"
+DROPPED = "d:"
+DROPPED_BACKLOG = "d:backlog"
+DROPPED_CONGESTED = "d:congested"
+DROPPED_COLLAPSED = "d:collapsed"
+DROPPED_ERASED = "d:erased"
+DROPPED_FORGOTTEN = "d:forgotten"
+DROPPED_REMOVED = "d:removed"
+DROPPED_RETENTION = "d:retention"
+DROPPED_UNACKNOWLEDGED = "d:unacknowledged"
+DROPPED_UNBOUND = "d:unbound"
+DROPPED_UNSUBSCRIBED = "d:unsubscribed"
+
+# --- What an entry of a log, or an announcement, is.
+
+ENTRY_MESSAGE = "m"
+ENTRY_CONTROL = "c"
+ENTRY_ONLINE = "o"  # for those who are online: in no log
+ENTRY_REMOVAL = "x"
+ENTRY_TYPING = "t"  # in no log, and not for the sessions of its `user`
+
+
+def log_name(stream: str) -> str:
+    """The key (without prefix) of a stream's log."""
+    return f"{LOG}{stream}"
+
+
+def channel_name(stream: str) -> str:
+    """The channel (without prefix) of a stream."""
+    return f"live:{stream}"
+
+
+def record_name(token: str) -> str:
+    """The key (without prefix) of a device's record: who it is, its session, its cursors."""
+    return f"{DEVICE}{token}"
+
+
+def message_name(id: str) -> str:
+    """The key (without prefix) of a message's record in the ledger."""
+    return f"{MESSAGE}{id}"
+
+
+def group_name(group: str) -> str:
+    """The key (without prefix) of a group's record, which is there as long as the group is."""
+    return f"{GROUP}{group}"
+
+
+def is_device_stream(stream: str) -> bool:
+    return stream.startswith(DEVICE_PREFIX)

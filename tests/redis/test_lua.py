@@ -1,0 +1,179 @@
+"""The Lua of the source tree: headers, libraries, sizes, and the names that Python has as well."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from push.redis import keyspace
+from push.redis.scripts import LUA, PRELUDE, LuaFile, Script
+from push.resharding.kinds import KINDS
+from push.session import window
+
+ROOT = Path(__file__).parents[2]
+FILES = {
+    path.relative_to(ROOT / "push" / "lua").with_suffix("").as_posix(): path
+    for path in sorted((ROOT / "push" / "lua").rglob("*.lua"))
+}
+LIBRARIES = [name for name in FILES if name.startswith("lib/") and name != f"lib/{PRELUDE}"]
+ALONE = [name for name in FILES if name.startswith("server/")]  # they need no prelude
+SCRIPTS = [name for name in FILES if not name.startswith("lib/") and name not in ALONE]
+
+# How many lines Redis is sent at most, by folder; and for the scripts that run most often.
+MOST_LINES = {
+    "chat": 450,
+    "cluster": 80,
+    "devices": 400,
+    "queues": 50,
+    "resharding": 50,
+    "streams": 300,
+}
+MOST_LINES_OF = {
+    "chat/send": 450,
+    "chat/typing": 160,
+    "chat/history": 170,
+    "devices/open": 360,
+    "streams/publish": 280,
+    "streams/cursors": 200,
+    "streams/read": 70,
+}
+CODES = ("DROPPED", "WAITING", "ACKNOWLEDGED", "EXPIRED", "CANCELLED")
+PYTHON_ONLY = {"ENTRY_ONLINE", "DROPPED_CONGESTED"}  # no script names them
+
+
+def load(name: str) -> Script:
+    return LUA.load(*name.split("/"))
+
+
+def code_of(file: LuaFile) -> str:
+    return "".join(statement.text for statement in file.statements)
+
+
+def uses_of(file: LuaFile) -> list[LuaFile]:
+    return [LUA.read(f"lib/{name}") for name in file.uses]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_says_what_it_is(name: str) -> None:
+    header = LUA.read(name).header
+    assert re.match(r"-- [A-Z]", header), "it begins with what it does"
+    if not name.startswith("lib/"):
+        assert [word for word in ("KEYS", "ARGV") if f"\n-- {word}: " not in header] == []
+        assert re.search(r"^-- Returns ", header, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_can_be_composed_and_is_small(name: str) -> None:
+    """An unknown name or a circle of libraries ends here."""
+    script = load(name)
+    assert script.lines <= MOST_LINES_OF.get(name, MOST_LINES[name.partition("/")[0]])
+    assert len(script.statements) < 150  # Lua: at most 200 local variables
+
+
+@pytest.mark.parametrize("name", [*SCRIPTS, *LIBRARIES])
+def test_every_library_that_a_file_names_is_used_by_it(name: str) -> None:
+    file = LUA.read(name)
+    words = set[str]().union(*(statement.words for statement in file.statements))
+    # A file of which a statement has no name is there for what that does: a kind of work.
+    idle = [
+        library.path
+        for library in uses_of(file)
+        if not library.names & words and all(statement.names for statement in library.statements)
+    ]
+    assert idle == []
+    assert len(set(file.uses)) == len(file.uses)
+
+
+@pytest.mark.parametrize("name", [*SCRIPTS, *ALONE])
+def test_every_function_of_a_script_is_used(name: str) -> None:
+    statements = LUA.read(name).statements
+    for statement in statements:
+        if statement.text.startswith("local function"):
+            (defined,) = statement.names
+            assert any(defined in other.words for other in statements if other is not statement)
+
+
+def test_everything_in_the_libraries_is_used_by_some_script() -> None:
+    scripts = [load(name) for name in SCRIPTS]
+    sent = {(part.path, part.line) for script in scripts for part in script.statements}
+    words = set[str]().union(
+        *(part.words - part.names for name in FILES for part in LUA.read(name).statements)
+    )
+    idle = {
+        f"{part.path}:{part.line}"
+        for name in LIBRARIES
+        for part in LUA.read(name).statements
+        # A constant is put in place where it is used.
+        if (part.path, part.line) not in sent and not part.names & words
+    }
+    assert idle == set()
+
+
+def test_no_name_means_two_things() -> None:
+    """A name of a library is of one file, and no script that uses it has another meaning for it."""
+    owners = Counter(name for library in LIBRARIES for name in LUA.read(library).names)
+    assert [name for name, count in owners.items() if count > 1] == []
+    for name in SCRIPTS:
+        script = LUA.read(name)
+        shared = {each for library in LUA.closure(script) for each in library.names}
+        assert script.names & shared == set(), name
+
+
+def test_what_the_loader_relies_on() -> None:
+    """It takes a file to pieces by its indents, so no text goes over several lines."""
+    for name in FILES:
+        assert "[[" not in code_of(LUA.read(name)), name
+
+
+def test_entries_are_read_in_one_place() -> None:
+    """Of a log, and of a history."""
+    found = {name for name in FILES if re.search(r"\[2\]\[|entry\[2\]", code_of(LUA.read(name)))}
+    assert found == {"lib/entry", "lib/history"}
+
+
+def test_the_name_of_a_key_is_in_one_library_file() -> None:
+    keys = {kind.name for kind in KINDS}
+    places: dict[str, set[str]] = {}
+    for name in FILES:
+        for key in re.findall(r"prefix \.\. '([a-z-]+:?)'", code_of(LUA.read(name))):
+            places.setdefault(key, set()).add(name)
+    assert places.keys() <= keys
+    assert {key: names for key, names in places.items() if len(names) > 1} == {}
+    elsewhere = {key for key, (name,) in places.items() if not name.startswith("lib/")}
+    assert elsewhere == {keyspace.SHARD, keyspace.ARRIVING}  # of resharding only
+
+
+def test_resharding_knows_every_key() -> None:
+    source = (ROOT / "push" / "redis" / "keyspace.py").read_text()
+    keys = source.partition("# --- Keys")[2].partition("# --- Fields")[0]
+    found = set(re.findall(r'^[A-Z_]+ = "([^"]+)"', keys, re.MULTILINE))
+    assert found == {kind.name for kind in KINDS}
+
+
+def constants_of_lua() -> dict[str, str]:
+    found = re.findall(r"^local (\w+) = '([^']*)'$", FILES["lib/fields"].read_text(), re.MULTILINE)
+    return dict(found)
+
+
+def test_fields_and_codes_have_the_same_names_in_python_and_in_lua() -> None:
+    python = {
+        name: value
+        for name, value in vars(keyspace).items()
+        if isinstance(value, str) and name.startswith(("DEVICE_", "LEDGER_", "ENTRY_", *CODES))
+    }
+    for name in (*PYTHON_ONLY, "DEVICE_PREFIX"):
+        del python[name]
+    assert constants_of_lua() == python
+    assert keyspace.DROPPED_UNACKNOWLEDGED == window.UNACKNOWLEDGED
+
+
+def test_no_other_lua_file_writes_a_field_of_a_stream_or_a_code_out() -> None:
+    """Short texts mean other things elsewhere; those that end with a colon are looked for."""
+    values = {value for value in constants_of_lua().values() if ":" in value}
+    for name in FILES:
+        if name != "lib/fields":
+            literals = set(re.findall(r"'([^']*)'", code_of(LUA.read(name))))
+            assert literals & values == set(), name
