@@ -12,6 +12,7 @@ from push import __version__
 from push.daemons.config.errors import SettingsError
 from push.daemons.config.loading import KEYS, Key, as_toml, load
 from push.daemons.config.settings import Settings
+from push.wire.text import visible
 
 REDIS_OF_A_DAEMON = {("redis", "url"): "redis://127.0.0.1:6379"}
 REUSE_PORT = "reuse-port"
@@ -38,7 +39,8 @@ class DaemonOptions(usage.Options):
             self._exit(str(error))
 
     def _exit(self, problem: str) -> NoReturn:
-        raise SystemExit(f"twistd {self.tap}: {problem} (twistd {self.tap} --help explains all)")
+        line = f"twistd {self.tap}: {problem} (twistd {self.tap} --help explains all)"
+        raise SystemExit(visible(line))
 
     def postOptions(self) -> None:
         try:
