@@ -29,6 +29,16 @@ BanKind = Literal["ip", "token", "user"]
 
 _ban = load_script("devices", "ban")
 _forget = load_script("devices", "forget_bans")
+_keep_kick = load_script("devices", "keep_kick")
+
+KEPT_KICK_SECONDS = 3600
+KEPT_KICKS = 1000
+
+
+async def keep_kick(server: RedisClient, order: bytes) -> None:
+    """Keep a kick that connectors did not confirm: each reads it before it next lets a session do
+    anything, if that is within an hour and before 1000 others. Raises `StoreUnavailable`."""
+    await server.run(_keep_kick, [], [order, KEPT_KICK_SECONDS, KEPT_KICKS], durable=True)
 
 
 class ActiveBan(msgspec.Struct, frozen=True, order=True):
@@ -83,6 +93,8 @@ class Bans:
         self._server = server
         self._on_read = on_read
         self._announce = announce
+        self.kept_kicks: list[bytes] = []
+        self._last_kick = 0
         self._names: dict[tuple[str, str], int] = {}  # single addresses among them
         self._networks: list[tuple[IPv4Network | IPv6Network, int]] = []
         self._copy = SharedCopy(reactor, server, lease, CHANNEL, self._read, self._apply)
@@ -93,19 +105,31 @@ class Bans:
     def stop(self) -> None:
         self._copy.stop()
 
-    async def _read(self) -> list[ActiveBan]:
-        """With the time, by which bans end: the estimate of it runs a little slow."""
+    async def _read(self) -> tuple[list[ActiveBan], list[tuple[int, bytes]]]:
+        """With the time, by which bans end: the estimate of it runs a little slow. Beside the
+        bans: kicks that are kept, since the last read, each with its place."""
         await self._read_time()
+        kicks = await self._read_kicks()
         bans, ended = await self._read_all()
         if ended:
             await self._server.run(_forget, [], ended[: 2 * FORGOTTEN_AT_A_TIME])
-        return bans
+        return bans, kicks
+
+    async def _read_kicks(self) -> list[tuple[int, bytes]]:
+        since = f"({self._last_kick}"
+        reply = await self._server.command(
+            "ZRANGEBYSCORE", self._server.key(keyspace.KICKS), since, "+inf", "WITHSCORES"
+        )
+        return [
+            (int(float(place)), order) for order, place in zip(reply[::2], reply[1::2], strict=True)
+        ]
 
     async def _read_time(self) -> None:
         seconds, microseconds = await self._server.command("TIME")
         self._server.clock.observe(int(seconds) * MICROSECONDS + int(microseconds))
 
-    def _apply(self, bans: list[ActiveBan]) -> None:
+    def _apply(self, found: tuple[list[ActiveBan], list[tuple[int, bytes]]]) -> None:
+        bans, kicks = found
         names: dict[tuple[str, str], int] = {}
         networks = []
         for ban in bans:
@@ -114,7 +138,17 @@ class Bans:
             else:
                 names[ban.kind, ban.name] = ban.until or 0
         self._names, self._networks = names, networks
-        self._on_read()
+        self.kept_kicks = [order for _, order in kicks]
+        try:
+            self._on_read()
+        finally:
+            self.kept_kicks = []
+        self._last_kick = max([self._last_kick, *(place for place, _ in kicks)])
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nothing changed since they were read, as far as this process has heard."""
+        return self._copy.is_valid
 
     @property
     def is_current(self) -> bool:

@@ -88,29 +88,38 @@ class Erasure:
 
     async def go_on(self, user: str) -> list[str]:
         """Do what is left to do for a user that is being erased. Raises `StoreUnavailable`."""
-        kicked = await self._kick(user)
-        silent = set(kicked.silent)
+        silent: set[str] = set()
         with contextlib.suppress(_AllIsDone):
-            silent.update(await self._do_all(user))
+            if len(self._shards) > 1:
+                # Earlier errands for the user that are not on their server yet.
+                await gather(self._outbox.run_of(server, user) for server in self._shards)
+            await self._hold(user)
+            silent = await self._end_all(user)
+            await self._do_all(user)
             home = self._home(user)
             await home.command("ZREM", home.key(keyspace.ERASING), user)
         return sorted(silent)
+
+    async def _end_all(self, user: str) -> set[str]:
+        """No session is the user's any more, so that nothing new of them comes to be.
+
+        Returns the nodes that did not confirm it; all are asked at the same time.
+        """
+        tokens = await self._devices.tokens_of(user)
+        kicked, unbound = self._end_sessions(user), self._devices.unbind_all(user, tokens)
+        silent = await gather([kicked, unbound])
+        return {node for nodes in silent for node in nodes}
+
+    async def _end_sessions(self, user: str) -> list[str]:
+        return (await self._kick(user)).silent
 
     async def _kick(self, user: str) -> Kicked:
         """Sessions without a device, of which there is no record, end. Their clients do not
         reconnect."""
         return await self._clients.kick(Filter(user=user, without_token=True))
 
-    async def _do_all(self, user: str) -> list[str]:
-        """All that is to be done, step by step. Raises `_AllIsDone`: another was faster.
-
-        Returns the nodes that did not confirm that devices are not the user's any more.
-        """
-        if len(self._shards) > 1:
-            # Earlier errands for the user that are not on their server yet.
-            await gather(self._outbox.run_of(server, user) for server in self._shards)
-        await self._hold(user)
-        silent = await self._devices.unbind_all(user, await self._devices.tokens_of(user))
+    async def _do_all(self, user: str) -> None:
+        """All that is to be done, step by step. Raises `_AllIsDone`: another was faster."""
         for stream in await self._streams_of(user):
             await self._hold(user)
             await self._leave(user, stream.removeprefix(GROUP_PREFIX))
@@ -119,7 +128,6 @@ class Erasure:
             await self._erase_conversation(user, peer)
         await self._hold(user)
         await self._erase_stream(user)
-        return silent
 
     async def _hold(self, user: str) -> None:
         """Nobody else goes on with it for a while. Raises `_AllIsDone` when nothing is to be done

@@ -146,6 +146,7 @@ class Survey:
         processes: Listed | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
+        self.server = server
         self._reactor = reactor
         self._server = server
         self._connectors = connectors

@@ -7,7 +7,7 @@ logged once and ends that connection with `internal`; no other connection notice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -76,14 +76,15 @@ class Gateway:
         self._settings = settings
         self._methods = self._methods_of_events()
         self._stopping = False
+        self._ends: dict[DeviceSession, Deferred[None]] = {}  # that are being stored
         self._all_gone: Deferred[None] | None = None
         self._listening: Deferred[None] | None = None
         self._jobs = TaskGroup()
         self._wheel = wheel = TimingWheel(reactor, self._due)
         self.delivery_policy = policy = DeliveryPolicy(settings.limits, self._dropped)
         shards, sessions = services.shards, services.sessions
-        self.commands = RemoteCommands(reactor, services, settings.boot, self)
-        self.currency = Currency(reactor, shards, services.lease, self)
+        self.commands = RemoteCommands(reactor, services, settings.boot, settings.node, self)
+        self.currency = Currency(reactor, shards, services.lease, services.bans, self)
         redeliver_after_seconds = settings.limits.redeliver_after_seconds
         self.fanout = FanOut(reactor, policy, wheel, redeliver_after_seconds, self)
         self.sources = ShardedStreams(
@@ -213,11 +214,36 @@ class Gateway:
         device.phase = Phase.CLOSED
         device.connection.device = None
         self.subscriptions.end(device)
+        self._store_end(device)
+        self._tell_if_all_are_gone()
+
+    def _store_end(self, device: DeviceSession) -> None:
+        """The session is over: it is no more among those that the connector has, and soon not in
+        its device's record."""
         if self.sessions.get(device.session_id) is device:
             del self.sessions[device.session_id]
             if device.token is not None:
-                self._own(self._close(device, device.token))
-        self._tell_if_all_are_gone()
+                self._ends[device] = Deferred()
+                closing = self._own(self._close(device, device.token))
+                closing.addBoth(lambda _: self._end_is_stored(device))
+
+    def _end_is_stored(self, device: DeviceSession) -> None:
+        """Or could not be at once."""
+        stored = self._ends.pop(device, None)
+        if stored is not None:
+            stored.callback(None)
+
+    async def ended_are_settled(self) -> None:
+        """Return when nothing is being done any more that sessions asked for which have ended, and
+        their devices' records say that they have ended, if Redis can be reached."""
+        await self.requests.ended_are_settled()
+        for stored in list(self._ends.values()):
+            waiter: Deferred[None] = Deferred()
+            stored.chainDeferred(waiter)
+            await waiter
+
+    async def settled(self, devices: Iterable[DeviceSession]) -> None:
+        await self.requests.settled(devices)
 
     def _tell_if_all_are_gone(self) -> None:
         waiter = self._all_gone
@@ -234,6 +260,7 @@ class Gateway:
                 await self._services.sessions.close(token, device.session_id, left)
                 return
             except StoreUnavailable as error:
+                self._end_is_stored(device)
                 if self._stopping:
                     log.debug("A session's end was not stored: {reason}", reason=error.reason)
                     return
@@ -352,6 +379,8 @@ class Gateway:
         if events and code is DisconnectCode.TAKEN_OVER:
             self.counters.taken_over += 1
         self.handle(connection, events)
+        if code is DisconnectCode.KICKED and connection.device is not None:
+            self._store_end(connection.device)  # the peer may take its time to close
 
     def kick(self, device: DeviceSession, reason: str) -> None:
         """End a session permanently: its client does not come back by itself."""

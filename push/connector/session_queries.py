@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -16,8 +16,8 @@ from twisted.internet.task import deferLater
 
 from push.cluster.survey import SurveyHandler
 from push.connector.delivery.fanout import FanOut
-from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.matching import KICKED_REASON, test_of
 from push.devices.session_query_types import (
     KICK,
     LIST,
@@ -34,12 +34,10 @@ from push.session.transitions import State
 from push.session.window import Subscription
 from push.streams.channel import Channel
 from push.streams.message import push_body
-from push.wire.addresses import Networks
 from push.wire.api.connections import Connection
 
 SLICE = 2000
 PUSHES_REMEMBERED = 1000
-KICKED_REASON = "by order of an operator"
 
 _decode_list = msgspec.json.Decoder(ListSessions).decode
 _decode_kick = msgspec.json.Decoder(KickSessions).decode
@@ -51,9 +49,10 @@ class SessionSource(Protocol):
 
     sessions: dict[str, DeviceSession]
     fanout: FanOut
-    requests: RequestDispatcher
 
     def kick(self, device: DeviceSession, reason: str) -> None: ...
+
+    async def ended_are_settled(self) -> None: ...
 
     def now_ms(self) -> int: ...
 
@@ -100,7 +99,7 @@ class SessionQueryHandler:
                 self._port.kick(device, KICKED_REASON)
                 kicked += 1
         # What they asked for before is done, or never will be: nothing of it comes later.
-        await self._port.requests.ended_are_settled()
+        await self._port.ended_are_settled()
         return KickAnswer(kicked)
 
     async def _push(self, raw: bytes) -> PushAnswer:
@@ -139,28 +138,10 @@ class SessionQueryHandler:
             candidates = [] if one is None else [one]
         else:
             candidates = list(sessions.values())
-        fits = _test_of(asked)
+        fits = test_of(asked)
         found: list[DeviceSession] = []
         for start in range(0, len(candidates), SLICE):
             if start:
                 await deferLater(self._reactor, 0)
             found += [each for each in candidates[start : start + SLICE] if fits(each)]
         return found
-
-
-def _test_of(asked: Filter) -> Callable[[DeviceSession], bool]:
-    networks = Networks([] if asked.ip is None else [asked.ip])
-    users = None if asked.users is None else frozenset(asked.users)
-    stream = None if asked.topic is None else f"topic:{asked.topic}"
-
-    def fits(device: DeviceSession) -> bool:
-        return (
-            (asked.token is None or device.token == asked.token)
-            and (asked.user is None or device.user == asked.user)
-            and (users is None or device.user in users)
-            and not (asked.without_token and device.token is not None)
-            and (stream is None or stream in device.subscriptions)
-            and (asked.ip is None or device.connection.ip in networks)
-        )
-
-    return fits

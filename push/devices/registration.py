@@ -262,6 +262,12 @@ class Devices:
             raise unknown_token(token)
         return await self._readers.apply_devices(changed.held)
 
+    async def end_elsewhere(self, boot: str, session: str) -> None:
+        """The session of the connector `boot` has lost its device to another. Returns when it has
+        ended there and what it asked for is done; or after 2 s: then that connector reads the
+        record before it lets the session do anything. Raises `StoreUnavailable`."""
+        await self._readers.apply_devices([Held(session, boot)])
+
     def is_live_boot(self, boot: str) -> bool:
         """Whether the connector of that boot id is there."""
         return self._is_live_boot(boot)

@@ -9,12 +9,14 @@ import heapq
 
 import msgspec
 
+from push.access.bans import keep_kick
 from push.cluster.survey import Survey, SurveyResult
 from push.devices.session_query_types import (
     KICK,
     LIST,
     PUSH,
     Filter,
+    KeptKick,
     KickAnswer,
     KickSessions,
     ListSessions,
@@ -23,6 +25,9 @@ from push.devices.session_query_types import (
 )
 from push.wire.api.connections import Connection, ConnectionPage, Kicked
 from push.wire.api.paging import make_cursor, read_cursor
+
+# Two processes' estimates of the server's time differ by less.
+CLOCK_TOLERANCE_MS = 1000
 
 _decode_rows = msgspec.json.Decoder(list[Connection]).decode
 _decode_kicked = msgspec.json.Decoder(KickAnswer).decode
@@ -60,10 +65,18 @@ class SessionQueries:
         )
 
     async def kick(self, filter: Filter) -> Kicked:
-        """End the sessions that fit: their clients do not reconnect by themselves."""
-        asked = await self._asker.ask(KICK, KickSessions(filter))
+        """End the sessions that fit: their clients do not reconnect by themselves.
+
+        Connectors that do not confirm it end them before they next do anything for them.
+        """
+        server = self._asker.server
+        kept = KeptKick(filter, server.clock.now_us() // 1000 + CLOCK_TOLERANCE_MS)
+        asked = await self._asker.ask(KICK, KickSessions(filter), thorough=True)
         kicked = sum(_decode_kicked(raw).kicked for _, raw in asked.answers)
-        return Kicked(kicked, _silent(asked, filter))
+        silent = _silent(asked, filter)
+        if silent:
+            await keep_kick(server, msgspec.json.encode(kept))
+        return Kicked(kicked, silent)
 
     async def push(self, ip: str, id: str, content: bytes, *, acknowledged: bool) -> Reached:
         """Hand a message to the sessions of an address or network."""

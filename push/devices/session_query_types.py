@@ -38,6 +38,14 @@ class KickSessions(msgspec.Struct, frozen=True):
     filter: Filter
 
 
+class KeptKick(msgspec.Struct, frozen=True):
+    """A kick that not all connectors confirmed: it ends the sessions that fit and were opened
+    before `before_ms`, in milliseconds since 1970 UTC."""
+
+    filter: Filter
+    before_ms: int
+
+
 class KickAnswer(msgspec.Struct, frozen=True):
     kicked: int
 

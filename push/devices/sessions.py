@@ -283,6 +283,10 @@ class Sessions:
             raise RequestError("not_allowed", "the JWT is for another user or device", field="jwt")
         return claims
 
+    async def end_elsewhere(self, boot: str, session: str) -> None:
+        """See `Devices.end_elsewhere`."""
+        await self._devices.end_elsewhere(boot, session)
+
     async def close(self, token: str, session: str, left: Sequence[FailedAttempts]) -> None:
         """The session ended; what it `left` unacknowledged first in each stream is remembered."""
         home = self._shards.number_of(device_stream(token))

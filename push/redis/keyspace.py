@@ -23,10 +23,12 @@ FOLLOWERS = "followers:"
 DEVICE = "device:"
 DEVICES = "devices"  # a queue: when each is forgotten
 GONE = "gone:"
+ENDED = "ended:"  # where it ceased to follow streams, for the last words of its session
 ERRANDS = "errands"  # a queue: what is to be done for devices on other servers
 TOPICS = "topics"
 TOPICS_CURSOR = "topics-cursor:"
 BANS = "bans"
+KICKS = "kicks"  # that not every connector has confirmed
 LIMIT = "limit:"
 
 # Users: by name.
@@ -106,6 +108,7 @@ LEDGER_TOKENS = "u:"
 LEDGER_ADDRESSED = "n"
 LEDGER_WRITTEN = "w"
 LEDGER_CLOSED_WITH = "z"
+LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
 
 # --- What became of a message for a device: states, and names of counters.
 

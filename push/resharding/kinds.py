@@ -110,6 +110,8 @@ KINDS = (
     Kind(keyspace.SHARD, How.OWN),
     Kind(keyspace.ARRIVING, How.OWN),  # see staging.py
     Kind(keyspace.LEAVING, How.OWN),
+    Kind(keyspace.ENDED, How.ENDS),
+    Kind(keyspace.KICKS, How.ENDS),
     Kind(keyspace.CHECK, How.ENDS),
     Kind(keyspace.CHECK_OF, How.ENDS),
     Kind(keyspace.CONFIRMED, How.ENDS),

@@ -16,6 +16,7 @@ import msgspec
 from push.redis.keyspace import (
     ACKNOWLEDGED,
     LEDGER_ADDRESSED,
+    LEDGER_CLOSED_AT,
     LEDGER_CLOSED_WITH,
     LEDGER_EXPIRES,
     LEDGER_LINE,
@@ -41,6 +42,7 @@ _HEAD = (
     LEDGER_TIME,
     LEDGER_EXPIRES,
     LEDGER_OFFSET,
+    LEDGER_CLOSED_AT,
     LEDGER_CLOSED_WITH,
 )
 

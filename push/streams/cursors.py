@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from itertools import islice
+from math import inf
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -91,7 +92,11 @@ class CursorWriter:
         stored."""
         is_moved = self._moved.pop(subscription, None) is not None
         is_handed = self._handed.pop(subscription, None) is not None
-        if is_moved or is_handed:
+        # Behind one that is missing, the cursor has not moved.
+        is_acknowledged = any(delivery.done for delivery in subscription.pending or ())
+        if holder.token is None or self._stopped:
+            return
+        if is_moved or is_handed or is_acknowledged:
             self._last.append(
                 _Move(subscription, holder, self._late.pop(subscription, []), is_last=True)
             )
@@ -225,12 +230,19 @@ class _Move:
         self.late = late
         self.cursor = subscription.cursor
         ended = subscription.ended or ()
-        self.position = min([subscription.position, *_not_to_be_passed(ended, self.cursor)])
-        self.ended = [message for message in ended if message.offset <= self.cursor]
-        subscription.ended = [message for message in ended if message.offset > self.cursor] or None
+        self.position = subscription.position
+        if not is_last:
+            self.position = min([self.position, *_not_to_be_passed(ended, self.cursor)])
+        # For the last time all is said that is known, also of what the cursor has not passed.
+        until = inf if is_last else self.cursor
+        self.ended = [message for message in ended if message.offset <= until]
+        subscription.ended = [message for message in ended if message.offset > until] or None
         self.messages: list[OutstandingMessage | Skipped] = [*self.ended]
         for delivery in subscription.pending or ():
-            if delivery.offset > subscription.reported:
+            if is_last:  # the window is about to forget them
+                outcome = delivery.outcome or GONE
+                self.messages.append(Skipped(delivery.offset, delivery.id, outcome, written=True))
+            elif delivery.offset > subscription.reported:
                 self.messages.append(delivery)
         subscription.reported = max(subscription.reported, self.position)
 
@@ -314,6 +326,7 @@ def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:
             (delivery.id, delivery.offset, outcome if outcome == UNACKNOWLEDGED else GONE)
             for delivery, outcome in move.late
         ],
+        move.is_last,
     ]
 
 

@@ -250,7 +250,7 @@ class EphemeralCounts:
 
     def __init__(self, reactor: Clock, server: RedisClient) -> None:
         self._server = server
-        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._counts: Counter[tuple[str, str, str, str]] = Counter()
         self._writes = SingleFlight(self._write, _log_failure)
         self._soon = Debounced(reactor, FLUSH_SECONDS, self._writes.request)
 
@@ -258,7 +258,8 @@ class EphemeralCounts:
         """It happened to `count` devices, to `token` if the message is of a device or user."""
         if token is None or len(self._counts) >= MAX_WAITING:
             return  # a user without a device: the ledger counts devices
-        self._counts[id, token if is_listed(stream) else "", code] += count
+        listed = is_listed(stream)
+        self._counts[id, token if listed else "", code, stream if listed else ""] += count
         self._soon.request()
 
     def written_to(self, stream: str, id: str, holders: Sequence[CountedSession]) -> None:
@@ -281,7 +282,7 @@ class EphemeralCounts:
 
     async def _write(self) -> None:
         counts, self._counts = self._counts, Counter()
-        items = [[id, token, code, count] for (id, token, code), count in counts.items()]
+        items = [[*what[:3], count, what[3]] for what, count in counts.items()]
         for start in range(0, len(items), COUNTS_PER_CALL):
             part = items[start : start + COUNTS_PER_CALL]
             try:

@@ -30,6 +30,7 @@ SHORT_LIVED = (
     "ended-copy:",
     "user-stream-versions:",
     "gone:",
+    "ended:",
 )
 
 

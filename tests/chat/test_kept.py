@@ -38,7 +38,18 @@ NOT_MADE = {
     "shard",
 }
 SEVERAL_ONLY = {"gone:", "claim:", "recalled-copy:", "ended-copy:", "user-stream-versions:"}
-OF_A_MOMENT = {"errands", "chat-errands", "dismissed", "erasing", "histories", "ended-seqs"}
+OF_A_MOMENT = {
+    *(
+        "errands",
+        "chat-errands",
+        "dismissed",
+        "erasing",
+        "histories",
+        "ended-seqs",
+        "ended:",
+        "kicks",
+    )
+}
 
 
 def days_of(name: str) -> float | None:

@@ -309,7 +309,7 @@ class Node:
 
     async def _confirm_bans(self, _asked: bytes) -> None:
         await self.bans.wait_until_current()
-        await self.gateway.requests.ended_are_settled()
+        await self.gateway.ended_are_settled()
 
     @property
     def hub(self) -> Hub:

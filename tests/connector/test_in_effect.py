@@ -3,6 +3,7 @@ are under way, and rights that came with an identity (delivery.md, "Writes in ef
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,8 +15,12 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.access.bans import ActiveBan
+from push.chat.conversation_id import conversation_of
+from push.devices.session_query_types import Filter
 from push.wire.api.groups import NewGroup
-from push.wire.signals import ConnectStatus, Signal
+from push.wire.frames import encode_frame
+from push.wire.idents import device_stream, topic_stream
+from push.wire.signals import ConnectStatus, RequestName, Signal
 from tests.connector.conftest import JWT_SECRET
 from tests.faults.slow_redis import SlowRedis
 from tests.waiting import WaitUntil, pause
@@ -23,6 +28,7 @@ from tests.waiting import WaitUntil, pause
 Make = Callable[..., Awaitable[Any]]
 ROUNDS = 100
 ROUNDS_WHEN_SLOW = 4
+REQUESTS = 60
 PRIVATE = "private.board"
 
 
@@ -139,6 +145,95 @@ async def test_sessions_without_a_device_follow_the_groups_of_their_user_when_it
     for client in clients:
         await wait_until(lambda client=client: len(client.numbers) >= ROUNDS // 4)
         assert client.numbers == [*range(ROUNDS // 4)]
+
+
+# --- Take-overs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["the same connector", "another one"])
+@pytest_twisted.ensureDeferred
+async def test_the_former_session_does_nothing_more_once_the_new_one_is_accepted(
+    make_redis: Callable[..., Any], make_node: Make, dial: Make, where: str
+) -> None:
+    """The former one asks without a pause, and Redis answers its connector late."""
+    redis = make_redis()
+    slow_redis = SlowRedis(redis.socket_path)
+    try:
+        slow = fast = await make_node(slow_redis.url)
+        slow.listen()
+        if where == "another one":
+            fast = await make_node(redis.url)
+            fast.listen()
+        pair = await (await dial(slow)).register()
+        slow_redis.delay_seconds = 0.05
+        for number in range(ROUNDS_WHEN_SLOW):
+            before = f"before{number}"
+            former = await connected(dial, slow, pair, jwt_of(before))
+            for text in range(REQUESTS):
+                body = json.dumps({"to": {"user": "ben"}, "data": text}).encode()
+                frame = encode_frame(Signal.PUBLISH, RequestName.MS, 100 + text, body)
+                former.transport.write(frame)
+            await pause(0.12)
+
+            await connected(dial, fast, pair, jwt_of(f"after{number}"))
+
+            key = fast.store.key(f"history:{conversation_of(before, 'user:ben').owner}")
+            said = await fast.store.command("XLEN", key)
+            await pause(0.3)
+            assert await fast.store.command("XLEN", key) == said < REQUESTS
+    finally:
+        slow_redis.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_that_is_taken_over_while_its_record_is_read_ends_as_taken_over(
+    make_redis: Callable[..., Any], make_node: Make, device: Make, wait_until: WaitUntil
+) -> None:
+    """The record still names it, but a part of it on another server a newer one."""
+    node = await make_node([make_redis().url for _ in range(3)])
+    node.listen()
+    client = await device(on=node)
+    token = token_of(client)
+    names = (f"topic{number}" for number in range(100))
+    home = node.shards.number_of(device_stream(token))
+    topic = next(n for n in names if node.shards.number_of(topic_stream(n)) != home)
+    await node.topics.subscribe(topic, token)
+    elsewhere = node.shards.of(topic_stream(topic))
+    part = elsewhere.key(f"device:{token}")
+    await elsewhere.command("HSET", part, "s", "another", "e", 1000)
+
+    await node.topics.subscribe("any", token)
+
+    await wait_until(lambda: client.closed)
+    assert client.ended_with == "taken_over"
+
+
+# --- Kicks -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["kick", "ban"])
+@pytest_twisted.ensureDeferred
+async def test_a_kicked_or_banned_device_is_offline_when_that_is_answered(
+    node: Any, device: Make, how: str
+) -> None:
+    """Although it does not read that it was kicked, and does not close its connection."""
+    for number in range(ROUNDS_WHEN_SLOW):
+        client = await device()
+        user, token = f"user{number}", token_of(client)
+        await node.devices.bind(user, token)
+        assert (await node.users.get_user(user)).online
+        client.transport.pauseProducing()
+
+        if how == "kick":
+            assert (await node.clients.kick(Filter(user=user))).kicked == 1
+        else:
+            await node.bans.add(ActiveBan("user", user, None))
+
+        assert not (await node.devices.get(token)).online
+        found = await node.users.get_user(user)
+        assert not found.online
+        assert not any(each.online for each in found.devices)
+        client.transport.abortConnection()
 
 
 # --- Rights that came with an identity ---------------------------------------------------------

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 
+from push.wire.api.groups import NewGroup
+from push.wire.signals import Signal
 from tests.connector.ledger_book import Book, Make, WaitUntil, book, token_of
 
 __all__ = ["book"]  # a fixture
@@ -28,6 +33,130 @@ async def test_what_was_written_just_before_a_device_went_is_counted_as_written(
     else:
         await node.devices.unbind("anna", token_of(client))
         await book.settles(sent.id, written=1, unbound=1)
+
+
+HOWS = {"topic": "unsubscribed", "group": "removed", "user": "unbound", "deleted": "forgotten"}
+
+
+@pytest.fixture
+def leaving(node: Any) -> Make:
+    """`await leaving(how, token)`: whom to push to that the device follows, and what ends that."""
+
+    async def make(how: str, token: str) -> tuple[tuple[str, str], Callable[[], Awaitable[Any]]]:
+        if how == "group":
+            group = (await node.chat.groups.create("olga", NewGroup("g"))).group
+            await node.devices.bind("anna", token)
+            await node.chat.groups.add(group, ["anna"], None)
+            return ("group", group), lambda: node.chat.groups.remove(group, ["anna"], None)
+        if how == "user":
+            await node.devices.bind("anna", token)
+            return ("user", "anna"), lambda: node.devices.unbind("anna", token)
+        await node.topics.subscribe("news", token)
+        if how == "deleted":
+            return ("topic", "news"), lambda: node.devices.forget(token)
+        return ("topic", "news"), lambda: node.topics.unsubscribe("news", token)
+
+    return make
+
+
+def acknowledge(client: Any, data: Any) -> None:
+    """The message with this `data`."""
+    bodies = [json.loads(frame.body) for frame in client.pushes]
+    (place,) = [place for place, body in enumerate(bodies) if body.get("data") == data]
+    client.ack(client.pushes[place])
+
+
+async def read(client: Any) -> None:
+    """The connector has read all that the client has sent."""
+    await client.answer(Signal.PING, client.send(Signal.PING))
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest_twisted.ensureDeferred
+async def test_what_was_acknowledged_just_before_a_stream_ended_is_counted(
+    node: Any, book: Book, device: Make, leaving: Make, wait_until: WaitUntil, how: str
+) -> None:
+    """Also what was acknowledged behind one that was not, at which the cursor stands."""
+    client = await device()
+    to, leave = await leaving(how, token_of(client))
+    sent = [(await node.push(*to, data=number)).id for number in range(4)]
+    await wait_until(lambda: client.numbers == [*range(4)])
+    # When a device is deleted its connection ends, and with it what the cursor has not passed.
+    acknowledged = (0, 1) if how == "deleted" else (0, 1, 3)
+    for number in acknowledged:
+        acknowledge(client, number)
+    await read(client)
+    await leave()
+
+    for number, id in enumerate(sent):
+        if number in acknowledged:
+            await book.settles(id, written=1, acknowledged=1)
+        else:
+            await book.settles(id, written=1, **{HOWS[how]: 1})
+
+
+@pytest.mark.parametrize("how", ["topic", "group", "user"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest_twisted.ensureDeferred
+async def test_it_replaces_what_was_counted_when_the_message_left_the_log(
+    node: Any,
+    book: Book,
+    device: Make,
+    leaving: Make,
+    wait_until: WaitUntil,
+    how: str,
+    when: str,
+) -> None:
+    """It is cancelled before the stream ends, or between that and the session's last words."""
+    client = await device()
+    to, leave = await leaving(how, token_of(client))
+    sent = [(await node.push(*to, data=number)).id for number in range(2)]
+    await wait_until(lambda: client.numbers == [*range(2)])
+    acknowledge(client, 1)  # behind one that is not acknowledged: it is not stored
+    await read(client)
+    if when == "before":
+        await node.pushing.cancel(sent[1])
+        await leave()
+    else:
+        await gatherResults(
+            [Deferred.fromCoroutine(leave()), Deferred.fromCoroutine(node.pushing.cancel(sent[1]))]
+        )
+
+    await book.settles(sent[1], written=1, acknowledged=1)
+    await book.settles(sent[0], written=1, **{HOWS[how]: 1})
+
+
+@pytest.mark.parametrize("how", ["topic", "group", "user"])
+@pytest_twisted.ensureDeferred
+async def test_it_is_counted_once_however_often_a_stream_ends_and_begins(
+    node: Any, book: Book, device: Make, leaving: Make, wait_until: WaitUntil, how: str
+) -> None:
+    client = await device()
+    token = token_of(client)
+    to, leave = await leaving(how, token)
+
+    async def come_back() -> None:
+        if how == "topic":
+            await node.topics.subscribe("news", token)
+        elif how == "group":
+            await node.chat.groups.add(to[1], ["anna"], None)
+        else:
+            await node.devices.bind("anna", token)
+
+    kept, dropped = [], []
+    for number in range(4):
+        kept.append((await node.push(*to, data=[number, "kept"])).id)
+        dropped.append((await node.push(*to, data=[number, "dropped"])).id)
+        await wait_until(lambda number=number: [number, "dropped"] in client.numbers)
+        acknowledge(client, [number, "kept"])
+        await read(client)
+        await leave()
+        await come_back()
+
+    for id in kept:
+        await book.settles(id, written=1, acknowledged=1)
+    for id in dropped:
+        await book.settles(id, written=1, **{HOWS[how]: 1})
 
 
 @pytest_twisted.ensureDeferred

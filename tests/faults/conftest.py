@@ -63,7 +63,9 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
 
 @pytest.fixture
 def both_cores_busy() -> Iterator[None]:
-    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    # A burner ends with the process that started it, however that ends.
+    burn = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+    burners = [subprocess.Popen([sys.executable, "-c", burn]) for _ in range(2)]
     yield
     for burner in burners:
         burner.kill()

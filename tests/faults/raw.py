@@ -85,6 +85,10 @@ class RawDevice:
     def begin_connect(self, pair: Pair) -> None:
         self._send(Signal.CONNECT, pair._asdict(), 2)
 
+    def begin_connect_as(self, jwt: str) -> None:
+        """As the user of the JWT, without a device."""
+        self._send(Signal.CONNECT, {"jwt": jwt}, 2)
+
     def end_connect(self) -> None:
         """The session is open. Raises `Ended` when it is refused, or taken over meanwhile."""
         frame = self._receive(DEADLINE_SECONDS)

@@ -7,8 +7,11 @@ import http.client
 import itertools
 import json
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 
 from push.wire.signals import ConnectStatus, RequestName
@@ -22,6 +25,7 @@ ROUNDS_OF_TALK = 8
 TALK = 60  # messages
 SLOW_SECONDS = 0.1
 FAR = "127.0.0.2"  # where devices of these tests connect from
+JWT_KEY = b"a key of at least thirty-two bytes"
 ACCEPTED = (ConnectStatus.ACCEPTED, None)
 BANNED = (ConnectStatus.NOT_AUTHORIZED, "banned")
 
@@ -54,6 +58,10 @@ def outcome(connector: Daemon, pair: Pair) -> tuple[ConnectStatus, str | None]:
     status, body = device.connect_status()
     device.close()
     return status, body.get("code")
+
+
+def jwt_of(user: str) -> str:
+    return jwt.encode({"sub": user, "aud": "push", "exp": int(time.time() + 600)}, JWT_KEY, "HS256")
 
 
 def end_of(device: RawDevice) -> str:
@@ -195,6 +203,52 @@ def test_a_connector_that_stands_still_is_named_and_judges_by_the_new_state_when
     paused.resume()
     status, body = again.connect_status()
     assert (status, body.get("code")) == ACCEPTED
+
+
+@pytest.mark.parametrize("servers", [1, 3])
+def test_what_a_connector_missed_while_it_stood_still_ends_sessions_before_they_do_anything(
+    make_system: Any, api_of: Any, tmp_path: Path, servers: int
+) -> None:
+    """Sessions of a device and of a user without one. They ask for something, and messages are
+    pushed to them, while their connector stands still."""
+    key = tmp_path / "jwt.key"
+    key.write_bytes(JWT_KEY)
+    system = make(make_system, 2, servers=servers, auth_jwt_key_file=str(key))
+    system.wait_registered()
+    api, paused = api_of(system), system.connectors[1]
+    writes: dict[str, Callable[[str], list[str]]] = {
+        "kick": lambda user: api.kick_user(user).silent,
+        "kick of an address": lambda _: api.kick_ip(FAR).silent,
+        "ban": lambda user: api.ban(user=user).silent,
+        "erase": api.erase_user,
+    }
+    for what, write in writes.items():
+        user, (pair,) = f"mallory {what}".replace(" ", "-"), system.register(1)
+        system.bind(user, [pair])
+        device, alone = (RawDevice(paused.device_port, source=FAR) for _ in range(2))
+        device.connect(pair)
+        alone.begin_connect_as(jwt_of(user))
+        alone.end_connect()
+        system.wait(lambda: not api.ban(user="nobody").silent, "the connector confirms")
+        paused.pause()
+        try:
+            assert write(user) == [paused.name], what
+            for session in (device, alone):
+                speak(session)
+            for qos in (0, 1, 0, 1):
+                api.push(to={"user": user}, data={"n": 1}, qos=qos)
+        finally:
+            paused.resume()
+        with pytest.raises(Ended, match="kicked"):
+            assert alone.message() is None, what
+        if what == "erase":
+            assert device.end_request()["code"] == "not_allowed"
+            assert device.message(0.2) is None
+            device.close()
+        else:
+            with pytest.raises(Ended, match="kicked"):
+                assert device.message() is None, what
+    assert said_to_bob(system) == 0
 
 
 def test_a_push_sub_that_stands_still_is_named_and_judges_by_the_new_state_when_it_goes_on(

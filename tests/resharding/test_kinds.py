@@ -30,6 +30,8 @@ NOT_SEEN = {
     *("member-names:", "conversations:", "copied:", "user-stream-versions:", "recalled-copy:"),
     *("erasing", "ended-copy:", "ended-seqs"),
     *("sent:", "claimed:", "histories", "dismissed", "chat-errands"),
+    "ended:",  # of devices that are connected
+    "kicks",  # that a connector did not confirm
     "arriving:",
     "leaving",
     "check",
@@ -164,6 +166,6 @@ async def _times(world: Worlds) -> dict[str, int]:
         for key in await server.command("KEYS", server.key("*")):
             left_ms = int(await server.command("PTTL", key))
             name = key.decode().removeprefix(server.key(""))
-            if left_ms > 0 and not name.startswith("gone:"):
+            if left_ms > 0 and not name.startswith(("gone:", "ended:")):
                 found[name] = max(left_ms, found.get(name, 0))
     return found

@@ -155,13 +155,13 @@ async def test_counts_of_fleeting_messages_are_added_and_lines_settled_once(desk
     to_all = await desk.push("all", ttl_seconds=0, stored=False, online=True)
     to_one = await desk.push("dev:a", ttl_seconds=0, stored=False, online=True)
     items = [
-        [to_all.id, "", "w", 2],
-        [to_all.id, "", "a", 1],
-        [to_one.id, "a", "w", 1],
-        [to_one.id, "a", "a", 1],
-        [to_one.id, "a", "a", 1],
-        ["unknown", "", "w", 1],
-        ["unknown", "a", "a", 1],
+        [to_all.id, "", "w", 2, ""],
+        [to_all.id, "", "a", 1, ""],
+        [to_one.id, "a", "w", 1, "dev:a"],
+        [to_one.id, "a", "a", 1, "dev:a"],
+        [to_one.id, "a", "a", 1, "dev:a"],
+        ["unknown", "", "w", 1, ""],
+        ["unknown", "a", "a", 1, "dev:a"],
     ]
     await desk.store.run(_count_fleeting, [], [msgspec.msgpack.encode(items)])
 
@@ -170,6 +170,26 @@ async def test_counts_of_fleeting_messages_are_added_and_lines_settled_once(desk
     assert (all_.addressed, all_.stored, all_.written, all_.acknowledged) == (2, 0, 2, 1)
     assert (one.addressed, one.stored, one.written, one.acknowledged) == (1, 0, 1, 1)
     assert not await desk.store.command("EXISTS", desk.store.key("message:unknown"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_that_was_reached_is_counted_though_its_device_was_not_yet_the_users(
+    desk: Any,
+) -> None:
+    for token in ("a", "b", "c"):
+        await desk.phone(token)
+    await desk.store.command("SADD", desk.store.key("user-devices:anna"), "a")
+    fleeting = await desk.push("user:anna", ttl_seconds=0, stored=False)
+    stored = await desk.push("user:anna")
+    reached = [("a", "w"), ("b", "w"), ("c", "d:congested"), ("b", "w")]
+    items = [[sent.id, *each, 1, "user:anna"] for each in reached for sent in (fleeting, stored)]
+    await desk.store.run(_count_fleeting, [], [msgspec.msgpack.encode(items)])
+
+    found = await desk.funnel(fleeting.id)
+    assert (found.addressed, found.written, found.dropped) == (3, 2, {"congested": 1})
+    lines = await desk.ledger.devices(fleeting.id)
+    assert [(line.token, line.user) for line in lines] == [(t, "anna") for t in ("a", "b", "c")]
+    assert (await desk.funnel(stored.id)).addressed == 1
 
 
 @pytest_twisted.ensureDeferred

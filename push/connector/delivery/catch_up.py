@@ -81,9 +81,9 @@ class CatchUp:
         try:
             while self._wants(device):
                 self._woken[device] = False
-                if not self._currency.is_current(device):
+                if not self._currency.may_hand_out(device):
                     try:
-                        await self._currency.make_current(device)
+                        await self._currency.make_ready(device)
                     except StoreUnavailable:
                         self._stall(device)
                         break

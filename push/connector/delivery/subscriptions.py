@@ -25,6 +25,7 @@ from push.redis.errors import StoreUnavailable
 from push.session.entry import Entry
 from push.session.transitions import State
 from push.session.window import Subscription
+from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
 from push.wire.signals import DisconnectCode
 
@@ -224,6 +225,9 @@ class SessionSubscriptions:
                 except StoreUnavailable:
                     await deferLater(self._reactor, RETRY_SECONDS)
                     continue
+                except RequestError:  # while it was read, a newer connection took the device
+                    self._taken_over(device)
+                    return
                 if refresh.again:
                     continue  # what was asked for before a change is not applied after it
                 if not self._is_held(record, device):
@@ -247,11 +251,14 @@ class SessionSubscriptions:
             self._port.disconnect(device.connection, DisconnectCode.KICKED, reason)
             return False
         if record.session != device.session_id and device.token is not None:
-            if device.session_id in self._port.sessions:
-                reason = "another connection has this token"
-                self._port.disconnect(device.connection, DisconnectCode.TAKEN_OVER, reason)
+            self._taken_over(device)
             return False
         return True
+
+    def _taken_over(self, device: DeviceSession) -> None:
+        if device.session_id in self._port.sessions:
+            reason = "another connection has this token"
+            self._port.disconnect(device.connection, DisconnectCode.TAKEN_OVER, reason)
 
     def _identify(self, device: DeviceSession, user: str | None) -> None:
         """The session is this user's from now on. What a JWT allowed another user ends."""

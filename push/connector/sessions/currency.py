@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from push.access.bans import Bans
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.redis.client import RedisClient
@@ -44,11 +45,13 @@ class Currency:
         reactor: Any,
         shards: Shards,
         lease: Lease,
+        bans: Bans,
         port: GatewayPort,
     ) -> None:
         self._reactor = reactor
         self._shards = shards
         self._lease = lease
+        self._bans = bans
         self._port = port
         self._readers = [LogReader(server) for server in shards]
         self._verified_losses = -1  # of subscriptions, when all sessions were verified last
@@ -85,6 +88,19 @@ class Currency:
             raise StoreUnavailable(problem)
         await self._port.subscriptions.refreshed(device)
 
+    def may_hand_out(self, device: DeviceSession) -> bool:
+        """Whether this session may be handed what waits in logs."""
+        return self.is_current(device) and self._bans.is_current
+
+    async def make_ready(self, device: DeviceSession) -> None:
+        """Return when this session may be handed what waits in logs, or has ended.
+
+        Raises `StoreUnavailable`. While the first server is away, nobody can ban or kick.
+        """
+        await self.make_current(device)
+        if self._shards.first.is_subscribed:
+            await self._bans.wait_until_current()
+
     @property
     def is_late(self) -> bool:
         """Whether changes may have been answered before this connector has heard of them."""
@@ -97,6 +113,8 @@ class Currency:
             return True  # nobody can ask this connector to apply anything
         if self._doubtful and self._reactor.seconds() < self._doubted_at + HOLD_SECONDS:
             return False
+        if not self._bans.is_valid:
+            return False  # they are being read: who is banned or was kicked gets nothing more
         # Of one server the channels have an order: what ends a stream comes before what is
         # published after it.
         return self._is_verified and (len(self._shards) == 1 or self._lease.holds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -55,6 +55,9 @@ class GatewayPort(Protocol):
 
     def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
         """Run a request to its end; an error of ours ends its connection."""
+
+    async def settled(self, devices: Iterable[DeviceSession]) -> None:
+        """Return when the requests of these are done that are being carried out now."""
 
     def wake(self, device: DeviceSession) -> None:
         """Read on for a session that is behind, if it has room."""

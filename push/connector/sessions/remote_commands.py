@@ -7,17 +7,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from twisted.logger import Logger
 
 from push.cluster.commands import DrainCommand, EndSessionCommand
 from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.matching import KICKED_REASON, test_of
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.services import GatewayServices
+from push.devices.session_query_types import KeptKick
 from push.redis.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from push.wire.signals import DisconnectCode
 
 log = Logger()
+
+_decode_kick = msgspec.json.Decoder(KeptKick).decode
 
 EARLY_ORDER_SECONDS = 10.0
 SESSIONS_PER_CALL = 500
@@ -32,7 +37,7 @@ class RemoteCommands:
     """
 
     def __init__(
-        self, reactor: Any, services: GatewayServices, boot: str, port: GatewayPort
+        self, reactor: Any, services: GatewayServices, boot: str, node: str, port: GatewayPort
     ) -> None:
         self._reactor = reactor
         self._control = services.control
@@ -40,6 +45,7 @@ class RemoteCommands:
         self._bans = services.bans
         self._drain = services.drain_ordered
         self._boot = boot
+        self._node = node
         self._port = port
         self._early: dict[str, tuple[EndSessionCommand, float]] = {}
 
@@ -55,11 +61,15 @@ class RemoteCommands:
     async def end_session(
         self, boot: str, session: str, code: str = DisconnectCode.TAKEN_OVER
     ) -> None:
-        """End a session, here or on the connector that has it."""
+        """End a session that has lost its device, here or on the connector that has it. When this
+        returns nothing that it asked for is done any more."""
         if boot == self._boot:
+            former = self._port.sessions.get(session)
             self._execute(EndSessionCommand(session, code))
+            if former is not None:
+                await self._port.settled([former])
         else:
-            await self._control.end_session(boot, session, code)
+            await self._records.end_elsewhere(boot, session)
 
     async def verify(self) -> None:
         """End the sessions whose device was taken over by another connection."""
@@ -75,13 +85,25 @@ class RemoteCommands:
                 self.lost(part[place])
 
     def end_banned(self) -> None:
-        """End the sessions of those that must not connect any more.
+        """End the sessions of those that must not connect any more, or that were kicked when this
+        connector did not confirm it.
 
         One that is being opened is judged before it is accepted, and refused as others are.
         """
+        for order in self._bans.kept_kicks:
+            self._end_kicked(order)
         for device in list(self._port.sessions.values()):
             if device.protocol.is_established:
                 self.judge(device)
+
+    def _end_kicked(self, order: bytes) -> None:
+        kick = _decode_kick(order)
+        if kick.filter.node in (None, self._node):
+            fits = test_of(kick.filter)
+            for device in list(self._port.sessions.values()):
+                if device.connected_ms < kick.before_ms and fits(device):
+                    code = DisconnectCode.KICKED
+                    self._port.disconnect(device.connection, code, KICKED_REASON)
 
     def judge(self, device: DeviceSession) -> None:
         """End a session whose address, device or user is banned."""

@@ -39,6 +39,6 @@ local function close_message(stream, id, code)
   if not kept[1] or kept[2] then return 0 end
   changed = count_waiting(key)
   if changed > 0 then redis.call('HINCRBY', key, code, changed) end
-  redis.call('HSET', key, LEDGER_CLOSED_WITH, code)
+  redis.call('HSET', key, LEDGER_CLOSED_WITH, code, LEDGER_CLOSED_AT, str(now))
   return changed
 end

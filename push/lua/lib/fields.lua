@@ -33,6 +33,7 @@ local LEDGER_TOKENS = 'u:'
 local LEDGER_ADDRESSED = 'n'
 local LEDGER_WRITTEN = 'w'
 local LEDGER_CLOSED_WITH = 'z'
+local LEDGER_CLOSED_AT = 'zo'
 
 -- What became of a message for a device. These are also the names of the counters.
 local WAITING = 's'

@@ -1,6 +1,6 @@
 -- A device follows a stream of this server: it has a cursor in it. `record` is the device's record, or the
 -- part of it that is here.
--- uses: fields, entry, log, ledger, followers, topic_names, advance, unfollow, group_keys
+-- uses: fields, entry, log, ledger, followers, topic_names, advance_at_end, unfollow, group_keys
 
 -- A message that has counters is for one more device.
 local function add_addressed(id)
@@ -54,7 +54,8 @@ local function follow_as(record, token, stream, begin, user)
   local kept = redis.call('HMGET', record, DEVICE_START .. stream, cursor, position)
   if kept[2] and tonumber(kept[1]) < joined then
     -- The user was a member before, and that this ended was not done here yet.
-    advance_past(stream, token, tonumber(kept[2]), tonumber(kept[3] or '0'), joined, DROPPED_REMOVED)
+    local cursor, position = tonumber(kept[2]), tonumber(kept[3] or '0')
+    advance_at_end(record, stream, token, cursor, position, joined, DROPPED_REMOVED)
     redis.call('HDEL', record, cursor, DEVICE_ATTEMPTS .. stream, position)
   end
   return follow(record, token, stream, math.max(begin, joined))

@@ -5,13 +5,14 @@
 -- ARGV: streams and cursors as msgpack (see push/streams/cursors.py).
 -- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
 -- A cursor is {token, session, number of its stream, offset, position, first, last, exceptions,
--- late}: all up to `offset` is done, all up to `position` was handed out. It tells of the messages
+-- late, is last}: all up to `offset` is done, all up to `position` was handed out. It tells of the messages
 -- from number `first` to `last` of its stream. Exceptions, by offset as text, are what was not
 -- acknowledged, as {code, written}; the code '' counts as nothing. `late` are messages that a cursor
 -- passed for another reason and that were acknowledged after that, as {id, offset, code}: the code by which
--- the cursor's passing counts where there are counters, '' if it counts as nothing.
+-- the cursor's passing counts where there are counters, '' if it counts as nothing. `is last`: the session follows
+-- the stream no more; each message that it tells of has its end, wherever the cursor is.
 -- Returns the numbers (from 1) of the cursors whose session is not the record's any more.
--- uses: fields, devices, ledger, outcomes, counters, trim
+-- uses: fields, devices, ledger, outcomes, counters, trim, ended
 local streams, cursors = unpack(cmsgpack.unpack(ARGV[1]))
 local lost = {}
 local written = {}
@@ -78,13 +79,64 @@ local function count_late(stream, token, late, is_holder, was)
   end
 end
 
+-- How far a session came: all that it tells of is its own when it follows the stream no more.
+local function reached(item)
+  local position = math.max(item[4], item[5])
+  return {offset = item[10] and position or item[4], position = position, own = item[4]}
+end
+
 -- The session is the device's no more, or follows the stream no more; but what it was handed it was,
 -- and what it acknowledged as well. Where there is a line per device that is counted once anyhow.
 local function count_last_words(stream, token, item)
   if is_listed(stream[1]) then
-    local cursor = { offset = item[4], position = math.max(item[4], item[5]), own = item[4] }
-    local was = { cursor = 0, position = 0, over = true }
-    count_passed(stream, token, was, cursor, item[6], item[7], item[8])
+    local was = {cursor = 0, position = 0, over = true}
+    count_passed(stream, token, was, reached(item), item[6], item[7], item[8])
+  end
+end
+
+-- Where there are counters, all that the device had not finished with, when it ceased to follow, was
+-- counted then: that is replaced. Each time that it did so is moved on, and counts nothing twice.
+local function count_after_end(stream, token, session, item)
+  local key = ended_key(token)
+  local kept = redis.call('HGET', key, stream[1])
+  if not kept then return end
+  local messages, exceptions, cursor = stream[2], item[8], reached(item)
+  local left = {}
+  local pattern = '(%S+) (%d+) (%d+) (%d+) ([^,]+),'
+  for holder, done_to, written_to, to, code in string.gmatch(kept, pattern) do
+    if holder == session then
+      local was = {offset = tonumber(done_to), position = tonumber(written_to)}
+      local last = tonumber(to)
+      for i = 2 * item[6] - 1, 2 * item[7] - 1, 2 do
+        local offset, id = tonumber(messages[i]), messages[i + 1]
+        local exception = exceptions[messages[i]]
+        local wrote = not exception or exception[2]
+        if offset <= last and wrote then
+          if offset > was.position and offset <= cursor.position then
+            written[id] = (written[id] or 0) + 1
+          end
+          if not exception and offset > was.offset and offset <= cursor.offset then
+            -- What had left the log before was counted then, for all who had not finished with it.
+            local gone = redis.call('HMGET', message_key(id), LEDGER_CLOSED_WITH, LEDGER_CLOSED_AT)
+            if gone[1] and tonumber(gone[2] or '0') <= last then
+              add(done, id, ACKNOWLEDGED)
+            else
+              add(replaced, id, code)
+            end
+          end
+        end
+      end
+      done_to = str(math.min(math.max(was.offset, cursor.offset), last))
+      written_to = str(math.min(math.max(was.position, cursor.position), last))
+    end
+    if done_to ~= to then
+      left[#left + 1] = table.concat({holder, done_to, written_to, to, code}, ' ') .. ','
+    end
+  end
+  if #left > 0 then
+    redis.call('HSET', key, stream[1], table.concat(left))
+  else
+    redis.call('HDEL', key, stream[1])
   end
 end
 
@@ -95,6 +147,8 @@ for i, item in ipairs(cursors) do
   local start_field = DEVICE_START .. name
   local kept = redis.call('HMGET', record, DEVICE_SESSION, cursor_field, position_field, start_field)
   local was
+  count_after_end(stream, token, session, item)
+  if item[10] then count_last_words(stream, token, item) end
   if kept[1] ~= session then
     lost[#lost + 1] = i
     count_last_words(stream, token, item)

@@ -572,12 +572,12 @@ async def test_rule_4_a_session_taken_over_unheard_is_closed_at_its_next_acknowl
     dial: Make,
     wait_until: WaitUntil,
 ) -> None:
-    """The order to end it got lost: what the store says about its cursors is enough."""
+    """The question to end it got lost: what the store says about its cursors is enough."""
     other = await make_node(redis_url)
     other.listen()
     first = await device()
     pair = first._credentials
-    node.store.unsubscribe_channel(f"connector:{node.boot}")
+    node.store.unsubscribe_channel(f"questions:{node.boot}")
     second = await dial(other)
     await second.connect(**pair)
     await pause(0.1)
