@@ -7,7 +7,7 @@ of a client: UTF-8 only, no lone surrogates, no NaN, bounded depth, the types th
 from __future__ import annotations
 
 import re
-from base64 import urlsafe_b64decode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -68,15 +68,23 @@ def read_header(text: str) -> Header:
     segments = _COMPACT.fullmatch(text)
     if segments is None:
         raise jwt_refusal("it is not three segments of base64url")
-    encoded = segments[1]
-    try:
-        raw = urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-    except ValueError as error:
-        raise jwt_refusal(f"the header is not base64url: {error}") from None
+    raw = read_segment(segments[1], "header")
     header: Header = _decoded(_decode_header, raw, "header")
     if header.crit is not UNSET or header.b64 is not UNSET:
         raise jwt_refusal("the header asks for an extension (`crit`, `b64`); none is supported")
     return header
+
+
+def read_segment(segment: str, what: str) -> bytes:
+    """The bytes of a segment, of which there is one spelling; raises `RequestError`
+    `unauthenticated`."""
+    try:
+        raw = urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except ValueError:
+        raw = b""
+    if urlsafe_b64encode(raw).rstrip(b"=").decode() != segment:
+        raise jwt_refusal(f"the {what} is not base64url")
+    return raw
 
 
 def check_claims(

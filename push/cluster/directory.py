@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from push.cluster.planned_load import PlannedLoad
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry
 from push.cluster.registry.interface import Registry, Snapshot
-from push.wire.addresses import is_loopback
+from push.wire.addresses import is_loopback, is_loopback_peer
 
 # Encrypted ones first, across all nodes: a client that goes down the list when a node does not
 # answer comes to the next node, and not to the same one without encryption.
@@ -141,7 +141,7 @@ class Directory:
         self, ranked: Sequence[RegistryEntry], carriers: Sequence[str], client_ip: str
     ) -> list[str]:
         """The URLs for a device, which is taken to go to the first."""
-        is_near = is_loopback(client_ip)
+        is_near = is_loopback_peer(client_ip)
         found = [
             (url, entry.boot)
             for name in carriers

@@ -287,7 +287,8 @@ def _reload_jwt_keys(verifier: JwtVerifier, settings: Settings) -> str | None:
 
 
 def _reload_certificate(serving: ServingTls, settings: Settings) -> str:
-    serving.now = load_server_tls(settings.connector, settings.server.data_folder)
+    folder = settings.server.data_folder
+    serving.now = load_server_tls(settings.connector, folder, make=False)
     return str(serving.now)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from push.sdk.encoding import check_text
 from push.sdk.errors import ConfigurationError
 from push.wire import defaults
 from push.wire.addresses import HostPort
+
+# A host name as the DNS and resolvers take it: labels of up to 63 characters.
+_HOST_NAME = re.compile(r"(?=.{1,254}\Z)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?", re.ASCII)
 
 DEFAULT_PORTS = {"tcp": defaults.TCP_PORT, "tls": defaults.TLS_PORT}
 
@@ -28,11 +33,25 @@ class ServerAddress:
         return f"{self.scheme}://{HostPort(self.host, self.port)}"
 
 
+def check_host(host: str) -> None:
+    """Raises ValueError for what is neither an address nor a name that could be looked up."""
+    if ":" in host:
+        ip_address(host.partition("%")[0])
+        return
+    name = host if host.isascii() else host.encode("idna").decode("ascii")
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError(f"{host[:100]!r} is no name of a host")
+
+
 def parse_server(url: str) -> ServerAddress:
     """Raises `ConfigurationError` for anything but `tcp://` and `tls://` with a host."""
     try:
         parts = urlsplit(check_text(url, "server"))
         port = parts.port
+        if port == 0:
+            raise ValueError("0 is no port to connect to")
+        if parts.hostname:
+            check_host(parts.hostname)
     except ValueError as error:
         raise ConfigurationError(f"server {url!r}: {error}") from None
     if parts.scheme not in DEFAULT_PORTS:

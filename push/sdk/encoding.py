@@ -8,6 +8,9 @@ refused, with their place named, before anything is sent.
 from __future__ import annotations
 
 import math
+import secrets
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -19,7 +22,13 @@ from push.sdk.errors import ConfigurationError, InvalidData, InvalidDataType
 MAX_LEVELS = 100
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**64 - 1  # what JSON parsers of other languages still read
 MAX_SECONDS = 86_400.0
+CLIENT_ID_BYTES = 15
 _BYTES = (bytes, bytearray, memoryview)
+# msgspec would write these as text, which no reader takes for what they were.
+_INSTEAD = {
+    Decimal: "give a float, or text",
+    timedelta: "give a number of seconds, or text",
+}
 _CONTAINERS = (dict, list, tuple)
 
 
@@ -27,11 +36,11 @@ def encode_json(value: object, what: str = "data") -> bytes:
     """`value` as JSON; `what` is its name in errors.
 
     Dicts with string keys, lists, tuples, sets, str, int, float, bool and None; also dataclasses,
-    msgspec structs, enums, UUID, Decimal and times, as msgspec writes them. Raises `InvalidData`
-    (a `ValueError`), and `InvalidDataType` (also a `TypeError`) for other classes.
+    msgspec structs, enums, UUID, and `datetime`'s date, time and datetime as ISO 8601 text. Raises
+    `InvalidData` (a `ValueError`), and `InvalidDataType` (also a `TypeError`) for other classes.
     """
     try:
-        plain = msgspec.to_builtins(value, builtin_types=_BYTES)
+        plain = msgspec.to_builtins(value, builtin_types=(*_BYTES, *_INSTEAD))
         _check(plain, what, 1)
         return msgspec.json.encode(plain)
     except InvalidData:
@@ -56,6 +65,15 @@ def check_text(text: object, what: str) -> str:
     return text
 
 
+def client_id_or_new(client_id: str | None) -> str:
+    """What makes a chat message one, however often it is sent. Raises like `encode_json`."""
+    if client_id is None:
+        return secrets.token_urlsafe(CLIENT_ID_BYTES)
+    if not check_text(client_id, "client_id"):
+        raise InvalidData("client_id: it is empty; leave it out to have one made")
+    return client_id
+
+
 def check_seconds(value: Any, what: str) -> None:
     """Raises `ConfigurationError` unless `value` is a number of seconds over 0, a day at most."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -75,6 +93,8 @@ def _check(value: Any, place: str, level: int) -> None:
             raise InvalidData(f"{place}: an integer of more than 64 bits")
     elif kind in _BYTES:
         raise InvalidDataType(f"{place}: bytes; give them as base64 text, with encoding='base64'")
+    elif kind in _INSTEAD:
+        raise InvalidDataType(f"{place}: {kind.__name__}; {_INSTEAD[kind]}")
     elif kind in _CONTAINERS:
         if level > MAX_LEVELS:
             raise InvalidData(f"{place[:100]}: nested deeper than {MAX_LEVELS} levels")

@@ -16,6 +16,7 @@ from urllib.request import getproxies_environment
 
 import httpx
 
+from push.sdk.address import check_host
 from push.sdk.errors import ConfigurationError
 
 _SOCKS = ("socks5", "socks5h")
@@ -45,10 +46,13 @@ def proxy_for(url: str) -> str | None:
 def _checked(proxy: str, target_scheme: str) -> str:
     name = f"the proxy for {target_scheme} in the environment"
     if "://" not in proxy:
+        if ":" not in proxy:  # a word, of which nobody knows what it is to mean
+            raise ConfigurationError(f"{name}: not a URL like http://host:port")
         proxy = f"http://{proxy}"
     try:
         url, parts = httpx.URL(proxy), urlsplit(proxy)
         usable = bool(url.host and parts.hostname) and parts.port != 0 and "]" not in url.host
+        check_host(url.raw_host.decode("ascii"))
     except (httpx.InvalidURL, ValueError):
         usable = False
     if not usable or not proxy.isascii() or not proxy.isprintable() or " " in proxy:

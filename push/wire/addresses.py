@@ -9,6 +9,9 @@ from typing import NamedTuple, Self
 
 # RFC 6761, and what /etc/hosts of Linux distributions has beside it.
 _LOOPBACK_NAMES = ("", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
+# In place of the address of a client that a proxy did not tell: no address, so no ban and no target
+# matches it, and limits count all such clients together.
+UNKNOWN_IP = "unknown"
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _HOST_PORT = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<name>[^\s:\[\]/,?#@]+))(?::(?P<port>\d{1,5}))?",
@@ -80,9 +83,9 @@ def counted_ip(ip: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host of a URL or the address of a peer means the machine that says it.
+    """Whether a host of a URL means the machine of whoever uses the URL.
 
-    "" is the peer of a unix socket; the unspecified address, where it is connected to, is loopback.
+    The unspecified address, where it is connected to, is loopback.
     """
     name = host.strip("[]").rstrip(".").lower()
     if name in _LOOPBACK_NAMES or name.endswith(".localhost"):
@@ -92,6 +95,17 @@ def is_loopback(host: str) -> bool:
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
+
+
+def is_loopback_peer(ip: str) -> bool:
+    """Whether a peer, by its address as `peer_ip`, is on this machine.
+
+    Not so for a peer that is not known: no peer has the unspecified address or a name.
+    """
+    try:
+        return ip == "" or ip_address(ip.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
 
 
 def parse_network(text: str) -> IPv4Network | IPv6Network:

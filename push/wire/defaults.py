@@ -41,3 +41,5 @@ HISTORY_DAYS = 365
 RECALL_SECONDS = 120
 GROUP_MAX_MEMBERS = 10_000
 CHAT_MESSAGES_PER_MINUTE = 60
+# The most sessions a second that a connector may be told to send away: more is no limit at all.
+MAX_DRAIN_RATE_PER_SECOND = 1_000_000

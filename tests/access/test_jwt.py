@@ -396,3 +396,38 @@ def test_a_fetched_set_replaces_the_one_before_and_leaves_the_fixed_keys() -> No
     assert check.verify(jwt.encode(claims(), SECRET, "HS256")).user == "alice"
     assert check.verify(jwt.encode(claims(), RSA_2, "RS256")).user == "alice"
     refused(check, jwt.encode(claims(), RSA, "RS256"))
+
+
+HUGE = b"9" * 5000  # more digits than Python converts
+UNREAD = b'{"alg":"HS256","x":%b}' % HUGE
+
+
+def test_a_number_in_the_header_that_nobody_reads_changes_nothing() -> None:
+    assert verifier(SECRET).verify(signed_hs256(UNREAD, claims(), SECRET)).user == "alice"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        signed_hs256(UNREAD, claims(), b"another secret of at least 32 bytes"),
+        signed_hs256(b'{"alg":"HS256","kid":%b}' % HUGE, claims(), SECRET),
+        signed_hs256({"alg": "HS256"}, b'{"exp":%b}' % HUGE, SECRET),
+        signed_hs256({"alg": "HS256"}, claims(), SECRET)[:-1],
+        signed_hs256({"alg": "HS256"}, claims(), SECRET).replace(".", ".A", 1),
+        "A" + signed_hs256({"alg": "HS256"}, claims(), SECRET),
+        signed_hs256({"alg": "HS256"}, claims(), SECRET) + "A",
+        signed_hs256({"alg": "HS256"}, claims(), SECRET).rpartition(".")[0] + ".",
+    ],
+)
+def test_no_refusal_speaks_python(text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        verifier(SECRET).verify(text)
+    assert caught.value.code == "unauthenticated"
+    words = caught.value.detail
+    assert not [word for word in ("sys.", "int(", "padding", "codec", "limit") if word in words]
+
+
+@pytest.mark.parametrize("secret", [b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDs6 me@host"])
+def test_a_public_key_is_no_secret(secret: bytes) -> None:
+    with pytest.raises(ValueError, match="asymmetric key"):
+        load_keys(secret)

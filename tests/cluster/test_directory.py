@@ -14,6 +14,7 @@ import pytest
 from push.cluster.directory import Directory
 from push.cluster.planned_load import AWAITED_SECONDS
 from push.cluster.registry.entry import RegistryEntry
+from push.wire.addresses import UNKNOWN_IP
 
 MakeEntry = Callable[..., RegistryEntry]
 
@@ -261,7 +262,7 @@ def test_a_loopback_address_is_told_on_loopback_only(entry: MakeEntry, host: str
     listed = directory(entry("n1", addresses={"tls": url}))
     for near in ("127.0.0.1", "127.5.5.5", "::1", ""):
         assert listed.servers("tls", near) == listed.others("tls", "x", near) == [url]
-    for far in (FAR, "10.0.0.1", "2001:db8::7", "fe80::1%eth0"):
+    for far in (FAR, "10.0.0.1", "2001:db8::7", "fe80::1%eth0", UNKNOWN_IP, "0.0.0.0", "::"):
         assert listed.servers("tls", far) == listed.servers(None, far) == []
         assert listed.others("tls", "x", far) == []
 

@@ -308,12 +308,25 @@ def parse_responses(raw: bytes) -> list[Response]:
     return responses
 
 
+class TransportInMemory(StringTransportWithDisconnection):
+    """One whose server side can be closed for writing."""
+
+    write_closed = False
+
+    def loseWriteConnection(self) -> None:
+        self.write_closed = True
+
+    def write(self, data: bytes) -> None:
+        assert not self.write_closed
+        super().write(data)
+
+
 class Connection:
     """A client on a transport in memory."""
 
     def __init__(self, site: LimitedSite, ip: str) -> None:
         self.protocol: Any = site.buildProtocol(IPv4Address("TCP", ip, 4321))
-        self.transport = StringTransportWithDisconnection(peerAddress=IPv4Address("TCP", ip, 4321))
+        self.transport = TransportInMemory(peerAddress=IPv4Address("TCP", ip, 4321))
         self.transport.protocol = self.protocol
         self.protocol.makeConnection(self.transport)
 

@@ -54,6 +54,7 @@ GOOD: dict[str, tuple[bytes, list[tuple[int, str]]]] = {
     "two at once": (get() + get(), [OK, OK]),
     "an empty line before": (b"\r\n" + get(), [OK]),
     "an empty line between": (get() + b"\r\n" + get(), [OK, OK]),
+    "empty lines": (b"\r\n" * 5 + get() + b"\r\n" * 3 + get(), [OK, OK]),
     "absolute form": (get("http://x/healthz"), [OK]),
     "absolute form, another host": (get("http://other.example:81/healthz"), [OK]),
     "absolute form, https": (get("HTTPS://other.example/healthz"), [OK]),
@@ -72,6 +73,9 @@ GOOD: dict[str, tuple[bytes, list[tuple[int, str]]]] = {
         [OK],
     ),
     "a Host with a port": (get(host="Host: x:80"), [OK]),
+    "a Host with the highest port": (get(host="Host: x:65535"), [OK]),
+    "a Host with zeros before the port": (get(host="Host: x:000080"), [OK]),
+    "a Host with an empty port": (get(host="Host: x:"), [OK]),
     "a Host that is an address": (get(host="Host: [::1]:80"), [OK]),
     "a header without white space": (get(host="Host:x"), [OK]),
     "a header with tabs around": (get(host="Host:\t x \t"), [OK]),
@@ -95,6 +99,31 @@ GOOD: dict[str, tuple[bytes, list[tuple[int, str]]]] = {
     "a body that looks like requests": (
         push(f"Content-Length: {len(NEXT)}", body=NEXT) + NEXT,
         [(400, "malformed"), OK],  # the body is not JSON; the connection goes on
+    ),
+    "post is another method than POST": (
+        push(LENGTH).replace(b"POST", b"post") + NEXT,
+        [(405, "method_not_allowed"), OK],
+    ),
+    "Post is another method than POST": (
+        push(LENGTH).replace(b"POST", b"Post") + NEXT,
+        [(405, "method_not_allowed"), OK],
+    ),
+    "pOST is another method than POST": (
+        push(LENGTH).replace(b"POST", b"pOST") + NEXT,
+        [(405, "method_not_allowed"), OK],
+    ),
+    "a compressed body": (
+        push(LENGTH, "Content-Encoding: gzip") + NEXT,
+        [(415, "unsupported_media_type"), OK],
+    ),
+    "codings of a body": (
+        push(LENGTH, "Content-Encoding: identity, br"),
+        [(415, "unsupported_media_type")],
+    ),
+    "a body as it is": (push(LENGTH, "Content-Encoding: identity"), [PUSHED]),
+    "a trailer without a value": (
+        push(CHUNKED, body=chunks(SIZE, end=b"0\r\nA:\r\n\r\n")),
+        [PUSHED],
     ),
     "a path that is not there": (get("/nope") + NEXT, [(404, "not_found"), OK]),
     "percent bytes that are no UTF-8": (get("/v1/users/%ff") + NEXT, [MALFORMED, OK]),
@@ -139,6 +168,17 @@ REFUSED: dict[str, bytes | tuple[bytes, tuple[int, str]]] = {
     "a Host with bytes over ASCII": get(host="Host: \xe9"),
     "a Host with half a bracket": get(host="Host: [::1"),
     "a Host with a strange port": get(host="Host: x:8o"),
+    "a Host with a port that is none": get(host="Host: x:99999999"),
+    "a Host with port 65536": get(host="Host: x:65536"),
+    "a Host with a port of 5,000 digits": get(host="Host: x:" + "1" * 5_000),
+    "a target with a port that is none": get("http://x:99999/healthz"),
+    "a trailer without a colon": push(CHUNKED, body=chunks(SIZE, end=b"0\r\nno colon\r\n\r\n")),
+    "a trailer without a name": push(CHUNKED, body=chunks(SIZE, end=b"0\r\n: a\r\n\r\n")),
+    "a trailer with a space in its name": push(
+        CHUNKED, body=chunks(SIZE, end=b"0\r\nA b: c\r\n\r\n")
+    ),
+    "a folded trailer": push(CHUNKED, body=chunks(SIZE, end=b"0\r\nA: b\r\n c\r\n\r\n")),
+    "a trailer with NUL": push(CHUNKED, body=chunks(SIZE, end=b"0\r\nA: b\x00\r\n\r\n")),
     "a header without a colon": get("/healthz", "no colon"),
     "a header without a name": get("/healthz", ": x"),
     "a space before the colon": get("/healthz", "Accept : x"),
@@ -297,3 +337,24 @@ async def test_a_byte_at_a_time_changes_nothing(
 ) -> None:
     pieces = [data[place : place + 1] for place in range(len(data))]
     assert answers_of(await deferToThread(exchange, port, pieces, len(expected))) == expected
+
+
+def read_to_the_end(port: int, data: bytes) -> bytes:
+    """All that comes for `data` while our side stays open, up to the end of the other."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_SECONDS) as connection:
+        connection.sendall(data)
+        received = b""
+        while piece := connection.recv(65536):
+            received += piece
+        connection.sendall(b"x" * 1000)  # is thrown away: no reset
+        return received
+
+
+@pytest.mark.parametrize("name", ["nothing of HTTP", "no Host", "5,001 digits", "a folded trailer"])
+@pytest_twisted.ensureDeferred
+async def test_after_a_refusal_the_server_ends_its_side_at_once(port: int, name: str) -> None:
+    """The end comes with the answer; a client that waits for it need not wait."""
+    case = REFUSED[name]
+    data = case[0] if isinstance(case, tuple) else case
+    answers = parse_responses(await deferToThread(read_to_the_end, port, data))
+    assert [answer.headers["connection"] for answer in answers] == ["close"]

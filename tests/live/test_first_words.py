@@ -26,6 +26,8 @@ CONFIGURED = '[{name = "ops", sha256 = "' + "ab" * 32 + '", scopes = ["push"]}]'
 class Speaking(Daemon):
     """A daemon whose standard output is kept, and which may have `files` open."""
 
+    inherits = False  # whether it gets every inheritable descriptor of the test
+
     def __init__(
         self, tap: str, folder: Path, settings: dict[str, str], files: int | None = None
     ) -> None:
@@ -49,6 +51,7 @@ class Speaking(Daemon):
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=sys.stderr,
+                close_fds=not self.inherits,
             )
 
     def lines(self, *marks: str) -> list[str]:

@@ -220,6 +220,24 @@ def test_a_certificate_that_cannot_be_used_is_one_line_and_the_old_one_stays(
     assert "Traceback" not in daemon.log_text()
 
 
+@pytest.mark.parametrize(
+    "missing", [("server.crt",), ("server.key",), ("server.crt", "server.key")], ids=",".join
+)
+def test_a_reload_makes_no_certificate(missing: tuple[str, ...], start: Start) -> None:
+    daemon = start("push-connector", "", connector_tls="127.0.0.1:0")
+    folder = daemon.data
+    serial = TlsSession(tls_port(daemon)).serial
+    for name in missing:
+        (folder / name).unlink()
+    lines = [line for line in daemon.reload().splitlines() if "#error]" in line]
+    assert len(lines) == 1, lines
+    assert str(folder / missing[0]) in lines[0]
+    assert "The earlier settings stay in effect" in lines[0]
+    assert not any((folder / name).exists() for name in missing)
+    assert TlsSession(tls_port(daemon)).serial == serial
+    assert "Traceback" not in daemon.log_text()
+
+
 # --- Settings and keys --------------------------------------------------------------------------
 
 

@@ -84,6 +84,22 @@ def test_a_bad_configuration(config: str, said: str, tmp_path: Path) -> None:
     assert said in the_line(start(tmp_path, "--config", str(path)))
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        '[server]\n"a\\u001b[31mx" = 1',
+        '["a\\u202ex"]\n',
+        '"a\\u001b[31mx" = 1',
+        '[connector]\ntcp = "\\u009b1m"',
+    ],
+)
+def test_nothing_of_the_configuration_controls_the_terminal(config: str, tmp_path: Path) -> None:
+    path = tmp_path / "push.toml"
+    path.write_text(config)
+    line = the_line(start(tmp_path, "--config", str(path), connector_tcp="127.0.0.1:0"))
+    assert line.isprintable()
+
+
 def test_a_data_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     line = the_line(start(tmp_path, server_data=str(tmp_path / "file" / "data")))

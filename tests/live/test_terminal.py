@@ -213,3 +213,25 @@ def test_a_terminal_that_closes_stops_make_run(terminal: Open) -> None:
     pid = one.wait_until_ready()
     one.hang_up()
     wait_for(lambda: not lives(pid), "the end")
+
+
+def test_a_terminal_that_closes_stops_make_run_without_a_shell(terminal: Open) -> None:
+    """As a terminal's own command make leads the session, and the signal goes to it alone."""
+    one = terminal(*make_run())
+    pid = one.wait_until_ready()
+    one.hang_up()
+    wait_for(lambda: not lives(pid), "the end")
+
+
+@pytest.mark.parametrize("command", ["exec", ""])
+def test_a_daemon_that_is_sent_no_signal_notices_that_its_terminal_closed(
+    terminal: Open, tmp_path: Path, command: str
+) -> None:
+    log = tmp_path / "log"
+    # A shell that ignores the signal, and what it starts inherits that until it takes it itself.
+    line = f"trap '' HUP; {command} {TWISTD} -n --pidfile= --logfile={log} push"
+    one = terminal("sh", "-c", line)
+    pid = one.wait_until_ready()
+    one.hang_up()
+    wait_for(lambda: not lives(pid), lambda: f"the end\n{log.read_text()}")
+    assert stops(log.read_text()) == ["SIGHUP: stopping"]

@@ -45,6 +45,27 @@ TLS = ["listen", "--jwt", "j", "--server", "tls://x"]
         (["members", "remove", "g", "ben", ".."], "USER… '..' cannot name a user"),
         (["chat", "send", "group:..", "--from", "ada", "x"], "'..' cannot name a group"),
         (["push", "--to-user", "\udcff", "x"], "not UTF-8"),
+        (["push", "--to-user", "..", "x"], "--to-user '..' cannot name a user"),
+        (["push", "--to-user", "", "x"], "--to-user '' cannot name a user"),
+        (["push", "--to-user", "u", "--to-user", "a b", "x"], "--to-user 'a b' cannot name a user"),
+        (["push", "--to-token", "a/b", "x"], "--to-token 'a/b' cannot name a token"),
+        (["push", "--to-topic", ".", "x"], "--to-topic '.' cannot name a topic"),
+        (["push", "--to-group", "é", "x"], "cannot name a group"),
+        (["push", "--to-ip", "10.0.0.1/8", "x"], "--to-ip: expected an address or a network"),
+        (["push", "--to-ip", "", "x"], "--to-ip: expected an address or a network"),
+        (["ban", "--ip", "::1%lo"], "--ip: expected an address or a network"),
+        (["kick", "--session", "a b"], "--session 'a b' cannot name a session"),
+        (["connections", "--topic", ".."], "--topic '..' cannot name a topic"),
+        (["connections", "--ip", "x"], "--ip: expected an address or a network"),
+        (["chat", "send", "user:ben", "--from", "..", "x"], "--from '..' cannot name a user"),
+        (["chat", "send", "user:ben", "--from", "ben", "x"], "send a message to yourself"),
+        (["push", "--to-user", "u", "-5"], "DATA that begins with - comes after --"),
+        (["push", "--to-user", "u", "[" * 5000], "it nests too deep"),
+        (["push", "--to-user", "u", '{"a":'], "it ends too early"),
+        (["--url", "http://a:99999", "stats"], "--url 'http://a:99999': 99999 is not a port"),
+        (["--key", "", "stats"], "--key is empty"),
+        (["--key-file", "", "stats"], "--key-file is empty"),
+        (["--url", "", "stats"], "--url is empty"),
     ],
 )
 @pytest.mark.parametrize("as_json", [False, True])
@@ -67,8 +88,8 @@ def test_a_wrong_command_line_is_status_2(
         ("push --to-token T x", "to.token", "no device has it", "--to-token: no device"),
         ("push --to-token T x", "to.token", "`to.token`: expected", "--to-token: expected"),
         ("push --to-token T --to-token U x", "to.tokens", "none known", "--to-token: none"),
-        ("push --to-user u --to-user . x", "to.users[1]", "`to.users[1]`: no", "--to-user: no"),
-        ("push --to-ip x y", "to.ip", "`to.ip`: expected an address", "--to-ip: expected"),
+        ("push --to-user u --to-user v x", "to.users[1]", "`to.users[1]`: no", "--to-user: no"),
+        ("push --to-ip 10.0.0.1 y", "to.ip", "`to.ip`: expected an address", "--to-ip: expected"),
         ("push --to-user u --ttl 9999999 x", "ttl", "`ttl`: too much", "--ttl: too much"),
         ("push --to-user u --title a x", "title", "`title` has a", "--title has a"),
         ("device T", "token", "`token`: its check character is wrong", "TOKEN: its check"),
@@ -76,7 +97,7 @@ def test_a_wrong_command_line_is_status_2(
         ("register --platform x", "platform", "`platform` has a control", "--platform has"),
         ("members add g u", "users[0]", "`users[0]`: expected", "USER…: expected"),
         ("chat send user:b --from a x", "from", "`from`: expected", "--from: expected"),
-        ("connections --ip x", "ip", "`ip`: expected", "--ip: expected"),
+        ("connections --ip 10.0.0.1", "ip", "`ip`: expected", "--ip: expected"),
         ("stats", "limit", "`limit`: expected", "`limit`: expected"),
     ],
 )
@@ -223,3 +244,49 @@ def test_notices_are_objects_with_json() -> None:
             assert error["error"]["code"] == "kicked"
 
     run(test())
+
+
+@pytest.mark.parametrize("variable", ["PUSH_KEY", "PUSH_KEY_FILE", "PUSH_URL"])
+def test_an_empty_variable_is_no_wish_for_the_default(
+    pushctl, server: HTTPServer, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    Path("push-data").mkdir()
+    Path("push-data/admin.key").write_text("secret of the admin")
+    monkeypatch.setenv(variable, "")
+    url = [] if variable == "PUSH_URL" else ["--url", server.url]
+    outcome = pushctl(*url, "stats")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert f"{variable} is set and empty" in outcome.err
+    assert server.requests == []
+    server.answer(Answer(200, {}))
+    assert pushctl("--url", server.url, "--key", "k", "stats").status == 0
+
+
+def test_an_empty_key_file_is_named(pushctl, server: HTTPServer) -> None:
+    Path("mine").write_text("\n")
+    outcome = pushctl("--url", server.url, "--key-file", "mine", "stats")
+    assert (outcome.status, outcome.err) == (1, "pushctl: --key-file mine: it is empty\n")
+    assert server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "it is empty"),
+        (" \n", "it is empty"),
+        ("[" * 5000, "expected"),
+        ('{"token": "t"', "it ends too early"),
+    ],
+)
+def test_credentials_that_are_none_are_named(pushctl, content: str, says: str) -> None:
+    Path("me.json").write_text(content)
+    outcome = pushctl("device", "--credentials", "me.json")
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert outcome.err.startswith("pushctl: --credentials me.json: ")
+    assert says in outcome.err.lower()
+
+
+def test_https_at_a_port_without_tls_says_so(pushctl, server: HTTPServer) -> None:
+    outcome = pushctl("--url", server.url.replace("http://", "https://"), "stats")
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert "this server does not speak TLS here: use http://" in outcome.err

@@ -220,3 +220,20 @@ def test_listen_asks_the_api_for_servers(server: HTTPServer):
             assert (await finished(process)).status == 0
 
     run(test())
+
+
+def test_listen_says_what_happened_to_a_group_and_to_whom():
+    async def test() -> None:
+        async with DeviceServer() as server:
+            process = await started("listen", *DEVICE, "--server", server.url, "--count", "2")
+            peer = await server.accept()
+            await peer.welcome()
+            changed = {"kind": "group", "group": "g1", "event": "added", "by": "ada"}
+            peer.send(Signal.PUSH, {"id": "m1", **changed, "users": ["ben", "cleo"]})
+            peer.send(Signal.PUSH, {"id": "m2", **changed, "event": "dismissed"})
+            outcome = await finished(process)
+            first, second = outcome.out.splitlines()
+            assert first.endswith("[group] group g1: added ben, cleo by ada")
+            assert second.endswith("[group] group g1: dismissed by ada")
+
+    run(test())

@@ -209,3 +209,54 @@ def test_a_file_that_is_not_pushes_pushes_nothing(
     assert says in outcome.err
     assert outcome.err.count("\n") == 1
     assert server.requests == []
+
+
+def with_input(
+    server: HTTPServer, raw: bytes, *arguments: str
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "push.pushctl.main", "--url", server.url, *arguments],
+        input=raw,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("data", [[], ["-"], ["--text", "-"]])
+def test_an_empty_standard_input_is_not_pushed(server: HTTPServer, data: list[str]) -> None:
+    outcome = with_input(server, b"", "push", "--to-user", "u", *data)
+    assert (outcome.returncode, outcome.stdout) == (2, b"")
+    assert b"standard input is empty" in outcome.stderr
+    assert server.requests == []
+
+
+def test_what_is_given_may_be_empty(pushctl, server: HTTPServer) -> None:
+    Path("empty").write_text("")
+    for data in ("", "@empty"):
+        server.answer(Answer(202, {"id": "m"}))
+        assert pushctl("--url", server.url, "push", "--to-user", "u", data).status == 0
+        assert server.requests[-1].body["data"] == ""
+
+
+def test_negative_numbers_are_data_after_two_dashes(pushctl, server: HTTPServer) -> None:
+    server.answer(Answer(202, {"id": "m"}))
+    assert pushctl("--url", server.url, "push", "--to-user", "u", "--", "-5").status == 0
+    assert server.requests[-1].body["data"] == -5
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [("1" * 30, "more than 64 bits"), ("1e999", "out of range"), ("[" * 5000, "too deep")],
+)
+def test_a_value_that_cannot_be_sent_is_named_by_its_line(
+    pushctl, server: HTTPServer, value: str, says: str
+) -> None:
+    good = '{"to": {"user": "u"}, "data": 1}'
+    Path("file").write_text(f"{good}\n{good.replace('1}', value + '}')}\n")
+    outcome = pushctl("--url", server.url, "batch", "file")
+    assert (outcome.status, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert "file line 2: " in outcome.err
+    assert says in outcome.err
+    assert server.requests == []

@@ -198,12 +198,21 @@ def test_a_drain_rate_that_is_none_is_said(pushctl, rate):
     assert "is not a rate" in pushctl("drain", "gate-1", "--rate", rate).err
 
 
-def test_stats_are_rows(pushctl, server: HTTPServer):
-    server.answer(
-        Answer(200, {"devices": 3, "push": {"sent": 10, "why": "ok"}, "nodes": [{"a": 1}]})
-    )
+def test_stats_are_tables_with_headings(pushctl, server: HTTPServer):
+    nodes = [{"a": 1}, {"a": 2, "b": {"c": "d"}}]
+    server.answer(Answer(200, {"devices": 3, "push": {"sent": 10, "why": "ok"}, "nodes": nodes}))
     out = pushctl("--url", server.url, "stats").out
-    assert out.splitlines() == ["devices    3", "push.sent  10", "push.why   ok", "nodes.0.a  1"]
+    assert out.splitlines() == [
+        "NAME       VALUE",
+        "devices    3",
+        "push.sent  10",
+        "push.why   ok",
+        "",
+        "nodes:",
+        "A  B.C",
+        "1  -",
+        "2  d",
+    ]
 
 
 def test_an_error_of_the_api_is_one_line(pushctl, server: HTTPServer):
@@ -413,7 +422,7 @@ def test_connections_of_all_pages_and_who_did_not_answer(pushctl, server: HTTPSe
 @pytest.mark.parametrize("option", ["--session", "--token", "--user", "--ip"])
 def test_kick_says_how_many(pushctl, server: HTTPServer, option: str):
     server.answer(Answer(200, {"kicked": 2, "silent": []}))
-    outcome = pushctl("kick", option, "x", "--url", server.url, "--yes")
+    outcome = pushctl("kick", option, "10.0.0.1", "--url", server.url, "--yes")
     assert outcome == (0, "ended 2 sessions\n", "")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -257,3 +259,28 @@ def test_a_jwt_that_is_too_large_for_any_server_is_named():
                     await anext(client)
 
     run(test())
+
+
+@pytest.mark.parametrize(
+    "value", [Decimal("1.1"), Decimal("NaN"), Decimal("Infinity"), timedelta(1)], ids=repr
+)
+def test_what_json_has_no_form_for_is_no_data(value: Any):
+    for data in (value, [value], {"a": {"b": value}}, {value}):
+        with pytest.raises(InvalidDataType, match=type(value).__name__):
+            encode_json(data)
+    with pytest.raises(InvalidDataType, match="not a string"):
+        encode_json({value: 1})
+
+
+def test_times_are_iso_8601():
+    at = datetime(2026, 11, 29, 12, 30, tzinfo=UTC)
+    assert encode_json([at, at.date(), at.time()]) == (
+        b'["2026-11-29T12:30:00Z","2026-11-29","12:30:00"]'
+    )
+
+
+def test_an_empty_client_id_is_not_replaced():
+    with PushAPI("http://h") as api:
+        for send in (api.send_to_user, api.send_to_group):
+            with pytest.raises(InvalidData, match="client_id"):
+                send("a", "b", 1, client_id="")

@@ -116,6 +116,10 @@ WRONG = [
     "http://p p:1",
     "http://p\u00e9:1",
     "]",
+    "foo",
+    "http://..:1",
+    "http://a%20b:1",
+    "http://p:0",
 ]
 
 

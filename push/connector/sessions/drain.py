@@ -19,7 +19,7 @@ from push.connector.sessions.device_session import Connection, DeviceSession, Ph
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedCursors
 from push.session.transitions import State
-from push.wire.addresses import is_loopback
+from push.wire.addresses import is_loopback_peer
 from push.wire.signals import DisconnectCode
 
 log = Logger()
@@ -86,7 +86,7 @@ class Drain:
         """Whether any of them can be sent anywhere; asked once for those who are told the same."""
         asked = set()
         for device in connections:
-            alike = device.connection.carrier, is_loopback(device.connection.ip)
+            alike = device.connection.carrier, is_loopback_peer(device.connection.ip)
             if alike not in asked:
                 asked.add(alike)
                 if self._others(device.connection.carrier, device.connection.ip):

@@ -153,6 +153,10 @@ def read_file(path: str) -> Iterator[SettingValue]:
         raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not TOML: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: it nests too deep") from None
+    except ValueError:  # what Python says of an integer that it does not convert
+        raise SettingsError(f"{path}: a number has too many digits") from None
     for section, table in document.items():
         if section not in SECTIONS:
             guess = _guess(section, SECTIONS, "[{}]")
@@ -212,8 +216,15 @@ def _convert(entry: SettingValue) -> object:
     except msgspec.ValidationError as error:
         shown = ""
         if isinstance(value, str | int | float) and (key.section, key.name) not in _SECRET:
-            shown = f" = {_shorten(str(entry.value) if entry.is_text else repr(value))}"
+            shown = f" = {_shorten(str(entry.value) if entry.is_text else _written(value))}"
         raise SettingsError(f"{entry.source}{shown}: {_explain(key, str(error))}") from None
+
+
+def _written(value: str | float) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # more digits than Python writes; hexadecimal ones are read without limit
+        return "a number of too many digits"
 
 
 def _list_in_text(text: str) -> object:
@@ -221,7 +232,7 @@ def _list_in_text(text: str) -> object:
     if text.startswith("["):
         try:
             return tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             pass  # "[::1]:8080" is text too
     return text
 

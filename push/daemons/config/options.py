@@ -12,6 +12,7 @@ from push import __version__
 from push.daemons.config.errors import SettingsError
 from push.daemons.config.loading import KEYS, Key, as_toml, load
 from push.daemons.config.settings import Settings
+from push.wire.text import visible
 
 REDIS_OF_A_DAEMON = {("redis", "url"): "redis://127.0.0.1:6379"}
 REUSE_PORT = "reuse-port"
@@ -26,6 +27,7 @@ class DaemonOptions(usage.Options):
 
     tap: ClassVar[str]
     replaced_defaults: ClassVar[dict[tuple[str, str], Any]] = {}
+    examples: ClassVar[Sequence[str]] = ()
     settings: Settings
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
@@ -37,7 +39,8 @@ class DaemonOptions(usage.Options):
             self._exit(str(error))
 
     def _exit(self, problem: str) -> NoReturn:
-        raise SystemExit(f"twistd {self.tap}: {problem} (twistd {self.tap} --help explains all)")
+        line = f"twistd {self.tap}: {problem} (twistd {self.tap} --help explains all)"
+        raise SystemExit(visible(line))
 
     def postOptions(self) -> None:
         try:
@@ -63,6 +66,11 @@ class DaemonOptions(usage.Options):
             options=given,
             defaults=self.replaced_defaults,
         )
+
+    def getUsage(self, width: int | None = None) -> str:
+        """Twisted's text, then each example on a line of its own, where it can be pasted from."""
+        lines = [f"  twistd {example}" for example in self.examples]
+        return "\n".join([super().getUsage(width), "Examples:", *lines, ""])
 
     def opt_version(self) -> NoReturn:
         """Print the version and exit."""
@@ -102,7 +110,8 @@ def make_options(
             "replaced_defaults": replaced,
             "optParameters": parameters,
             "optFlags": [[REUSE_PORT, None, f"the same as --server-{REUSE_PORT}=true"]],
-            "longdesc": _long_description(tap, examples),
+            "examples": examples,
+            "longdesc": _long_description(tap),
         },
     )
 
@@ -113,13 +122,11 @@ def _help(key: Key, replaced: dict[tuple[str, str], Any]) -> str:
     return f"{key.help} (default {default}{shape})"
 
 
-def _long_description(tap: str, examples: Sequence[str]) -> str:
-    lines = "; ".join(f"twistd {example}" for example in examples)
+def _long_description(tap: str) -> str:
     return (
         "Settings come from the file of --config, then from variables "
         "PUSH_<SECTION>_<KEY> (PUSH_SERVER_DATA for --server-data), then from options. "
         "A list in a variable or option is a TOML value, as "
         "'[\"tls://push.example.com:6790\"]'. "
-        f"Options of twistd itself (-n: stay in the foreground) come before {tap}. "
-        f"Examples: {lines}"
+        f"Options of twistd itself (-n: stay in the foreground) come before {tap}."
     )

@@ -173,7 +173,12 @@ class Connector(Section, frozen=True):
         int, Meta(ge=0, le=1000, description="share of new devices beside others; 0 = none")
     ] = 1
     drain_rate: Annotated[
-        int, Meta(ge=1, description="sessions a second that are sent elsewhere before a stop")
+        int,
+        Meta(
+            ge=1,
+            le=defaults.MAX_DRAIN_RATE_PER_SECOND,
+            description="sessions a second that are sent elsewhere before a stop",
+        ),
     ] = DEFAULT_RATE_PER_SECOND
     max_backlog: Annotated[
         int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -41,7 +42,8 @@ class ServerProcess(ProcessProtocol):
     def spawn(
         cls, reactor: Reactor, command: Sequence[str], configuration: str, lock_descriptor: int
     ) -> Self:
-        """Start `command` with the configuration on its standard input."""
+        """Start `command` with the configuration on its standard input; raises OSError."""
+        _spare_descriptors_out_of_range()
         process = cls(reactor, configuration)
         descriptors = {0: "w", 1: "r", 2: "r", LOCK_DESCRIPTOR: lock_descriptor}
         reactor.spawnProcess(
@@ -107,3 +109,16 @@ class ServerProcess(ProcessProtocol):
         waiting, self._waiting = self._waiting, []
         for answer in waiting:
             answer.callback(self._how)
+
+
+def _spare_descriptors_out_of_range() -> None:
+    """Keep the reactor from closing inherited descriptors that posix_spawn refuses to close.
+
+    A shell may leave descriptor 251 open and then lower the limit of open files: the descriptor
+    stays open, but it is no number that a file may have. Closed on exec, it is not in its way.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for name in os.listdir("/dev/fd"):
+        if int(name) >= limit:
+            with suppress(OSError):  # the one that listed the folder
+                os.set_inheritable(int(name), False)

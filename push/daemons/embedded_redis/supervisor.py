@@ -153,25 +153,28 @@ class EmbeddedRedis(Service):
         # Not only cancelled: a caller that waits for `ready` runs inside this, and may stop us.
         while self.running:
             began_seconds = self._reactor.seconds()
-            process = ServerProcess.spawn(self._reactor, command_line(binary), text, server_lock)
-            self._process = process
-            if await self._until_serving(process):
-                self._now_serving()
-            how = await process.ended()
-            self._serving = False
+            how = await self._run_once(command_line(binary), text, server_lock)
             if not self.running:
                 return
             if self._reactor.seconds() - began_seconds > STABLE_SECONDS:
                 deaths = 0
             deaths += 1
             pause = pause_seconds(deaths)
-            _log.error(
-                "Redis (process {pid}) ended: {how}. It is started again in {pause:g} s",
-                pid=process.pid,
-                how=how,
-                pause=pause,
-            )
+            _log.error("Redis {how}. It is started again in {pause:g} s", how=how, pause=pause)
             await sleep(self._reactor, pause)
+
+    async def _run_once(self, command: list[str], text: str, server_lock: int) -> str:
+        """One run of the server, to its end; how it ended, in words."""
+        try:
+            process = ServerProcess.spawn(self._reactor, command, text, server_lock)
+        except OSError as error:  # no memory, no room for a process or for its pipes
+            return f"cannot be started: {error.strerror}"
+        self._process = process
+        if await self._until_serving(process):
+            self._now_serving()
+        how = await process.ended()
+        self._serving = False
+        return f"(process {process.pid}) ended: {how}"
 
     async def _until_serving(self, process: ServerProcess) -> bool:
         """True when the server answers, False when it has ended before."""

@@ -1,7 +1,8 @@
 """Signals. The first that stops does so, the next hurries what is slow about that.
 
 SIGHUP reloads. For a process with a terminal on its standard input it means something else: the
-terminal has closed, and it stops.
+terminal has closed, and it stops. It also looks by itself whether the terminal is still there: the
+system signals only the leader of the session, and `make`, as one, does not pass the signal on.
 
 Instead of Twisted's own handlers, with which a process that stopped on request ends as if it
 had been killed (by the signal, and not with status 0).
@@ -16,12 +17,19 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.runtime.ports import Reactor
+from push.runtime.timers import Periodic
 
 log = Logger()
 
+TERMINAL_CHECK_SECONDS = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("the terminal could not be checked", failure)
 
 
 class StopSignals(Service):
@@ -38,6 +46,10 @@ class StopSignals(Service):
         self._before: dict[int, Any] = {}
         self._stopping = False
         self._has_terminal = False
+        self._hung_up = False
+        self._terminal_checks = Periodic(
+            reactor, TERMINAL_CHECK_SECONDS, self._check_terminal, _log_failure
+        )
 
     def on_second(self, hurry: Callable[[], object]) -> None:
         """Call `hurry` at each signal after the first."""
@@ -53,9 +65,12 @@ class StopSignals(Service):
     def startService(self) -> None:
         super().startService()
         self._reactor.callWhenRunning(self._install)
+        if self._has_terminal:
+            self._terminal_checks.start()
 
     def stopService(self) -> None:
         super().stopService()
+        self._terminal_checks.stop()
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -75,10 +90,18 @@ class StopSignals(Service):
     def _caught(self, number: int, _frame: object) -> None:
         self._reactor.callFromThread(self._received, signal.Signals(number))
 
+    def _check_terminal(self) -> None:
+        if not os.isatty(0):
+            self._received(signal.SIGHUP)
+
     def _received(self, number: signal.Signals) -> None:
-        if number == signal.SIGHUP and not self._has_terminal:
-            self._reload()
-            return
+        if number == signal.SIGHUP:
+            if not self._has_terminal:
+                self._reload()
+                return
+            if self._hung_up:  # it was noticed and signalled: one event
+                return
+            self._hung_up = True
         if self._stopping:
             log.info("{name}: second signal, stopping immediately", name=number.name)
             for hurry in self._hurry:

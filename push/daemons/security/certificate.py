@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import fcntl
 import ipaddress
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -70,14 +73,20 @@ class ServingTls:
         return SSL.Connection(self.now.context_factory.getContext(), None)
 
 
-def load_server_tls(connector: Connector, folder: Path) -> ServerTls:
-    """The configured certificate, else the one in the data folder, made if it is not there."""
+def load_server_tls(connector: Connector, folder: Path, *, make: bool = True) -> ServerTls:
+    """The configured certificate, else the one in the data folder; raises `StartError`.
+
+    With `make` that one is made where neither it nor its key is there. Where one of the two is
+    missing nothing is made: a new one would be another identity than devices may have pinned.
+    """
     if connector.certificate:
         certificate_path = Path(connector.certificate).expanduser()
         key_path = Path(connector.private_key).expanduser()
     else:
         certificate_path, key_path = folder / CERTIFICATE_NAME, folder / KEY_NAME
-        _make_if_missing(certificate_path, key_path)
+        if make:
+            _make_if_missing(certificate_path, key_path)
+        _check_both_there(certificate_path, key_path)
     chain = _read(certificate_path, x509.load_pem_x509_certificates, "a PEM certificate")
     key = _read(key_path, _load_private_key, "a PEM private key without a passphrase")
     if _public_bytes(key.public_key()) != _public_bytes(chain[0].public_key()):
@@ -127,24 +136,46 @@ def _context_factory(
     return options
 
 
+def _check_both_there(certificate_path: Path, key_path: Path) -> None:
+    missing = [path for path in (certificate_path, key_path) if not os.path.exists(path)]
+    if len(missing) == 2:
+        raise StartError(
+            f"{certificate_path} and {key_path.name} are missing: put them back; a start makes "
+            "new ones"
+        )
+    if missing:
+        (there,) = {certificate_path, key_path} - set(missing)
+        raise StartError(
+            f"{missing[0]} is missing and {there.name} is there: put it back, or delete "
+            f"{there.name} and start again to have both made anew"
+        )
+
+
 def _make_if_missing(certificate_path: Path, key_path: Path) -> None:
-    if certificate_path.exists() and key_path.exists():
-        return
-    make_data_folder(certificate_path.parent)
+    """Make the pair if neither is there. Of several starts at once one makes it, others wait."""
+    folder = certificate_path.parent
+    make_data_folder(folder)
     try:
-        # The key first: a process that finds a certificate finds its key. With another start at the
-        # same time the certificate is made for the key that won.
-        made = ec.generate_private_key(ec.SECP256R1())
-        pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        key = load_pem_private_key(create_once(key_path, pem, mode=0o600), password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise StartError(f"{key_path} has no {certificate_path.name} beside it: delete the key")
-        certificate = self_signed(key, socket.gethostname())
-        create_once(certificate_path, certificate.public_bytes(Encoding.PEM), mode=0o644)
+        with _locked(folder):
+            if os.path.exists(certificate_path) or os.path.exists(key_path):
+                return
+            key = ec.generate_private_key(ec.SECP256R1())
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            certificate = self_signed(key, socket.gethostname())
+            create_once(key_path, pem, mode=0o600)
+            create_once(certificate_path, certificate.public_bytes(Encoding.PEM), mode=0o644)
     except OSError as error:
         raise StartError(f"{certificate_path}: {error.strerror}") from None
-    except (ValueError, TypeError):
-        raise StartError(f"{key_path} does not hold a PEM private key: delete it") from None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def self_signed(key: ec.EllipticCurvePrivateKey, host_name: str) -> x509.Certificate:

@@ -9,14 +9,17 @@ from typing import Any
 
 from twisted.web.http_headers import Headers
 
-from push.wire.addresses import Networks, peer_ip, plain_ip
+from push.wire.addresses import UNKNOWN_IP, Networks, is_loopback_peer, peer_ip, plain_ip
 
 # Some proxies add the port: 192.0.2.7:4711, [2001:db8::7]:4711.
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::\d{1,5})?|([^:]*):\d{1,5}", re.ASCII)
 
 
 def client_of(request: Any, proxies: Networks) -> tuple[str, bool]:
-    """The client's address ("" on a unix socket), and whether the client is on this machine."""
+    """The client's address, and whether the client is on this machine.
+
+    The address is "" on a unix socket, and `UNKNOWN_IP` where a trusted proxy does not tell it.
+    """
     headers: Headers = request.requestHeaders
     ip = peer_ip(getattr(request.getClientAddress(), "host", None))
     if ip in proxies:
@@ -28,16 +31,16 @@ def client_of(request: Any, proxies: Networks) -> tuple[str, bool]:
 def forwarded_ip(ip: str, values: Iterable[bytes], proxies: Networks) -> str:
     """The last address that is no trusted proxy, for a request that came from the proxy `ip`.
 
-    Each proxy adds the address of its own peer at the end. So entries are believed from the end on
-    as long as
-    those who wrote them are trusted, and what a client wrote itself never is. An entry that is no
-    address ends the search at the proxy that wrote it.
+    Each proxy adds the address of its own client at the end. So entries are believed from the end
+    on as long as a trusted proxy wrote them, and what a client wrote itself never is. Without an
+    entry, or with one that is no address, the client is not known: it is not the proxy.
     """
-    for entry in reversed(b",".join(values).split(b",")):
+    entries = b",".join(values).split(b",")
+    for entry in reversed(entries):
         try:
             ip = _entry_ip(entry.decode("ascii").strip(" \t"))
         except ValueError:
-            break
+            return UNKNOWN_IP
         if ip not in proxies:
             break
     return ip
@@ -45,14 +48,14 @@ def forwarded_ip(ip: str, values: Iterable[bytes], proxies: Networks) -> str:
 
 def _entry_ip(text: str) -> str:
     match = _WITH_PORT.fullmatch(text)
-    return plain_ip((match[1] or match[2] or "") if match else text)
+    ip = plain_ip((match[1] or match[2] or "") if match else text)
+    if ip_address(ip).is_unspecified:
+        raise ValueError(f"{ip} is the address of nobody")
+    return ip
 
 
 def _is_near(ip: str, headers: Headers) -> bool:
     """Whether the peer is on this machine, and no proxy that passes on a request of others."""
     if headers.hasHeader(b"x-forwarded-for") or headers.hasHeader(b"forwarded"):
         return False
-    try:
-        return ip == "" or ip_address(ip).is_loopback
-    except ValueError:
-        return False
+    return is_loopback_peer(ip)

@@ -17,8 +17,11 @@ MAX_LENGTH_DIGITS: Final = 18  # of a Content-Length; more than any limit here, 
 
 # RFC 3986: an IP literal or a name (which may be an IPv4 address), and perhaps a port.
 _AUTHORITY = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9\-._~!$&'()*+,;=%]{1,255})(?::[0-9]*)?"
+    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9\-._~!$&'()*+,;=%]{1,255})(?::([0-9]*))?"
 )
+MAX_PORT: Final = 65535
+# A field of the trailer: a name as RFC 9110 has it, and no control character but tabs.
+_TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _TARGET = re.compile(rb"[!-~]+")  # visible ASCII: anything else is to be percent-encoded
 _CONTROLS = bytes({*range(0x20), 0x7F} - {ord("\t")})
@@ -43,12 +46,26 @@ def target_of(method: bytes, target: bytes) -> bytes:
             raise malformed("the request target * is for OPTIONS only")
         return target
     absolute = _ABSOLUTE.fullmatch(target)
-    if absolute is None or not _AUTHORITY.fullmatch(absolute[1]):
+    if absolute is None or not _is_authority(absolute[1]):
         raise malformed("the request target must be a path or an http URL")
     path: bytes = absolute[2]
     if not path and method == b"OPTIONS":
         return b"*"
     return path if path.startswith(b"/") else b"/" + path
+
+
+def _is_authority(text: bytes) -> bool:
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        return False
+    digits: bytes = (match[1] or b"").lstrip(b"0")
+    return len(digits) <= 5 and int(digits or b"0") <= MAX_PORT
+
+
+def check_trailer(line: bytes) -> None:
+    """Raises `RequestError` `malformed` for a line after the last chunk that is no field."""
+    if not _TRAILER.fullmatch(line):
+        raise malformed("a line of the trailer is not a header")
 
 
 def check_header(name: bytes, value: bytes, version: bytes) -> bytes:
@@ -78,7 +95,7 @@ def check_host(headers: Headers, version: bytes) -> None:
         return
     if len(values) != 1:
         raise malformed(f"exactly one Host is required; there are {len(values)}")
-    if not _AUTHORITY.fullmatch(values[0]):
+    if not _is_authority(values[0]):
         raise malformed("Host must be a name or an address, perhaps with a port")
 
 

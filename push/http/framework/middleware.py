@@ -27,6 +27,7 @@ from push.http.framework.problems import allowed_methods, answer_to, internal_an
 from push.http.framework.request_reading import (
     NoBody,
     check_addressable,
+    check_content_encoding,
     check_content_type,
     read_idempotency_key,
     read_query,
@@ -148,6 +149,8 @@ class Edge:
         check_path_parameters(path)
         raw = request.content.read()
         body = None
+        if raw:
+            check_content_encoding(headers.getRawHeaders(b"content-encoding"))
         if route.body is not None and (raw or not route.body.optional):
             check_content_type(headers.getRawHeaders(b"content-type"))
             body = route.body.decode(raw)
@@ -242,6 +245,9 @@ class _Root(Resource):
             body = self._edge.refuse(request, refusal)
             # twisted.web would leave the body out of the answer to HEAD, and log that it had to.
             return b"" if request.method == b"HEAD" else body
+        if request.method != request.method.upper():
+            # The router would take it for the method in capitals, which is another (RFC 9110 9.1).
+            request.method = b"not-" + request.method
         return self._klein.render(request)
 
 

@@ -44,6 +44,18 @@ def check_content_type(values: Sequence[bytes] | None) -> None:
     )
 
 
+def check_content_encoding(values: Sequence[bytes] | None) -> None:
+    """Raises `RequestError` `unsupported_media_type` for a body that is compressed."""
+    for value in values or ():
+        if value.strip().lower() not in (b"", b"identity"):
+            raise RequestError(
+                "unsupported_media_type",
+                "a body must come as it is, without a Content-Encoding; it was: "
+                f"{value.decode('latin-1')[:100]}",
+                field="Content-Encoding",
+            )
+
+
 def _harmless(parameter: bytes) -> bool:
     name, _, value = parameter.strip().partition(b"=")
     return name != b"charset" or value.strip(b'"') in (b"utf-8", b"utf8", b"us-ascii")

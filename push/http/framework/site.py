@@ -2,8 +2,9 @@
 
 twisted.web buffers a body of any size and gives a client 60 s after every byte. Here a body is
 refused as soon as it is known to be too large, and a request must be there as a whole in 60 s from
-its first byte. A refusal in the middle of a request is answered at once; what still comes is thrown
-away for some seconds, so that a client which is busy sending gets to read the answer.
+its first byte. A refusal in the middle of a request is answered at once and ends our side of the
+connection; what still comes is thrown away for two seconds, so that a client which is busy sending
+gets to read the answer.
 
 Pipelined requests are served one at a time. While answers wait because the client does not read
 them, its next request waits as well, and then its connection is not read any more.
@@ -17,18 +18,25 @@ from typing import Any
 
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel
+from twisted.web.http import RESPONSES, HTTPChannel, _ChunkedTransferDecoder
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from push.http.framework.framing import check_header, check_host, closes, malformed, target_of
+from push.http.framework.framing import (
+    check_header,
+    check_host,
+    check_trailer,
+    closes,
+    malformed,
+    target_of,
+)
 from push.http.framework.problems import internal_answer, refusal_answer
 from push.http.framework.route import Response
 from push.wire.errors import RequestError, shortened
 
 REQUEST_SECONDS = 60
-LINGER_SECONDS = 5
+LINGER_SECONDS = 2
 
 # `admit(path, headers)` -> the largest body in bytes; raises `RequestError` for none at all.
 Admit = Callable[[bytes, Headers], int]
@@ -54,9 +62,13 @@ class LimitedRequest(Request):
         if length is not None and length > self._max_bytes:
             raise too_large(self._max_bytes)
 
-    def handleContentChunk(self, data: bytes) -> None:
-        if self._body.tell() + len(data) > self._max_bytes:
+    def chunk_announced(self, size: int) -> None:
+        """The size of a chunk was read, and nothing of the chunk."""
+        if self._body.tell() + size > self._max_bytes:
             raise too_large(self._max_bytes)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Of a body of any kind; its size was checked when it was announced."""
         self._body.write(data)
 
     def parseCookies(self) -> None:
@@ -83,6 +95,26 @@ class LimitedRequest(Request):
         self.write(answer.body)
         self.finish()
         return reason
+
+
+class ChunkDecoder(_ChunkedTransferDecoder):
+    """A body in chunks: each size is judged before its chunk comes, and each line of a trailer."""
+
+    def __init__(self, request: LimitedRequest, finish: Callable[[bytes], None]) -> None:
+        super().__init__(request.handleContentChunk, finish)
+        self._announced = request.chunk_announced
+
+    def _dataReceived_CHUNK_LENGTH(self) -> bool:
+        was_read = super()._dataReceived_CHUNK_LENGTH()
+        if was_read:
+            self._announced(self.length)
+        return was_read
+
+    def _dataReceived_TRAILER(self) -> bool:
+        goes_on = super()._dataReceived_TRAILER()
+        while self._trailerHeaders:
+            check_trailer(bytes(self._trailerHeaders.pop()))
+        return goes_on
 
 
 class LimitedChannel(HTTPChannel):
@@ -119,6 +151,8 @@ class LimitedChannel(HTTPChannel):
             self._refuse(malformed("a line must end with CR and LF"))
 
     def lineReceived(self, line: bytes) -> None:
+        if not line and not hasattr(self, "_command"):
+            return  # RFC 9112 2.2; the base class takes one such line
         if line[:1] in (b" ", b"\t"):
             self._refuse(malformed("a line begins with white space"))
             return
@@ -139,6 +173,8 @@ class LimitedChannel(HTTPChannel):
             self._refuse(refusal)
             return False
         chosen: bool = super()._maybeChooseTransferDecoder(header, data)
+        if chosen and isinstance(self._transferDecoder, _ChunkedTransferDecoder):
+            self._transferDecoder = ChunkDecoder(self.requests[-1], self._finishRequestBody)
         return chosen
 
     def allHeadersReceived(self) -> None:
@@ -202,10 +238,15 @@ class LimitedChannel(HTTPChannel):
         self.clearLineBuffer()
         self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
         self.transport.write(_head(answer) + answer.body)
-        self._lingering = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
+        self.transport.loseWriteConnection()
+        self._lingering = self.callLater(LINGER_SECONDS, self._close)
 
     def timeoutConnection(self) -> None:
         """Idle for too long, or not complete in time. Not worth a line in the log."""
+        self._close()
+
+    def _close(self) -> None:
+        """In order, so that what was written arrives; by force where the client does not read."""
         self._lingering = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
         self.loseConnection()
 

@@ -67,6 +67,8 @@ def send(
       pushctl chat send group:03DMV9EK31WTE= --from ada --mention ben '{"text": "Look, Ben"}'
     """
     kind_of, name = _parts(conversation)
+    if kind_of == USER and name == sender:
+        raise click.UsageError("you cannot send a message to yourself")
     value, encoding = read_data(data, text, optional=False)
     if encoding is not None:
         raise click.UsageError("DATA is neither JSON nor UTF-8 text")

@@ -9,7 +9,7 @@ import msgspec
 
 from push.pushctl.terminal import output
 from push.pushctl.terminal.asking import ask_first, yes_option
-from push.pushctl.terminal.errors import Failure, WrongValue
+from push.pushctl.terminal.errors import Failure, WrongValue, json_problem
 from push.pushctl.terminal.options import Common, common_options
 from push.sdk.backend import PushAPI
 from push.sdk.backend.calls.base import ApiCall
@@ -313,4 +313,4 @@ def _json_value(option: str, text: str | None) -> object:
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise WrongValue(f"{option}: {error}") from None
+        raise WrongValue(f"{option}: {json_problem(error, text.encode())}") from None

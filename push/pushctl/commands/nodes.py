@@ -9,6 +9,7 @@ import click
 
 from push.pushctl.terminal import output
 from push.pushctl.terminal.options import Common, common_options
+from push.wire.defaults import MAX_DRAIN_RATE_PER_SECOND
 
 
 class Rate(click.ParamType[int]):
@@ -22,7 +23,10 @@ class Rate(click.ParamType[int]):
         found = re.fullmatch(r"([1-9]\d{0,6})(/s)?", str(value))
         if found is None:
             self.fail(f"{value!r} is not a rate, as 500 or 500/s", param, ctx)
-        return int(found[1])
+        rate = int(found[1])
+        if rate > MAX_DRAIN_RATE_PER_SECOND:
+            self.fail(f"{rate} is more than {MAX_DRAIN_RATE_PER_SECOND:,}", param, ctx)
+        return rate
 
 
 @click.command("drain")
@@ -111,4 +115,24 @@ def stats(common: Common) -> None:
     """
     with common.api() as api:
         numbers = api.stats()
-    common.print_one(numbers, output.flattened(numbers))
+    if common.json:
+        output.print_json(numbers)
+    else:
+        _print_tables(numbers)
+
+
+def _print_tables(numbers: dict[str, Any]) -> None:
+    """One of all numbers, and one of each list of objects with their members as columns."""
+    lists = {name: value for name, value in numbers.items() if _is_list_of_objects(value)}
+    rest = {name: value for name, value in numbers.items() if name not in lists}
+    output.print_table(("name", "value"), output.flattened(rest) if rest else (), "no numbers")
+    for name, items in lists.items():
+        rows = [dict(output.flattened(item)) for item in items]
+        headings = list(dict.fromkeys(heading for row in rows for heading in row))
+        output.say("")
+        output.say(f"{name}:")
+        output.print_table(headings, ([row.get(h) for h in headings] for row in rows), "none")
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)

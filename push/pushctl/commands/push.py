@@ -13,11 +13,12 @@ import msgspec
 
 from push.pushctl.terminal import output
 from push.pushctl.terminal.asking import ask_first, yes_option
-from push.pushctl.terminal.errors import Failure, WrongValue, explain
+from push.pushctl.terminal.errors import Failure, WrongValue, explain, json_problem
 from push.pushctl.terminal.options import Common, common_options
 from push.pushctl.terminal.targets import push_target, push_target_options
 from push.sdk.backend import BatchItem, PushAPI
-from push.sdk.errors import PushError
+from push.sdk.encoding import encode_json
+from push.sdk.errors import InvalidData, PushError
 
 MAX_BATCH_ITEMS = 1000
 MAX_BATCH_BYTES = 8 * 1024 * 1024  # the server takes twice as much, and the items get keys
@@ -66,8 +67,9 @@ def push(
     """Push DATA to devices, users, a topic, a group, an address or everyone.
 
     DATA is JSON, or text when it does not begin like JSON; @FILE reads a file, - reads standard
-    input, as does no DATA without --title and --body. What is not UTF-8 is sent as base64. A push
-    to everyone asks first.
+    input, as does no DATA without --title and --body. Standard input must not be empty; '' and an
+    empty file are an empty text. What is not UTF-8 is sent as base64. -- stands before DATA that
+    begins with -, as -5. A push to everyone asks first.
 
     \b
     Examples:
@@ -156,9 +158,9 @@ def read_data(data: str | None, text: bool, *, optional: bool) -> tuple[Any, str
             return msgspec.json.decode(raw), None
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
             if raw.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(BEGINS_JSON):
-                why = str(error).removeprefix("JSON is malformed: ")
                 raise WrongValue(
-                    f"DATA begins like JSON and is not: {why}; give --text to send it as text"
+                    f"DATA begins like JSON and is not: {json_problem(error, raw)}; give --text "
+                    "to send it as text"
                 ) from None
     try:
         return raw.decode(), None
@@ -168,7 +170,10 @@ def read_data(data: str | None, text: bool, *, optional: bool) -> tuple[Any, str
 
 def _read_raw(data: str | None) -> bytes:
     if data is None or data == "-":
-        return sys.stdin.buffer.read()
+        raw = sys.stdin.buffer.read()
+        if not raw:  # a command before this one that failed, or a script without a terminal
+            raise click.UsageError("standard input is empty: give DATA ('' for an empty text)")
+        return raw
     if not data.startswith("@"):
         return data.encode("utf-8", "surrogateescape")
     try:
@@ -204,7 +209,8 @@ def _read_items(file: str) -> list[dict[str, Any]]:
         try:
             items = msgspec.json.decode(raw)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise WrongValue(f"{file}: {error}; nothing was pushed") from None
+            why = json_problem(error, raw)
+            raise WrongValue(f"{file}: {why}; nothing was pushed") from None
         places = [f"item {number}" for number in range(1, len(items) + 1)]
     else:
         items, places = [], []
@@ -215,6 +221,10 @@ def _read_items(file: str) -> list[dict[str, Any]]:
     for item, place in zip(items, places, strict=True):
         if not isinstance(item, dict):
             raise WrongValue(f"{file} {place}: not a JSON object; nothing was pushed")
+        try:
+            encode_json(item, "item")
+        except InvalidData as error:
+            raise WrongValue(f"{file} {place}: {error}; nothing was pushed") from None
     if not items:
         raise WrongValue(f"{file}: no pushes in it")
     return items
@@ -224,7 +234,8 @@ def _read_line(line: bytes, place: str) -> object:
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise WrongValue(f"{place}: {error}; nothing was pushed") from None
+        why = json_problem(error, line)
+        raise WrongValue(f"{place}: {why}; nothing was pushed") from None
 
 
 def _push_items(common: Common, api: PushAPI, items: list[dict[str, Any]]) -> None:

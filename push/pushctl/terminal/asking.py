@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from push.pushctl.terminal.errors import Failure
+from push.pushctl.terminal.targets import check_ids
 from push.wire.text import visible
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal.")
@@ -18,6 +19,8 @@ def ask_first(yes: bool, what: str | Callable[[], str]) -> None:
 
     Raises `Failure` when the answer is no.
     """
+    context = click.get_current_context()
+    check_ids(context.command, context.params)  # no question about nothing
     if yes:
         return
     if not sys.stdin.isatty():

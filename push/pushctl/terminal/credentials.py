@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from push.pushctl.terminal.errors import Failure, explain
+from push.pushctl.terminal.errors import Failure, explain, json_problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,9 +26,13 @@ class StoredCredentials(msgspec.Struct):
 
 def read_credentials(path: str) -> StoredCredentials:
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=StoredCredentials)
-    except (OSError, ValueError, msgspec.DecodeError) as error:
+        raw = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
         raise Failure(f"--credentials {path}: {explain(error)}") from None
+    try:
+        return msgspec.json.decode(raw, type=StoredCredentials)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise Failure(f"--credentials {path}: {json_problem(error, raw)}") from None
 
 
 def write_credentials(path: str, credentials: StoredCredentials, *, force: bool) -> None:

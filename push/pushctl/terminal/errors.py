@@ -28,6 +28,9 @@ USAGE = 2  # the command line itself is wrong
 INTERRUPTED = 130  # Ctrl-C
 # What Python puts around a reason, as `[Errno 2] ` and ` (_ssl.c:1006)`.
 _AROUND_REASON = re.compile(r"\[(?:Errno -?\d+|SSL|X509|SSL: \w+|X509: \w+)\] | \(_ssl\.c:\d+\)")
+# How OpenSSL's versions put it that the other side does not speak TLS.
+_NOT_TLS = ("wrong version number", "record layer failure", "packet length too long")
+_NUMBER = re.compile(r"-\.?\d")
 _NO_ID = " cannot name "  # between the id and what it should name
 _INDEX = re.compile(r"\[\d+\]")
 _ARGUMENT = re.compile(r"^(?P<name>\w+)(?P<value> (?:'.*?'|\".*?\"))?: (?P<why>.*)$", re.DOTALL)
@@ -71,6 +74,16 @@ class Interrupted(Failure):
         super().__init__(message, "interrupted")
 
 
+def json_problem(error: Exception, raw: bytes) -> str:
+    """Why `raw` is not JSON, or not what it should be, from what msgspec said of it."""
+    if not raw.strip():
+        return "it is empty"
+    if isinstance(error, RecursionError):
+        return "it nests too deep"
+    why = str(error).removeprefix("JSON is malformed: ")
+    return {"Input data was truncated": "it ends too early"}.get(why, why)
+
+
 def explain(error: Exception) -> str:
     """What went wrong, without the class and the errno."""
     if isinstance(error, UnicodeDecodeError):
@@ -85,6 +98,8 @@ def report_usage(error: click.ClickException, *, json: bool) -> None:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "pushctl"
     detail = " ".join(error.format_message().split())
+    if isinstance(error, click.NoSuchOption) and _NUMBER.match(error.option_name):
+        detail += " DATA that begins with - comes after --, as in: -- -5"
     output.print_error(detail, "usage", json=json, hint=f" (see '{path} --help')")
 
 
@@ -105,6 +120,8 @@ def translated(
     if isinstance(error, PushAPIUnreachable):
         found = _REQUEST.match(str(error))
         why = _AROUND_REASON.sub("", found["why"] if found else str(error))
+        if "https://" in url and any(mark in why.lower() for mark in _NOT_TLS):
+            why = "this server does not speak TLS here: use http://"
         more = "; --ca-file gives the CA to trust" if "certificate verify" in why else ""
         return Failure(f"{url}: {why}{more}", "unreachable")
     if isinstance(error, InvalidData) and "surrogate" in str(error):
@@ -198,9 +215,9 @@ def _name_of(field: str, command: click.Command | None) -> str | None:
     for parameter in command.params if command is not None else ():
         if isinstance(parameter, click.Option):
             if any(candidate in parameter.opts for candidate in candidates):
-                return _shown_name(parameter)
+                return shown_name(parameter)
         elif parameter.name in (name, name.removesuffix("s"), f"{name}s"):
-            return _shown_name(parameter)
+            return shown_name(parameter)
     return None
 
 
@@ -210,11 +227,11 @@ def _name_of_value(shown: str, command: click.Command | None, given: Mapping[str
         value = given.get(parameter.name or "")
         values = value if isinstance(value, tuple) else (value,)
         if any(shown == ascii(each) for each in values):
-            return f"{_shown_name(parameter)} "
+            return f"{shown_name(parameter)} "
     return ""
 
 
-def _shown_name(parameter: click.Parameter) -> str:
+def shown_name(parameter: click.Parameter) -> str:
     if isinstance(parameter, click.Option):
         return max(parameter.opts, key=len)
     return parameter.human_readable_name

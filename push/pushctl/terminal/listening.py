@@ -10,6 +10,7 @@ from push.pushctl.terminal import output
 from push.pushctl.terminal.options import Common
 from push.sdk.address import parse_server, without_fallback
 from push.sdk.aio import ClientState, Message, PushClient
+from push.sdk.chat_events import GROUP_CHANGE
 from push.sdk.errors import ConnectionFailed
 
 
@@ -33,9 +34,21 @@ def format_message(message: Message) -> str:
         parts.append(f"{message.title}:")
     if message.body is not None:
         parts.append(message.body)
+    if message.kind == GROUP_CHANGE:
+        parts.append(_group_change(message))
     if message.data is not None:
         parts.append(output.one_line(message.data))
     return " ".join(parts)
+
+
+def _group_change(message: Message) -> str:
+    """`group g: added ada, ben by cleo`; of a later server's event, what there is of it."""
+    fields = message.fields
+    text = f"group {fields.get('group')}: {fields.get('event')}"
+    users = fields.get("users")
+    if isinstance(users, list) and users:
+        text += f" {', '.join(map(str, users))}"
+    return f"{text} by {fields['by']}" if fields.get("by") is not None else text
 
 
 def format_truncation(message: Message) -> str:

@@ -19,6 +19,7 @@ from click.core import ParameterSource
 
 from push.pushctl.terminal import output
 from push.pushctl.terminal.errors import Failure, explain
+from push.pushctl.terminal.targets import check_ids
 from push.sdk.backend import PushAPI
 from push.sdk.tls import certificate_fingerprint
 
@@ -46,6 +47,7 @@ class Common:
 
     @property
     def url(self) -> str:
+        self._check_not_empty("url", "PUSH_URL")
         return str(self.given.get("url") or DEFAULT_URL)
 
     @property
@@ -68,7 +70,12 @@ class Common:
         return Path(os.environ.get("PUSH_SERVER_DATA") or "push-data")
 
     def key(self, *default_names: str) -> str | None:
-        """The API key: given, from the file given, or from the data folder of a local server."""
+        """The API key: given, from the file given, or from the data folder of a local server.
+
+        One that is given and empty is a slip (a variable that is not set), and no wish for another.
+        """
+        self._check_not_empty("key", "PUSH_KEY")
+        self._check_not_empty("key_file", "PUSH_KEY_FILE")
         key: str | None = self.given.get("key")
         key_file: str | None = self.given.get("key_file")
         if key and (not key_file or "key" in self.typed or "key_file" not in self.typed):
@@ -77,9 +84,12 @@ class Common:
         if key_file:
             self.key_origin = f"--key-file {key_file}"
             try:
-                return Path(key_file).read_text(encoding="utf-8").strip()
+                key = Path(key_file).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise Failure(f"{self.key_origin}: {explain(error)}") from None
+            if not key:
+                raise Failure(f"{self.key_origin}: it is empty")
+            return key
         if os.environ.get("PUSH_AUTH_KEYS", "").strip() not in ("", "[]"):
             return None  # with [auth] keys the files of a first start are not valid
         for name in default_names or ("admin.key", "app.key"):
@@ -92,8 +102,17 @@ class Common:
             return key
         return None
 
+    def _check_not_empty(self, name: str, variable: str) -> None:
+        """click takes an empty variable for one that is not set."""
+        if name in self.typed:
+            if self.given[name] == "":
+                raise click.UsageError(f"--{name.replace('_', '-')} is empty")
+        elif os.environ.get(variable) == "" and not {"key", "key_file"} & self.typed - {name}:
+            raise click.UsageError(f"{variable} is set and empty: unset it, or give a value")
+
     def api(self, *default_key_names: str) -> PushAPI:
-        """The HTTP API with the caller's key."""
+        """The HTTP API with the caller's key. Raises `WrongValue` for ids that can be none."""
+        check_ids(self.command, self.values)
         return PushAPI(self.url, self.key(*default_key_names), ca_file=self.ca_file)
 
     # --- What is printed --------------------------------------------------------------------------

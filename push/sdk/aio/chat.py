@@ -8,7 +8,6 @@ did not come; only `send` does more about that, see there.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Literal, Protocol
 
@@ -30,10 +29,10 @@ from push.sdk.chat_types import (
     as_type,
     given,
 )
+from push.sdk.encoding import client_id_or_new
 from push.sdk.errors import ConnectionFailed, RequestRefused
 
 PAGE = 50
-CLIENT_ID_BYTES = 15
 # Refused with one of these, the same message may be taken a moment later.
 PASSING_CODES = frozenset({"unavailable", "in_progress"})
 PASSING_SECONDS = 1.0
@@ -81,7 +80,7 @@ class Chat:
         body: dict[str, object] = {
             "to": self._to,
             "data": data,
-            "client_id": client_id or secrets.token_urlsafe(CLIENT_ID_BYTES),
+            "client_id": client_id_or_new(client_id),
             **given(type=type, mentions=list(mentions) or None, reply_to=reply_to),
         }
         try:

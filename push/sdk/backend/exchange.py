@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import httpx
 import msgspec
 
+from push.sdk.address import check_host
 from push.sdk.backend.calls.base import ApiCall
 from push.sdk.backend.lines import LIMITS
 from push.sdk.encoding import check_seconds, check_text, encode_json
@@ -30,6 +31,7 @@ TIMEOUT_SECONDS = 10.0
 FIRST_RETRY_SECONDS = 0.5
 MAX_RETRY_SECONDS = 5.0
 MAX_RETRY_AFTER_SECONDS = 30  # a caller does not wait longer than this
+MAX_PORT = 65535
 _MAX_DIGITS = 9
 
 # From something between us and the API, or from an API that starts or stops.
@@ -53,6 +55,12 @@ def check_url(url: str) -> httpx.URL:
     extra = parsed.query or parsed.fragment or parsed.userinfo
     if parsed.scheme not in ("http", "https") or not parsed.host or extra:
         raise ConfigurationError(f"url {url!r}: must be http://host:port or https://host:port")
+    try:
+        check_host(parsed.raw_host.decode("ascii"))
+    except ValueError as error:
+        raise ConfigurationError(f"url {url!r}: {error}") from None
+    if parsed.port is not None and not 0 < parsed.port <= MAX_PORT:
+        raise ConfigurationError(f"url {url!r}: {parsed.port} is not a port")
     proxy_for(str(parsed))
     return parsed
 

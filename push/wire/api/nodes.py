@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from push.wire.defaults import MAX_DRAIN_RATE_PER_SECOND
+
 
 class NodeEntry(Struct, frozen=True):
     """A daemon that is registered. `started`: in milliseconds since 1970 UTC."""
@@ -52,7 +54,14 @@ class DrainBody(Struct, forbid_unknown_fields=True, frozen=True):
     """How a connector is drained."""
 
     rate: (
-        Annotated[int, Meta(ge=1, description="sessions a second; the connector's own if absent")]
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=MAX_DRAIN_RATE_PER_SECOND,
+                description="sessions a second; the connector's own if absent",
+            ),
+        ]
         | None
     ) = None
 

@@ -301,3 +301,30 @@ def test_every_setting_is_explained() -> None:
 )
 def test_zookeeper_hosts_may_have_credentials_and_a_path(hosts: str) -> None:
     assert ZooKeeperHosts.parse(hosts) == hosts
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = " + "[" * 3000, "it nests too deep"),
+        ("a = " + "{b=" * 3000, "it nests too deep"),
+        ("[connector]\nwindow = " + "9" * 5000, "a number has too many digits"),
+        ("[connector]\nwindow = -" + "9" * 5000, "a number has too many digits"),
+        ("[connector]\nwindow = 0x" + "f" * 5000, "expected a whole number"),
+        ("[connector]\nwindow = " + "9" * 4000, "expected a whole number"),
+    ],
+    ids=str,
+)
+def test_what_the_parser_cannot_take_is_one_line(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "push.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match=said) as caught:
+        load(config_file=str(path))
+    assert "\n" not in str(caught.value)
+    assert "sys." not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[" * 3000, "[" + "9" * 5000 + "]"])
+def test_a_list_in_a_variable_that_the_parser_cannot_take_is_one_line(text: str) -> None:
+    with pytest.raises(SettingsError, match="expected a list"):
+        load(environment={"PUSH_CONNECTOR_PUBLIC": text})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 
 from push.daemons.config.errors import StartError
 from push.daemons.embedded_redis.binary import find_server
@@ -159,6 +161,25 @@ async def test_a_server_that_dies_is_started_again_with_its_data(
     await redis.ready()
     assert redis.pid != pid
     assert call(redis.socket_path, "GET answer") == b"$2\r\n42\r\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_cannot_be_started_is_tried_again(
+    start: Start, wait_until: WaitUntil
+) -> None:
+    redis = await start()
+    assert redis.pid
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with capturedLogs() as lines:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # no pipe can be made
+        try:
+            os.kill(redis.pid, signal.SIGKILL)
+            await wait_until(lambda: any("cannot be started" in str(line) for line in lines))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        await wait_until(lambda: redis.pid is not None)
+        await redis.ready()
+    assert not [line for line in lines if "log_failure" in line]
 
 
 @pytest_twisted.ensureDeferred

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -153,9 +154,38 @@ def test_an_encrypted_key_is_refused_without_asking_for_its_passphrase(tmp_path:
         load_server_tls(good, tmp_path)
 
 
-def test_a_certificate_that_was_lost_is_made_again_for_its_key(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [True, False], ids=["start", "reload"])
+@pytest.mark.parametrize(
+    ("missing", "left"), [("server.crt", "server.key"), ("server.key", "server.crt")]
+)
+def test_half_a_pair_is_refused_and_nothing_is_made(
+    missing: str, left: str, make: bool, tmp_path: Path
+) -> None:
     load_server_tls(UNSET, tmp_path)
-    key = (tmp_path / "server.key").read_bytes()
-    (tmp_path / "server.crt").unlink()
-    load_server_tls(UNSET, tmp_path)
-    assert (tmp_path / "server.key").read_bytes() == key
+    (tmp_path / missing).unlink()
+    before = (tmp_path / left).read_bytes()
+    with pytest.raises(StartError, match=f"{missing} is missing and {left} is there") as caught:
+        load_server_tls(UNSET, tmp_path, make=make)
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == [left]
+    assert (tmp_path / left).read_bytes() == before
+
+
+def test_a_foreign_key_gets_no_certificate(tmp_path: Path) -> None:
+    pair = write_pair(tmp_path, "server")
+    Path(pair.certificate).unlink()
+    with pytest.raises(StartError, match=r"server\.crt is missing and server\.key is there"):
+        load_server_tls(UNSET, tmp_path)
+    assert not Path(pair.certificate).exists()
+
+
+def test_a_reload_makes_no_pair(tmp_path: Path) -> None:
+    with pytest.raises(StartError, match=r"server\.crt and server\.key are missing"):
+        load_server_tls(UNSET, tmp_path, make=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_starts_at_the_same_time_agree_on_one_pair(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: load_server_tls(UNSET, tmp_path), range(8)))
+    assert len({tls.fingerprint for tls in made}) == 1

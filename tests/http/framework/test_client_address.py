@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from push.http.framework.client_address import forwarded_ip
-from push.wire.addresses import Networks, plain_ip
+from push.wire.addresses import UNKNOWN_IP, Networks, plain_ip
 
 PROXIES = ("10.0.0.0/8", "127.0.0.1", "2001:db8:ffff::/48")
 NETWORKS = Networks(PROXIES)
@@ -33,7 +33,6 @@ def web(make_web: Any) -> Any:
 @pytest.mark.parametrize(
     ("forwarded", "client"),
     [
-        ([], PROXY),
         (["198.51.100.7"], "198.51.100.7"),
         (["198.51.100.7, 10.0.0.2"], "198.51.100.7"),
         (["198.51.100.7,10.0.0.2,\t10.0.0.3"], "198.51.100.7"),
@@ -77,14 +76,20 @@ def test_what_a_client_wrote_itself_is_not_believed(
         *("", " ", "unknown", "_hidden", "198.51.100", "198.51.100.7.8", "198.51.100.07"),
         *("198.51.100.7:", "198.51.100.7:123456", "198.51.100.7/32", "[]", "[]:1", "[::1"),
         *("::1]", "[198.51.100.7", "fe80::1%eth0", '"198.51.100.7"', "for=198.51.100.7", ":80"),
-        *("198.51.100.7 198.51.100.8", "\udcff", "é", "localhost"),
+        *("198.51.100.7 198.51.100.8", "\udcff", "é", "localhost", "0.0.0.0", "::", "[::]:80"),
+        "::ffff:0.0.0.0",
     ],
 )
-def test_the_search_ends_at_an_entry_that_is_no_address(web: Any, entry: str) -> None:
-    """The client is then the proxy that wrote it: nothing left of it can be believed."""
-    assert seen_ip(web, f"1.1.1.1, {entry}, 10.0.0.2") == "10.0.0.2"
-    assert seen_ip(web, f"1.1.1.1, {entry}") == PROXY
-    assert seen_ip(web, "1.1.1.1", entry, "10.0.0.2") == "10.0.0.2"
+def test_with_an_entry_that_is_no_address_the_client_is_not_known(web: Any, entry: str) -> None:
+    """Neither what stands before it nor the proxy that wrote it is the client."""
+    assert seen_ip(web, f"1.1.1.1, {entry}, 10.0.0.2") == UNKNOWN_IP
+    assert seen_ip(web, f"1.1.1.1, {entry}") == UNKNOWN_IP
+    assert seen_ip(web, "1.1.1.1", entry, "10.0.0.2") == UNKNOWN_IP
+    assert seen_ip(web, entry) == UNKNOWN_IP
+
+
+def test_without_the_header_the_client_of_a_trusted_proxy_is_not_known(web: Any) -> None:
+    assert seen_ip(web) == UNKNOWN_IP
 
 
 @pytest.mark.parametrize("ip", ["192.0.2.7", "127.0.0.2", "2001:db8::1", "11.0.0.1"])
@@ -140,7 +145,7 @@ def test_the_address_that_a_trusted_proxy_heard_wins_over_all_before(
     spoofed: list[str], client: str, proxies: int
 ) -> None:
     client = plain_ip(client)
-    if client in NETWORKS:
+    if client in NETWORKS or client in ("0.0.0.0", "::"):
         return
     chain = [*spoofed, client, *["10.0.0.2"] * proxies]
     value = ", ".join(chain).encode("utf-8", "replace")
@@ -148,6 +153,6 @@ def test_the_address_that_a_trusted_proxy_heard_wins_over_all_before(
 
 
 @given(st.lists(st.binary(max_size=40), max_size=4))
-def test_whatever_is_sent_the_answer_is_an_address(values: list[bytes]) -> None:
+def test_whatever_is_sent_the_answer_is_an_address_or_not_known(values: list[bytes]) -> None:
     ip = forwarded_ip(PROXY, values, NETWORKS)
-    assert plain_ip(ip) == ip
+    assert ip == UNKNOWN_IP or plain_ip(ip) == ip

@@ -45,7 +45,16 @@ def test_a_body_in_chunks_is_refused_as_soon_as_it_is_too_large(web: Any) -> Non
     for _ in range(16):
         connection.send(chunk(b" " * (MIB // 16)))
     assert connection.responses() == []
-    connection.send(b"10\r\n ")
+    connection.send(b"10\r\n")
+    (response,) = connection.responses()
+    response.assert_problem("too_large")
+    connection.close()
+
+
+@pytest.mark.parametrize("size", [b"100001", b"fffffffff", b"f" * 900])
+def test_a_chunk_over_the_limit_is_refused_before_it_comes(web: Any, size: bytes) -> None:
+    connection = web.connect()
+    connection.send(head() + size + b"\r\n")
     (response,) = connection.responses()
     response.assert_problem("too_large")
     connection.close()
@@ -58,6 +67,7 @@ def test_what_comes_after_a_refusal_is_thrown_away_and_the_connection_ends(web: 
         connection.send(b"x" * (MIB // 4) + b"\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
     assert len(connection.responses()) == 1
     assert connection.open
+    assert connection.transport.write_closed
     web.clock.advance(LINGER_SECONDS)
     assert not connection.open
 

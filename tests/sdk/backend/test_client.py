@@ -610,10 +610,47 @@ def test_the_connection_is_kept(server: HTTPServer):
     assert "authorization" not in server.requests[0].headers
 
 
-@pytest.mark.parametrize("url", ["", "host:1", "tls://h", "http://", "http://h:x"])
+UNUSABLE = [
+    "http://a:99999",
+    "http://a:0",
+    "http://..",
+    "http://a..b",
+    "http://a b",
+    "http://a%20b",
+    "http://*",
+    "http://" + "a" * 64,
+    "http://" + "a." * 130,
+    "http://[::1",
+]
+
+
+@pytest.mark.parametrize("url", ["", "host:1", "tls://h", "http://", "http://h:x", *UNUSABLE])
 def test_a_wrong_url_is_named(url: str):
     with pytest.raises(ConfigurationError, match="url"):
         PushAPI(url)
+    with pytest.raises(ConfigurationError, match="url"):
+        PushClient(servers_url=url, key="k")
+
+
+@pytest.mark.parametrize("url", [url for url in UNUSABLE if url != "http://[::1"])
+def test_a_server_that_cannot_be_connected_to_is_named(url: str):
+    with pytest.raises(ConfigurationError, match="server"):
+        PushClient([url.replace("http://", "tls://")], key="k")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h",
+        "http://h:65535",
+        "http://[::1]:1",
+        "http://127.0.0.1",
+        "http://münchen.example",
+        "https://a_b-c.d.:80/",
+    ],
+)
+def test_a_url_that_may_work_is_taken(url: str):
+    PushAPI(url).close()
 
 
 def test_a_key_that_no_header_can_carry_is_refused():

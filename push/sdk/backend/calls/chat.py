@@ -5,7 +5,6 @@ A backend acts above all roles; with `by` it acts as a user, with that user's ri
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,8 +20,7 @@ from push.sdk.chat_types import (
     Sent,
     given,
 )
-
-CLIENT_ID_BYTES = 15
+from push.sdk.encoding import client_id_or_new
 
 
 def create_group(
@@ -154,7 +152,7 @@ def _send(
     body: dict[str, Any] = {
         "from": sender,
         "data": data,
-        "client_id": client_id or secrets.token_urlsafe(CLIENT_ID_BYTES),
+        "client_id": client_id_or_new(client_id),
         **given(mentions=list(mentions) or None, **more),
     }
     return ApiCall("POST", path, reader(Sent), json=body)

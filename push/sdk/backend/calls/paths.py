@@ -37,9 +37,14 @@ def path_of(template: str, **names: str) -> str:
     return template.format(**{kind: _segment(kind, name) for kind, name in names.items()})
 
 
-def _segment(kind: str, name: str) -> str:
+def check_id(kind: str, name: str) -> None:
+    """Raises `InvalidData` for a name that cannot be one of its kind."""
     is_valid, rule = _RULES[kind]
     if not is_valid(check_text(name, kind)):
         given = shortened(ascii(name), 100)
         raise InvalidData(f"{given} cannot name a {kind}: expected {rule}")
+
+
+def _segment(kind: str, name: str) -> str:
+    check_id(kind, name)
     return quote(name, safe="")
