@@ -13,7 +13,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from push.access.bans import Ban
+from push.access.bans import ActiveBan
 from push.chat.conversation_id import to_user
 from push.chat.types import Range
 from push.devices.session_query_types import Filter
@@ -132,7 +132,7 @@ async def test_who_is_thrown_out_meanwhile_loses_what_waits(
     if how == "kicked":
         assert (await node.clients.kick(Filter(user="anna"))).kicked == 1
     elif how == "banned":
-        await node.bans.add(Ban("user", "anna", None))
+        await node.bans.add(ActiveBan("user", "anna", None))
     else:
         again = await dial(node)
         await again.connect(**client._credentials)
