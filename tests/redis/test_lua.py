@@ -37,7 +37,7 @@ MOST_LINES_OF = {
     "chat/history": 170,
     "devices/open": 360,
     "streams/publish": 280,
-    "streams/cursors": 200,
+    "streams/cursors": 240,
     "streams/read": 70,
 }
 CODES = ("DROPPED", "WAITING", "ACKNOWLEDGED", "EXPIRED", "CANCELLED")
