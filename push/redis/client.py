@@ -14,7 +14,7 @@ from push.redis import keyspace
 from push.redis.availability import Availability
 from push.redis.checks import check_master, check_server, permitted
 from push.redis.clock import MICROSECONDS, ServerClock
-from push.redis.errors import StoreUnavailable, UnsuitableServer
+from push.redis.errors import TEMPORARY_REPLIES, StoreUnavailable, UnsuitableServer
 from push.redis.identity import Deployment
 from push.redis.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.replication import ReplicaAcks
@@ -32,19 +32,6 @@ log = Logger()
 ATTEMPTS = 3  # one for each reason to try again
 RECHECK_SECONDS = 30.0
 CONFIRM_SECONDS = 1.0  # while it waits, no other durable write is answered
-
-# Answers that say "not now" rather than "you are wrong"; also found inside a script's error.
-_TEMPORARY = (
-    "LOADING",
-    "MISCONF",
-    "READONLY",
-    "OOM",
-    "BUSY",
-    "NOREPLICAS",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-)
 
 
 class RedisClient:
@@ -392,7 +379,7 @@ class RedisClient:
             )
         if "READONLY" in text:
             self.rebuild("it has become a replica")  # where the master is now is looked up again
-        if any(word in text for word in _TEMPORARY):
+        if any(word in text for word in TEMPORARY_REPLIES):
             return StoreUnavailable(
                 f"Redis at {self.address} is temporarily unable to serve commands: {text}"
             )

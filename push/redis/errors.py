@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+# Answers that say "not now" rather than "you are wrong"; also found inside a script's error.
+TEMPORARY_REPLIES = (
+    "LOADING",
+    "MISCONF",
+    "READONLY",
+    "OOM",
+    "BUSY",
+    "NOREPLICAS",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+)
+
 
 class StoreUnavailable(Exception):
     """Redis cannot be used now. `unknown` tells whether the call may have run all the same."""
