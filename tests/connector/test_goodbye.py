@@ -15,8 +15,8 @@ from twisted.internet.defer import Deferred
 
 from push.access.bans import ActiveBan
 from push.chat.conversation_id import to_user
-from push.chat.types import Range
 from push.devices.session_query_types import Filter
+from push.wire.api.conversations import Range
 from push.wire.frames import encode_frame
 from push.wire.signals import DisconnectCode, RequestName, Signal
 from tests.faults.slow_redis import SlowRedis
