@@ -54,8 +54,8 @@ local function follow_as(record, token, stream, begin, user)
   local kept = redis.call('HMGET', record, DEVICE_START .. stream, cursor, position)
   if kept[2] and tonumber(kept[1]) < joined then
     -- The user was a member before, and that this ended was not done here yet.
-    local cursor, position = tonumber(kept[2]), tonumber(kept[3] or '0')
-    advance_at_end(record, stream, token, cursor, position, joined, DROPPED_REMOVED)
+    local acknowledged, handed_out = tonumber(kept[2]), tonumber(kept[3] or '0')
+    advance_at_end(record, stream, token, acknowledged, handed_out, joined, DROPPED_REMOVED)
     redis.call('HDEL', record, cursor, DEVICE_ATTEMPTS .. stream, position)
   end
   return follow(record, token, stream, math.max(begin, joined))

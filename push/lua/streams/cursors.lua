@@ -82,14 +82,14 @@ end
 -- How far a session came: all that it tells of is its own when it follows the stream no more.
 local function reached(item)
   local position = math.max(item[4], item[5])
-  return {offset = item[10] and position or item[4], position = position, own = item[4]}
+  return { offset = item[10] and position or item[4], position = position, own = item[4] }
 end
 
 -- The session is the device's no more, or follows the stream no more; but what it was handed it was,
 -- and what it acknowledged as well. Where there is a line per device that is counted once anyhow.
 local function count_last_words(stream, token, item)
   if is_listed(stream[1]) then
-    local was = {cursor = 0, position = 0, over = true}
+    local was = { cursor = 0, position = 0, over = true }
     count_passed(stream, token, was, reached(item), item[6], item[7], item[8])
   end
 end
@@ -105,16 +105,14 @@ local function count_after_end(stream, token, session, item)
   local pattern = '(%S+) (%d+) (%d+) (%d+) ([^,]+),'
   for holder, done_to, written_to, to, code in string.gmatch(kept, pattern) do
     if holder == session then
-      local was = {offset = tonumber(done_to), position = tonumber(written_to)}
+      local was = { offset = tonumber(done_to), position = tonumber(written_to) }
       local last = tonumber(to)
       for i = 2 * item[6] - 1, 2 * item[7] - 1, 2 do
         local offset, id = tonumber(messages[i]), messages[i + 1]
         local exception = exceptions[messages[i]]
         local wrote = not exception or exception[2]
         if offset <= last and wrote then
-          if offset > was.position and offset <= cursor.position then
-            written[id] = (written[id] or 0) + 1
-          end
+          if offset > was.position and offset <= cursor.position then written[id] = (written[id] or 0) + 1 end
           if not exception and offset > was.offset and offset <= cursor.offset then
             -- What had left the log before was counted then, for all who had not finished with it.
             local gone = redis.call('HMGET', message_key(id), LEDGER_CLOSED_WITH, LEDGER_CLOSED_AT)
@@ -130,7 +128,7 @@ local function count_after_end(stream, token, session, item)
       written_to = str(math.min(math.max(was.position, cursor.position), last))
     end
     if done_to ~= to then
-      left[#left + 1] = table.concat({holder, done_to, written_to, to, code}, ' ') .. ','
+      left[#left + 1] = table.concat({ holder, done_to, written_to, to, code }, ' ') .. ','
     end
   end
   if #left > 0 then
