@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -19,6 +19,7 @@ from push.redis.clock import MICROSECONDS
 from push.redis.scripts import load_script
 from push.redis.shared_copy import Lease, SharedCopy
 from push.runtime.ports import Clock
+from push.runtime.tasks import gather
 from push.wire.addresses import parse_network
 from push.wire.errors import RequestError
 
@@ -108,9 +109,9 @@ class Bans:
     async def _read(self) -> tuple[list[ActiveBan], list[tuple[int, bytes]]]:
         """With the time, by which bans end: the estimate of it runs a little slow. Beside the
         bans: kicks that are kept, since the last read, each with its place."""
-        await self._read_time()
-        kicks = await self._read_kicks()
-        bans, ended = await self._read_all()
+        # At once, as answers may be late. They come in this order: bans end by the new time.
+        found: list[Any] = await gather([self._read_time(), self._read_kicks(), self._read_all()])
+        _, kicks, (bans, ended) = found
         if ended:
             await self._server.run(_forget, [], ended[: 2 * FORGOTTEN_AT_A_TIME])
         return bans, kicks

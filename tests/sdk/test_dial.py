@@ -13,7 +13,7 @@ from device_server import DeviceServer, make_certificate, run, until
 from loops import LOOPS, with_names
 
 from push.sdk.aio import ClientState, PushClient
-from push.sdk.errors import ConnectionFailed, ServerUntrusted
+from push.sdk.errors import ConfigurationError, ConnectionFailed, ServerUntrusted
 from push.wire.signals import ConnectStatus, Signal
 
 
@@ -200,11 +200,13 @@ def test_an_address_that_accepts_and_gives_no_session_is_tried_last(loop: Any):
     run(test(), with_names(loop, h=["127.0.0.2", "127.0.0.1"]))
 
 
-def test_a_name_that_is_none_is_a_failed_connection(loop: Any):
+def test_a_name_that_nobody_has_is_a_failed_connection(loop: Any):
     async def test() -> None:
-        for host in ("no-such-host.invalid", "x" * 70 + ".invalid", "."):
-            with pytest.raises(ConnectionFailed):
-                await client_at(f"tcp://{host}:1", key="k").register()
+        with pytest.raises(ConnectionFailed):
+            await client_at("tcp://no-such-host.invalid:1", key="k").register()
+        for host in ("x" * 70 + ".invalid", "."):  # these can be no names
+            with pytest.raises(ConfigurationError):
+                client_at(f"tcp://{host}:1", key="k")
 
     run(test(), loop)
 
