@@ -56,7 +56,7 @@ class Opened(msgspec.Struct):
 
 
 class FollowRecord(msgspec.Struct):
-    """What a device's record says of whom and what it follows, and since which offset.
+    """The user of a device and the streams that it follows, as its record has them, with offsets.
 
     `session`: the one that has the device; None for a user without a device.
     """

@@ -235,7 +235,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         return await self._create(entry, data)
 
     def _wrote(self, entry: RegistryEntry, data: bytes, version: int) -> None:
-        """Note one of our nodes. It is read in this exchange, before any watch tells of it."""
+        """Note one of our nodes. It is read in this exchange, before any watch fires."""
         key = entry.key
         self._written[key] = _Written(data, version)
         self._stale.add(self._path(*key))

@@ -211,7 +211,7 @@ class SessionSubscriptions:
         device.protocol.notify(msgspec.json.encode(notice))
         device.connection.flush()
         if device.token is not None and subscription.stream == device_stream(device.token):
-            self.request_refresh(device)  # the entry that told of a change may be among them
+            self.request_refresh(device)  # the entry that announced a change may be among them
 
     async def _refresh(self, device: DeviceSession, refresh: _Refresh) -> None:
         """Bring about what the record says, until nothing has changed since it was asked for."""

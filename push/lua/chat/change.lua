@@ -2,7 +2,7 @@
 -- KEYS: clock.
 -- ARGV: the request: group, by, id, and what changes: name, announcement, extra, invite (text), mute_all
 -- (bool), member, role, muted (bool), owner.
--- Returns what is told of the group.
+-- Returns the fields of the group.
 -- uses: request, group_keys, group, group_description, permissions, may_on, store_member, tell_group
 local gid = request.group
 local group = group_of(gid)

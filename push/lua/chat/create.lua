@@ -1,7 +1,7 @@
 -- A group begins.
 -- KEYS: clock.
 -- ARGV: the request: group, by (its owner), name, type, extra, members, max_members, and id for the event.
--- Returns what is told of the group.
+-- Returns the fields of the group.
 -- uses: request, conversation, group_keys, group, group_description, enter_group, tell_users
 local gid = request.group
 if redis.call('EXISTS', group_key(gid)) == 1 then

@@ -1,6 +1,6 @@
 -- A user of a conversation of two is erased, a part at a time. Their messages are recalled and their own
 -- names for them free; when the other one is erased already, the conversation goes. (Somebody new may be
--- there under the other's name: they are told of what came since then.) It may be done again from the
+-- there under the other's name: they are notified of what came since then.) It may be done again from the
 -- beginning.
 -- KEYS: clock.
 -- ARGV: the request: owner, user, after (the seq where the part before ended, '' at first), limit, and id for

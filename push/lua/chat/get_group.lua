@@ -1,7 +1,7 @@
 -- A group, or a page of its members.
 -- KEYS: clock.
 -- ARGV: the request: group, by, and for members: cursor, limit.
--- Returns what is told of the group; or {user, role, muted 0|1} for each member in order, and the cursor
+-- Returns the fields of the group; or {user, role, muted 0|1} for each member in order, and the cursor
 -- of the next page ('' for none). A cursor is a name; of a long one its beginning, '~', and how many
 -- members with that beginning were told (a cursor has at most 64 bytes, a name 128).
 -- uses: request, group_keys, group, group_description, permissions
