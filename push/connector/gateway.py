@@ -54,6 +54,7 @@ from push.session.events import (
 from push.session.server import ServerSession
 from push.session.transitions import State
 from push.session.window import ACKNOWLEDGED, TOO_LARGE, Subscription
+from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
 from push.wire.signals import DisconnectCode
 
@@ -176,8 +177,8 @@ class Gateway:
         """Sessions at most; 0 = no limit."""
         return self._settings.max_connections
 
-    def new_protocol(self) -> ServerSession:
-        return ServerSession(self._settings.limits, self._reactor.seconds())
+    def new_protocol(self, codec: Codec) -> ServerSession:
+        return ServerSession(self._settings.limits, self._reactor.seconds(), codec)
 
     # What connections tell (push.connector.transport.connection.ConnectionOwner)
 
@@ -351,7 +352,7 @@ class Gateway:
             if device is not None:
                 self._forget(device)
         else:
-            connection.end(by_peer=event.by_peer)
+            connection.end(event)
 
     def _dropped(self, _subscription: Subscription, _entry: Entry, outcome: str) -> None:
         if outcome == TOO_LARGE:

@@ -12,6 +12,7 @@ from push.connector.gateway import Gateway
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.proxy import ProxiedFactory
 from push.wire.addresses import Networks
+from push.wire.codecs.binary import BINARY
 
 
 class DeviceFactory(Factory):
@@ -24,7 +25,7 @@ class DeviceFactory(Factory):
         self._carrier = carrier
 
     def buildProtocol(self, addr: IAddress | None) -> DeviceConnection:
-        return DeviceConnection(self._gateway, self._carrier, self._gateway.new_protocol())
+        return DeviceConnection(self._gateway, self._carrier, self._gateway.new_protocol(BINARY))
 
 
 def device_factory(

@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.transport.timing_wheel import NEVER
+from push.session.events import Ended
 from push.session.server import ServerSession
 from push.wire.addresses import peer_ip
 
@@ -182,7 +183,7 @@ class DeviceConnection(Protocol):
         self.phase = ConnectionPhase.SILENT
         self._transport.pauseProducing()
 
-    def end(self, *, by_peer: bool) -> None:
+    def end(self, ended: Ended) -> None:
         """Close. Unless the peer ended it, it gets time to read why.
 
         See protocol.md, "DISCONNECT: the end".
@@ -200,7 +201,7 @@ class DeviceConnection(Protocol):
         if self.carrier == "tls" and not self._secured:
             self.abort()  # nobody can read a goodbye
             return
-        if by_peer or self.carrier != "tcp":
+        if ended.by_peer or self.carrier != "tcp":
             transport.loseConnection()
         else:
             transport.loseWriteConnection()
