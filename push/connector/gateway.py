@@ -210,6 +210,9 @@ class Gateway:
         self._wheel.remove(connection)
         self._wheel.at(connection, self._reactor.seconds() + seconds)
 
+    def abandoned(self, connection: DeviceConnection, code: str, reason: str) -> None:
+        self.handle(connection, connection.protocol.abandon(code, reason))
+
     def _forget(self, device: DeviceSession) -> None:
         """The session is over, and its connection lost."""
         device.phase = Phase.CLOSED
