@@ -16,6 +16,7 @@ from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 _FINAL_TEXT = 0x81
+_FINAL_BINARY = 0x82
 _FINAL_CLOSE = 0x88
 _FINAL_PONG = 0x8A
 _MASKED = 0x80
@@ -36,6 +37,10 @@ MAX_CLOSE_REASON_BYTES = 123
 def encode_text_frame(text: bytes) -> bytes:
     """A whole text message of a server: not masked."""
     return _header(_FINAL_TEXT, len(text)) + text
+
+
+def encode_binary_frame(payload: bytes) -> bytes:
+    return _header(_FINAL_BINARY, len(payload)) + payload
 
 
 def encode_pong(payload: bytes) -> bytes:
@@ -164,6 +169,8 @@ class MessageReader:
             if not self._head:
                 self._left_bytes -= len(part)
             for received in self._read(part):
+                if isinstance(received, Message) and len(received.payload) > max_bytes:
+                    received = TooLarge(len(received.payload))
                 yield received
                 if not isinstance(received, Message | Pinged):
                     return
