@@ -200,12 +200,13 @@ class WebClient(Client):
         self._handshake: WSConnection = WSConnection(ConnectionType.CLIENT)
         headers = [(b"Origin", origin.encode())] if origin else []
         self._request = Request(
-            host="127.0.0.1", target=path, subprotocols=[offers], extra_headers=headers
+            host="127.0.0.1", target=path, subprotocols=offers.split(), extra_headers=headers
         )
         self.refused_with = 0
         self.refusal = b""
         self.close_code = 0
         self.pongs: list[bytes] = []
+        self.text_bytes: list[int] = []  # of each message that came
         self._waiting: list[WebEvent] = []
         self._text = ""
 
@@ -213,8 +214,8 @@ class WebClient(Client):
     def is_open(self) -> bool:
         return self._handshake.state is ConnectionState.OPEN
 
-    def connectionMade(self) -> None:
-        super().connectionMade()
+    def begin(self) -> None:
+        """Ask for the WebSocket."""
         self.transport.write(self._handshake.send(self._request))
 
     def dataReceived(self, data: bytes) -> None:
@@ -235,6 +236,7 @@ class WebClient(Client):
             self._text += event.data
             if event.message_finished:
                 text, self._text = self._text, ""
+                self.text_bytes.append(len(text.encode()))
                 self.take(self._frame(json.loads(text)))
         elif isinstance(event, Pong):
             self.pongs.append(bytes(event.payload))
@@ -581,6 +583,8 @@ async def dial(wait_until: WaitUntil) -> AsyncIterator[Dial]:
             client.transport.write(piece)
         if tls is not None and header:
             client.transport.startTLS(tls)  # its first bytes leave with the header's last
+        if isinstance(client, WebClient):
+            client.begin()
         return client
 
     yield make
