@@ -24,6 +24,8 @@ _LENGTH = 0x7F
 _TWO_BYTES, _EIGHT_BYTES = 126, 127
 _CONTROL = 0x08
 _MASK_BYTES = 4
+_SHORT_HEADER_BYTES = 2 + _MASK_BYTES
+_MASKS_OF_SHORT = 32  # as many fit into the longest short payload
 _HEAD_BYTES = 10  # of a header without its mask, at most
 _SHORT = Struct(">BB")
 _MIDDLE = Struct(">BBH")
@@ -64,6 +66,20 @@ def _header(first: int, size: int) -> bytes:
     return _LONG.pack(first, _EIGHT_BYTES, size)
 
 
+def read_short_text(data: bytes) -> bytes | None:
+    """The text of `data`, if that is one whole text message of at most 125 bytes.
+
+    The quickest way for the commonest case; it finds nothing that `read_text_frame` would not.
+    """
+    size = len(data) - _SHORT_HEADER_BYTES
+    if not 0 <= size < _TWO_BYTES or data[0] != _FINAL_TEXT or data[1] != _MASKED | size:
+        return None
+    mask = (data[2:_SHORT_HEADER_BYTES] * _MASKS_OF_SHORT)[:size]
+    bits = int.from_bytes(data[_SHORT_HEADER_BYTES:], "little") ^ int.from_bytes(mask, "little")
+    text = bits.to_bytes(size, "little")
+    return text if text.isascii() or is_utf8(text) else None
+
+
 def read_text_frame(data: bytes, start: int, max_bytes: int) -> tuple[bytes, int] | None:
     """The text at `start` and where it ends, if it is a whole message of at most `max_bytes`.
 
@@ -87,12 +103,15 @@ def read_text_frame(data: bytes, start: int, max_bytes: int) -> tuple[bytes, int
     if size > max_bytes or body + size > end:
         return None
     text = unmasked(data[body : body + size], data[body - _MASK_BYTES : body])
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError:
-            return None
-    return text, body + size
+    return (text, body + size) if text.isascii() or is_utf8(text) else None
+
+
+def is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def unmasked(payload: bytes, mask: bytes) -> bytes:
