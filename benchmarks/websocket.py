@@ -1,6 +1,6 @@
 """What a session over WebSocket costs beside one over TCP, in one run.
 
-    python -m benchmarks.websocket           about two minutes; prints figures and ratios
+    python -m benchmarks.websocket           about five minutes; prints figures and ratios
     python -m benchmarks.websocket --json     one JSON object
 
 Memory: of idle, authenticated sessions, each carrier in a server of its own. CPU: time of the
@@ -130,7 +130,7 @@ def sessions(running: Running, kind: type[Client], count: int) -> list[Client]:
 def memory_per_session(kind: type[Client], count: int) -> float:
     """Bytes of an idle, authenticated session."""
     with started_server(connector_ws="127.0.0.1:0") as running:
-        for client in sessions(running, kind, 50):  # what the first ones load is not counted
+        for client in sessions(running, kind, 500):  # what the first ones load is not counted
             client.socket.close()
         time.sleep(2)
         before = running.rss_bytes()
@@ -220,7 +220,7 @@ def measure(count: int, rounds: int) -> dict[str, float]:
         say(f"memory of {count} sessions over {name}")
         figures[f"{name}_session_kib"] = memory_per_session(kind, count) / 1024
     say("acknowledgements")
-    figures |= acknowledgements(count // 4, rounds)
+    figures |= acknowledgements(count // 10, rounds)
     figures["more_kib"] = figures["ws_session_kib"] - figures["tcp_session_kib"]
     for name in ("ack", "qos1"):
         figures[f"{name}_ratio"] = figures[f"ws_{name}_us"] / figures[f"tcp_{name}_us"]
@@ -231,7 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--sessions", type=int, default=2000)
+    parser.add_argument("--sessions", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
