@@ -12,7 +12,7 @@ from typing import Any
 import txredisapi
 from twisted.internet.defer import Deferred
 
-from push.redis.errors import StoreUnavailable, UnsuitableServer
+from push.redis.connection.errors import StoreUnavailable, UnsuitableServer
 from push.redis.scripts import LUA, Script
 
 OLDEST_VERSION = (6, 2)

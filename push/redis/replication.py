@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis.checks import parsed_info
-from push.redis.protocols import CommandProtocol
+from push.redis.connection.protocols import CommandProtocol
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced, SingleFlight
 

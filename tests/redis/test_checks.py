@@ -13,7 +13,7 @@ import pytest_twisted
 from push.redis import client as server_module
 from push.redis.checks import check_info, notes_of, parsed_info
 from push.redis.client import RedisClient
-from push.redis.errors import UnsuitableServer
+from push.redis.connection.errors import UnsuitableServer
 from tests.waiting import WaitUntil
 
 Connect = Callable[..., Awaitable[RedisClient]]
