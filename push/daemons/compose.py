@@ -271,6 +271,7 @@ class Composition:
             registry=make_metrics(self._gateway),
             problems=self._status.problems,
             notes=self._status.notes,
+            origins=Origins(settings.connector.origins),
             trusted_proxies=Networks(settings.http.trusted_proxies),
         )
         setting = "[http] listen" if has_api else "[connector] admin"

@@ -36,6 +36,7 @@ from push.http.framework.route import MAX_BODY_BYTES, NoQuery, Request, Response
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
+from push.wire.websocket.origins import Origins
 
 _log = Logger()
 
@@ -55,12 +56,12 @@ class Edge:
         routes: Iterable[Route],
         keyring: Keyring,
         registry: CollectorRegistry,
-        origins: Iterable[str] = (),
+        origins: Origins | None = None,
         proxies: Networks | None = None,
     ) -> None:
         self._keyring = keyring
         self._proxies = proxies or Networks()
-        self._origins = frozenset(origin.encode() for origin in origins)
+        self._origins = origins or Origins(())
         self._requests = Counter(
             "push_http_requests", "HTTP requests answered", ["route", "status"], registry=registry
         )
@@ -200,7 +201,7 @@ class Edge:
     def _options(self, request: Any, allow: bytes) -> Response:
         headers = [(b"Allow", allow)]
         method = self._cors.get(request.path)
-        if method is not None and request.getHeader(b"origin") in self._origins:
+        if method is not None and self._may_call(request):
             headers += [
                 (b"Access-Control-Allow-Methods", method),
                 (b"Access-Control-Allow-Headers", b"Authorization, Content-Type"),
@@ -221,11 +222,17 @@ class Edge:
             headers.addRawHeader(name, value)
         if self._origins and request.path in self._cors:
             headers.addRawHeader(b"Vary", b"Origin")
-            origin = request.getHeader(b"origin")
-            if origin in self._origins:
-                headers.addRawHeader(b"Access-Control-Allow-Origin", origin)
+            if self._may_call(request):
+                headers.addRawHeader(b"Access-Control-Allow-Origin", request.getHeader(b"origin"))
                 headers.addRawHeader(b"Access-Control-Expose-Headers", b"Retry-After")
         return answer.body
+
+    def _may_call(self, request: Any) -> bool:
+        """Whether it is a page of an origin that may call from a browser."""
+        origin, host = request.getHeader(b"origin"), request.getHeader(b"host") or b""
+        return origin is not None and self._origins.accepts(
+            origin.decode("latin-1"), host.decode("latin-1")
+        )
 
 
 class _Root(Resource):
