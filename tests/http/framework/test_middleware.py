@@ -357,7 +357,7 @@ def test_a_configured_site_may_register_devices(make_web: Any) -> None:
 
 def test_a_page_of_the_same_host_may_register_devices(make_web: Any) -> None:
     web = make_web(origins=("same-host",))
-    for origin, allowed in (("http://127.0.0.1:1", True), ("http://127.0.0.2:1", False)):
+    for origin, allowed in (("http://localhost:1", True), ("http://elsewhere:1", False)):
         response = web.request("POST", "/v1/devices", REGISTER, headers={"Origin": origin})
         assert response.headers.get("access-control-allow-origin") == (origin if allowed else None)
         assert response.headers["vary"] == "Origin"
