@@ -9,18 +9,20 @@ import msgspec
 
 from push.access.claims import Claims
 from push.access.jwt import JwtVerifier
+from push.devices.event_positions import cursors_at
 from push.devices.outbox import Outbox
 from push.devices.record import as_fields, elsewhere_of, follows_of, optional, since_of
 from push.devices.registration import Devices, unknown_token
 from push.redis.clock import MICROSECONDS
 from push.redis.connection.replies import Argument
-from push.redis.keyspace import DEVICE_EPOCH, DEVICE_SESSION, DEVICE_USER
+from push.redis.keyspace import DEVICE_EPOCH, DEVICE_REREAD, DEVICE_SESSION, DEVICE_USER
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
 from push.session.window import FailedAttempts, Subscription
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import RequestError
+from push.wire.event_stream.request import StreamConnect
 from push.wire.idents import (
     STREAM_ALL,
     device_stream,
@@ -109,10 +111,27 @@ class Sessions:
         token = await self._token(asked, claims, ip)
         # Before a JWT binds the device. Its user, if it does not, is judged when it is known.
         await self._devices.check_ban(token=token, user=claims.user if claims else None)
+        if isinstance(asked, StreamConnect):
+            return await self._open_stream(asked, token, claims, session)
         if token is None:
             assert claims is not None
             return await self._open_user(claims, asked.cursors)
         return await self._open_device(token, claims, asked.cursors, session)
+
+    async def _open_stream(
+        self, asked: StreamConnect, token: str | None, claims: Claims | None, session: str
+    ) -> Opened:
+        """The event that the client had last acknowledges, and never reads again."""
+        if token is not None:
+            cursors = {}
+            if asked.last_event_id:
+                cursors = await cursors_at(self._shards, token, asked.last_event_id)
+            return await self._open_device(token, claims, cursors, session, rereads=False)
+        assert claims is not None
+        if asked.by_id:
+            detail = "`ack`: id needs a device, and the JWT names none"
+            raise RequestError("invalid", detail, field="ack")
+        return await self._open_user(claims, {})
 
     async def _token(self, asked: ConnectRequest, claims: Claims | None, ip: str) -> str | None:
         """The device that connects, proven by its secret or named by the JWT."""
@@ -126,8 +145,15 @@ class Sessions:
         return asked.token
 
     async def _open_device(
-        self, token: str, claims: Claims | None, cursors: dict[str, str], session: str
+        self,
+        token: str,
+        claims: Claims | None,
+        cursors: dict[str, str],
+        session: str,
+        *,
+        rereads: bool = True,
     ) -> Opened:
+        """`rereads`: a cursor behind the stored one reads again from there."""
         number = self._shards.number_of(device_stream(token))
         home = self._shards[number]
         user = claims.user if claims else ""
@@ -150,11 +176,11 @@ class Sessions:
         now_us = int(reply[0])
         home.clock.observe(now_us)
         await self._outbox.run(home, reply[5])
-        fields = as_fields(reply[3])
+        fields = _fields_of(reply[3], rereads=rereads)
         before = (reply[2].decode(), reply[1].decode()) if reply[1] and reply[2] else None
         subscriptions = follows_of(fields, number, now_us, self._attempt_pause_us)
         truncated = [stream.decode() for stream in reply[4]]
-        for part in await self._take_parts(token, fields, cursors):
+        for part in await self._take_parts(token, fields, cursors, rereads=rereads):
             subscriptions += part.subscriptions
             truncated += part.truncated
         return Opened(
@@ -173,7 +199,12 @@ class Sessions:
         return self._shards.number_of(owner)
 
     async def _take_parts(
-        self, token: str, fields: dict[str, bytes], cursors: dict[str, str]
+        self,
+        token: str,
+        fields: dict[str, bytes],
+        cursors: dict[str, str],
+        *,
+        rereads: bool = True,
     ) -> list[_RemotePart]:
         """The session that the record names takes the parts of it that are on other servers."""
         elsewhere = elsewhere_of(fields)
@@ -188,11 +219,16 @@ class Sessions:
             for stream in streams:
                 arguments += [stream, *elsewhere[stream]]
             places = _places(cursors, streams.__contains__)
-            calls.append(self._take(number, streams, arguments + places))
+            calls.append(self._take(number, streams, arguments + places, rereads=rereads))
         return await gather(calls)
 
     async def _take(
-        self, number: int, streams: Collection[str], arguments: list[Argument]
+        self,
+        number: int,
+        streams: Collection[str],
+        arguments: list[Argument],
+        *,
+        rereads: bool,
     ) -> _RemotePart:
         """Of what the part has of other streams than these the end is not done there yet."""
         server = self._shards[number]
@@ -201,7 +237,7 @@ class Sessions:
             raise RequestError("unavailable", "a newer connection has this token", after_seconds=1)
         now_us = int(reply[0])
         server.clock.observe(now_us)
-        fields = as_fields(reply[1])
+        fields = _fields_of(reply[1], rereads=rereads)
         all_here = follows_of(fields, number, now_us, self._attempt_pause_us)
         subscriptions = [
             subscription for subscription in all_here if subscription.stream in streams
@@ -317,6 +353,13 @@ class _RemotePart(msgspec.Struct):
     subscriptions: list[Subscription]
     since: dict[str, int]
     truncated: list[str]
+
+
+def _fields_of(reply: Sequence[bytes], *, rereads: bool) -> dict[str, bytes]:
+    fields = as_fields(reply)
+    if rereads:
+        return fields
+    return {name: fields[name] for name in fields if not name.startswith(DEVICE_REREAD)}
 
 
 def _places(cursors: dict[str, str], wanted: Callable[[str], bool]) -> list[Argument]:

@@ -30,6 +30,7 @@ TOPICS_CURSOR = "topics-cursor:"
 BANS = "bans"
 KICKS = "kicks"  # that not every connector has confirmed
 LIMIT = "limit:"
+EVENT_POSITIONS = "event-positions:"  # what the ids of events stand for
 
 # Users: by name.
 USER_DEVICES = "user-devices:"
