@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 from typing import Protocol as Port
 
+from twisted.internet.interfaces import ISSLTransport
+
+from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import ConnectionOwner, DeviceConnection
 from push.connector.transport.event_stream import WINDOW_FULL, StreamConnection, replace_protocol
 from push.devices.event_positions import EventPositions
@@ -21,6 +24,9 @@ from push.wire.event_stream.request import RequestHead, parse_head, read_request
 
 class StreamGateway(ConnectionOwner, Port):
     """The gateway, as streams of events see it."""
+
+    @property
+    def sources(self) -> ShardedStreams: ...
 
     def handle(self, connection: DeviceConnection, events: list[Event]) -> None: ...
 
@@ -52,13 +58,10 @@ class EventStreams:
 
     # Requests
 
-    def serve(
-        self, transport: Any, head: RequestHead, *, secure: bool, source: tuple[str, int]
-    ) -> None:
-        """Answer `head`, which an HTTP server has read from `transport`, for a client at
-        `source`."""
-        connection = self._connection("sses" if secure else "sse")
-        connection.source = source
+    def serve(self, transport: Any, head: RequestHead, client_ip: str) -> None:
+        """Answer `head`, which an HTTP server has read from `transport`."""
+        connection = self._connection("sses" if ISSLTransport.providedBy(transport) else "sse")
+        connection.source = client_ip, 0
         self._gateway.made(connection)
         replace_protocol(transport, connection)
         self._answer(connection, lambda: head)
@@ -108,6 +111,9 @@ class EventStreams:
         unsettled, self._unsettled = self._unsettled, {}
         for connection in unsettled:
             self.settle(connection)
+        # At most once: the next request of a client does not read what was written to this one.
+        self._gateway.sources.cursors.write_now()
+        for connection in unsettled:
             protocol = connection.protocol
             if protocol.is_full and not connection.blocked and protocol.state is State.OPEN:
                 reason = "as much as the window takes was written"

@@ -273,6 +273,7 @@ class Composition:
             notes=self._status.notes,
             origins=Origins(settings.connector.origins),
             trusted_proxies=Networks(settings.http.trusted_proxies),
+            take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
         )
         setting = "[http] listen" if has_api else "[connector] admin"
         self._status.http_port = self._listen("http", setting, address, site)

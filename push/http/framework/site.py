@@ -23,6 +23,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from push.http.framework.client_address import client_of
 from push.http.framework.framing import (
     check_header,
     check_host,
@@ -33,11 +34,16 @@ from push.http.framework.framing import (
 )
 from push.http.framework.problems import internal_answer, refusal_answer
 from push.http.framework.route import Response
+from push.wire.addresses import Networks
 from push.wire.errors import RequestError, shortened
+from push.wire.event_stream.request import RequestHead, is_stream
 
 REQUEST_SECONDS = 60
 LINGER_SECONDS = 2
 
+# Takes over a connection that has brought this request, of a client at that address:
+# `take(transport, head, ip)`.
+TakeStream = Callable[[Any, RequestHead, str], None]
 # `admit(path, headers)` -> the largest body in bytes; raises `RequestError` for none at all.
 Admit = Callable[[bytes, Headers], int]
 
@@ -121,6 +127,7 @@ class LimitedChannel(HTTPChannel):
     """A connection. Its time-out is the deadline of the request that comes in, or idle time."""
 
     transport: Any
+    site: Any
     _receiving = False
     _refused = False
     _lingering: Any = None  # a delayed call
@@ -181,9 +188,28 @@ class LimitedChannel(HTTPChannel):
         try:
             check_host(self.requests[-1].requestHeaders, self._version)
             self._path = target_of(self._command, self._path)
-            super().allHeadersReceived()
+            take_stream = self.site.take_stream
+            if take_stream is not None and is_stream(self._path):
+                self._give_stream(take_stream)
+            else:
+                super().allHeadersReceived()
         except RequestError as refusal:
             self._refuse(refusal)
+
+    def _give_stream(self, take: TakeStream) -> None:
+        """The answer is a stream of events: the connection is not HTTP's from now on."""
+        request = self.requests.pop()
+        client_ip = client_of(request, self.site.trusted_proxies)[0]
+        headers = [
+            (name.lower(), value)
+            for name, values in request.requestHeaders.getAllRawHeaders()
+            for value in values
+        ]
+        self._refused = True  # nothing that comes is read here
+        self.setTimeout(None)
+        self._networkProducer.unregisterProducer()
+        self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
+        take(self.transport, RequestHead(self._command, self._path, headers), client_ip)
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         if not closes(request.requestHeaders, version):
@@ -277,11 +303,20 @@ class LimitedSite(Site):
     requestFactory = LimitedRequest
     noisy = False  # the daemon tells where it listens
 
-    def __init__(self, reactor: Any, resource: Resource, admit: Admit) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        resource: Resource,
+        admit: Admit,
+        trusted_proxies: Networks | None = None,
+        take_stream: TakeStream | None = None,
+    ) -> None:
         super().__init__(
             resource, reactor=reactor, timeout=REQUEST_SECONDS, parsePOSTFormSubmission=False
         )
         self.admit = admit
+        self.trusted_proxies = trusted_proxies or Networks()
+        self.take_stream = take_stream
 
     def startFactory(self) -> None:
         """The base class opens an access log and counts seconds for it."""

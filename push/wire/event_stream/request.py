@@ -60,7 +60,7 @@ def parse_head(raw: bytes) -> RequestHead:
         event = reader.next_event()
     except h11.RemoteProtocolError as error:
         raise RequestError("malformed", f"this is not a request of HTTP/1.1: {error}") from None
-    if not isinstance(event, h11.Request):
+    if not isinstance(event, h11.Request) or not event.http_version.startswith(b"1."):
         raise RequestError("malformed", "this is not a request of HTTP/1.1")
     return RequestHead(event.method, event.target, list(event.headers))
 
