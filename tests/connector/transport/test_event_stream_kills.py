@@ -1,0 +1,154 @@
+"""Clients of a stream that are cut at any point and resume: by id nothing is lost, by writing
+nothing comes twice. The seeds are fixed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.task import deferLater
+
+from push.wire.signals import ConnectStatus
+from tests.connector.stream_client import StreamClient, connect_stream
+from tests.waiting import WaitUntil
+
+Make = Callable[..., Awaitable[Any]]
+USER = "anna"
+ROUNDS = 40
+WINDOW = 8
+
+
+class World:
+    """One device on one connector, and a backend that pushes by four targets."""
+
+    def __init__(self, node: Any, seed: int, wait_until: WaitUntil) -> None:
+        self.node = node
+        self.random = random.Random(seed)
+        self.wait_until = wait_until
+        self.pushed: list[str] = []
+        self.targets: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
+        self.port = node.ports[-1].getHost().port
+
+    async def prepare(self) -> None:
+        made = await self.node.devices.register(
+            platform="p", app="a", device=None, token=None, secret=None, ip="127.0.0.1"
+        )
+        await self.node.devices.bind(USER, made.token)
+        await self.node.topics.subscribe("news", made.token)
+        self.targets = {"token": made.token, "user": USER, "topic": "news", "all": ""}
+        self.headers = {"Push-Token": made.token, "Push-Secret": made.secret}
+
+    async def push(self, most: int) -> None:
+        for _ in range(self.random.randint(0, most)):
+            kind, name = self.random.choice(sorted(self.targets.items()))
+            data = "x" * self.random.choice([1, 100, 20_000])
+            result = await self.node.push(kind, *filter(None, [name]), data=data)
+            self.pushed.append(result.id)
+
+    async def client(self, query: str, last_id: str = "") -> StreamClient:
+        client = await connect_stream(self.node.reactor, self.port)
+        more = {"Last-Event-ID": last_id} if last_id else {}
+        client.ask("/v1/stream" + query, {**self.headers, **more})
+        return client
+
+    async def some_of(self, client: StreamClient, events: int) -> None:
+        """Read until there are so many messages, or the response has ended."""
+        await self.wait_until(lambda: client.closed or len(client.messages) >= events)
+
+    async def cut(self, client: StreamClient) -> None:
+        if self.random.random() < 0.5:
+            client.transport.abortConnection()
+        else:
+            client.transport.loseConnection()
+        await self.wait_until(lambda: client.closed)
+
+
+@pytest.fixture
+def make_world(make_node: Make, redis_url: str, wait_until: WaitUntil) -> Make:
+    async def make(seed: int, **limits: Any) -> World:
+        node = await make_node(redis_url, limits={"max_deliveries": 10_000, **limits})
+        node.listen(web=True, sndbuf=8192)
+        world = World(node, seed, wait_until)
+        await world.prepare()
+        return world
+
+    return make
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+@pytest_twisted.ensureDeferred
+async def test_by_id_nothing_is_lost_wherever_a_client_is_cut(
+    make_world: Make, dial: Make, seed: int
+) -> None:
+    """A client keeps what it got up to the id that it has stored; the rest it forgets."""
+    world = await make_world(seed, window_messages=WINDOW)
+    kept: list[dict[str, Any]] = []
+    stored_id = ""
+
+    def keep(client: StreamClient, count: int) -> None:
+        nonlocal stored_id
+        events = [event for event in client.reader.events if event.name == "message"][:count]
+        kept.extend(event.data for event in events)
+        stored_id = events[-1].last_id if events else stored_id
+
+    for _ in range(ROUNDS):
+        await world.push(6)
+        if world.random.random() < 0.15:  # another kind of session, which acknowledges nothing
+            other = await dial(world.node, web=True)
+            token, secret = world.headers.values()
+            accepted = await other.connect(token=token, secret=secret)
+            assert accepted["status"] is ConnectStatus.ACCEPTED
+        client = await world.client("?ack=id", stored_id)
+        if world.random.random() < 0.3:
+            client.transport.pauseProducing()  # cut with bytes under way
+        else:
+            missing = len(set(world.pushed) - {body["id"] for body in kept})
+            await world.some_of(client, min(missing, world.random.randint(0, 3)))
+        await world.push(3)
+        keep(client, world.random.randint(0, len(client.messages)))
+        await world.cut(client)
+    while {body["id"] for body in kept} != set(world.pushed):
+        client = await world.client("?ack=id", stored_id)
+        missing = len(set(world.pushed) - {body["id"] for body in kept})
+        await world.some_of(client, min(missing, WINDOW))
+        assert client.messages, (client.status, missing)
+        keep(client, len(client.messages))
+        await world.cut(client)
+    for stream in {body["stream"] for body in kept}:
+        offsets = [int(body["offset"]) for body in kept if body["stream"] == stream]
+        assert offsets == sorted(offsets), "a stream is in order, and what was kept comes once"
+        assert len(set(offsets)) == len(offsets)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest_twisted.ensureDeferred
+async def test_by_writing_nothing_comes_twice_wherever_a_client_is_cut(
+    make_world: Make, seed: int
+) -> None:
+    world = await make_world(seed)
+    got: list[str] = []
+    for _ in range(ROUNDS):
+        await world.push(8)
+        client = await world.client("")
+        if world.random.random() < 0.4:
+            await world.some_of(client, 0)
+            client.transport.pauseProducing()
+            await world.push(8)
+            await deferLater(world.node.reactor, 0)
+            client.transport.resumeProducing()
+        await world.push(2)
+        await deferLater(world.node.reactor, 0)
+        await world.cut(client)
+        got += [body["id"] for body in client.messages]
+    last = await world.client("")
+    await world.push(3)
+    final = (await world.node.push("all", data="end")).id
+    await world.wait_until(lambda: final in [body["id"] for body in last.messages])
+    got += [body["id"] for body in last.messages]
+    await world.cut(last)
+    assert len(set(got)) == len(got)
+    assert len(got) > ROUNDS
