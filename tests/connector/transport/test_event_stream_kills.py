@@ -4,6 +4,8 @@ nothing comes twice. The seeds are fixed."""
 from __future__ import annotations
 
 import random
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 
 from push.wire.signals import ConnectStatus
-from tests.connector.stream_client import StreamClient, connect_stream
+from tests.connector.stream_client import EventReader, StreamClient, connect_stream
 from tests.waiting import WaitUntil
 
 Make = Callable[..., Awaitable[Any]]
@@ -58,6 +60,15 @@ class World:
     async def some_of(self, client: StreamClient, events: int) -> None:
         """Read until there are so many messages, or the response has ended."""
         await self.wait_until(lambda: client.closed or len(client.messages) >= events)
+
+    async def until_open(self, client: StreamClient) -> None:
+        await self.wait_until(lambda: client.status == 200)
+
+    async def push_until_blocked(self) -> None:
+        [connection] = self.node.gateway.connections
+        while not connection.blocked:
+            result = await self.node.push("token", self.targets["token"], data="x" * 20_000)
+            self.pushed.append(result.id)
 
     async def cut(self, client: StreamClient) -> None:
         if self.random.random() < 0.5:
@@ -135,13 +146,15 @@ async def test_by_writing_nothing_comes_twice_wherever_a_client_is_cut(
         await world.push(8)
         client = await world.client("")
         if world.random.random() < 0.4:
-            await world.some_of(client, 0)
+            # Cut while some of what was handed out has left, and some not.
+            await world.until_open(client)
             client.transport.pauseProducing()
-            await world.push(8)
-            await deferLater(world.node.reactor, 0)
+            await world.push_until_blocked()
             client.transport.resumeProducing()
-        await world.push(2)
-        await deferLater(world.node.reactor, 0)
+            await world.some_of(client, world.random.randint(1, 5))
+        else:
+            await world.push(2)
+            await deferLater(world.node.reactor, 0)
         await world.cut(client)
         got += [body["id"] for body in client.messages]
     last = await world.client("")
@@ -152,3 +165,62 @@ async def test_by_writing_nothing_comes_twice_wherever_a_client_is_cut(
     await world.cut(last)
     assert len(set(got)) == len(got)
     assert len(got) > ROUNDS
+
+
+class SlowReader:
+    """A client whose system keeps little, and that reads only when it is told to."""
+
+    def __init__(self, world: World) -> None:
+        self.reader = EventReader()
+        self._head = b""
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        self._socket.connect(("127.0.0.1", world.port))
+        self._socket.setblocking(False)
+        lines = ["GET /v1/stream HTTP/1.1", "Host: a"]
+        lines += [f"{name}: {value}" for name, value in world.headers.items()]
+        self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
+
+    def read(self) -> bool:
+        """A little; whether there was anything."""
+        try:
+            data = self._socket.recv(700)
+        except BlockingIOError:
+            return False
+        if b"\r\n\r\n" not in self._head:
+            self._head += data
+            data = self._head.partition(b"\r\n\r\n")[2]
+        self.reader.feed(data.decode())
+        return True
+
+    @property
+    def offsets(self) -> list[int]:
+        return [int(event.data["offset"]) for event in self.reader.events]
+
+    def cut(self) -> None:
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+
+
+@pytest.mark.parametrize("seed", range(1, 7))
+@pytest_twisted.ensureDeferred
+async def test_what_has_left_of_many_small_messages_is_known_when_the_connection_breaks(
+    make_world: Make, seed: int
+) -> None:
+    """A client that reads slowly, and is cut while only some of a write has left."""
+    world = await make_world(seed)
+    for _ in range(250):
+        await world.node.push("token", world.targets["token"], data="x" * 1000)
+    got: list[int] = []
+    for _ in range(4):
+        client = SlowReader(world)
+        await world.wait_until(lambda: any(c.blocked for c in world.node.gateway.connections))
+        for _ in range(world.random.randint(5, 40)):
+            await world.wait_until(client.read)
+        await deferLater(world.node.reactor, 0)
+        client.cut()
+        await world.wait_until(lambda: not world.node.gateway.connections)
+        await world.node.gateway.ended_are_settled()
+        got += client.offsets
+    assert got == sorted(set(got)), "in order, and each at most once"
+    assert len(got) > 5
