@@ -111,12 +111,14 @@ def test_a_setting_that_a_document_names_exists() -> None:
 def ports_of(tap: str) -> list[int]:
     """Where a daemon listens without settings."""
     settings: Any = DEFAULTS
-    devices = [settings.connector.tcp.port, settings.connector.tls.port]
+    connector = settings.connector
+    listeners = (connector.tcp, connector.tls, connector.ws, connector.wss)
+    devices = [address.port for address in listeners]
     listen = MODULES[tap].replaced_defaults.get(("http", "listen"), settings.http.listen)
     http = int(str(listen).rpartition(":")[2])
     return {
         "push": [*devices, http],
-        "push-connector": [*devices, settings.connector.admin.port],
+        "push-connector": [*devices, connector.admin.port],
     }.get(tap, [http])
 
 
