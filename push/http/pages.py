@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from shlex import quote
 from typing import Any
 
 from push.http.framework.problems import ERRORS
@@ -105,11 +106,23 @@ def error_page(code: str) -> str:
     )
 
 
-def pretty_json(value: Any) -> str:
+def pretty_json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 # --- the documentation, from the OpenAPI document ------------------------------------------------
+
+
+# The address of the server in the examples of a page that is made once.
+_ORIGIN = "http://push.invalid"
+
+
+def told_to(origin: str, page: str) -> str:
+    """A page of `docs_page` for a client that knows this server as `origin`.
+
+    The address is text that a client sent, and a reader pastes it into a shell, in quotes.
+    """
+    return page.replace(_ORIGIN, escape(origin.replace("'", "'\\''")))
 
 
 def docs_page(document: dict[str, Any]) -> str:
@@ -167,7 +180,8 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     if "requestBody" in operation:
         content = operation["requestBody"]["content"]["application/json"]
         parts.append(f"<h4>Body: {_kind(content['schema'])}</h4>")
-        parts.append(f"<pre><code>{escape(_curl(path, method, content['example']))}</code></pre>")
+        example = _curl(method, path, content["example"])
+        parts.append(f"<pre><code>{escape(example)}</code></pre>")
     rows = (
         (f"<code>{status}</code>", _answer_kind(answer), _text(answer["description"]))
         for status, answer in operation["responses"].items()
@@ -176,12 +190,12 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _curl(path: str, method: str, example: Any) -> str:
+def _curl(method: str, path: str, example: object) -> str:
     body = json.dumps(example, ensure_ascii=False)
     return (
-        f"curl -X {method} http://localhost:8080{path} \\\n"
+        f"curl -X {method} '{_ORIGIN}{path}' \\\n"
         '  -H "Authorization: Bearer $(cat push-data/admin.key)" \\\n'
-        f"  -H 'Content-Type: application/json' \\\n  -d '{body}'"
+        f"  -H 'Content-Type: application/json' \\\n  -d {quote(body)}"
     )
 
 

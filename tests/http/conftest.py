@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import msgspec
@@ -31,8 +32,7 @@ from push.devices.topics import TopicWrite
 from push.http.checks import PushLimits
 from push.http.framework.route import App
 from push.http.framework.site import LimitedSite
-from push.http.routes.push import make_api
-from push.http.routes.registration import make_sub
+from push.http.routes.apps import make_api, make_sub
 from push.http.server import make_site
 from push.pushing.service import Push, PushContent, Target
 from push.streams.ledger import DeliveryCounts, DeviceLine
@@ -411,6 +411,11 @@ def make_request(
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + raw
 
 
+def make_api_of(behind: Any, limits: PushLimits | None = None) -> App:
+    needed = signature(make_api).parameters.keys() - {"limits"}
+    return make_api(**dict.fromkeys(needed, behind), limits=limits or PushLimits())
+
+
 @pytest.fixture
 def behind() -> Behind:
     return Behind()
@@ -440,7 +445,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         open_registration: bool = False,
     ) -> Web:
         known: dict[str, App] = {
-            "api": make_api(*[behind] * 9, limits),
+            "api": make_api_of(behind, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
         }
         clock = Clock()
@@ -493,7 +498,7 @@ async def port(behind: Behind, keyring: Keyring, wait_until: Any) -> AsyncIterat
 
     site = make_site(
         reactor,
-        [make_api(*[behind] * 9)],
+        [make_api_of(behind)],
         keyring=keyring,
         registry=CollectorRegistry(),
         problems=list,

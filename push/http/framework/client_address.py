@@ -1,13 +1,17 @@
-"""The address of a client: the peer's, or the one that a trusted proxy names in X-Forwarded-For."""
+"""Where a request comes from, and where its client sent it.
+
+The client's address is the peer's, or the one that a trusted proxy names in X-Forwarded-For.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import Any
+from typing import NamedTuple
 
 from twisted.web.http_headers import Headers
+from twisted.web.server import Request
 
 from push.wire.addresses import UNKNOWN_IP, Networks, is_loopback_peer, peer_ip, plain_ip
 
@@ -15,17 +19,38 @@ from push.wire.addresses import UNKNOWN_IP, Networks, is_loopback_peer, peer_ip,
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::\d{1,5})?|([^:]*):\d{1,5}", re.ASCII)
 
 
-def client_of(request: Any, proxies: Networks) -> tuple[str, bool]:
-    """The client's address, and whether the client is on this machine.
+class Client(NamedTuple):
+    """`ip` is "" on a unix socket, and `UNKNOWN_IP` where a trusted proxy does not tell it.
 
-    The address is "" on a unix socket, and `UNKNOWN_IP` where a trusted proxy does not tell it.
+    `is_near`: the client is on this machine. `origin`: scheme, host and port that it used, as
+    `https://push.example`.
     """
+
+    ip: str
+    is_near: bool
+    origin: str
+
+
+def client_of(request: Request, proxies: Networks) -> Client:
     headers: Headers = request.requestHeaders
     ip = peer_ip(getattr(request.getClientAddress(), "host", None))
-    if ip in proxies:
-        # Never near, whatever it says: all that a proxy sends comes from somebody else.
-        return forwarded_ip(ip, headers.getRawHeaders(b"x-forwarded-for", ()), proxies), False
-    return ip, _is_near(ip, headers)
+    is_secure = request.isSecure()
+    if ip not in proxies:
+        return Client(ip, _is_near(ip, headers), _origin(request, is_secure))
+    # Never near, whatever it says: all that a proxy sends comes from somebody else. TLS may end at
+    # the proxy; the host is in the header that it passes on.
+    is_secure = is_secure or headers.getRawHeaders(b"x-forwarded-proto") == [b"https"]
+    ip = forwarded_ip(ip, headers.getRawHeaders(b"x-forwarded-for", ()), proxies)
+    return Client(ip, False, _origin(request, is_secure))
+
+
+def _origin(request: Request, is_secure: bool) -> str:
+    host = request.getHeader(b"host")
+    if host is None:  # HTTP/1.0
+        address = request.getHost()
+        name, port = getattr(address, "host", "localhost"), getattr(address, "port", 80)
+        host = f"{name}:{port}".encode()
+    return f"{'https' if is_secure else 'http'}://{host.decode('ascii', 'replace')}"
 
 
 def forwarded_ip(ip: str, values: Iterable[bytes], proxies: Networks) -> str:

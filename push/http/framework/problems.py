@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from push.http.framework.route import Response
 from push.redis.errors import StoreUnavailable
+from push.wire.api.problem import Problem
 from push.wire.errors import STATUS_OF_CODE, RequestError
 
 PROBLEM_TYPE = b"application/problem+json"
@@ -144,24 +145,10 @@ ERRORS: dict[str, ErrorText] = {
 assert ERRORS.keys() == STATUS_OF_CODE.keys()
 
 
-class Problem(msgspec.Struct, omit_defaults=True):
-    """RFC 9457. `code` is stable and for programs, `detail` for people."""
-
-    type: Annotated[str, Meta(description="the path of a page about the code")]
-    title: str
-    status: int
-    detail: str
-    code: str
-    field: (
-        Annotated[str, Meta(description="the field that is wrong, as `to.token`")] | UnsetType
-    ) = UNSET
-    reasons: Annotated[list[str], Meta(description="of `/readyz`: all of them")] | UnsetType = UNSET
-
-
 _encoder = msgspec.json.Encoder()
 
 
-def problem_of(refusal: RequestError) -> Problem:
+def problem_of(refusal: RequestError, reasons: list[str] | None = None) -> Problem:
     return Problem(
         type=f"/errors/{refusal.code}",
         title=ERRORS[refusal.code].title,
@@ -169,14 +156,13 @@ def problem_of(refusal: RequestError) -> Problem:
         detail=refusal.detail,
         code=refusal.code,
         field=UNSET if refusal.field is None else refusal.field,
+        reasons=UNSET if reasons is None else reasons,
     )
 
 
 def refusal_answer(refusal: RequestError, reasons: list[str] | None = None) -> Response:
     """The answer for a documented no, with the headers that belong to its code."""
-    problem = problem_of(refusal)
-    if reasons is not None:
-        problem.reasons = reasons
+    problem = problem_of(refusal, reasons)
     headers: list[tuple[bytes, bytes]] = []
     after_seconds = refusal.after_seconds
     if after_seconds is None and refusal.code == "unavailable":

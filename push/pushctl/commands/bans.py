@@ -64,10 +64,7 @@ def unban(common: Common, /, **target: str | None) -> None:
       pushctl unban --ip 192.0.2.0/24
     """
     kind, value = exactly_one(target)
-    with common.api() as api:
-        silent = api.unban(**target)
-    common.print_done(f"{kind} {value}: not banned any more")
-    common.fail_if_silent(silent)
+    common.change(lambda api: api.unban(**target), f"{kind} {value}: not banned any more")
 
 
 @click.command("bans")

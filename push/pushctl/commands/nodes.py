@@ -134,5 +134,5 @@ def _print_tables(numbers: dict[str, Any]) -> None:
         output.print_table(headings, ([row.get(h) for h in headings] for row in rows), "none")
 
 
-def _is_list_of_objects(value: Any) -> bool:
+def _is_list_of_objects(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)

@@ -16,7 +16,7 @@ from push.pushctl.terminal.asking import ask_first, yes_option
 from push.pushctl.terminal.errors import Failure, WrongValue, explain, json_problem
 from push.pushctl.terminal.options import Common, common_options
 from push.pushctl.terminal.targets import push_target, push_target_options
-from push.sdk.backend import BatchItem, PushAPI
+from push.sdk.backend import BatchItem, PushAPI, PushResult
 from push.sdk.encoding import encode_json
 from push.sdk.errors import InvalidData, PushError
 
@@ -98,6 +98,10 @@ def push(
             body=body,
             idempotency_key=idempotency_key,
         )
+    _print_push(common, result)
+
+
+def _print_push(common: Common, result: PushResult) -> None:
     common.print_done(f"{result.id}: streams {result.streams}, online {result.online}", result)
     if result.unknown:
         raise Failure(
@@ -240,6 +244,7 @@ def _read_line(line: bytes, place: str) -> object:
 
 def _push_items(common: Common, api: PushAPI, items: list[dict[str, Any]]) -> None:
     done = failed = 0
+    silent: set[str] = set()
     for chunk in _chunks(items):
         try:
             results = api.push_batch(chunk)
@@ -249,6 +254,7 @@ def _push_items(common: Common, api: PushAPI, items: list[dict[str, Any]]) -> No
             raise error from None
         for number, result in enumerate(results, done + 1):
             failed += not result.ok
+            silent.update(result.silent)
             _print_result(common, number, result)
         done += len(chunk)
         if done < len(items):
@@ -259,6 +265,7 @@ def _push_items(common: Common, api: PushAPI, items: list[dict[str, Any]]) -> No
         output.say(f"{len(items) - failed} of {len(items)} pushed")
     if failed:
         raise Failure(f"{failed} of {len(items)} failed", "partial", failed=failed, of=len(items))
+    common.fail_if_silent(silent)
 
 
 def _chunks(items: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

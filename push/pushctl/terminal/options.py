@@ -115,6 +115,13 @@ class Common:
         check_ids(self.command, self.values)
         return PushAPI(self.url, self.key(*default_key_names), ca_file=self.ca_file)
 
+    def change(self, call: Callable[[PushAPI], Iterable[str]], done: str) -> None:
+        """Make a change whose answer is the nodes that did not confirm it, and print `done`."""
+        with self.api() as api:
+            silent = call(api)
+        self.print_done(done)
+        self.fail_if_silent(silent)
+
     # --- What is printed --------------------------------------------------------------------------
 
     def notice(self, text: str, **members: object) -> None:
@@ -150,7 +157,8 @@ class Common:
             output.print_table(headings, map(cells, items), empty)
 
     def fail_if_silent(self, nodes: Iterable[str]) -> None:
-        """What these nodes have is not in what was printed or done: exit status 1."""
+        """These nodes did not answer: what they have is not in what was printed, or they have not
+        confirmed what was done. Exit status 1."""
         silent = sorted(set(nodes))
         if silent:
             named = ", ".join(silent)
