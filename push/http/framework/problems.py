@@ -13,7 +13,7 @@ from msgspec import UNSET
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from push.http.framework.route import Response
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.wire.api.problem import Problem
 from push.wire.errors import STATUS_OF_CODE, RequestError
 
