@@ -12,7 +12,7 @@ import pytest
 
 from push.http.framework.problems import ERRORS
 
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "wbr"}
 
 
 class Page(HTMLParser):
