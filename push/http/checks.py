@@ -71,7 +71,7 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, PushContent]
 
 
 def _check_numbers(data: msgspec.Raw) -> None:
-    """JSON sets numbers no limits; what receives them does. Better refused here than there."""
+    """JSON sets no limits to numbers, but receivers do: such a number is refused here."""
     try:
         _decode_any(data)
     except msgspec.DecodeError as error:

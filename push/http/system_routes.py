@@ -87,7 +87,7 @@ class HealthRoutes:
         "/metrics",
         "Metrics for Prometheus",
         {200: DocumentedResponse("The text format of Prometheus.", content_type="text/plain")},
-        description="Needs no key from the same machine.",
+        description="From the same machine no key is needed.",
         scope="read",
         open_on_loopback=True,
     )

@@ -37,8 +37,8 @@ def client_of(request: Request, proxies: Networks) -> Client:
     is_secure = request.isSecure()
     if ip not in proxies:
         return Client(ip, _is_near(ip, headers), _origin(request, is_secure))
-    # Never near, whatever it says: all that a proxy sends comes from somebody else. TLS may end at
-    # the proxy; the host is in the header that it passes on.
+    # Never near, whatever its headers say: a proxy sends requests of others. TLS may end at the
+    # proxy; it passes the header Host on.
     is_secure = is_secure or headers.getRawHeaders(b"x-forwarded-proto") == [b"https"]
     ip = forwarded_ip(ip, headers.getRawHeaders(b"x-forwarded-for", ()), proxies)
     return Client(ip, False, _origin(request, is_secure))
@@ -57,8 +57,8 @@ def forwarded_ip(ip: str, values: Iterable[bytes], proxies: Networks) -> str:
     """The last address that is no trusted proxy, for a request that came from the proxy `ip`.
 
     Each proxy adds the address of its own client at the end. So entries are believed from the end
-    on as long as a trusted proxy wrote them, and what a client wrote itself never is. Without an
-    entry, or with one that is no address, the client is not known: it is not the proxy.
+    on as long as a trusted proxy wrote them, and an entry that a client wrote itself never is.
+    Without an entry, or with one that is no address, the client is not known: it is not the proxy.
     """
     entries = b",".join(values).split(b",")
     for entry in reversed(entries):
@@ -75,7 +75,7 @@ def _entry_ip(text: str) -> str:
     match = _WITH_PORT.fullmatch(text)
     ip = plain_ip((match[1] or match[2] or "") if match else text)
     if ip_address(ip).is_unspecified:
-        raise ValueError(f"{ip} is the address of nobody")
+        raise ValueError(f"{ip} is no client's address")
     return ip
 
 

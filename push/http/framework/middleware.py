@@ -50,9 +50,9 @@ _decode_no_body = decoder_for(NoBody)
 
 
 class Edge:
-    """All routes of one port. `origins` may call, from a browser, the routes that allow it.
+    """All routes of one port. Web pages of `origins` may call the routes that allow it.
 
-    `proxies` are believed whose requests they pass on.
+    The headers of `proxies` about the client are believed.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Edge:
         return route.body.max_bytes
 
     def _authorise(self, headers: Headers, scope: str) -> ApiKey:
-        """Whose key it is; raises `RequestError` `unauthenticated` or `forbidden`."""
+        """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
         values = headers.getRawHeaders(b"authorization")
         if not values:
             raise RequestError(
@@ -154,7 +154,7 @@ class Edge:
         if route.query is not NoQuery or b"?" in request.uri:
             query = read_query(request.uri, route.query)
         check_path_parameters(path)
-        assert request.content is not None  # from when its headers were read
+        assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()
         body = None
         if raw:
@@ -264,7 +264,7 @@ class _Root(Resource):
 def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Response]:
     """`work`'s answer, as a Deferred that may be cancelled without `work` being cancelled.
 
-    Klein cancels what a handler returned when the client goes away; a push that has begun must
+    Klein cancels what a handler returned when the client disconnects; a push that has begun must
     end. Nothing is lost: `work` raises nothing, and its answer is then dropped.
     """
     visible: Deferred[Response] = Deferred()

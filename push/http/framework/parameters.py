@@ -68,7 +68,7 @@ KINDS: Mapping[str, ParameterKind] = {
     "node": _name("the name of a node"),
     "seq": ParameterKind(_SEQ, _matching(_SEQ), "the seq of a message", "the seq of the message"),
     "session": ParameterKind(
-        OPAQUE_PATTERN, is_opaque, "an id that this system has made", "the id of a session"
+        OPAQUE_PATTERN, is_opaque, "an id that this server has made", "the id of a session"
     ),
     "token": ParameterKind(
         TOKEN_PATTERN,

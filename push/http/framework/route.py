@@ -1,4 +1,4 @@
-"""Routes as data: what is said of a route stands at the method that handles it.
+"""Routes as data: the description of a route is a decorator of the method that handles it.
 
     class TopicRoutes:
         def __init__(self, topics: Topics) -> None: ...

@@ -165,8 +165,8 @@ class LimitedChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         super().dataReceived(data)
-        # All complete lines were taken out (unless this is a call from within), so a line feed that
-        # is left ends no line of HTTP.
+        # The base class has removed all complete lines (unless this is a call from within), so a
+        # line feed that is left ends no line of HTTP.
         if self.line_mode and not self._busyReceiving and b"\n" in self._buffer:
             self._refuse(malformed("a line must end with CR and LF"))
 
@@ -249,7 +249,7 @@ class LimitedChannel(HTTPChannel):
         self._refuse(malformed("this is not a request of HTTP/1.1"))
 
     def _refuse(self, refusal: RequestError) -> None:
-        """Answer before the request is complete, and take no more of this connection."""
+        """Answer before the request is complete, and ignore all that still comes."""
         if self._refused:
             return
         self._refused = True

@@ -53,8 +53,8 @@ class BanRoutes:
         description=(
             "When it is answered, live sessions have ended with `kicked`, and registrations "
             "and connections are refused with `banned` (`CONNECT_ACK` `NOT_AUTHORIZED`) by "
-            "every process. Clients that are refused get `after`, the seconds after which they "
-            "come back, from a ban that ends; otherwise they give up. Messages for a device go on "
+            "every process. If the ban has an end, a refused client gets `after`: it connects "
+            "again after that many seconds. Otherwise it gives up. Messages for a device go on "
             "waiting."
         ),
         scope="admin",
@@ -89,7 +89,7 @@ class BanRoutes:
 
 
 def _banned_by(asked: BanBody | BanQuery) -> tuple[BanKind, str]:
-    """What a ban is of. Raises `RequestError` `invalid`."""
+    """The kind and name of what is banned. Raises `RequestError` `invalid`."""
     given = [kind for kind in KINDS if getattr(asked, kind) is not UNSET]
     if len(given) != 1:
         raise RequestError(

@@ -36,7 +36,7 @@ class ConnectionRoutes:
         {200: DocumentedResponse("A page of sessions, by their ids.", ConnectionPage)},
         description=(
             "All connectors are asked; those that do not answer within two seconds are named in "
-            "`silent`. With several filters a session must fit all of them."
+            "`silent`. With several filters a session must match all of them."
         ),
         scope="read",
         query=ConnectionsQuery,

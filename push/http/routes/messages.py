@@ -36,7 +36,7 @@ class MessageRoutes:
             "`collapsed` (a newer one took its place), `too_large` (for the device's frame "
             "limit), `unacknowledged` (sent ten times, and not acknowledged until now), "
             "`unbound`, `unsubscribed`, `forgotten` (the device), `erased` (the user), "
-            "`congested` (the connection took no more, and the message was not stored)."
+            "`congested` (the connection was full, and the message was not stored)."
         ),
         scope="read",
         problems=_PROBLEMS,
@@ -72,7 +72,7 @@ class MessageRoutes:
             )
         },
         description=(
-            "It is delivered to no device any more. A device that has it but had not "
+            "It is not delivered any more. A device that has it but had not "
             "acknowledged it counts as cancelled, until it does."
         ),
         scope="push",

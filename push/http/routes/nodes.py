@@ -28,7 +28,7 @@ class NodeRoutes:
         "GET",
         "/v1/nodes",
         "List the daemons of the cluster",
-        {200: DocumentedResponse("Every one that is registered.", NodeList)},
+        {200: DocumentedResponse("Every registered daemon.", NodeList)},
         description="As last reported by each daemon, at most a few seconds ago.",
         scope="read",
     )
@@ -42,7 +42,7 @@ class NodeRoutes:
         "POST",
         "/v1/nodes/{id}/drain",
         "Drain a connector",
-        {202: DocumentedResponse("It was told to.", Draining)},
+        {202: DocumentedResponse("The connector was told to drain.", Draining)},
         description=(
             "It takes no new sessions, sends those that it has to other connectors (`rate` of "
             "them a second), and its process ends. Without another connector it ends at once."

@@ -38,7 +38,7 @@ class RegistrationRoutes:
             "The token is the device's address and may be told to a backend; the secret is the "
             "device's own. `platform` and `app` are free text. A device that registers again "
             "sends its `token` and `secret` and gets the same pair; if they are not right it "
-            "gets a new one. `servers` is empty when no connector is there at the moment that this "
+            "gets a new one. `servers` is empty when there is no connector at the moment that this "
             "client can reach."
         ),
         scope="register",

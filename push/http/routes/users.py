@@ -36,7 +36,7 @@ class UserRoutes:
         "Erase a user",
         {
             200: REPLY_UNCONFIRMED,
-            204: DocumentedResponse("Nothing of the user is left but what the documents name."),
+            204: DocumentedResponse("Erased, except for the data that the documents name."),
         },
         description=(
             "Devices are unbound and keep their sessions; sessions with a JWT alone end. In "

@@ -34,7 +34,7 @@ def _period_seconds(text: str) -> int:
 def ban(common: Common, /, period: str | None, yes: bool, **target: str | None) -> None:
     """Refuse an address or network, a device or a user; live sessions end.
 
-    With --ip it asks first, because there may be many sessions behind one address.
+    With --ip it asks first, because there may be many sessions from one address.
 
     \b
     Examples:

@@ -11,7 +11,7 @@ from push.pushctl.terminal.asking import ask_first, yes_option
 from push.pushctl.terminal.credentials import device_argument, device_token
 from push.pushctl.terminal.options import Common, common_options
 
-# What has a time, of what the API tells of a device.
+# The members of a device's record that are times.
 TIMES = ("created", "seen")
 
 
@@ -67,7 +67,7 @@ def bind(common: Common, user: str, token: str | None, credentials: str | None) 
 @common_options
 @click.pass_obj
 def unbind(common: Common, user: str, token: str | None, credentials: str | None) -> None:
-    """Release the device TOKEN from USER.
+    """Unbind the device TOKEN from USER.
 
     \b
     Examples:

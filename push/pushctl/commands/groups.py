@@ -43,7 +43,7 @@ def groups() -> None:
 @click.option("--owner", required=True, metavar="USER", help="The user who owns it.")
 @click.option("--member", "member", multiple=True, metavar="USER", help="May be repeated.")
 @click.option("--type", "kind", type=click.Choice(["normal", "broadcast"]), help="[normal]")
-@click.option("--extra", metavar="JSON", help="What your application keeps with it.")
+@click.option("--extra", metavar="JSON", help="Any JSON value of your application.")
 @common_options
 @click.pass_obj
 def create(
@@ -108,7 +108,7 @@ def show(common: Common, group: str) -> None:
 @click.argument("group", metavar="GROUP")
 @click.option("--name", metavar="NAME")
 @click.option("--announcement", metavar="TEXT")
-@click.option("--extra", metavar="JSON", help="What your application keeps with it.")
+@click.option("--extra", metavar="JSON", help="Any JSON value of your application.")
 @click.option("--mute-all/--no-mute-all", default=None, help="Only the owner and admins write.")
 @click.option(
     "--invite",
@@ -130,7 +130,7 @@ def change(
     owner: str | None,
     by: str | None,
 ) -> None:
-    """Change what is given of a group, all of it or nothing, and print the group.
+    """Change a group: all that is given, or nothing. Print the group.
 
     \b
     Examples:
@@ -293,7 +293,7 @@ def role(common: Common, group: str, user: str, role: str, by: str | None) -> No
 @common_options
 @click.pass_obj
 def mute(common: Common, group: str, user: str, undo: bool, by: str | None) -> None:
-    """Let USER read and not write; with --undo write again.
+    """Mute USER, who can then read but not write; --undo lets them write again.
 
     \b
     Examples:

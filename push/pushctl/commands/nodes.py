@@ -31,7 +31,12 @@ class Rate(click.ParamType[int]):
 
 @click.command("drain")
 @click.argument("node", metavar="NODE")
-@click.option("--rate", type=Rate(), metavar="N/s", help="Sessions a second; its own if not given.")
+@click.option(
+    "--rate",
+    type=Rate(),
+    metavar="N/s",
+    help="Sessions a second; the connector's own rate if not given.",
+)
 @common_options
 @click.pass_obj
 def drain(common: Common, node: str, rate: int | None) -> None:

@@ -33,11 +33,11 @@ MAX_TTL_SECONDS = 2**31 - 1
     "--ttl",
     type=click.IntRange(0, MAX_TTL_SECONDS),
     metavar="SECONDS",
-    help="Keep it so long; 0: only for sessions online now.",
+    help="How long it is kept; 0: only for sessions online now.",
 )
 @click.option("--qos", type=click.IntRange(0, 1), help="0: at most once; 1 (default): at least.")
 @click.option(
-    "--collapse", metavar="NAME", help="Replace a message with this name that still waits."
+    "--collapse", metavar="NAME", help="Replace the message with this name that still waits."
 )
 @click.option("--title", help="Title of a notification.")
 @click.option("--body", help="Text of a notification.")
@@ -68,7 +68,7 @@ def push(
 
     DATA is JSON, or text when it does not begin like JSON; @FILE reads a file, - reads standard
     input, as does no DATA without --title and --body. Standard input must not be empty; '' and an
-    empty file are an empty text. What is not UTF-8 is sent as base64. -- stands before DATA that
+    empty file are an empty text. What is not UTF-8 is sent as base64. Put -- before DATA that
     begins with -, as -5. A push to everyone asks first.
 
     \b
@@ -149,8 +149,8 @@ def batch(common: Common, file: str, idempotency_key: str | None, yes: bool) -> 
 def read_data(data: str | None, text: bool, *, optional: bool) -> tuple[Any, str | None]:
     """The value to push and its encoding. Without DATA a notification needs no input.
 
-    Text that begins like JSON is refused when it is not JSON: it is a typing error, and whoever
-    gets it would see half an object.
+    Text that begins like JSON is refused when it is not JSON: it is a typing error, and a receiver
+    would see half an object.
     """
     if data is None and optional:
         return None, None
@@ -187,7 +187,7 @@ def _read_raw(data: str | None) -> bytes:
 
 
 def _everyone(api: PushAPI) -> str:
-    """How many there are is known of sessions only, and to a key that may read."""
+    """With the number of devices online, if the key may read it; others are not counted."""
     try:
         sessions = api.stats().get("sessions")
     except PushError:

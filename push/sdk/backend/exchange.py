@@ -147,7 +147,7 @@ def _passing(call: ApiCall[Any], outcome: Outcome) -> bool:
     if isinstance(outcome, httpx.HTTPError):
         kind = httpx.TransportError if call.idempotent else _NOT_SENT
         return isinstance(outcome, kind)
-    if outcome.status_code == _RATE_LIMITED:  # it did not run, whatever it was
+    if outcome.status_code == _RATE_LIMITED:  # a request of any kind did not run
         return _retry_after(outcome) is not None
     if not call.idempotent:
         return False

@@ -132,14 +132,14 @@ class PushResult(Struct, frozen=True):
 
 
 class BatchReceipt(PushResult, frozen=True, kw_only=True):
-    """An item of a batch that was accepted. `status` is what it would have got alone."""
+    """An item of a batch that was accepted. `status` is that of the same push alone."""
 
     status: Annotated[int, Meta(extra_json_schema={"const": 202})] = 202
 
 
 class BatchItem(Struct, frozen=True):
-    """The outcome of one push of a batch: a receipt or a problem, by its `status`, which is what it
-    would have had alone."""
+    """The outcome of one push of a batch: a receipt or a problem, by its `status`, which is that
+    of the same push alone."""
 
     status: int
     id: str | None = None

@@ -106,8 +106,8 @@ class ConversationRoutes:
             )
         },
         description=(
-            "As the user may: their own, or as an admin of a group, for some time. With "
-            "`force` the backend itself recalls it, at any time."
+            "With the rights of the user: their own messages, or those of a group as its admin, "
+            "for some time. With `force` the backend itself recalls it, at any time."
         ),
         scope="chat",
         query=RecallQuery,

@@ -85,10 +85,12 @@ class MemberRoutes:
         "/v1/groups/{group}/members/{user}",
         "Remove a member, or let one leave",
         {
-            204: DocumentedResponse("No member any more; devices stop following at once."),
+            204: DocumentedResponse(
+                "The user is no longer a member; their devices stop following at once."
+            ),
             200: REPLY_UNCONFIRMED,
         },
-        description="With the user as `by` they leave.",
+        description="With the user themselves as `by` they leave.",
         scope="chat",
         query=ActorQuery,
         problems=(*REFUSALS, "not_found"),

@@ -1,6 +1,6 @@
 """The HTTP API's requests, each defined once; `backend` runs them, blocking or in asyncio.
 
-A function here takes what the caller means and gives a `ApiCall`: what to send, whether it may be
+A function here takes what the caller means and gives an `ApiCall`: what to send, whether it may be
 sent twice, and how to read the answer.
 """
 
