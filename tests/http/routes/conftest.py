@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_twisted
 from prometheus_client import CollectorRegistry
@@ -13,6 +14,9 @@ from push.access.api_keys import Keyring
 from push.daemons.apps import make_apps
 from push.http.framework.site import LimitedSite
 from push.http.server import make_site
+from push.pushing.service import Push
+from push.wire.api.push import PushResult
+from push.wire.errors import RequestError
 from tests.connector.conftest import Node, WaitUntil, boots, make_node, more_urls
 from tests.http.conftest import Connection, Response, make_request
 
@@ -22,10 +26,11 @@ REGISTER = {"platform": "linux", "app": "example"}
 
 
 class API:
-    """push-api and push-sub of a node."""
+    """push-api and push-sub of a node. `pushed`: all that reached the service, which did it."""
 
     def __init__(self, node: Node, site: LimitedSite, wait_until: WaitUntil) -> None:
         self.node = node
+        self.pushed = pushes_of(node)
         self._site = site
         self._wait_until = wait_until
 
@@ -38,7 +43,7 @@ class API:
         key: str | None = "admin-key",
         ip: str = "192.0.2.7",
     ) -> Response:
-        """One request on a connection of its own. `body` as JSON."""
+        """One request on a connection of its own. `body` bytes as they are, else as JSON."""
         connection = Connection(self._site, ip)
         connection.send(make_request(method, path, body, key=key))
         # Whole when it can be parsed: an answer is written at once.
@@ -53,6 +58,9 @@ class API:
         assert response.status < 300, response
         return response.json()
 
+    async def post(self, body: Any) -> Response:
+        return await self.request("POST", "/v1/push", body)
+
     async def register(self) -> str:
         """A new device's token."""
         return str((await self.json("POST", "/v1/devices", REGISTER, key="app-key"))["token"])
@@ -64,24 +72,54 @@ class API:
         return answer
 
 
-@pytest_twisted.async_yield_fixture
-async def api(
+def pushes_of(node: Node) -> list[Push]:
+    pushed: list[Push] = []
+    service = node.domain.pushing
+    push, push_batch = service.push, service.push_batch
+
+    async def noted(item: Push) -> PushResult:
+        pushed.append(item)
+        return await push(item)
+
+    async def all_noted(items: Sequence[Push]) -> list[PushResult | RequestError]:
+        pushed.extend(items)
+        return await push_batch(items)
+
+    service.push, service.push_batch = noted, all_noted  # type: ignore[method-assign]
+    return pushed
+
+
+MakeAPI = Callable[..., Awaitable[API]]
+
+
+@pytest.fixture
+def make_api(
     make_node: Callable[..., Awaitable[Node]],
     redis_url: str,
     keyring: Keyring,
     wait_until: WaitUntil,
-) -> Any:
+) -> MakeAPI:
+    """`await make_api(push=PushLimits(…))`; `url`: another Redis than the shared one."""
     from twisted.internet import reactor
 
-    node = await make_node(redis_url)
-    site = make_site(
-        reactor,
-        make_apps(node.domain, {"api", "sub"}),
-        keyring=keyring,
-        registry=CollectorRegistry(),
-        problems=list,
-    )
-    yield API(node, site, wait_until)
+    async def make(*, url: str = redis_url, **limits: Any) -> API:
+        node = await make_node(url)
+        node.domain.limits = msgspec.structs.replace(node.domain.limits, **limits)
+        site = make_site(
+            reactor,
+            make_apps(node.domain, {"api", "sub"}),
+            keyring=keyring,
+            registry=CollectorRegistry(),
+            problems=list,
+        )
+        return API(node, site, wait_until)
+
+    return make
+
+
+@pytest_twisted.async_fixture
+async def api(make_api: MakeAPI) -> API:
+    return await make_api()
 
 
 @pytest.fixture
