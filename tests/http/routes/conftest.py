@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -17,10 +17,19 @@ from push.http.server import make_site
 from push.pushing.service import Push
 from push.wire.api.push import PushResult
 from push.wire.errors import RequestError
-from tests.connector.conftest import Node, WaitUntil, boots, make_node, more_urls
+from tests.connector.conftest import (
+    Client,
+    Dial,
+    Node,
+    WaitUntil,
+    boots,
+    dial,
+    make_node,
+    more_urls,
+)
 from tests.http.conftest import Connection, Response, make_request
 
-__all__ = ["boots", "make_node", "more_urls"]
+__all__ = ["boots", "dial", "make_node", "more_urls"]
 
 REGISTER = {"platform": "linux", "app": "example"}
 
@@ -127,3 +136,29 @@ def silent_node(boots: set[str]) -> str:
     """The name of a connector that is registered and answers nothing."""
     boots.add("n2")
     return "n2"
+
+
+class Connected(NamedTuple):
+    """A device in a session."""
+
+    client: Client
+    token: str
+    session: str
+
+
+Connect = Callable[..., Awaitable[Connected]]
+
+
+@pytest.fixture
+def connected(api: API, dial: Dial) -> Connect:
+    """`await connected(source="127.0.0.2")`: a new device of the node, which calls from there."""
+
+    async def make(*, source: str = "127.0.0.1") -> Connected:
+        if not api.node.ports:
+            api.node.listen()
+        client = await dial(api.node, source=source)
+        pair = await client.register()
+        accepted = await client.connect(token=pair["token"], secret=pair["secret"])
+        return Connected(client, pair["token"], accepted["session"])
+
+    return make
