@@ -114,7 +114,7 @@ class PageRoutes:
 
     @Route("GET", "/docs", "This documentation", _PAGE)
     async def docs(self, call: Request) -> Response:
-        return page_answer(pages.told_to(call.origin, self._docs))
+        return page_answer(pages.told_to(call.origin(), self._docs))
 
     @Route(
         "GET",

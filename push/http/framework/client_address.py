@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import NamedTuple
 
 from twisted.web.http_headers import Headers
 from twisted.web.server import Request
@@ -19,38 +18,37 @@ from push.wire.addresses import UNKNOWN_IP, Networks, is_loopback_peer, peer_ip,
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::\d{1,5})?|([^:]*):\d{1,5}", re.ASCII)
 
 
-class Client(NamedTuple):
-    """`ip` is "" on a unix socket, and `UNKNOWN_IP` where a trusted proxy does not tell it.
+def client_of(request: Request, proxies: Networks) -> tuple[str, bool]:
+    """The client's address, and whether the client is on this machine.
 
-    `is_near`: the client is on this machine. `origin`: scheme, host and port that it used, as
-    `https://push.example`.
+    The address is "" on a unix socket, and `UNKNOWN_IP` where a trusted proxy does not tell it.
     """
-
-    ip: str
-    is_near: bool
-    origin: str
-
-
-def client_of(request: Request, proxies: Networks) -> Client:
     headers: Headers = request.requestHeaders
-    ip = peer_ip(getattr(request.getClientAddress(), "host", None))
+    ip = _peer_ip(request)
+    if ip in proxies:
+        # Never near, whatever its headers say: a proxy sends requests of others.
+        return forwarded_ip(ip, headers.getRawHeaders(b"x-forwarded-for", ()), proxies), False
+    return ip, _is_near(ip, headers)
+
+
+def origin_of(request: Request, proxies: Networks) -> str:
+    """Scheme, host and port that the client used, as `https://push.example`.
+
+    A trusted proxy, at which TLS may end, passes the header Host on.
+    """
     is_secure = request.isSecure()
-    if ip not in proxies:
-        return Client(ip, _is_near(ip, headers), _origin(request, is_secure))
-    # Never near, whatever its headers say: a proxy sends requests of others. TLS may end at the
-    # proxy; it passes the header Host on.
-    is_secure = is_secure or headers.getRawHeaders(b"x-forwarded-proto") == [b"https"]
-    ip = forwarded_ip(ip, headers.getRawHeaders(b"x-forwarded-for", ()), proxies)
-    return Client(ip, False, _origin(request, is_secure))
-
-
-def _origin(request: Request, is_secure: bool) -> str:
+    if not is_secure and _peer_ip(request) in proxies:
+        is_secure = request.getHeader(b"x-forwarded-proto") == b"https"
     host = request.getHeader(b"host")
     if host is None:  # HTTP/1.0
         address = request.getHost()
         name, port = getattr(address, "host", "localhost"), getattr(address, "port", 80)
         host = f"{name}:{port}".encode()
     return f"{'https' if is_secure else 'http'}://{host.decode('ascii', 'replace')}"
+
+
+def _peer_ip(request: Request) -> str:
+    return peer_ip(getattr(request.getClientAddress(), "host", None))
 
 
 def forwarded_ip(ip: str, values: Iterable[bytes], proxies: Networks) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from klein import Klein
@@ -23,7 +24,7 @@ from twisted.web.server import Request as HttpRequest
 from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
-from push.http.framework.client_address import client_of
+from push.http.framework.client_address import client_of, origin_of
 from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import allowed_methods, answer_to, internal_answer
 from push.http.framework.request_reading import (
@@ -141,9 +142,9 @@ class Edge:
         """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
         it."""
         headers: Headers = request.requestHeaders
-        client = client_of(request, self._proxies)
+        client_ip, is_near = client_of(request, self._proxies)
         owner = None
-        if route.scope is not None and not (route.open_on_loopback and client.is_near):
+        if route.scope is not None and not (route.open_on_loopback and is_near):
             owner = self._authorise(headers, route.scope)
         scope, once = "", None
         if route.once and owner is not None:
@@ -166,7 +167,8 @@ class Edge:
             # Not ignored: a client that sends fields expects them to do something.
             check_content_type(headers.getRawHeaders(b"content-type"))
             _decode_no_body(raw)
-        return Request(path, query, body, client.ip, client.origin, scope, once)
+        origin = partial(origin_of, request, self._proxies)
+        return Request(path, query, body, client_ip, origin, scope, once)
 
     async def _run(self, route: Endpoint, call: Request) -> Response:
         """The handler's answer, or the one to what it raised. Raises nothing."""

@@ -36,16 +36,16 @@ class Request(NamedTuple):
 
     `path` holds the parameters by name, `query` and `body` the checked structs of the route.
     `client_ip` is the address of the client, also behind trusted proxies, "" when it has none (a
-    unix socket). `origin` is where the client sent it, as `https://push.example`. `scope` names API
-    key, method and path, within which an idempotency key is unique; `once` is the request's own,
-    with that scope.
+    unix socket). `origin()` tells where the client sent it, as `https://push.example`. `scope`
+    names API key, method and path, within which an idempotency key is unique; `once` is the
+    request's own, with that scope.
     """
 
     path: Mapping[str, str]
     query: Any
     body: Any
     client_ip: str
-    origin: str
+    origin: Callable[[], str]
     scope: str = ""
     once: str | None = None
 
