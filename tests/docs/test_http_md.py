@@ -42,7 +42,7 @@ def _is_cursor(text: str) -> bool:
 
 
 # What the places of the lists are made of.
-KINDS = ((str,), (str, str), (int, str))
+KINDS = ((str,), (int,), (str, str), (int, str))
 
 
 def _is_read(name: ListName, text: str, *kinds: type) -> bool:
