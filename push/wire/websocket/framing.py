@@ -74,9 +74,10 @@ def read_short_text(data: bytes) -> bytes | None:
     size = len(data) - _SHORT_HEADER_BYTES
     if not 0 <= size < _TWO_BYTES or data[0] != _FINAL_TEXT or data[1] != _MASKED | size:
         return None
+    # The header goes through it, too, and is cut off from the result: that saves a copy.
     mask = (data[2:_SHORT_HEADER_BYTES] * _MASKS_OF_SHORT)[:size]
-    bits = int.from_bytes(data[_SHORT_HEADER_BYTES:], "little") ^ int.from_bytes(mask, "little")
-    text = bits.to_bytes(size, "little")
+    bits = int.from_bytes(data, "big") ^ int.from_bytes(mask, "big")
+    text = bits.to_bytes(len(data), "big")[_SHORT_HEADER_BYTES:]
     return text if text.isascii() or is_utf8(text) else None
 
 
