@@ -162,14 +162,14 @@ Received = Message | Pinged | CloseReceived | Violation | TooLarge
 class MessageReader:
     """Reads any frames of a peer, for as long as some message or frame is incomplete."""
 
-    __slots__ = ("_connection", "_head", "_in_message", "_left_bytes", "_parts", "_size_bytes")
+    __slots__ = ("_connection", "_head", "_in_message", "_left_bytes", "_payload", "_size_bytes")
 
     def __init__(self) -> None:
         self._connection = Connection(ConnectionType.SERVER)
         self._head = b""  # of a frame whose length is not known yet
         self._left_bytes = 0  # of the frame that is being read
         self._in_message = False
-        self._parts: list[bytes] = []
+        self._payload = bytearray()  # of the message so far
         self._size_bytes = 0  # of the message, as its frames announce it
 
     @property
@@ -223,11 +223,10 @@ class MessageReader:
             if isinstance(event, TextMessage | BytesMessage):
                 is_text = isinstance(event, TextMessage)
                 data = event.data.encode() if isinstance(event, TextMessage) else event.data
-                self._parts.append(bytes(data))
+                self._payload += data
                 self._in_message = not event.message_finished
                 if event.message_finished:
-                    payload = b"".join(self._parts)
-                    self._parts.clear()
+                    payload, self._payload = bytes(self._payload), bytearray()
                     self._size_bytes = 0
                     yield Message(payload, is_text)
             elif isinstance(event, Ping):
