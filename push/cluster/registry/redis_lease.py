@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from push.cluster.registry.entry import Key, RegistryEntry, encode_entry
 from push.cluster.registry.interface import RegistryUnavailable
-from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
+from push.cluster.registry.own_entries import NameConflict
+from push.cluster.registry.reconciler import ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
 from push.redis import keyspace
 from push.redis.client import RedisClient
