@@ -79,7 +79,9 @@ class CursorWriter:
         self._stopped = False
 
     def moved(self, holder: CursorOwner, subscription: Subscription) -> None:
-        """`follow.cursor` moved and is to be stored."""
+        """The cursor of `subscription` moved and is to be stored."""
+        if subscription in self._moved:
+            return  # it leaves with the batch that is due: most acknowledgements come in bursts
         if holder.token is None or self._stopped:
             subscription.ended = None  # nothing is kept of a user without a device
             return
