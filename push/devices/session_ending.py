@@ -8,7 +8,7 @@ from push.redis.clock import MICROSECONDS
 from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.session.window import FailedAttempts
+from push.session.subscription import FailedAttempts
 from push.wire.idents import device_stream
 
 _close = load_script("devices", "close")

@@ -17,7 +17,7 @@ from push.redis.keyspace import DEVICE_USER
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import RequestError
 from push.wire.idents import (

@@ -13,7 +13,7 @@ from push.devices.registration import Devices
 from push.devices.session_ending import SessionEnding
 from push.devices.session_opening import Opened, SessionOpening
 from push.redis.shards import Shards
-from push.session.window import FailedAttempts
+from push.session.subscription import FailedAttempts
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import RequestError
 

@@ -24,7 +24,7 @@ from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
-from push.session.window import (
+from push.session.subscription import (
     ACKNOWLEDGED,
     GONE,
     LATE,

@@ -23,7 +23,7 @@ from push.session.entry import (
     Entry,
     batches_of,
 )
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 from push.streams.channel import Channel, Follower
 from push.streams.gap_repair import GapRepair
 from push.streams.log import LogReader, has_expired
