@@ -13,13 +13,13 @@ EXPIRED = "e"
 TOO_LARGE = "d:too_large"
 UNACKNOWLEDGED = "d:unacknowledged"
 GONE = ""
-LATE = "late"  # acknowledged after it had ended otherwise, and told of by itself
+LATE = "late"  # acknowledged after it had ended otherwise; counted on its own
 
 
 class OutstandingMessage:
     """One message of one session between hand-out and the cursor's passing it.
 
-    `passes` is where the cursor comes to when it passes this: `offset`, or behind it if entries
+    `passes` is where the cursor comes to when it passes this: `offset`, or past it if entries
     that need no acknowledgement follow. `outcome` says how it ended, None until then. `attempts`
     are the copies that count towards `max_deliveries`, `copies_due` those whose acknowledgement is
     still to come. It was first `handed` out at that time. Of the first unacknowledged message of a

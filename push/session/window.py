@@ -166,7 +166,7 @@ class Window:
     def _acknowledge_late(
         self, delivery: OutstandingMessage, outcome: str
     ) -> LateAcknowledgement | None:
-        """It was given up, taken out of the log, or expired; but the device had it all the same."""
+        """It was given up, removed from the log, or expired; but the device had it all the same."""
         if outcome not in (GONE, EXPIRED, UNACKNOWLEDGED):
             return None
         if delivery in (delivery.subscription.pending or ()):
@@ -208,8 +208,8 @@ class Window:
             first.ahead = _NOT_COUNTED if acknowledged else self._ahead_of(first)
         return subscription
 
-    # Only the first unacknowledged message of a stream is sent again. What stands behind it waits,
-    # perhaps in a queue of the device's own: that uses nothing up
+    # Only the first unacknowledged message of a stream is sent again. What comes after it waits,
+    # perhaps in a queue of the device's own: that uses up no attempts
     # (protocol.md, "PUSH and PUB_ACK: messages").
 
     def waiting_since(self) -> float | None:

@@ -94,7 +94,7 @@ class CursorWriter:
         stored."""
         is_moved = self._moved.pop(subscription, None) is not None
         is_handed = self._handed.pop(subscription, None) is not None
-        # Behind one that is missing, the cursor has not moved.
+        # The cursor has not moved past one that is missing.
         is_acknowledged = any(delivery.done for delivery in subscription.pending or ())
         if holder.token is None or self._stopped:
             return
@@ -235,7 +235,7 @@ class _Move:
         self.position = subscription.position
         if not is_last:
             self.position = min([self.position, *_not_to_be_passed(ended, self.cursor)])
-        # For the last time all is said that is known, also of what the cursor has not passed.
+        # The last move writes all that is known, also of messages that the cursor has not passed.
         until = inf if is_last else self.cursor
         self.ended = [message for message in ended if message.offset <= until]
         subscription.ended = [message for message in ended if message.offset > until] or None

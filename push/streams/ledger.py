@@ -54,7 +54,7 @@ STATES = {
     DROPPED[0]: "dropped",
 }
 
-_count_fleeting = load_script("streams", "count_fleeting")
+_count_ephemeral = load_script("streams", "count_ephemeral")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -286,7 +286,7 @@ class EphemeralCounts:
         for start in range(0, len(items), COUNTS_PER_CALL):
             part = items[start : start + COUNTS_PER_CALL]
             try:
-                await self._server.run(_count_fleeting, [], [_encode(part)])
+                await self._server.run(_count_ephemeral, [], [_encode(part)])
             except StoreUnavailable as error:
                 log.debug("Counts given up: {reason}", reason=error.reason)
 

@@ -72,7 +72,7 @@ class OwnEntries:
         return self._entries.get(key)
 
     def remove(self, key: Key) -> OwnEntry | None:
-        """No longer ours to register; whoever waits for it is cancelled."""
+        """No longer ours to register; callers that wait for it are cancelled."""
         own = self._entries.pop(key, None)
         if own is not None:
             for waiter in own.waiting():

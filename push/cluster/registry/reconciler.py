@@ -61,7 +61,7 @@ class ReconcilingRegistry(Registry):
         self._reactor = reactor
         self._random = random
         self._timing = timing
-        self._view = View(reactor.seconds, self._tell_change, window_seconds=timing.lease)
+        self._view = View(reactor.seconds, self._notify_change, window_seconds=timing.lease)
         self._own = OwnEntries(PATIENCE_LEASES * timing.lease)
         self._callbacks: list[Callable[[], None]] = []
         self._ready_waiters: list[Deferred[None]] = []
@@ -241,7 +241,7 @@ class ReconcilingRegistry(Registry):
         self._plan_verifying(fresh)
         if self._own.settle(sent, reading.rivals, self._reactor.seconds()):
             self._wake(self._timing.update)
-        self._tell_ready()
+        self._notify_ready()
 
     def _failed(self, trouble: str) -> None:
         self._trouble = trouble
@@ -297,12 +297,12 @@ class ReconcilingRegistry(Registry):
     def _size(self) -> int:
         return sum(len(instances) for instances in self._view.snapshot.values())
 
-    def _tell_ready(self) -> None:
+    def _notify_ready(self) -> None:
         self._loaded = True
         waiters, self._ready_waiters = self._ready_waiters, []
         fire(waiters)
 
-    def _tell_change(self) -> None:
+    def _notify_change(self) -> None:
         for callback in list(self._callbacks):
             try:
                 callback()

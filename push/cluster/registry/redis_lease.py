@@ -103,8 +103,8 @@ class RedisLease(ReconcilingRegistry):
     def _open(self) -> None:
         self._server.on_restored(self._wake)
         # Subscribed first, read then: an announcement in between is not missed.
-        heard = self._server.subscribe_channel(CHANNEL, self._announced)
-        heard.addCallbacks(lambda _: self._wake(), lambda _: None)
+        subscribing = self._server.subscribe_channel(CHANNEL, self._announced)
+        subscribing.addCallbacks(lambda _: self._wake(), lambda _: None)
 
     async def _close(self) -> None:
         self._server.unsubscribe_channel(CHANNEL)

@@ -111,7 +111,7 @@ class SupervisedConnection(Generic[P]):
     """Keeps one connection of one kind to the server that `locate` names, asked at each attempt.
 
     `build(on_lost)` makes the protocol, `prepare(protocol)` what it needs before use (scripts,
-    subscriptions); `on_up` and `on_down` are called when that changes. `speaker` is None while it
+    subscriptions); `on_up` and `on_down` are called when that changes. `protocol` is None while it
     is down; `where` is the server of the last attempt. `name` is for people. The connections of one
     server share its `availability`, which writes the log.
     """
@@ -131,7 +131,7 @@ class SupervisedConnection(Generic[P]):
         on_up: Callable[[], None] = lambda: None,
         on_down: Callable[[], None] = lambda: None,
     ) -> None:
-        self.speaker: P | None = None
+        self.protocol: P | None = None
         self.where: RedisAddress | None = None
         self.problem = f"Redis at {name} is unreachable: not connected yet"
         self._reactor = reactor
@@ -178,9 +178,9 @@ class SupervisedConnection(Generic[P]):
 
     def require(self) -> P:
         """The connection, or `StoreUnavailable` at once."""
-        if self.speaker is None:
+        if self.protocol is None:
             raise StoreUnavailable(self.problem)
-        return self.speaker
+        return self.protocol
 
     def rebuild(self, reason: str | UnsuitableServer) -> None:
         """End the connection, or the attempt at one, that cannot be trusted; another is made."""
@@ -233,7 +233,7 @@ class SupervisedConnection(Generic[P]):
                 protocol.transport.abortConnection()
             return
         self._attempts = 0
-        self.speaker = protocol
+        self.protocol = protocol
         self._availability.up(self._purpose)
         self._on_up()
 
@@ -241,8 +241,8 @@ class SupervisedConnection(Generic[P]):
         if protocol is not self._current:
             return
         self._current = None
-        was_up = self.speaker is not None
-        self.speaker = None
+        was_up = self.protocol is not None
+        self.protocol = None
         self._on_down()
         if was_up:
             self._note_failure(self._cut or ConnectionError("the connection was lost"))
@@ -267,7 +267,7 @@ class SupervisedConnection(Generic[P]):
             self.rebuild(f"no answer within {self._timeout_seconds:g} s")
             return
         now = self._reactor.seconds()
-        if self.speaker is not None and now - self._asked_ping_at >= PING_SECONDS:
+        if self.protocol is not None and now - self._asked_ping_at >= PING_SECONDS:
             self._asked_ping_at = now
             if not current.unanswered:
                 # Its failure is the connection's end, which is noticed where it ends.
