@@ -109,7 +109,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             raise RegistryUnavailable("the registry was stopped")
         return self._client
 
-    async def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+    async def _ask(self, method: str, *arguments: object, **options: object) -> Any:
         """Call one of kazoo's `*_async`."""
         return await self._require().ask(method, *arguments, **options)
 

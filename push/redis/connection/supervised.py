@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,7 +19,7 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
@@ -36,6 +36,7 @@ from push.runtime.timers import Periodic
 log = Logger()
 
 P = TypeVar("P", CommandProtocol, SubscriberProtocol)
+P_co = TypeVar("P_co", covariant=True)
 
 CHECK_SECONDS = 0.25
 PING_SECONDS = 5.0
@@ -107,6 +108,13 @@ async def greet(protocol: RedisProtocol, address: RedisAddress) -> None:
         await protocol.call("SELECT", address.database)
 
 
+class _Proxy(Protocol[P_co]):
+    """What `ClientService` hands out in place of a protocol."""
+
+    @property
+    def itself(self) -> P_co: ...
+
+
 class SupervisedConnection(Generic[P]):
     """Keeps one connection of one kind to the server that `locate` names, asked at each attempt.
 
@@ -151,12 +159,10 @@ class SupervisedConnection(Generic[P]):
         self._attempts = 0
         self._cut: Exception | None = None  # why we ended the current connection, if it was us
         self._watch = Periodic(reactor, CHECK_SECONDS, self._check, _log_failure)
-        # Any: what zope's interfaces promise is not known to mypy.
-        endpoint: Any = _AttemptEndpoint(self._connect)
-        factory: Any = ProtocolFactory(lambda: build(self._lost))
         self._service = ClientService(
-            endpoint,
-            factory,
+            # mypy does not see that a class implements one of zope's interfaces.
+            cast(IStreamClientEndpoint, _AttemptEndpoint(self._connect)),
+            cast(IProtocolFactory, ProtocolFactory(lambda: build(self._lost))),
             retryPolicy=self._retry_delay_seconds,
             clock=as_twisted(reactor),
             prepareConnection=self._begin,
@@ -210,13 +216,13 @@ class SupervisedConnection(Generic[P]):
         finally:
             self._attempt = None
 
-    def _begin(self, proxy: Any) -> None:
+    def _begin(self, proxy: _Proxy[P]) -> None:
         """Make a new connection ready.
 
         `ClientService` does not wait for that: it has no state for a connection that is lost while
         it is prepared, and logs an error then.
         """
-        protocol: P = proxy.itself
+        protocol = proxy.itself
         self._current = protocol
         self._cut = None
         making = Deferred.fromCoroutine(self._make_ready(protocol))
