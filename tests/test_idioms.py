@@ -23,6 +23,10 @@ FOLDERS = (
     "devices",
     "daemons",
     "resharding",
+    "http",
+    "pushctl",
+    "sdk/backend",
+    "wire/api",
 )
 MAX_FUNCTION_LINES = 50
 MAX_MODULE_LINES = 400
