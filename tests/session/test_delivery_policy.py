@@ -11,8 +11,9 @@ from push.session.entry import Batch, Entry
 from push.session.events import ConnectRequested
 from push.session.server import ServerSession
 from push.session.server_answers import SessionLimits
+from push.session.subscription import TOO_LARGE, UNACKNOWLEDGED, OutstandingMessage, Subscription
 from push.session.transitions import State
-from push.session.window import TOO_LARGE, UNACKNOWLEDGED, OutstandingMessage, Subscription, Window
+from push.session.window import Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
 from push.wire.codecs.binary import BINARY
 from push.wire.codecs.codec import Codec
