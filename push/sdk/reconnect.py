@@ -35,7 +35,7 @@ from push.sdk.errors import (
     TakenOver,
     UnknownToken,
 )
-from push.session.client_events import ConnectionRefused, Disconnected, RegistrationRefused
+from push.session.client.events import ConnectionRefused, Disconnected, RegistrationRefused
 from push.wire.signals import ConnectStatus, DisconnectCode
 
 FIRST_CEILING_SECONDS = 1.0

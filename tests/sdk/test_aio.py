@@ -22,7 +22,7 @@ from forking import in_child
 from push.sdk import errors
 from push.sdk.aio import ClientState, Message, PushClient
 from push.sdk.credentials import Credentials
-from push.session import client_liveness
+from push.session.client import liveness as client_liveness
 from push.wire.signals import ConnectStatus, Signal
 
 

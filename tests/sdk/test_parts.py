@@ -21,7 +21,7 @@ from push.sdk.credentials import Credentials, jwt_expiry_seconds, renewal_delay_
 from push.sdk.logs import log
 from push.sdk.message import BaseMessage
 from push.sdk.tls import parse_fingerprint, trusting_nobody
-from push.session.client_events import MessageReceived as MessageEvent
+from push.session.client.events import MessageReceived as MessageEvent
 
 
 def message(number: int = 1, **body: Any) -> tuple[BaseMessage, list[str]]:

@@ -34,7 +34,7 @@ from push.sdk.reconnect import Policy, ReconnectPlan
 from push.sdk.settings import ClientSettings
 from push.sdk.tls import client_context
 from push.session.client import ClientSession, RequestNotPossible
-from push.session.client_events import (
+from push.session.client.events import (
     Connected,
     ConnectionRefused,
     DeviceRegistered,
@@ -42,7 +42,7 @@ from push.session.client_events import (
     RegistrationRefused,
     RequestAnswered,
 )
-from push.session.client_memory import ClientCursors, Deliveries
+from push.session.client.memory import ClientCursors, Deliveries
 
 SDK_NAME = "push-universe-aio/1"
 

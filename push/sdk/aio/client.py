@@ -39,8 +39,8 @@ from push.sdk.logs import log
 from push.sdk.message import TRUNCATED
 from push.sdk.reconnect import NextStep, Policy, ReconnectPlan
 from push.sdk.settings import Acks, JWTSource, make_settings
-from push.session.client_events import Connected
-from push.session.client_events import MessageReceived as MessageEvent
+from push.session.client.events import Connected
+from push.session.client.events import MessageReceived as MessageEvent
 
 QUEUE_MESSAGES = 1024
 CONNECT_SECONDS = 10.0

@@ -15,7 +15,7 @@ import msgspec
 from push.sdk.aio.dial import CLOSE_SECONDS, Address
 from push.sdk.message import truncation
 from push.session.client import MAX_UNANSWERED_REQUESTS, ClientSession
-from push.session.client_events import (
+from push.session.client.events import (
     AuthAnswer,
     Connected,
     ConnectionDead,

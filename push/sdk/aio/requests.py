@@ -15,7 +15,7 @@ from push.sdk.credentials import Credentials
 from push.sdk.encoding import check_text, encode_json
 from push.sdk.errors import ConnectionFailed, RequestRefused
 from push.sdk.logs import log
-from push.session.client_events import Connected, RequestAnswered
+from push.session.client.events import Connected, RequestAnswered
 from push.wire.signals import RequestName
 
 REQUEST_SECONDS = 30.0
