@@ -102,7 +102,7 @@ def test_automatic_acknowledgement_comes_when_the_next_message_is_asked_for():
                     peer.push(number, f"m{number}")
                 assert (await next_of(client)).id == "m1"
                 peer.push(0, "m4")
-                await until(lambda: len(client._queue) == 3)
+                await until(lambda: len(client._core.inbox) == 3)
                 # An acknowledgement would be here by now: a request comes after it.
                 asking = asyncio.ensure_future(client.publish("TS", {"topic": "t"}))
                 frame, _ = await peer.take(Signal.PUBLISH)
@@ -187,7 +187,7 @@ def test_copies_that_come_while_a_message_waits_or_is_handled_are_acknowledged_a
                 for number in (1, 2, 1):  # m1 is being handled, m2 waits in the queue
                     peer.push(number, f"m{number}")
                 peer.push(0, "heard")
-                await until(lambda: len(client._queue) == 3)
+                await until(lambda: len(client._core.inbox) == 3)
                 assert (await next_of(client)).id == "m2"
                 assert await peer.take_acks(3) == [1, 1, 1]
                 assert (await next_of(client)).id == "m3"
@@ -239,7 +239,7 @@ def test_a_queue_full_of_qos_0_costs_no_acknowledged_message_its_place():
                 peer.push(0, f"live{n}")
             for number in range(1, 65):
                 peer.push(number, f"m{number}")
-            await until(lambda: len(client._queue) == 3 + 64)
+            await until(lambda: len(client._core.inbox) == 3 + 64)
             came = [(await next_of(client)).id for _ in range(67)]
             assert came == [f"live{n}" for n in range(3)] + [f"m{n}" for n in range(1, 65)]
             assert client.dropped_messages == 17
@@ -303,7 +303,7 @@ def test_a_reconnect_delivers_once_what_comes_twice():
             peer.push(1, "m1")
             peer.push(2, "m2")
             assert (await next_of(client)).id == "m1"
-            await until(lambda: len(client._queue) == 1)
+            await until(lambda: len(client._core.inbox) == 1)
             peer.abort()
             peer = await server.accept()
             await peer.welcome()

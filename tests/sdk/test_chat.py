@@ -113,7 +113,7 @@ def test_a_message_whose_answer_was_lost_is_sent_again_as_the_same_one():
 
 
 def test_a_message_that_is_refused_or_not_sent_in_time_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("push.sdk.aio.chat.PASSING_SECONDS", 0.0)
+    monkeypatch.setattr("push.sdk.core.requests.PASSING_SECONDS", 0.0)
 
     async def test() -> None:
         async with DeviceServer() as server, client_of(server) as client:

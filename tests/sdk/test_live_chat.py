@@ -185,8 +185,9 @@ def test_a_resend_is_the_same_message(server: Running) -> None:
             async def cut() -> None:
                 while not done:
                     await asyncio.sleep(0.03)
-                    if ada._visit is not None and ada._visit._connection is not None:
-                        transport = ada._visit._connection._transport
+                    wire = None if ada._driver is None else ada._driver._wire
+                    if wire is not None:
+                        transport = wire.transport
                         if transport is not None:
                             transport.abort()
 

@@ -94,7 +94,7 @@ def test_a_device_that_is_registered_anew_follows_what_the_old_one_did():
 def test_a_user_without_a_device_subscribes_again_in_each_session(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr("push.sdk.aio.requests.RESTORE_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("push.sdk.core.topics.RESTORE_AGAIN_SECONDS", 0.0)
 
     async def test() -> None:
         async with DeviceServer() as server, client_of(server, jwt="j") as client:
@@ -264,8 +264,7 @@ def test_a_user_without_a_device_follows_topics_again_after_a_lost_connection(
             for topic in ("news", "private.ada"):
                 await client.subscribe(topic)
             before = (await client.wait_connected()).session
-            assert client._visit is not None
-            client._visit._connection._transport.abort()  # type: ignore[union-attr]
+            client._driver._wire.transport.abort()  # type: ignore[union-attr]
 
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while True:
