@@ -289,6 +289,12 @@ class ClientCore:
         else:
             self._end(ClientState.FAILED, error)
 
+    def abandon(self, error: Exception) -> None:
+        """The shell has failed: nothing can be carried out any more."""
+        self._attempt = None
+        if not self.is_over:
+            self._end(ClientState.FAILED, error)
+
     # --- What the shell is to do --------------------------------------------------------------
 
     def take_actions(self) -> list[Action]:
