@@ -124,8 +124,8 @@ class BaseMessage:
 
     def _finish(self) -> None:
         if not self.acknowledged:
-            self.acknowledged = True
             self._acknowledge(self.event)
+            self.acknowledged = True
 
     def __repr__(self) -> str:
         kind = f" {self.kind}" if self.kind else ""

@@ -34,7 +34,7 @@ def at_once() -> float:
 
 def client_of(server: DeviceServer, **options: Any) -> Any:
     pair = {} if {"jwt", "key"} & options.keys() else {"token": "T", "secret": "S"}
-    return PushClient([server.url], random=at_once, **(pair | options))
+    return PushClient([server.url], **({"random": at_once} | pair | options))
 
 
 async def next_of(client: Any) -> Any:
@@ -343,6 +343,121 @@ def test_silence_is_broken_by_pings():
             peer.send(Signal.PING, {"interval": 300, "time": 1}, number=frame.message_id)
             peer.push(1, "m1")
             await next_of(client)
+
+    run(test())
+
+
+# --- The network changed -------------------------------------------------------------------------
+
+
+def test_a_check_that_is_answered_leaves_the_connection_as_it_is():
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server) as client:
+            peer = await server.accept()
+            await peer.welcome()
+            await client.wait_connected()
+            checking = client.check()
+            frame, body = await peer.take(Signal.PING)
+            assert body == {}
+            peer.send(Signal.PING, {"interval": 300, "time": 1}, number=frame.message_id)
+            assert await checking is True
+            peer.push(1, "m1")
+            assert (await next_of(client)).id == "m1"
+
+    run(test())
+
+
+def test_a_check_without_an_answer_leads_to_a_new_connection_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """With the delay of the back-off the test would take an hour."""
+    monkeypatch.setattr(client_liveness, "CHECK_SECONDS", 0.1)
+
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server, random=lambda: 3600.0) as client:
+            peer = await server.accept()
+            await peer.welcome(heartbeat=300)
+            await client.wait_connected()
+            checking = client.check()
+            await peer.take(Signal.PING)
+            assert await checking is False
+            await (await server.accept()).welcome(session="s2")
+            assert (await client.wait_connected()).session == "s2"
+
+    run(test())
+
+
+def test_a_check_while_the_client_waits_for_its_next_try_makes_it_try_now():
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server, random=lambda: 3600.0) as client:
+            peer = await server.accept()
+            await peer.welcome()
+            peer.abort()
+            await until(lambda: "lost" in client.state_detail)
+            checking = []
+            while not server._peers.qsize():  # it is hanging up, and then waits
+                checking.append(client.check())
+                await asyncio.sleep(0.01)
+            await (await server.accept()).welcome()
+            await client.wait_connected()
+            await asyncio.gather(*checking)
+
+    run(test())
+
+
+def test_a_check_does_not_shorten_what_the_server_asked_for():
+    async def test() -> None:
+        async with DeviceServer() as server, client_of(server) as client:
+            peer = await server.accept()
+            await peer.refuse(ConnectStatus.NOT_AUTHORIZED, code="banned", after=3600)
+            await until(lambda: client.state is ClientState.WAITING)
+            for _ in range(3):
+                assert await client.check() is False
+            assert client.state is ClientState.WAITING
+            assert server._peers.empty()
+
+    run(test())
+
+
+def test_an_adaptive_heartbeat_asks_for_what_was_remembered_of_the_network():
+    async def test() -> None:
+        kept = {"home": 240, "train": 45}
+        options = {"heartbeat": "adaptive", "heartbeat_memory": kept, "network": "home"}
+        async with DeviceServer() as server, client_of(server, **options) as client:
+            peer = await server.accept()
+            assert (await peer.welcome(heartbeat=240))["heartbeat"] == 240
+            await client.wait_connected()
+            assert client.network == "home"
+            client.network = "train"
+            frame, body = await peer.take(Signal.PING)
+            assert body == {"interval": 45}
+            peer.send(Signal.PING, {"interval": 45, "time": 1}, number=frame.message_id)
+            peer.push(1, "m1")
+            await next_of(client)
+            peer.abort()
+            assert (await (await server.accept()).welcome())["heartbeat"] == 45
+
+    run(test())
+
+
+def test_a_memory_of_heartbeats_that_fails_hinders_nothing():
+    """It may be a file, and the disk full."""
+
+    class Broken(dict[str, int]):
+        def __getitem__(self, name: str) -> int:
+            raise OSError("disk full")
+
+        __setitem__ = __getitem__  # type: ignore[assignment]
+
+    async def test() -> None:
+        options = {"heartbeat": "adaptive", "heartbeat_memory": Broken()}
+        async with DeviceServer() as server, client_of(server, **options) as client:
+            peer = await server.accept()
+            await peer.welcome(heartbeat=1)
+            frame, _ = await peer.take(Signal.PING)
+            peer.send(Signal.PING, {"interval": 300, "time": 1}, number=frame.message_id)
+            peer.push(1, "m1")
+            assert (await next_of(client)).id == "m1"
 
     run(test())
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 
 from push.sdk.core.settings import ADAPTIVE, ClientSettings
 from push.sdk.credentials import renewal_delay_seconds
 from push.sdk.dialing import AddressOrder
+from push.sdk.logs import log
 from push.session.client import ClientSession
 from push.session.client.events import MessageReceived
 from push.session.client.heartbeat import AdaptiveHeartbeat
@@ -14,6 +15,37 @@ from push.session.client.memory import ClientCursors, Deliveries
 from push.session.client.receiving import MessageReceiver
 
 MIN_RENEWAL_SECONDS = 1.0
+
+
+class HeartbeatMemory(MutableMapping[str, int]):
+    """The application's mapping; a failure of it (a file on a full disk) hinders no connection."""
+
+    def __init__(self, kept: MutableMapping[str, int]) -> None:
+        self._kept = kept
+
+    def __getitem__(self, network: str) -> int:
+        try:
+            return self._kept[network]
+        except KeyError:
+            raise
+        except Exception as error:
+            log.warning("`heartbeat_memory` could not be read: %r", error)
+            raise KeyError(network) from None
+
+    def __setitem__(self, network: str, seconds: int) -> None:
+        try:
+            self._kept[network] = seconds
+        except Exception as error:
+            log.warning("`heartbeat_memory` could not be written: %r", error)
+
+    def __delitem__(self, network: str) -> None:
+        del self._kept[network]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
 
 class ClientIdentity:
@@ -29,7 +61,8 @@ class ClientIdentity:
         self.deliveries = Deliveries()
         self.order = AddressOrder()
         self.jwt = settings.jwt if isinstance(settings.jwt, str) else None
-        self.heartbeat = AdaptiveHeartbeat(settings.heartbeat_memory, settings.network)
+        kept = {} if settings.heartbeat_memory is None else settings.heartbeat_memory
+        self.heartbeat = AdaptiveHeartbeat(HeartbeatMemory(kept), settings.network)
         self.registering = False
         self.on_registered: Callable[[], None] = lambda: None
         self._sdk_name = sdk_name
