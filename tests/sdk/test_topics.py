@@ -99,7 +99,7 @@ def test_a_device_that_is_registered_anew_follows_what_the_old_one_did():
 def test_a_user_without_a_device_subscribes_again_in_each_session(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr("push.sdk.core.topics.RESTORE_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("push.sdk.core.requests.RESTORE_AGAIN_SECONDS", 0.0)
 
     async def test() -> None:
         async with DeviceServer() as server, client_of(server, jwt="j") as client:

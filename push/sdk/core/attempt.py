@@ -72,7 +72,7 @@ class Attempt:
 
     def begin(self) -> None:
         """Ask for a JWT when one is needed, else dial."""
-        if self._identity.must_make_jwt:
+        if self._identity.jwt is None and self._identity.makes_jwts:
             self._emit(MakeJWT())
         else:
             self._dial()

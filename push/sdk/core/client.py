@@ -20,27 +20,25 @@ from push.sdk.core.actions import (
     ReportState,
 )
 from push.sdk.core.attempt import Attempt, Phase
-from push.sdk.core.connection import ClientConnection, ConnectionEnded
-from push.sdk.core.identity import ClientIdentity, JWTRenewal
+from push.sdk.core.connection import ClientConnection
+from push.sdk.core.identity import ClientIdentity
 from push.sdk.core.inbox import Inbox
-from push.sdk.core.pending import Pending
-from push.sdk.core.requests import JSON, ClientRequest, ClientRequests
+from push.sdk.core.pending import Pending, Waiters
+from push.sdk.core.renewal import JWTRenewal, send_renewal
+from push.sdk.core.requests import JSON, ClientRequest, ClientRequests, ClientTopics
 from push.sdk.core.settings import ClientSettings
-from push.sdk.core.topics import ClientTopics
 from push.sdk.credentials import Credentials
 from push.sdk.dialing import Address
-from push.sdk.encoding import check_text, encode_json
+from push.sdk.encoding import encode_json
 from push.sdk.errors import (
     ClientClosed,
     ConnectionFailed,
     InvalidData,
     NotStarted,
-    RequestRefused,
 )
 from push.sdk.logs import log
 from push.sdk.reconnect import NextStep, Policy, ReconnectPlan
-from push.session.client import RequestNotPossible
-from push.session.client.events import AuthAnswer, Connected, MessageReceived
+from push.session.client.events import Connected, MessageReceived
 from push.wire.signals import RequestName
 
 T = TypeVar("T")
@@ -73,15 +71,14 @@ class ClientCore:
         self._topics = ClientTopics(self._ask_for_topic)
         self._actions: list[Action] = []
         self._attempt: Attempt | None = None
-        self._renewal: JWTRenewal | None = None
+        self._renewal = JWTRenewal(self.identity, lambda: self._actions.append(MakeJWT()))
         self._plan: ReconnectPlan | None = None  # waits for its time, or for the hang-up
         self._plan_at: float | None = None
         self._not_before = 0.0  # what the server asked for
-        self._makes_jwt = False
         self._is_closing = self._is_hanging_up = False
         self._hurries = False  # the next try is to wait only for what the server asked for
-        self._sessions: list[Pending[Connected]] = []
-        self._pairs: list[Pending[Credentials]] = []
+        self._sessions: Waiters[Connected] = Waiters()
+        self._pairs: Waiters[Credentials] = Waiters()
 
     @property
     def is_over(self) -> bool:
@@ -151,10 +148,7 @@ class ClientCore:
         if session.error is not None:
             expires.fail(session.error)
         elif connection is not None and not expires.done:
-            try:
-                connection.renew(jwt).then(lambda answer: _renewed(answer, expires))
-            except RequestNotPossible as error:
-                expires.fail(RequestRefused("too_large", str(error)))
+            send_renewal(connection, jwt, expires)
 
     def check(self, now: float) -> Pending[bool]:
         """The network may have changed: whether the server answers within 3 s. Else, and when the
@@ -198,9 +192,7 @@ class ClientCore:
             self._perform(now)
         if self._attempt is not None:
             self._attempt.tick(now)
-        if self._renewal is not None and self._renewal.take_due(now):
-            self.identity.jwt = None
-            self._make_jwt()
+        self._renewal.tick(now)
         self._topics.tick(now)
         self._send_requests(now)
 
@@ -233,23 +225,18 @@ class ClientCore:
             self._begin(plan, now)
 
     def jwt_made(self, jwt: str, now: float) -> None:
-        self._makes_jwt = False
         try:
-            self.identity.jwt = check_text(jwt, "jwt")
+            self._renewal.made(jwt, now)
         except InvalidData as error:
             self.jwt_failed(error, now)
             return
         if self._attempt is not None and self._attempt.phase is Phase.MAKING_JWT:
             self._attempt.jwt_made()
-        elif self._renewal is not None:
-            self.renew(jwt).then(lambda renewed: self._jwt_renewed(jwt, renewed, now))
 
     def jwt_failed(self, error: Exception, now: float) -> None:
-        self._makes_jwt = False
+        self._renewal.not_made(error)
         if self._attempt is not None and self._attempt.phase is Phase.MAKING_JWT:
             self._attempt.jwt_failed(error, now)
-        else:
-            log.warning("the JWT was not renewed: %s", error)
 
     def stored(self, credentials: Credentials, now: float) -> None:
         self.identity.credentials = credentials
@@ -260,9 +247,7 @@ class ClientCore:
     def registered(self) -> None:
         """There is a pair, or another connection registers no more."""
         if self.identity.credentials is not None:
-            waiting, self._pairs = self._pairs, []
-            for pair in waiting:
-                pair.resolve(self.identity.credentials)
+            self._pairs.resolve(self.identity.credentials)
         self._on_change()
 
     def servers_found(self, urls: list[str], now: float) -> None:
@@ -307,11 +292,13 @@ class ClientCore:
         return self._attempt.connection.session.data_to_send()
 
     def next_deadline(self) -> float | None:
-        deadlines = [self._plan_at, self._topics.next_deadline()]
+        deadlines = [
+            self._plan_at,
+            self._topics.next_deadline(),
+            self._renewal.next_deadline(),
+        ]
         if self._attempt is not None:
             deadlines.append(self._attempt.next_deadline())
-        if self._renewal is not None:
-            deadlines.append(self._renewal.due_at)
         if self.session is not None:
             deadlines.append(self._next_request_at())
         return min((each for each in deadlines if each is not None), default=None)
@@ -349,7 +336,7 @@ class ClientCore:
             return
         if plan.do is NextStep.REGISTER:
             self.identity.forget_device()
-        if plan.do is NextStep.RENEW and callable(self.settings.jwt):
+        if plan.do is NextStep.RENEW:
             self.identity.jwt = None
         assert plan.server is not None
         self._set_state(ClientState.CONNECTING, str(plan.server))
@@ -362,15 +349,9 @@ class ClientCore:
 
     def _emit(self, action: Action) -> None:
         if isinstance(action, MakeJWT):
-            self._make_jwt()
+            self._renewal.make()
         else:
             self._actions.append(action)
-
-    def _make_jwt(self) -> None:
-        """One at a time: an answer that comes late is as good for the next connection."""
-        if not self._makes_jwt:
-            self._makes_jwt = True
-            self._actions.append(MakeJWT())
 
     # --- The session --------------------------------------------------------------------------
 
@@ -381,12 +362,8 @@ class ClientCore:
         now = attempt.connection.now
         self.session = session
         self._set_state(ClientState.CONNECTED, str(attempt.server))
-        if callable(self.settings.jwt):
-            self._renewal = JWTRenewal(session.time_ms, now)
-            self._renewal.schedule(self.identity.jwt or "", now)
-        waiting, self._sessions = self._sessions, []
-        for pending in waiting:
-            pending.resolve(session)
+        self._renewal.begin_session(attempt.connection, session.time_ms)
+        self._sessions.resolve(session)
         self._topics.begin_session(self._follower(session), now)
         self._send_requests(now)
 
@@ -405,13 +382,6 @@ class ClientCore:
     def _ask_for_topic(self, topic: str) -> Pending[JSON]:
         content = msgspec.Raw(encode_json({"topic": topic}))
         return self._requests.ask(ClientRequest(RequestName.TS, content))
-
-    def _jwt_renewed(self, jwt: str, renewed: Pending[int | None], now: float) -> None:
-        """If it fails the session goes on to its old expiry, and the server says so then."""
-        if renewed.error is not None:
-            log.warning("the JWT was not renewed: %s", renewed.error)
-        elif self._renewal is not None:
-            self._renewal.schedule(jwt, now)
 
     def _open_connection(self, now: float) -> ClientConnection | None:
         attempt = self._attempt
@@ -442,7 +412,8 @@ class ClientCore:
         if self._is_hanging_up:
             return
         self._is_hanging_up = True
-        self.session = self._renewal = None
+        self.session = None
+        self._renewal.end_session()
         self._actions.append(self._attempt.leave())
         self._topics.end_session()
         self._requests.connection_ended()
@@ -455,11 +426,8 @@ class ClientCore:
         over = self.why_over()
         assert over is not None
         self._requests.fail(over)
-        for session in self._sessions:
-            session.fail(over)
-        for pair in self._pairs:
-            pair.fail(over)
-        self._sessions, self._pairs = [], []
+        self._sessions.fail(over)
+        self._pairs.fail(over)
         self._on_change()
 
     def _set_state(self, state: ClientState, detail: str = "") -> None:
@@ -469,22 +437,9 @@ class ClientCore:
             self._actions.append(ReportState(state, detail))
         self._on_change()
 
-    def _when(self, known: T | None, waiting: list[Pending[T]]) -> Pending[T]:
+    def _when(self, known: T | None, waiters: Waiters[T]) -> Pending[T]:
         if known is not None:
             return Pending.resolved(known)
         if (over := self.why_over()) is not None:
             return Pending.failed(over)
-        pending: Pending[T] = Pending()
-        waiting[:] = [*(each for each in waiting if not each.done), pending]
-        return pending
-
-
-def _renewed(answer: Pending[AuthAnswer], expires: Pending[int | None]) -> None:
-    if isinstance(answer.error, ConnectionEnded):
-        expires.fail(ConnectionFailed(answer.error.reason))
-        return
-    said = answer.result()
-    if said.ok:
-        expires.resolve(said.expires_ms)
-    else:
-        expires.fail(RequestRefused(said.code or "unauthenticated", said.detail))
+        return waiters.join()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, MutableMapping
 
 from push.sdk.core.settings import ADAPTIVE, ClientSettings
-from push.sdk.credentials import renewal_delay_seconds
 from push.sdk.dialing import AddressOrder
 from push.sdk.logs import log
 from push.session.client import ClientSession
@@ -13,8 +12,6 @@ from push.session.client.events import MessageReceived
 from push.session.client.heartbeat import AdaptiveHeartbeat
 from push.session.client.memory import ClientCursors, Deliveries
 from push.session.client.receiving import MessageReceiver
-
-MIN_RENEWAL_SECONDS = 1.0
 
 
 class HeartbeatMemory(MutableMapping[str, int]):
@@ -60,7 +57,7 @@ class ClientIdentity:
         self.credentials = settings.pair
         self.deliveries = Deliveries()
         self.order = AddressOrder()
-        self.jwt = settings.jwt if isinstance(settings.jwt, str) else None
+        self.jwt: str | None = settings.jwt if isinstance(settings.jwt, str) else None
         kept = {} if settings.heartbeat_memory is None else settings.heartbeat_memory
         self.heartbeat = AdaptiveHeartbeat(HeartbeatMemory(kept), settings.network)
         self.registering = False
@@ -74,8 +71,9 @@ class ClientIdentity:
         return self.credentials is None and self._device_wanted
 
     @property
-    def must_make_jwt(self) -> bool:
-        return self.jwt is None and callable(self.settings.jwt)
+    def makes_jwts(self) -> bool:
+        """Whether the application can make one."""
+        return callable(self.settings.jwt)
 
     def forget_device(self) -> None:
         """The server does not know the token: register next time."""
@@ -113,27 +111,3 @@ class ClientIdentity:
             max_frame_bytes=settings.max_frame,
             sdk=self._sdk_name,
         )
-
-
-class JWTRenewal:
-    """When a JWT that names its end is to be renewed, in one session.
-
-    The server's clock judges it. `server_time_ms`: what CONNECT_ACK said, at `now`.
-    """
-
-    def __init__(self, server_time_ms: int, now: float) -> None:
-        self._server_time_ms = server_time_ms
-        self._opened_at = now
-        self.due_at: float | None = None
-
-    def schedule(self, jwt: str, now: float) -> None:
-        passed_ms = int((now - self._opened_at) * 1000)
-        delay = renewal_delay_seconds(jwt, self._server_time_ms + passed_ms)
-        self.due_at = None if delay is None else now + max(delay, MIN_RENEWAL_SECONDS)
-
-    def take_due(self, now: float) -> bool:
-        """Whether it is due; only once."""
-        is_due = self.due_at is not None and now >= self.due_at
-        if is_due:
-            self.due_at = None
-        return is_due

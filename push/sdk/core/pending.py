@@ -64,3 +64,25 @@ class Pending(Generic[T]):
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback(self)
+
+
+class Waiters(Generic[T]):
+    """All who wait for the same thing."""
+
+    def __init__(self) -> None:
+        self._pending: list[Pending[T]] = []
+
+    def join(self) -> Pending[T]:
+        pending: Pending[T] = Pending()
+        self._pending = [*(each for each in self._pending if not each.done), pending]
+        return pending
+
+    def resolve(self, value: T) -> None:
+        waiting, self._pending = self._pending, []
+        for each in waiting:
+            each.resolve(value)
+
+    def fail(self, error: Exception) -> None:
+        waiting, self._pending = self._pending, []
+        for each in waiting:
+            each.fail(error)
