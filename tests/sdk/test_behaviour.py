@@ -661,7 +661,7 @@ def test_a_pair_is_stored_also_when_the_registration_is_cancelled_while_it_says_
             await until(lambda: bool(stored))
             call.cancel()
             await asyncio.wait([call])
-            assert client.credentials == Credentials("FIRST", "S1")
+            await until(lambda: client.credentials == Credentials("FIRST", "S1"))
             async with client:
                 assert (await (await server.accept()).welcome())["token"] == "FIRST"
 
