@@ -25,15 +25,11 @@ from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.daemons.apps import make_apps
-from push.daemons.banner import Banner
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.domain import SECONDS_PER_DAY, Domain
-from push.daemons.drain_on_stop import DrainService
-from push.daemons.membership import Membership
 from push.daemons.metrics import make_registry as make_metrics
-from push.daemons.ordered_services import OrderedServices
 from push.daemons.part_settings import domain_limits, session_limits
 from push.daemons.process.listening import Listener, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
@@ -41,12 +37,16 @@ from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
 from push.daemons.process.signals import StopSignals
 from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
-from push.daemons.redis import RedisService
 from push.daemons.reload import Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import ServingTls, load_server_tls
 from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.security.jwt_keys import configure as configure_jwt
+from push.daemons.services.banner import Banner
+from push.daemons.services.drain_on_stop import DrainService
+from push.daemons.services.membership import Membership
+from push.daemons.services.ordered_services import OrderedServices
+from push.daemons.services.redis import RedisService
 from push.daemons.status import DaemonIdentity, DaemonStatus
 from push.daemons.upkeep import BackgroundService, GatewayService, upkeep_of
 from push.devices.sessions import Sessions
@@ -55,6 +55,8 @@ from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
+from push.wire.codecs.carriers import ENCRYPTED, WEB_SOCKETS
+from push.wire.websocket.origins import Origins
 
 log = Logger()
 Child = TypeVar("Child", bound=Service)
@@ -148,7 +150,7 @@ class Composition:
             # Added last, so that it is the first to stop.
             rate = self._settings.connector.drain_rate
             self._draining = self._add(
-                DrainService(self._gateway.drain, rate, self._signals, self._tell_draining)
+                DrainService(self._gateway.drain, rate, self._signals, self._notify_draining)
             )
         ready_file = self._settings.server.ready_path
         self._add(Banner(self._reactor, self._status.problems, self._lines_to_try, ready_file))
@@ -221,21 +223,37 @@ class Composition:
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
-        if not connector.tcp and not connector.tls and self._roles == {"connector"}:
-            raise StartError("there is no listener for devices: set [connector] tcp or tls")
-        proxies = Networks(connector.proxy_protocol)
-        if connector.tcp:
-            factory = device_factory(self._reactor, gateway, proxies=proxies)
-            port = self._listen("tcp", "[connector] tcp", connector.tcp, factory)
-            self._status.device_ports["tcp"] = port
-        if connector.tls:
-            tls = load_server_tls(connector, self._settings.server.data_folder)
-            log.info("TLS {certificate}", certificate=str(tls))
-            serving = ServingTls(tls)
-            self._reload.add(lambda settings: _reload_certificate(serving, settings))
-            factory = device_factory(self._reactor, gateway, serving, proxies)
-            port = self._listen("tls", "[connector] tls", connector.tls, factory)
-            self._status.device_ports["tls"] = port
+        addresses = {
+            "tcp": connector.tcp,
+            "tls": connector.tls,
+            "ws": connector.ws,
+            "wss": connector.wss,
+        }
+        wanted = {carrier: address for carrier, address in addresses.items() if address}
+        if not wanted and self._roles == {"connector"}:
+            raise StartError(
+                "there is no listener for devices: set [connector] tcp, tls, ws or wss"
+            )
+        serving = self._serving_tls() if ENCRYPTED & wanted.keys() else None
+        proxies, origins = Networks(connector.proxy_protocol), Origins(connector.origins)
+        for carrier, address in wanted.items():
+            factory = device_factory(
+                self._reactor,
+                gateway,
+                serving if carrier in ENCRYPTED else None,
+                proxies,
+                origins=origins if carrier in WEB_SOCKETS else None,
+            )
+            port = self._listen(carrier, f"[connector] {carrier}", address, factory)
+            self._status.device_ports[carrier] = port
+
+    def _serving_tls(self) -> ServingTls:
+        """One certificate for all listeners, as it is after the last reload."""
+        tls = load_server_tls(self._settings.connector, self._settings.server.data_folder)
+        log.info("TLS {certificate}", certificate=str(tls))
+        serving = ServingTls(tls)
+        self._reload.add(lambda settings: _reload_certificate(serving, settings))
+        return serving
 
     def _listen_for_http(self) -> None:
         """The HTTP API where there is one; a connector alone serves health and metrics."""
@@ -253,6 +271,7 @@ class Composition:
             registry=make_metrics(self._gateway),
             problems=self._status.problems,
             notes=self._status.notes,
+            origins=Origins(settings.connector.origins),
             trusted_proxies=Networks(settings.http.trusted_proxies),
         )
         setting = "[http] listen" if has_api else "[connector] admin"
@@ -263,9 +282,9 @@ class Composition:
         listener = Listener(self._reactor, name, setting, address, factory, reuse_port=shared)
         return self._add(listener)
 
-    def _tell_draining(self) -> None:
-        """Tell the registry, so that no client is sent here; and, where others share the port, the
-        kernel: a client that is sent away from here is sent to that same address."""
+    def _notify_draining(self) -> None:
+        """Notify the registry, so that no client is sent here. Where others share the port, the
+        kernel too: a client that is sent elsewhere is sent to that same address."""
         assert self._status.membership is not None
         self._status.membership.update()
         if self._share_ports:

@@ -12,7 +12,8 @@ from typing import Any
 import txredisapi
 from twisted.internet.defer import Deferred
 
-from push.redis.errors import StoreUnavailable, UnsuitableServer
+from push.redis.connection.errors import StoreUnavailable, UnsuitableServer
+from push.redis.connection.replies import Answer, Argument, parsed_info
 from push.redis.scripts import LUA, Script
 
 OLDEST_VERSION = (6, 2)
@@ -44,7 +45,7 @@ async def check_master(ask: Ask) -> None:
         raise StoreUnavailable(f"the server that the sentinels name is no master but a {role}")
 
 
-async def permitted(answer: Deferred[Any]) -> Any:
+async def permitted(answer: Deferred[Answer]) -> Answer:
     """The answer to a command; `UnsuitableServer` with what is to be done if our user may not use
     it."""
     try:
@@ -59,7 +60,10 @@ async def permitted(answer: Deferred[Any]) -> Any:
 
 
 async def evaluate(
-    ask: Ask, script: Script, keys: Sequence[str], arguments: Sequence[bytes | str | int]
+    ask: Ask,
+    script: Script,
+    keys: Sequence[str],
+    arguments: Sequence[Argument],
 ) -> Any:
     """The answer of a script that is run before the server can be used; as `permitted`."""
     try:
@@ -74,11 +78,6 @@ def _rights_wanted(key: str = "push:") -> str:
         f"give it ~{prefix}:* &{prefix}:* +@all -@admin -@dangerous +info +config|get +role "
         "by ACL SETUSER"
     )
-
-
-def parsed_info(answer: bytes) -> dict[str, str]:
-    lines = answer.decode("utf-8", "replace").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 
 
 def check_info(info: Mapping[str, str]) -> None:

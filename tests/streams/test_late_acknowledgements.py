@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.redis.errors import StoreUnavailable
-from push.session.window import UNACKNOWLEDGED, LateAcknowledgement, Subscription
+from push.redis.connection.errors import StoreUnavailable
+from push.session.subscription import UNACKNOWLEDGED, LateAcknowledgement, Subscription
 from push.streams.publisher import Published
 
 KINDS = pytest.mark.parametrize("stream", ["all", "dev:t", "user:u"])

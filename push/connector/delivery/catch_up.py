@@ -13,11 +13,11 @@ from push.connector.sessions.device_session import DeviceSession, Phase
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ServerStreams, ShardedStreams
 from push.connector.transport.timing_wheel import TimingWheel
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Entry
+from push.session.subscription import EXPIRED, Subscription
 from push.session.transitions import State
-from push.session.window import EXPIRED, Subscription
 from push.streams.channel import Channel
 from push.streams.log import LogPage, has_expired
 

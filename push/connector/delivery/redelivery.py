@@ -10,12 +10,12 @@ from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.counters import Counters
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.keyspace import is_device_stream
 from push.runtime.tasks import Semaphore
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry
-from push.session.window import EXPIRED, GONE, OutstandingMessage, Subscription
+from push.session.subscription import EXPIRED, GONE, OutstandingMessage, Subscription
 
 log = Logger()
 

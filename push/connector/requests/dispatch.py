@@ -19,7 +19,7 @@ from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.services import Caller, Handler
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.session.events import PublishRequested
 from push.wire.bodies import RequestAnswer, encode_body
 from push.wire.errors import RequestError
@@ -117,7 +117,8 @@ class RequestDispatcher:
             raise RequestError("banned", "this session has ended")
 
     async def _answer(self, device: DeviceSession, request: PublishRequested) -> bytes:
-        handler = self._handlers.get(request.sub_signal)
+        sub_signal = request.sub_signal  # a name that is no number is known to nobody
+        handler = None if isinstance(sub_signal, str) else self._handlers.get(sub_signal)
         try:
             await self._make_current(device)
             caller = Caller(device.session_id, device.token, device.user)

@@ -20,11 +20,11 @@ from push.access.bans import Bans
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.runtime.tasks import TaskGroup
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 from push.streams.log import LogReader
 from push.wire.idents import device_stream, user_stream
 

@@ -12,7 +12,7 @@ from collections.abc import Set
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.value_types import RedisUrl
-from push.redis.url import SentinelAddress, parse_store_url
+from push.redis.connection.url import SentinelAddress, parse_store_url
 
 # Standard streams, log, reactor, threads' pipes, locks, and what is opened for a moment (a
 # certificate, a page of a log, a name server): an idle daemon has about 20.
@@ -21,7 +21,7 @@ FILES_OF_THE_EMBEDDED_REDIS = 8
 # Commands, subscriptions, durable writes, and one more while one of them is replaced.
 FILES_OF_A_REDIS_SERVER = 4
 FILES_OF_ZOOKEEPER = 8
-LISTENERS = 4
+LISTENERS = 5  # tcp, tls, ws, wss, HTTP
 # Backends, health checks and metrics.
 HTTP_CONNECTIONS = 64
 # Fewer are no connector.

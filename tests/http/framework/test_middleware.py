@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from push.http.framework.problems import ERRORS
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import STATUS_OF_CODE, RequestError
 
 PUSH = {"to": {"all": True}, "data": 1}
@@ -352,6 +352,14 @@ def test_a_configured_site_may_register_devices(make_web: Any) -> None:
         web.request("POST", "/v1/devices", REGISTER, key="wrong", headers=ORIGIN),
     ):
         assert response.headers["access-control-allow-origin"] == "https://app.example"
+        assert response.headers["vary"] == "Origin"
+
+
+def test_a_page_of_the_same_host_may_register_devices(make_web: Any) -> None:
+    web = make_web(origins=("same-host",))
+    for origin, allowed in (("http://localhost:1", True), ("http://elsewhere:1", False)):
+        response = web.request("POST", "/v1/devices", REGISTER, headers={"Origin": origin})
+        assert response.headers.get("access-control-allow-origin") == (origin if allowed else None)
         assert response.headers["vary"] == "Origin"
 
 

@@ -1,0 +1,156 @@
+"""Which channels this process subscribes to, whatever happens to the connection.
+
+The wanted channels are kept here, and subscribed again on every connection. Commands of one reactor
+turn leave together, 512 channels each. A channel is unsubscribed only once its subscription was
+confirmed, so that a confirmation always belongs to the latest wish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.protocols import SubscriberProtocol
+from push.runtime.ports import Clock
+from push.runtime.tasks import within
+from push.runtime.timers import Debounced
+
+log = Logger()
+
+CHANNELS_PER_COMMAND = 512
+Handler = Callable[[bytes], None]
+
+
+class Subscriptions:
+    """Wanted channels with their handlers, and the connection of the moment."""
+
+    def __init__(self, reactor: Clock) -> None:
+        self.messages = 0  # received, of all channels and connections
+        self.losses = 0  # of connections: messages may have been missed whenever it has grown
+        self._handlers: dict[bytes, Handler] = {}
+        self._protocol: SubscriberProtocol | None = None
+        self._sent: set[bytes] = set()
+        self._confirmed: set[bytes] = set()
+        self._waiters: dict[bytes, list[Deferred[None]]] = {}
+        self._changed: set[bytes] = set()
+        self._soon = Debounced(reactor, 0, self._flush)
+
+    def start_subscribing(self, channel: bytes, handler: Handler) -> Deferred[None]:
+        """Subscribe to `channel`; the Deferred fires once Redis confirmed it (now, if it has).
+
+        It waits as long as Redis is unreachable, or until `unsubscribe`: the caller cancels it at
+        its deadline. There is one handler a channel.
+        """
+        self._handlers[channel] = handler
+        if channel in self._confirmed:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred(lambda d: self._forget_waiter(channel, d))
+        self._waiters.setdefault(channel, []).append(waiter)
+        self._note(channel)
+        return waiter
+
+    def unsubscribe(self, channel: bytes) -> None:
+        """End the subscription to `channel`; callers that wait for it are released."""
+        if self._handlers.pop(channel, None) is not None:
+            self._note(channel)
+            for waiter in self._waiters.pop(channel, ()):
+                waiter.callback(None)
+
+    def message(self, channel: bytes, payload: bytes) -> None:
+        """Hand a message that came to the handler; a handler that fails is logged."""
+        self.messages += 1
+        handler = self._handlers.get(channel)
+        if handler is None:
+            return
+        try:
+            handler(payload)
+        except Exception:
+            log.failure("A handler of channel {channel!r} failed", channel=channel)
+
+    async def restore(self, protocol: SubscriberProtocol) -> None:
+        """Subscribe everything wanted on a new connection, and wait until all is confirmed."""
+        self.lost()
+        self._protocol = protocol
+        channels = list(self._handlers)
+        for batch in _batches(channels):
+            # What changed meanwhile was seen to by `_flush`.
+            batch = [c for c in batch if c in self._handlers and c not in self._sent]
+            if batch:
+                self._sent.update(batch)
+                await protocol.subscribe_to(batch)
+                self._confirm(batch)
+        self._flush()
+
+    def lost(self) -> None:
+        """The connection is gone; wishes and waiters stay."""
+        self.losses += 1
+        self._protocol = None
+        self._sent.clear()
+        self._confirmed.clear()
+
+    def stop(self) -> None:
+        self._protocol = None
+        self._soon.cancel()
+
+    def _forget_waiter(self, channel: bytes, waiter: Deferred[None]) -> None:
+        waiters = self._waiters.get(channel, [])
+        if waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._waiters[channel]
+
+    def _note(self, channel: bytes) -> None:
+        self._changed.add(channel)
+        self._soon.request()
+
+    def _flush(self) -> None:
+        if self._protocol is None:
+            self._changed.clear()  # `restore` goes by the wishes, not by the changes
+            return
+        changed, self._changed = self._changed, set()
+        added = [c for c in changed if c in self._handlers and c not in self._sent]
+        removed = [c for c in changed if c not in self._handlers and c in self._confirmed]
+        for batch in _batches(added):
+            self._sent.update(batch)
+            answer = self._protocol.subscribe_to(batch)
+            answer.addCallbacks(lambda _, batch=batch: self._confirm(batch), _ignore_lost)
+        for batch in _batches(removed):
+            self._sent.difference_update(batch)
+            self._confirmed.difference_update(batch)
+            self._protocol.unsubscribe_from(batch).addErrback(_ignore_lost)
+
+    def _confirm(self, batch: list[bytes]) -> None:
+        for channel in batch:
+            if channel not in self._sent:
+                continue
+            self._confirmed.add(channel)
+            if channel not in self._handlers:
+                self._note(channel)
+            for waiter in self._waiters.pop(channel, ()):
+                waiter.callback(None)
+
+
+def _ignore_lost(_failure: object) -> None:
+    """The connection ended before the answer: `restore` starts from the wishes again."""
+
+
+def _batches(channels: list[bytes]) -> list[list[bytes]]:
+    step = CHANNELS_PER_COMMAND
+    return [channels[i : i + step] for i in range(0, len(channels), step)]
+
+
+async def subscribed_in_time(subscribed: Deferred[Any], seconds: float, reactor: Clock) -> None:
+    """Wait for what `start_subscribing` returned, or for several of them that were gathered.
+
+    Raises `StoreUnavailable` when Redis does not confirm within `seconds`.
+    """
+    await within(
+        seconds,
+        reactor,
+        subscribed,
+        lambda: StoreUnavailable("Redis confirmed no subscription in time"),
+    )
