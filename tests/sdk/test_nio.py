@@ -363,9 +363,9 @@ def test_ctrl_c_ends_a_wait(server: Server, wait: str) -> None:
     )
     peer = server.welcome()
     assert line_of(process) == "waiting"
-    process.send_signal(signal.SIGINT)
     if "publish" in wait:
         server.do(peer.take(Signal.PUBLISH))
+    process.send_signal(signal.SIGINT)
     server.do(peer.gone())
     assert ended(process) == (0, "interrupted CLOSED\n", "")
 

@@ -96,6 +96,7 @@ class PushClient(ChatClient):
 
     @network.setter
     def network(self, name: str) -> None:
+        self._check_process()
         self._core.change_network(check_text(name, "network"), self._now())
         self._poke()
 

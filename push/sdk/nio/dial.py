@@ -151,6 +151,8 @@ class Dialer:
             self._failures.append(explain(error, self._seconds))
             return False
         made.setblocking(False)
+        # An acknowledgement must not wait for that of the bytes before it.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         attempt = _Try(address, made, self._now + self._seconds)
         try:
             code = made.connect_ex(address.sockaddr)
