@@ -25,6 +25,7 @@ from forking import in_child
 
 from push.sdk import errors
 from push.sdk.nio import ClientState, Message, PushClient
+from push.sdk.nio.driver import MachineDriver
 from push.wire.signals import Signal
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -517,6 +518,30 @@ def test_a_name_that_is_not_resolved_in_time_is_tried_again(
     with client:
         wait_for(lambda: any("not resolved in 0.1 s" in detail for detail in details))
     answers.set()
+
+
+def test_what_a_slow_api_answers_after_the_close_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answers, answered = threading.Event(), threading.Event(), threading.Event()
+
+    def ask_servers(driver: MachineDriver) -> list[str]:
+        asked.set()
+        answers.wait(DEADLINE_SECONDS)
+        return ["tcp://127.0.0.1:1"]
+
+    def servers_found(driver: MachineDriver, found: Any) -> None:
+        report(driver, found)
+        answered.set()
+
+    report = MachineDriver._servers_found
+    monkeypatch.setattr(MachineDriver, "_ask_servers", ask_servers)
+    monkeypatch.setattr(MachineDriver, "_servers_found", servers_found)
+    with PushClient(servers_url="http://127.0.0.1:1", key="k") as client:
+        assert asked.wait(DEADLINE_SECONDS)
+    answers.set()
+    assert answered.wait(DEADLINE_SECONDS)
+    assert client.state is ClientState.CLOSED
 
 
 def test_a_thread_that_fails_leaves_nobody_waiting(

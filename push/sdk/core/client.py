@@ -145,11 +145,15 @@ class ClientCore(ClientCalls):
         self._on_change()
 
     def servers_found(self, urls: list[str], now: float) -> None:
+        if self.is_over:
+            return  # closed meanwhile
         if not self.policy.allowed(urls):
             self.state_detail = f"GET /v1/servers names none that this client may use: {urls}"[:300]
         self._begin(self.policy.servers_found(urls), now)
 
     def servers_failed(self, reason: str, now: float) -> None:
+        if self.is_over:
+            return
         self.state_detail = f"GET /v1/servers: {reason}"
         self._begin(self.policy.servers_failed(), now)
 

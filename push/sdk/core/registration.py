@@ -114,11 +114,13 @@ class LoneRegistration:
     # --- What the shell reports ---------------------------------------------------------------
 
     def servers_found(self, urls: list[str], now: float) -> None:
-        self._try(self._policy.allowed(urls))
+        if not self.is_over:
+            self._try(self._policy.allowed(urls))
 
     def servers_failed(self, reason: str, now: float) -> None:
-        self._error = ConnectionFailed(f"GET /v1/servers: {reason}")
-        self._try(())
+        if not self.is_over:
+            self._error = ConnectionFailed(f"GET /v1/servers: {reason}")
+            self._try(())
 
     def dialed(self, address: Address, now: float) -> None:
         if self._is_hanging_up:
