@@ -11,12 +11,12 @@ from twisted.internet.interfaces import ISSLTransport
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import ConnectionOwner, DeviceConnection
 from push.connector.transport.event_stream import WINDOW_FULL, StreamConnection, replace_protocol
-from push.devices.event_positions import EventPositions
 from push.runtime.timers import Debounced
 from push.session.event_stream import StreamSession
 from push.session.events import Event
 from push.session.server_answers import SessionLimits
 from push.session.transitions import State
+from push.streams.event_positions import EventPositions
 from push.wire.codecs.carriers import ENCRYPTED
 from push.wire.errors import RequestError
 from push.wire.event_stream.request import RequestHead, parse_head, read_request

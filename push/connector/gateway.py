@@ -34,7 +34,6 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
-from push.devices.event_positions import EventPositions
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
@@ -55,8 +54,9 @@ from push.session.events import (
     RenewRequested,
 )
 from push.session.server import ServerSession
+from push.session.subscription import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.session.transitions import State
-from push.session.window import ACKNOWLEDGED, TOO_LARGE, Subscription
+from push.streams.event_positions import EventPositions
 from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
 from push.wire.signals import DisconnectCode

@@ -24,7 +24,7 @@ from push.redis.keyspace import (
     DEVICE_REREAD,
     DEVICE_START,
 )
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 
 
 def as_fields(reply: Sequence[bytes]) -> dict[str, bytes]:
@@ -57,6 +57,11 @@ def follows_of(
                 )
         subscriptions.append(subscription)
     return subscriptions
+
+
+def without_rereads(fields: dict[str, bytes]) -> dict[str, bytes]:
+    """So that reading begins at the stored cursors."""
+    return {name: fields[name] for name in fields if not name.startswith(DEVICE_REREAD)}
 
 
 def elsewhere_of(fields: dict[str, bytes]) -> dict[str, tuple[str, str]]:

@@ -15,8 +15,9 @@ from push.session.entry import Entry
 from push.session.events import ConnectRequested, Event, EventPosition, PositionsReached
 from push.session.server import ServerSession
 from push.session.server_answers import SessionLimits
+from push.session.subscription import OutstandingMessage, Subscription
 from push.session.transitions import State
-from push.session.window import OutstandingMessage, Subscription, Window
+from push.session.window import Window
 from push.wire.bodies import ConnectAccepted, ConnectRefused, ConnectRequest
 from push.wire.codecs.events import COMMENT, EVENTS, piece, pieces
 from push.wire.event_stream.request import StreamConnect
