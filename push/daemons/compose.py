@@ -15,6 +15,7 @@ from twisted.application.service import MultiService, Service
 from twisted.logger import Logger, globalLogPublisher
 
 from push.access.bans import CHANNEL as BANS
+from push.access.bans import NewBans
 from push.access.jwt import JwtVerifier
 from push.cluster.registry.interface import Registry
 from push.cluster.registry.redis_lease import RedisLease
@@ -165,12 +166,12 @@ class Composition:
             self._identity.node,
             zone=self._settings.server.zone,
             is_connector="connector" in self._roles,
-            bans_read=self._end_banned,
+            judge=self._end_banned,
         )
 
-    def _end_banned(self) -> None:
+    async def _end_banned(self, new: NewBans) -> None:
         if self._gateway is not None:
-            self._gateway.commands.end_banned()
+            await self._gateway.commands.end_banned(new)
 
     async def _confirm_bans(self, _asked: bytes) -> None:
         """Another process changed them, and waits until they are in effect here."""

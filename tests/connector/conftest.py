@@ -253,7 +253,7 @@ class Node:
             self.boot,
             self.boot,
             is_connector=True,
-            bans_read=lambda: self.gateway.commands.end_banned(),
+            judge=lambda new: self.gateway.commands.end_banned(new),
         )
         self.asker, self.answerer = domain.asker, domain.answerer
         self.lease, self.bans = domain.lease, domain.bans

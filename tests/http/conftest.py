@@ -236,9 +236,10 @@ class Behind:
         self.bans.remove(found[0])
         return self.silent
 
-    async def all(self) -> list[ActiveBan]:
+    async def page(self, after: int, at_most: int) -> tuple[list[ActiveBan], int | None]:
         await self._check()
-        return self.bans
+        next_after = after + at_most
+        return self.bans[after:next_after], next_after if next_after < len(self.bans) else None
 
     def now_ms(self) -> int:
         return 1_700_000_000_000

@@ -274,6 +274,9 @@ class Limits(Section, frozen=True):
         Count,
         Meta(description="wrong secrets a minute for one token from one address; 0 = no limit"),
     ] = 10
+    bans_max: Annotated[
+        Count, Meta(description="bans at one time; more are refused; 0 = no limit")
+    ] = defaults.BANS_MAX
     max_payload: Annotated[
         int,
         Meta(ge=1, le=16 * MEBIBYTE, description="bytes of data, title and body of a message"),

@@ -56,8 +56,9 @@ ERRORS: dict[str, ErrorText] = {
     ),
     "not_allowed": ErrorText(
         "Not allowed",
-        "The rules of the conversation or group do not let this user do this.",
-        "Let someone with the right role do it.",
+        "The rules of the conversation or group do not let this user do this, or there is as much "
+        "of it as there may be: `detail` says so.",
+        "Let someone with the right role do it, or make room.",
     ),
     "recall_expired": ErrorText(
         "Too late to recall", "The time in which a message can be recalled has passed.", "Nothing."

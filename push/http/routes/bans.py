@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 from msgspec import UNSET
 
-from push.access.bans import ActiveBan, BanKind
+from push.access.bans import KINDS, ActiveBan, BanKind
 from push.http.checks import check_name, read_network
 from push.http.framework.route import (
     Body,
@@ -24,17 +23,15 @@ from push.wire.errors import RequestError
 from push.wire.idents import is_token
 from push.wire.reading import decoder_for
 
-KINDS: tuple[BanKind, ...] = ("ip", "token", "user")
-
 
 class BanStore(Protocol):
-    """What is needed of `push.access.bans.BanStore`."""
+    """What is needed of `push.access.bans.Bans`."""
 
     async def add(self, ban: ActiveBan) -> list[str]: ...
 
     async def lift(self, kind: BanKind, name: str) -> list[str]: ...
 
-    async def all(self) -> Sequence[ActiveBan]: ...
+    async def page(self, after: int, at_most: int) -> tuple[list[ActiveBan], int | None]: ...
 
     def now_ms(self) -> int: ...
 
@@ -42,11 +39,9 @@ class BanStore(Protocol):
 def ban_routes(bans: BanStore) -> tuple[Route, ...]:
     async def list_bans(call: Request) -> Response:
         query: PageQuery = call.query
-        after = read_cursor("bans", query.cursor, str, str) or ["", ""]
-        found = [ban for ban in await bans.all() if [ban.kind, ban.name] > after]
-        page = found[: query.limit]
-        more = len(found) > query.limit
-        cursor = make_cursor("bans", page[-1].kind, page[-1].name) if more else None
+        place = read_cursor("bans", query.cursor, int)
+        page, next_after = await bans.page(place[0] if place else 0, query.limit)
+        cursor = None if next_after is None else make_cursor("bans", next_after)
         return json_answer(200, BanPage([_entry(ban) for ban in page], cursor))
 
     async def ban(call: Request) -> Response:
@@ -68,7 +63,7 @@ def ban_routes(bans: BanStore) -> tuple[Route, ...]:
             "list_bans",
             "List bans",
             list_bans,
-            {200: DocumentedResponse("A page of the bans that hold, by kind and name.", BanPage)},
+            {200: DocumentedResponse("A page of the bans that hold, the oldest first.", BanPage)},
             scope="admin",
             query=PageQuery,
             problems=("invalid", "unavailable"),
@@ -89,7 +84,7 @@ def ban_routes(bans: BanStore) -> tuple[Route, ...]:
             ),
             scope="admin",
             body=Body(BanBody, decoder_for(BanBody), {"ip": "192.0.2.0/24"}),
-            problems=("unavailable",),
+            problems=("not_allowed", "unavailable"),
         ),
         Route(
             "DELETE",
