@@ -1,7 +1,7 @@
 """The bans in Redis, and a table that follows them: only what changed since is read, page by page.
 
-Each ban has the offset at which it was made or changed last, and so has each lift, of which Redis
-keeps the newest. Between two pages the reactor runs: many bans stop nothing.
+Each ban has the offset at which it was made or changed last, and so has each lift, which Redis
+keeps for a day. Between two pages the reactor runs: many bans stop nothing.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ _forget = load_script("devices", "forget_bans")
 
 
 class _Position(NamedTuple):
-    """Up to which offset changes and lifts were read; `lifts` "now": none yet."""
+    """Up to which offset changes and lifts were read, and at which time of the server. `lifts`
+    "now": none yet."""
 
     changes: str
     lifts: str
+    read_at: str
 
 
-_BEGINNING = _Position("0", "now")
+_BEGINNING = _Position("0", "now", "0")
 
 
 class _Page(NamedTuple):
@@ -92,11 +94,15 @@ class BanLog:
         reply: list[Any] = await self._server.run(_read, [], [*after, PAGE])
         if not reply:
             return None
-        stored, lifts_position, changes, ends, lifts = reply
+        stored, lifts_position, now, changes, ends, lifts = reply
         keys = [key.decode() for key in changes[::2]]
         return _Page(
             stored,
-            _Position(changes[-1].decode() if changes else after.changes, lifts_position.decode()),
+            _Position(
+                changes[-1].decode() if changes else after.changes,
+                lifts_position.decode(),
+                now.decode(),
+            ),
             [(key, int(until)) for key, until in zip(keys, ends, strict=True)],
             [key.decode() for key in lifts[::2]],
             len(changes) < 2 * PAGE and len(lifts) < 2 * PAGE,
@@ -107,8 +113,8 @@ class BanLog:
     ) -> tuple[list[ActiveBan], int | None]:
         """A page of the bans that hold, in the order in which they were made or changed, and after
         which offset the next one begins; None: there is none. Raises `StoreUnavailable`."""
-        reply: list[Any] = await self._server.run(_read, [], [after, "", at_most + 1])
-        _, _, changes, ends, _ = reply
+        reply: list[Any] = await self._server.run(_read, [], [after, "", 0, at_most + 1])
+        _, _, _, changes, ends, _ = reply
         found = [
             ban_of(key.decode(), int(until))
             for key, until in zip(changes[: 2 * at_most : 2], ends, strict=False)

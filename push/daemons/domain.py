@@ -82,14 +82,7 @@ class Domain:
         self.control = ControlChannel(shards.first)
         self.outbox = Outbox(shards)
         self.lease = Lease(reactor, shards.first, boot)
-        self.bans = Bans(
-            reactor,
-            shards.first,
-            self.lease,
-            judge,
-            self._announce_bans,
-            at_most=limits.bans_max,
-        )
+        self.bans = self._make_bans(judge)
         self.asker = Survey(
             reactor,
             shards.first,
@@ -111,6 +104,16 @@ class Domain:
         self.pushing = self._make_pushing()
         self.chat = self._make_chat()
         self.erasure = self.chat.erasure(self.devices, self.clients)
+
+    def _make_bans(self, judge: Judge) -> Bans:
+        return Bans(
+            self.reactor,
+            self.shards.first,
+            self.lease,
+            judge,
+            self._announce_bans,
+            at_most=self.limits.bans_max,
+        )
 
     async def _announce_bans(self) -> list[str]:
         asked = await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)

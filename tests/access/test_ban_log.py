@@ -35,7 +35,7 @@ class Counted:
     async def run(self, script: Any, *args: Any, **options: Any) -> Any:
         reply = await self._server.run(script, *args, **options)
         if script is ban_log._read and reply:
-            self.pages.append((len(reply[2]) // 2, len(reply[4]) // 2))
+            self.pages.append((len(reply[3]) // 2, len(reply[5]) // 2))
         return reply
 
     def taken(self) -> list[tuple[int, int]]:
@@ -167,6 +167,8 @@ async def test_a_process_that_missed_more_lifts_than_are_kept_reads_all(world: W
     await world.lift(*names(kept + 5))
     lifted = await world.server.command("ZCARD", world.server.key(keyspace.LIFTED_BANS))
     assert lifted == kept
+    forgotten = world.server.key(keyspace.FORGOTTEN_LIFTS)
+    assert 0 < await world.server.command("TTL", forgotten) <= 86_400
     late = BanLog(world.server)
     late.table, late._position = world.log.table, world.log._position
 
@@ -174,6 +176,22 @@ async def test_a_process_that_missed_more_lifts_than_are_kept_reads_all(world: W
 
     assert world.known(late) == {"stays"}
     assert late.new.of_all
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_process_that_read_nothing_for_a_day_reads_all(world: World) -> None:
+    """Lifts are kept no longer. It was paused, or Redis could not be reached."""
+    await world.ban("anna", "ben")
+    await world.log.read()
+    await world.lift("anna")
+    await world.server.command("DEL", world.server.key(keyspace.LIFTED_BANS))
+    day_later_us = world.server.clock.now_us() + 86_400 * 1_000_000
+    await world.server.command("SET", world.server.key(keyspace.CLOCK), day_later_us)
+    await world.log.read()
+    assert world.known() == {"ben"}
+    await world.lift("ben")
+    lifted = world.server.key(keyspace.LIFTED_BANS)
+    assert 0 < await world.server.command("TTL", lifted) <= 86_400
 
 
 @pytest_twisted.ensureDeferred
