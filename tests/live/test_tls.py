@@ -17,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.running import Running, started_server
-from push.daemons.security.tls_context import CIPHERS
+from push.daemons.security.tls_context import CIPHERS, TLS_1_3_CIPHERS
 from push.sdk.backend import PushAPI
 from push.wire.frames import FrameDecoder, encode_frame
 from push.wire.signals import Signal
@@ -121,9 +121,9 @@ def test_every_cipher_has_forward_secrecy_and_authenticated_encryption(
 ) -> None:
     client = Client(server.tls_address[1], authority.ca_file)
     assert accepted_ciphers(client) == {name for name in CIPHERS if "-ECDSA-" in name}
-    connected, said = client.connect("-tls1_3")
-    assert connected
-    assert "TLS_AES" in said or "TLS_CHACHA20" in said
+    asked = (*TLS_1_3_CIPHERS, "TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256")
+    accepted = [name for name in asked if client.connect("-tls1_3", "-ciphersuites", name)[0]]
+    assert accepted == list(TLS_1_3_CIPHERS)
 
 
 def test_with_an_rsa_key_the_ciphers_are_those_of_rsa(authority: Authority) -> None:

@@ -17,7 +17,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from OpenSSL import SSL, crypto
 
-# Of TLS 1.2. All suites of TLS 1.3 have what is asked for.
+TLS_1_3_CIPHERS = (
+    "TLS_AES_128_GCM_SHA256",
+    "TLS_AES_256_GCM_SHA384",
+    "TLS_CHACHA20_POLY1305_SHA256",
+)
+# Of TLS 1.2.
 CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256",
     "ECDHE-RSA-AES128-GCM-SHA256",
@@ -64,5 +69,6 @@ def make_context(
             store.add_cert(crypto.X509.from_cryptography(authority))
             context.add_client_ca(authority)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
+    context.set_tls13_ciphersuites(":".join(TLS_1_3_CIPHERS).encode())
     context.set_cipher_list(":".join(CIPHERS).encode())
     return context
