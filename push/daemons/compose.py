@@ -297,7 +297,7 @@ class Composition:
                 port.start_closing()
 
     def _lines_to_try(self) -> list[str]:
-        return self._status.lines_to_try(self._keys.files)
+        return self._status.lines_to_try(self._keys.files, self._certificates.ca_file("http"))
 
     def _reload_certificate(self, settings: Settings) -> str:
         folder = settings.server.data_folder

@@ -116,11 +116,11 @@ class DaemonStatus:
         public = {url.partition(":")[0]: str(url) for url in self._settings.connector.public}
         return public or {name: port.public_url(name) for name, port in self.device_ports.items()}
 
-    def lines_to_try(self, key_files: Mapping[str, Path]) -> list[str]:
-        """What the banner prints. `key_files`: see `push.daemons.banner.lines_to_try`."""
+    def lines_to_try(self, key_files: Mapping[str, Path], ca_file: Path | None = None) -> list[str]:
+        """What the banner prints; see `push.daemons.banner.lines_to_try`."""
         http = self.http_port.public_url(self.http_port.carrier) if self.http_port else None
         devices = list(self._addresses().values()) if self._gateway else []
-        return lines_to_try(http, devices, self._identity.roles, key_files)
+        return lines_to_try(http, devices, self._identity.roles, key_files, ca_file)
 
 
 def gateway_counters(gateway: Gateway) -> dict[str, int]:

@@ -337,6 +337,20 @@ def test_the_clients_take_a_ca_file(server: Running, authority: Authority) -> No
     assert (ran.returncode, ran.stdout) == (0, "no bans\n"), ran.stderr
 
 
+def test_pushctl_says_when_the_scheme_is_wrong(server: Running) -> None:
+    pushctl = str(Path(sys.executable).with_name("pushctl"))
+    ran = subprocess.run(
+        [pushctl, "--url", url_of(server, scheme="http"), "bans"],
+        env={**os.environ, "PUSH_KEY": server.admin_key},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert ran.returncode == 1
+    assert "if it speaks TLS there: use https://" in ran.stderr
+
+
 def test_a_certificate_that_ends_soon_is_a_note_a_warning_and_a_metric(
     server: Running, authority: Authority
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from pathlib import Path
 
 from OpenSSL import SSL
 from twisted.application.service import Service
@@ -41,7 +42,9 @@ class ServingTls:
     def around(self, factory: object, reactor: object) -> TLSMemoryBIOFactory:
         """What listens for connections of `factory` inside TLS."""
         # zope's interfaces are no types to mypy.
-        return TLSMemoryBIOFactory(self, False, factory, reactor)  # type: ignore[arg-type]
+        found = TLSMemoryBIOFactory(self, False, factory, reactor)  # type: ignore[arg-type]
+        found.noisy = False  # the daemon tells where it listens
+        return found
 
     def renew(self) -> None:
         """Tickets that were given before are of no use from now on."""
@@ -77,6 +80,14 @@ class Certificates(Service):
         self._serving[name].now = tls
         self._warn()
         return str(tls)
+
+    def ca_file(self, name: str) -> Path | None:
+        """The file that a client must trust: a certificate that no CA has signed."""
+        serving = self._serving.get(name)
+        if serving is None:
+            return None
+        leaf = serving.now.identity.chain[0]
+        return serving.now.certificate_path if leaf.issuer == leaf.subject else None
 
     def notes(self) -> list[str]:
         """Which certificates end soon, or have ended, in sentences."""

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from prometheus_client import generate_latest
 from twisted.internet.task import Clock
 
+from push.daemons.banner import lines_to_try
 from push.daemons.config.settings import Http
 from push.daemons.metrics import make_registry
 from push.daemons.security.certificate import ServerTls, load_http_tls, self_signed
@@ -82,3 +83,18 @@ def test_its_end_is_a_metric(certificates: Any, tmp_path: Path) -> None:
     (line,) = [line for line in text.splitlines() if line.startswith(name)]
     assert float(line.split()[-1]) == tls.not_after.timestamp()
     assert tls.not_after > datetime.datetime.now(datetime.UTC)
+
+
+def test_a_client_must_be_given_the_file_of_one_that_no_ca_has_signed(
+    certificates: Any, tmp_path: Path
+) -> None:
+    assert certificates.ca_file("http") is None
+    certificates.add("http", tls_of(tmp_path, 90))
+    assert certificates.ca_file("http") == tmp_path / "a.crt"
+    (try_it, *_) = [
+        line
+        for line in lines_to_try("https://h:1", [], {"api"}, {}, certificates.ca_file("http"))
+        if "curl" in line
+    ]
+    assert try_it.strip().startswith("curl --cacert ")
+    assert try_it.endswith(" https://h:1/readyz")
