@@ -18,8 +18,8 @@ from push.access.ban_table import KINDS, ActiveBan, BanKind, NewBans
 from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
-from push.redis.errors import StoreUnavailable
-from push.redis.replies import Argument
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
 from push.redis.shared_copy import Lease, SharedCopy
 from push.runtime.ports import Clock

@@ -18,7 +18,7 @@ from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.services import GatewayServices
 from push.connector.sessions.walking import walk
 from push.devices.session_query_types import KeptKick
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from push.wire.signals import DisconnectCode
 

@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from prometheus_client import generate_latest
 from twisted.internet.task import Clock
 
-from push.daemons.banner import lines_to_try
 from push.daemons.config.settings import Http
 from push.daemons.metrics import make_registry
 from push.daemons.security.certificate import ServerTls, load_http_tls, self_signed
 from push.daemons.security.serving import Certificates
 from push.daemons.security.tls_context import TICKET_KEY_SECONDS
+from push.daemons.services.banner import lines_to_try
 
 
 def tls_of(folder: Path, days: int, name: str = "a") -> ServerTls:
