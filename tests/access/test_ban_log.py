@@ -11,7 +11,7 @@ from twisted.internet.task import LoopingCall
 
 from push.access import ban_log
 from push.access.ban_log import PAGE, BanLog
-from push.access.bans import ActiveBan, Bans
+from push.access.bans import ActiveBan, Bans, NewBans
 from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.shared_copy import Lease
@@ -252,6 +252,31 @@ async def test_a_table_that_is_worn_is_made_anew(
     await world.log.read()
     assert len(world.log.table._by_end) <= 2 + 3
     assert world.known() == {"anna"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_bans_that_sessions_could_not_be_compared_with_are_compared_the_next_time(
+    connect: Make, redis_url: str
+) -> None:
+    judged: list[list[str]] = []
+    is_broken = True
+
+    async def judge(new: NewBans) -> None:
+        if is_broken and not new.of_all:
+            raise ValueError("on purpose")
+        judged.append([name for name in ("anna", "ben", "carl") if new.name(None, name)])
+
+    world = World(await connect(redis_url), judge=judge)
+    await world.bans._apply(await world.bans._read())  # all
+    for name in ("anna", "ben"):
+        await world.ban(name)
+        kicks = await world.bans._read()
+        with pytest.raises(ValueError, match="on purpose"):
+            await world.bans._apply(kicks)
+    is_broken = False
+    await world.bans._apply(await world.bans._read())
+    await world.bans._apply(await world.bans._read())
+    assert judged == [["anna", "ben", "carl"], ["anna", "ben"]]
 
 
 @pytest_twisted.ensureDeferred
