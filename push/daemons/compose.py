@@ -44,7 +44,7 @@ from push.daemons.security.certificate import load_http_tls, load_server_tls
 from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.security.jwt_keys import configure as configure_jwt
 from push.daemons.security.plain import plain_notes
-from push.daemons.security.serving import Certificates
+from push.daemons.security.serving import Certificates, ServingTls
 from push.daemons.services.banner import Banner
 from push.daemons.services.drain_on_stop import DrainService
 from push.daemons.services.membership import Membership
@@ -242,12 +242,15 @@ class Composition:
             port = self._listen("tcp", "[connector] tcp", connector.tcp, factory)
             self._status.device_ports["tcp"] = port
         if connector.tls:
-            tls = load_server_tls(connector, self._settings.server.data_folder)
-            serving = self._certificates.add("connector", tls)
-            self._reload.add(self._reload_certificate)
-            factory = device_factory(self._reactor, gateway, serving, proxies)
+            factory = device_factory(self._reactor, gateway, self._serving_tls(), proxies)
             port = self._listen("tls", "[connector] tls", connector.tls, factory)
             self._status.device_ports["tls"] = port
+
+    def _serving_tls(self) -> ServingTls:
+        """One certificate for all listeners, as it is after the last reload."""
+        tls = load_server_tls(self._settings.connector, self._settings.server.data_folder)
+        self._reload.add(self._reload_certificate)
+        return self._certificates.add("connector", tls)
 
     def _listen_for_http(self) -> None:
         """The HTTP API where there is one; a connector alone serves health and metrics."""

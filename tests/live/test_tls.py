@@ -17,6 +17,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.running import Running, started_server
+from push.daemons.config.settings import Connector
+from push.daemons.security.certificate import load_server_tls
 from push.daemons.security.tls_context import CIPHERS, TLS_1_3_CIPHERS
 from push.sdk.backend import PushAPI
 from push.wire.frames import FrameDecoder, encode_frame
@@ -335,6 +337,17 @@ def test_the_clients_take_a_ca_file(server: Running, authority: Authority) -> No
         timeout=DEADLINE_SECONDS,
     )
     assert (ran.returncode, ran.stdout) == (0, "no bans\n"), ran.stderr
+
+
+def test_the_pair_that_a_first_start_made_serves_http_too(tmp_path: Path) -> None:
+    """Self-signed: clients trust the certificate itself as their CA file."""
+    data = tmp_path / "data"
+    load_server_tls(Connector(), data)
+    pair = Pair(data / "server.crt", data / "server.key")
+    with started_server(data_folder=data, **of_http(pair)) as running:
+        with PushAPI(url_of(running), running.admin_key, ca_file=str(pair.certificate)) as api:
+            assert api.bans().bans == []
+        assert curl(url_of(running, "/readyz"), ca_file=pair.certificate)[0] == 200
 
 
 def test_pushctl_says_when_the_scheme_is_wrong(server: Running) -> None:
