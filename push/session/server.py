@@ -23,8 +23,9 @@ from push.session.events import (
     RegisterRequested,
     RenewRequested,
 )
+from push.session.subscription import LateAcknowledgement
 from push.session.transitions import SERVER, SERVER_ACCEPTS, Action, State
-from push.session.window import LateAcknowledgement, Window
+from push.session.window import Window
 from push.wire import defaults
 from push.wire.bodies import (
     AuthRequest,

@@ -8,8 +8,9 @@ from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Batch, Entry
 from push.session.events import ConnectRequested
 from push.session.server import ServerSession, SessionLimits
+from push.session.subscription import TOO_LARGE, UNACKNOWLEDGED, OutstandingMessage, Subscription
 from push.session.transitions import State
-from push.session.window import TOO_LARGE, UNACKNOWLEDGED, OutstandingMessage, Subscription, Window
+from push.session.window import Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import DisconnectCode, Signal

@@ -30,8 +30,8 @@ from push.session.server import (
     ServerSession,
     SessionLimits,
 )
+from push.session.subscription import Subscription
 from push.session.transitions import SERVER, SERVER_ACCEPTS, Action, State
-from push.session.window import Subscription
 from push.wire.bodies import (
     ConnectAccepted,
     ConnectRefused,

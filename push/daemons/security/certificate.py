@@ -205,6 +205,6 @@ def self_signed(
 
 
 def _dns_name(host_name: str) -> str:
-    """The host's name if it can stand in a certificate, else ""."""
+    """The host's name if a certificate can have it, else ""."""
     plain = host_name.replace("-", "").replace(".", "")
     return host_name if plain.isascii() and plain.isalnum() else ""
