@@ -13,7 +13,7 @@ PLAIN_CARRIERS = ("tcp", "ws")
 
 
 def plain_notes(connector: Connector) -> list[str]:
-    """What is said of them, in sentences. Raises `StartError` where they are not allowed."""
+    """A sentence about each, for operators. Raises `StartError` where they are not allowed."""
     found = list(_public_and_plain(connector))
     if found and not connector.allow_plain:
         raise StartError(
@@ -35,7 +35,7 @@ def _public_and_plain(connector: Connector) -> Iterator[str]:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether who listens there is reached from this machine only."""
+    """Whether only this machine reaches a listener there."""
     try:
         return ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
