@@ -46,7 +46,7 @@ def ban_of(key: str, until_ms: int) -> ActiveBan | None:
 class BanTable:
     """Bans by their key (`ActiveBan.key`), each with its end in milliseconds, 0 = none.
 
-    Bans that have ended stay until `take_ended` finds them; a caller compares the end with its time.
+    Bans that have ended stay until `take_ended` finds them: callers compare ends with the time.
     """
 
     def __init__(self) -> None:
