@@ -29,6 +29,8 @@ SLOW = (
     "tests/chat/test_long_fan_out.py",
     "tests/test_nets.py",
     "tests/test_wheel.py",
+    "tests/testing/",
+    "tests/interop/",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (

@@ -40,8 +40,10 @@ ALLOWED: dict[str, set[str]] = {
     # What a command of pushctl runs, with the daemons' settings.
     "resharding": _CHAT | {"pushing", "daemons"},
     "pushctl": {"sdk", "wire", "resharding"},
+    # The pytest plugin: it starts the daemons as processes. Of runtime only what they start with.
+    "testing": {"sdk", "runtime"},
 }
-WITHOUT_TWISTED = ("wire", "session", "sdk")
+WITHOUT_TWISTED = ("wire", "session", "sdk", "testing")
 
 
 class Import(NamedTuple):
