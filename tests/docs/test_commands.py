@@ -165,6 +165,17 @@ def test_the_commands_for_operating(shell: Shell) -> None:
     assert ": cancelled for 1 device" in output
 
 
+def test_the_commands_for_the_protocol(shell: Shell) -> None:
+    """The examples of docs/protocol.md: where to connect, a secret, a JWT by a shell."""
+    output = shell.run("\necho\n".join(blocks("docs/protocol.md")))
+    servers, jwt = (line for line in output.splitlines() if line)
+    assert re.fullmatch(r'\{"servers":\["tls://127\.0\.0\.1:\d+"\],"ttl":60\}', servers)
+    assert '`{"servers":["tls://127.0.0.1:6790"],"ttl":60}`' in (
+        ROOT / "docs" / "protocol.md"
+    ).read_text("utf-8")
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", jwt)
+
+
 def test_the_memory_that_a_push_takes_is_about_what_is_written(shell: Shell) -> None:
     """The bytes that docs/operating.md tells of a ledger record and of an idempotency key's."""
     text = (ROOT / "docs" / "operating.md").read_text("utf-8")
