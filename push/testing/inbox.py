@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,9 +29,9 @@ class Inbox:
         self._taken: set[int] = set()
         self._connected = False
         self._error: Exception | None = None
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._thread = threading.Thread(target=self._run, name="push inbox", daemon=True)
+        self._thread: threading.Thread | None = None
 
     @property
     def messages(self) -> list[Message]:
@@ -69,6 +70,10 @@ class Inbox:
     # --- Life -----------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._run, args=(self._loop,), name="push inbox", daemon=True
+        )
         self._thread.start()
         with self._changed:
             self._changed.wait_for(lambda: self._connected or self._error, WAIT_SECONDS)
@@ -88,7 +93,9 @@ class Inbox:
 
     def close(self) -> None:
         """End the session. What came stays readable."""
-        if self._thread.is_alive():
+        if self._loop is None or self._thread is None:
+            return
+        with suppress(RuntimeError):  # the loop has ended already
             self._loop.call_soon_threadsafe(self._cancel)
         self._thread.join()
 
@@ -98,10 +105,10 @@ class Inbox:
 
     # --- In the thread --------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            self._task = self._loop.create_task(self._receive())
-            self._loop.run_until_complete(self._task)
+            self._task = loop.create_task(self._receive())
+            loop.run_until_complete(self._task)
         except asyncio.CancelledError:
             pass  # by `close`
         except Exception as error:
@@ -109,7 +116,7 @@ class Inbox:
                 self._error = error
                 self._changed.notify_all()
         finally:
-            self._loop.close()
+            loop.close()
 
     async def _receive(self) -> None:
         async with PushClient(**self._options) as client:

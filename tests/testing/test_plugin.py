@@ -170,7 +170,8 @@ def test_a_suite_that_uses_it_passes_and_leaves_no_process(
 ) -> None:
     """With one server for each process of xdist; the variables of the shell do not count."""
     files = {"conftest.py": SETTINGS, "test_set.py": SET, "test_uses.py": USES}
-    run(files, "-n", str(processes)) if processes else run(files)
+    strictly = ("-W", "error")  # nothing is left open
+    run(files, *strictly, "-n", str(processes)) if processes else run(files, *strictly)
     pids = [json.loads(path.read_text()) for path in (tmp_path / "suite").glob("pids-*.json")]
     assert 1 <= len(pids) <= max(processes, 1)
     assert not any(is_alive(pid) for pair in pids for pid in pair)
