@@ -110,6 +110,14 @@ class World:
         return f"{carrier}://{host}:{port}"
 
 
+def _has_perl() -> bool:
+    command = ["perl", "-MJSON::PP", "-MIO::Socket::IP", "-e", "1"]
+    return bool(shutil.which("perl")) and subprocess.run(command, check=False).returncode == 0
+
+
+pytestmark = pytest.mark.skipif(not _has_perl(), reason="Perl is not installed (Debian: perl)")
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, redis_server: Any) -> Iterator[World]:
     redis_server.ensure_empty()
