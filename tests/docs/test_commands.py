@@ -30,6 +30,12 @@ def blocks(document: str, language: str = "sh") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
+def readme(start: str) -> str:
+    """The one block of commands of the README that begins with `start`."""
+    (found,) = (block for block in blocks("README.md") if block.startswith(start))
+    return found
+
+
 class Shell:
     """A folder with `push-data` of a running server, where documented commands work."""
 
@@ -83,7 +89,9 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 def test_the_readmes_commands(shell: Shell) -> None:
     """Register, listen, push by pushctl and by curl: the listener prints both messages."""
-    _, _, device, push, curl = blocks("README.md")
+    device, push, curl = (
+        readme(start) for start in (".venv/bin/pushctl register", ".venv/bin/pushctl push", "curl")
+    )
     register, listen = device.splitlines()
     shell.run(register)
     # --count only ends what a user ends with Ctrl-C.
@@ -105,7 +113,7 @@ def test_the_readmes_device_in_python(shell: Shell) -> None:
         device = shell.start(".venv/bin/python -u device.py")
         try:
             wait_for(lambda: '"sessions":1' in shell.run("pushctl stats --json").replace(" ", ""))
-            shell.run(blocks("README.md")[-1])
+            shell.run(readme("curl"))
             assert "{'text': 'Hello'}" in _read_until(device, "}\n")
         finally:
             device.kill()
