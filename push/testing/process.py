@@ -12,6 +12,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
+from push.daemons.config.settings import SECTION_TYPES
+from push.daemons.config.value_types import ListenAddress
 from push.runtime import exec_wrapper
 
 START_SECONDS = 60.0
@@ -19,12 +23,7 @@ STOP_SECONDS = 20.0
 LOOK_SECONDS = 0.01
 LAST_LINES = 40
 
-# A free port for each: the kernel chooses.
-_LISTEN = {
-    "connector.tcp": "127.0.0.1:0",
-    "connector.tls": "127.0.0.1:0",
-    "http.listen": "127.0.0.1:0",
-}
+_ANY_PORT = "127.0.0.1:0"  # a free one: the kernel chooses
 # Not the script `twistd` of some folder: the one of this interpreter.
 _TWISTD = "from twisted.scripts.twistd import run; run()"
 
@@ -45,7 +44,7 @@ class ServerProcess:
         self.data = folder / "data"
         self._ready_file = folder / "ready"
         chosen = {
-            **_LISTEN,
+            **_listeners(),
             "server.data": str(self.data),
             "server.ready_file": str(self._ready_file),
             "limits.registrations_per_minute": 0,
@@ -94,6 +93,16 @@ class ServerProcess:
         said = next((f": {line}" for line in lines if line.startswith("twistd push: ")), "")
         last = "\n".join(lines[-LAST_LINES:])
         return f"the server did not start: {what}{said}\n--- the end of {self.log}\n{last}"
+
+
+def _listeners() -> dict[str, str]:
+    """Every address that is listened on by default, each with a free port."""
+    return {
+        f"{section}.{field.name}": _ANY_PORT
+        for section, fields in SECTION_TYPES.items()
+        for field in msgspec.structs.fields(fields)
+        if isinstance(field.default, ListenAddress) and field.default.enabled
+    }
 
 
 def _command() -> list[str]:

@@ -28,6 +28,7 @@ __all__ = ["Device", "Inbox", "PushServer", "ServerDidNotStart", "started_server
 JWT_SECONDS = 3600
 LOOK_SECONDS = 0.02
 HOST = "127.0.0.1"
+CARRIERS = {"tls": "", "tcp": "", "wss": "/ws", "ws": "/ws"}  # with the path of their URLs
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Device:
 
 
 class PushServer:
-    """A running server. `servers` has its URLs by carrier: "tls", "tcp"."""
+    """A running server. `servers` has its URLs by carrier, one of `CARRIERS`."""
 
     def __init__(self, process: ServerProcess, ports: Mapping[str, int], jwt_secret: bytes) -> None:
         self._process = process
@@ -49,8 +50,8 @@ class PushServer:
         self._run = secrets.token_hex(3)
         self.http_url = f"http://{HOST}:{ports['http']}"
         self.servers = {
-            carrier: f"{carrier}://{HOST}:{ports[carrier]}"
-            for carrier in ("tls", "tcp")
+            carrier: f"{carrier}://{HOST}:{ports[carrier]}{path}"
+            for carrier, path in CARRIERS.items()
             if carrier in ports
         }
 
