@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import BasicConstraints, SubjectAlternativeName
 
 from push.connector.delivery.subscriptions import TruncationNotice
+from push.connector.requests.chat import SendBody
 from push.daemons.config.settings import Settings
 from push.daemons.security.certificate import self_signed
 from push.sdk.reconnect import (
@@ -69,6 +70,7 @@ from push.wire.frames import (
     encode_frame,
 )
 from push.wire.idents import is_token
+from push.wire.reading import decoder_for
 from push.wire.signals import (
     MAGIC,
     VERSION,
@@ -225,6 +227,33 @@ def test_connect_is_refused_as_shown():
     session.refuse_connect(event.message_id, ConnectStatus(example.sub_signal), body)
     assert session.data_to_send() == data("connect-refused")
     assert session.closing
+
+
+def test_a_redirect_is_answered_as_shown():
+    session = fresh()
+    event = subscribe_channel(session, "connect")
+    assert isinstance(event, ConnectRequested)
+    example = EXAMPLES["redirect"].frame
+    assert example.sub_signal == ConnectStatus.USE_ANOTHER_SERVER
+    body = msgspec.json.decode(example.body, type=ConnectRefused)
+    session.refuse_connect(event.message_id, ConnectStatus(example.sub_signal), body)
+    assert session.data_to_send() == data("redirect")
+
+
+def test_a_chat_message_goes_as_shown():
+    """`tests/interop` compares the members with those of a real message and its answer."""
+    session = opened()
+    session.data_to_send()
+    event = subscribe_channel(session, "chat-send")
+    assert isinstance(event, PublishRequested)
+    assert event.sub_signal == RequestName.MS
+    body = decoder_for(SendBody)(event.body)
+    assert (body.to.user, body.client_id) == ("ben", "m-1")
+    session.answer(event.message_id, event.sub_signal, EXAMPLES["chat-sent"].frame.body)
+    assert session.data_to_send() == data("chat-sent")
+    told = members("chat-message")
+    entry = Entry(told["id"], 0, int(told["offset"]), EXAMPLES["chat-message"].frame.body)
+    assert entry.numbered(FIRST_PRIVATE_ID + 1) == data("chat-message")
 
 
 def test_the_wrong_version_is_answered_as_shown():

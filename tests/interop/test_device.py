@@ -18,6 +18,7 @@ from benchmarks.running import Running, started_server
 from push.sdk.backend import PushAPI
 from push.wire.signals import RequestName
 from tests.docs.test_minting import mint_by_shell
+from tests.docs.test_protocol_md import members
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
 SCRIPT = Path(__file__).with_name("device.pl")
@@ -193,8 +194,10 @@ def test_two_users_chat(world: World, start: Callable[..., Device], tmp_path: Pa
     assert accepted["user"] == "ben"
     assert "user:ben" in accepted["streams"]
 
-    sent = anna.ask(RequestName.MS, to={"user": "ben"}, data={"text": "Tonight?"})
+    data = {"text": "Tonight?"}
+    sent = anna.ask(RequestName.MS, to={"user": "ben"}, data=data, client_id="m-1")
     came = ben.next("message")["body"]
+    assert (set(sent), set(came)) == (set(members("chat-sent")), set(members("chat-message")))
     assert (came["kind"], came["from"], came["conversation"]) == ("chat", "anna", "user:anna")
     assert (came["id"], came["seq"], came["data"]) == (
         sent["id"],
