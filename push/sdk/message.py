@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable
 from typing import Any
 
-from push.session.client_events import MessageReceived as MessageEvent
+from push.session.client.events import MessageReceived as MessageEvent
 
 TRUNCATED = "truncated"
 

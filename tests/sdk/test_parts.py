@@ -15,13 +15,13 @@ import pytest
 
 from push.sdk import errors
 from push.sdk.aio import PushClient
-from push.sdk.aio.request_names import request_number
 from push.sdk.backend import AsyncPushAPI, PushAPI
+from push.sdk.core.requests import request_number
 from push.sdk.credentials import Credentials, jwt_expiry_seconds, renewal_delay_seconds
 from push.sdk.logs import log
 from push.sdk.message import BaseMessage
 from push.sdk.tls import parse_fingerprint, trusting_nobody
-from push.session.client_events import MessageReceived as MessageEvent
+from push.session.client.events import MessageReceived as MessageEvent
 
 
 def message(number: int = 1, **body: Any) -> tuple[BaseMessage, list[str]]:
