@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
-from push.sdk.aio import Message, PushClient
+from push.sdk.errors import PushError
+from push.sdk.nio import Message, PushClient
 
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = 30.0
 
 
 class Inbox:
-    """A connected client in a thread of its own, which acknowledges what comes.
+    """A connected client and a thread that takes, and so acknowledges, what comes.
 
-    `options` are those of `push.sdk.aio.PushClient`. Use it in a `with` block: it is connected when
+    `options` are those of `push.sdk.nio.PushClient`. Use it in a `with` block: it is connected when
     the block begins, so that nothing that is pushed from then on is missed.
     """
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self._options = options
+        self._client = PushClient(**options)
         self._changed = threading.Condition()
         self._messages: list[Message] = []
         self._taken: set[int] = set()
-        self._connected = False
-        self._error: Exception | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._thread: threading.Thread | None = None
+        self._error: PushError | None = None
+        self._thread = threading.Thread(target=self._receive, name="push inbox", daemon=True)
 
     @property
     def messages(self) -> list[Message]:
@@ -70,17 +66,14 @@ class Inbox:
     # --- Life -----------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._run, args=(self._loop,), name="push inbox", daemon=True
-        )
+        """Raises what keeps the client from connecting."""
+        self._client.start()
+        try:
+            self._client.wait_connected(WAIT_SECONDS)
+        except BaseException:
+            self._client.close()
+            raise
         self._thread.start()
-        with self._changed:
-            self._changed.wait_for(lambda: self._connected or self._error, WAIT_SECONDS)
-            connected, error = self._connected, self._error
-        if not connected:
-            self.close()
-            raise error or TimeoutError(f"no session within {WAIT_SECONDS:g} s")
         return self
 
     def __exit__(
@@ -93,38 +86,17 @@ class Inbox:
 
     def close(self) -> None:
         """End the session. What came stays readable."""
-        if self._loop is None or self._thread is None:
-            return
-        with suppress(RuntimeError):  # the loop has ended already
-            self._loop.call_soon_threadsafe(self._cancel)
-        self._thread.join()
+        self._client.close()
+        if self._thread.ident is not None:
+            self._thread.join()
 
-    def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    # --- In the thread --------------------------------------------------------------------------
-
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _receive(self) -> None:
         try:
-            self._task = loop.create_task(self._receive())
-            loop.run_until_complete(self._task)
-        except asyncio.CancelledError:
-            pass  # by `close`
-        except Exception as error:
-            with self._changed:
-                self._error = error
-                self._changed.notify_all()
-        finally:
-            loop.close()
-
-    async def _receive(self) -> None:
-        async with PushClient(**self._options) as client:
-            await client.wait_connected()
-            with self._changed:
-                self._connected = True
-                self._changed.notify_all()
-            async for message in client:
+            for message in self._client:
                 with self._changed:
                     self._messages.append(message)
                     self._changed.notify_all()
+        except PushError as error:  # what ended it: taken over, kicked …
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()

@@ -27,7 +27,7 @@ from push.sdk.reconnect import (
     STABLE_SECONDS,
 )
 from push.session.client import ANSWER_SECONDS
-from push.session.client_liveness import REQUEST_SILENCE_SECONDS, heartbeat_grace_seconds
+from push.session.client.liveness import REQUEST_SILENCE_SECONDS, heartbeat_grace_seconds
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import FIRST_PRIVATE_ID, Entry
 from push.session.events import (
