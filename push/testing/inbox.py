@@ -14,7 +14,7 @@ from push.sdk.nio import Message, PushClient
 WAIT_SECONDS = 30.0
 
 
-class Inbox:
+class MessageInbox:
     """A connected client and a thread that takes, and so acknowledges, what comes.
 
     `options` are those of `push.sdk.nio.PushClient`. Use it in a `with` block: it is connected when

@@ -32,7 +32,7 @@ class ServerDidNotStart(Exception):
     """One line says why; the end of the server's log follows."""
 
 
-class ServerProcess:
+class DaemonProcess:
     """One run of the server with its data, its log and its keys in `folder`.
 
     `settings`: as `{"chat.presence": "anyone"}`, over those of a local start. The environment's own

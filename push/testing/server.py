@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from push.sdk.backend import MessageLedger, PushAPI
-from push.testing.inbox import WAIT_SECONDS, Inbox
+from push.testing.inbox import WAIT_SECONDS, MessageInbox
 from push.testing.jwt import sign_jwt
-from push.testing.process import ServerDidNotStart, ServerProcess
+from push.testing.process import DaemonProcess, ServerDidNotStart
 
-__all__ = ["Device", "Inbox", "PushServer", "ServerDidNotStart", "started_server"]
+__all__ = ["MessageInbox", "PushServer", "RegisteredDevice", "ServerDidNotStart", "started_server"]
 
 JWT_SECONDS = 3600
 LOOK_SECONDS = 0.02
@@ -32,7 +32,7 @@ CARRIERS = {"tls": "", "tcp": "", "wss": "/ws", "ws": "/ws"}  # with the path of
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class RegisteredDevice:
     """A registered device, and the user that it is bound to."""
 
     token: str
@@ -43,7 +43,7 @@ class Device:
 class PushServer:
     """A running server. `servers` has its URLs by carrier, one of `CARRIERS`."""
 
-    def __init__(self, process: ServerProcess, ports: Mapping[str, int], jwt_secret: bytes) -> None:
+    def __init__(self, process: DaemonProcess, ports: Mapping[str, int], jwt_secret: bytes) -> None:
         self._process = process
         self._jwt_secret = jwt_secret
         self._numbers = itertools.count(1)
@@ -118,14 +118,14 @@ class PushServer:
         """`name` with a suffix that nobody else gets: for users, topics and groups."""
         return f"{name}-{self._run}-{next(self._numbers)}"
 
-    def device(self, user: str | None = None) -> Device:
+    def device(self, user: str | None = None) -> RegisteredDevice:
         """A new device, bound to `user`."""
         pair = self.api.register_device("test", "push.testing")
         if user is not None:
             self.api.bind(user, pair.token)
-        return Device(pair.token, pair.secret, user)
+        return RegisteredDevice(pair.token, pair.secret, user)
 
-    def client_options(self, who: Device | str) -> dict[str, Any]:
+    def client_options(self, who: RegisteredDevice | str) -> dict[str, Any]:
         """Arguments of a `PushClient` that connects as the device, or as the user of that name."""
         return {
             "servers": [self.servers["tls"]],
@@ -137,9 +137,9 @@ class PushServer:
             ),
         }
 
-    def listen(self, who: Device | str) -> Inbox:
+    def listen(self, who: RegisteredDevice | str) -> MessageInbox:
         """`with push_server.listen(device) as inbox:` gets what the device, or the user, gets."""
-        return Inbox(self.client_options(who))
+        return MessageInbox(self.client_options(who))
 
     # --- Waiting --------------------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ def started_server(
     secret = secrets.token_hex(32).encode()
     key_file = folder / "jwt.secret"
     key_file.write_bytes(secret)
-    process = ServerProcess(folder, {"auth.jwt_key_file": str(key_file), **(settings or {})})
+    process = DaemonProcess(folder, {"auth.jwt_key_file": str(key_file), **(settings or {})})
     try:
         server = PushServer(process, process.wait_until_ready(), secret)
     except BaseException:
