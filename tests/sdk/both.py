@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -169,7 +171,8 @@ def cut(client: Any) -> bool:
     if wire is None:
         return False
     if isinstance(client, BlockingClient):
-        wire._socket.shutdown(2)
+        with suppress(OSError):  # the client closed it meanwhile
+            wire._socket.shutdown(socket.SHUT_RDWR)
     else:
         wire.transport.abort()
     return True

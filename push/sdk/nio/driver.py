@@ -131,8 +131,8 @@ class MachineDriver:
         """Do what the machine wants. In how many seconds something is due; None: never."""
         while True:
             with self._lock:
+                self._flush()  # first: it may find the connection lost
                 actions = self._machine.take_actions()
-                self._flush()
                 if not actions:
                     return self._seconds_left()
             for action in actions:
