@@ -41,12 +41,8 @@ from push.session.events import (
     RegisterRequested,
     RenewRequested,
 )
-from push.session.server import (
-    MAX_REGISTRATIONS_PER_CONNECTION,
-    MAX_UNANSWERED_REQUESTS,
-    ServerSession,
-    SessionLimits,
-)
+from push.session.server import MAX_REGISTRATIONS_PER_CONNECTION, ServerSession
+from push.session.server_answers import MAX_UNANSWERED_REQUESTS, SessionLimits
 from push.session.transitions import SERVER, State
 from push.session.window import MAX_ONLINE_UNACKNOWLEDGED, Subscription
 from push.streams.message import MessageContent, encode_content, push_body
@@ -253,7 +249,9 @@ def test_a_chat_message_goes_as_shown():
     assert session.data_to_send() == data("chat-sent")
     told = members("chat-message")
     entry = Entry(told["id"], 0, int(told["offset"]), EXAMPLES["chat-message"].frame.body)
-    assert entry.numbered(FIRST_PRIVATE_ID + 1) == data("chat-message")
+    handout = DeliveryPolicy(LIMITS, lambda *_: None)
+    follow = Subscription(told["stream"], 0)
+    assert handout.from_log(session, follow, entry, 1.0) == data("chat-message")
 
 
 def test_the_wrong_version_is_answered_as_shown():

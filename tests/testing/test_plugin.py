@@ -85,6 +85,7 @@ def test_a_run_that_does_not_use_it_loads_the_plugin_alone(run: Suite) -> None:
 USES = """
 import json, os, socket
 from pathlib import Path
+from urllib.parse import urlsplit
 import pytest
 from push.sdk.errors import PushAPIError
 
@@ -139,10 +140,10 @@ def test_the_app_key_registers_and_does_not_push(push_server):
             app.push(to={"all": True}, data=1)
 
 def test_every_server_answers(push_server):
-    for url in push_server.servers.values():
-        host, port = url.split("//")[1].split(":")
-        socket.create_connection((host, int(port))).close()
-    assert set(push_server.servers) >= {"tcp", "tls"}
+    for url in map(urlsplit, push_server.servers.values()):
+        socket.create_connection((url.hostname, url.port)).close()
+    assert set(push_server.servers) == {"tcp", "tls", "ws", "wss"}
+    assert push_server.servers["wss"].endswith("/ws")
 """
 SETTINGS = """
 import pytest
