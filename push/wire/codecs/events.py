@@ -1,4 +1,4 @@
-"""Messages as server-sent events (protocol.md, "Server-sent events").
+"""Messages as server-sent events (sse.md, "Events").
 
 Only the server speaks. Which event a message becomes is the same for all sessions; its `id:` is
 each session's own. So what this codec makes is cut into events by the connection: before each

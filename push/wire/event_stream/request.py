@@ -1,4 +1,4 @@
-"""What a request for a stream of events asks for (protocol.md, "Server-sent events")."""
+"""What a request for a stream of events asks for (sse.md, "The request")."""
 
 from __future__ import annotations
 
