@@ -173,6 +173,16 @@ def test_curl_is_a_subscriber(server: Running) -> None:
         assert curl.wait(DEADLINE_SECONDS) == 0
 
 
+def test_a_trusted_proxy_names_the_client() -> None:
+    with started_server("push", http_trusted_proxies='["127.0.0.1"]') as running:
+        headers = registered(running)
+        stream = opened(running.http, {**headers, "X-Forwarded-For": "192.0.2.7"})
+        assert stream.response.status == 200
+        [row] = request(running, "GET", "/v1/connections")["connections"]
+        assert row["ip"] == "192.0.2.7"
+        stream.close()
+
+
 def test_a_cluster_redirects_and_drains(redis_url: str, tmp_path: Path) -> None:
     """curl follows a redirect to another connector; a drain names it."""
     with ExitStack() as stack:
@@ -192,6 +202,9 @@ def test_a_cluster_redirects_and_drains(redis_url: str, tmp_path: Path) -> None:
             "both connectors are known",
         )
         holder = registered(sub)
+        elsewhere = opened(api.http, holder)
+        assert elsewhere.response.status == 404, "the API has no sessions"
+        elsewhere.close()
         held = opened(first.ws_address, holder)
         assert held.response.status == 200
         guest = registered(sub)
