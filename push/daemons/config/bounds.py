@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
+from ipaddress import ip_address
 
 from msgspec.structs import replace
 
@@ -28,6 +29,7 @@ def fit_together(settings: Settings, given: Given) -> Settings:
         )
     if settings.redis.ca_file and not settings.redis.url.tls:
         raise SettingsError("redis.ca_file is for TLS: redis.url must begin with rediss")
+    _check_demo(settings)
     if connector.heartbeat_min > connector.heartbeat_max:
         raise SettingsError(
             f"connector.heartbeat_min ({connector.heartbeat_min}) is above "
@@ -38,6 +40,24 @@ def fit_together(settings: Settings, given: Given) -> Settings:
     settings = _fit_heartbeat(settings, given)
     settings = _fit_ttl(settings, given)
     return replace(settings, notes=(*settings.notes, *_cut_by_others(settings)))
+
+
+def _check_demo(settings: Settings) -> None:
+    """The demo needs no key, so it is for this machine, or for those that come over TLS."""
+    http = settings.http
+    if http.demo and http.listen and not _is_this_machine(http.listen.host):
+        raise SettingsError(
+            f"http.demo: the demo is open to everyone who reaches http.listen ({http.listen}), "
+            "which has no TLS: set http.listen to a loopback address"
+        )
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a listener there is reached from this machine alone."""
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _fit_heartbeat(settings: Settings, given: Given) -> Settings:

@@ -35,6 +35,7 @@ class ParameterKind(NamedTuple):
 _ID = OPAQUE_PATTERN.replace("64", "128")  # a node's name is longer than a message's id
 _CODE = r"^[a-z_]{1,64}$"
 _SEQ = r"^[0-9]{1,16}$"
+_FILE = r"^[a-z0-9][a-z0-9-]{0,31}\.[a-z]{1,8}$"
 _NAME = ParameterKind(NAME_PATTERN, is_name, NAME_RULE)
 _OPAQUE = ParameterKind(OPAQUE_PATTERN, is_opaque, "an id that this system has made")
 
@@ -49,6 +50,7 @@ KINDS: Mapping[str, ParameterKind] = {
     "conversation": ParameterKind(
         CONVERSATION_PATTERN, is_conversation, "user:<the other user> or group:<group>"
     ),
+    "file": ParameterKind(_FILE, _matching(_FILE), "the name of a file of the demo"),
     "group": _NAME,
     "id": ParameterKind(_ID, _matching(_ID), "the id of a message or the name of a node"),
     "node": _NAME,

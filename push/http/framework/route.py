@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from push.http.framework.caller import Caller
+
 JSON_TYPE = b"application/json"
 HTML_TYPE = b"text/html; charset=utf-8"
 MAX_BODY_BYTES = 1024 * 1024
@@ -90,7 +92,8 @@ class Route:
 
     `scope` None means that no key is needed. `problems` are the codes beside those that follow
     from the rest (no key, a bad body, …). `query` is a struct of what its parameters may be: text,
-    integers and booleans. `once`: takes the header `Idempotency-Key`.
+    integers and booleans. `once`: takes the header `Idempotency-Key`. `admit` raises `RequestError`
+    for a caller who may not use the route, whatever they ask for.
     """
 
     method: str
@@ -108,6 +111,7 @@ class Route:
     problems: tuple[str, ...] = ()
     once: bool = False
     cors: bool = False
+    admit: Callable[[Caller], None] | None = None
 
 
 @dataclass(frozen=True)

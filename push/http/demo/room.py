@@ -1,0 +1,62 @@
+"""The group that everybody of the demo is in. Nobody of them owns it: an owner could dismiss it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from push.wire.api.conversations import ConversationPage
+from push.wire.api.groups import GroupInfo, NewGroup, Results
+from push.wire.errors import RequestError
+
+NAME = "Everyone in the demo"
+
+
+class Groups(Protocol):
+    """What is needed of `push.chat.groups.Groups`."""
+
+    async def create(self, owner: str, said: NewGroup) -> GroupInfo: ...
+
+    async def add(self, group: str, users: list[str], by: str | None) -> Results: ...
+
+    async def streams_of(self, user: str) -> dict[str, int]: ...
+
+
+class Conversations(Protocol):
+    """What is needed of `push.chat.conversations.Conversations`."""
+
+    async def page(self, user: str, *, cursor: str, limit: int) -> ConversationPage: ...
+
+
+class Room:
+    """The group, made when the first comes. `host` owns it, and has no device."""
+
+    def __init__(self, groups: Groups, conversations: Conversations, host: str) -> None:
+        self._groups = groups
+        self._conversations = conversations
+        self._host = host
+        self.group = ""
+
+    async def add(self, user: str) -> None:
+        """They read what is written from now on. Only the host and admins add members: nobody who
+        has nothing to do with the demo is drawn into it."""
+        if self.group:
+            try:
+                results = await self._groups.add(self.group, [user], None)
+            except RequestError as refusal:
+                if refusal.code != "unknown_group":
+                    raise
+            else:
+                _check(results.results[user])
+                return
+        made = await self._groups.create(self._host, NewGroup(NAME, [user]))
+        self.group = made.group
+
+    async def knows(self, user: str) -> bool:
+        """Whether a user has conversations or groups."""
+        page = await self._conversations.page(user, cursor="", limit=1)
+        return bool(page.conversations) or bool(await self._groups.streams_of(user))
+
+
+def _check(code: str) -> None:
+    if code != "ok":
+        raise RequestError("unavailable", f"the demo's group refuses: {code}", after_seconds=5)
