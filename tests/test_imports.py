@@ -39,6 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     "sdk": _SESSION,
     # What a command of pushctl runs, with the daemons' settings.
     "resharding": _CHAT | {"pushing", "daemons"},
+    # The launcher of `make demo`.
+    "demo": {"wire", "daemons"},
     "pushctl": {"sdk", "wire", "resharding"},
 }
 WITHOUT_TWISTED = ("wire", "session", "sdk")
