@@ -97,6 +97,8 @@ def start_process(
         "server_data": str(data),
         "connector_tcp": "127.0.0.1:0",
         "connector_tls": "127.0.0.1:0",
+        "connector_ws": "",
+        "connector_wss": "",
         "http_listen": "127.0.0.1:0",
         "limits_registrations_per_minute": "0",
         **settings,

@@ -94,6 +94,8 @@ def test_push_starts_and_is_ready(installed: dict[str, str], tmp_path: Path) -> 
         "PUSH_SERVER_DATA": str(tmp_path / "data"),
         "PUSH_CONNECTOR_TCP": "127.0.0.1:0",
         "PUSH_CONNECTOR_TLS": "127.0.0.1:0",
+        "PUSH_CONNECTOR_WS": "",
+        "PUSH_CONNECTOR_WSS": "",
         "PUSH_HTTP_LISTEN": "127.0.0.1:0",
     }
     process = subprocess.Popen(

@@ -56,6 +56,8 @@ from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
+from push.wire.codecs.carriers import ENCRYPTED, WEB_SOCKETS
+from push.wire.websocket.origins import Origins
 
 log = Logger()
 Child = TypeVar("Child", bound=Service)
@@ -224,21 +226,37 @@ class Composition:
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
-        if not connector.tcp and not connector.tls and self._roles == {"connector"}:
-            raise StartError("there is no listener for devices: set [connector] tcp or tls")
-        proxies = Networks(connector.proxy_protocol)
-        if connector.tcp:
-            factory = device_factory(self._reactor, gateway, proxies=proxies)
-            port = self._listen("tcp", "[connector] tcp", connector.tcp, factory)
-            self._status.device_ports["tcp"] = port
-        if connector.tls:
-            tls = load_server_tls(connector, self._settings.server.data_folder)
-            log.info("TLS {certificate}", certificate=str(tls))
-            serving = ServingTls(tls)
-            self._reload.add(lambda settings: _reload_certificate(serving, settings))
-            factory = device_factory(self._reactor, gateway, serving, proxies)
-            port = self._listen("tls", "[connector] tls", connector.tls, factory)
-            self._status.device_ports["tls"] = port
+        addresses = {
+            "tcp": connector.tcp,
+            "tls": connector.tls,
+            "ws": connector.ws,
+            "wss": connector.wss,
+        }
+        wanted = {carrier: address for carrier, address in addresses.items() if address}
+        if not wanted and self._roles == {"connector"}:
+            raise StartError(
+                "there is no listener for devices: set [connector] tcp, tls, ws or wss"
+            )
+        serving = self._serving_tls() if ENCRYPTED & wanted.keys() else None
+        proxies, origins = Networks(connector.proxy_protocol), Origins(connector.origins)
+        for carrier, address in wanted.items():
+            factory = device_factory(
+                self._reactor,
+                gateway,
+                serving if carrier in ENCRYPTED else None,
+                proxies,
+                origins=origins if carrier in WEB_SOCKETS else None,
+            )
+            port = self._listen(carrier, f"[connector] {carrier}", address, factory)
+            self._status.device_ports[carrier] = port
+
+    def _serving_tls(self) -> ServingTls:
+        """One certificate for all listeners, as it is after the last reload."""
+        tls = load_server_tls(self._settings.connector, self._settings.server.data_folder)
+        log.info("TLS {certificate}", certificate=str(tls))
+        serving = ServingTls(tls)
+        self._reload.add(lambda settings: _reload_certificate(serving, settings))
+        return serving
 
     def _listen_for_http(self) -> None:
         """The HTTP API where there is one; a connector alone serves health and metrics."""

@@ -16,6 +16,8 @@ from push.daemons.config.settings import Settings
 from push.daemons.domain import Domain
 from push.daemons.membership import Describe, Membership
 from push.daemons.process.listening import Listener
+from push.wire.codecs.carriers import WEB_SOCKETS
+from push.wire.websocket.opening import PATH
 
 
 class DaemonIdentity(NamedTuple):
@@ -110,7 +112,10 @@ class DaemonStatus:
 
     def _addresses(self) -> dict[str, str]:
         public = {url.partition(":")[0]: str(url) for url in self._settings.connector.public}
-        return public or {name: port.public_url(name) for name, port in self.device_ports.items()}
+        return public or {
+            name: port.public_url(name) + (PATH if name in WEB_SOCKETS else "")
+            for name, port in self.device_ports.items()
+        }
 
     def lines_to_try(self, key_files: Mapping[str, Path]) -> list[str]:
         """What the banner prints. `key_files`: see `push.daemons.banner.lines_to_try`."""

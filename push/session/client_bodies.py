@@ -60,7 +60,7 @@ def read_answer(frame: Frame) -> RequestAnswered:
         raise bad_frame(f"PUB_ACK body: {error}"[:500]) from None
     return RequestAnswered(
         message_id=frame.message_id,
-        sub_signal=frame.sub_signal,
+        sub_signal=int(frame.sub_signal),
         ok=_is_ok(head),
         code=head.code or "",
         detail=head.detail or "",
@@ -105,7 +105,7 @@ def read_acceptance(frame: Frame, heartbeat_seconds: int, max_frame_bytes: int) 
 def read_refusal(frame: Frame) -> ConnectionRefused:
     body = bodies.decode_body(bodies.ConnectRefused, frame.body, "CONNECT_ACK")
     return ConnectionRefused(
-        status=frame.sub_signal,
+        status=int(frame.sub_signal),
         code=body.code or "",
         detail=body.detail or "",
         after_seconds=body.after,

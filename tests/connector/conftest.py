@@ -41,7 +41,7 @@ from push.redis.identity import Deployment
 from push.redis.periodic import PeriodicTask
 from push.redis.shards import Shards
 from push.redis.url import parse_redis_url
-from push.session.server import SessionLimits
+from push.session.server_answers import SessionLimits
 from push.streams.hub import Hub
 from push.streams.log_cache import LogCache
 from push.streams.publisher import Retention

@@ -25,7 +25,7 @@ from push.redis.client import RedisClient
 from push.redis.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.session.delivery_policy import DeliveryPolicy
-from push.session.server import SessionLimits
+from push.session.server_answers import SessionLimits
 from push.session.transitions import State
 from push.session.window import EXPIRED, GONE, LateAcknowledgement, Subscription, Window
 from push.streams.cursors import CursorWriter

@@ -60,6 +60,8 @@ class Shell:
                 "PUSH_HOME": str(self.folder / "opt"),
                 "PUSH_CONNECTOR_TCP": "127.0.0.1:0",
                 "PUSH_CONNECTOR_TLS": "127.0.0.1:0",
+                "PUSH_CONNECTOR_WS": "",
+                "PUSH_CONNECTOR_WSS": "",
                 "PUSH_HTTP_LISTEN": "127.0.0.1:0",
                 "PUSH_SERVER": f"tls://127.0.0.1:{self._running.tls_address[1]}",
             },
@@ -219,6 +221,8 @@ def test_make_run_prints_a_line_that_works(tmp_path: Path) -> None:
         "PUSH_SERVER_DATA": str(tmp_path / "data"),
         "PUSH_CONNECTOR_TCP": "127.0.0.1:0",
         "PUSH_CONNECTOR_TLS": "127.0.0.1:0",
+        "PUSH_CONNECTOR_WS": "",
+        "PUSH_CONNECTOR_WSS": "",
         "PUSH_HTTP_LISTEN": "127.0.0.1:0",
     }
     # A session of its own: Ctrl-C reaches make and all its children, as in a terminal.

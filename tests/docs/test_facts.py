@@ -26,7 +26,7 @@ from push.http.routes.push import MAX_BATCH_BYTES
 from push.pushctl.terminal.options import DEFAULT_URL, LOCAL_SERVER
 from push.pushing.service import PushContent
 from push.sdk.address import DEFAULT_PORTS
-from push.session.server import SessionLimits
+from push.session.server_answers import SessionLimits
 from push.streams.publisher import Retention
 from push.wire.api.push import MAX_BATCH_ITEMS, MAX_TARGETS
 from push.wire.bodies import MAX_JSON_DEPTH

@@ -28,12 +28,8 @@ from push.session.events import (
     RegisterRequested,
     RenewRequested,
 )
-from push.session.server import (
-    MAX_REGISTRATIONS_PER_CONNECTION,
-    MAX_UNANSWERED_REQUESTS,
-    ServerSession,
-    SessionLimits,
-)
+from push.session.server import MAX_REGISTRATIONS_PER_CONNECTION, ServerSession
+from push.session.server_answers import MAX_UNANSWERED_REQUESTS, SessionLimits
 from push.session.transitions import SERVER, State
 from push.session.window import MAX_ONLINE_UNACKNOWLEDGED, Subscription
 from push.streams.message import MessageContent, encode_content, push_body

@@ -26,7 +26,7 @@ from push.redis.identity import Deployment
 from push.redis.shards import Shards
 from push.redis.url import parse_store_url
 from push.session.delivery_policy import DeliveryPolicy
-from push.session.server import SessionLimits
+from push.session.server_answers import SessionLimits
 from push.session.window import EXPIRED, GONE, LateAcknowledgement, Subscription
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, WantedPages, has_expired

@@ -42,7 +42,8 @@ from push.session.client_liveness import (
     heartbeat_grace_seconds,
 )
 from push.session.client_memory import Arrival, ClientCursors, Deliveries
-from push.session.server import ServerSession, SessionLimits
+from push.session.server import ServerSession
+from push.session.server_answers import SessionLimits
 from push.session.transitions import CLIENT, State
 from push.wire.bodies import ConnectAccepted
 from push.wire.errors import ProtocolError

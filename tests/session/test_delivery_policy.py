@@ -7,10 +7,12 @@ import pytest
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Batch, Entry
 from push.session.events import ConnectRequested
-from push.session.server import ServerSession, SessionLimits
+from push.session.server import ServerSession
+from push.session.server_answers import SessionLimits
 from push.session.transitions import State
 from push.session.window import TOO_LARGE, UNACKNOWLEDGED, OutstandingMessage, Subscription, Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
+from push.wire.codecs.binary import BINARY
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import DisconnectCode, Signal
 
@@ -167,7 +169,7 @@ def test_sessions_in_step_get_the_very_same_bytes():
     first, second = Rig(), Rig()
     data = first.delivery_policy.live(first.session, first.subscription, batch, 0.0)
     assert data is second.delivery_policy.live(second.session, second.subscription, batch, 0.0)
-    assert data is batch.frames
+    assert data is batch.encoded(BINARY)
     assert first.delivery_policy.written == 4
     assert [delivery.offset for delivery in first.outstanding()] == [11, 12, 13]
 

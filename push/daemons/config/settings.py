@@ -16,15 +16,16 @@ from msgspec import Meta
 from push.daemons.config.value_types import (
     ListenAddress,
     Network,
+    Origin,
     PublicUrl,
     RedisUrl,
     Sha256,
-    WebSocketAddress,
     ZooKeeperHosts,
 )
 from push.wire import defaults
 from push.wire.frames import MAX_FRAME_BYTES
 from push.wire.idents import NAME_PATTERN
+from push.wire.websocket.origins import SAME_HOST
 
 DEFAULT_RATE_PER_SECOND = 500
 
@@ -139,11 +140,12 @@ class Connector(Section, frozen=True):
         ListenAddress(f"0.0.0.0:{defaults.TLS_PORT}")
     )
     ws: Annotated[
-        WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
-    ] = WebSocketAddress("")
+        ListenAddress,
+        Meta(description='where devices connect by WebSocket without TLS; "" = off'),
+    ] = ListenAddress(f"127.0.0.1:{defaults.WS_PORT}")
     wss: Annotated[
-        WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
-    ] = WebSocketAddress("")
+        ListenAddress, Meta(description='where devices connect by WebSocket with TLS; "" = off')
+    ] = ListenAddress(f"0.0.0.0:{defaults.WSS_PORT}")
     admin: Annotated[
         ListenAddress,
         Meta(description='where push-connector serves health and metrics by HTTP; "" = off'),
@@ -203,6 +205,13 @@ class Connector(Section, frozen=True):
         PositiveSeconds,
         Meta(description="seconds until the first unacknowledged message is sent again"),
     ] = defaults.REDELIVER_AFTER_SECONDS
+    origins: Annotated[
+        tuple[Origin, ...],
+        Meta(
+            description="web pages that may connect by WebSocket, as https://example.com; "
+            'same-host = from the host that they connect to, "*" = all'
+        ),
+    ] = (Origin(SAME_HOST),)
     proxy_protocol: Annotated[
         tuple[Network, ...],
         Meta(

@@ -1,0 +1,146 @@
+"""A device's connection over WebSocket: the same as over TCP, with frames of RFC 6455 around.
+
+The opening handshake comes first, and is forgotten. Text messages go to the gateway one by one;
+controls are answered here and tell it nothing, so they are no activity. Each end has a code in a
+Close frame: of this project after a DISCONNECT, of RFC 6455 when the peer has broken that.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from push.connector.transport.connection import ConnectionOwner, ConnectionPhase, DeviceConnection
+from push.session.events import Ended
+from push.session.server import ServerSession
+from push.wire.signals import DisconnectCode
+from push.wire.websocket.close_codes import close_code
+from push.wire.websocket.framing import (
+    CloseReceived,
+    Message,
+    MessageReader,
+    Pinged,
+    Received,
+    TooLarge,
+    Violation,
+    encode_close,
+    encode_pong,
+    read_text_frame,
+)
+from push.wire.websocket.opening import Accepted, Opening, OpeningRules, Refused, refused
+
+CLOSED = "closed"  # how a session ended whose peer has closed the WebSocket and said no more
+REFUSED = "refused"
+
+
+class WebSocketConnection(DeviceConnection):
+    """A connection over `ws` or `wss`.
+
+    What becomes of a message can be changed: `message` and `too_large`, `max_message_bytes`.
+    """
+
+    _reader: MessageReader | None = None  # while something is incomplete
+    _last_words: bytes | None = None  # of a connection that does not end as its session says
+
+    def __init__(
+        self, gateway: ConnectionOwner, carrier: str, protocol: ServerSession, rules: OpeningRules
+    ) -> None:
+        super().__init__(gateway, carrier, protocol)
+        self._opening: Opening | None = Opening(rules)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._opening is not None:
+            data = self._open(self._opening, data)
+        start, end = 0, len(data)
+        while start < end and self.phase is ConnectionPhase.OPEN:
+            found = None
+            if self._reader is None:
+                found = read_text_frame(data, start, self.max_message_bytes)
+            if found is None:
+                self._read_anything(data, start)
+                return
+            text, start = found
+            self.message(text, is_text=True)
+
+    def _open(self, opening: Opening, data: bytes) -> bytes:
+        """Take a part of the request; what came after it, once it is accepted."""
+        if self.phase is not ConnectionPhase.OPEN:
+            return b""
+        result = opening.feed(data)
+        if result is None:
+            return b""
+        if isinstance(result, Accepted):
+            self._opening = None
+            self.write(result.answer)
+            return result.rest
+        self._last_words = result.answer
+        self.gateway.abandoned(self, REFUSED, result.reason)
+        return b""
+
+    def _read_anything(self, data: bytes, start: int) -> None:
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = MessageReader()
+        for received in reader.feed(data, start, self.max_message_bytes):
+            self._received(received)
+            if self.phase is not ConnectionPhase.OPEN:
+                return
+        if reader.at_rest:
+            self._reader = None
+
+    def _received(self, received: Received) -> None:
+        match received:
+            case Message(payload, is_text):
+                self.message(payload, is_text=is_text)
+            case Pinged(payload):
+                self.write(encode_pong(payload))
+            case CloseReceived(code, reason):
+                self._last_words = encode_close(code)
+                self.gateway.abandoned(self, CLOSED, reason)
+            case Violation(code, reason):
+                self._last_words = encode_close(code, reason)
+                self.gateway.abandoned(self, DisconnectCode.BAD_FRAME, reason)
+            case TooLarge(size_bytes):
+                self.too_large(size_bytes)
+            case _:
+                assert_never(received)
+
+    # What becomes of messages
+
+    @property
+    def max_message_bytes(self) -> int:
+        return self.protocol.max_received_bytes
+
+    def message(self, payload: bytes, *, is_text: bool) -> None:
+        if is_text:
+            self.gateway.received(self, payload)
+        else:
+            reason = "the message is binary, and only text is accepted"
+            self.gateway.disconnect(self, DisconnectCode.BAD_FRAME, reason)
+
+    def too_large(self, size_bytes: int) -> None:
+        limit = self.max_message_bytes
+        reason = f"length: {size_bytes} bytes where at most {limit} are accepted"
+        self.gateway.disconnect(self, DisconnectCode.FRAME_TOO_LARGE, reason)
+
+    # The end
+
+    def farewell(self, ended: Ended) -> None:
+        if self._opening is not None and self._last_words is None:
+            self._last_words = _no_time_for(ended).answer
+        if self._last_words is None:
+            self.flush()
+            self._last_words = encode_close(close_code(ended.code))
+        self.write(self._last_words)
+        self._opening = self._reader = None
+
+    def closes_both_ways(self, ended: Ended) -> bool:
+        """Never at once: what the peer has sent beyond its last frame would reset the connection
+        before it has read ours."""
+        return False
+
+
+def _no_time_for(ended: Ended) -> Refused:
+    """Whoever has not opened its WebSocket yet gets the end as HTTP."""
+    if ended.code == DisconnectCode.HANDSHAKE_TIMEOUT:
+        return refused(408, "The request did not come in time.")
+    return refused(503, "This server takes no more connections.")
