@@ -18,10 +18,14 @@ _TYPES = {
 }
 
 
+# The JavaScript client, beside the page's own files so that it passes the same guard.
+CLIENT = ("push.js", "push-chat.js", "push-tabs.js")
+
+
 def _read_files() -> dict[str, bytes]:
-    folder = files("push") / "web" / "demo"
-    found = (each for each in folder.iterdir() if each.name.rpartition(".")[2] in _TYPES)
-    return {each.name: each.read_bytes() for each in found}
+    web = files("push") / "web"
+    found = [each for each in (web / "demo").iterdir() if each.name.rpartition(".")[2] in _TYPES]
+    return {each.name: each.read_bytes() for each in (*found, *(web / name for name in CLIENT))}
 
 
 class Page:

@@ -1,6 +1,6 @@
 /** What the parts of the page share: who it is, its client, what the server last said. */
 
-import { PushClient } from "/push.js";
+import { PushClient } from "./push.js";
 import { ask, DemoError } from "./api.js";
 import { chat } from "./chat.js";
 import { connectors } from "./connectors.js";
@@ -149,7 +149,7 @@ export class App {
       this.parts.chat.connected();
       this.tell("event.connected", { node });
       this.look();
-    } else if (change.state === "waiting" && this._was !== "waiting") {
+    } else if (this._was === "connected" && !this.parts.connectors.leaving) {
       this.tell("event.lost", { why: change.detail });
     } else if (change.state === "failed" && change.error?.code === "unknown_token") {
       this._ended();

@@ -34,6 +34,10 @@ export function connectors(app) {
   });
 
   return {
+    /** Whether the server has sent this page away, and it is on its way. */
+    get leaving() {
+      return leaving !== null;
+    },
     begin() {
       note = leaving = null;
       error = "";
@@ -49,6 +53,7 @@ export function connectors(app) {
             isHere ? make("span", { class: "badge" }, t("connectors.here")) : null),
           make("span", { class: "tile-state" }, stateOf(each)));
       });
+      say(by("drain"), here() === null ? t("connectors.drain") : t("connectors.drain.node", { node: here() }));
       by("drain").hidden = !(app.state?.launcher ?? true);
       const othersAreUp = known.some((each) => each.node !== here() && each.state === "up");
       by("drain").disabled = here() === null || !othersAreUp || leaving !== null;
@@ -62,8 +67,7 @@ export function connectors(app) {
       app.tell(redirect.reason === "draining" ? "event.draining" : "event.redirect", { from });
     },
     connected(/** @type {string} */ node) {
-      if (leaving === null) return;
-      const { from, at } = leaving;
+      const { from, at } = leaving ?? { from: node, at: 0 };
       leaving = null;
       const ms = performance.now() - at;
       note = from === node ? null : ["connectors.moved", () => ({ from, to: node, seconds: duration(ms) })];

@@ -6,7 +6,7 @@ import { duration, t } from "./texts.js";
 
 /** @param {import("./app.js").App} app */
 export function network(app) {
-  /** @type {{from: number, until: number, seconds: number, of: number, back: boolean, numbers: Set<number>,
+  /** @type {{from: number, until: number, seconds: number, of: number, back: boolean, order: number[],
    *   lastAt: number, firstTs: number} | null} */
   let outage = null;
 
@@ -19,7 +19,7 @@ export function network(app) {
       const { pushes } = await ask("cut", { ticket: app.start.ticket, how, seconds });
       const now = performance.now();
       const until = now + seconds * 1000;
-      outage = { from: now, until, seconds, of: pushes, back: false, numbers: new Set(), lastAt: 0, firstTs: before };
+      outage = { from: now, until, seconds, of: pushes, back: false, order: [], lastAt: 0, firstTs: before };
       app.tell("event.cut", { n: seconds });
     });
     app.render();
@@ -45,13 +45,15 @@ export function network(app) {
       result.replaceChildren();
       return;
     }
-    const { numbers, of, lastAt, until } = outage;
-    const done = numbers.size === of;
+    const { order, of, lastAt, until } = outage;
+    const done = order.length >= of;
     result.className = done ? "result result-good" : "result";
     if (!done) return say(result, t("network.back"));
     const ms = lastAt - until;
-    const text = ms < 0 ? t("network.good.meanwhile") : t("network.good.text", { seconds: duration(ms) });
-    const title = t("network.good.title", { n: numbers.size, of });
+    const seconds = duration(Math.max(0, ms));
+    const inOrder = order.every((number, place) => number === place + 1);
+    const text = t(inOrder ? "network.good.text" : "network.disorder", { seconds, list: order.join(", ") });
+    const title = t("network.good.title", { n: new Set(order).size, of });
     if (result.textContent !== title + text) result.replaceChildren(make("strong", {}, title), text);
   }
 
@@ -71,7 +73,7 @@ export function network(app) {
     arrived(/** @type {any} */ message) {
       const number = message.data?.meanwhile;
       if (outage === null || typeof number !== "number" || message.ts < outage.firstTs) return;
-      outage.numbers.add(number);
+      outage.order.push(number);
       outage.lastAt = performance.now();
       drawResult();
     },

@@ -138,7 +138,7 @@ export function pushes(app) {
       if (inbox.some((item) => item.id === message.id)) return;
       const { id, data, stream, ts } = message;
       inbox = [{ id, data, stream, ts, caught: ts < app.connectedAt, acknowledged: false }, ...inbox].slice(0, KEPT);
-      app.tell("event.arrived", { id });
+      app.tell("event.arrived", { text: textOf(data).slice(0, 60) });
       drawInbox();
     },
     acknowledged(/** @type {string} */ id) {
