@@ -118,18 +118,25 @@ class DemoActs:
 
     # --- what the page shows ----------------------------------------------------------------------
 
-    async def state(self, person: Person, message: str | None, now_ms: int) -> DemoState:
-        ledger = None
-        if message is not None and message in person.messages:
-            ledger = _ledger_of(await self._services.pushing.message(message))
+    async def state(self, person: Person, now_ms: int) -> DemoState:
         people = [DemoPerson(each.user, self._people.is_here(each)) for each in self._people]
         return DemoState(
             connectors=self.connectors(),
             people=sorted(people, key=lambda each: each.user),
             launcher=self._services.launcher is not None,
             ends=self.ends_ms(person, now_ms),
-            message=ledger,
+            message=await self._funnel(person),
         )
+
+    async def _funnel(self, person: Person) -> MessageLedger | None:
+        if not person.last_message:
+            return None
+        try:
+            counts = await self._services.pushing.message(person.last_message)
+        except RequestError:
+            return None  # longer ago than the ledger keeps it
+        names = MessageLedger.__struct_fields__
+        return MessageLedger(**{name: getattr(counts, name) for name in names})
 
     def ends_ms(self, person: Person, now_ms: int) -> int:
         return now_ms + int(self._people.seconds_left(person) * 1000)
@@ -154,7 +161,7 @@ class DemoActs:
     async def push(self, person: Person, body: DemoPushBody) -> DemoPushed:
         kind, name = self._target(person, body)
         receipt = await self._send(Target(kind, (name,)), {"text": body.text})
-        person.messages.append(receipt.id)
+        person.last_message = receipt.id
         return DemoPushed(receipt.id, {kind: name})
 
     def _target(self, person: Person, body: DemoPushBody) -> tuple[str, str]:
@@ -218,18 +225,13 @@ class DemoActs:
             await sleep(self._clock, seconds / (PUSHES_MEANWHILE + 1))
             data = {"meanwhile": number, "of": PUSHES_MEANWHILE}
             receipt = await self._send(Target("token", (person.token,)), data)
-            person.messages.append(receipt.id)
+            person.last_message = receipt.id
 
     def _need_launcher(self) -> LauncherClient:
         launcher = self._services.launcher
         if launcher is None:
             raise RequestError("not_allowed", "this needs the launcher of `make demo`")
         return launcher
-
-
-def _ledger_of(counts: DeliveryCounts) -> MessageLedger:
-    names = MessageLedger.__struct_fields__
-    return MessageLedger(**{name: getattr(counts, name) for name in names})
 
 
 def _log_failure(failure: Failure) -> None:

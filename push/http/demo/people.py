@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +37,6 @@ LONGEST_SECONDS = 2 * 60 * 60
 HERE_SECONDS = 10
 SWEEP_SECONDS = 5.0
 STOP_SECONDS = 5.0
-KEPT_MESSAGES = 50
 TICKET_BYTES = 16
 HOST = f"{USER_PREFIX}host"  # owns the group
 
@@ -70,7 +68,7 @@ class Person:
     ticket: str
     began: float
     asked: float
-    messages: deque[str] = field(default_factory=lambda: deque(maxlen=KEPT_MESSAGES))
+    last_message: str = ""  # the id of the last push
     used: dict[str, tuple[float, int]] = field(default_factory=dict)
     cut_until: float = 0.0
 

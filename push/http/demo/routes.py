@@ -38,7 +38,6 @@ from push.wire.api.demo import (
     DemoStart,
     DemoState,
     StartBody,
-    StateBody,
     TicketBody,
 )
 from push.wire.reading import decoder_for
@@ -105,8 +104,7 @@ def _people_routes(acts: DemoActs, people: People, group: Any) -> tuple[Route, .
 
     async def state(call: Request) -> Response:
         person = acts.who(call.body.ticket)
-        message = None if call.body.message is UNSET else call.body.message
-        return json_answer(200, await acts.state(person, message, _now_ms()), _NO_STORE)
+        return json_answer(200, await acts.state(person, _now_ms()), _NO_STORE)
 
     return (
         _route(
@@ -131,10 +129,10 @@ def _people_routes(acts: DemoActs, people: People, group: Any) -> tuple[Route, .
             "state",
             "What the page shows",
             state,
-            StateBody,
+            TicketBody,
             {"ticket": _TICKET},
             {200: DocumentedResponse("Connectors, people, and the funnel of a push.", DemoState)},
-            ("unauthenticated", "rate_limited", "unknown_message"),
+            ("unauthenticated", "rate_limited"),
         ),
     )
 

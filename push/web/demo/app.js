@@ -33,8 +33,6 @@ export class App {
     this.client = null;
     /** @type {any} */
     this.state = null;
-    /** The funnel of the last push. @type {any} */
-    this.ledger = null;
     /** @type {string | null} */
     this.lastPush = null;
     /** By the server's clock. */
@@ -81,11 +79,11 @@ export class App {
   /** @param {any} start */
   begin(start) {
     this.start = start;
-    this.state = this.ledger = this.lastPush = null;
+    this.state = this.lastPush = null;
     this._events = [];
     /** @type {Map<string, string>} */
     this._nodes = new Map();
-    this._was = "";
+    this._was = this._node = "";
     this._run += 1;
     const secure = location.protocol === "https:";
     this.client = new PushClient({
@@ -144,13 +142,14 @@ export class App {
       const { node, time } = change.session;
       this.connectedAt = time;
       this._clockAhead = time - Date.now();
+      this._node = node;
       this._nodes.set(change.server, node);
       this.parts.connectors.connected(node);
       this.parts.chat.connected();
       this.tell("event.connected", { node });
       this.look();
     } else if (this._was === "connected" && !this.parts.connectors.leaving) {
-      this.tell("event.lost", { why: change.detail });
+      this.tell("event.lost", { node: this._node });
     } else if (change.state === "failed" && change.error?.code === "unknown_token") {
       this._ended();
     }
@@ -160,10 +159,16 @@ export class App {
 
   // --- what the server says ------------------------------------------------------------------------
 
+  /** The funnel of the last push; null until the server has counted anything of it. */
+  get ledger() {
+    const ledger = this.state?.message ?? null;
+    const isOlder = this.lastPush !== null && ledger !== null && ledger.id < this.lastPush;
+    return isOlder ? null : ledger;
+  }
+
   /** Show the funnel of this push from now on. */
   follow(/** @type {string} */ id) {
     this.lastPush = id;
-    this.ledger = null;
     this.render();
     this.look();
   }
@@ -176,13 +181,10 @@ export class App {
 
   async _look(/** @type {number} */ run) {
     this._looking = true;
-    const body = { ticket: this.start.ticket };
-    const asked = this.lastPush;
     try {
-      const state = await ask("state", asked === null ? body : { ...body, message: asked });
+      const state = await ask("state", { ticket: this.start.ticket });
       if (run !== this._run) return;
       this.state = state;
-      if (asked === this.lastPush && state.message) this.ledger = state.message;
       this._show("");
     } catch (/** @type {any} */ error) {
       if (run !== this._run) return;

@@ -40,11 +40,7 @@ export function keep(list, items, keyOf, draw) {
     if (element === undefined) {
       element = fresh;
     } else if (element.look !== look) {
-      if (element === place) place = element.nextElementSibling;
-      const hadFocus = element.contains(document.activeElement);
-      element.replaceWith(fresh);
-      if (hadFocus) (fresh.matches("button") ? fresh : fresh.querySelector("button"))?.focus();
-      element = fresh;
+      patch(element, fresh);
     }
     element.key = keyOf(item);
     element.look = look;
@@ -52,6 +48,22 @@ export function keep(list, items, keyOf, draw) {
     else list.insertBefore(element, place);
   }
   for (const gone of known.values()) gone.remove();
+}
+
+/** Make `element` like `fresh` with as few changes as possible. Styles that were set by the script stay. */
+function patch(/** @type {any} */ element, /** @type {any} */ fresh) {
+  if (element.nodeName !== fresh.nodeName) return element.replaceWith(fresh);
+  if (element.nodeType === Node.TEXT_NODE) {
+    if (element.data !== fresh.data) element.data = fresh.data;
+    return;
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+  }
+  const before = [...element.childNodes];
+  const after = [...fresh.childNodes];
+  if (before.length !== after.length) return element.replaceChildren(...after);
+  before.forEach((node, place) => patch(node, after[place]));
 }
 
 /** Set the text only when it changes, so that live regions speak once. */

@@ -10,11 +10,13 @@ export function heartbeat(app) {
   /** @type {{n: number, ms: number}[]} */
   let beats = [];
   let answers = 0;
+  /** The last answer, also when the connection is gone. @type {any} */
+  let last = null;
 
   by("ping").addEventListener("click", () => app.client?.check());
 
   function drawAnswered() {
-    const answeredAt = app.client?.heartbeat?.answeredAt ?? null;
+    const answeredAt = last?.answeredAt ?? null;
     if (answeredAt === null) return say(by("answered"), "–");
     const seconds = Math.max(0, Math.round((Date.now() - answeredAt) / 1000));
     say(by("answered"), seconds ? t("heartbeat.ago", { n: seconds }) : t("heartbeat.now"));
@@ -23,10 +25,11 @@ export function heartbeat(app) {
   return {
     begin() {
       beats = [];
+      last = null;
     },
     render() {
-      const now = app.client?.heartbeat ?? null;
-      const trip = now?.roundTripMs ?? null;
+      const now = app.client?.heartbeat ?? last;
+      const trip = last?.roundTripMs ?? null;
       say(by("trip"), trip === null ? "–" : t("heartbeat.ms", { n: rounded(trip) }));
       say(by("interval"), now === null ? "–" : t("heartbeat.seconds", { n: now.interval }));
       by("ping").disabled = app.client?.state !== "connected";
@@ -43,7 +46,9 @@ export function heartbeat(app) {
     },
     tick: drawAnswered,
     answered(/** @type {any} */ beat) {
-      if (beat.roundTripMs !== null) beats = [...beats, { n: ++answers, ms: beat.roundTripMs }].slice(-SHOWN);
+      if (beat.roundTripMs === null) return;
+      last = beat;
+      beats = [...beats, { n: ++answers, ms: beat.roundTripMs }].slice(-SHOWN);
     },
   };
 }

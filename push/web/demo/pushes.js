@@ -64,8 +64,7 @@ export function pushes(app) {
   }
 
   function funnelNote(/** @type {any} */ ledger) {
-    if (app.lastPush === null) return t("funnel.none");
-    if (ledger === null) return t("funnel.counting");
+    if (ledger === null) return t(app.lastPush === null ? "funnel.none" : "funnel.counting");
     if (ledger.addressed === 0) return t("funnel.nobody");
     const waiting = ledger.addressed - ledger.acknowledged;
     return waiting ? count("funnel.waits", waiting) : count("funnel.all", ledger.addressed);
@@ -138,7 +137,9 @@ export function pushes(app) {
       if (inbox.some((item) => item.id === message.id)) return;
       const { id, data, stream, ts } = message;
       inbox = [{ id, data, stream, ts, caught: ts < app.connectedAt, acknowledged: false }, ...inbox].slice(0, KEPT);
-      app.tell("event.arrived", { text: textOf(data).slice(0, 60) });
+      const text = textOf(data).slice(0, 60);
+      app.tell("event.arrived", { text });
+      say(by("live"), t("event.arrived", { text }));
       drawInbox();
     },
     acknowledged(/** @type {string} */ id) {

@@ -55,12 +55,6 @@ class TicketBody(Struct, forbid_unknown_fields=True, frozen=True):
     ticket: Ticket
 
 
-class StateBody(TicketBody, forbid_unknown_fields=True, frozen=True):
-    """What a page wants to show. `message`: a push of this page, whose funnel it shows."""
-
-    message: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
-
-
 class DemoPushBody(TicketBody, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """A push. `user`: somebody of the demo; without it the page's own user."""
 
@@ -105,7 +99,8 @@ class DemoPerson(Struct, frozen=True):
 
 
 class DemoState(Struct, frozen=True):
-    """What a page shows. `launcher`: whether connectors can be drained and networks cut."""
+    """What a page shows. `launcher`: whether connectors can be drained and networks cut; `message`:
+    the funnel of the last push of this page."""
 
     connectors: list[DemoConnector]
     people: list[DemoPerson]
