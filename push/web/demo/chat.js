@@ -56,7 +56,7 @@ export function chat(app) {
   /** @type {Map<string, Talk>} */
   let talks = new Map();
   let open = "";
-  let toldTyping = 0;
+  let toldTyping = -Infinity;
 
   const groupId = () => `group:${app.start.group}`;
 
@@ -202,7 +202,7 @@ export function chat(app) {
     const said = { key: newId(), from: app.me, text, ts: app.serverNow(), seq: 0, failed: false };
     one.add(said);
     by("say-text").value = "";
-    toldTyping = 0;
+    toldTyping = -Infinity;
     drawTalk();
     toEnd();
     await app.attempt(by("say-error"), async () => {

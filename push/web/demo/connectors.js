@@ -43,6 +43,7 @@ export function connectors(app) {
       error = "";
     },
     render() {
+      /** @type {any[]} */
       const known = app.state?.connectors ?? [];
       keep(by("connectors"), known, (each) => each.node, (each) => {
         const isHere = each.node === here();
