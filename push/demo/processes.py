@@ -26,7 +26,7 @@ class LauncherError(Exception):
 
 
 class Program:
-    """A program and its log. `arguments` of one start; a program may be started again.
+    """A program, its log and its process id, both as files. It may be started again.
 
     It ends with this process, however that ends, and gets no Ctrl-C from the terminal: it is ended
     in order.
@@ -64,6 +64,7 @@ class Program:
                 stdout=log,
                 stderr=log,
             )
+        (self._folder / f"{self.name}.pid").write_text(f"{self._process.pid}\n")
         assert self._process.stdin is not None
         self._process.stdin.write(standard_input)
         self._process.stdin.close()

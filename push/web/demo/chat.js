@@ -122,16 +122,18 @@ export function chat(app) {
     const here = new Map(app.people.map((person) => [person.user, person.here]));
     const others = new Set([...here.keys(), ...[...talks.values()].flatMap((one) => one.peer ?? [])]);
     others.delete(app.me);
-    const ids = [groupId(), ...[...others].sort().map((user) => `user:${user}`)];
+    const away = (/** @type {string} */ user) => (here.get(user) ? 0 : 1);
+    const sorted = [...others].sort((one, other) => away(one) - away(other) || (one < other ? -1 : 1));
+    const ids = [groupId(), ...sorted.map((user) => `user:${user}`)];
     keep(by("people"), ids, (id) => id, (id) => {
       const one = talk(id);
-      const away = one.peer !== null && !here.get(one.peer);
+      const isAway = one.peer !== null && away(one.peer) > 0;
       const button = make("button", {
         type: "button",
-        class: away ? "person person-away" : "person",
+        class: isAway ? "person person-away" : "person",
         "aria-pressed": String(id === open),
         "data-id": id,
-      }, away ? `${nameOf(one)} (${t("chat.away")})` : nameOf(one));
+      }, isAway ? `${nameOf(one)} (${t("chat.away")})` : nameOf(one));
       if (one.unread) {
         button.append(
           make("span", { class: "unread", "aria-hidden": "true" }, String(one.unread)),
