@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from wsproto import ConnectionType, WSConnection
-from wsproto.events import Request, TextMessage
+from wsproto.events import AcceptConnection, Request, TextMessage
 
 from push.demo.control import serve_orders
 from push.demo.network import ConnectWatcher, Network, token_in
@@ -26,8 +26,6 @@ def opening() -> tuple[WSConnection, bytes]:
 
 
 def accepted(client: WSConnection, server: WSConnection, request: bytes) -> None:
-    from wsproto.events import AcceptConnection
-
     server.receive_data(request)
     list(server.events())
     client.receive_data(server.send(AcceptConnection(subprotocol="push.v2")))
