@@ -37,10 +37,10 @@ from push.devices.expiry import DeviceExpiry
 from push.devices.sessions import Sessions
 from push.pushing.service import Push, PushContent, Target
 from push.redis.client import RedisClient
+from push.redis.connection.url import parse_redis_url
 from push.redis.identity import Deployment
 from push.redis.periodic import PeriodicTask
 from push.redis.shards import Shards
-from push.redis.url import parse_redis_url
 from push.session.server_answers import SessionLimits
 from push.streams.hub import Hub
 from push.streams.log_cache import LogCache

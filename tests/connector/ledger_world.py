@@ -22,7 +22,7 @@ from push.devices.sessions import Sessions
 from push.devices.topics import Topics
 from push.pushing.service import Push, PushContent, PushService, Target
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.server_answers import SessionLimits

@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from push.devices.registration import NewCredentials
 from push.http.demo.names import made_up_name
 from push.http.demo.room import Room
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
 from push.runtime.tasks import Semaphore, within
 from push.runtime.timers import Periodic
