@@ -11,7 +11,7 @@ import { randomId } from "./push-chat.js";
 /** @typedef {{code: string, detail: string, field?: string, after?: number, refused?: boolean}} ErrorFields */
 /** @typedef {{token: string, secret: string}} Credentials */
 /** @typedef {{event(name: string, value: any): void, push(body: Body, qos: 0 | 1): void, moved(pair: Credentials): boolean}} Host */
-/** @typedef {{start(): void, stop(): void, wake(): void, visibility(): void, request(name: string, body: Body, seconds: number): Promise<Body>, finished(id: string): void, snapshot: any}} Engine */
+/** @typedef {{start(): void, stop(): Promise<unknown>, wake(): void, visibility(): void, request(name: string, body: Body, seconds: number): Promise<Body>, finished(id: string): void, snapshot: any}} Engine */
 /** @typedef {{ring: {k: string, body: Body, qos: 0 | 1}[], base: string | null, last: string | null, mine: Map<string, string>, topics: Map<string, string>, credentials: Credentials | null}} Memory */
 /** @typedef {{engine(host: Host): Engine, event(name: string, value: any): void, arrived(body: Body, qos: 0 | 1): void, moved(pair: Credentials): boolean, errorOf(fields: ErrorFields): Error, fieldsOf(error: any): ErrorFields}} Front */
 /** @typedef {{name: string, body: Body, end: number, got: boolean, resolve(value: Body): void, reject(error: Error): void}} Ask */
@@ -62,16 +62,18 @@ export class Tabs {
     }, CHECK_MS);
   }
 
-  stop() {
+  /** Leave the others. The lock goes on when the connection is closed, or with the page. */
+  async stop() {
     this.#stopped = true;
     clearTimeout(this.#silence);
     clearInterval(this.#checks);
-    this.#engine?.stop();
+    const closed = this.#engine?.stop();
     this.#engine = null;
-    this.#release?.();
-    this.#abort.abort();
     this.channel.close();
+    this.#abort.abort();
     for (const ask of this.#asks.values()) ask.reject(this.front.errorOf({ code: "closed", detail: "closed" }));
+    await closed;
+    this.#release?.();
   }
 
   wake() {

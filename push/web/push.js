@@ -391,6 +391,7 @@ class Connection {
   /** @type {Session | null} */ session = null;
   /** @type {Heartbeat} */ heartbeat = { interval: 60, roundTripMs: null, answeredAt: null };
   over = false;
+  #gone = () => {};
 
   /**
    * @param {string} url
@@ -404,7 +405,10 @@ class Connection {
     this.ws.onopen = () => owner.opened();
     this.ws.onmessage = (/** @type {{data: unknown}} */ { data }) => this.over || this.#received(data);
     this.ws.onerror = () => {}; // `onclose` follows
+    /** When the server has closed it, too. @type {Promise<void>} */
+    this.gone = new Promise((resolve) => (this.#gone = resolve));
     this.ws.onclose = (/** @type {{code: number}} */ { code }) => {
+      this.#gone();
       this.end(outcomeOfClose(code) ?? { kind: "lost", detail: `the connection was lost (${code})` });
     };
     this.#expect(settings.connectTimeout, "not connected");
@@ -627,13 +631,15 @@ class Engine {
     this.#running ??= this.#run().catch((error) => this.#fail(new PushError("internal", textOf(error))));
   }
 
-  /** Leave with `code`, and for good. */
-  stop(code = "bye") {
+  /** Say `bye`, for good. Fulfilled when the server has closed, or a second later. */
+  stop() {
     this.#closed = true;
-    this.#connection?.leave(code);
+    const connection = this.#connection;
+    connection?.leave("bye");
     this.#hurry?.();
     for (const go of this.#waiters) go();
     if (this.#saveTimer !== undefined) this.#save();
+    return Promise.race([connection?.gone, connection && new Promise((resolve) => setTimeout(resolve, 1000))]);
   }
 
   /** The page came back, or the network: is the connection alive? Do not wait for long. */
@@ -1175,9 +1181,10 @@ export class PushClient extends ChatRequests {
     if (this.#closed) return;
     this.#closed = true;
     for (const stop of this.#unlisten) stop();
-    this.#backend?.stop();
+    const stopped = this.#backend?.stop();
     this.#backend = null;
     if (this.state !== "failed") this.#set({ state: "closed", detail: "", server: null, session: null });
+    await stopped;
   }
 
   async connected() {
