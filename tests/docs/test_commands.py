@@ -85,7 +85,7 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 def test_the_readmes_commands(shell: Shell) -> None:
     """Register, listen, push by pushctl and by curl: the listener prints both messages."""
-    _, _, device, push, curl = blocks("README.md")
+    *_, device, push, curl = blocks("README.md")
     register, listen = device.splitlines()
     shell.run(register)
     # --count only ends what a user ends with Ctrl-C.
