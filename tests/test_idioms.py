@@ -22,6 +22,10 @@ FOLDERS = (
     "devices",
     "daemons",
     "resharding",
+    "http",
+    "pushctl",
+    "sdk/backend",
+    "wire/api",
 )
 MAX_FUNCTION_LINES = 50
 MAX_MODULE_LINES = 410

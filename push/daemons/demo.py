@@ -46,7 +46,7 @@ class DemoService(Service):
                 launcher=_launcher(reactor, settings.http.demo_launcher),
             )
         )
-        self.app = make_demo(self._acts, self._people, lambda: room.group)
+        self.app = make_demo(self._acts, self._people, room)
 
     def startService(self) -> None:
         super().startService()

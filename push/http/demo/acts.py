@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.cluster.registry.entry import CONNECTOR, RegistryEntry
-from push.devices.registration import check_user
+from push.cluster.directory import Directory
+from push.cluster.drain_command import NodeDrains
+from push.cluster.registry.entry import CONNECTOR
+from push.devices.registration import Devices, check_user
 from push.http.demo.launcher import LauncherClient
 from push.http.demo.people import People, Person
 from push.http.demo.room import Room
-from push.pushing.service import Push, PushContent, Target
+from push.pushing.service import Push, PushContent, PushService, Target
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.runtime.timers import sleep
-from push.streams.ledger import DeliveryCounts
 from push.wire.api.demo import (
     TOPIC,
     CutBody,
@@ -31,7 +31,6 @@ from push.wire.api.demo import (
     DemoPushed,
     DemoState,
 )
-from push.wire.api.devices import Device
 from push.wire.api.messages import MessageLedger
 from push.wire.api.push import PushResult
 from push.wire.errors import RequestError
@@ -49,42 +48,14 @@ MAX_CONNECTORS = 10  # that are remembered
 _encode = msgspec.json.Encoder().encode
 
 
-class Pushing(Protocol):
-    """What is needed of `push.pushing.service.PushService`."""
-
-    async def push(self, push: Push) -> PushResult: ...
-
-    async def message(self, id: str) -> DeliveryCounts: ...
-
-
-class DeviceLookup(Protocol):
-    """What is needed of `push.devices.registration.Devices`."""
-
-    async def get(self, token: str) -> Device: ...
-
-
-class Directory(Protocol):
-    """What is needed of `push.cluster.directory.Directory`."""
-
-    def nodes(self) -> Sequence[RegistryEntry]: ...
-
-    def servers(self, carrier: str | None, client_ip: str) -> list[str]: ...
-
-
-class Drains(Protocol):
-    """What is needed of `push.cluster.drain_command.NodeDrains`."""
-
-    async def drain(self, node: str, rate_per_second: float) -> None: ...
-
-
 class DemoServices(NamedTuple):
     """What the demo is made of. `launcher` None: nothing can be drained or cut."""
 
     clock: Clock
-    pushing: Pushing
-    devices: DeviceLookup
+    pushing: PushService
+    devices: Devices
     directory: Directory
-    drains: Drains
+    drains: NodeDrains
     people: People
     room: Room
     launcher: LauncherClient | None

@@ -12,14 +12,14 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.devices.registration import NewCredentials
+from push.chat.erasure import Erasure
+from push.devices.registration import Devices
 from push.http.demo.names import made_up_name
 from push.http.demo.room import Room
 from push.redis.connection.errors import StoreUnavailable
@@ -39,24 +39,6 @@ SWEEP_SECONDS = 5.0
 STOP_SECONDS = 5.0
 TICKET_BYTES = 16
 HOST = f"{USER_PREFIX}host"  # owns the group
-
-
-class Devices(Protocol):
-    """What is needed of `push.devices.registration.Devices`."""
-
-    async def register(self, *, platform: str, app: str, ip: str) -> NewCredentials: ...
-
-    async def bind(self, user: str, token: str) -> list[str]: ...
-
-    async def forget(self, token: str) -> list[str]: ...
-
-    async def tokens_of(self, user: str) -> list[str]: ...
-
-
-class Erasure(Protocol):
-    """What is needed of `push.chat.erasure.Erasure`."""
-
-    async def erase(self, user: str) -> list[str]: ...
 
 
 @dataclass

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from push.wire.api.conversations import ConversationPage
-from push.wire.api.groups import GroupInfo, NewGroup, Results
+from push.chat.conversations import Conversations
+from push.chat.groups import Groups
+from push.wire.api.groups import NewGroup
 from push.wire.errors import RequestError
 
 NAME = "Everyone in the demo"
-
-
-class Groups(Protocol):
-    """What is needed of `push.chat.groups.Groups`."""
-
-    async def create(self, owner: str, said: NewGroup) -> GroupInfo: ...
-
-    async def add(self, group: str, users: list[str], by: str | None) -> Results: ...
-
-    async def streams_of(self, user: str) -> dict[str, int]: ...
-
-
-class Conversations(Protocol):
-    """What is needed of `push.chat.conversations.Conversations`."""
-
-    async def page(self, user: str, *, cursor: str, limit: int) -> ConversationPage: ...
 
 
 class Room:

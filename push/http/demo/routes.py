@@ -4,10 +4,8 @@ a page got when it began says for whom they act. Tickets come in bodies, so they
 from __future__ import annotations
 
 import time
-from typing import Any
 
-from msgspec import UNSET
-
+from push.http.checks import none_if_unset
 from push.http.demo.acts import (
     CUTS_PER_MINUTE,
     DRAINS_PER_MINUTE,
@@ -17,16 +15,17 @@ from push.http.demo.acts import (
 from push.http.demo.guard import admit
 from push.http.demo.page import Page
 from push.http.demo.people import People
+from push.http.demo.room import Room
 from push.http.framework.route import (
     NO_CONTENT,
     App,
     Body,
     DocumentedResponse,
-    Handler,
     Request,
     Response,
     Route,
     json_answer,
+    routes_of,
 )
 from push.wire.api.demo import (
     TOPIC,
@@ -40,168 +39,147 @@ from push.wire.api.demo import (
     StartBody,
     TicketBody,
 )
-from push.wire.reading import decoder_for
 
 _NO_STORE = (b"Cache-Control", b"no-store")
 _TICKET = "0123456789abcdefABCDEF"
+_REFUSALS = ("forbidden", "unauthenticated", "rate_limited", "unavailable")
 
 
-def make_demo(acts: DemoActs, people: People, group: Any) -> App:
-    """The app of the demo. `group()` is the id of the group that everybody is in."""
+def make_demo(acts: DemoActs, people: People, room: Room) -> App:
     return App(
         "demo",
         "A page that shows live what the system does, and what it asks for. Only with [http] demo.",
-        (*_page_routes(acts), *_people_routes(acts, people, group), *_act_routes(acts)),
+        (*routes_of(PageRoutes(acts)), *routes_of(DemoRoutes(acts, people, room))),
     )
 
 
-def _page_routes(acts: DemoActs) -> tuple[Route, ...]:
-    page = Page()
+class PageRoutes:
+    """The page itself."""
 
-    async def index(call: Request) -> Response:
-        return page.index(acts.servers(call.client_ip))
+    def __init__(self, acts: DemoActs) -> None:
+        self._acts = acts
+        self._page = Page()
 
-    async def file(call: Request) -> Response:
-        return page.file(call.path["file"])
-
-    html = {200: DocumentedResponse("A page.", None, content_type="text/html")}
-    some = {200: DocumentedResponse("The file.", None, content_type="*/*")}
-    return (
-        Route("GET", "/demo", "demo", "The demo", index, html, admit=admit),
-        Route(
-            "GET",
-            "/demo/{file}",
-            "demo_file",
-            "A file of the demo",
-            file,
-            some,
-            path_texts={"file": "its name"},
-            problems=("not_found",),
-            admit=admit,
-        ),
+    @Route(
+        "GET",
+        "/demo",
+        "The demo",
+        {200: DocumentedResponse("A page.", content_type="text/html")},
+        problems=("forbidden",),
+        admit=admit,
     )
+    async def demo(self, call: Request) -> Response:
+        return self._page.index(self._acts.servers(call.client_ip))
+
+    @Route(
+        "GET",
+        "/demo/{file}",
+        "A file of the demo",
+        {200: DocumentedResponse("The file.", content_type="*/*")},
+        problems=("not_found", "forbidden"),
+        admit=admit,
+    )
+    async def demo_file(self, call: Request) -> Response:
+        return self._page.file(call.path["file"])
 
 
-def _people_routes(acts: DemoActs, people: People, group: Any) -> tuple[Route, ...]:
-    async def start(call: Request) -> Response:
-        name = None if call.body.name is UNSET else call.body.name
-        person, secret = await people.join(name, call.client_ip)
+class DemoRoutes:
+    """What the page asks for."""
+
+    def __init__(self, acts: DemoActs, people: People, room: Room) -> None:
+        self._acts = acts
+        self._people = people
+        self._room = room
+
+    @Route(
+        "POST",
+        "/demo/api/start",
+        "Make a user and a device for a page",
+        {201: DocumentedResponse("They exist for two hours at most.", DemoStart)},
+        body=Body(StartBody, {"name": "anna"}),
+        problems=("forbidden", "already_exists", "banned", "rate_limited", "unavailable"),
+        admit=admit,
+    )
+    async def demo_start(self, call: Request) -> Response:
+        person, secret = await self._people.join(none_if_unset(call.body.name), call.client_ip)
         answer = DemoStart(
-            person.user,
-            person.token,
-            secret,
-            person.ticket,
-            group(),
-            TOPIC,
-            acts.servers(call.client_ip),
-            acts.ends_ms(person, _now_ms()),
+            user=person.user,
+            token=person.token,
+            secret=secret,
+            ticket=person.ticket,
+            group=self._room.group,
+            topic=TOPIC,
+            servers=self._acts.servers(call.client_ip),
+            ends=self._acts.ends_ms(person, _now_ms()),
         )
         return json_answer(201, answer, _NO_STORE)
 
-    async def leave(call: Request) -> Response:
-        await people.leave(people.of(call.body.ticket))
-        return NO_CONTENT
-
-    async def state(call: Request) -> Response:
-        person = acts.who(call.body.ticket)
-        return json_answer(200, await acts.state(person, _now_ms()), _NO_STORE)
-
-    return (
-        _route(
-            "start",
-            "Make a user and a device for a page",
-            start,
-            StartBody,
-            {"name": "anna"},
-            {201: DocumentedResponse("They exist for two hours at most.", DemoStart)},
-            ("already_exists", "banned", "rate_limited"),
-        ),
-        _route(
-            "leave",
-            "Erase them",
-            leave,
-            TicketBody,
-            {"ticket": _TICKET},
-            {204: DocumentedResponse("They are erased.")},
-            ("unauthenticated",),
-        ),
-        _route(
-            "state",
-            "What the page shows",
-            state,
-            TicketBody,
-            {"ticket": _TICKET},
-            {200: DocumentedResponse("Connectors, people, and the funnel of a push.", DemoState)},
-            ("unauthenticated", "rate_limited"),
-        ),
-    )
-
-
-def _act_routes(acts: DemoActs) -> tuple[Route, ...]:
-    async def push(call: Request) -> Response:
-        person = acts.who(call.body.ticket, "pushes", PUSHES_PER_MINUTE)
-        return json_answer(202, await acts.push(person, call.body))
-
-    async def drain(call: Request) -> Response:
-        person = acts.who(call.body.ticket, "drains", DRAINS_PER_MINUTE)
-        return json_answer(202, DemoDrained(await acts.drain(person)))
-
-    async def cut(call: Request) -> Response:
-        person = acts.who(call.body.ticket, "cuts", CUTS_PER_MINUTE)
-        return json_answer(202, await acts.cut(person, call.body))
-
-    refusals = ("unauthenticated", "rate_limited")
-    return (
-        _route(
-            "push",
-            "Push to the page's device or user, to another user of the demo, to its topic, to all",
-            push,
-            DemoPushBody,
-            {"ticket": _TICKET, "to": "device", "text": "Hello"},
-            {202: DocumentedResponse("It was accepted.", DemoPushed)},
-            (*refusals, "not_found"),
-        ),
-        _route(
-            "drain",
-            "Drain the connector that the page is on",
-            drain,
-            TicketBody,
-            {"ticket": _TICKET},
-            {202: DocumentedResponse("It was told to.", DemoDrained)},
-            (*refusals, "not_allowed"),
-        ),
-        _route(
-            "cut",
-            "Cut the page's network for some seconds",
-            cut,
-            CutBody,
-            {"ticket": _TICKET, "how": "cut", "seconds": 5},
-            {202: DocumentedResponse("It is cut, and messages are pushed meanwhile.", DemoCut)},
-            (*refusals, "not_allowed", "in_progress"),
-        ),
-    )
-
-
-def _route(
-    name: str,
-    summary: str,
-    handler: Handler,
-    kind: Any,
-    example: Any,
-    replies: dict[int, DocumentedResponse],
-    problems: tuple[str, ...],
-) -> Route:
-    return Route(
+    @Route(
         "POST",
-        f"/demo/api/{name}",
-        f"demo_{name}",
-        summary,
-        handler,
-        replies,
-        body=Body(kind, decoder_for(kind), example),
-        problems=("invalid", "forbidden", "unavailable", *problems),
+        "/demo/api/leave",
+        "Erase them",
+        {204: DocumentedResponse("They are erased.")},
+        body=Body(TicketBody, {"ticket": _TICKET}),
+        problems=_REFUSALS,
         admit=admit,
     )
+    async def demo_leave(self, call: Request) -> Response:
+        await self._people.leave(self._people.of(call.body.ticket))
+        return NO_CONTENT
+
+    @Route(
+        "POST",
+        "/demo/api/state",
+        "What the page shows",
+        {200: DocumentedResponse("Connectors, people, the funnel of the last push.", DemoState)},
+        body=Body(TicketBody, {"ticket": _TICKET}),
+        problems=_REFUSALS,
+        admit=admit,
+    )
+    async def demo_state(self, call: Request) -> Response:
+        person = self._acts.who(call.body.ticket)
+        return json_answer(200, await self._acts.state(person, _now_ms()), _NO_STORE)
+
+    @Route(
+        "POST",
+        "/demo/api/push",
+        "Push to the page's device or user, to another user of the demo, to its topic, to all",
+        {202: DocumentedResponse("It was accepted.", DemoPushed)},
+        body=Body(DemoPushBody, {"ticket": _TICKET, "to": "device", "text": "Hello"}),
+        problems=(*_REFUSALS, "not_found"),
+        admit=admit,
+    )
+    async def demo_push(self, call: Request) -> Response:
+        person = self._acts.who(call.body.ticket, "pushes", PUSHES_PER_MINUTE)
+        return json_answer(202, await self._acts.push(person, call.body))
+
+    @Route(
+        "POST",
+        "/demo/api/drain",
+        "Drain the connector that the page is on",
+        {202: DocumentedResponse("It was told to.", DemoDrained)},
+        description="With the launcher of `make demo` only, which starts it again.",
+        body=Body(TicketBody, {"ticket": _TICKET}),
+        problems=(*_REFUSALS, "not_allowed"),
+        admit=admit,
+    )
+    async def demo_drain(self, call: Request) -> Response:
+        person = self._acts.who(call.body.ticket, "drains", DRAINS_PER_MINUTE)
+        return json_answer(202, DemoDrained(await self._acts.drain(person)))
+
+    @Route(
+        "POST",
+        "/demo/api/cut",
+        "Cut the page's network for some seconds",
+        {202: DocumentedResponse("It is cut, and messages are pushed meanwhile.", DemoCut)},
+        description="With the launcher of `make demo` only.",
+        body=Body(CutBody, {"ticket": _TICKET, "how": "cut", "seconds": 5}),
+        problems=(*_REFUSALS, "not_allowed", "in_progress"),
+        admit=admit,
+    )
+    async def demo_cut(self, call: Request) -> Response:
+        person = self._acts.who(call.body.ticket, "cuts", CUTS_PER_MINUTE)
+        return json_answer(202, await self._acts.cut(person, call.body))
 
 
 def _now_ms() -> int:

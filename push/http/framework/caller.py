@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from push.http.framework.client_address import client_of
-from push.wire.addresses import Networks, peer_ip
+from twisted.web.server import Request
+
+from push.http.framework.client_address import client_of, origin_of
+from push.wire.addresses import Networks
 
 
 class Caller(NamedTuple):
@@ -22,18 +24,14 @@ class Caller(NamedTuple):
     origin: str | None
 
 
-def caller_of(request: Any, proxies: Networks) -> Caller:
+def caller_of(request: Request, proxies: Networks) -> Caller:
     ip, is_near = client_of(request, proxies)
-    peer = peer_ip(getattr(request.getClientAddress(), "host", None))
-    forwarded = request.requestHeaders.getRawHeaders(b"x-forwarded-proto", ())
-    is_secure = bool(request.isSecure()) or (
-        peer in proxies and [value.strip().lower() for value in forwarded] == [b"https"]
-    )
-    origin = request.getHeader(b"origin")
+    is_secure = origin_of(request, proxies).startswith("https:")
+    host, origin = request.getHeader(b"host"), request.getHeader(b"origin")
     return Caller(
         ip,
         is_near,
         is_secure,
-        (request.getHeader(b"host") or b"").decode("latin-1"),
+        (host or b"").decode("latin-1"),
         None if origin is None else origin.decode("latin-1"),
     )

@@ -1,7 +1,7 @@
 """What must hold for the head of a request (RFC 9112) where twisted.web is more lenient.
 
 Two readers of one connection, a proxy and this server, must never disagree where a request ends or
-what it is about. So whatever is ambiguous is refused with `malformed`, and the connection closes.
+what it is about. So an ambiguous request is refused with `malformed`, and the connection closes.
 """
 
 from __future__ import annotations
