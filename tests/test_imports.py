@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     # What a command of pushctl runs, with the daemons' settings.
     "resharding": _CHAT | {"pushing", "daemons"},
     # The launcher of `make demo`.
-    "demo": {"wire", "daemons"},
+    "demo": {"wire", "http", "daemons"},
     "pushctl": {"sdk", "wire", "resharding"},
 }
 WITHOUT_TWISTED = ("wire", "session", "sdk")

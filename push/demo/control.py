@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from push.demo.network import Network
-from push.wire.api.demo import CutDone, CutOrder
+from push.http.demo.bodies import CutDone, CutOrder
 
 MAX_LINE_BYTES = 4096
 

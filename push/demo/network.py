@@ -17,7 +17,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request, TextMessage
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from push.wire.api.demo import CutKind, CutOrder
+from push.http.demo.bodies import CutKind, CutOrder
 
 READ_BYTES = 64 * 1024
 # A page that has not connected after so much is left alone.

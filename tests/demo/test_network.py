@@ -14,7 +14,7 @@ from wsproto.events import AcceptConnection, Request, TextMessage
 
 from push.demo.control import serve_orders
 from push.demo.network import ConnectWatcher, Network, token_in
-from push.wire.api.demo import CutOrder
+from push.http.demo.bodies import CutOrder
 
 TOKEN = "070JDCEESR4005"
 LONG = 600  # seconds: an outage that a test does not wait for

@@ -13,14 +13,7 @@ from push.cluster.directory import Directory
 from push.cluster.drain_command import NodeDrains
 from push.cluster.registry.entry import CONNECTOR
 from push.devices.registration import Devices, check_user
-from push.http.demo.launcher import LauncherClient
-from push.http.demo.people import People, Person
-from push.http.demo.room import Room
-from push.pushing.service import Push, PushContent, PushService, Target
-from push.runtime.ports import Clock
-from push.runtime.tasks import TaskGroup
-from push.runtime.timers import sleep
-from push.wire.api.demo import (
+from push.http.demo.bodies import (
     TOPIC,
     CutBody,
     CutOrder,
@@ -31,6 +24,13 @@ from push.wire.api.demo import (
     DemoPushed,
     DemoState,
 )
+from push.http.demo.launcher import LauncherClient
+from push.http.demo.people import People, Person
+from push.http.demo.room import Room
+from push.pushing.service import Push, PushContent, PushService, Target
+from push.runtime.ports import Clock
+from push.runtime.tasks import TaskGroup
+from push.runtime.timers import sleep
 from push.wire.api.messages import MessageLedger
 from push.wire.api.push import PushResult
 from push.wire.errors import RequestError

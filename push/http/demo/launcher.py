@@ -13,9 +13,9 @@ from twisted.internet.error import ConnectError, ConnectionClosed
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from push.http.demo.bodies import CutDone, CutOrder
 from push.runtime.ports import ClientEndpoint, Clock
 from push.runtime.tasks import within
-from push.wire.api.demo import CutDone, CutOrder
 from push.wire.errors import RequestError
 
 ANSWER_SECONDS = 5.0

@@ -20,13 +20,13 @@ from twisted.python.failure import Failure
 
 from push.chat.erasure import Erasure
 from push.devices.registration import Devices
+from push.http.demo.bodies import USER_PREFIX
 from push.http.demo.names import made_up_name
 from push.http.demo.room import Room
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
 from push.runtime.tasks import Semaphore, within
 from push.runtime.timers import Periodic
-from push.wire.api.demo import USER_PREFIX
 from push.wire.errors import RequestError
 
 log = Logger()

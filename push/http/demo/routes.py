@@ -12,6 +12,18 @@ from push.http.demo.acts import (
     PUSHES_PER_MINUTE,
     DemoActs,
 )
+from push.http.demo.bodies import (
+    TOPIC,
+    CutBody,
+    DemoCut,
+    DemoDrained,
+    DemoPushBody,
+    DemoPushed,
+    DemoStart,
+    DemoState,
+    StartBody,
+    TicketBody,
+)
 from push.http.demo.guard import admit
 from push.http.demo.page import Page
 from push.http.demo.people import People
@@ -26,18 +38,6 @@ from push.http.framework.route import (
     Route,
     json_answer,
     routes_of,
-)
-from push.wire.api.demo import (
-    TOPIC,
-    CutBody,
-    DemoCut,
-    DemoDrained,
-    DemoPushBody,
-    DemoPushed,
-    DemoStart,
-    DemoState,
-    StartBody,
-    TicketBody,
 )
 
 _NO_STORE = (b"Cache-Control", b"no-store")
