@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -193,7 +194,7 @@ class Launcher:
 
     def _tell(self) -> None:
         url = f"{self._url}/demo"
-        key = f"export PUSH_KEY=$(cat {self._folder / 'demo.key'})"
+        key = f"export PUSH_KEY=$(cat {shlex.quote(str(self._folder / 'demo.key'))})"
         taken = "" if self._port == (self._asked_port or DEFAULT_PORT) else _taken(self._port)
         print(
             f"\n  The demo is ready: {url}\n{taken}\n"

@@ -17,6 +17,7 @@ from push.http.demo.people import (
     IDLE_SECONDS,
     LONGEST_SECONDS,
     MAX_PEOPLE,
+    MAX_PER_ADDRESS,
     SWEEP_SECONDS,
     Leftover,
     People,
@@ -218,8 +219,25 @@ async def test_there_is_room_for_so_many_and_no_more(make_world: MakeWorld) -> N
     await world.people.stop()
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("192.0.2.1", "192.0.2.1"), ("2001:db8::1", "2001:db8::2")]
+)
+@pytest_twisted.ensureDeferred
+async def test_one_address_does_not_take_all_the_room(
+    make_world: MakeWorld, first: str, second: str
+) -> None:
+    world = await make_world()
+    for _ in range(MAX_PER_ADDRESS):
+        person, _ = await world.people.join(None, first)
+    assert await refused(world.people.join(None, second)) == "rate_limited"
+    await world.people.join(None, "198.51.100.7")
+    await world.people.leave(person)
+    await world.people.join(None, second)
+    await world.people.stop()
+
+
 def test_a_limit_a_minute() -> None:
-    person = Person("demo-a", "", "", 0, 0)
+    person = Person("demo-a", "", "", IP, 0, 0)
     for _ in range(3):
         person.take("pushes", 3, 10)
     with pytest.raises(RequestError) as refusal:

@@ -27,11 +27,13 @@ from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
 from push.runtime.tasks import Semaphore, within
 from push.runtime.timers import Periodic
+from push.wire.addresses import counted_ip, is_loopback_peer
 from push.wire.errors import RequestError
 
 log = Logger()
 
 MAX_PEOPLE = 100
+MAX_PER_ADDRESS = 20  # of another machine, so that none takes the whole room
 IDLE_SECONDS = 15 * 60  # a page in the background asks once a minute
 LONGEST_SECONDS = 2 * 60 * 60
 HERE_SECONDS = 10
@@ -48,6 +50,7 @@ class Person:
     user: str
     token: str
     ticket: str
+    address: str
     began: float
     asked: float
     last_message: str = ""  # the id of the last push
@@ -140,11 +143,12 @@ class People:
                 raise RequestError(
                     "unavailable", "the demo has no room at the moment", after_seconds=60
                 )
+            self._check_address(ip)
             user = await self._free_user(name)
             pair = await self._devices.register(platform="browser", app="push demo", ip=ip)
             now = self._clock.seconds()
             ticket = secrets.token_urlsafe(TICKET_BYTES)
-            person = Person(user, pair.token, ticket, began=now, asked=now)
+            person = Person(user, pair.token, ticket, counted_ip(ip), began=now, asked=now)
             self._by_ticket[ticket] = person
             self._names.add(user)
             self._write_journal()
@@ -156,6 +160,15 @@ class People:
                 raise
             self._write_journal()  # the group's owner is in it now
         return person, pair.secret
+
+    def _check_address(self, ip: str) -> None:
+        own = sum(1 for person in self if person.address == counted_ip(ip))
+        if own >= MAX_PER_ADDRESS and not is_loopback_peer(ip):
+            raise RequestError(
+                "rate_limited",
+                f"{MAX_PER_ADDRESS} pages of the demo are open from this address",
+                after_seconds=60,
+            )
 
     def of(self, ticket: str) -> Person:
         """Whose page it is; raises `RequestError` `unauthenticated` when their time is over."""
