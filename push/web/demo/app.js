@@ -2,12 +2,12 @@
 
 import { PushClient } from "./push.js";
 import { ask, DemoError } from "./api.js";
-import { chat } from "./chat.js";
-import { connectors } from "./connectors.js";
+import { ChatCard } from "./chat.js";
+import { ConnectorsCard } from "./connectors.js";
 import { by, keep, make, say } from "./dom.js";
-import { heartbeat } from "./heartbeat.js";
-import { network } from "./network.js";
-import { pushes } from "./pushes.js";
+import { HeartbeatCard } from "./heartbeat.js";
+import { NetworkCard } from "./network.js";
+import { FunnelCard, InboxCard, PushForm } from "./pushes.js";
 import { clock, count, t } from "./texts.js";
 
 const LOOK_MS = 1000;
@@ -45,12 +45,14 @@ export class App {
     /** @type {any} */
     this._timer = null;
     this._looking = false;
-    this.parts = {
-      pushes: pushes(this),
-      connectors: connectors(this),
-      chat: chat(this),
-      network: network(this),
-      heartbeat: heartbeat(this),
+    this.cards = {
+      connectors: new ConnectorsCard(this),
+      heartbeat: new HeartbeatCard(this),
+      form: new PushForm(this),
+      funnel: new FunnelCard(this),
+      inbox: new InboxCard(this),
+      chat: new ChatCard(this),
+      network: new NetworkCard(this),
     };
     setInterval(() => this._tick(), 250);
     document.addEventListener("visibilitychange", () => this.look());
@@ -93,7 +95,7 @@ export class App {
       heartbeat: HEARTBEAT_SECONDS,
       storage: null,
     });
-    for (const part of Object.values(this.parts)) part.begin();
+    for (const part of Object.values(this.cards)) part.begin();
     this._listen(this.client);
     this.tell("event.registered", { user: start.user, token: start.token });
     this.client.start();
@@ -117,22 +119,22 @@ export class App {
     on("state", (change) => this._changed(change));
     on("message", (message) => {
       if (message.kind === null) {
-        this.parts.network.arrived(message);
-        this.parts.pushes.arrived(message);
+        this.cards.network.arrived(message);
+        this.cards.inbox.arrived(message);
       } else if (["chat", "receipt", "typing"].includes(message.kind)) {
-        this.parts.chat.arrived(message);
+        this.cards.chat.arrived(message);
       } else if (message.kind === "truncated") {
         this.tell("event.truncated", { stream: message.stream });
       }
     });
-    on("acknowledged", ({ id }) => this.parts.pushes.acknowledged(id));
+    on("acknowledged", ({ id }) => this.cards.inbox.acknowledged(id));
     on("redirect", (redirect) => {
-      this.parts.connectors.redirected(redirect);
+      this.cards.connectors.redirected(redirect);
       this.look();
       this.render();
     });
     on("heartbeat", (beat) => {
-      this.parts.heartbeat.answered(beat);
+      this.cards.heartbeat.answered(beat);
       this.render();
     });
   }
@@ -144,11 +146,11 @@ export class App {
       this._clockAhead = time - Date.now();
       this._node = node;
       this._nodes.set(change.server, node);
-      this.parts.connectors.connected(node);
-      this.parts.chat.connected();
+      this.cards.connectors.connected(node);
+      this.cards.chat.connected();
       this.tell("event.connected", { node });
       this.look();
-    } else if (this._was === "connected" && !this.parts.connectors.leaving) {
+    } else if (this._was === "connected" && this.cards.connectors.leaving === null) {
       this.tell("event.lost", { node: this._node });
     } else if (change.state === "failed" && change.error?.code === "unknown_token") {
       this._ended();
@@ -225,14 +227,14 @@ export class App {
     if (this.client === null) return;
     this._drawIdentity();
     this._drawEvents();
-    for (const part of Object.values(this.parts)) part.render();
+    for (const part of Object.values(this.cards)) part.render();
   }
 
   _tick() {
     if (this.client === null) return;
-    this.parts.network.tick();
-    this.parts.chat.tick();
-    this.parts.heartbeat.tick();
+    this.cards.network.tick();
+    this.cards.chat.tick();
+    this.cards.heartbeat.tick();
   }
 
   _show(/** @type {string} */ problem) {

@@ -4,74 +4,82 @@ import { ask } from "./api.js";
 import { by, keep, make, say } from "./dom.js";
 import { count, duration, t } from "./texts.js";
 
-/** @param {import("./app.js").App} app */
-export function connectors(app) {
-  /** What the last line says: its key and values. @type {[string, any] | null} */
-  let note = null;
-  /** @type {{from: string, at: number} | null} */
-  let leaving = null;
-  let error = "";
-
-  const here = () => (app.client?.state === "connected" ? app.client.session?.node : null);
-
-  function stateOf(/** @type {any} */ connector) {
-    if (connector.state !== "up") return t(`connectors.${connector.state}`);
-    // The registry tells a few seconds late; this page's own session is known at once.
-    const sessions = connector.node === here() ? Math.max(1, connector.sessions) : connector.sessions;
-    return count("connectors.up", sessions);
+export class ConnectorsCard {
+  /** @param {import("./app.js").App} app */
+  constructor(app) {
+    this.app = app;
+    this.begin();
+    by("drain").addEventListener("click", () => void this.#drain());
   }
 
-  by("drain").addEventListener("click", async () => {
-    error = "";
+  begin() {
+    /** What the last line says, in the language of the moment. @type {() => string} */
+    this.note = () => "";
+    /** Where the server has sent this page away, and when. @type {{from: string, at: number} | null} */
+    this.leaving = null;
+  }
+
+  /** The node that this page is connected to. */
+  get #here() {
+    const { client } = this.app;
+    return client?.state === "connected" ? client.session?.node : null;
+  }
+
+  async #drain() {
+    const { app } = this;
     try {
       const { node } = await ask("drain", { ticket: app.start.ticket });
       app.tell("event.drain", { node });
     } catch (/** @type {any} */ refusal) {
-      error = refusal.code === "unavailable" ? t("error.other") : refusal.text;
+      this.note = () => (refusal.code === "unavailable" ? t("error.other") : refusal.text);
     }
     app.look();
     app.render();
-  });
+  }
 
-  return {
-    /** Whether the server has sent this page away, and it is on its way. */
-    get leaving() {
-      return leaving !== null;
-    },
-    begin() {
-      note = leaving = null;
-      error = "";
-    },
-    render() {
-      /** @type {any[]} */
-      const known = app.state?.connectors ?? [];
-      keep(by("connectors"), known, (each) => each.node, (each) => {
-        const isHere = each.node === here();
-        const look = isHere ? "tile tile-here" : each.state === "gone" ? "tile tile-gone" : "tile";
-        return make("li", { class: look },
-          make("span", { class: "tile-head" },
-            make("span", { class: "tile-name" }, each.node),
-            isHere ? make("span", { class: "badge" }, t("connectors.here")) : null),
-          make("span", { class: "tile-state" }, stateOf(each)));
-      });
-      say(by("drain"), here() === null ? t("connectors.drain") : t("connectors.drain.node", { node: here() }));
-      by("drain").hidden = !(app.state?.launcher ?? true);
-      const othersAreUp = known.some((each) => each.node !== here() && each.state === "up");
-      by("drain").disabled = here() === null || !othersAreUp || leaving !== null;
-      const none = app.state && !known.length ? t("connectors.none") : "";
-      say(by("move"), error || (note ? t(note[0], note[1](t)) : none));
-    },
-    redirected(/** @type {any} */ redirect) {
-      const from = app.nodeName(redirect.from);
-      leaving = { from, at: performance.now() };
-      note = ["connectors.moving", () => ({ from })];
-      app.tell(redirect.reason === "draining" ? "event.draining" : "event.redirect", { from });
-    },
-    connected(/** @type {string} */ node) {
-      const { from, at } = leaving ?? { from: node, at: 0 };
-      leaving = null;
-      const ms = performance.now() - at;
-      note = from === node ? null : ["connectors.moved", () => ({ from, to: node, seconds: duration(ms) })];
-    },
-  };
+  /** The server named other connectors. */
+  redirected(/** @type {any} */ redirect) {
+    const from = this.app.nodeName(redirect.from);
+    this.leaving = { from, at: performance.now() };
+    this.note = () => t("connectors.moving", { from });
+    this.app.tell(redirect.reason === "draining" ? "event.draining" : "event.redirect", { from });
+  }
+
+  connected(/** @type {string} */ node) {
+    const { leaving } = this;
+    this.leaving = null;
+    if (leaving === null || leaving.from === node) {
+      this.note = () => "";
+    } else {
+      const ms = performance.now() - leaving.at;
+      this.note = () => t("connectors.moved", { from: leaving.from, to: node, seconds: duration(ms) });
+    }
+  }
+
+  render() {
+    const { state } = this.app;
+    /** @type {any[]} */
+    const known = state?.connectors ?? [];
+    const here = this.#here;
+    keep(by("connectors"), known, (each) => each.node, (each) => this.#tile(each));
+    const othersAreUp = known.some((each) => each.node !== here && each.state === "up");
+    by("drain").hidden = !(state?.launcher ?? true);
+    by("drain").disabled = here === null || !othersAreUp || this.leaving !== null;
+    say(by("drain"), here === null ? t("connectors.drain") : t("connectors.drain.node", { node: here }));
+    say(by("move"), this.note() || (state && !known.length ? t("connectors.none") : ""));
+  }
+
+  #tile(/** @type {any} */ connector) {
+    const isHere = connector.node === this.#here;
+    const look = isHere ? "tile tile-here" : connector.state === "gone" ? "tile tile-gone" : "tile";
+    // The registry tells a few seconds late; this page's own session is known at once.
+    const sessions = isHere ? Math.max(1, connector.sessions) : connector.sessions;
+    const isUp = connector.state === "up";
+    return make("li", { class: look },
+      make("span", { class: "tile-head" },
+        make("span", { class: "tile-name" }, connector.node),
+        isHere ? make("span", { class: "badge" }, t("connectors.here")) : null),
+      make("span", { class: "tile-state" },
+        isUp ? count("connectors.up", sessions) : t(`connectors.${connector.state}`)));
+  }
 }

@@ -5,52 +5,59 @@ import { t } from "./texts.js";
 
 const SHOWN = 24;
 
-/** @param {import("./app.js").App} app */
-export function heartbeat(app) {
+export class HeartbeatCard {
   /** @type {{n: number, ms: number}[]} */
-  let beats = [];
-  let answers = 0;
+  beats = [];
+  answers = 0;
   /** The last answer, also when the connection is gone. @type {any} */
-  let last = null;
+  last = null;
 
-  by("ping").addEventListener("click", () => app.client?.check());
+  /** @param {import("./app.js").App} app */
+  constructor(app) {
+    this.app = app;
+    by("ping").addEventListener("click", () => app.client?.check());
+  }
 
-  function drawAnswered() {
-    const answeredAt = last?.answeredAt ?? null;
-    if (answeredAt === null) return say(by("answered"), "–");
-    const seconds = Math.max(0, Math.round((Date.now() - answeredAt) / 1000));
+  begin() {
+    this.beats = [];
+    this.last = null;
+  }
+
+  /** A PING was answered. */
+  answered(/** @type {any} */ beat) {
+    if (beat.roundTripMs === null) return;
+    this.last = beat;
+    this.beats = [...this.beats, { n: ++this.answers, ms: beat.roundTripMs }].slice(-SHOWN);
+  }
+
+  render() {
+    const now = this.app.client?.heartbeat ?? this.last;
+    const trip = this.last?.roundTripMs ?? null;
+    say(by("trip"), trip === null ? "–" : t("heartbeat.ms", { n: rounded(trip) }));
+    say(by("interval"), now === null ? "–" : t("heartbeat.seconds", { n: now.interval }));
+    by("ping").disabled = this.app.client?.state !== "connected";
+    this.tick();
+    this.#drawChart();
+  }
+
+  /** What changes with time. */
+  tick() {
+    if (this.last === null) return say(by("answered"), "–");
+    const seconds = Math.max(0, Math.round((Date.now() - this.last.answeredAt) / 1000));
     say(by("answered"), seconds ? t("heartbeat.ago", { n: seconds }) : t("heartbeat.now"));
   }
 
-  return {
-    begin() {
-      beats = [];
-      last = null;
-    },
-    render() {
-      const now = app.client?.heartbeat ?? last;
-      const trip = last?.roundTripMs ?? null;
-      say(by("trip"), trip === null ? "–" : t("heartbeat.ms", { n: rounded(trip) }));
-      say(by("interval"), now === null ? "–" : t("heartbeat.seconds", { n: now.interval }));
-      by("ping").disabled = app.client?.state !== "connected";
-      drawAnswered();
-      const most = Math.max(...beats.map((beat) => beat.ms), 1);
-      const box = by("beats");
-      keep(box, beats, (beat) => String(beat.n), () => make("span", { class: "beat" }));
-      beats.forEach((beat, place) => {
-        /** @type {any} */ (box.children[place]).style.height = `${Math.max(8, (100 * beat.ms) / most)}%`;
-      });
-      const list = beats.map((beat) => rounded(beat.ms)).join(", ");
-      const label = beats.length ? t("heartbeat.chart", { n: beats.length, list }) : t("heartbeat.chart.none");
-      box.setAttribute("aria-label", label);
-    },
-    tick: drawAnswered,
-    answered(/** @type {any} */ beat) {
-      if (beat.roundTripMs === null) return;
-      last = beat;
-      beats = [...beats, { n: ++answers, ms: beat.roundTripMs }].slice(-SHOWN);
-    },
-  };
+  #drawChart() {
+    const box = by("beats");
+    const most = Math.max(...this.beats.map((beat) => beat.ms), 1);
+    keep(box, this.beats, (beat) => String(beat.n), () => make("span", { class: "beat" }));
+    this.beats.forEach((beat, place) => {
+      /** @type {any} */ (box.children[place]).style.height = `${Math.max(8, (100 * beat.ms) / most)}%`;
+    });
+    const list = this.beats.map((beat) => rounded(beat.ms)).join(", ");
+    const label = list ? t("heartbeat.chart", { n: this.beats.length, list }) : t("heartbeat.chart.none");
+    box.setAttribute("aria-label", label);
+  }
 }
 
 const rounded = (/** @type {number} */ ms) => (ms < 10 ? ms.toFixed(1) : Math.round(ms));

@@ -44,8 +44,9 @@ test("typing shows, and ends with the message", async (t) => {
   const bob = await board(t, fresh("bob"));
   await person(anna, await user(bob)).click();
   await person(bob, await user(anna)).click();
+  const typing = shows(bob, "#typing", `${await user(anna)} is typing`);
   await anna.locator("#say-text").pressSequentially("I am typ");
-  await shows(bob, "#typing", `${await user(anna)} is typing`);
+  await typing;
   await anna.press("#say-text", "Enter");
   await bubble(bob, "I am typ").waitFor();
   assert.equal(await text(bob, "#typing"), "");

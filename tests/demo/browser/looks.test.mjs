@@ -38,9 +38,10 @@ for (const [size, viewport] of [["wide", WIDE], ["phone", PHONE]]) {
         await one.locator(".bubble-own .tick-read").first().waitFor();
         await say(other, language === "zh" ? "在的，我在另一个窗口。" : "Yes, in the other window.");
         await one.locator(".bubble:not(.bubble-own)").last().waitFor();
-        await one.selectOption("#seconds", "5");
+        await one.selectOption("#seconds", "8");
+        const cut = one.locator("#connection.pill-warn").waitFor();
         await one.click("#cut");
-        await one.locator("#connection.pill-warn").waitFor();
+        await cut;
         await settled(one);
         assert.deepEqual(await serious(one), []);
         await one.locator("#result.result-good").waitFor();
