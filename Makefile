@@ -73,6 +73,7 @@ bench: $(VENV)/development
 	$(BIN)/python -m benchmarks.http_push $(ARGS)
 	$(BIN)/python -m benchmarks.ledger $(ARGS)
 	$(BIN)/python -m benchmarks.stalled $(ARGS)
+	$(BIN)/python -m benchmarks.websocket $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 
@@ -14,6 +14,7 @@ from push.http.framework.site import LimitedSite
 from push.http.system_routes import HealthRoutes, PageRoutes
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
+from push.wire.websocket.origins import Origins
 
 
 def make_site(
@@ -24,7 +25,7 @@ def make_site(
     registry: CollectorRegistry,
     problems: Callable[[], Sequence[str]],
     notes: Callable[[], Sequence[str]] = tuple,
-    origins: Iterable[str] = (),
+    origins: Origins | None = None,
     trusted_proxies: Networks | None = None,
     title: str = "push-universe",
     version: str = __version__,
@@ -32,8 +33,8 @@ def make_site(
     """A Site for `apps` (none: only health and metrics). One call for each registry.
 
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
-    safe than it could be. `origins` are those web pages that may register devices from a browser,
-    as "https://example.com". The X-Forwarded-For of `trusted_proxies` is believed.
+    safe than it could be. Pages of `origins` may register devices from a browser. The
+    X-Forwarded-For of `trusted_proxies` is believed.
     """
     health = HealthRoutes(problems, notes, registry)
     described = "Health, metrics and documentation."

@@ -45,6 +45,7 @@ from push.wire.api.push import PushResult
 from push.wire.api.topics import Topic, TopicPage
 from push.wire.errors import RequestError
 from push.wire.idents import is_token
+from push.wire.websocket.origins import Origins
 
 TOKEN = "03DMV9EK31WTE="
 FUNNEL = DeliveryCounts(
@@ -408,7 +409,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
             registry=CollectorRegistry(),
             problems=lambda: behind.problems,
             notes=lambda: behind.notes,
-            origins=origins,
+            origins=Origins(origins),
             trusted_proxies=Networks(trusted_proxies),
         )
         return Web(site, clock, behind)

@@ -7,6 +7,7 @@ Close frame: of this project after a DISCONNECT, of RFC 6455 when the peer has b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from push.connector.transport.connection import ConnectionOwner, ConnectionPhase, DeviceConnection
@@ -24,6 +25,7 @@ from push.wire.websocket.framing import (
     Violation,
     encode_close,
     encode_pong,
+    read_short_text,
     read_text_frame,
 )
 from push.wire.websocket.opening import Accepted, Opening, OpeningRules, Refused, refused
@@ -35,51 +37,57 @@ REFUSED = "refused"
 class WebSocketConnection(DeviceConnection):
     """A connection over `ws` or `wss`.
 
-    What becomes of a message can be changed: `message` and `too_large`, `max_message_bytes`.
+    What becomes of messages are `text`, `texts`, `binary`, `too_large` and `max_message_bytes`.
     """
 
-    _reader: MessageReader | None = None  # while something is incomplete
     _last_words: bytes | None = None  # of a connection that does not end as its session says
 
     def __init__(
         self, gateway: ConnectionOwner, carrier: str, protocol: ServerSession, rules: OpeningRules
     ) -> None:
         super().__init__(gateway, carrier, protocol)
-        self._opening: Opening | None = Opening(rules)
+        # What reads while something is incomplete; for most of a connection's life, nothing.
+        self._reader: Opening | MessageReader | None = Opening(rules)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._opening is not None:
-            data = self._open(self._opening, data)
-        start, end = 0, len(data)
-        while start < end and self.phase is ConnectionPhase.OPEN:
-            found = None
-            if self._reader is None:
-                found = read_text_frame(data, start, self.max_message_bytes)
-            if found is None:
-                self._read_anything(data, start)
-                return
-            text, start = found
-            self.message(text, is_text=True)
+        if self.phase is not ConnectionPhase.OPEN:
+            return
+        if self._reader is None:
+            text = read_short_text(data)
+            if text is not None:
+                self.text(text)
+            else:
+                self._read(data)
+        elif isinstance(self._reader, Opening):
+            self._read(self._open(self._reader, data))
+        else:
+            self._read_anything(self._reader, data, 0)
 
     def _open(self, opening: Opening, data: bytes) -> bytes:
         """Take a part of the request; what came after it, once it is accepted."""
-        if self.phase is not ConnectionPhase.OPEN:
-            return b""
         result = opening.feed(data)
-        if result is None:
-            return b""
         if isinstance(result, Accepted):
-            self._opening = None
+            self._reader = None
             self.write(result.answer)
             return result.rest
-        self._last_words = result.answer
-        self.gateway.abandoned(self, REFUSED, result.reason)
+        if result is not None:
+            self._last_words = result.answer
+            self.gateway.abandoned(self, REFUSED, result.reason)
         return b""
 
-    def _read_anything(self, data: bytes, start: int) -> None:
-        reader = self._reader
-        if reader is None:
-            reader = self._reader = MessageReader()
+    def _read(self, data: bytes) -> None:
+        """Take whole messages together, and then what is something else."""
+        texts, start, limit = [], 0, self.max_message_bytes
+        while found := read_text_frame(data, start, limit):
+            text, start = found
+            texts.append(text)
+        if texts:
+            self.texts(texts)
+        if start < len(data) and self.phase is ConnectionPhase.OPEN:
+            self._reader = reader = MessageReader()
+            self._read_anything(reader, data, start)
+
+    def _read_anything(self, reader: MessageReader, data: bytes, start: int) -> None:
         for received in reader.feed(data, start, self.max_message_bytes):
             self._received(received)
             if self.phase is not ConnectionPhase.OPEN:
@@ -90,7 +98,10 @@ class WebSocketConnection(DeviceConnection):
     def _received(self, received: Received) -> None:
         match received:
             case Message(payload, is_text):
-                self.message(payload, is_text=is_text)
+                if is_text:
+                    self.text(payload)
+                else:
+                    self.binary(payload)
             case Pinged(payload):
                 self.write(encode_pong(payload))
             case CloseReceived(code, reason):
@@ -110,12 +121,16 @@ class WebSocketConnection(DeviceConnection):
     def max_message_bytes(self) -> int:
         return self.protocol.max_received_bytes
 
-    def message(self, payload: bytes, *, is_text: bool) -> None:
-        if is_text:
-            self.gateway.received(self, payload)
-        else:
-            reason = "the message is binary, and only text is accepted"
-            self.gateway.disconnect(self, DisconnectCode.BAD_FRAME, reason)
+    def text(self, text: bytes) -> None:
+        self.gateway.received(self, text)
+
+    def texts(self, texts: Sequence[bytes]) -> None:
+        """What came together is handled together."""
+        self.gateway.received_together(self, texts)
+
+    def binary(self, payload: bytes) -> None:
+        reason = "the message is binary, and only text is accepted"
+        self.gateway.disconnect(self, DisconnectCode.BAD_FRAME, reason)
 
     def too_large(self, size_bytes: int) -> None:
         limit = self.max_message_bytes
@@ -125,13 +140,13 @@ class WebSocketConnection(DeviceConnection):
     # The end
 
     def farewell(self, ended: Ended) -> None:
-        if self._opening is not None and self._last_words is None:
+        if self._last_words is None and isinstance(self._reader, Opening):
             self._last_words = _no_time_for(ended).answer
         if self._last_words is None:
             self.flush()
             self._last_words = encode_close(close_code(ended.code))
         self.write(self._last_words)
-        self._opening = self._reader = None
+        self._reader = None
 
     def closes_both_ways(self, ended: Ended) -> bool:
         """Never at once: what the peer has sent beyond its last frame would reset the connection

@@ -40,6 +40,7 @@ from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
+from push.wire.websocket.origins import Origins
 
 _log = Logger()
 
@@ -62,12 +63,12 @@ class Edge:
         routes: Iterable[Endpoint],
         keyring: Keyring,
         registry: CollectorRegistry,
-        origins: Iterable[str] = (),
+        origins: Origins | None = None,
         proxies: Networks | None = None,
     ) -> None:
         self._keyring = keyring
         self._proxies = proxies or Networks()
-        self._origins = frozenset(origin.encode() for origin in origins)
+        self._origins = origins or Origins(())
         self._requests = Counter(
             "push_http_requests", "HTTP requests answered", ["route", "status"], registry=registry
         )
@@ -213,7 +214,7 @@ class Edge:
     def _options(self, request: HttpRequest, allow: bytes) -> Response:
         headers = [(b"Allow", allow)]
         method = self._cors.get(request.path)
-        if method is not None and request.getHeader(b"origin") in self._origins:
+        if method is not None and self._calling_page(request):
             headers += [
                 (b"Access-Control-Allow-Methods", method),
                 (b"Access-Control-Allow-Headers", b"Authorization, Content-Type"),
@@ -234,11 +235,16 @@ class Edge:
             headers.addRawHeader(name, value)
         if self._origins and request.path in self._cors:
             headers.addRawHeader(b"Vary", b"Origin")
-            origin = request.getHeader(b"origin")
-            if origin in self._origins:
+            if origin := self._calling_page(request):
                 headers.addRawHeader(b"Access-Control-Allow-Origin", origin)
                 headers.addRawHeader(b"Access-Control-Expose-Headers", b"Retry-After")
         return answer.body
+
+    def _calling_page(self, request: HttpRequest) -> bytes:
+        """The origin of the page, if it may call from a browser; else empty."""
+        origin, host = (request.getHeader(name) or b"" for name in (b"origin", b"host"))
+        accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
+        return origin if accepts else b""
 
 
 class _Root(Resource):

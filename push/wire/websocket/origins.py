@@ -1,4 +1,4 @@
-"""Which web pages may open a WebSocket: the policy for `Origin` ([connector] origins)."""
+"""Which web pages may talk to this server: the policy for `Origin` ([connector] origins)."""
 
 from __future__ import annotations
 
@@ -45,6 +45,10 @@ class Origins:
         self._same_host = SAME_HOST in known
         self._any = ANY in known
         self._known = {normal_origin(each) for each in known - {SAME_HOST, ANY}}
+
+    def __bool__(self) -> bool:
+        """Whether any page may."""
+        return self._any or self._same_host or bool(self._known)
 
     def accepts(self, origin: str, host: str) -> bool:
         """Whether a page of `origin` may connect; `host` is the request's Host."""
