@@ -21,7 +21,7 @@ from push.runtime.ports import ClientEndpoint, Reactor
 # The page asks one port for everything.
 DEMO_ROLES = frozenset({"api", "sub", "group"})
 DEMO_NOTE = (
-    "http.demo is on: whoever opens /demo gets a user (demo-…) and a device, without a key; it is "
+    "http.demo is on: a visitor of /demo gets a user (demo-…) and a device, without a key; it is "
     "not for a deployment with real users"
 )
 NO_DEMO_NOTE = "http.demo does nothing here: only `twistd push` serves the demo"

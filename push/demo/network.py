@@ -150,7 +150,7 @@ class Relay:
 
 
 class Link:
-    """One connection of a page, and the one to the connector behind it."""
+    """One connection of a page, and the one to the connector that it is passed on by."""
 
     def __init__(
         self, network: Network, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -206,5 +206,5 @@ class DemoActs:
 
 
 def _log_failure(failure: Failure) -> None:
-    # The page left meanwhile, or Redis is away: the demo goes on.
+    # The page left meanwhile, or Redis is unreachable: the demo goes on.
     log.debug("A push of the demo failed: {why}", why=failure.getErrorMessage())

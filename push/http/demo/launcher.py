@@ -1,4 +1,4 @@
-"""Asking the launcher of `make demo`, which stands between pages and connectors, for a bad network.
+"""Asking the launcher of `make demo`, which is between pages and connectors, for a bad network.
 
 One request a connection, on a unix socket: a line of JSON there, a line of JSON back.
 """

@@ -1,5 +1,5 @@
 """The routes of the demo. None takes an API key: `guard` says who may use them, and the ticket that
-a page got when it began says for whom they act. Tickets come in bodies, so they are in no URL."""
+a page got when it began names its user. Tickets come in bodies, so they are in no URL."""
 
 from __future__ import annotations
 
