@@ -19,6 +19,7 @@ const PILLS = {
   connecting: "pill-warn",
   connected: "pill-good",
   waiting: "pill-warn",
+  moving: "pill-warn",
   closed: "pill-bad",
   failed: "pill-bad",
 };
@@ -247,7 +248,8 @@ export class App {
     say(by("user"), user);
     say(by("token"), token);
     say(by("avatar"), user.replace("demo-", "").slice(0, 1));
-    const state = /** @type {keyof typeof PILLS} */ (this.client.state);
+    const isMoving = this.client.state !== "connected" && this.cards.connectors.leaving !== null;
+    const state = /** @type {keyof typeof PILLS} */ (isMoving ? "moving" : this.client.state);
     const values = { node: this.client.session?.node, why: this.client.error?.detail ?? "" };
     by("connection").className = `pill ${PILLS[state]}`;
     say(by("connection"), t(`state.${state}`, values));
