@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -267,6 +269,25 @@ def test_a_start_tells_what_a_page_needs_and_no_key(server: Running) -> None:
 def test_a_wrong_name_is_refused(server: Running, name: object) -> None:
     answer = act(server, "start", name=name)
     assert (answer.status, answer.json["field"]) == (422, "name")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_a_daemon_leaves_nobody_behind(tmp_path: Path, how: signal.Signals) -> None:
+    data = tmp_path / "data"
+    with started_server("push", data, http_demo="true") as first:
+        told = act(first, "start", name="anna").json
+        journal = json.loads((data / "demo-users.json").read_text())
+        assert {left["user"] for left in journal} == {"demo-anna", "demo-host"}
+        first.process.send_signal(how)
+        first.process.wait(DEADLINE_SECONDS)
+    assert (json.loads((data / "demo-users.json").read_text()) == []) is (how == signal.SIGTERM)
+    with started_server("push", data, http_demo="true") as second:
+        key = {"Authorization": f"Bearer {second.admin_key}"}
+        wait_for(lambda: ask(second, f"/v1/devices/{told['token']}", headers=key).status == 404)
+        wait_for(lambda: json.loads((data / "demo-users.json").read_text()) == [])
+        assert ask(second, f"/v1/groups/{told['group']}", headers=key).code == "unknown_group"
+        assert act(second, "state", ticket=told["ticket"]).code == "unauthenticated"
+        assert act(second, "start", name="anna").status == 201
 
 
 def test_the_host_of_the_group_is_nobody_s_name(server: Running) -> None:
