@@ -242,6 +242,19 @@ def test_files_say_what_they_are(server: Running, name: str, kind: str) -> None:
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
 
 
+def test_its_routes_are_documented_where_they_are(server: Running, push_server: Running) -> None:
+    paths = ask(server, "/openapi.json").json["paths"]
+    assert {f"/demo/api/{what}" for what in ACTS} < set(paths)
+    assert all(
+        not operation.get("security")
+        for path, operations in paths.items()
+        if path.startswith("/demo")
+        for operation in operations.values()
+    )
+    assert b"/demo/api/push" in ask(server, "/docs").body
+    assert not [path for path in ask(push_server, "/openapi.json").json["paths"] if "demo" in path]
+
+
 # --- what a page may do --------------------------------------------------------------------------
 
 

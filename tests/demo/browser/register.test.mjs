@@ -2,6 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DEMO_URL, board, connected, fresh, here, shows, text, user, welcome } from "./pages.mjs";
 
+const ask = (what, body) =>
+  fetch(`${new URL(DEMO_URL).origin}/demo/api/${what}`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  });
+
 test("a page gets a token, a made-up name and a connector", async (t) => {
   const page = await board(t);
   assert.match(await user(page), /^demo-[a-z]+-[a-z]+(-\d+)?$/);
@@ -33,17 +40,23 @@ test("a reload goes on as the same device; starting over erases the user", async
   assert.deepEqual([await user(page), await text(page, "#token")], [before, token]);
   await page.click("#leave");
   await page.locator("#welcome").waitFor();
-  const answer = await fetch(`${new URL(DEMO_URL).origin}/demo/api/state`, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ ticket }),
-  });
-  assert.equal(answer.status, 401);
+  assert.equal((await ask("state", { ticket })).status, 401);
   await page.fill("#name", before.replace("demo-", ""));
   await page.click("#start button");
   await connected(page);
   assert.equal(await user(page), before);
   assert.notEqual(await text(page, "#token"), token);
+});
+
+test("a page whose time is over says so, and can begin again", async (t) => {
+  const page = await board(t);
+  const { ticket } = JSON.parse(await page.evaluate(() => sessionStorage.getItem("demo-page")));
+  assert.equal((await ask("leave", { ticket })).status, 204);
+  await shows(page, "#banner", "This demo user has ended");
+  await page.locator("#welcome").waitFor();
+  await page.click("#start button");
+  await connected(page);
+  assert.ok(await page.locator("#banner").isHidden());
 });
 
 test("the heartbeat shows its interval, its last answer and its round trip", async (t) => {
