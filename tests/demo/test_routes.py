@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 from collections.abc import Iterator
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from push.http.demo.guard import admit
 from push.http.demo.page import Page
 from push.http.framework.caller import Caller
 from push.wire.errors import RequestError
+from tests.live.tls import Authority
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
 ACTS = ("start", "leave", "state", "push", "drain", "cut")
@@ -99,6 +101,8 @@ def test_off_loopback_it_is_refused_at_the_start(listen: str) -> None:
     assert str(error.value).startswith("http.demo: ")
     assert "\n" not in str(error.value)
     assert load(options={"http-listen": listen}).http.demo is False
+    pair = {"http-certificate": "a.crt", "http-private-key": "a.key"}
+    assert load(options={"http-demo": "true", "http-listen": listen, **pair}).http.demo is True
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:8080", "localhost:80", "127.8.8.8:1", ""])
@@ -175,6 +179,24 @@ def test_others_get_nothing(server: Running, path: str, headers: dict[str, str])
     answer = ask(server, path, {} if "/api/" in path else None, headers)
     assert (answer.status, answer.code) == (403, "forbidden")
     assert "access-control-allow-origin" not in answer.headers
+
+
+def test_over_tls_anybody_may(tmp_path: Path) -> None:
+    pair = Authority(tmp_path, "ca").sign("demo")
+    tls = {"http_certificate": str(pair.certificate), "http_private_key": str(pair.key)}
+    with started_server(http_demo="true", http_listen="0.0.0.0:0", **tls) as public:
+        context, address = ssl._create_unverified_context(), ("127.0.0.1", public.http[1])
+        connection = HTTPSConnection(*address, timeout=DEADLINE_SECONDS, context=context)
+        for headers, status in (
+            ({"Host": "demo.example"}, 200),
+            ({"Host": "demo.example", "X-Forwarded-For": "192.0.2.1"}, 200),
+            ({"Host": "demo.example", "Origin": "https://evil.example"}, 403),
+        ):
+            connection.request("GET", "/demo", headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == status, headers
+        connection.close()
 
 
 def test_a_trusted_proxy_says_whether_it_was_tls() -> None:

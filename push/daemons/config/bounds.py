@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Set
-from ipaddress import ip_address
 
 from msgspec.structs import replace
 
 from push.daemons.config.errors import SettingsError
 from push.daemons.config.settings import Settings
+from push.wire.addresses import is_loopback_listener
 
 # What a PUSH frame holds beside data, title and body: ids, stream, times, names of a chat.
 ENVELOPE_BYTES = 2048
@@ -23,10 +23,7 @@ def fit_together(settings: Settings, given: Given) -> Settings:
     somebody gave is never replaced by another. `given`: the settings that were, as (section, key).
     """
     connector, auth = settings.connector, settings.auth
-    if bool(connector.certificate) != bool(connector.private_key):
-        raise SettingsError(
-            "connector.certificate and connector.private_key belong together: set both or none"
-        )
+    _check_tls(settings)
     if settings.redis.ca_file and not settings.redis.url.tls:
         raise SettingsError("redis.ca_file is for TLS: redis.url must begin with rediss")
     _check_demo(settings)
@@ -45,19 +42,24 @@ def fit_together(settings: Settings, given: Given) -> Settings:
 def _check_demo(settings: Settings) -> None:
     """The demo needs no key, so it is for this machine, or for those that come over TLS."""
     http = settings.http
-    if http.demo and http.listen and not _is_this_machine(http.listen.host):
+    if not http.demo or not http.listen or http.certificate:
+        return
+    if not is_loopback_listener(http.listen.host):
         raise SettingsError(
-            f"http.demo: the demo is open to everyone who reaches http.listen ({http.listen}), "
-            "which has no TLS: set http.listen to a loopback address"
+            f"http.demo: {http.listen} is a public address without TLS: set http.certificate and "
+            "http.private_key, or http.listen to a loopback address"
         )
 
 
-def _is_this_machine(host: str) -> bool:
-    """Whether a listener there is reached from this machine alone."""
-    try:
-        return host.lower() == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _check_tls(settings: Settings) -> None:
+    connector = settings.connector
+    for name, section in (("connector", connector), ("http", settings.http)):
+        if bool(section.certificate) != bool(section.private_key):
+            raise SettingsError(
+                f"{name}.certificate and {name}.private_key belong together: set both or none"
+            )
+    if connector.client_ca and not connector.tls and not connector.wss:
+        raise SettingsError("connector.client_ca is for TLS: set connector.tls or connector.wss")
 
 
 def _fit_heartbeat(settings: Settings, given: Given) -> Settings:
