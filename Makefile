@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS := 6
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test quick lint docs changelog bench clean
+.PHONY: run demo test quick lint docs changelog bench clean
 .DEFAULT_GOAL := run
 
 # The stamps are made anew when what is to be installed changes. The second --quiet hides setuptools'
@@ -29,6 +29,11 @@ $(VENV)/development: $(VENV)/installed
 # reaches twistd once, from the terminal, and `kill` of what make started reaches it directly.
 run: $(VENV)/installed
 	@exec $(BIN)/twistd -n --pidfile= push $(ARGS)
+
+# Two connectors, the API and a Redis, and one page that shows what they do; nothing is kept. Options of
+# the launcher in ARGS: make demo ARGS="--port 9000".
+demo: $(VENV)/installed
+	@exec $(BIN)/python -m push.demo $(ARGS)
 
 # Everything: lint, then every test. ARGS go to pytest, so one part of the tests is
 #     make test ARGS=tests/redis           a folder

@@ -24,6 +24,7 @@ from twisted.web.server import Request as HttpRequest
 from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
+from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
 from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import allowed_methods, answer_to, internal_answer
@@ -143,6 +144,8 @@ class Edge:
         """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
         it."""
         headers: Headers = request.requestHeaders
+        if route.admit is not None:
+            route.admit(caller_of(request, self._proxies))
         client_ip, is_near = client_of(request, self._proxies)
         owner = None
         if route.scope is not None and not (route.open_on_loopback and is_near):

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from push.http.framework.caller import Caller
 from push.wire.reading import decoder_for
 
 JSON_TYPE = b"application/json"
@@ -115,7 +116,8 @@ class Route:
     `path_texts` may say more of one. `scope` None means that no key is needed. `problems` are the
     codes beside those that follow from the rest (no key, a bad body, …). `query` is a struct of
     what its parameters may be: text, integers and booleans. `once`: takes the header
-    `Idempotency-Key`. `cors`: web pages of other origins may call it.
+    `Idempotency-Key`. `cors`: web pages of other origins may call it. `admit` raises `RequestError`
+    for a caller who may not use the route, whatever they ask for.
     """
 
     method: str
@@ -131,6 +133,7 @@ class Route:
     problems: tuple[str, ...] = ()
     once: bool = False
     cors: bool = False
+    admit: Callable[[Caller], None] | None = None
 
     def __call__(self, handler: Method) -> Method:
         vars(handler)[_ROUTE] = self
