@@ -404,7 +404,8 @@ class Connection {
     this.ws = new settings.WebSocket(url, "push.v2");
     this.ws.onopen = () => owner.opened();
     this.ws.onmessage = (/** @type {{data: unknown}} */ { data }) => this.over || this.#received(data);
-    this.ws.onerror = () => {}; // `onclose` follows
+    // `onclose` follows, but not in Node 20 when no connection could be made.
+    this.ws.onerror = () => setTimeout(() => this.end({ kind: "lost", detail: "the connection failed" }));
     /** When the server has closed it, too. @type {Promise<void>} */
     this.gone = new Promise((resolve) => (this.#gone = resolve));
     this.ws.onclose = (/** @type {{code: number}} */ { code }) => {
@@ -670,15 +671,6 @@ class Engine {
     }
   }
 
-  /** AUTH. @param {string} jwt @param {number} seconds */
-  async renew(jwt, seconds) {
-    await this.#session(now() + seconds);
-    const answer = await /** @type {Connection} */ (this.#connection).request("AUTH", "", { jwt });
-    if (!answer.ok) throw refusalOf(answer);
-    this.settings.jwt.value = jwt;
-    return answer.expires;
-  }
-
   /** A tab's handlers have finished with a message. @param {string} id */
   finished(id) {
     const { acked } = this.memory;
@@ -699,7 +691,10 @@ class Engine {
       if (plan.stop) return this.#fail(plan.stop);
       if (plan.delay > 0) await this.#pause(plan);
       if (this.#closed) return;
-      if (plan.register) this.memory.credentials = null;
+      if (plan.register) {
+        this.settings.wantsDevice = true;
+        this.#set({ credentials: (this.memory.credentials = null) });
+      }
       if (plan.renew) this.settings.jwt.value = null;
       plan = plan.ask ? await this.#ask() : await this.#visit(/** @type {string} */ (plan.server));
     }
@@ -789,7 +784,7 @@ class Engine {
   async #greet(connection, jwt) {
     const { settings, memory } = this;
     try {
-      if (!memory.credentials && (settings.key !== undefined && (!settings.jwt.source || settings.wantsDevice))) {
+      if (!memory.credentials && settings.wantsDevice && settings.key !== undefined) {
         const { key, platform, app, device } = settings;
         const pair = await connection.request("SUB", "", { key: key || undefined, platform, app, device });
         if (!pair.token) {
@@ -910,8 +905,10 @@ class Engine {
     await this.#session(deadline);
     const connection = /** @type {Connection} */ (this.#connection);
     const session = /** @type {Session} */ (connection.session);
-    const { ok, ...answer } = await connection.request("PUBLISH", name, body);
+    const auth = name === "AUTH";
+    const { ok, ...answer } = await connection.request(auth ? name : "PUBLISH", auth ? "" : name, body);
     if (!ok) throw refusalOf(answer);
+    if (auth) this.settings.jwt.value = body.jwt;
     if (name === "TS") this.host.event("topic", { topic: body.topic, follower: this.#follower(session) });
     if (name === "TU") this.host.event("topic", { topic: body.topic, follower: null });
     return answer;
@@ -1202,9 +1199,7 @@ export class PushClient extends ChatRequests {
 
   /** @param {string} jwt @returns {Promise<number>} */
   async renew(jwt) {
-    const { expires } = await this.publish("AUTH", { jwt });
-    this.#settings.jwt.value = jwt;
-    return expires;
+    return (await this.publish("AUTH", { jwt })).expires;
   }
 
   check() {

@@ -119,6 +119,7 @@ test("a function that throws, or gives something else, is asked again", async ()
   assert.equal(await source.get(), "good");
 });
 
+delete globalThis.WebSocket; // Node 20 has none
 class NoSocket {}
 const options = { servers: "wss://push.example/ws", token: "T", secret: "S", WebSocket: NoSocket };
 
