@@ -13,6 +13,7 @@ from push.http.framework.middleware import Edge
 from push.http.framework.route import App
 from push.http.framework.site import LimitedSite
 from push.http.system_routes import make_common, make_pages
+from push.http.web_client import make_web_client
 from push.wire.addresses import Networks
 
 
@@ -35,7 +36,7 @@ def make_site(
     safe than it could be. `origins` are those web pages that may register devices from a browser,
     as "https://example.com". The X-Forwarded-For of `trusted_proxies` is believed.
     """
-    served = [*apps, make_common(problems, notes, registry)]
+    served = [*apps, make_web_client(), make_common(problems, notes, registry)]
     served.append(make_pages(title, version, served))
     routes = (route for app in served for route in app.routes)
     edge = Edge(routes, keyring, registry, origins, trusted_proxies)

@@ -158,7 +158,8 @@ class Edge:
             # Not ignored: a client that sends fields expects them to do something.
             check_content_type(headers.getRawHeaders(b"content-type"))
             _decode_no_body(raw)
-        return Request(path, query, body, client_ip, scope, once)
+        if_none_match = request.getHeader(b"if-none-match") if route.cached else None
+        return Request(path, query, body, client_ip, scope, once, if_none_match)
 
     async def _run(self, route: Route, call: Request) -> Response:
         """The handler's answer, or the one to what it raised. Raises nothing."""
@@ -214,7 +215,7 @@ class Edge:
         """Set status and headers; Klein writes the bytes that are returned."""
         request.setResponseCode(answer.status)
         headers: Headers = request.responseHeaders
-        if answer.status != 204:
+        if answer.status not in (204, 304):
             headers.setRawHeaders(b"Content-Type", [answer.content_type])
             headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
         for name, value in answer.headers:

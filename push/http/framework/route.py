@@ -25,7 +25,8 @@ class Request(NamedTuple):
     `path` holds the parameters by name, `query` and `body` the checked structs of the route.
     `client_ip` is the address of the client, also behind trusted proxies, "" when it has none (a
     unix socket). `scope` names API key, method and path, within which an idempotency key is unique;
-    `once` is the request's own, with that scope.
+    `once` is the request's own, with that scope. `if_none_match` is that header of a route that is
+    `cached`.
     """
 
     path: Mapping[str, str]
@@ -34,10 +35,11 @@ class Request(NamedTuple):
     client_ip: str
     scope: str = ""
     once: str | None = None
+    if_none_match: bytes | None = None
 
 
 class Response(NamedTuple):
-    """What is sent back: 204 has neither body nor content type."""
+    """What is sent back: 204 and 304 have neither body nor content type."""
 
     status: int
     body: bytes = b""
@@ -90,7 +92,8 @@ class Route:
 
     `scope` None means that no key is needed. `problems` are the codes beside those that follow
     from the rest (no key, a bad body, …). `query` is a struct of what its parameters may be: text,
-    integers and booleans. `once`: takes the header `Idempotency-Key`.
+    integers and booleans. `once`: takes the header `Idempotency-Key`. `cached`: the answer has an
+    ETag, and the handler compares it with `If-None-Match`.
     """
 
     method: str
@@ -108,6 +111,7 @@ class Route:
     problems: tuple[str, ...] = ()
     once: bool = False
     cors: bool = False
+    cached: bool = False
 
 
 @dataclass(frozen=True)
