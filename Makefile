@@ -33,7 +33,7 @@ run: $(VENV)/installed
 # Everything: lint, then every test. ARGS go to pytest, so one part of the tests is
 #     make test ARGS=tests/redis           a folder
 #     make test ARGS="-k expiry"           what has this in its name
-#     .venv/bin/python -m pytest tests/redis/test_url.py -x    in one process, without lint
+#     .venv/bin/python -m pytest tests/redis/connection/test_url.py -x    in one process, without lint
 # JOBS is how many processes share the tests out; they wait more than they compute. See tests/lanes.py.
 # Hundreds of processes are started: each would compile everything anew where bytecode is not kept.
 test quick: export PYTHONDONTWRITEBYTECODE :=

@@ -20,8 +20,8 @@ from twisted.internet.task import deferLater, react
 
 from benchmarks.running import started_server
 from push.redis.client import RedisClient
+from push.redis.connection.url import parse_redis_url
 from push.redis.shards import Shards
-from push.redis.url import parse_redis_url
 from push.session.entry import Entry
 from push.session.window import Subscription, Window
 from push.streams.cursors import CursorWriter

@@ -26,7 +26,7 @@ from twisted.python.failure import Failure
 from benchmarks.running import Running, started_server
 from push.daemons.embedded_redis.binary import command_line, configuration, find_server
 from push.redis.client import RedisClient as OurRedis
-from push.redis.url import parse_store_url
+from push.redis.connection.url import parse_store_url
 from tests.lanes import LongestFirst, in_order, is_slow
 from tests.waiting import DEADLINE_SECONDS, WaitUntil, wait_for, wait_until
 

@@ -23,7 +23,7 @@ SLOW = (
     "tests/resharding/",
     "tests/sdk/test_live",
     "tests/cluster/registry/",
-    "tests/redis/test_sentinel.py",
+    "tests/redis/connection/test_sentinel.py",
     "tests/streams/test_failover.py",
     "tests/chat/test_kills.py",
     "tests/chat/test_long_fan_out.py",

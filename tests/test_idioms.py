@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ FOLDERS = (
 )
 MAX_FUNCTION_LINES = 50
 MAX_MODULE_LINES = 410
+MAX_MODULES_OF_A_FOLDER = 13
 
 
 def modules() -> Iterator[Path]:
@@ -73,3 +75,13 @@ def test_modules_have_one_subject() -> None:
         if lines > MAX_MODULE_LINES
     ]
     assert found == []
+
+
+def test_a_folder_can_be_taken_in_at_a_glance() -> None:
+    """In all of push/; its `__init__.py` does not count."""
+    counts = Counter(
+        str(path.parent.relative_to(ROOT))
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py"
+    )
+    assert {name: n for name, n in counts.items() if n > MAX_MODULES_OF_A_FOLDER} == {}

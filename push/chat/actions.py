@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from push.chat.outbox import UserOutbox
 from push.chat.scripts import ChatScripts, Decode, Values
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script
 from push.redis.shards import Shards
 from push.wire.idents import Snowflake

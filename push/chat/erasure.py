@@ -23,7 +23,7 @@ from push.devices.session_queries import SessionQueries
 from push.devices.session_query_types import Filter
 from push.redis import keyspace
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.periodic import PeriodicTask
 from push.redis.scripts import Script, load_script
 from push.redis.work_queue import WorkQueue

@@ -18,7 +18,7 @@ from push.chat.settings import ChatSettings
 from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis import keyspace
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script, load_script
 from push.runtime.tasks import gather
 from push.wire.api.common import ABSENT

@@ -17,7 +17,7 @@ from push.devices.outbox import REMOVED, SubscriptionChange
 from push.devices.outbox import Outbox as DeviceErrands
 from push.redis import keyspace
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.periodic import PeriodicTask
 from push.redis.scripts import load_script
 from push.redis.shards import Shards

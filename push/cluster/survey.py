@@ -20,8 +20,8 @@ from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
-from push.redis.errors import StoreUnavailable
-from push.redis.subscriptions import subscribed_in_time
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.subscriptions import subscribed_in_time
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup, gather
 from push.runtime.timers import Debounced

@@ -33,7 +33,7 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry

@@ -25,15 +25,11 @@ from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.daemons.apps import make_apps
-from push.daemons.banner import Banner
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.domain import SECONDS_PER_DAY, Domain
-from push.daemons.drain_on_stop import DrainService
-from push.daemons.membership import Membership
 from push.daemons.metrics import make_registry as make_metrics
-from push.daemons.ordered_services import OrderedServices
 from push.daemons.part_settings import domain_limits, session_limits
 from push.daemons.process.listening import Listener, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
@@ -41,12 +37,16 @@ from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
 from push.daemons.process.signals import StopSignals
 from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
-from push.daemons.redis import RedisService
 from push.daemons.reload import Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import ServingTls, load_server_tls
 from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.security.jwt_keys import configure as configure_jwt
+from push.daemons.services.banner import Banner
+from push.daemons.services.drain_on_stop import DrainService
+from push.daemons.services.membership import Membership
+from push.daemons.services.ordered_services import OrderedServices
+from push.daemons.services.redis import RedisService
 from push.daemons.status import DaemonIdentity, DaemonStatus
 from push.daemons.upkeep import BackgroundService, GatewayService, upkeep_of
 from push.devices.sessions import Sessions

@@ -12,8 +12,8 @@ from push.daemons.compose import make_service
 from push.daemons.config.errors import StartError
 from push.daemons.config.options import DaemonOptions
 from push.daemons.config.settings import LogLevelName
-from push.daemons.ordered_services import OrderedServices
 from push.daemons.process.logs import apply_level, check_file_of_twistd, exit_with_problem
+from push.daemons.services.ordered_services import OrderedServices
 
 
 class Daemon(OrderedServices):

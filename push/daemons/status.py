@@ -11,11 +11,11 @@ from typing import NamedTuple
 from push import __version__
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry
 from push.connector.gateway import Gateway
-from push.daemons.banner import lines_to_try
 from push.daemons.config.settings import Settings
 from push.daemons.domain import Domain
-from push.daemons.membership import Describe, Membership
 from push.daemons.process.listening import Listener
+from push.daemons.services.banner import lines_to_try
+from push.daemons.services.membership import Describe, Membership
 from push.wire.codecs.carriers import WEB_SOCKETS
 from push.wire.websocket.opening import PATH
 
@@ -118,7 +118,7 @@ class DaemonStatus:
         }
 
     def lines_to_try(self, key_files: Mapping[str, Path]) -> list[str]:
-        """What the banner prints. `key_files`: see `push.daemons.banner.lines_to_try`."""
+        """What the banner prints. `key_files`: see `push.daemons.services.banner.lines_to_try`."""
         http = self.http_port.public_url("http") if self.http_port else None
         devices = list(self._addresses().values()) if self._gateway else []
         return lines_to_try(http, devices, self._identity.roles, key_files)

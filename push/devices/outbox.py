@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from push.devices.readers import Held, held_of
 from push.redis import keyspace
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.keyspace import record_name
 from push.redis.periodic import PeriodicTask
 from push.redis.scripts import load_script

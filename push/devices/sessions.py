@@ -13,8 +13,8 @@ from push.devices.outbox import Outbox
 from push.devices.record import as_fields, elsewhere_of, follows_of, optional, since_of
 from push.devices.registration import Devices, unknown_token
 from push.redis.clock import MICROSECONDS
+from push.redis.connection.replies import Argument
 from push.redis.keyspace import DEVICE_EPOCH, DEVICE_SESSION, DEVICE_USER
-from push.redis.replies import Argument
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather

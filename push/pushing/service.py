@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from push.pushing.by_ip import Handed, PushByIp
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.keyspace import group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards

@@ -12,7 +12,8 @@ from typing import Any
 import txredisapi
 from twisted.internet.defer import Deferred
 
-from push.redis.errors import StoreUnavailable, UnsuitableServer
+from push.redis.connection.errors import StoreUnavailable, UnsuitableServer
+from push.redis.connection.replies import parsed_info
 from push.redis.scripts import LUA, Script
 
 OLDEST_VERSION = (6, 2)
@@ -74,11 +75,6 @@ def _rights_wanted(key: str = "push:") -> str:
         f"give it ~{prefix}:* &{prefix}:* +@all -@admin -@dangerous +info +config|get +role "
         "by ACL SETUSER"
     )
-
-
-def parsed_info(answer: bytes) -> dict[str, str]:
-    lines = answer.decode("utf-8", "replace").splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 
 
 def check_info(info: Mapping[str, str]) -> None:

@@ -11,19 +11,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis import keyspace
-from push.redis.availability import Availability
 from push.redis.checks import check_master, check_server, permitted
 from push.redis.clock import MICROSECONDS, ServerClock
-from push.redis.errors import TEMPORARY_REPLIES, StoreUnavailable, UnsuitableServer
+from push.redis.connection.availability import Availability
+from push.redis.connection.errors import TEMPORARY_REPLIES, StoreUnavailable, UnsuitableServer
+from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
+from push.redis.connection.replication import ReplicaAcks
+from push.redis.connection.replies import Answer, Argument, Decode, as_it_is
+from push.redis.connection.sentinel import Sentinels
+from push.redis.connection.subscriptions import Handler, Subscriptions
+from push.redis.connection.supervised import SupervisedConnection
+from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
-from push.redis.protocols import CommandProtocol, SubscriberProtocol
-from push.redis.replication import ReplicaAcks
-from push.redis.replies import Answer, Argument, Decode, as_it_is
 from push.redis.scripts import Script
-from push.redis.sentinel import Sentinels
-from push.redis.subscriptions import Handler, Subscriptions
-from push.redis.supervised import SupervisedConnection
-from push.redis.url import RedisAddress, SentinelAddress, StoreAddress
 from push.runtime.ports import Clock, TrustRoot
 from push.runtime.timers import Periodic
 

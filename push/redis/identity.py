@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 
 from push.redis.checks import Ask, evaluate
-from push.redis.errors import StoreUnavailable, UnsuitableServer
+from push.redis.connection.errors import StoreUnavailable, UnsuitableServer
 from push.redis.scripts import LUA
 
 _identify = LUA.load_alone("server", "identify")

@@ -11,9 +11,9 @@ from twisted.internet.task import react
 
 from push.daemons.config.errors import StartError
 from push.daemons.config.loading import load
-from push.daemons.redis import load_trust_root
-from push.redis.errors import StoreUnavailable
-from push.redis.url import StoreAddress, parse_store_url
+from push.daemons.services.redis import load_trust_root
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.url import StoreAddress, parse_store_url
 from push.resharding import connecting
 from push.resharding.plan import Refused
 from push.resharding.run import Resharding, ReshardOutcome

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from push.redis import keyspace
-from push.redis.checks import parsed_info
 from push.redis.client import RedisClient
-from push.redis.url import StoreAddress
+from push.redis.connection.replies import parsed_info
+from push.redis.connection.url import StoreAddress
 from push.resharding.layout import Layout
 from push.resharding.plan import Refused
 from push.runtime.ports import Clock, TrustRoot

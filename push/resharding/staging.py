@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from push.redis import keyspace
 from push.redis.client import RedisClient
-from push.redis.replies import Argument
+from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
 from push.resharding.layout import each_key
 from push.runtime.tasks import Semaphore, gather

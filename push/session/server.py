@@ -37,10 +37,9 @@ from push.wire.bodies import (
 from push.wire.codecs.binary import BINARY
 from push.wire.codecs.codec import Codec
 from push.wire.errors import ProtocolError, VersionMismatch, bad_frame
-from push.wire.frames import HEADER_BYTES, Frame, encode_frame
-from push.wire.signals import DisconnectCode, Signal, signal_name
+from push.wire.frames import Frame
+from push.wire.signals import DisconnectCode, signal_name
 
-_ACK_HEADER = encode_frame(Signal.PUB_ACK)[:8]
 MAX_REGISTRATIONS_PER_CONNECTION = 3
 ENDING_SECONDS = 10.0  # after a peer's DISCONNECT, for what it asked for before
 
@@ -69,10 +68,12 @@ class ServerSession(ServerAnswers):
         events: list[Event] = []
         if self._peer_is_done():
             return events
-        if len(data) == HEADER_BYTES and self._acknowledges(data):
+        if self.state is State.OPEN and not self._decoder.buffered_bytes:
             # By far the commonest thing that comes: one acknowledgement without a body.
-            self._done(data[8] << 8 | data[9], now, events)
-            return events
+            number = self.codec.acknowledged_id(data)
+            if number:
+                self._done(number, now, events)
+                return events
         try:
             for frame in self._decoder.feed(data):
                 self._started = True
@@ -135,14 +136,6 @@ class ServerSession(ServerAnswers):
         due = window.take_due(now, self._limits.redeliver_after_seconds)
         if due:
             events.append(RedeliveryDue(due))
-
-    def _acknowledges(self, data: bytes) -> bool:
-        return (
-            data.startswith(_ACK_HEADER)
-            and self.codec is BINARY
-            and self.state is State.OPEN
-            and not self._decoder.buffered_bytes
-        )
 
     # Frames from the peer
 

@@ -8,7 +8,7 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.runtime.tasks import Semaphore, TaskGroup
 from push.session.entry import Entry
 from push.streams.channel import Channel

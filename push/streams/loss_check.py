@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.runtime.tasks import TaskGroup
 from push.streams.channel import Channel
 from push.streams.gap_repair import GapRepair

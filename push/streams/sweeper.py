@@ -10,8 +10,8 @@ from typing import Any
 
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
+from push.redis.connection.replies import Argument
 from push.redis.periodic import PeriodicTask
-from push.redis.replies import Argument
 from push.redis.scripts import load_script
 from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock

@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat.conversation_id import conversation_of, with_user
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import number_of
 from push.wire.api.conversations import Range, ReadPositions
 from push.wire.api.groups import GroupChanges, MemberChange, NewGroup

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from push.chat.conversation_id import ConversationId, conversation_of
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.wire.api.conversations import Range, Sent
 from push.wire.api.groups import NewGroup
 from tests.chat.conftest import MakeNode, User, of_kind

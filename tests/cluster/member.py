@@ -21,7 +21,7 @@ from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.timing import Timing
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
 from push.redis.client import RedisClient
-from push.redis.url import parse_redis_url
+from push.redis.connection.url import parse_redis_url
 
 
 def say(text: str) -> None:

@@ -23,7 +23,7 @@ from push.cluster.survey import (
     SurveyResult,
 )
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 
 Connect = Callable[..., Awaitable[RedisClient]]
 

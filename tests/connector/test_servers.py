@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from tests.conftest import RedisServer
 from tests.waiting import WaitUntil

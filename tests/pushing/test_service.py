@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from push.devices.registration import Devices
 from push.pushing.service import Push, PushContent, PushService, Target, addresses_of
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.streams.log import LogReader, WantedPages
 from push.streams.publisher import Publisher, TargetStream

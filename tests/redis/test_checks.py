@@ -11,9 +11,10 @@ import pytest
 import pytest_twisted
 
 from push.redis import client as server_module
-from push.redis.checks import check_info, notes_of, parsed_info
+from push.redis.checks import check_info, notes_of
 from push.redis.client import RedisClient
-from push.redis.errors import UnsuitableServer
+from push.redis.connection.errors import UnsuitableServer
+from push.redis.connection.replies import parsed_info
 from tests.waiting import WaitUntil
 
 Connect = Callable[..., Awaitable[RedisClient]]

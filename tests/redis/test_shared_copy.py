@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, DeferredList
 
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.shared_copy import Lease, SharedCopy
 from tests.waiting import WaitUntil
 

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from push.daemons.config.errors import StartError
 from push.daemons.embedded_redis.binary import RedisBinary, command_line
-from push.daemons.redis import load_trust_root
 from push.daemons.security.certificate import self_signed
+from push.daemons.services.redis import load_trust_root
 from push.redis.client import RedisClient
 from tests.faults.processes import Process
 from tests.ports import free_port

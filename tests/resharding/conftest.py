@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
 
-from push.redis.url import parse_store_url
+from push.redis.connection.url import parse_store_url
 from push.resharding import connecting
 from push.resharding.run import Resharding, ReshardOutcome
 from tests.resharding.world import Worlds

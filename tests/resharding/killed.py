@@ -10,7 +10,7 @@ from typing import Any
 
 from push.pushctl.main import main
 from push.redis.client import RedisClient
-from push.redis.protocols import CommandProtocol
+from push.redis.connection.protocols import CommandProtocol
 
 place, pid, _, *arguments = sys.argv[1:]
 name, count, how = f"{place}:SIGKILL".split(":")[:3]

@@ -185,8 +185,8 @@ async def _problem(world: Worlds, urls: list[str], wait_until: Any) -> str:
     from twisted.internet import reactor
 
     from push.redis.client import RedisClient
+    from push.redis.connection.url import parse_store_url
     from push.redis.identity import Deployment
-    from push.redis.url import parse_store_url
 
     server = RedisClient(
         reactor, parse_store_url(urls[0]), deployment=Deployment(len(urls)), number=0

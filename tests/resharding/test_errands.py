@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 
 
 @pytest.mark.parametrize("after", [[0], [1, 0], [0, 1, 2], [2]])

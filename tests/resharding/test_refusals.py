@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.redis.url import parse_store_url
+from push.redis.connection.url import parse_store_url
 from push.resharding import connecting
 from push.resharding.plan import Refused
 from push.resharding.run import Resharding

@@ -22,9 +22,9 @@ from push.devices.topics import Topics
 from push.pushing.by_ip import PushByIp
 from push.pushing.service import Push, PushContent, PushService, Target
 from push.redis.client import RedisClient
+from push.redis.connection.url import parse_store_url
 from push.redis.identity import Deployment
 from push.redis.shards import Shards
-from push.redis.url import parse_store_url
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.server_answers import SessionLimits
 from push.session.window import EXPIRED, GONE, LateAcknowledgement, Subscription

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.session.window import EXPIRED, TOO_LARGE, UNACKNOWLEDGED, Subscription
 

@@ -8,7 +8,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.session.entry import Entry
 from push.streams.channel import Channel
 from push.streams.log import LogReader, LogReading

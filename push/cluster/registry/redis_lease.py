@@ -18,8 +18,8 @@ from push.cluster.registry.timing import Timing
 from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
-from push.redis.errors import StoreUnavailable
-from push.redis.replies import Argument, Decode
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.replies import Argument, Decode
 from push.redis.scripts import Script, load_script
 from push.runtime.ports import Clock
 

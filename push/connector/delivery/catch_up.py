@@ -13,7 +13,7 @@ from push.connector.sessions.device_session import DeviceSession, Phase
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ServerStreams, ShardedStreams
 from push.connector.transport.timing_wheel import TimingWheel
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Entry
 from push.session.transitions import State

@@ -10,7 +10,7 @@ from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.counters import Counters
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.keyspace import is_device_stream
 from push.runtime.tasks import Semaphore
 from push.session.delivery_policy import DeliveryPolicy

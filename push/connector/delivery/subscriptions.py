@@ -21,7 +21,7 @@ from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.devices.sessions import FollowRecord, Sessions
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.session.entry import Entry
 from push.session.transitions import State
 from push.session.window import Subscription

@@ -19,7 +19,7 @@ from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.services import Caller, Handler
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.session.events import PublishRequested
 from push.wire.bodies import RequestAnswer, encode_body
 from push.wire.errors import RequestError

@@ -19,8 +19,8 @@ from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.counters import Counters
 from push.devices.sessions import Opened
-from push.redis.errors import StoreUnavailable
-from push.redis.subscriptions import subscribed_in_time
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.subscriptions import subscribed_in_time
 from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
 from push.wire.errors import RequestError

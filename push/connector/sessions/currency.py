@@ -20,7 +20,7 @@ from push.access.bans import Bans
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.runtime.tasks import TaskGroup

@@ -16,7 +16,7 @@ from push.connector.sessions.matching import KICKED_REASON, test_of
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.services import GatewayServices
 from push.devices.session_query_types import KeptKick
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from push.wire.signals import DisconnectCode
 

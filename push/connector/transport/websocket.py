@@ -24,6 +24,7 @@ from push.wire.websocket.framing import (
     Violation,
     encode_close,
     encode_pong,
+    read_short_text,
     read_text_frame,
 )
 from push.wire.websocket.opening import Accepted, Opening, OpeningRules, Refused, refused
@@ -38,48 +39,54 @@ class WebSocketConnection(DeviceConnection):
     What becomes of a message can be changed: `message` and `too_large`, `max_message_bytes`.
     """
 
-    _reader: MessageReader | None = None  # while something is incomplete
     _last_words: bytes | None = None  # of a connection that does not end as its session says
 
     def __init__(
         self, gateway: ConnectionOwner, carrier: str, protocol: ServerSession, rules: OpeningRules
     ) -> None:
         super().__init__(gateway, carrier, protocol)
-        self._opening: Opening | None = Opening(rules)
+        # What reads while something is incomplete; for most of a connection's life, nothing.
+        self._reader: Opening | MessageReader | None = Opening(rules)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._opening is not None:
-            data = self._open(self._opening, data)
+        if self.phase is not ConnectionPhase.OPEN:
+            return
+        if self._reader is None:
+            text = read_short_text(data)
+            if text is not None:
+                self.message(text, is_text=True)
+            else:
+                self._read(data)
+        elif isinstance(self._reader, Opening):
+            self._read(self._open(self._reader, data))
+        else:
+            self._read_anything(self._reader, data, 0)
+
+    def _open(self, opening: Opening, data: bytes) -> bytes:
+        """Take a part of the request; what came after it, once it is accepted."""
+        result = opening.feed(data)
+        if isinstance(result, Accepted):
+            self._reader = None
+            self.write(result.answer)
+            return result.rest
+        if result is not None:
+            self._last_words = result.answer
+            self.gateway.abandoned(self, REFUSED, result.reason)
+        return b""
+
+    def _read(self, data: bytes) -> None:
+        """Take what begins with a message; each may be the last that is read."""
         start, end = 0, len(data)
         while start < end and self.phase is ConnectionPhase.OPEN:
-            found = None
-            if self._reader is None:
-                found = read_text_frame(data, start, self.max_message_bytes)
+            found = read_text_frame(data, start, self.max_message_bytes)
             if found is None:
-                self._read_anything(data, start)
+                self._reader = reader = MessageReader()
+                self._read_anything(reader, data, start)
                 return
             text, start = found
             self.message(text, is_text=True)
 
-    def _open(self, opening: Opening, data: bytes) -> bytes:
-        """Take a part of the request; what came after it, once it is accepted."""
-        if self.phase is not ConnectionPhase.OPEN:
-            return b""
-        result = opening.feed(data)
-        if result is None:
-            return b""
-        if isinstance(result, Accepted):
-            self._opening = None
-            self.write(result.answer)
-            return result.rest
-        self._last_words = result.answer
-        self.gateway.abandoned(self, REFUSED, result.reason)
-        return b""
-
-    def _read_anything(self, data: bytes, start: int) -> None:
-        reader = self._reader
-        if reader is None:
-            reader = self._reader = MessageReader()
+    def _read_anything(self, reader: MessageReader, data: bytes, start: int) -> None:
         for received in reader.feed(data, start, self.max_message_bytes):
             self._received(received)
             if self.phase is not ConnectionPhase.OPEN:
@@ -125,13 +132,13 @@ class WebSocketConnection(DeviceConnection):
     # The end
 
     def farewell(self, ended: Ended) -> None:
-        if self._opening is not None and self._last_words is None:
+        if self._last_words is None and isinstance(self._reader, Opening):
             self._last_words = _no_time_for(ended).answer
         if self._last_words is None:
             self.flush()
             self._last_words = encode_close(close_code(ended.code))
         self.write(self._last_words)
-        self._opening = self._reader = None
+        self._reader = None
 
     def closes_both_ways(self, ended: Ended) -> bool:
         """Never at once: what the peer has sent beyond its last frame would reset the connection

@@ -9,7 +9,7 @@ import re
 from typing import Self
 from urllib.parse import urlsplit
 
-from push.redis.url import parse_store_url
+from push.redis.connection.url import parse_store_url
 from push.wire.addresses import HostPort, parse_network
 from push.wire.websocket.origins import ANY, SAME_HOST, normal_origin
 

@@ -84,7 +84,7 @@ def apply_level(publisher: LogPublisher, level_name: str) -> None:
     """
     level = LogLevel.lookupByName(level_name)
     predicate = LogLevelFilterPredicate(defaultLogLevel=level)
-    # It logs every attempt to reach a Redis server; `push.redis.availability` logs it once.
+    # It logs every attempt to reach a Redis server; `push.redis.connection` logs it once.
     quiet = max(level, LogLevel.warn, key=_SEVERITY.index)
     predicate.setLogLevelForNamespace("twisted.application._client_service", quiet)
     for observer in list(publisher._observers):

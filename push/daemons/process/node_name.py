@@ -3,7 +3,7 @@
 A daemon that shares a port can be started twice by mistake without the kernel refusing it. So an
 instance that shares its ports and was given a name holds a lock on that name in the data folder: a
 second one is refused at once, with one line. (Of an instance elsewhere, or with another data
-folder, the registry tells some seconds later; see `push.daemons.membership`.)
+folder, the registry tells some seconds later; see `push.daemons.services.membership`.)
 """
 
 from __future__ import annotations

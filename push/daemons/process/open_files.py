@@ -12,7 +12,7 @@ from collections.abc import Set
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.value_types import RedisUrl
-from push.redis.url import SentinelAddress, parse_store_url
+from push.redis.connection.url import SentinelAddress, parse_store_url
 
 # Standard streams, log, reactor, threads' pipes, locks, and what is opened for a moment (a
 # certificate, a page of a log, a name server): an idle daemon has about 20.

@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from push.http.framework.route import Response
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import STATUS_OF_CODE, RequestError
 
 PROBLEM_TYPE = b"application/problem+json"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from push.wire.codecs.codec import PushedMessage
-from push.wire.frames import FrameDecoder, encode_frame
+from push.wire.frames import HEADER_BYTES, FrameDecoder, encode_frame
 from push.wire.signals import Signal, SubSignal
+
+_BARE_ACKNOWLEDGEMENT = encode_frame(Signal.PUB_ACK)[:8]
 
 
 class BinaryCodec:
@@ -14,6 +16,11 @@ class BinaryCodec:
 
     def new_decoder(self, max_frame_bytes: int, accepted: frozenset[int]) -> FrameDecoder:
         return FrameDecoder(max_frame_bytes, accepted)
+
+    def acknowledged_id(self, data: bytes) -> int:
+        if len(data) == HEADER_BYTES and data.startswith(_BARE_ACKNOWLEDGEMENT):
+            return data[8] << 8 | data[9]
+        return 0
 
     def encode(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> bytes:
         return encode_frame(signal, int(sub_signal), message_id, body)

@@ -45,6 +45,10 @@ class Codec(Protocol):
 
     def new_decoder(self, max_frame_bytes: int, accepted: frozenset[int]) -> Decoder: ...
 
+    def acknowledged_id(self, data: bytes) -> int:
+        """The message id, if `data` is an acknowledgement in its commonest form and nothing else; 0
+        if it has to be decoded. A decoder that has nothing buffered would say the same."""
+
     def encode(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> bytes:
         """A frame as the carrier's bytes; empty if this carrier has no form for it."""
 

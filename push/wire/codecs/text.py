@@ -6,6 +6,7 @@ goes to the socket as it is and one text serves all sessions.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -35,6 +36,10 @@ _NAMES = {
 }
 _SIGNALS = Signal.__members__
 _EMPTY = msgspec.Raw(b"{}")
+# What serializers of JSON make of it, with and without spaces.
+_bare_acknowledgement = re.compile(
+    rb'\{"signal": ?"PUB_ACK", ?"messageId": ?([1-9][0-9]{0,4})\}'
+).fullmatch
 _quoted = msgspec.json.Encoder().encode
 # Five places for every message id: the length is the same for all.
 _PUSH = b'{"signal":"PUSH","messageId":%5d,"content":%b}'
@@ -134,6 +139,11 @@ class TextCodec:
 
     def new_decoder(self, max_frame_bytes: int, accepted: frozenset[int]) -> TextDecoder:
         return TextDecoder(max_frame_bytes, accepted)
+
+    def acknowledged_id(self, data: bytes) -> int:
+        found = _bare_acknowledgement(data)
+        number = int(found[1]) if found else 0
+        return number if number <= MAX_MESSAGE_ID else 0
 
     def encode(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> bytes:
         return encode_text_frame(encode_text(signal, sub_signal, message_id, body))

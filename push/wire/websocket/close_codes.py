@@ -1,4 +1,4 @@
-"""The code of the Close frame with which this server ends a WebSocket (protocol.md, "WebSocket")."""
+"""The code of the Close frame that ends a WebSocket (protocol.md, "WebSocket")."""
 
 from __future__ import annotations
 

@@ -74,6 +74,8 @@ class Opening:
         path = line[1].partition(b"?")[0] if len(line) == 3 else None
         if path is not None and path != rules.path.encode():
             return refused(404, f"There is nothing at this path, only a WebSocket at {rules.path}.")
+        if path is not None and line[2] == b"HTTP/1.0":
+            return refused(400, "WebSocket needs HTTP/1.1.")
         handshake = H11Handshake(ConnectionType.SERVER)
         try:
             handshake.receive_data(head)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from push.http.framework.problems import ERRORS
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import STATUS_OF_CODE, RequestError
 
 PUSH = {"to": {"all": True}, "data": 1}

@@ -9,7 +9,7 @@ import pytest
 
 from push.http.checks import PushLimits
 from push.pushing.service import Target
-from push.redis.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable
 
 TOKEN = "03DMV9EK31WTE="
 USERS = [f"user-{number}" for number in range(1000)]

@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from push.redis.url import RedisAddress, SentinelAddress, parse_redis_url, parse_store_url
+from push.redis.connection.url import (
+    RedisAddress,
+    SentinelAddress,
+    parse_redis_url,
+    parse_store_url,
+)
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.redis.checks import parsed_info
-from push.redis.protocols import CommandProtocol
+from push.redis.connection.protocols import CommandProtocol
+from push.redis.connection.replies import parsed_info
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced, SingleFlight
 

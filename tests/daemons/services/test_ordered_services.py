@@ -15,8 +15,8 @@ from twisted.logger import Logger, LogPublisher, textFileLogObserver
 
 from push.daemons.config.errors import StartError
 from push.daemons.daemon import Daemon, start_problems_end
-from push.daemons.ordered_services import OrderedServices
 from push.daemons.process.logs import apply_level
+from push.daemons.services.ordered_services import OrderedServices
 
 
 class Child(Service):

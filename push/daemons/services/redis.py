@@ -16,9 +16,9 @@ from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.embedded_redis.supervisor import EmbeddedRedis
 from push.redis.client import RedisClient
+from push.redis.connection.url import parse_store_url
 from push.redis.identity import Deployment
 from push.redis.shards import Shards
-from push.redis.url import parse_store_url
 from push.runtime.ports import Reactor, TrustRoot
 
 log = Logger()

@@ -16,17 +16,17 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.redis.availability import Availability
-from push.redis.errors import NoMaster
-from push.redis.protocols import CommandProtocol, SubscriberProtocol
-from push.redis.supervised import (
+from push.redis.connection.availability import Availability
+from push.redis.connection.errors import NoMaster
+from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
+from push.redis.connection.supervised import (
     ProtocolFactory,
     SupervisedConnection,
     endpoint_of,
     explained,
     greet,
 )
-from push.redis.url import RedisAddress, SentinelAddress
+from push.redis.connection.url import RedisAddress, SentinelAddress
 from push.runtime.ports import Clock, TrustRoot
 from push.runtime.tasks import TaskGroup, within
 from push.runtime.timers import Periodic

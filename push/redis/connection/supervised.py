@@ -26,10 +26,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from push.redis.availability import Availability
-from push.redis.errors import NoMaster, StoreUnavailable, UnsuitableServer
-from push.redis.protocols import CommandProtocol, RedisProtocol, SubscriberProtocol
-from push.redis.url import RedisAddress
+from push.redis.connection.availability import Availability
+from push.redis.connection.errors import NoMaster, StoreUnavailable, UnsuitableServer
+from push.redis.connection.protocols import CommandProtocol, RedisProtocol, SubscriberProtocol
+from push.redis.connection.url import RedisAddress
 from push.runtime.ports import ClientEndpoint, Clock, TrustRoot, as_twisted
 from push.runtime.timers import Periodic
 

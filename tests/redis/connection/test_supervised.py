@@ -11,9 +11,9 @@ import pytest_twisted
 import txredisapi
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
-from push.redis import supervised
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection import supervised
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script
 from tests.waiting import WaitUntil, pause
 

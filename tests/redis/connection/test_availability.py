@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from push.redis.availability import FIRST_WORD_SECONDS, Availability
+from push.redis.connection.availability import FIRST_WORD_SECONDS, Availability
 
 NAME = "redis://a:1/0"
 

@@ -13,3 +13,9 @@ Decode = Callable[[Any], Answer]
 
 def as_it_is(reply: Any) -> Any:
     return reply
+
+
+def parsed_info(answer: bytes) -> dict[str, str]:
+    """What `INFO` says: the value of each field, as text."""
+    lines = answer.decode("utf-8", "replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))

@@ -13,8 +13,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from push.redis.errors import StoreUnavailable
-from push.redis.protocols import SubscriberProtocol
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.protocols import SubscriberProtocol
 from push.runtime.ports import Clock
 from push.runtime.tasks import within
 from push.runtime.timers import Debounced

@@ -9,9 +9,9 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
-from push.redis import sentinel as sentinel_module
 from push.redis.client import RedisClient
-from push.redis.errors import StoreUnavailable
+from push.redis.connection import sentinel as sentinel_module
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script
 from tests.ports import free_port
 from tests.redis.sentinels import Cluster, Sentinel, Server, sentinel_url

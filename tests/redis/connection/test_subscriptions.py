@@ -291,7 +291,7 @@ def send_transaction(path: str, commands: str) -> None:
 def test_channels_carry_the_database_because_pubsub_knows_none(database: int) -> None:
     from twisted.internet import reactor
 
-    from push.redis.url import RedisAddress
+    from push.redis.connection.url import RedisAddress
 
     server = RedisClient(reactor, RedisAddress(host="h", database=database), prefix="p")
 

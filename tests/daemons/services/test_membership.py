@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 
 from push.cluster.registry.entry import RegistryEntry
 from push.cluster.registry.interface import NameTaken
-from push.daemons.membership import TAKEN_SECONDS, Membership
+from push.daemons.services.membership import TAKEN_SECONDS, Membership
 
 ENTRY = RegistryEntry(service="push-api", instance="a", boot="1")
 
