@@ -55,3 +55,13 @@ def web_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebServer]:
     key.write_text(secret)
     with started_server(**SETTINGS, auth_jwt_key_file=str(key)) as running:
         yield WebServer(running, ws_url(running), secret)
+
+
+@pytest.fixture
+def two_servers(redis_url: str) -> Iterator[tuple[WebServer, WebServer]]:
+    """Two nodes of one system, "one" and "two", on the Redis server that tests share."""
+    with (
+        started_server(**SETTINGS, redis_url=redis_url, server_node="one") as first,
+        started_server(**SETTINGS, redis_url=redis_url, server_node="two") as second,
+    ):
+        yield WebServer(first, ws_url(first), ""), WebServer(second, ws_url(second), "")

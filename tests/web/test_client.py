@@ -37,3 +37,10 @@ def test_rules(name: str) -> None:
 def test_against_a_server(name: str, web_server: WebServer) -> None:
     library = installed("ws") / "wrapper.mjs"
     run_tests(HERE / "live" / name, PUSH_WS_LIBRARY=str(library), **web_server.variables())
+
+
+def test_between_two_servers(two_servers: tuple[WebServer, WebServer]) -> None:
+    first, second = two_servers
+    # The first ends when it has no sessions any more, so the second one's API is asked.
+    variables = {**second.variables(), "PUSH_WS": first.ws_url, "PUSH_WS_TWO": second.ws_url}
+    run_tests(HERE / "cluster" / "redirect.test.mjs", **variables)
