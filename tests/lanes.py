@@ -29,6 +29,8 @@ SLOW = (
     "tests/chat/test_long_fan_out.py",
     "tests/test_nets.py",
     "tests/test_wheel.py",
+    "tests/web/test_browser.py",
+    "tests/web/test_client.py",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (
@@ -44,6 +46,7 @@ FIRST = (
     "tests/resharding/test_broken_off.py",
     "tests/faults/test_backlog.py",
     "tests/faults/",
+    "tests/web/",
     "tests/live/",
     "tests/docs/",
     "tests/sdk/test_live",

@@ -482,6 +482,7 @@ class Connection {
 
   /** @param {Body} answer */
   #pong(answer) {
+    if (this.over) return;
     this.heartbeat = {
       interval: answer.interval > 0 ? answer.interval : this.heartbeat.interval,
       roundTripMs: Math.round((now() - this.#pingAt) * 1000),
