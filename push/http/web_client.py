@@ -43,7 +43,7 @@ def _module_route(name: str) -> Route:
         module,
         {
             200: DocumentedResponse("A module.", None, content_type="text/javascript"),
-            304: DocumentedResponse("The copy that `If-None-Match` names is still right."),
+            304: DocumentedResponse("The copy that the request names is still right."),
         },
         description="With an `ETag`." if name == MODULES[0] else "",
         cached=True,

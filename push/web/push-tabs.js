@@ -11,8 +11,8 @@ import { randomId } from "./push-chat.js";
 /** @typedef {{code: string, detail: string, field?: string | null, after?: number | null, refused?: boolean}} ErrorFields */
 /** @typedef {import("./push.d.ts").Credentials} Credentials */
 /** @typedef {{event(name: string, value: any): void, push(body: Body, qos: 0 | 1): void, moved(pair: Credentials): boolean}} Host */
-/** @typedef {{start(): void, stop(): Promise<unknown>, wake(): void, visibility(): void, request(name: string, body: Body, seconds: number): Promise<Body>, finished(id: string): void, snapshot: any}} Engine */
-/** @typedef {{engine(host: Host): Engine, event(name: string, value: any): void, arrived(body: Body, qos: 0 | 1): void, moved(pair: Credentials): boolean, known(): boolean, errorOf(fields: ErrorFields): Error, fieldsOf(error: any): ErrorFields}} Front */
+/** @typedef {{start(): void, stop(atOnce?: boolean): Promise<unknown>, wake(): void, visibility(): void, request(name: string, body: Body, seconds: number): Promise<Body>, finished(id: string): void, snapshot: any}} Engine */
+/** @typedef {{engine(host: Host): Engine, event(name: string, value: any): void, arrived(body: Body, qos: 0 | 1): void, moved(pair: Credentials): boolean, known(): boolean, alone(): void, errorOf(fields: ErrorFields): Error, fieldsOf(error: any): ErrorFields}} Front */
 /** @typedef {{name: string, body: Body, end: number, got: boolean, resolve(value: Body): void, reject(error: Error): void}} Ask */
 
 const REMEMBERED = 10_000; // ids
@@ -21,10 +21,19 @@ const KEPT = 200; // messages, for a tab that slept
 const SILENCE_MS = 4000; // after which a leader that was asked is frozen
 const CHECK_MS = 30_000;
 
-/** Pages and workers of secure origins can; Node and Deno have some of this, but no tabs. */
-export function canShare() {
+/**
+ * The share of this tab in one connection, or null: pages and workers of secure origins can share; Node and Deno have
+ * some of what it needs, but no tabs.
+ * @param {string} name @param {Memory} memory @param {Front} front
+ */
+export function shareTabs(name, memory, front) {
   const web = "document" in globalThis || "WorkerGlobalScope" in globalThis;
-  return web && Boolean(globalThis.navigator?.locks) && "BroadcastChannel" in globalThis;
+  if (!web || !globalThis.navigator?.locks) return null;
+  try {
+    return new Tabs(name, memory, front);
+  } catch {
+    return null; // the browser forbids it
+  }
 }
 
 /** A set that forgets its oldest. */
@@ -150,8 +159,8 @@ export class Tabs {
     }, CHECK_MS);
   }
 
-  /** Leave the others. The lock goes on when the connection is closed, or with the page. */
-  async stop() {
+  /** Leave the others. The lock goes on when the connection is closed, or `atOnce`. */
+  async stop(atOnce = false) {
     this.#stopped = true;
     clearTimeout(this.#silence);
     clearInterval(this.#checks);
@@ -160,7 +169,7 @@ export class Tabs {
     this.channel.close();
     this.#abort.abort();
     for (const ask of this.#asks.values()) ask.reject(this.front.errorOf({ code: "closed", detail: "closed" }));
-    await closed;
+    if (!atOnce) await closed;
     this.#release?.();
   }
 
@@ -204,9 +213,11 @@ export class Tabs {
     const abort = (this.#abort = new AbortController());
     navigator.locks
       .request(this.name, steal ? { steal } : { signal: abort.signal }, () => this.#lead())
-      .catch(() => {
-        // Aborted by `stop` or before stealing; or another tab has stolen it from this one.
-        if (!this.#stopped && abort === this.#abort) this.#demoted();
+      .catch((error) => {
+        if (this.#stopped) return;
+        if (error.name !== "AbortError") this.front.alone(); // the browser forbids it
+        // Aborted before stealing; or another tab has stolen it from this one.
+        else if (abort === this.#abort) this.#demoted();
       });
   }
 

@@ -101,7 +101,7 @@ export interface Message {
   readonly raw: Record<string, any>;
   /** Whether this tab has finished with it. */
   readonly acknowledged: boolean;
-  /** It is done; the server need not send it again. Only for `acks: "explicit"`; twice does nothing. */
+  /** It is done; the server need not send it again. With `acks: "auto"` it is done sooner by this. Twice does nothing. */
   ack(): void;
   /** Give it back undone: the server's next copy is delivered again, as if it were new. */
   release(): void;

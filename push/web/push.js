@@ -8,7 +8,7 @@
  */
 
 import { ChatRequests } from "./push-chat.js";
-import { Memory, Store, Tabs, canShare, claimsOf, listenToPage } from "./push-tabs.js";
+import { Memory, Store, Tabs, claimsOf, listenToPage, shareTabs } from "./push-tabs.js";
 
 /** @typedef {import("./push.d.ts").PushClientOptions} Options */
 /** @typedef {import("./push.d.ts").Credentials} Credentials */
@@ -538,7 +538,7 @@ class Connection {
     try {
       frame = JSON.parse(/** @type {string} */ (data));
     } catch {
-      return this.end({ kind: "lost", detail: "what came was not JSON" });
+      return this.end({ kind: "lost", detail: "not JSON" });
     }
     const { signal, subSignal = "", messageId = 0, content = {} } = frame;
     if (signal === "PUSH") return this.owner.push(content, messageId);
@@ -617,8 +617,8 @@ class Engine {
     this.#run().catch((error) => this.#fail(new PushError("internal", textOf(error))));
   }
 
-  /** Say `bye`, for good. Fulfilled when the server has closed, or a second later. */
-  stop() {
+  /** Say `bye`, for good. Fulfilled when the server has closed, or a second later. @param {boolean} [_atOnce] */
+  stop(_atOnce) {
     this.#closed = true;
     const connection = this.#connection;
     connection?.bye();
@@ -645,14 +645,14 @@ class Engine {
       if (this.snapshot.session) this.#connection?.send("PUBLISH", name, 0, body);
       return {};
     }
-    while (!this.snapshot.session) {
+    let connection;
+    while (!(connection = this.#connection)?.session || connection.over) {
       if (this.snapshot.error) throw errorOf(this.snapshot.error);
       if (this.#closed) throw new PushError("closed", "the client was closed");
       await this.#changes.wait();
     }
     if (now() > deadline) throw unanswered("no session in time");
-    const connection = /** @type {Connection} */ (this.#connection);
-    const session = /** @type {Session} */ (connection.session);
+    const { session } = connection;
     const auth = name === "AUTH";
     const { ok, ...answer } = await connection.request(auth ? name : "PUBLISH", auth ? "" : name, body);
     if (!ok) throw refusalOf(answer);
@@ -718,7 +718,7 @@ class Engine {
       });
       const answer = await response.json();
       if (!response.ok) throw new Error(answer.detail ?? response.status);
-      if (!this.policy.allowed(answer.servers).length) throw new Error("it names none that this client may use");
+      if (!this.policy.allowed(answer.servers).length) throw new Error("none that may be used");
       return this.policy.found(answer.servers);
     } catch (error) {
       this.snapshot.detail = `GET /v1/servers: ${textOf(error)}`;
@@ -782,9 +782,9 @@ class Engine {
           connection.end({ kind: "unregistered", code: pair.code, detail, body: pair });
           return;
         }
-        await this.#store({ token: pair.token, secret: pair.secret });
-        if (connection.over || this.#closed) return;
-        if (this.host.moved({ token: pair.token, secret: pair.secret })) return;
+        const made = { token: pair.token, secret: pair.secret };
+        await this.#store(made);
+        if (connection.over || this.#closed || this.host.moved(made)) return;
       }
       const { token, secret } = memory.credentials ?? {};
       await connection.request("CONNECT", "", {
@@ -799,11 +799,8 @@ class Engine {
       });
     } catch (error) {
       if (connection.over) return;
-      connection.end({ kind: "lost", detail: textOf(error) });
-      if (!(error instanceof PushError && error.code === "unanswered")) {
-        this.#closed = true;
-        this.#fail(error instanceof PushError ? error : new PushError("callback", textOf(error)));
-      }
+      this.#closed = true; // `onCredentials` threw, or a JWT is larger than a CONNECT may be
+      this.#fail(error instanceof PushError ? error : new PushError("callback", textOf(error)));
     }
   }
 
@@ -954,14 +951,14 @@ class Settings {
     this.servers = usable(servers, true);
     const url = serversUrl ?? (!servers.length && protocol.startsWith("http") ? origin : null);
     this.serversUrl = url && new URL(url).href.replace(/\/+$/, "");
-    if (!this.servers.length && (servers.length || !url)) throw new TypeError("servers: give ws:// or wss:// URLs, or serversUrl");
+    if (!this.servers.length && (servers.length || !url)) throw new TypeError("servers: ws:// or wss:// URLs, or serversUrl");
     // About lists from the network: nothing leads from TLS to plain.
     this.plain = !(this.servers[0] ?? this.serversUrl).match(/^(wss|https):/);
-    if (!token !== !secret) throw new TypeError("token and secret belong together");
+    if (!token !== !secret) throw new TypeError("token, secret: both");
     if (!token && key === undefined && !jwt) throw new TypeError("give token and secret, a jwt, or a key");
     if (acks !== "auto" && acks !== "explicit") throw new TypeError("acks: auto or explicit");
     this.WebSocket = this.options.WebSocket ?? globalThis.WebSocket;
-    if (!this.WebSocket) throw new TypeError("WebSocket: there is no global one, pass the class");
+    if (!this.WebSocket) throw new TypeError("WebSocket: pass the class");
     this.store = new Store(storage);
     this.jwt = new JWTSource(jwt);
     this.wantsDevice = !jwt;
@@ -1063,7 +1060,7 @@ export class PushClient extends ChatRequests {
           if (!hidden) this.check();
         },
         left: () => this.#suspend(),
-        back: () => (this.#suspended ? this.#resume() : this.check()),
+        back: () => (this.#suspended ? this.#reopen() : this.check()),
       });
     }
     void this.#open();
@@ -1074,8 +1071,7 @@ export class PushClient extends ChatRequests {
     if (this.#closed) return;
     this.#closed = true;
     this.#unlisten();
-    const stopped = this.#backend?.stop();
-    this.#backend = null;
+    const stopped = this.#stop();
     if (this.state !== "failed") this.#set({ state: "closed", detail: "", server: null, session: null });
     await stopped;
   }
@@ -1087,7 +1083,7 @@ export class PushClient extends ChatRequests {
 
   async register() {
     if (!this.credentials && !this.#settings.canRegister) {
-      throw new PushError("configuration", "register: give the client a `key`, and no `jwt`");
+      throw new PushError("configuration", "give a `key`, and no `jwt`");
     }
     while (!this.credentials) await this.#change();
     return this.credentials;
@@ -1113,30 +1109,28 @@ export class PushClient extends ChatRequests {
     const { shared } = settings.options;
     const named = typeof shared === "string";
     const group = named ? shared : shared && identity;
-    const backend =
-      group && canShare()
-        ? new Tabs(`push-universe ${settings.place} ${group}`, this.#memory, {
-            engine: (host) => this.#engine(host),
-            event: (name, value) => this.#event(name, value),
-            arrived: (body, qos) => this.#arrived(body, qos),
-            moved: (pair) => this.#moved(pair, named),
-            known: () => !this.#memory.credentials && this.#moved(settings.storedPair(), named),
-            errorOf,
-            fieldsOf,
-          })
-        : this.#engine({
-            event: (name, value) => this.#event(name, value),
-            push: (body, qos) => this.#arrived(body, qos),
-            moved: () => false,
-          });
-    this.#backend = backend;
-    backend.start();
+    /** @param {string} name @param {any} value */
+    const event = (name, value) => this.#event(name, value);
+    /** @param {Body} body @param {0 | 1} qos */
+    const arrived = (body, qos) => this.#arrived(body, qos);
+    const tabs =
+      group &&
+      shareTabs(`push-universe ${settings.place} ${group}`, this.#memory, {
+        engine: (host) => new Engine(settings, this.#memory, host),
+        event,
+        arrived,
+        moved: (pair) => this.#moved(pair, named),
+        known: () => !this.#memory.credentials && this.#moved(settings.storedPair(), named),
+        alone: () => {
+          settings.options.shared = false;
+          this.#reopen();
+        },
+        errorOf,
+        fieldsOf,
+      });
+    this.#backend = tabs || new Engine(settings, this.#memory, { event, push: arrived, moved: () => false });
+    this.#backend.start();
     this.#changes.ring();
-  }
-
-  /** @param {Host} host */
-  #engine(host) {
-    return new Engine(this.#settings, this.#memory, host);
   }
 
   /** The device, the user of the JWT, or the device to be. Empty when nobody can say. @returns {Promise<string>} */
@@ -1164,23 +1158,28 @@ export class PushClient extends ChatRequests {
     this.#memory.credentials = pair;
     this.#set({ credentials: pair });
     if (named || this.#closed) return false;
-    this.#backend?.stop();
-    this.#backend = null;
-    void this.#open();
+    this.#reopen();
     return true;
+  }
+
+  /** @param {boolean} [atOnce] */
+  #stop(atOnce) {
+    const stopped = this.#backend?.stop(atOnce);
+    this.#backend = null;
+    return stopped;
+  }
+
+  #reopen() {
+    this.#suspended = false;
+    void this.#stop();
+    void this.#open();
   }
 
   #suspend() {
     if (this.state === "failed" || this.#closed) return;
     this.#suspended = true;
-    this.#backend?.stop();
-    this.#backend = null;
+    void this.#stop(true);
     this.#set({ state: "waiting", detail: "the page was left", server: null, session: null });
-  }
-
-  #resume() {
-    this.#suspended = false;
-    void this.#open();
   }
 
   // --- State ---
@@ -1195,8 +1194,7 @@ export class PushClient extends ChatRequests {
       this.#set(snapshot);
       if (!error) return;
       // A tab that is opened later tries for itself.
-      this.#backend?.stop();
-      this.#backend = null;
+      void this.#stop();
       return;
     }
     if (name === "topic") {
@@ -1285,7 +1283,10 @@ export class PushClient extends ChatRequests {
       this.#changes.ring();
     }
     Promise.all(parts).then(
-      () => this.#settings.options.acks === "explicit" || this._done(message),
+      () => {
+        const auto = this.#settings.options.acks === "auto" && this.#memory.mine.get(message.id) !== "released";
+        if (auto) this._done(message);
+      },
       (error) => {
         this._release(message);
         if (error) this.#emit("error", error);

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.web.conftest import WebServer
+from tests.web.servers import WebServer
 from tests.web.test_client import run_tests
 from tests.web.tools import HERE, SCREENSHOTS, chromium, installed
 

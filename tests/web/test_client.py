@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.conftest import WebServer
+from tests.web.servers import WebServer
 from tests.web.tools import HERE, installed, node, run
 
 UNIT = sorted(path.name for path in (HERE / "unit").glob("*.test.mjs"))

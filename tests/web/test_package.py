@@ -141,7 +141,8 @@ def test_it_is_an_npm_package(tsc: Callable[..., None], tmp_path: Path) -> None:
     }
     script = (
         'import { PushClient, PushError, VERSION } from "push-universe";'
-        'const client = new PushClient({ servers: "wss://push.example/ws", key: "", WebSocket: class {} });'
+        'const options = { servers: "wss://push.example/ws", key: "", WebSocket: class {} };'
+        "const client = new PushClient(options);"
         "console.log(VERSION, client.state, PushError.name)"
     )
     output = run(node(), "--input-type=module", "-e", script, cwd=user)

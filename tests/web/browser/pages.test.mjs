@@ -47,17 +47,25 @@ test("offline and online again: the connection is made anew at once", async () =
   await isThere(here, "meanwhile");
 });
 
-test("a page that wakes up notices within 3 s that nobody is there any more", async () => {
-  const { page: here, proxy, token } = await page();
-  await here.evaluate(() => show(true));
-  proxy.stall();
-  await push({ token }, "meanwhile");
-  await here.evaluate(() => show(false));
-  await until(async () => (await state(here)).session === null);
-  assert.ok((await seen(here)).states.some(({ detail }) => detail.includes("no answer to a PING within 3 s")));
-  proxy.stall(false);
-  await isThere(here, "meanwhile");
-});
+for (const [name, wake] of Object.entries({
+  "is shown again": () => show(false),
+  "is resumed": () => document.dispatchEvent(new Event("resume")),
+  "comes back": () => dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true })),
+  "is online again": () => dispatchEvent(new Event("online")),
+})) {
+  test(`a page that ${name} notices within 3 s that nobody is there any more`, async () => {
+    const { page: here, proxy, token } = await page();
+    await here.evaluate(() => show(true));
+    proxy.stall();
+    await push({ token }, "meanwhile");
+    if (name !== "is shown again") await here.evaluate(() => delete document.visibilityState);
+    await here.evaluate(wake);
+    await until(async () => (await state(here)).session === null);
+    assert.ok((await seen(here)).states.some(({ detail }) => detail.includes("no answer to a PING within 3 s")));
+    proxy.stall(false);
+    await isThere(here, "meanwhile");
+  });
+}
 
 test("a page that wakes up to a connection that lives keeps it", async () => {
   const { page: here, proxy, token } = await page();

@@ -230,3 +230,28 @@ test("tabs with another version of the client: the newer leads, the older waits"
   await until(async () => (await state(second)).state === "waiting");
   assert.match((await state(second)).detail, /newer version/);
 });
+
+for (const [what, forbid] of Object.entries({
+  locks: () => {
+    navigator.locks.request = async () => {
+      throw new DOMException("denied", "SecurityError");
+    };
+  },
+  channels: () => {
+    window.BroadcastChannel = class {
+      constructor() {
+        throw new DOMException("denied", "SecurityError");
+      }
+    };
+  },
+})) {
+  test(`a page whose browser forbids ${what} has a connection of its own`, async () => {
+    const { token, secret } = await newDevice();
+    const page = await tab(await profile());
+    await page.evaluate(forbid);
+    await open(page, { token, secret });
+    await connected(page);
+    await push({ token }, "here");
+    await isThere(page, "here");
+  });
+}
