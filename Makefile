@@ -64,11 +64,13 @@ changelog: $(VENV)/development
 	$(BIN)/towncrier build --draft --version "$$($(BIN)/python -c 'import push; print(push.__version__)')"
 
 bench: $(VENV)/development
+	$(BIN)/python -m benchmarks.bans $(ARGS)
 	$(BIN)/python -m benchmarks.chat $(ARGS)
 	$(BIN)/python -m benchmarks.fanout $(ARGS)
 	$(BIN)/python -m benchmarks.http_push $(ARGS)
 	$(BIN)/python -m benchmarks.ledger $(ARGS)
 	$(BIN)/python -m benchmarks.stalled $(ARGS)
+	$(BIN)/python -m benchmarks.websocket $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -7,7 +7,7 @@ logged once and ends that connection with `internal`; no other connection notice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -52,8 +52,8 @@ from push.session.events import (
     RenewRequested,
 )
 from push.session.server import ServerSession
+from push.session.subscription import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.session.transitions import State
-from push.session.window import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
 from push.wire.signals import DisconnectCode
@@ -189,6 +189,13 @@ class Gateway:
 
     def received(self, connection: DeviceConnection, data: bytes) -> None:
         events = connection.protocol.receive_data(data, self._reactor.seconds())
+        if events:
+            self.handle(connection, events)
+        connection.flush()
+
+    def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
+        now, read = self._reactor.seconds(), connection.protocol.receive_data
+        events = [event for piece in pieces for event in read(piece, now)]
         if events:
             self.handle(connection, events)
         connection.flush()

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 
 from push import __version__
 from push.access.api_keys import Keyring
 from push.http.framework.middleware import Edge
-from push.http.framework.route import App
+from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite
-from push.http.system_routes import make_common, make_pages
+from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
+from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
+from push.wire.websocket.origins import Origins
 
 
 def make_site(
-    reactor: Any,
+    reactor: Reactor,
     apps: Sequence[App],
     *,
     keyring: Keyring,
     registry: CollectorRegistry,
     problems: Callable[[], Sequence[str]],
     notes: Callable[[], Sequence[str]] = tuple,
-    origins: Iterable[str] = (),
+    origins: Origins | None = None,
     trusted_proxies: Networks | None = None,
     title: str = "push-universe",
     version: str = __version__,
@@ -33,11 +34,13 @@ def make_site(
     """A Site for `apps` (none: only health and metrics). One call for each registry.
 
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
-    safe than it could be. `origins` are those web pages that may register devices from a browser,
-    as "https://example.com". The X-Forwarded-For of `trusted_proxies` is believed.
+    safe than it could be. Pages of `origins` may register devices from a browser. The
+    X-Forwarded-For of `trusted_proxies` is believed.
     """
-    served = [*apps, make_web_client(), make_common(problems, notes, registry)]
-    served.append(make_pages(title, version, served))
+    health = HealthRoutes(problems, notes, registry)
+    described = "Health, metrics and documentation."
+    served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
+    served.append(PageRoutes(title, version, served).app)
     routes = (route for app in served for route in app.routes)
     edge = Edge(routes, keyring, registry, origins, trusted_proxies)
     return LimitedSite(reactor, edge.resource(), edge.admit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from importlib.resources import files
 
-from push.http.framework.route import App, DocumentedResponse, Request, Response, Route
+from push.http.framework.route import App, DocumentedResponse, Endpoint, Request, Response
 
 JAVASCRIPT_TYPE = b"text/javascript; charset=utf-8"
 MODULES = ("push.js", "push-chat.js", "push-tabs.js")
@@ -20,7 +20,7 @@ def make_web_client() -> App:
     )
 
 
-def _module_route(name: str) -> Route:
+def _module_route(name: str) -> Endpoint:
     source = (files("push") / "web" / name).read_bytes()
     etag = b'"%s"' % hashlib.sha256(source).hexdigest()[:32].encode()
     # A page asks each time whether its copy is still right, so that an upgrade reaches it.
@@ -35,18 +35,18 @@ def _module_route(name: str) -> Route:
             return Response(304, headers=headers)
         return Response(200, source, JAVASCRIPT_TYPE, headers)
 
-    return Route(
+    return Endpoint(
         "GET",
         f"/{name}",
-        name.removesuffix(".js").replace("-", "_") + "_js",
         "The client" if name == MODULES[0] else "A module that the client imports",
-        module,
         {
-            200: DocumentedResponse("A module.", None, content_type="text/javascript"),
+            200: DocumentedResponse("A module.", content_type="text/javascript"),
             304: DocumentedResponse("The copy that the request names is still right."),
         },
         description="With an `ETag`." if name == MODULES[0] else "",
         cached=True,
+        name=name.removesuffix(".js").replace("-", "_") + "_js",
+        handler=module,
     )
 
 

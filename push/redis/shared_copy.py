@@ -96,9 +96,9 @@ class Lease:
 class SharedCopy(Generic[Content]):
     """What `read()` returns, read again at each notice on `channel`.
 
-    `apply(content)` is called after each read. Reads follow one another, so what is applied never
-    goes back; one that began before a notice is applied for those that asked before it began, and
-    does not make the copy valid: the next read begins at once.
+    `apply(content)` follows each read, and the copy is valid when it has returned. Reads follow one
+    another, so what is applied never goes back; one that began before a notice is applied for those
+    that asked before it began, and does not make the copy valid: the next read begins at once.
 
     `read()` raises `StoreUnavailable`; it is tried again.
     """
@@ -110,14 +110,14 @@ class SharedCopy(Generic[Content]):
         lease: Lease,
         channel: str,
         read: Callable[[], Awaitable[Content]],
-        apply: Callable[[Content], None],
+        apply: Callable[[Content], Awaitable[None]],
     ) -> None:
         self._server = server
         self._lease = lease
         self._channel = channel
         self._read = read
         self._apply = apply
-        self._is_heard = False
+        self._is_subscribed = False
         self._epoch = 0  # how often it was invalidated
         self._losses = -1  # of subscriptions' connections, when what is applied began to be read
         self._read_epoch = -1
@@ -127,8 +127,8 @@ class SharedCopy(Generic[Content]):
         server.on_restored(self._restored)
 
     def start(self) -> None:
-        heard = self._server.subscribe_channel(self._channel, lambda _: self.invalidate())
-        heard.addCallbacks(self._heard, lambda _: None)
+        subscribing = self._server.subscribe_channel(self._channel, lambda _: self.invalidate())
+        subscribing.addCallbacks(self._subscribed, lambda _: None)
         self._regular.start()
 
     def stop(self) -> None:
@@ -169,9 +169,9 @@ class SharedCopy(Generic[Content]):
                 raise  # the caller was cancelled
             raise StoreUnavailable(f"{self._channel} could not be read") from None
 
-    def _heard(self, _: object) -> None:
+    def _subscribed(self, _: object) -> None:
         if self._regular.is_started:  # not stopped meanwhile
-            self._is_heard = True
+            self._is_subscribed = True
             self.invalidate()
 
     def _restored(self) -> None:
@@ -181,8 +181,8 @@ class SharedCopy(Generic[Content]):
     async def _renew(self) -> None:
         epoch, losses = self._epoch, self._server.subscriptions.losses
         # Else notices between the read and the subscription would be missed.
-        receives = self._is_heard and self._server.is_subscribed
-        self._apply(await self._read())
+        receives = self._is_subscribed and self._server.is_subscribed
+        await self._apply(await self._read())
         if receives:
             self._read_epoch, self._losses = epoch, losses
 

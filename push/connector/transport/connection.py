@@ -8,7 +8,7 @@ queued for it (the session reads on from the log), and its requests are not read
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
 from typing import Protocol as Port
@@ -36,6 +36,9 @@ class ConnectionOwner(Port):
     def made(self, connection: DeviceConnection) -> None: ...
 
     def received(self, connection: DeviceConnection, data: bytes) -> None: ...
+
+    def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
+        """What its protocol reads piece by piece, before anything is done about it."""
 
     def drained(self, connection: DeviceConnection) -> None: ...
 

@@ -7,6 +7,7 @@ Close frame: of this project after a DISCONNECT, of RFC 6455 when the peer has b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from push.connector.transport.connection import ConnectionOwner, ConnectionPhase, DeviceConnection
@@ -36,7 +37,7 @@ REFUSED = "refused"
 class WebSocketConnection(DeviceConnection):
     """A connection over `ws` or `wss`.
 
-    What becomes of a message can be changed: `message` and `too_large`, `max_message_bytes`.
+    What becomes of messages are `text`, `texts`, `binary`, `too_large` and `max_message_bytes`.
     """
 
     _last_words: bytes | None = None  # of a connection that does not end as its session says
@@ -54,7 +55,7 @@ class WebSocketConnection(DeviceConnection):
         if self._reader is None:
             text = read_short_text(data)
             if text is not None:
-                self.message(text, is_text=True)
+                self.text(text)
             else:
                 self._read(data)
         elif isinstance(self._reader, Opening):
@@ -75,16 +76,16 @@ class WebSocketConnection(DeviceConnection):
         return b""
 
     def _read(self, data: bytes) -> None:
-        """Take what begins with a message; each may be the last that is read."""
-        start, end = 0, len(data)
-        while start < end and self.phase is ConnectionPhase.OPEN:
-            found = read_text_frame(data, start, self.max_message_bytes)
-            if found is None:
-                self._reader = reader = MessageReader()
-                self._read_anything(reader, data, start)
-                return
+        """Take whole messages together, and then what is something else."""
+        texts, start, limit = [], 0, self.max_message_bytes
+        while found := read_text_frame(data, start, limit):
             text, start = found
-            self.message(text, is_text=True)
+            texts.append(text)
+        if texts:
+            self.texts(texts)
+        if start < len(data) and self.phase is ConnectionPhase.OPEN:
+            self._reader = reader = MessageReader()
+            self._read_anything(reader, data, start)
 
     def _read_anything(self, reader: MessageReader, data: bytes, start: int) -> None:
         for received in reader.feed(data, start, self.max_message_bytes):
@@ -97,7 +98,10 @@ class WebSocketConnection(DeviceConnection):
     def _received(self, received: Received) -> None:
         match received:
             case Message(payload, is_text):
-                self.message(payload, is_text=is_text)
+                if is_text:
+                    self.text(payload)
+                else:
+                    self.binary(payload)
             case Pinged(payload):
                 self.write(encode_pong(payload))
             case CloseReceived(code, reason):
@@ -117,12 +121,16 @@ class WebSocketConnection(DeviceConnection):
     def max_message_bytes(self) -> int:
         return self.protocol.max_received_bytes
 
-    def message(self, payload: bytes, *, is_text: bool) -> None:
-        if is_text:
-            self.gateway.received(self, payload)
-        else:
-            reason = "the message is binary, and only text is accepted"
-            self.gateway.disconnect(self, DisconnectCode.BAD_FRAME, reason)
+    def text(self, text: bytes) -> None:
+        self.gateway.received(self, text)
+
+    def texts(self, texts: Sequence[bytes]) -> None:
+        """What came together is handled together."""
+        self.gateway.received_together(self, texts)
+
+    def binary(self, payload: bytes) -> None:
+        reason = "the message is binary, and only text is accepted"
+        self.gateway.disconnect(self, DisconnectCode.BAD_FRAME, reason)
 
     def too_large(self, size_bytes: int) -> None:
         limit = self.max_message_bytes
@@ -132,12 +140,13 @@ class WebSocketConnection(DeviceConnection):
     # The end
 
     def farewell(self, ended: Ended) -> None:
-        if self._last_words is None and isinstance(self._reader, Opening):
-            self._last_words = _no_time_for(ended).answer
-        if self._last_words is None:
-            self.flush()
-            self._last_words = encode_close(close_code(ended.code))
-        self.write(self._last_words)
+        words = self.protocol.data_to_send()
+        if isinstance(self._reader, Opening):
+            # What the session says has no form before the WebSocket is open.
+            words = self._last_words or _no_time_for(ended).answer
+        else:
+            words += self._last_words or encode_close(close_code(ended.code))
+        self.write(words)
         self._reader = None
 
     def closes_both_ways(self, ended: Ended) -> bool:

@@ -74,9 +74,10 @@ def read_short_text(data: bytes) -> bytes | None:
     size = len(data) - _SHORT_HEADER_BYTES
     if not 0 <= size < _TWO_BYTES or data[0] != _FINAL_TEXT or data[1] != _MASKED | size:
         return None
+    # The header goes through it, too, and is cut off from the result: that saves a copy.
     mask = (data[2:_SHORT_HEADER_BYTES] * _MASKS_OF_SHORT)[:size]
-    bits = int.from_bytes(data[_SHORT_HEADER_BYTES:], "little") ^ int.from_bytes(mask, "little")
-    text = bits.to_bytes(size, "little")
+    bits = int.from_bytes(data, "big") ^ int.from_bytes(mask, "big")
+    text = bits.to_bytes(len(data), "big")[_SHORT_HEADER_BYTES:]
     return text if text.isascii() or is_utf8(text) else None
 
 
@@ -161,14 +162,14 @@ Received = Message | Pinged | CloseReceived | Violation | TooLarge
 class MessageReader:
     """Reads any frames of a peer, for as long as some message or frame is incomplete."""
 
-    __slots__ = ("_connection", "_head", "_in_message", "_left_bytes", "_parts", "_size_bytes")
+    __slots__ = ("_connection", "_head", "_in_message", "_left_bytes", "_payload", "_size_bytes")
 
     def __init__(self) -> None:
         self._connection = Connection(ConnectionType.SERVER)
         self._head = b""  # of a frame whose length is not known yet
         self._left_bytes = 0  # of the frame that is being read
         self._in_message = False
-        self._parts: list[bytes] = []
+        self._payload = bytearray()  # of the message so far
         self._size_bytes = 0  # of the message, as its frames announce it
 
     @property
@@ -222,11 +223,10 @@ class MessageReader:
             if isinstance(event, TextMessage | BytesMessage):
                 is_text = isinstance(event, TextMessage)
                 data = event.data.encode() if isinstance(event, TextMessage) else event.data
-                self._parts.append(bytes(data))
+                self._payload += data
                 self._in_message = not event.message_finished
                 if event.message_finished:
-                    payload = b"".join(self._parts)
-                    self._parts.clear()
+                    payload, self._payload = bytes(self._payload), bytearray()
                     self._size_bytes = 0
                     yield Message(payload, is_text)
             elif isinstance(event, Ping):

@@ -8,6 +8,7 @@ The connections are the connector's; only what becomes of a message differs.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IAddress
@@ -39,8 +40,14 @@ class EchoConnection(WebSocketConnection):
 
     max_message_bytes = MAX_MESSAGE_BYTES  # type: ignore[assignment]  # of each, not of a session
 
-    def message(self, payload: bytes, *, is_text: bool) -> None:
-        self.write(encode_text_frame(payload) if is_text else encode_binary_frame(payload))
+    def text(self, text: bytes) -> None:
+        self.texts([text])
+
+    def texts(self, texts: Sequence[bytes]) -> None:
+        self.write(b"".join(map(encode_text_frame, texts)))
+
+    def binary(self, payload: bytes) -> None:
+        self.write(encode_binary_frame(payload))
 
     def too_large(self, size_bytes: int) -> None:
         self._last_words = encode_close(MESSAGE_TOO_BIG)
@@ -58,6 +65,9 @@ class EchoOwner:
         self.open.add(connection)
 
     def received(self, connection: DeviceConnection, data: bytes) -> None:
+        raise AssertionError("an echo has no session")
+
+    def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
         raise AssertionError("an echo has no session")
 
     def drained(self, connection: DeviceConnection) -> None: ...
