@@ -76,7 +76,7 @@ export function claimsOf(jwt) {
 
 /** What outlives a page, as all tabs see it: `localStorage`, unless the application says otherwise. */
 export class Store {
-  /** @param {Pick<Storage, "getItem" | "setItem"> | null | undefined} storage null: nothing is kept */
+  /** @param {import("./push.d.ts").KeyValueStore | null | undefined} storage null: nothing is kept */
   constructor(storage) {
     this.get = () => (storage === undefined ? globalThis.localStorage : storage);
   }
@@ -132,6 +132,7 @@ export class Tabs {
   #abort = new AbortController();
   #stopped = false;
   #syncing = false;
+  #shown = ""; // the leader's last state
   /** @type {Map<number, Ask>} */ #asks = new Map();
   #asked = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #silence;
@@ -361,7 +362,14 @@ export class Tabs {
         else this.#ask(n);
       }
     }
-    this.front.event("state", snapshot);
+    this.#show(snapshot);
+  }
+
+  /** The leader's state is this tab's. It tells it also when it is only asked, so it may be no news. @param {any} snapshot */
+  #show(snapshot) {
+    const shown = JSON.stringify({ ...snapshot, heartbeat: null }); // of a heartbeat there is an event
+    if (shown !== this.#shown) this.front.event("state", snapshot);
+    this.#shown = shown;
   }
 
   /** @param {{k: string, body: Body, qos: 0 | 1}} item */
@@ -417,6 +425,7 @@ export class Tabs {
       if (t === "got" && ask) ask.got = true;
       else if (t === "answer" && message.error) this.#took(message.n)?.reject(this.front.errorOf(message.error));
       else if (t === "answer") this.#took(message.n)?.resolve(message.value);
+      else if (t === "event" && message.name === "state") this.#show(message.value);
       else if (t === "event") this.front.event(message.name, message.value);
       else if (t === "push") this.#take(message);
       else if (t === "missed") this.#caughtUp(message);
@@ -435,7 +444,7 @@ export class Tabs {
       this.#wantLock(true);
       return;
     }
-    this.front.event("state", {
+    this.#show({
       state: "waiting",
       detail: "a tab with a newer version has the connection; reload this one",
       server: null,

@@ -160,6 +160,12 @@ export interface ClientEvents {
   error: unknown;
 }
 
+/** What is used of `localStorage`. */
+export interface KeyValueStore {
+  getItem(name: string): string | null;
+  setItem(name: string, value: string): void;
+}
+
 export interface PushClientOptions {
   /** `wss://host/ws` or `ws://host/ws`, tried in order. From a list with both only the `wss` ones are used. */
   servers?: string | string[];
@@ -196,10 +202,10 @@ export interface PushClientOptions {
   listen?: boolean;
   /** Where cursors of users without a device, and pairs without `onCredentials`, are kept; `localStorage` where
    * there is one. null: in memory only. */
-  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
+  storage?: KeyValueStore | null;
   /** The class, where there is no global one (Node 20: `import { WebSocket } from "ws"`). */
   WebSocket?: new (url: string, protocols?: string | string[]) => any;
-  fetch?: typeof fetch;
+  fetch?: (url: string, options?: any) => Promise<any>;
   /** 0 ≤ x < 1, for jitter. */
   random?: () => number;
   /** Seconds until a connection must be open (10). */

@@ -150,13 +150,13 @@ def test_it_is_an_npm_package(tsc: Callable[..., None], tmp_path: Path) -> None:
     (user / "use.ts").write_text(
         'import { PushClient, type Message } from "push-universe";\n'
         'const client = new PushClient({ key: "x" });\n'
-        'client.on("message", (message: Message) => console.log(message.id));\n'
+        'client.on("message", (message: Message) => client.send({ user: "ben" }, message.id));\n'
     )
-    _project(user, "use.ts")
+    _project(user, "use.ts", lib=["ES2022"])  # without a page's types, as in Node.js
     tsc("-p", user)
 
 
-def _project(folder: Path, *files: str) -> None:
+def _project(folder: Path, *files: str, **settings: object) -> None:
     options = json.loads((HERE / "tsconfig.json").read_text())["compilerOptions"]
-    project = {"compilerOptions": options, "files": files}
+    project = {"compilerOptions": {**options, **settings}, "files": files}
     (folder / "tsconfig.json").write_text(json.dumps(project))

@@ -37,6 +37,17 @@ test("two tabs have one connection, and both get every message once", async () =
   assert.deepEqual(first.session, second.session);
 });
 
+test("a tab that asks whether the connection is alive learns the answer, and no state that it knows", async () => {
+  const { pages } = await tabs(2);
+  const answeredAt = () => pages[1].evaluate(() => client.heartbeat?.answeredAt);
+  const before = await until(answeredAt);
+  const { states } = await seen(pages[1]);
+  await pages[1].evaluate(() => client.check());
+  await until(async () => (await answeredAt()) > before);
+  await pages[1].evaluate(() => client.subscribe("anything")); // and what was asked before is answered before
+  assert.deepEqual((await seen(pages[1])).states, states);
+});
+
 test("the other tabs' requests go over the same connection, refusals and all", async () => {
   const user = unique("ada");
   const context = await profile();
