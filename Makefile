@@ -44,6 +44,7 @@ demo: $(VENV)/installed
 test quick: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	@sh .ci/system-packages
+	@sh .ci/web-tools
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # What needs no daemon in a process of its own: while you write.
@@ -54,7 +55,7 @@ lint: $(VENV)/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck etc/push-ctl.sh .ci/lua .ci/python .ci/run .ci/system-packages
+	$(BIN)/shellcheck etc/push-ctl.sh .ci/lua .ci/python .ci/run .ci/system-packages .ci/web-tools
 	@sh .ci/lua
 
 # HTML in build/docs, all of it from scratch (-E): a page that did not change would hide its warnings. A warning

@@ -36,6 +36,8 @@ SLOW = (
     "tests/test_wheel.py",
     "tests/testing/",
     "tests/interop/",
+    "tests/web/test_browser.py",
+    "tests/web/test_client.py",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (
@@ -54,6 +56,7 @@ FIRST = (
     "tests/faults/test_backlog.py",
     "tests/faults/",
     "tests/demo/test_page.py",
+    "tests/web/",
     "tests/live/",
     "tests/docs/",
     "tests/sdk/test_live",

@@ -1,5 +1,5 @@
 /**
- * One connection for all tabs. The tab that holds a Web Lock is the leader: it has the engine, and tells the others on
+ * What a client knows of its page and of the other tabs, and one connection for all tabs. The tab that holds a Web Lock is the leader: it has the engine, and tells the others on
  * a BroadcastChannel what comes. The others send it their requests and what they have finished. When the leader
  * goes, the browser gives the lock to the next tab. A leader that does not answer (a frozen page) loses the lock.
  * Loaded by push.js.
@@ -8,23 +8,120 @@
 import { randomId } from "./push-chat.js";
 
 /** @typedef {Record<string, any>} Body */
-/** @typedef {{code: string, detail: string, field?: string, after?: number, refused?: boolean}} ErrorFields */
-/** @typedef {{token: string, secret: string}} Credentials */
+/** @typedef {{code: string, detail: string, field?: string | null, after?: number | null, refused?: boolean}} ErrorFields */
+/** @typedef {import("./push.d.ts").Credentials} Credentials */
 /** @typedef {{event(name: string, value: any): void, push(body: Body, qos: 0 | 1): void, moved(pair: Credentials): boolean}} Host */
-/** @typedef {{start(): void, stop(): Promise<unknown>, wake(): void, visibility(): void, request(name: string, body: Body, seconds: number): Promise<Body>, finished(id: string): void, snapshot: any}} Engine */
-/** @typedef {{ring: {k: string, body: Body, qos: 0 | 1}[], base: string | null, last: string | null, mine: Map<string, string>, topics: Map<string, string>, credentials: Credentials | null}} Memory */
-/** @typedef {{engine(host: Host): Engine, event(name: string, value: any): void, arrived(body: Body, qos: 0 | 1): void, moved(pair: Credentials): boolean, errorOf(fields: ErrorFields): Error, fieldsOf(error: any): ErrorFields}} Front */
+/** @typedef {{start(): void, stop(atOnce?: boolean): Promise<unknown>, wake(): void, visibility(): void, request(name: string, body: Body, seconds: number): Promise<Body>, finished(id: string): void, snapshot: any}} Engine */
+/** @typedef {{engine(host: Host): Engine, event(name: string, value: any): void, arrived(body: Body, qos: 0 | 1): void, moved(pair: Credentials): boolean, known(): boolean, alone(): void, errorOf(fields: ErrorFields): Error, fieldsOf(error: any): ErrorFields}} Front */
 /** @typedef {{name: string, body: Body, end: number, got: boolean, resolve(value: Body): void, reject(error: Error): void}} Ask */
 
+const REMEMBERED = 10_000; // ids
 const VERSION = 1; // of what the tabs tell each other
 const KEPT = 200; // messages, for a tab that slept
 const SILENCE_MS = 4000; // after which a leader that was asked is frozen
 const CHECK_MS = 30_000;
 
-/** Pages and workers of secure origins can; Node and Deno have some of this, but no tabs. */
-export function canShare() {
+/**
+ * The share of this tab in one connection, or null: pages and workers of secure origins can share; Node and Deno have
+ * some of what it needs, but no tabs.
+ * @param {string} name @param {Memory} memory @param {Front} front
+ */
+export function shareTabs(name, memory, front) {
   const web = "document" in globalThis || "WorkerGlobalScope" in globalThis;
-  return web && Boolean(globalThis.navigator?.locks) && "BroadcastChannel" in globalThis;
+  if (!web || !globalThis.navigator?.locks) return null;
+  try {
+    return new Tabs(name, memory, front);
+  } catch {
+    return null; // the browser forbids it
+  }
+}
+
+/** A set that forgets its oldest. */
+class Recent extends Set {
+  /** @param {string} value */
+  add(value) {
+    this.delete(value);
+    super.add(value);
+    if (this.size > REMEMBERED) this.delete(this.values().next().value);
+    return this;
+  }
+}
+
+/** Of this tab. The tabs tell each other what changes in `acked` and `topics`. */
+export class Memory {
+  acked = new Recent(); // ids that are done for the server
+  /** @type {Map<string, "held" | "released" | "done">} */ mine = new Map(); // what this tab has done with an id
+  /** @type {Map<string, string>} */ topics = new Map(); // and who follows: a device or a session
+  /** @type {{k: string, body: Body, qos: 0 | 1}[]} */ ring = []; // the last messages of all tabs
+  /** @type {string | null} */ base = null; // what came before the ring
+  /** @type {string | null} */ last = null;
+  /** @type {Credentials | null} */ credentials = null;
+
+  /** @param {string} id @param {"held" | "released" | "done"} state */
+  set(id, state) {
+    this.mine.set(id, state);
+    if (this.mine.size > REMEMBERED) this.mine.delete(/** @type {string} */ (this.mine.keys().next().value));
+  }
+}
+
+/** The claims of a JWT, unverified. @param {string | null} jwt @returns {Body} */
+export function claimsOf(jwt) {
+  try {
+    const text = atob((jwt ?? "").split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (c) => c.charCodeAt(0))));
+  } catch {
+    return {};
+  }
+}
+
+/** What outlives a page, as all tabs see it: `localStorage`, unless the application says otherwise. */
+export class Store {
+  /** @param {import("./push.d.ts").KeyValueStore | null | undefined} storage null: nothing is kept */
+  constructor(storage) {
+    this.get = () => (storage === undefined ? globalThis.localStorage : storage);
+  }
+
+  /** null where there is none, or where the browser forbids it. @param {string} name @returns {any} */
+  load(name) {
+    try {
+      return JSON.parse(this.get()?.getItem(name) ?? "null");
+    } catch {
+      return null; // Safari's private mode, a page without an origin
+    }
+  }
+
+  /** @param {string} name @param {unknown} value */
+  save(name, value) {
+    try {
+      this.get()?.setItem(name, JSON.stringify(value));
+    } catch {
+      // as above, or it is full
+    }
+  }
+}
+
+/**
+ * Tell what happens to the page: `seen(hidden)` at the beginning, when it is hidden or shown, and when the network is
+ * back; `left` and `back` around the back/forward cache. Returns what ends it. Without a page it does nothing.
+ * @param {{seen(hidden: boolean): void, left(): void, back(): void}} tell
+ */
+export function listenToPage({ seen, left, back }) {
+  const page = globalThis.document;
+  const look = () => seen(page?.visibilityState === "hidden");
+  look();
+  /** @type {[EventTarget | undefined, string, () => void][]} */
+  const events = [
+    [page, "visibilitychange", look],
+    [page, "resume", look],
+    [globalThis, "online", look],
+    // With an open connection or lock the page could not be kept for the way back to it.
+    [globalThis, "pagehide", left],
+    [globalThis, "pageshow", back],
+  ];
+  for (const [target, name, handler] of events) target?.addEventListener?.(name, handler);
+  return () => {
+    for (const [target, name, handler] of events) target?.removeEventListener?.(name, handler);
+  };
 }
 
 export class Tabs {
@@ -35,6 +132,7 @@ export class Tabs {
   #abort = new AbortController();
   #stopped = false;
   #syncing = false;
+  #shown = ""; // the leader's last state
   /** @type {Map<number, Ask>} */ #asks = new Map();
   #asked = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #silence;
@@ -62,8 +160,8 @@ export class Tabs {
     }, CHECK_MS);
   }
 
-  /** Leave the others. The lock goes on when the connection is closed, or with the page. */
-  async stop() {
+  /** Leave the others. The lock goes on when the connection is closed, or `atOnce`. */
+  async stop(atOnce = false) {
     this.#stopped = true;
     clearTimeout(this.#silence);
     clearInterval(this.#checks);
@@ -72,7 +170,7 @@ export class Tabs {
     this.channel.close();
     this.#abort.abort();
     for (const ask of this.#asks.values()) ask.reject(this.front.errorOf({ code: "closed", detail: "closed" }));
-    await closed;
+    if (!atOnce) await closed;
     this.#release?.();
   }
 
@@ -96,24 +194,18 @@ export class Tabs {
   /** @param {string} name @param {Body} body @param {number} seconds @returns {Promise<Body>} */
   request(name, body, seconds) {
     if (this.#engine) return this.#engine.request(name, body, seconds);
+    const n = ++this.#asked;
     return new Promise((resolve, reject) => {
-      const n = ++this.#asked;
-      const late = () => this.#lost(n, `no answer within ${seconds} s`);
-      const timer = setTimeout(late, seconds * 1000);
-      const done = () => {
-        clearTimeout(timer);
-        this.#asks.delete(n);
-      };
-      this.#asks.set(n, {
-        name,
-        body,
-        end: performance.now() + seconds * 1000,
-        got: false,
-        resolve: (value) => (done(), resolve(value)),
-        reject: (error) => (done(), reject(error)),
-      });
+      this.#asks.set(n, { name, body, end: performance.now() + seconds * 1000, got: false, resolve, reject });
       this.#ask(n);
     });
+  }
+
+  /** The request is over, one way or the other. @param {number} n */
+  #took(n) {
+    const ask = this.#asks.get(n);
+    this.#asks.delete(n);
+    return ask;
   }
 
   // --- The lock ---
@@ -122,15 +214,17 @@ export class Tabs {
     const abort = (this.#abort = new AbortController());
     navigator.locks
       .request(this.name, steal ? { steal } : { signal: abort.signal }, () => this.#lead())
-      .catch(() => {
-        // Aborted by `stop` or before stealing; or another tab has stolen it from this one.
-        if (!this.#stopped && abort === this.#abort) this.#demoted();
+      .catch((error) => {
+        if (this.#stopped) return;
+        if (error.name !== "AbortError") this.front.alone(); // the browser forbids it
+        // Aborted before stealing; or another tab has stolen it from this one.
+        else if (abort === this.#abort) this.#demoted();
       });
   }
 
   /** @returns {Promise<void> | undefined} that holds the lock until it is fulfilled */
   #lead() {
-    if (this.#stopped) return undefined;
+    if (this.#stopped || this.front.known()) return undefined;
     clearTimeout(this.#silence);
     this.#leader = this.#id;
     this.#syncing = false;
@@ -148,7 +242,8 @@ export class Tabs {
     this.#here();
     engine.start();
     for (const [n, ask] of [...this.#asks]) {
-      if (ask.got) this.#lost(n, "the tab that had the connection has gone");
+      this.#took(n);
+      if (ask.got) ask.reject(this.#gone());
       else engine.request(ask.name, ask.body, (ask.end - performance.now()) / 1000).then(ask.resolve, ask.reject);
     }
     return held;
@@ -241,9 +336,8 @@ export class Tabs {
     this.#askLeader();
   }
 
-  /** @param {number} n @param {string} detail */
-  #lost(n, detail) {
-    this.#asks.get(n)?.reject(this.front.errorOf({ code: "unanswered", detail }));
+  #gone() {
+    return this.front.errorOf({ code: "unanswered", detail: "the tab that had the connection has gone" });
   }
 
   /** Read what this tab may have missed. What comes meanwhile is in the answer, too. */
@@ -263,11 +357,19 @@ export class Tabs {
     if (from !== this.#leader) {
       this.#leader = from;
       for (const [n, ask] of [...this.#asks]) {
-        if (ask.got) this.#lost(n, "the tab that had the connection has gone");
+        if (ask.got) this.#took(n)?.reject(this.#gone());
+        else if (ask.end < performance.now()) this.#took(n);
         else this.#ask(n);
       }
     }
-    this.front.event("state", snapshot);
+    this.#show(snapshot);
+  }
+
+  /** The leader's state is this tab's. It tells it also when it is only asked, so it may be no news. @param {any} snapshot */
+  #show(snapshot) {
+    const shown = JSON.stringify({ ...snapshot, heartbeat: null }); // of a heartbeat there is an event
+    if (shown !== this.#shown) this.front.event("state", snapshot);
+    this.#shown = shown;
   }
 
   /** @param {{k: string, body: Body, qos: 0 | 1}} item */
@@ -319,9 +421,11 @@ export class Tabs {
       this.#alive();
       this.#met(message);
     } else if (from === this.#leader) {
-      if (t === "got" && this.#asks.has(message.n)) /** @type {Ask} */ (this.#asks.get(message.n)).got = true;
-      else if (t === "answer" && message.error) this.#asks.get(message.n)?.reject(this.front.errorOf(message.error));
-      else if (t === "answer") this.#asks.get(message.n)?.resolve(message.value);
+      const ask = this.#asks.get(message.n);
+      if (t === "got" && ask) ask.got = true;
+      else if (t === "answer" && message.error) this.#took(message.n)?.reject(this.front.errorOf(message.error));
+      else if (t === "answer") this.#took(message.n)?.resolve(message.value);
+      else if (t === "event" && message.name === "state") this.#show(message.value);
       else if (t === "event") this.front.event(message.name, message.value);
       else if (t === "push") this.#take(message);
       else if (t === "missed") this.#caughtUp(message);
@@ -340,7 +444,7 @@ export class Tabs {
       this.#wantLock(true);
       return;
     }
-    this.front.event("state", {
+    this.#show({
       state: "waiting",
       detail: "a tab with a newer version has the connection; reload this one",
       server: null,

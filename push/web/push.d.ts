@@ -101,7 +101,7 @@ export interface Message {
   readonly raw: Record<string, any>;
   /** Whether this tab has finished with it. */
   readonly acknowledged: boolean;
-  /** It is done; the server need not send it again. Only for `acks: "explicit"`; twice does nothing. */
+  /** It is done; the server need not send it again. With `acks: "auto"` it is done sooner by this. Twice does nothing. */
   ack(): void;
   /** Give it back undone: the server's next copy is delivered again, as if it were new. */
   release(): void;
@@ -160,6 +160,12 @@ export interface ClientEvents {
   error: unknown;
 }
 
+/** What is used of `localStorage`. */
+export interface KeyValueStore {
+  getItem(name: string): string | null;
+  setItem(name: string, value: string): void;
+}
+
 export interface PushClientOptions {
   /** `wss://host/ws` or `ws://host/ws`, tried in order. From a list with both only the `wss` ones are used. */
   servers?: string | string[];
@@ -196,10 +202,10 @@ export interface PushClientOptions {
   listen?: boolean;
   /** Where cursors of users without a device, and pairs without `onCredentials`, are kept; `localStorage` where
    * there is one. null: in memory only. */
-  storage?: Pick<Storage, "getItem" | "setItem" | "removeItem"> | null;
+  storage?: KeyValueStore | null;
   /** The class, where there is no global one (Node 20: `import { WebSocket } from "ws"`). */
   WebSocket?: new (url: string, protocols?: string | string[]) => any;
-  fetch?: typeof fetch;
+  fetch?: (url: string, options?: any) => Promise<any>;
   /** 0 ≤ x < 1, for jitter. */
   random?: () => number;
   /** Seconds until a connection must be open (10). */

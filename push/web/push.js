@@ -8,7 +8,7 @@
  */
 
 import { ChatRequests } from "./push-chat.js";
-import { Tabs, canShare } from "./push-tabs.js";
+import { Memory, Store, Tabs, claimsOf, listenToPage, shareTabs } from "./push-tabs.js";
 
 /** @typedef {import("./push.d.ts").PushClientOptions} Options */
 /** @typedef {import("./push.d.ts").Credentials} Credentials */
@@ -18,7 +18,7 @@ import { Tabs, canShare } from "./push-tabs.js";
 /** @typedef {import("./push.d.ts").Heartbeat} Heartbeat */
 /** @typedef {import("./push.d.ts").MessageKind} MessageKind */
 /** @typedef {Record<string, any>} Body */
-/** @typedef {{code: string, detail: string, field?: string, after?: number, refused?: boolean}} ErrorFields */
+/** @typedef {{code: string, detail: string, field?: string | null, after?: number | null, refused?: boolean}} ErrorFields */
 /** @typedef {{kind: "lost" | "refused" | "unregistered" | "goodbye", code?: string, detail: string, body?: Body}} Outcome */
 /** @typedef {{stop?: PushError, ask?: boolean, server?: string, delay: number, firm?: boolean, renew?: boolean, register?: boolean}} Plan */
 /** @typedef {{state: ClientState, detail: string, server: string | null, session: Session | null, error: ErrorFields | null, heartbeat: Heartbeat | null, credentials: Credentials | null}} Snapshot */
@@ -27,7 +27,7 @@ import { Tabs, canShare } from "./push-tabs.js";
 export const VERSION = "0.1.0";
 
 const KINDS = ["chat", "recall", "receipt", "group", "typing", "truncated"];
-const REMEMBERED = 10_000;
+const MAX_OPEN = 10_000;
 const MAX_REQUESTS = 64;
 const ANSWER_SECONDS = 15; // for SUB and CONNECT; the server's own time-out is 10 s
 const WAKE_SECONDS = 3; // in which a PING must be answered after a wake-up
@@ -37,7 +37,6 @@ const STABLE_SECONDS = 10;
 const MAX_AFTER_SECONDS = 3600; // a server may ask for patience, not for ever
 const MAX_BAN_SECONDS = 86_400;
 const MAX_CURSORS_BYTES = 48 * 1024; // of the 64 KiB that a CONNECT may have
-const MAX_TIMER_MS = 2 ** 31 - 1;
 
 const now = () => performance.now() / 1000;
 /** @param {string} text */
@@ -49,15 +48,15 @@ export class PushError extends Error {
   /**
    * @param {string} code
    * @param {string} detail
-   * @param {{field?: string, after?: number, refused?: boolean}} [more]
+   * @param {{field?: string | null, after?: number | null, refused?: boolean}} [more]
    */
-  constructor(code, detail, { field, after, refused = false } = {}) {
+  constructor(code, detail, { field = null, after = null, refused = false } = {}) {
     super(detail ? `${code}: ${detail}` : code);
     this.name = "PushError";
     this.code = code;
     this.detail = detail;
-    this.field = field ?? null;
-    this.after = after ?? null;
+    this.field = field;
+    this.after = after;
     this.refused = refused;
   }
 }
@@ -67,13 +66,39 @@ const unanswered = (detail) => new PushError("unanswered", detail);
 /** @param {ErrorFields} fields */
 const errorOf = (fields) => new PushError(fields.code, fields.detail, fields);
 /** @param {PushError} error @returns {ErrorFields} */
-const fieldsOf = ({ code, detail, field, after, refused }) => ({
-  code,
-  detail,
-  field: field ?? undefined,
-  after: after ?? undefined,
-  refused,
-});
+const fieldsOf = ({ code, detail, field, after, refused }) => ({ code, detail, field, after, refused });
+/** @param {number} ms */
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** `work`, or a failure when it takes longer. @template T @param {number} seconds @param {Promise<T>} work @returns {Promise<T>} */
+async function within(seconds, work) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const late = /** @type {Promise<never>} */ (
+    new Promise((_, reject) => {
+      timer = setTimeout(() => reject(unanswered(`no answer within ${seconds} s`)), seconds * 1000);
+    })
+  );
+  try {
+    return await Promise.race([late, work]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Who waits until something is different. */
+class Bell {
+  /** @type {(() => void)[]} */ #waiting = [];
+
+  ring() {
+    for (const go of this.#waiting.splice(0)) go();
+  }
+
+  /** @returns {Promise<void>} */
+  wait() {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+}
 
 // --- What comes next ------------------------------------------------------------------------------------------
 
@@ -102,12 +127,11 @@ const CODES = /** @type {const} */ ({
   internal: "wait",
 });
 
-/** What a bare close code says, should the server's words be lost. @param {number} code @returns {Outcome | null} */
-function outcomeOfClose(code) {
-  const status = Object.keys(STATUSES)[code - 4100];
-  if (status && code > 4100) return { kind: "refused", code: status, detail: `closed with ${code}` };
-  const goodbye = Object.keys(CODES)[code - 4000];
-  return goodbye ? { kind: "goodbye", code: goodbye, detail: `closed with ${code}` } : null;
+/** What a bare close code says, should the server's words be lost. @param {number} number @returns {Outcome} */
+function outcomeOfClose(number) {
+  const refused = number > 4100;
+  const code = Object.keys(refused ? STATUSES : CODES)[number - (refused ? 4100 : 4000)];
+  return { kind: code ? (refused ? "refused" : "goodbye") : "lost", code, detail: `the connection was lost (${number})` };
 }
 
 /** The WebSocket URLs of a list; the `wss` ones if there is one. @param {unknown} urls @param {boolean} plain */
@@ -249,22 +273,11 @@ class Policy {
 
 // --- What is remembered between connections -------------------------------------------------------------------
 
-/** A set that forgets its oldest. */
-class Recent extends Set {
-  /** @param {string} value */
-  add(value) {
-    this.delete(value);
-    super.add(value);
-    if (this.size > REMEMBERED) this.delete(this.values().next().value);
-    return this;
-  }
-}
-
 /** Where a user without a device is in each stream: the end of what was acknowledged without a hole. */
 class Cursors {
   /** @type {Map<string, {cursor: string | null, open: Map<string, boolean>}> | null} */ #streams = null;
 
-  /** @param {Record<string, string> | undefined} streams where each begins; none: the server keeps them */
+  /** @param {Record<string, string> | null | undefined} streams where each begins; none: the server keeps them */
   begin(streams) {
     const known = this.#streams;
     this.#streams = streams ? new Map() : null;
@@ -292,7 +305,7 @@ class Cursors {
     if (!position || (done ? !position.open.has(offset) : position.open.has(offset))) return;
     position.open.set(offset, done);
     for (const [first, isDone] of position.open) {
-      if (!isDone && position.open.size <= REMEMBERED) return;
+      if (!isDone && position.open.size <= MAX_OPEN) return;
       position.open.delete(first);
       position.cursor = first;
     }
@@ -331,17 +344,12 @@ class JWTSource {
   async get() {
     const { source } = this;
     if (this.value !== null || typeof source !== "function") return this.value;
-    this.#asking ??= new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error("no JWT within 30 s")), 30_000);
-      Promise.resolve()
-        .then(source)
-        .then((jwt) => {
-          if (typeof jwt !== "string") throw new TypeError("jwt() must give a string");
-          resolve(jwt);
-        })
-        .catch(reject)
-        .finally(() => clearTimeout(timer));
-    });
+    const ask = async () => {
+      const jwt = await source();
+      if (typeof jwt !== "string") throw new TypeError("jwt() must give a string");
+      return jwt;
+    };
+    this.#asking ??= within(30, ask());
     const asking = this.#asking;
     try {
       const jwt = await asking;
@@ -350,16 +358,6 @@ class JWTSource {
     } finally {
       if (this.#asking === asking) this.#asking = null;
     }
-  }
-}
-
-/** The claims of a JWT, unverified. @param {string | null} jwt @returns {Body} */
-function claimsOf(jwt) {
-  try {
-    const text = atob((jwt ?? "").split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
-    return JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (c) => c.charCodeAt(0))));
-  } catch {
-    return {};
   }
 }
 
@@ -378,7 +376,7 @@ class Connection {
   #lastId = 0;
   /** @type {Map<number, {signal: string, resolve: (body: Body) => void, reject: (error: Error) => void}>} */ #waiting =
     new Map();
-  /** @type {(() => void)[]} */ #room = []; // requests that wait for one of 64 to be answered
+  #room = new Bell(); // for requests that wait for one of 64 to be answered
   #unanswered = 0;
   #receivedAt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #pingTimer;
@@ -396,7 +394,7 @@ class Connection {
   /**
    * @param {string} url
    * @param {Settings} settings
-   * @param {{opened(): void, accepted(session: Session): void, push(body: Body, id: number): void, pong(): void, ended(outcome: Outcome): void}} owner
+   * @param {{opened(): void, accepted(session: Session): void, push(body: Body, id: number): void, pong(heartbeat: Heartbeat): void, ended(outcome: Outcome): void}} owner
    */
   constructor(url, settings, owner) {
     this.settings = settings;
@@ -404,20 +402,21 @@ class Connection {
     this.ws = new settings.WebSocket(url, "push.v2");
     this.ws.onopen = () => owner.opened();
     this.ws.onmessage = (/** @type {{data: unknown}} */ { data }) => this.over || this.#received(data);
-    this.ws.onerror = () => {}; // `onclose` follows
+    // `onclose` follows, but not in Node 20 when no connection could be made.
+    this.ws.onerror = () => setTimeout(() => this.end({ kind: "lost", detail: "the connection failed" }));
     /** When the server has closed it, too. @type {Promise<void>} */
     this.gone = new Promise((resolve) => (this.#gone = resolve));
     this.ws.onclose = (/** @type {{code: number}} */ { code }) => {
       this.#gone();
-      this.end(outcomeOfClose(code) ?? { kind: "lost", detail: `the connection was lost (${code})` });
+      this.end(outcomeOfClose(code));
     };
-    this.#expect(settings.connectTimeout, "not connected");
+    this.#expect(settings.options.connectTimeout, "not connected");
   }
 
-  /** Say `code`, if there is still somebody to hear it, and end. @param {string} code */
-  leave(code, detail = "") {
-    if (this.ws.readyState === 1) this.#send("DISCONNECT", "", 0, { code, reason: detail });
-    this.end({ kind: "lost", detail });
+  /** Say so, if there is still somebody to hear it, and end. */
+  bye() {
+    if (this.ws.readyState === 1) this.send("DISCONNECT", "", 0, { code: "bye", reason: "" });
+    this.end({ kind: "lost", detail: "" });
   }
 
   /** Over, whatever the socket still does: a dead one takes its time to close. @param {Outcome} outcome */
@@ -425,13 +424,9 @@ class Connection {
     if (this.over) return;
     this.over = true;
     for (const timer of [this.#pingTimer, this.#deadTimer, this.#doubtTimer]) clearTimeout(timer);
-    try {
-      this.ws.close();
-    } catch {
-      // some implementations throw while they connect
-    }
+    this.ws.close();
     for (const { reject } of this.#waiting.values()) reject(unanswered(outcome.detail));
-    for (const go of this.#room) go();
+    this.#room.ring();
     this.owner.ended(outcome);
   }
 
@@ -439,13 +434,13 @@ class Connection {
   async request(signal, sub, body) {
     const publish = signal === "PUBLISH";
     while (publish && this.#unanswered >= MAX_REQUESTS && !this.over) {
-      await /** @type {Promise<void>} */ (new Promise((resolve) => this.#room.push(resolve)));
+      await this.#room.wait();
     }
     if (this.over) throw unanswered("the connection was lost");
     do this.#lastId = (this.#lastId % 0xffff) + 1;
     while (this.#waiting.has(this.#lastId));
     const id = this.#lastId;
-    this.#send(signal, sub, id, body);
+    this.send(signal, sub, id, body);
     if (publish) this.#unanswered++;
     if (!this.session) this.#expect(ANSWER_SECONDS, `no answer to ${signal}`);
     else if (signal !== "PING") this.#doubtSoon();
@@ -454,19 +449,9 @@ class Connection {
     } finally {
       if (publish) {
         this.#unanswered--;
-        this.#room.shift()?.();
+        this.#room.ring();
       }
     }
-  }
-
-  /** A PUBLISH without answer. @param {string} sub @param {Body} body */
-  tell(sub, body) {
-    if (!this.over) this.#send("PUBLISH", sub, 0, body);
-  }
-
-  /** @param {number} id */
-  acknowledge(id) {
-    if (!this.over) this.#send("PUB_ACK", "", id);
   }
 
   /** Ask whether it is alive, and for the interval that fits. @param {number} [grace] seconds for the answer */
@@ -491,19 +476,20 @@ class Connection {
   }
 
   #wanted() {
-    const base = this.settings.heartbeat ?? this.session?.heartbeat ?? 60;
+    const base = this.settings.options.heartbeat ?? this.session?.heartbeat ?? 60;
     return this.settings.hidden ? Math.max(base, HIDDEN_SECONDS) : base;
   }
 
   /** @param {Body} answer */
   #pong(answer) {
+    if (this.over) return;
     this.heartbeat = {
       interval: answer.interval > 0 ? answer.interval : this.heartbeat.interval,
       roundTripMs: Math.round((now() - this.#pingAt) * 1000),
       answeredAt: Date.now(),
     };
     this.#beatLater();
-    this.owner.pong();
+    this.owner.pong(this.heartbeat);
   }
 
   /** From the answer, not from a chain of timers: those run once a minute in hidden pages. */
@@ -533,7 +519,8 @@ class Connection {
   }
 
   /** @param {string} signal @param {string} subSignal @param {number} messageId @param {Body} [content] */
-  #send(signal, subSignal, messageId, content) {
+  send(signal, subSignal, messageId, content) {
+    if (this.over) return;
     const text = JSON.stringify({ signal, subSignal, messageId, content });
     const size = text.length * 3 > this.#maxFrame ? bytesOf(text) : 0;
     if (size > this.#maxFrame) {
@@ -551,7 +538,7 @@ class Connection {
     try {
       frame = JSON.parse(/** @type {string} */ (data));
     } catch {
-      return this.leave("bad_frame", "not JSON");
+      return this.end({ kind: "lost", detail: "not JSON" });
     }
     const { signal, subSignal = "", messageId = 0, content = {} } = frame;
     if (signal === "PUSH") return this.owner.push(content, messageId);
@@ -593,13 +580,20 @@ class Engine {
   /** @type {Connection | null} */ #connection = null;
   /** @type {Map<string, {ids: number[], body: Body}>} */ #outstanding = new Map();
   /** @type {(() => void) | null} */ #hurry = null; // ends the pause before the next attempt
-  /** @type {Set<() => void>} */ #waiters = new Set(); // requests that wait for a session
+  #changes = new Bell();
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #renewTimer;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #saveTimer;
   #closed = false;
   #firm = false;
-  /** @type {Promise<void> | null} */ #running = null;
-  /** @type {Snapshot} */ snapshot;
+  /** @type {Snapshot} */ snapshot = {
+    state: "connecting",
+    detail: "",
+    server: null,
+    session: null,
+    error: null,
+    heartbeat: null,
+    credentials: null,
+  };
 
   /** @param {Settings} settings @param {Memory} memory @param {Host} host */
   constructor(settings, memory, host) {
@@ -607,39 +601,31 @@ class Engine {
     this.memory = memory;
     this.host = host;
     this.cursors = new Cursors();
-    if (!memory.credentials && settings.jwt.source) this.cursors.begin(settings.load(settings.cursorsName));
+    if (!memory.credentials && settings.jwt.source) this.cursors.begin(settings.store.load(settings.cursorsName));
     this.policy = new Policy({
       servers: settings.servers,
       plain: settings.plain,
-      canAsk: settings.serversUrl !== null,
+      canAsk: Boolean(settings.serversUrl),
       canRenew: settings.jwt.canRenew,
-      canRegister: settings.key !== undefined,
-      random: settings.random,
+      canRegister: settings.options.key !== undefined,
+      random: settings.options.random,
     });
-    this.snapshot = {
-      state: "connecting",
-      detail: "",
-      server: null,
-      session: null,
-      error: null,
-      heartbeat: null,
-      credentials: memory.credentials,
-    };
+    this.snapshot.credentials = memory.credentials;
   }
 
   start() {
-    this.#running ??= this.#run().catch((error) => this.#fail(new PushError("internal", textOf(error))));
+    this.#run().catch((error) => this.#fail(new PushError("internal", textOf(error))));
   }
 
-  /** Say `bye`, for good. Fulfilled when the server has closed, or a second later. */
-  stop() {
+  /** Say `bye`, for good. Fulfilled when the server has closed, or a second later. @param {boolean} [_atOnce] */
+  stop(_atOnce) {
     this.#closed = true;
     const connection = this.#connection;
-    connection?.leave("bye");
+    connection?.bye();
     this.#hurry?.();
-    for (const go of this.#waiters) go();
+    this.#changes.ring();
     if (this.#saveTimer !== undefined) this.#save();
-    return Promise.race([connection?.gone, connection && new Promise((resolve) => setTimeout(resolve, 1000))]);
+    return Promise.race([connection?.gone, connection && sleep(1000)]);
   }
 
   /** The page came back, or the network: is the connection alive? Do not wait for long. */
@@ -652,31 +638,28 @@ class Engine {
     this.#connection?.visibility();
   }
 
-  /** A PUBLISH and its answer's members. @param {string} name @param {Body} body @param {number} seconds @returns {Promise<Body>} */
+  /** A PUBLISH, or AUTH, and its answer's members. After `seconds` nobody waits any more. @param {string} name @param {Body} body @param {number} seconds @returns {Promise<Body>} */
   async request(name, body, seconds) {
+    const deadline = now() + seconds;
     if (name === "TP") {
-      if (this.snapshot.session) this.#connection?.tell(name, body);
+      if (this.snapshot.session) this.#connection?.send("PUBLISH", name, 0, body);
       return {};
     }
-    /** @type {ReturnType<typeof setTimeout> | undefined} */
-    let timer;
-    const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(unanswered(`no answer within ${seconds} s`)), seconds * 1000);
-    });
-    try {
-      return await Promise.race([late, this.#request(name, body, now() + seconds)]);
-    } finally {
-      clearTimeout(timer);
+    let connection;
+    while (!(connection = this.#connection)?.session || connection.over) {
+      if (this.snapshot.error) throw errorOf(this.snapshot.error);
+      if (this.#closed) throw new PushError("closed", "the client was closed");
+      await this.#changes.wait();
     }
-  }
-
-  /** AUTH. @param {string} jwt @param {number} seconds */
-  async renew(jwt, seconds) {
-    await this.#session(now() + seconds);
-    const answer = await /** @type {Connection} */ (this.#connection).request("AUTH", "", { jwt });
-    if (!answer.ok) throw refusalOf(answer);
-    this.settings.jwt.value = jwt;
-    return answer.expires;
+    if (now() > deadline) throw unanswered("no session in time");
+    const { session } = connection;
+    const auth = name === "AUTH";
+    const { ok, ...answer } = await connection.request(auth ? name : "PUBLISH", auth ? "" : name, body);
+    if (!ok) throw refusalOf(answer);
+    if (auth) this.settings.jwt.value = body.jwt;
+    if (name === "TS") this.host.event("topic", { topic: body.topic, follower: this.#follower(session) });
+    if (name === "TU") this.host.event("topic", { topic: body.topic, follower: null });
+    return answer;
   }
 
   /** A tab's handlers have finished with a message. @param {string} id */
@@ -687,7 +670,7 @@ class Engine {
     acked.add(id);
     if (!outstanding) return;
     this.#noteCursor(outstanding.body, true);
-    for (const number of outstanding.ids) this.#connection?.acknowledge(number);
+    for (const number of outstanding.ids) this.#connection?.send("PUB_ACK", "", number);
     this.host.event("acknowledged", { id, stream: outstanding.body.stream });
   }
 
@@ -699,7 +682,10 @@ class Engine {
       if (plan.stop) return this.#fail(plan.stop);
       if (plan.delay > 0) await this.#pause(plan);
       if (this.#closed) return;
-      if (plan.register) this.memory.credentials = null;
+      if (plan.register) {
+        this.settings.wantsDevice = true;
+        this.#set({ credentials: (this.memory.credentials = null) });
+      }
       if (plan.renew) this.settings.jwt.value = null;
       plan = plan.ask ? await this.#ask() : await this.#visit(/** @type {string} */ (plan.server));
     }
@@ -707,33 +693,32 @@ class Engine {
 
   /** @param {Plan} plan */
   async #pause(plan) {
-    this.#set({ state: "waiting", session: null, server: null, heartbeat: null });
+    this.#set({ state: "waiting", server: null });
     this.#firm = plan.firm ?? false;
-    await /** @type {Promise<void>} */ (
-      new Promise((resolve) => {
-        const timer = setTimeout(resolve, Math.min(plan.delay * 1000, MAX_TIMER_MS));
-        // Hurried, there is still a little jitter: all devices of a place wake up at once.
-        this.#hurry = () => {
-          clearTimeout(timer);
-          this.#hurry = null;
-          setTimeout(resolve, this.#closed ? 0 : Math.min(plan.delay, this.settings.random()) * 1000);
-        };
-      })
-    );
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    let timer;
+    const hurried = new Promise((resolve) => {
+      this.#hurry = () => resolve(true);
+      timer = setTimeout(resolve, plan.delay * 1000);
+    });
+    // Hurried, there is still a little jitter: all devices of a place wake up at once.
+    if ((await hurried) && !this.#closed) await sleep(Math.min(plan.delay, this.settings.options.random()) * 1000);
+    clearTimeout(timer);
     this.#hurry = null;
   }
 
   async #ask() {
-    const { serversUrl, key, fetch } = this.settings;
+    const { serversUrl } = this.settings;
+    const { key, connectTimeout, fetch = globalThis.fetch } = this.settings.options;
     this.#set({ state: "connecting", detail: `asking ${serversUrl}` });
     try {
       const response = await fetch(`${serversUrl}/v1/servers`, {
         headers: key ? { Authorization: `Bearer ${key}` } : {},
-        signal: AbortSignal.timeout(this.settings.connectTimeout * 1000),
+        signal: AbortSignal.timeout(connectTimeout * 1000),
       });
       const answer = await response.json();
       if (!response.ok) throw new Error(answer.detail ?? response.status);
-      if (!this.policy.allowed(answer.servers).length) throw new Error("it names none that this client may use");
+      if (!this.policy.allowed(answer.servers).length) throw new Error("none that may be used");
       return this.policy.found(answer.servers);
     } catch (error) {
       this.snapshot.detail = `GET /v1/servers: ${textOf(error)}`;
@@ -743,7 +728,7 @@ class Engine {
 
   /** One connection, from opening it to its end. @param {string} server @returns {Promise<Plan>} */
   async #visit(server) {
-    this.#set({ state: "connecting", detail: server, server, session: null, heartbeat: null });
+    this.#set({ state: "connecting", detail: server, server });
     /** @type {string | null} */
     let jwt;
     try {
@@ -761,7 +746,10 @@ class Engine {
             opened: () => void this.#greet(connection, jwt),
             accepted: (session) => this.#accepted(connection, session),
             push: (body, id) => this.#pushed(connection, body, id),
-            pong: () => this.#beat(connection),
+            pong: (heartbeat) => {
+              this.snapshot.heartbeat = heartbeat;
+              this.host.event("heartbeat", heartbeat);
+            },
             ended: resolve,
           }));
         } catch (error) {
@@ -774,59 +762,53 @@ class Engine {
     for (const outstanding of this.#outstanding.values()) outstanding.ids = [];
     this.snapshot.detail = `${server}: ${outcome.detail}`;
     const plan = this.policy.ended(outcome, now());
-    if (outcome.body?.servers && plan.server) this.#redirected(server, outcome, plan);
-    if (!this.#closed && !plan.stop) this.#set({ state: "waiting", server: null, session: null, heartbeat: null });
+    const servers = outcome.body?.servers;
+    if (servers && plan.server) {
+      const reason = outcome.kind === "refused" ? "redirect" : "draining";
+      this.host.event("redirect", { from: server, servers, reason, delay: plan.delay });
+    }
     return plan;
-  }
-
-  /** @param {string} from @param {Outcome} outcome @param {Plan} plan */
-  #redirected(from, outcome, plan) {
-    const reason = outcome.kind === "refused" ? "redirect" : "draining";
-    this.host.event("redirect", { from, servers: outcome.body?.servers, reason, delay: plan.delay });
   }
 
   /** Register if need be, then CONNECT. @param {Connection} connection @param {string | null} jwt */
   async #greet(connection, jwt) {
     const { settings, memory } = this;
+    const { key, platform, app, device, heartbeat, window, maxFrame: max_frame } = settings.options;
     try {
-      if (!memory.credentials && (settings.key !== undefined && (!settings.jwt.source || settings.wantsDevice))) {
-        const { key, platform, app, device } = settings;
+      if (!memory.credentials && settings.canRegister) {
         const pair = await connection.request("SUB", "", { key: key || undefined, platform, app, device });
         if (!pair.token) {
           const detail = `registration: ${pair.code}: ${pair.detail}`;
           connection.end({ kind: "unregistered", code: pair.code, detail, body: pair });
           return;
         }
-        await this.#store({ token: pair.token, secret: pair.secret });
-        if (connection.over || this.#closed) return;
-        if (this.host.moved({ token: pair.token, secret: pair.secret })) return;
+        const made = { token: pair.token, secret: pair.secret };
+        await this.#store(made);
+        if (connection.over || this.#closed || this.host.moved(made)) return;
       }
       const { token, secret } = memory.credentials ?? {};
       await connection.request("CONNECT", "", {
         token,
         secret,
         jwt: jwt ?? undefined,
-        heartbeat: settings.heartbeat,
-        window: settings.window,
-        max_frame: settings.maxFrame,
+        heartbeat,
+        window,
+        max_frame,
         sdk: `push-universe-js/${VERSION}`,
         cursors: token ? undefined : this.cursors.positions(),
       });
     } catch (error) {
       if (connection.over) return;
-      connection.end({ kind: "lost", detail: textOf(error) });
-      if (!(error instanceof PushError && error.code === "unanswered")) {
-        this.#closed = true;
-        this.#fail(error instanceof PushError ? error : new PushError("callback", textOf(error)));
-      }
+      this.#closed = true; // `onCredentials` threw, or a JWT is larger than a CONNECT may be
+      this.#fail(error instanceof PushError ? error : new PushError("callback", textOf(error)));
     }
   }
 
   /** @param {Credentials} pair */
   async #store(pair) {
-    const { onCredentials } = this.settings;
+    const { onCredentials } = this.settings.options;
     if (onCredentials) await onCredentials(pair);
-    else this.settings.save(this.settings.pairName, pair);
+    else this.settings.store.save(this.settings.pairName, pair);
     this.memory.credentials = pair;
     this.#set({ credentials: pair });
   }
@@ -837,15 +819,8 @@ class Engine {
     this.cursors.begin(session.streams);
     const { heartbeat } = connection;
     this.#set({ state: "connected", session, heartbeat });
-    for (const go of this.#waiters) go();
     void this.#restoreTopics(connection, session);
     if (this.settings.jwt.canRenew) this.#renewLater(connection, session.time / 1000 - now());
-  }
-
-  /** @param {Connection} connection */
-  #beat({ heartbeat }) {
-    this.snapshot.heartbeat = heartbeat;
-    this.host.event("heartbeat", heartbeat);
   }
 
   /** @param {Connection} connection @param {Body} body @param {number} number */
@@ -858,7 +833,7 @@ class Engine {
       if (number) {
         this.#noteCursor(body, false);
         this.#noteCursor(body, true);
-        connection.acknowledge(number);
+        connection.send("PUB_ACK", "", number);
       }
       return;
     }
@@ -880,42 +855,10 @@ class Engine {
   #save() {
     clearTimeout(this.#saveTimer);
     this.#saveTimer = undefined;
-    this.settings.save(this.settings.cursorsName, this.cursors.positions());
+    this.settings.store.save(this.settings.cursorsName, this.cursors.positions());
   }
 
-  // --- Requests, topics, JWT ---
-
-  /** @param {number} deadline @returns {Promise<void>} */
-  async #session(deadline) {
-    while (!this.snapshot.session) {
-      if (this.snapshot.error) throw errorOf(this.snapshot.error);
-      if (this.#closed) throw new PushError("closed", "the client was closed");
-      if (now() >= deadline) throw unanswered("no session in time");
-      await /** @type {Promise<void>} */ (
-        new Promise((resolve) => {
-          const timer = setTimeout(resolve, Math.max(deadline - now(), 0) * 1000 + 1);
-          const go = () => {
-            clearTimeout(timer);
-            this.#waiters.delete(go);
-            resolve();
-          };
-          this.#waiters.add(go);
-        })
-      );
-    }
-  }
-
-  /** @param {string} name @param {Body} body @param {number} deadline */
-  async #request(name, body, deadline) {
-    await this.#session(deadline);
-    const connection = /** @type {Connection} */ (this.#connection);
-    const session = /** @type {Session} */ (connection.session);
-    const { ok, ...answer } = await connection.request("PUBLISH", name, body);
-    if (!ok) throw refusalOf(answer);
-    if (name === "TS") this.host.event("topic", { topic: body.topic, follower: this.#follower(session) });
-    if (name === "TU") this.host.event("topic", { topic: body.topic, follower: null });
-    return answer;
-  }
+  // --- Topics, JWT ---
 
   /** Who keeps the topics of a session: the device, or without one (it names `streams`) the session. @param {Session} session */
   #follower({ session, streams }) {
@@ -942,7 +885,6 @@ class Engine {
     const delay = renewalDelay(this.settings.jwt.value, now() + offset);
     if (delay === null) return;
     this.#renewTimer = setTimeout(async () => {
-      if (delay * 1000 > MAX_TIMER_MS) return this.#renewLater(connection, offset);
       const { jwt } = this.settings;
       const old = jwt.value;
       try {
@@ -957,21 +899,23 @@ class Engine {
         this.host.event("error", error);
       }
       this.#renewLater(connection, offset);
-    }, Math.min(delay * 1000, MAX_TIMER_MS));
+    }, Math.min(delay, 1e6) * 1000); // timers hold 24 days; a renewal too early harms nobody
   }
 
   // --- State ---
 
   /** @param {PushError} error */
   #fail(error) {
-    this.#set({ state: "failed", detail: error.message, server: null, session: null, error: fieldsOf(error) });
+    this.#set({ state: "failed", detail: error.message, server: null, error: fieldsOf(error) });
     this.stop();
   }
 
   /** @param {Partial<Snapshot>} change */
   #set(change) {
-    this.snapshot = { ...this.snapshot, ...change };
+    const gone = change.state && change.state !== "connected" && { session: null, heartbeat: null };
+    this.snapshot = { ...this.snapshot, ...gone, ...change };
     this.host.event("state", this.snapshot);
+    this.#changes.ring();
   }
 }
 
@@ -981,92 +925,55 @@ const refusalOf = ({ code = "internal", detail = "", field, after }) =>
 
 // --- What the application sees --------------------------------------------------------------------------------
 
-/** Of this tab. The tabs tell each other what changes in `acked` and `topics`. */
-class Memory {
-  acked = new Recent(); // ids that are done for the server
-  /** @type {Map<string, "held" | "released" | "done">} */ mine = new Map(); // what this tab has done with an id
-  /** @type {Map<string, string>} */ topics = new Map(); // and who follows: a device or a session
-  /** @type {{k: string, body: Body, qos: 0 | 1}[]} */ ring = []; // the last messages of all tabs
-  /** @type {string | null} */ base = null; // what came before the ring
-  /** @type {string | null} */ last = null;
-  /** @type {Credentials | null} */ credentials = null;
-
-  /** @param {string} id @param {"held" | "released" | "done"} state */
-  set(id, state) {
-    this.mine.set(id, state);
-    if (this.mine.size > REMEMBERED) this.mine.delete(/** @type {string} */ (this.mine.keys().next().value));
-  }
-}
-
-/** @param {() => any} get */
-const attempt = (get) => {
-  try {
-    return get() ?? null;
-  } catch {
-    return null; // Safari's private mode, a page without an origin
-  }
+const DEFAULTS = {
+  platform: "web",
+  app: "push-sdk",
+  acks: "auto",
+  shared: /** @type {boolean | string} */ (true),
+  listen: true,
+  random: Math.random,
+  connectTimeout: 10,
+  queueMessages: 1024,
 };
 
-/** The checked options. */
+/** The checked options, and what follows from them. */
 class Settings {
-  hidden = false;
+  hidden = false; // the page
+  cursorsName = "";
 
   /** @param {Options} options */
   constructor(options) {
-    const { token, secret, key, jwt } = options;
-    const page = globalThis.location?.protocol?.startsWith("http") ? globalThis.location.origin : null;
-    const given = [options.servers ?? []].flat();
-    this.servers = usable(given, true);
-    if (given.length && !this.servers.length) throw new TypeError("servers: must begin with wss:// or ws://");
-    const url = options.serversUrl ?? (given.length ? null : page);
-    this.serversUrl = url === null ? null : new URL(url).href.replace(/\/+$/, "");
-    if (!given.length && this.serversUrl === null) throw new TypeError("servers: give at least one, or serversUrl");
+    const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+    this.options = /** @type {Options & typeof DEFAULTS} */ ({ ...DEFAULTS, ...given });
+    const { token, secret, key, jwt, acks, serversUrl, storage } = this.options;
+    const { protocol = "", origin } = globalThis.location ?? {};
+    const servers = [options.servers ?? []].flat();
+    this.servers = usable(servers, true);
+    const url = serversUrl ?? (!servers.length && protocol.startsWith("http") ? origin : null);
+    this.serversUrl = url && new URL(url).href.replace(/\/+$/, "");
+    if (!this.servers.length && (servers.length || !url)) throw new TypeError("servers: ws:// or wss:// URLs, or serversUrl");
     // About lists from the network: nothing leads from TLS to plain.
-    this.plain = given.length ? this.servers[0].startsWith("ws:") : !this.serversUrl?.startsWith("https:");
-    if ((token === undefined) !== (secret === undefined)) throw new TypeError("token and secret belong together");
-    if (token === undefined && key === undefined && jwt === undefined) {
-      throw new TypeError("give token and secret, or a jwt, or a key to register with");
-    }
-    this.acks = options.acks ?? "auto";
-    if (this.acks !== "auto" && this.acks !== "explicit") throw new TypeError("acks: auto or explicit");
-    this.WebSocket = options.WebSocket ?? globalThis.WebSocket;
-    if (!this.WebSocket) throw new TypeError("WebSocket: there is no global one here, pass the class");
-    this.fetch = options.fetch ?? ((/** @type {[any, any?]} */ ...request) => globalThis.fetch(...request));
+    this.plain = !(this.servers[0] ?? this.serversUrl).match(/^(wss|https):/);
+    if (!token !== !secret) throw new TypeError("token, secret: both");
+    if (!token && key === undefined && !jwt) throw new TypeError("give token and secret, a jwt, or a key");
+    if (acks !== "auto" && acks !== "explicit") throw new TypeError("acks: auto or explicit");
+    this.WebSocket = this.options.WebSocket ?? globalThis.WebSocket;
+    if (!this.WebSocket) throw new TypeError("WebSocket: pass the class");
+    this.store = new Store(storage);
     this.jwt = new JWTSource(jwt);
-    this.wantsDevice = jwt === undefined;
-    this.key = key;
-    this.platform = options.platform ?? "web";
-    this.app = options.app ?? "push-sdk";
-    this.device = options.device;
-    this.onCredentials = options.onCredentials;
-    this.heartbeat = options.heartbeat;
-    this.window = options.window;
-    this.maxFrame = options.maxFrame;
-    this.shared = options.shared ?? true;
-    this.listen = options.listen ?? true;
-    this.storage = options.storage === undefined ? attempt(() => globalThis.localStorage) : options.storage;
-    this.random = options.random ?? Math.random;
-    this.connectTimeout = options.connectTimeout ?? 10;
-    this.queueMessages = options.queueMessages ?? 1024;
-    this.place = given.length ? this.servers.join(" ") : this.serversUrl;
-    this.pairName = `push-universe:device:${this.place}:${this.app}:${key}`;
-    this.cursorsName = "";
-    this.pair = token === undefined ? this.storedPair() : { token, secret: /** @type {string} */ (secret) };
+    this.wantsDevice = !jwt;
+    this.place = this.servers.join(" ") || this.serversUrl;
+    this.pairName = `push-universe:device:${this.place}:${this.options.app}:${key}`;
+    this.pair = token ? /** @type {Credentials} */ ({ token, secret }) : this.storedPair();
+  }
+
+  get canRegister() {
+    return this.wantsDevice && this.options.key !== undefined;
   }
 
   /** @returns {Credentials | null} */
   storedPair() {
-    return this.wantsDevice && !this.onCredentials ? (this.load(this.pairName) ?? null) : null;
-  }
-
-  /** @param {string} name @returns {any} */
-  load(name) {
-    return attempt(() => JSON.parse(this.storage?.getItem(name) ?? "null")) ?? undefined;
-  }
-
-  /** @param {string} name @param {unknown} value */
-  save(name, value) {
-    attempt(() => this.storage?.setItem(name, JSON.stringify(value)));
+    return this.wantsDevice && !this.options.onCredentials ? this.store.load(this.pairName) : null;
   }
 }
 
@@ -1113,57 +1020,30 @@ export class PushClient extends ChatRequests {
   /** @type {Map<string, Set<(value: any) => unknown>>} */ #handlers = new Map();
   /** @type {Waiting[]} */ #queue = [];
   #loops = 0; // that iterate
-  /** @type {Set<() => void>} */ #waiters = new Set();
-  /** @type {(() => void)[]} */ #unlisten = [];
+  #changes = new Bell();
+  #unlisten = () => {};
   #started = false;
   #closed = false;
   #suspended = false;
   #opening = 0;
-  #droppedMessages = 0;
-  /** @type {PushError | null} */ #error = null;
-  /** @type {Omit<Snapshot, "error">} */ #now = {
-    state: "idle",
-    detail: "",
-    server: null,
-    session: null,
-    heartbeat: null,
-    credentials: null,
-  };
+  droppedMessages = 0;
+  detail = "";
+  /** @type {ClientState} */ state = "idle";
+  /** @type {PushError | null} */ error = null;
+  /** @type {string | null} */ server = null;
+  /** @type {Session | null} */ session = null;
+  /** @type {Heartbeat | null} */ heartbeat = null;
+  /** @type {Credentials | null} */ credentials = null;
 
   /** @param {Options} [options] */
   constructor(options = {}) {
     super();
     this.#settings = new Settings(options);
-    this.#memory.credentials = this.#settings.pair;
-    this.#now.credentials = this.#settings.pair;
+    this.credentials = this.#memory.credentials = this.#settings.pair;
   }
 
-  get state() {
-    return this.#now.state;
-  }
-  get detail() {
-    return this.#now.detail;
-  }
-  get error() {
-    return this.#error;
-  }
-  get session() {
-    return this.#now.session;
-  }
-  get server() {
-    return this.#now.server;
-  }
-  get credentials() {
-    return this.#now.credentials;
-  }
-  get heartbeat() {
-    return this.#now.heartbeat;
-  }
   get leader() {
     return this.#backend instanceof Tabs ? this.#backend.leading : true;
-  }
-  get droppedMessages() {
-    return this.#droppedMessages;
   }
 
   // --- Life ---
@@ -1172,7 +1052,17 @@ export class PushClient extends ChatRequests {
     if (this.#started) throw new PushError("already_started", "a client runs once; make another");
     this.#started = true;
     if (this.#closed) return this;
-    if (this.#settings.listen) this.#listen();
+    if (this.#settings.options.listen) {
+      this.#unlisten = listenToPage({
+        seen: (hidden) => {
+          this.#settings.hidden = hidden;
+          this.#backend?.visibility();
+          if (!hidden) this.check();
+        },
+        left: () => this.#suspend(),
+        back: () => (this.#suspended ? this.#reopen() : this.check()),
+      });
+    }
     void this.#open();
     return this;
   }
@@ -1180,9 +1070,8 @@ export class PushClient extends ChatRequests {
   async close() {
     if (this.#closed) return;
     this.#closed = true;
-    for (const stop of this.#unlisten) stop();
-    const stopped = this.#backend?.stop();
-    this.#backend = null;
+    this.#unlisten();
+    const stopped = this.#stop();
     if (this.state !== "failed") this.#set({ state: "closed", detail: "", server: null, session: null });
     await stopped;
   }
@@ -1193,8 +1082,8 @@ export class PushClient extends ChatRequests {
   }
 
   async register() {
-    if (!this.credentials && !(this.#settings.wantsDevice && this.#settings.key !== undefined)) {
-      throw new PushError("configuration", "register: give the client a `key`, and no `jwt`");
+    if (!this.credentials && !this.#settings.canRegister) {
+      throw new PushError("configuration", "give a `key`, and no `jwt`");
     }
     while (!this.credentials) await this.#change();
     return this.credentials;
@@ -1202,9 +1091,7 @@ export class PushClient extends ChatRequests {
 
   /** @param {string} jwt @returns {Promise<number>} */
   async renew(jwt) {
-    const { expires } = await this.publish("AUTH", { jwt });
-    this.#settings.jwt.value = jwt;
-    return expires;
+    return (await this.publish("AUTH", { jwt })).expires;
   }
 
   check() {
@@ -1219,35 +1106,37 @@ export class PushClient extends ChatRequests {
     if (this.#closed || this.#suspended || opening !== this.#opening) return;
     const settings = this.#settings;
     settings.cursorsName = `push-universe:cursors:${settings.place}:${identity}`;
-    const group = typeof settings.shared === "string" ? settings.shared : settings.shared && identity;
-    const backend =
-      group && canShare()
-        ? new Tabs(`push-universe ${settings.place} ${group}`, this.#memory, {
-            engine: (host) => this.#engine(host),
-            event: (name, value) => this.#event(name, value),
-            arrived: (body, qos) => this.#arrived(body, qos),
-            moved: (pair) => this.#moved(pair, typeof settings.shared === "string"),
-            errorOf,
-            fieldsOf,
-          })
-        : this.#engine({
-            event: (name, value) => this.#event(name, value),
-            push: (body, qos) => this.#arrived(body, qos),
-            moved: () => false,
-          });
-    this.#backend = backend;
-    backend.start();
-    this.#changed();
-  }
-
-  /** @param {Host} host */
-  #engine(host) {
-    return new Engine(this.#settings, this.#memory, host);
+    const { shared } = settings.options;
+    const named = typeof shared === "string";
+    const group = named ? shared : shared && identity;
+    /** @param {string} name @param {any} value */
+    const event = (name, value) => this.#event(name, value);
+    /** @param {Body} body @param {0 | 1} qos */
+    const arrived = (body, qos) => this.#arrived(body, qos);
+    const tabs =
+      group &&
+      shareTabs(`push-universe ${settings.place} ${group}`, this.#memory, {
+        engine: (host) => new Engine(settings, this.#memory, host),
+        event,
+        arrived,
+        moved: (pair) => this.#moved(pair, named),
+        known: () => !this.#memory.credentials && this.#moved(settings.storedPair(), named),
+        alone: () => {
+          settings.options.shared = false;
+          this.#reopen();
+        },
+        errorOf,
+        fieldsOf,
+      });
+    this.#backend = tabs || new Engine(settings, this.#memory, { event, push: arrived, moved: () => false });
+    this.#backend.start();
+    this.#changes.ring();
   }
 
   /** The device, the user of the JWT, or the device to be. Empty when nobody can say. @returns {Promise<string>} */
   async #identity() {
-    const { jwt, key, random } = this.#settings;
+    const { jwt } = this.#settings;
+    const { key, random } = this.#settings.options;
     if (this.#memory.credentials) return `device ${this.#memory.credentials.token}`;
     if (!jwt.source) return `key ${key}`;
     for (let failures = 0; ; failures = Math.min(failures + 1, 6)) {
@@ -1258,54 +1147,39 @@ export class PushClient extends ChatRequests {
         if (this.#closed || this.#suspended) return "";
         this.#emit("error", error);
         this.#set({ state: "waiting", detail: `the application could not make a JWT: ${textOf(error)}` });
-        await new Promise((resolve) => setTimeout(resolve, random() * Math.min(2 ** failures, 60) * 1000));
+        await sleep(random() * Math.min(2 ** failures, 60) * 1000);
       }
     }
   }
 
-  /** A device was registered: it is what the tabs share from now on. @param {Credentials} pair @param {boolean} named */
+  /** There is a device now: it is what the tabs share from now on. @param {Credentials | null} pair @param {boolean} named */
   #moved(pair, named) {
+    if (!pair) return false;
     this.#memory.credentials = pair;
     this.#set({ credentials: pair });
     if (named || this.#closed) return false;
-    this.#backend?.stop();
-    this.#backend = null;
-    void this.#open();
+    this.#reopen();
     return true;
   }
 
-  #listen() {
-    /** @param {any} target @param {string} name @param {(event: any) => void} handler */
-    const on = (target, name, handler) => {
-      target?.addEventListener?.(name, handler);
-      this.#unlisten.push(() => target?.removeEventListener?.(name, handler));
-    };
-    const page = globalThis.document;
-    const seen = () => {
-      this.#settings.hidden = page?.visibilityState === "hidden";
-      this.#backend?.visibility();
-      if (!this.#settings.hidden) this.check();
-    };
-    if (page) this.#settings.hidden = page.visibilityState === "hidden";
-    on(page, "visibilitychange", seen);
-    on(page, "resume", seen);
-    on(globalThis, "online", () => this.check());
-    // With an open connection or lock the page could not be kept for the way back to it.
-    on(globalThis, "pagehide", () => this.#suspend());
-    on(globalThis, "pageshow", () => (this.#suspended ? this.#resume() : this.check()));
+  /** @param {boolean} [atOnce] */
+  #stop(atOnce) {
+    const stopped = this.#backend?.stop(atOnce);
+    this.#backend = null;
+    return stopped;
+  }
+
+  #reopen() {
+    this.#suspended = false;
+    void this.#stop();
+    void this.#open();
   }
 
   #suspend() {
     if (this.state === "failed" || this.#closed) return;
     this.#suspended = true;
-    this.#backend?.stop();
-    this.#backend = null;
+    void this.#stop(true);
     this.#set({ state: "waiting", detail: "the page was left", server: null, session: null });
-  }
-
-  #resume() {
-    this.#suspended = false;
-    void this.#open();
   }
 
   // --- State ---
@@ -1315,13 +1189,12 @@ export class PushClient extends ChatRequests {
     if (name === "state") {
       if (this.#closed || this.#suspended) return;
       const { error, ...snapshot } = /** @type {Snapshot} */ (value);
-      if (error) this.#error = errorOf(error);
+      if (error) this.error = errorOf(error);
       this.#memory.credentials = snapshot.credentials;
       this.#set(snapshot);
       if (!error) return;
       // A tab that is opened later tries for itself.
-      this.#backend?.stop();
-      this.#backend = null;
+      void this.#stop();
       return;
     }
     if (name === "topic") {
@@ -1329,35 +1202,25 @@ export class PushClient extends ChatRequests {
       else this.#memory.topics.delete(value.topic);
       return;
     }
-    if (name === "heartbeat") this.#now.heartbeat = value;
+    if (name === "heartbeat") this.heartbeat = value;
     if (name === "acknowledged") this.#memory.acked.add(value.id);
     this.#emit(name, value);
   }
 
-  /** @param {Partial<Snapshot>} change */
+  /** @param {Partial<Omit<Snapshot, "error">>} change */
   #set(change) {
-    this.#now = { ...this.#now, ...change };
-    const { state, detail, server, session } = this.#now;
-    this.#emit("state", { state, detail, server, session, error: this.#error, leader: this.leader });
-    this.#changed();
+    Object.assign(this, change);
+    const { state, detail, server, session, error, leader } = this;
+    this.#emit("state", { state, detail, server, session, error, leader });
+    this.#changes.ring();
   }
 
-  #changed() {
-    for (const go of this.#waiters) go();
-    this.#waiters.clear();
-  }
-
-  /** Until something is different. Throws when nothing will be. @param {number} [seconds] */
-  async #change(seconds = Infinity) {
-    if (this.#error) throw this.#error;
+  /** Until something is different. Throws when nothing will be. */
+  async #change() {
+    if (this.error) throw this.error;
     if (this.#closed) throw new PushError("closed", "the client was closed");
     if (!this.#started) throw new PushError("not_started", "call start()");
-    await /** @type {Promise<void>} */ (
-      new Promise((resolve) => {
-        this.#waiters.add(resolve);
-        if (seconds < MAX_TIMER_MS / 1000) setTimeout(resolve, seconds * 1000);
-      })
-    );
+    await this.#changes.wait();
   }
 
   // --- Handlers and messages ---
@@ -1412,15 +1275,18 @@ export class PushClient extends ChatRequests {
     const message = new Message(body, qos, this);
     const parts = this.#handle(message);
     if (this.#loops || !this.#wantsMessages) {
-      if (!qos && this.#queue.length >= this.#settings.queueMessages && body.kind !== "truncated") {
-        this.#droppedMessages++;
+      if (!qos && this.#queue.length >= this.#settings.options.queueMessages && body.kind !== "truncated") {
+        this.droppedMessages++;
         return;
       }
       parts.push(new Promise((resolve, reject) => this.#queue.push({ message, done: () => resolve(), fail: reject })));
-      this.#changed();
+      this.#changes.ring();
     }
     Promise.all(parts).then(
-      () => this.#settings.acks === "explicit" || this._done(message),
+      () => {
+        const auto = this.#settings.options.acks === "auto" && this.#memory.mine.get(message.id) !== "released";
+        if (auto) this._done(message);
+      },
       (error) => {
         this._release(message);
         if (error) this.#emit("error", error);
@@ -1464,7 +1330,7 @@ export class PushClient extends ChatRequests {
         inHand?.done();
         inHand = null;
         for (;;) {
-          if (this.#closed && !this.#error) return { done: true, value: undefined };
+          if (this.#closed && !this.error) return { done: true, value: undefined };
           if (this.#queue.length) break;
           await this.#change();
         }
@@ -1488,12 +1354,13 @@ export class PushClient extends ChatRequests {
    * @param {{timeout?: number}} [options]
    * @returns {Promise<Body>}
    */
-  async publish(request, content, { timeout = 30 } = {}) {
-    const deadline = now() + timeout;
-    while (!this.#backend || this.#error) {
-      if (now() >= deadline) throw unanswered("no session in time");
-      await this.#change(deadline - now());
-    }
+  publish(request, content, { timeout = 30 } = {}) {
+    return within(timeout, this.#publish(request, content, now() + timeout));
+  }
+
+  /** @param {string} request @param {Body} content @param {number} deadline */
+  async #publish(request, content, deadline) {
+    while (!this.#backend) await this.#change();
     return await this.#backend.request(request, content, deadline - now());
   }
 
@@ -1509,4 +1376,4 @@ export class PushClient extends ChatRequests {
 }
 
 /** For this project's own tests. */
-export const internals = { Policy, Cursors, JWTSource, Memory, outcomeOfClose, renewalDelay, usable };
+export const internals = { Policy, Cursors, JWTSource, outcomeOfClose, renewalDelay, usable };

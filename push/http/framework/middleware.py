@@ -172,7 +172,8 @@ class Edge:
             check_content_type(headers.getRawHeaders(b"content-type"))
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
-        return Request(path, query, body, client_ip, origin, scope, once)
+        if_none_match = request.getHeader(b"if-none-match") if route.cached else None
+        return Request(path, query, body, client_ip, origin, scope, once, if_none_match)
 
     async def _run(self, route: Endpoint, call: Request) -> Response:
         """The handler's answer, or the one to what it raised. Raises nothing."""
@@ -228,7 +229,7 @@ class Edge:
         """Set status and headers; Klein writes the bytes that are returned."""
         request.setResponseCode(answer.status)
         headers: Headers = request.responseHeaders
-        if answer.status != 204:
+        if answer.status not in (204, 304):
             headers.setRawHeaders(b"Content-Type", [answer.content_type])
             headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
         for name, value in answer.headers:

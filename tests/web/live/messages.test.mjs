@@ -50,6 +50,18 @@ test("a message whose handler throws comes again, and the error is told", async 
   assert.deepEqual(client.errors.map((error) => error.message), ["not now"]);
 });
 
+test("a handler that gives a message back gets it again", async () => {
+  const client = await device({}, (made) =>
+    made.on("message", (message) => {
+      made.messages.push(message);
+      if (made.messages.length === 1) message.release();
+    }),
+  );
+  const { id } = await push({ token: client.credentials.token }, "x");
+  await until(() => client.messages.length === 2);
+  await until(async () => (await acknowledged(id)) === 1);
+});
+
 test("explicit: acknowledged in any order, and given back", async () => {
   const told = [];
   const client = await device({ acks: "explicit" }, (made) => (made.on("acknowledged", ({ id }) => told.push(id)), undefined));

@@ -26,6 +26,8 @@ export const push = (to, data, more = {}) => api("POST", "/v1/push", { to, data,
 /** A device registered by HTTP. */
 export const newDevice = () => api("POST", "/v1/devices", { platform: "test", app: "test" });
 
+const WAIT_MS = Number(process.env.PUSH_WAIT_MS ?? 60_000);
+
 let names = 0;
 /** An id that no other test has. */
 export const unique = (name) => `${name}-${process.pid}-${++names}`;
@@ -40,7 +42,7 @@ export function jwtOf(sub, { seconds = 3600, ...claims } = {}) {
 
 /** The first true value of `condition`, at most a minute. */
 export async function until(condition, what = condition) {
-  for (const end = Date.now() + 60_000; Date.now() < end; ) {
+  for (const end = Date.now() + WAIT_MS; Date.now() < end; ) {
     const value = await condition();
     if (value) return value;
     await new Promise((resolve) => setTimeout(resolve, 10));
