@@ -22,6 +22,7 @@ INSTALL = [
     "klein>=24.8",
     "kazoo>=2.11",
     "msgspec>=0.20",
+    "h11>=0.16.0",
     "wsproto>=1.3.2",
     "prometheus-client>=0.21",
     "PyJWT[crypto]>=2.10",
@@ -60,7 +61,7 @@ setup(
     # `twisted/` and `twisted/plugins/` have no __init__.py: they add to Twisted's own packages.
     packages=[*find_packages(include=["push", "push.*"]), "twisted.plugins"],
     package_data={
-        "push": ["py.typed", "**/*.lua", "**/*.html", "**/*.css", "**/*.js", "**/*.svg"],
+        "push": ["py.typed", "**/*.lua", "**/*.svg", "web/**/*"],  # push/web: all of it
         "twisted.plugins": ["push_plugins.py"],
     },
     zip_safe=False,
