@@ -21,6 +21,7 @@ from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
 from push.connector.delivery.subscriptions import SessionSubscriptions
+from push.connector.event_streams import EventStreams
 from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
@@ -45,6 +46,7 @@ from push.session.events import (
     HeartbeatRequested,
     LateAcknowledged,
     OnlineAcknowledged,
+    PositionsReached,
     Progress,
     PublishRequested,
     RedeliveryDue,
@@ -54,6 +56,7 @@ from push.session.events import (
 from push.session.server import ServerSession
 from push.session.subscription import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.session.transitions import State
+from push.streams.event_positions import EventPositions
 from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
 from push.wire.signals import DisconnectCode
@@ -102,6 +105,7 @@ class Gateway:
         self._catch_up = CatchUp(reactor, self.sources, policy, wheel, self.currency, self)
         self._redelivery = Redelivery(reactor, self.sources, policy, self.counters, self)
         self._handshake = self._make_handshake(topics)
+        self.event_streams = self._make_event_streams()
         shards.on_restored(self._restored)
 
     def _make_handshake(self, topics: TopicRequests) -> Handshake:
@@ -117,6 +121,12 @@ class Gateway:
             self.counters,
             self,
         )
+
+    def _make_event_streams(self) -> EventStreams:
+        limits = self._settings.limits
+        shards, window = self._services.shards, limits.window_messages
+        positions = EventPositions(self._reactor, shards, window, _log_failure)
+        return EventStreams(self._reactor, limits, positions, self)
 
     # Life
 
@@ -144,6 +154,7 @@ class Gateway:
             )
         await self.sources.store_all()
         await self._until_all_are_gone(LINGER_SECONDS)
+        await self.event_streams.stop()
         self.fanout.stop()
         self.sources.stop()
         self._wheel.stop()
@@ -212,6 +223,12 @@ class Gateway:
         elif connection.device is not None:
             self._forget(connection.device)
         self._tell_if_all_are_gone()
+
+    def handed_over(self, former: DeviceConnection, connection: DeviceConnection) -> None:
+        self.connections.discard(former)
+        self._wheel.remove(former)
+        self.connections.add(connection)
+        self._watch(connection)
 
     def linger(self, connection: DeviceConnection, seconds: float) -> None:
         self._wheel.remove(connection)
@@ -302,6 +319,7 @@ class Gateway:
             RegisterRequested: self._register,
             ConnectRequested: self._connect,
             RenewRequested: self._renew,
+            PositionsReached: self._hold_positions,
             GoodbyeSaid: self._goodbye,
             Ended: self._ended,
         }
@@ -340,6 +358,11 @@ class Gateway:
 
     def _renew(self, connection: DeviceConnection, event: RenewRequested) -> None:
         self.run(connection, self._handshake.renew(_session_on(connection), event))
+
+    def _hold_positions(self, connection: DeviceConnection, event: PositionsReached) -> None:
+        token = _session_on(connection).token
+        if token is not None:
+            self.event_streams.positions.note(token, event.positions)
 
     def _goodbye(self, connection: DeviceConnection, _event: GoodbyeSaid) -> None:
         """The session stays until what it asked for is carried out, and reads no more."""
