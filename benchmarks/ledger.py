@@ -23,7 +23,8 @@ from push.redis.client import RedisClient
 from push.redis.connection.url import parse_redis_url
 from push.redis.shards import Shards
 from push.session.entry import Entry
-from push.session.window import Subscription, Window
+from push.session.subscription import Subscription
+from push.session.window import Window
 from push.streams.cursors import CursorWriter
 from push.streams.publisher import Publisher, TargetStream
 

@@ -4,9 +4,9 @@
     python -m benchmarks.websocket --json     one JSON object
 
 Memory: of idle, authenticated sessions, each carrier in a server of its own. CPU: time of the
-server process, with sessions of both carriers in one server and in turns: `ack` is an acknowledgement that
-comes alone, `acks` one of twenty that come together. `qos1` is a message that is sent and
-acknowledged, with its share of cursors.
+server process. `ack` is an acknowledgement that comes alone, `acks` one of twenty that come
+together, with sessions of both carriers in one server and in turns; `qos1` is a message that is
+sent and acknowledged, with its share of cursors.
 """
 
 from __future__ import annotations

@@ -44,11 +44,11 @@ class ControlChannel:
         self._server = server
 
     async def end_session(self, boot: str, session: str, code: str) -> None:
-        """Tell the connector of `boot`. If it is not there, its sessions are not either."""
+        """End a session of the connector `boot`. If the connector has ended, so has the session."""
         await self._give(boot, EndSessionCommand(session, code))
 
     async def drain(self, boot: str, rate_per_second: float) -> None:
-        """Tell the connector of `boot` to leave."""
+        """Let the connector `boot` send its sessions elsewhere."""
         await self._give(boot, DrainCommand(rate_per_second))
 
     async def _give(self, boot: str, order: EndSessionCommand | DrainCommand) -> None:

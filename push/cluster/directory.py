@@ -62,8 +62,8 @@ class Directory:
         self._registry = registry
         self._random = random
         self._zone = zone
-        self._awaited = PlannedLoad(monotonic_seconds)
-        self._awaited_in: Snapshot | None = None
+        self._planned = PlannedLoad(monotonic_seconds)
+        self._planned_in: Snapshot | None = None
         self._boots: frozenset[str] = frozenset()
         self._boots_of: Snapshot | None = None
 
@@ -78,13 +78,13 @@ class Directory:
         (`reuse_port`) is named once, by the room of all.
         """
         carriers = CARRIERS if carrier is None else (carrier,)
-        return self._tell(self._ranked(), carriers, client_ip)
+        return self._urls_for(self._ranked(), carriers, client_ip)
 
     def others(self, carrier: str, boot: str, client_ip: str) -> list[str]:
         """URLs of connectors beside that of `boot`, for a device that is connected by `carrier`:
         of the same kind, and never without encryption if it has it."""
         ranked = [entry for entry in self._ranked() if entry.boot != boot]
-        return self._tell(ranked, CARRIERS_INSTEAD_OF[carrier], client_ip)
+        return self._urls_for(ranked, CARRIERS_INSTEAD_OF[carrier], client_ip)
 
     def nodes(self) -> list[RegistryEntry]:
         """Every entry, ordered by service and instance."""
@@ -126,10 +126,10 @@ class Directory:
         The least of -log(random) / weight comes first (Efraimidis and Spirakis)."""
         view = self._registry.view()
         entries = list(view.get(CONNECTOR, {}).values())
-        if view is not self._awaited_in:  # a view is never modified, only replaced
-            self._awaited.told(entries)
-            self._awaited_in = view
-        room = _room(entries, self._awaited)
+        if view is not self._planned_in:  # a view is never modified, only replaced
+            self._planned.told(entries)
+            self._planned_in = view
+        room = _room(entries, self._planned)
         draws = [
             (entry.zone != self._zone, self._random.expovariate(weight), entry.instance, entry)
             for entry, weight in room
@@ -137,7 +137,7 @@ class Directory:
         draws.sort(key=lambda draw: draw[:3])
         return [draw[3] for draw in draws]
 
-    def _tell(
+    def _urls_for(
         self, ranked: Sequence[RegistryEntry], carriers: Sequence[str], client_ip: str
     ) -> list[str]:
         """The URLs for a device, which is taken to go to the first."""
@@ -150,7 +150,7 @@ class Directory:
             and (is_near or entry.public or not _leads_to_loopback(url))
         ]
         if found:
-            self._awaited.sent(found[0][1])
+            self._planned.sent(found[0][1])
         return list(dict.fromkeys(url for url, _ in found))
 
 
@@ -165,7 +165,7 @@ def _leads_to_loopback(url: str) -> bool:
 
 
 def _room(
-    entries: Sequence[RegistryEntry], awaited: PlannedLoad
+    entries: Sequence[RegistryEntry], planned: PlannedLoad
 ) -> list[tuple[RegistryEntry, float]]:
     """Each connector that may be given out, with the sessions that it lacks to a common level.
 
@@ -183,7 +183,7 @@ def _room(
     loads = [
         (
             entry,
-            entry.sessions + awaited.count(entry.boot),
+            entry.sessions + planned.count(entry.boot),
             entry.weight * (entry.capacity or largest),
         )
         for entry in taking

@@ -1,7 +1,7 @@
 """Asking other processes: all connectors, all processes, or some by their boot ids.
 
-A question goes out on a channel that its audience subscribes to; the answers come back on a channel
-of the process that asks. It ends when as many have answered as Redis says have received it, or at
+A question goes out on a channel that its audience subscribes to; the answers come on a channel of
+the process that asks. It ends when as many have answered as Redis says have received it, or at
 the deadline: a process that is paused has received it, one that was killed has not. Nodes that the
 directory lists and that did not answer are named.
 """
@@ -94,7 +94,7 @@ class _OpenSurvey:
         self.listed = listed
         self.thorough = thorough
         self.answers: dict[str, SurveyAnswer] = {}
-        self.heard: int | None = None
+        self.receivers: int | None = None
         self.over: Deferred[None] = Deferred()
         self._unlisted = Debounced(clock, UNLISTED_SECONDS, self.end)
 
@@ -112,11 +112,11 @@ class _OpenSurvey:
         """Whether there is nobody left to wait for."""
         if self.thorough and not self.has_all_listed:
             return False
-        return self.heard is not None and len(self.answers) >= self.heard
+        return self.receivers is not None and len(self.answers) >= self.receivers
 
     @property
     def has_all_listed(self) -> bool:
-        return self.heard is not None and self.answers.keys() >= self.listed.keys()
+        return self.receivers is not None and self.answers.keys() >= self.listed.keys()
 
     def end(self) -> None:
         self._unlisted.cancel()
@@ -182,7 +182,7 @@ class Survey:
 
         Raises `StoreUnavailable`; if it is `unknown`, some may have received it.
         """
-        await self._hear()
+        await self._subscribe()
         id = secrets.token_hex(8)
         collecting = self._open[id] = _OpenSurvey(self._reactor, self._listed(audience), thorough)
         until_us = self._server.clock.now_us() + int(self._deadline_seconds * MICROSECONDS)
@@ -194,7 +194,7 @@ class Survey:
                 self._server.command("PUBLISH", self._server.channel(name), question)
                 for name in _channels_of(audience)
             ]
-            collecting.heard = sum(map(int, await gather(published)))
+            collecting.receivers = sum(map(int, await gather(published)))
             # From now on and not from before: a slow answer of Redis takes nothing from the time
             # after which a copy is no longer fresh.
             deadline = self._reactor.callLater(self._deadline_seconds, collecting.end)
@@ -217,7 +217,7 @@ class Survey:
             return {boot: listed[boot] for boot in audience if boot in listed}
         return dict(listed)
 
-    async def _hear(self) -> None:
+    async def _subscribe(self) -> None:
         subscribed = self._server.subscribe_channel(self._name, self._receive)
         await subscribed_in_time(subscribed, self._server.timeout_seconds, self._reactor)
 
@@ -261,8 +261,10 @@ class SurveyHandler:
 
     def start(self) -> Deferred[None]:
         """Fires when this process receives questions."""
-        heard = [self._server.subscribe_channel(name, self._receive) for name in self._channels]
-        return DeferredList(heard).addCallback(lambda _: None)
+        subscribing = [
+            self._server.subscribe_channel(name, self._receive) for name in self._channels
+        ]
+        return DeferredList(subscribing).addCallback(lambda _: None)
 
     def stop(self) -> None:
         for name in self._channels:
@@ -277,7 +279,7 @@ class SurveyHandler:
             return
         is_late = self._server.clock.now_us() > question.until_us
         if is_late and question.kind not in self._even_late:
-            return  # this process stood still: the asking process knows that by now
+            return  # this process was paused: the asking process knows that by now
         self._jobs.run(self._answer(question), _log_failure)
 
     async def _answer(self, question: SurveyQuestion) -> None:

@@ -54,8 +54,8 @@ from push.session.events import (
     RenewRequested,
 )
 from push.session.server import ServerSession
+from push.session.subscription import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.session.transitions import State
-from push.session.window import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
 from push.wire.signals import DisconnectCode

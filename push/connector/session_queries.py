@@ -30,8 +30,8 @@ from push.devices.session_query_types import (
     PushToSessions,
 )
 from push.session.entry import Batch, Entry
+from push.session.subscription import Subscription
 from push.session.transitions import State
-from push.session.window import Subscription
 from push.streams.channel import Channel
 from push.streams.message import push_body
 from push.wire.api.connections import Connection

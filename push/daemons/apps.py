@@ -7,9 +7,7 @@ from collections.abc import Set
 from push.cluster.drain_command import NodeDrains
 from push.daemons.domain import Domain
 from push.http.framework.route import App
-from push.http.routes.chat import make_group
-from push.http.routes.push import make_api
-from push.http.routes.registration import make_sub
+from push.http.routes.apps import make_api, make_group, make_sub
 
 
 def make_apps(domain: Domain, roles: Set[str]) -> list[App]:
@@ -18,16 +16,16 @@ def make_apps(domain: Domain, roles: Set[str]) -> list[App]:
     if "api" in roles:
         apps.append(
             make_api(
-                domain.pushing,
-                domain.devices,
-                domain.directory,
-                NodeDrains(domain.directory, domain.control),
-                domain.clients,
-                domain.users,
-                domain.erasure,
-                domain.topics,
-                domain.bans,
-                domain.limits.push,
+                pushing=domain.pushing,
+                devices=domain.devices,
+                nodes=domain.directory,
+                drains=NodeDrains(domain.directory, domain.control),
+                sessions=domain.clients,
+                users=domain.users,
+                erasure=domain.erasure,
+                topics=domain.topics,
+                bans=domain.bans,
+                limits=domain.limits.push,
             )
         )
     if "sub" in roles:

@@ -150,7 +150,7 @@ class Composition:
             # Added last, so that it is the first to stop.
             rate = self._settings.connector.drain_rate
             self._draining = self._add(
-                DrainService(self._gateway.drain, rate, self._signals, self._tell_draining)
+                DrainService(self._gateway.drain, rate, self._signals, self._notify_draining)
             )
         ready_file = self._settings.server.ready_path
         self._add(Banner(self._reactor, self._status.problems, self._lines_to_try, ready_file))
@@ -282,9 +282,9 @@ class Composition:
         listener = Listener(self._reactor, name, setting, address, factory, reuse_port=shared)
         return self._add(listener)
 
-    def _tell_draining(self) -> None:
-        """Tell the registry, so that no client is sent here; and, where others share the port, the
-        kernel: a client that is sent away from here is sent to that same address."""
+    def _notify_draining(self) -> None:
+        """Notify the registry, so that no client is sent here. Where others share the port, the
+        kernel too: a client that is sent elsewhere is sent to that same address."""
         assert self._status.membership is not None
         self._status.membership.update()
         if self._share_ports:

@@ -57,6 +57,6 @@ def make_daemon(options: DaemonOptions, roles: Set[str]) -> Daemon:
         of_twistd: Mapping[str, Any] = options.parent or {}
         for name in ("logfile", "pidfile"):
             check_file_of_twistd(name, of_twistd.get(name))
-        service: Any = make_service(options.settings, roles, options.read_settings)
+        service = make_service(options.settings, roles, options.read_settings)
         service.setServiceParent(daemon)
     return daemon

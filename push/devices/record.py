@@ -24,7 +24,7 @@ from push.redis.keyspace import (
     DEVICE_REREAD,
     DEVICE_START,
 )
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 
 
 def as_fields(reply: Sequence[bytes]) -> dict[str, bytes]:

@@ -68,8 +68,8 @@ class PushAnswer(msgspec.Struct, frozen=True):
 
 
 class ApplyAsked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Read anew, and answer when it holds: the records of the devices that `sessions` have, and the
-    groups of `users`. Nobody follows the stream `dismissed` any more, ever."""
+    """Read again, and answer when that is in effect: the records of the devices that `sessions`
+    have, and the groups of `users`. The stream `dismissed` has no followers from now on."""
 
     sessions: list[str] = []
     users: list[str] = []

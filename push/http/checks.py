@@ -6,9 +6,10 @@ The limits that are settings come as `PushLimits`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from push.pushing.service import PushContent, Target
 from push.wire import defaults
@@ -30,6 +31,8 @@ class PushLimits:
 
 # The members of a push that are passed on as they are.
 _PASSED_ON = set(PushBody.__struct_fields__) & set(PushContent.__struct_fields__)
+
+T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
@@ -68,7 +71,7 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, PushContent]
 
 
 def _check_numbers(data: msgspec.Raw) -> None:
-    """JSON sets numbers no limits; what receives them does. Better refused here than there."""
+    """JSON sets no limits to numbers, but receivers do: such a number is refused here."""
     try:
         _decode_any(data)
     except msgspec.DecodeError as error:
@@ -94,6 +97,11 @@ def _target_of(to: PushTargetBody) -> Target:
         for index, name in enumerate(names_of):
             check_name(name, field, index if target.several else None)
     return Target(target.name, names_of)
+
+
+def none_if_unset(value: T | UnsetType) -> T | None:
+    """A member that was left out, for a function whose argument is None then."""
+    return None if value is UNSET else value
 
 
 def check_name(name: str, field: str, index: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The answer to a write that is in effect when it is answered (delivery.md, "Writes in effect")."""
+"""The answer to a write that is in effect when it is answered (docs/delivery.md)."""
 
 from __future__ import annotations
 

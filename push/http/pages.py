@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
+from shlex import quote
 from typing import Any
 
 from push.http.framework.problems import ERRORS
@@ -27,6 +28,7 @@ code { background: var(--box); padding: .1em .3em; border-radius: 4px; overflow-
 pre { background: var(--box); padding: .8rem 1rem; border-radius: 8px; overflow-x: auto; }
 pre code { padding: 0; background: none; }
 table { border-collapse: collapse; width: 100%; font-size: .94rem; }
+td code { overflow-wrap: break-word; }
 td, th { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0;
   border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; }
@@ -34,6 +36,7 @@ section.operation { border: 1px solid var(--line); border-radius: 10px; padding:
   margin: 1.1rem 0; }
 .method { display: inline-block; min-width: 4.2rem; font-weight: 700; color: var(--accent); }
 .soft { color: var(--soft); }
+@media (max-width: 40rem) { td .method { display: block; } section.operation { padding: .8rem; } }
 """
 
 
@@ -48,7 +51,15 @@ def _page(title: str, *parts: str) -> str:
 
 def _text(text: str) -> str:
     """Escaped, with `words` in back-quotes as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
+    parts = text.split("`")
+    return "".join(
+        _code(part) if index % 2 else escape(part, quote=False) for index, part in enumerate(parts)
+    )
+
+
+def _code(text: str) -> str:
+    """Escaped, as code that a narrow page breaks before a slash or after `_`, not within a word."""
+    return f"<code>{re.sub('(?<=.)(?=/)|(?<=_)', '<wbr>', escape(text, quote=False))}</code>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -71,14 +82,16 @@ def index_page(title: str, version: str, apps: Sequence[App]) -> str:
     return _page(
         f"{title} {version}",
         f"<p>This port serves {escape(served)}.</p>" if served else "",
-        _table(("", ""), ((f'<a href="{path}">{path}</a>', text) for path, text in links)),
+        _table(
+            ("page", "what it is"), ((f'<a href="{path}">{path}</a>', text) for path, text in links)
+        ),
     )
 
 
 def errors_page() -> str:
     rows = (
         (
-            f'<a href="/errors/{code}"><code>{code}</code></a>',
+            f'<a href="/errors/{code}">{_code(code)}</a>',
             str(STATUS_OF_CODE[code]),
             _text(text.meaning),
         )
@@ -105,11 +118,23 @@ def error_page(code: str) -> str:
     )
 
 
-def pretty_json(value: Any) -> str:
+def pretty_json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 # --- the documentation, from the OpenAPI document ------------------------------------------------
+
+
+# The address of the server in the examples of a page that is made once.
+_ORIGIN = "http://push.invalid"
+
+
+def told_to(origin: str, page: str) -> str:
+    """A page of `docs_page` for a client that knows this server as `origin`.
+
+    The address is text that a client sent, and a reader pastes it into a shell, in quotes.
+    """
+    return page.replace(_ORIGIN, escape(origin.replace("'", "'\\''")))
 
 
 def docs_page(document: dict[str, Any]) -> str:
@@ -136,13 +161,13 @@ def _contents(document: dict[str, Any]) -> str:
     rows = (
         (
             f'<a href="#{operation["operationId"]}"><span class="method">{method}</span>'
-            f"<code>{escape(path)}</code></a>",
+            f"{_code(path)}</a>",
             _text(operation["summary"]),
-            " ".join(f"<code>{s}</code>" for s in _scopes(operation)) or "–",
+            " ".join(map(_code, _scopes(operation))) or "–",
         )
         for path, method, operation in _operations(document)
     )
-    return _table(("operation", "", "scope"), rows)
+    return _table(("operation", "what it does", "scope"), rows)
 
 
 def _scopes(operation: dict[str, Any]) -> list[str]:
@@ -152,7 +177,7 @@ def _scopes(operation: dict[str, Any]) -> list[str]:
 def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     parts = [
         f'<section class="operation" id="{operation["operationId"]}">',
-        f'<h3><span class="method">{method}</span> <code>{escape(path)}</code></h3>',
+        f'<h3><span class="method">{method}</span> {_code(path)}</h3>',
         f"<p>{_text(operation['summary'])}. {_text(operation.get('description', ''))}</p>",
     ]
     scopes = _scopes(operation)
@@ -160,28 +185,29 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         parts.append(f'<p class="soft">Needs a key with the scope {_text(f"`{scopes[0]}`")}.</p>')
     if "parameters" in operation:
         parameters = (
-            (f"<code>{p['name']}</code>", p["in"], _kind(p["schema"]), _text(p["description"]))
+            (_code(p["name"]), p["in"], _kind(p["schema"]), _text(p["description"]))
             for p in operation["parameters"]
         )
-        parts.append("<h4>Parameters</h4>" + _table(("name", "in", "type", ""), parameters))
+        parts.append("<h4>Parameters</h4>" + _table(("name", "in", "type", "meaning"), parameters))
     if "requestBody" in operation:
         content = operation["requestBody"]["content"]["application/json"]
         parts.append(f"<h4>Body: {_kind(content['schema'])}</h4>")
-        parts.append(f"<pre><code>{escape(_curl(path, method, content['example']))}</code></pre>")
+        example = _curl(method, path, content["example"])
+        parts.append(f"<pre><code>{escape(example)}</code></pre>")
     rows = (
         (f"<code>{status}</code>", _answer_kind(answer), _text(answer["description"]))
         for status, answer in operation["responses"].items()
     )
-    parts.append("<h4>Answers</h4>" + _table(("status", "type", ""), rows) + "</section>")
+    parts.append("<h4>Answers</h4>" + _table(("status", "type", "meaning"), rows) + "</section>")
     return "\n".join(parts)
 
 
-def _curl(path: str, method: str, example: Any) -> str:
+def _curl(method: str, path: str, example: object) -> str:
     body = json.dumps(example, ensure_ascii=False)
     return (
-        f"curl -X {method} http://localhost:8080{path} \\\n"
+        f"curl -X {method} '{_ORIGIN}{path}' \\\n"
         '  -H "Authorization: Bearer $(cat push-data/admin.key)" \\\n'
-        f"  -H 'Content-Type: application/json' \\\n  -d '{body}'"
+        f"  -H 'Content-Type: application/json' \\\n  -d {quote(body)}"
     )
 
 
@@ -223,7 +249,7 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
     required = schema.get("required", ())
     rows = (
         (
-            f"<code>{field}</code>{'' if field in required else '?'}",
+            f"{_code(field)}{'' if field in required else '?'}",
             _kind(part),
             _text(part.get("description", ""))
             + (f" (default {json.dumps(part['default'])})" if part.get("default") else ""),
@@ -233,6 +259,6 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
     return (
         f'<section class="operation" id="type-{name}"><h3>{name}</h3>'
         f"<p>{_text(schema.get('description', ''))}</p>"
-        + _table(("field", "type", ""), rows)
+        + _table(("field", "type", "meaning"), rows)
         + "</section>"
     )

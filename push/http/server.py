@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from push import __version__
 from push.access.api_keys import Keyring
 from push.http.framework.middleware import Edge
-from push.http.framework.route import App
+from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite
-from push.http.system_routes import make_common, make_pages
+from push.http.system_routes import HealthRoutes, PageRoutes
+from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
 from push.wire.websocket.origins import Origins
 
 
 def make_site(
-    reactor: Any,
+    reactor: Reactor,
     apps: Sequence[App],
     *,
     keyring: Keyring,
@@ -36,8 +36,10 @@ def make_site(
     safe than it could be. Pages of `origins` may register devices from a browser. The
     X-Forwarded-For of `trusted_proxies` is believed.
     """
-    served = [*apps, make_common(problems, notes, registry)]
-    served.append(make_pages(title, version, served))
+    health = HealthRoutes(problems, notes, registry)
+    described = "Health, metrics and documentation."
+    served = [*apps, App("every daemon", described, routes_of(health))]
+    served.append(PageRoutes(title, version, served).app)
     routes = (route for app in served for route in app.routes)
     edge = Edge(routes, keyring, registry, origins, trusted_proxies)
     return LimitedSite(reactor, edge.resource(), edge.admit)

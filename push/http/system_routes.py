@@ -15,11 +15,11 @@ from push.http.framework.route import (
     HTML_TYPE,
     App,
     DocumentedResponse,
-    Handler,
     Request,
     Response,
     Route,
     json_answer,
+    routes_of,
 )
 from push.wire.api.nodes import Health, Ready
 from push.wire.errors import RequestError
@@ -37,134 +37,107 @@ def page_answer(html: str) -> Response:
     return Response(200, html.encode(), HTML_TYPE, _PAGE_HEADERS)
 
 
-def make_common(
-    problems: Callable[[], Sequence[str]],
-    notes: Callable[[], Sequence[str]],
-    registry: CollectorRegistry,
-) -> App:
+class HealthRoutes:
     """Health and metrics. `problems()` lists why the daemon cannot work now; [] = it can.
 
     `notes()` lists what an operator should know although it works.
     """
 
-    async def healthz(call: Request) -> Response:
+    def __init__(
+        self,
+        problems: Callable[[], Sequence[str]],
+        notes: Callable[[], Sequence[str]],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._problems = problems
+        self._notes = notes
+        self._registry = registry
+
+    @Route(
+        "GET",
+        "/healthz",
+        "Whether the process lives",
+        {200: DocumentedResponse("It does.", Health)},
+    )
+    async def healthz(self, call: Request) -> Response:
         return json_answer(200, Health())
 
-    async def readyz(call: Request) -> Response:
-        reasons = list(problems())
+    @Route(
+        "GET",
+        "/readyz",
+        "Whether it can work",
+        {200: DocumentedResponse("It can.", Ready)},
+        description=(
+            "If not, 503 and all `reasons`: for a load balancer. If it can but is "
+            "less safe than it could be, the `notes` say how."
+        ),
+        problems=("unavailable",),
+    )
+    async def readyz(self, call: Request) -> Response:
+        reasons = list(self._problems())
         if not reasons:
-            return json_answer(200, Ready(notes=list(notes()) or UNSET))
+            return json_answer(200, Ready(notes=list(self._notes()) or UNSET))
         refusal = RequestError(
             "unavailable", "; ".join(reasons), after_seconds=NOT_READY_RETRY_SECONDS
         )
         return refusal_answer(refusal, reasons)
 
-    async def metrics(call: Request) -> Response:
-        return Response(200, generate_latest(registry), CONTENT_TYPE_LATEST.encode())
-
-    return App(
-        "every daemon",
-        "Health, metrics and documentation.",
-        (
-            Route(
-                "GET",
-                "/healthz",
-                "healthz",
-                "Whether the process lives",
-                healthz,
-                {200: DocumentedResponse("It does.", Health)},
-            ),
-            Route(
-                "GET",
-                "/readyz",
-                "readyz",
-                "Whether it can work",
-                readyz,
-                {200: DocumentedResponse("It can.", Ready)},
-                description="If not, 503 and all `reasons`: for a load balancer. If it can but is "
-                "less safe than it could be, the `notes` say how.",
-                problems=("unavailable",),
-            ),
-            Route(
-                "GET",
-                "/metrics",
-                "metrics",
-                "Metrics for Prometheus",
-                metrics,
-                {
-                    200: DocumentedResponse(
-                        "The text format of Prometheus.", None, content_type="text/plain"
-                    )
-                },
-                description="Needs no key from the same machine.",
-                scope="read",
-                open_on_loopback=True,
-            ),
-        ),
+    @Route(
+        "GET",
+        "/metrics",
+        "Metrics for Prometheus",
+        {200: DocumentedResponse("The text format of Prometheus.", content_type="text/plain")},
+        description="From the same machine no key is needed.",
+        scope="read",
+        open_on_loopback=True,
     )
+    async def metrics(self, call: Request) -> Response:
+        return Response(200, generate_latest(self._registry), CONTENT_TYPE_LATEST.encode())
 
 
-def make_pages(title: str, version: str, apps: Sequence[App]) -> App:
+_PAGE = {200: DocumentedResponse("A page.", content_type="text/html")}
+
+
+class PageRoutes:
     """The OpenAPI document of `apps` and of these routes, and pages to read."""
-    # Made once all routes are known, these included; see the end.
-    made: dict[str, bytes] = {}
 
-    async def openapi(call: Request) -> Response:
-        return Response(200, made["openapi"])
+    def __init__(self, title: str, version: str, apps: Sequence[App]) -> None:
+        self._index = pages.index_page(title, version, apps)
+        self.app = App("pages", "What this daemon can do.", routes_of(self))
+        document = openapi_document(title, version, (*apps, self.app))
+        self._openapi = pages.pretty_json(document).encode()
+        self._docs = pages.docs_page(document)
 
-    async def docs(call: Request) -> Response:
-        return page_answer(made["docs"].decode())
+    @Route("GET", "/", "Where to go from here", _PAGE)
+    async def index(self, call: Request) -> Response:
+        return page_answer(self._index)
 
-    async def index(call: Request) -> Response:
-        return page_answer(pages.index_page(title, version, apps))
+    @Route("GET", "/docs", "This documentation", _PAGE)
+    async def docs(self, call: Request) -> Response:
+        return page_answer(pages.told_to(call.origin(), self._docs))
 
-    async def errors(call: Request) -> Response:
+    @Route(
+        "GET",
+        "/openapi.json",
+        "The OpenAPI document",
+        {200: DocumentedResponse("OpenAPI 3.1.", dict[str, Any])},
+    )
+    async def openapi(self, call: Request) -> Response:
+        return Response(200, self._openapi)
+
+    @Route("GET", "/errors", "All error codes", _PAGE)
+    async def errors(self, call: Request) -> Response:
         return page_answer(pages.errors_page())
 
-    async def error(call: Request) -> Response:
+    @Route(
+        "GET",
+        "/errors/{code}",
+        "What an error code means",
+        _PAGE,
+        problems=("not_found",),
+    )
+    async def error(self, call: Request) -> Response:
         code = call.path["code"]
         if code not in ERRORS:
             raise RequestError("not_found", f"there is no error code {code[:64]}")
         return page_answer(pages.error_page(code))
-
-    def page(path: str, name: str, summary: str, handler: Handler) -> Route:
-        return Route(
-            "GET",
-            path,
-            name,
-            summary,
-            handler,
-            {200: DocumentedResponse("A page.", None, content_type="text/html")},
-        )
-
-    app = App(
-        "pages",
-        "What this daemon can do.",
-        (
-            page("/", "index", "Where to go from here", index),
-            page("/docs", "docs", "This documentation", docs),
-            Route(
-                "GET",
-                "/openapi.json",
-                "openapi",
-                "The OpenAPI document",
-                openapi,
-                {200: DocumentedResponse("OpenAPI 3.1.", dict[str, Any])},
-            ),
-            page("/errors", "errors", "All error codes", errors),
-            Route(
-                "GET",
-                "/errors/{code}",
-                "error",
-                "What an error code means",
-                error,
-                {200: DocumentedResponse("A page.", None, content_type="text/html")},
-                path_texts={"code": "the `code` of a problem"},
-                problems=("not_found",),
-            ),
-        ),
-    )
-    document = openapi_document(title, version, (*apps, app))
-    made["openapi"] = pages.pretty_json(document).encode()
-    made["docs"] = pages.docs_page(document).encode()
-    return app

@@ -13,7 +13,7 @@ import txredisapi
 from twisted.internet.defer import Deferred
 
 from push.redis.connection.errors import StoreUnavailable, UnsuitableServer
-from push.redis.connection.replies import parsed_info
+from push.redis.connection.replies import Answer, Argument, parsed_info
 from push.redis.scripts import LUA, Script
 
 OLDEST_VERSION = (6, 2)
@@ -45,7 +45,7 @@ async def check_master(ask: Ask) -> None:
         raise StoreUnavailable(f"the server that the sentinels name is no master but a {role}")
 
 
-async def permitted(answer: Deferred[Any]) -> Any:
+async def permitted(answer: Deferred[Answer]) -> Answer:
     """The answer to a command; `UnsuitableServer` with what is to be done if our user may not use
     it."""
     try:
@@ -60,7 +60,10 @@ async def permitted(answer: Deferred[Any]) -> Any:
 
 
 async def evaluate(
-    ask: Ask, script: Script, keys: Sequence[str], arguments: Sequence[bytes | str | int]
+    ask: Ask,
+    script: Script,
+    keys: Sequence[str],
+    arguments: Sequence[Argument],
 ) -> Any:
     """The answer of a script that is run before the server can be used; as `permitted`."""
     try:

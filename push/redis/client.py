@@ -83,11 +83,11 @@ class RedisClient:
         self._durable = self._commands
         if self._sentinels is not None:
             self._durable = self._make_commands("durable writes", self._prepare_durable)
-        self._links: list[
+        self._connections: list[
             SupervisedConnection[CommandProtocol] | SupervisedConnection[SubscriberProtocol]
         ] = [self._commands, self._subscriber]
         if self._durable is not self._commands:
-            self._links.append(self._durable)
+            self._connections.append(self._durable)
 
     def _make_sentinels(self) -> Sentinels | None:
         if not isinstance(self.address, SentinelAddress):
@@ -113,7 +113,7 @@ class RedisClient:
             timeout_seconds=self.timeout_seconds,
             trust_root=self._trust_root,
             availability=self._availability,
-            on_up=self._tell_if_restored,
+            on_up=self._notify_if_restored,
         )
 
     def _make_subscriber(self) -> SupervisedConnection[SubscriberProtocol]:
@@ -128,7 +128,7 @@ class RedisClient:
             timeout_seconds=self.timeout_seconds,
             trust_root=self._trust_root,
             availability=self._availability,
-            on_up=self._tell_if_restored,
+            on_up=self._notify_if_restored,
             on_down=self.subscriptions.lost,
         )
 
@@ -136,8 +136,8 @@ class RedisClient:
         if self._sentinels is not None:
             self._sentinels.start()
         self._availability.start()
-        for link in self._links:
-            link.start()
+        for connection in self._connections:
+            connection.start()
         self._rechecks.start()
 
     async def stop(self) -> None:
@@ -146,17 +146,17 @@ class RedisClient:
         if self._confirmations is not None:
             self._confirmations.stop()
         self.subscriptions.stop()
-        for link in self._links:
-            await link.stop()
+        for connection in self._connections:
+            await connection.stop()
         if self._sentinels is not None:
             await self._sentinels.stop()
 
     @property
     def problem(self) -> str | None:
         """Why the server cannot be used now, in a sentence; None when it can."""
-        for link in self._links:
-            if link.speaker is None:
-                return link.problem
+        for connection in self._connections:
+            if connection.protocol is None:
+                return connection.problem
         return None
 
     @property
@@ -186,18 +186,18 @@ class RedisClient:
     @property
     def is_subscribed(self) -> bool:
         """Whether all wanted channels are subscribed."""
-        return self._subscriber.speaker is not None
+        return self._subscriber.protocol is not None
 
     def rebuild(self, reason: str) -> None:
         """Distrust all connections: new ones are made (architecture, rule 3)."""
-        for link in self._links:
-            link.rebuild(reason)
+        for connection in self._connections:
+            connection.rebuild(reason)
 
     async def command(self, *command: Argument) -> Any:
         """One Redis command; keys in it are whole keys (`key()`)."""
-        speaker = self._commands.require()
+        protocol = self._commands.require()
         try:
-            return await speaker.call(*command)
+            return await protocol.call(*command)
         except txredisapi.RedisError as error:
             raise self._translated(str(error), error) from None
 
@@ -230,8 +230,8 @@ class RedisClient:
             Deferred.fromCoroutine(self._load(script)).addErrback(lambda _: None)
         for _ in range(ATTEMPTS):
             try:
-                speaker = (self._durable if durable else self._commands).require()
-                answer = self._evaluate(speaker, script, keys, arguments)
+                protocol = (self._durable if durable else self._commands).require()
+                answer = self._evaluate(protocol, script, keys, arguments)
                 confirmed = self._start_confirming() if durable else None
                 reply = await answer
             except txredisapi.RedisError as error:
@@ -240,7 +240,7 @@ class RedisClient:
                     await self._load(script)  # somebody flushed the scripts
                 elif text.startswith("LATE "):
                     # Too late by the server's clock, though not by ours: it was set forward, or
-                    # we have not heard it for long. Now we know it.
+                    # it has sent no answer for long. Now we know it.
                     self.clock.observe(int(text.split()[1]))
                 else:
                     raise self._translated(script.explain(text), error) from None
@@ -259,14 +259,14 @@ class RedisClient:
 
     def _evaluate(
         self,
-        speaker: CommandProtocol,
+        protocol: CommandProtocol,
         script: Script,
         keys: Sequence[str],
         arguments: Sequence[Argument],
     ) -> Deferred[Any]:
         floor_us = self.clock.now_us()
         deadline_us = floor_us + int(self.timeout_seconds * MICROSECONDS)
-        return speaker.call(
+        return protocol.call(
             b"EVALSHA",
             script.sha,
             1 + len(keys),
@@ -280,9 +280,9 @@ class RedisClient:
 
     async def _load(self, script: Script) -> None:
         self._scripts[script.sha] = script
-        speaker = self._commands.require()
+        protocol = self._commands.require()
         try:
-            await load(speaker, script)
+            await load(protocol, script)
         except txredisapi.RedisError as error:
             raise self._translated(str(error), error) from None
 
@@ -299,49 +299,49 @@ class RedisClient:
 
     def _moved(self, master: RedisAddress) -> None:
         """There is a new master: connections to another one, or attempts at such, end."""
-        for link in self._links:
-            if link.where not in (None, master):
-                link.rebuild(f"the master is {master} now")
+        for connection in self._connections:
+            if connection.where not in (None, master):
+                connection.rebuild(f"the master is {master} now")
 
-    async def _prepare_commands(self, speaker: CommandProtocol) -> None:
+    async def _prepare_commands(self, protocol: CommandProtocol) -> None:
         if self._sentinels is not None:
-            await check_master(speaker.call)
-        await self._check(speaker)
-        await self._identify(speaker)
-        await self._load_all(speaker)
-        seconds, microseconds = await speaker.call("TIME")
-        stored = await speaker.call("GET", self._clock_key)
+            await check_master(protocol.call)
+        await self._check(protocol)
+        await self._identify(protocol)
+        await self._load_all(protocol)
+        seconds, microseconds = await protocol.call("TIME")
+        stored = await protocol.call("GET", self._clock_key)
         self.clock.observe(int(seconds) * 1_000_000 + int(microseconds))
         self.clock.observe(int(stored or 0))
 
-    async def _prepare_durable(self, speaker: CommandProtocol) -> None:
-        await check_master(speaker.call)
-        await permitted(speaker.call("WAIT", 0, 1))
-        await self._identify(speaker)
-        await self._load_all(speaker)
+    async def _prepare_durable(self, protocol: CommandProtocol) -> None:
+        await check_master(protocol.call)
+        await permitted(protocol.call("WAIT", 0, 1))
+        await self._identify(protocol)
+        await self._load_all(protocol)
         patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
         key = self.key(keyspace.CONFIRMED)
-        self._confirmations = ReplicaAcks(self._reactor, speaker, key, patience_ms)
+        self._confirmations = ReplicaAcks(self._reactor, protocol, key, patience_ms)
 
-    async def _identify(self, speaker: CommandProtocol) -> None:
+    async def _identify(self, protocol: CommandProtocol) -> None:
         if self._deployment is not None:
             key = self.key(keyspace.SHARD)
-            await self._deployment.check(speaker.call, key, self._clock_key, self._number)
+            await self._deployment.check(protocol.call, key, self._clock_key, self._number)
 
-    async def _load_all(self, speaker: CommandProtocol) -> None:
+    async def _load_all(self, protocol: CommandProtocol) -> None:
         for script in self._scripts.values():
-            await load(speaker, script)
+            await load(protocol, script)
 
-    async def _prepare_subscriber(self, speaker: SubscriberProtocol) -> None:
+    async def _prepare_subscriber(self, protocol: SubscriberProtocol) -> None:
         if self._sentinels is not None:
-            await check_master(speaker.call)
+            await check_master(protocol.call)
         # It stays: so the server knows that there is somebody (`pushctl reshard` asks).
-        await permitted(speaker.subscribe_to([self._check_channel]))
-        await self.subscriptions.restore(speaker)
+        await permitted(protocol.subscribe_to([self._check_channel]))
+        await self.subscriptions.restore(protocol)
 
-    async def _check(self, speaker: CommandProtocol) -> None:
+    async def _check(self, protocol: CommandProtocol) -> None:
         notes = await check_server(
-            speaker.call,
+            protocol.call,
             self.key(keyspace.CHECK),
             self._check_channel,
             replicated=self._sentinels is not None,
@@ -353,18 +353,18 @@ class RedisClient:
 
     async def _recheck(self) -> None:
         """Settings can be changed while it runs, for the better and for the worse."""
-        speaker = self._commands.speaker
-        if speaker is None:
+        protocol = self._commands.protocol
+        if protocol is None:
             return
         try:
-            await self._check(speaker)
-            await self._identify(speaker)
+            await self._check(protocol)
+            await self._identify(protocol)
         except (UnsuitableServer, StoreUnavailable) as error:
             self._commands.rebuild(error if isinstance(error, UnsuitableServer) else error.reason)
         except txredisapi.RedisError as error:
             log.debug("Redis could not be checked: {error}", error=error)
 
-    def _tell_if_restored(self) -> None:
+    def _notify_if_restored(self) -> None:
         if self.problem is not None:
             return  # the other connection tells
         self._availability.all_up()
@@ -387,10 +387,10 @@ class RedisClient:
         return own_fault
 
 
-async def load(speaker: CommandProtocol, script: Script) -> None:
+async def load(protocol: CommandProtocol, script: Script) -> None:
     """Redis knows the script from now on. Raises txredisapi's error, by our files and lines."""
     try:
-        await speaker.call("SCRIPT", "LOAD", script.source)
+        await protocol.call("SCRIPT", "LOAD", script.source)
     except txredisapi.ResponseError as error:
         raise txredisapi.ResponseError(script.explain(str(error))) from None
 

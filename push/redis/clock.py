@@ -27,7 +27,7 @@ class ServerClock:
             self._seen_at = self._monotonic()
 
     def now_us(self) -> int:
-        """The floor for the server's next offset; 0 before the server was ever heard."""
+        """The floor for the server's next offset; 0 before the server's first answer."""
         if not self._seen_us:
             return 0
         elapsed = self._monotonic() - self._seen_at

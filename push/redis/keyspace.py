@@ -1,16 +1,15 @@
 """Every key, field and code that is stored in Redis, once.
 
 The scripts of `push/lua/` have fields and codes under the same names (`lib/fields.lua`), and the
-names of keys in files of `lib/`; tests compare them. To whom keys belong, and where they go when
-the list of servers changes, is in `push/resharding/kinds.py`; when they end is in
-`docs/operating.md`.
+names of keys in files of `lib/`; tests compare them. `push/resharding/kinds.py` says who owns the
+keys and where they go when the list of servers changes, `docs/operating.md` when they end.
 """
 
 from __future__ import annotations
 
 DEVICE_PREFIX = "dev:"
 
-# --- Keys, without the prefix of all keys. What ends with ":" has an owner behind it.
+# --- Keys, without the prefix of all keys. A name that ends with ":" is followed by an owner.
 
 # Streams: by the name of the stream.
 LOG = "log:"

@@ -184,8 +184,8 @@ def _needed(libraries: list[LuaFile], script: LuaFile) -> list[Statement]:
 
 
 def _inlined(statements: Iterable[Statement]) -> list[Statement]:
-    """With the values of constants in place of their names. Redis makes each function anew at each
-    call, and that takes the longer, the more names it shares with others."""
+    """With the values of constants in place of their names. Redis creates every function again at
+    each call, which takes longer the more names the function shares with others."""
     statements = list(statements)
     found = map(_CONSTANT.fullmatch, (statement.text for statement in statements))
     values = {match[1]: match[2] for match in found if match}

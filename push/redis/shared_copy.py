@@ -117,7 +117,7 @@ class SharedCopy(Generic[Content]):
         self._channel = channel
         self._read = read
         self._apply = apply
-        self._is_heard = False
+        self._is_subscribed = False
         self._epoch = 0  # how often it was invalidated
         self._losses = -1  # of subscriptions' connections, when what is applied began to be read
         self._read_epoch = -1
@@ -127,8 +127,8 @@ class SharedCopy(Generic[Content]):
         server.on_restored(self._restored)
 
     def start(self) -> None:
-        heard = self._server.subscribe_channel(self._channel, lambda _: self.invalidate())
-        heard.addCallbacks(self._heard, lambda _: None)
+        subscribing = self._server.subscribe_channel(self._channel, lambda _: self.invalidate())
+        subscribing.addCallbacks(self._subscribed, lambda _: None)
         self._regular.start()
 
     def stop(self) -> None:
@@ -169,9 +169,9 @@ class SharedCopy(Generic[Content]):
                 raise  # the caller was cancelled
             raise StoreUnavailable(f"{self._channel} could not be read") from None
 
-    def _heard(self, _: object) -> None:
+    def _subscribed(self, _: object) -> None:
         if self._regular.is_started:  # not stopped meanwhile
-            self._is_heard = True
+            self._is_subscribed = True
             self.invalidate()
 
     def _restored(self) -> None:
@@ -181,7 +181,7 @@ class SharedCopy(Generic[Content]):
     async def _renew(self) -> None:
         epoch, losses = self._epoch, self._server.subscriptions.losses
         # Else notices between the read and the subscription would be missed.
-        receives = self._is_heard and self._server.is_subscribed
+        receives = self._is_subscribed and self._server.is_subscribed
         self._apply(await self._read())
         if receives:
             self._read_epoch, self._losses = epoch, losses

@@ -1,8 +1,8 @@
 """Queues of work that several daemons do: sorted sets, whose members are due at a time.
 
-Who claims work may be killed, so it stays in its queue until it is done (a script removes it then),
-and is due again when the time for which it was claimed is over. Everything in a queue can be done
-twice. See push/lua/lib/work_queue.lua.
+A process that claims work may be killed. So work stays in its queue until it is done (a script
+removes it then), and is due again when the time for which it was claimed is over. Everything in a
+queue can be done twice. See push/lua/lib/work_queue.lua.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class WorkQueue(NamedTuple):
     """A queue, under the same name on every server.
 
     Nobody else claims what was claimed for `claimed_ms`, a little longer than doing it may take.
-    Work is left for `pause_ms` to whoever caused it.
+    For `pause_ms` work is left to the process that caused it.
     """
 
     name: str

@@ -35,8 +35,8 @@ class ReshardArguments(NamedTuple):
     abandon: bool = False
 
 
-def run(asked: ReshardArguments, tell: Callable[[str], None]) -> ReshardOutcome | None:
-    """Do it, to the end. `tell` is called with the progress, now and then.
+def run(asked: ReshardArguments, report: Callable[[str], None]) -> ReshardOutcome | None:
+    """Do it, to the end. `report` is called with the progress, now and then.
 
     Raises `Refused`, `BrokenOff`.
     """
@@ -47,7 +47,7 @@ def run(asked: ReshardArguments, tell: Callable[[str], None]) -> ReshardOutcome 
         # A signal stops the reactor; that connections are lost then is no news.
         reactor.addSystemEventTrigger("before", "shutdown", failed.append, BrokenOff())
         try:
-            found.append(await reshard(reactor, asked, _now_and_then(reactor, tell)))
+            found.append(await reshard(reactor, asked, _now_and_then(reactor, report)))
         except (Refused, StartError) as error:
             failed.append(Refused(str(error)))
         except StoreUnavailable as error:
@@ -64,7 +64,7 @@ def run(asked: ReshardArguments, tell: Callable[[str], None]) -> ReshardOutcome 
 
 
 async def reshard(
-    reactor: Reactor, asked: ReshardArguments, tell: Callable[[str], None]
+    reactor: Reactor, asked: ReshardArguments, report: Callable[[str], None]
 ) -> ReshardOutcome | None:
     """None when it was given up."""
     settings = load(config_file=asked.config, environment=os.environ).redis
@@ -84,7 +84,7 @@ async def reshard(
     )
     try:
         names = [str(address) for address in old], [str(address) for address in new]
-        resharding = Resharding(reactor, layout, *names, tell)
+        resharding = Resharding(reactor, layout, *names, report)
         if asked.abandon:
             await resharding.abandon()
             return None
@@ -100,13 +100,13 @@ def _parsed(url: str) -> StoreAddress:
         raise Refused(f"--to: {error}") from None
 
 
-def _now_and_then(reactor: Reactor, tell: Callable[[str], None]) -> Callable[[str], None]:
+def _now_and_then(reactor: Reactor, report: Callable[[str], None]) -> Callable[[str], None]:
     last = reactor.seconds()
 
     def maybe(text: str) -> None:
         nonlocal last
         if reactor.seconds() - last >= TELL_SECONDS:
             last = reactor.seconds()
-            tell(text)
+            report(text)
 
     return maybe

@@ -21,20 +21,20 @@ from push.wire.idents import STREAM_ALL, device_stream
 
 AT_A_TIME = 256  # keys
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 Item = TypeVar("Item")
 
 
 class Copying:
-    """`tell` is called with the progress. Nothing that is there is changed."""
+    """`report` is called with the progress. Nothing that is there is changed."""
 
-    def __init__(self, layout: Layout, staging: Staging, clock: int, tell: Tell) -> None:
+    def __init__(self, layout: Layout, staging: Staging, clock: int, report: Report) -> None:
         self.devices = 0
         self.everyone = Everyone(layout, clock)
         self._layout = layout
         self._servers = layout.servers
         self._staging = staging
-        self._tell = tell
+        self._report = report
         self._answers = Answers(layout)
         self._records = Records(layout, self.everyone, self._answers.owner_of)
         self._turns = Semaphore(AT_A_TIME)
@@ -96,7 +96,7 @@ class Copying:
     async def _devices(self, place: int, found: list[tuple[str, bytes]]) -> None:
         await self._each([token for token, _ in found], partial(self._device, place))
         self.devices += len(found)
-        self._tell(f"{self.devices} devices prepared")
+        self._report(f"{self.devices} devices prepared")
 
     async def _device(self, place: int, token: str) -> None:
         name = record_name(token)
@@ -159,7 +159,7 @@ class Copying:
     async def _keys(self, place: int, names: list[str]) -> None:
         await self._each(names, partial(self._key, place))
         self._looked_at += len(names)
-        self._tell(f"{self._looked_at} keys looked at")
+        self._report(f"{self._looked_at} keys looked at")
 
     async def _key(self, place: int, name: str) -> None:
         kind = kind_of(name)
@@ -203,7 +203,7 @@ class Copying:
     async def _messages(self, place: int, names: list[str]) -> None:
         await self._each(names, partial(self._message, place))
         self._looked_at += len(names)
-        self._tell(f"{self._looked_at} keys looked at")
+        self._report(f"{self._looked_at} keys looked at")
 
     async def _message(self, place: int, name: str) -> None:
         parts = await self._parts(name)

@@ -1,7 +1,7 @@
 """A device's record, at its home and in parts on the servers of streams that it follows.
 
-What is at home as `x:<stream>` while the stream is on another server becomes the plain fields of
-that stream when they meet, and the other way round (see push/devices/record.py).
+The record at home has `x:<stream>` for a stream on another server. When the two meet it becomes the
+plain fields of that stream, and the other way round (see push/devices/record.py).
 """
 
 from __future__ import annotations

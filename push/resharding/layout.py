@@ -14,7 +14,7 @@ KEYS_PER_PAGE = 500
 class Layout:
     """All servers concerned, each once; the old and the new list name them by their place here.
 
-    `renewed`: those to which connections had to be made anew. They may have been started again, or
+    `renewed`: those that had to be connected to again. They may have been started again, or
     another may be the master now, and have lost what they had answered last.
     """
 

@@ -1,7 +1,7 @@
 """Idempotency keys: the same key again must not make a second message, whatever the list is.
 
 The answer to a push is kept on every server that had a part of it, as one piece. Afterwards the
-parts are others, so it is kept by stream: `s:<stream>`, how many connectors had heard it then (-1:
+parts are others, so it is kept by stream: `s:<stream>`, how many connectors received it then (-1:
 unknown), with the id that the message has. publish.lua writes only to streams of which it finds
 nothing there. With several servers the key has a claim to that id as well.
 """
@@ -27,7 +27,7 @@ class Answers:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        # What `Nearby` handed out without a stream has its record where the key is.
+        # What `PushByIp` pushed without a stream has its record where the key is.
         self._owners: dict[str, str] = {}
 
     def owner_of(self, id: str) -> str | None:
@@ -43,23 +43,23 @@ class Answers:
         if "reply" not in first and not any(field.startswith(_BY_STREAM) for field in first):
             self._owners[first["id"].decode()] = name
             return {self._layout.new_place(name): first}, {}
-        id, heard = "", {}
+        id, receivers = "", {}
         for place, fields in parts.items():
-            id, here = self._heard(place, fields, to)
-            heard.update(here)
+            id, here = self._receivers_of(place, fields, to)
+            receivers.update(here)
         head = {"digest": first["digest"], "id": id.encode()}
         placed: defaultdict[int, Fields] = defaultdict(lambda: dict(head))
-        for stream, count in heard.items():
+        for stream, count in receivers.items():
             places = [self._layout.new_place(stream)]
             for place in self._layout.new if stream == STREAM_ALL else places:
                 placed[place][_BY_STREAM + stream] = b"%d" % count
         alone = len(self._layout.old) == 1
         return dict(placed), head if alone and len(self._layout.new) > 1 else {}
 
-    def _heard(
+    def _receivers_of(
         self, place: int, fields: Fields, to: Mapping[str, bytes]
     ) -> tuple[str, dict[str, int]]:
-        """The id, and how many heard it by stream, of the part on one server."""
+        """The id, and how many connectors received it by stream, of the part on one server."""
         by_stream = {
             name[len(_BY_STREAM) :]: int(value)
             for name, value in fields.items()
@@ -76,6 +76,6 @@ class Answers:
 
 
 def kept_answer(fields: Fields) -> tuple[str, list[int]]:
-    """What publish.lua has kept: the message's id, and how many heard it in each stream."""
+    """What publish.lua has kept: the message's id, and how many connectors each stream had."""
     _, _, id, *counts = msgspec.msgpack.decode(fields["reply"])
     return str(id), [int(count) for count in counts]

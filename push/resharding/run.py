@@ -22,7 +22,7 @@ from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.resharding import connecting
-from push.resharding.copying import Copying, Tell
+from push.resharding.copying import Copying, Report
 from push.resharding.kinds import UnknownKind
 from push.resharding.layout import Layout
 from push.resharding.plan import (
@@ -58,15 +58,17 @@ class ReshardOutcome(msgspec.Struct, rename={"old": "from", "new": "to"}):
 
 
 class Resharding:
-    """One run, on servers that are connected. `tell` is called with the progress."""
+    """One run, on servers that are connected. `report` is called with the progress."""
 
-    def __init__(self, reactor: Clock, layout: Layout, old: list[str], new: list[str], tell: Tell):
+    def __init__(
+        self, reactor: Clock, layout: Layout, old: list[str], new: list[str], report: Report
+    ):
         self._reactor = reactor
         self._layout = layout
         self._servers = layout.servers
         self._old_names = old
         self._new_names = new
-        self._tell = tell
+        self._report = report
 
     async def run(self, *, dry: bool = False) -> ReshardOutcome:
         """Raises `Refused` and `StoreUnavailable`."""
@@ -164,7 +166,7 @@ class Resharding:
                 await forget_prepared(server)
         clock = max(await gather(_clock(server) for server in self._servers))
         staging = Staging(self._servers, dry=outcome.dry_run)
-        copying = Copying(self._layout, staging, clock, self._tell)
+        copying = Copying(self._layout, staging, clock, self._report)
         try:
             await copying.run()
         except UnknownKind as error:
@@ -181,7 +183,7 @@ class Resharding:
             await server.run(_raise_clock, [], [copying.everyone.clock])
         await self._check_prepared()
         await self._be_sure()
-        self._tell("all is prepared and takes its place")
+        self._report("all is prepared and takes its place")
 
     async def _be_sure(self) -> None:
         """Nothing that was written until now is lost, whatever happens to a server from now on."""

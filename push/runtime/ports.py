@@ -11,6 +11,7 @@ from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import ProcessProtocol
 
 
 class DelayedCall(Protocol):
@@ -64,14 +65,20 @@ class Reactor(Clock, Protocol):
         /,
         *args: object,
         **kwargs: object,
-    ) -> Any: ...
+    ) -> object: ...
 
     def listenTCP(
         self, port: Any, factory: Any, /, backlog: int = ..., interface: str = ...
     ) -> ListeningPort: ...
 
     def spawnProcess(
-        self, process: Any, executable: Any, args: Sequence[str], /, *more: Any, **options: Any
+        self,
+        process: ProcessProtocol,
+        executable: str,
+        args: Sequence[str],
+        /,
+        *more: object,
+        **options: object,
     ) -> object: ...
 
     def stop(self) -> None: ...

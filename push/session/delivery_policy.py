@@ -12,15 +12,15 @@ from collections.abc import Callable
 from push.session.entry import Batch, Entry
 from push.session.server import ServerSession
 from push.session.server_answers import SessionLimits
-from push.session.transitions import State
-from push.session.window import (
+from push.session.subscription import (
     GONE,
     TOO_LARGE,
     UNACKNOWLEDGED,
     OutstandingMessage,
     Subscription,
-    Window,
 )
+from push.session.transitions import State
+from push.session.window import Window
 from push.wire.codecs.codec import Codec
 
 Dropped = Callable[[Subscription, Entry, str], None]

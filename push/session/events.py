@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from push.session.window import LateAcknowledgement, OutstandingMessage, Subscription
+from push.session.subscription import LateAcknowledgement, OutstandingMessage, Subscription
 from push.wire.bodies import AuthRequest, ConnectRequest, SubRequest
 from push.wire.signals import SubSignal
 

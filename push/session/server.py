@@ -23,8 +23,8 @@ from push.session.events import (
     RenewRequested,
 )
 from push.session.server_answers import ServerAnswers, SessionLimits
+from push.session.subscription import LateAcknowledgement
 from push.session.transitions import SERVER, Action, State
-from push.session.window import LateAcknowledgement
 from push.wire.bodies import (
     AuthRequest,
     ConnectRequest,

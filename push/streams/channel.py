@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from push.session.entry import Entry
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 
 
 class Follower(Protocol):

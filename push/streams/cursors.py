@@ -24,7 +24,7 @@ from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
-from push.session.window import (
+from push.session.subscription import (
     ACKNOWLEDGED,
     GONE,
     LATE,
@@ -79,7 +79,9 @@ class CursorWriter:
         self._stopped = False
 
     def moved(self, holder: CursorOwner, subscription: Subscription) -> None:
-        """`follow.cursor` moved and is to be stored."""
+        """The cursor of `subscription` moved and is to be stored."""
+        if subscription in self._moved:
+            return  # it leaves with the batch that is due: most acknowledgements come in bursts
         if holder.token is None or self._stopped:
             subscription.ended = None  # nothing is kept of a user without a device
             return
@@ -92,7 +94,7 @@ class CursorWriter:
         stored."""
         is_moved = self._moved.pop(subscription, None) is not None
         is_handed = self._handed.pop(subscription, None) is not None
-        # Behind one that is missing, the cursor has not moved.
+        # The cursor has not moved past one that is missing.
         is_acknowledged = any(delivery.done for delivery in subscription.pending or ())
         if holder.token is None or self._stopped:
             return
@@ -233,7 +235,7 @@ class _Move:
         self.position = subscription.position
         if not is_last:
             self.position = min([self.position, *_not_to_be_passed(ended, self.cursor)])
-        # For the last time all is said that is known, also of what the cursor has not passed.
+        # The last move writes all that is known, also of messages that the cursor has not passed.
         until = inf if is_last else self.cursor
         self.ended = [message for message in ended if message.offset <= until]
         subscription.ended = [message for message in ended if message.offset > until] or None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis.connection.errors import StoreUnavailable
+from push.runtime.ports import Clock, DelayedCall
 from push.runtime.tasks import Semaphore, TaskGroup
 from push.session.entry import Entry
 from push.streams.channel import Channel
@@ -37,12 +38,12 @@ class InOrder(Protocol):
 class GapRepair:
     """The repairs of one server's channels, of each one at a time."""
 
-    def __init__(self, reactor: Any, reader: LogReader, hub: InOrder) -> None:
+    def __init__(self, reactor: Clock, reader: LogReader, hub: InOrder) -> None:
         self.begun = 0
         self._reactor = reactor
         self._reader = reader
         self._hub = hub
-        self._retry_calls: dict[str, Any] = {}
+        self._retry_calls: dict[str, DelayedCall] = {}
         self._turns = Semaphore(REPAIRS_AT_A_TIME)
         self._jobs = TaskGroup()
 

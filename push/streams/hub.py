@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from push.redis.client import RedisClient
 from push.redis.keyspace import channel_name
+from push.runtime.ports import Clock, DelayedCall
 from push.session.entry import (
     FIRST_SHARED_ID,
     LAST_SHARED_ID,
@@ -23,7 +24,7 @@ from push.session.entry import (
     Entry,
     batches_of,
 )
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 from push.streams.channel import Channel, Follower
 from push.streams.gap_repair import GapRepair
 from push.streams.log import LogReader, has_expired
@@ -34,11 +35,11 @@ from push.streams.message import from_channel
 log = Logger()
 
 HELD_ENTRIES = 64  # kept of a channel that is being repaired
-HELD_SECONDS = 0.02  # between two looks whether what was kept may be handed on
+HELD_SECONDS = 0.02  # between two checks whether what was kept may be handed on
 
 
 class Receiver(Protocol):
-    """Who gets what the hub hands on."""
+    """Gets what the hub hands on."""
 
     def batch(self, channel: Channel, batch: Batch) -> None:
         """What came for a stream in one turn of the reactor."""
@@ -54,13 +55,13 @@ class Hub:
     """All streams that this connector follows on one Redis server.
 
     `name` is that of the connector's own channel for the nonce. While `may_hand_on()` is false,
-    what comes is kept. `is_late()`: changes may have been answered before this connector has heard
-    of them.
+    what comes is kept. `is_late()`: changes may have been answered before this connector has
+    received them.
     """
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         reader: LogReader,
         memory: LogCache,
@@ -80,7 +81,7 @@ class Hub:
         self._controls = False  # among what is handed on in this turn
         self._next_number = FIRST_SHARED_ID
         self._dirty: list[Channel] = []
-        self._turn_call: Any = None
+        self._turn_call: DelayedCall | None = None
         self._repair = GapRepair(reactor, reader, self)
         self._loss_check = LossCheck(
             reactor, server, reader, self.channels, self._repair, f"nonce:{name}"
@@ -103,7 +104,7 @@ class Hub:
             self._turn_call = None
 
     def _restored(self) -> None:
-        """Messages may have been missed, and that some were taken out."""
+        """Messages may have been missed, and notices of removed ones."""
         self._memory.clear()
         self.sweep()
 
@@ -114,7 +115,7 @@ class Hub:
     # Who follows what
 
     def follow(self, stream: str, follower: Follower, subscription: Subscription) -> Deferred[None]:
-        """Add a follower; fires once the channel is heard. Read the log only after that."""
+        """Add a follower; fires once the channel is subscribed. Read the log only after that."""
         channel = self.channels.get(stream)
         if channel is None:
             channel = self.channels[stream] = Channel(stream)
@@ -146,7 +147,7 @@ class Hub:
         if removes > 0:
             self._take_out(channel, removes)
         elif removes < 0:
-            # Who has not read them is told so when it reads the log, and must not find them here.
+            # A session that has not read them learns it from the log, and must not find them here.
             self._memory.drop_to(channel.stream, -removes)
         if entry is None:
             return
@@ -163,7 +164,8 @@ class Hub:
             self.apply(channel, entry)
 
     def _take_out(self, channel: Channel, offset: int) -> None:
-        """An entry was cancelled or replaced: who was not handed it does not get it (rule 16)."""
+        """An entry was cancelled or replaced: sessions that were not handed it do not get it (rule
+        16)."""
         self._memory.remove(channel.stream, offset)
         channel.take_out(offset)
 
@@ -177,7 +179,7 @@ class Hub:
                 return
         channel.advance(entry.offset)
         if has_expired(entry, self._server.clock.now_us()):
-            # We stood still for that long. Who would have got it reads the log, and passes it.
+            # This process was paused for that long. Its followers read the log, and pass the entry.
             for subscription in channel.followers.values():
                 subscription.live = False
             self._receiver.repaired(channel)

@@ -54,7 +54,7 @@ STATES = {
     DROPPED[0]: "dropped",
 }
 
-_count_fleeting = load_script("streams", "count_fleeting")
+_count_ephemeral = load_script("streams", "count_ephemeral")
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -250,17 +250,19 @@ class EphemeralCounts:
 
     def __init__(self, reactor: Clock, server: RedisClient) -> None:
         self._server = server
-        self._counts: Counter[tuple[str, str, str, str]] = Counter()
+        self._counts: dict[tuple[str, str, str, str], int] = {}
         self._writes = SingleFlight(self._write, _log_failure)
         self._soon = Debounced(reactor, FLUSH_SECONDS, self._writes.request)
 
     def count(self, stream: str, token: str | None, id: str, code: str, count: int = 1) -> None:
         """It happened to `count` devices, to `token` if the message is of a device or user."""
-        if token is None or len(self._counts) >= MAX_WAITING:
+        counts = self._counts
+        if token is None or len(counts) >= MAX_WAITING:
             return  # a user without a device: the ledger counts devices
-        listed = is_listed(stream)
-        self._counts[id, token if listed else "", code, stream if listed else ""] += count
-        self._soon.request()
+        if not counts:
+            self._soon.request()
+        key = (id, token, code, stream) if is_listed(stream) else (id, "", code, "")
+        counts[key] = counts.get(key, 0) + count
 
     def written_to(self, stream: str, id: str, holders: Sequence[CountedSession]) -> None:
         """All of `holders` were handed message `id`."""
@@ -281,12 +283,12 @@ class EphemeralCounts:
             await self._writes.finished()
 
     async def _write(self) -> None:
-        counts, self._counts = self._counts, Counter()
+        counts, self._counts = self._counts, {}
         items = [[*what[:3], count, what[3]] for what, count in counts.items()]
         for start in range(0, len(items), COUNTS_PER_CALL):
             part = items[start : start + COUNTS_PER_CALL]
             try:
-                await self._server.run(_count_fleeting, [], [_encode(part)])
+                await self._server.run(_count_ephemeral, [], [_encode(part)])
             except StoreUnavailable as error:
                 log.debug("Counts given up: {reason}", reason=error.reason)
 

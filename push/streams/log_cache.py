@@ -1,6 +1,6 @@
 """What a connector keeps of logs in memory (architecture, rule 14).
 
-Sessions that fall behind together, or come back together, want the same entries, and are not to
+Sessions that fall behind together, or reconnect together, want the same entries, and are not to
 read them one by one: the latest live messages of a stream, and the pages that one of them has just
 read. Both are kept as runs, least recently used out first.
 """
@@ -95,7 +95,7 @@ class LogCache:
             self._forget(next(iter(self._runs)))
 
     def after(self, stream: str, position: int, limit: int) -> list[Entry]:
-        """What follows `position` in the log, as far as it is known here; [] if nothing is."""
+        """What follows `position` in the log, as far as it is kept; [] if nothing is."""
         for kind in (LIVE, READ):
             run = self._runs.get((stream, kind))
             if run is not None and run.begin <= position < run.end:

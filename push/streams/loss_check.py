@@ -1,22 +1,22 @@
 """Loss that shows no gap (architecture, rule 3).
 
 The last message of a stream, say, is found by sweeping all followed logs, every minute and whenever
-the subscriber's connection was made anew; a subscriber that receives nothing any more, by a nonce
+the subscriber has reconnected. A subscriber that no longer receives anything is found by a nonce
 that it must receive.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
+from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
+from push.runtime.timers import Debounced, Periodic, SingleFlight
 from push.streams.channel import Channel
 from push.streams.gap_repair import GapRepair
 from push.streams.log import LogReader
@@ -34,51 +34,42 @@ class LossCheck:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         reader: LogReader,
         channels: Mapping[str, Channel],
         repair: GapRepair,
         nonce_channel: str,
     ) -> None:
-        self._reactor = reactor
         self._server = server
         self._reader = reader
         self._channels = channels
         self._repair = repair
         self._nonce_channel = nonce_channel
         self._nonce = 0
-        self._nonce_heard = 0
-        self._heard_before = 0
-        self._sweep_call: Any = None
-        self._sweeping = False
-        self._sweep_again = False
+        self._nonce_received = 0
+        self._messages_before = 0
         self._jobs = TaskGroup()
-        self._sweep_loop = LoopingCall(self.sweep)
-        self._nonce_loop = LoopingCall(self._send_nonce)
-        self._sweep_loop.clock = self._nonce_loop.clock = reactor
+        self._sweeps = SingleFlight(self._sweep, _log_failure)
+        self._sweep_soon = Debounced(reactor, RETRY_SECONDS, self.sweep)
+        self._sweep_regularly = Periodic(reactor, SWEEP_SECONDS, self.sweep, _log_failure)
+        self._send_regularly = Periodic(reactor, NONCE_SECONDS, self._send_nonce, _log_failure)
 
     def start(self) -> None:
         self._jobs.run(self._listen_for_nonce(), _log_failure)
-        self._sweep_loop.start(SWEEP_SECONDS, now=False)
-        self._nonce_loop.start(NONCE_SECONDS, now=False)
+        self._sweep_regularly.start()
+        self._send_regularly.start()
 
     def stop(self) -> None:
-        for loop in (self._sweep_loop, self._nonce_loop):
-            if loop.running:
-                loop.stop()
-        if self._sweep_call is not None:
-            self._sweep_call.cancel()
-            self._sweep_call = None
+        self._sweep_regularly.stop()
+        self._send_regularly.stop()
+        self._sweep_soon.cancel()
+        self._sweeps.cancel()
         self._jobs.cancel()
 
     def sweep(self) -> None:
         """Look for messages in all followed logs that the channels did not bring."""
-        if self._sweeping:
-            self._sweep_again = True
-            return
-        self._sweeping = True
-        self._jobs.run(self._sweep(), _log_failure)
+        self._sweeps.request()
 
     async def _sweep(self) -> None:
         try:
@@ -94,41 +85,28 @@ class LossCheck:
                             channel.known = False
         except StoreUnavailable as error:
             log.debug("Sweep put off: {reason}", reason=error.reason)
-            self._sweep_later()
-        finally:
-            self._sweeping = False
-            if self._sweep_again:
-                self._sweep_again = False
-                self.sweep()
-
-    def _sweep_later(self) -> None:
-        if self._sweep_call is None:
-            self._sweep_call = self._reactor.callLater(RETRY_SECONDS, self._sweep_now)
-
-    def _sweep_now(self) -> None:
-        self._sweep_call = None
-        self.sweep()
+            self._sweep_soon.request()
 
     async def _listen_for_nonce(self) -> None:
-        await self._server.subscribe_channel(self._nonce_channel, self._hear_nonce)
+        await self._server.subscribe_channel(self._nonce_channel, self._receive_nonce)
 
-    def _hear_nonce(self, payload: bytes) -> None:
-        self._nonce_heard = int(payload)
+    def _receive_nonce(self, payload: bytes) -> None:
+        self._nonce_received = int(payload)
 
     def _send_nonce(self) -> None:
         if self._server.problem is not None:
-            self._nonce = self._nonce_heard = 0
+            self._nonce = self._nonce_received = 0
             return
-        heard = self._server.subscriptions.heard
-        if self._nonce != self._nonce_heard:
-            if heard != self._heard_before:
-                # Not deaf, but late: what was published before the nonce is still coming.
-                self._heard_before = heard
+        messages = self._server.subscriptions.messages
+        if self._nonce != self._nonce_received:
+            if messages != self._messages_before:
+                # It receives, but is late: what was published before the nonce is still coming.
+                self._messages_before = messages
                 return
-            self._server.rebuild("the subscriber did not hear what was published to it")
-            self._nonce = self._nonce_heard = 0
+            self._server.rebuild("the subscriber did not receive what was published to it")
+            self._nonce = self._nonce_received = 0
             return
-        self._heard_before = heard
+        self._messages_before = messages
         self._nonce += 1
         self._jobs.run(self._publish_nonce(self._nonce), _log_failure)
 

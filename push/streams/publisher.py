@@ -170,8 +170,8 @@ class Publisher:
         found: dict[str, StreamOutcome] = {}
         for outcome in (outcome for part in parts for outcome in part.outcomes):
             before = found.get(outcome.stream, outcome)
-            heard = max(before.connectors, outcome.connectors)
-            found[outcome.stream] = outcome._replace(connectors=heard)
+            connectors = max(before.connectors, outcome.connectors)
+            found[outcome.stream] = outcome._replace(connectors=connectors)
         outcomes = [found[address.stream] for address in addresses]
         return parts[0]._replace(outcomes=outcomes)
 
@@ -216,7 +216,7 @@ def _published(addresses: Sequence[TargetStream], reply: list[Any]) -> Published
     if reply[0] == b"mismatch":
         raise IdempotencyMismatch
     outcomes = [
-        StreamOutcome(address.stream, int(heard) >= 0, max(int(heard), 0))
-        for address, heard in zip(addresses, reply[3:], strict=True)
+        StreamOutcome(address.stream, int(connectors) >= 0, max(int(connectors), 0))
+        for address, connectors in zip(addresses, reply[3:], strict=True)
     ]
     return Published(int(reply[0]), int(reply[1]), reply[2].decode(), outcomes)

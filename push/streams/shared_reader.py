@@ -76,7 +76,7 @@ class SharedLogReader:
             async with self._turns:
                 reading = await self._reader.read([item for _, item in unread])
             for (channel, item), page in zip(unread, reading.pages, strict=True):
-                # Without followers nobody tells us any more what is taken out of the log.
+                # Without followers no notice comes of what is removed from the log.
                 if item.stream in shared and channel.followers and page.entries and not page.lost:
                     entries = channel.still_there(page.entries)
                     self._memory.add_read(item.stream, item.after, entries)
@@ -88,6 +88,6 @@ class SharedLogReader:
 
 
 def _as_it_is(channel: Channel, pages: dict[str, LogPage]) -> LogPage:
-    """The channel's page, without what was taken out of the log while it was waited for."""
+    """The channel's page, without what was removed from the log while it was waited for."""
     page = pages[channel.stream]
     return page._replace(entries=channel.still_there(page.entries))

@@ -139,6 +139,8 @@ class Networks:
         return bool(self._networks)
 
     def __contains__(self, ip: str) -> bool:
+        if not self._networks:
+            return False  # most servers name no proxies: nothing to read the address for
         try:
             address = ip_address(ip.partition("%")[0])
         except ValueError:

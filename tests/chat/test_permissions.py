@@ -22,7 +22,7 @@ from push.chat.settings import ChatSettings
 from push.connector.requests.chat import chat_handlers
 from push.connector.requests.dispatch import Caller
 from push.devices.outbox import Outbox
-from push.http.routes.chat import make_group
+from push.http.routes.apps import make_group
 from push.http.server import make_site
 from push.redis.shards import Shards
 from push.streams.publisher import Retention

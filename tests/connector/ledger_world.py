@@ -26,8 +26,9 @@ from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.server_answers import SessionLimits
+from push.session.subscription import EXPIRED, GONE, LateAcknowledgement, Subscription
 from push.session.transitions import State
-from push.session.window import EXPIRED, GONE, LateAcknowledgement, Subscription, Window
+from push.session.window import Window
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, WantedPages, has_expired
 from push.streams.publisher import Publisher, Retention

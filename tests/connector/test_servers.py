@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from push.devices.follow_record import FollowRecords
 from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from tests.conftest import RedisServer
@@ -239,7 +240,7 @@ async def test_a_later_session_has_the_parts_as_well(town: Town, wait_until: Wai
     # The first one, as if it had been slow: it does not get the part back.
     fields = {"s": b"slow", "e": b"1", f"x:user:{user}": b"1"}
     with pytest.raises(RequestError, match="unavailable"):
-        await node.gateway._services.sessions._take_parts(token_of(first), fields, {})
+        await FollowRecords(node.shards, 0).take_parts(token_of(first), fields, {})
 
 
 def second_session(node: Any, client: Any) -> str:

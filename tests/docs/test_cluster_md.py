@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -14,9 +15,8 @@ from typing import Any
 
 import pytest
 
-from push.http.routes.chat import make_group
-from push.http.routes.push import make_api
-from push.http.routes.registration import make_sub
+from push.http.checks import PushLimits
+from push.http.routes.apps import make_api, make_group, make_sub
 from tests.faults.processes import Redis
 from tests.faults.system import System
 from tests.waiting import DEADLINE_SECONDS
@@ -129,8 +129,9 @@ def test_the_table_of_paths_names_the_daemon_of_every_route() -> None:
     assert len(rows) == 5
     behind: Any = None
     chat: Any = SimpleNamespace(groups=None, messages=None, conversations=None)
+    needed = signature(make_api).parameters.keys() - {"limits"}
     apps = {
-        "push-api": make_api(*[behind] * 9),
+        "push-api": make_api(**dict.fromkeys(needed, behind), limits=PushLimits()),
         "push-group": make_group(chat),
         "push-sub": make_sub(behind, behind),
     }

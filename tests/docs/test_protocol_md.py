@@ -30,8 +30,9 @@ from push.session.events import (
 )
 from push.session.server import MAX_REGISTRATIONS_PER_CONNECTION, ServerSession
 from push.session.server_answers import MAX_UNANSWERED_REQUESTS, SessionLimits
+from push.session.subscription import Subscription
 from push.session.transitions import SERVER, State
-from push.session.window import MAX_ONLINE_UNACKNOWLEDGED, Subscription
+from push.session.window import MAX_ONLINE_UNACKNOWLEDGED
 from push.streams.message import MessageContent, encode_content, push_body
 from push.wire.bodies import (
     MAX_JSON_DEPTH,

@@ -1,4 +1,4 @@
-"""The routes beside pushing: devices, users, statistics, registration, health and metrics."""
+"""Statistics, registration, health and metrics."""
 
 from __future__ import annotations
 
@@ -10,65 +10,6 @@ from push.cluster.registry.entry import RegistryEntry
 from push.wire.idents import encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)
-OTHER = encode_crockford(987654321)
-MISTYPED = TOKEN[:-1] + ("0" if TOKEN[-1] != "0" else "1")
-
-
-# --- devices and users -------------------------------------------------------------------------
-
-
-def test_a_device_is_described(web: Any) -> None:
-    response = web.request("GET", f"/v1/devices/{TOKEN}")
-    assert response.status == 200
-    assert response.json() == {
-        "token": TOKEN,
-        "platform": "linux",
-        "app": "app",
-        "device": None,
-        "user": None,
-        "created": 1,
-        "seen": None,
-        "topics": [],
-        "session": None,
-        "node": None,
-        "backlog": 0,
-        "online": False,
-    }
-
-
-@pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_a_device_that_is_not_there_is_unknown_and_a_mistyped_token_invalid(
-    web: Any, method: str
-) -> None:
-    web.request(method, f"/v1/devices/{OTHER}").assert_problem("unknown_token", "token")
-    web.request(method, f"/v1/devices/{MISTYPED}").assert_problem("invalid", "token")
-
-
-def test_a_token_may_be_percent_encoded(web: Any) -> None:
-    encoded = "".join(f"%{ord(character):02X}" for character in TOKEN)
-    assert web.request("GET", f"/v1/devices/{encoded}").json()["token"] == TOKEN
-
-
-def test_a_device_is_forgotten_without_a_body(web: Any) -> None:
-    response = web.request("DELETE", f"/v1/devices/{TOKEN}")
-    assert (response.status, response.content) == (204, b"")
-    assert "content-type" not in response.headers
-    assert web.request("DELETE", f"/v1/devices/{TOKEN}").status == 404
-
-
-def test_a_device_is_bound_and_unbound(web: Any) -> None:
-    path = f"/v1/users/anna%40example.org/devices/{TOKEN}"
-    assert web.request("PUT", path).status == 204
-    assert web.behind.devices[TOKEN] == "anna@example.org"
-    web.request("DELETE", f"/v1/users/other/devices/{TOKEN}").assert_problem("not_found")
-    assert web.request("DELETE", path).status == 204
-    assert web.behind.devices[TOKEN] is None
-
-
-@pytest.mark.parametrize("user", ["a%20b", "a%0A", "%C3%A4", "x" * 129])
-def test_a_user_must_have_a_name(web: Any, user: str) -> None:
-    for method in ("PUT", "DELETE"):
-        web.request(method, f"/v1/users/{user}/devices/{TOKEN}").assert_problem("invalid", "user")
 
 
 # --- statistics --------------------------------------------------------------------------------
@@ -85,6 +26,40 @@ def test_statistics_are_summed_over_the_cluster(web: Any) -> None:
     assert (stats["sessions"], stats["counters"]) == (6, {"pushes": 5})
     assert [node["service"] for node in stats["nodes"]] == ["push-connector"] * 2 + ["push-api"]
     assert stats["nodes"][0]["capacity"] == 10
+
+
+def test_nodes_are_listed(web: Any) -> None:
+    web.behind.entries = [
+        RegistryEntry(
+            service="push-connector",
+            instance="n1",
+            boot="1" * 16,
+            addresses={"tcp": "tcp://n1:6789"},
+            sessions=3,
+            capacity=10,
+            version="1",
+            draining=True,
+            weight=2,
+            zone="z",
+            started=5,
+        )
+    ]
+    assert web.request("GET", "/v1/nodes", key="read-key").json() == {
+        "nodes": [
+            {
+                "service": "push-connector",
+                "instance": "n1",
+                "addresses": {"tcp": "tcp://n1:6789"},
+                "sessions": 3,
+                "capacity": 10,
+                "version": "1",
+                "draining": True,
+                "weight": 2,
+                "zone": "z",
+                "started": 5,
+            }
+        ]
+    }
 
 
 # --- registration ------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from push.http.framework.problems import ERRORS
 
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "wbr"}
 
 
 class Page(HTMLParser):
@@ -92,3 +94,52 @@ def test_the_index_tells_what_is_served(make_web: Any) -> None:
     text = open_page(make_web("sub"), "/").text
     assert "push-sub" in text
     assert not re.search("push-api", text)
+
+
+# --- the address in the examples -----------------------------------------------------------------
+
+
+def shown_addresses(web: Any, **options: Any) -> set[str]:
+    response = web.request("GET", "/docs", key=None, **options)
+    return {url.removesuffix("/v1/push") for url in curl_urls(response) if url.endswith("/v1/push")}
+
+
+def curl_urls(response: Any) -> list[str]:
+    """Of all commands of a page, as a shell reads them."""
+    examples = re.findall(r"<pre><code>(curl .*?)</code>", response.content.decode(), re.DOTALL)
+    return [shlex.split(unescape(example))[3] for example in examples]
+
+
+@pytest.mark.parametrize("host", ["push.example:8443", "127.0.0.1:8082", "[::1]:8083", "push"])
+def test_examples_have_the_address_that_the_page_was_asked_at(web: Any, host: str) -> None:
+    assert shown_addresses(web, headers={"Host": host}) == {f"http://{host}"}
+
+
+def test_the_page_of_one_client_is_not_that_of_another(web: Any) -> None:
+    for host in ("one", "two", "one"):
+        assert shown_addresses(web, headers={"Host": host}) == {f"http://{host}"}
+
+
+def test_a_host_that_a_shell_would_run_stays_in_its_quotes(web: Any) -> None:
+    host = "a';$(touch$IFS!x);'"
+    assert shown_addresses(web, headers={"Host": host}) == {f"http://{host}"}
+
+
+def test_tls_ends_at_a_trusted_proxy(make_web: Any) -> None:
+    web = make_web(trusted_proxies=("10.0.0.1",))
+    headers = {"Host": "push.example", "X-Forwarded-Proto": "https"}
+    assert shown_addresses(web, headers=headers, ip="10.0.0.1") == {"https://push.example"}
+    assert shown_addresses(web, headers=headers, ip="192.0.2.7") == {"http://push.example"}
+
+
+def test_without_a_host_it_is_the_address_of_the_socket(web: Any) -> None:
+    connection = web.connect()
+    connection.send(b"GET /docs HTTP/1.0\r\n\r\n")
+    (response,) = connection.responses()
+    assert "http://10.0.0.1:12345/v1/push" in curl_urls(response)
+
+
+def test_every_daemon_shows_its_address(make_web: Any) -> None:
+    """Also those that serve no push: their examples are of other routes."""
+    response = make_web("sub").request("GET", "/docs", headers={"Host": "sub.example:8081"})
+    assert {url.partition("/v1/")[0] for url in curl_urls(response)} == {"http://sub.example:8081"}

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from http_server import Answer, HTTPServer, problem
+
+from push.http.checks import PushLimits
+from push.http.routes.apps import make_api, make_group
 
 GROUP = {
     "group": "g",
@@ -302,3 +308,76 @@ def test_columns_are_as_wide_as_what_is_in_them_on_a_screen(pushctl, server: HTT
         "e\u0301a     member  no",
         "x\\x1b  member  no",
     ]
+
+
+# --- nodes that did not answer ------------------------------------------------------------------
+
+IN_EFFECT = {"silent": ["gate-2"]}
+GROUP_ANSWER = {
+    "group": "g",
+    "name": "n",
+    "type": "normal",
+    "owner": "o",
+    "members": 1,
+    **IN_EFFECT,
+}
+# Every command whose answer may name nodes, and that answer.
+SILENT = {
+    "push --to-ip 10.0.0.0/8 x": {"id": "m", **IN_EFFECT},
+    "batch batch.json": {"results": [{"status": 202, "id": "m", **IN_EFFECT}]},
+    "bind u 03DMV9EK31WTE=": IN_EFFECT,
+    "unbind u 03DMV9EK31WTE=": IN_EFFECT,
+    "forget 03DMV9EK31WTE= --yes": IN_EFFECT,
+    "user u": {"online": False, "devices": [], **IN_EFFECT},
+    "erase u --yes": IN_EFFECT,
+    "subscribe news 03DMV9EK31WTE=": IN_EFFECT,
+    "unsubscribe news 03DMV9EK31WTE=": IN_EFFECT,
+    "groups create n --owner o": GROUP | IN_EFFECT,
+    "groups change g --name n": GROUP | IN_EFFECT,
+    "groups show g": GROUP | IN_EFFECT,
+    "groups dismiss g --yes": IN_EFFECT,
+    "members add g u": {"results": {"u": "ok"}, **IN_EFFECT},
+    "members remove g u": IN_EFFECT,
+    "connections": {"connections": [], "cursor": None, **IN_EFFECT},
+    "kick --user u": {"kicked": 0, **IN_EFFECT},
+    "kick --token 03DMV9EK31WTE=": {"kicked": 0, **IN_EFFECT},
+    "kick --session s": {"kicked": 0, **IN_EFFECT},
+    "kick --ip 10.0.0.0/8 --yes": {"kicked": 0, **IN_EFFECT},
+    "ban --user u": {"user": "u", "until": None, **IN_EFFECT},
+    "unban --user u": IN_EFFECT,
+}
+
+
+@pytest.mark.parametrize("command", SILENT)
+def test_nodes_that_did_not_answer_are_named_and_the_status_is_1(
+    pushctl, server: HTTPServer, tmp_path: Path, command: str
+):
+    (tmp_path / "batch.json").write_text('[{"to": {"ip": "10.0.0.0/8"}, "data": 1}]')
+    server.answer(Answer(200, SILENT[command]), Answer(200, SILENT[command]))
+    outcome = pushctl("--url", server.url, *command.split())
+    assert outcome.status == 1
+    assert outcome.err == "pushctl: incomplete: no answer from gate-2\n"
+    assert outcome.out  # what was done is told all the same
+    outcome = pushctl("--url", server.url, "--json", *command.split())
+    error = json.loads(outcome.err)["error"]
+    assert (error["code"], error["silent"]) == ("incomplete", ["gate-2"])
+
+
+def test_every_answer_that_may_name_nodes_is_among_them(
+    pushctl, server: HTTPServer, tmp_path: Path
+):
+    (tmp_path / "batch.json").write_text('[{"to": {"ip": "10.0.0.0/8"}, "data": 1}]')
+    for command, answer in SILENT.items():
+        server.answer(Answer(200, answer))
+        pushctl("--url", server.url, *command.split())
+    asked = {(request.method, request.path.partition("?")[0]) for request in server.requests}
+    needed = signature(make_api).parameters.keys() - {"limits"}
+    chat: Any = SimpleNamespace(groups=None, messages=None, conversations=None)
+    api = make_api(**dict.fromkeys(needed), limits=PushLimits())
+    for route in (*api.routes, *make_group(chat).routes):
+        kinds = [kind for reply in route.replies.values() for kind in (reply.kind, *reply.also)]
+        if any("silent" in getattr(kind, "__struct_fields__", ()) for kind in kinds):
+            path = re.compile(re.sub(r"{\w+}", "[^/]+", route.path))
+            assert any(
+                method == route.method and path.fullmatch(given) for method, given in asked
+            ), route.name

@@ -16,8 +16,9 @@ from push.access.jwt import JwtVerifier
 from push.cluster.survey import Survey
 from push.devices.outbox import Outbox, OutboxRelay
 from push.devices.registration import Devices
+from push.devices.session_opening import Opened
 from push.devices.session_queries import SessionQueries
-from push.devices.sessions import Opened, Sessions
+from push.devices.sessions import Sessions
 from push.devices.topics import Topics
 from push.pushing.by_ip import PushByIp
 from push.pushing.service import Push, PushContent, PushService, Target
@@ -27,7 +28,7 @@ from push.redis.identity import Deployment
 from push.redis.shards import Shards
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.server_answers import SessionLimits
-from push.session.window import EXPIRED, GONE, LateAcknowledgement, Subscription
+from push.session.subscription import EXPIRED, GONE, LateAcknowledgement, Subscription
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, WantedPages, has_expired
 from push.streams.publisher import Publisher, Retention

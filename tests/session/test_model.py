@@ -20,7 +20,8 @@ from push.session.entry import FIRST_PRIVATE_ID, Batch, Entry
 from push.session.events import ConnectRequested, RedeliveryDue
 from push.session.server import ServerSession
 from push.session.server_answers import SessionLimits
-from push.session.window import TOO_LARGE, UNACKNOWLEDGED, Subscription, Window
+from push.session.subscription import TOO_LARGE, UNACKNOWLEDGED, Subscription
+from push.session.window import Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
 from push.wire.frames import FrameDecoder, encode_frame
 from push.wire.signals import Signal

@@ -26,8 +26,8 @@ from push.session.events import (
 )
 from push.session.server import ENDING_SECONDS, ServerSession
 from push.session.server_answers import MAX_UNANSWERED_REQUESTS, SessionLimits
+from push.session.subscription import Subscription
 from push.session.transitions import SERVER, SERVER_ACCEPTS, Action, State
-from push.session.window import Subscription
 from push.wire.bodies import (
     ConnectAccepted,
     ConnectRefused,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from push.session.entry import FIRST_PRIVATE_ID, LAST_PRIVATE_ID, Entry
-from push.session.window import (
+from push.session.subscription import (
     EXPIRED,
     GONE,
     UNACKNOWLEDGED,
@@ -13,8 +13,8 @@ from push.session.window import (
     LateAcknowledgement,
     OutstandingMessage,
     Subscription,
-    Window,
 )
+from push.session.window import Window
 
 AFTER = 30.0
 

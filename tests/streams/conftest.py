@@ -15,7 +15,8 @@ from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.session.entry import Batch, Entry
-from push.session.window import Subscription, Window
+from push.session.subscription import Subscription
+from push.session.window import Window
 from push.streams.channel import Channel
 from push.streams.cursors import CursorWriter
 from push.streams.hub import Hub

@@ -9,7 +9,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 
 from push.redis.client import RedisClient
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 from push.streams import cursors
 from push.streams.cursors import CursorWriter
 from tests.waiting import WaitUntil, pause

@@ -234,7 +234,7 @@ async def test_rule_3_a_deaf_subscriber_is_found_by_the_nonce(
     await sender.send("all", n=2)
     await wait_until(lambda: len(ear.ids()) >= 3)
     assert ear.ids() == ids(0, 2)
-    assert [line for line in log_lines if "did not hear what was published" in line]
+    assert [line for line in log_lines if "did not receive what was published" in line]
 
 
 @pytest_twisted.ensureDeferred

@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 
 from push.redis.connection.errors import StoreUnavailable
-from push.session.window import UNACKNOWLEDGED, LateAcknowledgement, Subscription
+from push.session.subscription import UNACKNOWLEDGED, LateAcknowledgement, Subscription
 from push.streams.publisher import Published
 
 KINDS = pytest.mark.parametrize("stream", ["all", "dev:t", "user:u"])

@@ -10,7 +10,7 @@ import pytest_twisted
 
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import load_script
-from push.session.window import EXPIRED, TOO_LARGE, UNACKNOWLEDGED, Subscription
+from push.session.subscription import EXPIRED, TOO_LARGE, UNACKNOWLEDGED, Subscription
 
 DAY = 86_400
 

@@ -145,7 +145,7 @@ async def test_a_log_that_is_far_over_a_lowered_limit_is_shortened_at_once(
 
 # --- What is in no log -----
 
-_count_fleeting = load_script("streams", "count_fleeting")
+_count_ephemeral = load_script("streams", "count_ephemeral")
 
 
 @pytest_twisted.ensureDeferred
@@ -163,7 +163,7 @@ async def test_counts_of_fleeting_messages_are_added_and_lines_settled_once(desk
         ["unknown", "", "w", 1, ""],
         ["unknown", "a", "a", 1, "dev:a"],
     ]
-    await desk.store.run(_count_fleeting, [], [msgspec.msgpack.encode(items)])
+    await desk.store.run(_count_ephemeral, [], [msgspec.msgpack.encode(items)])
 
     all_, one = await desk.funnel(to_all.id), await desk.funnel(to_one.id)
 
@@ -183,7 +183,7 @@ async def test_a_session_that_was_reached_is_counted_though_its_device_was_not_y
     stored = await desk.push("user:anna")
     reached = [("a", "w"), ("b", "w"), ("c", "d:congested"), ("b", "w")]
     items = [[sent.id, *each, 1, "user:anna"] for each in reached for sent in (fleeting, stored)]
-    await desk.store.run(_count_fleeting, [], [msgspec.msgpack.encode(items)])
+    await desk.store.run(_count_ephemeral, [], [msgspec.msgpack.encode(items)])
 
     found = await desk.funnel(fleeting.id)
     assert (found.addressed, found.written, found.dropped) == (3, 2, {"congested": 1})

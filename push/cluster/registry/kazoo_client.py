@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from kazoo.client import KazooClient, KazooState
 from kazoo.security import CREATOR_ALL_ACL, OPEN_ACL_UNSAFE
@@ -24,6 +24,23 @@ from push.runtime.tasks import within
 log = Logger()
 
 CALL_SECONDS = 5.0
+
+
+class _Event(Protocol):
+    """kazoo's WatchedEvent, of what is used here; kazoo has no types."""
+
+    path: str | None
+
+
+class _AsyncResult(Protocol):
+    """kazoo's AsyncResult, in the same way."""
+
+    value: Any
+    exception: BaseException
+
+    def successful(self) -> bool: ...
+
+    def rawlink(self, callback: Callable[[_AsyncResult], None]) -> None: ...
 
 
 class ReactorKazoo:
@@ -87,7 +104,7 @@ class ReactorKazoo:
         id_and_password = self._client.client_id
         return None if id_and_password is None else int(id_and_password[0])
 
-    async def ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+    async def ask(self, method: str, *arguments: object, **options: object) -> Any:
         """The result of one of kazoo's `*_async`. Raises kazoo's error, or `RegistryUnavailable`
         when there is no answer in time."""
         return await self._answer(getattr(self._client, method)(*arguments, **options))
@@ -101,18 +118,18 @@ class ReactorKazoo:
         outcomes: list[object] = await self._answer(transaction.commit_async())
         return outcomes
 
-    def watch(self, event: Any) -> None:
+    def watch(self, event: _Event) -> None:
         """In kazoo's thread. One bound method for all watches, so that kazoo keeps each once."""
         self._reactor.callFromThread(self._on_watch, event.path)
 
     def _state_changed(self, state: str) -> None:
         self._on_state(self, state == KazooState.CONNECTED, state == KazooState.LOST)
 
-    def _answer(self, result: Any) -> Deferred[Any]:
+    def _answer(self, result: _AsyncResult) -> Deferred[Any]:
         """kazoo's result or exception in the reactor's thread."""
         answer: Deferred[Any] = Deferred()
 
-        def deliver(result: Any) -> None:
+        def deliver(result: _AsyncResult) -> None:
             if answer.called:
                 return
             if result.successful():

@@ -9,20 +9,22 @@ the same way, by the next exchange. Only one runs at a time.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import Enum, auto
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.cluster.registry.entry import Key, RegistryEntry, check_names
-from push.cluster.registry.interface import NameTaken, Registry, RegistryUnavailable, Snapshot
+from push.cluster.registry.interface import Registry, RegistryUnavailable, Snapshot
+from push.cluster.registry.own_entries import NameConflict, OwnEntries, OwnEntry, fire
 from push.cluster.registry.timing import Timing
 from push.cluster.registry.view import View
 from push.runtime.ports import Clock
+from push.runtime.tasks import within
 from push.runtime.timers import Debounced
 
 log = Logger()
@@ -30,17 +32,9 @@ log = Logger()
 
 # In a large cluster loads are published less often: each goes to every daemon.
 UPDATE_SECONDS_PER_ENTRY = 0.05
+# An entry without a sign of life must have lapsed by then.
+PATIENCE_LEASES = 1.5
 FIRST_RETRY_SECONDS = 0.02  # and twice as long each time; at the start a connection is near
-
-
-class NameConflict(NamedTuple):
-    """Another process's entry under our name.
-
-    `sign` is anything that changes while that process lives: when its lease lapses, its last write.
-    """
-
-    boot: str
-    sign: int
 
 
 class RegistrySnapshot(NamedTuple):
@@ -60,24 +54,6 @@ class _Life(Enum):
     STOPPED = auto()
 
 
-class _Own:
-    """One of our entries. `held`: it was registered once, and from then on is never given up."""
-
-    __slots__ = ("answered", "entry", "held", "rival", "rival_since", "waiters")
-
-    def __init__(self, entry: RegistryEntry) -> None:
-        self.entry = entry
-        self.held = False
-        self.rival: NameConflict | None = None
-        self.rival_since = 0.0
-        # Calls of `register`: those that the exchange under way answers, and later ones.
-        self.answered: list[Deferred[None]] = []
-        self.waiters: list[Deferred[None]] = []
-
-    def waiting(self) -> list[Deferred[None]]:
-        return self.answered + self.waiters
-
-
 class ReconcilingRegistry(Registry):
     """The common part. A subclass gives `_open`, `_close`, `_away`, `_exchange` and `_remove`."""
 
@@ -85,8 +61,8 @@ class ReconcilingRegistry(Registry):
         self._reactor = reactor
         self._random = random
         self._timing = timing
-        self._view = View(reactor.seconds, self._tell_change, window_seconds=timing.lease)
-        self._own: dict[Key, _Own] = {}
+        self._view = View(reactor.seconds, self._notify_change, window_seconds=timing.lease)
+        self._own = OwnEntries(PATIENCE_LEASES * timing.lease)
         self._callbacks: list[Callable[[], None]] = []
         self._ready_waiters: list[Deferred[None]] = []
         self._loaded = False
@@ -95,7 +71,7 @@ class ReconcilingRegistry(Registry):
         self._life = _Life.NEW
         self._lock = DeferredLock()
         self._soon = Debounced(reactor, 0, self._begin)
-        self._exchanging = False
+        self._exchanging: Deferred[None] | None = None
         self._next_at = float("inf")
         self._verify_at: float | None = None
         self._written_at = 0.0
@@ -138,22 +114,18 @@ class ReconcilingRegistry(Registry):
             return
         self._life = _Life.STOPPED
         self._soon.cancel()
-        waiters = [*self._ready_waiters, *(w for own in self._own.values() for w in own.waiting())]
-        for waiter in waiters:
+        for waiter in [*self._ready_waiters, *self._own.waiting()]:
             waiter.cancel()
-        await self._within(self._timing.stop, Deferred.fromCoroutine(self._withdraw_all()))
+        await self._step_of_stop(Deferred.fromCoroutine(self._withdraw_all()))
+        if self._exchanging is not None:  # it had the lock, so nothing was withdrawn
+            self._exchanging.cancel()
         await self._close()
 
     async def register(self, entry: RegistryEntry) -> None:
         check_names(entry)
         if self._life is _Life.STOPPED:
             raise RegistryUnavailable("the registry was stopped")
-        own = self._own.get(entry.key)
-        if own is None:
-            own = self._own[entry.key] = _Own(entry)
-        own.entry = entry
-        waiter: Deferred[None] = Deferred()
-        own.waiters.append(waiter)
+        waiter = self._own.add(entry)
         self._wake()
         await waiter
 
@@ -167,12 +139,9 @@ class ReconcilingRegistry(Registry):
         self._wake(0 if urgent else self._written_at + pause - self._reactor.seconds())
 
     async def withdraw(self, service: str, instance: str) -> None:
-        own = self._own.pop((service, instance), None)
-        if own is None:
-            return
-        for waiter in own.waiting():
-            waiter.cancel()
-        await self._withdraw(own)
+        own = self._own.remove((service, instance))
+        if own is not None:
+            await self._withdraw(own)
 
     def view(self) -> Snapshot:
         return self._view.snapshot
@@ -188,18 +157,14 @@ class ReconcilingRegistry(Registry):
 
     @property
     def problem(self) -> str | None:
-        problem = self._away() or self._trouble
+        problem = self._away() or self._trouble or self._own.problem
         if problem is not None:
             return problem
-        for own in self._own.values():
-            if own.rival is not None:
-                return str(NameTaken(*own.entry.key, own.rival.boot))
         return None if self._loaded else "the registry was not read yet"
 
     @property
     def joined(self) -> bool:
-        ours = all(own.held and own.rival is None for own in self._own.values())
-        return self._loaded and ours
+        return self._loaded and self._own.all_registered
 
     # --- For a subclass ----------------------------------------------------------------------
 
@@ -208,7 +173,7 @@ class ReconcilingRegistry(Registry):
         if self._life is not _Life.RUNNING:
             return
         delay = max(delay_seconds, 0.0)
-        if self._exchanging:
+        if self._exchanging is not None:
             self._next_at = min(self._next_at, self._reactor.seconds() + delay)
         else:
             self._soon.request_within(delay)
@@ -226,14 +191,13 @@ class ReconcilingRegistry(Registry):
     # --- The exchange ------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self._exchanging = True
         self._next_at = float("inf")
-        done = Deferred.fromCoroutine(self._locked(self._exchange_once))
-        done.addErrback(lambda failure: log.failure("The registry failed", failure))
-        done.addCallback(self._ended)
+        self._exchanging = exchange = Deferred.fromCoroutine(self._locked(self._exchange_once))
+        exchange.addErrback(_log_failure)
+        exchange.addCallback(self._ended)
 
     def _ended(self, _result: object) -> None:
-        self._exchanging = False
+        self._exchanging = None
         now = self._reactor.seconds()
         self._wake(
             min(self._next_at, now + self._pause_seconds(), self._verify_at or now + 3600) - now
@@ -242,7 +206,7 @@ class ReconcilingRegistry(Registry):
     def _pause_seconds(self) -> float:
         if self._failures:
             pause = min(self._timing.retry, FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 10))
-        elif any(own.rival for own in self._own.values()):
+        elif self._own.has_rival:
             pause = self._timing.retry
         else:
             pause = self._timing.renew
@@ -252,15 +216,15 @@ class ReconcilingRegistry(Registry):
         if self._life is not _Life.RUNNING:
             return
         fresh = self._verify_at is not None and self._reactor.seconds() >= self._verify_at
-        sent = {key: own.entry for key, own in self._own.items()}
-        for own in self._own.values():
-            own.answered, own.waiters = own.answered + own.waiters, []
+        sent = self._own.to_write()
         self._written_at = self._reactor.seconds()
         try:
             reading = await self._exchange(sent, fresh=fresh)
         except RegistryUnavailable as error:
             self._failed(str(error))
             return
+        except CancelledError:
+            raise
         except Exception as error:
             text = str(error) or type(error).__name__
             if self._trouble != text:
@@ -275,15 +239,14 @@ class ReconcilingRegistry(Registry):
         doubtful = self._reactor.seconds() < self._doubt_until
         self._view.read(reading.entries, verifying=fresh, doubtful=doubtful)
         self._plan_verifying(fresh)
-        self._settle(sent, reading.rivals)
-        self._tell_ready()
+        if self._own.settle(sent, reading.rivals, self._reactor.seconds()):
+            self._wake(self._timing.update)
+        self._notify_ready()
 
     def _failed(self, trouble: str) -> None:
         self._trouble = trouble
         self._failures += 1
-        # Nothing lapses while the store is unreachable: a rival's entry proves nothing yet.
-        for own in self._own.values():
-            own.rival_since = self._reactor.seconds()
+        self._own.not_exchanged(self._reactor.seconds())
         self._doubt()
 
     def _plan_verifying(self, verified: bool) -> None:
@@ -292,62 +255,16 @@ class ReconcilingRegistry(Registry):
         elif verified or self._verify_at is None:
             self._verify_at = self._reactor.seconds() + self._timing.verify
 
-    def _settle(
-        self, sent: Mapping[Key, RegistryEntry], rivals: Mapping[Key, NameConflict]
-    ) -> None:
-        """Release the callers that wait for a registration, with its outcome."""
-        for key in sent:
-            own = self._own.get(key)
-            if own is None:
-                continue
-            if key in rivals:
-                self._meet_rival(own, rivals[key])
-                continue
-            if own.rival is not None and own.held:
-                log.info("The name {name!r} belongs to this process again", name=key[1])
-            own.rival = None
-            own.held = True
-            if own.entry is not sent[key]:
-                self._wake(self._timing.update)
-            answered, own.answered = own.answered, []
-            _fire(answered)
-
-    def _meet_rival(self, own: _Own, rival: NameConflict) -> None:
-        """Another process has our name: dead and about to lapse, or alive?"""
-        known, own.rival = own.rival, rival
-        service, instance = own.entry.key
-        now = self._reactor.seconds()
-        if known is None or known.boot != rival.boot:
-            own.rival_since = now
-            text = (
-                "now another process's" if own.held else "an earlier process's: waiting for its end"
-            )
-            log.warn(
-                "The entry {service}/{instance} is {text} (boot id {boot})",
-                service=service,
-                instance=instance,
-                text=text,
-                boot=rival.boot,
-            )
-            return
-        patience = 1.5 * self._timing.lease
-        if own.held or (known.sign == rival.sign and now - own.rival_since < patience):
-            return
-        del self._own[own.entry.key]
-        for waiter in own.waiting():
-            if not waiter.called:
-                waiter.errback(NameTaken(service, instance, rival.boot))
-
     # --- Withdrawing and waiting -------------------------------------------------------------
 
-    async def _locked(self, act: Callable[[], Any]) -> None:
+    async def _locked(self, act: Callable[[], Awaitable[None]]) -> None:
         await self._lock.acquire()
         try:
             await act()
         finally:
             self._lock.release()
 
-    async def _withdraw(self, own: _Own) -> None:
+    async def _withdraw(self, own: OwnEntry) -> None:
         entry = own.entry
         try:
             await self._locked(lambda: self._remove(entry))
@@ -365,35 +282,27 @@ class ReconcilingRegistry(Registry):
                 self._view.withdraw(entry.key)
 
     async def _withdraw_all(self) -> None:
-        while self._own:
-            _, own = self._own.popitem()
+        while own := self._own.remove_any():
             await self._withdraw(own)
 
-    def _within(self, seconds: float, act: Deferred[None]) -> Deferred[None]:
-        """Wait for `act`, but not longer than `seconds`; after that it goes on, and its result is
-        ignored."""
-        waiter: Deferred[None] = Deferred()
-
-        def end(failure: Failure | None = None) -> None:
-            if failure is not None:
-                log.failure("The registry did not end well", failure)
-            if not waiter.called:
-                deadline.cancel()
-                waiter.callback(None)
-
-        deadline = self._reactor.callLater(seconds, waiter.callback, None)
-        act.addCallbacks(end, end)
-        return waiter
+    async def _step_of_stop(self, step: Deferred[None]) -> None:
+        """Wait for `step`, which is cancelled when it takes longer than a stop may."""
+        try:
+            await within(self._timing.stop, self._reactor, step, TimeoutError)
+        except TimeoutError:
+            log.info("The registry gave no answer before the stop: own entries lapse by themselves")
+        except Exception:
+            log.failure("The registry did not end well")
 
     def _size(self) -> int:
         return sum(len(instances) for instances in self._view.snapshot.values())
 
-    def _tell_ready(self) -> None:
+    def _notify_ready(self) -> None:
         self._loaded = True
         waiters, self._ready_waiters = self._ready_waiters, []
-        _fire(waiters)
+        fire(waiters)
 
-    def _tell_change(self) -> None:
+    def _notify_change(self) -> None:
         for callback in list(self._callbacks):
             try:
                 callback()
@@ -401,7 +310,6 @@ class ReconcilingRegistry(Registry):
                 log.failure("A callback for changes in the registry failed")
 
 
-def _fire(waiters: Collection[Deferred[None]]) -> None:
-    for waiter in waiters:
-        if not waiter.called:
-            waiter.callback(None)
+def _log_failure(failure: Failure) -> None:
+    if not failure.check(CancelledError):
+        log.failure("The registry failed", failure)

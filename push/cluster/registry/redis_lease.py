@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from push.cluster.registry.entry import Key, RegistryEntry, encode_entry
 from push.cluster.registry.interface import RegistryUnavailable
-from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
+from push.cluster.registry.own_entries import NameConflict
+from push.cluster.registry.reconciler import ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
 from push.redis import keyspace
 from push.redis.client import RedisClient
@@ -102,8 +103,8 @@ class RedisLease(ReconcilingRegistry):
     def _open(self) -> None:
         self._server.on_restored(self._wake)
         # Subscribed first, read then: an announcement in between is not missed.
-        heard = self._server.subscribe_channel(CHANNEL, self._announced)
-        heard.addCallbacks(lambda _: self._wake(), lambda _: None)
+        subscribing = self._server.subscribe_channel(CHANNEL, self._announced)
+        subscribing.addCallbacks(lambda _: self._wake(), lambda _: None)
 
     async def _close(self) -> None:
         self._server.unsubscribe_channel(CHANNEL)

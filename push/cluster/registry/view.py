@@ -6,7 +6,7 @@ missing at once, it is more likely that the registry, or our look at it, is at f
 all died: sending every device away from healthy connectors would make an outage of a hiccup. Then
 the missing are held, and go only when two more fresh readings, seconds apart, miss them too. The
 same holds for every loss while the reading is doubtful: just after an outage others may not have
-come back yet.
+reconnected yet.
 """
 
 from __future__ import annotations
@@ -80,20 +80,20 @@ class View:
             for key in missing:
                 self._recently_lost[key] = self._monotonic()
                 self._drop(key)
-        self._tell_if_changed(before)
+        self._notify_if_changed(before)
 
     def put(self, key: Key, raw: bytes) -> None:
         """One entry is new or changed."""
         before = dict(self._raw)
         self._take(key, raw)
-        self._tell_if_changed(before)
+        self._notify_if_changed(before)
 
     def withdraw(self, key: Key) -> None:
         """One entry was removed by its owner: nothing to doubt."""
         before = dict(self._raw)
         self._held.pop(key, None)
         self._drop(key)
-        self._tell_if_changed(before)
+        self._notify_if_changed(before)
 
     def _take(self, key: Key, raw: bytes) -> None:
         self._held.pop(key, None)
@@ -157,7 +157,7 @@ class View:
         if gone:
             log.warn("{gone} missing entries were verified and are gone", gone=len(gone))
 
-    def _tell_if_changed(self, before: dict[Key, bytes]) -> None:
+    def _notify_if_changed(self, before: dict[Key, bytes]) -> None:
         if before == self._raw:
             return
         services: dict[str, dict[str, RegistryEntry]] = {}

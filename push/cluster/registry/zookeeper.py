@@ -18,7 +18,8 @@ from twisted.logger import Logger
 from push.cluster.registry.entry import Key, RegistryEntry, boot_of, encode_entry
 from push.cluster.registry.interface import RegistryUnavailable
 from push.cluster.registry.kazoo_client import ReactorKazoo, last_warning
-from push.cluster.registry.reconciler import NameConflict, ReconcilingRegistry, RegistrySnapshot
+from push.cluster.registry.own_entries import NameConflict
+from push.cluster.registry.reconciler import ReconcilingRegistry, RegistrySnapshot
 from push.cluster.registry.timing import Timing
 from push.runtime.ports import Reactor
 from push.runtime.timers import Debounced
@@ -108,7 +109,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             raise RegistryUnavailable("the registry was stopped")
         return self._client
 
-    async def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+    async def _ask(self, method: str, *arguments: object, **options: object) -> Any:
         """Call one of kazoo's `*_async`."""
         return await self._require().ask(method, *arguments, **options)
 
@@ -157,7 +158,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._connected = False
         self._first_word.cancel()
         if client is not None:
-            await self._within(self._timing.stop, client.start_ending())
+            await self._step_of_stop(client.start_ending())
 
     def _away(self) -> str | None:
         if self._connected:

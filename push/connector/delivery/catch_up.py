@@ -16,8 +16,8 @@ from push.connector.transport.timing_wheel import TimingWheel
 from push.redis.connection.errors import StoreUnavailable
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Entry
+from push.session.subscription import EXPIRED, Subscription
 from push.session.transitions import State
-from push.session.window import EXPIRED, Subscription
 from push.streams.channel import Channel
 from push.streams.log import LogPage, has_expired
 

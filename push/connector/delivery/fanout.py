@@ -16,8 +16,8 @@ from push.connector.transport.connection import write_to_all
 from push.connector.transport.timing_wheel import TimingWheel
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Batch, Entry, batches_of
+from push.session.subscription import TOO_LARGE, Subscription
 from push.session.transitions import State
-from push.session.window import TOO_LARGE, Subscription
 from push.streams.channel import Channel
 from push.streams.ledger import CONGESTED, WRITTEN
 from push.wire.codecs.codec import Codec

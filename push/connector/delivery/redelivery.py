@@ -15,7 +15,7 @@ from push.redis.keyspace import is_device_stream
 from push.runtime.tasks import Semaphore
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry
-from push.session.window import EXPIRED, GONE, OutstandingMessage, Subscription
+from push.session.subscription import EXPIRED, GONE, OutstandingMessage, Subscription
 
 log = Logger()
 

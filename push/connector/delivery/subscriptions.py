@@ -20,11 +20,12 @@ from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.sharded_streams import ShardedStreams
-from push.devices.sessions import FollowRecord, Sessions
+from push.devices.follow_record import FollowRecord
+from push.devices.sessions import Sessions
 from push.redis.connection.errors import StoreUnavailable
 from push.session.entry import Entry
+from push.session.subscription import Subscription
 from push.session.transitions import State
-from push.session.window import Subscription
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
 from push.wire.signals import DisconnectCode

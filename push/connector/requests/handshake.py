@@ -20,7 +20,7 @@ from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.counters import Counters
-from push.devices.sessions import Opened
+from push.devices.session_opening import Opened
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.connection.subscriptions import subscribed_in_time
 from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested

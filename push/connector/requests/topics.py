@@ -22,7 +22,7 @@ from push.devices.topics import (
     too_many_topics,
 )
 from push.redis.shards import Shards
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 from push.wire.errors import RequestError
 from push.wire.idents import TOPIC_PREFIX, is_name, topic_stream
 from push.wire.signals import RequestName

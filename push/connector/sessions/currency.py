@@ -24,7 +24,7 @@ from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.runtime.tasks import TaskGroup
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 from push.streams.log import LogReader
 from push.wire.idents import device_stream, user_stream
 

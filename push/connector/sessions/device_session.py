@@ -15,7 +15,7 @@ from typing import Protocol
 from push.connector.limits.read_queue import ReadConnection
 from push.session.events import PublishRequested
 from push.session.server import ServerSession
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 
 
 class Connection(ReadConnection, Protocol):

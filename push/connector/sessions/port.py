@@ -11,7 +11,7 @@ from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.session.entry import Entry
 from push.session.events import Event
-from push.session.window import Subscription
+from push.session.subscription import Subscription
 from push.wire.signals import DisconnectCode
 
 

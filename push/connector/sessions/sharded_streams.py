@@ -14,7 +14,7 @@ from push.connector.sessions.device_session import DeviceSession
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
-from push.session.window import LateAcknowledgement, Subscription
+from push.session.subscription import LateAcknowledgement, Subscription
 from push.streams.channel import Channel
 from push.streams.cursors import CursorWriter
 from push.streams.hub import Hub, Receiver

@@ -11,7 +11,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, Protocol, get_args, get_type_hints
 
 import msgspec
 from msgspec import inspect
@@ -38,12 +38,19 @@ _OF_PUSHCTL = "PUSH_SERVER"
 _SECRET = frozenset({("redis", "url")})
 
 
+class _Kind(Protocol):
+    """A type of `value_types.py`."""
+
+    @classmethod
+    def parse(cls, value: object) -> object: ...
+
+
 class Key(NamedTuple):
     """One setting, as defined in `push.daemons.config.settings`."""
 
     section: str
     name: str
-    type: Any
+    type: object
     default: object
     help: str
 
@@ -73,12 +80,14 @@ def _keys() -> Iterator[Key]:
             yield Key(section, field.name, hint, field.default, _description(hint))
 
 
-def _description(hint: Any) -> str:
-    descriptions: list[str | None] = [meta.description for meta in hint.__metadata__]
+def _description(hint: object) -> str:
+    """The `description` among the metadata of an `Annotated` type."""
+    _, *metadata = get_args(hint)
+    descriptions: list[str | None] = [meta.description for meta in metadata]
     return next(text for text in descriptions if text is not None)
 
 
-def _expects(hint: Any) -> str:
+def _expects(hint: object) -> str:
     info = inspect.type_info(hint)
     while isinstance(info, inspect.Metadata):
         info = info.type
@@ -237,7 +246,7 @@ def _list_in_text(text: str) -> object:
     return text
 
 
-def _parse_kind(kind: Any, value: object) -> object:
+def _parse_kind(kind: type[_Kind], value: object) -> object:
     return kind.parse(value)
 
 

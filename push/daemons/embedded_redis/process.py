@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Self
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -103,7 +103,8 @@ class ServerProcess(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         self.alive = False
-        error: Any = reason.value
+        error = reason.value
+        assert isinstance(error, ProcessDone | ProcessTerminated)
         cause = f"signal {error.signal}" if error.signal else f"exit status {error.exitCode}"
         self._how = f"{cause} ({' / '.join(self._last_lines)})" if self._last_lines else cause
         waiting, self._waiting = self._waiting, []

@@ -2,9 +2,9 @@
 
 Two locks on the folder make one server certain. `owner.lock` is held by the daemon: a second daemon
 on the same folder is refused at once. `server.lock` is held by the daemon and, through an inherited
-descriptor, by the server itself: it stays held while either lives. Whoever has the first and not
-the second has found a server that outlived its daemon, and ends it before starting another on the
-same append-only file.
+descriptor, by the server itself: it stays held while either lives. A daemon that has the first
+and not the second has found a server that outlived its daemon, and ends it before it starts another
+on the same append-only file.
 
 The server is started again when it dies, with growing pauses, for as long as the service runs.
 """

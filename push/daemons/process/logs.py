@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn, cast
 
 from twisted.logger import (
     FilteringLogObserver,
@@ -89,8 +89,8 @@ def apply_level(publisher: LogPublisher, level_name: str) -> None:
     predicate.setLogLevelForNamespace("twisted.application._client_service", quiet)
     for observer in list(publisher._observers):
         publisher.removeObserver(observer)
-        # zope's interfaces say nothing to mypy.
-        shown: Any = VisibleText(observer)
+        # mypy does not see that a class implements one of zope's interfaces.
+        shown = cast(ILogObserver, VisibleText(observer))
         filtered = FilteringLogObserver(shown, [predicate])  # type: ignore[list-item]
         publisher.addObserver(filtered)  # type: ignore[arg-type]
 

@@ -10,8 +10,8 @@ from typing import Any
 def use_monotonic_clock(reactor: Any) -> None:  # Any: a method of it is replaced
     """Let the reactor's timers run by a clock that nobody sets.
 
-    Twisted's default is the time of the day: set back by an hour, heartbeats and deadlines would
-    stand still for an hour.
+    Twisted's default is the time of the day: set back by an hour, no heartbeat or deadline
+    would be due for an hour.
     """
     reactor.seconds = time.monotonic
 

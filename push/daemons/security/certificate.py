@@ -204,6 +204,6 @@ def self_signed(key: ec.EllipticCurvePrivateKey, host_name: str) -> x509.Certifi
 
 
 def _dns_name(host_name: str) -> str:
-    """The host's name if it can stand in a certificate, else ""."""
+    """The host's name if a certificate can have it, else ""."""
     plain = host_name.replace("-", "").replace(".", "")
     return host_name if plain.isascii() and plain.isalnum() else ""

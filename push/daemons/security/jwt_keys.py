@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import treq
 from twisted.application.service import Service
@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import Agent
+from twisted.web.iweb import IAgent
 
 from push.access.jwt import JwtVerifier, VerificationKey, load_keys
 from push.daemons.config.errors import StartError
@@ -70,7 +71,7 @@ class JwksRefresh(Service):
         self._url = url
         self._verifier = verifier
         # Twisted's agent verifies the server's certificate and name.
-        agent: Any = Agent(reactor, connectTimeout=TIMEOUT_SECONDS)
+        agent = cast(IAgent, Agent(reactor, connectTimeout=TIMEOUT_SECONDS))
         self._client = treq.client.HTTPClient(agent)
         self._refreshes = SingleFlight(self._refresh, _log_failure)
         self._later = Debounced(reactor, REFRESH_SECONDS, self._refreshes.request)

@@ -17,16 +17,16 @@ log = Logger()
 class DrainService(Service):
     """Empties a connector before anything else of the daemon stops; a second signal ends that.
 
-    `tell()` updates the registry, so that clients are no longer sent here.
+    `notify()` updates the registry, so that clients are no longer sent here.
     """
 
     def __init__(
-        self, drain: Drain, rate_per_second: float, signals: StopSignals, tell: Callable[[], None]
+        self, drain: Drain, rate_per_second: float, signals: StopSignals, notify: Callable[[], None]
     ) -> None:
         self._drain = drain
         self._rate_per_second = rate_per_second
         self._signals = signals
-        self._tell = tell
+        self._notify = notify
         self._running: Deferred[None] | None = None
         signals.on_second(self._hurry)
 
@@ -41,7 +41,7 @@ class DrainService(Service):
 
     async def _run(self) -> None:
         self._running = Deferred.fromCoroutine(self._drain.run(self._rate_per_second))
-        self._tell()
+        self._notify()
         try:
             await self._running
         except CancelledError:

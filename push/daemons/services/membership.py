@@ -69,7 +69,7 @@ class Membership(Service):
         return Deferred.fromCoroutine(self._registry.stop())
 
     def update(self) -> None:
-        """Tell the registry what holds now."""
+        """Write the current state to the registry."""
         for describe in self._describe:
             self._registry.update(describe())
 

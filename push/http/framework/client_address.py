@@ -1,13 +1,16 @@
-"""The address of a client: the peer's, or the one that a trusted proxy names in X-Forwarded-For."""
+"""Where a request comes from, and where its client sent it.
+
+The client's address is the peer's, or the one that a trusted proxy names in X-Forwarded-For.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import Any
 
 from twisted.web.http_headers import Headers
+from twisted.web.server import Request
 
 from push.wire.addresses import UNKNOWN_IP, Networks, is_loopback_peer, peer_ip, plain_ip
 
@@ -15,25 +18,45 @@ from push.wire.addresses import UNKNOWN_IP, Networks, is_loopback_peer, peer_ip,
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::\d{1,5})?|([^:]*):\d{1,5}", re.ASCII)
 
 
-def client_of(request: Any, proxies: Networks) -> tuple[str, bool]:
+def client_of(request: Request, proxies: Networks) -> tuple[str, bool]:
     """The client's address, and whether the client is on this machine.
 
     The address is "" on a unix socket, and `UNKNOWN_IP` where a trusted proxy does not tell it.
     """
     headers: Headers = request.requestHeaders
-    ip = peer_ip(getattr(request.getClientAddress(), "host", None))
+    ip = _peer_ip(request)
     if ip in proxies:
-        # Never near, whatever it says: all that a proxy sends comes from somebody else.
+        # Never near, whatever its headers say: a proxy sends requests of others.
         return forwarded_ip(ip, headers.getRawHeaders(b"x-forwarded-for", ()), proxies), False
     return ip, _is_near(ip, headers)
+
+
+def origin_of(request: Request, proxies: Networks) -> str:
+    """Scheme, host and port that the client used, as `https://push.example`.
+
+    A trusted proxy, at which TLS may end, passes the header Host on.
+    """
+    is_secure = request.isSecure()
+    if not is_secure and _peer_ip(request) in proxies:
+        is_secure = request.getHeader(b"x-forwarded-proto") == b"https"
+    host = request.getHeader(b"host")
+    if host is None:  # HTTP/1.0
+        address = request.getHost()
+        name, port = getattr(address, "host", "localhost"), getattr(address, "port", 80)
+        host = f"{name}:{port}".encode()
+    return f"{'https' if is_secure else 'http'}://{host.decode('ascii', 'replace')}"
+
+
+def _peer_ip(request: Request) -> str:
+    return peer_ip(getattr(request.getClientAddress(), "host", None))
 
 
 def forwarded_ip(ip: str, values: Iterable[bytes], proxies: Networks) -> str:
     """The last address that is no trusted proxy, for a request that came from the proxy `ip`.
 
     Each proxy adds the address of its own client at the end. So entries are believed from the end
-    on as long as a trusted proxy wrote them, and what a client wrote itself never is. Without an
-    entry, or with one that is no address, the client is not known: it is not the proxy.
+    on as long as a trusted proxy wrote them, and an entry that a client wrote itself never is.
+    Without an entry, or with one that is no address, the client is not known: it is not the proxy.
     """
     entries = b",".join(values).split(b",")
     for entry in reversed(entries):
@@ -50,7 +73,7 @@ def _entry_ip(text: str) -> str:
     match = _WITH_PORT.fullmatch(text)
     ip = plain_ip((match[1] or match[2] or "") if match else text)
     if ip_address(ip).is_unspecified:
-        raise ValueError(f"{ip} is the address of nobody")
+        raise ValueError(f"{ip} is no client's address")
     return ip
 
 

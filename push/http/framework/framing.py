@@ -1,12 +1,13 @@
 """What must hold for the head of a request (RFC 9112) where twisted.web is more lenient.
 
 Two readers of one connection, a proxy and this server, must never disagree where a request ends or
-what it is about. So whatever is ambiguous is refused with `malformed`, and the connection closes.
+what it is about. So an ambiguous request is refused with `malformed`, and the connection closes.
 """
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from twisted.web.http_headers import Headers
@@ -54,6 +55,7 @@ def target_of(method: bytes, target: bytes) -> bytes:
     return path if path.startswith(b"/") else b"/" + path
 
 
+@lru_cache(256)  # clients repeat it with each request
 def _is_authority(text: bytes) -> bool:
     match = _AUTHORITY.fullmatch(text)
     if match is None:
@@ -101,5 +103,8 @@ def check_host(headers: Headers, version: bytes) -> None:
 
 def closes(headers: Headers, version: bytes) -> bool:
     """Whether the connection ends after this request."""
-    options = b",".join(headers.getRawHeaders(b"connection", [])).lower().split(b",")
-    return version != b"HTTP/1.1" or b"close" in (option.strip() for option in options)
+    values = headers.getRawHeaders(b"connection")
+    if version != b"HTTP/1.1" or values is None:
+        return version != b"HTTP/1.1"
+    options = b",".join(values).lower().split(b",")
+    return b"close" in (option.strip() for option in options)

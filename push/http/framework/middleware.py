@@ -8,7 +8,8 @@ handler sees a `Request` and never the request.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from klein import Klein
@@ -17,11 +18,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
+from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
+from twisted.web.server import Request as HttpRequest
 from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
-from push.http.framework.client_address import client_of
+from push.http.framework.client_address import client_of, origin_of
 from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import allowed_methods, answer_to, internal_answer
 from push.http.framework.request_reading import (
@@ -32,7 +35,7 @@ from push.http.framework.request_reading import (
     read_idempotency_key,
     read_query,
 )
-from push.http.framework.route import MAX_BODY_BYTES, NoQuery, Request, Response, Route
+from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
@@ -42,18 +45,21 @@ _log = Logger()
 
 PREFLIGHT_SECONDS = 600
 _PARAMETER = re.compile(r"{(\w+)}")
+# What Klein gets from a handler: the body, now or later.
+Answered = bytes | Deferred[bytes]
+
 _decode_no_body = decoder_for(NoBody)
 
 
 class Edge:
-    """All routes of one port. `origins` may call, from a browser, the routes that allow it.
+    """All routes of one port. Web pages of `origins` may call the routes that allow it.
 
-    `proxies` are believed whose requests they pass on.
+    The headers of `proxies` about the client are believed.
     """
 
     def __init__(
         self,
-        routes: Iterable[Route],
+        routes: Iterable[Endpoint],
         keyring: Keyring,
         registry: CollectorRegistry,
         origins: Origins | None = None,
@@ -65,8 +71,8 @@ class Edge:
         self._requests = Counter(
             "push_http_requests", "HTTP requests answered", ["route", "status"], registry=registry
         )
-        self._counted: dict[tuple[str, int], Any] = {}
-        self._large: dict[bytes, Route] = {}
+        self._counted: dict[tuple[str, int], Counter] = {}
+        self._large: dict[bytes, Endpoint] = {}
         self._cors: dict[bytes, bytes] = {}
         self._app = Klein()
         # Otherwise //v1/push is answered with a redirect.
@@ -78,13 +84,13 @@ class Edge:
     def resource(self) -> Resource:
         return _Root(self, self._app.resource())
 
-    def _add(self, route: Route) -> None:
+    def _add(self, route: Endpoint) -> None:
         if route.body is not None and route.body.max_bytes > MAX_BODY_BYTES:
             self._large[route.path.encode()] = route
         if route.cors:
             self._cors[route.path.encode()] = route.method.encode()
 
-        def respond(request: Any, **path: str) -> Any:
+        def respond(request: HttpRequest, **path: str) -> Answered:
             return self._respond(route, request, path)
 
         respond.__name__ = route.name
@@ -104,7 +110,7 @@ class Edge:
         return route.body.max_bytes
 
     def _authorise(self, headers: Headers, scope: str) -> ApiKey:
-        """Whose key it is; raises `RequestError` `unauthenticated` or `forbidden`."""
+        """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
         values = headers.getRawHeaders(b"authorization")
         if not values:
             raise RequestError(
@@ -122,7 +128,9 @@ class Edge:
 
     # --- a request that has a route ------------------------------------------------------------
 
-    def _respond(self, route: Route, request: Any, path: Mapping[str, str]) -> Any:
+    def _respond(
+        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]
+    ) -> bytes | Deferred[bytes]:
         try:
             call = self._read(route, request, path)
         except Exception as error:
@@ -131,7 +139,7 @@ class Edge:
             lambda answer: self._send(request, answer)
         )
 
-    def _read(self, route: Route, request: Any, path: Mapping[str, str]) -> Request:
+    def _read(self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]) -> Request:
         """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
         it."""
         headers: Headers = request.requestHeaders
@@ -148,6 +156,7 @@ class Edge:
         if route.query is not NoQuery or b"?" in request.uri:
             query = read_query(request.uri, route.query)
         check_path_parameters(path)
+        assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()
         body = None
         if raw:
@@ -159,9 +168,10 @@ class Edge:
             # Not ignored: a client that sends fields expects them to do something.
             check_content_type(headers.getRawHeaders(b"content-type"))
             _decode_no_body(raw)
-        return Request(path, query, body, client_ip, scope, once)
+        origin = partial(origin_of, request, self._proxies)
+        return Request(path, query, body, client_ip, origin, scope, once)
 
-    async def _run(self, route: Route, call: Request) -> Response:
+    async def _run(self, route: Endpoint, call: Request) -> Response:
         """The handler's answer, or the one to what it raised. Raises nothing."""
         try:
             answer = await route.handler(call)
@@ -186,7 +196,7 @@ class Edge:
 
     # --- a request that has none ---------------------------------------------------------------
 
-    def _unrouted(self, request: Any, failure: Failure) -> bytes:
+    def _unrouted(self, request: HttpRequest, failure: Failure) -> bytes:
         """Klein calls this for what its router or a response raised."""
         error = failure.value
         if isinstance(error, MethodNotAllowed) and request.method == b"OPTIONS":
@@ -195,13 +205,13 @@ class Edge:
             error = RuntimeError(f"{error!r}")
         return self.refuse(request, error)
 
-    def refuse(self, request: Any, error: Exception) -> bytes:
+    def refuse(self, request: HttpRequest, error: Exception) -> bytes:
         return self._send(request, self._counting("none", self._answer(error, "the router")))
 
-    def _options(self, request: Any, allow: bytes) -> Response:
+    def _options(self, request: HttpRequest, allow: bytes) -> Response:
         headers = [(b"Allow", allow)]
         method = self._cors.get(request.path)
-        if method is not None and self._may_call(request):
+        if method is not None and self._calling_page(request):
             headers += [
                 (b"Access-Control-Allow-Methods", method),
                 (b"Access-Control-Allow-Headers", b"Authorization, Content-Type"),
@@ -211,7 +221,7 @@ class Edge:
 
     # --- the answer ----------------------------------------------------------------------------
 
-    def _send(self, request: Any, answer: Response) -> bytes:
+    def _send(self, request: HttpRequest, answer: Response) -> bytes:
         """Set status and headers; Klein writes the bytes that are returned."""
         request.setResponseCode(answer.status)
         headers: Headers = request.responseHeaders
@@ -222,17 +232,16 @@ class Edge:
             headers.addRawHeader(name, value)
         if self._origins and request.path in self._cors:
             headers.addRawHeader(b"Vary", b"Origin")
-            if self._may_call(request):
-                headers.addRawHeader(b"Access-Control-Allow-Origin", request.getHeader(b"origin"))
+            if origin := self._calling_page(request):
+                headers.addRawHeader(b"Access-Control-Allow-Origin", origin)
                 headers.addRawHeader(b"Access-Control-Expose-Headers", b"Retry-After")
         return answer.body
 
-    def _may_call(self, request: Any) -> bool:
-        """Whether it is a page of an origin that may call from a browser."""
-        origin, host = request.getHeader(b"origin"), request.getHeader(b"host") or b""
-        return origin is not None and self._origins.accepts(
-            origin.decode("latin-1"), host.decode("latin-1")
-        )
+    def _calling_page(self, request: HttpRequest) -> bytes:
+        """The origin of the page, if it may call from a browser; else empty."""
+        origin, host = (request.getHeader(name) or b"" for name in (b"origin", b"host"))
+        accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
+        return origin if accepts else b""
 
 
 class _Root(Resource):
@@ -240,12 +249,13 @@ class _Root(Resource):
 
     isLeaf = True
 
-    def __init__(self, edge: Edge, klein: Any) -> None:
+    def __init__(self, edge: Edge, klein: Resource) -> None:
         super().__init__()
         self._edge = edge
         self._klein = klein
 
-    def render(self, request: Any) -> Any:
+    def render(self, request: IRequest) -> bytes | int:
+        assert isinstance(request, HttpRequest)
         try:
             check_addressable(request.uri)
         except RequestError as refusal:
@@ -255,13 +265,14 @@ class _Root(Resource):
         if request.method != request.method.upper():
             # The router would take it for the method in capitals, which is another (RFC 9110 9.1).
             request.method = b"not-" + request.method
-        return self._klein.render(request)
+        rendered: bytes | int = self._klein.render(request)
+        return rendered
 
 
-def _shielded(work: Any) -> Deferred[Response]:
+def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Response]:
     """`work`'s answer, as a Deferred that may be cancelled without `work` being cancelled.
 
-    Klein cancels what a handler returned when the client goes away; a push that has begun must
+    Klein cancels what a handler returned when the client disconnects; a push that has begun must
     end. Nothing is lost: `work` raises nothing, and its answer is then dropped.
     """
     visible: Deferred[Response] = Deferred()

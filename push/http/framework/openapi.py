@@ -10,9 +10,9 @@ import msgspec
 from msgspec import UNSET, inspect
 
 from push.http.framework.parameters import KINDS
-from push.http.framework.problems import Problem
-from push.http.framework.route import App, DocumentedResponse, Route
+from push.http.framework.route import App, DocumentedResponse, Endpoint, Kind
 from push.wire.api.common import MAX_IDEMPOTENCY_KEY
+from push.wire.api.problem import Problem
 from push.wire.errors import STATUS_OF_CODE
 
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -77,9 +77,9 @@ def openapi_document(title: str, version: str, apps: Sequence[App]) -> dict[str,
     }
 
 
-def _kinds(routes: Iterable[Route]) -> Iterable[Any]:
+def _kinds(routes: Iterable[Endpoint]) -> Iterable[Kind]:
     """Every type that the document describes, each once."""
-    found: dict[str, Any] = {repr(Problem): Problem}
+    found: dict[str, Kind] = {repr(Problem): Problem}
     for route in routes:
         if route.body is not None:
             found[repr(route.body.kind)] = route.body.kind
@@ -107,23 +107,27 @@ def _structs_in(info: inspect.Type) -> Iterable[type[msgspec.Struct]]:
 
 
 def _require_written(kind: type[msgspec.Struct], components: dict[str, Any]) -> None:
-    """Fields of an answer that are always written are required, also if a reader has a default.
+    """Fields of an answer that are always written are required, also if a reader has a default,
+    which says nothing about them then.
 
     A list with a default may be left out (`push.wire.api.common.ABSENT`).
     """
     if kind.__struct_config__.forbid_unknown_fields:
         return
     omits = kind.__struct_config__.omit_defaults
-    components[kind.__name__]["required"] = [
+    component = components[kind.__name__]
+    component["required"] = [
         field.encode_name
         for field in msgspec.structs.fields(kind)
         if field.default_factory is not list
         and field.default is not UNSET
         and (field.default is msgspec.NODEFAULT or not omits)
     ]
+    for name in component["required"]:
+        component["properties"][name].pop("default", None)
 
 
-def problem_codes(route: Route) -> list[str]:
+def problem_codes(route: Endpoint) -> list[str]:
     """Every code that the route can answer: its own, and those that follow from what it has."""
     codes = [*route.problems, "invalid", "internal"]  # an unknown query parameter is invalid
     if route.scope is not None:
@@ -135,7 +139,7 @@ def problem_codes(route: Route) -> list[str]:
     return sorted(set(codes), key=lambda code: (STATUS_OF_CODE[code], code))
 
 
-def _operation(route: Route, tag: str, schema_of: dict[str, Any]) -> dict[str, Any]:
+def _operation(route: Endpoint, tag: str, schema_of: dict[str, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "tags": [tag],
@@ -161,12 +165,12 @@ def _operation(route: Route, tag: str, schema_of: dict[str, Any]) -> dict[str, A
     return operation
 
 
-def _path_parameter(name: str, route: Route) -> dict[str, Any]:
+def _path_parameter(name: str, route: Endpoint) -> dict[str, Any]:
     return {
         "name": name,
         "in": "path",
         "required": True,
-        "description": route.path_texts[name],
+        "description": route.path_texts.get(name, KINDS[name].text),
         "schema": {"type": "string", "pattern": KINDS[name].pattern},
     }
 
@@ -198,7 +202,7 @@ def _reply(reply: DocumentedResponse, schema_of: dict[str, Any]) -> dict[str, An
     return answer
 
 
-def _problems(route: Route) -> dict[str, Any]:
+def _problems(route: Endpoint) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     for code in problem_codes(route):
         status = STATUS_OF_CODE[code]

@@ -25,18 +25,18 @@ from push.wire.idents import (
 
 
 class ParameterKind(NamedTuple):
-    """`pattern` is for the document; `is_valid` decides, and `rule` says what it expects."""
+    """`pattern` and `text` are for the document; `is_valid` decides, and `rule` says what it
+    expects."""
 
     pattern: str
     is_valid: Callable[[str], bool]
     rule: str
+    text: str
 
 
 _ID = OPAQUE_PATTERN.replace("64", "128")  # a node's name is longer than a message's id
 _CODE = r"^[a-z_]{1,64}$"
 _SEQ = r"^[0-9]{1,16}$"
-_NAME = ParameterKind(NAME_PATTERN, is_name, NAME_RULE)
-_OPAQUE = ParameterKind(OPAQUE_PATTERN, is_opaque, "an id that this system has made")
 
 
 def _matching(pattern: str) -> Callable[[str], bool]:
@@ -44,21 +44,40 @@ def _matching(pattern: str) -> Callable[[str], bool]:
     return lambda text: compiled.fullmatch(text) is not None
 
 
+def _name(text: str) -> ParameterKind:
+    return ParameterKind(NAME_PATTERN, is_name, NAME_RULE, text)
+
+
 KINDS: Mapping[str, ParameterKind] = {
-    "code": ParameterKind(_CODE, _matching(_CODE), "a code of lower-case letters"),
+    "code": ParameterKind(
+        _CODE, _matching(_CODE), "a code of lower-case letters", "the `code` of a problem"
+    ),
     "conversation": ParameterKind(
-        CONVERSATION_PATTERN, is_conversation, "user:<the other user> or group:<group>"
+        CONVERSATION_PATTERN,
+        is_conversation,
+        "user:<the other user> or group:<group>",
+        "as the user sees it: `user:<the other>` or `group:<group>`",
     ),
-    "group": _NAME,
-    "id": ParameterKind(_ID, _matching(_ID), "the id of a message or the name of a node"),
-    "node": _NAME,
-    "seq": ParameterKind(_SEQ, _matching(_SEQ), "the seq of a message"),
-    "session": _OPAQUE,
+    "group": _name("the id of a group"),
+    "id": ParameterKind(
+        _ID,
+        _matching(_ID),
+        "the id of a message or the name of a node",
+        "the id that the push was answered with",
+    ),
+    "node": _name("the name of a node"),
+    "seq": ParameterKind(_SEQ, _matching(_SEQ), "the seq of a message", "the seq of the message"),
+    "session": ParameterKind(
+        OPAQUE_PATTERN, is_opaque, "an id that this server has made", "the id of a session"
+    ),
     "token": ParameterKind(
-        TOKEN_PATTERN, is_token, "a token; its form or check character is wrong"
+        TOKEN_PATTERN,
+        is_token,
+        "a token; its form or check character is wrong",
+        "the token of a device",
     ),
-    "topic": _NAME,
-    "user": _NAME,
+    "topic": _name("the name of a topic"),
+    "user": _name("the id of a user"),
 }
 
 

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from push.http.framework.route import Response
 from push.redis.connection.errors import StoreUnavailable
+from push.wire.api.problem import Problem
 from push.wire.errors import STATUS_OF_CODE, RequestError
 
 PROBLEM_TYPE = b"application/problem+json"
@@ -37,13 +38,13 @@ ERRORS: dict[str, ErrorText] = {
     ),
     "unauthenticated": ErrorText(
         "No valid key",
-        "The request carries no API key, or one that this system does not know.",
+        "The request has no API key, or an invalid one.",
         "Send `Authorization: Bearer <key>`. A first start without `[auth] keys` writes a key "
         "with all scopes to `admin.key` in the data folder.",
     ),
     "forbidden": ErrorText(
         "The key may not do this",
-        "The key is known but lacks the scope that this request needs; `detail` names it.",
+        "The key is valid but lacks the scope that this request needs; `detail` names it.",
         "Use a key with that scope, or add the scope to the key in the configuration.",
     ),
     "not_member": ErrorText(
@@ -57,7 +58,7 @@ ERRORS: dict[str, ErrorText] = {
     "not_allowed": ErrorText(
         "Not allowed",
         "The rules of the conversation or group do not let this user do this.",
-        "Let someone with the right role do it.",
+        "Use a user with the right role.",
     ),
     "recall_expired": ErrorText(
         "Too late to recall", "The time in which a message can be recalled has passed.", "Nothing."
@@ -131,12 +132,12 @@ ERRORS: dict[str, ErrorText] = {
     ),
     "internal": ErrorText(
         "Internal error",
-        "The server made a mistake. The details are in its log, never in the answer.",
-        "Look into the log of the daemon. Whether the request took effect is not known.",
+        "The server failed. The details are in its log, never in the answer.",
+        "Look at the log of the daemon. Whether the request took effect is not known.",
     ),
     "unavailable": ErrorText(
         "Unavailable",
-        "Something that is needed is unreachable: the store does not answer, or all "
+        "Something that is needed is unreachable: Redis does not answer, or all "
         "connectors are full. Whether a push took effect is not known.",
         "Repeat the request after the seconds in the header `Retry-After`.",
     ),
@@ -144,24 +145,10 @@ ERRORS: dict[str, ErrorText] = {
 assert ERRORS.keys() == STATUS_OF_CODE.keys()
 
 
-class Problem(msgspec.Struct, omit_defaults=True):
-    """RFC 9457. `code` is stable and for programs, `detail` for people."""
-
-    type: Annotated[str, Meta(description="the path of a page about the code")]
-    title: str
-    status: int
-    detail: str
-    code: str
-    field: (
-        Annotated[str, Meta(description="the field that is wrong, as `to.token`")] | UnsetType
-    ) = UNSET
-    reasons: Annotated[list[str], Meta(description="of `/readyz`: all of them")] | UnsetType = UNSET
-
-
 _encoder = msgspec.json.Encoder()
 
 
-def problem_of(refusal: RequestError) -> Problem:
+def problem_of(refusal: RequestError, reasons: list[str] | None = None) -> Problem:
     return Problem(
         type=f"/errors/{refusal.code}",
         title=ERRORS[refusal.code].title,
@@ -169,14 +156,13 @@ def problem_of(refusal: RequestError) -> Problem:
         detail=refusal.detail,
         code=refusal.code,
         field=UNSET if refusal.field is None else refusal.field,
+        reasons=UNSET if reasons is None else reasons,
     )
 
 
 def refusal_answer(refusal: RequestError, reasons: list[str] | None = None) -> Response:
-    """The answer for a documented no, with the headers that belong to its code."""
-    problem = problem_of(refusal)
-    if reasons is not None:
-        problem.reasons = reasons
+    """The answer to a request that is refused, with the headers that belong to its code."""
+    problem = problem_of(refusal, reasons)
     headers: list[tuple[bytes, bytes]] = []
     after_seconds = refusal.after_seconds
     if after_seconds is None and refusal.code == "unavailable":
@@ -191,7 +177,7 @@ def refusal_answer(refusal: RequestError, reasons: list[str] | None = None) -> R
 def _of_store(error: Exception) -> Response:
     assert isinstance(error, StoreUnavailable)
     # Not the reason: it names addresses. /readyz tells it, and the log.
-    detail = "the store does not answer now"
+    detail = "Redis does not answer now"
     if error.unknown:
         detail += "; whether the request took effect is not known"
     return refusal_answer(RequestError("unavailable", detail, after_seconds=STORE_RETRY_SECONDS))
@@ -215,7 +201,7 @@ def _of_router(error: Exception) -> Response:
     return refusal_answer(RequestError("not_found", "there is nothing at this path"))
 
 
-# The first that fits. What is not here is our own fault, and is never shown.
+# The first that fits. Any other exception is a fault of the server, and is never shown.
 _TABLE: tuple[tuple[type[Exception], Callable[[Exception], Response]], ...] = (
     (RequestError, _of_refusal),
     (StoreUnavailable, _of_store),
@@ -233,7 +219,7 @@ def answer_to(error: Exception) -> Response | None:
 
 
 def internal_answer() -> Response:
-    return refusal_answer(RequestError("internal", "the server made a mistake; its log tells more"))
+    return refusal_answer(RequestError("internal", "the server failed; its log has the reason"))
 
 
 def allowed_methods(error: MethodNotAllowed) -> bytes:

@@ -1,5 +1,4 @@
-"""Reading what a client sent: content type, query, JSON. Whatever is wrong becomes a
-`RequestError`."""
+"""Reading what a client sent: content type, query, JSON. A mistake in it is a `RequestError`."""
 
 from __future__ import annotations
 

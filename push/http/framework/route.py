@@ -1,16 +1,28 @@
-"""What an app is made of: routes as data.
+"""Routes as data: the description of a route is a decorator of the method that handles it.
 
-One table of routes drives three things, so that they cannot differ: what Klein answers, what is
-checked before a handler runs, and what the OpenAPI document says.
+    class TopicRoutes:
+        def __init__(self, topics: Topics) -> None: ...
+
+        @Route("GET", "/v1/topics/{topic}", "Look a topic up", {200: DocumentedResponse(…)}, …)
+        async def get_topic(self, call: Request) -> Response: ...
+
+    App("push-api", "…", routes_of(TopicRoutes(topics)))
+
+Three things follow from it, so that they cannot differ: what Klein answers, what is checked before
+a handler runs, and what the OpenAPI document says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import cached_property
+from types import FunctionType
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+
+from push.wire.reading import decoder_for
 
 JSON_TYPE = b"application/json"
 HTML_TYPE = b"text/html; charset=utf-8"
@@ -24,14 +36,16 @@ class Request(NamedTuple):
 
     `path` holds the parameters by name, `query` and `body` the checked structs of the route.
     `client_ip` is the address of the client, also behind trusted proxies, "" when it has none (a
-    unix socket). `scope` names API key, method and path, within which an idempotency key is unique;
-    `once` is the request's own, with that scope.
+    unix socket). `origin()` tells where the client sent it, as `https://push.example`. `scope`
+    names API key, method and path, within which an idempotency key is unique; `once` is the
+    request's own, with that scope.
     """
 
     path: Mapping[str, str]
     query: Any
     body: Any
     client_ip: str
+    origin: Callable[[], str]
     scope: str = ""
     once: str | None = None
 
@@ -45,7 +59,7 @@ class Response(NamedTuple):
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-def json_answer(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Response:
+def json_answer(status: int, value: object, *headers: tuple[bytes, bytes]) -> Response:
     """`value` (a struct, or what msgspec can encode) as JSON."""
     return Response(status, _encoder.encode(value), JSON_TYPE, headers)
 
@@ -53,6 +67,10 @@ def json_answer(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Respo
 NO_CONTENT = Response(204)
 
 Handler = Callable[[Request], Awaitable[Response]]
+Method = TypeVar("Method", bound=Callable[..., Awaitable[Response]])
+
+# A type as msgspec knows it: a struct, or an annotation such as `list[str]`.
+Kind = object
 
 
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -61,17 +79,22 @@ class NoQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 @dataclass(frozen=True)
 class Body:
-    """A JSON body. `decode` makes of its bytes what the handler gets; `kind` is for the document.
+    """A JSON body of the type `kind`; `example` is shown in the documentation, and a test sends it.
 
-    `example` is shown in the documentation, and a test sends it. `optional`: without one the
-    handler gets None.
+    `optional`: without one the handler gets None. `read_as` is what the handler gets, if it checks
+    the rest itself; the document has `kind`.
     """
 
-    kind: Any
-    decode: Callable[[bytes], Any]
-    example: Any
+    kind: Kind
+    example: object
     max_bytes: int = MAX_BODY_BYTES
     optional: bool = False
+    read_as: Kind = None
+
+    @cached_property
+    def decode(self) -> Callable[[bytes], Any]:
+        """Raises `RequestError` `malformed` or `invalid`."""
+        return decoder_for(self.kind if self.read_as is None else self.read_as)
 
 
 @dataclass(frozen=True)
@@ -79,25 +102,25 @@ class DocumentedResponse:
     """An answer that is not a problem. `also` are types that `kind` names without containing."""
 
     description: str
-    kind: Any = None
-    also: tuple[Any, ...] = ()
+    kind: Kind = None
+    also: tuple[Kind, ...] = ()
     content_type: str = "application/json"
 
 
 @dataclass(frozen=True)
 class Route:
-    """One operation. `path` has its parameters in braces, each described in `path_texts`.
+    """One operation; a decorator of the method that handles it, whose name is the operation's.
 
-    `scope` None means that no key is needed. `problems` are the codes beside those that follow
-    from the rest (no key, a bad body, …). `query` is a struct of what its parameters may be: text,
-    integers and booleans. `once`: takes the header `Idempotency-Key`.
+    `path` has its parameters in braces; what they are is in `push.http.framework.parameters`, and
+    `path_texts` may say more of one. `scope` None means that no key is needed. `problems` are the
+    codes beside those that follow from the rest (no key, a bad body, …). `query` is a struct of
+    what its parameters may be: text, integers and booleans. `once`: takes the header
+    `Idempotency-Key`. `cors`: web pages of other origins may call it.
     """
 
     method: str
     path: str
-    name: str
     summary: str
-    handler: Handler
     replies: Mapping[int, DocumentedResponse]
     description: str = ""
     scope: str | None = None
@@ -109,6 +132,34 @@ class Route:
     once: bool = False
     cors: bool = False
 
+    def __call__(self, handler: Method) -> Method:
+        vars(handler)[_ROUTE] = self
+        return handler
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint(Route):
+    """A route with its name and the handler that answers it."""
+
+    name: str
+    handler: Handler
+
+
+_ROUTE = "push_route"
+
+
+def routes_of(resource: object) -> tuple[Endpoint, ...]:
+    """The routes of an object's methods, in the order in which its class defines them."""
+    routes = {
+        name: vars(member)[_ROUTE]
+        for name, member in vars(type(resource)).items()
+        if isinstance(member, FunctionType) and _ROUTE in vars(member)
+    }
+    return tuple(
+        Endpoint(**vars(route), name=name, handler=getattr(resource, name))
+        for name, route in routes.items()
+    )
+
 
 @dataclass(frozen=True)
 class App:
@@ -119,5 +170,5 @@ class App:
 
     name: str
     description: str
-    routes: tuple[Route, ...]
+    routes: tuple[Endpoint, ...]
     adjust: Callable[[dict[str, Any]], None] = lambda schemas: None

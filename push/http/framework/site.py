@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Protocol, cast
 
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES, HTTPChannel, _ChunkedTransferDecoder
+from twisted.web.http import Request as HTTPRequest
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
@@ -33,6 +34,7 @@ from push.http.framework.framing import (
 )
 from push.http.framework.problems import internal_answer, refusal_answer
 from push.http.framework.route import Response
+from push.runtime.ports import DelayedCall, Reactor, as_twisted
 from push.wire.errors import RequestError, shortened
 
 REQUEST_SECONDS = 60
@@ -46,6 +48,22 @@ def too_large(max_bytes: int) -> RequestError:
     return RequestError("too_large", f"the body is larger than {max_bytes:,} bytes")
 
 
+class Producer(Protocol):
+    """What a connection is read from."""
+
+    def pauseProducing(self) -> None: ...
+
+
+class Transport(Protocol):
+    """What is needed of a connection, TCP or TLS."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def loseWriteConnection(self) -> None: ...
+
+    def abortConnection(self) -> None: ...
+
+
 class LimitedRequest(Request):
     """A request whose body is kept in memory up to its limit, never in a temporary file."""
 
@@ -57,7 +75,8 @@ class LimitedRequest(Request):
         self.content = self._body = BytesIO()
         if length == 0:
             return
-        channel: Any = self.channel
+        channel = self.channel
+        assert isinstance(channel, LimitedChannel)
         self._max_bytes = channel.site.admit(channel.path, self.requestHeaders)
         if length is not None and length > self._max_bytes:
             raise too_large(self._max_bytes)
@@ -120,16 +139,17 @@ class ChunkDecoder(_ChunkedTransferDecoder):
 class LimitedChannel(HTTPChannel):
     """A connection. Its time-out is the deadline of the request that comes in, or idle time."""
 
-    transport: Any
+    site: LimitedSite
+    # mypy does not see that a class provides an interface of zope.
+    transport: Transport  # type: ignore[assignment]
     _receiving = False
     _refused = False
-    _lingering: Any = None  # a delayed call
-    _unwritten: Any = None  # the request whose answer waits for the client to read
+    _lingering: DelayedCall | None = None
+    _unwritten: Request | None = None  # the request whose answer waits for the client to read
     # Of the request that comes in; set by the base class, deleted at its end.
-    _command: Any
-    _path: Any
-    _version: Any
-    _networkProducer: Any
+    _command: bytes
+    _path: bytes  # type: ignore[assignment]  # the base class assigns a name of two types
+    _version: bytes
 
     @property
     def path(self) -> bytes:
@@ -145,8 +165,8 @@ class LimitedChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         super().dataReceived(data)
-        # All complete lines were taken out (unless this is a call from within), so a line feed that
-        # is left ends no line of HTTP.
+        # The base class has removed all complete lines (unless this is a call from within), so a
+        # line feed that is left ends no line of HTTP.
         if self.line_mode and not self._busyReceiving and b"\n" in self._buffer:
             self._refuse(malformed("a line must end with CR and LF"))
 
@@ -206,7 +226,7 @@ class LimitedChannel(HTTPChannel):
         waiting_bytes = sum(map(len, self._dataBuffer)) if self._handlingRequest else 0
         if waiting_bytes > self._optimisticEagerReadSize:
             # The base class does not pause while the client's answers wait to be written.
-            self._networkProducer.pauseProducing()
+            cast(Producer, self._networkProducer).pauseProducing()
 
     def requestDone(self, request: Request) -> None:
         """The answer was given to the transport; the next request waits until it was written."""
@@ -229,7 +249,7 @@ class LimitedChannel(HTTPChannel):
         self._refuse(malformed("this is not a request of HTTP/1.1"))
 
     def _refuse(self, refusal: RequestError) -> None:
-        """Answer before the request is complete, and take no more of this connection."""
+        """Answer before the request is complete, and ignore all that still comes."""
         if self._refused:
             return
         self._refused = True
@@ -277,9 +297,12 @@ class LimitedSite(Site):
     requestFactory = LimitedRequest
     noisy = False  # the daemon tells where it listens
 
-    def __init__(self, reactor: Any, resource: Resource, admit: Admit) -> None:
+    def __init__(self, reactor: Reactor, resource: Resource, admit: Admit) -> None:
         super().__init__(
-            resource, reactor=reactor, timeout=REQUEST_SECONDS, parsePOSTFormSubmission=False
+            resource,
+            reactor=as_twisted(reactor),
+            timeout=REQUEST_SECONDS,
+            parsePOSTFormSubmission=False,
         )
         self.admit = admit
 
@@ -289,7 +312,7 @@ class LimitedSite(Site):
     def stopFactory(self) -> None:
         pass
 
-    def log(self, request: Any) -> None:
+    def log(self, request: HTTPRequest) -> None:
         pass
 
     def acceptableProtocols(self) -> list[bytes]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
-
 from msgspec import UNSET
 
-from push.access.bans import ActiveBan, BanKind
+from push.access.bans import ActiveBan, BanKind, Bans
 from push.http.checks import check_name, read_network
 from push.http.framework.route import (
     Body,
@@ -22,104 +19,84 @@ from push.wire.api.bans import Ban, BanBody, BanMade, BanPage, BanQuery
 from push.wire.api.paging import PageQuery, make_cursor, read_cursor
 from push.wire.errors import RequestError
 from push.wire.idents import is_token
-from push.wire.reading import decoder_for
 
 KINDS: tuple[BanKind, ...] = ("ip", "token", "user")
 
 
-class BanStore(Protocol):
-    """What is needed of `push.access.bans.BanStore`."""
+class BanRoutes:
+    def __init__(self, bans: Bans) -> None:
+        self._bans = bans
 
-    async def add(self, ban: ActiveBan) -> list[str]: ...
-
-    async def lift(self, kind: BanKind, name: str) -> list[str]: ...
-
-    async def all(self) -> Sequence[ActiveBan]: ...
-
-    def now_ms(self) -> int: ...
-
-
-def ban_routes(bans: BanStore) -> tuple[Route, ...]:
-    async def list_bans(call: Request) -> Response:
+    @Route(
+        "GET",
+        "/v1/bans",
+        "List bans",
+        {200: DocumentedResponse("A page of the bans that hold, by kind and name.", BanPage)},
+        scope="admin",
+        query=PageQuery,
+        problems=("invalid", "unavailable"),
+    )
+    async def list_bans(self, call: Request) -> Response:
         query: PageQuery = call.query
         after = read_cursor("bans", query.cursor, str, str) or ["", ""]
-        found = [ban for ban in await bans.all() if [ban.kind, ban.name] > after]
+        found = [ban for ban in await self._bans.all() if [ban.kind, ban.name] > after]
         page = found[: query.limit]
         more = len(found) > query.limit
         cursor = make_cursor("bans", page[-1].kind, page[-1].name) if more else None
         return json_answer(200, BanPage([_entry(ban) for ban in page], cursor))
 
-    async def ban(call: Request) -> Response:
-        kind, name = _who(call.body)
+    @Route(
+        "POST",
+        "/v1/bans",
+        "Ban an address, a device or a user",
+        {201: DocumentedResponse("It holds from now on, in place of an earlier one.", BanMade)},
+        description=(
+            "When it is answered, live sessions have ended with `kicked`, and registrations "
+            "and connections are refused with `banned` (`CONNECT_ACK` `NOT_AUTHORIZED`) by "
+            "every process. If the ban has an end, a refused client gets `after`: it connects "
+            "again after that many seconds. Otherwise it gives up. Messages for a device go on "
+            "waiting."
+        ),
+        scope="admin",
+        body=Body(BanBody, {"ip": "192.0.2.0/24"}),
+        problems=("unavailable",),
+    )
+    async def ban(self, call: Request) -> Response:
+        kind, name = _banned_by(call.body)
         until = call.body.until
-        if until is not None and until <= bans.now_ms():
+        if until is not None and until <= self._bans.now_ms():
             raise RequestError("invalid", "`until`: expected a time in the future", field="until")
-        silent = await bans.add(ActiveBan(kind, name, until))
+        silent = await self._bans.add(ActiveBan(kind, name, until))
         return json_answer(201, BanMade(**{kind: name}, until=until, silent=silent))
 
-    async def lift(call: Request) -> Response:
-        asked = call.body if call.body is not None else call.query
-        return in_effect(await bans.lift(*_who(asked)))
-
-    return (
-        Route(
-            "GET",
-            "/v1/bans",
-            "list_bans",
-            "List bans",
-            list_bans,
-            {200: DocumentedResponse("A page of the bans that hold, by kind and name.", BanPage)},
-            scope="admin",
-            query=PageQuery,
-            problems=("invalid", "unavailable"),
-        ),
-        Route(
-            "POST",
-            "/v1/bans",
-            "ban",
-            "Ban an address, a device or a user",
-            ban,
-            {201: DocumentedResponse("It holds from now on, in place of an earlier one.", BanMade)},
-            description=(
-                "When it is answered, live sessions have ended with `kicked`, and registrations "
-                "and connections are refused with `banned` (`CONNECT_ACK` `NOT_AUTHORIZED`) by "
-                "every process. Of a ban that ends clients are told `after`, the seconds after "
-                "which they come back; otherwise they give up. Messages for a device go on "
-                "waiting."
-            ),
-            scope="admin",
-            body=Body(BanBody, decoder_for(BanBody), {"ip": "192.0.2.0/24"}),
-            problems=("unavailable",),
-        ),
-        Route(
-            "DELETE",
-            "/v1/bans",
-            "lift_ban",
-            "Lift a ban",
-            lift,
-            {
-                200: REPLY_UNCONFIRMED,
-                204: DocumentedResponse("Every process admits the address, device or user again."),
-            },
-            description="The address, device or user is given in the query or in a body.",
-            scope="admin",
-            query=BanQuery,
-            body=Body(BanBody, decoder_for(BanBody), {"user": "mallory"}, optional=True),
-            problems=("invalid", "not_found", "unavailable"),
-        ),
+    @Route(
+        "DELETE",
+        "/v1/bans",
+        "Lift a ban",
+        {
+            200: REPLY_UNCONFIRMED,
+            204: DocumentedResponse("Every process admits the address, device or user again."),
+        },
+        description="The address, device or user is given in the query or in a body.",
+        scope="admin",
+        query=BanQuery,
+        body=Body(BanBody, {"user": "mallory"}, optional=True),
+        problems=("invalid", "not_found", "unavailable"),
     )
+    async def lift_ban(self, call: Request) -> Response:
+        asked = call.body if call.body is not None else call.query
+        return in_effect(await self._bans.lift(*_banned_by(asked)))
 
 
-def _who(asked: BanBody | BanQuery) -> tuple[BanKind, str]:
-    """Raises `RequestError` `invalid`."""
-    given: list[tuple[BanKind, Any]] = [
-        (kind, getattr(asked, kind)) for kind in KINDS if getattr(asked, kind) is not UNSET
-    ]
+def _banned_by(asked: BanBody | BanQuery) -> tuple[BanKind, str]:
+    """The kind and name of what is banned. Raises `RequestError` `invalid`."""
+    given = [kind for kind in KINDS if getattr(asked, kind) is not UNSET]
     if len(given) != 1:
         raise RequestError(
             "invalid", "exactly one of `ip`, `token` and `user` is required", field="ip"
         )
-    kind, name = given[0]
+    kind = given[0]
+    name: str = getattr(asked, kind)
     if kind == "ip":
         return kind, read_network(name, "ip")
     if kind == "user":

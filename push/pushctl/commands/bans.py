@@ -34,7 +34,7 @@ def _period_seconds(text: str) -> int:
 def ban(common: Common, /, period: str | None, yes: bool, **target: str | None) -> None:
     """Refuse an address or network, a device or a user; live sessions end.
 
-    With --ip it asks first, because there may be many sessions behind one address.
+    With --ip it asks first, because there may be many sessions from one address.
 
     \b
     Examples:
@@ -64,10 +64,7 @@ def unban(common: Common, /, **target: str | None) -> None:
       pushctl unban --ip 192.0.2.0/24
     """
     kind, value = exactly_one(target)
-    with common.api() as api:
-        silent = api.unban(**target)
-    common.print_done(f"{kind} {value}: not banned any more")
-    common.fail_if_silent(silent)
+    common.change(lambda api: api.unban(**target), f"{kind} {value}: not banned any more")
 
 
 @click.command("bans")

@@ -57,7 +57,7 @@ def send(
     client_id: str | None,
     text: bool,
 ) -> None:
-    """Send a message to a user or a group, as --from.
+    """Send a message to a user or a group, as the user --from.
 
     DATA is as for `push`: JSON, text, @FILE, or - for standard input.
 
@@ -89,8 +89,8 @@ def send(
 @chat.command("history")
 @click.argument("conversation", metavar="CONVERSATION")
 @click.option("--of", "user", metavar="USER", help="As USER sees it; needed for user:ID.")
-@click.option("--after", type=seq_type, metavar="SEQ", help="What came after this seq.")
-@click.option("--before", type=seq_type, metavar="SEQ", help="What came before this seq.")
+@click.option("--after", type=seq_type, metavar="SEQ", help="Messages after this seq.")
+@click.option("--before", type=seq_type, metavar="SEQ", help="Messages before this seq.")
 @click.option("--limit", type=click.IntRange(1, PAGE), default=50, show_default=True, metavar="N")
 @common_options
 @click.pass_obj
@@ -113,7 +113,7 @@ def history(
     if after is not None and before is not None:
         raise click.UsageError("--after and --before exclude each other")
     if user is None and kind == USER:
-        raise click.UsageError("give --of USER: whose conversation it is")
+        raise click.UsageError("give --of USER: the user whose conversation it is")
     with common.api() as api:
         page = _page(api, user, conversation, name, after=after, before=before, limit=limit)
     headings = ("seq", "time", "from", "message")
@@ -166,7 +166,7 @@ def _conversation_cells(row: Conversation) -> tuple[str | None, ...]:
 @common_options
 @click.pass_obj
 def read(common: Common, conversation: str, seq: int, user: str) -> None:
-    """Say that --of has read a conversation up to SEQ.
+    """Mark a conversation as read up to SEQ by the user --of.
 
     \b
     Examples:
@@ -182,12 +182,12 @@ def read(common: Common, conversation: str, seq: int, user: str) -> None:
 @chat.command("recall")
 @click.argument("conversation", metavar="CONVERSATION")
 @click.argument("seq", metavar="SEQ", type=seq_type)
-@click.option("--of", "user", required=True, metavar="USER", help="Who recalls it.")
-@click.option("--force", is_flag=True, help="Whoever sent it, and however old it is.")
+@click.option("--of", "user", required=True, metavar="USER", help="The user who recalls it.")
+@click.option("--force", is_flag=True, help="A message of any sender and any age.")
 @common_options
 @click.pass_obj
 def recall(common: Common, conversation: str, seq: int, user: str, force: bool) -> None:
-    """Take a message back, as --of.
+    """Recall a message, as the user --of.
 
     \b
     Examples:

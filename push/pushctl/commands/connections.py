@@ -63,9 +63,9 @@ def _cells(row: Connection) -> tuple[str | None, ...]:
 @common_options
 @click.pass_obj
 def kick(common: Common, /, yes: bool, **target: str | None) -> None:
-    """End sessions: their clients do not come back by themselves.
+    """End sessions: their clients do not reconnect by themselves.
 
-    With --ip it asks first, because there may be many sessions behind one address.
+    With --ip it asks first, because there may be many sessions from one address.
 
     \b
     Examples:

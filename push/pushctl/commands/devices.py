@@ -11,7 +11,7 @@ from push.pushctl.terminal.asking import ask_first, yes_option
 from push.pushctl.terminal.credentials import device_argument, device_token
 from push.pushctl.terminal.options import Common, common_options
 
-# What has a time, of what the API tells of a device.
+# The members of a device's record that are times.
 TIMES = ("created", "seen")
 
 
@@ -57,10 +57,8 @@ def bind(common: Common, user: str, token: str | None, credentials: str | None) 
       pushctl bind ada 01J…
       pushctl bind ada --credentials me.json
     """
-    found = device_token(token, credentials)
-    with common.api() as api:
-        api.bind(user, found)
-    common.print_done(f"{found}: bound to {user}")
+    device = device_token(token, credentials)
+    common.change(lambda api: api.bind(user, device), f"{device}: bound to {user}")
 
 
 @click.command("unbind")
@@ -69,17 +67,15 @@ def bind(common: Common, user: str, token: str | None, credentials: str | None) 
 @common_options
 @click.pass_obj
 def unbind(common: Common, user: str, token: str | None, credentials: str | None) -> None:
-    """Release the device TOKEN from USER.
+    """Unbind the device TOKEN from USER.
 
     \b
     Examples:
       pushctl unbind ada 01J…
       pushctl unbind ada --credentials me.json
     """
-    found = device_token(token, credentials)
-    with common.api() as api:
-        api.unbind(user, found)
-    common.print_done(f"{found}: not bound to {user} any more")
+    device = device_token(token, credentials)
+    common.change(lambda api: api.unbind(user, device), f"{device}: not bound to {user} any more")
 
 
 @click.command("forget")
@@ -95,11 +91,9 @@ def forget(common: Common, token: str | None, credentials: str | None, yes: bool
       pushctl forget 01J…
       pushctl forget --credentials me.json --yes
     """
-    found = device_token(token, credentials)
-    ask_first(yes, f"This forgets the device {found} and deletes what waits for it.")
-    with common.api() as api:
-        api.forget(found)
-    common.print_done(f"{found}: forgotten")
+    device = device_token(token, credentials)
+    ask_first(yes, f"This forgets the device {device} and deletes what waits for it.")
+    common.change(lambda api: api.forget(device), f"{device}: forgotten")
 
 
 @click.command("user")
@@ -150,6 +144,4 @@ def erase(common: Common, user: str, yes: bool) -> None:
       pushctl erase ada --yes
     """
     ask_first(yes, f"This erases the user {user}; it cannot be undone.")
-    with common.api() as api:
-        api.erase_user(user)
-    common.print_done(f"{user}: erased")
+    common.change(lambda api: api.erase_user(user), f"{user}: erased")

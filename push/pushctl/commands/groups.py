@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 import click
 import msgspec
@@ -40,10 +40,10 @@ def groups() -> None:
 
 @groups.command("create")
 @click.argument("name", metavar="NAME")
-@click.option("--owner", required=True, metavar="USER", help="Who owns it.")
+@click.option("--owner", required=True, metavar="USER", help="The user who owns it.")
 @click.option("--member", "member", multiple=True, metavar="USER", help="May be repeated.")
 @click.option("--type", "kind", type=click.Choice(["normal", "broadcast"]), help="[normal]")
-@click.option("--extra", metavar="JSON", help="What your application keeps with it.")
+@click.option("--extra", metavar="JSON", help="Any JSON value of your application.")
 @common_options
 @click.pass_obj
 def create(
@@ -63,7 +63,8 @@ def create(
     """
     value = _json_value("--extra", extra)
     with common.api() as api:
-        _print_group(common, api.create_group(owner, name, member, type=kind, extra=value))
+        made = api.create_group(owner, name, member, type=kind, extra=value)
+    _print_group(common, made)
 
 
 @groups.command("list")
@@ -107,7 +108,7 @@ def show(common: Common, group: str) -> None:
 @click.argument("group", metavar="GROUP")
 @click.option("--name", metavar="NAME")
 @click.option("--announcement", metavar="TEXT")
-@click.option("--extra", metavar="JSON", help="What your application keeps with it.")
+@click.option("--extra", metavar="JSON", help="Any JSON value of your application.")
 @click.option("--mute-all/--no-mute-all", default=None, help="Only the owner and admins write.")
 @click.option(
     "--invite",
@@ -119,20 +120,39 @@ def show(common: Common, group: str) -> None:
 @common_options
 @click.pass_obj
 def change(
-    common: Common, /, group: str, extra: str | None, by: str | None, **changes: Any
+    common: Common,
+    group: str,
+    name: str | None,
+    announcement: str | None,
+    extra: str | None,
+    mute_all: bool | None,
+    invite: str | None,
+    owner: str | None,
+    by: str | None,
 ) -> None:
-    """Change what is given of a group, all of it or nothing, and print the group.
+    """Change a group: all that is given, or nothing. Print the group.
 
     \b
     Examples:
       pushctl groups change 03DMV9EK31WTE= --announcement 'Tonight at eight.'
       pushctl groups change 03DMV9EK31WTE= --owner ben --by ada
     """
-    if extra is None and all(value is None for value in changes.values()):
+    given = (name, announcement, extra, mute_all, invite, owner)
+    if all(value is None for value in given):
         raise click.UsageError("give what changes")
     value = _json_value("--extra", extra)
     with common.api() as api:
-        _print_group(common, api.change_group(group, extra=value, by=by, **changes))
+        changed = api.change_group(
+            group,
+            name=name,
+            announcement=announcement,
+            extra=value,
+            mute_all=mute_all,
+            invite=invite,
+            owner=owner,
+            by=by,
+        )
+    _print_group(common, changed)
 
 
 @groups.command("dismiss")
@@ -150,9 +170,7 @@ def dismiss(common: Common, group: str, by: str | None, yes: bool) -> None:
       pushctl groups dismiss 03DMV9EK31WTE= --by ada --yes
     """
     ask_first(yes, f"This dismisses the group {group} and deletes its history.")
-    with common.api() as api:
-        api.dismiss_group(group, by=by)
-    common.print_done(f"{group}: dismissed")
+    common.change(lambda api: api.dismiss_group(group, by=by), f"{group}: dismissed")
 
 
 # --- members -----------------------------------------------------------------------------------
@@ -206,8 +224,8 @@ def add(common: Common, group: str, users: tuple[str, ...], by: str | None) -> N
       pushctl members add 03DMV9EK31WTE= ben --by ada --json
     """
     with common.api() as api:
-        results = api.add_members(group, users, by=by).results
-    _print_results(common, results)
+        answer = api.add_members(group, users, by=by)
+    _print_results(common, answer.results, answer.silent)
 
 
 @members.command("remove")
@@ -226,19 +244,24 @@ def remove(common: Common, group: str, users: tuple[str, ...], by: str | None) -
     """
     # All of them before the first is sent: with an invalid id no user is removed.
     calls = {user: remove_member(group, user, by=by) for user in users}
+    silent: set[str] = set()
     with common.api() as api:
-        results = {user: _removed(api, call) for user, call in calls.items()}
-    _print_results(common, results)
+        results = {user: _removed(api, call, silent) for user, call in calls.items()}
+    _print_results(common, results, silent)
 
 
-def _removed(api: PushAPI, call: ApiCall[list[str]]) -> str:
-    """`ok` or the code of a refusal of this one user; other errors are raised."""
+def _removed(api: PushAPI, call: ApiCall[list[str]], silent: set[str]) -> str:
+    """`ok` or the code of a refusal of this one user; other errors are raised.
+
+    Nodes that did not confirm it are added to `silent`.
+    """
     try:
-        api.send(call)
+        unconfirmed = api.send(call)
     except PushAPIError as error:
         if error.code in ("not_found", "not_allowed"):
             return error.code
         raise
+    silent.update(unconfirmed)
     return "ok"
 
 
@@ -270,7 +293,7 @@ def role(common: Common, group: str, user: str, role: str, by: str | None) -> No
 @common_options
 @click.pass_obj
 def mute(common: Common, group: str, user: str, undo: bool, by: str | None) -> None:
-    """Let USER read and not write; with --undo write again.
+    """Mute USER, who can then read but not write; --undo lets them write again.
 
     \b
     Examples:
@@ -289,6 +312,7 @@ def _print_group(common: Common, group: GroupInfo) -> None:
     rows = [(name, _shown(getattr(group, name))) for name in GROUP_FIELDS]
     rows.append(("extra", None if group.extra is None else output.one_line(group.extra)))
     common.print_one(group, [*rows, ("created", output.utc_time(group.ts or None))])
+    common.fail_if_silent(group.silent)
 
 
 def _shown(value: object) -> str | None:
@@ -297,14 +321,18 @@ def _shown(value: object) -> str | None:
     return str(value) or None
 
 
-def _print_results(common: Common, results: dict[str, str]) -> None:
+def _print_results(common: Common, results: dict[str, str], silent: Iterable[str]) -> None:
     if common.json:
         output.print_json({"results": results})
     else:
-        output.print_table(("user", "result"), results.items(), "nobody")
+        output.print_table(("user", "result"), results.items(), "no users")
     failed = [user for user, result in results.items() if result != "ok"]
     if failed:
-        raise Failure(f"{len(failed)} of {len(results)} failed", "partial", failed=failed)
+        unconfirmed = sorted(silent)
+        more = f"; no answer from {', '.join(unconfirmed)}" if unconfirmed else ""
+        text = f"{len(failed)} of {len(results)} failed{more}"
+        raise Failure(text, "partial", failed=failed, silent=unconfirmed)
+    common.fail_if_silent(silent)
 
 
 def _json_value(option: str, text: str | None) -> object:

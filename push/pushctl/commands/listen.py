@@ -20,7 +20,7 @@ from push.sdk.aio import PushClient
 @click.command("register")
 @click.option("--platform", default="cli", show_default=True, help="What the device runs on.")
 @click.option("--app", default="pushctl", show_default=True, help="Which app it is.")
-@click.option("--device", metavar="NAME", help="A name for people; it finds nothing.")
+@click.option("--device", metavar="NAME", help="A name for people; nothing is found by it.")
 @click.option("--credentials", metavar="FILE", help="Write token and secret to FILE, mode 0600.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @common_options
@@ -141,7 +141,7 @@ def listen(
 def _device(
     credentials: str | None, token: str | None, secret: str | None, jwt: str | None
 ) -> StoredCredentials | None:
-    """Who to be; None: only the user of the JWT."""
+    """The device to be; None: only the user of the JWT."""
     if credentials is not None:
         if token is not None:
             raise click.UsageError("--credentials and --token exclude each other")

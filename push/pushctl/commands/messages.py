@@ -1,4 +1,4 @@
-"""`pushctl message` and `pushctl cancel`: what became of a message, and no more of it."""
+"""`pushctl message` and `pushctl cancel`: what became of a message, and cancelling it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def cancel(common: Common, message_id: str) -> None:
 
 
 def _rows(ledger: MessageLedger) -> Iterator[tuple[str, str]]:
-    """The message, then the way down from who was addressed; each reason for a drop by itself."""
+    """The message, then its counts from `addressed` down; each reason for a drop by itself."""
     yield "id", ledger.id
     yield "to", _target(ledger.to)
     yield "pushed", output.utc_time(ledger.ts)
@@ -77,7 +77,7 @@ def _rows(ledger: MessageLedger) -> Iterator[tuple[str, str]]:
     }
     width = max(len(str(count)) for count in counts.values())
     for name, count in counts.items():
-        # Rounded down: 100% are really all.
+        # Rounded down, so that 100% means all.
         share = f"  {count * 100 // ledger.addressed:>3}%" if count and ledger.addressed else ""
         yield name, f"{count:>{width}}{share}"
     for reason, count in sorted(ledger.dropped.items()):

@@ -31,7 +31,12 @@ class Rate(click.ParamType[int]):
 
 @click.command("drain")
 @click.argument("node", metavar="NODE")
-@click.option("--rate", type=Rate(), metavar="N/s", help="Sessions a second; its own if not given.")
+@click.option(
+    "--rate",
+    type=Rate(),
+    metavar="N/s",
+    help="Sessions a second; the connector's own rate if not given.",
+)
 @common_options
 @click.pass_obj
 def drain(common: Common, node: str, rate: int | None) -> None:
@@ -134,5 +139,5 @@ def _print_tables(numbers: dict[str, Any]) -> None:
         output.print_table(headings, ([row.get(h) for h in headings] for row in rows), "none")
 
 
-def _is_list_of_objects(value: Any) -> bool:
+def _is_list_of_objects(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(v, dict) for v in value)

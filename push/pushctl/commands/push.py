@@ -16,7 +16,7 @@ from push.pushctl.terminal.asking import ask_first, yes_option
 from push.pushctl.terminal.errors import Failure, WrongValue, explain, json_problem
 from push.pushctl.terminal.options import Common, common_options
 from push.pushctl.terminal.targets import push_target, push_target_options
-from push.sdk.backend import BatchItem, PushAPI
+from push.sdk.backend import BatchItem, PushAPI, PushResult
 from push.sdk.encoding import encode_json
 from push.sdk.errors import InvalidData, PushError
 
@@ -33,11 +33,11 @@ MAX_TTL_SECONDS = 2**31 - 1
     "--ttl",
     type=click.IntRange(0, MAX_TTL_SECONDS),
     metavar="SECONDS",
-    help="Keep it so long; 0: only for sessions online now.",
+    help="How long it is kept; 0: only for sessions online now.",
 )
 @click.option("--qos", type=click.IntRange(0, 1), help="0: at most once; 1 (default): at least.")
 @click.option(
-    "--collapse", metavar="NAME", help="Replace a message with this name that still waits."
+    "--collapse", metavar="NAME", help="Replace the message with this name that still waits."
 )
 @click.option("--title", help="Title of a notification.")
 @click.option("--body", help="Text of a notification.")
@@ -68,7 +68,7 @@ def push(
 
     DATA is JSON, or text when it does not begin like JSON; @FILE reads a file, - reads standard
     input, as does no DATA without --title and --body. Standard input must not be empty; '' and an
-    empty file are an empty text. What is not UTF-8 is sent as base64. -- stands before DATA that
+    empty file are an empty text. What is not UTF-8 is sent as base64. Put -- before DATA that
     begins with -, as -5. A push to everyone asks first.
 
     \b
@@ -98,6 +98,10 @@ def push(
             body=body,
             idempotency_key=idempotency_key,
         )
+    _print_push(common, result)
+
+
+def _print_push(common: Common, result: PushResult) -> None:
     common.print_done(f"{result.id}: streams {result.streams}, online {result.online}", result)
     if result.unknown:
         raise Failure(
@@ -145,8 +149,8 @@ def batch(common: Common, file: str, idempotency_key: str | None, yes: bool) -> 
 def read_data(data: str | None, text: bool, *, optional: bool) -> tuple[Any, str | None]:
     """The value to push and its encoding. Without DATA a notification needs no input.
 
-    Text that begins like JSON is refused when it is not JSON: it is a typing error, and whoever
-    gets it would see half an object.
+    Text that begins like JSON is refused when it is not JSON: it is a typing error, and a receiver
+    would see half an object.
     """
     if data is None and optional:
         return None, None
@@ -183,7 +187,7 @@ def _read_raw(data: str | None) -> bytes:
 
 
 def _everyone(api: PushAPI) -> str:
-    """How many there are is known of sessions only, and to a key that may read."""
+    """With the number of devices online, if the key may read it; others are not counted."""
     try:
         sessions = api.stats().get("sessions")
     except PushError:
@@ -240,6 +244,7 @@ def _read_line(line: bytes, place: str) -> object:
 
 def _push_items(common: Common, api: PushAPI, items: list[dict[str, Any]]) -> None:
     done = failed = 0
+    silent: set[str] = set()
     for chunk in _chunks(items):
         try:
             results = api.push_batch(chunk)
@@ -249,6 +254,7 @@ def _push_items(common: Common, api: PushAPI, items: list[dict[str, Any]]) -> No
             raise error from None
         for number, result in enumerate(results, done + 1):
             failed += not result.ok
+            silent.update(result.silent)
             _print_result(common, number, result)
         done += len(chunk)
         if done < len(items):
@@ -259,6 +265,7 @@ def _push_items(common: Common, api: PushAPI, items: list[dict[str, Any]]) -> No
         output.say(f"{len(items) - failed} of {len(items)} pushed")
     if failed:
         raise Failure(f"{failed} of {len(items)} failed", "partial", failed=failed, of=len(items))
+    common.fail_if_silent(silent)
 
 
 def _chunks(items: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

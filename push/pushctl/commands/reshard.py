@@ -29,7 +29,7 @@ from push.pushctl.terminal.options import Common, common_options
 @click.option(
     "--abandon",
     is_flag=True,
-    help="Give up what was broken off, as long as nothing has taken its place.",
+    help="Undo an interrupted run, unless its new data has replaced the present data already.",
 )
 @common_options
 @click.pass_obj

@@ -44,9 +44,7 @@ def subscribe(common: Common, topic: str, token: str | None, credentials: str | 
       pushctl subscribe news --credentials me.json
     """
     device = device_token(token, credentials)
-    with common.api() as api:
-        api.subscribe(topic, device)
-    common.print_done(f"{device}: follows {topic}")
+    common.change(lambda api: api.subscribe(topic, device), f"{device}: follows {topic}")
 
 
 @click.command("unsubscribe")
@@ -55,7 +53,7 @@ def subscribe(common: Common, topic: str, token: str | None, credentials: str | 
 @common_options
 @click.pass_obj
 def unsubscribe(common: Common, topic: str, token: str | None, credentials: str | None) -> None:
-    """Let the device TOKEN follow TOPIC no more; what waited for it is dropped.
+    """Let the device TOKEN no longer follow TOPIC; what waited for it is dropped.
 
     \b
     Examples:
@@ -63,6 +61,5 @@ def unsubscribe(common: Common, topic: str, token: str | None, credentials: str 
       pushctl unsubscribe news --credentials me.json
     """
     device = device_token(token, credentials)
-    with common.api() as api:
-        api.unsubscribe(topic, device)
-    common.print_done(f"{device}: does not follow {topic} any more")
+    done = f"{device}: does not follow {topic} any more"
+    common.change(lambda api: api.unsubscribe(topic, device), done)

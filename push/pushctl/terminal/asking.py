@@ -1,4 +1,4 @@
-"""Before what cannot be undone or reaches many: a question at a terminal, else `--yes`."""
+"""What cannot be undone or reaches many: a question at a terminal first; elsewhere `--yes`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask; needed withou
 
 
 def ask_first(yes: bool, what: str | Callable[[], str]) -> None:
-    """`what` will happen, as a sentence; a function is called only when there is somebody to ask.
+    """`what` will happen, as a sentence; a function is called only if the question is asked.
 
     Raises `Failure` when the answer is no.
     """

@@ -1,4 +1,4 @@
-"""What went wrong, in the words of the command line: the options and arguments that were typed."""
+"""Errors in the words of the command line: the options and arguments that were typed."""
 
 from __future__ import annotations
 

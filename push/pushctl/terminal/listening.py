@@ -16,7 +16,7 @@ from push.sdk.errors import ConnectionFailed
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """What to listen as, and until when. `seconds` bounds the whole, None is for ever."""
+    """What to listen as, and until when. `seconds` bounds the whole, None: forever."""
 
     options: dict[str, Any]
     common: Common
@@ -59,10 +59,10 @@ def format_truncation(message: Message) -> str:
 
 
 class _Status:
-    """Tells on standard error how the connection is.
+    """Reports the state of the connection on standard error.
 
-    Before the first session, a failure at every server is final: whoever typed a wrong address
-    wants to know, not to wait.
+    Before the first session, a failure at every server is final: a user who typed a wrong
+    address wants to know, not to wait.
     """
 
     def __init__(self, servers: int, common: Common) -> None:

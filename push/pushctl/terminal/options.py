@@ -72,7 +72,8 @@ class Common:
     def key(self, *default_names: str) -> str | None:
         """The API key: given, from the file given, or from the data folder of a local server.
 
-        One that is given and empty is a slip (a variable that is not set), and no wish for another.
+        One that is given and empty is a mistake (a variable that is not set), and no other is
+        tried.
         """
         self._check_not_empty("key", "PUSH_KEY")
         self._check_not_empty("key_file", "PUSH_KEY_FILE")
@@ -115,10 +116,17 @@ class Common:
         check_ids(self.command, self.values)
         return PushAPI(self.url, self.key(*default_key_names), ca_file=self.ca_file)
 
+    def change(self, call: Callable[[PushAPI], Iterable[str]], done: str) -> None:
+        """Make a change whose answer is the nodes that did not confirm it, and print `done`."""
+        with self.api() as api:
+            silent = call(api)
+        self.print_done(done)
+        self.fail_if_silent(silent)
+
     # --- What is printed --------------------------------------------------------------------------
 
     def notice(self, text: str, **members: object) -> None:
-        """About what happens, on standard error; `members` are for programs."""
+        """A line about what happens, on standard error; `members` are for programs."""
         output.notice(text, json=self.json, **members)
 
     def print_done(self, text: str, value: object = None) -> None:
@@ -150,7 +158,8 @@ class Common:
             output.print_table(headings, map(cells, items), empty)
 
     def fail_if_silent(self, nodes: Iterable[str]) -> None:
-        """What these nodes have is not in what was printed or done: exit status 1."""
+        """These nodes did not answer: what they have is not in what was printed, or they have not
+        confirmed what was done. Exit status 1."""
         silent = sorted(set(nodes))
         if silent:
             named = ", ".join(silent)
@@ -190,7 +199,7 @@ class Common:
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> object:
-    """What is typed wins over the environment, and beside the command over before it."""
+    """The command line wins over the environment; after the command's name wins over before it."""
     common: Common = context.ensure_object(Common)
     common.command, common.values = context.command, context.params
     name = parameter.name or ""

@@ -1,4 +1,4 @@
-"""Everything that pushctl writes. Whatever a server or a device sent, it controls no terminal.
+"""Everything that pushctl writes. Text from servers and devices cannot control the terminal.
 
 Results go to standard output: for people as lines and tables, with --json one object a line.
 Notices and errors go to standard error: a line each, with --json an object each. No other module
@@ -21,7 +21,9 @@ import msgspec
 
 from push.wire.text import visible, visible_json
 
-MEASURED_ROWS = 200  # of a table, whose columns are as wide as in these; the rest is not waited for
+MEASURED_ROWS = (
+    200  # of a table, whose columns are as wide as in these; the rest is printed as it comes
+)
 
 
 def write_whatever_the_encoding() -> None:

@@ -1,4 +1,4 @@
-"""Options of which exactly one is given: who or what a command is about."""
+"""Options of which exactly one is given: the target of a command."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ class Availability:
         # Why each of its connections is down, by its purpose; what was logged since all were up,
         # and for which connection last.
         self._down: dict[str, str] = {}
-        self._told: set[str] = set()
-        self._told_by = ""
+        self._logged: set[str] = set()
+        self._logged_by = ""
         self._was_up = False
         self._first_word = Debounced(reactor, FIRST_WORD_SECONDS, self._say_first_word)
 
@@ -53,10 +53,10 @@ class Availability:
         """
         problem = f"{what}: {reason}"
         self._down[purpose] = problem
-        other = unfit or self._told_by not in self._down
-        if not self._told or (other and problem not in self._told):
-            self._told_by = purpose
-            self._tell(problem)
+        other = unfit or self._logged_by not in self._down
+        if not self._logged or (other and problem not in self._logged):
+            self._logged_by = purpose
+            self._log_problem(problem)
 
     def up(self, purpose: str) -> None:
         """A connection works."""
@@ -65,22 +65,22 @@ class Availability:
     def all_up(self) -> None:
         """The server can be used."""
         self.stop()
-        if self._told:
+        if self._logged:
             log.info("Redis at {name}: reconnected", name=self._name)
         elif not self._was_up:
             log.info("Redis at {name}: connected", name=self._name)
         self._was_up = True
-        self._told.clear()
+        self._logged.clear()
         self._down.clear()
 
     def _say_first_word(self) -> None:
-        if not self._told and not self._is_explained():
+        if not self._logged and not self._is_explained():
             problem = "is unreachable: no answer yet"
-            self._down[self._told_by] = problem
-            self._tell(problem)
+            self._down[self._logged_by] = problem
+            self._log_problem(problem)
 
-    def _tell(self, problem: str) -> None:
-        self._told.add(problem)
+    def _log_problem(self, problem: str) -> None:
+        self._logged.add(problem)
         log.error(
             "Redis at {name} {problem}. Trying again until it is reachable.",
             name=self._name,

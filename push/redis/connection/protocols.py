@@ -94,7 +94,7 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         self._on_message = on_message
         # One per command that waits: answers still to come, and when it was asked.
         self._expected: deque[tuple[int, float]] = deque()
-        self._heard_at = 0.0
+        self._received_at = 0.0
 
     def subscribe_to(self, channels: Sequence[bytes]) -> Deferred[Any]:
         return self._ask(len(channels), b"SUBSCRIBE", *channels)
@@ -112,7 +112,7 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         return answer
 
     def dataReceived(self, data: bytes) -> None:
-        self._heard_at = self._monotonic()
+        self._received_at = self._monotonic()
         try:
             super().dataReceived(data)
         except txredisapi.InvalidData:
@@ -143,7 +143,7 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         """
         if not self._expected:
             return 0.0
-        return self._monotonic() - max(self._expected[0][1], self._heard_at)
+        return self._monotonic() - max(self._expected[0][1], self._received_at)
 
     @property
     def unanswered(self) -> int:

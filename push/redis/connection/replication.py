@@ -39,10 +39,10 @@ class ReplicaAcks:
     """
 
     def __init__(
-        self, reactor: Clock, speaker: CommandProtocol, key: str, patience_ms: int
+        self, reactor: Clock, protocol: CommandProtocol, key: str, patience_ms: int
     ) -> None:
         self._reactor = reactor
-        self._speaker = speaker
+        self._protocol = protocol
         self._key = key
         self._patience_ms = patience_ms
         self._waiting: list[Deferred[bool]] = []
@@ -78,8 +78,8 @@ class ReplicaAcks:
     async def _is_on_replicas(self) -> bool:
         try:
             await self._count_now_and_then()
-            mark = self._speaker.call("SET", self._key, "1")
-            count = self._speaker.call("WAIT", self._replicas, self._patience_ms)
+            mark = self._protocol.call("SET", self._key, "1")
+            count = self._protocol.call("WAIT", self._replicas, self._patience_ms)
             (marked, _), (counted, replicas) = await DeferredList([mark, count], consumeErrors=True)
             if not marked or not counted:
                 return False
@@ -96,12 +96,12 @@ class ReplicaAcks:
 
     async def _count(self) -> None:
         self._counted_at = self._reactor.seconds()
-        info = parsed_info(await self._speaker.call("INFO", "replication"))
+        info = parsed_info(await self._protocol.call("INFO", "replication"))
         self._replicas = max(LEAST_REPLICAS, replicas_that_are_well(info))
 
 
 def replicas_that_are_well(info: Mapping[str, str]) -> int:
-    """How many replicas a master says are connected, synced, and heard of lately."""
+    """How many replicas are connected, synced and lately active, by what their master says."""
     well = 0
     for name, value in info.items():
         if not re.fullmatch(r"slave\d+", name):

@@ -11,7 +11,7 @@ Answer = TypeVar("Answer")
 Decode = Callable[[Any], Answer]
 
 
-def as_it_is(reply: Any) -> Any:
+def as_it_is(reply: Any) -> Any:  # Any: it is decoded by the caller
     return reply
 
 

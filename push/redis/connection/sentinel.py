@@ -35,7 +35,8 @@ from push.wire.addresses import HostPort
 log = Logger()
 
 SWITCHES = b"+switch-master"
-# The two together, and the retries of a link, are well below the ten seconds in which we follow.
+# The two together, with the retries of a connection, are well below the ten seconds in which we
+# follow.
 ANSWER_SECONDS = 1.5
 POLL_SECONDS = 3.0
 
@@ -112,9 +113,9 @@ class Sentinels:
         try:
             best = self._judge(results)
         except NoMaster as error:
-            self._tell(str(error))
+            self._log_change(str(error))
             raise
-        self._tell("")
+        self._log_change("")
         master = self._address.at(best.host, best.port)
         if master != self._master:
             log.info("Sentinel: the master {name} is {at}", name=self._address.master, at=master)
@@ -134,7 +135,7 @@ class Sentinels:
             )
         best = max(answers)
         unanimous = len(answers) == len(results) and len({a[1:3] for a in answers}) == 1
-        # All of them together may have been set up anew, and count their epochs from the start.
+        # All of them together may have been set up again: then their epochs start from zero.
         if best.epoch < self._epoch and not unanimous:
             raise NoMaster(
                 f"the sentinels that answer do not know of the last fail-over (they are at epoch "
@@ -172,8 +173,8 @@ class Sentinels:
     async def _locate_sentinel(self) -> RedisAddress:
         return (await self._ask_all()).sentinel
 
-    async def _listen(self, speaker: SubscriberProtocol) -> None:
-        await speaker.subscribe_to([SWITCHES])
+    async def _listen(self, protocol: SubscriberProtocol) -> None:
+        await protocol.subscribe_to([SWITCHES])
 
     def _listening(self) -> None:
         self._news.all_up()
@@ -192,7 +193,7 @@ class Sentinels:
         except NoMaster:
             return  # it was logged
 
-    def _tell(self, problem: str) -> None:
+    def _log_change(self, problem: str) -> None:
         """Log one line when no sentinel names the master, and one when one does again."""
         if problem and not self.problem:
             log.error(

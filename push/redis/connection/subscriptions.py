@@ -29,10 +29,10 @@ class Subscriptions:
     """Wanted channels with their handlers, and the connection of the moment."""
 
     def __init__(self, reactor: Clock) -> None:
-        self.heard = 0  # messages, of all channels and connections
+        self.messages = 0  # received, of all channels and connections
         self.losses = 0  # of connections: messages may have been missed whenever it has grown
         self._handlers: dict[bytes, Handler] = {}
-        self._speaker: SubscriberProtocol | None = None
+        self._protocol: SubscriberProtocol | None = None
         self._sent: set[bytes] = set()
         self._confirmed: set[bytes] = set()
         self._waiters: dict[bytes, list[Deferred[None]]] = {}
@@ -62,7 +62,7 @@ class Subscriptions:
 
     def message(self, channel: bytes, payload: bytes) -> None:
         """Hand a message that came to the handler; a handler that fails is logged."""
-        self.heard += 1
+        self.messages += 1
         handler = self._handlers.get(channel)
         if handler is None:
             return
@@ -71,29 +71,29 @@ class Subscriptions:
         except Exception:
             log.failure("A handler of channel {channel!r} failed", channel=channel)
 
-    async def restore(self, speaker: SubscriberProtocol) -> None:
+    async def restore(self, protocol: SubscriberProtocol) -> None:
         """Subscribe everything wanted on a new connection, and wait until all is confirmed."""
         self.lost()
-        self._speaker = speaker
+        self._protocol = protocol
         channels = list(self._handlers)
         for batch in _batches(channels):
             # What changed meanwhile was seen to by `_flush`.
             batch = [c for c in batch if c in self._handlers and c not in self._sent]
             if batch:
                 self._sent.update(batch)
-                await speaker.subscribe_to(batch)
+                await protocol.subscribe_to(batch)
                 self._confirm(batch)
         self._flush()
 
     def lost(self) -> None:
         """The connection is gone; wishes and waiters stay."""
         self.losses += 1
-        self._speaker = None
+        self._protocol = None
         self._sent.clear()
         self._confirmed.clear()
 
     def stop(self) -> None:
-        self._speaker = None
+        self._protocol = None
         self._soon.cancel()
 
     def _forget_waiter(self, channel: bytes, waiter: Deferred[None]) -> None:
@@ -108,7 +108,7 @@ class Subscriptions:
         self._soon.request()
 
     def _flush(self) -> None:
-        if self._speaker is None:
+        if self._protocol is None:
             self._changed.clear()  # `restore` goes by the wishes, not by the changes
             return
         changed, self._changed = self._changed, set()
@@ -116,12 +116,12 @@ class Subscriptions:
         removed = [c for c in changed if c not in self._handlers and c in self._confirmed]
         for batch in _batches(added):
             self._sent.update(batch)
-            answer = self._speaker.subscribe_to(batch)
+            answer = self._protocol.subscribe_to(batch)
             answer.addCallbacks(lambda _, batch=batch: self._confirm(batch), _ignore_lost)
         for batch in _batches(removed):
             self._sent.difference_update(batch)
             self._confirmed.difference_update(batch)
-            self._speaker.unsubscribe_from(batch).addErrback(_ignore_lost)
+            self._protocol.unsubscribe_from(batch).addErrback(_ignore_lost)
 
     def _confirm(self, batch: list[bytes]) -> None:
         for channel in batch:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,7 +19,7 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
     wrapClientTLS,
 )
-from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.logger import Logger
@@ -36,6 +36,7 @@ from push.runtime.timers import Periodic
 log = Logger()
 
 P = TypeVar("P", CommandProtocol, SubscriberProtocol)
+P_co = TypeVar("P_co", covariant=True)
 
 CHECK_SECONDS = 0.25
 PING_SECONDS = 5.0
@@ -107,11 +108,18 @@ async def greet(protocol: RedisProtocol, address: RedisAddress) -> None:
         await protocol.call("SELECT", address.database)
 
 
+class _Proxy(Protocol[P_co]):
+    """What `ClientService` hands out in place of a protocol."""
+
+    @property
+    def itself(self) -> P_co: ...
+
+
 class SupervisedConnection(Generic[P]):
     """Keeps one connection of one kind to the server that `locate` names, asked at each attempt.
 
     `build(on_lost)` makes the protocol, `prepare(protocol)` what it needs before use (scripts,
-    subscriptions); `on_up` and `on_down` are called when that changes. `speaker` is None while it
+    subscriptions); `on_up` and `on_down` are called when that changes. `protocol` is None while it
     is down; `where` is the server of the last attempt. `name` is for people. The connections of one
     server share its `availability`, which writes the log.
     """
@@ -131,7 +139,7 @@ class SupervisedConnection(Generic[P]):
         on_up: Callable[[], None] = lambda: None,
         on_down: Callable[[], None] = lambda: None,
     ) -> None:
-        self.speaker: P | None = None
+        self.protocol: P | None = None
         self.where: RedisAddress | None = None
         self.problem = f"Redis at {name} is unreachable: not connected yet"
         self._reactor = reactor
@@ -151,12 +159,10 @@ class SupervisedConnection(Generic[P]):
         self._attempts = 0
         self._cut: Exception | None = None  # why we ended the current connection, if it was us
         self._watch = Periodic(reactor, CHECK_SECONDS, self._check, _log_failure)
-        # Any: what zope's interfaces promise is not known to mypy.
-        endpoint: Any = _AttemptEndpoint(self._connect)
-        factory: Any = ProtocolFactory(lambda: build(self._lost))
         self._service = ClientService(
-            endpoint,
-            factory,
+            # mypy does not see that a class implements one of zope's interfaces.
+            cast(IStreamClientEndpoint, _AttemptEndpoint(self._connect)),
+            cast(IProtocolFactory, ProtocolFactory(lambda: build(self._lost))),
             retryPolicy=self._retry_delay_seconds,
             clock=as_twisted(reactor),
             prepareConnection=self._begin,
@@ -178,9 +184,9 @@ class SupervisedConnection(Generic[P]):
 
     def require(self) -> P:
         """The connection, or `StoreUnavailable` at once."""
-        if self.speaker is None:
+        if self.protocol is None:
             raise StoreUnavailable(self.problem)
-        return self.speaker
+        return self.protocol
 
     def rebuild(self, reason: str | UnsuitableServer) -> None:
         """End the connection, or the attempt at one, that cannot be trusted; another is made."""
@@ -210,13 +216,13 @@ class SupervisedConnection(Generic[P]):
         finally:
             self._attempt = None
 
-    def _begin(self, proxy: Any) -> None:
+    def _begin(self, proxy: _Proxy[P]) -> None:
         """Make a new connection ready.
 
         `ClientService` does not wait for that: it has no state for a connection that is lost while
         it is prepared, and logs an error then.
         """
-        protocol: P = proxy.itself
+        protocol = proxy.itself
         self._current = protocol
         self._cut = None
         making = Deferred.fromCoroutine(self._make_ready(protocol))
@@ -233,7 +239,7 @@ class SupervisedConnection(Generic[P]):
                 protocol.transport.abortConnection()
             return
         self._attempts = 0
-        self.speaker = protocol
+        self.protocol = protocol
         self._availability.up(self._purpose)
         self._on_up()
 
@@ -241,8 +247,8 @@ class SupervisedConnection(Generic[P]):
         if protocol is not self._current:
             return
         self._current = None
-        was_up = self.speaker is not None
-        self.speaker = None
+        was_up = self.protocol is not None
+        self.protocol = None
         self._on_down()
         if was_up:
             self._note_failure(self._cut or ConnectionError("the connection was lost"))
@@ -267,7 +273,7 @@ class SupervisedConnection(Generic[P]):
             self.rebuild(f"no answer within {self._timeout_seconds:g} s")
             return
         now = self._reactor.seconds()
-        if self.speaker is not None and now - self._asked_ping_at >= PING_SECONDS:
+        if self.protocol is not None and now - self._asked_ping_at >= PING_SECONDS:
             self._asked_ping_at = now
             if not current.unanswered:
                 # Its failure is the connection's end, which is noticed where it ends.

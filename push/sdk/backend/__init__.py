@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from push.sdk.backend.client import (
-    AsyncPushAPI,
-    Ban,
-    BanPage,
-    BatchItem,
-    Connection,
-    ConnectionPage,
-    DeliveryPage,
-    DeviceDelivery,
-    Kicked,
-    MessageLedger,
-    PushAPI,
-    PushAPIError,
-    PushAPIUnreachable,
-    PushResult,
-    Registration,
-    Servers,
-    Topic,
-    TopicPage,
-    push_item,
-)
+from push.sdk.backend.calls.base import push_item
+from push.sdk.backend.client import AsyncPushAPI, PushAPI
+from push.sdk.errors import PushAPIError, PushAPIUnreachable
+from push.wire.api.bans import Ban, BanPage
+from push.wire.api.connections import Connection, ConnectionPage, Kicked
+from push.wire.api.devices import Registration, Servers
+from push.wire.api.messages import DeliveryPage, DeviceDelivery, MessageLedger
+from push.wire.api.push import BatchItem, PushResult
+from push.wire.api.topics import Topic, TopicPage
 
 __all__ = [
     "AsyncPushAPI",

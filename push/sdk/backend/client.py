@@ -22,40 +22,21 @@ from push.sdk.backend.calls import base as calls
 from push.sdk.backend.calls import chat as chat_calls
 from push.sdk.backend.calls import cluster as cluster_calls
 from push.sdk.backend.calls import topics as topic_calls
-from push.sdk.backend.calls.base import ApiCall, push_item
-from push.sdk.backend.exchange import REFUSED_BY_HTTPX, BaseAPI, Outcome
+from push.sdk.backend.calls.base import ApiCall
+from push.sdk.backend.exchange import (
+    REFUSED_BY_HTTPX,
+    RETRIES,
+    TIMEOUT_SECONDS,
+    BaseAPI,
+    Outcome,
+)
 from push.sdk.backend.lines import AsyncLines, Lines
 from push.sdk.chat_types import Conversation, Member
-from push.sdk.errors import PushAPIError, PushAPIUnreachable
-from push.wire.api.bans import Ban, BanPage
+from push.wire.api.bans import Ban
 from push.wire.api.common import MAX_PAGE
-from push.wire.api.connections import Connection, ConnectionPage, Kicked
-from push.wire.api.devices import Registration, Servers
-from push.wire.api.messages import DeliveryPage, DeviceDelivery, MessageLedger
-from push.wire.api.push import BatchItem, PushResult
-from push.wire.api.topics import Topic, TopicPage
-
-__all__ = [
-    "AsyncPushAPI",
-    "Ban",
-    "BanPage",
-    "BatchItem",
-    "Connection",
-    "ConnectionPage",
-    "DeliveryPage",
-    "DeviceDelivery",
-    "Kicked",
-    "MessageLedger",
-    "PushAPI",
-    "PushAPIError",
-    "PushAPIUnreachable",
-    "PushResult",
-    "Registration",
-    "Servers",
-    "Topic",
-    "TopicPage",
-    "push_item",
-]
+from push.wire.api.connections import Connection
+from push.wire.api.messages import DeviceDelivery
+from push.wire.api.topics import Topic
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,9 +77,17 @@ class PushAPI(BaseAPI):
     `InvalidData` for what cannot be sent, `ClientClosed` after `close()`.
     """
 
-    def __init__(self, url: str, key: str | None = None, **options: Any) -> None:
-        """`options`: `ca_file`, `timeout` (seconds an attempt), `retries`."""
-        super().__init__(url, key, **options)
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        ca_file: str | None = None,
+        timeout: float | None = TIMEOUT_SECONDS,
+        retries: int = RETRIES,
+    ) -> None:
+        """`timeout`: seconds for each step of an attempt."""
+        super().__init__(url, key, ca_file=ca_file, timeout=timeout, retries=retries)
         self._lines = Lines(lambda: httpx.Client(**self._line_options))
 
     def send(self, call: ApiCall[T]) -> T:
@@ -218,9 +207,17 @@ class PushAPI(BaseAPI):
 class AsyncPushAPI(BaseAPI):
     """The same for asyncio."""
 
-    def __init__(self, url: str, key: str | None = None, **options: Any) -> None:
-        """`options`: `ca_file`, `timeout` (seconds an attempt), `retries`."""
-        super().__init__(url, key, **options)
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        ca_file: str | None = None,
+        timeout: float | None = TIMEOUT_SECONDS,
+        retries: int = RETRIES,
+    ) -> None:
+        """`timeout`: seconds for each step of an attempt."""
+        super().__init__(url, key, ca_file=ca_file, timeout=timeout, retries=retries)
         self._lines = AsyncLines(lambda: httpx.AsyncClient(**self._line_options))
 
     async def send(self, call: ApiCall[T]) -> T:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import httpx
 import msgspec
+from msgspec import UNSET
 
 from push.sdk.address import check_host
 from push.sdk.backend.calls.base import ApiCall
@@ -24,6 +25,7 @@ from push.sdk.encoding import check_seconds, check_text, encode_json
 from push.sdk.errors import ConfigurationError, InvalidData, PushAPIError, PushAPIUnreachable
 from push.sdk.proxies import proxy_for
 from push.sdk.tls import client_context, trusting_nobody
+from push.wire.api.problem import Problem
 from push.wire.api.push import IN_PROGRESS
 
 RETRIES = 2
@@ -63,15 +65,6 @@ def check_url(url: str) -> httpx.URL:
         raise ConfigurationError(f"url {url!r}: {parsed.port} is not a port")
     proxy_for(str(parsed))
     return parsed
-
-
-class _Problem(msgspec.Struct):
-    """RFC 9457 with our members; everything may be missing when a proxy answered."""
-
-    code: str | None = None
-    detail: str | None = None
-    title: str | None = None
-    field: str | None = None
 
 
 class BaseAPI:
@@ -154,7 +147,7 @@ def _passing(call: ApiCall[Any], outcome: Outcome) -> bool:
     if isinstance(outcome, httpx.HTTPError):
         kind = httpx.TransportError if call.idempotent else _NOT_SENT
         return isinstance(outcome, kind)
-    if outcome.status_code == _RATE_LIMITED:  # it did not run, whatever it was
+    if outcome.status_code == _RATE_LIMITED:  # a request of any kind did not run
         return _retry_after(outcome) is not None
     if not call.idempotent:
         return False
@@ -186,13 +179,13 @@ def _retry_after(response: httpx.Response) -> int | None:
 
 def _error(response: httpx.Response) -> PushAPIError:
     try:
-        problem = msgspec.json.decode(response.content, type=_Problem)
+        problem = msgspec.json.decode(response.content, type=Problem)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        problem = _Problem(detail=response.reason_phrase)
+        problem = Problem(detail=response.reason_phrase)
     return PushAPIError(
         response.status_code,
         problem.code or f"http_{response.status_code}",
         problem.detail or problem.title or "",
-        field=problem.field,
+        field=None if problem.field is UNSET else problem.field,
         retry_after=_retry_after(response),
     )

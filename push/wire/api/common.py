@@ -18,6 +18,7 @@ MAX_ADDRESS_CHARACTERS = 64
 MAX_CURSOR_BYTES = 256
 
 # As the value of a member of an answer: the member is left out, and a reader finds its default.
+# Of any type, because it stands for a value of the member's.
 ABSENT: Any = UNSET
 
 # Of any form: a token that is not one is not registered, and is answered as such.

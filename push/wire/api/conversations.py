@@ -136,7 +136,7 @@ class RecallQuery(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class ReadPositions(Struct, frozen=True):
-    """How far a user is: what was delivered, and what was read, up to these messages."""
+    """How far a user is: up to which messages they got, and read."""
 
     delivered: Seq | UnsetType = UNSET
     read: Seq | UnsetType = UNSET

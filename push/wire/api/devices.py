@@ -70,7 +70,7 @@ class Servers(Struct, frozen=True):
 
 
 class Device(Struct):
-    """A registered device. Times in milliseconds since 1970 UTC; `backlog` messages wait for it."""
+    """A registered device. Times are milliseconds since 1970 UTC; `backlog` messages wait."""
 
     token: str
     platform: str

@@ -22,8 +22,9 @@ MAX_BATCH_ITEMS = 1000
 IN_PROGRESS = "in_progress"
 
 
-def _target(name: str, **more: Any) -> Meta:
-    return Meta(description=DESCRIPTION_OF_TARGET[name], **more)
+def _target(name: str, *, max_length: int | None = None, min_length: int | None = None) -> Meta:
+    text = DESCRIPTION_OF_TARGET[name]
+    return Meta(description=text, min_length=min_length, max_length=max_length)
 
 
 class PushTargetBody(Struct, forbid_unknown_fields=True, frozen=True):
@@ -41,7 +42,9 @@ class PushTargetBody(Struct, forbid_unknown_fields=True, frozen=True):
     topic: Annotated[Name, _target("topic")] | UnsetType = UNSET
     group: Annotated[Name, _target("group")] | UnsetType = UNSET
     ip: Annotated[str, _target("ip", max_length=MAX_ADDRESS_CHARACTERS)] | UnsetType = UNSET
-    all: Annotated[bool, _target("all", extra_json_schema={"const": True})] | UnsetType = UNSET
+    all: Annotated[bool, _target("all"), Meta(extra_json_schema={"const": True})] | UnsetType = (
+        UNSET
+    )
 
 
 class PushBody(Struct, forbid_unknown_fields=True, frozen=True):
@@ -129,14 +132,14 @@ class PushResult(Struct, frozen=True):
 
 
 class BatchReceipt(PushResult, frozen=True, kw_only=True):
-    """An item of a batch that was accepted. `status` is what it would have got alone."""
+    """An item of a batch that was accepted. `status` is that of the same push alone."""
 
     status: Annotated[int, Meta(extra_json_schema={"const": 202})] = 202
 
 
 class BatchItem(Struct, frozen=True):
-    """The outcome of one push of a batch: a receipt or a problem, by its `status`, which is what it
-    would have had alone."""
+    """The outcome of one push of a batch: a receipt or a problem, by its `status`, which is that
+    of the same push alone."""
 
     status: int
     id: str | None = None

@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 
-from push.access.bans import ActiveBan
 from push.http.checks import PushLimits
-from push.wire.api.connections import Connection
-from push.wire.api.devices import User
 from push.wire.errors import STATUS_OF_CODE
 from push.wire.idents import NAME_PATTERN, encode_crockford
 
@@ -79,10 +76,6 @@ def test_every_route_answers_as_documented(make_web: Any, apps: tuple[str, ...])
         web.behind.messages = {MESSAGE: web.behind.funnel}
         url = path.replace("{token}", TOKEN).replace("{user}", "anna").replace("{code}", "invalid")
         url = url.replace("{id}", MESSAGE).replace("{session}", "s1").replace("{topic}", "news")
-        web.behind.topics = {"news": {TOKEN}}
-        web.behind.bans = [ActiveBan("user", "mallory", None)]
-        web.behind.sessions = [Connection("s1", TOKEN, None, "n", "192.0.2.1", "tcp", 5)]
-        web.behind.users = {"anna": User("anna", True, [], [])}
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         response = web.request(method, url, content.get("example"))
         answer = operation["responses"].get(str(response.status))

@@ -5,48 +5,54 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import pytest_twisted
 
-from push.access.bans import ActiveBan
 from push.wire.idents import encode_crockford
+from tests.http.routes.conftest import API
 
 TOKEN = encode_crockford(123456789012345678)
-LATER = 1_800_000_000_000
+LATER = 4_000_000_000_000
 
 
-def test_somebody_is_banned_and_the_ban_is_lifted(web: Any) -> None:
-    made = web.request("POST", "/v1/bans", {"ip": "10.1.2.3/32", "until": LATER})
+async def bans_of(api: API) -> list[dict[str, Any]]:
+    return list((await api.json("GET", "/v1/bans"))["bans"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_somebody_is_banned_and_the_ban_is_lifted(api: API) -> None:
+    made = await api.request("POST", "/v1/bans", {"ip": "10.1.2.3/32", "until": LATER})
     assert (made.status, made.json()) == (201, {"ip": "10.1.2.3", "until": LATER})
-    assert web.request("POST", "/v1/bans", {"user": "mallory"}).json() == {
-        "user": "mallory",
-        "until": None,
-    }
-    assert web.request("POST", "/v1/bans", {"token": TOKEN}).status == 201
-    assert web.behind.bans == [
-        ActiveBan("ip", "10.1.2.3", LATER),
-        ActiveBan("user", "mallory", None),
-        ActiveBan("token", TOKEN, None),
+    assert (await api.request("POST", "/v1/bans", {"token": TOKEN})).status == 201
+    made = await api.request("POST", "/v1/bans", {"user": "mallory"})
+    assert (made.status, made.json()) == (201, {"user": "mallory", "until": None})
+    assert await bans_of(api) == [
+        {"ip": "10.1.2.3", "until": LATER},
+        {"token": TOKEN, "until": None},
+        {"user": "mallory", "until": None},
     ]
-    assert web.request("DELETE", "/v1/bans?ip=10.1.2.3").status == 204
-    assert web.request("DELETE", "/v1/bans", {"user": "mallory"}).status == 204
-    web.request("DELETE", "/v1/bans?user=mallory").assert_problem("not_found")
-    assert web.behind.bans == [ActiveBan("token", TOKEN, None)]
+    assert (await api.request("DELETE", "/v1/bans?ip=10.1.2.3")).status == 204
+    assert (await api.request("DELETE", "/v1/bans", {"user": "mallory"})).status == 204
+    (await api.request("DELETE", "/v1/bans?user=mallory")).assert_problem("not_found")
+    assert await bans_of(api) == [{"token": TOKEN, "until": None}]
 
 
-def test_nodes_that_did_not_confirm_are_named(web: Any) -> None:
-    web.behind.silent = ["n2"]
-    made = web.request("POST", "/v1/bans", {"user": "mallory"})
+@pytest_twisted.ensureDeferred
+async def test_nodes_that_did_not_confirm_are_named(silent_node: str, api: API) -> None:
+    made = await api.request("POST", "/v1/bans", {"user": "mallory"})
     assert (made.status, made.json()) == (
         201,
-        {"user": "mallory", "until": None, "silent": ["n2"]},
+        {"user": "mallory", "until": None, "silent": [silent_node]},
     )
-    lifted = web.request("DELETE", "/v1/bans?user=mallory")
-    assert (lifted.status, lifted.json()) == (200, {"silent": ["n2"]})
+    lifted = await api.request("DELETE", "/v1/bans?user=mallory")
+    assert (lifted.status, lifted.json()) == (200, {"silent": [silent_node]})
 
 
-def test_bans_are_listed_page_by_page(web: Any) -> None:
-    web.behind.bans = [ActiveBan("user", name, None) for name in "abc"]
-    first = web.request("GET", "/v1/bans?limit=2").json()
-    last = web.request("GET", f"/v1/bans?limit=2&cursor={first['cursor']}").json()
+@pytest_twisted.ensureDeferred
+async def test_bans_are_listed_page_by_page(api: API) -> None:
+    for name in "abc":
+        await api.json("POST", "/v1/bans", {"user": name})
+    first = await api.json("GET", "/v1/bans?limit=2")
+    last = await api.json("GET", f"/v1/bans?limit=2&cursor={first['cursor']}")
     assert [ban["user"] for ban in first["bans"] + last["bans"]] == ["a", "b", "c"]
     assert last["cursor"] is None
 
@@ -66,14 +72,17 @@ def test_bans_are_listed_page_by_page(web: Any) -> None:
         ("GET", "/v1/bans?cursor=x", None, "cursor"),
     ],
 )
-def test_what_is_wrong_is_refused_and_named(
-    web: Any, method: str, path: str, body: Any, field: str
+@pytest_twisted.ensureDeferred
+async def test_what_is_wrong_is_refused_and_named(
+    api: API, method: str, path: str, body: Any, field: str
 ) -> None:
-    web.request(method, path, body).assert_problem("invalid", field)
-    assert web.behind.bans == []
+    (await api.request(method, path, body)).assert_problem("invalid", field)
+    assert await bans_of(api) == []
 
 
-def test_bans_need_the_scope_admin(web: Any) -> None:
+@pytest_twisted.ensureDeferred
+async def test_bans_need_the_scope_admin(api: API) -> None:
     for method in ("GET", "POST", "DELETE"):
         body = {"user": "a"} if method == "POST" else None
-        web.request(method, "/v1/bans", body, key="push-key").assert_problem("forbidden")
+        answer = await api.request(method, "/v1/bans", body, key="push-key")
+        answer.assert_problem("forbidden")

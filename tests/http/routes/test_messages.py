@@ -5,78 +5,109 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import pytest_twisted
 
-from push.streams.ledger import DeviceLine
+from tests.http.routes.conftest import API
+from tests.waiting import WaitUntil
 
-ID = "03DMV9EK31X00A"
-PATH = f"/v1/messages/{ID}"
-
-
-@pytest.fixture(autouse=True)
-def known_message(web: Any) -> None:
-    web.behind.messages = {ID: web.behind.funnel}
+ID = "03DMV9EK31X00A"  # of no message
 
 
-def test_the_funnel_has_just_the_members_of_the_contract(web: Any) -> None:
-    assert web.request("GET", PATH).json() == {
-        "id": ID,
-        "ts": 1_700_000_000_000,
-        "expires": 1_700_000_060_000,
-        "to": {"token": "t"},
-        "addressed": 3,
-        "stored": 3,
-        "written": 2,
-        "acknowledged": 1,
+@pytest_twisted.ensureDeferred
+async def test_the_funnel_has_just_the_members_of_the_contract(
+    api: API, wait_until: WaitUntil
+) -> None:
+    token = await api.register()
+    id = (await api.push({"token": token}, ttl=60))["id"]
+
+    async def is_counted() -> bool:
+        return bool((await api.json("GET", f"/v1/messages/{id}"))["stored"])
+
+    await wait_until(is_counted)
+    funnel = await api.json("GET", f"/v1/messages/{id}")
+    assert funnel == {
+        "id": id,
+        "ts": funnel["ts"],
+        "expires": funnel["ts"] + 60_000,
+        "to": {"token": token},
+        "addressed": 1,
+        "stored": 1,
+        "written": 0,
+        "acknowledged": 0,
         "expired": 0,
         "cancelled": 0,
-        "dropped": {"backlog": 1},
+        "dropped": {},
     }
 
 
-def test_devices_come_in_pages(web: Any) -> None:
-    names = [f"t{n:03}" for n in range(120)]
-    web.behind.lines = [DeviceLine(name, "acknowledged", 1) for name in names]
-    web.behind.lines[7] = DeviceLine("t007", "dropped", 2, "anna", "backlog")
-    pages = [web.request("GET", f"{PATH}/devices").json()]
+@pytest_twisted.ensureDeferred
+async def test_devices_come_in_pages(api: API) -> None:
+    tokens = sorted([await api.register() for _ in range(120)])
+    path = f"/v1/messages/{(await api.push({'tokens': tokens}))['id']}/devices"
+    pages = [await api.json("GET", path)]
     while pages[-1]["cursor"] is not None:
         cursor = pages[-1]["cursor"]
-        pages.append(web.request("GET", f"{PATH}/devices?limit=40&cursor={cursor}").json())
+        pages.append(await api.json("GET", f"{path}?limit=40&cursor={cursor}"))
     assert [len(page["devices"]) for page in pages] == [50, 40, 30]
     rows = [row for page in pages for row in page["devices"]]
-    assert [row["token"] for row in rows] == names
-    assert rows[0] == {"token": "t000", "state": "acknowledged", "ts": 1}
-    assert rows[7] == {
-        "token": "t007",
+    assert [row["token"] for row in rows] == tokens
+    assert rows[0] == {"token": tokens[0], "state": "stored", "ts": rows[0]["ts"]}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_drop_has_its_reason_and_the_user_it_was_for(
+    api: API, wait_until: WaitUntil
+) -> None:
+    token = await api.register()
+    binding = f"/v1/users/anna/devices/{token}"
+    assert (await api.request("PUT", binding)).status == 204
+    path = f"/v1/messages/{(await api.push({'user': 'anna'}))['id']}/devices"
+    assert (await api.request("DELETE", binding)).status == 204
+
+    async def dropped() -> Any:
+        rows = (await api.json("GET", path))["devices"]
+        return [row for row in rows if row["state"] == "dropped"]
+
+    (row,) = await wait_until(dropped)
+    assert row == {
+        "token": token,
         "state": "dropped",
-        "ts": 2,
+        "ts": row["ts"],
         "user": "anna",
-        "reason": "backlog",
+        "reason": "unbound",
     }
 
 
 @pytest.mark.parametrize("limit", ["0", "201", "-1", "x", "", "1e1", "9" * 40])
-def test_a_limit_that_is_none_is_refused(web: Any, limit: str) -> None:
-    web.request("GET", f"{PATH}/devices?limit={limit}").assert_problem("invalid", "limit")
+@pytest_twisted.ensureDeferred
+async def test_a_limit_that_is_none_is_refused(api: API, limit: str) -> None:
+    answer = await api.request("GET", f"/v1/messages/{ID}/devices?limit={limit}")
+    answer.assert_problem("invalid", "limit")
 
 
 @pytest.mark.parametrize("cursor", ["x" * 65, "%ff", "%00", "%0A", "%C3%A4"])
-def test_a_cursor_that_is_none_is_refused(web: Any, cursor: str) -> None:
-    response = web.request("GET", f"{PATH}/devices?cursor={cursor}")
-    response.assert_problem("invalid", "cursor")
+@pytest_twisted.ensureDeferred
+async def test_a_cursor_that_is_none_is_refused(api: API, cursor: str) -> None:
+    answer = await api.request("GET", f"/v1/messages/{ID}/devices?cursor={cursor}")
+    answer.assert_problem("invalid", "cursor")
 
 
-def test_a_message_is_cancelled(web: Any) -> None:
-    assert web.request("DELETE", PATH).json() == {"cancelled": 1}
+@pytest_twisted.ensureDeferred
+async def test_a_message_is_cancelled(api: API) -> None:
+    id = (await api.push({"token": await api.register()}))["id"]
+    assert await api.json("DELETE", f"/v1/messages/{id}") == {"cancelled": 1}
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
     [("GET", ""), ("GET", "/devices"), ("DELETE", "")],
 )
-def test_an_unknown_message_is_said_to_be_so(web: Any, method: str, path: str) -> None:
-    response = web.request(method, f"/v1/messages/nobody{path}")
-    response.assert_problem("unknown_message")
-    assert response.status == 404
+@pytest_twisted.ensureDeferred
+async def test_an_unknown_message_is_said_to_be_so(api: API, method: str, path: str) -> None:
+    for id in (ID, "nobody"):
+        answer = await api.request(method, f"/v1/messages/{id}{path}")
+        answer.assert_problem("unknown_message")
+        assert answer.status == 404
 
 
 @pytest.mark.parametrize(
@@ -90,7 +121,9 @@ def test_an_unknown_message_is_said_to_be_so(web: Any, method: str, path: str) -
         ("GET", "", None, 401),
     ],
 )
-def test_reading_and_cancelling_need_their_scopes(
-    web: Any, method: str, path: str, key: str | None, status: int
+@pytest_twisted.ensureDeferred
+async def test_reading_and_cancelling_need_their_scopes(
+    api: API, method: str, path: str, key: str | None, status: int
 ) -> None:
-    assert web.request(method, PATH + path, key=key).status == status
+    id = (await api.push({"token": await api.register()}))["id"]
+    assert (await api.request(method, f"/v1/messages/{id}{path}", key=key)).status == status

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+import pytest_twisted
 
 from push.http.checks import PushLimits
 from push.pushing.service import Target
-from push.redis.connection.errors import StoreUnavailable
+from tests.conftest import RedisServer
+from tests.http.conftest import Response
+from tests.http.routes.conftest import API, MakeAPI
 
 TOKEN = "03DMV9EK31WTE="
 USERS = [f"user-{number}" for number in range(1000)]
@@ -26,40 +30,57 @@ def to(**target: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("target", "expected"),
     [
-        ({"token": TOKEN}, Target("token", (TOKEN,))),
-        ({"tokens": [TOKEN, "other"]}, Target("tokens", (TOKEN, "other"))),
         ({"user": "anna@example.org"}, Target("user", ("anna@example.org",))),
         ({"users": USERS}, Target("users", tuple(USERS))),
         ({"all": True}, Target("all", ())),
     ],
 )
-def test_each_target_is_passed_on(web: Any, target: Any, expected: Target) -> None:
-    response = web.push(to(**target))
+@pytest_twisted.ensureDeferred
+async def test_each_target_is_passed_on(api: API, target: Any, expected: Target) -> None:
+    response = await api.post(to(**target))
     assert response.status == 202
     assert response.headers["content-type"] == "application/json"
-    assert response.json() == {"id": "id1", "streams": max(len(expected.names), 1), "online": 0}
-    assert web.behind.pushed[0][0] == expected
+    answer = response.json()
+    streams = max(len(expected.names), 1)
+    assert answer == {"id": answer["id"], "streams": streams, "online": 0}
+    assert api.pushed[0].target == expected
+
+
+@pytest_twisted.ensureDeferred
+async def test_tokens_are_passed_on_and_those_of_no_device_named(api: API) -> None:
+    token = await api.register()
+    one = await api.push({"token": token})
+    several = await api.push({"tokens": [token, "other"]})
+    assert one == {"id": one["id"], "streams": 1, "online": 0}
+    assert several == {"id": several["id"], "streams": 1, "online": 0, "unknown": ["other"]}
+    assert [push.target for push in api.pushed] == [
+        Target("token", (token,)),
+        Target("tokens", (token, "other")),
+    ]
 
 
 @pytest.mark.parametrize(
     "data", ["null", "1e99", '"\\u00e4"', "[1, 2]", '{"b":1,  "a":2.50}', '"ä"', "-0", "false"]
 )
-def test_data_keeps_its_own_bytes(web: Any, data: str) -> None:
-    web.push(f'{{"to":{{"all":true}},"data": {data} }}'.encode())
-    assert bytes(web.behind.pushed[0][1].data) == data.encode()
+@pytest_twisted.ensureDeferred
+async def test_data_keeps_its_own_bytes(api: API, data: str) -> None:
+    await api.post(f'{{"to":{{"all":true}},"data": {data} }}'.encode())
+    assert bytes(api.pushed[0].content.data) == data.encode()
 
 
-def test_what_is_left_out_has_the_documented_default(web: Any) -> None:
-    web.push(message())
-    content = web.behind.pushed[0][1]
+@pytest_twisted.ensureDeferred
+async def test_what_is_left_out_has_the_documented_default(api: API) -> None:
+    await api.post(message())
+    content = api.pushed[0].content
     assert (content.ttl_seconds, content.qos) == (86_400, 1)
     assert (content.title, content.body, content.encoding) == (None, None, None)
 
 
-def test_everything_that_may_be_said_is_passed_on(web: Any) -> None:
+@pytest_twisted.ensureDeferred
+async def test_everything_that_may_be_said_is_passed_on(api: API) -> None:
     given = message(title="t", body="", ttl=2_592_000, qos=0, encoding="base64", data="aGk=")
-    assert web.push(given).status == 202
-    content = web.behind.pushed[0][1]
+    assert (await api.post(given)).status == 202
+    content = api.pushed[0].content
     assert (content.title, content.body, content.encoding) == ("t", "", "base64")
     assert (content.ttl_seconds, content.qos) == (2_592_000, 0)
     assert bytes(content.data) == b'"aGk="'
@@ -119,65 +140,75 @@ def test_everything_that_may_be_said_is_passed_on(web: Any) -> None:
         (to(group="not a name"), "to.group"),
     ],
 )
-def test_a_wrong_field_is_named(web: Any, body: Any, field: str) -> None:
-    problem = web.push(body).assert_problem("invalid", field)
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_field_is_named(api: API, body: Any, field: str) -> None:
+    problem = (await api.post(body)).assert_problem("invalid", field)
     assert f"`{field}`" in problem["detail"]
-    assert web.behind.pushed == []
+    assert api.pushed == []
 
 
-def test_an_unknown_token_of_any_form_is_not_found(web: Any) -> None:
+@pytest_twisted.ensureDeferred
+async def test_an_unknown_token_of_any_form_is_not_found(api: API) -> None:
     for token in ("06BGJ1Z5E4000", "nonsense", "x" * 64, "ä"):
-        web.push(to(token=token)).assert_problem("unknown_token", "to.token")
+        (await api.post(to(token=token))).assert_problem("unknown_token", "to.token")
 
 
-def test_data_title_and_body_count_together(make_web: Any) -> None:
-    web = make_web(limits=PushLimits(max_payload_bytes=100))
+@pytest_twisted.ensureDeferred
+async def test_data_title_and_body_count_together(make_api: API) -> None:
+    api = await make_api(push=PushLimits(max_payload_bytes=100))
     whole = message(data="x" * 48, title="y" * 28, body="z" * 18)  # with quotes: 50 + 30 + 20
-    assert web.push(whole).status == 202
-    web.push({**whole, "body": "z" * 19}).assert_problem("too_large")
-    web.push({**whole, "title": "\u00fc" * 28}).assert_problem("too_large")  # bytes, not letters
+    assert (await api.post(whole)).status == 202
+    (await api.post({**whole, "body": "z" * 19})).assert_problem("too_large")
+    (await api.post({**whole, "title": "\u00fc" * 28})).assert_problem(
+        "too_large"
+    )  # bytes, not letters
 
 
-def test_the_payload_may_be_256_kib_by_default(web: Any) -> None:
+@pytest_twisted.ensureDeferred
+async def test_the_payload_may_be_256_kib_by_default(api: API) -> None:
     most = 256 * 1024 - 2
-    assert web.push(message(data="x" * most)).status == 202
-    web.push(message(data="x" * (most + 1))).assert_problem("too_large")
+    assert (await api.post(message(data="x" * most))).status == 202
+    (await api.post(message(data="x" * (most + 1)))).assert_problem("too_large")
 
 
-def test_the_limits_are_settings(make_web: Any) -> None:
-    web = make_web(limits=PushLimits(ttl_default_seconds=7, ttl_max_seconds=60))
-    web.push(message(ttl=61)).assert_problem("invalid", "ttl")
-    web.push(message())
-    assert web.behind.pushed[0][1].ttl_seconds == 7
+@pytest_twisted.ensureDeferred
+async def test_the_limits_are_settings(make_api: API) -> None:
+    api = await make_api(push=PushLimits(ttl_default_seconds=7, ttl_max_seconds=60))
+    (await api.post(message(ttl=61))).assert_problem("invalid", "ttl")
+    await api.post(message())
+    assert api.pushed[0].content.ttl_seconds == 7
 
 
-def test_a_default_over_the_most_is_the_most(make_web: Any) -> None:
-    web = make_web(limits=PushLimits(ttl_max_seconds=60))
-    assert web.push(message()).status == 202
-    assert web.behind.pushed[0][1].ttl_seconds == 60
+@pytest_twisted.ensureDeferred
+async def test_a_default_over_the_most_is_the_most(make_api: API) -> None:
+    api = await make_api(push=PushLimits(ttl_max_seconds=60))
+    assert (await api.post(message())).status == 202
+    assert api.pushed[0].content.ttl_seconds == 60
 
 
 # --- batches -----------------------------------------------------------------------------------
 
 
-def batch(web: Any, items: Any, **options: Any) -> Any:
-    return web.request("POST", "/v1/push/batch", items, **options)
+async def batch(api: API, items: Any) -> Response:
+    return await api.request("POST", "/v1/push/batch", items)
 
 
-def test_a_batch_answers_each_item_in_order(web: Any) -> None:
+@pytest_twisted.ensureDeferred
+async def test_a_batch_answers_each_item_in_order(api: API) -> None:
     items = [
-        to(token=TOKEN),
+        to(token=await api.register()),
         to(planet="mars"),
         "no object",
         to(token="unknown"),
         {**message(), "extra": 1},
         to(user="anna"),
     ]
-    response = batch(web, items)
+    response = await batch(api, items)
     assert response.status == 200
     results = response.json()["results"]
     assert [result["status"] for result in results] == [202, 422, 422, 404, 422, 202]
-    assert results[0] == {"id": "id1", "streams": 1, "online": 0, "status": 202}
+    id = results[0]["id"]
+    assert results[0] == {"id": id, "streams": 1, "online": 0, "status": 202}
     assert [result.get("code") for result in results[1:5]] == [
         "invalid",
         "invalid",
@@ -191,37 +222,49 @@ def test_a_batch_answers_each_item_in_order(web: Any) -> None:
         "extra",
     ]
     assert results[1]["type"] == "/errors/invalid"
-    assert [target.kind for target, _ in web.behind.pushed] == ["token", "token", "user"]
+    assert [push.target.kind for push in api.pushed] == ["token", "token", "user"]
 
 
-def test_an_item_that_is_too_large_fails_alone(make_web: Any) -> None:
-    web = make_web(limits=PushLimits(max_payload_bytes=10))
-    results = batch(web, [message(data=1), message(data="x" * 10)]).json()["results"]
+@pytest_twisted.ensureDeferred
+async def test_an_item_that_is_too_large_fails_alone(make_api: API) -> None:
+    api = await make_api(push=PushLimits(max_payload_bytes=10))
+    results = (await batch(api, [message(data=1), message(data="x" * 10)])).json()["results"]
     assert [(r["status"], r.get("code")) for r in results] == [(202, None), (413, "too_large")]
 
 
-def test_a_batch_of_bad_items_pushes_nothing(web: Any) -> None:
-    web.behind.error = AssertionError("must not be called")
-    assert [r["status"] for r in batch(web, [1, {}]).json()["results"]] == [422, 422]
+@pytest_twisted.ensureDeferred
+async def test_a_batch_of_bad_items_pushes_nothing(api: API) -> None:
+    assert [r["status"] for r in (await batch(api, [1, {}])).json()["results"]] == [422, 422]
+    assert api.pushed == []
 
 
-def test_a_batch_has_1_to_1000_items(web: Any) -> None:
-    batch(web, []).assert_problem("invalid")
-    assert len(batch(web, [message()] * 1000).json()["results"]) == 1000
-    batch(web, [message()] * 1001).assert_problem("invalid")
+@pytest_twisted.ensureDeferred
+async def test_a_batch_has_1_to_1000_items(api: API) -> None:
+    (await batch(api, [])).assert_problem("invalid")
+    assert len((await batch(api, [message()] * 1000)).json()["results"]) == 1000
+    (await batch(api, [message()] * 1001)).assert_problem("invalid")
 
 
 @pytest.mark.parametrize("body", [b"{}", b"1", b"null"])
-def test_a_batch_is_an_array(web: Any, body: bytes) -> None:
-    batch(web, body).assert_problem("invalid")
+@pytest_twisted.ensureDeferred
+async def test_a_batch_is_an_array(api: API, body: bytes) -> None:
+    (await batch(api, body)).assert_problem("invalid")
 
 
-def test_one_item_that_is_not_json_spoils_the_batch(web: Any) -> None:
+@pytest_twisted.ensureDeferred
+async def test_one_item_that_is_not_json_spoils_the_batch(api: API) -> None:
     good = json.dumps(message()).encode()
-    batch(web, b"[" + good + b",{]").assert_problem("malformed")
-    assert web.behind.pushed == []
+    (await batch(api, b"[" + good + b",{]")).assert_problem("malformed")
+    assert api.pushed == []
 
 
-def test_a_batch_without_the_store_is_unavailable(web: Any) -> None:
-    web.behind.error = StoreUnavailable("away")
-    batch(web, [message()]).assert_problem("unavailable")
+@pytest_twisted.ensureDeferred
+async def test_a_batch_without_redis_is_unavailable(
+    make_api: MakeAPI, make_redis: Callable[[], RedisServer]
+) -> None:
+    server = make_redis()
+    api = await make_api(url=server.url)
+    server.kill()
+    (await api.post(message())).assert_problem("unavailable")
+    (result,) = (await batch(api, [message()])).json()["results"]
+    assert (result["status"], result["code"]) == (503, "unavailable")

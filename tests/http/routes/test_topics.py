@@ -2,37 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+import pytest_twisted
 
 from push.wire.api.paging import make_cursor
 from push.wire.idents import encode_crockford
+from tests.http.routes.conftest import API
 
 TOKEN = encode_crockford(123456789012345678)
 OTHER = encode_crockford(123456789012345679)
 
 
-def test_a_device_is_subscribed_and_unsubscribed(web: Any) -> None:
-    web.behind.devices[TOKEN] = None
-    path = f"/v1/topics/private.news/devices/{TOKEN}"
+@pytest_twisted.ensureDeferred
+async def test_a_device_is_subscribed_and_unsubscribed(api: API) -> None:
+    path = f"/v1/topics/private.news/devices/{await api.register()}"
 
-    assert web.request("PUT", path, key="push-key").status == 204
-    assert web.request("PUT", path, key="push-key").status == 204
-    assert web.request("GET", "/v1/topics/private.news", key="read-key").json() == {
+    assert (await api.request("PUT", path, key="push-key")).status == 204
+    assert (await api.request("PUT", path, key="push-key")).status == 204
+    assert await api.json("GET", "/v1/topics/private.news", key="read-key") == {
         "topic": "private.news",
         "devices": 1,
     }
-    assert web.request("DELETE", path, key="push-key").status == 204
-    web.request("DELETE", path).assert_problem("not_found")
-    web.request("GET", "/v1/topics/private.news").assert_problem("not_found")
+    assert (await api.request("DELETE", path, key="push-key")).status == 204
+    (await api.request("DELETE", path)).assert_problem("not_found")
+    (await api.request("GET", "/v1/topics/private.news")).assert_problem("not_found")
 
 
-def test_topics_are_listed_page_by_page(web: Any) -> None:
-    web.behind.topics = {"b": {TOKEN}, "a": {TOKEN, "another"}, "c": {TOKEN}}
+@pytest_twisted.ensureDeferred
+async def test_topics_are_listed_page_by_page(api: API) -> None:
+    one, other = await api.register(), await api.register()
+    for topic, token in (("b", one), ("a", one), ("a", other), ("c", one)):
+        await api.request("PUT", f"/v1/topics/{topic}/devices/{token}")
 
-    first = web.request("GET", "/v1/topics?limit=2", key="read-key").json()
-    last = web.request("GET", f"/v1/topics?limit=2&cursor={first['cursor']}").json()
+    first = await api.json("GET", "/v1/topics?limit=2", key="read-key")
+    last = await api.json("GET", f"/v1/topics?limit=2&cursor={first['cursor']}", key="read-key")
 
     assert first == {
         "topics": [{"topic": "a", "devices": 2}, {"topic": "b", "devices": 1}],
@@ -55,16 +58,18 @@ def test_topics_are_listed_page_by_page(web: Any) -> None:
         ("GET", "/v1/topics", "push-key", "forbidden", None),
     ],
 )
-def test_what_is_wrong_is_refused_and_named(
-    web: Any, method: str, path: str, key: str, code: str, field: str | None
+@pytest_twisted.ensureDeferred
+async def test_what_is_wrong_is_refused_and_named(
+    api: API, method: str, path: str, key: str, code: str, field: str | None
 ) -> None:
-    web.request(method, path, key=key).assert_problem(code, field)
-    assert web.behind.topics == {}
+    (await api.request(method, path, key=key)).assert_problem(code, field)
+    assert (await api.json("GET", "/v1/topics"))["topics"] == []
 
 
-def test_a_topic_is_pushed_to(web: Any) -> None:
-    response = web.push({"to": {"topic": "news"}, "data": 1})
-    assert response.status == 202
-    ((target, _),) = web.behind.pushed
-    assert (target.kind, target.names) == ("topic", ("news",))
-    web.push({"to": {"topic": "a b"}, "data": 1}).assert_problem("invalid", "to.topic")
+@pytest_twisted.ensureDeferred
+async def test_a_topic_is_pushed_to(api: API) -> None:
+    pushed = await api.push({"topic": "news"}, 1)
+    message = await api.json("GET", f"/v1/messages/{pushed['id']}")
+    assert message["to"] == {"topic": "news"}
+    wrong = await api.request("POST", "/v1/push", {"to": {"topic": "a b"}, "data": 1})
+    wrong.assert_problem("invalid", "to.topic")

@@ -30,7 +30,8 @@ async def port_of(server: RedisClient) -> int:
 def usable_at(server: RedisClient, master: Server) -> bool:
     """All connections are up, and to this server."""
     return server.problem is None and all(
-        link.where is not None and link.where.port == master.port for link in server._links
+        connection.where is not None and connection.where.port == master.port
+        for connection in server._connections
     )
 
 
@@ -222,7 +223,7 @@ async def test_a_server_that_says_it_is_no_master_is_not_used_until_it_is_one(
     with pytest.raises(StoreUnavailable, match="READONLY"):
         await server.run(WRITE, [server.key("counter")], [])
     await wait_until(lambda: "no master but a slave" in (server.problem or ""))
-    assert server._subscriber.speaker is None
+    assert server._subscriber.protocol is None
 
     named.ask("REPLICAOF", "NO", "ONE")
     await wait_until(lambda: usable_at(server, named))

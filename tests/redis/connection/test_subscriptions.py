@@ -174,7 +174,7 @@ async def test_a_confirmation_given_is_never_that_of_a_connection_already_lost(
         redis_server.call("CLIENT", "KILL", "TYPE", "pubsub")
         for _ in range(5):
             await turn()
-            if server.problem is not None and server.subscriptions._speaker is None:
+            if server.problem is not None and server.subscriptions._protocol is None:
                 lost += 1
                 assert not server.subscriptions._confirmed
                 break

@@ -1,6 +1,6 @@
 """The HTTP API's requests, each defined once; `backend` runs them, blocking or in asyncio.
 
-A function here takes what the caller means and gives a `ApiCall`: what to send, whether it may be
+A function here takes what the caller means and gives an `ApiCall`: what to send, whether it may be
 sent twice, and how to read the answer.
 """
 
@@ -40,7 +40,7 @@ class ApiCall(Generic[T]):
     method: str
     path: str
     read: Callable[[bytes], T]
-    json: Any = None
+    json: object = None
     params: Mapping[str, str] | None = None
     headers: Mapping[str, str] | None = None
     idempotent: bool = True
@@ -50,7 +50,7 @@ class ApiCall(Generic[T]):
 def push(
     *,
     to: Mapping[str, Any],
-    data: Any = None,
+    data: object = None,
     ttl: int | None = None,
     qos: int | None = None,
     collapse: str | None = None,
@@ -122,7 +122,7 @@ def push_batch(
 def push_item(
     *,
     to: Mapping[str, Any],
-    data: Any = None,
+    data: object = None,
     ttl: int | None = None,
     qos: int | None = None,
     collapse: str | None = None,

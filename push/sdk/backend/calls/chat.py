@@ -85,7 +85,7 @@ def members(
 def add_members(group: str, users: Sequence[str], *, by: str | None = None) -> ApiCall[Results]:
     """At most 500 users; `results` has `ok` or a code for each.
 
-    Retried: who was added by a try whose answer was lost is `already_exists` then.
+    Retried: users that were added by a try whose answer was lost are `already_exists` then.
     """
     body = given(users=list(users), by=by)
     return ApiCall("POST", f"{_group(group)}/members", reader(Results), json=body)

@@ -32,7 +32,7 @@ def connections(
     cursor: str | None = None,
     limit: int | None = None,
 ) -> ApiCall[ConnectionPage]:
-    """Live sessions that fit all that is given: a page of at most `limit` (50, at most 200) from
+    """Live sessions that match all that is given: a page of at most `limit` (50, at most 200) from
     `cursor` on. `ip`: an address or network. `each_connection` goes through all pages.
     """
     given = {"node": node, "user": user, "ip": ip, "topic": topic, "cursor": cursor}
@@ -43,7 +43,7 @@ def connections(
 
 
 def kick_session(session: str) -> ApiCall[Kicked]:
-    """End a session; its client does not come back by itself."""
+    """End a session; its client does not reconnect by itself."""
     return ApiCall(
         "DELETE",
         path_of("/v1/connections/{session}", session=session),

@@ -14,7 +14,7 @@ def subscribe(topic: str, token: str) -> ApiCall[list[str]]:
 
 
 def unsubscribe(topic: str, token: str) -> ApiCall[list[str]]:
-    """A device follows a topic no more; `not_found` (404) if it did not. Returns as `subscribe`."""
+    """A device stops following a topic; `not_found` (404) if it did not. Returns as `subscribe`."""
     return ApiCall("DELETE", _subscription(topic, token), read_silent)
 
 

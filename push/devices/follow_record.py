@@ -1,0 +1,160 @@
+"""What a device or a user follows, read from all servers that have a part of it.
+
+A device's home is the server that its token hashes to. On the servers of the other streams that it
+follows is a part of its record each, which a session takes after the record; how often the record
+was taken tells which session is the later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from typing import Any
+
+import msgspec
+
+from push.devices.record import as_fields, elsewhere_of, follows_of, optional, since_of
+from push.redis.clock import MICROSECONDS
+from push.redis.connection.replies import Argument
+from push.redis.keyspace import DEVICE_EPOCH, DEVICE_SESSION, DEVICE_USER
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.runtime.tasks import gather
+from push.session.subscription import Subscription
+from push.wire.errors import RequestError
+from push.wire.idents import STREAM_ALL, device_stream, is_offset
+
+# The streams of the groups of a user, and since which offset they are in each.
+GroupsOf = Callable[[str], Awaitable[dict[str, int]]]
+
+_record = load_script("devices", "record")
+_take = load_script("devices", "take")
+
+
+class FollowRecord(msgspec.Struct):
+    """The user of a device and the streams that it follows, as its record has them, with offsets.
+
+    `session`: the one that has the device; None for a user without a device.
+    """
+
+    session: str | None
+    user: str | None
+    subscriptions: list[Subscription]
+    since: dict[str, int]
+
+
+class RemotePart(msgspec.Struct):
+    """What a session follows on a server that is not its device's home.
+
+    `truncated`: streams of which something unexpired was dropped that the device had not read.
+    """
+
+    subscriptions: list[Subscription]
+    since: dict[str, int]
+    truncated: list[str]
+
+
+class FollowRecords:
+    """`attempt_pause_seconds`: how long after the last copy of a message the next one counts as an
+    attempt (see `follows_of`)."""
+
+    def __init__(
+        self, shards: Shards, attempt_pause_seconds: float, groups_of: GroupsOf | None = None
+    ) -> None:
+        self._shards = shards
+        self._attempt_pause_us = int(attempt_pause_seconds * MICROSECONDS)
+        self.groups_of = groups_of or _no_groups
+        self.several = "1" if len(shards) > 1 else ""  # as the scripts take it
+
+    async def of_device(self, token: str, session: str) -> FollowRecord | None:
+        """What the device follows now, for `session` if that has it; None if it was deleted."""
+        number = self._shards.number_of(device_stream(token))
+        home = self._shards[number]
+        fields = await home.run(_record, [], [token, self.several], decode=as_fields)
+        if not fields:
+            return None
+        subscriptions = self.subscriptions_of(fields, number, home.clock.now_us())
+        since = since_of(fields)
+        holder = optional(fields, DEVICE_SESSION)
+        if holder == session:
+            for part in await self.take_parts(token, fields, {}):
+                subscriptions += part.subscriptions
+                since |= part.since
+        return FollowRecord(holder, optional(fields, DEVICE_USER), subscriptions, since)
+
+    async def of_user(self, user: str) -> FollowRecord:
+        """The groups of a user, each from the offset at which they joined it."""
+        since = await self.groups_of(user)
+        subscriptions = [
+            Subscription(stream, offset, self._shards.number_of(stream))
+            for stream, offset in since.items()
+        ]
+        return FollowRecord(None, user, subscriptions, since)
+
+    def subscriptions_of(
+        self, fields: dict[str, bytes], number: int, now_us: int
+    ) -> list[Subscription]:
+        """What the part of a record on server `number` says that its device follows there."""
+        return follows_of(fields, number, now_us, self._attempt_pause_us)
+
+    def server_of(self, token: str, stream: str) -> int:
+        """Where the device follows `stream`: what everyone follows, every server has."""
+        owner = device_stream(token) if stream == STREAM_ALL else stream
+        return self._shards.number_of(owner)
+
+    async def take_parts(
+        self, token: str, fields: dict[str, bytes], cursors: dict[str, str]
+    ) -> list[RemotePart]:
+        """The session that the record names takes the parts of it that are on other servers."""
+        elsewhere = elsewhere_of(fields)
+        if not elsewhere:
+            return []
+        by_server = self._shards.grouped(elsewhere, lambda stream: stream)
+        calls = []
+        for number, streams in by_server.items():
+            owner = fields.get(DEVICE_USER, b"")
+            session, epoch = fields[DEVICE_SESSION], fields[DEVICE_EPOCH]
+            arguments: list[Argument] = [token, session, epoch, owner, len(streams)]
+            for stream in streams:
+                arguments += [stream, *elsewhere[stream]]
+            positions = client_cursors(cursors, streams.__contains__)
+            calls.append(self._take(number, streams, [*arguments, *positions]))
+        return await gather(calls)
+
+    async def _take(
+        self, number: int, streams: Collection[str], arguments: list[Argument]
+    ) -> RemotePart:
+        """The part may still have other streams than these: their end has not reached it yet."""
+        server = self._shards[number]
+        reply = await server.run(_take, [], arguments, decode=_taken)
+        if reply is None:
+            raise RequestError("unavailable", "a newer connection has this token", after_seconds=1)
+        now_us, fields, truncated = reply
+        server.clock.observe(now_us)
+        subscriptions = [
+            subscription
+            for subscription in self.subscriptions_of(fields, number, now_us)
+            if subscription.stream in streams
+        ]
+        return RemotePart(
+            subscriptions, since_of(fields), [stream for stream in truncated if stream in streams]
+        )
+
+
+def _taken(reply: list[Any]) -> tuple[int, dict[str, bytes], list[str]] | None:
+    """The time, the part's fields and its truncated streams; None: a newer session has it."""
+    if not reply:
+        return None
+    return int(reply[0]), as_fields(reply[1]), [stream.decode() for stream in reply[2]]
+
+
+def client_cursors(cursors: dict[str, str], is_wanted: Callable[[str], bool]) -> Iterator[Argument]:
+    """A client's cursors for the streams that are wanted, as the scripts take them: stream, offset,
+    stream, …"""
+    for stream, offset in cursors.items():
+        if is_offset(offset) and is_wanted(stream):
+            yield stream
+            yield int(offset)
+
+
+async def _no_groups(_user: str) -> dict[str, int]:
+    return {}

@@ -1,0 +1,1 @@
+"""Chat: groups, their members, and conversations."""

@@ -1,0 +1,85 @@
+"""Comments and docstrings use the words that documents use (`test_plain_english.py`)."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docs.test_plain_english import NOT_USED
+
+PACKAGE = Path(__file__).parents[2] / "push"
+# The folders and files that hold the rule already; add one when it does.
+PLAIN = (
+    "runtime",
+    "redis",
+    "streams",
+    "cluster",
+    "devices",
+    "daemons",
+    "resharding",
+    "session/window.py",
+    "session/subscription.py",
+)
+DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def modules() -> list[Path]:
+    """Each folder's, or the file itself."""
+    paths = [PACKAGE / name for name in PLAIN]
+    return [file for path in paths for file in (sorted(path.rglob("*.py")) or [path])]
+
+
+def blocks_of(source: str) -> Iterator[tuple[int, str]]:
+    """Docstrings, and comments on consecutive lines, each with its first line's number."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, DOCUMENTED) and (text := ast.get_docstring(node)):
+            yield node.body[0].lineno, text
+    number, lines = 0, list[str]()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            if token.start[0] != number + len(lines):
+                if lines:
+                    yield number, "\n".join(lines)
+                number, lines = token.start[0], []
+            lines.append(token.string.lstrip("# "))
+    if lines:
+        yield number, "\n".join(lines)
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"`[^`]*`", "~", text)
+
+
+def wrong_words(source: str) -> list[str]:
+    return [
+        f"{number}: {match[0].strip()!r}: {instead}"
+        for number, text in blocks_of(source)
+        for pattern, instead in NOT_USED.items()
+        for match in re.finditer(
+            pattern.replace(" ", r"\s+"), without_code(text), re.IGNORECASE | re.MULTILINE
+        )
+    ]
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_is_commented_in_plain_english(module: Path) -> None:
+    assert wrong_words(module.read_text("utf-8")) == []
+
+
+def test_wrong_words_are_found_in_comments_and_docstrings_but_not_in_code() -> None:
+    source = (
+        '"""It is beyond that."""\n'
+        "def f():\n"
+        '    """Of `whom` it is."""\n'
+        "    whom = 1  # for whom\n"
+        "    f()\n"
+        "    # It is told\n"
+        "    # of that.\n"
+    )
+    assert [line.split(":")[0] for line in wrong_words(source)] == ["1", "4", "6"]
