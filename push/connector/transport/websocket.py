@@ -162,12 +162,13 @@ class WebSocketConnection(DeviceConnection):
     # The end
 
     def farewell(self, ended: Ended) -> None:
-        if self._last_words is None and isinstance(self._reader, Opening):
-            self._last_words = _no_time_for(ended).answer
-        if self._last_words is None:
-            self.flush()
-            self._last_words = encode_close(close_code(ended.code))
-        self.write(self._last_words)
+        words = self.protocol.data_to_send()
+        if isinstance(self._reader, Opening):
+            # What the session says has no form before the WebSocket is open.
+            words = self._last_words or _no_time_for(ended).answer
+        else:
+            words += self._last_words or encode_close(close_code(ended.code))
+        self.write(words)
         self._reader = None
 
     def closes_both_ways(self, ended: Ended) -> bool:

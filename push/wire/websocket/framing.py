@@ -75,9 +75,10 @@ def read_short_text(data: bytes) -> bytes | None:
     size = len(data) - _SHORT_HEADER_BYTES
     if not 0 <= size < _TWO_BYTES or data[0] != _FINAL_TEXT or data[1] != _MASKED | size:
         return None
+    # The header goes through it, too, and is cut off from the result: that saves a copy.
     mask = (data[2:_SHORT_HEADER_BYTES] * _MASKS_OF_SHORT)[:size]
-    bits = int.from_bytes(data[_SHORT_HEADER_BYTES:], "little") ^ int.from_bytes(mask, "little")
-    text = bits.to_bytes(size, "little")
+    bits = int.from_bytes(data, "big") ^ int.from_bytes(mask, "big")
+    text = bits.to_bytes(len(data), "big")[_SHORT_HEADER_BYTES:]
     return text if text.isascii() or is_utf8(text) else None
 
 
@@ -166,7 +167,7 @@ class MessageReader:
         "_connection",
         "_head",
         "_in_message",
-        "_parts",
+        "_payload",
         "_size_bytes",
         "left_bytes",
         "other_frames",
@@ -178,7 +179,7 @@ class MessageReader:
         self.left_bytes = 0  # of the frame that is being read
         self.other_frames = 0  # that were no message and no end of one: fragments and controls
         self._in_message = False
-        self._parts: list[bytes] = []
+        self._payload = bytearray()  # of the message so far
         self._size_bytes = 0  # of the message, as its frames announce it
 
     @property
@@ -234,11 +235,10 @@ class MessageReader:
             if isinstance(event, TextMessage | BytesMessage):
                 is_text = isinstance(event, TextMessage)
                 data = event.data.encode() if isinstance(event, TextMessage) else event.data
-                self._parts.append(bytes(data))
+                self._payload += data
                 self._in_message = not event.message_finished
                 if event.message_finished:
-                    payload = b"".join(self._parts)
-                    self._parts.clear()
+                    payload, self._payload = bytes(self._payload), bytearray()
                     self._size_bytes = 0
                     yield Message(payload, is_text)
             elif isinstance(event, Ping):
