@@ -118,11 +118,11 @@ class AdmittingFactory(Factory):
         self._due = 0.0  # when all that were accepted would have been at the rate
 
     def doStart(self) -> None:
-        super().doStart()
+        super().doStart()  # type: ignore[no-untyped-call]  # Twisted has no types here
         self._devices.doStart()
 
     def doStop(self) -> None:
-        super().doStop()
+        super().doStop()  # type: ignore[no-untyped-call]  # as above
         self._devices.doStop()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:

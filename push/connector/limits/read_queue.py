@@ -27,6 +27,7 @@ from push.runtime.timers import Debounced
 
 # Worked off in a turn for those that wait: about 100 of the shortest frames, a millisecond.
 BYTES_PER_TURN = 1024
+LEAST_BYTES_PER_SLICE = 512  # as which a smaller one counts
 # Counted frames that are worked off at once as they come; after that, all wait for their turn.
 FRAMES_AT_ONCE_PER_TURN = 128
 # How often those that stand aside are looked at; about 50 frames come together at 200 a second.
@@ -212,7 +213,7 @@ class ReadQueue:
             self._turn.request()
 
     def _work_off(self, connection: ReadConnection, paused: PausedReading) -> int:
-        """One slice of `connection`; how many bytes it was, one at least."""
+        """One slice of `connection`; as how many bytes it counts."""
         before = paused.waiting_bytes
         if before:
             paused.start = connection.take_slice(paused.data, paused.start)
@@ -225,7 +226,7 @@ class ReadQueue:
                 self._enter(connection, paused)
             else:
                 self._resume(connection, paused)
-        return max(done, 1)
+        return max(done, LEAST_BYTES_PER_SLICE)
 
     @staticmethod
     def _resume(connection: ReadConnection, paused: PausedReading) -> None:

@@ -71,5 +71,6 @@ class Reconnects:
             self._turned_at = now
         attempts = self._young.get(client)
         if attempts is None:
-            attempts = self._young[client] = self._old.pop(client, None) or Attempts()
+            attempts = self._old.pop(client, None) or Attempts()
+            self._young[client] = attempts
         return attempts

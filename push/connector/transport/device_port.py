@@ -38,15 +38,15 @@ class DevicePort(tcp.Port):
     def doRead(self) -> None:
         wait_seconds = self.factory.accepts_wait_seconds()
         if wait_seconds:
-            self.stopReading()
+            self.stopReading()  # type: ignore[no-untyped-call]  # Twisted has no types here
             self._resuming = self.reactor.callLater(wait_seconds, self._resume)
         else:
-            super().doRead()
+            super().doRead()  # type: ignore[no-untyped-call]  # as above
 
     def _resume(self) -> None:
         self._resuming = None
         if self.connected:
-            self.startReading()  # type: ignore[no-untyped-call]  # Twisted has no types here
+            self.startReading()  # type: ignore[no-untyped-call]  # as above
 
     def connectionLost(self, reason: Any) -> None:
         if self._resuming is not None:

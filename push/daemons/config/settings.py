@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from push.daemons.config.value_types import (
     ListenAddress,
+    MemorySize,
     Network,
     Origin,
     PublicUrl,
@@ -283,6 +284,51 @@ class Limits(Section, frozen=True):
         Count,
         Meta(description="wrong secrets a minute for one token from one address; 0 = no limit"),
     ] = 10
+    frames_per_second: Annotated[
+        Count,
+        Meta(
+            description="frames a second that a session may send, five times as many at once; "
+            "acknowledgements of what was sent to it do not count; 0 = no limit"
+        ),
+    ] = defaults.FRAMES_PER_SECOND
+    bytes_per_second: Annotated[
+        Count,
+        Meta(
+            description="bytes a second that a session may send, eight times as many at once; "
+            "0 = no limit"
+        ),
+    ] = defaults.BYTES_PER_SECOND
+    connections_per_ip: Annotated[
+        Count,
+        Meta(
+            description="connections of devices at one time from one address (IPv6: /64); "
+            "0 = no limit"
+        ),
+    ] = 0
+    connections_per_user: Annotated[
+        Count,
+        Meta(description="sessions of one user on one connector at one time; 0 = no limit"),
+    ] = defaults.CONNECTIONS_PER_USER
+    connects_per_minute: Annotated[
+        Count,
+        Meta(
+            description="CONNECTs a minute with one token, or JWT, from one address; 0 = no limit"
+        ),
+    ] = defaults.CONNECTS_PER_MINUTE
+    accepts_per_second: Annotated[
+        Count,
+        Meta(
+            description="connections of devices that a listener accepts in a second; more wait; "
+            "0 = no limit"
+        ),
+    ] = 0
+    memory: Annotated[
+        MemorySize,
+        Meta(
+            description='memory of the process from which on it begins nothing new: "60%" of the '
+            'machine or its control group, "512MiB"; 0 = no limit'
+        ),
+    ] = MemorySize(defaults.MEMORY)
     max_payload: Annotated[
         int,
         Meta(ge=1, le=16 * MEBIBYTE, description="bytes of data, title and body of a message"),
