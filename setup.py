@@ -66,8 +66,12 @@ setup(
     zip_safe=False,
     install_requires=INSTALL,
     extras_require={"dev": DEVELOPMENT},
-    entry_points={"console_scripts": ["pushctl = push.pushctl.main:main"]},
+    entry_points={
+        "console_scripts": ["pushctl = push.pushctl.main:main"],
+        "pytest11": ["push-universe = push.testing.plugin"],
+    },
     classifiers=[
+        "Framework :: Pytest",
         "Framework :: Twisted",
         "Operating System :: POSIX",
         "Programming Language :: Python :: 3 :: Only",

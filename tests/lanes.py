@@ -19,7 +19,9 @@ SLOW = (
     "tests/faults/",
     "tests/live/",
     "tests/docs/test_commands.py",
+    "tests/docs/test_clients_md.py",
     "tests/docs/test_cluster_md.py",
+    "tests/docs/test_minting.py",
     "tests/resharding/",
     "tests/sdk/test_live",
     "tests/cluster/registry/",
@@ -29,11 +31,14 @@ SLOW = (
     "tests/chat/test_long_fan_out.py",
     "tests/test_nets.py",
     "tests/test_wheel.py",
+    "tests/testing/",
+    "tests/interop/",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (
     "tests/faults/",
     "tests/docs/test_commands.py",
+    "tests/docs/test_clients_md.py",
     "tests/docs/test_cluster_md.py",
     "tests/resharding/test_broken_off.py",
     "tests/live/test_reuse_port.py",

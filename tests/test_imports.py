@@ -40,8 +40,11 @@ ALLOWED: dict[str, set[str]] = {
     # What a command of pushctl runs, with the daemons' settings.
     "resharding": _CHAT | {"pushing", "daemons"},
     "pushctl": {"sdk", "wire", "resharding"},
+    # The pytest plugin starts the daemons as processes: of them it knows the settings, and of
+    # runtime what a process is started with.
+    "testing": {"sdk", "runtime", "daemons"},
 }
-WITHOUT_TWISTED = ("wire", "session", "sdk")
+WITHOUT_TWISTED = ("wire", "session", "sdk", "testing")
 
 
 class Import(NamedTuple):

@@ -121,6 +121,22 @@ def test_push_starts_and_is_ready(installed: dict[str, str], tmp_path: Path) -> 
     assert "Traceback" not in said()
 
 
+def test_the_test_suite_of_the_documents_passes(installed: dict[str, str], tmp_path: Path) -> None:
+    """By the plugin that the wheel brings, in an empty project."""
+    page = (ROOT / "docs" / "testing.md").read_text("utf-8")
+    files = dict(re.findall(r"^```python title=(\S+)\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+    assert {"conftest.py", "shop.py", "test_shop.py"} <= set(files)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    where = "import push.testing.plugin as plugin; print(plugin.__file__)"
+    assert run(sys.executable, "-c", where, cwd=tmp_path, **installed).stdout.startswith(
+        installed["PYTHONPATH"]
+    )
+    said = run(sys.executable, "-m", "pytest", "--basetemp", "t", cwd=tmp_path, **installed).stdout
+    tests = "".join(files.values()).count("\ndef test_")
+    assert f"{tests} passed" in said
+
+
 def _twistd() -> tuple[str, ...]:
     """Not the script beside this interpreter: its folder's `push` is the tree's."""
     return (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")

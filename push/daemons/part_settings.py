@@ -6,7 +6,8 @@ from push.chat.settings import ChatSettings
 from push.connector.limits.admission import AdmissionLimits
 from push.connector.limits.connector_limits import ConnectorLimitSettings
 from push.connector.limits.session_rates import Rates
-from push.daemons.config.settings import ChatSection, Connector, Limits, Settings
+from push.daemons.config.limits import Limits
+from push.daemons.config.settings import ChatSection, Connector, Settings
 from push.daemons.domain import SECONDS_PER_DAY, DomainLimits
 from push.http.checks import PushLimits
 from push.session.server_answers import SessionLimits
@@ -29,6 +30,7 @@ def domain_limits(settings: Settings) -> DomainLimits:
         device_retention_seconds=limits.device_retention * SECONDS_PER_DAY,
         shared_max_age_seconds=limits.shared_max_age,
         open_registration=settings.auth.open_registration,
+        bans_max=limits.bans_max,
     )
 
 

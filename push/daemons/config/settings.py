@@ -13,9 +13,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from push.daemons.config.limits import Limits
+from push.daemons.config.section import KIBIBYTE, MEBIBYTE, Count, Section
 from push.daemons.config.value_types import (
     ListenAddress,
-    MemorySize,
     Network,
     Origin,
     PublicUrl,
@@ -40,20 +41,12 @@ LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 # A field's help is the `description` of its Meta.
-Count = Annotated[int, Meta(ge=0)]
 PositiveSeconds = Annotated[int, Meta(ge=1, le=86_400)]
 # msgspec searches for a pattern, and Python's `$` would also match before a line end.
 KEY_NAME_PATTERN = NAME_PATTERN.replace("$", r"\Z")
 NODE_NAME_PATTERN = rf"^\Z|{KEY_NAME_PATTERN}"
 KeyName = Annotated[str, Meta(pattern=KEY_NAME_PATTERN)]
 NodeName = Annotated[str, Meta(pattern=NODE_NAME_PATTERN)]
-
-KIBIBYTE = 1024
-MEBIBYTE = 1024 * KIBIBYTE
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A section of the configuration."""
 
 
 class ApiKeySetting(Section, frozen=True):
@@ -161,6 +154,20 @@ class Connector(Section, frozen=True):
     private_key: Annotated[
         str, Meta(description="PEM file with the certificate's key, not encrypted")
     ] = ""
+    client_ca: Annotated[
+        str,
+        Meta(
+            description="PEM file with the CAs that must have signed the certificate of each "
+            'device that connects by TLS; "" = devices need none'
+        ),
+    ] = ""
+    allow_plain: Annotated[
+        bool,
+        Meta(
+            description="false: do not start with a public address for devices that has no TLS; "
+            "true: only warn of it"
+        ),
+    ] = True
     window: Annotated[
         int,
         Meta(ge=1, le=4096, description="messages of a session from its first unacknowledged on"),
@@ -228,6 +235,13 @@ class Http(Section, frozen=True):
     listen: Annotated[ListenAddress, Meta(description='where the HTTP API listens; "" = off')] = (
         ListenAddress(f"127.0.0.1:{defaults.HTTP_PORT}")
     )
+    certificate: Annotated[
+        str,
+        Meta(description='PEM file with the certificate chain of the HTTP API; "" = without TLS'),
+    ] = ""
+    private_key: Annotated[
+        str, Meta(description="PEM file with the key of that certificate, not encrypted")
+    ] = ""
     trusted_proxies: Annotated[
         tuple[Network, ...],
         Meta(
@@ -272,84 +286,6 @@ class TopicsSection(Section, frozen=True):
     max_per_device: Annotated[
         int, Meta(ge=1, le=10_000, description="topics that a device follows at most")
     ] = defaults.TOPICS_PER_DEVICE
-
-
-class Limits(Section, frozen=True):
-    """What one client may ask for."""
-
-    registrations_per_minute: Annotated[
-        Count, Meta(description="registrations a minute from one address; 0 = no limit")
-    ] = 10
-    failed_secrets_per_minute: Annotated[
-        Count,
-        Meta(description="wrong secrets a minute for one token from one address; 0 = no limit"),
-    ] = 10
-    frames_per_second: Annotated[
-        Count,
-        Meta(
-            description="frames a second that a session may send, five times as many at once; "
-            "acknowledgements of what was sent to it do not count; 0 = no limit"
-        ),
-    ] = defaults.FRAMES_PER_SECOND
-    bytes_per_second: Annotated[
-        Count,
-        Meta(
-            description="bytes a second that a session may send, eight times as many at once; "
-            "0 = no limit"
-        ),
-    ] = defaults.BYTES_PER_SECOND
-    connections_per_ip: Annotated[
-        Count,
-        Meta(
-            description="connections of devices at one time from one address (IPv6: /64); "
-            "0 = no limit"
-        ),
-    ] = 0
-    connections_per_user: Annotated[
-        Count,
-        Meta(description="sessions of one user on one connector at one time; 0 = no limit"),
-    ] = defaults.CONNECTIONS_PER_USER
-    connects_per_minute: Annotated[
-        Count,
-        Meta(
-            description="CONNECTs a minute with one token, or JWT, from one address; 0 = no limit"
-        ),
-    ] = defaults.CONNECTS_PER_MINUTE
-    accepts_per_second: Annotated[
-        Count,
-        Meta(
-            description="connections of devices that a listener accepts in a second; more wait; "
-            "0 = no limit"
-        ),
-    ] = 0
-    memory: Annotated[
-        MemorySize,
-        Meta(
-            description='memory of the process from which on it begins nothing new: "60%" of the '
-            'machine or its control group, "512MiB"; 0 = no limit'
-        ),
-    ] = MemorySize(defaults.MEMORY)
-    max_payload: Annotated[
-        int,
-        Meta(ge=1, le=16 * MEBIBYTE, description="bytes of data, title and body of a message"),
-    ] = defaults.MAX_PAYLOAD_BYTES
-    ttl_default: Annotated[
-        Count, Meta(description="seconds that a message is kept when its push names no ttl")
-    ] = defaults.TTL_SECONDS
-    ttl_max: Annotated[
-        int, Meta(ge=1, description="seconds, the longest ttl that a push may name")
-    ] = defaults.TTL_MAX_SECONDS
-    shared_max_count: Annotated[
-        int,
-        Meta(ge=1, description="messages kept of a user's stream, a topic's, a group's and of all"),
-    ] = defaults.SHARED_MAX_MESSAGES
-    shared_max_age: Annotated[
-        int, Meta(ge=1, description="seconds that they are kept at most, whatever their ttl")
-    ] = defaults.SHARED_MAX_AGE_SECONDS
-    device_retention: Annotated[
-        int,
-        Meta(ge=1, le=36_500, description="days until a device that never connects is forgotten"),
-    ] = defaults.DEVICE_RETENTION_DAYS
 
 
 class ChatSection(Section, frozen=True):

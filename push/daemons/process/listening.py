@@ -13,7 +13,6 @@ from twisted.application.service import Service
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.tcp import makeBinding
 from twisted.logger import Logger
 
@@ -43,7 +42,7 @@ class Listener(Service):
         name: str,
         setting: str,
         address: ListenAddress,
-        factory: IProtocolFactory,
+        factory: object,
         make_port: MakePort = tcp.Port,
         *,
         reuse_port: bool = False,

@@ -1,8 +1,8 @@
 """When a client doubts its open connection, and when it gives it up. Pure; time is an argument.
 
-Two doubts lead to a PING: `heartbeat` seconds of silence in either direction, and a request that
-got no answer while nothing else came either. What comes in time ends every doubt; otherwise the
-connection is dead.
+Three doubts lead to a PING: `heartbeat` seconds of silence in either direction, a request that
+got no answer while nothing else came either, and an application that says that its network changed.
+What comes in time ends every doubt; otherwise the connection is dead.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ MAX_GRACE_SECONDS = 60.0
 # An answer takes milliseconds. When nothing at all came for so long after a request, a PING asks
 # whether the connection is still there, and its answer may take as long again.
 REQUEST_SILENCE_SECONDS = 10.0
+# The application has a reason to doubt, and somebody looks at the screen: the answer must be quick.
+CHECK_SECONDS = 3.0
 # A request that is older than this raises no doubt any more: whoever sent it has given it up.
 REQUEST_MEMORY_SECONDS = 60.0
 
@@ -58,6 +60,19 @@ class Liveness:
         if self._dead_at is None:
             self._expect_within(heartbeat_grace_seconds(self.heartbeat_seconds), now)
 
+    def checked(self, now: float) -> None:
+        """The application doubts the connection; a PING is on its way."""
+        if self._dead_at is None or now + CHECK_SECONDS < self._dead_at:
+            self._expect_within(CHECK_SECONDS, now)
+
+    def silent_seconds(self, now: float) -> float:
+        """For how long nothing passed in both directions."""
+        return now - max(self._sent_at, self._received_at)
+
+    def is_heartbeat_due(self, now: float) -> bool:
+        """Whether the silence alone is a reason for a PING."""
+        return now >= self._heartbeat_at()
+
     def received(self, now: float) -> None:
         self._received_at = now
         self._dead_at = self._silent_since = None
@@ -71,10 +86,9 @@ class Liveness:
         """When to call `doubt`."""
         if self._dead_at is not None:
             return self._dead_at
-        heartbeat = min(self._sent_at, self._received_at) + self.heartbeat_seconds
         if self._silent_since is None:
-            return heartbeat
-        return min(heartbeat, self._silent_since + REQUEST_SILENCE_SECONDS)
+            return self._heartbeat_at()
+        return min(self._heartbeat_at(), self._silent_since + REQUEST_SILENCE_SECONDS)
 
     def doubt(self, now: float, *, ping_unanswered: bool) -> str | None:
         """The deadline has passed: why the connection is dead, or None, to send a PING (if none is
@@ -86,6 +100,9 @@ class Liveness:
             self._expect_within(REQUEST_SILENCE_SECONDS, now)
             return None
         return "a PING was not answered for a whole interval" if ping_unanswered else None
+
+    def _heartbeat_at(self) -> float:
+        return min(self._sent_at, self._received_at) + self.heartbeat_seconds
 
     def _expect_within(self, seconds: float, now: float) -> None:
         self._grace_seconds = seconds

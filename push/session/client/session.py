@@ -1,9 +1,10 @@
 """The client role of the device protocol: bytes and time in, bytes, events and a deadline out.
 
 Strategy: the shell (asyncio, threads) moves bytes and arms one timer. It calls `receive_data` with
-what came, `tick` when `next_deadline()` has passed, a request when the application wants one, and
-after each of these sends `data_to_send()`. `now` is any monotonic time in seconds, always the same
-clock. A signal without a cell in the table is ignored, because servers may be newer than this.
+what came, `tick` when `next_deadline()` has passed, `lost` when the connection ended, a request
+when the application wants one, and after each of these sends `data_to_send()`. `now` is any
+monotonic time in seconds, always the same clock. A signal without a cell in the table is ignored,
+because servers may be newer than this.
 
 Two families of errors: what the server breaks comes out as the event `ProtocolViolated`; a request
 at the wrong time is our own fault and raises `RequestNotPossible`.
@@ -15,72 +16,56 @@ from collections.abc import Mapping
 
 import msgspec
 
-from push.session import client_bodies as read
-from push.session.client_events import (
+from push.session.client import bodies as read
+from push.session.client.events import (
     ConnectionDead,
-    Duplicate,
     Event,
-    Ignored,
     MessageReceived,
     Pong,
     ProtocolViolated,
-    StreamFollowed,
-    Unfollowed,
 )
-from push.session.client_liveness import Liveness
-from push.session.client_memory import Arrival, ClientCursors, Deliveries
+from push.session.client.heartbeat import AdaptiveHeartbeat
+from push.session.client.liveness import Liveness
+from push.session.client.memory import ClientCursors, Deliveries
+from push.session.client.outgoing import Outgoing, RequestNotPossible
+from push.session.client.receiving import MessageReceiver
 from push.session.transitions import CLIENT, Action, State
 from push.wire import bodies
 from push.wire.errors import ProtocolError, VersionMismatch, bad_frame
-from push.wire.frames import (
-    MAX_FRAME_BEFORE_SESSION_BYTES,
-    MAX_FRAME_BYTES,
-    Frame,
-    FrameDecoder,
-    encode_frame,
-)
+from push.wire.frames import MAX_FRAME_BYTES, Frame, FrameDecoder
 from push.wire.signals import ConnectStatus, DisconnectCode, Signal
 
-MAX_UNANSWERED_REQUESTS = 64
 MAX_REGISTRATIONS = 3
 ANSWER_SECONDS = 15.0  # for SUB and CONNECT; the server's own handshake time-out is 10 s
 MAX_CURSORS_BYTES = 48 * 1024  # of the 64 KiB that a CONNECT may have, beside a JWT of 8 KiB
-_MAX_ID = 0xFFFF
-
-KNOWN_KINDS = frozenset({"chat", "recall", "receipt", "group", "typing", "truncated"})
-_FOLLOW, _UNFOLLOW = "follow", "unfollow"
-
-
-class RequestNotPossible(RuntimeError):
-    """Our own fault: the session is not in the state for this request, or it is too large."""
-
-
-class TooManyRequests(RequestNotPossible):
-    """64 requests are unanswered; wait for an answer."""
 
 
 class ClientSession:
     """One connection, seen from the device.
 
-    `deliveries` and `cursors` outlive it: hand the same objects to the next session of the client.
+    `deliveries`, `cursors` and `heartbeat` outlive it: hand the same objects to the next session of
+    the client. With a `heartbeat` the session finds out how long it may be silent.
     """
 
     def __init__(
-        self, deliveries: Deliveries | None = None, cursors: ClientCursors | None = None
+        self,
+        deliveries: Deliveries | None = None,
+        cursors: ClientCursors | None = None,
+        heartbeat: AdaptiveHeartbeat | None = None,
     ) -> None:
         self.deliveries = Deliveries() if deliveries is None else deliveries
         self.cursors = ClientCursors() if cursors is None else cursors
         self.deliveries.begin_session()
+        self._receiver = MessageReceiver(self.deliveries, self.cursors)
         # Larger than the contract's 64 KiB: CONNECT_ACK lists streams, and the server is trusted.
         self._decoder = FrameDecoder(MAX_FRAME_BYTES)
         self._state = State.OPENING
-        self._outgoing: list[bytes] = []
-        self._waiting: dict[int, Signal] = {}
-        self._unanswered = 0
-        self._last_id = 0
+        self._outgoing = Outgoing()
         self._registrations = 0
-        self._max_send_bytes = MAX_FRAME_BEFORE_SESSION_BYTES
         self._liveness = Liveness()
+        self._adaptive = heartbeat
+        self._asked_seconds: int | None = None  # the heartbeat that the server has not answered yet
+        self._silence_probed: float | None = None  # by a heartbeat that has no answer yet
         self._now = 0.0
         self._answer_by: float | None = None
 
@@ -96,13 +81,11 @@ class ClientSession:
     @property
     def unanswered(self) -> int:
         """PUBLISH requests without an answer yet; at most `MAX_UNANSWERED_REQUESTS`."""
-        return self._unanswered
+        return self._outgoing.unanswered
 
     def data_to_send(self) -> bytes:
         """Everything queued since the last call. In CLOSING: send it, then close."""
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
-        return data
+        return self._outgoing.take()
 
     # --- Requests ---------------------------------------------------------------------------
 
@@ -121,7 +104,7 @@ class ClientSession:
         self._require(State.OPENING)
         if self._registrations == MAX_REGISTRATIONS:
             raise RequestNotPossible(f"at most {MAX_REGISTRATIONS} SUB a connection")
-        if Signal.SUB in self._waiting.values():
+        if self._outgoing.awaits(Signal.SUB):
             raise RequestNotPossible("one SUB at a time")
         self._await_answer(now)
         body = bodies.SubRequest(platform, app, key, device, token, secret)
@@ -148,17 +131,23 @@ class ClientSession:
             token=token,
             secret=secret,
             jwt=jwt,
-            heartbeat=heartbeat_seconds,
+            heartbeat=self._first_heartbeat(heartbeat_seconds),
             sdk=sdk,
             window=window_messages,
             max_frame=max_frame_bytes,
             cursors=self.cursors.positions(MAX_CURSORS_BYTES),
         )
         message_id = self._request(Signal.CONNECT, bodies.encode_body(body))
-        if heartbeat_seconds is not None:
-            self._liveness.heartbeat_seconds = heartbeat_seconds
+        if body.heartbeat is not None:
+            self._asked_seconds = self._liveness.heartbeat_seconds = body.heartbeat
         self._state = State.CONNECTING
         return message_id
+
+    def _first_heartbeat(self, wish_seconds: int | None) -> int | None:
+        if self._adaptive is None:
+            return wish_seconds
+        self._adaptive.begin_session()
+        return self._adaptive.interval_seconds
 
     def ping(self, now: float, interval_seconds: int | None = None) -> int:
         """PING; with `interval_seconds` ask for another heartbeat."""
@@ -167,8 +156,25 @@ class ClientSession:
         message_id = self._request(
             Signal.PING, bodies.encode_body(bodies.PingBody(interval=interval_seconds))
         )
+        if interval_seconds is not None:
+            self._asked_seconds = interval_seconds
         self._liveness.pinged(now)
         return message_id
+
+    def check(self, now: float) -> None:
+        """The network may have changed: a PING, whose answer must come within 3 s."""
+        self._require(State.OPEN)
+        if not self._outgoing.awaits(Signal.PING):
+            self.ping(now)
+        self._liveness.checked(now)
+
+    def change_network(self, now: float) -> None:
+        """The `heartbeat` that was handed in is of another network now: ask for its interval."""
+        if self._adaptive is None or self._state is not State.OPEN:
+            return
+        self._silence_probed = None
+        if self._adaptive.interval_seconds != self._liveness.heartbeat_seconds:
+            self.ping(now, self._adaptive.interval_seconds)
 
     def publish(
         self,
@@ -188,10 +194,7 @@ class ClientSession:
         if not answered:
             self._send(Signal.PUBLISH, encoded, sub_signal=sub_signal)
             return 0
-        if self._unanswered >= MAX_UNANSWERED_REQUESTS:
-            raise TooManyRequests(f"{MAX_UNANSWERED_REQUESTS} requests wait for their answers")
         message_id = self._request(Signal.PUBLISH, encoded, sub_signal)
-        self._unanswered += 1
         self._liveness.asked(self._now)
         return message_id
 
@@ -211,9 +214,7 @@ class ClientSession:
         """
         if not message.number:
             return
-        message_ids = self.deliveries.finished(message.id)
-        self.cursors.acknowledged(message.stream, message.offset)
-        for number in message_ids:
+        for number in self._receiver.finish(message):
             self._acknowledge_number(number)
 
     def release(self, message: MessageReceived) -> None:
@@ -244,16 +245,30 @@ class ClientSession:
         if deadline is None or now < deadline:
             return []
         if self._state is State.OPEN:
-            waits = Signal.PING in self._waiting.values()
-            reason = self._liveness.doubt(now, ping_unanswered=waits)
-            if reason is None and not waits:
-                self.ping(now)
+            reason = self._doubt(now)
         else:
             reason = f"no answer within {ANSWER_SECONDS:g} s"
         if reason is None:
             return []
-        self._close()
+        self.lost()
         return [ConnectionDead(reason)]
+
+    def _doubt(self, now: float) -> str | None:
+        """Why the open connection is dead, or None, after a PING where one is due."""
+        waits = self._outgoing.awaits(Signal.PING)
+        silence = self._liveness.silent_seconds(now)
+        is_heartbeat = self._liveness.is_heartbeat_due(now)
+        reason = self._liveness.doubt(now, ping_unanswered=waits)
+        if reason is None and not waits:
+            self.ping(now)
+            self._silence_probed = silence if is_heartbeat else None
+        return reason
+
+    def lost(self) -> None:
+        """The connection ended without a word. Does nothing when the session is over already."""
+        if self._silence_probed is not None and self._adaptive is not None:
+            self._adaptive.missed(self._silence_probed)
+        self._close()
 
     # --- Receiving --------------------------------------------------------------------------
 
@@ -280,67 +295,46 @@ class ClientSession:
             events.append(ProtocolViolated(error))
         if self._is_over():
             self._decoder.discard()
-        elif any(signal is not Signal.PING for signal in self._waiting.values()):
+        elif self._outgoing.awaits_more_than_a_ping:
             self._liveness.still_waiting(now)
         return events
 
     def _receive(self, frame: Frame, events: list[Event]) -> None:
         match CLIENT[self._state].get(frame.signal):
             case Action.MESSAGE:
-                self._on_message(frame, events)
-            case Action.ANSWER if self._answers(frame, Signal.PUBLISH):
-                self._unanswered -= 1
+                for number in self._receiver.receive(frame, events):
+                    self._acknowledge_number(number)
+            case Action.ANSWER if self._outgoing.answers(frame, Signal.PUBLISH):
                 events.append(read.read_answer(frame))
             case Action.HEARTBEAT:
                 self._on_pong(frame, events)
-            case Action.RENEWED if self._answers(frame, Signal.AUTH):
+            case Action.RENEWED if self._outgoing.answers(frame, Signal.AUTH):
                 events.append(read.read_auth_answer(frame))
-            case Action.REGISTERED if self._answers(frame, Signal.SUB):
+            case Action.REGISTERED if self._outgoing.answers(frame, Signal.SUB):
                 self._on_registered(frame, events)
             case Action.CONNECTED:
                 self._on_connect_ack(frame, events)
             case Action.CLOSE:
                 self._on_disconnect(frame, events)
 
-    def _on_message(self, frame: Frame, events: list[Event]) -> None:
-        message = read.read_push(frame)
-        if message.kind is None or message.kind in KNOWN_KINDS:
-            self._deliver(message, events)
-            return
-        if message.number:
-            self._deliver(message, [])
-            self.acknowledge(message)
-        if message.kind == "follow":
-            self.cursors.followed(message.stream, message.offset)
-            events.append(StreamFollowed(message.stream, message.offset))
-        elif message.kind == "unfollow":
-            self.cursors.unfollowed(message.stream)
-            events.append(Unfollowed(message.stream))
-        else:
-            events.append(Ignored(message.id, message.kind))
-
-    def _deliver(self, message: MessageReceived, events: list[Event]) -> None:
-        if not message.number:  # QoS 0 never comes again
-            events.append(message)
-            return
-        arrival = self.deliveries.arrived(message.id, message.number)
-        if arrival is Arrival.NEW:
-            self.cursors.delivered(message.stream, message.offset)
-            events.append(message)
-            return
-        if arrival is Arrival.DONE:
-            self.cursors.acknowledged(message.stream, message.offset)
-            self._acknowledge_number(message.number)
-        events.append(Duplicate(message.id, arrival is Arrival.DONE))
-
     def _on_pong(self, frame: Frame, events: list[Event]) -> None:
-        self._answers(frame, Signal.PING)
+        self._outgoing.answers(frame, Signal.PING)
         body = bodies.decode_body(bodies.PingBody, frame.body, "PING")
         if body.interval is not None and body.interval < 1:
             raise bad_frame(f"PING body: no heartbeat is {body.interval} s long - at `$.interval`")
         if body.interval is not None:
-            self._liveness.heartbeat_seconds = body.interval
+            self._hold_heartbeat(body.interval)
         events.append(Pong(self._liveness.heartbeat_seconds, body.time or 0))
+        probed, self._silence_probed = self._silence_probed, None
+        if self._adaptive is not None and probed is not None and self._adaptive.answered(probed):
+            self.ping(self._now, self._adaptive.interval_seconds)
+
+    def _hold_heartbeat(self, seconds: int) -> None:
+        """What the server answered to the last wish."""
+        asked, self._asked_seconds = self._asked_seconds, None
+        self._liveness.heartbeat_seconds = seconds
+        if self._adaptive is not None and asked is not None:
+            self._adaptive.granted(asked, seconds)
 
     def _on_registered(self, frame: Frame, events: list[Event]) -> None:
         if self._state is State.OPENING:
@@ -357,13 +351,13 @@ class ClientSession:
         if self._state is not State.CONNECTING:
             raise bad_frame("CONNECT_ACK: nobody asked")
         connected = read.read_acceptance(
-            frame, self._liveness.heartbeat_seconds, self._max_send_bytes
+            frame, self._liveness.heartbeat_seconds, self._outgoing.max_frame_bytes
         )
-        self._waiting.clear()
+        self._outgoing.forget_requests()
         self._state = State.OPEN
         self._answer_by = None
-        self._liveness.heartbeat_seconds = connected.heartbeat_seconds
-        self._max_send_bytes = connected.max_frame_bytes
+        self._hold_heartbeat(connected.heartbeat_seconds)
+        self._outgoing.max_frame_bytes = connected.max_frame_bytes
         self.cursors.begin_session(connected.streams)
         events.append(connected)
 
@@ -372,7 +366,7 @@ class ClientSession:
         self._close()
         events.append(goodbye)
 
-    # --- The rest ---------------------------------------------------------------------------
+    # --- Parts of these ---------------------------------------------------------------------------
 
     def _is_over(self) -> bool:
         return self._state is State.CLOSING
@@ -382,21 +376,9 @@ class ClientSession:
             raise RequestNotPossible(f"not while the connection is {self._state.name}")
 
     def _request(self, signal: Signal, body: bytes, sub_signal: int = 0) -> int:
-        """Send with an id that no unanswered request has. At most 64 + a few ids are taken."""
-        message_id = self._last_id % _MAX_ID + 1
-        while message_id in self._waiting:
-            message_id = message_id % _MAX_ID + 1
-        self._send(signal, body, message_id, sub_signal)
-        self._last_id = message_id
-        self._waiting[message_id] = signal
+        message_id = self._outgoing.request(signal, body, sub_signal)
+        self._liveness.sent(self._now)
         return message_id
-
-    def _answers(self, frame: Frame, signal: Signal) -> bool:
-        """Whether `frame` answers a request of that signal; its id is free again."""
-        if self._waiting.get(frame.message_id) is not signal:
-            return False
-        del self._waiting[frame.message_id]
-        return True
 
     def _await_answer(self, now: float) -> None:
         """Before the request is sent: the time of sending begins the heartbeat."""
@@ -408,14 +390,10 @@ class ClientSession:
             self._send(Signal.PUB_ACK, b"", number)
 
     def _send(self, signal: Signal, body: bytes, message_id: int = 0, sub_signal: int = 0) -> None:
-        if len(body) > self._max_send_bytes:
-            raise RequestNotPossible(
-                f"{signal.name} of {len(body)} bytes where the server accepts "
-                f"{self._max_send_bytes}"
-            )
-        self._outgoing.append(encode_frame(signal, sub_signal, message_id, body))
+        self._outgoing.send(signal, body, message_id, sub_signal)
         self._liveness.sent(self._now)
 
     def _close(self) -> None:
         self._state = State.CLOSING
+        self._silence_probed = None
         self._answer_by = None

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct
 
-from push.session.client_events import (
+from push.session.client.events import (
     AuthAnswer,
     Connected,
     ConnectionRefused,
