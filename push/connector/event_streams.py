@@ -74,8 +74,8 @@ class EventStreams:
         transport: Any = former.transport
         if former.carrier in ENCRYPTED:
             transport.unregisterProducer()
-        self._gateway.handed_over(former, connection)
         replace_protocol(transport, connection)
+        self._gateway.handed_over(former, connection)
         self._answer(connection, lambda: parse_head(head), deadline)
 
     def _connection(self, carrier: str) -> StreamConnection:

@@ -81,6 +81,9 @@ class NothingIsRead:
     def feed(self, data: bytes) -> tuple[Frame, ...]:
         return ()
 
+    def rest_of_frame(self, data: bytes, start: int) -> int:
+        return 0
+
     def discard(self) -> None:
         """There is nothing."""
 
