@@ -183,6 +183,31 @@ def test_a_trusted_proxy_names_the_client() -> None:
         stream.close()
 
 
+def test_the_http_port_with_tls(server: Running) -> None:
+    pair = {"http_certificate": "server.crt", "http_private_key": "server.key"}
+    files = {name: str(server.data_dir / file) for name, file in pair.items()}
+    with started_server("push", **files) as running:
+        address = running.http
+        context = ssl._create_unverified_context()
+        connection = HTTPSConnection(*address, timeout=DEADLINE_SECONDS, context=context)
+
+        def post(path: str, body: Any) -> Any:
+            headers = {
+                "Authorization": f"Bearer {running.admin_key}",
+                "Content-Type": "application/json",
+            }
+            connection.request("POST", path, json.dumps(body), headers)
+            return json.loads(connection.getresponse().read())
+
+        made = post("/v1/devices", {"platform": "cli", "app": "a"})
+        headers = {"Push-Token": made["token"], "Push-Secret": made["secret"]}
+        stream = opened(address, headers, tls=True)
+        id = post("/v1/push", {"to": {"token": made["token"]}, "data": 1})["id"]
+        assert stream.message()["id"] == id
+        stream.close()
+        connection.close()
+
+
 def test_a_cluster_redirects_and_drains(redis_url: str, tmp_path: Path) -> None:
     """curl follows a redirect to another connector; a drain names it."""
     with ExitStack() as stack:

@@ -75,7 +75,8 @@ def connect_refusal(body: ConnectRefused) -> bytes:
 
 
 def _problem(code: str, status: int, detail: str) -> _Problem:
-    return _Problem(f"/errors/{code}", TITLES[code], int(status), detail, code)
+    title = TITLES.get(code, HTTPStatus(status).phrase)
+    return _Problem(f"/errors/{code}", title, int(status), detail, code)
 
 
 def _headers(code: str, after_seconds: int | None) -> list[bytes]:
