@@ -63,6 +63,7 @@ changelog: $(VENV)/development
 	$(BIN)/towncrier build --draft --version "$$($(BIN)/python -c 'import push; print(push.__version__)')"
 
 bench: $(VENV)/development
+	$(BIN)/python -m benchmarks.bans $(ARGS)
 	$(BIN)/python -m benchmarks.chat $(ARGS)
 	$(BIN)/python -m benchmarks.fanout $(ARGS)
 	$(BIN)/python -m benchmarks.http_push $(ARGS)

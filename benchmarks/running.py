@@ -121,7 +121,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], log: Path, data: Path) ->
             nowhere = ("127.0.0.1", 0)
             return Running(
                 process,
-                ports.get("http", nowhere),
+                ports.get("http", ports.get("https", nowhere)),
                 ports.get("tcp", nowhere),
                 ports.get("tls", nowhere),
                 admin,

@@ -7,29 +7,33 @@ so that a check costs no round trip. A change is answered when every process has
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any, Literal, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
-import msgspec
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from push.access.ban_log import BanLog
+from push.access.ban_table import KINDS, ActiveBan, BanKind, NewBans
 from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
 from push.redis.shared_copy import Lease, SharedCopy
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
-from push.wire.addresses import parse_network
+from push.runtime.timers import SingleFlight
 from push.wire.errors import RequestError
 
-CHANNEL = "bans"
-FORGOTTEN_AT_A_TIME = 1000
+__all__ = ["CHANNEL", "KINDS", "ActiveBan", "BanKind", "Bans", "CheckBan", "NewBans", "keep_kick"]
 
-BanKind = Literal["ip", "token", "user"]
+log = Logger()
+
+CHANNEL = "bans"
 
 _ban = load_script("devices", "ban")
-_forget = load_script("devices", "forget_bans")
 _keep_kick = load_script("devices", "keep_kick")
 
 KEPT_KICK_SECONDS = 3600
@@ -40,17 +44,6 @@ async def keep_kick(server: RedisClient, order: bytes) -> None:
     """Keep a kick that connectors did not confirm: each reads it before it next lets a session do
     anything, if that is within an hour and before 1000 others. Raises `StoreUnavailable`."""
     await server.run(_keep_kick, [], [order, KEPT_KICK_SECONDS, KEPT_KICKS], durable=True)
-
-
-class ActiveBan(msgspec.Struct, frozen=True, order=True):
-    """`name`: a token, a user, or an address or network as `normal_network` writes it.
-
-    `until`: milliseconds since 1970 UTC; None: until it is lifted.
-    """
-
-    kind: BanKind
-    name: str
-    until: int | None
 
 
 class CheckBan(Protocol):
@@ -69,8 +62,16 @@ async def nobody_is_banned(
     """A `CheckBan` without bans."""
 
 
+# Compares sessions with bans that are new here; returns when those that must end have ended.
+Judge = Callable[[NewBans], Awaitable[None]]
 # Asks every process to apply what was changed; the nodes that did not confirm it.
 Announce = Callable[[], Awaitable[list[str]]]
+
+_Kicks = list[tuple[int, bytes]]  # each with its place
+
+
+async def _no_sessions(_new: NewBans) -> None:
+    pass
 
 
 async def _only_here() -> list[str]:
@@ -78,9 +79,9 @@ async def _only_here() -> list[str]:
 
 
 class Bans:
-    """The bans of a deployment, in the first server. `on_read()`: they may have changed.
+    """The bans of a deployment, in the first server, `at_most` of them (0: any number).
 
-    `announce`: see `Announce`.
+    `judge`, `announce`: see `Judge` and `Announce`.
     """
 
     def __init__(
@@ -88,16 +89,18 @@ class Bans:
         reactor: Clock,
         server: RedisClient,
         lease: Lease,
-        on_read: Callable[[], None] = lambda: None,
+        judge: Judge = _no_sessions,
         announce: Announce = _only_here,
+        *,
+        at_most: int = 0,
     ) -> None:
         self._server = server
-        self._on_read = on_read
+        self._judge = judge
         self._announce = announce
-        self.kept_kicks: list[bytes] = []
+        self._at_most = at_most
         self._last_kick = 0
-        self._names: dict[tuple[str, str], int] = {}  # single addresses among them
-        self._networks: list[tuple[IPv4Network | IPv6Network, int]] = []
+        self._log = BanLog(server)
+        self._forgetting = SingleFlight(self._forget_ended, _log_failure)
         self._copy = SharedCopy(reactor, server, lease, CHANNEL, self._read, self._apply)
 
     def start(self) -> None:
@@ -105,46 +108,43 @@ class Bans:
 
     def stop(self) -> None:
         self._copy.stop()
+        self._forgetting.cancel()
 
-    async def _read(self) -> tuple[list[ActiveBan], list[tuple[int, bytes]]]:
-        """With the time, by which bans end: the estimate of it runs a little slow. Beside the
-        bans: kicks that are kept, since the last read, each with its place."""
+    async def _read(self) -> _Kicks:
+        """With the time, by which bans end: the estimate of it runs a little slow. Returns kicks
+        that are kept, since the last read."""
+        kicks: _Kicks = []
         # At once, as answers may be late. They come in this order: bans end by the new time.
-        found: list[Any] = await gather([self._read_time(), self._read_kicks(), self._read_all()])
-        _, kicks, (bans, ended) = found
-        if ended:
-            await self._server.run(_forget, [], ended[: 2 * FORGOTTEN_AT_A_TIME])
-        return bans, kicks
+        await gather([self._read_time(), self._read_kicks(kicks), self._log.read()])
+        return kicks
 
-    async def _read_kicks(self) -> list[tuple[int, bytes]]:
+    async def _read_kicks(self, kicks: _Kicks) -> None:
         since = f"({self._last_kick}"
         reply = await self._server.command(
             "ZRANGEBYSCORE", self._server.key(keyspace.KICKS), since, "+inf", "WITHSCORES"
         )
-        return [
-            (int(float(place)), order) for order, place in zip(reply[::2], reply[1::2], strict=True)
-        ]
+        for order, place in zip(reply[::2], reply[1::2], strict=True):
+            kicks.append((int(float(place)), order))
 
     async def _read_time(self) -> None:
         seconds, microseconds = await self._server.command("TIME")
         self._server.clock.observe(int(seconds) * MICROSECONDS + int(microseconds))
 
-    def _apply(self, found: tuple[list[ActiveBan], list[tuple[int, bytes]]]) -> None:
-        bans, kicks = found
-        names: dict[tuple[str, str], int] = {}
-        networks = []
-        for ban in bans:
-            if ban.kind == "ip" and "/" in ban.name:
-                networks.append((parse_network(ban.name), ban.until or 0))
-            else:
-                names[ban.kind, ban.name] = ban.until or 0
-        self._names, self._networks = names, networks
-        self.kept_kicks = [order for _, order in kicks]
-        try:
-            self._on_read()
-        finally:
-            self.kept_kicks = []
+    async def _apply(self, kicks: _Kicks) -> None:
+        """What was not compared to the end, because of an error, is compared the next time."""
+        new = self._log.new
+        new.kicks = [order for _, order in kicks]
+        if new.are_there or kicks:
+            await self._judge(new)
+            self._log.new = NewBans()
         self._last_kick = max([self._last_kick, *(place for place, _ in kicks)])
+        self._forgetting.request()
+
+    async def _forget_ended(self) -> None:
+        try:
+            await self._log.forget_ended(self.now_ms())
+        except StoreUnavailable as error:
+            log.debug("Bans that have ended were not forgotten: {reason}", reason=error.reason)
 
     @property
     def is_valid(self) -> bool:
@@ -161,36 +161,34 @@ class Bans:
         must end included. Raises `StoreUnavailable`."""
         await self._copy.wait_until_current()
 
-    async def all(self) -> list[ActiveBan]:
-        """All that hold now, by kind and name. Raises `StoreUnavailable`."""
-        bans, _ = await self._read_all()
-        return sorted(bans, key=lambda ban: (ban.kind, ban.name))
+    async def page(self, after: int, at_most: int) -> tuple[list[ActiveBan], int | None]:
+        """A page of those that hold now, in the order in which they were made or changed, and after
+        which offset the next one begins (0: the first); None: this is the last.
 
-    async def _read_all(self) -> tuple[list[ActiveBan], list[bytes]]:
-        """Those that hold now; and those that have ended, each as it is kept and its end."""
-        reply = await self._server.command("HGETALL", self._server.key(keyspace.BANS))
-        now_ms = self.now_ms()
-        found: list[ActiveBan] = []
-        ended: list[bytes] = []
-        for field, value in zip(reply[::2], reply[1::2], strict=True):
-            kind, _, name = field.decode().partition(":")
-            until_ms = int(value)
-            if not until_ms or until_ms > now_ms:
-                found.append(ActiveBan(kind, name, until_ms or None))
-            else:
-                ended += [field, value]
-        return found, ended
+        Raises `StoreUnavailable`.
+        """
+        return await self._log.page(after, at_most, self.now_ms())
 
     async def add(self, ban: ActiveBan) -> list[str]:
         """It holds from now on, in place of an earlier one of the same. Returns the nodes that did
-        not confirm it: they find out before they next admit anybody."""
-        what = f"{ban.kind}:{ban.name}"
-        await self._server.run(_ban, [], [what, ban.until or 0], durable=True)
+        not confirm it: they find out before they next admit anybody.
+
+        Raises `RequestError` `not_allowed` when there are as many as there may be.
+        """
+        arguments: list[Argument] = [ban.key, ban.until or 0, self._at_most]
+        outcome = await self._server.run(_ban, [], arguments, durable=True, decode=int)
+        if outcome < 0:
+            await self._log.forget_ended(self.now_ms())
+            outcome = await self._server.run(_ban, [], arguments, durable=True, decode=int)
+        if outcome < 0:
+            raise RequestError(
+                "not_allowed", f"there are {self._at_most} bans, and there may be no more"
+            )
         return await self._announce()
 
     async def lift(self, kind: BanKind, name: str) -> list[str]:
         """Raises `RequestError` `not_found` when there is no such ban. Returns as `add`."""
-        arguments = [f"{kind}:{name}", ""]
+        arguments: list[Argument] = [f"{kind}:{name}", "", 0]
         if not await self._server.run(_ban, [], arguments, durable=True, decode=bool):
             raise RequestError("not_found", f"there is no ban of this {kind}")
         return await self._announce()
@@ -205,12 +203,13 @@ class Bans:
 
     def check_now(self, *, ip: str = "", token: str | None = None, user: str | None = None) -> None:
         """Judge by the copy as it is. Raises `RequestError` `banned`."""
-        if not self._names and not self._networks:
+        table = self._log.table
+        if not table:
             return
         now_ms = self.now_ms()
         found = [
             (until_ms or math.inf, kind)
-            for kind, until_ms in self._matching(ip, token, user)
+            for kind, until_ms in table.matching(ip, token, user)
             if not until_ms or until_ms > now_ms
         ]
         if not found:
@@ -225,30 +224,10 @@ class Bans:
             after_seconds=math.ceil((until_ms - now_ms) / 1000),
         )
 
-    def _matching(
-        self, ip: str, token: str | None, user: str | None
-    ) -> Iterator[tuple[BanKind, int]]:
-        """The bans of a caller, each with its end; some may have ended."""
-        ip = ip.partition("%")[0]
-        names: tuple[tuple[BanKind, str | None], ...] = (
-            ("token", token),
-            ("user", user),
-            ("ip", ip),
-        )
-        for kind, name in names:
-            until_ms = self._names.get((kind, name)) if name is not None else None
-            if until_ms is not None:
-                yield kind, until_ms
-        if not ip or not self._networks:
-            return
-        try:
-            address = ip_address(ip)
-        except ValueError:
-            return  # the peer of a unix socket
-        for network, until_ms in self._networks:
-            if address in network:
-                yield "ip", until_ms
-
     def now_ms(self) -> int:
         """The time of the server, in milliseconds since 1970 UTC."""
         return self._server.clock.now_us() // 1000
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("Bans that have ended were not forgotten", failure)

@@ -15,6 +15,7 @@ from twisted.application.service import MultiService, Service
 from twisted.logger import Logger, globalLogPublisher
 
 from push.access.bans import CHANNEL as BANS
+from push.access.bans import NewBans
 from push.access.jwt import JwtVerifier
 from push.cluster.registry.interface import Registry
 from push.cluster.registry.redis_lease import RedisLease
@@ -39,9 +40,11 @@ from push.daemons.process.signals import StopSignals
 from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
 from push.daemons.reload import Reload
 from push.daemons.security.api_key_files import ApiKeys
-from push.daemons.security.certificate import ServingTls, load_server_tls
+from push.daemons.security.certificate import load_http_tls, load_server_tls
 from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
 from push.daemons.security.jwt_keys import configure as configure_jwt
+from push.daemons.security.plain import plain_notes
+from push.daemons.security.serving import Certificates, ServingTls
 from push.daemons.services.banner import Banner
 from push.daemons.services.drain_on_stop import DrainService
 from push.daemons.services.membership import Membership
@@ -107,10 +110,18 @@ class Composition:
         self._signals = self._add(StopSignals(reactor, self._reload.run))
         self._keys = self._add(ApiKeys(reactor, settings.auth.keys, settings.server.data_folder))
         self._reload.add(self._reload_keys)
+        self._certificates = self._add(Certificates(reactor))
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
-        self._status = DaemonStatus(self._identity, settings, self._domain, self._gateway, clamped)
+        self._status = DaemonStatus(
+            self._identity,
+            settings,
+            self._domain,
+            self._gateway,
+            clamped,
+            self._certificates.notes,
+        )
         self._wire()
 
     def _clamped(self) -> list[str]:
@@ -120,6 +131,8 @@ class Composition:
             clamped.append(
                 "server.reuse_port does nothing with the embedded Redis, which serves one process"
             )
+        if "connector" in self._roles:
+            clamped += plain_notes(self._settings.connector)
         for note in clamped:
             log.warn("{note}", note=note)
         return clamped
@@ -165,12 +178,12 @@ class Composition:
             self._identity.node,
             zone=self._settings.server.zone,
             is_connector="connector" in self._roles,
-            bans_read=self._end_banned,
+            judge=self._end_banned,
         )
 
-    def _end_banned(self) -> None:
+    async def _end_banned(self, new: NewBans) -> None:
         if self._gateway is not None:
-            self._gateway.commands.end_banned()
+            await self._gateway.commands.end_banned(new)
 
     async def _confirm_bans(self, _asked: bytes) -> None:
         """Another process changed them, and waits until they are in effect here."""
@@ -229,13 +242,15 @@ class Composition:
             port = self._listen("tcp", "[connector] tcp", connector.tcp, factory)
             self._status.device_ports["tcp"] = port
         if connector.tls:
-            tls = load_server_tls(connector, self._settings.server.data_folder)
-            log.info("TLS {certificate}", certificate=str(tls))
-            serving = ServingTls(tls)
-            self._reload.add(lambda settings: _reload_certificate(serving, settings))
-            factory = device_factory(self._reactor, gateway, serving, proxies)
+            factory = device_factory(self._reactor, gateway, self._serving_tls(), proxies)
             port = self._listen("tls", "[connector] tls", connector.tls, factory)
             self._status.device_ports["tls"] = port
+
+    def _serving_tls(self) -> ServingTls:
+        """One certificate for all listeners, as it is after the last reload."""
+        tls = load_server_tls(self._settings.connector, self._settings.server.data_folder)
+        self._reload.add(self._reload_certificate)
+        return self._certificates.add("connector", tls)
 
     def _listen_for_http(self) -> None:
         """The HTTP API where there is one; a connector alone serves health and metrics."""
@@ -250,13 +265,25 @@ class Composition:
             self._reactor,
             make_apps(self._domain, self._roles),
             keyring=self._keys.keyring,
-            registry=make_metrics(self._gateway),
+            registry=make_metrics(self._gateway, self._certificates.ends),
             problems=self._status.problems,
             notes=self._status.notes,
             trusted_proxies=Networks(settings.http.trusted_proxies),
         )
-        setting = "[http] listen" if has_api else "[connector] admin"
-        self._status.http_port = self._listen("http", setting, address, site)
+        if not has_api:
+            self._status.http_port = self._listen("http", "[connector] admin", address, site)
+            return
+        name, factory = self._with_tls(site)
+        self._status.http_port = self._listen(name, "[http] listen", address, factory)
+
+    def _with_tls(self, site: object) -> tuple[str, object]:
+        """The HTTP API as it is listened for, and the scheme of its URL."""
+        http = self._settings.http
+        self._reload.add(self._reload_http_certificate)
+        if not http.certificate:
+            return "http", site
+        serving = self._certificates.add("http", load_http_tls(http))
+        return "https", serving.around(site, self._reactor)
 
     def _listen(self, name: str, setting: str, address: ListenAddress, factory: object) -> Listener:
         shared = self._share_ports
@@ -273,7 +300,19 @@ class Composition:
                 port.start_closing()
 
     def _lines_to_try(self) -> list[str]:
-        return self._status.lines_to_try(self._keys.files)
+        return self._status.lines_to_try(self._keys.files, self._certificates.ca_file("http"))
+
+    def _reload_certificate(self, settings: Settings) -> str:
+        folder = settings.server.data_folder
+        tls = load_server_tls(settings.connector, folder, make=False)
+        return self._certificates.replace("connector", tls)
+
+    def _reload_http_certificate(self, settings: Settings) -> str | None:
+        if bool(settings.http.certificate) != bool(self._settings.http.certificate):
+            raise StartError("[http] certificate: to begin or end with TLS needs a restart")
+        if not settings.http.certificate:
+            return None
+        return self._certificates.replace("http", load_http_tls(settings.http))
 
     def _reload_keys(self, settings: Settings) -> str:
         self._keys.configure(settings.auth.keys)
@@ -284,12 +323,6 @@ def _reload_jwt_keys(verifier: JwtVerifier, settings: Settings) -> str | None:
     configure_jwt(verifier, settings.auth)
     path = settings.auth.jwt_key_file
     return f"JWT key file {path}" if path else None
-
-
-def _reload_certificate(serving: ServingTls, settings: Settings) -> str:
-    folder = settings.server.data_folder
-    serving.now = load_server_tls(settings.connector, folder, make=False)
-    return str(serving.now)
 
 
 def make_registry(reactor: Reactor, settings: Settings, first: RedisClient) -> Registry:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable
 
 import msgspec
 
 from push.access.bans import CHANNEL as BANS
-from push.access.bans import Bans
+from push.access.bans import Bans, Judge
 from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
 from push.cluster.commands import ControlChannel
@@ -37,7 +36,8 @@ SECONDS_PER_DAY = 86_400
 
 
 class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a domain knows of the settings. 0 registrations or failed secrets: as many as come."""
+    """What a domain knows of the settings. 0 registrations, failed secrets or
+    bans: as many as come."""
 
     retention: Retention = Retention()
     chat: ChatSettings = ChatSettings()
@@ -48,13 +48,14 @@ class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
     device_retention_seconds: int = defaults.DEVICE_RETENTION_DAYS * SECONDS_PER_DAY
     shared_max_age_seconds: int = defaults.SHARED_MAX_AGE_SECONDS
     open_registration: bool = False
+    bans_max: int = 0
 
 
 class Domain:
     """The registry, devices, users, topics and chat of a deployment, as one daemon has them.
 
     `boot` is its own boot id, `node` its node's name and `zone` where that is; `is_connector` tells
-    whether sessions with that id can be. `bans_read` is called when bans may have changed.
+    whether sessions with that id can be. `judge` compares them with new bans.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Domain:
         *,
         zone: str = "",
         is_connector: bool,
-        bans_read: Callable[[], None],
+        judge: Judge,
     ) -> None:
         self.reactor = reactor
         self.limits = limits
@@ -81,7 +82,7 @@ class Domain:
         self.control = ControlChannel(shards.first)
         self.outbox = Outbox(shards)
         self.lease = Lease(reactor, shards.first, boot)
-        self.bans = Bans(reactor, shards.first, self.lease, bans_read, self._announce_bans)
+        self.bans = self._make_bans(judge)
         self.asker = Survey(
             reactor,
             shards.first,
@@ -103,6 +104,16 @@ class Domain:
         self.pushing = self._make_pushing()
         self.chat = self._make_chat()
         self.erasure = self.chat.erasure(self.devices, self.clients)
+
+    def _make_bans(self, judge: Judge) -> Bans:
+        return Bans(
+            self.reactor,
+            self.shards.first,
+            self.lease,
+            judge,
+            self._announce_bans,
+            at_most=self.limits.bans_max,
+        )
 
     async def _announce_bans(self) -> list[str]:
         asked = await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)

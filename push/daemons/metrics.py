@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -63,8 +63,28 @@ class ConnectorCollector(Collector):
         )
 
 
-def make_registry(gateway: Gateway | None) -> CollectorRegistry:
+class CertificateCollector(Collector):
+    """When certificates end: `ends()`, by what shows them, in seconds since 1970 UTC."""
+
+    def __init__(self, ends: Callable[[], Mapping[str, float]]) -> None:
+        self._ends = ends
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(
+            "push_certificate_expiry_timestamp_seconds",
+            "when the certificate of a listener ends, in seconds since 1970 UTC",
+            labels=["listener"],
+        )
+        for name, seconds in self._ends().items():
+            family.add_metric([name], seconds)
+        yield family
+
+
+def make_registry(
+    gateway: Gateway | None, certificate_ends: Callable[[], Mapping[str, float]] = dict
+) -> CollectorRegistry:
     registry = CollectorRegistry()
+    registry.register(CertificateCollector(certificate_ends))
     if gateway is not None:
         registry.register(ConnectorCollector(gateway))
     return registry

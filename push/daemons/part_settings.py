@@ -25,6 +25,7 @@ def domain_limits(settings: Settings) -> DomainLimits:
         device_retention_seconds=limits.device_retention * SECONDS_PER_DAY,
         shared_max_age_seconds=limits.shared_max_age,
         open_registration=settings.auth.open_registration,
+        bans_max=limits.bans_max,
     )
 
 

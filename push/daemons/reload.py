@@ -27,6 +27,9 @@ RELOADED = frozenset(
         ("auth", "jwt_issuer"),
         ("connector", "certificate"),
         ("connector", "private_key"),
+        ("connector", "client_ca"),
+        ("http", "certificate"),
+        ("http", "private_key"),
     }
 )
 

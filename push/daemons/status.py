@@ -3,7 +3,7 @@ the registry, and what to try."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +33,7 @@ class DaemonIdentity(NamedTuple):
 
 class DaemonStatus:
     """The status of one daemon. `clamped`: settings of which it uses less than it was given.
+    `certificate_notes()`: which certificates end soon.
 
     `membership` and the listening ports are added while the daemon is wired.
     """
@@ -44,6 +45,7 @@ class DaemonStatus:
         domain: Domain,
         gateway: Gateway | None,
         clamped: Sequence[str],
+        certificate_notes: Callable[[], Sequence[str]],
     ) -> None:
         self.membership: Membership | None = None
         self.device_ports: dict[str, Listener] = {}
@@ -53,6 +55,7 @@ class DaemonStatus:
         self._domain = domain
         self._gateway = gateway
         self._clamped = clamped
+        self._certificate_notes = certificate_notes
         self._had_all_servers = False
 
     def problems(self) -> list[str]:
@@ -77,6 +80,7 @@ class DaemonStatus:
             *unreachable,
             *([] if problem is None else [problem]),
             *self._clamped,
+            *self._certificate_notes(),
         ]
 
     def _missing_servers(self) -> list[str]:
@@ -112,11 +116,11 @@ class DaemonStatus:
         public = {url.partition(":")[0]: str(url) for url in self._settings.connector.public}
         return public or {name: port.public_url(name) for name, port in self.device_ports.items()}
 
-    def lines_to_try(self, key_files: Mapping[str, Path]) -> list[str]:
-        """What the banner prints. `key_files`: see `push.daemons.services.banner.lines_to_try`."""
-        http = self.http_port.public_url("http") if self.http_port else None
+    def lines_to_try(self, key_files: Mapping[str, Path], ca_file: Path | None = None) -> list[str]:
+        """What the banner prints; see `push.daemons.services.banner.lines_to_try`."""
+        http = self.http_port.public_url(self.http_port.carrier) if self.http_port else None
         devices = list(self._addresses().values()) if self._gateway else []
-        return lines_to_try(http, devices, self._identity.roles, key_files)
+        return lines_to_try(http, devices, self._identity.roles, key_files, ca_file)
 
 
 def gateway_counters(gateway: Gateway) -> dict[str, int]:

@@ -27,6 +27,9 @@ ERRANDS = "errands"  # a queue: what is to be done for devices on other servers
 TOPICS = "topics"
 TOPICS_CURSOR = "topics-cursor:"
 BANS = "bans"
+BAN_CHANGES = "ban-changes"  # the same bans, by when each was made
+LIFTED_BANS = "lifted-bans"  # the last that were lifted, by when
+FORGOTTEN_LIFTS = "forgotten-lifts"  # up to which offset they are not known
 KICKS = "kicks"  # that not every connector has confirmed
 LIMIT = "limit:"
 

@@ -96,9 +96,9 @@ class Lease:
 class SharedCopy(Generic[Content]):
     """What `read()` returns, read again at each notice on `channel`.
 
-    `apply(content)` is called after each read. Reads follow one another, so what is applied never
-    goes back; one that began before a notice is applied for those that asked before it began, and
-    does not make the copy valid: the next read begins at once.
+    `apply(content)` follows each read, and the copy is valid when it has returned. Reads follow one
+    another, so what is applied never goes back; one that began before a notice is applied for those
+    that asked before it began, and does not make the copy valid: the next read begins at once.
 
     `read()` raises `StoreUnavailable`; it is tried again.
     """
@@ -110,7 +110,7 @@ class SharedCopy(Generic[Content]):
         lease: Lease,
         channel: str,
         read: Callable[[], Awaitable[Content]],
-        apply: Callable[[Content], None],
+        apply: Callable[[Content], Awaitable[None]],
     ) -> None:
         self._server = server
         self._lease = lease
@@ -182,7 +182,7 @@ class SharedCopy(Generic[Content]):
         epoch, losses = self._epoch, self._server.subscriptions.losses
         # Else notices between the read and the subscription would be missed.
         receives = self._is_subscribed and self._server.is_subscribed
-        self._apply(await self._read())
+        await self._apply(await self._read())
         if receives:
             self._read_epoch, self._losses = epoch, losses
 

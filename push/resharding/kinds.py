@@ -112,6 +112,10 @@ KINDS = (
     Kind(keyspace.LEAVING, How.OWN),
     Kind(keyspace.ENDED, How.ENDS),
     Kind(keyspace.KICKS, How.ENDS),
+    # In offsets of the server's clock: it gives new ones when bans are read first.
+    Kind(keyspace.BAN_CHANGES, How.ENDS),
+    Kind(keyspace.LIFTED_BANS, How.ENDS),
+    Kind(keyspace.FORGOTTEN_LIFTS, How.ENDS),
     Kind(keyspace.CHECK, How.ENDS),
     Kind(keyspace.CHECK_OF, How.ENDS),
     Kind(keyspace.CONFIRMED, How.ENDS),

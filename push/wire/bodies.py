@@ -5,8 +5,6 @@ Unknown members are ignored on the wire (forward compatibility). Lengths are in 
 
 from __future__ import annotations
 
-import re
-from itertools import accumulate
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -149,29 +147,57 @@ class Empty(Struct):
     """A body that says nothing: PUB_ACK from a device, for one."""
 
 
-# A string of JSON, also one that does not end; possessive, so that no input makes it go back.
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NOT_MARKS = bytes(set(range(256)) - set(b'[]{}"'))
 _SQUARE = bytes.maketrans(b"{}", b"[]")
-_STEPS = {ord("["): 1, ord("]"): -1}
 
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type[Struct], msgspec.json.Decoder[Any]] = {}
 
 
 def json_depth_exceeds(raw: bytes, limit: int = MAX_JSON_DEPTH) -> bool:
-    """Whether arrays and objects nest deeper than `limit` in well-formed or broken JSON."""
+    """Whether arrays and objects nest deeper than `limit`. Of broken JSON: so deep before it breaks
+    that a decoder would go deeper than twice `limit`.
+
+    No step looks at single characters: 1 MiB of brackets must not stop everybody else.
+    """
     if raw.count(b"[") + raw.count(b"{") <= limit:
         return False
-    brackets = left = _STRING.sub(b"", raw).translate(_SQUARE, _NOT_BRACKETS)
-    for _ in range(limit):  # each time the innermost level goes, while that is most of the text
+    left = _brackets(raw)
+    if b"[" * (limit + 1) in left:
+        return True
+    tries_blocks = True
+    for level in range(1, limit + 1):  # each time the innermost level goes
         size = len(left)
         left = left.replace(b"[]", b"")
-        if not left:
-            return False
-        if len(left) * 2 > size:
+        if len(left) == size:
             break
-    return any(depth > limit for depth in accumulate(map(_STEPS.__getitem__, brackets)))
+        if tries_blocks and len(left) * 4 > size * 3:
+            tries_blocks = False
+            if _is_made_of_blocks(left, limit - level):
+                return False
+    # Brackets without a counterpart: ]]][[[
+    return b"[]" in left or left.count(b"[") > limit
+
+
+def _is_made_of_blocks(brackets: bytes, levels: int) -> bool:
+    """Whether nothing is left of them without [[[…]]] of half of the levels, of a quarter, … In
+    text that is deep everywhere levels do not go by the innermost: that would be one at a time."""
+    while brackets and levels:
+        at_once = (levels + 1) // 2
+        brackets = brackets.replace(b"[" * at_once + b"]" * at_once, b"")
+        levels -= at_once
+    return not brackets
+
+
+def _brackets(raw: bytes) -> bytes:
+    """The brackets that are in no string, all of them square."""
+    if b"\\" in raw:
+        raw = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+    marks = raw.translate(_SQUARE, _NOT_MARKS)
+    # Whether two quotes are a string or lie between two strings: what comes after them is in a
+    # string, or is not, as without them.
+    marks = marks.replace(b'""', b"")
+    return b"".join(marks.split(b'"')[::2]) if b'"' in marks else marks
 
 
 def check_json_text(raw: bytes) -> None:

@@ -10,6 +10,7 @@ import pytest_twisted
 from push.access.bans import ActiveBan
 from push.chat.conversation_id import conversation_of
 from push.devices.expiry import DeviceExpiry
+from push.redis import keyspace
 from push.resharding.kinds import KINDS, kind_of
 from push.streams.sweeper import Sweeper
 from push.wire.api.conversations import ReadPositions
@@ -20,7 +21,7 @@ from tests.chat.test_erasure import come, errands_are_done
 from tests.chat.test_messages import make_group, say
 from tests.connector.conftest import Dial, Node
 from tests.docs.test_kept_md import TABLE
-from tests.waiting import WaitUntil
+from tests.waiting import WaitUntil, wait_until
 
 DAY_US = 86_400_000_000
 DAY_MS = 86_400_000
@@ -29,6 +30,7 @@ TOPIC = "t" * 100
 # Of a moment, of a resharding, of sentinels, or of daemons that this test has not.
 NOT_MADE = {
     "topics-cursor:",
+    "forgotten-lifts",  # of bans, of which very many were lifted
     "check",
     "check:",
     "arriving:",
@@ -98,6 +100,8 @@ async def do_everything(node: Node, dial: Dial, wait_until: WaitUntil) -> None:
     await node.chat.groups.dismiss(dismissed, None)
     await node.chat.groups.leave(left, "anna")
     await node.bans.add(ActiveBan("ip", "192.0.2.1", node.bans.now_ms() + 60_000))
+    await node.bans.add(ActiveBan("ip", "192.0.2.9", None))
+    await node.bans.lift("ip", "192.0.2.9")
     with pytest.raises(RequestError, match="unauthenticated"):
         await node.devices.verify(tokens[0], "wrong", "192.0.2.1")
     for kind, *names in (("tokens", *tokens), ("users", "anna", "bob"), ("group", group), ("all",)):
@@ -131,9 +135,14 @@ async def pass_days(node: Node, days: int) -> None:
             await retirement.look()
         for runner in node.errand_runners:
             await runner.turn()
-    # Those that have ended are forgotten when all are read anew, which every change causes.
+    # Those that have ended are forgotten after bans were read, which every change causes.
     await node.bans.add(ActiveBan("ip", "192.0.2.9", None))
     await node.bans.lift("ip", "192.0.2.9")
+
+    async def are_forgotten() -> bool:
+        return not await node.store.command("EXISTS", node.store.key(keyspace.BANS))
+
+    await wait_until(are_forgotten)
 
 
 @pytest_twisted.ensureDeferred
@@ -199,7 +208,7 @@ async def test_what_is_left_of_an_erased_user_at_once_is_what_the_documents_say(
     of_users = [name for name in left if {"anna", "bob"} & set(name.replace(",", ":").split(":"))]
     assert of_users == []
     assert {kind_of(name).name for name in left} <= {
-        *("clock", "shard", "ended-seqs", "bans"),
+        *("clock", "shard", "ended-seqs", "bans", "ban-changes"),
         # Devices stay, and what is for them; and messages to everyone, topics, former groups.
         *("device:", "devices", "followers:", "topics", "log:", "collapse:", "expiry"),
     }

@@ -32,6 +32,7 @@ from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.daemons.config.settings import Connector
 from push.daemons.domain import Domain, DomainLimits
 from push.daemons.security.certificate import load_server_tls
+from push.daemons.security.serving import ServingTls
 from push.daemons.upkeep import upkeep_of
 from push.devices.expiry import DeviceExpiry
 from push.devices.sessions import Sessions
@@ -253,7 +254,7 @@ class Node:
             self.boot,
             self.boot,
             is_connector=True,
-            bans_read=lambda: self.gateway.commands.end_banned(),
+            judge=lambda new: self.gateway.commands.end_banned(new),
         )
         self.asker, self.answerer = domain.asker, domain.answerer
         self.lease, self.bans = domain.lease, domain.bans
@@ -484,4 +485,4 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """What a server listens with and what a client connects with, over TLS."""
     made = load_server_tls(Connector(), tmp_path_factory.mktemp("tls"))
     root = Certificate.loadPEM(made.certificate_path.read_text())
-    return made.context_factory, optionsForClientTLS("localhost", trustRoot=root)
+    return ServingTls(made), optionsForClientTLS("localhost", trustRoot=root)

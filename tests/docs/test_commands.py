@@ -45,6 +45,7 @@ class Shell:
             .replace(" etc/", f" {ROOT}/etc/")
             .replace("http://127.0.0.1:8080", self._running.http_url)
             .replace("tls://127.0.0.1:6790", tls)
+            .replace("-connect 127.0.0.1:6790", f"-connect {tls.removeprefix('tls://')}")
             .replace(".venv/bin/", f"{BIN}/")
         )
 
@@ -176,6 +177,12 @@ def test_the_memory_that_a_push_takes_is_about_what_is_written(shell: Shell) -> 
     # Another version of Redis has other overheads.
     assert int(told[1]) / 2 < record < int(told[1]) * 2
     assert int(told[2]) / 2 < key < int(told[2]) * 2
+
+
+def test_the_commands_for_security(shell: Shell) -> None:
+    output = shell.run("\n".join(blocks("docs/security.md")))
+    assert "Protocol version: TLSv1.3" in output
+    assert "Verification: OK" in output
 
 
 def test_the_commands_for_pushctl(shell: Shell) -> None:

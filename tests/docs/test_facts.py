@@ -182,6 +182,7 @@ def test_the_limits_of_http() -> None:
     assert waiting == [connector.max_backlog]
     assert numbers(told["nesting of JSON"]) == [MAX_JSON_DEPTH]
     assert numbers(told["topics that a device follows"])[0] == DEFAULTS.topics.max_per_device
+    assert numbers(told["bans"]) == [limits.bans_max]
     registrations = numbers(told["registrations of one address"])
     assert registrations == [limits.registrations_per_minute]
     field = next(row for row in re.findall(r"^\| `ttl` \| .*$", text_of("docs/http.md"), re.M))

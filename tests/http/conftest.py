@@ -196,9 +196,9 @@ class Behind:
         await self._check()
         return []
 
-    async def all(self) -> list[ActiveBan]:
+    async def page(self, after: int, at_most: int) -> tuple[list[ActiveBan], int | None]:
         await self._check()
-        return []
+        return [], None
 
     def now_ms(self) -> int:
         return 1_700_000_000_000

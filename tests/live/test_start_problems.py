@@ -76,6 +76,8 @@ def the_line(outcome: tuple[int, list[str]]) -> str:
         ("[connector]\nwindw = 3", "did you mean window?"),
         ("[connector]\nheartbeat = 5", "connector.heartbeat (5) is outside"),
         ("[limits]\nttl_max = 60\nttl_default = 90", "is above limits.ttl_max (60)"),
+        ('[http]\ncertificate = "a"', "http.certificate and http.private_key belong together"),
+        ('[connector]\nclient_ca = "a"', "connector.client_ca is for TLS"),
     ],
 )
 def test_a_bad_configuration(config: str, said: str, tmp_path: Path) -> None:
@@ -98,6 +100,18 @@ def test_nothing_of_the_configuration_controls_the_terminal(config: str, tmp_pat
     path.write_text(config)
     line = the_line(start(tmp_path, "--config", str(path), connector_tcp="127.0.0.1:0"))
     assert line.isprintable()
+
+
+@pytest.mark.parametrize("tap", ["push", "push-connector"])
+def test_a_public_listener_without_tls_that_is_not_allowed(tap: str, tmp_path: Path) -> None:
+    where = {"connector_tcp": "0.0.0.0:0", "connector_allow_plain": "false"}
+    line = the_line(start(tmp_path, tap=tap, **where))
+    assert "[connector] tcp = 0.0.0.0:0 is a public address without TLS" in line
+
+
+def test_a_certificate_for_http_that_is_not_there(tmp_path: Path) -> None:
+    pair = {"http_certificate": "/no.crt", "http_private_key": "/no.key"}
+    assert "/no.crt: No such file" in the_line(start(tmp_path, **pair))
 
 
 def test_a_data_folder_that_cannot_be_written(tmp_path: Path) -> None:

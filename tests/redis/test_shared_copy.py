@@ -47,7 +47,7 @@ class Copied:
             await gate
         return str(content)
 
-    def apply(self, content: str) -> None:
+    async def apply(self, content: str) -> None:
         self.content = content
         self.applied.append(content)
 

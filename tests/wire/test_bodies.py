@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from push.wire.bodies import (
@@ -185,8 +185,8 @@ def test_a_million_brackets_are_refused_without_recursion():
     assert "deeper than 32" in reason(PingBody, b'{"x":' * 200_000)
 
 
-def depth_by_the_book(raw: bytes) -> int:
-    """The deepest nesting, character by character."""
+def depth_by_the_book(raw: bytes) -> tuple[int, bool]:
+    """The deepest nesting, character by character, until the text breaks; whether it does not."""
     depth = deepest = 0
     in_string = escaped = False
     for character in raw:
@@ -204,18 +204,41 @@ def depth_by_the_book(raw: bytes) -> int:
             deepest = max(deepest, depth)
         elif character in b"]}":
             depth -= 1
-    return deepest
+        if depth < 0 or (character == ord("\\") and not in_string):
+            return deepest, False
+    return deepest, not (depth or in_string)
 
 
-@given(
-    st.lists(
-        st.sampled_from([b"[", b"[[", b"{", b"]", b"}", b'"', b"\\", b"a", b"\n", b"[]", b"\xff"]),
-        max_size=60,
-    ).map(b"".join),
-    st.integers(1, 6),
+PIECES = [b"[", b"[[", b"{", b"]", b"}", b'"', b"\\", b"a", b"\n", b"[]", b"\xff", b'\\"', b'"["']
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join)
+# Whole texts, which lists of pieces seldom are.
+NESTED = st.recursive(
+    st.sampled_from([b"1", b'"]["', b'"\\\\"', b'"\\"["', b'""', b"{}"]),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda parts: b"[" + b",".join(parts) + b"]"),
+        inner.map(lambda part: b'{"{":' + part + b"}"),
+        st.tuples(inner, st.integers(1, 9)).map(lambda p: b"[" * p[1] + p[0] + b"]" * p[1]),
+        st.tuples(inner, st.integers(1, 5)).map(lambda p: b"[" + b",".join([p[0]] * p[1]) + b"]"),
+    ),
+    max_leaves=12,
 )
-def test_depth_is_counted_outside_strings_in_whole_and_broken_text(raw: bytes, limit: int):
-    assert json_depth_exceeds(raw, limit) == (depth_by_the_book(raw) > limit)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.one_of(TEXTS, NESTED), st.integers(1, 9))
+def test_depth_is_counted_outside_strings_and_bounded_in_broken_text(raw: bytes, limit: int):
+    deepest, is_whole = depth_by_the_book(raw)
+    exceeds = json_depth_exceeds(raw, limit)
+    if is_whole:
+        assert exceeds == (deepest > limit)
+    elif not exceeds:
+        assert deepest <= 2 * limit
+
+
+def test_nested_texts_of_the_test_above_are_whole():
+    assert depth_by_the_book(b'[{"{":["][","\\\\","\\"["]}]') == (3, True)
+    assert depth_by_the_book(b'"[') == (0, False)
+    assert depth_by_the_book(b"]") == (0, False)
 
 
 def test_the_text_check_does_not_judge_syntax():

@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 from twisted.logger import Logger
 
+from push.access.bans import NewBans
 from push.cluster.commands import DrainCommand, EndSessionCommand
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.matching import KICKED_REASON, test_of
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.services import GatewayServices
+from push.connector.sessions.walking import walk
 from push.devices.session_query_types import KeptKick
 from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import RequestError
@@ -84,26 +86,39 @@ class RemoteCommands:
             for place in lost:
                 self.lost(part[place])
 
-    def end_banned(self) -> None:
+    async def end_banned(self, new: NewBans) -> None:
         """End the sessions of those that must not connect any more, or that were kicked when this
-        connector did not confirm it.
+        connector did not confirm it. Return when they have ended.
 
         One that is being opened is judged before it is accepted, and refused as others are.
         """
-        for order in self._bans.kept_kicks:
-            self._end_kicked(order)
-        for device in list(self._port.sessions.values()):
-            if device.protocol.is_established:
-                self.judge(device)
+        for order in new.kicks:
+            await self._end_kicked(order)
+        if new.are_there:
+            await walk(
+                self._reactor, self._port.sessions, lambda device: self._judge_if_new(device, new)
+            )
 
-    def _end_kicked(self, order: bytes) -> None:
+    def _judge_if_new(self, device: DeviceSession, new: NewBans) -> None:
+        if not device.protocol.is_established:
+            return
+        if new.name(device.token, device.user) or (
+            new.has_networks and new.cover(device.connection.ip)
+        ):
+            self.judge(device)
+
+    async def _end_kicked(self, order: bytes) -> None:
         kick = _decode_kick(order)
-        if kick.filter.node in (None, self._node):
-            fits = test_of(kick.filter)
-            for device in list(self._port.sessions.values()):
-                if device.connected_ms < kick.before_ms and fits(device):
-                    code = DisconnectCode.KICKED
-                    self._port.disconnect(device.connection, code, KICKED_REASON)
+        if kick.filter.node not in (None, self._node):
+            return
+        fits = test_of(kick.filter)
+
+        def end_if_kicked(device: DeviceSession) -> None:
+            if device.connected_ms < kick.before_ms and fits(device):
+                code = DisconnectCode.KICKED
+                self._port.disconnect(device.connection, code, KICKED_REASON)
+
+        await walk(self._reactor, self._port.sessions, end_if_kicked)
 
     def judge(self, device: DeviceSession) -> None:
         """End a session whose address, device or user is banned."""

@@ -22,10 +22,7 @@ def fit_together(settings: Settings, given: Given) -> Settings:
     somebody gave is never replaced by another. `given`: the settings that were, as (section, key).
     """
     connector, auth = settings.connector, settings.auth
-    if bool(connector.certificate) != bool(connector.private_key):
-        raise SettingsError(
-            "connector.certificate and connector.private_key belong together: set both or none"
-        )
+    _check_tls(settings)
     if settings.redis.ca_file and not settings.redis.url.tls:
         raise SettingsError("redis.ca_file is for TLS: redis.url must begin with rediss")
     if connector.heartbeat_min > connector.heartbeat_max:
@@ -38,6 +35,17 @@ def fit_together(settings: Settings, given: Given) -> Settings:
     settings = _fit_heartbeat(settings, given)
     settings = _fit_ttl(settings, given)
     return replace(settings, notes=(*settings.notes, *_cut_by_others(settings)))
+
+
+def _check_tls(settings: Settings) -> None:
+    connector = settings.connector
+    for name, section in (("connector", connector), ("http", settings.http)):
+        if bool(section.certificate) != bool(section.private_key):
+            raise SettingsError(
+                f"{name}.certificate and {name}.private_key belong together: set both or none"
+            )
+    if connector.client_ca and not connector.tls and not connector.wss:
+        raise SettingsError("connector.client_ca is for TLS: set connector.tls or connector.wss")
 
 
 def _fit_heartbeat(settings: Settings, given: Given) -> Settings:

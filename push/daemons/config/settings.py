@@ -158,6 +158,20 @@ class Connector(Section, frozen=True):
     private_key: Annotated[
         str, Meta(description="PEM file with the certificate's key, not encrypted")
     ] = ""
+    client_ca: Annotated[
+        str,
+        Meta(
+            description="PEM file with the CAs that must have signed the certificate of each "
+            'device that connects by TLS; "" = devices need none'
+        ),
+    ] = ""
+    allow_plain: Annotated[
+        bool,
+        Meta(
+            description="false: do not start with a public address for devices that has no TLS; "
+            "true: only warn of it"
+        ),
+    ] = True
     window: Annotated[
         int,
         Meta(ge=1, le=4096, description="messages of a session from its first unacknowledged on"),
@@ -218,6 +232,13 @@ class Http(Section, frozen=True):
     listen: Annotated[ListenAddress, Meta(description='where the HTTP API listens; "" = off')] = (
         ListenAddress(f"127.0.0.1:{defaults.HTTP_PORT}")
     )
+    certificate: Annotated[
+        str,
+        Meta(description='PEM file with the certificate chain of the HTTP API; "" = without TLS'),
+    ] = ""
+    private_key: Annotated[
+        str, Meta(description="PEM file with the key of that certificate, not encrypted")
+    ] = ""
     trusted_proxies: Annotated[
         tuple[Network, ...],
         Meta(
@@ -274,6 +295,9 @@ class Limits(Section, frozen=True):
         Count,
         Meta(description="wrong secrets a minute for one token from one address; 0 = no limit"),
     ] = 10
+    bans_max: Annotated[
+        Count, Meta(description="bans at one time; more are refused; 0 = no limit")
+    ] = defaults.BANS_MAX
     max_payload: Annotated[
         int,
         Meta(ge=1, le=16 * MEBIBYTE, description="bytes of data, title and body of a message"),

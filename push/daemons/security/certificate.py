@@ -1,4 +1,4 @@
-"""The connector's certificate: the configured one, or a self-signed one made in the data folder."""
+"""Certificates of listeners: the configured one, or for devices a self-signed one that is made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -25,13 +25,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
-from twisted.internet.ssl import CertificateOptions
-from zope.interface import implementer
 
 from push.daemons.config.errors import StartError
-from push.daemons.config.settings import Connector
+from push.daemons.config.settings import Connector, Http
 from push.daemons.process.data_folder import create_once, make_data_folder
+from push.daemons.security.tls_context import make_context
 
 SELF_SIGNED_DAYS = 3650
 CERTIFICATE_NAME = "server.crt"
@@ -40,37 +38,41 @@ KEY_NAME = "server.key"
 T = TypeVar("T")
 
 
+class Identity(NamedTuple):
+    """Whom a listener is to clients, and which clients it lets in."""
+
+    chain: list[x509.Certificate]
+    key: PrivateKeyTypes
+    client_authorities: list[x509.Certificate]
+
+
 class ServerTls(NamedTuple):
     """What a TLS listener needs, and what its log line says."""
 
-    context_factory: CertificateOptions
+    context: SSL.Context
+    identity: Identity
     certificate_path: Path
     self_signed: bool
-    # SHA-256 of the DER certificate, as `AB:CD:…`: what `openssl x509 -fingerprint -sha256` prints.
-    fingerprint: str
-    not_after: datetime.datetime
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate, as `AB:CD:…`: as `openssl x509 -fingerprint -sha256`."""
+        return self.identity.chain[0].fingerprint(hashes.SHA256()).hex(":").upper()
+
+    @property
+    def not_after(self) -> datetime.datetime:
+        """When the first certificate of the chain ends."""
+        return min(each.not_valid_after_utc for each in self.identity.chain)
+
+    def renewed(self) -> Self:
+        """The same with a context of its own, and so with another key for tickets."""
+        return self._replace(context=make_context(*self.identity))
 
     def __str__(self) -> str:
         return (
             f"certificate {self.certificate_path}, valid to {self.not_after:%Y-%m-%d}, "
             f"SHA-256 {self.fingerprint}"
         )
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-class ServingTls:
-    """The TLS of a listener whose certificate can be replaced: by the context of another one.
-
-    A context that was used is never changed: sessions hold theirs, and OpenSSL promises nothing
-    about changing it under them.
-    """
-
-    def __init__(self, tls: ServerTls) -> None:
-        self.now = tls
-
-    def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:  # noqa: N803, zope's name
-        """Twisted asks for one at each handshake."""
-        return SSL.Connection(self.now.context_factory.getContext(), None)
 
 
 def load_server_tls(connector: Connector, folder: Path, *, make: bool = True) -> ServerTls:
@@ -87,17 +89,32 @@ def load_server_tls(connector: Connector, folder: Path, *, make: bool = True) ->
         if make:
             _make_if_missing(certificate_path, key_path)
         _check_both_there(certificate_path, key_path)
-    chain = _read(certificate_path, x509.load_pem_x509_certificates, "a PEM certificate")
+    return _load(certificate_path, key_path, connector.client_ca, not connector.certificate)
+
+
+def load_http_tls(http: Http) -> ServerTls:
+    """The certificate of the HTTP API, which must be configured; raises `StartError`."""
+    certificate_path, key_path = Path(http.certificate), Path(http.private_key)
+    return _load(certificate_path.expanduser(), key_path.expanduser(), "", self_signed=False)
+
+
+def _load(certificate_path: Path, key_path: Path, client_ca: str, self_signed: bool) -> ServerTls:
+    chain = _read_certificates(certificate_path)
     key = _read(key_path, _load_private_key, "a PEM private key without a passphrase")
     if _public_bytes(key.public_key()) != _public_bytes(chain[0].public_key()):
         raise StartError(f"the key {key_path} is not that of the certificate {certificate_path}")
-    return ServerTls(
-        _context_factory(chain, key, certificate_path),
-        certificate_path,
-        not connector.certificate,
-        chain[0].fingerprint(hashes.SHA256()).hex(":").upper(),
-        chain[0].not_valid_after_utc,
-    )
+    authorities = _read_certificates(Path(client_ca).expanduser()) if client_ca else []
+    identity = Identity(chain, key, authorities)
+    try:
+        # Now, so that what OpenSSL refuses is seen before anything listens.
+        context = make_context(*identity)
+    except (SSL.Error, TypeError, ValueError) as error:
+        raise StartError(f"{certificate_path} cannot be used for TLS: {error}") from None
+    return ServerTls(context, identity, certificate_path, self_signed)
+
+
+def _read_certificates(path: Path) -> list[x509.Certificate]:
+    return _read(path, x509.load_pem_x509_certificates, "a PEM certificate")
 
 
 def _read(path: Path, parse: Callable[[bytes], T], what: str) -> T:
@@ -116,24 +133,6 @@ def _load_private_key(content: bytes) -> PrivateKeyTypes:
 def _public_bytes(key: object) -> bytes:
     public: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
     return public
-
-
-def _context_factory(
-    chain: list[x509.Certificate], key: PrivateKeyTypes, certificate_path: Path
-) -> CertificateOptions:
-    """Twisted's defaults: TLS 1.2 and later, released buffers, no session tickets."""
-    leaf, *others = chain
-    try:
-        # cryptography's objects: pyOpenSSL's own are deprecated. Twisted's types do not say so yet.
-        options = CertificateOptions(
-            privateKey=key,  # type: ignore[arg-type]
-            certificate=leaf,  # type: ignore[arg-type]
-            extraCertChain=others or None,  # type: ignore[arg-type]
-        )
-        options.getContext()  # now, so that what OpenSSL refuses is seen before anything listens
-    except (SSL.Error, TypeError, ValueError) as error:
-        raise StartError(f"{certificate_path} cannot be used for TLS: {error}") from None
-    return options
 
 
 def _check_both_there(certificate_path: Path, key_path: Path) -> None:
@@ -178,7 +177,9 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def self_signed(key: ec.EllipticCurvePrivateKey, host_name: str) -> x509.Certificate:
+def self_signed(
+    key: ec.EllipticCurvePrivateKey, host_name: str, days: int = SELF_SIGNED_DAYS
+) -> x509.Certificate:
     """A certificate for this machine, for ten years: for development and for pinning."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "push (self-signed)")])
     now = datetime.datetime.now(datetime.UTC)
@@ -194,7 +195,7 @@ def self_signed(key: ec.EllipticCurvePrivateKey, host_name: str) -> x509.Certifi
         .serial_number(x509.random_serial_number())
         # An hour earlier, for clients whose clock is behind.
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=SELF_SIGNED_DAYS))
+        .not_valid_after(now + datetime.timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

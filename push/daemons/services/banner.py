@@ -88,12 +88,16 @@ TRIALS: dict[str, tuple[str, str, str]] = {
 
 
 def lines_to_try(
-    http_url: str | None, device_urls: list[str], roles: Set[str], key_files: Mapping[str, Path]
+    http_url: str | None,
+    device_urls: list[str],
+    roles: Set[str],
+    key_files: Mapping[str, Path],
+    ca_file: Path | None = None,
 ) -> list[str]:
     """The addresses, the files whose keys are valid, and a request by curl that this daemon serves.
 
     Without such a file (the keys are configured, and only their digests are known) the request is
-    one that needs no key.
+    one that needs no key. `ca_file`: what curl must trust, if the system does not.
     """
     lines = [f"push is ready. Devices connect to {', '.join(device_urls)}"] if device_urls else []
     if http_url is None:
@@ -104,12 +108,13 @@ def lines_to_try(
         lines.append(f"Key with {KEY_LINES[name]}: {_shown(path)}")
     trial = next((TRIALS[role] for role in TRIALS if role in roles), None)
     lines.append("Try:")
+    curl = "curl" if ca_file is None else f"curl --cacert {_shown(ca_file)}"
     if trial is None or trial[1] not in key_files:
-        return [*lines, f"  curl {http_url}/readyz"]
+        return [*lines, f"  {curl} {http_url}/readyz"]
     path_of_trial, key, body = trial
     return [
         *lines,
-        f'  curl {http_url}{path_of_trial} -H "Authorization: Bearer '
+        f'  {curl} {http_url}{path_of_trial} -H "Authorization: Bearer '
         f'$(cat {_shown(key_files[key])})" \\',
         f"    -H 'Content-Type: application/json' -d '{body}'",
     ]

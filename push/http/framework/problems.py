@@ -57,8 +57,9 @@ ERRORS: dict[str, ErrorText] = {
     ),
     "not_allowed": ErrorText(
         "Not allowed",
-        "The rules of the conversation or group do not let this user do this.",
-        "Use a user with the right role.",
+        "The rules of the conversation or group do not let this user do this, or a limit is "
+        "reached: `detail` says so.",
+        "Use a user with the right role, or make room.",
     ),
     "recall_expired": ErrorText(
         "Too late to recall", "The time in which a message can be recalled has passed.", "Nothing."

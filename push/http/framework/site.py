@@ -17,6 +17,7 @@ from io import BytesIO
 from typing import Protocol, cast
 
 from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES, HTTPChannel, _ChunkedTransferDecoder
 from twisted.web.http import Request as HTTPRequest
@@ -258,7 +259,10 @@ class LimitedChannel(HTTPChannel):
         self.clearLineBuffer()
         self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
         self.transport.write(_head(answer) + answer.body)
-        self.transport.loseWriteConnection()
+        if isinstance(self.transport, TLSMemoryBIOProtocol):
+            self.transport.loseConnection()  # of TLS this ends our side first, and waits
+        else:
+            self.transport.loseWriteConnection()
         self._lingering = self.callLater(LINGER_SECONDS, self._close)
 
     def timeoutConnection(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from push.access.bans import ActiveBan, BanKind, Bans
+from push.access.bans import KINDS, ActiveBan, BanKind, Bans
 from push.http.checks import check_name, read_network
 from push.http.framework.route import (
     Body,
@@ -20,8 +20,6 @@ from push.wire.api.paging import PageQuery, make_cursor, read_cursor
 from push.wire.errors import RequestError
 from push.wire.idents import is_token
 
-KINDS: tuple[BanKind, ...] = ("ip", "token", "user")
-
 
 class BanRoutes:
     def __init__(self, bans: Bans) -> None:
@@ -31,18 +29,16 @@ class BanRoutes:
         "GET",
         "/v1/bans",
         "List bans",
-        {200: DocumentedResponse("A page of the bans that hold, by kind and name.", BanPage)},
+        {200: DocumentedResponse("A page of the bans that hold, the oldest first.", BanPage)},
         scope="admin",
         query=PageQuery,
         problems=("invalid", "unavailable"),
     )
     async def list_bans(self, call: Request) -> Response:
         query: PageQuery = call.query
-        after = read_cursor("bans", query.cursor, str, str) or ["", ""]
-        found = [ban for ban in await self._bans.all() if [ban.kind, ban.name] > after]
-        page = found[: query.limit]
-        more = len(found) > query.limit
-        cursor = make_cursor("bans", page[-1].kind, page[-1].name) if more else None
+        place = read_cursor("bans", query.cursor, int)
+        page, next_after = await self._bans.page(place[0] if place else 0, query.limit)
+        cursor = None if next_after is None else make_cursor("bans", next_after)
         return json_answer(200, BanPage([_entry(ban) for ban in page], cursor))
 
     @Route(
@@ -59,7 +55,7 @@ class BanRoutes:
         ),
         scope="admin",
         body=Body(BanBody, {"ip": "192.0.2.0/24"}),
-        problems=("unavailable",),
+        problems=("not_allowed", "unavailable"),
     )
     async def ban(self, call: Request) -> Response:
         kind, name = _banned_by(call.body)

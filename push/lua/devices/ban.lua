@@ -1,16 +1,17 @@
--- Ban something, or lift a ban. Every connector hears that there is something new.
+-- Ban something, or lift a ban. Every process hears that there is something new.
 -- KEYS: clock.
--- ARGV: what, until when in ms ('0' = until it is lifted, '' = lift).
--- Returns 1, or 0 where there was nothing to lift.
+-- ARGV: what, until when in ms ('0' = until it is lifted, '' = lift), how many bans at most (0 = any number).
+-- Returns 1; 0 where there was nothing to lift, -1 where there are as many bans as there may be.
 -- uses: bans
-local what, until_ms = ARGV[1], ARGV[2]
+local what, until_ms, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local kept = redis.call('HGET', BANS_KEY, what)
-if kept and kept ~= '0' and tonumber(kept) <= math.floor(now / 1000) then kept = false end
 if until_ms == '' then
-  redis.call('HDEL', BANS_KEY, what)
-  if not kept then return 0 end
+  drop_ban(what)
+  if not kept or (kept ~= '0' and tonumber(kept) <= math.floor(now / 1000)) then return 0 end
+  note_lift(what)
 else
-  redis.call('HSET', BANS_KEY, what, until_ms)
+  if not kept and most > 0 and redis.call('HLEN', BANS_KEY) >= most then return -1 end
+  set_ban(what, until_ms)
 end
 redis.call('PUBLISH', channels .. 'bans', '')
 return 1

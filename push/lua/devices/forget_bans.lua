@@ -6,7 +6,7 @@
 for i = 1, #ARGV, 2 do
   local what, until_ms = ARGV[i], ARGV[i + 1]
   if tonumber(until_ms) <= now / 1000 and redis.call('HGET', BANS_KEY, what) == until_ms then
-    redis.call('HDEL', BANS_KEY, what)
+    drop_ban(what)
   end
 end
 return 1

@@ -11,7 +11,7 @@ local calls = {
   {'PUBLISH', channel, ''},
   {'SET', key, '1'}, {'GET', key}, {'INCR', key}, {'EXISTS', key}, {'EXPIRE', key, '60'}, {'PERSIST', key},
   {'HSET', h, 'f', '1'}, {'HSETNX', h, 'f', '1'}, {'HINCRBY', h, 'f', '1'}, {'HGET', h, 'f'},
-  {'HMGET', h, 'f'}, {'HGETALL', h}, {'HEXISTS', h, 'f'}, {'HKEYS', h}, {'HDEL', h, 'f'},
+  {'HMGET', h, 'f'}, {'HGETALL', h}, {'HEXISTS', h, 'f'}, {'HKEYS', h}, {'HLEN', h}, {'HDEL', h, 'f'},
   {'SADD', s, '1'}, {'SMEMBERS', s}, {'SISMEMBER', s, '1'}, {'SCARD', s}, {'SREM', s, '1'},
   {'XADD', x, '1', 'f', '1'}, {'XLEN', x}, {'XRANGE', x, '-', '+'}, {'XREVRANGE', x, '+', '-'},
   {'XREAD', 'COUNT', '1', 'STREAMS', x, '0'}, {'XTRIM', x, 'MINID', '1'}, {'XDEL', x, '1'},

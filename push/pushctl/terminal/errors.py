@@ -122,6 +122,8 @@ def translated(
         why = _AROUND_REASON.sub("", found["why"] if found else str(error))
         if "https://" in url and any(mark in why.lower() for mark in _NOT_TLS):
             why = "this server does not speak TLS here: use http://"
+        elif "http://" in url and "without sending a response" in why:
+            why = f"{why.rstrip('.')}; if it speaks TLS there: use https://"
         more = "; --ca-file gives the CA to trust" if "certificate verify" in why else ""
         return Failure(f"{url}: {why}{more}", "unreachable")
     if isinstance(error, InvalidData) and "surrogate" in str(error):

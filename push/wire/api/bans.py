@@ -62,7 +62,7 @@ class BanMade(Ban, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class BanPage(Struct, frozen=True):
-    """A page of bans, by kind and name. `cursor` asks for the next one; null: this is the last."""
+    """A page of bans, the oldest first. `cursor` asks for the next one; null: this is the last."""
 
     bans: list[Ban]
     cursor: str | None = None

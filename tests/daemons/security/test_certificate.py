@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from OpenSSL import SSL
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IHandshakeListener
@@ -30,6 +30,7 @@ from zope.interface import implementer
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Connector
 from push.daemons.security.certificate import load_server_tls, self_signed
+from push.daemons.security.serving import ServingTls
 
 UNSET = Connector()
 
@@ -78,7 +79,7 @@ async def test_a_client_that_trusts_the_certificate_connects_by_name(tmp_path: P
 
     tls = load_server_tls(UNSET, tmp_path)
     port = reactor.listenSSL(
-        0, Factory.forProtocol(Protocol), tls.context_factory, interface="127.0.0.1"
+        0, Factory.forProtocol(Protocol), ServingTls(tls), interface="127.0.0.1"
     )
     trust = Certificate.loadPEM(tls.certificate_path.read_bytes())
     endpoint = wrapClientTLS(
@@ -113,11 +114,31 @@ class Handshake(Protocol):
         self.lost.callback(None)
 
 
-def test_versions_before_tls_1_2_are_off(tmp_path: Path) -> None:
-    options = load_server_tls(UNSET, tmp_path).context_factory.getContext().set_options(0)
-    for version in (SSL.OP_NO_SSLv3, SSL.OP_NO_TLSv1, SSL.OP_NO_TLSv1_1):
-        assert options & version
-    assert not options & SSL.OP_NO_TLSv1_2
+def test_a_renewed_one_is_the_same_to_clients_with_a_context_of_its_own(tmp_path: Path) -> None:
+    tls = load_server_tls(UNSET, tmp_path)
+    renewed = tls.renewed()
+    assert renewed.context is not tls.context
+    assert str(renewed) == str(tls)
+    assert renewed.identity is tls.identity
+
+
+def test_a_chain_ends_with_the_first_of_its_certificates(tmp_path: Path) -> None:
+    good = write_pair(tmp_path)
+    other = ec.generate_private_key(ec.SECP256R1())
+    earlier = self_signed(other, "host", days=3)
+    with open(good.certificate, "ab") as file:
+        file.write(earlier.public_bytes(Encoding.PEM))
+    assert load_server_tls(good, tmp_path).not_after == earlier.not_valid_after_utc
+
+
+def test_the_authorities_of_clients_must_be_certificates(tmp_path: Path) -> None:
+    good = write_pair(tmp_path)
+    (tmp_path / "bad").write_text("nothing")
+    for path, problem in (("/no.pem", "/no.pem: No such"), (tmp_path / "bad", "a PEM certificate")):
+        with pytest.raises(StartError, match=problem):
+            load_server_tls(replace(good, client_ca=str(path)), tmp_path)
+    tls = load_server_tls(replace(good, client_ca=good.certificate), tmp_path)
+    assert len(tls.identity.client_authorities) == 1
 
 
 def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:

@@ -48,12 +48,12 @@ async def test_nodes_that_did_not_confirm_are_named(silent_node: str, api: API) 
 
 
 @pytest_twisted.ensureDeferred
-async def test_bans_are_listed_page_by_page(api: API) -> None:
-    for name in "abc":
+async def test_bans_are_listed_page_by_page_the_oldest_first(api: API) -> None:
+    for name in "cab":
         await api.json("POST", "/v1/bans", {"user": name})
     first = await api.json("GET", "/v1/bans?limit=2")
     last = await api.json("GET", f"/v1/bans?limit=2&cursor={first['cursor']}")
-    assert [ban["user"] for ban in first["bans"] + last["bans"]] == ["a", "b", "c"]
+    assert [ban["user"] for ban in first["bans"] + last["bans"]] == ["c", "a", "b"]
     assert last["cursor"] is None
 
 

@@ -1,0 +1,42 @@
+"""Listeners for devices that are public and have no TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+from push.daemons.config.errors import StartError
+from push.daemons.config.settings import Connector
+from push.wire.addresses import is_loopback
+
+PLAIN_CARRIERS = ("tcp", "ws")
+
+
+def plain_notes(connector: Connector) -> list[str]:
+    """What is said of them, in sentences. Raises `StartError` where they are not allowed."""
+    found = list(_public_and_plain(connector))
+    if found and not connector.allow_plain:
+        raise StartError(
+            f"{found[0]} is a public address without TLS, and [connector] allow_plain is false: "
+            "listen on loopback, or turn it off"
+        )
+    return [
+        f"{where} is a public address without TLS: secrets and messages can be read on the way. "
+        "Use TLS, or set [connector] allow_plain = false to refuse it"
+        for where in found
+    ]
+
+
+def _public_and_plain(connector: Connector) -> Iterator[str]:
+    for carrier in PLAIN_CARRIERS:
+        address = getattr(connector, carrier)
+        if address.enabled and not _is_loopback(address.host):
+            yield f"[connector] {carrier} = {address}"
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether who listens there is reached from this machine only."""
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return is_loopback(host)
