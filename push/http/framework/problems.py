@@ -13,12 +13,15 @@ from msgspec import UNSET
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from push.http.framework.route import Response
-from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.errors import (
+    RETRY_AFTER_SECONDS,
+    StoreUnavailable,
+    as_request_error,
+)
 from push.wire.api.problem import Problem
 from push.wire.errors import STATUS_OF_CODE, RequestError
 
 PROBLEM_TYPE = b"application/problem+json"
-STORE_RETRY_SECONDS = 1
 
 
 class ErrorText(NamedTuple):
@@ -167,7 +170,7 @@ def refusal_answer(refusal: RequestError, reasons: list[str] | None = None) -> R
     headers: list[tuple[bytes, bytes]] = []
     after_seconds = refusal.after_seconds
     if after_seconds is None and refusal.code == "unavailable":
-        after_seconds = STORE_RETRY_SECONDS
+        after_seconds = RETRY_AFTER_SECONDS
     if after_seconds is not None:
         headers.append((b"Retry-After", b"%d" % after_seconds))
     if refusal.code == "unauthenticated":
@@ -177,11 +180,7 @@ def refusal_answer(refusal: RequestError, reasons: list[str] | None = None) -> R
 
 def _of_store(error: Exception) -> Response:
     assert isinstance(error, StoreUnavailable)
-    # Not the reason: it names addresses. /readyz tells it, and the log.
-    detail = "Redis does not answer now"
-    if error.unknown:
-        detail += "; whether the request took effect is not known"
-    return refusal_answer(RequestError("unavailable", detail, after_seconds=STORE_RETRY_SECONDS))
+    return refusal_answer(as_request_error(error))
 
 
 def _of_refusal(error: Exception) -> Response:
