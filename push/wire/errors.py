@@ -75,8 +75,9 @@ class RequestError(Exception):
     """A request is refused: the same code over HTTP and to devices.
 
     `code` is one of `STATUS_OF_CODE`; `detail` is a sentence for a person; `field` names the
-    member that is wrong, where there is one; `after_seconds` says when to try again. What quotes a
-    peer is shortened here, so that no refusal sends megabytes back.
+    member that is wrong, where there is one; `after_seconds` says when to try again; `limit` is the
+    name of the limit that was reached. What quotes a peer is shortened here, so that no refusal
+    sends megabytes back.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class RequestError(Exception):
         *,
         field: str | None = None,
         after_seconds: int | None = None,
+        limit: str | None = None,
     ) -> None:
         if code not in STATUS_OF_CODE:
             raise ValueError(f"{code!r} is not a documented code")
@@ -98,6 +100,7 @@ class RequestError(Exception):
         self.detail = detail
         self.field = field
         self.after_seconds = after_seconds
+        self.limit = limit
 
     @property
     def http_status(self) -> int:

@@ -326,15 +326,34 @@ class ChatSection(Section, frozen=True):
 
     presence: Annotated[
         Literal["contacts", "anyone", "off"],
-        Meta(description="users that a user sees online; contacts: in a common conversation"),
+        Meta(
+            description="users that a user sees online; contacts: those who have written to them, "
+            "or have created or written in a common group"
+        ),
     ] = "contacts"
     direct: Annotated[
         Literal["anyone", "existing"],
-        Meta(description="whether users may begin conversations; existing: only a backend may"),
+        Meta(
+            description="whether users may begin conversations with anyone and add anyone to a "
+            "group; existing: a backend begins them, and users add those with whom they share one"
+        ),
+    ] = "anyone"
+    create_groups: Annotated[
+        Literal["anyone", "backend"], Meta(description="who may create groups")
     ] = "anyone"
     messages_per_minute: Annotated[
         Count, Meta(description="messages a minute of one user's devices; 0 = no limit")
     ] = defaults.CHAT_MESSAGES_PER_MINUTE
+    typing_per_minute: Annotated[
+        Count, Meta(description="how often a minute they say that one is typing; 0 = no limit")
+    ] = defaults.CHAT_TYPING_PER_MINUTE
+    presence_per_minute: Annotated[
+        Count, Meta(description="how often a minute they ask for presence; 0 = no limit")
+    ] = defaults.CHAT_PRESENCE_PER_MINUTE
+    groups_per_minute: Annotated[
+        Count,
+        Meta(description="how often a minute they create a group or add to one; 0 = no limit"),
+    ] = defaults.CHAT_GROUPS_PER_MINUTE
     ttl: Annotated[
         int, Meta(ge=1, description="seconds that a message waits for devices that are offline")
     ] = defaults.CHAT_TTL_SECONDS
