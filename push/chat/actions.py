@@ -12,8 +12,8 @@ from typing import Any
 from twisted.logger import Logger
 
 from push.chat.outbox import UserOutbox
-from push.chat.rates import NO_RATE, Rate
 from push.chat.scripts import ChatScripts, Decode, Values, nothing
+from push.chat.settings import NO_RATE, Rate
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script, load_script

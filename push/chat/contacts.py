@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from push.chat.actions import Acting
 from push.chat.conversation_id import with_user
-from push.chat.rates import NO_RATE, Rate
 from push.chat.scripts import one_list
+from push.chat.settings import NO_RATE, Rate
 from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.scripts import load_script

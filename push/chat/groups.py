@@ -14,9 +14,8 @@ from twisted.logger import Logger
 
 from push.chat.actions import Acting
 from push.chat.contacts import Contacts
-from push.chat.rates import NO_RATE, Rate
 from push.chat.scripts import Decode, Values, nothing, number, one_list, texts
-from push.chat.settings import ChatSettings
+from push.chat.settings import NO_RATE, ChatSettings, Rate
 from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis import keyspace

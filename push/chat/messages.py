@@ -11,9 +11,14 @@ from msgspec import UNSET, UnsetType
 
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId
-from push.chat.rates import NO_RATE, Rate
 from push.chat.scripts import nothing, number, texts
-from push.chat.settings import CLIENT_ID_SECONDS, RECEIPTS_UP_TO_MEMBERS, ChatSettings
+from push.chat.settings import (
+    CLIENT_ID_SECONDS,
+    NO_RATE,
+    RECEIPTS_UP_TO_MEMBERS,
+    ChatSettings,
+    Rate,
+)
 from push.redis.scripts import load_script
 from push.wire.api.conversations import (
     HistoryMessage,

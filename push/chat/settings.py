@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from push.chat.rates import Rate
 from push.wire import defaults
 
 MAX_ASKED_FOR_PRESENCE = 100
@@ -16,6 +15,26 @@ CLIENT_ID_SECONDS = 7 * 86_400
 Presence = Literal["contacts", "anyone", "off"]
 Direct = Literal["anyone", "existing"]
 CreateGroups = Literal["anyone", "backend"]
+
+
+class Rate(NamedTuple):
+    """How often a minute the devices of a user may do something: acts are counted by their own
+    scripts (rate.lua), on the server of the user. A backend is not limited.
+
+    `kind` names the setting and the limit; `what` is for people, as "messages"."""
+
+    kind: str
+    per_minute: int
+    what: str
+
+    def of(self, user: str) -> dict[str, Any]:
+        """What the script that counts it is asked; nothing when there is no limit."""
+        if not self.per_minute:
+            return {}
+        return {"rate": [user, self.kind, self.per_minute, self.what]}
+
+
+NO_RATE: Final = Rate("", 0, "")  # of a backend
 
 
 class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):

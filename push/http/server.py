@@ -8,6 +8,8 @@ from prometheus_client import CollectorRegistry
 
 from push import __version__
 from push.access.api_keys import Keyring
+from push.access.rate_limits import RefusalCounts
+from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite
@@ -26,6 +28,8 @@ def make_site(
     notes: Callable[[], Sequence[str]] = tuple,
     origins: Iterable[str] = (),
     trusted_proxies: Networks | None = None,
+    max_connections: int = MAX_CONNECTIONS,
+    refusals: RefusalCounts | None = None,
     title: str = "push-universe",
     version: str = __version__,
 ) -> LimitedSite:
@@ -33,12 +37,14 @@ def make_site(
 
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
     safe than it could be. `origins` are those web pages that may register devices from a browser,
-    as "https://example.com". The X-Forwarded-For of `trusted_proxies` is believed.
+    as "https://example.com". The X-Forwarded-For of `trusted_proxies` is believed. `refusals`
+    counts what limits refuse.
     """
+    refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
     described = "Health, metrics and documentation."
     served = [*apps, App("every daemon", described, routes_of(health))]
     served.append(PageRoutes(title, version, served).app)
     routes = (route for app in served for route in app.routes)
     edge = Edge(routes, keyring, registry, origins, trusted_proxies)
-    return LimitedSite(reactor, edge.resource(), edge.admit)
+    return LimitedSite(reactor, edge.resource(), edge.admit, Crowd(max_connections, refusals))

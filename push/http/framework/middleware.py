@@ -36,6 +36,7 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
+from push.http.framework.site import Admission, admission_of, note_key
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
@@ -43,6 +44,7 @@ from push.wire.reading import decoder_for
 _log = Logger()
 
 PREFLIGHT_SECONDS = 600
+KEYLESS_BODY_BYTES = 64 * 1024
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
@@ -72,6 +74,7 @@ class Edge:
         )
         self._counted: dict[tuple[str, int], Counter] = {}
         self._large: dict[bytes, Endpoint] = {}
+        self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
         self._cors: dict[bytes, bytes] = {}
         self._app = Klein()
         # Otherwise //v1/push is answered with a redirect.
@@ -86,6 +89,8 @@ class Edge:
     def _add(self, route: Endpoint) -> None:
         if route.body is not None and route.body.max_bytes > MAX_BODY_BYTES:
             self._large[route.path.encode()] = route
+        if route.scope is None and route.body is not None:
+            self._keyless.add(route.path.encode())
         if route.cors:
             self._cors[route.path.encode()] = route.method.encode()
 
@@ -99,17 +104,30 @@ class Edge:
 
     # --- before the body ---------------------------------------------------------------------
 
-    def admit(self, path: bytes, headers: Headers) -> int:
-        """The largest body in bytes. More than 1 MiB only for a key that may use the path."""
+    def admit(self, path: bytes, headers: Headers) -> Admission:
+        """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
+        one that may use the path."""
         route = self._large.get(path)
-        if route is None or route.body is None:
-            return MAX_BODY_BYTES
-        if route.scope is not None:
-            self._authorise(headers, route.scope)
-        return route.body.max_bytes
+        if route is not None and route.body is not None:
+            if route.scope is not None:
+                self._authorise(headers, route.scope)
+            return admission_of(route.body.max_bytes)
+        try:
+            self._owner(headers)
+        except RequestError as refusal:
+            if path in self._keyless:
+                return admission_of(KEYLESS_BODY_BYTES)
+            return Admission(KEYLESS_BODY_BYTES, refusal)
+        return admission_of(MAX_BODY_BYTES)
 
     def _authorise(self, headers: Headers, scope: str) -> ApiKey:
         """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
+        owner = self._owner(headers)
+        if scope not in owner.scopes:
+            raise RequestError("forbidden", f"the key {owner.name} lacks the scope {scope}")
+        return owner
+
+    def _owner(self, headers: Headers) -> ApiKey:
         values = headers.getRawHeaders(b"authorization")
         if not values:
             raise RequestError(
@@ -121,8 +139,6 @@ class Edge:
         owner = self._keyring.authenticate(key.strip().decode("utf-8", "replace"))
         if owner is None:
             raise RequestError("unauthenticated", "invalid API key")
-        if scope not in owner.scopes:
-            raise RequestError("forbidden", f"the key {owner.name} lacks the scope {scope}")
         return owner
 
     # --- a request that has a route ------------------------------------------------------------
@@ -146,6 +162,7 @@ class Edge:
         owner = None
         if route.scope is not None and not (route.open_on_loopback and is_near):
             owner = self._authorise(headers, route.scope)
+            note_key(request)
         scope, once = "", None
         if route.once and owner is not None:
             scope = f"{owner.sha256} {route.method} {route.path}"

@@ -81,20 +81,20 @@ class NoQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Body:
     """A JSON body of the type `kind`; `example` is shown in the documentation, and a test sends it.
 
-    `optional`: without one the handler gets None. `read_as` is what the handler gets, if it checks
-    the rest itself; the document has `kind`.
+    `optional`: without one the handler gets None. `read` makes of the bytes what the handler gets,
+    if it checks the rest itself; the document has `kind`.
     """
 
     kind: Kind
     example: object
     max_bytes: int = MAX_BODY_BYTES
     optional: bool = False
-    read_as: Kind = None
+    read: Callable[[bytes], Any] | None = None
 
     @cached_property
     def decode(self) -> Callable[[bytes], Any]:
         """Raises `RequestError` `malformed` or `invalid`."""
-        return decoder_for(self.kind if self.read_as is None else self.read_as)
+        return self.read or decoder_for(self.kind)
 
 
 @dataclass(frozen=True)

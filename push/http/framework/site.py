@@ -2,20 +2,23 @@
 
 twisted.web buffers a body of any size and gives a client 60 s after every byte. Here a body is
 refused as soon as it is known to be too large, and a request must be there as a whole in 60 s from
-its first byte. A refusal in the middle of a request is answered at once and ends our side of the
-connection; what still comes is thrown away for two seconds, so that a client which is busy sending
-gets to read the answer.
+its first byte, its head in 10 s. A refusal in the middle of a request is answered at once and ends
+our side of the connection; what still comes is thrown away for two seconds, so that a client which
+is busy sending gets to read the answer.
 
-Pipelined requests are served one at a time. While answers wait because the client does not read
-them, its next request waits as well, and then its connection is not read any more.
+Pipelined requests are served one at a time, and each in its turn (`turns.py`). While answers wait
+because the client does not read them, its next request waits as well, and then its connection is
+not read any more. What all connections hold together is limited as well (`crowd.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
-from typing import Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -25,6 +28,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from push.http.framework.crowd import Crowd
 from push.http.framework.framing import (
     check_header,
     check_host,
@@ -35,18 +39,32 @@ from push.http.framework.framing import (
 )
 from push.http.framework.problems import internal_answer, refusal_answer
 from push.http.framework.route import Response
+from push.http.framework.turns import Turns
 from push.runtime.ports import DelayedCall, Reactor, as_twisted
 from push.wire.errors import RequestError, shortened
 
 REQUEST_SECONDS = 60
+HEAD_SECONDS = 10  # of these, for the request line and the headers
 LINGER_SECONDS = 2
 
-# `admit(path, headers)` -> the largest body in bytes; raises `RequestError` for none at all.
-Admit = Callable[[bytes, Headers], int]
+
+class Admission(NamedTuple):
+    """The largest body in bytes, and the refusal of a larger one."""
+
+    max_bytes: int
+    refusal: RequestError
+
+
+# `admit(path, headers)`; raises `RequestError` for none at all.
+Admit = Callable[[bytes, Headers], Admission]
 
 
 def too_large(max_bytes: int) -> RequestError:
     return RequestError("too_large", f"the body is larger than {max_bytes:,} bytes")
+
+
+def admission_of(max_bytes: int) -> Admission:
+    return Admission(max_bytes, too_large(max_bytes))
 
 
 class Producer(Protocol):
@@ -68,7 +86,7 @@ class Transport(Protocol):
 class LimitedRequest(Request):
     """A request whose body is kept in memory up to its limit, never in a temporary file."""
 
-    _max_bytes = 0
+    _admission = Admission(0, too_large(0))
     _body: BytesIO
 
     def gotLength(self, length: int | None) -> None:
@@ -78,18 +96,38 @@ class LimitedRequest(Request):
             return
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
-        self._max_bytes = channel.site.admit(channel.path, self.requestHeaders)
-        if length is not None and length > self._max_bytes:
-            raise too_large(self._max_bytes)
+        self._admission = channel.site.admit(channel.path, self.requestHeaders)
+        if length is not None:
+            self._announced(length)
+
+    def _announced(self, size: int) -> None:
+        """So much more is about to come."""
+        if self._body.tell() + size > self._admission.max_bytes:
+            raise self._admission.refusal
+        channel = self.channel
+        assert isinstance(channel, LimitedChannel)
+        channel.site.crowd.hold_body(channel, size)
 
     def chunk_announced(self, size: int) -> None:
         """The size of a chunk was read, and nothing of the chunk."""
-        if self._body.tell() + size > self._max_bytes:
-            raise too_large(self._max_bytes)
+        self._announced(size)
 
     def handleContentChunk(self, data: bytes) -> None:
         """Of a body of any kind; its size was checked when it was announced."""
         self._body.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The request is there as a whole: it is answered when it is its turn."""
+        channel = self.channel
+        assert isinstance(channel, LimitedChannel)
+        channel.site.crowd.works(channel)
+        channel.site.turns.serve(
+            channel, self._body.tell(), partial(self._answer, command, path, version)
+        )
+
+    def _answer(self, command: bytes, path: bytes, version: bytes) -> None:
+        if not self._disconnected:  # meanwhile
+            super().requestReceived(command, path, version)
 
     def parseCookies(self) -> None:
         """There are none here."""
@@ -141,9 +179,11 @@ class LimitedChannel(HTTPChannel):
     """A connection. Its time-out is the deadline of the request that comes in, or idle time."""
 
     site: LimitedSite
+    has_key = False
     # mypy does not see that a class provides an interface of zope.
     transport: Transport  # type: ignore[assignment]
     _receiving = False
+    _received_at = 0.0  # the first byte of the request
     _refused = False
     _lingering: DelayedCall | None = None
     _unwritten: Request | None = None  # the request whose answer waits for the client to read
@@ -162,7 +202,8 @@ class LimitedChannel(HTTPChannel):
         """Called for everything that comes in; time starts again only at a request's first byte."""
         if not self._receiving:
             self._receiving = True
-            super().resetTimeout()
+            self._received_at = self.site.clock.seconds()
+            self.setTimeout(HEAD_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
         super().dataReceived(data)
@@ -203,6 +244,8 @@ class LimitedChannel(HTTPChannel):
             check_host(self.requests[-1].requestHeaders, self._version)
             self._path = target_of(self._command, self._path)
             super().allHeadersReceived()
+            passed = self.site.clock.seconds() - self._received_at
+            self.setTimeout(max(REQUEST_SECONDS - passed, 0))
         except RequestError as refusal:
             self._refuse(refusal)
 
@@ -231,8 +274,13 @@ class LimitedChannel(HTTPChannel):
 
     def requestDone(self, request: Request) -> None:
         """The answer was given to the transport; the next request waits until it was written."""
+        self._savedTimeOut = REQUEST_SECONDS  # idle time, which the base class takes up again
+        crowd = self.site.crowd
+        crowd.release_body(self)
+        crowd.waits(self)
         if self._waitingForTransport:
             self.setTimeout(REQUEST_SECONDS)  # for a client that does not read
+            crowd.is_unread(self, request.sentLength)
         if self._waitingForTransport and self.persistent:
             self._unwritten = request
         else:
@@ -241,6 +289,7 @@ class LimitedChannel(HTTPChannel):
     def resumeProducing(self) -> None:
         """The transport has written what waited."""
         super().resumeProducing()
+        self.site.crowd.read(self)
         request, self._unwritten = self._unwritten, None
         if request is not None:
             super().requestDone(request)
@@ -255,6 +304,7 @@ class LimitedChannel(HTTPChannel):
             return
         self._refused = True
         answer = refusal_answer(refusal)
+        self.site.crowd.release_body(self)
         self.setTimeout(None)
         self.clearLineBuffer()
         self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
@@ -274,7 +324,16 @@ class LimitedChannel(HTTPChannel):
         self._lingering = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
         self.loseConnection()
 
+    def cut(self) -> None:
+        """There are too many connections, and this one waits."""
+        self.transport.abortConnection()
+
+    def connectionMade(self) -> None:
+        self.site.crowd.join(self)
+        super().connectionMade()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.site.crowd.leave(self)
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         super().connectionLost(reason)
@@ -293,6 +352,13 @@ def _head(answer: Response) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+def note_key(request: HTTPRequest) -> None:
+    """The request came with a valid key."""
+    channel = request.channel
+    if isinstance(channel, LimitedChannel):  # else the client has gone
+        channel.has_key = True
+
+
 class LimitedSite(Site):
     """Serves `resource` with the limits above. No access log: the metrics count requests."""
 
@@ -301,7 +367,7 @@ class LimitedSite(Site):
     requestFactory = LimitedRequest
     noisy = False  # the daemon tells where it listens
 
-    def __init__(self, reactor: Reactor, resource: Resource, admit: Admit) -> None:
+    def __init__(self, reactor: Reactor, resource: Resource, admit: Admit, crowd: Crowd) -> None:
         super().__init__(
             resource,
             reactor=as_twisted(reactor),
@@ -309,6 +375,13 @@ class LimitedSite(Site):
             parsePOSTFormSubmission=False,
         )
         self.admit = admit
+        self.clock = reactor
+        self.crowd = crowd
+        self.turns = Turns(reactor)
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """None, and the connection is closed, when there are too many that are all at work."""
+        return super().buildProtocol(addr) if self.crowd.has_room() else None
 
     def startFactory(self) -> None:
         """The base class opens an access log and counts seconds for it."""

@@ -29,10 +29,12 @@ from push.http.routes.registration import RegistrationRoutes
 from push.http.routes.topics import TopicRoutes
 from push.http.routes.users import UserRoutes
 from push.pushing.service import PushService
+from push.runtime.ports import Clock
 
 
 def make_api(
     *,
+    clock: Clock,
     pushing: PushService,
     devices: Devices,
     nodes: Directory,
@@ -61,7 +63,7 @@ def make_api(
         "push-api",
         "Push messages, see what became of them, look after devices, read statistics.",
         (
-            *routes_of(PushRoutes(pushing, limits)),
+            *routes_of(PushRoutes(clock, pushing, limits)),
             *routes_of(MessageRoutes(pushing)),
             *routes_of(DeviceRoutes(devices)),
             *routes_of(UserRoutes(users, erasure)),
