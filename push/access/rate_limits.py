@@ -7,7 +7,7 @@ from collections import Counter
 from push.redis import keyspace
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.wire.errors import RequestError
+from push.wire.errors import LimitPolicy, RequestError
 
 WINDOW_SECONDS = 60
 
@@ -18,10 +18,10 @@ RefusalCounts = Counter[str]
 
 
 def over_limit(
-    refusals: RefusalCounts, limit: str, detail: str, *, after_seconds: int
+    refusals: RefusalCounts, limit: LimitPolicy, detail: str, *, after_seconds: int
 ) -> RequestError:
     """The refusal of something that a limit does not allow now; it is counted."""
-    refusals[limit] += 1
+    refusals[limit.name] += 1
     return RequestError("rate_limited", detail, after_seconds=after_seconds, limit=limit)
 
 
@@ -60,7 +60,7 @@ class MinuteLimit:
         if used > self._per_minute:
             raise over_limit(
                 self._refusals,
-                self._limit,
+                LimitPolicy(self._limit, self._per_minute, WINDOW_SECONDS),
                 f"more than {self._per_minute} {self._what} a minute",
                 after_seconds=WINDOW_SECONDS,
             )

@@ -7,11 +7,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from push.access.rate_limits import RefusalCounts, over_limit
+from push.access.rate_limits import WINDOW_SECONDS, RefusalCounts, over_limit
 from push.redis.client import RedisClient
 from push.redis.scripts import Script
 from push.streams.publisher import Retention
-from push.wire.errors import RequestError
+from push.wire.errors import LimitPolicy, RequestError
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -96,8 +96,9 @@ class ChatScripts:
             if reply[0] == b"no":
                 code, detail, field, *limit = (part.decode() for part in reply[1:])
                 if limit:
-                    after, name = limit
-                    raise over_limit(self._refusals, name, detail, after_seconds=int(after))
+                    after, name, quota = limit
+                    policy = LimitPolicy(name, int(quota), WINDOW_SECONDS)
+                    raise over_limit(self._refusals, policy, detail, after_seconds=int(after))
                 raise RequestError(code, detail, field=field or None)
             return ScriptReply(reply[1], decode(reply[2:]))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from push.chat.settings import ChatSettings
-from push.daemons.config.settings import ChatSection, Connector, Limits, Settings
+from push.daemons.config.chat_section import ChatSection
+from push.daemons.config.settings import Connector, Limits, Settings
 from push.daemons.domain import SECONDS_PER_DAY, DomainLimits
 from push.http.checks import PushLimits
 from push.session.server import SessionLimits

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from push import __version__
 from push.access.api_keys import Keyring
 from push.access.rate_limits import RefusalCounts
+from push.access.request_rates import FailedKeys, RequestRates
 from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
@@ -30,6 +31,8 @@ def make_site(
     trusted_proxies: Networks | None = None,
     max_connections: int = MAX_CONNECTIONS,
     refusals: RefusalCounts | None = None,
+    rates: RequestRates | None = None,
+    failed_keys_per_minute: int = 0,
     title: str = "push-universe",
     version: str = __version__,
 ) -> LimitedSite:
@@ -46,5 +49,13 @@ def make_site(
     served = [*apps, App("every daemon", described, routes_of(health))]
     served.append(PageRoutes(title, version, served).app)
     routes = (route for app in served for route in app.routes)
-    edge = Edge(routes, keyring, registry, origins, trusted_proxies)
+    edge = Edge(
+        routes,
+        keyring,
+        registry,
+        origins,
+        trusted_proxies,
+        rates=rates,
+        failed_keys=FailedKeys(reactor, failed_keys_per_minute, refusals),
+    )
     return LimitedSite(reactor, edge.resource(), edge.admit, Crowd(max_connections, refusals))

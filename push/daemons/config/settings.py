@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from push.daemons.config.chat_section import ChatSection, TopicsSection
+from push.daemons.config.section import Count, PositiveSeconds, Section
 from push.daemons.config.value_types import (
     ListenAddress,
     Network,
@@ -37,9 +39,6 @@ KEYS_HELP = (
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
-# A field's help is the `description` of its Meta.
-Count = Annotated[int, Meta(ge=0)]
-PositiveSeconds = Annotated[int, Meta(ge=1, le=86_400)]
 # msgspec searches for a pattern, and Python's `$` would also match before a line end.
 KEY_NAME_PATTERN = NAME_PATTERN.replace("$", r"\Z")
 NODE_NAME_PATTERN = rf"^\Z|{KEY_NAME_PATTERN}"
@@ -48,10 +47,6 @@ NodeName = Annotated[str, Meta(pattern=NODE_NAME_PATTERN)]
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A section of the configuration."""
 
 
 class ApiKeySetting(Section, frozen=True):
@@ -246,6 +241,14 @@ class Http(Section, frozen=True):
             "the client's address"
         ),
     ] = ()
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65_536,
+            description="connections at one time; 0 = 512, or fewer where few files may be open",
+        ),
+    ] = 0
 
 
 class Auth(Section, frozen=True):
@@ -277,14 +280,6 @@ class Auth(Section, frozen=True):
     ] = ""
 
 
-class TopicsSection(Section, frozen=True):
-    """Topics that devices subscribe to."""
-
-    max_per_device: Annotated[
-        int, Meta(ge=1, le=10_000, description="topics that a device follows at most")
-    ] = defaults.TOPICS_PER_DEVICE
-
-
 class Limits(Section, frozen=True):
     """What one client may ask for."""
 
@@ -298,6 +293,13 @@ class Limits(Section, frozen=True):
     bans_max: Annotated[
         Count, Meta(description="bans at one time; more are refused; 0 = no limit")
     ] = defaults.BANS_MAX
+    failed_keys_per_minute: Annotated[
+        Count, Meta(description="wrong API keys a minute from one address; 0 = no limit")
+    ] = 60
+    requests_per_second: Annotated[
+        int,
+        Meta(ge=0, le=1_000_000, description="HTTP requests a second of an API key; 0 = no limit"),
+    ] = 0
     max_payload: Annotated[
         int,
         Meta(ge=1, le=16 * MEBIBYTE, description="bytes of data, title and body of a message"),
@@ -319,59 +321,6 @@ class Limits(Section, frozen=True):
         int,
         Meta(ge=1, le=36_500, description="days until a device that never connects is forgotten"),
     ] = defaults.DEVICE_RETENTION_DAYS
-
-
-class ChatSection(Section, frozen=True):
-    """Conversations of users and of groups."""
-
-    presence: Annotated[
-        Literal["contacts", "anyone", "off"],
-        Meta(
-            description="users that a user sees online; contacts: those who have written to them, "
-            "or have created or written in a common group"
-        ),
-    ] = "contacts"
-    direct: Annotated[
-        Literal["anyone", "existing"],
-        Meta(
-            description="whether users may begin conversations with anyone and add anyone to a "
-            "group; existing: a backend begins them, and users add those with whom they share one"
-        ),
-    ] = "anyone"
-    create_groups: Annotated[
-        Literal["anyone", "backend"], Meta(description="who may create groups")
-    ] = "anyone"
-    messages_per_minute: Annotated[
-        Count, Meta(description="messages a minute of one user's devices; 0 = no limit")
-    ] = defaults.CHAT_MESSAGES_PER_MINUTE
-    typing_per_minute: Annotated[
-        Count, Meta(description="how often a minute they say that one is typing; 0 = no limit")
-    ] = defaults.CHAT_TYPING_PER_MINUTE
-    presence_per_minute: Annotated[
-        Count, Meta(description="how often a minute they ask for presence; 0 = no limit")
-    ] = defaults.CHAT_PRESENCE_PER_MINUTE
-    groups_per_minute: Annotated[
-        Count,
-        Meta(description="how often a minute they create a group or add to one; 0 = no limit"),
-    ] = defaults.CHAT_GROUPS_PER_MINUTE
-    ttl: Annotated[
-        int, Meta(ge=1, description="seconds that a message waits for devices that are offline")
-    ] = defaults.CHAT_TTL_SECONDS
-    history_days: Annotated[
-        int, Meta(ge=0, le=36_500, description="days that messages can be read back; 0 = no limit")
-    ] = defaults.HISTORY_DAYS
-    history_count: Annotated[
-        Count, Meta(description="messages of a conversation that can be read back; 0 = no limit")
-    ] = 0
-    history_before_join: Annotated[
-        bool, Meta(description="true: members of a group read what came before they joined")
-    ] = False
-    recall_seconds: Annotated[
-        Count, Meta(description="seconds for which a message can be recalled")
-    ] = defaults.RECALL_SECONDS
-    group_max_members: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="members that a group may have")
-    ] = defaults.GROUP_MAX_MEMBERS
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

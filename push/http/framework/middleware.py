@@ -24,9 +24,15 @@ from twisted.web.server import Request as HttpRequest
 from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
+from push.access.request_rates import FailedKeys, RequestRates
 from push.http.framework.client_address import client_of, origin_of
 from push.http.framework.parameters import check_path_parameters
-from push.http.framework.problems import allowed_methods, answer_to, internal_answer
+from push.http.framework.problems import (
+    allowed_methods,
+    answer_to,
+    internal_answer,
+    quota_headers,
+)
 from push.http.framework.request_reading import (
     NoBody,
     check_addressable,
@@ -37,13 +43,14 @@ from push.http.framework.request_reading import (
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
 from push.http.framework.site import Admission, admission_of, note_key
-from push.wire.addresses import Networks
+from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
 _log = Logger()
 
 PREFLIGHT_SECONDS = 600
+EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 KEYLESS_BODY_BYTES = 64 * 1024
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
@@ -52,10 +59,15 @@ Answered = bytes | Deferred[bytes]
 _decode_no_body = decoder_for(NoBody)
 
 
+class WrongKey(RequestError):
+    """There is a key, and it is not valid."""
+
+
 class Edge:
     """All routes of one port. Web pages of `origins` may call the routes that allow it.
 
-    The headers of `proxies` about the client are believed.
+    The headers of `proxies` about the client are believed. `rates` limits requests of a key,
+    `failed_keys` wrong keys.
     """
 
     def __init__(
@@ -65,7 +77,12 @@ class Edge:
         registry: CollectorRegistry,
         origins: Iterable[str] = (),
         proxies: Networks | None = None,
+        *,
+        rates: RequestRates | None = None,
+        failed_keys: FailedKeys | None = None,
     ) -> None:
+        self._rates = rates
+        self._failed_keys = failed_keys
         self._keyring = keyring
         self._proxies = proxies or Networks()
         self._origins = frozenset(origin.encode() for origin in origins)
@@ -138,7 +155,7 @@ class Edge:
             raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
         owner = self._keyring.authenticate(key.strip().decode("utf-8", "replace"))
         if owner is None:
-            raise RequestError("unauthenticated", "invalid API key")
+            raise WrongKey("unauthenticated", "invalid API key")
         return owner
 
     # --- a request that has a route ------------------------------------------------------------
@@ -146,23 +163,39 @@ class Edge:
     def _respond(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]
     ) -> bytes | Deferred[bytes]:
-        try:
-            call = self._read(route, request, path)
-        except Exception as error:
-            return self._send(request, self._counting(route.name, self._answer(error, route.name)))
-        return _shielded(self._run(route, call)).addCallback(
+        assert request.content is not None  # it is made when the headers are read
+        raw = request.content.read()  # now: it is closed when the client goes
+        return _shielded(self._run(route, request, path, raw)).addCallback(
             lambda answer: self._send(request, answer)
         )
 
-    def _read(self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]) -> Request:
+    def _let_in(self, route: Endpoint, request: HttpRequest) -> tuple[str, ApiKey | None]:
+        """The client's address, and the owner of the key where one is needed. Raises
+        `RequestError` `unauthenticated`, `forbidden` or `rate_limited`."""
+        client_ip, is_near = client_of(request, self._proxies)
+        if route.scope is None or (route.open_on_loopback and is_near):
+            return client_ip, None
+        try:
+            owner = self._authorise(request.requestHeaders, route.scope)
+        except WrongKey:
+            if self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
+                self._failed_keys.note(counted_ip(client_ip))
+            raise
+        note_key(request)
+        return client_ip, owner
+
+    def _read(
+        self,
+        route: Endpoint,
+        request: HttpRequest,
+        path: Mapping[str, str],
+        raw: bytes,
+        client_ip: str,
+        owner: ApiKey | None,
+    ) -> Request:
         """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
         it."""
         headers: Headers = request.requestHeaders
-        client_ip, is_near = client_of(request, self._proxies)
-        owner = None
-        if route.scope is not None and not (route.open_on_loopback and is_near):
-            owner = self._authorise(headers, route.scope)
-            note_key(request)
         scope, once = "", None
         if route.once and owner is not None:
             scope = f"{owner.sha256} {route.method} {route.path}"
@@ -172,8 +205,6 @@ class Edge:
         if route.query is not NoQuery or b"?" in request.uri:
             query = read_query(request.uri, route.query)
         check_path_parameters(path)
-        assert request.content is not None  # it is made when the headers are read
-        raw = request.content.read()
         body = None
         if raw:
             check_content_encoding(headers.getRawHeaders(b"content-encoding"))
@@ -187,12 +218,20 @@ class Edge:
         origin = partial(origin_of, request, self._proxies)
         return Request(path, query, body, client_ip, origin, scope, once)
 
-    async def _run(self, route: Endpoint, call: Request) -> Response:
-        """The handler's answer, or the one to what it raised. Raises nothing."""
+    async def _run(
+        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
+    ) -> Response:
+        """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
+        quota = None
         try:
-            answer = await route.handler(call)
+            client_ip, owner = self._let_in(route, request)
+            if owner is not None and self._rates is not None:
+                quota = await self._rates.take(owner.sha256)
+            answer = await route.handler(self._read(route, request, path, raw, client_ip, owner))
         except Exception as error:
             answer = self._answer(error, route.name)
+        if quota is not None:
+            answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
         return self._counting(route.name, answer)
 
     def _answer(self, error: Exception, where: str) -> Response:
@@ -251,7 +290,7 @@ class Edge:
             origin = request.getHeader(b"origin")
             if origin in self._origins:
                 headers.addRawHeader(b"Access-Control-Allow-Origin", origin)
-                headers.addRawHeader(b"Access-Control-Expose-Headers", b"Retry-After")
+                headers.addRawHeader(b"Access-Control-Expose-Headers", EXPOSED_HEADERS)
         return answer.body
 
 

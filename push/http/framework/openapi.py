@@ -33,7 +33,11 @@ _ONCE = {
 }
 _HEADER_OF_STATUS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
-    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+    429: {
+        "Retry-After": {"schema": {"type": "integer"}, "description": "seconds"},
+        "RateLimit-Policy": {"schema": {"type": "string"}, "description": "the limit"},
+        "RateLimit": {"schema": {"type": "string"}, "description": "what is left of it"},
+    },
     503: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
 }
 

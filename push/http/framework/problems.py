@@ -19,7 +19,7 @@ from push.redis.connection.errors import (
     as_request_error,
 )
 from push.wire.api.problem import Problem
-from push.wire.errors import STATUS_OF_CODE, RequestError
+from push.wire.errors import STATUS_OF_CODE, LimitPolicy, RequestError
 
 PROBLEM_TYPE = b"application/problem+json"
 
@@ -131,7 +131,8 @@ ERRORS: dict[str, ErrorText] = {
     ),
     "rate_limited": ErrorText(
         "Too many requests",
-        "More requests of this kind came from one address or user than the limit allows.",
+        "More requests of this kind came from one address, user or API key than a limit allows. "
+        "`violated-policies` names it.",
         "Wait as many seconds as the header `Retry-After` says.",
     ),
     "internal": ErrorText(
@@ -152,6 +153,17 @@ assert ERRORS.keys() == STATUS_OF_CODE.keys()
 _encoder = msgspec.json.Encoder()
 
 
+def quota_headers(
+    policy: LimitPolicy, remaining: int, reset_seconds: int
+) -> list[tuple[bytes, bytes]]:
+    """As draft-ietf-httpapi-ratelimit-headers has them."""
+    name, quota, window_seconds = policy
+    return [
+        (b"RateLimit-Policy", f'"{name}";q={quota};w={window_seconds}'.encode()),
+        (b"RateLimit", f'"{name}";r={remaining};t={reset_seconds}'.encode()),
+    ]
+
+
 def problem_of(refusal: RequestError, reasons: list[str] | None = None) -> Problem:
     return Problem(
         type=f"/errors/{refusal.code}",
@@ -160,6 +172,7 @@ def problem_of(refusal: RequestError, reasons: list[str] | None = None) -> Probl
         detail=refusal.detail,
         code=refusal.code,
         field=UNSET if refusal.field is None else refusal.field,
+        violated_policies=UNSET if refusal.limit is None else [refusal.limit.name],
         reasons=UNSET if reasons is None else reasons,
     )
 
@@ -173,6 +186,8 @@ def refusal_answer(refusal: RequestError, reasons: list[str] | None = None) -> R
         after_seconds = RETRY_AFTER_SECONDS
     if after_seconds is not None:
         headers.append((b"Retry-After", b"%d" % after_seconds))
+    if refusal.limit is not None:
+        headers += quota_headers(refusal.limit, 0, after_seconds or 0)
     if refusal.code == "unauthenticated":
         headers.append((b"WWW-Authenticate", b'Bearer realm="push"'))
     return Response(refusal.http_status, _encoder.encode(problem), PROBLEM_TYPE, tuple(headers))

@@ -1,0 +1,16 @@
+"""What the sections of the configuration have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+# A field's help is the `description` of its Meta.
+Count = Annotated[int, Meta(ge=0)]
+PositiveSeconds = Annotated[int, Meta(ge=1, le=86_400)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A section of the configuration."""
