@@ -134,7 +134,7 @@ class SessionOpening:
     ) -> dict[str, str]:
         """The cursors of streams that the device follows, or may as soon as its JWT binds it.
 
-        A frame has room for tens of thousands of others. They cost this one question, and neither
+        A frame has room for thousands of others. They cost this one question, and neither
         a hash each here nor a step each of the script that opens the session.
         """
         home = self._shards.of(device_stream(token))

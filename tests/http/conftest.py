@@ -385,12 +385,16 @@ def behind() -> Behind:
     return Behind()
 
 
-@pytest.fixture
-def keyring() -> Keyring:
+def keyring_of_tests() -> Keyring:
     return Keyring(
         ApiKey(key, hashlib.sha256(key.encode()).hexdigest(), frozenset(scopes))
         for key, scopes in KEYS.items()
     )
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    return keyring_of_tests()
 
 
 MakeWeb = Callable[..., Web]

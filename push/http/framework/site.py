@@ -215,6 +215,9 @@ class LimitedChannel(HTTPChannel):
     def lineReceived(self, line: bytes) -> None:
         if not line and not hasattr(self, "_command"):
             return  # RFC 9112 2.2; the base class takes one such line
+        if b"\n" in line:
+            self._refuse(malformed("a line must end with CR and LF"))
+            return
         if line[:1] in (b" ", b"\t"):
             self._refuse(malformed("a line begins with white space"))
             return

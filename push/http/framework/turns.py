@@ -45,7 +45,7 @@ class Turns:
     def _turn(self) -> None:
         self._served.clear()
         self._left = REQUESTS_A_TURN
-        is_needed = bool(self._waiting)  # this turn serves, too: the next one begins anew
+        is_needed = bool(self._waiting)  # this turn serves, too
         self._next = self._clock.callLater(0, self._turn) if is_needed else None
         while self._waiting and self._has_room(self._waiting[0][1]):
             connection, cost, serve = self._waiting[0]

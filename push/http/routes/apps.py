@@ -56,8 +56,9 @@ def make_api(
             fields["data"]["description"] += (
                 f"; together with `title` and `body` at most {limits.max_payload_bytes:,} bytes"
             )
-        # "exactly one", which the struct cannot say
+        # "exactly one", which the structs cannot say
         schemas["PushTargetBody"].update({"minProperties": 1, "maxProperties": 1})
+        schemas["BanBody"]["oneOf"] = [{"required": [kind]} for kind in ("ip", "token", "user")]
 
     return App(
         "push-api",
