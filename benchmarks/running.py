@@ -31,10 +31,21 @@ class Running(NamedTuple):
     app_key: str
     data_dir: Path
     log: Path
+    ws_address: tuple[str, int] = ("127.0.0.1", 0)
+    wss_address: tuple[str, int] = ("127.0.0.1", 0)
 
     @property
     def http_url(self) -> str:
         return f"http://{self.http[0]}:{self.http[1]}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://{self.ws_address[0]}:{self.ws_address[1]}/ws"
+
+    def cpu_seconds(self) -> float:
+        """Time of the process on a processor until now, without its Redis."""
+        fields = Path(f"/proc/{self.process.pid}/schedstat").read_text().split()
+        return int(fields[0]) / 1e9
 
     def rss_bytes(self) -> int:
         """Memory of the process, without its Redis."""
@@ -97,6 +108,8 @@ def start_process(
         "server_data": str(data),
         "connector_tcp": "127.0.0.1:0",
         "connector_tls": "127.0.0.1:0",
+        "connector_ws": "",
+        "connector_wss": "",
         "http_listen": "127.0.0.1:0",
         "limits_registrations_per_minute": "0",
         **settings,
@@ -128,6 +141,8 @@ def wait_until_ready(process: subprocess.Popen[bytes], log: Path, data: Path) ->
                 app,
                 data,
                 log,
+                ports.get("ws", nowhere),
+                ports.get("wss", nowhere),
             )
         time.sleep(0.02)
     raise SystemExit(f"the server did not start:\n{log.read_text() if log.exists() else ''}")

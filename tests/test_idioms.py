@@ -25,7 +25,8 @@ FOLDERS = (
     "resharding",
     "http",
     "pushctl",
-    "sdk/backend",
+    "sdk",
+    "session",
     "wire/api",
 )
 MAX_FUNCTION_LINES = 50

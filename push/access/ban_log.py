@@ -15,8 +15,8 @@ from push.redis.scripts import load_script
 
 PAGE = 500
 FORGOTTEN_AT_A_TIME = 500
-# A table of another size than Redis has is made anew, but not at once: what has ended is forgotten
-# a little earlier by one process than by another.
+# A table of another size than Redis has is read again as a whole, but not at once: one process
+# forgets bans that have ended a little earlier than another.
 DOUBTS = 3
 
 _read = load_script("devices", "read_bans")
@@ -45,7 +45,7 @@ class _Page(NamedTuple):
 
 class BanLog:
     """Follows the bans on `server`. `table`: as they were read last. `new`: the bans that were read
-    and that sessions were not compared with yet; whoever compares them sets it anew."""
+    and that sessions were not compared with yet; after a comparison the owner replaces it."""
 
     def __init__(self, server: RedisClient) -> None:
         self.table = BanTable()

@@ -46,7 +46,7 @@ def ban_of(key: str, until_ms: int) -> ActiveBan | None:
 class BanTable:
     """Bans by their key (`ActiveBan.key`), each with its end in milliseconds, 0 = none.
 
-    Bans that have ended stay until `take_ended` has found them; whoever judges looks at the end.
+    Bans that have ended stay until `take_ended` finds them: callers compare ends with the time.
     """
 
     def __init__(self) -> None:
@@ -59,7 +59,7 @@ class BanTable:
 
     @property
     def is_worn(self) -> bool:
-        """Whether it holds much that is of no use, and is better made anew."""
+        """Whether it holds so much that is of no use that a new table is better."""
         return len(self._by_end) > 2 * len(self._ends_ms) + SPARE_ENDS
 
     def set(self, key: str, until_ms: int) -> None:

@@ -7,7 +7,7 @@ logged once and ends that connection with `internal`; no other connection notice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -54,6 +54,7 @@ from push.session.events import (
 from push.session.server import ServerSession
 from push.session.subscription import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.session.transitions import State
+from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
 from push.wire.signals import DisconnectCode
 
@@ -176,8 +177,8 @@ class Gateway:
         """Sessions at most; 0 = no limit."""
         return self._settings.max_connections
 
-    def new_protocol(self) -> ServerSession:
-        return ServerSession(self._settings.limits, self._reactor.seconds())
+    def new_protocol(self, codec: Codec) -> ServerSession:
+        return ServerSession(self._settings.limits, self._reactor.seconds(), codec)
 
     # What connections tell (push.connector.transport.connection.ConnectionOwner)
 
@@ -188,6 +189,13 @@ class Gateway:
 
     def received(self, connection: DeviceConnection, data: bytes) -> None:
         events = connection.protocol.receive_data(data, self._reactor.seconds())
+        if events:
+            self.handle(connection, events)
+        connection.flush()
+
+    def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
+        now, read = self._reactor.seconds(), connection.protocol.receive_data
+        events = [event for piece in pieces for event in read(piece, now)]
         if events:
             self.handle(connection, events)
         connection.flush()
@@ -208,6 +216,9 @@ class Gateway:
     def linger(self, connection: DeviceConnection, seconds: float) -> None:
         self._wheel.remove(connection)
         self._wheel.at(connection, self._reactor.seconds() + seconds)
+
+    def abandoned(self, connection: DeviceConnection, code: str, reason: str) -> None:
+        self.handle(connection, connection.protocol.abandon(code, reason))
 
     def _forget(self, device: DeviceSession) -> None:
         """The session is over, and its connection lost."""
@@ -351,7 +362,7 @@ class Gateway:
             if device is not None:
                 self._forget(device)
         else:
-            connection.end(by_peer=event.by_peer)
+            connection.end(event)
 
     def _dropped(self, _subscription: Subscription, _entry: Entry, outcome: str) -> None:
         if outcome == TOO_LARGE:

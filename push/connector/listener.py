@@ -11,11 +11,16 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from push.connector.gateway import Gateway
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.proxy import ProxiedFactory
+from push.connector.transport.websocket import WebSocketConnection
 from push.wire.addresses import Networks
+from push.wire.codecs.binary import BINARY
+from push.wire.codecs.text import TEXT
+from push.wire.websocket.opening import OpeningRules
+from push.wire.websocket.origins import Origins
 
 
 class DeviceFactory(Factory):
-    """Connections of one carrier, `tcp` or `tls`."""
+    """Connections with binary frames: of the carrier `tcp` or `tls`."""
 
     noisy = False
 
@@ -24,17 +29,42 @@ class DeviceFactory(Factory):
         self._carrier = carrier
 
     def buildProtocol(self, addr: IAddress | None) -> DeviceConnection:
-        return DeviceConnection(self._gateway, self._carrier, self._gateway.new_protocol())
+        return DeviceConnection(self._gateway, self._carrier, self._gateway.new_protocol(BINARY))
+
+
+class WebSocketFactory(Factory):
+    """Connections of the carrier `ws` or `wss`."""
+
+    noisy = False
+
+    def __init__(self, gateway: Gateway, carrier: str, rules: OpeningRules) -> None:
+        self._gateway = gateway
+        self._carrier = carrier
+        self._rules = rules
+
+    def buildProtocol(self, addr: IAddress | None) -> WebSocketConnection:
+        protocol = self._gateway.new_protocol(TEXT)
+        return WebSocketConnection(self._gateway, self._carrier, protocol, self._rules)
 
 
 def device_factory(
-    reactor: Any, gateway: Gateway, tls: Any = None, proxies: Networks | None = None
+    reactor: Any,
+    gateway: Gateway,
+    tls: Any = None,
+    proxies: Networks | None = None,
+    *,
+    origins: Origins | None = None,
 ) -> Factory:
     """What listens for devices on TCP, or inside TLS, whose context factory is `tls`.
 
-    Connections from `proxies` begin with a PROXY header.
+    Connections from `proxies` begin with a PROXY header. With `origins` it serves WebSocket.
     """
-    factory: Any = DeviceFactory(gateway, "tcp" if tls is None else "tls")
+    factory: Any
+    if origins is None:
+        factory = DeviceFactory(gateway, "tcp" if tls is None else "tls")
+    else:
+        rules = OpeningRules(origins)
+        factory = WebSocketFactory(gateway, "ws" if tls is None else "wss", rules)
     if tls is not None:
         factory = TLSMemoryBIOFactory(tls, False, factory, reactor)
     return ProxiedFactory(reactor, factory, proxies, gateway.counters) if proxies else factory

@@ -30,6 +30,7 @@ from push.daemons.apps import make_apps
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.value_types import ListenAddress
+from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
 from push.daemons.metrics import make_registry as make_metrics
 from push.daemons.part_settings import domain_limits, session_limits
@@ -59,6 +60,8 @@ from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
+from push.wire.codecs.carriers import ENCRYPTED, WEB_SOCKETS
+from push.wire.websocket.origins import Origins
 
 log = Logger()
 Child = TypeVar("Child", bound=Service)
@@ -134,6 +137,8 @@ class Composition:
             )
         if "connector" in self._roles:
             clamped += plain_notes(self._settings.connector)
+        if self._settings.http.demo:
+            clamped.append(DEMO_NOTE if self._roles >= DEMO_ROLES else NO_DEMO_NOTE)
         for note in clamped:
             log.warn("{note}", note=note)
         return clamped
@@ -235,17 +240,29 @@ class Composition:
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
-        if not connector.tcp and not connector.tls and self._roles == {"connector"}:
-            raise StartError("there is no listener for devices: set [connector] tcp or tls")
-        proxies = Networks(connector.proxy_protocol)
-        if connector.tcp:
-            factory = device_factory(self._reactor, gateway, proxies=proxies)
-            port = self._listen("tcp", "[connector] tcp", connector.tcp, factory)
-            self._status.device_ports["tcp"] = port
-        if connector.tls:
-            factory = device_factory(self._reactor, gateway, self._serving_tls(), proxies)
-            port = self._listen("tls", "[connector] tls", connector.tls, factory)
-            self._status.device_ports["tls"] = port
+        addresses = {
+            "tcp": connector.tcp,
+            "tls": connector.tls,
+            "ws": connector.ws,
+            "wss": connector.wss,
+        }
+        wanted = {carrier: address for carrier, address in addresses.items() if address}
+        if not wanted and self._roles == {"connector"}:
+            raise StartError(
+                "there is no listener for devices: set [connector] tcp, tls, ws or wss"
+            )
+        serving = self._serving_tls() if ENCRYPTED & wanted.keys() else None
+        proxies, origins = Networks(connector.proxy_protocol), Origins(connector.origins)
+        for carrier, address in wanted.items():
+            factory = device_factory(
+                self._reactor,
+                gateway,
+                serving if carrier in ENCRYPTED else None,
+                proxies,
+                origins=origins if carrier in WEB_SOCKETS else None,
+            )
+            port = self._listen(carrier, f"[connector] {carrier}", address, factory)
+            self._status.device_ports[carrier] = port
 
     def _serving_tls(self) -> ServingTls:
         """One certificate for all listeners, as it is after the last reload."""
@@ -262,13 +279,17 @@ class Composition:
             raise StartError("this daemon serves nothing but HTTP: set [http] listen")
         if not address:
             return
+        apps = make_apps(self._domain, self._roles)
+        if settings.http.demo and self._roles >= DEMO_ROLES:
+            apps.append(self._add(DemoService(self._reactor, settings, self._domain)).app)
         site = make_site(
             self._reactor,
-            make_apps(self._domain, self._roles),
+            apps,
             keyring=self._keys.keyring,
             registry=make_metrics(self._gateway, self._certificates.ends, self._domain.refusals),
             problems=self._status.problems,
             notes=self._status.notes,
+            origins=Origins(settings.connector.origins),
             trusted_proxies=Networks(settings.http.trusted_proxies),
             max_connections=self._room.http_count,
             refusals=self._domain.refusals,

@@ -7,7 +7,7 @@ from push.daemons.config.chat_section import ChatSection
 from push.daemons.config.settings import Connector, Limits, Settings
 from push.daemons.domain import SECONDS_PER_DAY, DomainLimits
 from push.http.checks import PushLimits
-from push.session.server import SessionLimits
+from push.session.server_answers import SessionLimits
 from push.streams.publisher import Retention
 
 

@@ -16,6 +16,8 @@ from push.daemons.domain import Domain
 from push.daemons.process.listening import Listener
 from push.daemons.services.banner import lines_to_try
 from push.daemons.services.membership import Describe, Membership
+from push.wire.codecs.carriers import WEB_SOCKETS
+from push.wire.websocket.opening import PATH
 
 
 class DaemonIdentity(NamedTuple):
@@ -114,7 +116,10 @@ class DaemonStatus:
 
     def _addresses(self) -> dict[str, str]:
         public = {url.partition(":")[0]: str(url) for url in self._settings.connector.public}
-        return public or {name: port.public_url(name) for name, port in self.device_ports.items()}
+        return public or {
+            name: port.public_url(name) + (PATH if name in WEB_SOCKETS else "")
+            for name, port in self.device_ports.items()
+        }
 
     def lines_to_try(self, key_files: Mapping[str, Path], ca_file: Path | None = None) -> list[str]:
         """What the banner prints; see `push.daemons.services.banner.lines_to_try`."""

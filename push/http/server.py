@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
 
@@ -15,8 +15,10 @@ from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite
 from push.http.system_routes import HealthRoutes, PageRoutes
+from push.http.web_client import make_web_client
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
+from push.wire.websocket.origins import Origins
 
 
 def make_site(
@@ -27,7 +29,7 @@ def make_site(
     registry: CollectorRegistry,
     problems: Callable[[], Sequence[str]],
     notes: Callable[[], Sequence[str]] = tuple,
-    origins: Iterable[str] = (),
+    origins: Origins | None = None,
     trusted_proxies: Networks | None = None,
     max_connections: int = MAX_CONNECTIONS,
     refusals: RefusalCounts | None = None,
@@ -39,14 +41,13 @@ def make_site(
     """A Site for `apps` (none: only health and metrics). One call for each registry.
 
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
-    safe than it could be. `origins` are those web pages that may register devices from a browser,
-    as "https://example.com". The X-Forwarded-For of `trusted_proxies` is believed. `refusals`
-    counts what limits refuse.
+    safe than it could be. Pages of `origins` may register devices from a browser. The
+    X-Forwarded-For of `trusted_proxies` is believed. `refusals` counts what limits refuse.
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
     described = "Health, metrics and documentation."
-    served = [*apps, App("every daemon", described, routes_of(health))]
+    served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
     served.append(PageRoutes(title, version, served).app)
     routes = (route for app in served for route in app.routes)
     edge = Edge(

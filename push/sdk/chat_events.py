@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from push.session.client_events import MessageReceived as MessageEvent
+from push.session.client.events import MessageReceived as MessageEvent
 
 CHAT, RECALL, RECEIPT, GROUP_CHANGE, TYPING = "chat", "recall", "receipt", "group", "typing"
 

@@ -49,6 +49,6 @@ def as_type(kind: type[T], answer: dict[str, Any]) -> T:
         raise RequestRefused("internal", f"the answer is not what was expected: {error}") from None
 
 
-def given(**members: Any) -> dict[str, Any]:
+def given(**members: object) -> dict[str, object]:
     """The members that are not None."""
     return {name: value for name, value in members.items() if value is not None}

@@ -74,14 +74,14 @@ def client_id_or_new(client_id: str | None) -> str:
     return client_id
 
 
-def check_seconds(value: Any, what: str) -> None:
+def check_seconds(value: object, what: str) -> None:
     """Raises `ConfigurationError` unless `value` is a number of seconds over 0, a day at most."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 < value <= MAX_SECONDS:
+    is_bool = isinstance(value, bool)
+    if is_bool or not isinstance(value, int | float) or not 0 < value <= MAX_SECONDS:
         raise ConfigurationError(f"{what}: a number of seconds over 0, not {value!r}")
 
 
-def _check(value: Any, place: str, level: int) -> None:
+def _check(value: Any, place: str, level: int) -> None:  # Any: told by its exact class
     kind = type(value)
     if kind is str:
         check_text(value, place)

@@ -34,6 +34,14 @@ class OtherProcess(PushError, RuntimeError):
     """The client was started before a `fork()`, and this is the child: make another client here."""
 
 
+class CalledInCallback(PushError, RuntimeError):
+    """A call that blocks, in a callback of the same client: it would wait for itself."""
+
+
+class NothingReceived(PushError, TimeoutError):
+    """No message came in the time that was given."""
+
+
 class ConnectionFailed(PushError):
     """No connection, or it was lost before the answer: not known whether the request was done."""
 

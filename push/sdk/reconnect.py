@@ -18,7 +18,7 @@ Plain servers that the application configured, all of them plain, are its own de
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from push.sdk.address import ServerAddress, usable_servers, without_fallback
@@ -35,7 +35,7 @@ from push.sdk.errors import (
     TakenOver,
     UnknownToken,
 )
-from push.session.client_events import ConnectionRefused, Disconnected, RegistrationRefused
+from push.session.client.events import ConnectionRefused, Disconnected, RegistrationRefused
 from push.wire.signals import ConnectStatus, DisconnectCode
 
 FIRST_CEILING_SECONDS = 1.0
@@ -108,10 +108,13 @@ _STOPPED_BY_CODE: dict[str, type[Stopped]] = {
 
 @dataclass(frozen=True, slots=True)
 class ReconnectPlan:
+    """`asked_seconds`: the part of the delay that the server asked for. The rest is our own."""
+
     do: NextStep
     delay_seconds: float = 0.0
     server: ServerAddress | None = None
     error: Stopped | None = None
+    asked_seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,22 +286,28 @@ class Policy:
         self._listed = len(servers)
 
     def _back_off(self, after_seconds: int | None = None) -> ReconnectPlan:
-        return self._next(_bounded(after_seconds) + self._jitter())
+        asked = _bounded(after_seconds)
+        return self._next(asked + self._jitter(), asked)
 
     def _come_back_after(self, after_seconds: int | None, error: Stopped) -> ReconnectPlan:
         """A ban: for a while when it names one, else for ever."""
         if after_seconds is None:
             return ReconnectPlan(NextStep.STOP, error=error)
-        return self._next(_bounded(after_seconds, MAX_BAN_SECONDS) + self._jitter())
+        asked = _bounded(after_seconds, MAX_BAN_SECONDS)
+        return self._next(asked + self._jitter(), asked)
 
-    def _next(self, delay_seconds: float) -> ReconnectPlan:
+    def _next(self, delay_seconds: float, asked_seconds: float = 0.0) -> ReconnectPlan:
         """The next candidate; with none left the configured list again, or ask for a list."""
         if not self._candidates:
             if not self._servers:
-                return ReconnectPlan(NextStep.ASK_SERVERS, delay_seconds)
+                return ReconnectPlan(
+                    NextStep.ASK_SERVERS, delay_seconds, asked_seconds=asked_seconds
+                )
             self._use(self._servers)
         self._current = self._candidates.pop(0)
-        return ReconnectPlan(NextStep.CONNECT, delay_seconds, self._current)
+        return ReconnectPlan(
+            NextStep.CONNECT, delay_seconds, self._current, asked_seconds=asked_seconds
+        )
 
     def _redirect(self, urls: Iterable[str], after_seconds: int | None) -> ReconnectPlan:
         """USE_ANOTHER_SERVER: at most `MAX_HOPS` in a row, and never from TLS to plain."""
@@ -306,7 +315,7 @@ class Policy:
         self._hops += 1
         if targets and self._hops <= MAX_HOPS:
             self._use(targets)
-            return self._next(self._random() * _bounded(after_seconds))
+            return self._next_spread(after_seconds)
         self._hops = 0
         self._candidates = []
         if self._abilities.ask_servers:
@@ -319,7 +328,12 @@ class Policy:
         if not targets:
             return self._back_off(goodbye.after_seconds)
         self._use(targets)
-        return self._next(self._random() * _bounded(goodbye.after_seconds))
+        return self._next_spread(goodbye.after_seconds)
+
+    def _next_spread(self, after_seconds: int | None) -> ReconnectPlan:
+        """A random part of what the server asks for: not all clients arrive at once."""
+        delay = self._random() * _bounded(after_seconds)
+        return self._next(delay, delay)
 
     def _register_again(self, error: Stopped) -> ReconnectPlan:
         """At once the first time; a server that rejects the token it just gave is backed off."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from push.session.entry import Batch, Entry
-from push.session.server import ServerSession, SessionLimits
+from push.session.server import ServerSession
+from push.session.server_answers import SessionLimits
 from push.session.subscription import (
     GONE,
     TOO_LARGE,
@@ -20,6 +21,7 @@ from push.session.subscription import (
 )
 from push.session.transitions import State
 from push.session.window import Window
+from push.wire.codecs.codec import Codec
 
 Dropped = Callable[[Subscription, Entry, str], None]
 
@@ -47,7 +49,7 @@ class DeliveryPolicy:
         fits = batch.largest_bytes <= session.max_frame_bytes
         if not batch.stored and not batch.online and fits:
             self.written += len(batch.entries)
-            return batch.frames
+            return batch.encoded(session.codec)
         if (
             fits
             and subscription.live
@@ -60,7 +62,7 @@ class DeliveryPolicy:
             for entry in batch.stored:
                 window.add(subscription, entry, entry.message_id, now)
             self.written += len(batch.entries)
-            return batch.frames
+            return batch.encoded(session.codec)
         frames = []
         for entry in batch.entries:
             if entry.offset:
@@ -81,13 +83,13 @@ class DeliveryPolicy:
             return b""
         self.written += 1
         if not entry.online:
-            return entry.frame
+            return entry.encoded(session.codec)
         message_id = entry.message_id
         if not message_id or not window.is_free(message_id):
             message_id = window.next_private_id()
         if message_id and not window.add_online(subscription, entry, message_id, now):
             message_id = 0
-        return entry.frame if message_id == entry.message_id else entry.numbered(message_id)
+        return _encoded(session.codec, entry, message_id)
 
     def _live_stored(
         self,
@@ -144,15 +146,14 @@ class DeliveryPolicy:
                 return self._drop(window, subscription, entry, UNACKNOWLEDGED)
             attempts += failed_attempts
         message_id = entry.message_id
-        shared = message_id and window.is_free(message_id)
-        if not shared:
+        if not message_id or not window.is_free(message_id):
             message_id = window.next_private_id()
             if not message_id:
                 subscription.live = False
                 return b""
         window.add(subscription, entry, message_id, now, attempts)
         self.written += 1
-        return entry.frame if shared else entry.numbered(message_id)
+        return _encoded(session.codec, entry, message_id)
 
     def _drop(
         self, window: Window, subscription: Subscription, entry: Entry, outcome: str
@@ -185,4 +186,11 @@ class DeliveryPolicy:
             self._dropped(delivery.subscription, entry, UNACKNOWLEDGED)
             return b"", window.finish(delivery, now, UNACKNOWLEDGED)
         window.again(delivery, now, counts=counts)
-        return entry.numbered(delivery.message_id), None
+        return session.codec.push(entry, delivery.message_id), None
+
+
+def _encoded(codec: Codec, entry: Entry, message_id: int) -> bytes:
+    """The bytes all sessions share, unless this one has given a message id of its own."""
+    if message_id == entry.message_id:
+        return entry.encoded(codec)
+    return codec.push(entry, message_id)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from push.wire.frames import encode_frame
-from push.wire.signals import Signal
+from push.wire.codecs.codec import Codec
 
 # What is handed to a connection before it is looked whether it still takes more.
 PART_BYTES = 16 * 1024
@@ -30,11 +29,11 @@ class Entry:
     """
 
     __slots__ = (
+        "_encoded",
         "body",
         "control",
         "exclude_user",
         "expires_ms",
-        "frame",
         "id",
         "message_id",
         "offset",
@@ -64,22 +63,27 @@ class Entry:
         self.online = online
         self.control = control
         self.exclude_user = exclude_user
-        self.frame = encode_frame(Signal.PUSH, 0, message_id, body)
+        self._encoded: dict[Codec, bytes] | None = None
 
-    def numbered(self, message_id: int) -> bytes:
-        """The frame with a message id of one session's own."""
-        return encode_frame(Signal.PUSH, 0, message_id, self.body)
+    def encoded(self, codec: Codec) -> bytes:
+        """The PUSH with its shared message id, made once a codec."""
+        if self._encoded is None:
+            self._encoded = {}
+        data = self._encoded.get(codec)
+        if data is None:
+            data = self._encoded[codec] = codec.push(self, self.message_id)
+        return data
 
 
 class Batch:
     """Messages of one stream that came in one turn: joined once, written once per session."""
 
     __slots__ = (
+        "_encoded",
         "controls",
         "entries",
         "first_offset",
         "first_previous",
-        "frames",
         "largest_bytes",
         "last_offset",
         "message_ids",
@@ -97,13 +101,13 @@ class Batch:
         self.online = any(entry.online for entry in entries)
         self.controls = [entry for entry in entries if entry.control is not None]
         self.stored_bytes = sum(len(entry.body) for entry in stored)
-        self.frames = b"".join([entry.frame for entry in entries if entry.control is None])
+        self._encoded: dict[Codec, bytes] = {}
         self.largest_bytes = max(len(entry.body) for entry in entries)
         self.first_previous = stored[0].previous if stored else 0
         self.first_offset = stored[0].offset if stored else 0
         self.last_offset = stored[-1].offset if stored else 0
         self.message_ids = frozenset(entry.message_id for entry in stored)
-        # Whether `frames` may go as it is to a session that has room and is in step.
+        # Whether `encoded` may go as it is to a session that has room and is in step.
         self.uniform = (
             0 not in self.message_ids
             and len(self.message_ids) == len(stored)
@@ -111,6 +115,14 @@ class Batch:
             and not self.online
             and all(later.previous == earlier.offset for earlier, later in pairwise(stored))
         )
+
+    def encoded(self, codec: Codec) -> bytes:
+        """All that is for devices, made once a codec and the same object for all its sessions."""
+        data = self._encoded.get(codec)
+        if data is None:
+            parts = [entry.encoded(codec) for entry in self.entries if entry.control is None]
+            data = self._encoded[codec] = parts[0] if len(parts) == 1 else b"".join(parts)
+        return data
 
 
 def batches_of(entries: Sequence[Entry]) -> list[Batch]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from push.session.subscription import LateAcknowledgement, OutstandingMessage, Subscription
 from push.wire.bodies import AuthRequest, ConnectRequest, SubRequest
+from push.wire.signals import SubSignal
 
 
 class RegisterRequested(NamedTuple):
@@ -33,7 +34,7 @@ class PublishRequested(NamedTuple):
     """PUBLISH: answer each with `answer`, in the end (with `message_id` 0 nothing is sent)."""
 
     message_id: int
-    sub_signal: int
+    sub_signal: SubSignal
     body: bytes
 
 
@@ -41,7 +42,7 @@ class HeartbeatRequested(NamedTuple):
     """PING: answer with `pong`, which needs the time of the day."""
 
     message_id: int
-    sub_signal: int
+    sub_signal: SubSignal
 
 
 class Progress(NamedTuple):

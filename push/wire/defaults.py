@@ -9,7 +9,9 @@ from __future__ import annotations
 # Ports.
 TCP_PORT = 6789
 TLS_PORT = 6790
+WS_PORT = 6791
 ADMIN_PORT = 6792
+WSS_PORT = 6793
 HTTP_PORT = 8080
 GROUP_PORT = 8081  # so that push-group and push-sub run beside push-api on one machine
 SUB_PORT = 8082

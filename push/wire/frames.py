@@ -13,7 +13,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from push.wire.errors import ProtocolError, VersionMismatch, bad_frame
-from push.wire.signals import MAGIC, VERSION, DisconnectCode, signal_name
+from push.wire.signals import MAGIC, VERSION, DisconnectCode, SubSignal, signal_name
 
 _HEADER = Struct(">BBBIBH")
 HEADER_BYTES = _HEADER.size
@@ -27,7 +27,7 @@ class Frame(NamedTuple):
     """One message of the device protocol; `body` is JSON or empty, not yet validated."""
 
     signal: int
-    sub_signal: int
+    sub_signal: SubSignal
     message_id: int
     body: bytes
 

@@ -7,6 +7,9 @@ from enum import IntEnum, StrEnum
 MAGIC = 0xF8
 VERSION = 2
 
+# A number; or a name that has none here, which only text frames can carry.
+SubSignal = int | str
+
 
 class Signal(IntEnum):
     """What a frame is; the low 7 bits of header byte 2."""

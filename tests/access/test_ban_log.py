@@ -185,7 +185,7 @@ async def test_a_process_that_read_nothing_for_a_day_reads_all(world: World) -> 
     await world.log.read()
     await world.lift("anna")
     await world.server.command("DEL", world.server.key(keyspace.LIFTED_BANS))
-    day_later_us = world.server.clock.now_us() + 86_400 * 1_000_000
+    day_later_us = world.server.clock.now_us() + 86_401 * 1_000_000
     await world.server.command("SET", world.server.key(keyspace.CLOCK), day_later_us)
     await world.log.read()
     assert world.known() == {"ben"}

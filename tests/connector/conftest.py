@@ -17,6 +17,18 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
+from wsproto import ConnectionType, WSConnection
+from wsproto.connection import ConnectionState
+from wsproto.events import (
+    AcceptConnection,
+    CloseConnection,
+    Pong,
+    RejectConnection,
+    RejectData,
+    Request,
+    TextMessage,
+)
+from wsproto.events import Event as WebEvent
 
 from push.access.api_keys import Keyring
 from push.access.bans import CHANNEL as BANS
@@ -42,7 +54,7 @@ from push.redis.connection.url import parse_redis_url
 from push.redis.identity import Deployment
 from push.redis.periodic import PeriodicTask
 from push.redis.shards import Shards
-from push.session.server import SessionLimits
+from push.session.server_answers import SessionLimits
 from push.streams.hub import Hub
 from push.streams.log_cache import LogCache
 from push.streams.publisher import Retention
@@ -51,6 +63,7 @@ from push.wire.addresses import Networks
 from push.wire.api.push import PushResult
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, RequestName, Signal
+from push.wire.websocket.origins import SAME_HOST, Origins
 from tests.waiting import WaitUntil
 
 STOP_SECONDS = 6.0
@@ -64,6 +77,8 @@ NO_RATES = dict.fromkeys(
     ),
     0,
 )
+# `PUSH_TEST_CARRIER=ws` runs the tests that send no bytes of their own over WebSocket.
+WEB_SOCKETS = os.environ.get("PUSH_TEST_CARRIER") == "ws"
 JWT_SECRET = b"a secret of at least thirty-two bytes"
 
 
@@ -85,9 +100,12 @@ class Client(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         for frame in self._decoder.feed(data):
-            self.frames.append(frame)
-            if self.acks and frame.signal == Signal.PUSH and frame.message_id:
-                self.ack(frame)
+            self.take(frame)
+
+    def take(self, frame: Frame) -> None:
+        self.frames.append(frame)
+        if self.acks and frame.signal == Signal.PUSH and frame.message_id:
+            self.ack(frame)
 
     def connectionLost(self, reason: Any = None) -> None:
         self.closed = True
@@ -100,11 +118,14 @@ class Client(Protocol):
             self._ids += 1
             message_id = self._ids
         raw = b"" if body is None else json.dumps(body).encode()
-        self.transport.write(encode_frame(signal, 0, message_id, raw))
+        self.write_frame(signal, 0, message_id, raw)
         return message_id
 
+    def write_frame(self, signal: int, sub_signal: int, message_id: int, raw: bytes) -> None:
+        self.transport.write(encode_frame(signal, sub_signal, message_id, raw))
+
     def ack(self, frame: Frame) -> None:
-        self.transport.write(encode_frame(Signal.PUB_ACK, 0, frame.message_id))
+        self.write_frame(Signal.PUB_ACK, 0, frame.message_id, b"")
 
     def ack_all(self) -> None:
         for frame in self.pushes:
@@ -163,8 +184,7 @@ class Client(Protocol):
         """PUBLISH with the sub-signal `name`; its answer."""
         self._ids += 1
         raw = json.dumps(body).encode()
-        frame = encode_frame(Signal.PUBLISH, RequestName[name], self._ids, raw)
-        self.transport.write(frame)
+        self.write_frame(Signal.PUBLISH, RequestName[name], self._ids, raw)
         return dict(json.loads((await self.answer(Signal.PUB_ACK, self._ids)).body))
 
     async def register(self, **body: Any) -> dict[str, Any]:
@@ -179,6 +199,92 @@ class Client(Protocol):
         asked = self.send(Signal.CONNECT, body or self._credentials)
         frame = await self.answer(Signal.CONNECT_ACK, asked)
         return {"status": ConnectStatus(frame.sub_signal), **json.loads(frame.body)}
+
+
+class WebClient(Client):
+    """The same over WebSocket, on wsproto's client."""
+
+    def __init__(
+        self, *, acks: bool = False, origin: str = "", path: str = "/ws", offers: str = "push.v2"
+    ) -> None:
+        super().__init__(acks=acks)
+        self._handshake: WSConnection = WSConnection(ConnectionType.CLIENT)
+        headers = [(b"Origin", origin.encode())] if origin else []
+        self._request = Request(
+            host="127.0.0.1", target=path, subprotocols=offers.split(), extra_headers=headers
+        )
+        self.refused_with = 0
+        self.refusal = b""
+        self.close_code = 0
+        self.pongs: list[bytes] = []
+        self.text_bytes: list[int] = []  # of each message that came
+        self._waiting: list[WebEvent] = []
+        self._text = ""
+
+    @property
+    def is_open(self) -> bool:
+        return self._handshake.state is ConnectionState.OPEN
+
+    def begin(self) -> None:
+        """Ask for the WebSocket."""
+        self.transport.write(self._handshake.send(self._request))
+
+    def dataReceived(self, data: bytes) -> None:
+        self._handshake.receive_data(data)
+        for event in self._handshake.events():
+            self._event(event)
+
+    def _event(self, event: WebEvent) -> None:
+        if isinstance(event, AcceptConnection):
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                self.say(each)
+        elif isinstance(event, RejectConnection):
+            self.refused_with = event.status_code
+        elif isinstance(event, RejectData):
+            self.refusal += event.data
+        elif isinstance(event, TextMessage):
+            self._text += event.data
+            if event.message_finished:
+                text, self._text = self._text, ""
+                self.text_bytes.append(len(text.encode()))
+                self.take(self._frame(json.loads(text)))
+        elif isinstance(event, Pong):
+            self.pongs.append(bytes(event.payload))
+        elif isinstance(event, CloseConnection):
+            self.close_code = int(event.code)
+            if self._handshake.state is ConnectionState.REMOTE_CLOSING:
+                self.transport.write(self._handshake.send(event.response()))
+
+    def _frame(self, message: dict[str, Any]) -> Frame:
+        signal, name = Signal[message["signal"]], message.get("subSignal", "")
+        number: int = 0
+        if signal is Signal.CONNECT_ACK:
+            number = ConnectStatus[name]
+        elif name in RequestName.__members__:
+            number = RequestName[name]
+        body = json.dumps(message.get("content", {})).encode()
+        return Frame(signal, number, message.get("messageId", 0), body)
+
+    def write_frame(self, signal: int, sub_signal: int, message_id: int, raw: bytes) -> None:
+        message: dict[str, Any] = {"signal": Signal(signal).name}
+        if sub_signal:
+            message["subSignal"] = RequestName(sub_signal).name
+        if message_id:
+            message["messageId"] = message_id
+        if raw:
+            message["content"] = json.loads(raw)
+        self.say(TextMessage(json.dumps(message)))
+
+    def say(self, event: WebEvent) -> None:
+        """Send it, as soon as the WebSocket is open."""
+        if self.is_open:
+            self.transport.write(self._handshake.send(event))
+        else:
+            self._waiting.append(event)
+
+    def say_text(self, text: str) -> None:
+        self.say(TextMessage(text))
 
 
 class LiveConnectors(Registry):
@@ -338,8 +444,22 @@ class Node:
         for work in self.upkeep:
             work.start()
 
-    def listen(self, tls: Any = None, sndbuf: int = 0, proxies: Iterable[str] = ()) -> int:
-        factory = device_factory(self.reactor, self.gateway, tls, Networks(proxies))
+    def listen(
+        self,
+        tls: Any = None,
+        sndbuf: int = 0,
+        proxies: Iterable[str] = (),
+        *,
+        web: bool = WEB_SOCKETS,
+        origins: Iterable[str] = (SAME_HOST,),
+    ) -> int:
+        factory = device_factory(
+            self.reactor,
+            self.gateway,
+            tls,
+            Networks(proxies),
+            origins=Origins(origins) if web else None,
+        )
         port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
         if sndbuf:
             port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
@@ -440,7 +560,8 @@ Dial = Callable[..., Awaitable[Client]]
 async def dial(wait_until: WaitUntil) -> AsyncIterator[Dial]:
     """`await dial(node, acks=True)`: a client that is connected to the node's last port.
 
-    It calls from the address `source`, and sends `header`, piece by piece, before all else.
+    It calls from the address `source`, and sends `header`, piece by piece, before all else. With
+    `web` it speaks WebSocket, and asks for the path, origin and sub-protocol in `asked`.
     """
     from twisted.internet import reactor
 
@@ -453,12 +574,18 @@ async def dial(wait_until: WaitUntil) -> AsyncIterator[Dial]:
         tls: Any = None,
         source: str = "127.0.0.1",
         header: Sequence[bytes] = (),
+        web: bool = WEB_SOCKETS,
+        **asked: str,
     ) -> Client:
         port = node.ports[-1].getHost().port
         endpoint: Any = TCP4ClientEndpoint(reactor, "127.0.0.1", port, bindAddress=(source, 0))
         if tls is not None and not header:
             endpoint = wrapClientTLS(tls, endpoint)
-        client: Client = await endpoint.connect(Factory.forProtocol(lambda: Client(acks=acks)))
+
+        def new_client() -> Client:
+            return WebClient(acks=acks, **asked) if web else Client(acks=acks)
+
+        client: Client = await endpoint.connect(Factory.forProtocol(new_client))
         client._wait_until = wait_until
         clients.append(client)
         for place, piece in enumerate(header):
@@ -467,6 +594,8 @@ async def dial(wait_until: WaitUntil) -> AsyncIterator[Dial]:
             client.transport.write(piece)
         if tls is not None and header:
             client.transport.startTLS(tls)  # its first bytes leave with the header's last
+        if isinstance(client, WebClient):
+            client.begin()
         return client
 
     yield make

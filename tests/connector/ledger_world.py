@@ -25,7 +25,7 @@ from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.session.delivery_policy import DeliveryPolicy
-from push.session.server import SessionLimits
+from push.session.server_answers import SessionLimits
 from push.session.subscription import EXPIRED, GONE, LateAcknowledgement, Subscription
 from push.session.transitions import State
 from push.session.window import Window
@@ -34,6 +34,7 @@ from push.streams.log import LogReader, WantedPages, has_expired
 from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.bodies import ConnectRequest
+from push.wire.codecs.binary import BINARY
 from push.wire.errors import RequestError
 from push.wire.idents import Snowflake
 
@@ -54,6 +55,7 @@ class Seat:
         self.token: str | None = token
         self.session_id = session_id
         self.state = State.OPEN
+        self.codec = BINARY
         self.max_frame_bytes = max_frame
         self.window: Window | None = Window(6, 1 << 20)
         self.subscriptions = {subscription.stream: subscription for subscription in subscriptions}

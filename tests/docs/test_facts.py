@@ -26,7 +26,7 @@ from push.http.routes.push import MAX_BATCH_BYTES
 from push.pushctl.terminal.options import DEFAULT_URL, LOCAL_SERVER
 from push.pushing.service import PushContent
 from push.sdk.address import DEFAULT_PORTS
-from push.session.server import SessionLimits
+from push.session.server_answers import SessionLimits
 from push.streams.publisher import Retention
 from push.wire.api.push import MAX_BATCH_ITEMS, MAX_TARGETS
 from push.wire.bodies import MAX_JSON_DEPTH
@@ -111,12 +111,14 @@ def test_a_setting_that_a_document_names_exists() -> None:
 def ports_of(tap: str) -> list[int]:
     """Where a daemon listens without settings."""
     settings: Any = DEFAULTS
-    devices = [settings.connector.tcp.port, settings.connector.tls.port]
+    connector = settings.connector
+    listeners = (connector.tcp, connector.tls, connector.ws, connector.wss)
+    devices = [address.port for address in listeners]
     listen = MODULES[tap].replaced_defaults.get(("http", "listen"), settings.http.listen)
     http = int(str(listen).rpartition(":")[2])
     return {
         "push": [*devices, http],
-        "push-connector": [*devices, settings.connector.admin.port],
+        "push-connector": [*devices, connector.admin.port],
     }.get(tap, [http])
 
 
@@ -137,14 +139,15 @@ def test_the_table_of_paths_has_the_ports_of_the_daemons() -> None:
 
 
 def test_clients_go_where_a_server_listens_without_settings() -> None:
-    tcp, tls, http = ports_of("push")
+    tcp, tls, ws, wss, http = ports_of("push")
     assert {"tcp": tcp, "tls": tls} == DEFAULT_PORTS
     assert f"http://127.0.0.1:{http}" == DEFAULT_URL
     assert f"tls://127.0.0.1:{tls}" == LOCAL_SERVER
     carriers = dict(
-        re.findall(r"^\| `(tls|tcp)://host:(\d+)` \|", text_of("docs/protocol.md"), re.M)
+        re.findall(r"^\| `(\w+)://host:(\d+)(?:/ws)?` \|", text_of("docs/protocol.md"), re.M)
     )
-    assert carriers == {"tcp": str(tcp), "tls": str(tls)}
+    told = {carrier: int(port) for carrier, port in carriers.items()}
+    assert told == {"tcp": tcp, "tls": tls, "ws": ws, "wss": wss}
 
 
 # --- Scopes -------------------------------------------------------------------------------------

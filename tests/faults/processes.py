@@ -165,6 +165,8 @@ class Daemon(Process):
             "server_node": name,
             "connector_tcp": f"127.0.0.1:{self.device_port}",
             "connector_tls": "",
+            "connector_ws": "",
+            "connector_wss": "",
             "connector_admin": http,
             "http_listen": http,
             **settings,

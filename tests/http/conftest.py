@@ -45,6 +45,7 @@ from push.wire.api.push import PushResult
 from push.wire.api.topics import Topic, TopicPage
 from push.wire.errors import RequestError
 from push.wire.idents import is_token
+from push.wire.websocket.origins import Origins
 
 TOKEN = "03DMV9EK31WTE="
 FUNNEL = DeliveryCounts(
@@ -253,7 +254,7 @@ def parse_responses(raw: bytes) -> list[Response]:
         assert len(headers) == len(pairs), f"a header came twice: {pairs}"
         status = int(lines[0].split(" ")[1])
         assert "transfer-encoding" not in headers
-        length = 0 if status == 204 else int(headers["content-length"])
+        length = 0 if status in (204, 304) else int(headers["content-length"])
         responses.append(Response(status, headers, raw[:length]))
         raw = raw[length:]
     return responses
@@ -426,7 +427,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
             registry=CollectorRegistry(),
             problems=lambda: behind.problems,
             notes=lambda: behind.notes,
-            origins=origins,
+            origins=Origins(origins),
             trusted_proxies=Networks(trusted_proxies),
             **options,
         )

@@ -32,6 +32,8 @@ class Home:
             "PUSH_START_SECONDS": "60",
             "PUSH_CONNECTOR_TCP": "127.0.0.1:0",
             "PUSH_CONNECTOR_TLS": "127.0.0.1:0",
+            "PUSH_CONNECTOR_WS": "",
+            "PUSH_CONNECTOR_WSS": "",
             "PUSH_CONNECTOR_ADMIN": "127.0.0.1:0",
             "PUSH_HTTP_LISTEN": "127.0.0.1:0",
         }

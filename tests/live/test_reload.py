@@ -153,8 +153,8 @@ class TlsSession:
         self._socket.close()
 
 
-def tls_port(daemon: Daemon) -> int:
-    (line,) = [line for line in daemon.log_text().splitlines() if "listening: tls" in line]
+def tls_port(daemon: Daemon, carrier: str = "tls") -> int:
+    (line,) = [line for line in daemon.log_text().splitlines() if f"listening: {carrier}" in line]
     return int(line.rpartition(":")[2])
 
 
@@ -168,6 +168,7 @@ def test_new_handshakes_use_the_new_certificate_and_live_sessions_stay(
         tap,
         f'[connector]\ncertificate = "{certificate}"\nprivate_key = "{key}"\n',
         connector_tls="127.0.0.1:0",
+        connector_wss="127.0.0.1:0",
     )
     port = tls_port(daemon)
     app_key = daemon.key("app")
@@ -183,16 +184,17 @@ def test_new_handshakes_use_the_new_certificate_and_live_sessions_stay(
         frame, body = session.ask(Signal.PING, {"interval": 60}, 3)
         assert (frame.signal, body["interval"]) == (Signal.PING, 60)
         session.close()
-    shown = subprocess.run(
-        f"openssl s_client -connect 127.0.0.1:{port} </dev/null 2>/dev/null"
-        " | openssl x509 -noout -serial",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=DEADLINE_SECONDS,
-    ).stdout
-    assert int(shown.strip().removeprefix("serial="), 16) == serials[-1]
+    for listening in (port, tls_port(daemon, "wss")):
+        shown = subprocess.run(
+            f"openssl s_client -connect 127.0.0.1:{listening} </dev/null 2>/dev/null"
+            " | openssl x509 -noout -serial",
+            shell=True,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=DEADLINE_SECONDS,
+        ).stdout
+        assert int(shown.strip().removeprefix("serial="), 16) == serials[-1]
 
 
 def test_a_certificate_that_cannot_be_used_is_one_line_and_the_old_one_stays(

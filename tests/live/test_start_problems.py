@@ -29,6 +29,8 @@ def start(
         "server_data": str(folder / "data"),
         "connector_tcp": "127.0.0.1:0",
         "connector_tls": "",
+        "connector_ws": "",
+        "connector_wss": "",
         "connector_admin": "127.0.0.1:0",
         "http_listen": "127.0.0.1:0",
         **({} if tap == "push" else {"redis_url": "redis://127.0.0.1:1"}),
@@ -146,7 +148,7 @@ def test_an_address_of_another_machine(tmp_path: Path) -> None:
         ("push-api", "http_listen", "set [http] listen"),
         ("push-sub", "http_listen", "set [http] listen"),
         ("push-group", "http_listen", "set [http] listen"),
-        ("push-connector", "connector_tcp", "set [connector] tcp or tls"),
+        ("push-connector", "connector_tcp", "set [connector] tcp, tls, ws or wss"),
     ],
 )
 def test_nothing_to_listen_on(tap: str, off: str, said: str, tmp_path: Path) -> None:

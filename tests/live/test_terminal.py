@@ -33,6 +33,8 @@ class Terminal:
             "PUSH_SERVER_READY_FILE": str(folder / "ready"),
             "PUSH_CONNECTOR_TCP": "127.0.0.1:0",
             "PUSH_CONNECTOR_TLS": "",
+            "PUSH_CONNECTOR_WS": "",
+            "PUSH_CONNECTOR_WSS": "",
             "PUSH_HTTP_LISTEN": "127.0.0.1:0",
             **variables,
         }

@@ -45,7 +45,8 @@ def devices(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def server(authority: Authority) -> Iterator[Running]:
     """TLS for devices and for HTTP, without client certificates."""
     for_devices, for_http = authority.sign("connector"), authority.sign("http", days=5)
-    with started_server(**of_devices(for_devices), **of_http(for_http)) as running:
+    wss = {"connector_wss": "127.0.0.1:0"}
+    with started_server(**of_devices(for_devices), **of_http(for_http), **wss) as running:
         yield running
 
 
@@ -86,7 +87,7 @@ def reload(running: Running) -> str:
 # --- Versions and ciphers -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("port_of", ["tls_address", "http"])
+@pytest.mark.parametrize("port_of", ["tls_address", "wss_address", "http"])
 @pytest.mark.parametrize(
     ("version", "is_served"),
     [("-tls1", False), ("-tls1_1", False), ("-tls1_2", True), ("-tls1_3", True)],
@@ -217,8 +218,13 @@ def test_without_a_certificate_of_the_right_ca_the_handshake_fails(
 ) -> None:
     right, wrong = devices.sign("right"), Authority(tmp_path, "strangers").sign("wrong")
     with started_server(
-        **of_devices(authority.sign("direct")), connector_client_ca=str(devices.ca_file)
+        **of_devices(authority.sign("direct")),
+        connector_client_ca=str(devices.ca_file),
+        connector_wss="127.0.0.1:0",
     ) as running:
+        assert "alert certificate required" in Client(
+            running.wss_address[1], authority.ca_file
+        ).until_closed("-tls1_3")
         client = Client(running.tls_address[1], authority.ca_file)
         own = ("-cert", str(right.certificate), "-key", str(right.key))
         others = ("-cert", str(wrong.certificate), "-key", str(wrong.key))
@@ -398,9 +404,12 @@ def test_a_reload_takes_a_new_certificate_for_http(authority: Authority, tmp_pat
 # --- Without TLS --------------------------------------------------------------------------------
 
 
-def test_a_public_listener_without_tls_is_a_note_and_a_warning(tmp_path: Path) -> None:
-    with started_server(connector_tcp="0.0.0.0:0") as running:
+def test_a_public_listener_without_tls_is_a_note_and_a_warning() -> None:
+    with started_server(connector_tcp="0.0.0.0:0", connector_ws="0.0.0.0:0") as running:
         _, ready = curl(url_of(running, "/readyz", "http"))
-        (note,) = [note for note in json.loads(ready)["notes"] if "without TLS" in note]
-        assert "[connector] tcp = 0.0.0.0:0" in note
-        assert note in running.log.read_text()
+        notes = [note for note in json.loads(ready)["notes"] if "without TLS" in note]
+        assert [note.partition(" is ")[0] for note in notes] == [
+            "[connector] tcp = 0.0.0.0:0",
+            "[connector] ws = 0.0.0.0:0",
+        ]
+        assert all(note in running.log.read_text() for note in notes)

@@ -27,7 +27,7 @@ from push.redis.connection.url import parse_store_url
 from push.redis.identity import Deployment
 from push.redis.shards import Shards
 from push.session.delivery_policy import DeliveryPolicy
-from push.session.server import SessionLimits
+from push.session.server_answers import SessionLimits
 from push.session.subscription import EXPIRED, GONE, LateAcknowledgement, Subscription
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, WantedPages, has_expired

@@ -46,29 +46,53 @@ class ForeignLoop(asyncio.SelectorEventLoop):
         return ForeignTransport(made[0]), protocol
 
 
+class BlockingLoop(asyncio.SelectorEventLoop):
+    """With it the client is the blocking one, which has no event loop of its own."""
+
+
 LOOPS: dict[str, type[Any]] = {
     "asyncio": asyncio.SelectorEventLoop,
+    "blocking": BlockingLoop,
     "foreign": ForeignLoop,
     "uvloop": uvloop.Loop,
 }
 
 
 def with_names(loop: type[Any], **names: list[str]) -> Callable[[], Any]:
-    """A factory of loops of that class that resolve `names` to those addresses, in that order."""
+    """A factory of loops of that class that resolve `names` to those addresses, in that order.
+
+    So does the whole process while a `BlockingLoop` lives.
+    """
+    resolve = socket.getaddrinfo
+
+    def found(host: Any, port: Any) -> Any:
+        return [
+            (
+                socket.AF_INET6 if ":" in address else socket.AF_INET,
+                socket.SOCK_STREAM,
+                6,
+                "",
+                (address, port, 0, 0) if ":" in address else (address, port),
+            )
+            for address in names[host]
+        ]
+
+    def getaddrinfo(host: Any, port: Any, *args: Any, **options: Any) -> Any:
+        return found(host, port) if host in names else resolve(host, port, *args, **options)
 
     class Named(loop):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            if loop is BlockingLoop:
+                socket.getaddrinfo = getaddrinfo
+
+        def close(self) -> None:
+            socket.getaddrinfo = resolve
+            super().close()
+
         async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
             if host not in names:
                 return await super().getaddrinfo(host, port, **options)
-            return [
-                (
-                    socket.AF_INET6 if ":" in address else socket.AF_INET,
-                    socket.SOCK_STREAM,
-                    6,
-                    "",
-                    (address, port, 0, 0) if ":" in address else (address, port),
-                )
-                for address in names[host]
-            ]
+            return found(host, port)
 
     return Named

@@ -1,4 +1,4 @@
-"""Chat in the asyncio client and in the clients of backends, against scripted servers."""
+"""Chat in both device clients and in the clients of backends, against scripted servers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
+from both import PushClient, is_kind
 from device_server import DeviceServer, Peer, run
 from http_server import Answer, HTTPServer, problem
 
-from push.sdk.aio import ChatMessage, GroupChange, Message, PushClient, Recall, Receipt, Typing
 from push.sdk.backend import AsyncPushAPI, PushAPI, PushAPIError
 from push.sdk.chat_types import GroupInfo, HistoryMessage, Member, Positions, Sent
 from push.sdk.errors import ConnectionFailed, RequestRefused
@@ -31,8 +31,10 @@ GROUP = {
 }
 SENT = {"id": "m1", "conversation": "user:ben", "seq": 7, "ts": 5}
 
+each_client = pytest.mark.usefixtures("each_client")
 
-def client_of(server: DeviceServer) -> PushClient:
+
+def client_of(server: DeviceServer) -> Any:
     return PushClient([server.url], random=lambda: 0.0, token="T", secret="S")
 
 
@@ -60,6 +62,7 @@ async def asked(
 # --- Sending -------------------------------------------------------------------------------------
 
 
+@each_client
 def test_a_message_is_sent_to_a_user_or_a_group():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server) as client:
@@ -91,6 +94,7 @@ def test_a_message_is_sent_to_a_user_or_a_group():
     run(test())
 
 
+@each_client
 def test_a_message_whose_answer_was_lost_is_sent_again_as_the_same_one():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server) as client:
@@ -112,8 +116,9 @@ def test_a_message_whose_answer_was_lost_is_sent_again_as_the_same_one():
     run(test())
 
 
+@each_client
 def test_a_message_that_is_refused_or_not_sent_in_time_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("push.sdk.aio.chat.PASSING_SECONDS", 0.0)
+    monkeypatch.setattr("push.sdk.core.requests.PASSING_SECONDS", 0.0)
 
     async def test() -> None:
         async with DeviceServer() as server, client_of(server) as client:
@@ -149,6 +154,7 @@ def in_history(*numbers: int, **more: Any) -> dict[str, Any]:
     return {"messages": messages, **more}
 
 
+@each_client
 def test_history_is_read_forwards_and_backwards():
     async def all_of(messages: Any) -> list[Any]:
         return [message.data async for message in messages]
@@ -191,6 +197,7 @@ def test_history_is_read_forwards_and_backwards():
     run(test())
 
 
+@each_client
 def test_positions_recall_typing_conversations_and_presence():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server) as client:
@@ -233,6 +240,7 @@ def test_positions_recall_typing_conversations_and_presence():
     run(test())
 
 
+@each_client
 def test_what_is_told_comes_as_messages_of_its_kind():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server) as client:
@@ -265,7 +273,7 @@ def test_what_is_told_comes_as_messages_of_its_kind():
                     await anext(client) for _ in told
                 ]
 
-            assert isinstance(chat, ChatMessage)
+            assert is_kind(chat, "ChatMessage")
             assert (chat.conversation, chat.sender, chat.seq, chat.type) == (
                 "group:g1",
                 "ben",
@@ -278,24 +286,24 @@ def test_what_is_told_comes_as_messages_of_its_kind():
                 None,
                 None,
             )
-            assert isinstance(answer, ChatMessage)
+            assert is_kind(answer, "ChatMessage")
             assert (answer.mentions, answer.reply_to, answer.client_id) == (["ben"], 7, "c")
-            assert isinstance(recall, Recall)
+            assert is_kind(recall, "Recall")
             assert (recall.conversation, recall.seq, recall.by) == ("group:g1", 7, "ben")
-            assert isinstance(receipt, Receipt)
+            assert is_kind(receipt, "Receipt")
             assert (receipt.user, receipt.delivered, receipt.read) == ("ben", 8, 7)
-            assert isinstance(added, GroupChange)
+            assert is_kind(added, "GroupChange")
             assert (added.group, added.change, added.by, added.users) == (
                 "g1",
                 "added",
                 "ada",
                 ["eve"],
             )
-            assert isinstance(dismissed, GroupChange)
+            assert is_kind(dismissed, "GroupChange")
             assert (dismissed.change, dismissed.by, dismissed.users) == ("dismissed", None, [])
-            assert isinstance(typing, Typing)
+            assert is_kind(typing, "Typing")
             assert (typing.conversation, typing.user, typing.qos) == ("group:g1", "ben", 0)
-            assert type(plain) is Message
+            assert type(plain).__name__ == "Message"
             assert await peer.take_acks(6) == [1, 2, 3, 4, 5, 6], "as of any message"
 
     run(test())
@@ -304,6 +312,7 @@ def test_what_is_told_comes_as_messages_of_its_kind():
 # --- Groups --------------------------------------------------------------------------------------
 
 
+@each_client
 def test_a_group_is_made_and_looked_after():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server) as client:

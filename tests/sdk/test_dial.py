@@ -1,28 +1,32 @@
-"""The asyncio client against names with dead addresses, and under other event loops."""
+"""Names with dead addresses, and certificates: under each event loop, and without one."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import both
 import pytest
+from both import ClientState, PushClient
 from device_server import DeviceServer, make_certificate, run, until
-from loops import LOOPS, with_names
+from loops import LOOPS, BlockingLoop, with_names
 
-from push.sdk.aio import ClientState, PushClient
 from push.sdk.errors import ConfigurationError, ConnectionFailed, ServerUntrusted
 from push.wire.signals import ConnectStatus, Signal
 
 
 @pytest.fixture(params=LOOPS.values(), ids=LOOPS)
-def loop(request: pytest.FixtureRequest) -> Any:
-    return request.param
+def loop(request: pytest.FixtureRequest) -> Iterator[Any]:
+    both.use("nio" if request.param is BlockingLoop else "aio")
+    yield request.param
+    both.use("aio")
 
 
-def client_at(url: str, **options: Any) -> PushClient:
+def client_at(url: str, **options: Any) -> Any:
     pair = {} if "key" in options else {"token": "T", "secret": "S"}
     return PushClient([url], **{"random": lambda: 0.0, **pair, **options})
 
@@ -48,7 +52,7 @@ class BlackHole:
         self._sockets.close()
 
 
-async def talk(server: DeviceServer, client: PushClient) -> None:
+async def talk(server: DeviceServer, client: Any) -> None:
     """A session with all that uses the transport: a message, its ack, a request, a lost connection,
     and the goodbye."""
     async with client:
@@ -220,13 +224,13 @@ def test_a_certificate_that_is_not_valid_yet_is_waited_for(loop: Any, tmp_path: 
     async def test() -> None:
         early = make_certificate(tmp_path, "early", valid_days=(1, 2))
         good = make_certificate(tmp_path, "good")
-        both = tmp_path / "both.pem"
-        both.write_bytes(early.file.read_bytes() + good.file.read_bytes())
+        two = tmp_path / "two.pem"
+        two.write_bytes(early.file.read_bytes() + good.file.read_bytes())
         details: list[str] = []
         async with DeviceServer(early.server_context()) as server:
             client = client_at(
                 server.url,
-                ca_file=str(both),
+                ca_file=str(two),
                 random=lambda: 0.01,
                 on_state=lambda state, detail: details.append(f"{state.name} {detail}"),
             )
@@ -302,14 +306,16 @@ def test_a_drain_and_a_redirect_to_both_lead_to_tls(loop: Any, tmp_path: Path):
             DeviceServer() as plain,
             DeviceServer(certificate.server_context()) as secure,
         ):
-            both = [plain.url, secure.url]
+            servers = [plain.url, secure.url]
             client = client_at(first.url, fingerprint=certificate.fingerprint)
             async with client:
-                await (await first.accept()).refuse(ConnectStatus.USE_ANOTHER_SERVER, servers=both)
+                await (await first.accept()).refuse(
+                    ConnectStatus.USE_ANOTHER_SERVER, servers=servers
+                )
                 peer = await secure.accept()
                 await peer.welcome()
                 await client.wait_connected()
-                await peer.disconnect("draining", servers=both, after=0)
+                await peer.disconnect("draining", servers=servers, after=0)
                 peer = await secure.accept()
                 await peer.welcome()
             assert plain._all == []

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from both import ClientState, PushClient
 from device_server import make_certificate, run
 
 from push.sdk import errors
-from push.sdk.aio import ClientState, Message, PushClient
 from push.sdk.backend import AsyncPushAPI, PushAPI, PushAPIError, Registration
 from push.sdk.tls import certificate_fingerprint
 from tests.waiting import DEADLINE_SECONDS
+
+each_client = pytest.mark.usefixtures("each_client")
 
 
 def url_of(scheme: str, address: tuple[str, int]) -> str:
@@ -38,12 +40,12 @@ def new_device(push_server: Any, name: str = "test") -> Registration:
         return api.register_device("linux", "test_live", name)
 
 
-def client_of(push_server: Any, device: Registration, **options: Any) -> PushClient:
+def client_of(push_server: Any, device: Registration, **options: Any) -> Any:
     given = {"token": device.token, "secret": device.secret, "random": lambda: 0.0}
     return PushClient([url_of("tcp", push_server.tcp_address)], **(given | options))
 
 
-async def next_of(client: PushClient) -> Message:
+async def next_of(client: Any) -> Any:
     async with asyncio.timeout(DEADLINE_SECONDS):
         return await anext(client)
 
@@ -64,6 +66,7 @@ def push_to(push_server: Any, device: Registration, *data: Any, **options: Any) 
 # --- Registration --------------------------------------------------------------------------------
 
 
+@each_client
 def test_a_device_registers_over_the_device_protocol_and_connects(push_server: Any):
     async def test() -> None:
         stored = []
@@ -80,6 +83,7 @@ def test_a_device_registers_over_the_device_protocol_and_connects(push_server: A
     run(test())
 
 
+@each_client
 def test_what_is_pushed_to_a_device_that_registered_alone_arrives_in_its_session(push_server: Any):
     async def test() -> None:
         url = url_of("tcp", push_server.tcp_address)
@@ -94,6 +98,7 @@ def test_what_is_pushed_to_a_device_that_registered_alone_arrives_in_its_session
     run(test())
 
 
+@each_client
 def test_registration_needs_the_right_key(push_server: Any):
     async def test() -> None:
         url = url_of("tcp", push_server.tcp_address)
@@ -117,6 +122,7 @@ def test_the_same_pair_comes_again_for_its_secret(push_server: Any):
         assert other.token != device.token
 
 
+@each_client
 def test_wrong_credentials_are_final(push_server: Any):
     async def test() -> None:
         device = new_device(push_server)
@@ -133,6 +139,7 @@ def test_wrong_credentials_are_final(push_server: Any):
     run(test())
 
 
+@each_client
 def test_an_unknown_token_registers_again_with_a_key(push_server: Any):
     async def test() -> None:
         device = new_device(push_server)
@@ -149,6 +156,7 @@ def test_an_unknown_token_registers_again_with_a_key(push_server: Any):
 # --- Messages ------------------------------------------------------------------------------------
 
 
+@each_client
 def test_a_push_reaches_the_device_with_all_its_members(push_server: Any):
     async def test() -> None:
         device = new_device(push_server)
@@ -178,6 +186,7 @@ def test_a_push_reaches_the_device_with_all_its_members(push_server: Any):
     run(test())
 
 
+@each_client
 def test_base64_data_and_qos_0(push_server: Any):
     async def test() -> None:
         device = new_device(push_server)
@@ -192,6 +201,7 @@ def test_base64_data_and_qos_0(push_server: Any):
     run(test())
 
 
+@each_client
 def test_missed_messages_come_in_order_after_the_reconnect(push_server: Any):
     async def test() -> None:
         device = new_device(push_server)
@@ -205,6 +215,7 @@ def test_missed_messages_come_in_order_after_the_reconnect(push_server: Any):
     run(test())
 
 
+@each_client
 def test_a_message_not_acknowledged_comes_again_and_an_acknowledged_one_does_not(
     push_server: Any,
 ):
@@ -228,6 +239,7 @@ def test_a_message_not_acknowledged_comes_again_and_an_acknowledged_one_does_not
     run(test())
 
 
+@each_client
 def test_a_window_that_is_full_holds_back_the_rest_until_acknowledgements_come(push_server: Any):
     async def test() -> None:
         device = new_device(push_server)
@@ -253,6 +265,7 @@ def test_a_window_that_is_full_holds_back_the_rest_until_acknowledgements_come(p
     run(test())
 
 
+@each_client
 def test_a_push_to_all_and_to_a_bound_user(push_server: Any):
     async def test() -> None:
         first, second = new_device(push_server), new_device(push_server)
@@ -280,6 +293,7 @@ def test_a_push_to_all_and_to_a_bound_user(push_server: Any):
     run(test())
 
 
+@each_client
 def test_a_second_connection_takes_the_session_over(push_server: Any):
     async def test() -> None:
         device = new_device(push_server)
@@ -295,6 +309,7 @@ def test_a_second_connection_takes_the_session_over(push_server: Any):
     run(test())
 
 
+@each_client
 def test_the_heartbeat_is_answered_and_clamped(push_server: Any):
     async def test() -> None:
         device = new_device(push_server)
@@ -306,6 +321,7 @@ def test_the_heartbeat_is_answered_and_clamped(push_server: Any):
     run(test())
 
 
+@each_client
 def test_an_unknown_request_is_refused_and_the_session_goes_on(push_server: Any):
     async def test() -> None:
         device = new_device(push_server)
@@ -322,6 +338,7 @@ def test_an_unknown_request_is_refused_and_the_session_goes_on(push_server: Any)
 # --- TLS -----------------------------------------------------------------------------------------
 
 
+@each_client
 def test_tls_with_the_fingerprint_or_the_certificate_as_ca(push_server: Any):
     async def test() -> None:
         device = new_device(push_server)
@@ -344,6 +361,7 @@ def test_tls_with_the_fingerprint_or_the_certificate_as_ca(push_server: Any):
     run(test())
 
 
+@each_client
 def test_tls_without_trust_is_refused(push_server: Any, tmp_path: Path):
     async def test() -> None:
         device = new_device(push_server)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import inspect
 import json
+import re
 import ssl
 import subprocess
 import sys
@@ -13,15 +14,16 @@ from typing import Any
 
 import pytest
 
-from push.sdk import errors
+from push.sdk import errors, nio
 from push.sdk.aio import PushClient
-from push.sdk.aio.request_names import request_number
 from push.sdk.backend import AsyncPushAPI, PushAPI
+from push.sdk.core.requests import request_number
+from push.sdk.core.settings import ClientSettings
 from push.sdk.credentials import Credentials, jwt_expiry_seconds, renewal_delay_seconds
 from push.sdk.logs import log
 from push.sdk.message import BaseMessage
 from push.sdk.tls import parse_fingerprint, trusting_nobody
-from push.session.client_events import MessageReceived as MessageEvent
+from push.session.client.events import MessageReceived as MessageEvent
 
 
 def message(number: int = 1, **body: Any) -> tuple[BaseMessage, list[str]]:
@@ -181,3 +183,19 @@ def test_every_exception_is_a_push_error_and_is_in_the_documents():
     kinds = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
     assert all(issubclass(kind, errors.PushError) for kind in kinds.values())
     assert [name for name in kinds if f"`{name}`" not in page and name != "PushError"] == []
+
+
+def test_the_options_of_both_clients_are_those_of_the_settings_for_editors_too():
+    options = list(inspect.signature(ClientSettings).parameters)
+    for client in (PushClient, nio.PushClient):
+        signature = inspect.signature(client)
+        assert list(signature.parameters) == options
+        assert signature.parameters["acks"].default == "auto"
+        with pytest.raises(TypeError, match="no_such_option"):
+            client("tcp://h:1", token="T", secret="S", no_such_option=1)
+
+
+def test_each_option_of_a_device_client_is_in_the_documents():
+    page = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text(encoding="utf-8")
+    names = set(inspect.signature(ClientSettings).parameters) - {"random"}
+    assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", page)] == []

@@ -18,7 +18,7 @@ from push.sdk.reconnect import (
     ReconnectPlan,
     backoff_ceiling_seconds,
 )
-from push.session.client_events import ConnectionRefused, Disconnected, RegistrationRefused
+from push.session.client.events import ConnectionRefused, Disconnected, RegistrationRefused
 from push.wire.signals import ConnectStatus, DisconnectCode
 
 A = parse_server("tls://a:1")

@@ -10,11 +10,11 @@ from typing import Any
 
 import jwt
 import pytest
+from both import PushClient, cut
 from device_server import DeviceServer, Peer, run
 from http_server import Answer, HTTPServer
 
 from benchmarks.running import Running, started_server
-from push.sdk.aio import Message, PushClient
 from push.sdk.backend import AsyncPushAPI, PushAPI, PushAPIError, Topic
 from push.sdk.errors import ConnectionFailed, RequestRefused
 from push.wire.signals import ConnectStatus, RequestName, Signal
@@ -22,8 +22,10 @@ from tests.waiting import DEADLINE_SECONDS
 
 JWT_SECRET = "a secret of at least thirty-two bytes"
 
+each_client = pytest.mark.usefixtures("each_client")
 
-def client_of(server: DeviceServer, **options: Any) -> PushClient:
+
+def client_of(server: DeviceServer, **options: Any) -> Any:
     pair = {} if {"jwt", "key"} & options.keys() else {"token": "T", "secret": "S"}
     return PushClient([server.url], random=lambda: 0.0, **(pair | options))
 
@@ -35,7 +37,7 @@ async def answer(peer: Peer, name: RequestName, topic: str, **members: Any) -> N
     peer.send(Signal.PUB_ACK, {"ok": True, **members}, name, frame.message_id)
 
 
-async def subscribed(client: PushClient, peer: Peer, topic: str) -> None:
+async def subscribed(client: Any, peer: Peer, topic: str) -> None:
     asking = asyncio.ensure_future(client.subscribe(topic))
     await answer(peer, RequestName.TS, topic)
     await asking
@@ -44,6 +46,7 @@ async def subscribed(client: PushClient, peer: Peer, topic: str) -> None:
 # --- The device, scripted ------------------------------------------------------------------------
 
 
+@each_client
 def test_a_device_subscribes_once_whatever_happens_to_its_connection():
     """The server keeps what a device follows: after a reconnect nothing is asked for."""
 
@@ -63,6 +66,7 @@ def test_a_device_subscribes_once_whatever_happens_to_its_connection():
     run(test())
 
 
+@each_client
 def test_a_device_that_is_registered_anew_follows_what_the_old_one_did():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server, key="k") as client:
@@ -91,10 +95,11 @@ def test_a_device_that_is_registered_anew_follows_what_the_old_one_did():
     run(test())
 
 
+@each_client
 def test_a_user_without_a_device_subscribes_again_in_each_session(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr("push.sdk.aio.requests.RESTORE_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr("push.sdk.core.requests.RESTORE_AGAIN_SECONDS", 0.0)
 
     async def test() -> None:
         async with DeviceServer() as server, client_of(server, jwt="j") as client:
@@ -118,6 +123,7 @@ def test_a_user_without_a_device_subscribes_again_in_each_session(
     run(test())
 
 
+@each_client
 def test_what_is_refused_or_not_known_is_not_subscribed_to_again():
     async def test() -> None:
         async with DeviceServer() as server, client_of(server, jwt="j") as client:
@@ -198,7 +204,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield running
 
 
-def real_client(server: Running, **options: Any) -> PushClient:
+def real_client(server: Running, **options: Any) -> Any:
     host, port = server.tcp_address
     return PushClient(f"tcp://{host}:{port}", random=lambda: 0.0, **options)
 
@@ -208,11 +214,12 @@ def jwt_of(user: str, **more: Any) -> str:
     return jwt.encode(claims, JWT_SECRET, "HS256")
 
 
-async def next_of(client: PushClient) -> Message:
+async def next_of(client: Any) -> Any:
     async with asyncio.timeout(DEADLINE_SECONDS):
         return await anext(client)
 
 
+@each_client
 def test_a_device_follows_topics_over_all_its_connections(server: Running) -> None:
     async def test() -> None:
         async with AsyncPushAPI(server.http_url, server.admin_key) as api:
@@ -252,6 +259,7 @@ def test_a_device_follows_topics_over_all_its_connections(server: Running) -> No
     run(test())
 
 
+@each_client
 def test_a_user_without_a_device_follows_topics_again_after_a_lost_connection(
     server: Running,
 ) -> None:
@@ -264,8 +272,7 @@ def test_a_user_without_a_device_follows_topics_again_after_a_lost_connection(
             for topic in ("news", "private.ada"):
                 await client.subscribe(topic)
             before = (await client.wait_connected()).session
-            assert client._visit is not None
-            client._visit._connection._transport.abort()  # type: ignore[union-attr]
+            assert cut(client)
 
             async with asyncio.timeout(DEADLINE_SECONDS):
                 while True:

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from push.session import client as client_module
 from push.session.client import (
     ANSWER_SECONDS,
+    KNOWN_KINDS,
     ClientSession,
     RequestNotPossible,
     TooManyRequests,
 )
-from push.session.client_events import (
+from push.session.client.events import (
     AuthAnswer,
     Connected,
     ConnectionDead,
@@ -36,13 +36,14 @@ from push.session.client_events import (
     StreamFollowed,
     Unfollowed,
 )
-from push.session.client_liveness import (
+from push.session.client.liveness import (
     REQUEST_MEMORY_SECONDS,
     REQUEST_SILENCE_SECONDS,
     heartbeat_grace_seconds,
 )
-from push.session.client_memory import Arrival, ClientCursors, Deliveries
-from push.session.server import ServerSession, SessionLimits
+from push.session.client.memory import Arrival, ClientCursors, Deliveries
+from push.session.server import ServerSession
+from push.session.server_answers import SessionLimits
 from push.session.transitions import CLIENT, State
 from push.wire.bodies import ConnectAccepted
 from push.wire.errors import ProtocolError
@@ -351,7 +352,7 @@ def test_qos_0_is_neither_remembered_nor_acknowledged():
     assert session.data_to_send() == b""
 
 
-@pytest.mark.parametrize("kind", sorted(client_module.KNOWN_KINDS))
+@pytest.mark.parametrize("kind", sorted(KNOWN_KINDS))
 def test_known_kinds_reach_the_application(kind: str):
     [message] = opened().receive_data(push(1, "m", kind=kind), 0.0)
     assert isinstance(message, MessageReceived)

@@ -1,25 +1,43 @@
-"""The rules of hand-out: gap, repeat, next; room; numbers; what is dropped."""
+"""The rules of hand-out, in each form of frames: gap, repeat, next; room; numbers; drops."""
 
 from __future__ import annotations
+
+import re
 
 import pytest
 
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Batch, Entry
 from push.session.events import ConnectRequested
-from push.session.server import ServerSession, SessionLimits
+from push.session.server import ServerSession
+from push.session.server_answers import SessionLimits
 from push.session.subscription import TOO_LARGE, UNACKNOWLEDGED, OutstandingMessage, Subscription
 from push.session.transitions import State
 from push.session.window import Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
+from push.wire.codecs.binary import BINARY
+from push.wire.codecs.codec import Codec
+from push.wire.codecs.text import TEXT, encode_text
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import DisconnectCode, Signal
 
+# Bodies here need not be JSON.
+_PUSH = re.compile(rb'\{"signal":"PUSH","messageId": *(\d+),"content":(.*)\}', re.DOTALL)
 LIMITS = SessionLimits(window_messages=4, window_bytes=1000, max_deliveries=3)
+
+
+@pytest.fixture(autouse=True, params=[BINARY, TEXT], ids=["binary", "text"])
+def codec(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Codec:
+    """The form of frames of every session of a test."""
+    chosen: Codec = request.param
+    monkeypatch.setattr(Rig, "codec", chosen)
+    return chosen
 
 
 class Rig:
     """A session that follows one stream, what it was handed, and what it will never get."""
+
+    codec: Codec = BINARY
 
     def __init__(
         self, limits: SessionLimits = LIMITS, position: int = 10, max_frame: int | None = None
@@ -28,9 +46,11 @@ class Rig:
         self.delivery_policy = DeliveryPolicy(
             limits, lambda _f, entry, why: self.dropped.append((entry.offset, why))
         )
-        self.session = ServerSession(limits, 0.0)
+        self.session = ServerSession(limits, 0.0, self.codec)
+        if max_frame is not None:
+            max_frame += self.codec.push_envelope_bytes
         asked = ConnectRequest(token="T", secret="S", max_frame=max_frame)
-        connect = encode_frame(Signal.CONNECT, 0, 1, encode_body(asked))
+        connect = self.sent_by_device(Signal.CONNECT, 1, encode_body(asked))
         [event] = self.session.receive_data(connect, 0.0)
         assert isinstance(event, ConnectRequested)
         accepted = ConnectAccepted(session="s")
@@ -54,7 +74,12 @@ class Rig:
         return None if data is None else frames(data)
 
     def acknowledge(self, message_id: int) -> None:
-        self.session.receive_data(encode_frame(Signal.PUB_ACK, 0, message_id), 0.0)
+        self.session.receive_data(self.sent_by_device(Signal.PUB_ACK, message_id), 0.0)
+
+    def sent_by_device(self, signal: Signal, message_id: int, body: bytes = b"") -> bytes:
+        if self.codec is BINARY:
+            return encode_frame(signal, 0, message_id, body)
+        return encode_text(signal, 0, message_id, body)
 
     def outstanding(self) -> list[OutstandingMessage]:
         return list(self.window.outstanding.values())
@@ -66,7 +91,16 @@ def rig() -> Rig:
 
 
 def frames(data: bytes) -> list[Frame]:
-    return list(FrameDecoder(1 << 20).feed(data))
+    if Rig.codec is BINARY:
+        return list(FrameDecoder(1 << 20).feed(data))
+    found = []
+    while data:
+        size, start = (data[1], 2) if data[1] < 126 else (int.from_bytes(data[2:4], "big"), 4)
+        pushed = _PUSH.fullmatch(data[start : start + size])
+        assert pushed is not None
+        found.append(Frame(Signal.PUSH, 0, int(pushed[1]), pushed[2]))
+        data = data[start + size :]
+    return found
 
 
 def stored(offset: int, previous: int, message_id: int = 0, body: bytes = b"") -> Entry:
@@ -168,7 +202,7 @@ def test_sessions_in_step_get_the_very_same_bytes():
     first, second = Rig(), Rig()
     data = first.delivery_policy.live(first.session, first.subscription, batch, 0.0)
     assert data is second.delivery_policy.live(second.session, second.subscription, batch, 0.0)
-    assert data is batch.frames
+    assert data is batch.encoded(Rig.codec)
     assert first.delivery_policy.written == 4
     assert [delivery.offset for delivery in first.outstanding()] == [11, 12, 13]
 

@@ -18,7 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import FIRST_PRIVATE_ID, Batch, Entry
 from push.session.events import ConnectRequested, RedeliveryDue
-from push.session.server import ServerSession, SessionLimits
+from push.session.server import ServerSession
+from push.session.server_answers import SessionLimits
 from push.session.subscription import TOO_LARGE, UNACKNOWLEDGED, Subscription
 from push.session.window import Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body

@@ -24,12 +24,8 @@ from push.session.events import (
     RegisterRequested,
     RenewRequested,
 )
-from push.session.server import (
-    ENDING_SECONDS,
-    MAX_UNANSWERED_REQUESTS,
-    ServerSession,
-    SessionLimits,
-)
+from push.session.server import ENDING_SECONDS, ServerSession
+from push.session.server_answers import MAX_UNANSWERED_REQUESTS, SessionLimits
 from push.session.subscription import Subscription
 from push.session.transitions import SERVER, SERVER_ACCEPTS, Action, State
 from push.wire.bodies import (

@@ -20,6 +20,7 @@ from push.session.subscription import TOO_LARGE, Subscription
 from push.session.transitions import State
 from push.streams.channel import Channel
 from push.streams.ledger import CONGESTED, WRITTEN
+from push.wire.codecs.codec import Codec
 
 SLICE = 500
 
@@ -41,10 +42,10 @@ class _Round:
 class _Shares(NamedTuple):
     """What of a batch is written to which connections, and which sessions must read on.
 
-    `alike`: those that get all of it as it is; `own`: those that get something else.
+    `alike`: those that get all of it as it is, by codec; `own`: those that get something else.
     """
 
-    alike: list[Connection]
+    alike: dict[Codec, list[Connection]]
     own: list[tuple[Connection, bytes]]
     behind: list[DeviceSession]
 
@@ -164,13 +165,16 @@ class FanOut:
             return
         shares = self._share_out(batch, targets)
         if queue:
-            for connection in shares.alike:
-                self._queue(connection, batch.frames)
+            for codec, connections in shares.alike.items():
+                frames = batch.encoded(codec)
+                for connection in connections:
+                    self._queue(connection, frames)
             for connection, data in shares.own:
                 self._queue(connection, data)
             self._behind += shares.behind
         else:
-            write_to_all(shares.alike, batch.frames)
+            for codec, connections in shares.alike.items():
+                write_to_all(connections, batch.encoded(codec))
             for connection, data in shares.own:
                 connection.write(data)
             for device in shares.behind:
@@ -184,25 +188,29 @@ class FanOut:
         self, batch: Batch, targets: Iterable[tuple[DeviceSession, Subscription]]
     ) -> _Shares:
         """Who gets what of `batch`, with all that is noted of it; nothing is written yet."""
-        shares = _Shares([], [], [])
+        shares = _Shares({}, [], [])
         now = self._reactor.seconds()
         cursors, live = self._port.sources.cursors, self._delivery_policy.live
         stored = bool(batch.stored)
         ephemeral = [entry for entry in batch.entries if not entry.offset]
-        frames = batch.frames
+        codec: Codec | None = None
+        frames, alike = b"", list[Connection]()
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
         for device, subscription in targets:
             connection = device.connection
             if connection.blocked:
                 self._blocked(device, subscription, batch)
                 continue
-            cursor = subscription.cursor
-            data = live(device.protocol, subscription, batch, now)
+            cursor, protocol = subscription.cursor, device.protocol
+            if protocol.codec is not codec:
+                codec = protocol.codec
+                frames, alike = batch.encoded(codec), shares.alike.setdefault(codec, [])
+            data = live(protocol, subscription, batch, now)
             for entry in ephemeral:
                 self._count(device, subscription, entry)
             if data is frames:
                 if data:
-                    shares.alike.append(connection)
+                    alike.append(connection)
             elif data:
                 shares.own.append((connection, data))
             if stored:
@@ -221,7 +229,8 @@ class FanOut:
     ) -> None:
         """Nothing is stored: the same bytes for every session, whatever it has outstanding."""
         largest_bytes, open_ = batch.largest_bytes, State.OPEN
-        ready, others = [], []
+        ready: dict[Codec, list[DeviceSession]] = {}
+        others = []
         stream = ""
         for target in targets:
             device, subscription = target
@@ -229,12 +238,16 @@ class FanOut:
             if device.connection.blocked or largest_bytes > protocol.max_frame_bytes:
                 others.append(target)
             elif protocol.state is open_:
-                ready.append(device)
+                if protocol.codec in ready:
+                    ready[protocol.codec].append(device)
+                else:
+                    ready[protocol.codec] = [device]
                 stream = subscription.stream
-        write_to_all([device.connection for device in ready], batch.frames)
-        self._delivery_policy.written += len(ready) * len(batch.entries)
-        for entry in batch.entries:
-            self._port.sources.counts.written_to(stream, entry.id, ready)
+        for codec, devices in ready.items():
+            write_to_all([device.connection for device in devices], batch.encoded(codec))
+            self._delivery_policy.written += len(devices) * len(batch.entries)
+            for entry in batch.entries:
+                self._port.sources.counts.written_to(stream, entry.id, devices)
         if others:
             self._write(batch, others, queue=True)
             self.end_turn()
@@ -256,7 +269,7 @@ class FanOut:
         for entry in batch.entries:
             if entry.offset or device.protocol.state is not State.OPEN:
                 continue
-            if device.connection.may_queue(len(entry.frame)):
+            if device.connection.may_queue(len(entry.body)):
                 now = self._reactor.seconds()
                 device.connection.write(
                     self._delivery_policy.ephemeral(device.protocol, subscription, entry, now)

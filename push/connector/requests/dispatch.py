@@ -116,7 +116,8 @@ class RequestDispatcher:
             raise RequestError("banned", "this session has ended")
 
     async def _answer(self, device: DeviceSession, request: PublishRequested) -> bytes:
-        handler = self._handlers.get(request.sub_signal)
+        sub_signal = request.sub_signal  # a name that is no number is known to nobody
+        handler = None if isinstance(sub_signal, str) else self._handlers.get(sub_signal)
         try:
             await self._make_current(device)
             caller = Caller(device.session_id, device.token, device.user)

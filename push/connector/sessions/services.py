@@ -16,7 +16,7 @@ from push.devices.sessions import Sessions
 from push.devices.topics import Topics
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
-from push.session.server import SessionLimits
+from push.session.server_answers import SessionLimits
 from push.wire.idents import Snowflake
 
 

@@ -8,7 +8,7 @@ queued for it (the session reads on from the log), and its requests are not read
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
 from typing import Protocol as Port
@@ -20,8 +20,11 @@ from zope.interface import implementer
 
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.transport.timing_wheel import NEVER
+from push.session.events import Ended
 from push.session.server import ServerSession
 from push.wire.addresses import peer_ip
+from push.wire.codecs.carriers import ENCRYPTED
+from push.wire.signals import DisconnectCode
 
 MAX_WAITING_BYTES = 64 * 1024
 LINGER_SECONDS = 2.0
@@ -34,11 +37,21 @@ class ConnectionOwner(Port):
 
     def received(self, connection: DeviceConnection, data: bytes) -> None: ...
 
+    def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
+        """What its protocol reads piece by piece, before anything is done about it."""
+
     def drained(self, connection: DeviceConnection) -> None: ...
 
     def lost(self, connection: DeviceConnection) -> None: ...
 
     def linger(self, connection: DeviceConnection, seconds: float) -> None: ...
+
+    def disconnect(
+        self, connection: DeviceConnection, code: DisconnectCode, reason: str
+    ) -> None: ...
+
+    def abandoned(self, connection: DeviceConnection, code: str, reason: str) -> None:
+        """It ends without a DISCONNECT: by its own last words."""
 
 
 class ConnectionPhase(Enum):
@@ -54,7 +67,7 @@ class ConnectionPhase(Enum):
 
 @implementer(IPullProducer, IPushProducer, IHandshakeListener)
 class DeviceConnection(Protocol):
-    """A connection over TCP or TLS. `direct`: plain TCP, whose socket may be written to."""
+    """A connection over TCP or TLS. `direct`: without TLS its socket may be written to."""
 
     # Shared defaults keep an idle connection small: most never need their own.
     phase = ConnectionPhase.OPEN
@@ -85,13 +98,18 @@ class DeviceConnection(Protocol):
         return self.phase is ConnectionPhase.CLOSED
 
     @property
+    def is_plain(self) -> bool:
+        """Whether there is no TLS."""
+        return self.carrier not in ENCRYPTED
+
+    @property
     def _transport(self) -> Any:
         return self.transport
 
     def connectionMade(self) -> None:
         transport = self._transport
         transport.setTcpNoDelay(True)
-        if self.carrier == "tcp":
+        if self.is_plain:
             self._send = transport.getHandle().send
         else:
             self._produces = True
@@ -182,14 +200,14 @@ class DeviceConnection(Protocol):
         self.phase = ConnectionPhase.SILENT
         self._transport.pauseProducing()
 
-    def end(self, *, by_peer: bool) -> None:
+    def end(self, ended: Ended) -> None:
         """Close. Unless the peer ended it, it gets time to read why.
 
         See protocol.md, "DISCONNECT: the end".
         """
         if self.phase not in (ConnectionPhase.OPEN, ConnectionPhase.SILENT):
             return
-        self.flush()
+        self.farewell(ended)
         transport = self._transport
         if self.phase is ConnectionPhase.SILENT:
             transport.resumeProducing()  # else it would not be seen that the peer closes
@@ -197,20 +215,28 @@ class DeviceConnection(Protocol):
         if self._produces:
             self._produces = False
             transport.unregisterProducer()
-        if self.carrier == "tls" and not self._secured:
+        if not self.is_plain and not self._secured:
             self.abort()  # nobody can read a goodbye
             return
-        if by_peer or self.carrier != "tcp":
+        if self.closes_both_ways(ended) or not self.is_plain:
             transport.loseConnection()
         else:
             transport.loseWriteConnection()
         self.gateway.linger(self, LINGER_SECONDS)
 
+    def farewell(self, ended: Ended) -> None:
+        """Write the last words."""
+        self.flush()
+
+    def closes_both_ways(self, ended: Ended) -> bool:
+        """Whether nothing need be read any more, so that the connection may close at once."""
+        return ended.by_peer
+
     def cut(self) -> None:
         """The time to read is over: first an orderly close, then the hard one."""
         if self.is_closed:
             return
-        if self.phase is ConnectionPhase.ENDING and self.carrier == "tcp" and not self.blocked:
+        if self.phase is ConnectionPhase.ENDING and self.is_plain and not self.blocked:
             self.phase = ConnectionPhase.CUT
             self._transport.loseConnection()
             self.gateway.linger(self, LINGER_SECONDS)

@@ -18,15 +18,16 @@ from push.daemons.config.section import Count, PositiveSeconds, Section
 from push.daemons.config.value_types import (
     ListenAddress,
     Network,
+    Origin,
     PublicUrl,
     RedisUrl,
     Sha256,
-    WebSocketAddress,
     ZooKeeperHosts,
 )
 from push.wire import defaults
 from push.wire.frames import MAX_FRAME_BYTES
 from push.wire.idents import NAME_PATTERN
+from push.wire.websocket.origins import SAME_HOST
 
 DEFAULT_RATE_PER_SECOND = 500
 
@@ -134,11 +135,12 @@ class Connector(Section, frozen=True):
         ListenAddress(f"0.0.0.0:{defaults.TLS_PORT}")
     )
     ws: Annotated[
-        WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
-    ] = WebSocketAddress("")
+        ListenAddress,
+        Meta(description='where devices connect by WebSocket without TLS; "" = off'),
+    ] = ListenAddress(f"127.0.0.1:{defaults.WS_PORT}")
     wss: Annotated[
-        WebSocketAddress, Meta(description='WebSocket is not in this version: only "" (off)')
-    ] = WebSocketAddress("")
+        ListenAddress, Meta(description='where devices connect by WebSocket with TLS; "" = off')
+    ] = ListenAddress(f"0.0.0.0:{defaults.WSS_PORT}")
     admin: Annotated[
         ListenAddress,
         Meta(description='where push-connector serves health and metrics by HTTP; "" = off'),
@@ -212,6 +214,13 @@ class Connector(Section, frozen=True):
         PositiveSeconds,
         Meta(description="seconds until the first unacknowledged message is sent again"),
     ] = defaults.REDELIVER_AFTER_SECONDS
+    origins: Annotated[
+        tuple[Origin, ...],
+        Meta(
+            description="web pages that may connect by WebSocket, as https://example.com; "
+            'same-host = from the host that they connect to, "*" = all'
+        ),
+    ] = (Origin(SAME_HOST),)
     proxy_protocol: Annotated[
         tuple[Network, ...],
         Meta(
@@ -249,6 +258,13 @@ class Http(Section, frozen=True):
             description="connections at one time; 0 = 512, or fewer where few files may be open",
         ),
     ] = 0
+    demo: Annotated[
+        bool,
+        Meta(description="true: `twistd push` serves the demo at /demo; on loopback, or with TLS"),
+    ] = False
+    demo_launcher: Annotated[
+        str, Meta(description='the socket of `make demo`, which sets this by itself; "" = none')
+    ] = ""
 
 
 class Auth(Section, frozen=True):

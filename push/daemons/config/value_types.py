@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 from push.redis.connection.url import parse_store_url
 from push.wire.addresses import HostPort, parse_network
+from push.wire.websocket.origins import ANY, SAME_HOST, normal_origin
 
 ZOOKEEPER_PORT = 2181
 
 _ZOOKEEPER = re.compile(r"(?:[^\s@:/,]+:[^\s@/,]+@)?(?P<hosts>[^\s@/]*)(?:/\S*)?")
+_VISIBLE = re.compile("[!-~]+")
 _LISTEN_FORM = 'expected "host:port", "[ipv6]:port", or "" for off'
 
 
@@ -46,18 +48,6 @@ class ListenAddress(str):
     @property
     def port(self) -> int:
         return HostPort.parse(self).port if self else 0
-
-
-class WebSocketAddress(ListenAddress):
-    """Only "" for off: this version has no WebSocket."""
-
-    __slots__ = ()
-
-    @classmethod
-    def parse(cls, value: object) -> Self:
-        if value != "":
-            raise ValueError('expected "" (off): WebSocket is not in this version')
-        return cls("")
 
 
 class RedisUrl(str):
@@ -125,24 +115,47 @@ class ZooKeeperHosts(str):
 
 
 class PublicUrl(str):
-    """`tcp://host:port` or `tls://host:port`, as clients get it."""
+    """`tcp://host:port`, `tls://host:port`, `ws://host:port/ws` or `wss://…`, as clients get it.
+
+    A WebSocket may be behind a reverse proxy: with another path, and on the usual port.
+    """
 
     __slots__ = ()
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        problem = ValueError('expected "tcp://host:port" or "tls://host:port"')
-        if not isinstance(value, str):
+        problem = ValueError(
+            'expected "tcp://host:port", "tls://host:port", "ws://host:port/ws" or '
+            '"wss://host:port/ws"'
+        )
+        if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
             raise problem
         try:
             parts = urlsplit(value)
-            complete = bool(parts.hostname) and bool(parts.port)
+            host, port = parts.hostname, parts.port
         except ValueError:
             raise problem from None
-        extra = parts.path or parts.query or parts.fragment or "@" in parts.netloc
-        if parts.scheme not in ("tcp", "tls") or not complete or extra:
+        is_web_socket = parts.scheme in ("ws", "wss")
+        if not (is_web_socket or parts.scheme in ("tcp", "tls")):
+            raise problem
+        extra = parts.query or parts.fragment or "@" in parts.netloc
+        if not host or extra or bool(parts.path) != is_web_socket or port == 0:
+            raise problem
+        if port is None and not is_web_socket:
             raise problem
         return cls(value)
+
+
+class Origin(str):
+    """An origin of web pages, `same-host` or `*`."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        if not isinstance(value, str):
+            raise ValueError('expected an origin, as "https://example.com", "same-host" or "*"')
+        return cls(value if value in (SAME_HOST, ANY) else normal_origin(value))
 
 
 class Sha256(str):

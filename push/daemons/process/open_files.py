@@ -21,7 +21,7 @@ FILES_OF_THE_EMBEDDED_REDIS = 8
 # Commands, subscriptions, durable writes, and one more while one of them is replaced.
 FILES_OF_A_REDIS_SERVER = 4
 FILES_OF_ZOOKEEPER = 8
-LISTENERS = 4
+LISTENERS = 5  # tcp, tls, ws, wss, HTTP
 # Backends, health checks and metrics: at least so many, and of many files one in 64.
 HTTP_CONNECTIONS = 64
 MOST_HTTP_CONNECTIONS = 512

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class Identity(NamedTuple):
-    """Whom a listener is to clients, and which clients it lets in."""
+    """What a listener shows to clients, and the CAs of the clients that it admits."""
 
     chain: list[x509.Certificate]
     key: PrivateKeyTypes

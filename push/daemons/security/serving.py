@@ -54,7 +54,7 @@ class ServingTls:
 class Certificates(Service):
     """Those of one daemon, by the name of what shows them: "connector", "http".
 
-    Every 12 hours each gets a new key for tickets, and it is said which end soon.
+    Every 12 hours each gets a new key for tickets, and the log names those that end soon.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -76,7 +76,7 @@ class Certificates(Service):
         return serving
 
     def replace(self, name: str, tls: ServerTls) -> str:
-        """Show another certificate from now on; what is said of it."""
+        """Show another certificate from now on. Returns what the log says about it."""
         self._serving[name].now = tls
         self._warn()
         return str(tls)

@@ -63,7 +63,7 @@ def make_context(
     if client_authorities:
         store = context.get_cert_store()
         assert store is not None
-        # Whoever one of them has signed is let in, also where it is not a root itself.
+        # A CA of the file is enough, also where it is not a root itself.
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         for authority in client_authorities:
             store.add_cert(crypto.X509.from_cryptography(authority))

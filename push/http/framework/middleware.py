@@ -25,6 +25,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
+from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
 from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import (
@@ -46,6 +47,7 @@ from push.http.framework.site import Admission, admission_of, note_key
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
+from push.wire.websocket.origins import Origins
 
 _log = Logger()
 
@@ -75,7 +77,7 @@ class Edge:
         routes: Iterable[Endpoint],
         keyring: Keyring,
         registry: CollectorRegistry,
-        origins: Iterable[str] = (),
+        origins: Origins | None = None,
         proxies: Networks | None = None,
         *,
         rates: RequestRates | None = None,
@@ -85,7 +87,7 @@ class Edge:
         self._failed_keys = failed_keys
         self._keyring = keyring
         self._proxies = proxies or Networks()
-        self._origins = frozenset(origin.encode() for origin in origins)
+        self._origins = origins or Origins(())
         self._requests = Counter(
             "push_http_requests", "HTTP requests answered", ["route", "status"], registry=registry
         )
@@ -172,6 +174,8 @@ class Edge:
     def _let_in(self, route: Endpoint, request: HttpRequest) -> tuple[str, ApiKey | None]:
         """The client's address, and the owner of the key where one is needed. Raises
         `RequestError` `unauthenticated`, `forbidden` or `rate_limited`."""
+        if route.admit is not None:
+            route.admit(caller_of(request, self._proxies))
         client_ip, is_near = client_of(request, self._proxies)
         if route.scope is None or (route.open_on_loopback and is_near):
             return client_ip, None
@@ -216,7 +220,8 @@ class Edge:
             check_content_type(headers.getRawHeaders(b"content-type"))
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
-        return Request(path, query, body, client_ip, origin, scope, once)
+        if_none_match = request.getHeader(b"if-none-match") if route.cached else None
+        return Request(path, query, body, client_ip, origin, scope, once, if_none_match)
 
     async def _run(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
@@ -266,7 +271,7 @@ class Edge:
     def _options(self, request: HttpRequest, allow: bytes) -> Response:
         headers = [(b"Allow", allow)]
         method = self._cors.get(request.path)
-        if method is not None and request.getHeader(b"origin") in self._origins:
+        if method is not None and self._calling_page(request):
             headers += [
                 (b"Access-Control-Allow-Methods", method),
                 (b"Access-Control-Allow-Headers", b"Authorization, Content-Type"),
@@ -280,18 +285,23 @@ class Edge:
         """Set status and headers; Klein writes the bytes that are returned."""
         request.setResponseCode(answer.status)
         headers: Headers = request.responseHeaders
-        if answer.status != 204:
+        if answer.status not in (204, 304):
             headers.setRawHeaders(b"Content-Type", [answer.content_type])
             headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
         for name, value in answer.headers:
             headers.addRawHeader(name, value)
         if self._origins and request.path in self._cors:
             headers.addRawHeader(b"Vary", b"Origin")
-            origin = request.getHeader(b"origin")
-            if origin in self._origins:
+            if origin := self._calling_page(request):
                 headers.addRawHeader(b"Access-Control-Allow-Origin", origin)
                 headers.addRawHeader(b"Access-Control-Expose-Headers", EXPOSED_HEADERS)
         return answer.body
+
+    def _calling_page(self, request: HttpRequest) -> bytes:
+        """The origin of the page, if it may call from a browser; else empty."""
+        origin, host = (request.getHeader(name) or b"" for name in (b"origin", b"host"))
+        accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
+        return origin if accepts else b""
 
 
 class _Root(Resource):

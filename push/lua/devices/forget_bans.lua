@@ -1,4 +1,4 @@
--- Bans that have ended are forgotten. What was banned anew meanwhile stays.
+-- Bans that have ended are forgotten. A ban that was made again meanwhile stays.
 -- KEYS: clock.
 -- ARGV: what, until when in ms, ...: as they were read.
 -- Returns 1.

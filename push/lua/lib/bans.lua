@@ -5,7 +5,7 @@ local BANS_KEY = prefix .. 'bans'
 local BAN_CHANGES_KEY = prefix .. 'ban-changes'
 
 -- Bans that were lifted, each by the offset at which that was, for a day. Of more than MAX_LIFTS the oldest
--- are forgotten, and the last offset of those is kept: who has not read up to there reads all bans.
+-- are forgotten, and the last offset of those is kept: a process that has not read up to there reads all bans.
 local LIFTED_BANS_KEY = prefix .. 'lifted-bans'
 local FORGOTTEN_LIFTS_KEY = prefix .. 'forgotten-lifts'
 local MAX_LIFTS = 10000

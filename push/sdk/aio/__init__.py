@@ -1,8 +1,9 @@
 """The asyncio client: `async with PushClient(...) as client: async for message in client: …`."""
 
 from push.sdk.aio.chat import Chat, Group
-from push.sdk.aio.client import ClientState, PushClient
+from push.sdk.aio.client import PushClient
 from push.sdk.aio.message import ChatMessage, GroupChange, Message, Recall, Receipt, Typing
+from push.sdk.core.actions import ClientState
 from push.sdk.credentials import Credentials
 
 __all__ = [

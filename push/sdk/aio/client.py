@@ -1,65 +1,42 @@
 """A device in asyncio. It stays connected by itself and hands out messages through iteration.
 
-Who does what: `push.session.client` is the protocol, `push.sdk.reconnect` decides what comes next,
-this file performs it and owns what the application sees: the queue, the state, the credentials.
+What it does is in `push.sdk.core`; here is what an application sees of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import os
-import random as random_module
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from enum import Enum
+from collections.abc import Awaitable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
-from push.sdk.address import ServerAddress
-from push.sdk.aio.attempt import Attempt, ClientIdentity
 from push.sdk.aio.chat import ChatClient
+from push.sdk.aio.driver import MachineDriver
 from push.sdk.aio.message import Message, message_of
-from push.sdk.aio.requests import ClientRequests
-from push.sdk.backend import AsyncPushAPI
-from push.sdk.backend.exchange import check_url
+from push.sdk.core.actions import ClientState
+from push.sdk.core.chat import ChatRequest
+from push.sdk.core.client import ClientCore
+from push.sdk.core.pending import Pending
+from push.sdk.core.registration import LoneRegistration
+from push.sdk.core.requests import REQUEST_SECONDS, request_number
+from push.sdk.core.settings import ClientSettings, takes_options
 from push.sdk.credentials import Credentials
-from push.sdk.encoding import check_seconds
+from push.sdk.encoding import check_text
 from push.sdk.errors import (
     AlreadyStarted,
-    ClientClosed,
     ConfigurationError,
     ConnectionFailed,
-    NotStarted,
     OtherProcess,
-    PushAPIError,
-    PushAPIUnreachable,
 )
-from push.sdk.logs import log
-from push.sdk.message import TRUNCATED
-from push.sdk.reconnect import NextStep, Policy, ReconnectPlan
-from push.sdk.settings import Acks, JWTSource, make_settings
-from push.session.client_events import Connected
-from push.session.client_events import MessageReceived as MessageEvent
+from push.session.client.events import Connected, MessageReceived
 
-QUEUE_MESSAGES = 1024
-CONNECT_SECONDS = 10.0
+SDK_NAME = "push-universe-aio/1"
 
-OnCredentials = Callable[[Credentials], None] | Callable[[Credentials], Awaitable[None]]
+T = TypeVar("T")
 
 
-class ClientState(Enum):
-    """Where the client is. The detail that comes with it says why, for people."""
-
-    IDLE = "idle"
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    WAITING = "waiting"
-    CLOSED = "closed"
-    FAILED = "failed"
-
-
-class PushClient(ChatClient, ClientRequests):
+class PushClient(ChatClient):
     """A device or a user's client.
 
     `servers`: URLs `tls://host:port` or `tcp://host:port`, tried in order. `servers_url`: the
@@ -68,7 +45,8 @@ class PushClient(ChatClient, ClientRequests):
     makes a new one whenever it is needed. `key`: an app's key: registers when there is no token, or
     when the server no longer knows it; `on_credentials` stores what it got.
     TLS is always verified: by the system's CAs, by `ca_file`, or by the pinned `fingerprint`.
-    `heartbeat`: seconds, `window`: messages, `max_frame`: bytes; the server may give less.
+    `heartbeat`: seconds, or "adaptive", `window`: messages, `max_frame`: bytes; the server may
+    give less. `heartbeat_memory` and `network`: what an adaptive one found out, by network.
     `acks`: "auto" acknowledges a message when the next one is asked for (and the last one when the
     `async with` block ends well); "explicit" leaves it to `await message.ack()`.
     A message that is `truncated` is the news that unread messages of its stream are gone.
@@ -76,80 +54,51 @@ class PushClient(ChatClient, ClientRequests):
     several.
     """
 
-    def __init__(
-        self,
-        servers: Sequence[str] | str = (),
-        *,
-        token: str | None = None,
-        secret: str | None = None,
-        jwt: JWTSource | None = None,
-        key: str | None = None,
-        platform: str = "python",
-        app: str = "push-sdk",
-        device: str | None = None,
-        servers_url: str | None = None,
-        ca_file: str | None = None,
-        fingerprint: str | None = None,
-        heartbeat: int | None = None,
-        window: int | None = None,
-        max_frame: int | None = None,
-        acks: Acks = "auto",
-        on_credentials: OnCredentials | None = None,
-        on_state: Callable[[ClientState, str], None] | None = None,
-        queue_messages: int = QUEUE_MESSAGES,
-        connect_seconds: float = CONNECT_SECONDS,
-        random: Callable[[], float] = random_module.random,
-    ) -> None:
-        super().__init__()
-        self._settings = make_settings(
-            servers,
-            token=token,
-            secret=secret,
-            jwt=jwt,
-            key=key,
-            platform=platform,
-            app=app,
-            device=device,
-            servers_url=servers_url,
-            ca_file=ca_file,
-            fingerprint=fingerprint,
-            heartbeat=heartbeat,
-            window=window,
-            max_frame=max_frame,
-            acks=acks,
-        )
-        if self._settings.servers_url is not None:
-            check_url(self._settings.servers_url)
-        check_seconds(connect_seconds, "connect_seconds")
-        pair = Credentials(token, secret) if token is not None and secret is not None else None
-        self._visitor = ClientIdentity(self._settings, pair, self._on_message, connect_seconds)
-        self._policy = Policy(
-            self._settings.servers,
-            self._settings.abilities,
-            random,
-            plain_allowed=self._settings.plain_allowed,
-        )
-        self._on_credentials = on_credentials
-        self._on_state = on_state
-        self._queue_messages = queue_messages
-        self._queue: deque[MessageEvent] = deque()
-        self._in_hand: Message | None = None
+    @takes_options(ClientSettings)
+    def __init__(self, *args: Any, **options: Any) -> None:  # Any: see `takes_options`
+        self._settings = ClientSettings(*args, **options)
+        self._core = ClientCore(self._settings, SDK_NAME, self._wake_up)
+        self._core.identity.on_registered = self._registered
         self._wake = asyncio.Event()
+        self._registering = asyncio.Lock()
+        self._driver: MachineDriver | None = None
+        self._lone_driver: MachineDriver | None = None
         self._task: asyncio.Task[None] | None = None
         self._process: int | None = None  # the one that started this client
-        self._error: Exception | None = None
-        self._state = ClientState.IDLE
-        self.state_detail = ""
-        self.dropped_messages = 0
 
     @property
     def state(self) -> ClientState:
-        return self._state
+        return self._core.state
+
+    @property
+    def state_detail(self) -> str:
+        return self._core.state_detail
+
+    @property
+    def session(self) -> Connected | None:
+        """The open one."""
+        return self._core.session
 
     @property
     def credentials(self) -> Credentials | None:
         """The device's pair, once there is one."""
-        return self._visitor.credentials
+        return self._core.identity.credentials
+
+    @property
+    def dropped_messages(self) -> int:
+        return self._core.inbox.dropped_messages
+
+    @property
+    def network(self) -> str:
+        """The network that the device is in, by a name that the application gives: an adaptive
+        heartbeat is remembered by it."""
+        return self._core.identity.heartbeat.network
+
+    @network.setter
+    def network(self, name: str) -> None:
+        self._check_process()
+        self._core.change_network(check_text(name, "network"), self._now())
+        self._poke()
 
     # --- Life -----------------------------------------------------------------------------------
 
@@ -165,7 +114,7 @@ class PushClient(ChatClient, ClientRequests):
     ) -> None:
         """After a block that ended well the message in hand counts as done."""
         if kind is None and not self._in_other_process:
-            self._acknowledge_in_hand()
+            self._core.inbox.acknowledge_in_hand(self)
         await self.close()
 
     def start(self) -> None:
@@ -175,8 +124,10 @@ class PushClient(ChatClient, ClientRequests):
         """
         if self._task is not None:
             raise AlreadyStarted("a PushClient runs once; make another")
+        self._driver = MachineDriver(self._core, self._settings, self._core.identity.order)
         self._process = os.getpid()
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._core.start(self._driver.now())
+        self._task = asyncio.get_running_loop().create_task(self._driver.run())
 
     async def close(self) -> None:
         """Say `bye` and stop. Messages not acknowledged come again next time.
@@ -185,21 +136,15 @@ class PushClient(ChatClient, ClientRequests):
         """
         if self._in_other_process:
             return
-        if self._task is None:
-            self._set_state(ClientState.CLOSED)
-            return
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        if self._state is not ClientState.FAILED:
-            self._set_state(ClientState.CLOSED)
+        self._core.close(self._now())
+        if self._task is not None:
+            self._poke()
+            await asyncio.wait([self._task])
 
     async def wait_connected(self) -> Connected:
         """The open session, as soon as there is one. Raises what stopped the client."""
         self._check_process()
-        while self.session is None:
-            self._raise_if_over()
-            await self._changed()
-        return self.session
+        return await self._result(self._core.when_connected())
 
     async def register(self) -> Credentials:
         """The device's pair, after a registration when there is none yet.
@@ -212,16 +157,36 @@ class PushClient(ChatClient, ClientRequests):
         if self.credentials is None and self._settings.key is None:
             raise ConfigurationError("register: give the client a `key`")
         if self._task is not None:
-            if self.credentials is None and not self._visitor.must_register:
+            if self.credentials is None and not self._core.identity.must_register:
                 raise ConfigurationError("register: before `async with` when there is a `jwt`")
-            while self.credentials is None:
-                self._raise_if_over()
-                await self._changed()
-            return self.credentials
-        if self.credentials is None:
-            await self._visitor.register_once(await self._servers(), self._store)
-        assert self.credentials is not None
-        return self.credentials
+            return await self._result(self._core.when_registered())
+        async with self._registering:
+            return self.credentials or await self._register_alone()
+
+    async def _register_alone(self) -> Credentials:
+        identity = self._core.identity
+        registration = LoneRegistration(identity, self._core.policy)
+        driver = MachineDriver(registration, self._settings, identity.order)
+        self._lone_driver = driver
+        try:
+            registration.start(driver.now())
+            await driver.run()
+        finally:
+            self._lone_driver = None
+        return registration.result.result()
+
+    def check(self) -> Awaitable[bool]:
+        """The network may have changed: ask the server for a sign of life, which must come within
+        3 s; else connect again. A client that waits for its next try connects at once.
+
+        It need not be awaited. The result: whether the server answered.
+        """
+        self._check_process()
+        checked = self._core.check(self._now())
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        checked.then(lambda checked: None if future.done() else future.set_result(checked.result()))
+        self._poke()
+        return future
 
     # --- Messages -------------------------------------------------------------------------------
 
@@ -230,164 +195,127 @@ class PushClient(ChatClient, ClientRequests):
 
     async def __anext__(self) -> Message:
         self._check_process()
-        self._acknowledge_in_hand()
+        core = self._core
+        core.inbox.acknowledge_in_hand(self)
         while True:
-            if self._error is not None:
-                raise self._error
-            if self._state is ClientState.CLOSED:
+            if core.state is ClientState.FAILED and core.error is not None:
+                raise core.error
+            if core.state is ClientState.CLOSED:
                 raise StopAsyncIteration
-            if self._queue:
-                message = message_of(self._queue.popleft(), self._finish, self._release)
-                if self._settings.acks == "auto":
-                    self._in_hand = message
+            message = core.inbox.take(self, self._message)
+            if message is not None:
                 return message
-            await self._changed()
+            self._wake.clear()
+            await self._wake.wait()
 
-    def _acknowledge_in_hand(self) -> None:
-        message, self._in_hand = self._in_hand, None
-        if message is not None:
-            message._finish()
+    def _message(self, event: MessageReceived) -> Message:
+        return message_of(event, self._finish, self._release)
 
-    def _on_message(self, event: MessageEvent) -> None:
-        """A full queue drops QoS 0, which may be lost, and nothing else.
+    def _finish(self, event: MessageReceived) -> None:
+        self._check_process()
+        self._core.acknowledge(event)
+        self._poke()
 
-        What has a message id would come again later, after messages that were sent later; the
-        server's window bounds how much there is of it. A truncation is told only once.
+    def _release(self, event: MessageReceived) -> None:
+        self._check_process()
+        self._core.release(event)
+
+    # --- Requests -------------------------------------------------------------------------------
+
+    async def publish(
+        self,
+        request: str | int,
+        body: Mapping[str, object],
+        *,
+        timeout: float | None = REQUEST_SECONDS,
+    ) -> dict[str, Any]:  # Any: JSON
+        """A PUBLISH request (`"TS"`, `"MS"` …) and its answer's members.
+
+        Waits for the session first. `timeout`: seconds for all of it. `TP` has no answer: `{}`.
+        Raises `RequestRefused`; `ConnectionFailed` when the connection was lost before the answer
+        (then it is not known whether it was done) or no session came in time; `InvalidData` for a
+        body that JSON has no form for; `ValueError` for an unknown request.
         """
-        may_be_lost = not event.number and event.kind != TRUNCATED
-        if may_be_lost and len(self._queue) >= self._queue_messages:
-            self.dropped_messages += 1
-            return
-        self._queue.append(event)
-        self._wake.set()
-
-    def _finish(self, event: MessageEvent) -> None:
         self._check_process()
-        self._visitor.acknowledge(event)
+        asked = self._core.publish(request_number(request), body, self._now())
+        return await self._within(timeout, asked)
 
-    def _release(self, event: MessageEvent) -> None:
+    async def renew(self, jwt: str, *, timeout: float | None = REQUEST_SECONDS) -> int | None:
+        """AUTH with a new JWT for the same user; its expiry in ms since 1970 UTC.
+
+        Needed only for a `jwt` that was given as a string. Raises like `publish`.
+        """
         self._check_process()
-        if self._in_hand is not None and self._in_hand.event is event:
-            self._in_hand = None
-        self._visitor.deliveries.released(event.id)
+        check_text(jwt, "jwt")
+        return await self._within(timeout, self._core.renew(jwt))
 
-    # --- The task -------------------------------------------------------------------------------
+    async def subscribe(self, topic: str, *, timeout: float | None = REQUEST_SECONDS) -> None:
+        """Follow a topic: what is pushed to it from now on comes in the iteration.
 
-    async def _run(self) -> None:
+        The server keeps the subscription of a device, also while it is offline. When the device is
+        registered anew, and at each connection of a user without a device, for which nothing is
+        kept, this client subscribes again. Raises like `publish`.
+        """
+        self._check_process()
+        await self._within(timeout, self._core.subscribe(topic, self._now()))
+
+    async def unsubscribe(self, topic: str, *, timeout: float | None = REQUEST_SECONDS) -> None:
+        """Follow a topic no more. Does nothing when it is not followed. Raises like `publish`."""
+        self._check_process()
+        await self._within(timeout, self._core.unsubscribe(topic, self._now()))
+
+    async def _ask(self, request: ChatRequest[T]) -> T:
+        return request.read(await self.publish(request.name, request.body))
+
+    async def _send(self, request: ChatRequest[T], timeout: float | None) -> T:
+        self._check_process()
+        number = request_number(request.name)
+        asked = self._core.publish(number, request.body, self._now(), resend=True)
+        what = "not sent within {:g} s, or not known"
+        return request.read(await self._within(timeout, asked, what))
+
+    async def _within(
+        self,
+        seconds: float | None,
+        pending: Pending[T],
+        what: str = "no session, or no answer within {:g} s",
+    ) -> T:
         try:
-            plan = self._policy.start()
-            while plan.do is not NextStep.STOP:
-                plan = await self._perform(plan)
-            assert plan.error is not None
-            self._fail(plan.error)
-        except Exception as error:  # the application's own callbacks raise what they like
-            self._fail(error)
+            async with asyncio.timeout(seconds):
+                return await self._result(pending)
+        except TimeoutError:
+            raise ConnectionFailed(what.format(seconds)) from None
 
-    def _fail(self, error: Exception) -> None:
-        self._error = error
-        self._set_state(ClientState.FAILED, str(error))
+    async def _result(self, pending: Pending[T]) -> T:
+        self._poke()
+        if not pending.done:
+            known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            pending.then(lambda pending: None if known.done() else known.set_result(None))
+            try:
+                await known
+            except asyncio.CancelledError:
+                pending.fail(ConnectionFailed("nobody waits for it any more"))
+                raise
+        return pending.result()
 
-    async def _perform(self, plan: ReconnectPlan) -> ReconnectPlan:
-        if plan.delay_seconds > 0:
-            await self._wait(plan.delay_seconds)
-        if plan.do is NextStep.ASK_SERVERS:
-            return await self._ask_servers()
-        if plan.do is NextStep.REGISTER:
-            self._visitor.forget_device()
-        if plan.do is NextStep.RENEW:
-            self._visitor.forget_jwt()
-        assert plan.server is not None
-        self._set_state(ClientState.CONNECTING, str(plan.server))
-        visit = self._visitor.visit(plan.server, self._policy)
-        try:
-            outcome = await visit.open(self._store)
-            if isinstance(outcome, Connected):
-                self._visit, self.session = visit, outcome
-                self._set_state(ClientState.CONNECTED, str(plan.server))
-                outcome = await self._stay(visit, outcome)
-                self.session = None
-                if outcome.do is not NextStep.STOP:  # else it ends here, and nothing is waited for
-                    self._set_state(ClientState.WAITING, visit.detail)
-            self.state_detail = visit.detail
-            return outcome
-        finally:
-            self._visit = self.session = None
-            await visit.close()
+    # --- The core -------------------------------------------------------------------------------
 
-    async def _stay(self, visit: Attempt, session: Connected) -> ReconnectPlan:
-        """Until the visit ends; topics that this session does not know are subscribed to again."""
-        restoring = asyncio.ensure_future(self._restore(visit, session))
-        try:
-            return await visit.stay()
-        finally:
-            restoring.cancel()
-            await asyncio.wait([restoring])
+    def _now(self) -> float:
+        return 0.0 if self._driver is None else self._driver.now()
 
-    async def _wait(self, seconds: float) -> None:
-        detail = self.state_detail
-        self._set_state(ClientState.WAITING, detail)
-        log.info("trying again in %.1f s (%s)", seconds, detail)
-        await asyncio.sleep(seconds)
+    def _poke(self) -> None:
+        if self._driver is not None:
+            self._driver.poke()
 
-    async def _store(self, credentials: Credentials) -> None:
-        """A new pair: the application stores it before it is used, so that it cannot be lost."""
-        if self._on_credentials is not None:
-            stored = self._on_credentials(credentials)
-            if inspect.isawaitable(stored):
-                await stored
-        self._visitor.credentials = credentials
+    def _wake_up(self) -> None:
         self._wake.set()
 
-    async def _ask_servers(self) -> ReconnectPlan:
-        self._set_state(ClientState.CONNECTING, f"asking {self._settings.servers_url}")
-        try:
-            urls = await self._fetch_servers()
-        except (PushAPIError, PushAPIUnreachable) as error:
-            self.state_detail = f"GET /v1/servers: {error}"
-            return self._policy.servers_failed()
-        if not self._policy.allowed(urls):
-            self.state_detail = f"GET /v1/servers names none that this client may use: {urls}"[:300]
-        return self._policy.servers_found(urls)
-
-    async def _fetch_servers(self) -> list[str]:
-        settings = self._settings
-        assert settings.servers_url is not None
-        async with AsyncPushAPI(
-            settings.servers_url, settings.key, ca_file=settings.ca_file, retries=0
-        ) as api:
-            return (await api.servers()).servers
-
-    async def _servers(self) -> Sequence[ServerAddress]:
-        """Where to register without a session. Raises `ConnectionFailed`."""
-        settings = self._settings
-        if settings.servers:
-            return settings.servers
-        try:
-            urls = await self._fetch_servers()
-        except (PushAPIError, PushAPIUnreachable) as error:
-            raise ConnectionFailed(f"GET /v1/servers: {error}") from None
-        return self._policy.allowed(urls)
-
-    # --- State ----------------------------------------------------------------------------------
-
-    def _set_state(self, state: ClientState, detail: str = "") -> None:
-        self._state, self.state_detail = state, detail
-        self._wake.set()
-        log.debug("%s %s", state.value, detail)
-        if self._on_state is not None:
-            self._on_state(state, detail)
-
-    async def _changed(self) -> None:
-        self._wake.clear()
-        await self._wake.wait()
-
-    def _raise_if_over(self) -> None:
-        if self._error is not None:
-            raise self._error
-        if self._state is ClientState.CLOSED:
-            raise ClientClosed("closed")
-        if self._task is None:
-            raise NotStarted("not_started")
+    def _registered(self) -> None:
+        """Another connection of this client may have waited for it."""
+        self._core.registered()
+        for driver in (self._driver, self._lone_driver):
+            if driver is not None:
+                driver.tick_soon()
 
     @property
     def _in_other_process(self) -> bool:

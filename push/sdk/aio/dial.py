@@ -1,41 +1,43 @@
-"""From a server's name to a connection: all addresses of the name, raced (RFC 8305).
+"""From a server's name to a connection in asyncio: all addresses of the name, raced.
 
-An address that does not answer costs the next one's head start, not the connection: a name whose
-first address is dead, a host without IPv6, `localhost` where only 127.0.0.1 listens. Every attempt
-has its own deadline. Written here because not every event loop has it (uvloop does not).
+Every attempt has its own deadline. Written here because not every event loop has the race (uvloop
+does not).
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
-from itertools import chain, zip_longest
-from ssl import SSLCertVerificationError, SSLContext, SSLError, SSLObject
-from typing import Any, TypeVar
+from ssl import SSLCertVerificationError, SSLContext, SSLObject
+from typing import TypedDict, TypeVar
 
 from push.sdk.address import ServerAddress
-from push.sdk.errors import CertificateNotYetValid, CertificateUntrusted, ConnectionFailed
+from push.sdk.dialing import (
+    CLOSE_SECONDS,
+    HEAD_START_SECONDS,
+    Address,
+    certificate_error,
+    explain,
+    in_turns,
+    literal_address,
+    no_connection,
+    not_resolved,
+)
+from push.sdk.errors import CertificateUntrusted, ConnectionFailed
 from push.sdk.tls import check_fingerprint
-
-HEAD_START_SECONDS = 0.25  # RFC 8305, "Connection Attempt Delay"
-CLOSE_SECONDS = 2.0  # how long a peer may take to let a connection close
-_NOT_YET_VALID = 9  # X509_V_ERR_CERT_NOT_YET_VALID
 
 P = TypeVar("P", bound=asyncio.Protocol)
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """One address of a server's name, as the socket module wants it."""
+class _Secure(TypedDict, total=False):
+    """What `create_connection` takes for TLS."""
 
-    family: int
-    sockaddr: tuple[Any, ...]
+    ssl: SSLContext | None
+    server_hostname: str
+    ssl_handshake_timeout: float
+    ssl_shutdown_timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +70,23 @@ async def dial(server: ServerAddress, make: Callable[[], P], options: Dialing) -
             raise
         except ConnectionFailed as error:  # accepts and says nothing: the next address may do more
             failures.append(str(error))
-    raise ConnectionFailed(f"{server}: {'; '.join(dict.fromkeys(failures)) or 'no address'}")
+    raise ConnectionFailed(no_connection(server, failures))
 
 
 async def _resolve(server: ServerAddress, seconds: float) -> list[Address]:
     """The addresses of the name, the families taking turns."""
-    with suppress(ValueError):  # no thread for what needs no look-up
-        family = socket.AF_INET if ip_address(server.host).version == 4 else socket.AF_INET6
-        if "%" not in server.host:
-            return [Address(family, (server.host, server.port))]
+    literal = literal_address(server)
+    if literal is not None:
+        return [literal]  # no thread for what needs no look-up
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(seconds):
             found = await loop.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     except TimeoutError:
-        raise ConnectionFailed(f"{server}: the name was not resolved in {seconds:g} s") from None
+        raise ConnectionFailed(not_resolved(server, seconds)) from None
     except (OSError, ValueError) as error:  # ValueError: a host name that cannot be one
         raise ConnectionFailed(f"{server}: {explain(error)}") from None
-    addresses = list(dict.fromkeys(Address(family, to) for family, *_, to in found))
-    first = [address for address in addresses if address.family == addresses[0].family]
-    others = [address for address in addresses if address.family != addresses[0].family]
-    turns = chain.from_iterable(zip_longest(first, others))
-    return [address for address in turns if address is not None]
+    return in_turns((family, to) for family, *_, to in found)
 
 
 async def _first_connected(
@@ -146,7 +143,7 @@ async def _start(
 ) -> P:
     """TLS and the protocol on a connected socket."""
     seconds = options.attempt_seconds
-    secure: dict[str, Any] = {}
+    secure: _Secure = {}
     if server.secure:
         secure = {
             "ssl": options.context,
@@ -160,10 +157,7 @@ async def _start(
             transport, protocol = await loop.create_connection(make, sock=connected, **secure)
     except SSLCertVerificationError as error:
         connected.close()
-        kind = CertificateUntrusted
-        if error.verify_code == _NOT_YET_VALID:
-            kind = CertificateNotYetValid
-        raise kind(f"{server}: {error.verify_message}") from None
+        raise certificate_error(server, error) from None
     except (OSError, ValueError) as error:
         connected.close()
         raise ConnectionFailed(explain(error, seconds)) from None
@@ -178,16 +172,3 @@ async def _start(
             transport.abort()
             raise CertificateUntrusted(f"{server}: {error}") from None
     return protocol
-
-
-def explain(error: BaseException, seconds: float | None = None) -> str:
-    """For people: asyncio says only "Connect call failed", once for each address of a name."""
-    if isinstance(error, SSLError):
-        return f"TLS: {error.reason or error}"
-    if isinstance(error, TimeoutError) and error.errno is None and seconds is not None:
-        return f"no connection within {seconds:g} s"
-    numbers = set(re.findall(r"\[Errno (\d+)\]", str(error)))
-    if len(numbers) == 1:
-        return os.strerror(int(numbers.pop()))
-    text = error.strerror if isinstance(error, OSError) else str(error)
-    return text or str(error) or type(error).__name__

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from push.sdk import chat_events
 from push.sdk.message import BaseMessage
-from push.session.client_events import MessageReceived as MessageEvent
+from push.session.client.events import MessageReceived as MessageEvent
 
 
 class Message(BaseMessage):

@@ -15,7 +15,6 @@ from twisted.internet.defer import Deferred, gatherResults
 from push.devices.outbox import Outbox, OutboxRelay
 from push.devices.session_query_types import Filter
 from push.wire.errors import RequestError
-from push.wire.frames import encode_frame
 from push.wire.signals import ConnectStatus, RequestName, Signal
 from tests.waiting import WaitUntil
 
@@ -32,7 +31,7 @@ def jwt_of(user: str = "alice", **more: Any) -> str:
 def send(client: Any, name: RequestName, body: Any) -> int:
     client._ids += 1
     raw = json.dumps(body).encode()
-    client.transport.write(encode_frame(Signal.PUBLISH, name, client._ids, raw))
+    client.write_frame(Signal.PUBLISH, name, client._ids, raw)
     return int(client._ids)
 
 

@@ -24,7 +24,8 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.proxy import HeaderReader, ProxiedFactory
-from push.session.server import ServerSession, SessionLimits
+from push.session.server import ServerSession
+from push.session.server_answers import SessionLimits
 from push.wire.addresses import Networks
 from push.wire.frames import encode_frame
 from push.wire.proxy_header import V2_START

@@ -355,6 +355,14 @@ def test_a_configured_site_may_register_devices(make_web: Any) -> None:
         assert response.headers["vary"] == "Origin"
 
 
+def test_a_page_of_the_same_host_may_register_devices(make_web: Any) -> None:
+    web = make_web(origins=("same-host",))
+    for origin, allowed in (("http://localhost:1", True), ("http://elsewhere:1", False)):
+        response = web.request("POST", "/v1/devices", REGISTER, headers={"Origin": origin})
+        assert response.headers.get("access-control-allow-origin") == (origin if allowed else None)
+        assert response.headers["vary"] == "Origin"
+
+
 def test_a_preflight_is_answered_for_the_method_of_the_route(make_web: Any) -> None:
     web = make_web(origins=("https://app.example",))
     headers = {**ORIGIN, "Access-Control-Request-Method": "POST"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from device_server import make_certificate
+from device_server import make_certificate, until
 from http_server import Answer, HTTPServer, problem
 
 from push.sdk.aio import PushClient
@@ -675,9 +675,9 @@ def test_https_is_verified(tmp_path: Path):
 def test_a_list_that_names_no_server_for_this_client_is_told_in_the_state(server: HTTPServer):
     async def main() -> None:
         client = PushClient(servers_url=server.url, key="k", random=lambda: 0.001)
-        async with client, asyncio.timeout(10):
-            while "names none that this client may use: ['ws://x/ws']" not in client.state_detail:
-                await client._changed()
+        async with client:
+            expected = "names none that this client may use: ['ws://x/ws']"
+            await until(lambda: expected in client.state_detail)
 
     server.answer(*[Answer(200, {"servers": ["ws://x/ws"], "ttl": 9})] * 999)
     asyncio.run(main())
@@ -688,9 +688,8 @@ def test_a_device_client_asks_for_servers(server: HTTPServer):
 
     async def main() -> None:
         client = PushClient(servers_url=server.url + "/", key="k", random=lambda: 0.0)
-        async with client, asyncio.timeout(10):
-            while not client.state_detail.startswith("tcp://127.0.0.1:1"):
-                await client._changed()
+        async with client:
+            await until(lambda: client.state_detail.startswith("tcp://127.0.0.1:1"))
 
     server.answer(problem(503, "unavailable"), Answer(200, {"servers": []}))
     server.answer(*[Answer(200, {"servers": ["ws://x/ws", "tcp://127.0.0.1:1"], "ttl": 9})] * 99)

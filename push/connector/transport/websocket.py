@@ -1,0 +1,162 @@
+"""A device's connection over WebSocket: the same as over TCP, with frames of RFC 6455 around.
+
+The opening handshake comes first, and is forgotten. Text messages go to the gateway one by one;
+controls are answered here and tell it nothing, so they are no activity. Each end has a code in a
+Close frame: of this project after a DISCONNECT, of RFC 6455 when the peer has broken that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from push.connector.transport.connection import ConnectionOwner, ConnectionPhase, DeviceConnection
+from push.session.events import Ended
+from push.session.server import ServerSession
+from push.wire.signals import DisconnectCode
+from push.wire.websocket.close_codes import close_code
+from push.wire.websocket.framing import (
+    CloseReceived,
+    Message,
+    MessageReader,
+    Pinged,
+    Received,
+    TooLarge,
+    Violation,
+    encode_close,
+    encode_pong,
+    read_short_text,
+    read_text_frame,
+)
+from push.wire.websocket.opening import Accepted, Opening, OpeningRules, Refused, refused
+
+CLOSED = "closed"  # how a session ended whose peer has closed the WebSocket and said no more
+REFUSED = "refused"
+
+
+class WebSocketConnection(DeviceConnection):
+    """A connection over `ws` or `wss`.
+
+    What becomes of messages are `text`, `texts`, `binary`, `too_large` and `max_message_bytes`.
+    """
+
+    _last_words: bytes | None = None  # of a connection that does not end as its session says
+
+    def __init__(
+        self, gateway: ConnectionOwner, carrier: str, protocol: ServerSession, rules: OpeningRules
+    ) -> None:
+        super().__init__(gateway, carrier, protocol)
+        # What reads while something is incomplete; for most of a connection's life, nothing.
+        self._reader: Opening | MessageReader | None = Opening(rules)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.phase is not ConnectionPhase.OPEN:
+            return
+        if self._reader is None:
+            text = read_short_text(data)
+            if text is not None:
+                self.text(text)
+            else:
+                self._read(data)
+        elif isinstance(self._reader, Opening):
+            self._read(self._open(self._reader, data))
+        else:
+            self._read_anything(self._reader, data, 0)
+
+    def _open(self, opening: Opening, data: bytes) -> bytes:
+        """Take a part of the request; what came after it, once it is accepted."""
+        result = opening.feed(data)
+        if isinstance(result, Accepted):
+            self._reader = None
+            self.write(result.answer)
+            return result.rest
+        if result is not None:
+            self._last_words = result.answer
+            self.gateway.abandoned(self, REFUSED, result.reason)
+        return b""
+
+    def _read(self, data: bytes) -> None:
+        """Take whole messages together, and then what is something else."""
+        texts, start, limit = [], 0, self.max_message_bytes
+        while found := read_text_frame(data, start, limit):
+            text, start = found
+            texts.append(text)
+        if texts:
+            self.texts(texts)
+        if start < len(data) and self.phase is ConnectionPhase.OPEN:
+            self._reader = reader = MessageReader()
+            self._read_anything(reader, data, start)
+
+    def _read_anything(self, reader: MessageReader, data: bytes, start: int) -> None:
+        for received in reader.feed(data, start, self.max_message_bytes):
+            self._received(received)
+            if self.phase is not ConnectionPhase.OPEN:
+                return
+        if reader.at_rest:
+            self._reader = None
+
+    def _received(self, received: Received) -> None:
+        match received:
+            case Message(payload, is_text):
+                if is_text:
+                    self.text(payload)
+                else:
+                    self.binary(payload)
+            case Pinged(payload):
+                self.write(encode_pong(payload))
+            case CloseReceived(code, reason):
+                self._last_words = encode_close(code)
+                self.gateway.abandoned(self, CLOSED, reason)
+            case Violation(code, reason):
+                self._last_words = encode_close(code, reason)
+                self.gateway.abandoned(self, DisconnectCode.BAD_FRAME, reason)
+            case TooLarge(size_bytes):
+                self.too_large(size_bytes)
+            case _:
+                assert_never(received)
+
+    # What becomes of messages
+
+    @property
+    def max_message_bytes(self) -> int:
+        return self.protocol.max_received_bytes
+
+    def text(self, text: bytes) -> None:
+        self.gateway.received(self, text)
+
+    def texts(self, texts: Sequence[bytes]) -> None:
+        """What came together is handled together."""
+        self.gateway.received_together(self, texts)
+
+    def binary(self, payload: bytes) -> None:
+        reason = "the message is binary, and only text is accepted"
+        self.gateway.disconnect(self, DisconnectCode.BAD_FRAME, reason)
+
+    def too_large(self, size_bytes: int) -> None:
+        limit = self.max_message_bytes
+        reason = f"length: {size_bytes} bytes where at most {limit} are accepted"
+        self.gateway.disconnect(self, DisconnectCode.FRAME_TOO_LARGE, reason)
+
+    # The end
+
+    def farewell(self, ended: Ended) -> None:
+        words = self.protocol.data_to_send()
+        if isinstance(self._reader, Opening):
+            # What the session says has no form before the WebSocket is open.
+            words = self._last_words or _no_time_for(ended).answer
+        else:
+            words += self._last_words or encode_close(close_code(ended.code))
+        self.write(words)
+        self._reader = None
+
+    def closes_both_ways(self, ended: Ended) -> bool:
+        """Never at once: what the peer has sent beyond its last frame would reset the connection
+        before it has read ours."""
+        return False
+
+
+def _no_time_for(ended: Ended) -> Refused:
+    """Whoever has not opened its WebSocket yet gets the end as HTTP."""
+    if ended.code == DisconnectCode.HANDSHAKE_TIMEOUT:
+        return refused(408, "The request did not come in time.")
+    return refused(503, "This server takes no more connections.")

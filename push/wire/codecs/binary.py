@@ -1,0 +1,32 @@
+"""Frames on TCP and TLS."""
+
+from __future__ import annotations
+
+from push.wire.codecs.codec import PushedMessage
+from push.wire.frames import HEADER_BYTES, FrameDecoder, encode_frame
+from push.wire.signals import Signal, SubSignal
+
+_BARE_ACKNOWLEDGEMENT = encode_frame(Signal.PUB_ACK)[:8]
+
+
+class BinaryCodec:
+    """TCP and TLS: a header of ten bytes before the body."""
+
+    push_envelope_bytes = 0  # `max_frame` is the length of the body
+
+    def new_decoder(self, max_frame_bytes: int, accepted: frozenset[int]) -> FrameDecoder:
+        return FrameDecoder(max_frame_bytes, accepted)
+
+    def acknowledged_id(self, data: bytes) -> int:
+        if len(data) == HEADER_BYTES and data.startswith(_BARE_ACKNOWLEDGEMENT):
+            return data[8] << 8 | data[9]
+        return 0
+
+    def encode(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> bytes:
+        return encode_frame(signal, int(sub_signal), message_id, body)
+
+    def push(self, message: PushedMessage, message_id: int) -> bytes:
+        return encode_frame(Signal.PUSH, 0, message_id, message.body)
+
+
+BINARY = BinaryCodec()

@@ -1,0 +1,6 @@
+"""Which carriers of devices are what."""
+
+from __future__ import annotations
+
+ENCRYPTED = frozenset({"tls", "wss"})
+WEB_SOCKETS = frozenset({"ws", "wss"})
