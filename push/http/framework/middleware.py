@@ -123,16 +123,15 @@ class Edge:
 
     # --- before the body ---------------------------------------------------------------------
 
-    def admit(self, path: bytes, headers: Headers) -> Admission:
+    def admit(self, path: bytes, request: HttpRequest) -> Admission:
         """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
         one that may use the path."""
         route = self._large.get(path)
         if route is not None and route.body is not None:
-            if route.scope is not None:
-                self._authorise(headers, route.scope)
+            self._let_in(route, request)
             return admission_of(route.body.max_bytes)
         try:
-            self._owner(headers)
+            self._owner(request.requestHeaders)
         except RequestError as refusal:
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
@@ -283,7 +282,7 @@ class Edge:
 
     def _send(self, request: HttpRequest, answer: Response) -> bytes:
         """Set status and headers; Klein writes the bytes that are returned."""
-        request.setResponseCode(answer.status)
+        request.setResponseCode(answer.status, answer.reason)
         headers: Headers = request.responseHeaders
         if answer.status not in (204, 304):
             headers.setRawHeaders(b"Content-Type", [answer.content_type])

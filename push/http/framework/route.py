@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
 
@@ -59,6 +60,11 @@ class Response(NamedTuple):
     body: bytes = b""
     content_type: bytes = JSON_TYPE
     headers: tuple[tuple[bytes, bytes], ...] = ()
+
+    @property
+    def reason(self) -> bytes:
+        """The reason phrase of the status; twisted.web does not know all of them."""
+        return HTTPStatus(self.status).phrase.encode()
 
 
 def json_answer(status: int, value: object, *headers: tuple[bytes, bytes]) -> Response:

@@ -22,9 +22,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel, _ChunkedTransferDecoder
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder
 from twisted.web.http import Request as HTTPRequest
-from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
@@ -55,8 +54,8 @@ class Admission(NamedTuple):
     refusal: RequestError
 
 
-# `admit(path, headers)`; raises `RequestError` for none at all.
-Admit = Callable[[bytes, Headers], Admission]
+# `admit(path, request)`, whose headers are there; raises `RequestError` for no body at all.
+Admit = Callable[[bytes, Request], Admission]
 
 
 def too_large(max_bytes: int) -> RequestError:
@@ -96,7 +95,8 @@ class LimitedRequest(Request):
             return
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
-        self._admission = channel.site.admit(channel.path, self.requestHeaders)
+        self.client = channel.getPeer()  # the base class sets it when the body is there
+        self._admission = channel.site.admit(channel.path, self)
         if length is not None:
             self._announced(length)
 
@@ -347,7 +347,7 @@ def _ignore(data: bytes) -> None:
 
 
 def _head(answer: Response) -> bytes:
-    lines = [b"HTTP/1.1 %d %b" % (answer.status, RESPONSES[answer.status])]
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason)]
     lines.append(b"Content-Type: " + answer.content_type)
     lines.append(b"Content-Length: %d" % len(answer.body))
     lines.extend(name + b": " + value for name, value in answer.headers)

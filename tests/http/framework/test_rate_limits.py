@@ -13,7 +13,7 @@ from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import Quota
 from push.daemons.metrics import make_registry
 from push.wire.errors import LimitPolicy, RequestError
-from tests.http.conftest import Web
+from tests.http.conftest import Web, make_request
 
 MakeWeb = Callable[..., Web]
 PUSH = {"to": {"all": True}, "data": 1}
@@ -91,6 +91,19 @@ def test_wrong_keys_are_limited_by_address_and_a_right_one_never(make_web: MakeW
     assert statuses("wrong", "192.0.2.100", **told) == [401, 401, 429, 429]
     assert statuses("wrong", "192.0.2.100") == [401] * 4
     assert refusals["failed_keys_per_minute"] == 2 + 1 + 2 + 1 + 2
+
+
+def test_a_wrong_key_counts_once_also_where_it_is_judged_before_the_body(make_web: MakeWeb) -> None:
+    refusals = RefusalCounts()
+    web = make_web(failed_keys_per_minute=2, refusals=refusals)
+    batches = [web.request("POST", "/v1/push/batch", [PUSH], key="wrong") for _ in range(3)]
+    assert [batch.status for batch in batches] == [401, 401, 429]
+    assert refusals["failed_keys_per_minute"] == 1
+    connection = web.connect()
+    connection.send(make_request("POST", "/v1/push/batch", [PUSH], key="wrong"))
+    assert connection.transport.value().startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
+    connection.close()
+    assert web.request("POST", "/v1/push/batch", [PUSH], key="push-key").status == 200
 
 
 def test_refusals_are_counted_by_the_name_of_the_limit() -> None:
