@@ -13,7 +13,7 @@ from push.access.request_rates import FailedKeys, RequestRates
 from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
-from push.http.framework.site import LimitedSite
+from push.http.framework.site import LimitedSite, TakeStream
 from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
 from push.runtime.ports import Reactor
@@ -35,6 +35,7 @@ def make_site(
     refusals: RefusalCounts | None = None,
     rates: RequestRates | None = None,
     failed_keys_per_minute: int = 0,
+    take_stream: TakeStream | None = None,
     title: str = "push-universe",
     version: str = __version__,
 ) -> LimitedSite:
@@ -42,7 +43,8 @@ def make_site(
 
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
     safe than it could be. Pages of `origins` may register devices from a browser. The
-    X-Forwarded-For of `trusted_proxies` is believed. `refusals` counts what limits refuse.
+    X-Forwarded-For of `trusted_proxies` is believed. `take_stream` answers `GET /v1/stream`.
+    `refusals` counts what limits refuse.
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
@@ -59,4 +61,5 @@ def make_site(
         rates=rates,
         failed_keys=FailedKeys(reactor, failed_keys_per_minute, refusals),
     )
-    return LimitedSite(reactor, edge.resource(), edge.admit, Crowd(max_connections, refusals))
+    crowd = Crowd(max_connections, refusals)
+    return LimitedSite(reactor, edge.resource(), edge.admit, crowd, trusted_proxies, take_stream)

@@ -33,6 +33,7 @@ FORGOTTEN_LIFTS = "forgotten-lifts"  # up to which offset they are not known
 KICKS = "kicks"  # that not every connector has confirmed
 LIMIT = "limit:"
 RATE = "rate:"  # of acts of a user's devices, or of requests with an API key
+EVENT_POSITIONS = "event-positions:"  # what the ids of events stand for
 
 # Users: by name.
 USER_DEVICES = "user-devices:"

@@ -1,4 +1,4 @@
-"""What the sections of the configuration have in common."""
+"""What every section of the settings is made of."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+
+KIBIBYTE = 1024
+MEBIBYTE = 1024 * KIBIBYTE
 
 # A field's help is the `description` of its Meta.
 Count = Annotated[int, Meta(ge=0)]

@@ -25,6 +25,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
+from push.http.framework.bodies import Admission, admission_of
 from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
 from push.http.framework.parameters import check_path_parameters
@@ -43,7 +44,7 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-from push.http.framework.site import Admission, admission_of, note_key
+from push.http.framework.site import note_key
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, Protocol, cast
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
@@ -27,11 +27,12 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from push.http.framework.bodies import Admission, ChunkDecoder, too_large
+from push.http.framework.client_address import client_of
 from push.http.framework.crowd import Crowd
 from push.http.framework.framing import (
     check_header,
     check_host,
-    check_trailer,
     closes,
     malformed,
     target_of,
@@ -40,30 +41,19 @@ from push.http.framework.problems import internal_answer, refusal_answer
 from push.http.framework.route import Response
 from push.http.framework.turns import Turns
 from push.runtime.ports import DelayedCall, Reactor, as_twisted
+from push.wire.addresses import Networks
 from push.wire.errors import RequestError, shortened
+from push.wire.event_stream.request import RequestHead, is_stream
 
 REQUEST_SECONDS = 60
 HEAD_SECONDS = 10  # of these, for the request line and the headers
 LINGER_SECONDS = 2
 
-
-class Admission(NamedTuple):
-    """The largest body in bytes, and the refusal of a larger one."""
-
-    max_bytes: int
-    refusal: RequestError
-
-
+# Takes over a connection that has brought this request, of a client at that address:
+# `take(transport, head, ip)`.
+TakeStream = Callable[[object, RequestHead, str], None]
 # `admit(path, request)`, whose headers are there; raises `RequestError` for no body at all.
 Admit = Callable[[bytes, Request], Admission]
-
-
-def too_large(max_bytes: int) -> RequestError:
-    return RequestError("too_large", f"the body is larger than {max_bytes:,} bytes")
-
-
-def admission_of(max_bytes: int) -> Admission:
-    return Admission(max_bytes, too_large(max_bytes))
 
 
 class Producer(Protocol):
@@ -155,26 +145,6 @@ class LimitedRequest(Request):
         return reason
 
 
-class ChunkDecoder(_ChunkedTransferDecoder):
-    """A body in chunks: each size is judged before its chunk comes, and each line of a trailer."""
-
-    def __init__(self, request: LimitedRequest, finish: Callable[[bytes], None]) -> None:
-        super().__init__(request.handleContentChunk, finish)
-        self._announced = request.chunk_announced
-
-    def _dataReceived_CHUNK_LENGTH(self) -> bool:
-        was_read = super()._dataReceived_CHUNK_LENGTH()
-        if was_read:
-            self._announced(self.length)
-        return was_read
-
-    def _dataReceived_TRAILER(self) -> bool:
-        goes_on = super()._dataReceived_TRAILER()
-        while self._trailerHeaders:
-            check_trailer(bytes(self._trailerHeaders.pop()))
-        return goes_on
-
-
 class LimitedChannel(HTTPChannel):
     """A connection. Its time-out is the deadline of the request that comes in, or idle time."""
 
@@ -246,11 +216,31 @@ class LimitedChannel(HTTPChannel):
         try:
             check_host(self.requests[-1].requestHeaders, self._version)
             self._path = target_of(self._command, self._path)
+            take_stream = self.site.take_stream
+            if take_stream is not None and is_stream(self._path):
+                self._give_stream(take_stream)
+                return
             super().allHeadersReceived()
             passed = self.site.clock.seconds() - self._received_at
             self.setTimeout(max(REQUEST_SECONDS - passed, 0))
         except RequestError as refusal:
             self._refuse(refusal)
+
+    def _give_stream(self, take: TakeStream) -> None:
+        """The answer is a stream of events: the connection is not HTTP's from now on."""
+        request = self.requests.pop()
+        client_ip = client_of(request, self.site.trusted_proxies)[0]
+        headers = [
+            (name.lower(), value)
+            for name, values in request.requestHeaders.getAllRawHeaders()
+            for value in values
+        ]
+        self._refused = True  # nothing that comes is read here
+        self.site.crowd.leave(self)
+        self.setTimeout(None)
+        self._networkProducer.unregisterProducer()
+        self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
+        take(self.transport, RequestHead(self._command, self._path, headers), client_ip)
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         if not closes(request.requestHeaders, version):
@@ -370,7 +360,15 @@ class LimitedSite(Site):
     requestFactory = LimitedRequest
     noisy = False  # the daemon tells where it listens
 
-    def __init__(self, reactor: Reactor, resource: Resource, admit: Admit, crowd: Crowd) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        resource: Resource,
+        admit: Admit,
+        crowd: Crowd,
+        trusted_proxies: Networks | None = None,
+        take_stream: TakeStream | None = None,
+    ) -> None:
         super().__init__(
             resource,
             reactor=as_twisted(reactor),
@@ -381,6 +379,8 @@ class LimitedSite(Site):
         self.clock = reactor
         self.crowd = crowd
         self.turns = Turns(reactor)
+        self.trusted_proxies = trusted_proxies or Networks()
+        self.take_stream = take_stream
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """None, and the connection is closed, when there are too many that are all at work."""
