@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -57,7 +57,8 @@ class Attack:
 def attacking(
     flood: str, target: Target, attackers: int = 1, seconds: float = MOST_SECONDS
 ) -> Iterator[Attack]:
-    """The attackers run inside the block; `seconds` is for the case that nobody ends them."""
+    """The attackers run inside the block: each has dialled before it begins. `seconds` is for the
+    case that nobody ends them."""
     command = [sys.executable, "-m", __name__, flood, str(attackers), str(seconds)]
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -78,9 +79,11 @@ def stopped(_signal: int, _frame: FrameType | None) -> None:
     raise Stop
 
 
-def attack_on_end(name: str, target: Target, number: int) -> dict[str, Any]:
+def attack_on_end(
+    name: str, target: Target, number: int, begun: Callable[[], None]
+) -> dict[str, Any]:
     """Flood until `Stop`; what came of it."""
-    attacker = Attacker(target, number)
+    attacker = Attacker(target, number, begun)
     failures: list[str] = []
     try:
         while True:
@@ -101,6 +104,10 @@ def attack_on_end(name: str, target: Target, number: int) -> dict[str, Any]:
     }
 
 
+def tell(pipe: int) -> None:
+    os.write(pipe, b"\n")
+
+
 def child(name: str, target: Target, number: int, seconds: float) -> tuple[int, int]:
     """Fork an attacker; its pid, and the end of a pipe at which its result comes."""
     reading, writing = os.pipe()
@@ -109,7 +116,7 @@ def child(name: str, target: Target, number: int, seconds: float) -> tuple[int, 
         return pid, reading
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        result = attack_on_end(name, target, number)
+        result = attack_on_end(name, target, number, lambda: tell(writing))
         with os.fdopen(writing, "w") as pipe:
             pipe.write(json.dumps(result) + "\n")
     finally:
@@ -122,6 +129,8 @@ def main(arguments: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, stopped)
     signal.signal(signal.SIGALRM, stopped)
     children = [child(name, target, number, seconds) for number in range(attackers)]
+    for _, pipe in children:
+        os.read(pipe, 1)
     print("attacking", flush=True)
     sys.stdin.read()
     for pid, _ in children:

@@ -39,18 +39,25 @@ LATE_BYTES = 1 << 20
 
 
 class Attacker:
-    """One of them. `number` chooses its device; `answers` is what the server said to it."""
+    """One of them. `number` chooses its device; `answers` is what the server said to it; `begun`
+    is called when it first dials."""
 
-    def __init__(self, target: Target, number: int) -> None:
+    def __init__(self, target: Target, number: int, begun: Callable[[], None]) -> None:
         self.target = target
         self.number = number
         self.pair = target.pairs[number % len(target.pairs)]
         self.answers: Counter[str] = Counter()
         self.connections = 0
+        self._begun = begun
         self._open: list[Connection] = []
 
-    def dial(self, carrier: str, **options: object) -> Connection:
+    def count_connection(self) -> None:
+        if not self.connections:
+            self._begun()
         self.connections += 1
+
+    def dial(self, carrier: str, **options: object) -> Connection:
+        self.count_connection()
         port = self.target.port(carrier)
         connection = Connection(port, carrier, self.answers, **options)  # type: ignore[arg-type]
         self._open.append(connection)
@@ -260,7 +267,7 @@ def tls_handshakes(attacker: Attacker) -> None:
 def tls_renegotiation(attacker: Attacker) -> None:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_max_proto_version(SSL.TLS1_2_VERSION)
-    attacker.connections += 1
+    attacker.count_connection()
     with contextlib.closing(socket.create_connection(("127.0.0.1", attacker.target.tls))) as raw:
         raw.settimeout(None)  # pyOpenSSL wants a blocking socket
         connection = SSL.Connection(context, raw)
@@ -312,7 +319,7 @@ def _noted(attacker: Attacker, opened: dict[int, socket.socket], number: int) ->
 
 
 def _dial_plainly(attacker: Attacker, carrier: str, first: bytes) -> socket.socket:
-    attacker.connections += 1
+    attacker.count_connection()
     made = socket.create_connection(("127.0.0.1", attacker.target.port(carrier)), 5)
     made.sendall(first)
     made.setblocking(False)
