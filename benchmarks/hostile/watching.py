@@ -22,6 +22,7 @@ from push.wire.frames import encode_frame
 from push.wire.signals import Signal
 
 LATE_SECONDS = 10.0  # what did not come by then counts as having taken so long
+PATIENCE_SECONDS = 60.0  # for what must come before a measurement
 MIB = 1 << 20
 
 
@@ -34,10 +35,17 @@ class Latencies(NamedTuple):
     missing: int
 
 
+def open_client(running: Running) -> Client:
+    """A device over TCP, in session."""
+    client = Client(running.tcp_address)
+    client.socket.settimeout(PATIENCE_SECONDS)
+    client.open(running.app_key)
+    return client
+
+
 def open_pair(running: Running) -> dict[str, str]:
     """Register a device and leave."""
-    client = Client(running.tcp_address)
-    client.open(running.app_key)
+    client = open_client(running)
     client.socket.close()
     return client.pair
 
@@ -64,8 +72,9 @@ def prepare(running: Running, attackers: int) -> Target:
 class Backend:
     """HTTP over one kept connection; a request that fails is made once more on a new one."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         self._running = running
+        self._timeout_seconds = timeout_seconds
         self._connection: HTTPConnection | None = None
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
@@ -75,7 +84,7 @@ class Backend:
         if body is not None:
             headers["Content-Type"] = "application/json"
         if self._connection is None:
-            self._connection = HTTPConnection(*self._running.http, timeout=LATE_SECONDS)
+            self._connection = HTTPConnection(*self._running.http, timeout=self._timeout_seconds)
         try:
             self._connection.request(method, path, raw, headers)
             answer = self._connection.getresponse()
@@ -93,8 +102,7 @@ class WellBehaved:
 
     def __init__(self, running: Running) -> None:
         self._running = running
-        self._client = Client(running.tcp_address)
-        self._client.open(running.app_key)
+        self._client = open_client(running)
         self._came: dict[int, float] = {}
         self._changed = threading.Condition()
         self._pushed = 0
@@ -143,7 +151,7 @@ class WellBehaved:
 
     def measure(self, seconds: float, per_second: float) -> Latencies:
         """Push at fixed moments, also when the last one was late."""
-        backend = Backend(self._running)
+        backend = Backend(self._running, LATE_SECONDS)
         due: list[tuple[int | None, float]] = []
         start = time.monotonic()
         for number in range(int(seconds * per_second)):
@@ -246,7 +254,7 @@ def hanging_redis(running: Running) -> Iterator[None]:
 
 def is_healthy(running: Running) -> bool:
     try:
-        return Backend(running).call("GET", "/healthz")[0] == 200
+        return Backend(running, LATE_SECONDS).call("GET", "/healthz")[0] == 200
     except (OSError, HTTPException):
         return False
 
