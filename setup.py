@@ -60,14 +60,18 @@ setup(
     # `twisted/` and `twisted/plugins/` have no __init__.py: they add to Twisted's own packages.
     packages=[*find_packages(include=["push", "push.*"]), "twisted.plugins"],
     package_data={
-        "push": ["py.typed", "**/*.lua", "**/*.html", "**/*.css", "**/*.js", "**/*.svg"],
+        "push": ["py.typed", "**/*.lua", "**/*.svg", "web/**/*"],  # push/web: all of it
         "twisted.plugins": ["push_plugins.py"],
     },
     zip_safe=False,
     install_requires=INSTALL,
     extras_require={"dev": DEVELOPMENT},
-    entry_points={"console_scripts": ["pushctl = push.pushctl.main:main"]},
+    entry_points={
+        "console_scripts": ["pushctl = push.pushctl.main:main"],
+        "pytest11": ["push-universe = push.testing.plugin"],
+    },
     classifiers=[
+        "Framework :: Pytest",
         "Framework :: Twisted",
         "Operating System :: POSIX",
         "Programming Language :: Python :: 3 :: Only",

@@ -20,7 +20,9 @@ SLOW = (
     "tests/hostile/",
     "tests/live/",
     "tests/docs/test_commands.py",
+    "tests/docs/test_clients_md.py",
     "tests/docs/test_cluster_md.py",
+    "tests/docs/test_minting.py",
     "tests/resharding/",
     "tests/sdk/test_live",
     "tests/cluster/registry/",
@@ -28,16 +30,25 @@ SLOW = (
     "tests/streams/test_failover.py",
     "tests/chat/test_kills.py",
     "tests/chat/test_long_fan_out.py",
+    "tests/demo/test_launcher.py",
+    "tests/demo/test_page.py",
+    "tests/demo/test_routes.py",
     "tests/test_nets.py",
     "tests/test_wheel.py",
+    "tests/testing/",
+    "tests/interop/",
+    "tests/web/test_browser.py",
+    "tests/web/test_client.py",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (
     "tests/faults/",
     "tests/docs/test_commands.py",
+    "tests/docs/test_clients_md.py",
     "tests/docs/test_cluster_md.py",
     "tests/resharding/test_broken_off.py",
     "tests/live/test_reuse_port.py",
+    "tests/demo/test_launcher.py",
 )
 # The order of the start, the longest first; everything else follows in the order of its names.
 FIRST = (
@@ -46,6 +57,8 @@ FIRST = (
     "tests/faults/test_backlog.py",
     "tests/hostile/",
     "tests/faults/",
+    "tests/demo/test_page.py",
+    "tests/web/",
     "tests/live/",
     "tests/docs/",
     "tests/sdk/test_live",

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -73,6 +74,9 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     }
     assert wanted == held
     assert any(name.endswith(".lua") for name in held)
+    web = {name for name in held if name.startswith("push/web/")}
+    assert {"push/web/push.js", "push/web/push.d.ts", "push/web/package.json"} <= web
+    assert "push/web/LICENSE" in web
 
 
 def test_what_is_installed_is_what_runs(installed: dict[str, str], tmp_path: Path) -> None:
@@ -113,12 +117,32 @@ def test_push_starts_and_is_ready(installed: dict[str, str], tmp_path: Path) -> 
             lambda: f"it is ready, it says\n{said()}",
         )
         assert process.poll() is None, said()
-        assert re.search(r"listening: http \S*?:\d+", said())
+        port = re.search(r"listening: http \S*?:(\d+)", said())
+        assert port
+        for name in ("push.js", "push-chat.js", "push-tabs.js"):
+            with urlopen(f"http://127.0.0.1:{port[1]}/{name}", timeout=DEADLINE_SECONDS) as answer:
+                assert answer.read() == (ROOT / "push" / "web" / name).read_bytes()
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(DEADLINE_SECONDS)
     assert process.returncode == 0
     assert "Traceback" not in said()
+
+
+def test_the_test_suite_of_the_documents_passes(installed: dict[str, str], tmp_path: Path) -> None:
+    """By the plugin that the wheel brings, in an empty project."""
+    page = (ROOT / "docs" / "testing.md").read_text("utf-8")
+    files = dict(re.findall(r"^```python title=(\S+)\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+    assert {"conftest.py", "shop.py", "test_shop.py"} <= set(files)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    where = "import push.testing.plugin as plugin; print(plugin.__file__)"
+    assert run(sys.executable, "-c", where, cwd=tmp_path, **installed).stdout.startswith(
+        installed["PYTHONPATH"]
+    )
+    said = run(sys.executable, "-m", "pytest", "--basetemp", "t", cwd=tmp_path, **installed).stdout
+    tests = "".join(files.values()).count("\ndef test_")
+    assert f"{tests} passed" in said
 
 
 def _twistd() -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from push.connector.gateway import Gateway
+from push.connector.limits.admission import AdmittingFactory
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.proxy import ProxiedFactory
 from push.connector.transport.websocket import WebSocketConnection
@@ -54,7 +55,7 @@ def device_factory(
     proxies: Networks | None = None,
     *,
     origins: Origins | None = None,
-) -> Factory:
+) -> AdmittingFactory:
     """What listens for devices on TCP, or inside TLS, whose context factory is `tls`.
 
     Connections from `proxies` begin with a PROXY header. With `origins` it serves WebSocket.
@@ -67,4 +68,7 @@ def device_factory(
         factory = WebSocketFactory(gateway, "ws" if tls is None else "wss", rules)
     if tls is not None:
         factory = TLSMemoryBIOFactory(tls, False, factory, reactor)
-    return ProxiedFactory(reactor, factory, proxies, gateway.counters) if proxies else factory
+    admission = gateway.limits.admission
+    if proxies:
+        factory = ProxiedFactory(reactor, factory, proxies, gateway.counters, admission)
+    return AdmittingFactory(factory, admission, reactor.seconds)

@@ -102,6 +102,11 @@ class ServerAnswers:
         """The largest frame that is accepted from the peer now."""
         return self._decoder.max_frame_bytes
 
+    def rest_of_frame(self, data: bytes, start: int) -> int:
+        """How many bytes of `data` from `start` on belong to the frame that is being read there; 0
+        while that is not known."""
+        return self._decoder.rest_of_frame(data, start)
+
     def data_to_send(self) -> bytes:
         out = self._out
         if not out:

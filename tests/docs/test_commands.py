@@ -30,6 +30,12 @@ def blocks(document: str, language: str = "sh") -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
+def readme(start: str) -> str:
+    """The one block of commands of the README that begins with `start`."""
+    (found,) = (block for block in blocks("README.md") if block.startswith(start))
+    return found
+
+
 class Shell:
     """A folder with `push-data` of a running server, where documented commands work."""
 
@@ -86,7 +92,9 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 def test_the_readmes_commands(shell: Shell) -> None:
     """Register, listen, push by pushctl and by curl: the listener prints both messages."""
-    _, _, device, push, curl = blocks("README.md")
+    device, push, curl = (
+        readme(start) for start in (".venv/bin/pushctl register", ".venv/bin/pushctl push", "curl")
+    )
     register, listen = device.splitlines()
     shell.run(register)
     # --count only ends what a user ends with Ctrl-C.
@@ -108,7 +116,7 @@ def test_the_readmes_device_in_python(shell: Shell) -> None:
         device = shell.start(".venv/bin/python -u device.py")
         try:
             wait_for(lambda: '"sessions":1' in shell.run("pushctl stats --json").replace(" ", ""))
-            shell.run(blocks("README.md")[-1])
+            shell.run(readme("curl"))
             assert "{'text': 'Hello'}" in _read_until(device, "}\n")
         finally:
             device.kill()
@@ -166,6 +174,17 @@ def test_the_commands_for_operating(shell: Shell) -> None:
             commands.append(line)
     output = shell.run("\n".join(commands))
     assert ": cancelled for 1 device" in output
+
+
+def test_the_commands_for_the_protocol(shell: Shell) -> None:
+    """The examples of docs/protocol.md: where to connect, a secret, a JWT by a shell."""
+    output = shell.run("\necho\n".join(blocks("docs/protocol.md")))
+    servers, jwt = (line for line in output.splitlines() if line)
+    assert re.fullmatch(r'\{"servers":\["tls://127\.0\.0\.1:\d+"\],"ttl":60\}', servers)
+    assert '`{"servers":["tls://127.0.0.1:6790"],"ttl":60}`' in (
+        ROOT / "docs" / "protocol.md"
+    ).read_text("utf-8")
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", jwt)
 
 
 def test_the_memory_that_a_push_takes_is_about_what_is_written(shell: Shell) -> None:

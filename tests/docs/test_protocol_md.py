@@ -12,9 +12,22 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import BasicConstraints, SubjectAlternativeName
 
 from push.connector.delivery.subscriptions import TruncationNotice
+from push.connector.requests.chat import SendBody
 from push.daemons.config.settings import Settings
+from push.daemons.security.certificate import self_signed
+from push.sdk.reconnect import (
+    FIRST_CEILING_SECONDS,
+    MAX_BAN_SECONDS,
+    MAX_CEILING_SECONDS,
+    MAX_HOPS,
+    STABLE_SECONDS,
+)
+from push.session.client import ANSWER_SECONDS
+from push.session.client.liveness import REQUEST_SILENCE_SECONDS, heartbeat_grace_seconds
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import FIRST_PRIVATE_ID, Entry
 from push.session.events import (
@@ -54,6 +67,7 @@ from push.wire.frames import (
     encode_frame,
 )
 from push.wire.idents import is_token
+from push.wire.reading import decoder_for
 from push.wire.signals import (
     MAGIC,
     VERSION,
@@ -212,6 +226,35 @@ def test_connect_is_refused_as_shown():
     assert session.closing
 
 
+def test_a_redirect_is_answered_as_shown():
+    session = fresh()
+    event = subscribe_channel(session, "connect")
+    assert isinstance(event, ConnectRequested)
+    example = EXAMPLES["redirect"].frame
+    assert example.sub_signal == ConnectStatus.USE_ANOTHER_SERVER
+    body = msgspec.json.decode(example.body, type=ConnectRefused)
+    session.refuse_connect(event.message_id, ConnectStatus(example.sub_signal), body)
+    assert session.data_to_send() == data("redirect")
+
+
+def test_a_chat_message_goes_as_shown():
+    """`tests/interop` compares the members with those of a real message and its answer."""
+    session = opened()
+    session.data_to_send()
+    event = subscribe_channel(session, "chat-send")
+    assert isinstance(event, PublishRequested)
+    assert event.sub_signal == RequestName.MS
+    body = decoder_for(SendBody)(event.body)
+    assert (body.to.user, body.client_id) == ("ben", "m-1")
+    session.answer(event.message_id, event.sub_signal, EXAMPLES["chat-sent"].frame.body)
+    assert session.data_to_send() == data("chat-sent")
+    told = members("chat-message")
+    entry = Entry(told["id"], 0, int(told["offset"]), EXAMPLES["chat-message"].frame.body)
+    handout = DeliveryPolicy(LIMITS, lambda *_: None)
+    follow = Subscription(told["stream"], 0)
+    assert handout.from_log(session, follow, entry, 1.0) == data("chat-message")
+
+
 def test_the_wrong_version_is_answered_as_shown():
     session = fresh()
     session.receive_data(raw_bytes("wrong-version"), 1.0)
@@ -281,6 +324,18 @@ def test_a_ping_is_answered_as_shown():
     assert session.data_to_send() == data("pong")
 
 
+def test_pings_may_overlap_and_only_a_session_may_send_one():
+    session = opened()
+    session.data_to_send()
+    for message_id in (3, 3, 0):
+        ping = encode_frame(Signal.PING, 0, message_id, b"")
+        [event] = session.receive_data(ping, 1.0)
+        assert event == HeartbeatRequested(message_id, 0)
+    early = fresh()
+    early.receive_data(data("ping"), 1.0)
+    assert b'"code":"bad_frame"' in early.data_to_send()
+
+
 def test_new_credentials_are_answered_as_shown():
     for name in ("renewed", "not-renewed"):
         session = opened()
@@ -338,8 +393,40 @@ def test_what_is_wrong_is_answered_as_shown():
         assert session.closing
 
 
+def test_a_client_waits_for_a_ping_as_is_written():
+    """The Python client does what the page asks of every client."""
+    assert "a quarter of the interval, at least 10 s and at most 60 s" in TEXT
+    seconds = [heartbeat_grace_seconds(interval) for interval in (10, 40, 100, 240, 1800)]
+    assert seconds == [10, 10, 25, 60, 60]
+    assert f"unanswered for {REQUEST_SILENCE_SECONDS:g} s" in TEXT
+    assert f"no `CONNECT_ACK` {ANSWER_SECONDS:g} s after" in TEXT
+
+
+def test_a_client_backs_off_as_is_written():
+    section = " ".join(TEXT.split("\n## Reconnecting\n", 1)[1].split())
+    assert f"The ceiling is {FIRST_CEILING_SECONDS:g} s after the first failure" in section
+    assert f"is at most {MAX_CEILING_SECONDS:g} s" in section
+    assert f"after a session that lasted {STABLE_SECONDS:g} s from its `CONNECT_ACK`" in section
+    assert {3: "after three in a row"}[MAX_HOPS] in section
+    assert {86_400: "a timer of at most a day"}[MAX_BAN_SECONDS] in section
+
+
+def test_the_names_of_a_certificate_are_those_that_are_written():
+    certificate = self_signed(ec.generate_private_key(ec.SECP256R1()), "machine-1.example")
+    names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    assert [str(name.value) for name in names] == [
+        "localhost",
+        "machine-1.example",
+        "127.0.0.1",
+        "::1",
+    ]
+    assert certificate.extensions.get_extension_for_class(BasicConstraints).value.ca
+    told = "`localhost`, the name of the machine, and the addresses `127.0.0.1` and `::1`"
+    assert told in " ".join(TEXT.split())
+
+
 def test_the_bytes_to_send_by_hand_are_frames():
-    strings = re.findall(r"printf '(.*?)'", TEXT)
+    strings = re.findall(r"printf '(.*?)'", TEXT.split("\n## By hand\n")[1])
     assert len(strings) == 2
     version, register = (
         text.encode("latin-1").decode("unicode_escape").encode("latin-1") for text in strings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from push.wire.addresses import HostPort
+from push.wire.addresses import HostPort, is_loopback
 
 SAME_HOST = "same-host"
 ANY = "*"
@@ -36,8 +36,9 @@ class Origins:
     """The origins that may connect.
 
     "same-host": pages from the host that the request names, whatever their port and scheme: the
-    page and the connector of one machine have different ports. "*": any page. A request without
-    `Origin` is not from a page, and passes.
+    page and the connector of one machine have different ports. All names of loopback are one host:
+    a page at localhost may be told 127.0.0.1. "*": any page. A request without `Origin` is not from
+    a page, and passes.
     """
 
     def __init__(self, origins: Iterable[str] = (SAME_HOST,)) -> None:
@@ -58,6 +59,14 @@ class Origins:
             normal = normal_origin(origin)
             if normal in self._known:
                 return True
-            return self._same_host and urlsplit(normal).hostname == urlsplit(f"//{host}").hostname
+            return self._same_host and _are_one_host(
+                urlsplit(normal).hostname, urlsplit(f"//{host}").hostname
+            )
         except ValueError:
             return False
+
+
+def _are_one_host(page: str | None, asked: str | None) -> bool:
+    if not page or not asked:
+        return False
+    return page == asked or (is_loopback(page) and is_loopback(asked))

@@ -64,6 +64,18 @@ class EchoOwner:
     def made(self, connection: DeviceConnection) -> None:
         self.open.add(connection)
 
+    is_busy = False
+
+    def received_much(self, connection: DeviceConnection, data: bytes) -> None:
+        """An echo has no limits: all slices at once."""
+        start = 0
+        while start < len(data) and connection.is_read:
+            start = connection.take_slice(data, start)
+
+    def charge(self, connection: DeviceConnection, frames: int, size_bytes: int) -> None: ...
+
+    def stuffed(self, connection: DeviceConnection) -> None: ...
+
     def received(self, connection: DeviceConnection, data: bytes) -> None:
         raise AssertionError("an echo has no session")
 

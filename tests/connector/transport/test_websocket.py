@@ -139,6 +139,7 @@ async def test_who_does_not_open_in_time_is_told(
     client.transport.write(b"GET /ws HTTP/1.1\r\n")
     await wait_until(lambda: client.closed)
     assert b"".join(said).startswith(b"HTTP/1.1 408 ")
+    assert b"".join(said).endswith(b"\r\n\r\nThe request did not come in time.\n")
     opened = await dial(node, web=True)
     await wait_until(lambda: opened.closed)
     assert (opened.ended_with, opened.close_code) == ("handshake_timeout", 4005)
@@ -439,3 +440,4 @@ async def test_a_connector_that_stops_says_so_to_all(
         await wait_until(lambda client=client: client.closed)
         assert (client.ended_with, client.close_code) == (DisconnectCode.DRAINING, 4003)
     assert b"".join(said).startswith(b"HTTP/1.1 503 ")
+    assert b"".join(said).endswith(b"\r\n\r\nThis server takes no more connections.\n")

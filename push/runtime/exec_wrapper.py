@@ -1,9 +1,9 @@
-"""Becomes a Redis server that ends with its parent. A script: `exec_wrapper.py PARENT COMMAND…`.
+"""Becomes a server that ends with its parent. A script: `exec_wrapper.py PARENT COMMAND…`.
 
-Between fork and exec two things are needed that `spawnProcess` cannot do. A session of its own
-keeps the terminal's Ctrl-C away from the server, so that the daemon can still write what it owes.
-And on Linux the kernel is asked to send SIGTERM when the parent dies, however it dies. It runs with
-`python -I -S` and imports next to nothing: this is part of every start.
+Between fork and exec two things are needed that `spawnProcess` and `Popen` cannot do. A session of
+its own keeps the terminal's Ctrl-C away from the server, so that the parent can still use it while
+it ends. And on Linux the kernel is asked to send SIGTERM when the parent dies, however it dies. It
+runs with `python -I -S` and imports next to nothing: this is part of every start.
 """
 
 import os
@@ -21,7 +21,7 @@ def die_with_parent(parent_pid: int) -> None:
 
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
     if os.getppid() != parent_pid:
-        sys.exit("the parent died before its Redis server began")
+        sys.exit("the parent died before its server began")
 
 
 def main(arguments: list[str]) -> None:
