@@ -48,6 +48,7 @@ SETTINGS = {
     "connector_ws": "127.0.0.1:0",
     "limits_registrations_per_minute": "0",
     "limits_failed_secrets_per_minute": "0",
+    "limits_connects_per_minute": "0",
 }
 
 
