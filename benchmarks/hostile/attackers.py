@@ -25,8 +25,8 @@ from benchmarks.hostile.connections import Gone, Target
 from benchmarks.hostile.floods import FLOODS, Attacker
 
 ROOT = Path(__file__).parents[2]
-PAUSE_SECONDS = 0.02  # before a connection that the server ended is opened anew
-# What comes back at once is counted as connections; a real attacker does not wait either.
+PAUSE_SECONDS = 0.02  # before a connection that the server ended is replaced
+# Floods of connections: they do not wait before the next one.
 AT_ONCE = ("connects", "dials", "wrong-secrets", "registrations", "garbage")
 MOST_SECONDS = 300
 

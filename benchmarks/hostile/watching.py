@@ -203,7 +203,7 @@ class Memory:
         self._thread.join()
 
     def settled_mib(self, before_mib: float, within_mib: float, seconds: float) -> float:
-        """As soon as it is back within `within_mib`, at the latest after `seconds`."""
+        """As soon as it is within `within_mib`, at the latest after `seconds`."""
         deadline = time.monotonic() + seconds
         while self.now_mib() > before_mib + within_mib and time.monotonic() < deadline:
             time.sleep(0.2)

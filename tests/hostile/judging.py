@@ -143,7 +143,7 @@ def judge_close(code: int, frames: list[Frame]) -> None:
 
 
 def longest_echo(text: str, character: str) -> int:
-    """How many of `character`, of which the client sent many, stand in a row in an answer."""
+    """How many of `character`, of which the client sent many, an answer has in a row."""
     longest = run = 0
     for each in text:
         run = run + 1 if each == character else 0

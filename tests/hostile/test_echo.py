@@ -1,4 +1,4 @@
-"""Whoever has no credentials gets at most 200 characters of what they sent, and no traceback."""
+"""A client without credentials gets at most 200 characters of what it sent, and no traceback."""
 
 from __future__ import annotations
 
@@ -111,11 +111,11 @@ def no_traceback(server: Running) -> Iterator[None]:
 
 
 def answer(address: tuple[str, int], data: bytes, *, tls: bool = False) -> str:
-    """What comes until the server closes or says no more."""
+    """What comes until the server closes or is silent."""
     with socket.create_connection(address, DEADLINE_SECONDS) as raw:
         connection = insecure_context().wrap_socket(raw) if tls else raw
         found = b""
-        with contextlib.suppress(OSError):  # closed with bytes that it had not read, or no more
+        with contextlib.suppress(OSError):  # closed with bytes that it had not read; or silent
             connection.sendall(data)
             while part := connection.recv(1 << 16):
                 found += part

@@ -1,5 +1,5 @@
 """Each flood for a short while: others are served, answers are those of the contract, and
-everything is back afterwards. `python -m benchmarks.hostile` measures what takes how long."""
+nothing is left of it afterwards. `python -m benchmarks.hostile` measures what takes how long."""
 
 from __future__ import annotations
 
