@@ -143,6 +143,11 @@ def _measure(
     )
 
 
+def as_json(row: Row) -> dict[str, object]:
+    times = {name: getattr(row, name)._asdict() for name in ("quiet", "beside", "flooded")}
+    return {**asdict(row), **times, "ratio": row.ratio, "misses": row.misses}
+
+
 HEAD = (
     f"{'flood':20} {'n':>3} {'quiet ms':>13} {'beside ms':>15} {'flood ms':>17} {'ratio':>6} "
     f"{'lost':>4} {'RSS MiB':>15} {'conns':>6}  misses; answers; refused"
@@ -209,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for trouble in filter(None, [rows[-1].traceback, *rows[-1].failures]):
                 say(trouble)
     if options.json:
-        print(json.dumps([{**asdict(row), "misses": row.misses} for row in rows]))
+        print(json.dumps([as_json(row) for row in rows]))
     else:
         print("\n".join([HEAD, *map(line, rows)]))
 

@@ -217,6 +217,12 @@ def counters(running: Running) -> dict[str, float]:
     return {name: float(value) for name, value in found}
 
 
+def gauge(running: Running, name: str) -> int:
+    """A gauge of the connector, as "connections"."""
+    _, text = Backend(running).call("GET", "/metrics")
+    return int(float(re.findall(rf"^push_connector_{name} (\S+)$", text, re.MULTILINE)[0]))
+
+
 def refusals(before: dict[str, float], after: dict[str, float]) -> dict[str, int]:
     """The counters of refusals and limits that grew, without prefix."""
     words = ("refused", "limit", "bad_", "denied", "rejected")

@@ -17,6 +17,7 @@ from benchmarks.hostile.watching import (
     Backend,
     Memory,
     WellBehaved,
+    gauge,
     hanging_redis,
     open_pair,
     prepare,
@@ -58,11 +59,6 @@ def server() -> Iterator[Running]:
 @pytest.fixture(scope="module")
 def target(server: Running) -> Target:
     return prepare(server, ATTACKERS)
-
-
-def gauge(server: Running, name: str) -> int:
-    _, text = Backend(server).call("GET", "/metrics")
-    return int(float(re.findall(rf"^push_connector_{name} (\S+)$", text, re.MULTILINE)[0]))
 
 
 def check_answers(answers: Counter[str]) -> None:
