@@ -209,6 +209,9 @@ class Gateway:
     def received_much(self, connection: DeviceConnection, data: bytes) -> None:
         self._reads.received(connection, data)
 
+    def discarded(self, connection: DeviceConnection) -> None:
+        self._reads.discarded(connection)
+
     def received(self, connection: DeviceConnection, data: bytes) -> None:
         now, protocol = self._reactor.seconds(), connection.protocol
         events = protocol.receive_data(data, now)

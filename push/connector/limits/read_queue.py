@@ -106,10 +106,13 @@ class ReadQueue:
         self._frames_at_once = 0
         self._turn = Debounced(reactor, 0, self._work)
         self._look = Debounced(reactor, ASIDE_SECONDS, self._look_aside)
+        self._discarding: list[ReadConnection] = []
+        self._discard = Debounced(reactor, ASIDE_SECONDS, self._discard_more)
 
     def stop(self) -> None:
         self._turn.cancel()
         self._look.cancel()
+        self._discard.cancel()
 
     @property
     def paused_count(self) -> int:
@@ -154,6 +157,17 @@ class ReadQueue:
                 self._pause(connection, b"", 0)
         elif connection in self._aside:
             self._look_at(connection, connection.paused)
+
+    def discarded(self, connection: ReadConnection) -> None:
+        """What came is of no use: to discard a flood must not take what to read it may not."""
+        connection.stop_reading()
+        self._discarding.append(connection)
+        self._discard.request()
+
+    def _discard_more(self) -> None:
+        discarding, self._discarding = self._discarding, []
+        for connection in discarding:
+            connection.read_again()
 
     def forget(self, connection: ReadConnection) -> None:
         """It is lost, or read no more."""

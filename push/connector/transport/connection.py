@@ -43,6 +43,9 @@ class ConnectionOwner(Port):
     def received_much(self, connection: DeviceConnection, data: bytes) -> None:
         """More than is worked off at once, or something while other things wait."""
 
+    def discarded(self, connection: DeviceConnection) -> None:
+        """It is over, and its peer still sends much."""
+
     def received(self, connection: DeviceConnection, data: bytes) -> None: ...
 
     def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
@@ -138,6 +141,8 @@ class DeviceConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         if self.phase is not ConnectionPhase.OPEN:
+            if len(data) > SLICE_BYTES:
+                self.gateway.discarded(self)
             return
         if len(data) > SLICE_BYTES or self.paused is not None or self.gateway.is_busy:
             self.gateway.received_much(self, data)
@@ -171,7 +176,7 @@ class DeviceConnection(Protocol):
         self._transport.pauseProducing()
 
     def read_again(self) -> None:
-        if self.phase is ConnectionPhase.OPEN:
+        if self.phase not in (ConnectionPhase.SILENT, ConnectionPhase.CLOSED):
             self._transport.resumeProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

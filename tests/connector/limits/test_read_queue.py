@@ -244,3 +244,16 @@ def test_a_slice_that_brings_too_much_holds_the_rest_back(world: World) -> None:
         world.queue.check(peer)
         world.turn()
     assert peer.got == b"x" * 3_000
+
+
+def test_a_flood_that_is_of_no_use_is_discarded_at_a_rate(world: World) -> None:
+    peer = Peer(world)
+    reads = 0
+    for _ in range(400):
+        if peer.reads:
+            reads += 1
+            world.queue.discarded(peer)
+        world.clock.advance(0.01)
+    assert reads <= 4 / ASIDE_SECONDS + 1
+    world.queue.stop()
+    assert world.clock.getDelayedCalls() == []
