@@ -87,7 +87,7 @@ class Gateway:
         self.limits = ConnectorLimits(
             reactor, settings.connector_limits, services.is_short_of_memory, self._over_rate
         )
-        self._reads = self.limits.reads
+        self.reads = self.limits.reads
         self.limits.admission.connections = self.connections
         self.delivery_policy = policy = DeliveryPolicy(settings.limits, self._dropped)
         shards, sessions = services.shards, services.sessions
@@ -196,10 +196,6 @@ class Gateway:
 
     # What connections tell (push.connector.transport.connection.ConnectionOwner)
 
-    @property
-    def is_busy(self) -> bool:
-        return self._reads.is_busy
-
     def made(self, connection: DeviceConnection) -> None:
         self.counters.accepted += 1
         self.connections.add(connection)
@@ -207,10 +203,10 @@ class Gateway:
         self._watch(connection)
 
     def received_much(self, connection: DeviceConnection, data: bytes) -> None:
-        self._reads.received(connection, data)
+        self.reads.received(connection, data)
 
     def discarded(self, connection: DeviceConnection) -> None:
-        self._reads.discarded(connection)
+        self.reads.discarded(connection)
 
     def received(self, connection: DeviceConnection, data: bytes) -> None:
         now, protocol = self._reactor.seconds(), connection.protocol
@@ -234,16 +230,16 @@ class Gateway:
     def _charge(self, connection: DeviceConnection, protocol: ServerSession, now: float) -> None:
         frames, size_bytes = protocol.charged_frames, protocol.charged_bytes
         protocol.charged_frames = protocol.charged_bytes = 0
-        self._reads.charge(connection, frames, size_bytes, now)
+        self.reads.charge(connection, frames, size_bytes, now)
 
     def charge(self, connection: DeviceConnection, frames: int, size_bytes: int) -> None:
-        self._reads.charge(connection, frames, size_bytes, self._reactor.seconds())
+        self.reads.charge(connection, frames, size_bytes, self._reactor.seconds())
 
     def stuffed(self, connection: DeviceConnection) -> None:
-        self._reads.check(connection)
+        self.reads.check(connection)
 
     def drained(self, connection: DeviceConnection) -> None:
-        self._reads.check(connection)
+        self.reads.check(connection)
         if connection.device is not None:
             self.requests.drained(connection.device)
             self.wake(connection.device)
@@ -423,7 +419,7 @@ class Gateway:
     # What parts ask for (push.connector.sessions.port.GatewayPort)
 
     def check_reading(self, connection: Connection) -> None:
-        self._reads.check(connection)
+        self.reads.check(connection)
 
     def wake(self, device: DeviceSession) -> None:
         self._catch_up.wake(device)

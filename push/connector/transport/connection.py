@@ -18,7 +18,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from push.connector.limits.read_queue import PausedReading
+from push.connector.limits.read_queue import PausedReading, ReadQueue
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.transport.timing_wheel import NEVER
 from push.session.events import Ended
@@ -33,10 +33,9 @@ LINGER_SECONDS = 2.0
 
 
 class ConnectionOwner(Port):
-    """What a connection tells the gateway. `is_busy`: what comes now waits for its turn."""
+    """What a connection tells the gateway."""
 
-    @property
-    def is_busy(self) -> bool: ...
+    reads: ReadQueue
 
     def made(self, connection: DeviceConnection) -> None: ...
 
@@ -144,7 +143,7 @@ class DeviceConnection(Protocol):
             if len(data) > SLICE_BYTES:
                 self.gateway.discarded(self)
             return
-        if len(data) > SLICE_BYTES or self.paused is not None or self.gateway.is_busy:
+        if len(data) > SLICE_BYTES or self.paused is not None or self.gateway.reads.is_busy:
             self.gateway.received_much(self, data)
         else:
             self.take(data)
