@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 from collections import Counter, deque
+from functools import cache
 from typing import Any, NamedTuple
 
 from push.wire.errors import ProtocolError
@@ -92,8 +93,10 @@ class WsFrames:
         return found
 
 
+@cache
 def insecure_context() -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    """Without authorities, which take long to load; each handshake is a whole one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
