@@ -21,6 +21,7 @@ from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
 from push.connector.delivery.subscriptions import SessionSubscriptions
+from push.connector.event_streams import EventStreams
 from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.limits.read_queue import OVER_RATE_SECONDS
 from push.connector.requests.dispatch import RequestDispatcher
@@ -47,6 +48,7 @@ from push.session.events import (
     HeartbeatRequested,
     LateAcknowledged,
     OnlineAcknowledged,
+    PositionsReached,
     Progress,
     PublishRequested,
     RedeliveryDue,
@@ -56,6 +58,7 @@ from push.session.events import (
 from push.session.server import ServerSession
 from push.session.subscription import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.session.transitions import State
+from push.streams.event_positions import EventPositions
 from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
 from push.wire.signals import DisconnectCode
@@ -113,6 +116,7 @@ class Gateway:
         self._catch_up = CatchUp(reactor, self.sources, policy, wheel, self.currency, self)
         self._redelivery = Redelivery(reactor, self.sources, policy, self.counters, self)
         self._handshake = self._make_handshake(topics)
+        self.event_streams = self._make_event_streams()
         shards.on_restored(self._restored)
 
     def _make_handshake(self, topics: TopicRequests) -> Handshake:
@@ -129,6 +133,12 @@ class Gateway:
             self.counters,
             self,
         )
+
+    def _make_event_streams(self) -> EventStreams:
+        limits = self._settings.limits
+        shards, window = self._services.shards, limits.window_messages
+        positions = EventPositions(self._reactor, shards, window, _log_failure)
+        return EventStreams(self._reactor, limits, positions, self)
 
     # Life
 
@@ -157,6 +167,7 @@ class Gateway:
             )
         await self.sources.store_all()
         await self._until_all_are_gone(LINGER_SECONDS)
+        await self.event_streams.stop()
         self.fanout.stop()
         self.sources.stop()
         self._wheel.stop()
@@ -254,6 +265,16 @@ class Gateway:
             self._forget(connection.device)
         self._tell_if_all_are_gone()
 
+    def handed_over(self, former: DeviceConnection, connection: DeviceConnection) -> None:
+        self.connections.discard(former)
+        self._wheel.remove(former)
+        if former.paused is not None and former.paused.stopped:
+            connection.read_again()
+        self.limits.lost(former)
+        self.connections.add(connection)
+        self.limits.admission.entered(connection, connection.ip)
+        self._watch(connection)
+
     def linger(self, connection: DeviceConnection, seconds: float) -> None:
         self.limits.admission.ending.add(connection)
         self._wheel.remove(connection)
@@ -345,6 +366,7 @@ class Gateway:
             RegisterRequested: self._register,
             ConnectRequested: self._connect,
             RenewRequested: self._renew,
+            PositionsReached: self._hold_positions,
             GoodbyeSaid: self._goodbye,
             Ended: self._ended,
         }
@@ -383,6 +405,11 @@ class Gateway:
 
     def _renew(self, connection: DeviceConnection, event: RenewRequested) -> None:
         self.run(connection, self._handshake.renew(_session_on(connection), event))
+
+    def _hold_positions(self, connection: DeviceConnection, event: PositionsReached) -> None:
+        token = _session_on(connection).token
+        if token is not None:
+            self.event_streams.positions.note(token, event.positions)
 
     def _goodbye(self, connection: DeviceConnection, _event: GoodbyeSaid) -> None:
         """The session stays until what it asked for is carried out, and reads no more."""

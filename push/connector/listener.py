@@ -16,6 +16,7 @@ from push.connector.transport.websocket import WebSocketConnection
 from push.wire.addresses import Networks
 from push.wire.codecs.binary import BINARY
 from push.wire.codecs.text import TEXT
+from push.wire.event_stream.request import is_stream
 from push.wire.websocket.opening import OpeningRules
 from push.wire.websocket.origins import Origins
 
@@ -42,10 +43,13 @@ class WebSocketFactory(Factory):
         self._gateway = gateway
         self._carrier = carrier
         self._rules = rules
+        self._serve_stream = gateway.event_streams.serve_instead_of
 
     def buildProtocol(self, addr: IAddress | None) -> WebSocketConnection:
         protocol = self._gateway.new_protocol(TEXT)
-        return WebSocketConnection(self._gateway, self._carrier, protocol, self._rules)
+        return WebSocketConnection(
+            self._gateway, self._carrier, protocol, self._rules, self._serve_stream
+        )
 
 
 def device_factory(
@@ -64,7 +68,7 @@ def device_factory(
     if origins is None:
         factory = DeviceFactory(gateway, "tcp" if tls is None else "tls")
     else:
-        rules = OpeningRules(origins)
+        rules = OpeningRules(origins, is_other=is_stream)
         factory = WebSocketFactory(gateway, "ws" if tls is None else "wss", rules)
     if tls is not None:
         factory = TLSMemoryBIOFactory(tls, False, factory, reactor)

@@ -299,6 +299,7 @@ class Composition:
             notes=self._status.notes,
             origins=Origins(settings.connector.origins),
             trusted_proxies=Networks(settings.http.trusted_proxies),
+            take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
         )
         if not has_api:
             self._status.http_port = self._listen("http", "[connector] admin", address, site)

@@ -39,6 +39,7 @@ class SessionLimits(msgspec.Struct, frozen=True):
     handshake_timeout_seconds: float = defaults.HANDSHAKE_TIMEOUT_SECONDS
     redeliver_after_seconds: float = defaults.REDELIVER_AFTER_SECONDS
     max_deliveries: int = 10
+    comment_seconds: float = defaults.COMMENT_SECONDS
     window_messages: int = defaults.WINDOW_MESSAGES
     window_bytes: int = 1024 * 1024
     max_frame_bytes: int = MAX_FRAME_BYTES

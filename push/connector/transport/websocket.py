@@ -7,7 +7,7 @@ Close frame: of this project after a DISCONNECT, of RFC 6455 when the peer has b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from push.connector.transport.connection import (
@@ -33,7 +33,14 @@ from push.wire.websocket.framing import (
     read_short_text,
     read_text_frame,
 )
-from push.wire.websocket.opening import Accepted, Opening, OpeningRules, Refused, refused
+from push.wire.websocket.opening import (
+    Accepted,
+    Opening,
+    OpeningRules,
+    OtherRequest,
+    Refused,
+    refused,
+)
 
 CLOSED = "closed"  # how a session ended whose peer has closed the WebSocket and said no more
 REFUSED = "refused"
@@ -50,11 +57,17 @@ class WebSocketConnection(DeviceConnection):
     _last_words: bytes | None = None  # of a connection that does not end as its session says
 
     def __init__(
-        self, gateway: ConnectionOwner, carrier: str, protocol: ServerSession, rules: OpeningRules
+        self,
+        gateway: ConnectionOwner,
+        carrier: str,
+        protocol: ServerSession,
+        rules: OpeningRules,
+        serve_other: Callable[[DeviceConnection, bytes], None] | None = None,
     ) -> None:
         super().__init__(gateway, carrier, protocol)
         # What reads while something is incomplete; for most of a connection's life, nothing.
         self._reader: Opening | MessageReader | None = Opening(rules)
+        self._serve_other = serve_other
 
     def take(self, data: bytes) -> None:
         text = read_short_text(data) if self._reader is None else None
@@ -86,7 +99,11 @@ class WebSocketConnection(DeviceConnection):
             self._reader = None
             self.write(result.answer)
             return len(data) - len(result.rest)
-        if result is not None:
+        if isinstance(result, OtherRequest):
+            assert self._serve_other is not None, "the rules name no other requests without it"
+            self.phase = ConnectionPhase.CLOSED
+            self._serve_other(self, result.head)
+        elif result is not None:
             self._last_words = result.answer
             self.gateway.abandoned(self, REFUSED, result.reason)
         return len(data)
