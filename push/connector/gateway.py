@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -32,11 +31,11 @@ from push.connector.sessions.device_session import Connection, DeviceSession, Ph
 from push.connector.sessions.drain import Drain
 from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.services import GatewayServices, GatewaySettings
+from push.connector.sessions.session_ends import SessionEnds
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
-from push.redis.connection.errors import StoreUnavailable
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry
@@ -66,7 +65,6 @@ from push.wire.signals import DisconnectCode
 log = Logger()
 
 RESTART_AFTER_SECONDS = 5
-CLOSE_AGAIN_SECONDS = 1.0
 
 
 class Gateway:
@@ -82,7 +80,6 @@ class Gateway:
         self._settings = settings
         self._methods = self._methods_of_events()
         self._stopping = False
-        self._ends: dict[DeviceSession, Deferred[None]] = {}  # that are being stored
         self._all_gone: Deferred[None] | None = None
         self._listening: Deferred[None] | None = None
         self._jobs = TaskGroup()
@@ -101,6 +98,7 @@ class Gateway:
         self.sources = ShardedStreams(
             reactor, shards, self.fanout, settings.boot, self.commands.lost, self.currency
         )
+        self._session_ends = SessionEnds(reactor, self.sources, sessions, self._own)
         self.drain = Drain(reactor, self.sources.cursors, services.others, self)
         self.subscriptions = SessionSubscriptions(
             reactor, self.sources, sessions, services.snowflake, self.commands, self
@@ -156,6 +154,7 @@ class Gateway:
     async def stop(self) -> None:
         """End all sessions, store what they acknowledged, and wait until that is done."""
         self._stopping = True
+        self._session_ends.stop()
         self._handshake.stop()
         for connection in list(self.connections):
             self.disconnect(
@@ -213,12 +212,6 @@ class Gateway:
         self.limits.admission.entered(connection, connection.ip)
         self._watch(connection)
 
-    def received_much(self, connection: DeviceConnection, data: bytes) -> None:
-        self.reads.received(connection, data)
-
-    def discarded(self, connection: DeviceConnection) -> None:
-        self.reads.discarded(connection)
-
     def received(self, connection: DeviceConnection, data: bytes) -> None:
         now, protocol = self._reactor.seconds(), connection.protocol
         events = protocol.receive_data(data, now)
@@ -242,12 +235,6 @@ class Gateway:
         frames, size_bytes = protocol.charged_frames, protocol.charged_bytes
         protocol.charged_frames = protocol.charged_bytes = 0
         self.reads.charge(connection, frames, size_bytes, now)
-
-    def charge(self, connection: DeviceConnection, frames: int, size_bytes: int) -> None:
-        self.reads.charge(connection, frames, size_bytes, self._reactor.seconds())
-
-    def stuffed(self, connection: DeviceConnection) -> None:
-        self.reads.check(connection)
 
     def drained(self, connection: DeviceConnection) -> None:
         self.reads.check(connection)
@@ -297,25 +284,13 @@ class Gateway:
         its device's record."""
         if self.sessions.get(device.session_id) is device:
             del self.sessions[device.session_id]
-            if device.token is not None:
-                self._ends[device] = Deferred()
-                closing = self._own(self._close(device, device.token))
-                closing.addBoth(lambda _: self._end_is_stored(device))
-
-    def _end_is_stored(self, device: DeviceSession) -> None:
-        """Or could not be at once."""
-        stored = self._ends.pop(device, None)
-        if stored is not None:
-            stored.callback(None)
+            self._session_ends.store(device)
 
     async def ended_are_settled(self) -> None:
         """Return when nothing is being done any more that sessions asked for which have ended, and
         their devices' records say that they have ended, if Redis can be reached."""
         await self.requests.ended_are_settled()
-        for stored in list(self._ends.values()):
-            waiter: Deferred[None] = Deferred()
-            stored.chainDeferred(waiter)
-            await waiter
+        await self._session_ends.are_stored()
 
     async def settled(self, devices: Iterable[DeviceSession]) -> None:
         await self.requests.settled(devices)
@@ -324,23 +299,6 @@ class Gateway:
         waiter = self._all_gone
         if waiter is not None and not (waiter.called or self.connections or self.sessions):
             waiter.callback(None)
-
-    async def _close(self, device: DeviceSession, token: str) -> None:
-        subscriptions = [*device.subscriptions.values()]
-        window = device.protocol.window
-        while True:
-            try:
-                await self.sources.cursors.flush()
-                left = window.tried(subscriptions, self._reactor.seconds()) if window else []
-                await self._services.sessions.close(token, device.session_id, left)
-                return
-            except StoreUnavailable as error:
-                self._end_is_stored(device)
-                if self._stopping:
-                    log.debug("A session's end was not stored: {reason}", reason=error.reason)
-                    return
-            # Else the device would be online for as long as this connector is.
-            await deferLater(self._reactor, CLOSE_AGAIN_SECONDS)
 
     # What protocols tell
 
@@ -444,9 +402,6 @@ class Gateway:
             self.counters.dropped_unacknowledged += 1
 
     # What parts ask for (push.connector.sessions.port.GatewayPort)
-
-    def check_reading(self, connection: Connection) -> None:
-        self.reads.check(connection)
 
     def wake(self, device: DeviceSession) -> None:
         self._catch_up.wake(device)

@@ -311,6 +311,7 @@ class Composition:
                 self._domain.refusals,
             ),
             failed_keys_per_minute=settings.limits.failed_keys_per_minute,
+            is_short_of_memory=lambda: self._memory.is_short,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
         )
         if not has_api:

@@ -35,6 +35,7 @@ def make_site(
     refusals: RefusalCounts | None = None,
     rates: RequestRates | None = None,
     failed_keys_per_minute: int = 0,
+    is_short_of_memory: Callable[[], bool] = lambda: False,
     take_stream: TakeStream | None = None,
     title: str = "push-universe",
     version: str = __version__,
@@ -44,7 +45,8 @@ def make_site(
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
     safe than it could be. Pages of `origins` may register devices from a browser. The
     X-Forwarded-For of `trusted_proxies` is believed. `take_stream` answers `GET /v1/stream`.
-    `refusals` counts what limits refuse.
+    `refusals` counts what limits refuse. While the process `is_short_of_memory`, nothing
+    new is begun.
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
@@ -60,6 +62,7 @@ def make_site(
         trusted_proxies,
         rates=rates,
         failed_keys=FailedKeys(reactor, failed_keys_per_minute, refusals),
+        is_short_of_memory=is_short_of_memory,
     )
     crowd = Crowd(max_connections, refusals)
     return LimitedSite(reactor, edge.resource(), edge.admit, crowd, trusted_proxies, take_stream)

@@ -140,8 +140,12 @@ class ReadQueue:
             self.waiting_bytes += len(data) - start
             paused.data, paused.start = data, start
 
-    def charge(self, connection: ReadConnection, frames: int, size_bytes: int, now: float) -> None:
+    def charge(
+        self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
+    ) -> None:
         """What was just worked off counts for the rates of `connection`."""
+        if now is None:
+            now = self._reactor.seconds()
         self._frames_at_once += frames
         if self._frames_at_once > FRAMES_AT_ONCE_PER_TURN and not self.is_busy:
             self.is_busy = True

@@ -94,7 +94,7 @@ class RequestDispatcher:
         self.waiting_bytes += size_bytes
         connection = device.connection
         if device.has_many_requests or connection.paused is not None:
-            self._port.check_reading(connection)
+            self._port.reads.check(connection)
 
     def drained(self, device: DeviceSession) -> None:
         """It has read its answers, or never will."""

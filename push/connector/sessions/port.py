@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from push.connector.limits.read_queue import ReadQueue
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.session.entry import Entry
@@ -50,6 +51,9 @@ class GatewayPort(Protocol):
     @property
     def subscriptions(self) -> Subscriptions: ...
 
+    @property
+    def reads(self) -> ReadQueue: ...
+
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the first Redis server's clock."""
 
@@ -58,9 +62,6 @@ class GatewayPort(Protocol):
 
     async def settled(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these are done that are being carried out now."""
-
-    def check_reading(self, connection: Connection) -> None:
-        """What keeps `connection` from being read may have come or gone."""
 
     def wake(self, device: DeviceSession) -> None:
         """Read on for a session that is behind, if it has room."""

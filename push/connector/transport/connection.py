@@ -39,22 +39,10 @@ class ConnectionOwner(Port):
 
     def made(self, connection: DeviceConnection) -> None: ...
 
-    def received_much(self, connection: DeviceConnection, data: bytes) -> None:
-        """More than is worked off at once, or something while other things wait."""
-
-    def discarded(self, connection: DeviceConnection) -> None:
-        """It is over, and its peer still sends much."""
-
     def received(self, connection: DeviceConnection, data: bytes) -> None: ...
 
     def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
         """What its protocol reads piece by piece, before anything is done about it."""
-
-    def charge(self, connection: DeviceConnection, frames: int, size_bytes: int) -> None:
-        """What its protocol does not know of has come: it counts for its rates."""
-
-    def stuffed(self, connection: DeviceConnection) -> None:
-        """More answers wait than may."""
 
     def drained(self, connection: DeviceConnection) -> None: ...
 
@@ -141,10 +129,10 @@ class DeviceConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self.phase is not ConnectionPhase.OPEN:
             if len(data) > SLICE_BYTES:
-                self.gateway.discarded(self)
+                self.gateway.reads.discarded(self)
             return
         if len(data) > SLICE_BYTES or self.paused is not None or self.gateway.reads.is_busy:
-            self.gateway.received_much(self, data)
+            self.gateway.reads.received(self, data)
         else:
             self.take(data)
 
@@ -208,7 +196,7 @@ class DeviceConnection(Protocol):
             self.waiting_bytes += len(data)
             self._transport.write(data)
             if self.has_unread_answers and self.paused is None:
-                self.gateway.stuffed(self)  # no more requests until it reads answers
+                self.gateway.reads.check(self)  # no more requests until it reads answers
 
     @property
     def direct(self) -> Callable[[bytes], int] | None:

@@ -93,7 +93,7 @@ class WebSocketConnection(DeviceConnection):
 
     def _open(self, opening: Opening, data: bytes, start: int) -> int:
         """Take a part of the request; where what follows it begins, once it is accepted."""
-        self.gateway.charge(self, 1, len(data) - start)
+        self.gateway.reads.charge(self, 1, len(data) - start)
         result = opening.feed(data[start:])
         if isinstance(result, Accepted):
             self._reader = None
@@ -132,7 +132,7 @@ class WebSocketConnection(DeviceConnection):
         frames = reader.other_frames - others
         frames = frames or (nothing and is_all and len(data) < FEW_BYTES)
         if frames:
-            self.gateway.charge(self, frames, len(data))
+            self.gateway.reads.charge(self, frames, len(data))
         if reader.at_rest:
             self._reader = None
 

@@ -8,7 +8,7 @@ handler sees a `Request` and never the request.
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -55,6 +55,8 @@ _log = Logger()
 PREFLIGHT_SECONDS = 600
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 KEYLESS_BODY_BYTES = 64 * 1024
+SHORT_OF_MEMORY_AFTER_SECONDS = 10
+_SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
@@ -70,7 +72,8 @@ class Edge:
     """All routes of one port. Web pages of `origins` may call the routes that allow it.
 
     The headers of `proxies` about the client are believed. `rates` limits requests of a key,
-    `failed_keys` wrong keys.
+    `failed_keys` wrong keys. While the process `is_short_of_memory`, nothing new is begun; reading,
+    and what an administrator does against it, goes on.
     """
 
     def __init__(
@@ -83,7 +86,9 @@ class Edge:
         *,
         rates: RequestRates | None = None,
         failed_keys: FailedKeys | None = None,
+        is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._is_short_of_memory = is_short_of_memory
         self._rates = rates
         self._failed_keys = failed_keys
         self._keyring = keyring
@@ -173,12 +178,14 @@ class Edge:
 
     def _let_in(self, route: Endpoint, request: HttpRequest) -> tuple[str, ApiKey | None]:
         """The client's address, and the owner of the key where one is needed. Raises
-        `RequestError` `unauthenticated`, `forbidden` or `rate_limited`."""
+        `RequestError` `unauthenticated`, `forbidden`, `rate_limited` or `unavailable`."""
         if route.admit is not None:
             route.admit(caller_of(request, self._proxies))
         client_ip, is_near = client_of(request, self._proxies)
         if route.scope is None or (route.open_on_loopback and is_near):
             return client_ip, None
+        if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
+            self._check_memory()
         try:
             owner = self._authorise(request.requestHeaders, route.scope)
         except WrongKey:
@@ -187,6 +194,14 @@ class Edge:
             raise
         note_key(request)
         return client_ip, owner
+
+    def _check_memory(self) -> None:
+        if self._is_short_of_memory():
+            raise RequestError(
+                "unavailable",
+                "the server is short of memory",
+                after_seconds=SHORT_OF_MEMORY_AFTER_SECONDS,
+            )
 
     def _read(
         self,

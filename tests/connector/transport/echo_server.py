@@ -16,7 +16,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
 from push.connector.limits.counts import LimitCounts
-from push.connector.limits.read_queue import ReadQueue
+from push.connector.limits.read_queue import ReadConnection, ReadQueue
 from push.connector.limits.session_rates import Rates
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.websocket import WebSocketConnection
@@ -58,28 +58,33 @@ class EchoConnection(WebSocketConnection):
         self.gateway.abandoned(self, DisconnectCode.FRAME_TOO_LARGE, f"{size_bytes} bytes")
 
 
+class EchoReads(ReadQueue):
+    """An echo has no limits: all slices at once."""
+
+    def received(self, connection: ReadConnection, data: bytes) -> None:
+        start = 0
+        while start < len(data) and connection.is_read:
+            start = connection.take_slice(data, start)
+
+    def discarded(self, connection: ReadConnection) -> None: ...
+
+    def charge(
+        self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
+    ) -> None: ...
+
+    def check(self, connection: ReadConnection) -> None: ...
+
+
 class EchoOwner:
     """What connections tell their owner: here only their end counts. `reactor` None: no timers."""
 
     def __init__(self, reactor: Any = None) -> None:
         self._reactor = reactor
         self.open: set[DeviceConnection] = set()
-        self.reads = ReadQueue(Clock(), Rates(0, 0), LimitCounts(), lambda _peer, _limit: None)
+        self.reads = EchoReads(Clock(), Rates(0, 0), LimitCounts(), lambda _peer, _limit: None)
 
     def made(self, connection: DeviceConnection) -> None:
         self.open.add(connection)
-
-    def received_much(self, connection: DeviceConnection, data: bytes) -> None:
-        """An echo has no limits: all slices at once."""
-        start = 0
-        while start < len(data) and connection.is_read:
-            start = connection.take_slice(data, start)
-
-    def discarded(self, connection: DeviceConnection) -> None: ...
-
-    def charge(self, connection: DeviceConnection, frames: int, size_bytes: int) -> None: ...
-
-    def stuffed(self, connection: DeviceConnection) -> None: ...
 
     def received(self, connection: DeviceConnection, data: bytes) -> None:
         raise AssertionError("an echo has no session")

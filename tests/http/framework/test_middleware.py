@@ -388,3 +388,16 @@ def test_other_paths_never_have_permission(make_web: Any) -> None:
     for method, path in (("POST", "/v1/push"), ("OPTIONS", "/v1/push"), ("GET", "/v1/stats")):
         body = PUSH if method == "POST" else None
         assert cors_headers(web.request(method, path, body, headers=ORIGIN)) == set()
+
+
+def test_short_of_memory_nothing_new_is_begun_and_all_else_goes_on(make_web: Any) -> None:
+    short = [True]
+    web = make_web(is_short_of_memory=lambda: short[0])
+    for path, sent in (("/v1/push", PUSH), ("/v1/push/batch", [PUSH])):
+        response = web.request("POST", path, sent)
+        response.assert_problem("unavailable")
+        assert response.headers["retry-after"] == "10"
+    assert web.request("GET", "/v1/topics").status == 200
+    assert web.request("POST", "/v1/users/anna/kick").status == 200
+    short[0] = False
+    assert web.push(PUSH).status == 202
