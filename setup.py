@@ -23,6 +23,7 @@ INSTALL = [
     "kazoo>=2.11",
     "msgspec>=0.20",
     "wsproto>=1.3.2",
+    "h11>=0.16",
     "prometheus-client>=0.21",
     "PyJWT[crypto]>=2.10",
     "treq>=24.9.1",
