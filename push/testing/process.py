@@ -43,6 +43,7 @@ class DaemonProcess:
         self.log = folder / "server.log"
         self.data = folder / "data"
         self._ready_file = folder / "ready"
+        self._ready_file.unlink(missing_ok=True)  # of a server that was killed
         chosen = {
             **_listeners(),
             "server.data": str(self.data),

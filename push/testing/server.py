@@ -174,8 +174,11 @@ def started_server(
 ) -> Iterator[PushServer]:
     """A server of your own, with its data and its log in `folder`, to the end of the block.
 
+    The folder is made if there is none; a server that was there before goes on with its data.
     Raises `ServerDidNotStart`.
     """
+    folder = folder.resolve()  # the server runs in it
+    folder.mkdir(parents=True, exist_ok=True)
     secret = secrets.token_hex(32).encode()
     key_file = folder / "jwt.secret"
     key_file.write_bytes(secret)
