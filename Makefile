@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS := 6
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test quick lint docs changelog bench clean
+.PHONY: run demo test quick lint docs changelog bench clean
 .DEFAULT_GOAL := run
 
 # The stamps are made anew when what is to be installed changes. The second --quiet hides setuptools'
@@ -30,6 +30,11 @@ $(VENV)/development: $(VENV)/installed
 run: $(VENV)/installed
 	@exec $(BIN)/twistd -n --pidfile= push $(ARGS)
 
+# Two connectors, the API and a Redis, and one page that shows what they do; nothing is kept. Options of
+# the launcher in ARGS: make demo ARGS="--port 9000".
+demo: $(VENV)/installed
+	@exec $(BIN)/python -m push.demo $(ARGS)
+
 # Everything: lint, then every test. ARGS go to pytest, so one part of the tests is
 #     make test ARGS=tests/redis           a folder
 #     make test ARGS="-k expiry"           what has this in its name
@@ -39,6 +44,7 @@ run: $(VENV)/installed
 test quick: export PYTHONDONTWRITEBYTECODE :=
 test: lint
 	@sh .ci/system-packages
+	@sh .ci/web-tools
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # What needs no daemon in a process of its own: while you write.
@@ -49,7 +55,7 @@ lint: $(VENV)/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck etc/push-ctl.sh .ci/lua .ci/python .ci/run .ci/system-packages
+	$(BIN)/shellcheck etc/push-ctl.sh .ci/lua .ci/python .ci/run .ci/system-packages .ci/web-tools
 	@sh .ci/lua
 
 # HTML in build/docs, all of it from scratch (-E): a page that did not change would hide its warnings. A warning

@@ -29,10 +29,15 @@ SLOW = (
     "tests/streams/test_failover.py",
     "tests/chat/test_kills.py",
     "tests/chat/test_long_fan_out.py",
+    "tests/demo/test_launcher.py",
+    "tests/demo/test_page.py",
+    "tests/demo/test_routes.py",
     "tests/test_nets.py",
     "tests/test_wheel.py",
     "tests/testing/",
     "tests/interop/",
+    "tests/web/test_browser.py",
+    "tests/web/test_client.py",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (
@@ -42,6 +47,7 @@ ONE_BY_ONE = (
     "tests/docs/test_cluster_md.py",
     "tests/resharding/test_broken_off.py",
     "tests/live/test_reuse_port.py",
+    "tests/demo/test_launcher.py",
 )
 # The order of the start, the longest first; everything else follows in the order of its names.
 FIRST = (
@@ -49,6 +55,8 @@ FIRST = (
     "tests/resharding/test_broken_off.py",
     "tests/faults/test_backlog.py",
     "tests/faults/",
+    "tests/demo/test_page.py",
+    "tests/web/",
     "tests/live/",
     "tests/docs/",
     "tests/sdk/test_live",

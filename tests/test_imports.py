@@ -39,6 +39,8 @@ ALLOWED: dict[str, set[str]] = {
     "sdk": _SESSION,
     # What a command of pushctl runs, with the daemons' settings.
     "resharding": _CHAT | {"pushing", "daemons"},
+    # The launcher of `make demo`.
+    "demo": {"wire", "runtime", "http", "daemons"},
     "pushctl": {"sdk", "wire", "resharding"},
     # The pytest plugin starts the daemons as processes: of them it knows the settings, and of
     # runtime what a process is started with.

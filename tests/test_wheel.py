@@ -13,6 +13,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -73,6 +74,9 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     }
     assert wanted == held
     assert any(name.endswith(".lua") for name in held)
+    web = {name for name in held if name.startswith("push/web/")}
+    assert {"push/web/push.js", "push/web/push.d.ts", "push/web/package.json"} <= web
+    assert "push/web/LICENSE" in web
 
 
 def test_what_is_installed_is_what_runs(installed: dict[str, str], tmp_path: Path) -> None:
@@ -113,7 +117,11 @@ def test_push_starts_and_is_ready(installed: dict[str, str], tmp_path: Path) -> 
             lambda: f"it is ready, it says\n{said()}",
         )
         assert process.poll() is None, said()
-        assert re.search(r"listening: http \S*?:\d+", said())
+        port = re.search(r"listening: http \S*?:(\d+)", said())
+        assert port
+        for name in ("push.js", "push-chat.js", "push-tabs.js"):
+            with urlopen(f"http://127.0.0.1:{port[1]}/{name}", timeout=DEADLINE_SECONDS) as answer:
+                assert answer.read() == (ROOT / "push" / "web" / name).read_bytes()
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(DEADLINE_SECONDS)

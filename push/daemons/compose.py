@@ -29,6 +29,7 @@ from push.daemons.apps import make_apps
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.value_types import ListenAddress
+from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
 from push.daemons.metrics import make_registry as make_metrics
 from push.daemons.part_settings import domain_limits, session_limits
@@ -135,6 +136,8 @@ class Composition:
             )
         if "connector" in self._roles:
             clamped += plain_notes(self._settings.connector)
+        if self._settings.http.demo:
+            clamped.append(DEMO_NOTE if self._roles >= DEMO_ROLES else NO_DEMO_NOTE)
         for note in clamped:
             log.warn("{note}", note=note)
         return clamped
@@ -275,9 +278,12 @@ class Composition:
             raise StartError("this daemon serves nothing but HTTP: set [http] listen")
         if not address:
             return
+        apps = make_apps(self._domain, self._roles)
+        if settings.http.demo and self._roles >= DEMO_ROLES:
+            apps.append(self._add(DemoService(self._reactor, settings, self._domain)).app)
         site = make_site(
             self._reactor,
-            make_apps(self._domain, self._roles),
+            apps,
             keyring=self._keys.keyring,
             registry=make_metrics(self._gateway, self._certificates.ends),
             problems=self._status.problems,

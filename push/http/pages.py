@@ -75,6 +75,7 @@ def index_page(title: str, version: str, apps: Sequence[App]) -> str:
         ("/docs", "the HTTP interface, to read"),
         ("/openapi.json", "the same for programs (OpenAPI 3.1)"),
         ("/errors", "what each error code means"),
+        ("/push.js", "the JavaScript client"),
         ("/healthz", "whether the process lives"),
         ("/readyz", "whether it can work"),
         ("/metrics", "metrics for Prometheus"),

@@ -12,6 +12,7 @@ from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite
 from push.http.system_routes import HealthRoutes, PageRoutes
+from push.http.web_client import make_web_client
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
 from push.wire.websocket.origins import Origins
@@ -38,7 +39,7 @@ def make_site(
     """
     health = HealthRoutes(problems, notes, registry)
     described = "Health, metrics and documentation."
-    served = [*apps, App("every daemon", described, routes_of(health))]
+    served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
     served.append(PageRoutes(title, version, served).app)
     routes = (route for app in served for route in app.routes)
     edge = Edge(routes, keyring, registry, origins, trusted_proxies)

@@ -97,6 +97,14 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+def is_loopback_listener(host: str) -> bool:
+    """Whether only this machine reaches what listens there. All do at the unspecified address."""
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return is_loopback(host)
+
+
 def is_loopback_peer(ip: str) -> bool:
     """Whether a peer, by its address as `peer_ip`, is on this machine.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.docs.test_commands import ROOT, Shell, blocks, shell
 from tests.waiting import DEADLINE_SECONDS, wait_for
@@ -14,6 +15,8 @@ __all__ = ["shell"]  # the fixture
 PAGE = (ROOT / "docs" / "clients.md").read_text("utf-8")
 PROGRAMS = dict(re.findall(r"^```\w+ title=(\S+)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
 SHELL = blocks("docs/clients.md")
+# `node` has no WebSocket of its own before its version 22.
+PROGRAM_OF = {".py": ".venv/bin/python -u", ".mjs": "node --experimental-websocket --no-warnings"}
 
 
 def connected(shell: Shell) -> str:
@@ -29,9 +32,13 @@ def test_the_commands(shell: Shell) -> None:
 def test_the_programs_of_a_device_get_what_the_backend_sends(shell: Shell) -> None:
     for name, text in PROGRAMS.items():
         (shell.folder / name).write_text(shell.here(text))
-    names = [name for name in PROGRAMS if name.endswith("device.py")]
-    devices = {name: shell.start(f".venv/bin/python -u {name}") for name in names}
-    assert len(devices) == 2
+    (shell.folder / "push").symlink_to(ROOT / "push")
+    devices = {
+        name: shell.start(f"{PROGRAM_OF[Path(name).suffix]} {name}")
+        for name in PROGRAMS
+        if Path(name).stem.endswith("device")
+    }
+    assert len(devices) == 3
     try:
         wait_for(lambda: f'"sessions":{len(devices)}' in connected(shell), "they are connected")
         assert shell.run(".venv/bin/python backend.py").startswith("message ")

@@ -51,6 +51,7 @@ class Shell:
             .replace(" etc/", f" {ROOT}/etc/")
             .replace("http://127.0.0.1:8080", self._running.http_url)
             .replace("tls://127.0.0.1:6790", tls)
+            .replace("ws://127.0.0.1:6791/ws", self._running.ws_url)
             .replace("-connect 127.0.0.1:6790", f"-connect {tls.removeprefix('tls://')}")
             .replace(".venv/bin/", f"{BIN}/")
         )
@@ -86,7 +87,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Iterator[Shell]:
-    with started_server("push", tmp_path / "push-data") as running:
+    with started_server("push", tmp_path / "push-data", connector_ws="127.0.0.1:0") as running:
         yield Shell(tmp_path, running)
 
 

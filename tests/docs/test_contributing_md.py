@@ -78,7 +78,7 @@ def test_the_layers_go_down() -> None:
         for line, row in enumerate(table.splitlines())
         for layer in re.findall(r"`(\w+)`", row.split("|")[1] if line else "")
     }
-    assert set(ALLOWED) - set(height) == {"sdk", "pushctl", "resharding", "testing"}
+    assert set(ALLOWED) - set(height) == {"demo", "sdk", "pushctl", "resharding", "testing"}
     for layer in height:
         for lower in ALLOWED[layer]:
             assert height[layer] < height[lower], f"{layer} imports {lower}"

@@ -254,7 +254,7 @@ def parse_responses(raw: bytes) -> list[Response]:
         assert len(headers) == len(pairs), f"a header came twice: {pairs}"
         status = int(lines[0].split(" ")[1])
         assert "transfer-encoding" not in headers
-        length = 0 if status == 204 else int(headers["content-length"])
+        length = 0 if status in (204, 304) else int(headers["content-length"])
         responses.append(Response(status, headers, raw[:length]))
         raw = raw[length:]
     return responses

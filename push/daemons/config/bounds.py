@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from push.daemons.config.errors import SettingsError
 from push.daemons.config.settings import Settings
+from push.wire.addresses import is_loopback_listener
 
 # What a PUSH frame holds beside data, title and body: ids, stream, times, names of a chat.
 ENVELOPE_BYTES = 2048
@@ -25,6 +26,7 @@ def fit_together(settings: Settings, given: Given) -> Settings:
     _check_tls(settings)
     if settings.redis.ca_file and not settings.redis.url.tls:
         raise SettingsError("redis.ca_file is for TLS: redis.url must begin with rediss")
+    _check_demo(settings)
     if connector.heartbeat_min > connector.heartbeat_max:
         raise SettingsError(
             f"connector.heartbeat_min ({connector.heartbeat_min}) is above "
@@ -35,6 +37,18 @@ def fit_together(settings: Settings, given: Given) -> Settings:
     settings = _fit_heartbeat(settings, given)
     settings = _fit_ttl(settings, given)
     return replace(settings, notes=(*settings.notes, *_cut_by_others(settings)))
+
+
+def _check_demo(settings: Settings) -> None:
+    """The demo needs no key, so it is for this machine, or for those that come over TLS."""
+    http = settings.http
+    if not http.demo or not http.listen or http.certificate:
+        return
+    if not is_loopback_listener(http.listen.host):
+        raise SettingsError(
+            f"http.demo: {http.listen} is a public address without TLS: set http.certificate and "
+            "http.private_key, or http.listen to a loopback address"
+        )
 
 
 def _check_tls(settings: Settings) -> None:

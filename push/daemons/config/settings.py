@@ -255,6 +255,13 @@ class Http(Section, frozen=True):
             "the client's address"
         ),
     ] = ()
+    demo: Annotated[
+        bool,
+        Meta(description="true: `twistd push` serves the demo at /demo; on loopback, or with TLS"),
+    ] = False
+    demo_launcher: Annotated[
+        str, Meta(description='the socket of `make demo`, which sets this by itself; "" = none')
+    ] = ""
 
 
 class Auth(Section, frozen=True):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address
 
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Connector
-from push.wire.addresses import is_loopback
+from push.wire.addresses import is_loopback_listener
 
 PLAIN_CARRIERS = ("tcp", "ws")
 
@@ -30,13 +29,5 @@ def plain_notes(connector: Connector) -> list[str]:
 def _public_and_plain(connector: Connector) -> Iterator[str]:
     for carrier in PLAIN_CARRIERS:
         address = getattr(connector, carrier)
-        if address.enabled and not _is_loopback(address.host):
+        if address.enabled and not is_loopback_listener(address.host):
             yield f"[connector] {carrier} = {address}"
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a listener there."""
-    try:
-        return ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return is_loopback(host)

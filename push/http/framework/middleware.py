@@ -24,6 +24,7 @@ from twisted.web.server import Request as HttpRequest
 from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
+from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
 from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import allowed_methods, answer_to, internal_answer
@@ -143,6 +144,8 @@ class Edge:
         """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
         it."""
         headers: Headers = request.requestHeaders
+        if route.admit is not None:
+            route.admit(caller_of(request, self._proxies))
         client_ip, is_near = client_of(request, self._proxies)
         owner = None
         if route.scope is not None and not (route.open_on_loopback and is_near):
@@ -169,7 +172,8 @@ class Edge:
             check_content_type(headers.getRawHeaders(b"content-type"))
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
-        return Request(path, query, body, client_ip, origin, scope, once)
+        if_none_match = request.getHeader(b"if-none-match") if route.cached else None
+        return Request(path, query, body, client_ip, origin, scope, once, if_none_match)
 
     async def _run(self, route: Endpoint, call: Request) -> Response:
         """The handler's answer, or the one to what it raised. Raises nothing."""
@@ -225,7 +229,7 @@ class Edge:
         """Set status and headers; Klein writes the bytes that are returned."""
         request.setResponseCode(answer.status)
         headers: Headers = request.responseHeaders
-        if answer.status != 204:
+        if answer.status not in (204, 304):
             headers.setRawHeaders(b"Content-Type", [answer.content_type])
             headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
         for name, value in answer.headers:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from push.http.framework.caller import Caller
 from push.wire.reading import decoder_for
 
 JSON_TYPE = b"application/json"
@@ -38,7 +39,7 @@ class Request(NamedTuple):
     `client_ip` is the address of the client, also behind trusted proxies, "" when it has none (a
     unix socket). `origin()` tells where the client sent it, as `https://push.example`. `scope`
     names API key, method and path, within which an idempotency key is unique; `once` is the
-    request's own, with that scope.
+    request's own, with that scope. `if_none_match` is that header of a route that is `cached`.
     """
 
     path: Mapping[str, str]
@@ -48,10 +49,11 @@ class Request(NamedTuple):
     origin: Callable[[], str]
     scope: str = ""
     once: str | None = None
+    if_none_match: bytes | None = None
 
 
 class Response(NamedTuple):
-    """What is sent back: 204 has neither body nor content type."""
+    """What is sent back: 204 and 304 have neither body nor content type."""
 
     status: int
     body: bytes = b""
@@ -115,7 +117,9 @@ class Route:
     `path_texts` may say more of one. `scope` None means that no key is needed. `problems` are the
     codes beside those that follow from the rest (no key, a bad body, …). `query` is a struct of
     what its parameters may be: text, integers and booleans. `once`: takes the header
-    `Idempotency-Key`. `cors`: web pages of other origins may call it.
+    `Idempotency-Key`. `cors`: web pages of other origins may call it. `cached`: the answer has an
+    ETag, and the handler compares it with `If-None-Match`. `admit` raises `RequestError` for a
+    caller who may not use the route, whatever they ask for.
     """
 
     method: str
@@ -131,6 +135,8 @@ class Route:
     problems: tuple[str, ...] = ()
     once: bool = False
     cors: bool = False
+    cached: bool = False
+    admit: Callable[[Caller], None] | None = None
 
     def __call__(self, handler: Method) -> Method:
         vars(handler)[_ROUTE] = self

@@ -1,0 +1,136 @@
+// Chromium with pages of a site whose /push.js is the real server's, under a strict CSP.
+import assert from "node:assert/strict";
+import http from "node:http";
+import { createRequire } from "node:module";
+import { mkdirSync, readFileSync } from "node:fs";
+import { after, afterEach } from "node:test";
+
+import { HTTP, WS, until } from "../live/server.mjs";
+
+export { APP, HTTP, Proxy, WS, api, jwtOf, newDevice, push, unique, until } from "../live/server.mjs";
+
+const { PUSH_WEB_TOOLS: TOOLS, PUSH_CHROMIUM: CHROMIUM, PUSH_SCREENSHOTS: SCREENSHOTS } = process.env;
+const { chromium } = createRequire(`${TOOLS}/`)("playwright-core");
+const AXE = readFileSync(createRequire(`${TOOLS}/`).resolve("axe-core/axe.min.js"), "utf8");
+
+const sources = `${HTTP} ws://127.0.0.1:*`; // the proxies of the tests, too
+export const POLICY = `default-src 'none'; script-src 'self'; style-src 'self'; connect-src ${sources}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+
+const PAGE = `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Test</title>
+<script type="module" src="/test.js"></script></head><body><main><h1>Test</h1></main></body></html>`;
+
+// What a page of the tests has: `open(options)` starts a client and keeps what came.
+const SCRIPT = `import { PushClient } from "/push.js";
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective + " " + event.blockedURI));
+window.PushClient = PushClient;
+window.open_ = (options, handler = () => {}) => {
+  const seen = { messages: [], states: [], errors: [], redirects: [] };
+  const client = new PushClient({ random: () => 0.01, ...options });
+  client.on("state", ({ state, detail, leader }) => seen.states.push({ state, detail, leader }));
+  client.on("error", (error) => seen.errors.push(String(error)));
+  client.on("redirect", (redirect) => seen.redirects.push(redirect));
+  client.on("message", (message) => {
+    seen.messages.push({ id: message.id, kind: message.kind, data: message.data, stream: message.stream, raw: message.raw });
+    return handler(message);
+  });
+  return Object.assign(window, { seen, client: client.start() }).client;
+};
+window.show = (hidden) => {
+  Object.defineProperty(document, "visibilityState", { value: hidden ? "hidden" : "visible", configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+};
+window.ready = true;`;
+
+/** What the site has beside /push*.js, by path: content type and text. */
+export const files = new Map([
+  ["/test.html", ["text/html", PAGE]],
+  ["/test.js", ["text/javascript", SCRIPT]],
+]);
+// (Pages that the browser is made to believe in, by Playwright's routes, may not connect to loopback addresses.)
+const site = http.createServer(async (request, response) => {
+  response.setHeader("Content-Security-Policy", POLICY);
+  const known = files.get(request.url);
+  if (known) return response.setHeader("Content-Type", `${known[0]}; charset=utf-8`).end(known[1]);
+  const module = await fetch(HTTP + request.url);
+  response.writeHead(module.status, { "Content-Type": module.headers.get("Content-Type") });
+  response.end(await module.text());
+});
+await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
+export const SITE = `http://127.0.0.1:${site.address().port}`;
+
+let browser;
+const contexts = new Set();
+
+/** A browser profile: its pages are tabs of one browser. */
+export async function profile(options = {}) {
+  browser ??= await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  contexts.add(context);
+  context.problems = [];
+  context.on("page", (page) => {
+    page.on("console", (message) => message.type() === "error" && context.problems.push(message.text()));
+    page.on("pageerror", (error) => context.problems.push(String(error)));
+  });
+  return context;
+}
+
+/** A tab of a profile, with the page of the tests. */
+export async function tab(context, path = "/test.html") {
+  const page = await context.newPage();
+  await page.goto(SITE + path);
+  if (path === "/test.html") await page.waitForFunction(() => window.ready);
+  return page;
+}
+
+/** Start a client in a tab. `how` is what its handler of messages does. */
+export async function open(page, options, how = "finish") {
+  await page.evaluate(
+    ([given, way]) => {
+      const handlers = { finish: () => {}, never: () => new Promise(() => {}) };
+      window.open_(given, handlers[way]);
+    },
+    [{ servers: WS, ...options }, how],
+  );
+  return page;
+}
+
+export const state = (page) => page.evaluate(() => ({ state: client.state, leader: client.leader, detail: client.detail, session: client.session, server: client.server, credentials: client.credentials }));
+export const seen = (page) => page.evaluate(() => window.seen);
+export const datas = async (page) => (await seen(page)).messages.map(({ data }) => data);
+export const connected = (page) => until(async () => (await state(page)).session !== null, () => page.url());
+export const leads = (page) => until(async () => (await state(page)).leader && (await state(page)).session);
+
+export async function screenshot(page, name) {
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, fullPage: true });
+}
+
+/** No finding of axe that is serious. */
+export async function assertAccessible(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Runtime.evaluate", { expression: AXE }); // the page's own policy forbids a script element
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const bad = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
+  assert.deepEqual(bad.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
+}
+
+/** At the end of each test its profiles are closed; nothing in their consoles, nothing that the policy refused. */
+afterEach(async () => {
+  const problems = [];
+  for (const context of contexts) {
+    for (const page of context.pages()) {
+      const refused = await page.evaluate(() => window.violations ?? []).catch(() => []);
+      problems.push(...refused);
+    }
+    problems.push(...context.problems.filter((text) => !/net::ERR_|WebSocket connection to|favicon/.test(text)));
+    await context.close();
+  }
+  contexts.clear();
+  assert.deepEqual(problems, []);
+});
+after(async () => {
+  await browser?.close();
+  site.close();
+  site.closeAllConnections();
+});

@@ -1,0 +1,70 @@
+"""Node.js and what .ci/web-tools installs: where it is, or why a test is skipped."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+WEB = ROOT / "push" / "web"
+HERE = ROOT / "tests" / "web"
+TOOLS = ROOT / ".venv" / "web"
+SCREENSHOTS = ROOT / "build" / "screenshots"
+MODULES = ("push.js", "push-chat.js", "push-tabs.js")
+CHROMIUM = "/usr/bin/chromium"
+
+
+def node() -> str:
+    """The program. Skips without one that is new enough."""
+    path = shutil.which("node")
+    if path is None:
+        pytest.skip("node is not installed")
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+    if int(version[1:].split(".")[0]) < 20:
+        pytest.skip(f"node {version.strip()} is older than 20")
+    return path
+
+
+def installed(package: str) -> Path:
+    """The folder of an npm package of .ci/web/package.json. Skips without it."""
+    folder = TOOLS / "node_modules" / package
+    if not folder.is_dir():
+        pytest.skip(f"{package} is not installed: sh .ci/web-tools")
+    return folder
+
+
+def chromium() -> str:
+    if not Path(CHROMIUM).exists():
+        pytest.skip("chromium is not installed (Debian: chromium)")
+    return CHROMIUM
+
+
+def run(*command: str | Path, cwd: Path = ROOT, seconds: float = 120, **variables: str) -> str:
+    """What a program prints, both streams. Fails with that when the program fails."""
+    ran = subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert ran.returncode == 0, f"{' '.join(map(str, command))}\n{ran.stdout}"
+    return ran.stdout
+
+
+def without_comments(source: str) -> str:
+    """JavaScript without its comments and the blanks at the beginning of lines.
+
+    For code that has no comment-like text in its strings, or templates over several lines.
+    """
+    code = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
+    code = re.sub(r"(^|\s)//[^\n]*", r"\1", code)
+    return "\n".join(line.strip() for line in code.splitlines() if line.strip())
