@@ -278,6 +278,9 @@ def test_a_server_of_ones_own_has_any_folder_and_goes_on_there_after_a_crash(
         device = server.device("anna")
         os.kill(server.pid, signal.SIGKILL)
     assert (folder / "ready").exists(), "what a killed server leaves"
-    with started_server(folder) as server, server.listen(device) as inbox:
+    others = {"connector.tls": "[::1]:0", "http.listen": "0.0.0.0:0"}
+    with started_server(folder, others) as server, server.listen(device) as inbox:
+        assert server.servers["tls"].startswith("tls://[::1]:")
+        assert server.http_url.startswith("http://127.0.0.1:")
         server.api.push(to={"user": "anna"}, data="again")
         assert inbox.wait().data == "again"
