@@ -7,7 +7,6 @@ what it says is judged by RFC 6455, and by this project's rules: path, `Origin`,
 from __future__ import annotations
 
 import binascii
-import re
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ MAX_HEAD_BYTES = 16 * 1024
 _END = b"\r\n\r\n"
 _KEY_BYTES = 16
 VERSION = "13"
-_ABSOLUTE_TARGET = re.compile(rb"(?:http|ws)s?://([^/?#]*)", re.IGNORECASE)
+_SCHEMES = (b"http", b"https", b"ws", b"wss")
 # What belongs to an answer 426 (RFC 9110, 15.5.22 and 7.8; RFC 6455, 4.2.2).
 _UPGRADE_TO = (
     b"Upgrade: websocket",
@@ -79,7 +78,8 @@ class Opening:
     def _judge(self, head: bytes, rest: bytes) -> Accepted | Refused:
         rules = self._rules
         line = head.split(b"\r\n", 1)[0].split(b" ")
-        authority, path = _parts(line[1]) if len(line) == 3 else (None, None)
+        path = line[1].partition(b"?")[0] if len(line) == 3 else None
+        authority, path = (None, None) if path is None else _parts(path)
         if path is not None and path != rules.path.encode():
             return refused(404, f"There is nothing at this path, only a WebSocket at {rules.path}.")
         connection = h11.Connection(h11.SERVER)
@@ -128,10 +128,12 @@ class _Headers:
 
 
 def _parts(target: bytes) -> tuple[str | None, bytes]:
-    """The authority and the path of a request's target; the authority only of an absolute one."""
-    found = _ABSOLUTE_TARGET.match(target)
-    path = (target[found.end() :] if found else target).partition(b"?")[0]
-    return (found[1].decode("latin-1") if found else None), path
+    """The authority, only of an absolute target, and the path. `target`: without its query."""
+    scheme, found, rest = target.partition(b"://")
+    if not found or scheme.lower() not in _SCHEMES:
+        return None, target
+    authority, slash, path = rest.partition(b"/")
+    return authority.decode("latin-1"), slash + path
 
 
 def _no_websocket(request: h11.Request, headers: _Headers) -> Refused | None:
