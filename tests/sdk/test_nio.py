@@ -17,7 +17,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -232,6 +234,43 @@ def test_a_callback_may_ask_another_thread_that_uses_the_client(server: Server) 
         server.welcome()
         client.wait_connected(DEADLINE_SECONDS)
     assert seen[-1] is ClientState.CLOSED
+
+
+def interrupted(function: Callable[[], object], at_line: int) -> bool:
+    """Call it with a Ctrl-C before the line of that number that `MachineDriver.poke` runs."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal lines
+        if frame.f_code is not MachineDriver.poke.__code__:
+            return trace if event == "call" else None
+        lines += event == "line"
+        if lines == at_line and event == "line":
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_ctrl_c_in_the_middle_of_a_call_leaves_the_thread_awake(server: Server) -> None:
+    with client_of(server) as client, ThreadPoolExecutor(1) as pool:
+        peer = server.welcome()
+        client.wait_connected(DEADLINE_SECONDS)
+        line = 1
+        while interrupted(partial(setattr, client, "network", f"n{line}"), line):
+            asked = pool.submit(client.publish, "PS", {}, timeout=DEADLINE_SECONDS)
+            server.answer(peer, n=line)
+            assert asked.result(DEADLINE_SECONDS) == {"n": line}
+            line += 1
+        assert line > 3
 
 
 # --- Threads -------------------------------------------------------------------------------------
