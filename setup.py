@@ -22,6 +22,7 @@ INSTALL = [
     "klein>=24.8",
     "kazoo>=2.11",
     "msgspec>=0.20",
+    "h11>=0.16.0",
     "wsproto>=1.3.2",
     "h11>=0.16",
     "prometheus-client>=0.21",

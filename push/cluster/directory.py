@@ -26,6 +26,8 @@ CARRIERS_INSTEAD_OF = {
     "tcp": ("tcp", "tls"),
     "wss": ("wss",),
     "ws": ("ws", "wss"),
+    "sses": ("wss",),
+    "sse": ("ws", "wss"),
 }
 
 # A node is taken to have room for a quarter more than the fullest one has, each by its size, and

@@ -21,6 +21,9 @@ from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
 from push.connector.delivery.subscriptions import SessionSubscriptions
+from push.connector.event_streams import EventStreams
+from push.connector.limits.connector_limits import ConnectorLimits
+from push.connector.limits.read_queue import OVER_RATE_SECONDS
 from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
@@ -45,6 +48,7 @@ from push.session.events import (
     HeartbeatRequested,
     LateAcknowledged,
     OnlineAcknowledged,
+    PositionsReached,
     Progress,
     PublishRequested,
     RedeliveryDue,
@@ -54,6 +58,7 @@ from push.session.events import (
 from push.session.server import ServerSession
 from push.session.subscription import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.session.transitions import State
+from push.streams.event_positions import EventPositions
 from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
 from push.wire.signals import DisconnectCode
@@ -82,6 +87,11 @@ class Gateway:
         self._listening: Deferred[None] | None = None
         self._jobs = TaskGroup()
         self._wheel = wheel = TimingWheel(reactor, self._due)
+        self.limits = ConnectorLimits(
+            reactor, settings.connector_limits, services.is_short_of_memory, self._over_rate
+        )
+        self.reads = self.limits.reads
+        self.limits.admission.connections = self.connections
         self.delivery_policy = policy = DeliveryPolicy(settings.limits, self._dropped)
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(reactor, services, settings.boot, settings.node, self)
@@ -97,11 +107,16 @@ class Gateway:
         )
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = RequestDispatcher(
-            {**topics.handlers, **services.handlers}, self.currency, services.bans, self
+            {**topics.handlers, **services.handlers},
+            self.currency,
+            services.bans,
+            self,
+            self.limits.may_begin,
         )
         self._catch_up = CatchUp(reactor, self.sources, policy, wheel, self.currency, self)
         self._redelivery = Redelivery(reactor, self.sources, policy, self.counters, self)
         self._handshake = self._make_handshake(topics)
+        self.event_streams = self._make_event_streams()
         shards.on_restored(self._restored)
 
     def _make_handshake(self, topics: TopicRequests) -> Handshake:
@@ -114,14 +129,22 @@ class Gateway:
             self.currency,
             self.subscriptions,
             topics,
+            self.limits,
             self.counters,
             self,
         )
+
+    def _make_event_streams(self) -> EventStreams:
+        limits = self._settings.limits
+        shards, window = self._services.shards, limits.window_messages
+        positions = EventPositions(self._reactor, shards, window, _log_failure)
+        return EventStreams(self._reactor, limits, positions, self)
 
     # Life
 
     def start(self) -> None:
         self._wheel.start()
+        self.limits.start()
         self.sources.start()
         self._listening = self._own(self.commands.listen())
 
@@ -144,9 +167,11 @@ class Gateway:
             )
         await self.sources.store_all()
         await self._until_all_are_gone(LINGER_SECONDS)
+        await self.event_streams.stop()
         self.fanout.stop()
         self.sources.stop()
         self._wheel.stop()
+        self.limits.stop()
         if self._listening is not None:
             self._listening.cancel()
         await self._jobs.finished()
@@ -185,27 +210,54 @@ class Gateway:
     def made(self, connection: DeviceConnection) -> None:
         self.counters.accepted += 1
         self.connections.add(connection)
+        self.limits.admission.entered(connection, connection.ip)
         self._watch(connection)
 
+    def received_much(self, connection: DeviceConnection, data: bytes) -> None:
+        self.reads.received(connection, data)
+
+    def discarded(self, connection: DeviceConnection) -> None:
+        self.reads.discarded(connection)
+
     def received(self, connection: DeviceConnection, data: bytes) -> None:
-        events = connection.protocol.receive_data(data, self._reactor.seconds())
+        now, protocol = self._reactor.seconds(), connection.protocol
+        events = protocol.receive_data(data, now)
         if events:
             self.handle(connection, events)
         connection.flush()
+        if protocol.charged_bytes:
+            self._charge(connection, protocol, now)
 
     def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
-        now, read = self._reactor.seconds(), connection.protocol.receive_data
+        now, protocol = self._reactor.seconds(), connection.protocol
+        read = protocol.receive_data
         events = [event for piece in pieces for event in read(piece, now)]
         if events:
             self.handle(connection, events)
         connection.flush()
+        if protocol.charged_bytes:
+            self._charge(connection, protocol, now)
+
+    def _charge(self, connection: DeviceConnection, protocol: ServerSession, now: float) -> None:
+        frames, size_bytes = protocol.charged_frames, protocol.charged_bytes
+        protocol.charged_frames = protocol.charged_bytes = 0
+        self.reads.charge(connection, frames, size_bytes, now)
+
+    def charge(self, connection: DeviceConnection, frames: int, size_bytes: int) -> None:
+        self.reads.charge(connection, frames, size_bytes, self._reactor.seconds())
+
+    def stuffed(self, connection: DeviceConnection) -> None:
+        self.reads.check(connection)
 
     def drained(self, connection: DeviceConnection) -> None:
+        self.reads.check(connection)
         if connection.device is not None:
+            self.requests.drained(connection.device)
             self.wake(connection.device)
 
     def lost(self, connection: DeviceConnection) -> None:
         self.connections.discard(connection)
+        self.limits.lost(connection)
         self._wheel.remove(connection)
         if connection.protocol.state is State.ENDING:
             self._watch(connection)  # what the device asked for is carried out all the same
@@ -213,7 +265,18 @@ class Gateway:
             self._forget(connection.device)
         self._tell_if_all_are_gone()
 
+    def handed_over(self, former: DeviceConnection, connection: DeviceConnection) -> None:
+        self.connections.discard(former)
+        self._wheel.remove(former)
+        if former.paused is not None and former.paused.stopped:
+            connection.read_again()
+        self.limits.lost(former)
+        self.connections.add(connection)
+        self.limits.admission.entered(connection, connection.ip)
+        self._watch(connection)
+
     def linger(self, connection: DeviceConnection, seconds: float) -> None:
+        self.limits.admission.ending.add(connection)
         self._wheel.remove(connection)
         self._wheel.at(connection, self._reactor.seconds() + seconds)
 
@@ -223,6 +286,7 @@ class Gateway:
     def _forget(self, device: DeviceSession) -> None:
         """The session is over, and its connection lost."""
         device.phase = Phase.CLOSED
+        self.requests.drained(device)
         device.connection.device = None
         self.subscriptions.end(device)
         self._store_end(device)
@@ -302,6 +366,7 @@ class Gateway:
             RegisterRequested: self._register,
             ConnectRequested: self._connect,
             RenewRequested: self._renew,
+            PositionsReached: self._hold_positions,
             GoodbyeSaid: self._goodbye,
             Ended: self._ended,
         }
@@ -341,16 +406,24 @@ class Gateway:
     def _renew(self, connection: DeviceConnection, event: RenewRequested) -> None:
         self.run(connection, self._handshake.renew(_session_on(connection), event))
 
+    def _hold_positions(self, connection: DeviceConnection, event: PositionsReached) -> None:
+        token = _session_on(connection).token
+        if token is not None:
+            self.event_streams.positions.note(token, event.positions)
+
     def _goodbye(self, connection: DeviceConnection, _event: GoodbyeSaid) -> None:
         """The session stays until what it asked for is carried out, and reads no more."""
         if connection.protocol.state is State.ENDING:
             connection.read_no_more()
+            self.requests.drained(_session_on(connection))
             self._watch(connection)
 
     def _ended(self, connection: DeviceConnection, event: Ended) -> None:
         if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):
             self.counters.bad_frames += 1
         device = connection.device
+        if device is not None:
+            self.requests.drained(device)
         log.debug(
             "{ip} {session} ended: {code} {reason}",
             ip=connection.ip,
@@ -372,6 +445,9 @@ class Gateway:
 
     # What parts ask for (push.connector.sessions.port.GatewayPort)
 
+    def check_reading(self, connection: Connection) -> None:
+        self.reads.check(connection)
+
     def wake(self, device: DeviceSession) -> None:
         self._catch_up.wake(device)
 
@@ -392,6 +468,10 @@ class Gateway:
         self.handle(connection, events)
         if code is DisconnectCode.KICKED and connection.device is not None:
             self._store_end(connection.device)  # the peer may take its time to close
+
+    def _over_rate(self, connection: Connection, limit: str) -> None:
+        reason = f"more than {limit} allows, for {OVER_RATE_SECONDS:.0f} s"
+        self.disconnect(connection, DisconnectCode.RATE_LIMITED, reason)
 
     def kick(self, device: DeviceSession, reason: str) -> None:
         """End a session permanently: its client does not come back by itself."""

@@ -9,12 +9,14 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from push.connector.gateway import Gateway
+from push.connector.limits.admission import AdmittingFactory
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.proxy import ProxiedFactory
 from push.connector.transport.websocket import WebSocketConnection
 from push.wire.addresses import Networks
 from push.wire.codecs.binary import BINARY
 from push.wire.codecs.text import TEXT
+from push.wire.event_stream.request import is_stream
 from push.wire.websocket.opening import OpeningRules
 from push.wire.websocket.origins import Origins
 
@@ -41,10 +43,13 @@ class WebSocketFactory(Factory):
         self._gateway = gateway
         self._carrier = carrier
         self._rules = rules
+        self._serve_stream = gateway.event_streams.serve_instead_of
 
     def buildProtocol(self, addr: IAddress | None) -> WebSocketConnection:
         protocol = self._gateway.new_protocol(TEXT)
-        return WebSocketConnection(self._gateway, self._carrier, protocol, self._rules)
+        return WebSocketConnection(
+            self._gateway, self._carrier, protocol, self._rules, self._serve_stream
+        )
 
 
 def device_factory(
@@ -54,7 +59,7 @@ def device_factory(
     proxies: Networks | None = None,
     *,
     origins: Origins | None = None,
-) -> Factory:
+) -> AdmittingFactory:
     """What listens for devices on TCP, or inside TLS, whose context factory is `tls`.
 
     Connections from `proxies` begin with a PROXY header. With `origins` it serves WebSocket.
@@ -63,8 +68,11 @@ def device_factory(
     if origins is None:
         factory = DeviceFactory(gateway, "tcp" if tls is None else "tls")
     else:
-        rules = OpeningRules(origins)
+        rules = OpeningRules(origins, is_other=is_stream)
         factory = WebSocketFactory(gateway, "ws" if tls is None else "wss", rules)
     if tls is not None:
         factory = TLSMemoryBIOFactory(tls, False, factory, reactor)
-    return ProxiedFactory(reactor, factory, proxies, gateway.counters) if proxies else factory
+    admission = gateway.limits.admission
+    if proxies:
+        factory = ProxiedFactory(reactor, factory, proxies, gateway.counters, admission)
+    return AdmittingFactory(factory, admission, reactor.seconds)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Set
 from typing import TypeVar
 
 from twisted.application.service import MultiService, Service
+from twisted.internet import tcp
 from twisted.logger import Logger, globalLogPublisher
 
 from push.access.bans import CHANNEL as BANS
@@ -25,6 +26,7 @@ from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.connector.sessions.services import GatewayServices, GatewaySettings
+from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
@@ -32,9 +34,10 @@ from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
 from push.daemons.metrics import make_registry as make_metrics
-from push.daemons.part_settings import domain_limits, session_limits
-from push.daemons.process.listening import Listener, backlog_notes
+from push.daemons.part_settings import connector_limits, domain_limits, session_limits
+from push.daemons.process.listening import Listener, MakePort, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
+from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
 from push.daemons.process.signals import StopSignals
@@ -113,6 +116,9 @@ class Composition:
         self._signals = self._add(StopSignals(reactor, self._reload.run))
         self._keys = self._add(ApiKeys(reactor, settings.auth.keys, settings.server.data_folder))
         self._reload.add(self._reload_keys)
+        limit_bytes = settings.limits.memory.bytes_of(total_bytes())
+        self._memory = MemoryWatch(reactor, limit_bytes)
+        self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
         self._gateway = self._make_gateway() if "connector" in roles else None
@@ -220,6 +226,7 @@ class Composition:
             limits=session_limits(connector),
             open_registration=settings.auth.open_registration,
             max_connections=self._room.count,
+            connector_limits=connector_limits(settings, self._room.count),
         )
         services = GatewayServices(
             domain.shards,
@@ -234,6 +241,7 @@ class Composition:
             lambda carrier, ip: domain.directory.others(carrier, self._identity.boot, ip),
             lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
             chat_handlers(domain.chat),
+            lambda: self._memory.is_short,
         )
         return Gateway(self._reactor, services, gateway_settings)
 
@@ -260,7 +268,8 @@ class Composition:
                 proxies,
                 origins=origins if carrier in WEB_SOCKETS else None,
             )
-            port = self._listen(carrier, f"[connector] {carrier}", address, factory)
+            setting = f"[connector] {carrier}"
+            port = self._listen(carrier, setting, address, factory, DevicePort)
             self._status.device_ports[carrier] = port
 
     def _serving_tls(self) -> ServingTls:
@@ -285,11 +294,12 @@ class Composition:
             self._reactor,
             apps,
             keyring=self._keys.keyring,
-            registry=make_metrics(self._gateway, self._certificates.ends),
+            registry=make_metrics(self._gateway, self._certificates.ends, self._memory),
             problems=self._status.problems,
             notes=self._status.notes,
             origins=Origins(settings.connector.origins),
             trusted_proxies=Networks(settings.http.trusted_proxies),
+            take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
         )
         if not has_api:
             self._status.http_port = self._listen("http", "[connector] admin", address, site)
@@ -306,9 +316,18 @@ class Composition:
         serving = self._certificates.add("http", load_http_tls(http))
         return "https", serving.around(site, self._reactor)
 
-    def _listen(self, name: str, setting: str, address: ListenAddress, factory: object) -> Listener:
+    def _listen(
+        self,
+        name: str,
+        setting: str,
+        address: ListenAddress,
+        factory: object,
+        make_port: MakePort = tcp.Port,
+    ) -> Listener:
         shared = self._share_ports
-        listener = Listener(self._reactor, name, setting, address, factory, reuse_port=shared)
+        listener = Listener(
+            self._reactor, name, setting, address, factory, make_port, reuse_port=shared
+        )
         return self._add(listener)
 
     def _notify_draining(self) -> None:

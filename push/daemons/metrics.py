@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from push.connector.gateway import Gateway
+from push.daemons.process.memory import MemoryWatch
 
 _HELP = {
     "accepted": "connections accepted",
@@ -62,6 +63,47 @@ class ConnectorCollector(Collector):
             value=sum(len(source.hub.channels) for source in gateway.sources),
         )
 
+        limits = gateway.limits
+        limited = CounterMetricFamily(
+            "push_connector_limited", "what limits delayed or refused", labels=["limit"]
+        )
+        ended = CounterMetricFamily(
+            "push_connector_ended_by_limit", "sessions ended by a limit", labels=["limit"]
+        )
+        yield from (_by_name(limited, limits.counts.acted), _by_name(ended, limits.counts.ended))
+        yield GaugeMetricFamily(
+            "push_connector_paused",
+            "connections that wait to be read, for their turn or because of a limit",
+            value=limits.reads.paused_count,
+        )
+        yield GaugeMetricFamily(
+            "push_connector_waiting_bytes",
+            "bytes that were received and wait to be worked off",
+            value=limits.reads.waiting_bytes + gateway.requests.waiting_bytes,
+        )
+
+
+def _by_name(family: CounterMetricFamily, counts: Mapping[str, int]) -> CounterMetricFamily:
+    for name, count in counts.items():
+        family.add_metric([name], count)
+    return family
+
+
+class MemoryCollector(Collector):
+    """What `[limits] memory` compares."""
+
+    def __init__(self, memory: MemoryWatch) -> None:
+        self._memory = memory
+
+    def collect(self) -> Iterator[Metric]:
+        memory = self._memory
+        yield GaugeMetricFamily(
+            "push_memory_bytes", "resident memory, once a second", value=memory.used_bytes
+        )
+        yield GaugeMetricFamily(
+            "push_memory_limit_bytes", "over which nothing new is begun", value=memory.limit_bytes
+        )
+
 
 class CertificateCollector(Collector):
     """When certificates end: `ends()`, by what shows them, in seconds since 1970 UTC."""
@@ -81,9 +123,13 @@ class CertificateCollector(Collector):
 
 
 def make_registry(
-    gateway: Gateway | None, certificate_ends: Callable[[], Mapping[str, float]] = dict
+    gateway: Gateway | None,
+    certificate_ends: Callable[[], Mapping[str, float]] = dict,
+    memory: MemoryWatch | None = None,
 ) -> CollectorRegistry:
     registry = CollectorRegistry()
+    if memory is not None:
+        registry.register(MemoryCollector(memory))
     registry.register(CertificateCollector(certificate_ends))
     if gateway is not None:
         registry.register(ConnectorCollector(gateway))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from push.chat.settings import ChatSettings
-from push.daemons.config.settings import ChatSection, Connector, Limits, Settings
+from push.connector.limits.admission import AdmissionLimits
+from push.connector.limits.connector_limits import ConnectorLimitSettings
+from push.connector.limits.session_rates import Rates
+from push.daemons.config.limits import Limits
+from push.daemons.config.settings import ChatSection, Connector, Settings
 from push.daemons.domain import SECONDS_PER_DAY, DomainLimits
 from push.http.checks import PushLimits
 from push.session.server_answers import SessionLimits
 from push.streams.publisher import Retention
+from push.wire.addresses import Networks
 
 
 def domain_limits(settings: Settings) -> DomainLimits:
@@ -39,6 +44,22 @@ def session_limits(connector: Connector) -> SessionLimits:
         redeliver_after_seconds=connector.redeliver_after,
         window_messages=connector.window,
         max_frame_bytes=connector.max_frame,
+    )
+
+
+def connector_limits(settings: Settings, max_connections: int) -> ConnectorLimitSettings:
+    """`max_connections`: as many as there is room for."""
+    limits = settings.limits
+    return ConnectorLimitSettings(
+        rates=Rates(limits.frames_per_second, limits.bytes_per_second),
+        admission=AdmissionLimits(
+            max_connections=max_connections,
+            connections_per_ip=limits.connections_per_ip,
+            accepts_per_second=limits.accepts_per_second,
+            exempt=Networks((*settings.connector.proxy_protocol, *settings.http.trusted_proxies)),
+        ),
+        connections_per_user=limits.connections_per_user,
+        connects_per_minute=limits.connects_per_minute,
     )
 
 

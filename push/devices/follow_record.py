@@ -12,7 +12,14 @@ from typing import Any
 
 import msgspec
 
-from push.devices.record import as_fields, elsewhere_of, follows_of, optional, since_of
+from push.devices.record import (
+    as_fields,
+    elsewhere_of,
+    follows_of,
+    optional,
+    since_of,
+    without_rereads,
+)
 from push.redis.clock import MICROSECONDS
 from push.redis.connection.replies import Argument
 from push.redis.keyspace import DEVICE_EPOCH, DEVICE_SESSION, DEVICE_USER
@@ -102,9 +109,17 @@ class FollowRecords:
         return self._shards.number_of(owner)
 
     async def take_parts(
-        self, token: str, fields: dict[str, bytes], cursors: dict[str, str]
+        self,
+        token: str,
+        fields: dict[str, bytes],
+        cursors: dict[str, str],
+        *,
+        rereads: bool = True,
     ) -> list[RemotePart]:
-        """The session that the record names takes the parts of it that are on other servers."""
+        """The session that the record names takes the parts of it that are on other servers.
+
+        `rereads`: a cursor of the client that is behind the stored one reads again from there.
+        """
         elsewhere = elsewhere_of(fields)
         if not elsewhere:
             return []
@@ -117,11 +132,17 @@ class FollowRecords:
             for stream in streams:
                 arguments += [stream, *elsewhere[stream]]
             positions = client_cursors(cursors, streams.__contains__)
-            calls.append(self._take(number, streams, [*arguments, *positions]))
+            arguments += positions
+            calls.append(self._take(number, streams, arguments, rereads=rereads))
         return await gather(calls)
 
     async def _take(
-        self, number: int, streams: Collection[str], arguments: list[Argument]
+        self,
+        number: int,
+        streams: Collection[str],
+        arguments: list[Argument],
+        *,
+        rereads: bool,
     ) -> RemotePart:
         """The part may still have other streams than these: their end has not reached it yet."""
         server = self._shards[number]
@@ -130,6 +151,8 @@ class FollowRecords:
             raise RequestError("unavailable", "a newer connection has this token", after_seconds=1)
         now_us, fields, truncated = reply
         server.clock.observe(now_us)
+        if not rereads:
+            fields = without_rereads(fields)
         subscriptions = [
             subscription
             for subscription in self.subscriptions_of(fields, number, now_us)

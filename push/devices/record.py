@@ -59,6 +59,11 @@ def follows_of(
     return subscriptions
 
 
+def without_rereads(fields: dict[str, bytes]) -> dict[str, bytes]:
+    """So that reading begins at the stored cursors."""
+    return {name: fields[name] for name in fields if not name.startswith(DEVICE_REREAD)}
+
+
 def elsewhere_of(fields: dict[str, bytes]) -> dict[str, tuple[str, str]]:
     """The streams it follows on other servers: since which version, and from where ("" = now)."""
     found = {}

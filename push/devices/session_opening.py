@@ -10,7 +10,7 @@ from push.access.claims import Claims
 from push.access.jwt import JwtVerifier
 from push.devices.follow_record import FollowRecords, client_cursors
 from push.devices.outbox import Outbox
-from push.devices.record import as_fields, optional
+from push.devices.record import as_fields, optional, without_rereads
 from push.devices.registration import Devices, unknown_token
 from push.redis.connection.replies import Argument
 from push.redis.keyspace import DEVICE_USER
@@ -18,8 +18,10 @@ from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
 from push.session.subscription import Subscription
+from push.streams.event_positions import cursors_at
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import RequestError
+from push.wire.event_stream.request import StreamConnect
 from push.wire.idents import (
     STREAM_ALL,
     device_stream,
@@ -89,10 +91,27 @@ class SessionOpening:
         token = await self._token(asked, claims, ip)
         # Before a JWT binds the device. Its user, if it does not, is judged when it is known.
         await self._devices.check_ban(token=token, user=claims.user if claims else None)
+        if isinstance(asked, StreamConnect):
+            return await self._open_stream(asked, token, claims, session)
         if token is None:
             assert claims is not None
             return await self._open_user(claims, asked.cursors)
         return await self._open_device(token, claims, asked.cursors, session)
+
+    async def _open_stream(
+        self, asked: StreamConnect, token: str | None, claims: Claims | None, session: str
+    ) -> Opened:
+        """The event that the client had last acknowledges what it had; nothing is read again."""
+        if token is not None:
+            cursors = {}
+            if asked.last_event_id:
+                cursors = await cursors_at(self._shards, token, asked.last_event_id)
+            return await self._open_device(token, claims, cursors, session, rereads=False)
+        assert claims is not None
+        if asked.by_id:
+            detail = "`ack`: id needs a device, and the JWT names none"
+            raise RequestError("invalid", detail, field="ack")
+        return await self._open_user(claims, {})
 
     async def _token(self, asked: ConnectRequest, claims: Claims | None, ip: str) -> str | None:
         """The device that connects, proven by its secret or named by the JWT."""
@@ -106,13 +125,22 @@ class SessionOpening:
         return asked.token
 
     async def _open_device(
-        self, token: str, claims: Claims | None, cursors: dict[str, str], session: str
+        self,
+        token: str,
+        claims: Claims | None,
+        cursors: dict[str, str],
+        session: str,
+        *,
+        rereads: bool = True,
     ) -> Opened:
+        """`rereads`: a cursor behind the stored one reads again from there."""
         taken = await self._take_record(token, claims, cursors, session)
+        if not rereads:
+            taken.fields = without_rereads(taken.fields)
         home = self._shards.number_of(device_stream(token))
         subscriptions = self._records.subscriptions_of(taken.fields, home, taken.now_us)
         truncated = taken.truncated
-        for part in await self._records.take_parts(token, taken.fields, cursors):
+        for part in await self._records.take_parts(token, taken.fields, cursors, rereads=rereads):
             subscriptions += part.subscriptions
             truncated += part.truncated
         return Opened(

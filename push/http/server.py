@@ -10,7 +10,7 @@ from push import __version__
 from push.access.api_keys import Keyring
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
-from push.http.framework.site import LimitedSite
+from push.http.framework.site import LimitedSite, TakeStream
 from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
 from push.runtime.ports import Reactor
@@ -28,6 +28,7 @@ def make_site(
     notes: Callable[[], Sequence[str]] = tuple,
     origins: Origins | None = None,
     trusted_proxies: Networks | None = None,
+    take_stream: TakeStream | None = None,
     title: str = "push-universe",
     version: str = __version__,
 ) -> LimitedSite:
@@ -35,7 +36,7 @@ def make_site(
 
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
     safe than it could be. Pages of `origins` may register devices from a browser. The
-    X-Forwarded-For of `trusted_proxies` is believed.
+    X-Forwarded-For of `trusted_proxies` is believed. `take_stream` answers `GET /v1/stream`.
     """
     health = HealthRoutes(problems, notes, registry)
     described = "Health, metrics and documentation."
@@ -43,4 +44,4 @@ def make_site(
     served.append(PageRoutes(title, version, served).app)
     routes = (route for app in served for route in app.routes)
     edge = Edge(routes, keyring, registry, origins, trusted_proxies)
-    return LimitedSite(reactor, edge.resource(), edge.admit)
+    return LimitedSite(reactor, edge.resource(), edge.admit, trusted_proxies, take_stream)

@@ -71,6 +71,22 @@ class RedeliveryDue(NamedTuple):
     deliveries: list[OutstandingMessage]
 
 
+class EventPosition(NamedTuple):
+    """What the id of an event stands for, with all events of its session before it: `stream` was
+    written up to `offset`."""
+
+    event_id: str
+    stream: str
+    offset: int
+
+
+class PositionsReached(NamedTuple):
+    """Positions of a response to `GET /v1/stream`: keep them with the device's record. Those that
+    are kept are kept on; there may be no new ones."""
+
+    positions: tuple[EventPosition, ...] = ()
+
+
 class GoodbyeSaid(NamedTuple):
     """DISCONNECT while requests are not answered: carry them out. `Ended` comes with the last of
     them, or when the time for them is over."""
@@ -94,6 +110,7 @@ Event = (
     | OnlineAcknowledged
     | LateAcknowledged
     | RedeliveryDue
+    | PositionsReached
     | GoodbyeSaid
     | Ended
 )

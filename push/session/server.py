@@ -41,13 +41,14 @@ from push.wire.frames import Frame
 from push.wire.signals import DisconnectCode, signal_name
 
 MAX_REGISTRATIONS_PER_CONNECTION = 3
+FEW_BYTES = 512
 ENDING_SECONDS = 10.0  # after a peer's DISCONNECT, for what it asked for before
 
 
 class ServerSession(ServerAnswers):
     """One connection from accept to close."""
 
-    __slots__ = ("_deadline", "_registrations", "_started")
+    __slots__ = ("_deadline", "_registrations", "_started", "charged_bytes", "charged_frames")
 
     def __init__(self, limits: SessionLimits, now: float, codec: Codec = BINARY) -> None:
         super().__init__(limits, codec, now)
@@ -55,6 +56,10 @@ class ServerSession(ServerAnswers):
         self._deadline = now + limits.handshake_timeout_seconds
         self._started = False
         self._registrations = 0
+        # What came and counts for the session's rates, since the owner last took it from here:
+        # everything but acknowledgements of messages that are outstanding.
+        self.charged_frames = 0
+        self.charged_bytes = 0
 
     def _peer_is_done(self) -> bool:
         """Whether nothing more is taken from the peer."""
@@ -72,11 +77,14 @@ class ServerSession(ServerAnswers):
             # By far the commonest thing that comes: one acknowledgement without a body.
             number = self.codec.acknowledged_id(data)
             if number:
-                self._done(number, now, events)
+                if not self._done(number, now, events):
+                    self._charge(1, len(data))
                 return events
+        charged_before, frames = self.charged_frames, 0
         try:
             for frame in self._decoder.feed(data):
                 self._started = True
+                frames += 1
                 self._take(frame, now, events)
                 if self._peer_is_done():
                     break
@@ -85,7 +93,16 @@ class ServerSession(ServerAnswers):
                 self._refuse_version(error, events)
                 return events
             self._fail(error.code, error.reason, events)
+        if not frames:
+            # Else single bytes, each of which costs as much as a frame, would count for nothing.
+            self._charge(len(data) < FEW_BYTES, len(data))
+        elif self.charged_frames > charged_before or self._decoder.buffered_bytes:
+            self.charged_bytes += len(data)
         return events
+
+    def _charge(self, frames: int, size_bytes: int) -> None:
+        self.charged_frames += frames
+        self.charged_bytes += size_bytes
 
     def next_deadline(self) -> float | None:
         """When `tick` is to be called at the latest."""
@@ -143,7 +160,9 @@ class ServerSession(ServerAnswers):
         action = SERVER[self.state].get(frame.signal)
         if action is Action.ACKNOWLEDGE:
             self._acknowledge(frame, now, events)
-        elif action is Action.HEARTBEAT:
+            return
+        self.charged_frames += 1
+        if action is Action.HEARTBEAT:
             self._heartbeat(frame, events)
         elif action is Action.REQUEST:
             self._claim(frame.message_id)
@@ -175,22 +194,26 @@ class ServerSession(ServerAnswers):
     def _acknowledge(self, frame: Frame, now: float, events: list[Event]) -> None:
         if frame.body:
             decode_body(Empty, frame.body, "PUB_ACK")
-        self._done(frame.message_id, now, events)
+        if not self._done(frame.message_id, now, events) or len(frame.body) > FEW_BYTES:
+            self.charged_frames += 1
 
-    def _done(self, number: int, now: float, events: list[Event]) -> None:
-        """A copy of message `number` was acknowledged."""
+    def _done(self, number: int, now: float, events: list[Event]) -> bool:
+        """A copy of message `number` was acknowledged; whether one was outstanding."""
         window = self.window
         if window is None:
-            return
-        moved = window.acknowledge(number, now)
-        if isinstance(moved, LateAcknowledgement):
-            events.append(LateAcknowledged(moved))
-        elif moved is not None:
-            events.append(Progress(moved))
-        elif window.online is not None:
-            found = window.acknowledge_online(number)
-            if found is not None:
-                events.append(OnlineAcknowledged(*found))
+            return False
+        if number in window.outstanding:
+            moved = window.acknowledge(number, now)
+            if isinstance(moved, LateAcknowledgement):
+                events.append(LateAcknowledged(moved))
+            elif moved is not None:
+                events.append(Progress(moved))
+            return True
+        found = window.acknowledge_online(number)
+        if found is None:
+            return False
+        events.append(OnlineAcknowledged(*found))
+        return True
 
     def _heartbeat(self, frame: Frame, events: list[Event]) -> None:
         asked = decode_body(PingBody, frame.body, "PING").interval

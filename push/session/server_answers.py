@@ -39,6 +39,7 @@ class SessionLimits(msgspec.Struct, frozen=True):
     handshake_timeout_seconds: float = defaults.HANDSHAKE_TIMEOUT_SECONDS
     redeliver_after_seconds: float = defaults.REDELIVER_AFTER_SECONDS
     max_deliveries: int = 10
+    comment_seconds: float = defaults.COMMENT_SECONDS
     window_messages: int = defaults.WINDOW_MESSAGES
     window_bytes: int = 1024 * 1024
     max_frame_bytes: int = MAX_FRAME_BYTES
@@ -101,6 +102,11 @@ class ServerAnswers:
     def max_received_bytes(self) -> int:
         """The largest frame that is accepted from the peer now."""
         return self._decoder.max_frame_bytes
+
+    def rest_of_frame(self, data: bytes, start: int) -> int:
+        """How many bytes of `data` from `start` on belong to the frame that is being read there; 0
+        while that is not known."""
+        return self._decoder.rest_of_frame(data, start)
 
     def data_to_send(self) -> bytes:
         out = self._out

@@ -32,6 +32,9 @@ class Window:
     Bounded in messages and in bytes of bodies; one message is always let through, however large.
     """
 
+    # Whether what was handed out is acknowledged while the session lasts, and may be waited for.
+    acknowledges_here = True
+
     __slots__ = (
         "_next_own",
         "bytes_max",

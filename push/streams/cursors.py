@@ -75,6 +75,7 @@ class CursorWriter:
         self._soon = Debounced(reactor, FLUSH_SECONDS, self._start)
         self._handed_soon = Debounced(reactor, HANDED_SECONDS, self._take_handed)
         self._writing: Deferred[bool] | None = None
+        self._is_urgent = False
         self._failed = False
         self._stopped = False
 
@@ -116,6 +117,14 @@ class CursorWriter:
     def _waiting(self) -> int:
         """How many cursors are to be stored."""
         return len(self._moved) + len(self._last)
+
+    def write_now(self) -> None:
+        """Do not wait for more: what moved must not be read as it was before by who comes next."""
+        if self._writing is not None:
+            self._is_urgent = True
+        elif self._waiting and not self._failed:
+            self._start()
+            self._is_urgent = self._waiting > 0
 
     def late(self, holder: CursorOwner, late: LateAcknowledgement) -> None:
         """A message that the cursor passed for another reason was acknowledged after all.
@@ -176,7 +185,8 @@ class CursorWriter:
     def _written(self, stored: bool) -> bool:
         self._writing = None
         self._failed = not stored
-        if stored and self._waiting >= FLUSH_CURSORS:
+        is_urgent, self._is_urgent = self._is_urgent, False
+        if stored and (self._waiting >= FLUSH_CURSORS or (is_urgent and self._waiting)):
             self._start()
         elif self._waiting and not self._stopped:
             self._soon.request(FLUSH_SECONDS if stored else RETRY_SECONDS)

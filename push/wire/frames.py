@@ -63,6 +63,15 @@ class FrameDecoder:
         """Forget what is incomplete: the connection is over."""
         self._buffer = None
 
+    def rest_of_frame(self, data: bytes, start: int) -> int:
+        """How many bytes of `data` from `start` on belong to the frame that is being read there; 0
+        while its header is incomplete."""
+        head = self._buffer or data[start : start + HEADER_BYTES]
+        if len(head) < HEADER_BYTES:
+            return 0
+        length = _HEADER.unpack_from(head)[3]
+        return HEADER_BYTES + int(length) - self.buffered_bytes
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield each frame that is now complete; raises `ProtocolError` at the first bad one.
 

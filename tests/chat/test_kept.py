@@ -12,6 +12,7 @@ from push.chat.conversation_id import conversation_of
 from push.devices.expiry import DeviceExpiry
 from push.redis import keyspace
 from push.resharding.kinds import KINDS, kind_of
+from push.session.events import EventPosition
 from push.streams.sweeper import Sweeper
 from push.wire.api.conversations import ReadPositions
 from push.wire.errors import RequestError
@@ -110,6 +111,9 @@ async def do_everything(node: Node, dial: Dial, wait_until: WaitUntil) -> None:
     await node.push("topic", "news", data=1, qos=0)
     await node.push("topic", TOPIC, data=1, ttl_seconds=60)
     await node.push("ip", "127.0.0.1", data=1, ttl_seconds=0)
+    positions = node.gateway.event_streams.positions
+    positions.note(tokens[0], [EventPosition("0a.1", f"dev:{tokens[0]}", 1)])
+    await positions.stop()
     for client in clients:
         client.transport.loseConnection()
     await wait_until(lambda: not node.gateway.sessions)

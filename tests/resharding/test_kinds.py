@@ -15,6 +15,8 @@ from push.devices.topics import Topics
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.resharding.kinds import KINDS, kind_of
+from push.session.events import EventPosition
+from push.streams.event_positions import EventPositions
 from push.streams.message import MessageContent, encode_content
 from push.streams.publisher import Publisher, TargetStream
 from tests.resharding.test_model import live
@@ -116,6 +118,9 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     topics = Topics(world.shards, world.outbox, max_per_device=100)
     await topics.subscribe("a" * 100, tokens[0])
     assert (await topics.find_topics(limit=1)).cursor
+    positions = EventPositions(world.reactor, world.shards, 64, lambda failure: None)
+    positions.note(tokens[0], [EventPosition("0a.1", f"dev:{tokens[0]}", 1)])
+    await positions.stop()
     seen = set()
     for server in world.servers:
         for key in await server.command("KEYS", server.key("*")):

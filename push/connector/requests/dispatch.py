@@ -16,18 +16,21 @@ from twisted.internet.defer import Deferred
 
 from push.access.bans import Bans
 from push.connector.sessions.currency import Currency
-from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.services import Caller, Handler
 from push.redis.connection.errors import StoreUnavailable
 from push.session.events import PublishRequested
+from push.session.transitions import State
 from push.wire.bodies import RequestAnswer, encode_body
 from push.wire.errors import RequestError
 from push.wire.nulls import nulls_taken_out_for
 from push.wire.reading import decoder_for
 
 MAX_WAITING = 128  # beside those that are answered, of which a session may have 64
+MAX_WAITING_BYTES = 64 * 1024 * 1024  # of all sessions; of one see `device_session`
 RETRY_SECONDS = 1
+NO_ROOM_AFTER_SECONDS = 5
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -45,7 +48,11 @@ def handling(
 
 
 class RequestDispatcher:
-    """Answers requests. What a session asks for is judged by every change that was answered."""
+    """Answers requests. What a session asks for is judged by every change that was answered.
+
+    While `may_begin()` is false, and while too many bytes of all sessions wait, new requests are
+    answered `unavailable`.
+    """
 
     def __init__(
         self,
@@ -53,7 +60,12 @@ class RequestDispatcher:
         currency: Currency,
         bans: Bans,
         port: GatewayPort,
+        may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._may_begin = may_begin
+        self.waiting_bytes = 0
+        # Those whose answers are not read, and who wakes them.
+        self._unread: dict[DeviceSession, Deferred[None]] = {}
         self._handlers = handlers
         self._currency = currency
         self._bans = bans
@@ -63,27 +75,57 @@ class RequestDispatcher:
 
     def take(self, device: DeviceSession, request: PublishRequested) -> None:
         waiting = device.requests
-        if waiting is None:
+        if self.waiting_bytes > MAX_WAITING_BYTES or not self._may_begin():
+            device.protocol.answer(request.message_id, request.sub_signal, _NO_ROOM)
+        elif waiting is None:
             device.requests = deque([request])
+            self._count(device, _cost_bytes(request))
             self._running[device] = None
             self._port.run(device.connection, self._run(device))
         elif request.message_id or len(waiting) < MAX_WAITING:
             waiting.append(request)
+            self._count(device, _cost_bytes(request))
         else:
             # Nobody waits for its answer: it is not carried out.
             device.protocol.answer(request.message_id, request.sub_signal, b"")
 
+    def _count(self, device: DeviceSession, size_bytes: int) -> None:
+        """So many bytes more, or less, wait."""
+        device.request_bytes += size_bytes
+        self.waiting_bytes += size_bytes
+        connection = device.connection
+        if device.has_many_requests or connection.paused is not None:
+            self._port.check_reading(connection)
+
+    def drained(self, device: DeviceSession) -> None:
+        """It has read its answers, or never will."""
+        waiter = self._unread.pop(device, None)
+        if waiter is not None:
+            waiter.callback(None)
+
+    async def _until_read(self, device: DeviceSession) -> None:
+        """Answers that nobody reads are not made."""
+        waiter = self._unread[device] = Deferred()
+        self._tell_settled(device)
+        await waiter
+
     async def _run(self, device: DeviceSession) -> None:
+        session = device.protocol
         try:
             while device.requests and not device.is_over:
+                if device.connection.has_unread_answers and session.state is State.OPEN:
+                    await self._until_read(device)
+                    continue
                 request = device.requests.popleft()
                 body = await self._answer(device, request)
-                events = device.protocol.answer(request.message_id, request.sub_signal, body)
+                events = session.answer(request.message_id, request.sub_signal, body)
                 device.connection.flush()
                 self._tell_settled(device)
                 self._port.handle(device.connection, events)
+                self._count(device, -_cost_bytes(request))
         finally:
             device.requests = None
+            self._count(device, -device.request_bytes)
             self._tell_settled(device)
             del self._running[device]
 
@@ -95,7 +137,7 @@ class RequestDispatcher:
         """Return when the requests of these sessions are done that are being carried out now."""
         waiters = []
         for device in connections:
-            if device in self._running:
+            if device in self._running and device not in self._unread:
                 waiter: Deferred[None] = Deferred()
                 waiters.append(waiter)
                 self._running[device] = [*(self._running[device] or ()), waiter]
@@ -136,6 +178,10 @@ class RequestDispatcher:
         return b'{"ok":true' + (b"," + members if members else b"") + b"}"
 
 
+def _cost_bytes(request: PublishRequested) -> int:
+    return len(request.body) + REQUEST_OVERHEAD_BYTES
+
+
 def _refused(refusal: RequestError) -> bytes:
     # There is one kind of "wrong" here; what is no JSON has no other code (protocol.md, "Errors").
     code = "invalid" if refusal.code == "malformed" else refusal.code
@@ -148,3 +194,10 @@ def _refused(refusal: RequestError) -> bytes:
             after=refusal.after_seconds,
         )
     )
+
+
+_NO_ROOM = _refused(
+    RequestError(
+        "unavailable", "this connector is short of memory", after_seconds=NO_ROOM_AFTER_SECONDS
+    )
+)

@@ -10,6 +10,8 @@ from twisted.logger import Logger
 
 from push.access.jwt import LEEWAY_SECONDS
 from push.connector.delivery.subscriptions import SessionSubscriptions
+from push.connector.limits.connector_limits import ConnectorLimits
+from push.connector.limits.counts import MAX_CONNECTIONS
 from push.connector.requests.topics import TopicRequests
 from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import Connection, DeviceSession, Phase
@@ -24,6 +26,7 @@ from push.redis.connection.subscriptions import subscribed_in_time
 from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
 from push.wire.errors import RequestError
+from push.wire.idents import user_stream
 from push.wire.signals import ConnectStatus
 
 log = Logger()
@@ -55,6 +58,7 @@ class Handshake:
         currency: Currency,
         subscriptions: SessionSubscriptions,
         topics: TopicRequests,
+        limits: ConnectorLimits,
         counters: Counters,
         port: GatewayPort,
     ) -> None:
@@ -69,6 +73,7 @@ class Handshake:
         self._currency = currency
         self._subscriptions = subscriptions
         self._topics = topics
+        self._limits = limits
         self._counters = counters
         self._port = port
         self._is_stopped = False
@@ -80,6 +85,7 @@ class Handshake:
     async def register(self, connection: Connection, wanted: RegisterRequested) -> None:
         body = wanted.body
         try:
+            self._limits.check_memory()
             self._check_key(body.key)
             pair = await self._devices.register(
                 platform=body.platform,
@@ -115,6 +121,8 @@ class Handshake:
             refusal = self._admit()
             if refusal is not None:
                 return self._send_away(device, wanted, refusal)
+            now = self._reactor.seconds()
+            self._limits.reconnects.take(wanted.body, connection.ip, now)
             opening[device.session_id] = device
             opened = await self._sessions.open(wanted.body, device.session_id, connection.ip)
             await self._begin(device, opened)
@@ -129,12 +137,20 @@ class Handshake:
 
     def _admit(self) -> RequestError | None:
         limit = self._settings.max_connections
-        is_full = limit and len(self._port.sessions) >= limit
-        if self._is_stopped or self._drain.draining or is_full:
+        is_full = limit and (len(self._port.sessions) >= limit or self._limits.admission.is_full)
+        if is_full:
+            self._limits.counts.acted[MAX_CONNECTIONS] += 1
+        if self._is_stopped or self._drain.draining or is_full or not self._limits.may_begin():
             return RequestError(
                 "unavailable", "this connector takes no more sessions", after_seconds=10
             )
         return None
+
+    def _check_user(self, user: str) -> None:
+        """Raises `RequestError` `rate_limited` when they have too many connections already. One
+        that this session has taken over is over."""
+        others = self._port.sources.followers_of(user_stream(user))
+        self._limits.check_user(1 + sum(not other.is_over for other in others))
 
     async def _begin(self, device: DeviceSession, opened: Opened) -> None:
         """Take the device over, and hear its channels before its logs are read."""
@@ -153,6 +169,8 @@ class Handshake:
         await self._check_ban(device)
         if opened.before is not None:
             await self._commands.end_session(*opened.before)
+        if opened.user is not None:
+            self._check_user(opened.user)
         subscribed = self._subscriptions.begin(device, opened.subscriptions)
         await subscribed_in_time(subscribed, self._timeout_seconds, self._reactor)
         if device.is_over:

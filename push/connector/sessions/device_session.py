@@ -12,12 +12,13 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
+from push.connector.limits.read_queue import ReadConnection
 from push.session.events import PublishRequested
 from push.session.server import ServerSession
 from push.session.subscription import Subscription
 
 
-class Connection(Protocol):
+class Connection(ReadConnection, Protocol):
     """What a session needs of the connection that carries it."""
 
     carrier: str
@@ -52,6 +53,11 @@ class Connection(Protocol):
         """Write what the protocol has to say."""
 
 
+MAX_REQUEST_BYTES = 256 * 1024  # of requests that wait, until no more are read
+# What a request costs beside its body; so its number is bounded, too.
+REQUEST_OVERHEAD_BYTES = 256
+
+
 class Phase(Enum):
     """LEAVING: the session is being sent to another connector, nothing stored is handed out.
     CLOSED: it is over, and known here no longer."""
@@ -73,6 +79,7 @@ class DeviceSession:
         "jwt_topics",
         "phase",
         "protocol",
+        "request_bytes",
         "requests",
         "session_id",
         "subscriptions",
@@ -91,6 +98,12 @@ class DeviceSession:
         self.phase = Phase.OPEN
         self.connected_ms = 0
         self.requests: deque[PublishRequested] | None = None  # that wait for the one before
+        self.request_bytes = 0  # of these
+
+    @property
+    def has_many_requests(self) -> bool:
+        """Whether some are to be done before it says more."""
+        return self.request_bytes > MAX_REQUEST_BYTES
 
     @property
     def is_over(self) -> bool:

@@ -20,6 +20,8 @@ from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedCursors
 from push.session.transitions import State
 from push.wire.addresses import is_loopback_peer
+from push.wire.codecs.carriers import EVENT_STREAMS
+from push.wire.event_stream.request import stream_url
 from push.wire.signals import DisconnectCode
 
 log = Logger()
@@ -56,7 +58,9 @@ class Drain:
 
     def servers(self, connection: Connection) -> list[str]:
         """Where else a device may go."""
-        return list(self._others(connection.carrier, connection.ip)[:SERVERS_TOLD])
+        carrier = connection.carrier
+        urls = self._others(carrier, connection.ip)[:SERVERS_TOLD]
+        return [stream_url(url) for url in urls] if carrier in EVENT_STREAMS else list(urls)
 
     async def run(self, rate_per_second: float) -> None:
         """Send all sessions away, `rate_per_second` of them; returns when the last was told.
@@ -129,4 +133,6 @@ class Drain:
 def _is_waited_for(device: DeviceSession) -> bool:
     """Whether something that was handed out is not acknowledged yet."""
     window = device.protocol.window
-    return window is not None and window.used > 0 and device.protocol.state is State.OPEN
+    if window is None or not window.acknowledges_here:
+        return False
+    return window.used > 0 and device.protocol.state is State.OPEN

@@ -59,6 +59,9 @@ class GatewayPort(Protocol):
     async def settled(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these are done that are being carried out now."""
 
+    def check_reading(self, connection: Connection) -> None:
+        """What keeps `connection` from being read may have come or gone."""
+
     def wake(self, device: DeviceSession) -> None:
         """Read on for a session that is behind, if it has room."""
 

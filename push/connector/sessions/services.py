@@ -11,6 +11,7 @@ import msgspec
 from push.access.api_keys import Keyring
 from push.access.bans import Bans
 from push.cluster.commands import ControlChannel
+from push.connector.limits.connector_limits import ConnectorLimitSettings
 from push.devices.registration import Devices
 from push.devices.sessions import Sessions
 from push.devices.topics import Topics
@@ -40,6 +41,7 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     limits: SessionLimits
     open_registration: bool = False
     max_connections: int = 0
+    connector_limits: ConnectorLimitSettings = ConnectorLimitSettings()
 
 
 class GatewayServices(NamedTuple):
@@ -47,7 +49,8 @@ class GatewayServices(NamedTuple):
 
     `others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that address;
     `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
-    answers a PUBLISH, by its sub-signal, beside those for topics.
+    answers a PUBLISH, by its sub-signal, beside those for topics; `is_short_of_memory()`: this
+    process begins nothing new.
     """
 
     shards: Shards
@@ -62,3 +65,4 @@ class GatewayServices(NamedTuple):
     others: Callable[[str, str], Sequence[str]] = lambda carrier, ip: ()
     drain_ordered: Callable[[float], None] = lambda rate_per_second: None
     handlers: Mapping[int, Handler] = MappingProxyType({})
+    is_short_of_memory: Callable[[], bool] = lambda: False

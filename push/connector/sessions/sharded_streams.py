@@ -139,6 +139,10 @@ class ShardedCursors:
     def ends(self, device: DeviceSession, subscription: Subscription) -> None:
         self._writers[subscription.shard].ends(device, subscription)
 
+    def write_now(self) -> None:
+        for writer in self._writers:
+            writer.write_now()
+
     async def flush(self) -> None:
         await gather(writer.flush() for writer in self._writers)
 

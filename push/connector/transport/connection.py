@@ -18,6 +18,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from push.connector.limits.read_queue import PausedReading, ReadQueue
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.transport.timing_wheel import NEVER
 from push.session.events import Ended
@@ -27,18 +28,33 @@ from push.wire.codecs.carriers import ENCRYPTED
 from push.wire.signals import DisconnectCode
 
 MAX_WAITING_BYTES = 64 * 1024
+SLICE_BYTES = 1024  # worked off at once; of a longer frame, what is there of it
 LINGER_SECONDS = 2.0
 
 
 class ConnectionOwner(Port):
     """What a connection tells the gateway."""
 
+    reads: ReadQueue
+
     def made(self, connection: DeviceConnection) -> None: ...
+
+    def received_much(self, connection: DeviceConnection, data: bytes) -> None:
+        """More than is worked off at once, or something while other things wait."""
+
+    def discarded(self, connection: DeviceConnection) -> None:
+        """It is over, and its peer still sends much."""
 
     def received(self, connection: DeviceConnection, data: bytes) -> None: ...
 
     def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
         """What its protocol reads piece by piece, before anything is done about it."""
+
+    def charge(self, connection: DeviceConnection, frames: int, size_bytes: int) -> None:
+        """What its protocol does not know of has come: it counts for its rates."""
+
+    def stuffed(self, connection: DeviceConnection) -> None:
+        """More answers wait than may."""
 
     def drained(self, connection: DeviceConnection) -> None: ...
 
@@ -76,6 +92,7 @@ class DeviceConnection(Protocol):
     queued: list[bytes] | None = None
     source: tuple[str, int] | None = None  # address and port, when a load balancer told them
     device: DeviceSession | None = None  # from its CONNECT on
+    paused: PausedReading | None = None  # what waits to be worked off
     _send: Callable[[bytes], int] | None = None
     _produces = False
     _secured = False  # TLS: the handshake is complete
@@ -119,9 +136,47 @@ class DeviceConnection(Protocol):
     def handshakeCompleted(self) -> None:
         self._secured = True
 
+    # Reading
+
     def dataReceived(self, data: bytes) -> None:
-        if self.phase is ConnectionPhase.OPEN:
-            self.gateway.received(self, data)
+        if self.phase is not ConnectionPhase.OPEN:
+            if len(data) > SLICE_BYTES:
+                self.gateway.discarded(self)
+            return
+        if len(data) > SLICE_BYTES or self.paused is not None or self.gateway.reads.is_busy:
+            self.gateway.received_much(self, data)
+        else:
+            self.take(data)
+
+    def take(self, data: bytes) -> None:
+        """Work off what came."""
+        self.gateway.received(self, data)
+
+    def take_slice(self, data: bytes, start: int) -> int:
+        """Work off a slice of what came; where the next begins."""
+        size = max(SLICE_BYTES, self.protocol.rest_of_frame(data, start))
+        end = min(start + size, len(data))
+        self.take(data[start:end])
+        return end
+
+    @property
+    def is_read(self) -> bool:
+        return self.phase is ConnectionPhase.OPEN
+
+    @property
+    def has_unread_answers(self) -> bool:
+        return self.blocked and self.waiting_bytes > MAX_WAITING_BYTES
+
+    @property
+    def has_many_requests(self) -> bool:
+        return self.device is not None and self.device.has_many_requests
+
+    def stop_reading(self) -> None:
+        self._transport.pauseProducing()
+
+    def read_again(self) -> None:
+        if self.phase not in (ConnectionPhase.SILENT, ConnectionPhase.CLOSED):
+            self._transport.resumeProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = ConnectionPhase.CLOSED
@@ -152,8 +207,8 @@ class DeviceConnection(Protocol):
         elif not self.is_closed:
             self.waiting_bytes += len(data)
             self._transport.write(data)
-            if self.blocked and self.waiting_bytes > MAX_WAITING_BYTES:
-                self._transport.pauseProducing()  # no more requests until it reads answers
+            if self.has_unread_answers and self.paused is None:
+                self.gateway.stuffed(self)  # no more requests until it reads answers
 
     @property
     def direct(self) -> Callable[[bytes], int] | None:
@@ -184,10 +239,7 @@ class DeviceConnection(Protocol):
         """All that waited was sent."""
         if self.blocked and not self.is_closed:
             self.blocked = False
-            paused = self.waiting_bytes > MAX_WAITING_BYTES
             self.waiting_bytes = 0
-            if paused and self.phase is ConnectionPhase.OPEN:
-                self._transport.resumeProducing()
             self.gateway.drained(self)
 
     def stopProducing(self) -> None:
@@ -209,7 +261,7 @@ class DeviceConnection(Protocol):
             return
         self.farewell(ended)
         transport = self._transport
-        if self.phase is ConnectionPhase.SILENT:
+        if self.phase is ConnectionPhase.SILENT or (self.paused and self.paused.stopped):
             transport.resumeProducing()  # else it would not be seen that the peer closes
         self.phase = ConnectionPhase.ENDING
         if self._produces:

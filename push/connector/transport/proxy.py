@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
+from push.connector.limits.admission import Admission
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
 from push.wire.addresses import Networks, peer_ip
@@ -38,9 +39,11 @@ class ProxiedFactory(Factory):
         devices: Factory,
         proxies: Networks,
         counters: Counters,
+        admission: Admission,
     ) -> None:
         self.reactor = reactor
         self.waiting: set[HeaderReader] = set()
+        self.admission = admission
         self._devices = devices
         self._proxies = proxies
         self._counters = counters
@@ -85,6 +88,7 @@ class HeaderReader(Protocol):
     def connectionMade(self) -> None:
         reactor = self._owner.reactor
         self._owner.waiting.add(self)
+        self._owner.admission.unnamed.add(self)
         deadline = self._device.protocol.next_deadline() or 0.0
         left_seconds = max(deadline - reactor.seconds(), 0.0)
         self._timeout = reactor.callLater(left_seconds, self._refuse, "no PROXY header in time")
@@ -118,8 +122,11 @@ class HeaderReader(Protocol):
         self._done()
         transport, protocol, device = self.transport, self._protocol, self._device
         if header.source is not None:
-            device.source = header.source
             ip, port = header.source
+            if not self._owner.admission.has_room_for(ip):
+                self.transport.abortConnection()
+                return
+            device.source = header.source
             log.debug("{proxy} passes on {ip} port {port}", proxy=self._proxy_ip, ip=ip, port=port)
         transport.protocol = protocol
         protocol.makeConnection(transport)
@@ -135,4 +142,5 @@ class HeaderReader(Protocol):
         if timeout.active():
             timeout.cancel()
         self._owner.waiting.discard(self)
+        self._owner.admission.unnamed.discard(self)
         return True

@@ -7,12 +7,17 @@ Close frame: of this project after a DISCONNECT, of RFC 6455 when the peer has b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from push.connector.transport.connection import ConnectionOwner, ConnectionPhase, DeviceConnection
+from push.connector.transport.connection import (
+    SLICE_BYTES,
+    ConnectionOwner,
+    ConnectionPhase,
+    DeviceConnection,
+)
 from push.session.events import Ended
-from push.session.server import ServerSession
+from push.session.server import FEW_BYTES, ServerSession
 from push.wire.signals import DisconnectCode
 from push.wire.websocket.close_codes import close_code
 from push.wire.websocket.framing import (
@@ -28,10 +33,19 @@ from push.wire.websocket.framing import (
     read_short_text,
     read_text_frame,
 )
-from push.wire.websocket.opening import Accepted, Opening, OpeningRules, Refused, refused
+from push.wire.websocket.opening import (
+    Accepted,
+    Opening,
+    OpeningRules,
+    OtherRequest,
+    Refused,
+    refused,
+)
 
 CLOSED = "closed"  # how a session ended whose peer has closed the WebSocket and said no more
 REFUSED = "refused"
+# Of fragments and controls, which take longer: about 40 of the shortest.
+SLOW_SLICE_BYTES = 256
 
 
 class WebSocketConnection(DeviceConnection):
@@ -43,55 +57,82 @@ class WebSocketConnection(DeviceConnection):
     _last_words: bytes | None = None  # of a connection that does not end as its session says
 
     def __init__(
-        self, gateway: ConnectionOwner, carrier: str, protocol: ServerSession, rules: OpeningRules
+        self,
+        gateway: ConnectionOwner,
+        carrier: str,
+        protocol: ServerSession,
+        rules: OpeningRules,
+        serve_other: Callable[[DeviceConnection, bytes], None] | None = None,
     ) -> None:
         super().__init__(gateway, carrier, protocol)
         # What reads while something is incomplete; for most of a connection's life, nothing.
         self._reader: Opening | MessageReader | None = Opening(rules)
+        self._serve_other = serve_other
 
-    def dataReceived(self, data: bytes) -> None:
-        if self.phase is not ConnectionPhase.OPEN:
+    def take(self, data: bytes) -> None:
+        text = read_short_text(data) if self._reader is None else None
+        if text is not None:
+            self.text(text)
             return
-        if self._reader is None:
-            text = read_short_text(data)
-            if text is not None:
-                self.text(text)
-            else:
-                self._read(data)
-        elif isinstance(self._reader, Opening):
-            self._read(self._open(self._reader, data))
-        else:
-            self._read_anything(self._reader, data, 0)
+        end = self.take_slice(data, 0)
+        while end < len(data) and self.phase is ConnectionPhase.OPEN:
+            end = self.take_slice(data, end)
 
-    def _open(self, opening: Opening, data: bytes) -> bytes:
-        """Take a part of the request; what came after it, once it is accepted."""
-        result = opening.feed(data)
+    def take_slice(self, data: bytes, start: int) -> int:
+        if isinstance(self._reader, Opening):
+            return self._open(self._reader, data, start)
+        if self._reader is None:
+            end = self._read(data, start)
+            if end > start:
+                return end
+            self._reader = MessageReader()
+        size = max(SLOW_SLICE_BYTES, self._reader.left_bytes)
+        end = min(start + size, len(data))
+        self._read_anything(self._reader, data[start:end], is_all=start == 0)
+        return end
+
+    def _open(self, opening: Opening, data: bytes, start: int) -> int:
+        """Take a part of the request; where what follows it begins, once it is accepted."""
+        self.gateway.charge(self, 1, len(data) - start)
+        result = opening.feed(data[start:])
         if isinstance(result, Accepted):
             self._reader = None
             self.write(result.answer)
-            return result.rest
-        if result is not None:
+            return len(data) - len(result.rest)
+        if isinstance(result, OtherRequest):
+            assert self._serve_other is not None, "the rules name no other requests without it"
+            self.phase = ConnectionPhase.CLOSED
+            self._serve_other(self, result.head)
+        elif result is not None:
             self._last_words = result.answer
             self.gateway.abandoned(self, REFUSED, result.reason)
-        return b""
+        return len(data)
 
-    def _read(self, data: bytes) -> None:
-        """Take whole messages together, and then what is something else."""
-        texts, start, limit = [], 0, self.max_message_bytes
-        while found := read_text_frame(data, start, limit):
+    def _read(self, data: bytes, start: int) -> int:
+        """Take whole messages together, as many as a slice has; where they end."""
+        texts, limit = [], self.max_message_bytes
+        end = start + SLICE_BYTES
+        while start < end and (found := read_text_frame(data, start, limit)):
             text, start = found
             texts.append(text)
         if texts:
             self.texts(texts)
-        if start < len(data) and self.phase is ConnectionPhase.OPEN:
-            self._reader = reader = MessageReader()
-            self._read_anything(reader, data, start)
+        return start
 
-    def _read_anything(self, reader: MessageReader, data: bytes, start: int) -> None:
-        for received in reader.feed(data, start, self.max_message_bytes):
+    def _read_anything(self, reader: MessageReader, data: bytes, *, is_all: bool) -> None:
+        """`is_all`: nothing came together with `data`, before it."""
+        others, nothing = reader.other_frames, True
+        for received in reader.feed(data, 0, self.max_message_bytes):
+            nothing = False
             self._received(received)
             if self.phase is not ConnectionPhase.OPEN:
                 return
+        # Text messages count where they are understood. Here count fragments and controls, and
+        # single bytes, each of which costs as much as a frame.
+        frames = reader.other_frames - others
+        frames = frames or (nothing and is_all and len(data) < FEW_BYTES)
+        if frames:
+            self.gateway.charge(self, frames, len(data))
         if reader.at_rest:
             self._reader = None
 

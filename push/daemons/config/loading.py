@@ -18,11 +18,11 @@ from msgspec import inspect
 
 from push.daemons.config.bounds import fit_together
 from push.daemons.config.errors import SettingsError
+from push.daemons.config.section import Section
 from push.daemons.config.settings import (
     KEY_NAME_PATTERN,
     NODE_NAME_PATTERN,
     SECTION_TYPES,
-    Section,
     Settings,
 )
 from push.wire.idents import NAME_RULE

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from push.daemons.config.limits import Limits
+from push.daemons.config.section import KIBIBYTE, MEBIBYTE, Count, Section
 from push.daemons.config.value_types import (
     ListenAddress,
     Network,
@@ -39,20 +41,12 @@ LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 # A field's help is the `description` of its Meta.
-Count = Annotated[int, Meta(ge=0)]
 PositiveSeconds = Annotated[int, Meta(ge=1, le=86_400)]
 # msgspec searches for a pattern, and Python's `$` would also match before a line end.
 KEY_NAME_PATTERN = NAME_PATTERN.replace("$", r"\Z")
 NODE_NAME_PATTERN = rf"^\Z|{KEY_NAME_PATTERN}"
 KeyName = Annotated[str, Meta(pattern=KEY_NAME_PATTERN)]
 NodeName = Annotated[str, Meta(pattern=NODE_NAME_PATTERN)]
-
-KIBIBYTE = 1024
-MEBIBYTE = 1024 * KIBIBYTE
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A section of the configuration."""
 
 
 class ApiKeySetting(Section, frozen=True):
@@ -299,42 +293,6 @@ class TopicsSection(Section, frozen=True):
     max_per_device: Annotated[
         int, Meta(ge=1, le=10_000, description="topics that a device follows at most")
     ] = defaults.TOPICS_PER_DEVICE
-
-
-class Limits(Section, frozen=True):
-    """What one client may ask for."""
-
-    registrations_per_minute: Annotated[
-        Count, Meta(description="registrations a minute from one address; 0 = no limit")
-    ] = 10
-    failed_secrets_per_minute: Annotated[
-        Count,
-        Meta(description="wrong secrets a minute for one token from one address; 0 = no limit"),
-    ] = 10
-    bans_max: Annotated[
-        Count, Meta(description="bans at one time; more are refused; 0 = no limit")
-    ] = defaults.BANS_MAX
-    max_payload: Annotated[
-        int,
-        Meta(ge=1, le=16 * MEBIBYTE, description="bytes of data, title and body of a message"),
-    ] = defaults.MAX_PAYLOAD_BYTES
-    ttl_default: Annotated[
-        Count, Meta(description="seconds that a message is kept when its push names no ttl")
-    ] = defaults.TTL_SECONDS
-    ttl_max: Annotated[
-        int, Meta(ge=1, description="seconds, the longest ttl that a push may name")
-    ] = defaults.TTL_MAX_SECONDS
-    shared_max_count: Annotated[
-        int,
-        Meta(ge=1, description="messages kept of a user's stream, a topic's, a group's and of all"),
-    ] = defaults.SHARED_MAX_MESSAGES
-    shared_max_age: Annotated[
-        int, Meta(ge=1, description="seconds that they are kept at most, whatever their ttl")
-    ] = defaults.SHARED_MAX_AGE_SECONDS
-    device_retention: Annotated[
-        int,
-        Meta(ge=1, le=36_500, description="days until a device that never connects is forgotten"),
-    ] = defaults.DEVICE_RETENTION_DAYS
 
 
 class ChatSection(Section, frozen=True):

@@ -16,6 +16,10 @@ from push.wire.websocket.origins import ANY, SAME_HOST, normal_origin
 ZOOKEEPER_PORT = 2181
 
 _ZOOKEEPER = re.compile(r"(?:[^\s@:/,]+:[^\s@/,]+@)?(?P<hosts>[^\s@/]*)(?:/\S*)?")
+_BYTES_OF_UNIT = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_MEMORY = re.compile(
+    r"(?P<percent>[1-9][0-9]?|100)%|0|(?P<number>[1-9][0-9]{0,8})(?P<unit>KiB|MiB|GiB)", re.ASCII
+)
 _VISIBLE = re.compile("[!-~]+")
 _LISTEN_FORM = 'expected "host:port", "[ipv6]:port", or "" for off'
 
@@ -156,6 +160,27 @@ class Origin(str):
         if not isinstance(value, str):
             raise ValueError('expected an origin, as "https://example.com", "same-host" or "*"')
         return cls(value if value in (SAME_HOST, ANY) else normal_origin(value))
+
+
+class MemorySize(str):
+    """A share of the machine's memory (`60%`), or a size (`512MiB`, `2GiB`). "0": no limit."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        text = str(value) if type(value) is int else value
+        if not isinstance(text, str) or not _MEMORY.fullmatch(text):
+            raise ValueError('expected a share of the memory, as "60%", a size, as "512MiB", or 0')
+        return cls(text)
+
+    def bytes_of(self, total_bytes: int) -> int:
+        """How much that is, on a machine with `total_bytes`."""
+        found = _MEMORY.fullmatch(self)
+        assert found is not None, "parse has checked it"
+        if found["percent"]:
+            return total_bytes * int(found["percent"]) // 100
+        return int(found["number"] or 0) * _BYTES_OF_UNIT[found["unit"] or ""]
 
 
 class Sha256(str):

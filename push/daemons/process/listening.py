@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from twisted.application.service import Service
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.tcp import makeBinding
@@ -20,6 +23,8 @@ from push.wire.addresses import HostPort
 
 log = Logger()
 
+MakePort = Callable[..., Any]
+
 BACKLOG = 1024
 _LARGEST_BACKLOG = Path("/proc/sys/net/core/somaxconn")
 
@@ -27,8 +32,8 @@ _LARGEST_BACKLOG = Path("/proc/sys/net/core/somaxconn")
 class Listener(Service):
     """One listening port. `setting` names where its address comes from, for error messages.
 
-    With `reuse_port` other processes that do the same may listen there as well: the kernel spreads
-    new connections over all of them.
+    `make_port` makes the port. With `reuse_port` other processes that do the same may listen there
+    as well: the kernel spreads new connections over all of them.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class Listener(Service):
         setting: str,
         address: ListenAddress,
         factory: object,
+        make_port: MakePort = tcp.Port,
         *,
         reuse_port: bool = False,
     ) -> None:
@@ -46,6 +52,7 @@ class Listener(Service):
         self._setting = setting
         self._address = address
         self._factory = factory
+        self._make_port = make_port
         self._reuse_port = reuse_port
         self._port: ListeningPort | None = None
         self.port = 0  # known once it listens, also where the system chooses
@@ -63,14 +70,15 @@ class Listener(Service):
         host, port = self._address.host, self._address.port
         binding = makeBinding(host, port, reuseAddress=True, reusePort=self._reuse_port)
         try:
-            self._port = self._reactor.listenTCP(
-                binding, self._factory, backlog=BACKLOG, interface=host
-            )
+            # As `listenTCP` does, which knows one kind of port only.
+            port = self._make_port(binding, self._factory, BACKLOG, host, self._reactor)
+            port.startListening()
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
             remedy = self._remedy(error.socketError.errno)
             raise StartError(f"cannot listen on {self._address}: {reason}{remedy}") from None
-        self.port = int(self._port.getHost().port)
+        self._port = port
+        self.port = int(port.getHost().port)
         log.info("listening: {name} {at}", name=self.carrier, at=HostPort(host, self.port))
 
     def _remedy(self, number: int | None) -> str:

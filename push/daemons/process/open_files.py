@@ -9,6 +9,7 @@ from __future__ import annotations
 import resource
 from collections.abc import Set
 
+from push.connector.limits.admission import MOST_TO_REFUSE
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.value_types import RedisUrl
@@ -24,6 +25,8 @@ FILES_OF_ZOOKEEPER = 8
 LISTENERS = 5  # tcp, tls, ws, wss, HTTP
 # Backends, health checks and metrics.
 HTTP_CONNECTIONS = 64
+# Of devices, beside those that may become sessions: they are told where else to go.
+REFUSED_CONNECTIONS = MOST_TO_REFUSE
 # Fewer are no connector.
 LEAST_CONNECTIONS = 32
 # Where the limit leaves room for fewer than this, and no setting asks for that, it is reported.
@@ -51,7 +54,7 @@ def files_needed(settings: Settings, roles: Set[str]) -> int:
     needed = FILES_OF_A_PROCESS + LISTENERS + HTTP_CONNECTIONS + _files_of_redis(redis)
     if settings.zookeeper.hosts:
         needed += FILES_OF_ZOOKEEPER
-    return needed + (LEAST_CONNECTIONS if "connector" in roles else 0)
+    return needed + (REFUSED_CONNECTIONS + LEAST_CONNECTIONS if "connector" in roles else 0)
 
 
 def _files_of_redis(redis: RedisUrl) -> int:

@@ -25,6 +25,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from push.http.framework.client_address import client_of
 from push.http.framework.framing import (
     check_header,
     check_host,
@@ -36,11 +37,16 @@ from push.http.framework.framing import (
 from push.http.framework.problems import internal_answer, refusal_answer
 from push.http.framework.route import Response
 from push.runtime.ports import DelayedCall, Reactor, as_twisted
+from push.wire.addresses import Networks
 from push.wire.errors import RequestError, shortened
+from push.wire.event_stream.request import RequestHead, is_stream
 
 REQUEST_SECONDS = 60
 LINGER_SECONDS = 2
 
+# Takes over a connection that has brought this request, of a client at that address:
+# `take(transport, head, ip)`.
+TakeStream = Callable[[object, RequestHead, str], None]
 # `admit(path, headers)` -> the largest body in bytes; raises `RequestError` for none at all.
 Admit = Callable[[bytes, Headers], int]
 
@@ -202,9 +208,28 @@ class LimitedChannel(HTTPChannel):
         try:
             check_host(self.requests[-1].requestHeaders, self._version)
             self._path = target_of(self._command, self._path)
-            super().allHeadersReceived()
+            take_stream = self.site.take_stream
+            if take_stream is not None and is_stream(self._path):
+                self._give_stream(take_stream)
+            else:
+                super().allHeadersReceived()
         except RequestError as refusal:
             self._refuse(refusal)
+
+    def _give_stream(self, take: TakeStream) -> None:
+        """The answer is a stream of events: the connection is not HTTP's from now on."""
+        request = self.requests.pop()
+        client_ip = client_of(request, self.site.trusted_proxies)[0]
+        headers = [
+            (name.lower(), value)
+            for name, values in request.requestHeaders.getAllRawHeaders()
+            for value in values
+        ]
+        self._refused = True  # nothing that comes is read here
+        self.setTimeout(None)
+        self._networkProducer.unregisterProducer()
+        self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
+        take(self.transport, RequestHead(self._command, self._path, headers), client_ip)
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         if not closes(request.requestHeaders, version):
@@ -301,7 +326,14 @@ class LimitedSite(Site):
     requestFactory = LimitedRequest
     noisy = False  # the daemon tells where it listens
 
-    def __init__(self, reactor: Reactor, resource: Resource, admit: Admit) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        resource: Resource,
+        admit: Admit,
+        trusted_proxies: Networks | None = None,
+        take_stream: TakeStream | None = None,
+    ) -> None:
         super().__init__(
             resource,
             reactor=as_twisted(reactor),
@@ -309,6 +341,8 @@ class LimitedSite(Site):
             parsePOSTFormSubmission=False,
         )
         self.admit = admit
+        self.trusted_proxies = trusted_proxies or Networks()
+        self.take_stream = take_stream
 
     def startFactory(self) -> None:
         """The base class opens an access log and counts seconds for it."""

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from push.wire.api.common import MAX_ADDRESS_CHARACTERS, Name, SilentNodes, check_names, no_items
 from push.wire.api.paging import PageQuery
 
-CARRIERS = ("tcp", "tls", "ws", "wss")
+CARRIERS = ("tcp", "tls", "ws", "wss", "sse", "sses")
 
 
 class Connection(Struct, frozen=True):

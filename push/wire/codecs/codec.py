@@ -31,6 +31,10 @@ class Decoder(Protocol):
     def feed(self, data: bytes) -> Iterable[Frame]:
         """The frames that are now complete; raises `ProtocolError` at the first bad one."""
 
+    def rest_of_frame(self, data: bytes, start: int) -> int:
+        """How many bytes of `data` from `start` on belong to the frame that is being read there; 0
+        while that is not known."""
+
     def discard(self) -> None:
         """Forget what is incomplete: the connection is over."""
 

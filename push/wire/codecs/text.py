@@ -128,6 +128,9 @@ class TextDecoder:
         """`data`: one whole message."""
         return (decode_text(data, self.accepted),)
 
+    def rest_of_frame(self, data: bytes, start: int) -> int:
+        return len(data) - start
+
     def discard(self) -> None:
         """Nothing is kept between messages."""
 

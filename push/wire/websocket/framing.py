@@ -23,6 +23,7 @@ _MASKED = 0x80
 _LENGTH = 0x7F
 _TWO_BYTES, _EIGHT_BYTES = 126, 127
 _CONTROL = 0x08
+_FINAL = 0x80
 _MASK_BYTES = 4
 _SHORT_HEADER_BYTES = 2 + _MASK_BYTES
 _MASKS_OF_SHORT = 32  # as many fit into the longest short payload
@@ -162,12 +163,21 @@ Received = Message | Pinged | CloseReceived | Violation | TooLarge
 class MessageReader:
     """Reads any frames of a peer, for as long as some message or frame is incomplete."""
 
-    __slots__ = ("_connection", "_head", "_in_message", "_left_bytes", "_payload", "_size_bytes")
+    __slots__ = (
+        "_connection",
+        "_head",
+        "_in_message",
+        "_payload",
+        "_size_bytes",
+        "left_bytes",
+        "other_frames",
+    )
 
     def __init__(self) -> None:
         self._connection = Connection(ConnectionType.SERVER)
         self._head = b""  # of a frame whose length is not known yet
-        self._left_bytes = 0  # of the frame that is being read
+        self.left_bytes = 0  # of the frame that is being read
+        self.other_frames = 0  # that were no message and no end of one: fragments and controls
         self._in_message = False
         self._payload = bytearray()  # of the message so far
         self._size_bytes = 0  # of the message, as its frames announce it
@@ -175,19 +185,19 @@ class MessageReader:
     @property
     def at_rest(self) -> bool:
         """Whether all that came is complete: this reader is not needed for what comes next."""
-        return not (self._left_bytes or self._head or self._in_message)
+        return not (self.left_bytes or self._head or self._in_message)
 
     def feed(self, data: bytes, start: int, max_bytes: int) -> Iterator[Received]:
         """What `data` from `start` on completes. wsproto gets one frame after the other."""
         end = len(data)
         while start < end:
-            if not self._left_bytes:
+            if not self.left_bytes:
                 self._begin_frame(data[start : start + _HEAD_BYTES])
             # While the length is not known all there is belongs to the header.
-            part = data[start : start + self._left_bytes] if not self._head else data[start:]
+            part = data[start : start + self.left_bytes] if not self._head else data[start:]
             start += len(part)
             if not self._head:
-                self._left_bytes -= len(part)
+                self.left_bytes -= len(part)
             for received in self._read(part):
                 if isinstance(received, Message) and len(received.payload) > max_bytes:
                     received = TooLarge(len(received.payload))
@@ -213,8 +223,10 @@ class MessageReader:
             size = int.from_bytes(head[2:header_bytes], "big")
         if not head[0] & _CONTROL:
             self._size_bytes += size
+        if head[0] & _CONTROL or not head[0] & _FINAL:
+            self.other_frames += 1
         mask_bytes = _MASK_BYTES if head[1] & _MASKED else 0
-        self._left_bytes = header_bytes + mask_bytes + size - known
+        self.left_bytes = header_bytes + mask_bytes + size - known
         self._head = b""
 
     def _read(self, part: bytes) -> Iterator[Received]:

@@ -7,6 +7,7 @@ what it says is judged by RFC 6455, and by this project's rules: path, `Origin`,
 from __future__ import annotations
 
 import binascii
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -33,11 +34,13 @@ _UPGRADE_TO = (
 
 
 class OpeningRules(NamedTuple):
-    """What a server asks of a request; `sub_protocol` None: it names none."""
+    """What a server asks of a request; `sub_protocol` None: it names none. `is_other(target)`:
+    whether a request is not for a WebSocket, and is answered by somebody else."""
 
     origins: Origins
     path: str = PATH
     sub_protocol: str | None = SUB_PROTOCOL
+    is_other: Callable[[bytes], bool] = lambda target: False
 
 
 class Accepted(NamedTuple):
@@ -45,6 +48,12 @@ class Accepted(NamedTuple):
 
     answer: bytes
     rest: bytes
+
+
+class OtherRequest(NamedTuple):
+    """`head` is the complete head of a request that somebody else answers."""
+
+    head: bytes
 
 
 class Refused(NamedTuple):
@@ -61,7 +70,7 @@ class Opening:
         self._rules = rules
         self._received = b""
 
-    def feed(self, data: bytes) -> Accepted | Refused | None:
+    def feed(self, data: bytes) -> Accepted | OtherRequest | Refused | None:
         """What became of the request; None while it is incomplete."""
         begun = max(len(self._received) - len(_END) + 1, 0)
         self._received += data
@@ -75,9 +84,11 @@ class Opening:
             return None
         return self._judge(self._received[:head_bytes], self._received[head_bytes:])
 
-    def _judge(self, head: bytes, rest: bytes) -> Accepted | Refused:
+    def _judge(self, head: bytes, rest: bytes) -> Accepted | OtherRequest | Refused:
         rules = self._rules
         line = head.split(b"\r\n", 1)[0].split(b" ")
+        if len(line) == 3 and rules.is_other(line[1]):
+            return OtherRequest(head)
         path = line[1].partition(b"?")[0] if len(line) == 3 else None
         authority, path = (None, None) if path is None else _parts(path)
         if path is not None and path != rules.path.encode():

@@ -13,7 +13,11 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 
+from push.connector.limits.counts import LimitCounts
+from push.connector.limits.read_queue import ReadQueue
+from push.connector.limits.session_rates import Rates
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.websocket import WebSocketConnection
 from push.session.events import Event
@@ -60,9 +64,22 @@ class EchoOwner:
     def __init__(self, reactor: Any = None) -> None:
         self._reactor = reactor
         self.open: set[DeviceConnection] = set()
+        self.reads = ReadQueue(Clock(), Rates(0, 0), LimitCounts(), lambda _peer, _limit: None)
 
     def made(self, connection: DeviceConnection) -> None:
         self.open.add(connection)
+
+    def received_much(self, connection: DeviceConnection, data: bytes) -> None:
+        """An echo has no limits: all slices at once."""
+        start = 0
+        while start < len(data) and connection.is_read:
+            start = connection.take_slice(data, start)
+
+    def discarded(self, connection: DeviceConnection) -> None: ...
+
+    def charge(self, connection: DeviceConnection, frames: int, size_bytes: int) -> None: ...
+
+    def stuffed(self, connection: DeviceConnection) -> None: ...
 
     def received(self, connection: DeviceConnection, data: bytes) -> None:
         raise AssertionError("an echo has no session")

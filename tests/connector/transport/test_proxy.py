@@ -21,6 +21,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
+from push.connector.limits.admission import Admission, AdmissionLimits
+from push.connector.limits.counts import LimitCounts
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.proxy import HeaderReader, ProxiedFactory
@@ -128,7 +130,7 @@ async def test_after_the_header_nothing_stands_between_connection_and_socket(
     assert connection.transport.protocol is connection
     assert connection.direct == connection.transport.getHandle().send
     assert connection.source == ("198.51.100.7", 4711)
-    assert node.ports[-1].factory.waiting == set()
+    assert node.gateway.limits.admission.unnamed == set()
 
 
 @pytest_twisted.ensureDeferred
@@ -276,13 +278,13 @@ async def test_only_who_goes_away_within_its_header_is_counted(
 ) -> None:
     """A load balancer's look whether anybody listens is no error."""
     node.listen(proxies=PROXIES)
-    factory = node.ports[-1].factory
+    waiting = node.gateway.limits.admission.unnamed
     for header, expected in ([], 0), ([b"PROXY TCP4 198.51"], 1):
         client = await dial(node, header=header)
-        (reader,) = await wait_until(lambda: set(factory.waiting))
+        (reader,) = await wait_until(lambda: set(waiting))
         await wait_until(lambda r=reader, h=header: r._received == b"".join(h))
         client.transport.loseConnection()
-        await wait_until(lambda: not factory.waiting)
+        await wait_until(lambda: not waiting)
         assert bad_headers(node) == expected
 
 
@@ -293,9 +295,9 @@ async def test_a_stop_ends_those_who_wait_for_a_header(
     node = await make_node(redis_url)
     listen, _ = behind
     listen(node)
-    factory = node.ports[-1].factory
+    waiting = node.gateway.limits.admission.unnamed
     client = await dial(node, header=[b"PROXY "])
-    await wait_until(lambda: factory.waiting)
+    await wait_until(lambda: waiting)
 
     await node.stop()
     await wait_until(lambda: client.closed)
@@ -327,7 +329,13 @@ class Line:
         self.device = Device(ServerSession(SessionLimits(), self.clock.seconds()))
         self.counters = Counters()
         made = Factory.forProtocol(lambda: self.device)
-        self.factory = ProxiedFactory(self.clock, made, Networks(PROXIES), self.counters)
+        self.factory = ProxiedFactory(
+            self.clock,
+            made,
+            Networks(PROXIES),
+            self.counters,
+            Admission(AdmissionLimits(), LimitCounts()),
+        )
         kind = IPv6Address if ":" in host else IPv4Address
         peer = kind("TCP", host, 1)
         self.transport = StringTransportWithDisconnection(peerAddress=peer)

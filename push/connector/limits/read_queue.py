@@ -1,0 +1,277 @@
+"""Whose turn it is to be read: no connection is worked off for long while others wait.
+
+What a connection receives is worked off in slices. Usually there is one slice and nothing waits.
+Where there are more, the rest waits with its transport paused in one queue, which works off a
+bounded number of bytes in a turn of the reactor, a slice of each connection after the other. The
+same holds for whatever comes after many counted frames in one turn, whoever has sent them.
+
+A connection whose turn it is, but which is over a limit (its rates, requests that wait, answers
+that it does not read), stands aside until it is not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from push.connector.limits.counts import (
+    BYTES_PER_SECOND,
+    FRAMES_PER_SECOND,
+    UNREAD_ANSWERS,
+    WAITING_REQUESTS,
+    LimitCounts,
+)
+from push.connector.limits.session_rates import Rates, SessionRates
+from push.runtime.timers import Debounced
+
+# Worked off in a turn for those that wait: about 100 of the shortest frames, a millisecond.
+BYTES_PER_TURN = 1024
+LEAST_BYTES_PER_SLICE = 512  # as which a smaller one counts
+# Counted frames that are worked off at once as they come; after that, all wait for their turn.
+FRAMES_AT_ONCE_PER_TURN = 128
+# How often those that stand aside are looked at; about 50 frames come together at 200 a second.
+ASIDE_SECONDS = 0.25
+OVER_RATE_SECONDS = 10.0
+_RATES = (FRAMES_PER_SECOND, BYTES_PER_SECOND)
+
+
+class PausedReading:
+    """What a connection has received and not worked off; `start`: up to there it is done.
+
+    `limit`: over which it stands aside. `stopped`: whether its transport is paused.
+    """
+
+    __slots__ = ("data", "limit", "start", "stopped")
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self.data = data
+        self.start = start
+        self.limit: str | None = None
+        self.stopped = False
+
+    @property
+    def waiting_bytes(self) -> int:
+        return len(self.data) - self.start
+
+
+class ReadConnection(Protocol):
+    """What the queue needs of a connection."""
+
+    paused: PausedReading | None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether what it sends is still worked off."""
+
+    @property
+    def has_unread_answers(self) -> bool:
+        """Whether the peer is to read before it says more."""
+
+    @property
+    def has_many_requests(self) -> bool:
+        """Whether what it asked for is to be done before it says more."""
+
+    def take_slice(self, data: bytes, start: int) -> int:
+        """Work off some of `data` from `start` on; where the next slice begins."""
+
+    def stop_reading(self) -> None:
+        """Receive nothing more until told to."""
+
+    def read_again(self) -> None:
+        """Receive again."""
+
+
+class ReadQueue:
+    """All connections of a connector that are not read just as they send.
+
+    `over_rate(connection, limit)`: it was over that rate for too long, and is to be ended.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        rates: Rates,
+        counts: LimitCounts,
+        over_rate: Callable[[Any, str], None],
+    ) -> None:
+        self.is_busy = False  # whatever comes now waits for its turn
+        self.waiting_bytes = 0  # of all connections
+        self._reactor = reactor
+        self._rates = SessionRates(rates)
+        self._counts = counts
+        self._over_rate = over_rate
+        self._ready: deque[ReadConnection] = deque()
+        self._aside: dict[ReadConnection, None] = {}
+        self._frames_at_once = 0
+        self._turn = Debounced(reactor, 0, self._work)
+        self._look = Debounced(reactor, ASIDE_SECONDS, self._look_aside)
+        self._discarding: list[ReadConnection] = []
+        self._discard = Debounced(reactor, ASIDE_SECONDS, self._discard_more)
+
+    def stop(self) -> None:
+        self._turn.cancel()
+        self._look.cancel()
+        self._discard.cancel()
+
+    @property
+    def paused_count(self) -> int:
+        """Connections that wait for their turn or stand aside."""
+        return len(self._ready) + len(self._aside)
+
+    # What connections tell
+
+    def received(self, connection: ReadConnection, data: bytes) -> None:
+        """More than a slice came, or something while others wait."""
+        paused = connection.paused
+        if paused is not None:
+            self.waiting_bytes += len(data)
+            paused.data = paused.data[paused.start :] + data if paused.waiting_bytes else data
+            paused.start = 0
+            self._stop(connection, paused)
+            return
+        start = 0 if self.is_busy else connection.take_slice(data, 0)
+        if start == len(data) or not connection.is_read:
+            return
+        paused = connection.paused
+        if paused is None:
+            self._pause(connection, data, start)
+        else:  # the slice was too much already
+            self.waiting_bytes += len(data) - start
+            paused.data, paused.start = data, start
+
+    def charge(self, connection: ReadConnection, frames: int, size_bytes: int, now: float) -> None:
+        """What was just worked off counts for the rates of `connection`."""
+        self._frames_at_once += frames
+        if self._frames_at_once > FRAMES_AT_ONCE_PER_TURN and not self.is_busy:
+            self.is_busy = True
+            self._turn.request()
+        limit = self._rates.take(connection, frames, size_bytes, now)
+        if limit is not None and connection.paused is None and connection.is_read:
+            self._pause(connection, b"", 0)
+
+    def check(self, connection: ReadConnection) -> None:
+        """Something waits for `connection`, or waits no more: stop or resume reading it."""
+        if connection.paused is None:
+            if self._limit_over(connection) is not None and connection.is_read:
+                self._pause(connection, b"", 0)
+        elif connection in self._aside:
+            self._look_at(connection, connection.paused)
+
+    def discarded(self, connection: ReadConnection) -> None:
+        """What came is of no use: to discard a flood must not take what to read it may not."""
+        connection.stop_reading()
+        self._discarding.append(connection)
+        self._discard.request()
+
+    def _discard_more(self) -> None:
+        discarding, self._discarding = self._discarding, []
+        for connection in discarding:
+            connection.read_again()
+
+    def forget(self, connection: ReadConnection) -> None:
+        """It is lost, or read no more."""
+        self._rates.forget(connection)
+        paused, connection.paused = connection.paused, None
+        if paused is not None:
+            self.waiting_bytes -= paused.waiting_bytes
+            self._aside.pop(connection, None)  # among those that are ready it is passed over
+
+    # Pausing
+
+    def _pause(self, connection: ReadConnection, data: bytes, start: int) -> None:
+        paused = connection.paused = PausedReading(data, start)
+        self.waiting_bytes += paused.waiting_bytes
+        if start or not data:
+            self._stop(connection, paused)  # else it has sent little, and waits for a moment
+        self._enter(connection, paused)
+
+    @staticmethod
+    def _stop(connection: ReadConnection, paused: PausedReading) -> None:
+        if not paused.stopped:
+            paused.stopped = True
+            connection.stop_reading()
+
+    def _enter(self, connection: ReadConnection, paused: PausedReading) -> None:
+        """Let it wait for its turn, or stand aside."""
+        limit = paused.limit = self._limit_over(connection)
+        if limit is None:
+            self._ready.append(connection)
+            self._turn.request()
+        else:
+            self._counts.acted[limit] += 1
+            self._stop(connection, paused)
+            self._aside[connection] = None
+            self._look.request()
+
+    def _limit_over(self, connection: ReadConnection) -> str | None:
+        if connection.has_unread_answers:
+            return UNREAD_ANSWERS
+        if connection.has_many_requests:
+            return WAITING_REQUESTS
+        return self._rates.limit_over(connection, self._reactor.seconds())
+
+    # Turns
+
+    def _work(self) -> None:
+        """Work off slices of those whose turn it is."""
+        left_bytes = BYTES_PER_TURN
+        while self._ready and left_bytes > 0:
+            connection = self._ready.popleft()
+            paused = connection.paused
+            if paused is not None and paused.limit is None:
+                left_bytes -= self._work_off(connection, paused)
+        self.is_busy = False
+        self._frames_at_once = 0
+        if self._ready:
+            self._turn.request()
+
+    def _work_off(self, connection: ReadConnection, paused: PausedReading) -> int:
+        """One slice of `connection`; as how many bytes it counts."""
+        before = paused.waiting_bytes
+        if before:
+            paused.start = connection.take_slice(paused.data, paused.start)
+            self.waiting_bytes -= before - paused.waiting_bytes
+        done = before - paused.waiting_bytes
+        if connection.paused is paused:
+            if not connection.is_read:
+                self.forget(connection)
+            elif paused.waiting_bytes or self._limit_over(connection) is not None:
+                self._enter(connection, paused)
+            else:
+                self._resume(connection, paused)
+        return max(done, LEAST_BYTES_PER_SLICE)
+
+    @staticmethod
+    def _resume(connection: ReadConnection, paused: PausedReading) -> None:
+        connection.paused = None
+        if paused.stopped:
+            connection.read_again()
+
+    def _look_aside(self) -> None:
+        """Look at all that stand aside: who is under the limit again gets a turn."""
+        for connection in list(self._aside):
+            if connection.paused is not None:
+                self._look_at(connection, connection.paused)
+        if self._aside:
+            self._look.request()
+
+    def _look_at(self, connection: ReadConnection, paused: PausedReading) -> None:
+        limit = self._limit_over(connection)
+        if not connection.is_read:
+            self.forget(connection)
+            return
+        rate = paused.limit
+        over_seconds = self._rates.over_seconds(connection, self._reactor.seconds())
+        if rate in _RATES and over_seconds >= OVER_RATE_SECONDS:
+            self._counts.ended[rate] += 1
+            self.forget(connection)
+            self._over_rate(connection, rate)
+        elif limit is None:
+            del self._aside[connection]
+            paused.limit = None
+            self._ready.append(connection)
+            self._turn.request()
+        elif limit != paused.limit:
+            paused.limit = limit
+            self._counts.acted[limit] += 1

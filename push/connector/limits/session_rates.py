@@ -1,0 +1,111 @@
+"""Frames and bytes a second that one connection may send.
+
+A bucket is made when something came that counts, and forgotten when it must be full again: quiet
+sessions have none, and there is no timer.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from push.connector.limits.counts import BYTES_PER_SECOND, FRAMES_PER_SECOND
+from push.wire import defaults
+
+FRAMES_BURST_SECONDS = 5.0
+BYTES_BURST_SECONDS = 8.0
+# A bucket that was not touched for this long is full.
+_FORGET_SECONDS = max(FRAMES_BURST_SECONDS, BYTES_BURST_SECONDS)
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """What a session may send in the long run; at once as much as in 5 s (frames) and in 8 s
+    (bytes). 0 = no limit."""
+
+    frames_per_second: int = defaults.FRAMES_PER_SECOND
+    bytes_per_second: int = defaults.BYTES_PER_SECOND
+
+
+class Bucket:
+    """One connection's. `frames_due` and `bytes_due`: when all that came would have come at the
+    rate. `over_since`: since when it is over a rate without ever having used up less than half a
+    burst; None: it is not."""
+
+    __slots__ = ("bytes_due", "frames_due", "over_since")
+
+    def __init__(self) -> None:
+        self.frames_due = 0.0
+        self.bytes_due = 0.0
+        self.over_since: float | None = None
+
+
+class SessionRates:
+    """The buckets of all connections of a connector. All times are of one monotonic clock."""
+
+    def __init__(self, rates: Rates) -> None:
+        self._frame_seconds = 1 / rates.frames_per_second if rates.frames_per_second else 0.0
+        self._byte_seconds = 1 / rates.bytes_per_second if rates.bytes_per_second else 0.0
+        # Two generations: who is in neither has sent nothing that counts for as long as one lasts.
+        self._young: dict[object, Bucket] = {}
+        self._old: dict[object, Bucket] = {}
+        self._turned_at = 0.0
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def take(self, who: object, frames: int, size_bytes: int, now: float) -> str | None:
+        """`who` has sent something: the limit that it is over, if it is."""
+        bucket = self._bucket(who, now)
+        bucket.frames_due = max(bucket.frames_due, now) + frames * self._frame_seconds
+        bucket.bytes_due = max(bucket.bytes_due, now) + size_bytes * self._byte_seconds
+        limit = _limit_over(bucket, now)
+        if limit is None:
+            self._calm(bucket, now)
+        elif bucket.over_since is None:
+            bucket.over_since = now
+        return limit
+
+    def limit_over(self, who: object, now: float) -> str | None:
+        """The limit that `who` is over now."""
+        bucket = self._young.get(who) or self._old.get(who)
+        return None if bucket is None else _limit_over(bucket, now)
+
+    def over_seconds(self, who: object, now: float) -> float:
+        """For how long it has been over a rate."""
+        bucket = self._young.get(who) or self._old.get(who)
+        if bucket is None or bucket.over_since is None:
+            return 0.0
+        return now - bucket.over_since
+
+    def forget(self, who: object) -> None:
+        self._young.pop(who, None)
+        self._old.pop(who, None)
+
+    def _bucket(self, who: object, now: float) -> Bucket:
+        if now - self._turned_at >= _FORGET_SECONDS:
+            idle = now - self._turned_at >= 2 * _FORGET_SECONDS
+            self._old = {} if idle else self._young
+            self._young = {}
+            self._turned_at = now
+        bucket = self._young.get(who)
+        if bucket is None:
+            bucket = self._old.pop(who, None) or Bucket()
+            self._young[who] = bucket
+        return bucket
+
+    @staticmethod
+    def _calm(bucket: Bucket, now: float) -> None:
+        """One that has sent little for a while begins anew."""
+        if (
+            bucket.over_since is not None
+            and (bucket.frames_due - now) * 2 <= FRAMES_BURST_SECONDS
+            and (bucket.bytes_due - now) * 2 <= BYTES_BURST_SECONDS
+        ):
+            bucket.over_since = None
+
+
+def _limit_over(bucket: Bucket, now: float) -> str | None:
+    if bucket.frames_due - now > FRAMES_BURST_SECONDS:
+        return FRAMES_PER_SECOND
+    if bucket.bytes_due - now > BYTES_BURST_SECONDS:
+        return BYTES_PER_SECOND
+    return None

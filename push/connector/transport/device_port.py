@@ -1,0 +1,55 @@
+"""Listening ports of devices: a bounded part of each turn of the reactor is theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import tcp
+
+from push.connector.limits.admission import AdmittingFactory
+
+# Read at once from one connection. Twisted's 64 KiB are 6,500 of the shortest frames, of which
+# all but the first slice would wait in memory.
+READ_BYTES = 16 * 1024
+
+
+class DeviceTransport(tcp.Server):
+    """A connection of a device."""
+
+    bufferSize = READ_BYTES
+
+
+class DevicePort(tcp.Port):
+    """Accepts no more connections in a turn, and in a second, than its factory says."""
+
+    transport = DeviceTransport
+    factory: AdmittingFactory
+    _resuming: Any = None
+
+    @property
+    def numberAccepts(self) -> int:
+        """How many Twisted accepts in a turn; it would take more and more."""
+        return self.factory.accepts_now()
+
+    @numberAccepts.setter
+    def numberAccepts(self, _number: int) -> None:
+        """What Twisted makes of it is not asked for."""
+
+    def doRead(self) -> None:
+        wait_seconds = self.factory.accepts_wait_seconds()
+        if wait_seconds:
+            self.stopReading()  # type: ignore[no-untyped-call]  # Twisted has no types here
+            self._resuming = self.reactor.callLater(wait_seconds, self._resume)
+        else:
+            super().doRead()  # type: ignore[no-untyped-call]  # as above
+
+    def _resume(self) -> None:
+        self._resuming = None
+        if self.connected:
+            self.startReading()  # type: ignore[no-untyped-call]  # as above
+
+    def connectionLost(self, reason: Any) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # as above
