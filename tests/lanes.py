@@ -17,6 +17,7 @@ from xdist.scheduler import LoadScopeScheduling
 # long for another reason: fail-overs, leases that run out, a list of servers that is changed.
 SLOW = (
     "tests/faults/",
+    "tests/hostile/",
     "tests/live/",
     "tests/docs/test_commands.py",
     "tests/docs/test_clients_md.py",
@@ -54,6 +55,7 @@ FIRST = (
     "tests/faults/test_storm.py",
     "tests/resharding/test_broken_off.py",
     "tests/faults/test_backlog.py",
+    "tests/hostile/",
     "tests/faults/",
     "tests/demo/test_page.py",
     "tests/web/",

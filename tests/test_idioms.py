@@ -61,6 +61,20 @@ def test_a_clock_or_reactor_has_a_type() -> None:
     assert found == []
 
 
+def test_no_client_is_told_why_redis_is_unreachable() -> None:
+    """The reason names addresses: a client gets the text of `as_request_error`."""
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", None) in ("RequestError", "ProtocolError", "bad_frame")
+        for part in ast.walk(node)
+        if isinstance(part, ast.Attribute) and part.attr == "reason"
+    ]
+    assert found == []
+
+
 def test_functions_fit_on_a_screen() -> None:
     found = [
         f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"

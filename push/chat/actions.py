@@ -12,14 +12,17 @@ from typing import Any
 from twisted.logger import Logger
 
 from push.chat.outbox import UserOutbox
-from push.chat.scripts import ChatScripts, Decode, Values
+from push.chat.scripts import ChatScripts, Decode, Values, nothing
+from push.chat.settings import NO_RATE, Rate
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
-from push.redis.scripts import Script
+from push.redis.scripts import Script, load_script
 from push.redis.shards import Shards
-from push.wire.idents import Snowflake
+from push.wire.idents import Snowflake, user_stream
 
 log = Logger()
+
+_take_rate = load_script("chat", "take_rate")
 
 
 class Acting:
@@ -37,13 +40,39 @@ class Acting:
         return self._snowflake.next_id()
 
     async def run(
-        self, script: Script, owner: str, request: dict[str, Any], decode: Decode[Values]
+        self,
+        script: Script,
+        owner: str,
+        request: dict[str, Any],
+        decode: Decode[Values],
+        *,
+        rate: Rate = NO_RATE,
+        user: str = "",
     ) -> Values:
         """What the script answers, once all that it means for users was done.
 
-        Raises `Refusal`; `StoreUnavailable`: then it may have happened.
+        It counts for the `rate` of `user`. Raises `RequestError`; `StoreUnavailable`: then it may
+        have happened.
         """
-        return await self.run_on(self.shards.of(owner), script, request, decode)
+        server = self.shards.of(owner)
+        counted = await self.counting(server, rate, user)
+        return await self.run_on(server, script, {**request, **counted}, decode)
+
+    async def counting(self, server: RedisClient, rate: Rate, user: str) -> dict[str, Any]:
+        """What a script on `server` is to be asked, so that it counts; where the user is on another
+        server, it is counted there now. Raises `RequestError` `rate_limited`."""
+        asked = rate.of(user)
+        if not asked:
+            return {}
+        if self.shards.of(user_stream(user)) is server:
+            return asked
+        await self.count(rate, user)
+        return {}
+
+    async def count(self, rate: Rate, user: str) -> None:
+        """One more of `user`. Raises `RequestError` `rate_limited`."""
+        if asked := rate.of(user):
+            await self.look(_take_rate, user_stream(user), asked, nothing)
 
     async def run_on(
         self, server: RedisClient, script: Script, request: dict[str, Any], decode: Decode[Values]
@@ -58,9 +87,22 @@ class Acting:
         return reply.values
 
     async def look(
-        self, script: Script, owner: str, request: dict[str, Any], decode: Decode[Values]
+        self,
+        script: Script,
+        owner: str,
+        request: dict[str, Any],
+        decode: Decode[Values],
+        *,
+        rate: Rate = NO_RATE,
+        user: str = "",
     ) -> Values:
-        """What a script that changes nothing answers."""
+        """What a script that changes nothing answers, but for the count of a `rate`."""
         server = self.shards.of(owner)
+        counted = await self.counting(server, rate, user)
+        return await self.look_on(server, script, {**request, **counted}, decode)
+
+    async def look_on(
+        self, server: RedisClient, script: Script, request: dict[str, Any], decode: Decode[Values]
+    ) -> Values:
         reply = await self._scripts.run(server, script, request, decode, durable=False)
         return reply.values

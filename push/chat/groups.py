@@ -13,8 +13,9 @@ from msgspec import UNSET
 from twisted.logger import Logger
 
 from push.chat.actions import Acting
+from push.chat.contacts import Contacts
 from push.chat.scripts import Decode, Values, nothing, number, one_list, texts
-from push.chat.settings import ChatSettings
+from push.chat.settings import NO_RATE, ChatSettings, Rate
 from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis import keyspace
@@ -52,12 +53,27 @@ class Groups:
     confirm that in time are `silent`.
     """
 
-    def __init__(self, acting: Acting, settings: ChatSettings, readers: Readers) -> None:
+    def __init__(
+        self, acting: Acting, contacts: Contacts, settings: ChatSettings, readers: Readers
+    ) -> None:
         self._acting = acting
+        self._contacts = contacts
         self._settings = settings
         self._readers = readers
 
-    async def create(self, owner: str, said: NewGroup) -> GroupInfo:
+    async def create(self, owner: str, said: NewGroup, *, by_device: bool = False) -> GroupInfo:
+        """A new group. Whether a device may create it, how often, and with whom as its members,
+        the settings say."""
+        rate = self._settings.group_changes if by_device else NO_RATE
+        if by_device and self._settings.create_groups == "backend":
+            raise RequestError("not_allowed", "only a backend creates groups")
+        strangers, rate = await self._strangers(owner, said.members, rate)
+        if strangers:
+            raise RequestError(
+                "not_allowed",
+                f"you share no conversation or group with {strangers[0]}",
+                field="members",
+            )
         group = self._acting.next_id()[:13]  # its check character is no character of a name
         request = {
             "members": list(dict.fromkeys(said.members)),
@@ -66,7 +82,7 @@ class Groups:
             "extra": "null" if said.extra is UNSET else bytes(said.extra).decode(),
             "max_members": self._settings.group_max_members,
         }
-        created = await self._act(_create, group, owner, request, _group_of)
+        created = await self._act(_create, group, owner, request, _group_of, rate=rate)
         silent = await self._readers.apply_groups([owner, *said.members])
         return msgspec.structs.replace(created, silent=silent or ABSENT)
 
@@ -81,10 +97,26 @@ class Groups:
         request = {**_request(group, by), "cursor": place[0] if place else "", "limit": limit}
         return await self._acting.look(_get_group, group_stream(group), request, _member_page)
 
-    async def add(self, group: str, users: Sequence[str], by: str | None) -> Results:
-        """`ok`, or why not, for each user."""
-        request = {"max_members": self._settings.group_max_members}
-        return await self._each(_add, group, users, by, request)
+    async def add(
+        self, group: str, users: Sequence[str], by: str | None, *, by_device: bool = False
+    ) -> Results:
+        """`ok`, or why not, for each user. How often a device may add users, and whom, the settings
+        say."""
+        rate = self._settings.group_changes if by_device else NO_RATE
+        strangers, rate = await self._strangers(by, users, rate)
+        request = {"max_members": self._settings.group_max_members, "strangers": strangers}
+        return await self._each(_add, group, users, by, request, rate=rate)
+
+    async def _strangers(
+        self, by: str | None, users: Sequence[str], rate: Rate
+    ) -> tuple[list[str], Rate]:
+        """Those of `users` whom a device of `by` may not add; and the rate that is not counted
+        yet."""
+        if rate is NO_RATE or by is None or self._settings.direct == "anyone":
+            return [], rate
+        others = [each for each in dict.fromkeys(users) if each != by]
+        known = await self._contacts.known(by, others, active=False, rate=rate)
+        return [each for each in others if each not in known], NO_RATE
 
     async def remove(self, group: str, users: Sequence[str], by: str | None) -> Results:
         """`ok`, or why not, for each user."""
@@ -180,10 +212,17 @@ class Groups:
         return [(s, int(offset)) for s, offset in zip(streams, offsets, strict=True) if offset]
 
     async def _each(
-        self, script: Script, group: str, users: Sequence[str], by: str | None, more: dict[str, Any]
+        self,
+        script: Script,
+        group: str,
+        users: Sequence[str],
+        by: str | None,
+        more: dict[str, Any],
+        *,
+        rate: Rate = NO_RATE,
     ) -> Results:
         each = list(dict.fromkeys(users))
-        codes = await self._act(script, group, by, {**more, "users": each}, one_list)
+        codes = await self._act(script, group, by, {**more, "users": each}, one_list, rate=rate)
         # One question for all. Also for users of which nothing changed now: a caller that repeats
         # a request because an answer was lost must know that it is in effect.
         silent = await self._readers.apply_groups(each)
@@ -197,9 +236,13 @@ class Groups:
         by: str | None,
         more: dict[str, Any],
         decode: Decode[Values],
+        *,
+        rate: Rate = NO_RATE,
     ) -> Values:
         request = {**_request(group, by), "id": self._acting.next_id(), **more}
-        return await self._acting.run(script, group_stream(group), request, decode)
+        return await self._acting.run(
+            script, group_stream(group), request, decode, rate=rate, user=by or ""
+        )
 
 
 def _request(group: str, by: str | None) -> dict[str, Any]:

@@ -9,11 +9,16 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from push.access.rate_limits import MinuteLimit
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId
 from push.chat.scripts import nothing, number, texts
-from push.chat.settings import CLIENT_ID_SECONDS, RECEIPTS_UP_TO_MEMBERS, ChatSettings
+from push.chat.settings import (
+    CLIENT_ID_SECONDS,
+    NO_RATE,
+    RECEIPTS_UP_TO_MEMBERS,
+    ChatSettings,
+    Rate,
+)
 from push.redis.scripts import load_script
 from push.wire.api.conversations import (
     HistoryMessage,
@@ -59,12 +64,6 @@ class MessageService:
         self._acting = acting
         self._settings = settings
         self._shards = acting.shards
-        self._limit = MinuteLimit(
-            acting.shards,
-            "messages",
-            settings.messages_per_minute,
-            what="messages from devices of this user",
-        )
         self._kept = kept_of(settings)
 
     async def send(
@@ -75,8 +74,7 @@ class MessageService:
         The same `client_id` again is the same message; with another request `idempotency_mismatch`.
         """
         self._check(said)
-        if by_device:
-            await self._limit.take(sender)
+        rate = self._settings.messages if by_device else NO_RATE
         client_id = "" if said.client_id is UNSET else said.client_id
         request = {
             "owner": to.owner,
@@ -91,16 +89,18 @@ class MessageService:
             **self._kept,
         }
         if client_id and len(self._shards) > 1:
-            return await self._send_claimed(request)
-        else:
-            return await self._acting.run(_send, to.owner, request, _sent)
+            return await self._send_claimed(request, rate)
+        return await self._acting.run(_send, to.owner, request, _sent, rate=rate, user=sender)
 
-    async def _send_claimed(self, request: dict[str, Any]) -> Sent:
+    async def _send_claimed(self, request: dict[str, Any], rate: Rate) -> Sent:
         """First the sender's server agrees to what the client id is for, then it is sent."""
         claim = {name: request[name] for name in ("from", "client_id", "owner", "id")}
         home = self._shards.of(user_stream(request["from"]))
         claim["id"], owner = await self._acting.run_on(
-            home, _claim, {**claim, "seconds": CLAIMED_SECONDS}, texts
+            home,
+            _claim,
+            {**claim, "seconds": CLAIMED_SECONDS, **rate.of(request["from"])},
+            texts,
         )
         if owner != request["owner"]:
             raise RequestError(
@@ -185,7 +185,10 @@ class MessageService:
             "id": self._acting.next_id(),
             "may_begin": self._settings.direct == "anyone",
         }
-        sent = await self._acting.look(_typing, conversation.owner, request, number)
+        rate = self._settings.typing
+        sent = await self._acting.look(
+            _typing, conversation.owner, request, number, rate=rate, user=by
+        )
         if not sent:
             assert conversation.user is not None
             stream = user_stream(conversation.user)

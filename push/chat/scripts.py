@@ -7,10 +7,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
+from push.access.rate_limits import WINDOW_SECONDS, RefusalCounts, over_limit
 from push.redis.client import RedisClient
 from push.redis.scripts import Script
 from push.streams.publisher import Retention
-from push.wire.errors import RequestError
+from push.wire.errors import LimitPolicy, RequestError
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -56,10 +57,19 @@ def one_list(values: list[Any]) -> list[Any]:
 class ChatScripts:
     """Asks scripts. `alone`: there is one server, so that they need leave nothing to be done.
 
-    `ttl_seconds` is how long messages wait in streams, `retention` how many.
+    `ttl_seconds` is how long messages wait in streams, `retention` how many. `refusals` counts what
+    a limit refused.
     """
 
-    def __init__(self, *, alone: bool, ttl_seconds: int, retention: Retention) -> None:
+    def __init__(
+        self,
+        *,
+        alone: bool,
+        ttl_seconds: int,
+        retention: Retention,
+        refusals: RefusalCounts,
+    ) -> None:
+        self._refusals = refusals
         self._common = {
             "alone": alone,
             "ttl": ttl_seconds,
@@ -84,7 +94,11 @@ class ChatScripts:
 
         def of_reply(reply: list[Any]) -> ScriptReply[Values]:
             if reply[0] == b"no":
-                code, detail, field = (part.decode() for part in reply[1:4])
+                code, detail, field, *limit = (part.decode() for part in reply[1:])
+                if limit:
+                    after, name, quota = limit
+                    policy = LimitPolicy(name, int(quota), WINDOW_SECONDS)
+                    raise over_limit(self._refusals, policy, detail, after_seconds=int(after))
                 raise RequestError(code, detail, field=field or None)
             return ScriptReply(reply[1], decode(reply[2:]))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from push.access.rate_limits import RefusalCounts
 from push.chat.actions import Acting
+from push.chat.contacts import Contacts
 from push.chat.conversations import Conversations
 from push.chat.erasure import Erasure, ErasureRunner
 from push.chat.groups import Groups
@@ -36,18 +38,23 @@ class ChatService:
         retention: Retention,
         online_of: OnlineOf,
         readers: Readers = NO_READERS,
+        refusals: RefusalCounts | None = None,
     ) -> None:
         self._settings = settings
         self._alone = len(shards) == 1
         self._scripts = ChatScripts(
-            alone=self._alone, ttl_seconds=settings.ttl_seconds, retention=retention
+            alone=self._alone,
+            ttl_seconds=settings.ttl_seconds,
+            retention=retention,
+            refusals=RefusalCounts() if refusals is None else refusals,
         )
         self._outbox = UserOutbox(shards, self._scripts, devices)
         acting = self._acting = Acting(shards, self._scripts, self._outbox, snowflake)
-        self.groups = Groups(acting, settings, readers)
+        contacts = Contacts(acting)
+        self.groups = Groups(acting, contacts, settings, readers)
         self.messages = MessageService(acting, settings)
         self.conversations = Conversations(acting, settings)
-        self.presence = PresenceService(shards, settings, online_of)
+        self.presence = PresenceService(acting, contacts, settings, online_of)
 
     def erasure(self, devices: Devices, clients: SessionQueries) -> Erasure:
         """The part that erases users, with their `devices` and sessions."""

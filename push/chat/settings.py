@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -14,12 +14,34 @@ CLIENT_ID_SECONDS = 7 * 86_400
 
 Presence = Literal["contacts", "anyone", "off"]
 Direct = Literal["anyone", "existing"]
+CreateGroups = Literal["anyone", "backend"]
+
+
+class Rate(NamedTuple):
+    """How often a minute the devices of a user may do something: acts are counted by their own
+    scripts (rate.lua), on the server of the user. A backend is not limited.
+
+    `kind` names the setting and the limit; `what` is for people, as "messages"."""
+
+    kind: str
+    per_minute: int
+    what: str
+
+    def of(self, user: str) -> dict[str, Any]:
+        """What the script that counts it is asked; nothing when there is no limit."""
+        if not self.per_minute:
+            return {}
+        return {"rate": [user, self.kind, self.per_minute, self.what]}
+
+
+NO_RATE: Final = Rate("", 0, "")  # of a backend
 
 
 class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`ttl_seconds`: how long messages wait in streams; `history_*`: how long they can be read back
-    (0 = no limit). `presence`: whose presence a user may ask for; `direct`: which users a user may
-    begin a conversation."""
+    (0 = no limit). `presence`: whose presence a user may ask for; `direct`: with whom a device may
+    begin a conversation, and whom it may add to a group; `create_groups`: who may create them.
+    `*_per_minute`: of a user's devices, 0 = no limit."""
 
     ttl_seconds: int = defaults.CHAT_TTL_SECONDS
     history_days: int = defaults.HISTORY_DAYS
@@ -28,6 +50,26 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     recall_seconds: int = defaults.RECALL_SECONDS
     group_max_members: int = defaults.GROUP_MAX_MEMBERS
     messages_per_minute: int = defaults.CHAT_MESSAGES_PER_MINUTE
+    typing_per_minute: int = defaults.CHAT_TYPING_PER_MINUTE
+    presence_per_minute: int = defaults.CHAT_PRESENCE_PER_MINUTE
+    groups_per_minute: int = defaults.CHAT_GROUPS_PER_MINUTE
     presence: Presence = "contacts"
+    create_groups: CreateGroups = "anyone"
     direct: Direct = "anyone"
     max_payload_bytes: int = defaults.MAX_PAYLOAD_BYTES
+
+    @property
+    def messages(self) -> Rate:
+        return Rate("messages_per_minute", self.messages_per_minute, "messages")
+
+    @property
+    def typing(self) -> Rate:
+        return Rate("typing_per_minute", self.typing_per_minute, "notes that one is typing")
+
+    @property
+    def asking(self) -> Rate:
+        return Rate("presence_per_minute", self.presence_per_minute, "questions about presence")
+
+    @property
+    def group_changes(self) -> Rate:
+        return Rate("groups_per_minute", self.groups_per_minute, "new groups and additions")

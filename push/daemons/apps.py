@@ -16,6 +16,7 @@ def make_apps(domain: Domain, roles: Set[str]) -> list[App]:
     if "api" in roles:
         apps.append(
             make_api(
+                clock=domain.reactor,
                 pushing=domain.pushing,
                 devices=domain.devices,
                 nodes=domain.directory,

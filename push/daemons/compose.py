@@ -18,6 +18,7 @@ from twisted.logger import Logger, globalLogPublisher
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import NewBans
 from push.access.jwt import JwtVerifier
+from push.access.request_rates import RequestRates
 from push.cluster.registry.interface import Registry
 from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
@@ -294,11 +295,22 @@ class Composition:
             self._reactor,
             apps,
             keyring=self._keys.keyring,
-            registry=make_metrics(self._gateway, self._certificates.ends, self._memory),
+            registry=make_metrics(
+                self._gateway, self._certificates.ends, self._memory, self._domain.refusals
+            ),
             problems=self._status.problems,
             notes=self._status.notes,
             origins=Origins(settings.connector.origins),
             trusted_proxies=Networks(settings.http.trusted_proxies),
+            max_connections=self._room.http_count,
+            refusals=self._domain.refusals,
+            rates=RequestRates(
+                self._reactor,
+                self._domain.shards,
+                settings.limits.requests_per_second,
+                self._domain.refusals,
+            ),
+            failed_keys_per_minute=settings.limits.failed_keys_per_minute,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
         )
         if not has_api:

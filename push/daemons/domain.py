@@ -10,6 +10,7 @@ import msgspec
 
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans, Judge
+from push.access.rate_limits import RefusalCounts
 from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
 from push.cluster.commands import ControlChannel
@@ -76,6 +77,7 @@ class Domain:
         self._boot = boot
         self._is_connector = is_connector
         self.shards = shards
+        self.refusals = RefusalCounts()
         self.snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         self.registry = registry
         self.directory = Directory(registry, random.SystemRandom(), reactor.seconds, zone=zone)
@@ -130,6 +132,7 @@ class Domain:
             failed_secrets_per_minute=self.limits.failed_secrets_per_minute,
             check_ban=self.bans.check,
             readers=self._readers,
+            refusals=self.refusals,
         )
 
     def _make_pushing(self) -> PushService:
@@ -146,6 +149,7 @@ class Domain:
             self.limits.retention,
             self.users.online,
             self._readers,
+            self.refusals,
         )
 
     def is_live_boot(self, boot: str) -> bool:

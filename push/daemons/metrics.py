@@ -122,12 +122,29 @@ class CertificateCollector(Collector):
         yield family
 
 
+class RefusalCollector(Collector):
+    """What limits have refused, by the name of the limit."""
+
+    def __init__(self, refusals: Mapping[str, int]) -> None:
+        self._refusals = refusals
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "push_limit_refusals", "what was refused for a limit", labels=["limit"]
+        )
+        for name, count in sorted(self._refusals.items()):
+            family.add_metric([name], count)
+        yield family
+
+
 def make_registry(
     gateway: Gateway | None,
     certificate_ends: Callable[[], Mapping[str, float]] = dict,
     memory: MemoryWatch | None = None,
+    refusals: Mapping[str, int] | None = None,
 ) -> CollectorRegistry:
     registry = CollectorRegistry()
+    registry.register(RefusalCollector({} if refusals is None else refusals))
     if memory is not None:
         registry.register(MemoryCollector(memory))
     registry.register(CertificateCollector(certificate_ends))

@@ -6,8 +6,9 @@ from push.chat.settings import ChatSettings
 from push.connector.limits.admission import AdmissionLimits
 from push.connector.limits.connector_limits import ConnectorLimitSettings
 from push.connector.limits.session_rates import Rates
+from push.daemons.config.chat_section import ChatSection
 from push.daemons.config.limits import Limits
-from push.daemons.config.settings import ChatSection, Connector, Settings
+from push.daemons.config.settings import Connector, Settings
 from push.daemons.domain import SECONDS_PER_DAY, DomainLimits
 from push.http.checks import PushLimits
 from push.session.server_answers import SessionLimits
@@ -80,6 +81,10 @@ def chat_settings(chat: ChatSection, limits: Limits) -> ChatSettings:
         recall_seconds=chat.recall_seconds,
         group_max_members=chat.group_max_members,
         messages_per_minute=chat.messages_per_minute,
+        typing_per_minute=chat.typing_per_minute,
+        presence_per_minute=chat.presence_per_minute,
+        groups_per_minute=chat.groups_per_minute,
+        create_groups=chat.create_groups,
         presence=chat.presence,
         direct=chat.direct,
         max_payload_bytes=limits.max_payload,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from push.access.bans import CheckBan, nobody_is_banned
-from push.access.rate_limits import MinuteLimit
+from push.access.rate_limits import MinuteLimit, RefusalCounts
 from push.devices.outbox import Changed, Outbox, record_change_of
 from push.devices.readers import NO_READERS, Held, Readers, held_of
 from push.devices.record import as_fields, elsewhere_of, optional
@@ -106,7 +106,9 @@ class Devices:
         failed_secrets_per_minute: int,
         check_ban: CheckBan = nobody_is_banned,
         readers: Readers = NO_READERS,
+        refusals: RefusalCounts | None = None,
     ) -> None:
+        refusals = RefusalCounts() if refusals is None else refusals
         self._shards = shards
         self._outbox = outbox
         self._snowflake = snowflake
@@ -115,13 +117,20 @@ class Devices:
         self.check_ban = check_ban
         self._readers = readers
         self._registrations = MinuteLimit(
-            shards, "register", registrations_per_minute, what="registrations from this address"
+            shards,
+            "register",
+            registrations_per_minute,
+            what="registrations from this address",
+            limit="registrations_per_minute",
+            refusals=refusals,
         )
         self._failed_secrets = MinuteLimit(
             shards,
             "secret",
             failed_secrets_per_minute,
             what="wrong secrets for this token from this address",
+            limit="failed_secrets_per_minute",
+            refusals=refusals,
         )
 
     async def register(

@@ -8,6 +8,9 @@ from prometheus_client import CollectorRegistry
 
 from push import __version__
 from push.access.api_keys import Keyring
+from push.access.rate_limits import RefusalCounts
+from push.access.request_rates import FailedKeys, RequestRates
+from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
@@ -28,6 +31,10 @@ def make_site(
     notes: Callable[[], Sequence[str]] = tuple,
     origins: Origins | None = None,
     trusted_proxies: Networks | None = None,
+    max_connections: int = MAX_CONNECTIONS,
+    refusals: RefusalCounts | None = None,
+    rates: RequestRates | None = None,
+    failed_keys_per_minute: int = 0,
     take_stream: TakeStream | None = None,
     title: str = "push-universe",
     version: str = __version__,
@@ -37,11 +44,22 @@ def make_site(
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
     safe than it could be. Pages of `origins` may register devices from a browser. The
     X-Forwarded-For of `trusted_proxies` is believed. `take_stream` answers `GET /v1/stream`.
+    `refusals` counts what limits refuse.
     """
+    refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
     described = "Health, metrics and documentation."
     served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
     served.append(PageRoutes(title, version, served).app)
     routes = (route for app in served for route in app.routes)
-    edge = Edge(routes, keyring, registry, origins, trusted_proxies)
-    return LimitedSite(reactor, edge.resource(), edge.admit, trusted_proxies, take_stream)
+    edge = Edge(
+        routes,
+        keyring,
+        registry,
+        origins,
+        trusted_proxies,
+        rates=rates,
+        failed_keys=FailedKeys(reactor, failed_keys_per_minute, refusals),
+    )
+    crowd = Crowd(max_connections, refusals)
+    return LimitedSite(reactor, edge.resource(), edge.admit, crowd, trusted_proxies, take_stream)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from push.pushing.by_ip import Handed, PushByIp
-from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.redis.keyspace import group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
@@ -257,7 +257,7 @@ async def _outcome(call: Awaitable[Done]) -> Done | RequestError:
     except RequestError as refusal:
         return refusal
     except StoreUnavailable as error:
-        return RequestError("unavailable", error.reason, after_seconds=1)
+        return as_request_error(error)
 
 
 async def _refused(refusal: RequestError) -> PushResult:

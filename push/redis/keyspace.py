@@ -32,6 +32,7 @@ LIFTED_BANS = "lifted-bans"  # the last that were lifted, by when
 FORGOTTEN_LIFTS = "forgotten-lifts"  # up to which offset they are not known
 KICKS = "kicks"  # that not every connector has confirmed
 LIMIT = "limit:"
+RATE = "rate:"  # of acts of a user's devices, or of requests with an API key
 EVENT_POSITIONS = "event-positions:"  # what the ids of events stand for
 
 # Users: by name.

@@ -111,6 +111,7 @@ KINDS = (
     Kind(keyspace.ARRIVING, How.OWN),  # see staging.py
     Kind(keyspace.LEAVING, How.OWN),
     Kind(keyspace.ENDED, How.ENDS),
+    Kind(keyspace.RATE, How.ENDS),
     Kind(keyspace.EVENT_POSITIONS, How.ENDS),
     Kind(keyspace.KICKS, How.ENDS),
     # In offsets of the server's clock: it gives new ones when bans are read first.

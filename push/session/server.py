@@ -80,11 +80,10 @@ class ServerSession(ServerAnswers):
                 if not self._done(number, now, events):
                     self._charge(1, len(data))
                 return events
-        charged_before, frames = self.charged_frames, 0
+        charged_before, frame = self.charged_frames, None
         try:
             for frame in self._decoder.feed(data):
                 self._started = True
-                frames += 1
                 self._take(frame, now, events)
                 if self._peer_is_done():
                     break
@@ -93,7 +92,7 @@ class ServerSession(ServerAnswers):
                 self._refuse_version(error, events)
                 return events
             self._fail(error.code, error.reason, events)
-        if not frames:
+        if frame is None:
             # Else single bytes, each of which costs as much as a frame, would count for nothing.
             self._charge(len(data) < FEW_BYTES, len(data))
         elif self.charged_frames > charged_before or self._decoder.buffered_bytes:
@@ -194,7 +193,8 @@ class ServerSession(ServerAnswers):
     def _acknowledge(self, frame: Frame, now: float, events: list[Event]) -> None:
         if frame.body:
             decode_body(Empty, frame.body, "PUB_ACK")
-        if not self._done(frame.message_id, now, events) or len(frame.body) > FEW_BYTES:
+            self.charged_frames += len(frame.body) > FEW_BYTES
+        if not self._done(frame.message_id, now, events):
             self.charged_frames += 1
 
     def _done(self, number: int, now: float, events: list[Event]) -> bool:

@@ -200,13 +200,18 @@ def _brackets(raw: bytes) -> bytes:
     return b"".join(marks.split(b'"')[::2]) if b'"' in marks else marks
 
 
-def check_json_text(raw: bytes) -> None:
-    """Raises ValueError for what is not UTF-8 or nests too deep; the syntax is not judged here."""
+def check_text(raw: bytes) -> None:
+    """Raises ValueError for what is not UTF-8."""
     if not raw.isascii():
         try:
             raw.decode()
         except UnicodeDecodeError as error:
             raise ValueError(f"not UTF-8 at byte {error.start}") from None
+
+
+def check_json_text(raw: bytes) -> None:
+    """Raises ValueError for what is not UTF-8 or nests too deep; the syntax is not judged here."""
+    check_text(raw)
     if json_depth_exceeds(raw):
         raise ValueError(f"JSON nests deeper than {MAX_JSON_DEPTH}")
 

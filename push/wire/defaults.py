@@ -50,5 +50,8 @@ HISTORY_DAYS = 365
 RECALL_SECONDS = 120
 GROUP_MAX_MEMBERS = 10_000
 CHAT_MESSAGES_PER_MINUTE = 60
+CHAT_TYPING_PER_MINUTE = 60
+CHAT_PRESENCE_PER_MINUTE = 60
+CHAT_GROUPS_PER_MINUTE = 10  # created, or added to
 # The most sessions a second that a connector may be told to send away: more is no limit at all.
 MAX_DRAIN_RATE_PER_SECOND = 1_000_000

@@ -7,6 +7,8 @@ peer is understood and told no. Our own faults are ordinary exceptions and are n
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from push.wire.signals import DisconnectCode
 
 # Every code the contract documents, with its HTTP status.
@@ -51,6 +53,15 @@ def shortened(text: str, limit: int = MAX_TEXT_CHARACTERS) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
+class LimitPolicy(NamedTuple):
+    """A limit, by the name that metrics and headers have: `quota` in a window of so many
+    seconds."""
+
+    name: str
+    quota: int
+    window_seconds: int
+
+
 class ProtocolError(Exception):
     """The peer's fault: the connection is to be closed with `code` and `reason`."""
 
@@ -75,8 +86,9 @@ class RequestError(Exception):
     """A request is refused: the same code over HTTP and to devices.
 
     `code` is one of `STATUS_OF_CODE`; `detail` is a sentence for a person; `field` names the
-    member that is wrong, where there is one; `after_seconds` says when to try again. What quotes a
-    peer is shortened here, so that no refusal sends megabytes back.
+    member that is wrong, where there is one; `after_seconds` says when to try again; `limit` is
+    the one that was reached. What quotes a peer is shortened here, so that no refusal
+    sends megabytes back.
     """
 
     def __init__(
@@ -86,6 +98,7 @@ class RequestError(Exception):
         *,
         field: str | None = None,
         after_seconds: int | None = None,
+        limit: LimitPolicy | None = None,
     ) -> None:
         if code not in STATUS_OF_CODE:
             raise ValueError(f"{code!r} is not a documented code")
@@ -98,6 +111,7 @@ class RequestError(Exception):
         self.detail = detail
         self.field = field
         self.after_seconds = after_seconds
+        self.limit = limit
 
     @property
     def http_status(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from push.wire.bodies import check_json_text
+from push.wire.bodies import check_json_text, check_text
 from push.wire.errors import MAX_FIELD_CHARACTERS, RequestError, shortened
 
 # How msgspec ends a message: where in the body, if not at its top.
@@ -44,6 +44,14 @@ def decoder_for(
             raise malformed(str(error)) from None
 
     return read
+
+
+def check_utf8(raw: bytes) -> None:
+    """Raises `RequestError` `malformed` for what is not UTF-8."""
+    try:
+        check_text(raw)
+    except ValueError as error:
+        raise malformed(str(error)) from None
 
 
 def check_json(raw: bytes) -> None:

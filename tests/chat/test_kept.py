@@ -39,6 +39,7 @@ NOT_MADE = {
     "confirmed",
     "cluster:",
     "shard",
+    "rate:",  # tests/chat/test_rates.py
 }
 SEVERAL_ONLY = {"gone:", "claim:", "recalled-copy:", "ended-copy:", "user-stream-versions:"}
 OF_A_MOMENT = {

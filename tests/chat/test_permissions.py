@@ -32,6 +32,7 @@ from push.wire.idents import Snowflake
 from push.wire.signals import RequestName
 from tests.chat.conftest import Door
 from tests.chat.test_messages import said
+from tests.connector.conftest import NO_RATES
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "chat.md"
 USERS = {
@@ -279,7 +280,7 @@ async def stage(connect: Any, redis_url: str, wait_until: Any) -> Any:
 
     shards = Shards([await connect(redis_url)])
     snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
-    settings = ChatSettings(messages_per_minute=0)
+    settings = ChatSettings(**NO_RATES)
     chat = ChatService(shards, Outbox(shards), snowflake, settings, Retention(), _nobody_is_online)
     key = ApiKey("chat", hashlib.sha256(b"chat-key").hexdigest(), frozenset(["chat"]))
     site = make_site(

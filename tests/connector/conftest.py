@@ -67,6 +67,16 @@ from push.wire.websocket.origins import SAME_HOST, Origins
 from tests.waiting import WaitUntil
 
 STOP_SECONDS = 6.0
+# How often a minute users may act, which a test asks for if it is about that.
+NO_RATES = dict.fromkeys(
+    (
+        "messages_per_minute",
+        "typing_per_minute",
+        "presence_per_minute",
+        "groups_per_minute",
+    ),
+    0,
+)
 # `PUSH_TEST_CARRIER=ws` runs the tests that send no bytes of their own over WebSocket.
 WEB_SOCKETS = os.environ.get("PUSH_TEST_CARRIER") == "ws"
 JWT_SECRET = b"a secret of at least thirty-two bytes"
@@ -350,7 +360,7 @@ class Node:
             reactor,
             DomainLimits(
                 retention=retention,
-                chat=ChatSettings(**{"messages_per_minute": 0, **options.pop("chat", {})}),
+                chat=ChatSettings(**{**NO_RATES, **options.pop("chat", {})}),
                 registrations_per_minute=options.pop("registrations_per_minute", 0),
                 failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
                 topics_per_device=options.pop("max_topics", 100),

@@ -37,6 +37,9 @@ def test_the_figures_are_the_codes() -> None:
     assert f"Within `recall_seconds` ({chat.recall_seconds})" in WORDS
     assert f"{chat.group_max_members:,} members at most (`group_max_members`)" in WORDS
     assert f"{chat.messages_per_minute} messages a minute" in WORDS
+    assert f"{chat.typing_per_minute} times that the user is typing" in WORDS
+    assert f"{chat.presence_per_minute} times for presence" in WORDS
+    assert f"{chat.groups_per_minute} times create a group" in WORDS
     assert f"{limits.max_payload // 1024} KiB of `data`" in WORDS
     assert f"{MAX_MENTIONS} mentions" in WORDS
     assert f"a group of at most {settings.RECEIPTS_UP_TO_MEMBERS}" in WORDS

@@ -273,10 +273,16 @@ class TransportInMemory(StringTransportWithDisconnection):
         super().write(data)
 
 
+def calls_of(clock: Clock) -> list[Any]:
+    calls: list[Any] = clock.getDelayedCalls()
+    return calls
+
+
 class Connection:
     """A client on a transport in memory."""
 
     def __init__(self, site: LimitedSite, ip: str) -> None:
+        self._clock = site.reactor
         self.protocol: Any = site.buildProtocol(IPv4Address("TCP", ip, 4321))
         self.transport = TransportInMemory(peerAddress=IPv4Address("TCP", ip, 4321))
         self.transport.protocol = self.protocol
@@ -284,6 +290,13 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         self.protocol.dataReceived(data)
+        self.pass_turns()
+
+    def pass_turns(self) -> None:
+        """What is put off to the next turn of the reactor is done, on a clock of a test."""
+        if isinstance(self._clock, Clock):
+            while any(call.getTime() <= self._clock.seconds() for call in calls_of(self._clock)):
+                self._clock.advance(0)
 
     def responses(self) -> list[Response]:
         return parse_responses(self.transport.value())
@@ -363,9 +376,9 @@ def make_request(
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n" + raw
 
 
-def make_api_of(behind: Any, limits: PushLimits | None = None) -> App:
-    needed = signature(make_api).parameters.keys() - {"limits"}
-    return make_api(**dict.fromkeys(needed, behind), limits=limits or PushLimits())
+def make_api_of(behind: Any, clock: Any, limits: PushLimits | None = None) -> App:
+    needed = signature(make_api).parameters.keys() - {"clock", "limits"}
+    return make_api(**dict.fromkeys(needed, behind), clock=clock, limits=limits or PushLimits())
 
 
 @pytest.fixture
@@ -373,12 +386,16 @@ def behind() -> Behind:
     return Behind()
 
 
-@pytest.fixture
-def keyring() -> Keyring:
+def keyring_of_tests() -> Keyring:
     return Keyring(
         ApiKey(key, hashlib.sha256(key.encode()).hexdigest(), frozenset(scopes))
         for key, scopes in KEYS.items()
     )
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    return keyring_of_tests()
 
 
 MakeWeb = Callable[..., Web]
@@ -395,12 +412,13 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         origins: tuple[str, ...] = (),
         trusted_proxies: tuple[str, ...] = (),
         open_registration: bool = False,
+        **options: Any,
     ) -> Web:
+        clock = Clock()
         known: dict[str, App] = {
-            "api": make_api_of(behind, limits),
+            "api": make_api_of(behind, clock, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
         }
-        clock = Clock()
         clocks.append(clock)
         site = make_site(
             clock,
@@ -411,6 +429,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
             notes=lambda: behind.notes,
             origins=Origins(origins),
             trusted_proxies=Networks(trusted_proxies),
+            **options,
         )
         return Web(site, clock, behind)
 
@@ -450,7 +469,7 @@ async def port(behind: Behind, keyring: Keyring, wait_until: Any) -> AsyncIterat
 
     site = make_site(
         reactor,
-        [make_api_of(behind)],
+        [make_api_of(behind, reactor)],
         keyring=keyring,
         registry=CollectorRegistry(),
         problems=list,

@@ -39,7 +39,10 @@ async def test_a_client_busy_sending_too_much_reads_why(port: int) -> None:
 
     def send_all_then_read() -> bytes:
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-            head = b"POST /v1/push HTTP/1.1\r\nHost: x\r\nContent-Length: 4194304\r\n\r\n"
+            head = (
+                b"POST /v1/push HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer push-key\r\n"
+                b"Content-Length: 4194304\r\n\r\n"
+            )
             connection.sendall(head)
             for _ in range(64):
                 connection.sendall(b"x" * 65536)

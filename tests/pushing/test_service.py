@@ -300,14 +300,14 @@ async def test_a_batch_whose_store_is_away_refuses_each_item(
     backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: Any, **options: Any) -> Any:
-        raise StoreUnavailable("away")
+        raise StoreUnavailable("the connection to Redis at unix:///run/redis was lost")
 
     monkeypatch.setattr(backend.store, "run", fail)
     results = await backend.pushing.push_batch([made("all"), made("all", once="k")])
 
-    assert [result.code for result in results if isinstance(result, RequestError)] == [
-        "unavailable"
-    ] * 2
+    refusals = [result for result in results if isinstance(result, RequestError)]
+    assert [refusal.code for refusal in refusals] == ["unavailable"] * 2
+    assert {refusal.detail for refusal in refusals} == {"Redis does not answer now"}
     monkeypatch.undo()
     assert isinstance(await backend.push("all", once="k"), PushResult)
 

@@ -31,7 +31,7 @@ NOT_SEEN = {
     *("conversation:", "history:", "recalled:", "positions:", "group:", "members:"),
     *("member-names:", "conversations:", "copied:", "user-stream-versions:", "recalled-copy:"),
     *("erasing", "ended-copy:", "ended-seqs"),
-    *("sent:", "claimed:", "histories", "dismissed", "chat-errands"),
+    *("sent:", "claimed:", "histories", "dismissed", "chat-errands", "rate:"),
     "forgotten-lifts",  # of bans, of which very many were lifted
     "ended:",  # of devices that are connected
     "kicks",  # that a connector did not confirm

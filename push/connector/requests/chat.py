@@ -175,7 +175,7 @@ def _group_handlers(chat: ChatService) -> dict[int, Handler]:
     groups = chat.groups
 
     async def create(user: str, body: NewGroup) -> Struct:
-        return await groups.create(user, body)
+        return await groups.create(user, body, by_device=True)
 
     async def get(user: str, body: GroupBody) -> Struct:
         return await groups.get(body.group, user)
@@ -184,7 +184,7 @@ def _group_handlers(chat: ChatService) -> dict[int, Handler]:
         return await groups.members(body.group, user, cursor=body.cursor, limit=body.limit)
 
     async def add(user: str, body: GroupUsersBody) -> Struct:
-        return await groups.add(body.group, body.users, user)
+        return await groups.add(body.group, body.users, user, by_device=True)
 
     async def remove(user: str, body: GroupUsersBody) -> Struct:
         return await groups.remove(body.group, body.users, user)

@@ -19,7 +19,7 @@ from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.services import Caller, Handler
-from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.session.events import PublishRequested
 from push.session.transitions import State
 from push.wire.bodies import RequestAnswer, encode_body
@@ -29,7 +29,6 @@ from push.wire.reading import decoder_for
 
 MAX_WAITING = 128  # beside those that are answered, of which a session may have 64
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # of all sessions; of one see `device_session`
-RETRY_SECONDS = 1
 NO_ROOM_AFTER_SECONDS = 5
 
 Body = TypeVar("Body", bound=msgspec.Struct)
@@ -173,7 +172,7 @@ class RequestDispatcher:
         except RequestError as refusal:
             return _refused(refusal)
         except StoreUnavailable as error:
-            return _refused(RequestError("unavailable", error.reason, after_seconds=RETRY_SECONDS))
+            return _refused(as_request_error(error))
         members = b"" if answer is None else encode_body(answer)[1:-1]
         return b'{"ok":true' + (b"," + members if members else b"") + b"}"
 

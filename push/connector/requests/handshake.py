@@ -21,7 +21,7 @@ from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.counters import Counters
 from push.devices.session_opening import Opened
-from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.redis.connection.subscriptions import subscribed_in_time
 from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
@@ -265,4 +265,4 @@ class Handshake:
 def as_refusal(error: RequestError | StoreUnavailable) -> RequestError:
     if isinstance(error, RequestError):
         return error
-    return RequestError("unavailable", error.reason, after_seconds=RETRY_AFTER_SECONDS)
+    return as_request_error(error, after_seconds=RETRY_AFTER_SECONDS)

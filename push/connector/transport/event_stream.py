@@ -70,7 +70,9 @@ class StreamConnection(DeviceConnection):
             self._send = tcp.getHandle().send
         else:
             tcp = self._transport.transport
-            tcp.bufferSize = 0  # it says when all has left, however little that is
+            # It says when all has left, however little that is. (Not 0: it is also how much is read
+            # at once, and to read nothing would mean that the peer has closed.)
+            tcp.bufferSize = 1
             self._produces = True
             self._transport.registerProducer(self, True)
         _notice_death(tcp, self._dead_after_seconds)

@@ -69,6 +69,13 @@ class Limits(Section, frozen=True):
     bans_max: Annotated[
         Count, Meta(description="bans at one time; more are refused; 0 = no limit")
     ] = defaults.BANS_MAX
+    failed_keys_per_minute: Annotated[
+        Count, Meta(description="wrong API keys a minute from one address; 0 = no limit")
+    ] = 60
+    requests_per_second: Annotated[
+        int,
+        Meta(ge=0, le=1_000_000, description="HTTP requests a second of an API key; 0 = no limit"),
+    ] = 0
     max_payload: Annotated[
         int,
         Meta(ge=1, le=16 * MEBIBYTE, description="bytes of data, title and body of a message"),

@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from push.daemons.config.chat_section import ChatSection, TopicsSection
 from push.daemons.config.limits import Limits
-from push.daemons.config.section import KIBIBYTE, MEBIBYTE, Count, Section
+from push.daemons.config.section import KIBIBYTE, MEBIBYTE, Count, PositiveSeconds, Section
 from push.daemons.config.value_types import (
     ListenAddress,
     Network,
@@ -40,8 +41,6 @@ KEYS_HELP = (
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
-# A field's help is the `description` of its Meta.
-PositiveSeconds = Annotated[int, Meta(ge=1, le=86_400)]
 # msgspec searches for a pattern, and Python's `$` would also match before a line end.
 KEY_NAME_PATTERN = NAME_PATTERN.replace("$", r"\Z")
 NODE_NAME_PATTERN = rf"^\Z|{KEY_NAME_PATTERN}"
@@ -249,6 +248,14 @@ class Http(Section, frozen=True):
             "the client's address"
         ),
     ] = ()
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=65_536,
+            description="connections at one time; 0 = 512, or fewer where few files may be open",
+        ),
+    ] = 0
     demo: Annotated[
         bool,
         Meta(description="true: `twistd push` serves the demo at /demo; on loopback, or with TLS"),
@@ -285,48 +292,6 @@ class Auth(Section, frozen=True):
     jwt_issuer: Annotated[
         str, Meta(description='what a JWT\'s iss must be; "" = it is not looked at')
     ] = ""
-
-
-class TopicsSection(Section, frozen=True):
-    """Topics that devices subscribe to."""
-
-    max_per_device: Annotated[
-        int, Meta(ge=1, le=10_000, description="topics that a device follows at most")
-    ] = defaults.TOPICS_PER_DEVICE
-
-
-class ChatSection(Section, frozen=True):
-    """Conversations of users and of groups."""
-
-    presence: Annotated[
-        Literal["contacts", "anyone", "off"],
-        Meta(description="users that a user sees online; contacts: in a common conversation"),
-    ] = "contacts"
-    direct: Annotated[
-        Literal["anyone", "existing"],
-        Meta(description="whether users may begin conversations; existing: only a backend may"),
-    ] = "anyone"
-    messages_per_minute: Annotated[
-        Count, Meta(description="messages a minute of one user's devices; 0 = no limit")
-    ] = defaults.CHAT_MESSAGES_PER_MINUTE
-    ttl: Annotated[
-        int, Meta(ge=1, description="seconds that a message waits for devices that are offline")
-    ] = defaults.CHAT_TTL_SECONDS
-    history_days: Annotated[
-        int, Meta(ge=0, le=36_500, description="days that messages can be read back; 0 = no limit")
-    ] = defaults.HISTORY_DAYS
-    history_count: Annotated[
-        Count, Meta(description="messages of a conversation that can be read back; 0 = no limit")
-    ] = 0
-    history_before_join: Annotated[
-        bool, Meta(description="true: members of a group read what came before they joined")
-    ] = False
-    recall_seconds: Annotated[
-        Count, Meta(description="seconds for which a message can be recalled")
-    ] = defaults.RECALL_SECONDS
-    group_max_members: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="members that a group may have")
-    ] = defaults.GROUP_MAX_MEMBERS
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -23,8 +23,9 @@ FILES_OF_THE_EMBEDDED_REDIS = 8
 FILES_OF_A_REDIS_SERVER = 4
 FILES_OF_ZOOKEEPER = 8
 LISTENERS = 5  # tcp, tls, ws, wss, HTTP
-# Backends, health checks and metrics.
+# Backends, health checks and metrics: at least so many, and of many files one in 64.
 HTTP_CONNECTIONS = 64
+MOST_HTTP_CONNECTIONS = 512
 # Of devices, beside those that may become sessions: they are told where else to go.
 REFUSED_CONNECTIONS = MOST_TO_REFUSE
 # Fewer are no connector.
@@ -73,7 +74,8 @@ def _files_of_redis(redis: RedisUrl) -> int:
 class ConnectionRoom:
     """How many connections of devices a daemon takes. Raises `StartError` when it cannot work.
 
-    `notes` says, in a sentence, that `count` is less than was asked for, if it is.
+    `http_count` is the same of HTTP. `notes` says, in a sentence, that `count` is less than was
+    asked for, if it is.
     """
 
     def __init__(self, settings: Settings, roles: Set[str], limit_files: int) -> None:
@@ -85,9 +87,15 @@ class ConnectionRoom:
             )
         self.notes: list[str] = []
         self.count = 0
+        spare = limit_files - needed + HTTP_CONNECTIONS
+        self.http_count = min(
+            settings.http.max_connections
+            or max(HTTP_CONNECTIONS, min(MOST_HTTP_CONNECTIONS, limit_files // 64)),
+            spare,
+        )
         if "connector" not in roles:
             return
-        room = limit_files - needed + LEAST_CONNECTIONS
+        room = max(spare - self.http_count, 0) + LEAST_CONNECTIONS
         wanted = settings.connector.max_connections
         self.count = min(wanted or room, room)
         if self.count < (wanted or FEW_CONNECTIONS):

@@ -24,10 +24,17 @@ from twisted.web.server import Request as HttpRequest
 from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
+from push.access.request_rates import FailedKeys, RequestRates
+from push.http.framework.bodies import Admission, admission_of
 from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
 from push.http.framework.parameters import check_path_parameters
-from push.http.framework.problems import allowed_methods, answer_to, internal_answer
+from push.http.framework.problems import (
+    allowed_methods,
+    answer_to,
+    internal_answer,
+    quota_headers,
+)
 from push.http.framework.request_reading import (
     NoBody,
     check_addressable,
@@ -37,7 +44,8 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-from push.wire.addresses import Networks
+from push.http.framework.site import note_key
+from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 from push.wire.websocket.origins import Origins
@@ -45,6 +53,8 @@ from push.wire.websocket.origins import Origins
 _log = Logger()
 
 PREFLIGHT_SECONDS = 600
+EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
+KEYLESS_BODY_BYTES = 64 * 1024
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
@@ -52,10 +62,15 @@ Answered = bytes | Deferred[bytes]
 _decode_no_body = decoder_for(NoBody)
 
 
+class WrongKey(RequestError):
+    """There is a key, and it is not valid."""
+
+
 class Edge:
     """All routes of one port. Web pages of `origins` may call the routes that allow it.
 
-    The headers of `proxies` about the client are believed.
+    The headers of `proxies` about the client are believed. `rates` limits requests of a key,
+    `failed_keys` wrong keys.
     """
 
     def __init__(
@@ -65,7 +80,12 @@ class Edge:
         registry: CollectorRegistry,
         origins: Origins | None = None,
         proxies: Networks | None = None,
+        *,
+        rates: RequestRates | None = None,
+        failed_keys: FailedKeys | None = None,
     ) -> None:
+        self._rates = rates
+        self._failed_keys = failed_keys
         self._keyring = keyring
         self._proxies = proxies or Networks()
         self._origins = origins or Origins(())
@@ -74,6 +94,7 @@ class Edge:
         )
         self._counted: dict[tuple[str, int], Counter] = {}
         self._large: dict[bytes, Endpoint] = {}
+        self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
         self._cors: dict[bytes, bytes] = {}
         self._app = Klein()
         # Otherwise //v1/push is answered with a redirect.
@@ -88,6 +109,8 @@ class Edge:
     def _add(self, route: Endpoint) -> None:
         if route.body is not None and route.body.max_bytes > MAX_BODY_BYTES:
             self._large[route.path.encode()] = route
+        if route.scope is None and route.body is not None:
+            self._keyless.add(route.path.encode())
         if route.cors:
             self._cors[route.path.encode()] = route.method.encode()
 
@@ -101,17 +124,29 @@ class Edge:
 
     # --- before the body ---------------------------------------------------------------------
 
-    def admit(self, path: bytes, headers: Headers) -> int:
-        """The largest body in bytes. More than 1 MiB only for a key that may use the path."""
+    def admit(self, path: bytes, request: HttpRequest) -> Admission:
+        """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
+        one that may use the path."""
         route = self._large.get(path)
-        if route is None or route.body is None:
-            return MAX_BODY_BYTES
-        if route.scope is not None:
-            self._authorise(headers, route.scope)
-        return route.body.max_bytes
+        if route is not None and route.body is not None:
+            self._let_in(route, request)
+            return admission_of(route.body.max_bytes)
+        try:
+            self._owner(request.requestHeaders)
+        except RequestError as refusal:
+            if path in self._keyless:
+                return admission_of(KEYLESS_BODY_BYTES)
+            return Admission(KEYLESS_BODY_BYTES, refusal)
+        return admission_of(MAX_BODY_BYTES)
 
     def _authorise(self, headers: Headers, scope: str) -> ApiKey:
         """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
+        owner = self._owner(headers)
+        if scope not in owner.scopes:
+            raise RequestError("forbidden", f"the key {owner.name} lacks the scope {scope}")
+        return owner
+
+    def _owner(self, headers: Headers) -> ApiKey:
         values = headers.getRawHeaders(b"authorization")
         if not values:
             raise RequestError(
@@ -122,9 +157,7 @@ class Edge:
             raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
         owner = self._keyring.authenticate(key.strip().decode("utf-8", "replace"))
         if owner is None:
-            raise RequestError("unauthenticated", "invalid API key")
-        if scope not in owner.scopes:
-            raise RequestError("forbidden", f"the key {owner.name} lacks the scope {scope}")
+            raise WrongKey("unauthenticated", "invalid API key")
         return owner
 
     # --- a request that has a route ------------------------------------------------------------
@@ -132,24 +165,41 @@ class Edge:
     def _respond(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]
     ) -> bytes | Deferred[bytes]:
-        try:
-            call = self._read(route, request, path)
-        except Exception as error:
-            return self._send(request, self._counting(route.name, self._answer(error, route.name)))
-        return _shielded(self._run(route, call)).addCallback(
+        assert request.content is not None  # it is made when the headers are read
+        raw = request.content.read()  # now: it is closed when the client goes
+        return _shielded(self._run(route, request, path, raw)).addCallback(
             lambda answer: self._send(request, answer)
         )
 
-    def _read(self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]) -> Request:
-        """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
-        it."""
-        headers: Headers = request.requestHeaders
+    def _let_in(self, route: Endpoint, request: HttpRequest) -> tuple[str, ApiKey | None]:
+        """The client's address, and the owner of the key where one is needed. Raises
+        `RequestError` `unauthenticated`, `forbidden` or `rate_limited`."""
         if route.admit is not None:
             route.admit(caller_of(request, self._proxies))
         client_ip, is_near = client_of(request, self._proxies)
-        owner = None
-        if route.scope is not None and not (route.open_on_loopback and is_near):
-            owner = self._authorise(headers, route.scope)
+        if route.scope is None or (route.open_on_loopback and is_near):
+            return client_ip, None
+        try:
+            owner = self._authorise(request.requestHeaders, route.scope)
+        except WrongKey:
+            if self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
+                self._failed_keys.note(counted_ip(client_ip))
+            raise
+        note_key(request)
+        return client_ip, owner
+
+    def _read(
+        self,
+        route: Endpoint,
+        request: HttpRequest,
+        path: Mapping[str, str],
+        raw: bytes,
+        client_ip: str,
+        owner: ApiKey | None,
+    ) -> Request:
+        """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
+        it."""
+        headers: Headers = request.requestHeaders
         scope, once = "", None
         if route.once and owner is not None:
             scope = f"{owner.sha256} {route.method} {route.path}"
@@ -159,8 +209,6 @@ class Edge:
         if route.query is not NoQuery or b"?" in request.uri:
             query = read_query(request.uri, route.query)
         check_path_parameters(path)
-        assert request.content is not None  # it is made when the headers are read
-        raw = request.content.read()
         body = None
         if raw:
             check_content_encoding(headers.getRawHeaders(b"content-encoding"))
@@ -175,12 +223,20 @@ class Edge:
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
         return Request(path, query, body, client_ip, origin, scope, once, if_none_match)
 
-    async def _run(self, route: Endpoint, call: Request) -> Response:
-        """The handler's answer, or the one to what it raised. Raises nothing."""
+    async def _run(
+        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
+    ) -> Response:
+        """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
+        quota = None
         try:
-            answer = await route.handler(call)
+            client_ip, owner = self._let_in(route, request)
+            if owner is not None and self._rates is not None:
+                quota = await self._rates.take(owner.sha256)
+            answer = await route.handler(self._read(route, request, path, raw, client_ip, owner))
         except Exception as error:
             answer = self._answer(error, route.name)
+        if quota is not None:
+            answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
         return self._counting(route.name, answer)
 
     def _answer(self, error: Exception, where: str) -> Response:
@@ -227,7 +283,7 @@ class Edge:
 
     def _send(self, request: HttpRequest, answer: Response) -> bytes:
         """Set status and headers; Klein writes the bytes that are returned."""
-        request.setResponseCode(answer.status)
+        request.setResponseCode(answer.status, answer.reason)
         headers: Headers = request.responseHeaders
         if answer.status not in (204, 304):
             headers.setRawHeaders(b"Content-Type", [answer.content_type])
@@ -238,7 +294,7 @@ class Edge:
             headers.addRawHeader(b"Vary", b"Origin")
             if origin := self._calling_page(request):
                 headers.addRawHeader(b"Access-Control-Allow-Origin", origin)
-                headers.addRawHeader(b"Access-Control-Expose-Headers", b"Retry-After")
+                headers.addRawHeader(b"Access-Control-Expose-Headers", EXPOSED_HEADERS)
         return answer.body
 
     def _calling_page(self, request: HttpRequest) -> bytes:

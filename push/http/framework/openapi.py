@@ -17,7 +17,7 @@ from push.wire.errors import STATUS_OF_CODE
 
 _PARAMETER = re.compile(r"{(\w+)}")
 _REFERENCE = "#/components/schemas/{name}"
-_BODY_PROBLEMS = ("malformed", "too_large", "unsupported_media_type", "invalid")
+_BODY_PROBLEMS = ("malformed", "too_large", "unsupported_media_type", "invalid", "unavailable")
 _PROBLEM_CONTENT = {
     "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
 }
@@ -33,7 +33,11 @@ _ONCE = {
 }
 _HEADER_OF_STATUS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
-    429: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+    429: {
+        "Retry-After": {"schema": {"type": "integer"}, "description": "seconds"},
+        "RateLimit-Policy": {"schema": {"type": "string"}, "description": "the limit"},
+        "RateLimit": {"schema": {"type": "string"}, "description": "what is left of it"},
+    },
     503: {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
 }
 
@@ -131,7 +135,7 @@ def problem_codes(route: Endpoint) -> list[str]:
     """Every code that the route can answer: its own, and those that follow from what it has."""
     codes = [*route.problems, "invalid", "internal"]  # an unknown query parameter is invalid
     if route.scope is not None:
-        codes += ["unauthenticated", "forbidden"]
+        codes += ["unauthenticated", "forbidden", "rate_limited"]
     if route.body is not None:
         codes += _BODY_PROBLEMS
     if route.once:

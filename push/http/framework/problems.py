@@ -13,12 +13,15 @@ from msgspec import UNSET
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from push.http.framework.route import Response
-from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.errors import (
+    RETRY_AFTER_SECONDS,
+    StoreUnavailable,
+    as_request_error,
+)
 from push.wire.api.problem import Problem
-from push.wire.errors import STATUS_OF_CODE, RequestError
+from push.wire.errors import STATUS_OF_CODE, LimitPolicy, RequestError
 
 PROBLEM_TYPE = b"application/problem+json"
-STORE_RETRY_SECONDS = 1
 
 
 class ErrorText(NamedTuple):
@@ -128,7 +131,8 @@ ERRORS: dict[str, ErrorText] = {
     ),
     "rate_limited": ErrorText(
         "Too many requests",
-        "More requests of this kind came from one address or user than the limit allows.",
+        "More requests of this kind came from one address, user or API key than a limit allows. "
+        "`violated-policies` names it.",
         "Wait as many seconds as the header `Retry-After` says.",
     ),
     "internal": ErrorText(
@@ -149,6 +153,17 @@ assert ERRORS.keys() == STATUS_OF_CODE.keys()
 _encoder = msgspec.json.Encoder()
 
 
+def quota_headers(
+    policy: LimitPolicy, remaining: int, reset_seconds: int
+) -> list[tuple[bytes, bytes]]:
+    """As draft-ietf-httpapi-ratelimit-headers has them."""
+    name, quota, window_seconds = policy
+    return [
+        (b"RateLimit-Policy", f'"{name}";q={quota};w={window_seconds}'.encode()),
+        (b"RateLimit", f'"{name}";r={remaining};t={reset_seconds}'.encode()),
+    ]
+
+
 def problem_of(refusal: RequestError, reasons: list[str] | None = None) -> Problem:
     return Problem(
         type=f"/errors/{refusal.code}",
@@ -157,6 +172,7 @@ def problem_of(refusal: RequestError, reasons: list[str] | None = None) -> Probl
         detail=refusal.detail,
         code=refusal.code,
         field=UNSET if refusal.field is None else refusal.field,
+        violated_policies=UNSET if refusal.limit is None else [refusal.limit.name],
         reasons=UNSET if reasons is None else reasons,
     )
 
@@ -167,9 +183,11 @@ def refusal_answer(refusal: RequestError, reasons: list[str] | None = None) -> R
     headers: list[tuple[bytes, bytes]] = []
     after_seconds = refusal.after_seconds
     if after_seconds is None and refusal.code == "unavailable":
-        after_seconds = STORE_RETRY_SECONDS
+        after_seconds = RETRY_AFTER_SECONDS
     if after_seconds is not None:
         headers.append((b"Retry-After", b"%d" % after_seconds))
+    if refusal.limit is not None:
+        headers += quota_headers(refusal.limit, 0, after_seconds or 0)
     if refusal.code == "unauthenticated":
         headers.append((b"WWW-Authenticate", b'Bearer realm="push"'))
     return Response(refusal.http_status, _encoder.encode(problem), PROBLEM_TYPE, tuple(headers))
@@ -177,11 +195,7 @@ def refusal_answer(refusal: RequestError, reasons: list[str] | None = None) -> R
 
 def _of_store(error: Exception) -> Response:
     assert isinstance(error, StoreUnavailable)
-    # Not the reason: it names addresses. /readyz tells it, and the log.
-    detail = "Redis does not answer now"
-    if error.unknown:
-        detail += "; whether the request took effect is not known"
-    return refusal_answer(RequestError("unavailable", detail, after_seconds=STORE_RETRY_SECONDS))
+    return refusal_answer(as_request_error(error))
 
 
 def _of_refusal(error: Exception) -> Response:

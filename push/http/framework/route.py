@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from types import FunctionType
 from typing import Any, NamedTuple, TypeVar
 
@@ -60,6 +61,11 @@ class Response(NamedTuple):
     content_type: bytes = JSON_TYPE
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
+    @property
+    def reason(self) -> bytes:
+        """The reason phrase of the status; twisted.web does not know all of them."""
+        return HTTPStatus(self.status).phrase.encode()
+
 
 def json_answer(status: int, value: object, *headers: tuple[bytes, bytes]) -> Response:
     """`value` (a struct, or what msgspec can encode) as JSON."""
@@ -83,20 +89,20 @@ class NoQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class Body:
     """A JSON body of the type `kind`; `example` is shown in the documentation, and a test sends it.
 
-    `optional`: without one the handler gets None. `read_as` is what the handler gets, if it checks
-    the rest itself; the document has `kind`.
+    `optional`: without one the handler gets None. `read` makes of the bytes what the handler gets,
+    if it checks the rest itself; the document has `kind`.
     """
 
     kind: Kind
     example: object
     max_bytes: int = MAX_BODY_BYTES
     optional: bool = False
-    read_as: Kind = None
+    read: Callable[[bytes], Any] | None = None
 
     @cached_property
     def decode(self) -> Callable[[bytes], Any]:
         """Raises `RequestError` `malformed` or `invalid`."""
-        return decoder_for(self.kind if self.read_as is None else self.read_as)
+        return self.read or decoder_for(self.kind)
 
 
 @dataclass(frozen=True)

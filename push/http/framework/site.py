@@ -2,57 +2,58 @@
 
 twisted.web buffers a body of any size and gives a client 60 s after every byte. Here a body is
 refused as soon as it is known to be too large, and a request must be there as a whole in 60 s from
-its first byte. A refusal in the middle of a request is answered at once and ends our side of the
-connection; what still comes is thrown away for two seconds, so that a client which is busy sending
-gets to read the answer.
+its first byte, its head in 10 s. A refusal in the middle of a request is answered at once and ends
+our side of the connection; what still comes is thrown away for two seconds, so that a client which
+is busy sending gets to read the answer.
 
-Pipelined requests are served one at a time. While answers wait because the client does not read
-them, its next request waits as well, and then its connection is not read any more.
+Pipelined requests are served one at a time, and each in its turn (`turns.py`). While answers wait
+because the client does not read them, its next request waits as well, and then its connection is
+not read any more. What all connections hold together is limited as well (`crowd.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.http import RESPONSES, HTTPChannel, _ChunkedTransferDecoder
+from twisted.web.http import HTTPChannel, _ChunkedTransferDecoder
 from twisted.web.http import Request as HTTPRequest
-from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from push.http.framework.bodies import Admission, ChunkDecoder, too_large
 from push.http.framework.client_address import client_of
+from push.http.framework.crowd import Crowd
 from push.http.framework.framing import (
     check_header,
     check_host,
-    check_trailer,
     closes,
     malformed,
     target_of,
 )
 from push.http.framework.problems import internal_answer, refusal_answer
 from push.http.framework.route import Response
+from push.http.framework.turns import Turns
 from push.runtime.ports import DelayedCall, Reactor, as_twisted
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError, shortened
 from push.wire.event_stream.request import RequestHead, is_stream
 
 REQUEST_SECONDS = 60
+HEAD_SECONDS = 10  # of these, for the request line and the headers
 LINGER_SECONDS = 2
 
 # Takes over a connection that has brought this request, of a client at that address:
 # `take(transport, head, ip)`.
 TakeStream = Callable[[object, RequestHead, str], None]
-# `admit(path, headers)` -> the largest body in bytes; raises `RequestError` for none at all.
-Admit = Callable[[bytes, Headers], int]
-
-
-def too_large(max_bytes: int) -> RequestError:
-    return RequestError("too_large", f"the body is larger than {max_bytes:,} bytes")
+# `admit(path, request)`, whose headers are there; raises `RequestError` for no body at all.
+Admit = Callable[[bytes, Request], Admission]
 
 
 class Producer(Protocol):
@@ -74,7 +75,7 @@ class Transport(Protocol):
 class LimitedRequest(Request):
     """A request whose body is kept in memory up to its limit, never in a temporary file."""
 
-    _max_bytes = 0
+    _admission = Admission(0, too_large(0))
     _body: BytesIO
 
     def gotLength(self, length: int | None) -> None:
@@ -84,18 +85,39 @@ class LimitedRequest(Request):
             return
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
-        self._max_bytes = channel.site.admit(channel.path, self.requestHeaders)
-        if length is not None and length > self._max_bytes:
-            raise too_large(self._max_bytes)
+        self.client = channel.getPeer()  # the base class sets it when the body is there
+        self._admission = channel.site.admit(channel.path, self)
+        if length is not None:
+            self._announced(length)
+
+    def _announced(self, size: int) -> None:
+        """So much more is about to come."""
+        if self._body.tell() + size > self._admission.max_bytes:
+            raise self._admission.refusal
+        channel = self.channel
+        assert isinstance(channel, LimitedChannel)
+        channel.site.crowd.hold_body(channel, size)
 
     def chunk_announced(self, size: int) -> None:
         """The size of a chunk was read, and nothing of the chunk."""
-        if self._body.tell() + size > self._max_bytes:
-            raise too_large(self._max_bytes)
+        self._announced(size)
 
     def handleContentChunk(self, data: bytes) -> None:
         """Of a body of any kind; its size was checked when it was announced."""
         self._body.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """The request is there as a whole: it is answered when it is its turn."""
+        channel = self.channel
+        assert isinstance(channel, LimitedChannel)
+        channel.site.crowd.works(channel)
+        channel.site.turns.serve(
+            channel, self._body.tell(), partial(self._answer, command, path, version)
+        )
+
+    def _answer(self, command: bytes, path: bytes, version: bytes) -> None:
+        if not self._disconnected:  # meanwhile
+            super().requestReceived(command, path, version)
 
     def parseCookies(self) -> None:
         """There are none here."""
@@ -123,33 +145,15 @@ class LimitedRequest(Request):
         return reason
 
 
-class ChunkDecoder(_ChunkedTransferDecoder):
-    """A body in chunks: each size is judged before its chunk comes, and each line of a trailer."""
-
-    def __init__(self, request: LimitedRequest, finish: Callable[[bytes], None]) -> None:
-        super().__init__(request.handleContentChunk, finish)
-        self._announced = request.chunk_announced
-
-    def _dataReceived_CHUNK_LENGTH(self) -> bool:
-        was_read = super()._dataReceived_CHUNK_LENGTH()
-        if was_read:
-            self._announced(self.length)
-        return was_read
-
-    def _dataReceived_TRAILER(self) -> bool:
-        goes_on = super()._dataReceived_TRAILER()
-        while self._trailerHeaders:
-            check_trailer(bytes(self._trailerHeaders.pop()))
-        return goes_on
-
-
 class LimitedChannel(HTTPChannel):
     """A connection. Its time-out is the deadline of the request that comes in, or idle time."""
 
     site: LimitedSite
+    has_key = False
     # mypy does not see that a class provides an interface of zope.
     transport: Transport  # type: ignore[assignment]
     _receiving = False
+    _received_at = 0.0  # the first byte of the request
     _refused = False
     _lingering: DelayedCall | None = None
     _unwritten: Request | None = None  # the request whose answer waits for the client to read
@@ -168,7 +172,8 @@ class LimitedChannel(HTTPChannel):
         """Called for everything that comes in; time starts again only at a request's first byte."""
         if not self._receiving:
             self._receiving = True
-            super().resetTimeout()
+            self._received_at = self.site.clock.seconds()
+            self.setTimeout(HEAD_SECONDS)
 
     def dataReceived(self, data: bytes) -> None:
         super().dataReceived(data)
@@ -180,6 +185,9 @@ class LimitedChannel(HTTPChannel):
     def lineReceived(self, line: bytes) -> None:
         if not line and not hasattr(self, "_command"):
             return  # RFC 9112 2.2; the base class takes one such line
+        if b"\n" in line:
+            self._refuse(malformed("a line must end with CR and LF"))
+            return
         if line[:1] in (b" ", b"\t"):
             self._refuse(malformed("a line begins with white space"))
             return
@@ -211,8 +219,10 @@ class LimitedChannel(HTTPChannel):
             take_stream = self.site.take_stream
             if take_stream is not None and is_stream(self._path):
                 self._give_stream(take_stream)
-            else:
-                super().allHeadersReceived()
+                return
+            super().allHeadersReceived()
+            passed = self.site.clock.seconds() - self._received_at
+            self.setTimeout(max(REQUEST_SECONDS - passed, 0))
         except RequestError as refusal:
             self._refuse(refusal)
 
@@ -226,6 +236,7 @@ class LimitedChannel(HTTPChannel):
             for value in values
         ]
         self._refused = True  # nothing that comes is read here
+        self.site.crowd.leave(self)
         self.setTimeout(None)
         self._networkProducer.unregisterProducer()
         self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
@@ -256,8 +267,13 @@ class LimitedChannel(HTTPChannel):
 
     def requestDone(self, request: Request) -> None:
         """The answer was given to the transport; the next request waits until it was written."""
+        self._savedTimeOut = REQUEST_SECONDS  # idle time, which the base class takes up again
+        crowd = self.site.crowd
+        crowd.release_body(self)
+        crowd.waits(self)
         if self._waitingForTransport:
             self.setTimeout(REQUEST_SECONDS)  # for a client that does not read
+            crowd.is_unread(self, request.sentLength)
         if self._waitingForTransport and self.persistent:
             self._unwritten = request
         else:
@@ -266,6 +282,7 @@ class LimitedChannel(HTTPChannel):
     def resumeProducing(self) -> None:
         """The transport has written what waited."""
         super().resumeProducing()
+        self.site.crowd.read(self)
         request, self._unwritten = self._unwritten, None
         if request is not None:
             super().requestDone(request)
@@ -280,6 +297,7 @@ class LimitedChannel(HTTPChannel):
             return
         self._refused = True
         answer = refusal_answer(refusal)
+        self.site.crowd.release_body(self)
         self.setTimeout(None)
         self.clearLineBuffer()
         self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
@@ -299,7 +317,16 @@ class LimitedChannel(HTTPChannel):
         self._lingering = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
         self.loseConnection()
 
+    def cut(self) -> None:
+        """There are too many connections, and this one waits."""
+        self.transport.abortConnection()
+
+    def connectionMade(self) -> None:
+        self.site.crowd.join(self)
+        super().connectionMade()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.site.crowd.leave(self)
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         super().connectionLost(reason)
@@ -310,12 +337,19 @@ def _ignore(data: bytes) -> None:
 
 
 def _head(answer: Response) -> bytes:
-    lines = [b"HTTP/1.1 %d %b" % (answer.status, RESPONSES[answer.status])]
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason)]
     lines.append(b"Content-Type: " + answer.content_type)
     lines.append(b"Content-Length: %d" % len(answer.body))
     lines.extend(name + b": " + value for name, value in answer.headers)
     lines.append(b"Connection: close")
     return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def note_key(request: HTTPRequest) -> None:
+    """The request came with a valid key."""
+    channel = request.channel
+    if isinstance(channel, LimitedChannel):  # else the client has gone
+        channel.has_key = True
 
 
 class LimitedSite(Site):
@@ -331,6 +365,7 @@ class LimitedSite(Site):
         reactor: Reactor,
         resource: Resource,
         admit: Admit,
+        crowd: Crowd,
         trusted_proxies: Networks | None = None,
         take_stream: TakeStream | None = None,
     ) -> None:
@@ -341,8 +376,15 @@ class LimitedSite(Site):
             parsePOSTFormSubmission=False,
         )
         self.admit = admit
+        self.clock = reactor
+        self.crowd = crowd
+        self.turns = Turns(reactor)
         self.trusted_proxies = trusted_proxies or Networks()
         self.take_stream = take_stream
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """None, and the connection is closed, when there are too many that are all at work."""
+        return super().buildProtocol(addr) if self.crowd.has_room() else None
 
     def startFactory(self) -> None:
         """The base class opens an access log and counts seconds for it."""

@@ -29,10 +29,12 @@ from push.http.routes.registration import RegistrationRoutes
 from push.http.routes.topics import TopicRoutes
 from push.http.routes.users import UserRoutes
 from push.pushing.service import PushService
+from push.runtime.ports import Clock
 
 
 def make_api(
     *,
+    clock: Clock,
     pushing: PushService,
     devices: Devices,
     nodes: Directory,
@@ -54,14 +56,15 @@ def make_api(
             fields["data"]["description"] += (
                 f"; together with `title` and `body` at most {limits.max_payload_bytes:,} bytes"
             )
-        # "exactly one", which the struct cannot say
+        # "exactly one", which the structs cannot say
         schemas["PushTargetBody"].update({"minProperties": 1, "maxProperties": 1})
+        schemas["BanBody"]["oneOf"] = [{"required": [kind]} for kind in ("ip", "token", "user")]
 
     return App(
         "push-api",
         "Push messages, see what became of them, look after devices, read statistics.",
         (
-            *routes_of(PushRoutes(pushing, limits)),
+            *routes_of(PushRoutes(clock, pushing, limits)),
             *routes_of(MessageRoutes(pushing)),
             *routes_of(DeviceRoutes(devices)),
             *routes_of(UserRoutes(users, erasure)),

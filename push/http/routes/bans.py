@@ -80,7 +80,13 @@ class BanRoutes:
         problems=("invalid", "not_found", "unavailable"),
     )
     async def lift_ban(self, call: Request) -> Response:
-        asked = call.body if call.body is not None else call.query
+        asked = call.query
+        if call.body is not None:
+            if asked != BanQuery():
+                raise RequestError(
+                    "invalid", "what is banned is given in the query or in a body, not in both"
+                )
+            asked = call.body
         return in_effect(await self._bans.lift(*_banned_by(asked)))
 
 

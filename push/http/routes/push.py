@@ -11,6 +11,7 @@ from push.http.checks import PushLimits, message_of
 from push.http.framework.problems import problem_of
 from push.http.framework.request_reading import check_idempotency_key
 from push.http.framework.route import (
+    MAX_BODY_BYTES,
     Body,
     DocumentedResponse,
     Request,
@@ -18,7 +19,10 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
+from push.http.routes.batches import Sized, check_item_size, parts_of, read_items
 from push.pushing.service import Push, PushService
+from push.runtime.ports import Clock
+from push.runtime.timers import sleep
 from push.wire.api.problem import Problem
 from push.wire.api.push import (
     MAX_BATCH_ITEMS,
@@ -39,9 +43,11 @@ _decode_item = decoder_for(BatchPushBody)
 
 
 class PushRoutes:
-    def __init__(self, pushing: PushService, limits: PushLimits) -> None:
+    def __init__(self, clock: Clock, pushing: PushService, limits: PushLimits) -> None:
+        self._clock = clock
         self._pushing = pushing
         self._limits = limits
+        self._max_item_bytes = max(MAX_BODY_BYTES, 2 * limits.max_payload_bytes)
 
     @Route(
         "POST",
@@ -85,22 +91,29 @@ class PushRoutes:
             Annotated[list[BatchPushBody], _BATCH_LENGTH],
             [_EXAMPLE, {"to": {"user": "anna"}, "data": 1, "ttl": 0}],
             MAX_BATCH_BYTES,
-            # Not yet the items: one that is wrong must not spoil the others.
-            read_as=Annotated[list[msgspec.Raw], _BATCH_LENGTH],
+            read=read_items,
         ),
         problems=("unavailable",),
         once=True,
     )
     async def push_batch(self, call: Request) -> Response:
-        read = [self._read_item(raw, index, call) for index, raw in enumerate(call.body)]
-        good = [item for item in read if isinstance(item, Push)]
-        outcomes = iter(await self._pushing.push_batch(good) if good else ())
-        results = [next(outcomes) if isinstance(item, Push) else item for item in read]
-        return json_answer(200, {"results": [_batch_result(result) for result in results]})
+        unread = [Sized((index, raw), len(memoryview(raw))) for index, raw in enumerate(call.body)]
+        results: list[BatchReceipt | Problem] = []
+        for part in parts_of(unread):
+            if results:
+                await sleep(self._clock, 0)  # others are served
+            read = [self._read_item(raw, index, call) for index, raw in part]
+            good = [item for item in read if isinstance(item, Push)]
+            outcomes = iter(await self._pushing.push_batch(good) if good else ())
+            results += [
+                _batch_result(next(outcomes) if isinstance(item, Push) else item) for item in read
+            ]
+        return json_answer(200, {"results": results})
 
     def _read_item(self, raw: msgspec.Raw, index: int, call: Request) -> Push | RequestError:
         """An item of a batch; its key is its own, or made of the batch's and its position."""
         try:
+            check_item_size(len(memoryview(raw)), self._max_item_bytes)
             item: BatchPushBody = _decode_item(bytes(raw))
             target, content = message_of(item, self._limits)
             if item.idempotency_key is UNSET:

@@ -1,8 +1,10 @@
 -- Members are added.
 -- KEYS: clock.
--- ARGV: the request: group, by, users, max_members, id.
+-- ARGV: the request: group, by, users, strangers (those of them whom `by` may not add), max_members, rate, id.
 -- Returns a code for each of the users.
--- uses: request, group_keys, group, permissions, enter_group, tell_group, tell_users
+-- uses: request, rate, group_keys, group, permissions, enter_group, tell_group, tell_users
+local limited = rate_refusal()
+if limited then return limited end
 local gid = request.group
 local group = group_of(gid)
 if not group then return unknown_group() end
@@ -10,10 +12,15 @@ local refusal = may('add', group, member_of(gid, request.by))
 if refusal then return refusal end
 
 local room = request.max_members - redis.call('ZCARD', names_key(gid))
-local codes, added = {}, {}
+local codes, added, strangers = {}, {}, {}
+for _, user in ipairs(request.strangers) do
+  strangers[user] = true
+end
 for i, user in ipairs(request.users) do
   if redis.call('HEXISTS', members_key(gid), user) == 1 then
     codes[i] = 'already_exists'
+  elseif strangers[user] then
+    codes[i] = 'not_allowed'
   elseif #added >= room then
     codes[i] = 'group_full'
   else

@@ -1,9 +1,11 @@
 -- A sender's own name for a message, where senders and conversations are on several servers.
 -- KEYS: clock.
--- ARGV: the request: from, client_id, owner, id, seconds (for which it is kept), and `release` if the message
--- was refused.
+-- ARGV: the request: from, client_id, owner, id, seconds (for which it is kept), rate, and `release` if the
+-- message was refused.
 -- Returns id and owner of the message that has the name: this one, or what came first.
--- uses: request, client_ids
+-- uses: request, rate, client_ids
+local limited = rate_refusal()
+if limited then return limited end
 local key = claimed_key(request.from, request.client_id)
 local kept = redis.call('HMGET', key, 'id', 'owner')
 if request.release then

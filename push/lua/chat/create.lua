@@ -1,8 +1,10 @@
 -- A group begins.
 -- KEYS: clock.
--- ARGV: the request: group, by (its owner), name, type, extra, members, max_members, and id for the event.
+-- ARGV: the request: group, by (its owner), name, type, extra, members, max_members, rate, and id for the event.
 -- Returns the fields of the group.
--- uses: request, conversation, group_keys, group, group_description, enter_group, tell_users
+-- uses: request, rate, conversation, activity, group_keys, group, group_description, enter_group, tell_users
+local refusal = rate_refusal()
+if refusal then return refusal end
 local gid = request.group
 if redis.call('EXISTS', group_key(gid)) == 1 then
   return refuse('already_exists', 'this group is there already')
@@ -21,6 +23,7 @@ redis.call('HSET', group_key(gid), 'name', request.name, 'type', request.type, '
   'announcement', '', 'extra', request.extra, 'mute_all', '0', 'invite', 'admin',
   'ts', str(math.floor(offset / 1000)))
 redis.call('HSET', conversation_key('group:' .. gid), 'seq', '0', 'first', '1', 'at', str(offset))
+note_active('group:' .. gid, request.by)
 for i, user in ipairs(users) do
   enter(gid, user, i == 1 and 'owner' or 'member', offset)
 end

@@ -7,7 +7,7 @@
 -- what the other one is told.
 -- Returns where to go on, '' when all is done.
 -- uses: request, conversation, bounds, history, trim_history, recall, user_recall, user_forget
--- uses: user_unclaim, end_conversation
+-- uses: user_unclaim, end_conversation, activity
 local owner, user = request.owner, request.user
 local bounds = bounds_of(owner)
 local peer = string.match(conversation_with(owner, user), '^user:(.+)$')
@@ -22,6 +22,7 @@ local both = bounds.erased == peer
 if not both then
   redis.call('HSET', conversation_key(owner), 'erased', user, 'begin:' .. user, str(bounds.seq + 1))
   redis.call('HDEL', positions_key(owner), user)
+  forget_active(owner, user)
 end
 
 local first = joined_seq(owner, peer) + 1

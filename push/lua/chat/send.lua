@@ -1,10 +1,12 @@
 -- A message into a conversation: the next seq, the history, the streams.
 -- KEYS: clock.
 -- ARGV: the request: owner, from, id, tail (its JSON after the seq), to (for the ledger), client_id ('' for
--- none), digest (of what the client_id stands for), may_begin.
+-- none), digest (of what the client_id stands for), may_begin, rate.
 -- Returns id, conversation as the sender sees it, seq, ts.
--- uses: request, work_queue, conversation, bounds, send_access, history, trim_history, positions, client_ids
--- uses: conversation_list, addressing, push, for_user, chat_body
+-- uses: request, rate, work_queue, conversation, activity, bounds, send_access, history, trim_history, positions
+-- uses: client_ids, conversation_list, addressing, push, for_user, chat_body
+local limited = rate_refusal()
+if limited then return limited end
 local owner, from = request.owner, request.from
 local client_id = request.client_id ~= '' and request.client_id
 
@@ -39,6 +41,7 @@ if #peers > 0 then
   if not bounds.begun and bounds.seq > 0 then redis.call('HSET', key, 'begin', first) end
   note_there(owner, bounds, from)
 end
+note_active(owner, from)
 keep_message(owner, seq, from, request.id, ts, request.tail)
 bounds.seq = seq
 keep_count(owner, bounds)

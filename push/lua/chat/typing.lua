@@ -1,9 +1,9 @@
 -- A user is typing: on the channels only.
 -- KEYS: clock.
--- ARGV: the request: owner, by, id, may_begin; and `told` on the server of the other user's stream, when the
+-- ARGV: the request: owner, by, id, may_begin, rate; and `told` on the server of the other user's stream, when the
 -- conversation was looked at on its own.
 -- Returns 1 once it is told.
--- uses: fields, request, conversation, bounds, send_access, channel
+-- uses: fields, request, rate, conversation, bounds, send_access, channel
 local owner, by = request.owner, request.by
 local TTL_SECONDS = 30
 
@@ -14,6 +14,8 @@ local function tell_typing(stream, conversation)
   return done(1)
 end
 
+local limited = rate_refusal()
+if limited then return limited end
 local of_two = peers_of(owner)
 if of_two and request.told then return tell_typing(conversation_with(owner, by), 'user:' .. by) end
 local group, refusal = open_to_send(owner, by)

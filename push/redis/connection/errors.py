@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from push.wire.errors import RequestError
+
+RETRY_AFTER_SECONDS = 1
+
 # Answers that say "not now" rather than "you are wrong"; also found inside a script's error.
 TEMPORARY_REPLIES = (
     "LOADING",
@@ -23,6 +27,19 @@ class StoreUnavailable(Exception):
         super().__init__(reason)
         self.reason = reason
         self.unknown = unknown
+
+
+def as_request_error(
+    error: StoreUnavailable, *, after_seconds: int = RETRY_AFTER_SECONDS
+) -> RequestError:
+    """What a client is told, on either interface.
+
+    Not the reason: it names addresses. `/readyz` tells it, and the log.
+    """
+    detail = "Redis does not answer now"
+    if error.unknown:
+        detail += "; whether the request took effect is not known"
+    return RequestError("unavailable", detail, after_seconds=after_seconds)
 
 
 class UnsuitableServer(Exception):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from push.http.framework.site import LINGER_SECONDS, REQUEST_SECONDS
+from push.http.framework.site import HEAD_SECONDS, LINGER_SECONDS, REQUEST_SECONDS
 
 MIB = 1024 * 1024
 PUSH = {"to": {"all": True}, "data": 1}
@@ -158,12 +158,23 @@ def test_the_deadline_begins_with_the_request_and_not_with_the_connection(web: A
     body = json.dumps(PUSH).encode()
     connection = web.connect()
     for number in range(3):
-        web.clock.advance(REQUEST_SECONDS - 1)  # idle
-        request = head(length=len(body)) + body
-        drip(connection, web, request, (REQUEST_SECONDS - 1) / len(request))
+        web.clock.advance(REQUEST_SECONDS - 3)  # idle
+        start = head(length=len(body))
+        drip(connection, web, start, (HEAD_SECONDS - 1) / len(start))
+        drip(connection, web, body, (REQUEST_SECONDS - HEAD_SECONDS) / len(body))
         assert len(connection.responses()) == number + 1
     web.clock.advance(REQUEST_SECONDS)
     assert not connection.open  # idle for too long
+
+
+@pytest.mark.parametrize("start", [b"G", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+def test_a_head_that_drips_in_is_cut_off_earlier(web: Any, start: bytes) -> None:
+    connection = web.connect()
+    web.clock.advance(REQUEST_SECONDS - 1)  # idle
+    connection.send(start)
+    passed = drip(connection, web, b"X-A: b\r\n" * 100, 0.5)
+    assert not connection.open
+    assert passed <= HEAD_SECONDS
 
 
 def test_a_handler_that_takes_long_is_not_cut_off(web: Any) -> None:

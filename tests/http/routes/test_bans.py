@@ -69,6 +69,7 @@ async def test_bans_are_listed_page_by_page_the_oldest_first(api: API) -> None:
         ("POST", "/v1/bans", {"user": "a", "why": "x"}, "why"),
         ("DELETE", "/v1/bans", None, "ip"),
         ("DELETE", "/v1/bans?ip=1.2.3.4&user=a", None, "ip"),
+        ("DELETE", "/v1/bans?user=a", {"user": "a"}, None),
         ("GET", "/v1/bans?cursor=x", None, "cursor"),
     ],
 )
