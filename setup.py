@@ -24,6 +24,7 @@ INSTALL = [
     "msgspec>=0.20",
     "h11>=0.16.0",
     "wsproto>=1.3.2",
+    "h11>=0.16",
     "prometheus-client>=0.21",
     "PyJWT[crypto]>=2.10",
     "treq>=24.9.1",

@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "pushctl": {"sdk", "wire", "resharding"},
     # The pytest plugin starts the daemons as processes: of them it knows the settings, and of
     # runtime what a process is started with.
-    "testing": {"sdk", "runtime", "daemons"},
+    "testing": {"sdk", "wire", "runtime", "daemons"},
 }
 WITHOUT_TWISTED = ("wire", "session", "sdk", "testing")
 

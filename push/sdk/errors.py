@@ -88,7 +88,7 @@ class Stopped(PushError):
 
 
 class NotStarted(Stopped):
-    default = "the client was not started; use `async with`"
+    default = "the client was not started: a `with` block does it, in asyncio `async with`"
 
 
 class ClientClosed(Stopped):

@@ -27,11 +27,14 @@ def push_server(
     from push.testing.server import ServerDidNotStart, started_server
 
     folder = tmp_path_factory.mktemp("push-server")
+    problem = ""
     try:
         starting = started_server(folder, push_server_settings)
         server = starting.__enter__()
     except ServerDidNotStart as error:
-        pytest.fail(f"push_server: {error}", pytrace=False)
+        problem = f"push_server: {error}"
+    if problem:  # not in the `except`: pytest would tell both errors
+        pytest.fail(problem, pytrace=False)
     try:
         yield server
     finally:

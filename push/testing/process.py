@@ -17,6 +17,7 @@ import msgspec
 from push.daemons.config.settings import SECTION_TYPES
 from push.daemons.config.value_types import ListenAddress
 from push.runtime import exec_wrapper
+from push.wire.addresses import HostPort
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -43,6 +44,7 @@ class DaemonProcess:
         self.log = folder / "server.log"
         self.data = folder / "data"
         self._ready_file = folder / "ready"
+        self._ready_file.unlink(missing_ok=True)  # of a server that was killed
         chosen = {
             **_listeners(),
             "server.data": str(self.data),
@@ -64,8 +66,8 @@ class DaemonProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def wait_until_ready(self) -> dict[str, int]:
-        """The ports by name: tcp, tls, http, … Raises `ServerDidNotStart`."""
+    def wait_until_ready(self) -> dict[str, HostPort]:
+        """Where it listens, by name: tcp, tls, http, … Raises `ServerDidNotStart`."""
         deadline = time.monotonic() + START_SECONDS
         while not self._ready_file.exists():
             status = self._process.poll()
@@ -75,8 +77,8 @@ class DaemonProcess:
                 self.stop()
                 raise ServerDidNotStart(self._problem(f"it was not ready in {START_SECONDS:g} s"))
             time.sleep(LOOK_SECONDS)
-        found = re.findall(r"listening: (\w+) \S*?:(\d+)", self.log.read_text("utf-8", "replace"))
-        return {name: int(port) for name, port in found}
+        found = re.findall(r"listening: (\w+) (\S+:\d+)", self.log.read_text("utf-8", "replace"))
+        return {name: _reachable(HostPort.parse(address)) for name, address in found}
 
     def stop(self) -> None:
         """SIGTERM, and SIGKILL to a process that does not end: its Redis ends with it."""
@@ -93,6 +95,12 @@ class DaemonProcess:
         said = next((f": {line}" for line in lines if line.startswith("twistd push: ")), "")
         last = "\n".join(lines[-LAST_LINES:])
         return f"the server did not start: {what}{said}\n--- the end of {self.log}\n{last}"
+
+
+def _reachable(listening: HostPort) -> HostPort:
+    """Who listens on all addresses is reached on loopback."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    return HostPort(loopback.get(listening.host, listening.host), listening.port)
 
 
 def _listeners() -> dict[str, str]:

@@ -22,12 +22,12 @@ from push.sdk.backend import MessageLedger, PushAPI
 from push.testing.inbox import WAIT_SECONDS, MessageInbox
 from push.testing.jwt import sign_jwt
 from push.testing.process import DaemonProcess, ServerDidNotStart
+from push.wire.addresses import HostPort
 
 __all__ = ["MessageInbox", "PushServer", "RegisteredDevice", "ServerDidNotStart", "started_server"]
 
 JWT_SECONDS = 3600
 LOOK_SECONDS = 0.02
-HOST = "127.0.0.1"
 CARRIERS = {"tls": "", "tcp": "", "wss": "/ws", "ws": "/ws"}  # with the path of their URLs
 
 
@@ -43,16 +43,18 @@ class RegisteredDevice:
 class PushServer:
     """A running server. `servers` has its URLs by carrier, one of `CARRIERS`."""
 
-    def __init__(self, process: DaemonProcess, ports: Mapping[str, int], jwt_secret: bytes) -> None:
+    def __init__(
+        self, process: DaemonProcess, addresses: Mapping[str, HostPort], jwt_secret: bytes
+    ) -> None:
         self._process = process
         self._jwt_secret = jwt_secret
         self._numbers = itertools.count(1)
         self._run = secrets.token_hex(3)
-        self.http_url = f"http://{HOST}:{ports['http']}"
+        self.http_url = f"http://{addresses['http']}"
         self.servers = {
-            carrier: f"{carrier}://{HOST}:{ports[carrier]}{path}"
+            carrier: f"{carrier}://{addresses[carrier]}{path}"
             for carrier, path in CARRIERS.items()
-            if carrier in ports
+            if carrier in addresses
         }
 
     @property
@@ -174,8 +176,11 @@ def started_server(
 ) -> Iterator[PushServer]:
     """A server of your own, with its data and its log in `folder`, to the end of the block.
 
+    The folder is made if there is none; a server that was there before goes on with its data.
     Raises `ServerDidNotStart`.
     """
+    folder = folder.resolve()  # the server runs in it
+    folder.mkdir(parents=True, exist_ok=True)
     secret = secrets.token_hex(32).encode()
     key_file = folder / "jwt.secret"
     key_file.write_bytes(secret)

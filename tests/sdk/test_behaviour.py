@@ -1028,8 +1028,10 @@ def test_who_waits_while_the_application_closes_is_told_so():
 def test_a_client_that_was_not_started_says_so():
     async def test() -> None:
         client = PushClient(["tcp://127.0.0.1:1"], token="T", secret="S")
-        with pytest.raises(errors.Stopped, match="async with"):
+        with pytest.raises(errors.NotStarted, match="`with` block"):
             await client.wait_connected()
+        with pytest.raises(errors.NotStarted):
+            await anext(client)
         await client.close()
 
     run(test())

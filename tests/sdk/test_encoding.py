@@ -226,6 +226,13 @@ def test_numbers_of_a_client_are_numbers(name: str, value: Any):
         PushClient(["tcp://127.0.0.1:1"], **options)
 
 
+@pytest.mark.parametrize("value", [NAN, INFINITY, -1, "5", True])
+def test_a_queue_is_a_number_of_messages_and_may_be_none(value: Any):
+    with pytest.raises(ConfigurationError, match="queue_messages"):
+        PushClient(["tcp://127.0.0.1:1"], token="T", secret="S", queue_messages=value)
+    PushClient(["tcp://127.0.0.1:1"], token="T", secret="S", queue_messages=0)
+
+
 @pytest.mark.parametrize("value", [NAN, INFINITY, 0, -1, "5", True])
 def test_numbers_of_the_api_are_numbers(value: Any):
     with pytest.raises(ConfigurationError, match="timeout"):

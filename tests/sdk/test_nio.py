@@ -6,6 +6,7 @@ What both clients do is in test_behaviour.py and beside it.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -16,7 +17,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -119,6 +122,22 @@ def test_receive_waits_for_a_time_and_says_that_nothing_came(server: Server) -> 
         assert client.receive(timeout=DEADLINE_SECONDS).id == "m1"
 
 
+@pytest.mark.parametrize("call", ["receive", "wait_connected"])
+def test_a_wait_takes_any_number_of_seconds(server: Server, call: str) -> None:
+    with client_of(server) as client:
+        with pytest.raises(ValueError, match="timeout"):
+            getattr(client, call)(math.nan)
+        with pytest.raises(TypeError):
+            getattr(client, call)("5")
+        with ThreadPoolExecutor() as pool:
+            waits = [
+                pool.submit(getattr(client, call), seconds)
+                for seconds in (math.inf, 1e20, threading.TIMEOUT_MAX)
+            ]
+            push(server, server.welcome(), 1, 2, 3)
+            assert all(wait.result(DEADLINE_SECONDS) for wait in waits)
+
+
 def test_a_session_that_does_not_come_in_time_is_an_error(server: Server) -> None:
     with client_of(server) as client:
         with pytest.raises(errors.ConnectionFailed, match=r"within 0\.01 s"):
@@ -172,6 +191,35 @@ def test_a_callback_that_would_wait_for_itself_is_told_so(server: Server) -> Non
         wait_for(lambda: len(caught) == 2)
 
 
+@pytest.mark.parametrize("callback", ["on_state", "jwt", "on_credentials"])
+def test_a_callback_that_hangs_does_not_hold_up_the_end(server: Server, callback: str) -> None:
+    called, goes_on = threading.Event(), threading.Event()
+
+    def hang(*args: object) -> str:
+        called.set()
+        goes_on.wait()
+        return "j"
+
+    identity: dict[str, Any] = {"jwt": {}, "on_credentials": {"key": "k"}}.get(
+        callback, {"token": "T", "secret": "S"}
+    )
+    client = PushClient([server.url], **{**identity, callback: hang})
+    client.start()
+    try:
+        if callback == "on_credentials":
+            peer = server.do(server._server.accept())
+            frame, _ = server.do(peer.take(Signal.SUB))
+            pair = {"token": "T", "secret": "S"}
+            server.call(lambda: peer.send(Signal.SUB, pair, 0, frame.message_id))
+        assert called.wait(DEADLINE_SECONDS)
+        closing = threading.Thread(target=client.close)
+        closing.start()
+        closing.join(DEADLINE_SECONDS)
+        assert not closing.is_alive()
+    finally:
+        goes_on.set()
+
+
 def test_a_callback_may_ask_another_thread_that_uses_the_client(server: Server) -> None:
     """No lock is held while the application's code runs."""
     seen: list[ClientState] = []
@@ -186,6 +234,43 @@ def test_a_callback_may_ask_another_thread_that_uses_the_client(server: Server) 
         server.welcome()
         client.wait_connected(DEADLINE_SECONDS)
     assert seen[-1] is ClientState.CLOSED
+
+
+def interrupted(function: Callable[[], object], at_line: int) -> bool:
+    """Call it with a Ctrl-C before the line of that number that `MachineDriver.poke` runs."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        nonlocal lines
+        if frame.f_code is not MachineDriver.poke.__code__:
+            return trace if event == "call" else None
+        lines += event == "line"
+        if lines == at_line and event == "line":
+            raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        function()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_ctrl_c_in_the_middle_of_a_call_leaves_the_thread_awake(server: Server) -> None:
+    with client_of(server) as client, ThreadPoolExecutor(1) as pool:
+        peer = server.welcome()
+        client.wait_connected(DEADLINE_SECONDS)
+        line = 1
+        while interrupted(partial(setattr, client, "network", f"n{line}"), line):
+            asked = pool.submit(client.publish, "PS", {}, timeout=DEADLINE_SECONDS)
+            server.answer(peer, n=line)
+            assert asked.result(DEADLINE_SECONDS) == {"n": line}
+            line += 1
+        assert line > 3
 
 
 # --- Threads -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from push.testing.server import started_server
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
 # A server's port 1, and settings that no daemon would take: what a developer's shell may hold.
@@ -203,6 +205,8 @@ def test_a_server_that_does_not_start_is_one_line_and_its_log(run: Suite) -> Non
     assert "PUSH_CHAT_PRESENCE" in told.splitlines()[-1]
     assert "PUSH_CHAT_PRESENCE" in log
     assert "Traceback" not in said
+    assert "another exception" not in said
+    assert said.count("--- the end of ") == 1
 
 
 MISSES = """
@@ -263,3 +267,20 @@ def test_a_killed_run_leaves_no_process(tmp_path: Path) -> None:
         process.kill()
         process.wait(DEADLINE_SECONDS)
     wait_for(lambda: [pid for pid in pids if is_alive(pid)] == [], "no process is left")
+
+
+def test_a_server_of_ones_own_has_any_folder_and_goes_on_there_after_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("made/for/it")
+    with started_server(folder) as server:
+        device = server.device("anna")
+        os.kill(server.pid, signal.SIGKILL)
+    assert (folder / "ready").exists(), "what a killed server leaves"
+    others = {"connector.tls": "[::1]:0", "http.listen": "0.0.0.0:0"}
+    with started_server(folder, others) as server, server.listen(device) as inbox:
+        assert server.servers["tls"].startswith("tls://[::1]:")
+        assert server.http_url.startswith("http://127.0.0.1:")
+        server.api.push(to={"user": "anna"}, data="again")
+        assert inbox.wait().data == "again"

@@ -27,6 +27,7 @@ from push.sdk.errors import (
     AlreadyStarted,
     ConfigurationError,
     ConnectionFailed,
+    NotStarted,
     OtherProcess,
 )
 from push.session.client.events import Connected, MessageReceived
@@ -202,6 +203,8 @@ class PushClient(ChatClient):
                 raise core.error
             if core.state is ClientState.CLOSED:
                 raise StopAsyncIteration
+            if not core.is_started:
+                raise NotStarted("not_started")
             message = core.inbox.take(self, self._message)
             if message is not None:
                 return message

@@ -126,6 +126,7 @@ class ClientSettings:
             ("heartbeat", heartbeat, 1),
             ("window", self.window, 1),
             ("max_frame", self.max_frame, 4096),
+            ("queue_messages", self.queue_messages, 0),
         ):
             if value is not None and not (type(value) is int and value >= least):
                 raise ConfigurationError(

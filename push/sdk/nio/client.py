@@ -6,6 +6,7 @@ What it does is in `push.sdk.core`; here is what an application sees of it.
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from push.sdk.core.registration import LoneRegistration
 from push.sdk.core.requests import REQUEST_SECONDS, request_number
 from push.sdk.core.settings import ClientSettings, takes_options
 from push.sdk.credentials import Credentials
+from push.sdk.dialing import CLOSE_SECONDS
 from push.sdk.encoding import check_text
 from push.sdk.errors import (
     AlreadyStarted,
@@ -37,6 +39,7 @@ from push.sdk.nio.message import Message, message_of
 from push.session.client.events import Connected, MessageReceived
 
 SDK_NAME = "push-universe-nio/1"
+THREAD_END_SECONDS = 0.5  # what the thread may take for its end once the connection is closed
 
 T = TypeVar("T")
 
@@ -147,7 +150,7 @@ class PushClient(ChatClient):
         self._do(self._core.close)
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
-            thread.join()
+            thread.join(CLOSE_SECONDS + THREAD_END_SECONDS)  # `on_state` may hang
 
     def wait_connected(self, timeout: float | None = None) -> Connected:
         """The open session, as soon as there is one. Raises what stopped the client, and
@@ -217,9 +220,12 @@ class PushClient(ChatClient):
         self._check_process()
         self._check_thread()
         reader, core = threading.current_thread(), self._core
+        longest = _longest_wait(timeout)
         with self._lock:
+            if not core.is_started and (never := core.why_over()) is not None:
+                raise never
             core.inbox.acknowledge_in_hand(reader)
-            if not self._lock.wait_for(lambda: core.inbox or core.is_over, timeout):
+            if not self._lock.wait_for(lambda: core.inbox or core.is_over, longest):
                 raise NothingReceived(f"no message within {timeout:g} s")
             if core.is_over:
                 over = core.why_over()
@@ -320,11 +326,12 @@ class PushClient(ChatClient):
         """Wait for what the core answers. Who gives up, by time or by Ctrl-C, is not waited for."""
         self._check_process()
         self._check_thread()
+        longest = _longest_wait(timeout)
         with self._lock:
             pending = self._do(ask)
             pending.then(lambda pending: self._lock.notify_all())
             try:
-                self._lock.wait_for(lambda: pending.done, timeout)
+                self._lock.wait_for(lambda: pending.done, longest)
             finally:
                 if not pending.done:
                     pending.fail(ConnectionFailed(f"{what} within {timeout or 0:g} s"))
@@ -355,3 +362,10 @@ class PushClient(ChatClient):
         for driver in (self._driver, self._lone_driver):
             if driver is not None and driver.is_own_thread:
                 raise CalledInCallback("`on_state` may not wait for the client: it would for ever")
+
+
+def _longest_wait(timeout: float | None) -> float | None:
+    """A `timeout` as locks take it; what they cannot count is for ever. Raises ValueError."""
+    if timeout is not None and math.isnan(timeout):
+        raise ValueError("timeout: expected seconds or None")
+    return None if timeout is None or timeout > threading.TIMEOUT_MAX else timeout

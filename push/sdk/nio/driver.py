@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from ssl import SSLContext
 from typing import TypeVar
 
@@ -93,8 +94,10 @@ class MachineDriver:
     def poke(self) -> None:
         """Something was asked of the machine. Call it with the lock."""
         if not self._is_poked and not self._is_closed and not self.is_own_thread:
+            # In this order: Ctrl-C may come in between, and a byte too many does no harm.
+            with suppress(BlockingIOError):
+                self._waker.send(b"\0")
             self._is_poked = True
-            self._waker.send(b"\0")
 
     def report(self, function: Callable[[], None]) -> None:
         """Have the thread call `function` with the lock; at once when the machine is over."""

@@ -1,7 +1,7 @@
 """The opening handshake of a WebSocket, as a server: one HTTP request, one answer.
 
-The head is bounded in bytes and cut off here, because frames may follow it at once. What it says
-is judged by wsproto, and by this project's rules: path, `Origin`, sub-protocol.
+The head is bounded in bytes and cut off here, because frames may follow it at once. h11 reads it;
+what it says is judged by RFC 6455, and by this project's rules: path, `Origin`, sub-protocol.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
 
-from wsproto.connection import ConnectionType
-from wsproto.events import AcceptConnection, RejectConnection, Request
-from wsproto.handshake import H11Handshake
-from wsproto.utilities import RemoteProtocolError
+import h11
+from wsproto.utilities import generate_accept_token
 
+from push.wire.addresses import HostPort
 from push.wire.errors import shortened
 from push.wire.websocket.origins import Origins
 
@@ -24,6 +23,14 @@ SUB_PROTOCOL = "push.v2"
 MAX_HEAD_BYTES = 16 * 1024
 _END = b"\r\n\r\n"
 _KEY_BYTES = 16
+VERSION = "13"
+_SCHEMES = (b"http", b"https", b"ws", b"wss")
+# What belongs to an answer 426 (RFC 9110, 15.5.22 and 7.8; RFC 6455, 4.2.2).
+_UPGRADE_TO = (
+    b"Upgrade: websocket",
+    b"Connection: Upgrade",
+    b"Sec-WebSocket-Version: " + VERSION.encode(),
+)
 
 
 class OpeningRules(NamedTuple):
@@ -83,44 +90,114 @@ class Opening:
         if len(line) == 3 and rules.is_other(line[1]):
             return OtherRequest(head)
         path = line[1].partition(b"?")[0] if len(line) == 3 else None
+        authority, path = (None, None) if path is None else _parts(path)
         if path is not None and path != rules.path.encode():
             return refused(404, f"There is nothing at this path, only a WebSocket at {rules.path}.")
-        if path is not None and line[2] == b"HTTP/1.0":
-            return refused(400, "WebSocket needs HTTP/1.1.")
-        handshake = H11Handshake(ConnectionType.SERVER)
+        connection = h11.Connection(h11.SERVER)
+        connection.receive_data(head)
         try:
-            handshake.receive_data(head)
-            request = next(handshake.events(), None)
-        except RemoteProtocolError as error:
-            return _not_a_handshake(error)
-        except ValueError:  # bytes that are not text, in a header that is
-            request = None
-        if not isinstance(request, Request):
-            return refused(400, "This is not the request of a WebSocket.")
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return refusal
-        accepted = AcceptConnection(subprotocol=rules.sub_protocol)
-        return Accepted(handshake.send(accepted), rest)
+            request = connection.next_event()
+        except h11.RemoteProtocolError as error:
+            return refused(400, f"This is not an HTTP request: {shortened(str(error), 100)}.")
+        if not isinstance(request, h11.Request):
+            return refused(400, "This is not an HTTP request.")
+        headers = _Headers(request)
+        # The host of an absolute-form target counts, and not the header (RFC 9112, 3.2.2).
+        hosts = headers.lines("host") if authority is None else [authority]
+        refusal = (
+            _no_websocket(request, headers)
+            or _wrong_host(hosts)
+            or _wrong_fields(headers)
+            or self._refusal(headers, hosts[0])
+        )
+        return refusal or Accepted(_answer(headers, rules.sub_protocol), rest)
 
-    def _refusal(self, request: Request) -> Refused | None:
-        origins = _header(request, b"origin")
-        if len(origins) > 1 or (
-            origins and not self._rules.origins.accepts(origins[0], request.host)
-        ):
+    def _refusal(self, headers: _Headers, host: str) -> Refused | None:
+        """What does not fit the rules of this server."""
+        origins = headers.lines("origin")
+        if len(origins) > 1 or (origins and not self._rules.origins.accepts(origins[0], host)):
             shown = shortened(", ".join(origins), 100)
             return refused(403, f"Pages of the origin {shown} may not connect here.")
         sub_protocol = self._rules.sub_protocol
-        if sub_protocol is not None and sub_protocol not in request.subprotocols:
+        if sub_protocol is not None and sub_protocol not in headers.items("sec-websocket-protocol"):
             return refused(400, f"The sub-protocol must be {sub_protocol}.")
-        keys = _header(request, b"sec-websocket-key")
-        if len(keys) != 1 or not _is_key(keys[0]):
-            return refused(400, "Sec-WebSocket-Key must be 16 bytes in base64.")
         return None
 
 
-def _header(request: Request, name: bytes) -> list[str]:
-    return [value.decode("latin-1") for key, value in request.extra_headers if key == name]
+class _Headers:
+    """The headers of a request, by their names in lower case."""
+
+    def __init__(self, request: h11.Request) -> None:
+        self._fields = [(name, value.decode("latin-1")) for name, value in request.headers]
+
+    def lines(self, name: str) -> list[str]:
+        return [value for key, value in self._fields if key == name.encode()]
+
+    def items(self, name: str) -> list[str]:
+        """Of a header that is a list: over several lines, or with commas."""
+        return [item.strip() for line in self.lines(name) for item in line.split(",")]
+
+
+def _parts(target: bytes) -> tuple[str | None, bytes]:
+    """The authority, only of an absolute target, and the path. `target`: without its query."""
+    scheme, found, rest = target.partition(b"://")
+    if not found or scheme.lower() not in _SCHEMES:
+        return None, target
+    authority, slash, path = rest.partition(b"/")
+    return authority.decode("latin-1"), slash + path
+
+
+def _no_websocket(request: h11.Request, headers: _Headers) -> Refused | None:
+    """What is HTTP and asks for something else."""
+    if not b"1.1" <= request.http_version < b"2":
+        return refused(400, "WebSocket needs HTTP/1.1.")
+    if request.method != b"GET":
+        return refused(400, "The method must be GET.")
+    if headers.lines("transfer-encoding") or any(map(_is_not_0, headers.lines("content-length"))):
+        return refused(400, "The request of a WebSocket has no body.")
+    for name, wanted in (("Upgrade", "websocket"), ("Connection", "Upgrade")):
+        if wanted.lower() not in map(str.lower, headers.items(name.lower())):
+            return refused(400, f"This is not the request of a WebSocket: no {name}: {wanted}.")
+    return None
+
+
+def _is_not_0(content_length: str) -> bool:
+    return content_length.strip("0") != ""
+
+
+def _wrong_host(hosts: list[str]) -> Refused | None:
+    try:
+        [host] = hosts
+        if host:  # an empty one is allowed, and no page is of that host
+            HostPort.parse(host.removesuffix(":"), default_port=80)
+        return None if host.isascii() else refused(400, "Host must be ASCII.")
+    except ValueError:
+        return refused(400, "There must be one host, as host or host:port.")
+
+
+def _wrong_fields(headers: _Headers) -> Refused | None:
+    """What RFC 6455 asks of its own headers."""
+    versions, keys = headers.lines("sec-websocket-version"), headers.lines("sec-websocket-key")
+    if not versions:
+        return refused(400, "Sec-WebSocket-Version is missing.")
+    if set(versions) != {VERSION}:
+        return refused(426, f"The version of WebSocket must be {VERSION}.", *_UPGRADE_TO)
+    if len(keys) != 1 or not _is_key(keys[0]):
+        return refused(400, "Sec-WebSocket-Key must be 16 bytes in base64.")
+    return None
+
+
+def _answer(headers: _Headers, sub_protocol: str | None) -> bytes:
+    [key] = headers.lines("sec-websocket-key")
+    lines = [
+        b"HTTP/1.1 101 Switching Protocols",
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        b"Sec-WebSocket-Accept: " + generate_accept_token(key.encode()),
+    ]
+    if sub_protocol is not None:
+        lines.append(b"Sec-WebSocket-Protocol: " + sub_protocol.encode())
+    return b"\r\n".join(lines) + _END
 
 
 def _is_key(text: str) -> bool:
@@ -128,13 +205,6 @@ def _is_key(text: str) -> bool:
         return len(binascii.a2b_base64(text, strict_mode=True)) == _KEY_BYTES
     except ValueError:
         return False
-
-
-def _not_a_handshake(error: RemoteProtocolError) -> Refused:
-    hint = error.event_hint
-    if isinstance(hint, RejectConnection) and hint.status_code == 426:
-        return refused(426, "The version of WebSocket must be 13.", b"Sec-WebSocket-Version: 13")
-    return refused(400, f"{error}.")
 
 
 def refused(status: int, reason: str, *headers: bytes) -> Refused:

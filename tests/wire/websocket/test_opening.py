@@ -67,7 +67,20 @@ def test_another_implementation_accepts_the_answer(piece_bytes: int) -> None:
         (request("GET /ws HTTP/1.0"), 400),
         (request("GET /ws"), 400),
         (request("GET  /ws HTTP/1.1"), 400),
+        (request("GET http://a.example/ HTTP/1.1"), 404),
+        (request("GET http://a.example HTTP/1.1"), 404),
+        (request("GET http://me@a.example/ws HTTP/1.1"), 400),
+        (request("GET ftp://a.example/ws HTTP/1.1"), 404),
+        (request("GET /ws HTTP/2.0"), 400),
         (request(Host=None), 400),
+        (request(Host="a b"), 400),
+        (request(Host="a.example/x"), 400),
+        (request(Host="me@a.example"), 400),
+        (request(Host="a.example:http"), 400),
+        (request(Host="[::1"), 400),
+        (request(Host="a.example", host="a.example"), 400),
+        (request(Content_Length="5"), 400),
+        (request(Transfer_Encoding="chunked"), 400),
         (request(Host="\xff"), 400),
         (request(Upgrade=None), 400),
         (request(Upgrade="h2c"), 400),
@@ -75,6 +88,9 @@ def test_another_implementation_accepts_the_answer(piece_bytes: int) -> None:
         (request(Connection="\xfc"), 400),
         (request(Sec_WebSocket_Version=None), 400),
         (request(Sec_WebSocket_Version="8"), 426),
+        (request(Sec_WebSocket_Version="13, 8"), 426),
+        (request(Sec_WebSocket_Version="13", sec_websocket_version="8"), 426),
+        (request(sec_websocket_key=KEY), 400),
         (request(Sec_WebSocket_Key=None), 400),
         (request(Sec_WebSocket_Key="short"), 400),
         (request(Sec_WebSocket_Key="!" * 24), 400),
@@ -82,6 +98,8 @@ def test_another_implementation_accepts_the_answer(piece_bytes: int) -> None:
         (request(Sec_WebSocket_Protocol="push.v1, push"), 400),
         (request(Sec_WebSocket_Protocol="\xe4"), 400),
         (request(Origin="https://b.example"), 403),
+        (request("GET http://b.example/ws HTTP/1.1", Origin="https://a.example"), 403),
+        (request(Host="", Origin="https://a.example"), 403),
         (request(Origin="null"), 403),
         (request(Origin=""), 403),
         (request(Origin="https://a.example", origin="https://a.example"), 403),
@@ -100,6 +118,42 @@ def test_what_does_not_fit_is_refused(asked: bytes, status: int, piece_bytes: in
     assert body.decode() == f"{refused.reason}\n"
     assert len(body) <= 200
     assert b"Content-Length: %d" % len(body) in head
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request("GET http://a.example/ws HTTP/1.1"),
+        request("GET wss://a.example:6793/ws?v=1 HTTP/1.1"),
+        request(
+            "GET http://b.example/ws HTTP/1.1", Host="a.example", Origin="https://b.example:8443"
+        ),
+        request(Host=""),
+        request(Host="a.example:"),
+        request(Host="A.Example:6791", Origin="https://a.example"),
+        request(Host="[::1]:6791", Origin="http://[::1]:8080"),
+        request(Host="xn--bcher-kva.example", Origin="https://xn--bcher-kva.example"),
+        request(Upgrade="WebSocket"),
+        request(Upgrade="h2c, websocket"),
+        request(Upgrade="h2c", upgrade="websocket"),
+        request(Connection="Upgrade", connection="keep-alive"),
+        request(Sec_WebSocket_Version="13", sec_websocket_version="13"),
+        request(Sec_WebSocket_Protocol="chat", sec_websocket_protocol="push.v2"),
+        request(Sec_WebSocket_Protocol="chat,push.v2,"),
+        request(Content_Length="0"),
+    ],
+)
+def test_whatever_rfc_6455_and_9112_allow_is_accepted(asked: bytes) -> None:
+    accepted = Opening(RULES).feed(asked)
+    assert isinstance(accepted, Accepted), accepted
+    assert accepted.answer.startswith(b"HTTP/1.1 101 ")
+
+
+def test_another_version_is_told_what_to_upgrade_to() -> None:
+    refused = Opening(RULES).feed(request(Sec_WebSocket_Version="8"))
+    assert isinstance(refused, Refused)
+    for line in (b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Version: 13"):
+        assert b"\r\n" + line + b"\r\n" in refused.answer
 
 
 def test_what_comes_after_the_request_is_kept() -> None:
