@@ -119,7 +119,7 @@ class CursorWriter:
         return len(self._moved) + len(self._last)
 
     def write_now(self) -> None:
-        """Do not wait for more: what moved must not be read as it was before by who comes next."""
+        """Do not wait for more: a session that begins next must not read what was before."""
         if self._writing is not None:
             self._is_urgent = True
         elif self._waiting and not self._failed:

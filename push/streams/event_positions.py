@@ -38,8 +38,8 @@ _EVENT_ID = re.compile(r"([0-9a-f]{1,40})\.([0-9]{1,15})")
 class EventPositions:
     """Keeps positions of the sessions of one connector, all of one turn of the reactor at once.
 
-    What is noted is on its way to Redis before anything is that the client sends after it got the
-    event. `window_messages`: what one response brings at most before it is acknowledged.
+    A position is on its way to Redis before the client gets the event, so also before anything that
+    the client then sends. `window_messages`: what one response brings at most before it is acknowledged.
     """
 
     def __init__(
