@@ -11,6 +11,7 @@ from twisted.internet.interfaces import ISSLTransport
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import ConnectionOwner, DeviceConnection
 from push.connector.transport.event_stream import WINDOW_FULL, StreamConnection, replace_protocol
+from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 from push.session.event_stream import StreamSession
 from push.session.events import Event
@@ -39,7 +40,7 @@ class EventStreams:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         limits: SessionLimits,
         positions: EventPositions,
         gateway: StreamGateway,

@@ -36,6 +36,7 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
+from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry
@@ -70,7 +71,9 @@ RESTART_AFTER_SECONDS = 5
 class Gateway:
     """All connections of one connector: what its parts need of each other is `GatewayPort`."""
 
-    def __init__(self, reactor: Any, services: GatewayServices, settings: GatewaySettings) -> None:
+    def __init__(
+        self, reactor: Clock, services: GatewayServices, settings: GatewaySettings
+    ) -> None:
         self.counters = Counters()
         self.connections: set[DeviceConnection] = set()
         self.sessions: dict[str, DeviceSession] = {}

@@ -13,6 +13,7 @@ from push.connector.limits.admission import AdmittingFactory
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.proxy import ProxiedFactory
 from push.connector.transport.websocket import WebSocketConnection
+from push.runtime.ports import Clock, as_twisted
 from push.wire.addresses import Networks
 from push.wire.codecs.binary import BINARY
 from push.wire.codecs.text import TEXT
@@ -53,7 +54,7 @@ class WebSocketFactory(Factory):
 
 
 def device_factory(
-    reactor: Any,
+    reactor: Clock,
     gateway: Gateway,
     tls: Any = None,
     proxies: Networks | None = None,
@@ -71,7 +72,7 @@ def device_factory(
         rules = OpeningRules(origins, is_other=is_stream)
         factory = WebSocketFactory(gateway, "ws" if tls is None else "wss", rules)
     if tls is not None:
-        factory = TLSMemoryBIOFactory(tls, False, factory, reactor)
+        factory = TLSMemoryBIOFactory(tls, False, factory, as_twisted(reactor))
     admission = gateway.limits.admission
     if proxies:
         factory = ProxiedFactory(reactor, factory, proxies, gateway.counters, admission)

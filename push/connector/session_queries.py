@@ -9,10 +9,9 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
-from twisted.internet.task import deferLater
 
 from push.cluster.survey import SurveyHandler
 from push.connector.delivery.fanout import FanOut
@@ -29,6 +28,8 @@ from push.devices.session_query_types import (
     PushAnswer,
     PushToSessions,
 )
+from push.runtime.ports import Clock
+from push.runtime.timers import sleep
 from push.session.entry import Batch, Entry
 from push.session.subscription import Subscription
 from push.session.transitions import State
@@ -61,7 +62,7 @@ class SessionQueryHandler:
     """The sessions of one connector, for the whole cluster."""
 
     def __init__(
-        self, reactor: Any, port: SessionSource, answerer: SurveyHandler, node: str
+        self, reactor: Clock, port: SessionSource, answerer: SurveyHandler, node: str
     ) -> None:
         self._reactor = reactor
         self._port = port
@@ -142,6 +143,6 @@ class SessionQueryHandler:
         found: list[DeviceSession] = []
         for start in range(0, len(candidates), SLICE):
             if start:
-                await deferLater(self._reactor, 0)
+                await sleep(self._reactor, 0)
             found += [each for each in candidates[start : start + SLICE] if fits(each)]
         return found

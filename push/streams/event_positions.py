@@ -39,7 +39,8 @@ class EventPositions:
     """Keeps positions of the sessions of one connector, all of one turn of the reactor at once.
 
     A position is on its way to Redis before the client gets the event, so also before anything that
-    the client then sends. `window_messages`: what one response brings at most before it is acknowledged.
+    the client then sends. `window_messages`: what one response brings at most before it is
+    acknowledged.
     """
 
     def __init__(

@@ -30,6 +30,8 @@ def test_every_form_of_a_key_is_found():
 def test_no_key_stands_for_two_bodies():
     found: Counter[str] = Counter()
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        found.update(keys(page.read_text(encoding="utf-8")))
+        lines = page.read_text(encoding="utf-8").splitlines()
+        # A message that came has the key of the request that made it.
+        found.update(keys("\n".join(line for line in lines if '"seq":' not in line)))
     assert len(found) >= 3
     assert {key: times for key, times in found.items() if times > 1} == {}

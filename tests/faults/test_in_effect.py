@@ -36,6 +36,7 @@ def make(make_system: Any, connectors: int, **options: Any) -> System:
         sub=True,
         groups=1,
         limits_registrations_per_minute="0",
+        limits_connects_per_minute="0",
         **{"chat_messages_per_minute": "0", **options},
     )
     return system

@@ -146,6 +146,8 @@ def make_stopped(make_system: Any, connectors: int, **options: Any) -> System:
         groups=1,
         start=False,
         limits_registrations_per_minute="0",
+        limits_connects_per_minute="0",
+        chat_groups_per_minute="0",
         chat_messages_per_minute="0",
         **options,
     )

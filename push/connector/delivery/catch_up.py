@@ -14,6 +14,7 @@ from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ServerStreams, ShardedStreams
 from push.connector.transport.timing_wheel import TimingWheel
 from push.redis.connection.errors import StoreUnavailable
+from push.runtime.ports import Clock
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Entry
 from push.session.subscription import EXPIRED, Subscription
@@ -29,7 +30,7 @@ class CatchUp:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         sources: ShardedStreams,
         delivery_policy: DeliveryPolicy,
         wheel: TimingWheel,

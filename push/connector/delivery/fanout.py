@@ -14,6 +14,7 @@ from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.transport.connection import write_to_all
 from push.connector.transport.timing_wheel import TimingWheel
+from push.runtime.ports import Clock
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Batch, Entry, batches_of
 from push.session.subscription import TOO_LARGE, Subscription
@@ -55,7 +56,7 @@ class FanOut:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         delivery_policy: DeliveryPolicy,
         wheel: TimingWheel,
         redeliver_after_seconds: float,

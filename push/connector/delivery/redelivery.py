@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.logger import Logger
 
 from push.connector.sessions.device_session import DeviceSession
@@ -12,6 +10,7 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.counters import Counters
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.keyspace import is_device_stream
+from push.runtime.ports import Clock
 from push.runtime.tasks import Semaphore
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry
@@ -27,7 +26,7 @@ class Redelivery:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         sources: ShardedStreams,
         delivery_policy: DeliveryPolicy,
         counters: Counters,

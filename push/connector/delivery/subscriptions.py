@@ -10,11 +10,10 @@ the group's own log too, so that it ends at that place for everyone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.task import deferLater
 
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
@@ -23,6 +22,8 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.devices.follow_record import FollowRecord
 from push.devices.sessions import Sessions
 from push.redis.connection.errors import StoreUnavailable
+from push.runtime.ports import Clock
+from push.runtime.timers import sleep
 from push.session.entry import Entry
 from push.session.subscription import Subscription
 from push.session.transitions import State
@@ -77,7 +78,7 @@ class SessionSubscriptions:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         sources: ShardedStreams,
         sessions: Sessions,
         snowflake: Snowflake,
@@ -224,7 +225,7 @@ class SessionSubscriptions:
                 try:
                     record = await self._record(device)
                 except StoreUnavailable:
-                    await deferLater(self._reactor, RETRY_SECONDS)
+                    await sleep(self._reactor, RETRY_SECONDS)
                     continue
                 except RequestError:  # while it was read, a newer connection took the device
                     self._taken_over(device)

@@ -13,6 +13,7 @@ from push.connector.limits.counts import CONNECTIONS_PER_USER, MEMORY, LimitCoun
 from push.connector.limits.read_queue import ReadQueue
 from push.connector.limits.reconnects import Reconnects
 from push.connector.limits.session_rates import Rates
+from push.runtime.ports import Clock
 from push.runtime.timers import Periodic
 from push.wire.errors import RequestError
 
@@ -40,7 +41,7 @@ class ConnectorLimits:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         settings: ConnectorLimitSettings,
         is_short_of_memory: Callable[[], bool],
         over_rate: Callable[[Any, str], None],

@@ -23,6 +23,7 @@ from push.connector.limits.counts import (
     LimitCounts,
 )
 from push.connector.limits.session_rates import Rates, SessionRates
+from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
 # Worked off in a turn for those that wait: about 100 of the shortest frames, a millisecond.
@@ -90,7 +91,7 @@ class ReadQueue:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         rates: Rates,
         counts: LimitCounts,
         over_rate: Callable[[Any, str], None],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
 
 from msgspec import UNSET
 from twisted.logger import Logger
@@ -23,6 +22,7 @@ from push.connector.transport.counters import Counters
 from push.devices.session_opening import Opened
 from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.redis.connection.subscriptions import subscribed_in_time
+from push.runtime.ports import Clock
 from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
 from push.wire.errors import RequestError
@@ -50,7 +50,7 @@ class Handshake:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         services: GatewayServices,
         settings: GatewaySettings,
         commands: RemoteCommands,

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -23,7 +22,9 @@ from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
+from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
+from push.runtime.timers import sleep
 from push.session.subscription import Subscription
 from push.streams.log import LogReader
 from push.wire.idents import device_stream, user_stream
@@ -42,7 +43,7 @@ class Currency:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         shards: Shards,
         lease: Lease,
         bans: Bans,
@@ -166,7 +167,7 @@ class Currency:
                         self._doubt(device)
                 except StoreUnavailable as error:
                     log.debug("Sessions not verified: {reason}", reason=error.reason)
-                    await deferLater(self._reactor, RETRY_SECONDS)
+                    await sleep(self._reactor, RETRY_SECONDS)
                 else:
                     self._verified_losses = losses
         finally:

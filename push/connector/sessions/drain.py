@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from push.connector.sessions.device_session import Connection, DeviceSession, Phase
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedCursors
+from push.runtime.ports import Clock
+from push.runtime.timers import sleep
 from push.session.transitions import State
 from push.wire.addresses import is_loopback_peer
 from push.wire.codecs.carriers import EVENT_STREAMS
@@ -44,7 +44,7 @@ class Drain:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         cursors: ShardedCursors,
         others: Callable[[str, str], Sequence[str]],
         port: GatewayPort,
@@ -104,7 +104,7 @@ class Drain:
         while waiting:
             batch, waiting = waiting[:size], waiting[size:]
             self._batches.append(Deferred.fromCoroutine(self._send_away(batch)))
-            await deferLater(self._reactor, len(batch) / max(rate_per_second, 0.001))
+            await sleep(self._reactor, len(batch) / max(rate_per_second, 0.001))
             if self._reactor.seconds() - told_at >= PROGRESS_SECONDS:
                 told_at = self._reactor.seconds()
                 log.info("Draining: {count} sessions are left", count=len(self._port.sessions))
@@ -117,7 +117,7 @@ class Drain:
                 subscription.live = False
         until = self._reactor.seconds() + ACKNOWLEDGED_SECONDS
         while self._reactor.seconds() < until and any(map(_is_waited_for, batch)):
-            await deferLater(self._reactor, LOOK_SECONDS)
+            await sleep(self._reactor, LOOK_SECONDS)
         await self._cursors.flush()
         for device in batch:
             if not device.is_over:

@@ -5,8 +5,6 @@ An order reaches the connector of a session by its boot id; for one's own sessio
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from twisted.logger import Logger
 
@@ -19,6 +17,7 @@ from push.connector.sessions.services import GatewayServices
 from push.connector.sessions.walking import walk
 from push.devices.session_query_types import KeptKick
 from push.redis.connection.errors import StoreUnavailable
+from push.runtime.ports import Clock
 from push.wire.errors import RequestError
 from push.wire.signals import DisconnectCode
 
@@ -39,7 +38,7 @@ class RemoteCommands:
     """
 
     def __init__(
-        self, reactor: Any, services: GatewayServices, boot: str, node: str, port: GatewayPort
+        self, reactor: Clock, services: GatewayServices, boot: str, node: str, port: GatewayPort
     ) -> None:
         self._reactor = reactor
         self._control = services.control

@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.devices.sessions import Sessions
 from push.redis.connection.errors import StoreUnavailable
+from push.runtime.ports import Clock
+from push.runtime.timers import sleep
 
 log = Logger()
 
@@ -25,7 +26,7 @@ class SessionEnds:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         sources: ShardedStreams,
         sessions: Sessions,
         run: Callable[[Coroutine[Any, Any, None]], Deferred[None]],
@@ -75,4 +76,4 @@ class SessionEnds:
                     log.debug("A session's end was not stored: {reason}", reason=error.reason)
                     return
             # Else the device would be online for as long as this connector is.
-            await deferLater(self._reactor, AGAIN_SECONDS)
+            await sleep(self._reactor, AGAIN_SECONDS)

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from push.connector.sessions.device_session import DeviceSession
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
+from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 from push.session.subscription import LateAcknowledgement, Subscription
 from push.streams.channel import Channel
@@ -40,7 +41,7 @@ class ServerStreams:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         server: RedisClient,
         receiver: Receiver,
         name: str,
@@ -70,7 +71,7 @@ class ShardedStreams:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         shards: Shards,
         receiver: Receiver,
         name: str,

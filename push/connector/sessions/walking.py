@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from twisted.internet.task import deferLater
 
 from push.connector.sessions.device_session import DeviceSession
+from push.runtime.ports import Clock
+from push.runtime.timers import sleep
 
 SESSIONS_PER_TURN = 500
 
 
 async def walk(
-    reactor: Any,
+    reactor: Clock,
     sessions: Mapping[str, DeviceSession],
     visit: Callable[[DeviceSession], None],
 ) -> None:
@@ -22,6 +21,6 @@ async def walk(
     devices = list(sessions.values())
     for start in range(0, len(devices), SESSIONS_PER_TURN):
         if start:
-            await deferLater(reactor, 0)
+            await sleep(reactor, 0)
         for device in devices[start : start + SESSIONS_PER_TURN]:
             visit(device)

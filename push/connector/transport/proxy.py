@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from push.connector.limits.admission import Admission
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
+from push.runtime.ports import Clock
 from push.wire.addresses import Networks, peer_ip
 from push.wire.proxy_header import BadProxyHeader, ProxyHeader, parse_proxy_header
 
@@ -35,7 +36,7 @@ class ProxiedFactory(Factory):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Clock,
         devices: Factory,
         proxies: Networks,
         counters: Counters,

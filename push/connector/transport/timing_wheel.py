@@ -12,6 +12,8 @@ from typing import Any, Protocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from push.runtime.ports import Clock, as_twisted
+
 log = Logger()
 
 SLOT_SECONDS = 0.25
@@ -27,13 +29,13 @@ class Timed(Protocol):
 class TimingWheel:
     """Calls `on_due(item)` once an item's time has come, a quarter of a second late at most."""
 
-    def __init__(self, reactor: Any, on_due: Callable[[Any], None]) -> None:
+    def __init__(self, reactor: Clock, on_due: Callable[[Any], None]) -> None:
         self._reactor = reactor
         self._on_due = on_due
         self._slots: dict[int, set[Timed]] = {}
         self._done_slot = self.slot_of(reactor.seconds())
         self._loop = LoopingCall(self._turn)
-        self._loop.clock = reactor
+        self._loop.clock = as_twisted(reactor)
 
     def start(self) -> None:
         self._loop.start(SLOT_SECONDS, now=False)

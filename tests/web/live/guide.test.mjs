@@ -85,9 +85,10 @@ test("chat", async () => {
   const console = output();
   await run("createGroup", { client, console });
   assert.ok(console.lines.some(([conversation, unread]) => conversation === "user:ben" && unread === 0));
-  assert.deepEqual(console.lines.at(-1), [{ ben: true }]);
+  assert.deepEqual(console.lines.at(-1), [{}]); // he has not written yet
   await ben.send({ user: client.id }, "And you?");
   await until(() => console.lines.find((words) => words[3] === "And you?"));
+  assert.deepEqual(await client.presence(["ben"]), { ben: true });
 });
 
 test("state and errors", async () => {
