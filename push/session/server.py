@@ -74,11 +74,12 @@ class ServerSession(ServerAnswers):
         if self._peer_is_done():
             return events
         if self.state is State.OPEN and not self._decoder.buffered_bytes:
-            # By far the commonest thing that comes: one acknowledgement without a body.
-            number = self.codec.acknowledged_id(data)
-            if number:
-                if not self._done(number, now, events):
-                    self._charge(1, len(data))
+            # By far the commonest thing that comes: acknowledgements without a body.
+            numbers = self.codec.acknowledged_ids(data)
+            if numbers:
+                for number in numbers:
+                    if not self._done(number, now, events):
+                        self._charge(1, len(data) // len(numbers))
                 return events
         charged_before, frame = self.charged_frames, None
         try:

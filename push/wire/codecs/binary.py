@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from struct import Struct
+
 from push.wire.codecs.codec import PushedMessage
 from push.wire.frames import HEADER_BYTES, FrameDecoder, encode_frame
 from push.wire.signals import Signal, SubSignal
 
 _BARE_ACKNOWLEDGEMENT = encode_frame(Signal.PUB_ACK)[:8]
+_HEADS = Struct(">8sH")
 
 
 class BinaryCodec:
@@ -17,10 +21,15 @@ class BinaryCodec:
     def new_decoder(self, max_frame_bytes: int, accepted: frozenset[int]) -> FrameDecoder:
         return FrameDecoder(max_frame_bytes, accepted)
 
-    def acknowledged_id(self, data: bytes) -> int:
-        if len(data) == HEADER_BYTES and data.startswith(_BARE_ACKNOWLEDGEMENT):
-            return data[8] << 8 | data[9]
-        return 0
+    def acknowledged_ids(self, data: bytes) -> Sequence[int]:
+        if not data.startswith(_BARE_ACKNOWLEDGEMENT):
+            return ()
+        if len(data) == HEADER_BYTES:
+            return (data[8] << 8 | data[9],)
+        if len(data) % HEADER_BYTES:
+            return ()
+        ids = [each for head, each in _HEADS.iter_unpack(data) if head == _BARE_ACKNOWLEDGEMENT]
+        return ids if len(ids) * HEADER_BYTES == len(data) else ()
 
     def encode(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> bytes:
         return encode_frame(signal, int(sub_signal), message_id, body)

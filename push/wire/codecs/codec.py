@@ -7,7 +7,7 @@ shared by all its connections: messages keep their bytes by codec.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from push.wire.frames import Frame
@@ -49,9 +49,9 @@ class Codec(Protocol):
 
     def new_decoder(self, max_frame_bytes: int, accepted: frozenset[int]) -> Decoder: ...
 
-    def acknowledged_id(self, data: bytes) -> int:
-        """The message id, if `data` is an acknowledgement in its commonest form and nothing else; 0
-        if it has to be decoded. A decoder that has nothing buffered would say the same."""
+    def acknowledged_ids(self, data: bytes) -> Sequence[int]:
+        """The message ids, if `data` is acknowledgements in their commonest form and nothing else;
+        none if it has to be decoded. A decoder that has nothing buffered would say the same."""
 
     def encode(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> bytes:
         """A frame as the carrier's bytes; empty if this carrier has no form for it."""

@@ -8,7 +8,7 @@ stands how long it is, and the message id under which it is acknowledged once it
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from struct import Struct
 
 import msgspec
@@ -96,8 +96,8 @@ class EventsCodec:
     def new_decoder(self, max_frame_bytes: int, accepted: frozenset[int]) -> NothingIsRead:
         return NothingIsRead(max_frame_bytes, accepted)
 
-    def acknowledged_id(self, data: bytes) -> int:
-        return 0
+    def acknowledged_ids(self, data: bytes) -> Sequence[int]:
+        return ()
 
     def encode(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> bytes:
         if signal == Signal.PUSH:

@@ -7,6 +7,7 @@ goes to the socket as it is and one text serves all sessions.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -143,10 +144,10 @@ class TextCodec:
     def new_decoder(self, max_frame_bytes: int, accepted: frozenset[int]) -> TextDecoder:
         return TextDecoder(max_frame_bytes, accepted)
 
-    def acknowledged_id(self, data: bytes) -> int:
+    def acknowledged_ids(self, data: bytes) -> Sequence[int]:
         found = _bare_acknowledgement(data)
         number = int(found[1]) if found else 0
-        return number if number <= MAX_MESSAGE_ID else 0
+        return (number,) if 0 < number <= MAX_MESSAGE_ID else ()
 
     def encode(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> bytes:
         return encode_text_frame(encode_text(signal, sub_signal, message_id, body))

@@ -182,7 +182,7 @@ LONG = [
 @pytest.mark.parametrize("text", SHORT)
 def test_an_acknowledgement_is_known_the_short_way(text: str, number: str) -> None:
     raw = (text % number).encode()
-    assert TEXT.acknowledged_id(raw) == int(number)
+    assert TEXT.acknowledged_ids(raw) == (int(number),)
     assert decode_text(raw) == Frame(Signal.PUB_ACK, 0, int(number), b"")
 
 
@@ -192,4 +192,4 @@ def test_an_acknowledgement_is_known_the_short_way(text: str, number: str) -> No
 @pytest.mark.parametrize("text", [*SHORT, *LONG])
 def test_all_else_is_decoded(text: str, number: str) -> None:
     if text not in SHORT or number != "1":
-        assert TEXT.acknowledged_id((text % number).encode()) == 0
+        assert TEXT.acknowledged_ids((text % number).encode()) == ()
