@@ -23,7 +23,7 @@ _read = load_script("devices", "read_bans")
 _forget = load_script("devices", "forget_bans")
 
 
-class _Position(NamedTuple):
+class _LogPosition(NamedTuple):
     """Up to which offset changes and lifts were read, and at which time of the server. `lifts`
     "now": none yet."""
 
@@ -32,12 +32,12 @@ class _Position(NamedTuple):
     read_at: str
 
 
-_BEGINNING = _Position("0", "now", "0")
+_BEGINNING = _LogPosition("0", "now", "0")
 
 
 class _Page(NamedTuple):
     stored: int  # how many bans there are
-    position: _Position
+    position: _LogPosition
     bans: list[tuple[str, int]]
     lifted: list[str]
     is_last: bool
@@ -90,7 +90,7 @@ class BanLog:
         self.table, self._position, self._doubts = table, position, 0
         self.new.of_all = True
 
-    async def _page(self, after: _Position) -> _Page | None:
+    async def _page(self, after: _LogPosition) -> _Page | None:
         reply: list[Any] = await self._server.run(_read, [], [*after, PAGE])
         if not reply:
             return None
@@ -98,7 +98,7 @@ class BanLog:
         keys = [key.decode() for key in changes[::2]]
         return _Page(
             stored,
-            _Position(
+            _LogPosition(
                 changes[-1].decode() if changes else after.changes,
                 lifts_position.decode(),
                 now.decode(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from push.demo.network import Network
+from push.demo.network import PageNetwork
 from push.http.demo.bodies import CutDone, CutOrder
 
 MAX_LINE_BYTES = 4096
@@ -15,7 +15,7 @@ MAX_LINE_BYTES = 4096
 _decode = msgspec.json.Decoder(CutOrder).decode
 
 
-async def serve_orders(network: Network, path: Path) -> asyncio.Server:
+async def serve_orders(network: PageNetwork, path: Path) -> asyncio.Server:
     """Listen on a unix socket, in a folder that only this user may enter."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

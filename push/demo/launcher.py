@@ -23,7 +23,7 @@ from pathlib import Path
 from push.daemons.config.errors import StartError
 from push.daemons.embedded_redis.binary import configuration, find_server
 from push.demo.control import serve_orders
-from push.demo.network import Network, Relay
+from push.demo.network import PageNetwork, Relay
 from push.demo.processes import LOOK_SECONDS, START_SECONDS, LauncherError, Program
 
 DEFAULT_PORT = 8080
@@ -46,7 +46,7 @@ class Launcher:
         self._asked_port = port
         self._opens_browser = opens_browser
         self._key = "pk_" + secrets.token_urlsafe(32)
-        self._network = Network()
+        self._network = PageNetwork()
         self._relays: dict[str, Relay] = {}
         self._programs: list[Program] = []
         self._stopping = asyncio.Event()

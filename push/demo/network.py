@@ -76,7 +76,7 @@ class Outage:
         self.over = asyncio.Event()
 
 
-class Network:
+class PageNetwork:
     """All relays, and the devices whose network fails now."""
 
     def __init__(self) -> None:
@@ -133,7 +133,7 @@ class Network:
 class Relay:
     """The way to one connector. `target` is its port, 0 while it does not run."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: PageNetwork) -> None:
         self._network = network
         self.port = 0
         self.target = 0
@@ -153,7 +153,7 @@ class Link:
     """One connection of a page, and the one to the connector that it is passed on by."""
 
     def __init__(
-        self, network: Network, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, network: PageNetwork, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         self.token: str | None = None
         self._network = network

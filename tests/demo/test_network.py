@@ -13,7 +13,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Request, TextMessage
 
 from push.demo.control import serve_orders
-from push.demo.network import ConnectWatcher, Network, token_in
+from push.demo.network import ConnectWatcher, PageNetwork, token_in
 from push.http.demo.bodies import CutOrder
 
 TOKEN = "070JDCEESR4005"
@@ -85,7 +85,7 @@ def test_what_is_no_websocket_is_passed_on_unknown(data: bytes) -> None:
 class World:
     """A connector that sends back what it gets, behind a relay."""
 
-    def __init__(self, network: Network, port: int) -> None:
+    def __init__(self, network: PageNetwork, port: int) -> None:
         self.network = network
         self.port = port
 
@@ -107,7 +107,7 @@ async def world() -> AsyncIterator[World]:
         writer.close()
 
     connector = await asyncio.start_server(echo, "127.0.0.1", 0)
-    network = Network()
+    network = PageNetwork()
     relay = await network.relay(0)
     relay.target = connector.sockets[0].getsockname()[1]
     try:

@@ -17,7 +17,7 @@ from push.daemons.config.loading import SettingsError, load
 from push.http.demo.acts import CUTS_PER_MINUTE, PUSHES_PER_MINUTE
 from push.http.demo.guard import admit
 from push.http.demo.page import Page
-from push.http.framework.caller import Caller
+from push.http.framework.caller import HttpCaller
 from push.wire.errors import RequestError
 from tests.live.tls import Authority
 from tests.waiting import DEADLINE_SECONDS, wait_for
@@ -117,7 +117,7 @@ def test_an_operator_is_told(server: Running) -> None:
 
 # --- who may use it ------------------------------------------------------------------------------
 
-NEAR = Caller("127.0.0.1", True, False, "127.0.0.1:8080", None)
+NEAR = HttpCaller("127.0.0.1", True, False, "127.0.0.1:8080", None)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ NEAR = Caller("127.0.0.1", True, False, "127.0.0.1:8080", None)
         ),
     ],
 )
-def test_who_may(caller: Caller) -> None:
+def test_who_may(caller: HttpCaller) -> None:
     admit(caller)
 
 
@@ -157,7 +157,7 @@ def test_who_may(caller: Caller) -> None:
         ),
     ],
 )
-def test_who_may_not(caller: Caller) -> None:
+def test_who_may_not(caller: HttpCaller) -> None:
     with pytest.raises(RequestError) as refusal:
         admit(caller)
     assert refusal.value.code == "forbidden"

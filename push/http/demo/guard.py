@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from push.http.framework.caller import Caller
+from push.http.framework.caller import HttpCaller
 from push.wire.addresses import HostPort, is_loopback
 from push.wire.errors import RequestError
 
 
-def admit(caller: Caller) -> None:
+def admit(caller: HttpCaller) -> None:
     """Raises `RequestError` `forbidden` for a caller who may not use the demo."""
     if caller.origin is not None and not _is_own(caller.origin, caller.host):
         raise RequestError("forbidden", "the demo answers its own page only")

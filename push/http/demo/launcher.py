@@ -44,7 +44,7 @@ class LauncherClient:
             ) from None
 
     async def _ask(self, line: bytes, answer: Deferred[bytes]) -> bytes:
-        protocol = await self._endpoint().connect(Factory.forProtocol(lambda: _Line(answer)))
+        protocol = await self._endpoint().connect(Factory.forProtocol(lambda: _ControlLine(answer)))
         try:
             protocol.transport.write(line)
             return await answer
@@ -52,7 +52,7 @@ class LauncherClient:
             protocol.transport.abortConnection()
 
 
-class _Line(Protocol):
+class _ControlLine(Protocol):
     """Fires with the first line that comes."""
 
     def __init__(self, answer: Deferred[bytes]) -> None:

@@ -49,11 +49,11 @@ def make_demo(acts: DemoActs, people: People, room: Room) -> App:
     return App(
         "demo",
         "A page that shows live what the system does, and what it asks for. Only with [http] demo.",
-        (*routes_of(PageRoutes(acts)), *routes_of(DemoRoutes(acts, people, room))),
+        (*routes_of(DemoPageRoutes(acts)), *routes_of(DemoRoutes(acts, people, room))),
     )
 
 
-class PageRoutes:
+class DemoPageRoutes:
     """The page itself."""
 
     def __init__(self, acts: DemoActs) -> None:

@@ -11,7 +11,7 @@ from push.http.framework.framing import check_trailer
 from push.wire.errors import RequestError
 
 
-class Admission(NamedTuple):
+class BodyAdmission(NamedTuple):
     """The largest body in bytes, and the refusal of a larger one."""
 
     max_bytes: int
@@ -22,11 +22,11 @@ def too_large(max_bytes: int) -> RequestError:
     return RequestError("too_large", f"the body is larger than {max_bytes:,} bytes")
 
 
-def admission_of(max_bytes: int) -> Admission:
-    return Admission(max_bytes, too_large(max_bytes))
+def admission_of(max_bytes: int) -> BodyAdmission:
+    return BodyAdmission(max_bytes, too_large(max_bytes))
 
 
-class Receiver(Protocol):
+class BodyReceiver(Protocol):
     """A request whose body comes."""
 
     def handleContentChunk(self, data: bytes) -> None: ...
@@ -37,7 +37,7 @@ class Receiver(Protocol):
 class ChunkDecoder(_ChunkedTransferDecoder):
     """A body in chunks: each size is judged before its chunk comes, and each line of a trailer."""
 
-    def __init__(self, request: Receiver, finish: Callable[[bytes], None]) -> None:
+    def __init__(self, request: BodyReceiver, finish: Callable[[bytes], None]) -> None:
         super().__init__(request.handleContentChunk, finish)
         self._announced = request.chunk_announced
 

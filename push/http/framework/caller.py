@@ -10,7 +10,7 @@ from push.http.framework.client_address import client_of, origin_of
 from push.wire.addresses import Networks
 
 
-class Caller(NamedTuple):
+class HttpCaller(NamedTuple):
     """`ip` as in `Request`. `is_near`: on this machine, and no proxy passed the request on.
 
     `is_secure`: it came over TLS, to this port or to a trusted proxy that says so. `host` and
@@ -24,11 +24,11 @@ class Caller(NamedTuple):
     origin: str | None
 
 
-def caller_of(request: Request, proxies: Networks) -> Caller:
+def caller_of(request: Request, proxies: Networks) -> HttpCaller:
     ip, is_near = client_of(request, proxies)
     is_secure = origin_of(request, proxies).startswith("https:")
     host, origin = request.getHeader(b"host"), request.getHeader(b"origin")
-    return Caller(
+    return HttpCaller(
         ip,
         is_near,
         is_secure,

@@ -25,7 +25,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
-from push.http.framework.bodies import Admission, admission_of
+from push.http.framework.bodies import BodyAdmission, admission_of
 from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
 from push.http.framework.parameters import check_path_parameters
@@ -129,7 +129,7 @@ class Edge:
 
     # --- before the body ---------------------------------------------------------------------
 
-    def admit(self, path: bytes, request: HttpRequest) -> Admission:
+    def admit(self, path: bytes, request: HttpRequest) -> BodyAdmission:
         """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
         one that may use the path."""
         route = self._large.get(path)
@@ -141,7 +141,7 @@ class Edge:
         except RequestError as refusal:
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-            return Admission(KEYLESS_BODY_BYTES, refusal)
+            return BodyAdmission(KEYLESS_BODY_BYTES, refusal)
         return admission_of(MAX_BODY_BYTES)
 
     def _authorise(self, headers: Headers, scope: str) -> ApiKey:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from push.http.framework.caller import Caller
+from push.http.framework.caller import HttpCaller
 from push.wire.reading import decoder_for
 
 JSON_TYPE = b"application/json"
@@ -142,7 +142,7 @@ class Route:
     once: bool = False
     cors: bool = False
     cached: bool = False
-    admit: Callable[[Caller], None] | None = None
+    admit: Callable[[HttpCaller], None] | None = None
 
     def __call__(self, handler: Method) -> Method:
         vars(handler)[_ROUTE] = self

@@ -27,7 +27,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from push.http.framework.bodies import Admission, ChunkDecoder, too_large
+from push.http.framework.bodies import BodyAdmission, ChunkDecoder, too_large
 from push.http.framework.client_address import client_of
 from push.http.framework.crowd import Crowd
 from push.http.framework.framing import (
@@ -53,7 +53,7 @@ LINGER_SECONDS = 2
 # `take(transport, head, ip)`.
 TakeStream = Callable[[object, RequestHead, str], None]
 # `admit(path, request)`, whose headers are there; raises `RequestError` for no body at all.
-Admit = Callable[[bytes, Request], Admission]
+Admit = Callable[[bytes, Request], BodyAdmission]
 
 
 class Producer(Protocol):
@@ -75,7 +75,7 @@ class Transport(Protocol):
 class LimitedRequest(Request):
     """A request whose body is kept in memory up to its limit, never in a temporary file."""
 
-    _admission = Admission(0, too_large(0))
+    _admission = BodyAdmission(0, too_large(0))
     _body: BytesIO
 
     def gotLength(self, length: int | None) -> None:
