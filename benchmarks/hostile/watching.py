@@ -83,6 +83,15 @@ class Backend:
         raw = None if body is None else json.dumps(body)
         if body is not None:
             headers["Content-Type"] = "application/json"
+        try:
+            return self._exchange(method, path, raw, headers)
+        except (ConnectionError, HTTPException):
+            # A full server ends connections that have not shown a key, new ones too.
+            return self._exchange(method, path, raw, headers)
+
+    def _exchange(
+        self, method: str, path: str, raw: str | None, headers: dict[str, str]
+    ) -> tuple[int, Any]:
         if self._connection is None:
             self._connection = HTTPConnection(*self._running.http, timeout=self._timeout_seconds)
         try:
