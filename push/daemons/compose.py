@@ -12,7 +12,6 @@ from collections.abc import Callable, Set
 from typing import TypeVar
 
 from twisted.application.service import MultiService, Service
-from twisted.internet import tcp
 from twisted.logger import Logger, globalLogPublisher
 
 from push.access.bans import CHANNEL as BANS
@@ -36,7 +35,7 @@ from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
 from push.daemons.metrics import make_registry as make_metrics
 from push.daemons.part_settings import connector_limits, domain_limits, session_limits
-from push.daemons.process.listening import Listener, MakePort, backlog_notes
+from push.daemons.process.listening import BoundedPort, Listener, MakePort, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
@@ -335,7 +334,7 @@ class Composition:
         setting: str,
         address: ListenAddress,
         factory: object,
-        make_port: MakePort = tcp.Port,
+        make_port: MakePort = BoundedPort,
     ) -> Listener:
         shared = self._share_ports
         listener = Listener(

@@ -26,7 +26,24 @@ log = Logger()
 MakePort = Callable[..., Any]
 
 BACKLOG = 1024
+ACCEPTS_PER_TURN = 8
 _LARGEST_BACKLOG = Path("/proc/sys/net/core/somaxconn")
+
+
+class BoundedPort(tcp.Port):
+    """Accepts a few connections in a turn of the reactor.
+
+    Twisted accepts more and more, hundreds before the first of them is read. Those would take a
+    server's room, and those that came before would be ended for them.
+    """
+
+    @property
+    def numberAccepts(self) -> int:
+        return ACCEPTS_PER_TURN
+
+    @numberAccepts.setter
+    def numberAccepts(self, _number: int) -> None:
+        """What Twisted makes of it is not asked for."""
 
 
 class Listener(Service):
@@ -43,7 +60,7 @@ class Listener(Service):
         setting: str,
         address: ListenAddress,
         factory: object,
-        make_port: MakePort = tcp.Port,
+        make_port: MakePort = BoundedPort,
         *,
         reuse_port: bool = False,
     ) -> None:
