@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import sys
 
 from push.demo.launcher import DEFAULT_PORT, Launcher, LauncherError
@@ -29,6 +30,9 @@ def main() -> None:
     )
     parser.add_argument("--no-browser", action="store_true", help="do not try to open the page")
     arguments = parser.parse_args()
+    # A start that Ctrl-C cancels ends its children at once, and asyncio warns when it then finds
+    # that one has been waited for already. Errors of asyncio are still told.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     launcher = Launcher(arguments.port, opens_browser=not arguments.no_browser)
     try:
         asyncio.run(launcher.run())
