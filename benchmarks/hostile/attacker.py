@@ -36,6 +36,7 @@ class Attacker:
     def dial(self, carrier: str, **options: object) -> Connection:
         self.count_connection()
         port = self.target.port(carrier)
+        # Its options are of several types, which `object` cannot say.
         connection = Connection(port, carrier, self.answers, **options)  # type: ignore[arg-type]
         self._open.append(connection)
         return connection

@@ -62,8 +62,8 @@ class Groups:
         self._readers = readers
 
     async def create(self, owner: str, said: NewGroup, *, by_device: bool = False) -> GroupInfo:
-        """A new group. Whether a device may create it, how often, and with whom as its members,
-        the settings say."""
+        """A new group. The settings say whether a device may create it, how often, and which users
+        it may make members."""
         rate = self._settings.group_changes if by_device else NO_RATE
         if by_device and self._settings.create_groups == "backend":
             raise RequestError("not_allowed", "only a backend creates groups")
@@ -100,8 +100,8 @@ class Groups:
     async def add(
         self, group: str, users: Sequence[str], by: str | None, *, by_device: bool = False
     ) -> Results:
-        """`ok`, or why not, for each user. How often a device may add users, and whom, the settings
-        say."""
+        """`ok`, or why not, for each user. The settings say how often a device may add users, and
+        which ones."""
         rate = self._settings.group_changes if by_device else NO_RATE
         strangers, rate = await self._strangers(by, users, rate)
         request = {"max_members": self._settings.group_max_members, "strangers": strangers}
@@ -110,7 +110,7 @@ class Groups:
     async def _strangers(
         self, by: str | None, users: Sequence[str], rate: Rate
     ) -> tuple[list[str], Rate]:
-        """Those of `users` whom a device of `by` may not add; and the rate that is not counted
+        """Those of `users` that a device of `by` may not add; and the rate that is not counted
         yet."""
         if rate is NO_RATE or by is None or self._settings.direct == "anyone":
             return [], rate

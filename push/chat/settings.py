@@ -39,8 +39,8 @@ NO_RATE: Final = Rate("", 0, "")  # of a backend
 
 class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`ttl_seconds`: how long messages wait in streams; `history_*`: how long they can be read back
-    (0 = no limit). `presence`: whose presence a user may ask for; `direct`: with whom a device may
-    begin a conversation, and whom it may add to a group; `create_groups`: who may create them.
+    (0 = no limit). `presence`: whose presence a user may ask for; `direct`: the users that a device
+    may begin a conversation with, and add to a group; `create_groups`: who may create them.
     `*_per_minute`: of a user's devices, 0 = no limit."""
 
     ttl_seconds: int = defaults.CHAT_TTL_SECONDS

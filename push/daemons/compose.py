@@ -35,7 +35,7 @@ from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
 from push.daemons.metrics import make_registry as make_metrics
 from push.daemons.part_settings import connector_limits, domain_limits, session_limits
-from push.daemons.process.listening import BoundedPort, Listener, MakePort, backlog_notes
+from push.daemons.process.listening import Listener, MakePort, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
@@ -60,6 +60,7 @@ from push.devices.sessions import Sessions
 from push.http.server import make_site
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
+from push.runtime.bounded_port import BoundedPort
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
 from push.wire.codecs.carriers import ENCRYPTED, WEB_SOCKETS

@@ -18,12 +18,12 @@ from push.connector.limits.counts import (
     MAX_CONNECTIONS,
     LimitCounts,
 )
+from push.runtime.bounded_port import ACCEPTS_PER_TURN
 from push.wire.addresses import Networks, counted_ip, peer_ip
 
 # Beside those that may have a session: they are told where else to go, or when to come again.
 MOST_TO_REFUSE = 64
 _LEAST_TO_REFUSE = 8
-ACCEPTS_PER_TURN = 8
 
 
 class AdmissionLimits(msgspec.Struct, frozen=True):
@@ -40,7 +40,7 @@ class Admission:
     """Counts the connections of all listeners of a connector.
 
     `connections`: those that there are now, `ending` among them, which have said their last word;
-    and those of load balancers that have not said yet whom they pass on are in `unnamed`.
+    and those of load balancers that have not named their client yet are in `unnamed`.
     """
 
     def __init__(self, limits: AdmissionLimits, counts: LimitCounts) -> None:

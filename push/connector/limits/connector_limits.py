@@ -15,12 +15,12 @@ from push.connector.limits.reconnects import Reconnects
 from push.connector.limits.session_rates import Rates
 from push.runtime.ports import Clock
 from push.runtime.timers import Periodic
+from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
 
 log = Logger()
 
 TELL_SECONDS = 60.0
-SHORT_OF_MEMORY_AFTER_SECONDS = 10
 USER_AFTER_SECONDS = 60
 
 

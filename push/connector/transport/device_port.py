@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet import tcp
 
 from push.connector.limits.admission import AdmittingFactory
+from push.runtime.bounded_port import BoundedPort
 
 # Read at once from one connection. Twisted's 64 KiB are 6,500 of the shortest frames, of which
 # all but the first slice would wait in memory.
@@ -19,21 +20,15 @@ class DeviceTransport(tcp.Server):
     bufferSize = READ_BYTES
 
 
-class DevicePort(tcp.Port):
+class DevicePort(BoundedPort):
     """Accepts no more connections in a turn, and in a second, than its factory says."""
 
     transport = DeviceTransport
     factory: AdmittingFactory
     _resuming: Any = None
 
-    @property
-    def numberAccepts(self) -> int:
-        """How many Twisted accepts in a turn; it would take more and more."""
+    def accepts_now(self) -> int:
         return self.factory.accepts_now()
-
-    @numberAccepts.setter
-    def numberAccepts(self, _number: int) -> None:
-        """What Twisted makes of it is not asked for."""
 
     def doRead(self) -> None:
         wait_seconds = self.factory.accepts_wait_seconds()

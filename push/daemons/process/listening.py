@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet import tcp
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.tcp import makeBinding
@@ -18,6 +17,7 @@ from twisted.logger import Logger
 
 from push.daemons.config.errors import StartError
 from push.daemons.config.value_types import ListenAddress
+from push.runtime.bounded_port import BoundedPort
 from push.runtime.ports import ListeningPort, Reactor
 from push.wire.addresses import HostPort
 
@@ -26,24 +26,7 @@ log = Logger()
 MakePort = Callable[..., Any]
 
 BACKLOG = 1024
-ACCEPTS_PER_TURN = 8
 _LARGEST_BACKLOG = Path("/proc/sys/net/core/somaxconn")
-
-
-class BoundedPort(tcp.Port):
-    """Accepts a few connections in a turn of the reactor.
-
-    Twisted accepts more and more, hundreds before the first of them is read. Those would take a
-    server's room, and those that came before would be ended for them.
-    """
-
-    @property
-    def numberAccepts(self) -> int:
-        return ACCEPTS_PER_TURN
-
-    @numberAccepts.setter
-    def numberAccepts(self, _number: int) -> None:
-        """What Twisted makes of it is not asked for."""
 
 
 class Listener(Service):

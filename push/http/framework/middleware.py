@@ -46,6 +46,7 @@ from push.http.framework.request_reading import (
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
 from push.http.framework.site import note_key
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
+from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 from push.wire.websocket.origins import Origins
@@ -55,7 +56,6 @@ _log = Logger()
 PREFLIGHT_SECONDS = 600
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 KEYLESS_BODY_BYTES = 64 * 1024
-SHORT_OF_MEMORY_AFTER_SECONDS = 10
 _SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.

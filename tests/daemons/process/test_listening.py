@@ -12,7 +12,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall
 
 from push.daemons.config.value_types import ListenAddress
-from push.daemons.process.listening import ACCEPTS_PER_TURN, Listener, reachable_name
+from push.daemons.process.listening import Listener, reachable_name
+from push.runtime.bounded_port import ACCEPTS_PER_TURN
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "[0:0:0:0:0:0:0:0]", "[::0]"])
