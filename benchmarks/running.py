@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 SERVER_TIMEOUT_SECONDS = 60
 
@@ -104,7 +104,7 @@ def started_server(
 
 
 def start_process(
-    tap: str, data: Path, log: Path, settings: dict[str, str], stderr: int | None = None
+    tap: str, data: Path, log: Path, settings: dict[str, str], stderr: int | IO[bytes] | None = None
 ) -> subprocess.Popen[bytes]:
     """`twistd -n <tap>` with `settings` over those of a quick local start."""
     chosen = {
