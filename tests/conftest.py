@@ -33,6 +33,9 @@ from tests.lanes import LongestFirst, in_order, is_slow
 from tests.waiting import DEADLINE_SECONDS, WaitUntil, wait_for, wait_until
 
 running.start_program = warm.start
+# What `make test` was given is not for a `make` that a test starts.
+for _variable in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS", "JOBS"):
+    os.environ.pop(_variable, None)
 # A shell that starts a run in the background lets it ignore Ctrl-C: so would every program of it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
