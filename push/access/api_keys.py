@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class ApiKey(NamedTuple):
-    """A key that was given to someone. Only its digest (SHA-256, hexadecimal) is known here."""
+    """A key that was given to someone. Its digest (SHA-256, hexadecimal) is all that is kept."""
 
     name: str
     sha256: str
