@@ -4,17 +4,18 @@ Twisted's own TLS leaves every write to the next turn of the reactor, and asks O
 read, by an exception, whether there is more. Here a write is sealed and given to the socket as a
 plain connection does it, and OpenSSL is asked as often as whole records came.
 
-The only module that knows private names of Twisted's TLS and of its TCP transport.
+The only module that knows private names of Twisted's TLS, of its TCP transport and of pyOpenSSL.
+Of the latter because its `send` and `bio_read` take as long as the cipher and the copy together.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from OpenSSL.SSL import Error, WantReadError, ZeroReturnError
+from OpenSSL._util import ffi, lib
+from OpenSSL.SSL import Connection
 from twisted.internet.interfaces import IReactorTime
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
-from twisted.python.failure import Failure
 
 # RFC 8446, 5.1 and 5.2: a record is a type, a version and a length, then at most so much.
 HEADER_BYTES = 5
@@ -22,6 +23,9 @@ MAX_PLAIN_BYTES = 2**14
 MAX_SEALED_BYTES = MAX_PLAIN_BYTES + 2048  # what TLS 1.2 allows; 1.3 allows less
 APPLICATION_DATA = 23
 _TYPES = frozenset((20, 21, 22, APPLICATION_DATA))
+
+BUFFER_BYTES = 2**15  # a record, and what OpenSSL may have to say before it
+_buffer = ffi.new("char[]", BUFFER_BYTES)
 
 
 class Records(NamedTuple):
@@ -80,70 +84,64 @@ class DeviceTLS(TLSMemoryBIOProtocol):
             super().dataReceived(data)
 
     def _read(self, data: bytes, number: int) -> None:
-        connection = self._tlsConnection
-        connection.bio_write(data)
-        try:
-            plain = connection.recv(MAX_PLAIN_BYTES) if number == 1 else self._recv_all(number)
-        except (WantReadError, ZeroReturnError):
-            self._flushReceiveBIO()  # a ticket, new keys, or the end: asked again, it does all that
-        except Error:
-            self._tlsShutdownFinished(Failure())
-        else:
-            if not self._aborted:
-                self.wrappedProtocol.dataReceived(plain)
-
-    def _recv_all(self, number: int) -> bytes:
-        """What `number` records hold, together, as TCP would bring it."""
-        parts: list[bytes] = []
-        recv = self._tlsConnection.recv
-        try:
-            for _ in range(number):
-                parts.append(recv(MAX_PLAIN_BYTES))
-        except Error:
-            if not parts:
-                raise
-            # What came before it is delivered first; asked again, OpenSSL says the same.
-            if not self._aborted:
-                self.wrappedProtocol.dataReceived(b"".join(parts))
-            raise
-        return b"".join(parts)
+        self._tlsConnection.bio_write(data)
+        plain, is_all = _read_records(self._tlsConnection, number)
+        if plain and not self._aborted:
+            self.wrappedProtocol.dataReceived(plain)
+        if not is_all:
+            self._flushReceiveBIO()  # new keys, or the end: asked again, it does all that
 
     # Writing
 
     def send(self, data: bytes) -> int:
         """As `socket.send`, but all of `data` is taken: what the socket does not take of it,
         sealed, waits in the TCP transport, which pauses its producer when that is much."""
+        size_bytes, tcp = len(data), self.transport
         if (
             self._appSendBuffer
             or self.disconnecting
             or self._lostTLSConnection
-            or len(data) > MAX_PLAIN_BYTES
+            or size_bytes > MAX_PLAIN_BYTES
+            or tcp.dataBuffer
+            or tcp._tempDataBuffer
         ):
+            self.write(data)  # behind what waits
+            return size_bytes
+        sealed = _seal(self._tlsConnection, data)
+        if sealed is None:
             self.write(data)
-            return len(data)
-        connection = self._tlsConnection
-        try:
-            connection.send(data)
-        except WantReadError:
-            self._bufferedWrite(data)
-            return len(data)
-        except Error:
-            self._tlsShutdownFinished(Failure())
-            return len(data)
-        sealed = connection.bio_read(2 * MAX_PLAIN_BYTES)
-        tcp = self.transport
-        if tcp.dataBuffer or tcp._tempDataBuffer:
-            tcp.write(sealed)  # behind what waits
-            return len(data)
+            return size_bytes
         try:
             sent = tcp.socket.send(sealed)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            return len(data)  # the reactor reports the loss
+            return size_bytes  # the reactor reports the loss
         if sent < len(sealed):
             tcp.write(sealed[sent:])
-        return len(data)
+        return size_bytes
+
+
+def _seal(connection: Connection, data: bytes) -> Any:
+    """The record of `data`, in a buffer that the next call uses again; None when OpenSSL did not
+    take it: asked once more, with the same bytes, it says why by an exception."""
+    size_bytes = len(data)
+    if lib.SSL_write(connection._ssl, data, size_bytes) != size_bytes:
+        return None
+    sealed_bytes = lib.BIO_read(connection._from_ssl, _buffer, BUFFER_BYTES)
+    return ffi.buffer(_buffer, sealed_bytes)
+
+
+def _read_records(connection: Connection, number: int) -> tuple[bytes, bool]:
+    """What the next `number` records hold, together, as TCP would bring it; and whether all held
+    data. One that did not is to be asked for once more, so that OpenSSL says why."""
+    parts: list[bytes] = []
+    for _ in range(number):
+        size_bytes = lib.SSL_read(connection._ssl, _buffer, BUFFER_BYTES)
+        if size_bytes <= 0:
+            return b"".join(parts), False
+        parts.append(ffi.buffer(_buffer, size_bytes)[:])
+    return (parts[0] if number == 1 else b"".join(parts)), True
 
 
 def device_tls(context: Any, factory: Any, clock: IReactorTime) -> TLSMemoryBIOFactory:
