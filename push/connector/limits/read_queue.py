@@ -5,6 +5,11 @@ Where there are more, the rest waits with its transport paused in one queue, whi
 bounded number of bytes in a turn of the reactor, a slice of each connection after the other. The
 same holds for whatever comes after many counted frames in one turn, whoever has sent them.
 
+A connection that has used up a tenth of what it may send at once is read in this queue only,
+however little comes at a time: a few such connections in a turn. Those that have not asked for a
+session yet have a queue of their own, and a bounded time of each turn, whatever they want (TLS
+handshakes, credentials, openings of WebSockets): so sessions that are open come first.
+
 A connection whose turn it is, but which is over a limit (its rates, requests that wait, answers
 that it does not read), stands aside until it is not.
 """
@@ -29,6 +34,10 @@ from push.runtime.timers import Debounced
 # Worked off in a turn for those that wait: about 100 of the shortest frames, a millisecond.
 BYTES_PER_TURN = 1024
 LEAST_BYTES_PER_SLICE = 512  # as which a smaller one counts
+# For those without a session: a TLS handshake takes most of it. One is always worked off.
+NEWCOMERS_SECONDS_PER_TURN = 0.001
+NEWCOMERS_PER_TURN = 16
+MOST_NEWCOMERS = 64  # that wait; while there are so many, no connection is accepted
 # Counted frames that are worked off at once as they come; after that, all wait for their turn.
 FRAMES_AT_ONCE_PER_TURN = 128
 # How often those that stand aside are looked at; about 50 frames come together at 200 a second.
@@ -60,6 +69,10 @@ class ReadConnection(Protocol):
     """What the queue needs of a connection."""
 
     paused: PausedReading | None
+
+    @property
+    def is_newcomer(self) -> bool:
+        """Whether it has not asked for a session yet."""
 
     @property
     def is_read(self) -> bool:
@@ -103,6 +116,7 @@ class ReadQueue:
         self._counts = counts
         self._over_rate = over_rate
         self._ready: deque[ReadConnection] = deque()
+        self._newcomers: deque[ReadConnection] = deque()
         self._aside: dict[ReadConnection, None] = {}
         self._frames_at_once = 0
         self._turn = Debounced(reactor, 0, self._work)
@@ -118,12 +132,17 @@ class ReadQueue:
     @property
     def paused_count(self) -> int:
         """Connections that wait for their turn or stand aside."""
-        return len(self._ready) + len(self._aside)
+        return len(self._ready) + len(self._newcomers) + len(self._aside)
+
+    @property
+    def has_room_for_newcomers(self) -> bool:
+        """Whether connections may be accepted: those that are not, wait in the system."""
+        return len(self._newcomers) < MOST_NEWCOMERS
 
     # What connections tell
 
     def received(self, connection: ReadConnection, data: bytes) -> None:
-        """More than a slice came, or something while others wait."""
+        """More than a slice came, or something while others wait, or from a newcomer."""
         paused = connection.paused
         if paused is not None:
             self.waiting_bytes += len(data)
@@ -131,7 +150,7 @@ class ReadQueue:
             paused.start = 0
             self._stop(connection, paused)
             return
-        start = 0 if self.is_busy else connection.take_slice(data, 0)
+        start = 0 if self._must_wait(connection) else connection.take_slice(data, 0)
         if start == len(data) or not connection.is_read:
             return
         paused = connection.paused
@@ -140,6 +159,13 @@ class ReadQueue:
         else:  # the slice was too much already
             self.waiting_bytes += len(data) - start
             paused.data, paused.start = data, start
+
+    def _must_wait(self, connection: ReadConnection) -> bool:
+        return (
+            self.is_busy
+            or connection.is_newcomer
+            or self._rates.has_used_much(connection, self._reactor.seconds())
+        )
 
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
@@ -151,8 +177,12 @@ class ReadQueue:
         if self._frames_at_once > FRAMES_AT_ONCE_PER_TURN and not self.is_busy:
             self.is_busy = True
             self._turn.request()
-        limit = self._rates.take(connection, frames, size_bytes, now)
-        if limit is not None and connection.paused is None and connection.is_read:
+        self._rates.take(connection, frames, size_bytes, now)
+        if (
+            connection.paused is None
+            and connection.is_read
+            and self._rates.has_used_much(connection, now)
+        ):
             self._pause(connection, b"", 0)
 
     def check(self, connection: ReadConnection) -> None:
@@ -201,13 +231,16 @@ class ReadQueue:
         """Let it wait for its turn, or stand aside."""
         limit = paused.limit = self._limit_over(connection)
         if limit is None:
-            self._ready.append(connection)
-            self._turn.request()
+            self._line_up(connection)
         else:
             self._counts.acted[limit] += 1
             self._stop(connection, paused)
             self._aside[connection] = None
             self._look.request()
+
+    def _line_up(self, connection: ReadConnection) -> None:
+        (self._newcomers if connection.is_newcomer else self._ready).append(connection)
+        self._turn.request()
 
     def _limit_over(self, connection: ReadConnection) -> str | None:
         if connection.has_unread_answers:
@@ -222,23 +255,38 @@ class ReadQueue:
         """Work off slices of those whose turn it is."""
         left_bytes = BYTES_PER_TURN
         while self._ready and left_bytes > 0:
-            connection = self._ready.popleft()
-            paused = connection.paused
-            if paused is not None and paused.limit is None:
-                left_bytes -= self._work_off(connection, paused)
+            left_bytes -= self._work_off_first(self._ready)
         self.is_busy = False
         self._frames_at_once = 0
-        if self._ready:
+        self._work_for_newcomers()
+        if self._ready or self._newcomers:
             self._turn.request()
+
+    def _work_for_newcomers(self) -> None:
+        seconds = self._reactor.seconds
+        until = seconds() + NEWCOMERS_SECONDS_PER_TURN
+        for _ in range(min(len(self._newcomers), NEWCOMERS_PER_TURN)):
+            self._work_off_first(self._newcomers)
+            if seconds() >= until:
+                break
+
+    def _work_off_first(self, line: deque[ReadConnection]) -> int:
+        """A slice of the first of `line`; as how many bytes it counts."""
+        connection = line.popleft()
+        paused = connection.paused
+        if paused is None or paused.limit is not None:
+            return 0  # it was lost, or stands aside
+        return self._work_off(connection, paused)
 
     def _work_off(self, connection: ReadConnection, paused: PausedReading) -> int:
         """One slice of `connection`; as how many bytes it counts."""
-        before = paused.waiting_bytes
-        if before:
-            paused.start = connection.take_slice(paused.data, paused.start)
-            self.waiting_bytes -= before - paused.waiting_bytes
-        done = before - paused.waiting_bytes
-        if connection.paused is paused:
+        done = 0
+        if paused.waiting_bytes:
+            end = connection.take_slice(paused.data, paused.start)
+            done = end - paused.start
+            paused.start = end
+        if connection.paused is paused:  # else it was forgotten, with all that waited
+            self.waiting_bytes -= done
             if not connection.is_read:
                 self.forget(connection)
             elif paused.waiting_bytes or self._limit_over(connection) is not None:
@@ -275,8 +323,7 @@ class ReadQueue:
         elif limit is None:
             del self._aside[connection]
             paused.limit = None
-            self._ready.append(connection)
-            self._turn.request()
+            self._line_up(connection)
         elif limit != paused.limit:
             paused.limit = limit
             self._counts.acted[limit] += 1

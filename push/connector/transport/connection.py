@@ -131,7 +131,12 @@ class DeviceConnection(Protocol):
             if len(data) > SLICE_BYTES:
                 self.gateway.reads.discarded(self)
             return
-        if len(data) > SLICE_BYTES or self.paused is not None or self.gateway.reads.is_busy:
+        if (
+            self.device is None
+            or len(data) > SLICE_BYTES
+            or self.paused is not None
+            or self.gateway.reads.is_busy
+        ):
             self.gateway.reads.received(self, data)
         else:
             self.take(data)
@@ -146,6 +151,10 @@ class DeviceConnection(Protocol):
         end = min(start + size, len(data))
         self.take(data[start:end])
         return end
+
+    @property
+    def is_newcomer(self) -> bool:
+        return self.device is None
 
     @property
     def is_read(self) -> bool:
