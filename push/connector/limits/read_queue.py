@@ -5,10 +5,11 @@ Where there are more, the rest waits with its transport paused in one queue, whi
 bounded number of bytes in a turn of the reactor, a slice of each connection after the other. The
 same holds for whatever comes after many counted frames in one turn, whoever has sent them.
 
-A connection that has used up a tenth of what it may send at once is read in this queue only,
-however little comes at a time: a few such connections in a turn. Those that have not asked for a
-session yet have a queue of their own, and a bounded time of each turn, whatever they want (TLS
-handshakes, credentials, openings of WebSockets): so sessions that are open come first.
+Those that have not asked for a session yet have a line of their own, whatever they want (TLS
+handshakes, credentials, openings of WebSockets): it works for a bounded time in a turn. While most
+of them come to nothing the line rests for longer than it has worked, so that most of the time is
+left to sessions. So does the line of connections that have used up a tenth of what they may send at
+once.
 
 A connection whose turn it is, but which is over a limit (its rates, requests that wait, answers
 that it does not read), stands aside until it is not.
@@ -16,7 +17,6 @@ that it does not read), stands aside until it is not.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -28,16 +28,21 @@ from push.connector.limits.counts import (
     LimitCounts,
 )
 from push.connector.limits.session_rates import Rates, SessionRates
+from push.connector.limits.turns import Line
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
 # Worked off in a turn for those that wait: about 100 of the shortest frames, a millisecond.
 BYTES_PER_TURN = 1024
-LEAST_BYTES_PER_SLICE = 512  # as which a smaller one counts
-# For those without a session: a TLS handshake takes most of it. One is always worked off.
-NEWCOMERS_SECONDS_PER_TURN = 0.001
-NEWCOMERS_PER_TURN = 16
+SECONDS_PER_TURN = 0.001
+# As how many bytes what a newcomer wants counts: with 512 each, 16 of them in a turn.
+NEWCOMERS_BYTES_PER_TURN = 8 * 1024
 MOST_NEWCOMERS = 64  # that wait; while there are so many, no connection is accepted
+RESTS = 0.5  # times as long as it has worked
+RESTS_OF_BUSY = 2.0
+# The share of newcomers that get a session, over about the last 50; under this, most are hostile.
+FEW_SESSIONS = 0.25
+_OF_LAST = 1 / 50
 # Counted frames that are worked off at once as they come; after that, all wait for their turn.
 FRAMES_AT_ONCE_PER_TURN = 128
 # How often those that stand aside are looked at; about 50 frames come together at 200 a second.
@@ -115,24 +120,40 @@ class ReadQueue:
         self._rates = SessionRates(rates)
         self._counts = counts
         self._over_rate = over_rate
-        self._ready: deque[ReadConnection] = deque()
-        self._newcomers: deque[ReadConnection] = deque()
+        self._ready = self._line()
+        self._busy = self._line(rests=RESTS_OF_BUSY)
+        self._newcomers = self._line(NEWCOMERS_BYTES_PER_TURN, RESTS)
+        self._share_with_session = 1.0
         self._aside: dict[ReadConnection, None] = {}
         self._frames_at_once = 0
-        self._turn = Debounced(reactor, 0, self._work)
+        self._calm = Debounced(reactor, 0, self._calm_down)
         self._look = Debounced(reactor, ASIDE_SECONDS, self._look_aside)
         self._discarding: list[ReadConnection] = []
         self._discard = Debounced(reactor, ASIDE_SECONDS, self._discard_more)
 
+    def _line(
+        self, bytes_per_turn: int = BYTES_PER_TURN, rests: float = 0.0
+    ) -> Line[ReadConnection]:
+        return Line(
+            self._reactor,
+            self._take_turn,
+            bytes_per_turn=bytes_per_turn,
+            seconds_per_turn=SECONDS_PER_TURN,
+            rests=rests,
+        )
+
     def stop(self) -> None:
-        self._turn.cancel()
+        for line in (self._ready, self._busy, self._newcomers):
+            line.stop()
+        self._calm.cancel()
         self._look.cancel()
         self._discard.cancel()
 
     @property
     def paused_count(self) -> int:
         """Connections that wait for their turn or stand aside."""
-        return len(self._ready) + len(self._newcomers) + len(self._aside)
+        lined_up = len(self._ready) + len(self._busy) + len(self._newcomers)
+        return lined_up + len(self._aside)
 
     @property
     def has_room_for_newcomers(self) -> bool:
@@ -167,6 +188,12 @@ class ReadQueue:
             or self._rates.has_used_much(connection, self._reactor.seconds())
         )
 
+    def came_to(self, *, session: bool) -> None:
+        """A newcomer has got a session, or is gone without ever having had one."""
+        share = self._share_with_session
+        self._share_with_session = share = share + (session - share) * _OF_LAST
+        self._newcomers.rests = RESTS_OF_BUSY if share < FEW_SESSIONS else RESTS
+
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
     ) -> None:
@@ -176,7 +203,7 @@ class ReadQueue:
         self._frames_at_once += frames
         if self._frames_at_once > FRAMES_AT_ONCE_PER_TURN and not self.is_busy:
             self.is_busy = True
-            self._turn.request()
+            self._calm.request()
         self._rates.take(connection, frames, size_bytes, now)
         if (
             connection.paused is None
@@ -239,8 +266,12 @@ class ReadQueue:
             self._look.request()
 
     def _line_up(self, connection: ReadConnection) -> None:
-        (self._newcomers if connection.is_newcomer else self._ready).append(connection)
-        self._turn.request()
+        if connection.is_newcomer:
+            self._newcomers.append(connection)
+        elif self._rates.has_used_much(connection, self._reactor.seconds()):
+            self._busy.append(connection)
+        else:
+            self._ready.append(connection)
 
     def _limit_over(self, connection: ReadConnection) -> str | None:
         if connection.has_unread_answers:
@@ -251,35 +282,18 @@ class ReadQueue:
 
     # Turns
 
-    def _work(self) -> None:
-        """Work off slices of those whose turn it is."""
-        left_bytes = BYTES_PER_TURN
-        while self._ready and left_bytes > 0:
-            left_bytes -= self._work_off_first(self._ready)
+    def _calm_down(self) -> None:
         self.is_busy = False
         self._frames_at_once = 0
-        self._work_for_newcomers()
-        if self._ready or self._newcomers:
-            self._turn.request()
 
-    def _work_for_newcomers(self) -> None:
-        seconds = self._reactor.seconds
-        until = seconds() + NEWCOMERS_SECONDS_PER_TURN
-        for _ in range(min(len(self._newcomers), NEWCOMERS_PER_TURN)):
-            self._work_off_first(self._newcomers)
-            if seconds() >= until:
-                break
-
-    def _work_off_first(self, line: deque[ReadConnection]) -> int:
-        """A slice of the first of `line`; as how many bytes it counts."""
-        connection = line.popleft()
+    def _take_turn(self, connection: ReadConnection) -> int:
+        """Work off one slice of it; its bytes."""
         paused = connection.paused
         if paused is None or paused.limit is not None:
             return 0  # it was lost, or stands aside
         return self._work_off(connection, paused)
 
     def _work_off(self, connection: ReadConnection, paused: PausedReading) -> int:
-        """One slice of `connection`; as how many bytes it counts."""
         done = 0
         if paused.waiting_bytes:
             end = connection.take_slice(paused.data, paused.start)
@@ -293,7 +307,7 @@ class ReadQueue:
                 self._enter(connection, paused)
             else:
                 self._resume(connection, paused)
-        return max(done, LEAST_BYTES_PER_SLICE)
+        return done
 
     @staticmethod
     def _resume(connection: ReadConnection, paused: PausedReading) -> None:
