@@ -16,6 +16,7 @@ from push.connector.limits.read_queue import PausedReading, ReadQueue
 from push.runtime.ports import Clock, as_twisted
 
 _RECORD_BYTES = 1 << 14
+_EMPTY_BYTES = 64  # as which what came without a byte for the session counts
 
 
 class QueuedTls(BufferingTLSTransport):
@@ -54,6 +55,8 @@ class QueuedTls(BufferingTLSTransport):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # always given
         self.factory.reads.forget(self)
         super().connectionLost(reason)
+        # It holds the connection, which holds this: the garbage collector would come much later.
+        self._producer = None
 
 
 class DeviceTls(QueuedTls):
@@ -67,26 +70,26 @@ class DeviceTls(QueuedTls):
         if self._lostTLSConnection:
             return
         pieces: list[bytes] = []
-        ended: Any = None
         receive = self._tlsConnection.recv
         try:
             while True:
                 pieces.append(receive(_RECORD_BYTES))
         except SSL.WantReadError:
-            pass
-        except SSL.Error as error:
-            ended = error
-        device, reads = self.wrappedProtocol, self.factory.reads
-        if pieces and not self._aborted:
-            device.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        elif ended is None and device.is_read:
-            reads.charge(device, 1, _RECORD_BYTES // 16)
-        if isinstance(ended, SSL.ZeroReturnError):
+            self._hand_on(pieces)
+            if not pieces and self.wrappedProtocol.is_read:
+                self.factory.reads.charge(self.wrappedProtocol, 1, _EMPTY_BYTES)
+        except SSL.ZeroReturnError:
+            self._hand_on(pieces)
             self._shutdownTLS()  # type: ignore[no-untyped-call]  # as above
             self._tlsShutdownFinished(None)  # type: ignore[no-untyped-call]  # as above
-        elif ended is not None:
-            self._tlsShutdownFinished(Failure(ended))  # type: ignore[no-untyped-call]  # as above
+        except SSL.Error:
+            self._hand_on(pieces)
+            self._tlsShutdownFinished(Failure())  # type: ignore[no-untyped-call]  # as above
         self._flushSendBIO()  # type: ignore[no-untyped-call]  # as above
+
+    def _hand_on(self, pieces: list[bytes]) -> None:
+        if pieces and not self._aborted:
+            self.wrappedProtocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
 
 class QueuedTlsFactory(TLSMemoryBIOFactory):

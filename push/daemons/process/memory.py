@@ -22,7 +22,9 @@ log = Logger()
 CHECK_SECONDS = 1.0
 # Under the limit by this share, it is enough again: else the answer would change all the time.
 ENOUGH = 0.95
-# The allocator keeps what was freed; while there is too little, it is asked to give it back.
+# The allocator keeps what was freed, as after a crowd of TLS connections. It is asked to give it back
+# when it keeps this much, and while there is too little memory.
+KEPT_BYTES = 8 << 20
 TRIM_SECONDS = 10.0
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -71,6 +73,27 @@ def resident_bytes() -> int:
         return int(_OWN_PAGES.read_text().split()[1]) * _PAGE_BYTES
     except (OSError, ValueError, IndexError):
         return 0
+
+
+class _Mallinfo2(ctypes.Structure):
+    """See mallinfo(3); `fordblks` is what is free."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
+            *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
+        )
+    )
+
+
+def kept_bytes() -> int:
+    """What the C library keeps of what was freed; 0 where it does not tell."""
+    mallinfo2 = getattr(ctypes.CDLL(None), "mallinfo2", None)  # glibc 2.33
+    if mallinfo2 is None:
+        return 0
+    mallinfo2.restype = _Mallinfo2
+    return int(mallinfo2().fordblks)
 
 
 def give_back() -> None:
