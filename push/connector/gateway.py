@@ -249,6 +249,8 @@ class Gateway:
         self.connections.discard(connection)
         self.limits.lost(connection)
         self._wheel.remove(connection)
+        if connection.protocol.window is None:
+            self.reads.came_to(session=False)
         if connection.protocol.state is State.ENDING:
             self._watch(connection)  # what the device asked for is carried out all the same
         elif connection.device is not None:
@@ -361,6 +363,7 @@ class Gateway:
         self.handle(connection, await self._handshake.connect(connection, event))
         device = connection.device
         if device is not None and not device.is_over:
+            self.reads.came_to(session=True)
             self._watch(connection)
             self.wake(device)
 

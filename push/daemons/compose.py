@@ -118,7 +118,7 @@ class Composition:
         self._keys = self._add(ApiKeys(reactor, settings.auth.keys, settings.server.data_folder))
         self._reload.add(self._reload_keys)
         limit_bytes = settings.limits.memory.bytes_of(total_bytes())
-        self._memory = MemoryWatch(reactor, limit_bytes)
+        self._memory = MemoryWatch(reactor, limit_bytes, in_thread=reactor.callInThread)
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
