@@ -51,7 +51,7 @@ class GatewayServices(NamedTuple):
     `others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that address;
     `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
     answers a PUBLISH, by its sub-signal, beside those for topics; `is_short_of_memory()`: this
-    process begins nothing new; `session_events` None: nothing of them is shown or kept.
+    process begins nothing new.
     """
 
     shards: Shards
@@ -63,8 +63,8 @@ class GatewayServices(NamedTuple):
     bans: Bans
     lease: Lease
     snowflake: Snowflake
+    session_events: SessionEvents
     others: Callable[[str, str], Sequence[str]] = lambda carrier, ip: ()
     drain_ordered: Callable[[float], None] = lambda rate_per_second: None
     handlers: Mapping[int, Handler] = MappingProxyType({})
     is_short_of_memory: Callable[[], bool] = lambda: False
-    session_events: SessionEvents | None = None
