@@ -61,11 +61,12 @@ from push.session.transitions import State
 from push.streams.event_positions import EventPositions
 from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
-from push.wire.signals import DisconnectCode
+from push.wire.signals import ConnectStatus, DisconnectCode
 
 log = Logger()
 
 RESTART_AFTER_SECONDS = 5
+_KNOWN_ENDS = frozenset((*map(str, DisconnectCode), *(each.name for each in ConnectStatus)))
 
 
 class Gateway:
@@ -382,6 +383,9 @@ class Gateway:
     def _ended(self, connection: DeviceConnection, event: Ended) -> None:
         if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):
             self.counters.bad_frames += 1
+        # A peer's own code may be any word.
+        code = event.code if event.code in _KNOWN_ENDS else "other"
+        self.counters.reasons.ended[code] += 1
         device = connection.device
         if device is not None:
             self.requests.drained(device)

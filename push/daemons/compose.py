@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Set
 from typing import TypeVar
 
+from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService, Service
 from twisted.logger import Logger, globalLogPublisher
 
@@ -28,18 +29,20 @@ from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
+from push.daemons.collectors import collectors_of
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
-from push.daemons.metrics import make_registry as make_metrics
+from push.daemons.metrics.registry import make_registry as make_metrics
 from push.daemons.part_settings import connector_limits, domain_limits, session_limits
 from push.daemons.process.listening import Listener, MakePort, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
+from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.process.signals import StopSignals
 from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
 from push.daemons.reload import Reload
@@ -295,9 +298,7 @@ class Composition:
             self._reactor,
             apps,
             keyring=self._keys.keyring,
-            registry=make_metrics(
-                self._gateway, self._certificates.ends, self._memory, self._domain.refusals
-            ),
+            registry=self._make_metrics(),
             problems=self._status.problems,
             notes=self._status.notes,
             origins=Origins(settings.connector.origins),
@@ -319,6 +320,17 @@ class Composition:
             return
         name, factory = self._with_tls(site)
         self._status.http_port = self._listen(name, "[http] listen", address, factory)
+
+    def _make_metrics(self) -> CollectorRegistry:
+        lag = ReactorLag(self._reactor)
+        self._add(BackgroundService(lag))
+        return make_metrics(
+            self._gateway,
+            self._certificates.ends,
+            self._memory,
+            self._domain.refusals,
+            collectors_of(self._identity, self._settings, self._domain, self._status, lag),
+        )
 
     def _with_tls(self, site: object) -> tuple[str, object]:
         """The HTTP API as it is listened for, and the scheme of its URL."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
@@ -98,6 +99,8 @@ class PushService:
         self._snowflake = snowflake
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
+        # By the kind of their target, since the start of the process.
+        self.accepted = Counter(dict.fromkeys(TARGET_OF_NAME, 0))
 
     async def push(self, push: Push) -> PushResult:
         """Write to its streams.
@@ -132,13 +135,18 @@ class PushService:
 
     async def _publish(self, push: Push, id: str) -> PushResult:
         if push.once is None:
-            return await self._write(push, id, None)
+            return await self._write_counted(push, id, None)
         try:
-            return await self._write(push, id, _once_of(push, push.once))
+            return await self._write_counted(push, id, _once_of(push, push.once))
         except IdempotencyMismatch:
             raise _mismatch() from None
         finally:
             self._running.discard(push.once)
+
+    async def _write_counted(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
+        result = await self._write(push, id, once)
+        self.accepted[push.target.kind] += 1
+        return result
 
     async def _write(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
         target, content = push.target, push.content

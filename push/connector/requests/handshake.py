@@ -96,7 +96,9 @@ class Handshake:
                 ip=connection.ip,
             )
         except (RequestError, StoreUnavailable) as error:
-            connection.protocol.refuse_registration(wanted.message_id, as_refusal(error))
+            refusal = as_refusal(error)
+            self._counters.reasons.refused["SUB", refusal.code] += 1
+            connection.protocol.refuse_registration(wanted.message_id, refusal)
         else:
             self._counters.registered += 1
             connection.protocol.registered(wanted.message_id, pair.token, pair.secret)
@@ -238,6 +240,7 @@ class Handshake:
         self, device: DeviceSession, wanted: ConnectRequested, refusal: RequestError
     ) -> list[Event]:
         self._counters.refused += 1
+        self._counters.reasons.refused["CONNECT", refusal.code] += 1
         status = _STATUS_OF_CODE.get(refusal.code, ConnectStatus.BAD_CREDENTIALS)
         comes_back = status in (ConnectStatus.SERVER_UNAVAILABLE, ConnectStatus.NOT_AUTHORIZED)
         after = refusal.after_seconds if comes_back else None
