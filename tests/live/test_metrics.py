@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from collections import defaultdict
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -20,12 +18,12 @@ from benchmarks.running import Running, started_server
 from push.sdk.errors import BadCredentials
 from push.sdk.nio import PushClient
 from tests.docs.test_facts import table
+from tests.docs.test_watching import expressions_of_dashboard, promtool, rules
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]
 KINDS = {"h": "histogram", "c": "counter", "g": "gauge"}
-# Of Prometheus itself, or given by it to all that it scrapes.
-FOREIGN_METRICS = {"up"}
+# Given by Prometheus to all that it scrapes, and to histograms.
 FOREIGN_LABELS = {"instance", "job", "le"}
 
 
@@ -108,14 +106,6 @@ def test_promtool_has_nothing_against_them(busy: Scrape) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def promtool(*arguments: str, input: str = "") -> subprocess.CompletedProcess[str]:
-    if shutil.which("promtool") is None:
-        pytest.skip("needs promtool (Debian: prometheus)")
-    return subprocess.run(
-        ["promtool", *arguments], input=input, capture_output=True, text=True, check=False
-    )
-
-
 def test_the_document_has_all_of_them_and_no_others(busy: Scrape) -> None:
     told = {}
     for names, kind, labels, _ in table("docs/metrics.md", "## All metrics"):
@@ -164,3 +154,24 @@ def test_no_label_names_a_user_a_token_or_a_topic(busy: Scrape) -> None:
     values = {value for _, labels in busy.values for _, value in labels}
     assert values.isdisjoint({"anna", "ben", "news", "dev:anna"})
     assert [value for value in values if re.fullmatch(r"[0-9A-Z]{14}", value)] == []
+
+
+# --- What is made of them ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["the alerts", "the dashboard"])
+def test_every_metric_and_label_of_a_query_exists(where: str, busy: Scrape) -> None:
+    found = [rule["expr"] for rule in rules()]
+    unknown = set()
+    if where == "the dashboard":
+        found = expressions_of_dashboard()
+    for expression in (re.sub(r'"[^"]*"', '""', each) for each in found):
+        names = set(re.findall(r"\b(?:push|process|python)_\w+\b", expression)) - FOREIGN_LABELS
+        assert names or re.search(r"\bup\b", expression), expression
+        known = FOREIGN_LABELS.union(*(busy.labels.get(name, ()) for name in names))
+        used = re.findall(r"[{,]\s*(\w+)\s*[=!]", expression)
+        for group in re.findall(r"\bby \(([^)]*)\)", expression):
+            used += re.findall(r"\w+", group)
+        unknown |= {name for name in names if name not in busy.kinds and name not in busy.labels}
+        unknown |= set(used) - known
+    assert unknown == set()
