@@ -36,6 +36,7 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
+from push.observe.observer import Observer
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
@@ -93,6 +94,9 @@ class Gateway:
         )
         self.reads = self.limits.reads
         self.limits.admission.connections = self.connections
+        self.session_events = (
+            services.session_events or Observer(reactor, services.shards).session_events
+        )
         self.delivery_policy = policy = DeliveryPolicy(settings.limits, self._dropped)
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(reactor, services, settings.boot, settings.node, self)
@@ -312,7 +316,9 @@ class Gateway:
             if type(event) is Progress:  # here, because it comes for each acknowledgement
                 progressed = True
                 self.counters.acknowledged += 1
-                self.sources.cursors.moved(_session_on(connection), event.subscription)
+                device, subscription = _session_on(connection), event.subscription
+                self.sources.cursors.moved(device, subscription)
+                self.session_events.acknowledged(device, subscription.shard, event.message)
             else:
                 self._methods[type(event)](connection, event)
         if progressed and connection.device is not None:

@@ -246,6 +246,7 @@ class Composition:
             lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
             chat_handlers(domain.chat),
             lambda: self._memory.is_short,
+            domain.observer.session_events,
         )
         return Gateway(self._reactor, services, gateway_settings)
 

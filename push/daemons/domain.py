@@ -24,6 +24,7 @@ from push.devices.session_queries import SessionQueries
 from push.devices.topics import Topics
 from push.devices.users import Users
 from push.http.checks import PushLimits
+from push.observe.observer import Observer
 from push.pushing.by_ip import PushByIp
 from push.pushing.service import PushService
 from push.redis.shards import Shards
@@ -92,6 +93,7 @@ class Domain:
             boot,
             processes=self.directory.processes,
         )
+        self.observer = Observer(reactor, shards)
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
         self._readers = Connectors(self.asker)
         self.devices = self._make_devices()

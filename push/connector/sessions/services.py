@@ -15,6 +15,7 @@ from push.connector.limits.connector_limits import ConnectorLimitSettings
 from push.devices.registration import Devices
 from push.devices.sessions import Sessions
 from push.devices.topics import Topics
+from push.observe.session_events import SessionEvents
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.session.server_answers import SessionLimits
@@ -50,7 +51,7 @@ class GatewayServices(NamedTuple):
     `others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that address;
     `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
     answers a PUBLISH, by its sub-signal, beside those for topics; `is_short_of_memory()`: this
-    process begins nothing new.
+    process begins nothing new; `session_events` None: nothing of them is shown or kept.
     """
 
     shards: Shards
@@ -66,3 +67,4 @@ class GatewayServices(NamedTuple):
     drain_ordered: Callable[[float], None] = lambda rate_per_second: None
     handlers: Mapping[int, Handler] = MappingProxyType({})
     is_short_of_memory: Callable[[], bool] = lambda: False
+    session_events: SessionEvents | None = None
