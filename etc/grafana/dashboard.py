@@ -186,6 +186,12 @@ ROWS = [
                 unit="ops",
             ),
             Panel(
+                "Publish to acknowledge",
+                "Of messages to devices that were online.",
+                quantiles("push_connector_ack_duration_seconds"),
+                unit="s",
+            ),
+            Panel(
                 "Losses and repairs",
                 "Messages that a session will not get, and gaps that were repaired from the log.",
                 [

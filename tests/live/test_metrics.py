@@ -128,6 +128,7 @@ def test_what_happens_is_counted(before: Scrape, busy: Scrape) -> None:
     assert grown("push_connector_deliveries_total", stream="dev") == 1
     assert grown("push_connector_deliveries_total", stream="user") == 1
     assert grown("push_connector_written_total") == 2
+    assert grown("push_connector_ack_duration_seconds_count") == 1
     assert grown("push_chat_messages_total", to="user", by="backend") == 1
     assert grown("push_connector_carrier_connections", carrier="tcp") == 1
     assert grown("push_connector_requests_total", request="TS", code="ok") == 1

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 from push.connector.gateway import Gateway
@@ -36,6 +41,7 @@ class ConnectorCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._totals()
+        yield from self._acknowledgements()
         yield from self._by_reason()
         yield from self._now()
         yield from self._limits()
@@ -59,6 +65,17 @@ class ConnectorCollector(Collector):
             "QoS 0 messages not written because a connection was full",
             value=gateway.fanout.lost_qos0,
         )
+
+    def _acknowledgements(self) -> Iterator[Metric]:
+        latency = self._gateway.session_events.ack_latency
+        family = HistogramMetricFamily(
+            "push_connector_ack_duration_seconds",
+            "from the publishing of a message to its acknowledgement by a device that was online",
+        )
+        buckets = [(str(bound), count) for bound, count in latency.buckets()[:-1]]
+        total = latency.buckets()[-1][1]
+        family.add_metric([], [*buckets, ("+Inf", total)], latency.sum_seconds)
+        yield family
 
     def _by_reason(self) -> Iterator[Metric]:
         reasons = self._gateway.counters.reasons
