@@ -37,6 +37,7 @@ from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
 from push.observe.observer import Observer
+from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
@@ -396,11 +397,13 @@ class Gateway:
         if device is not None:
             self.requests.drained(device)
         log.debug(
-            "{ip} {session} ended: {code} {reason}",
+            "{ip} {connection} ended: {code} {reason}",
             ip=connection.ip,
-            session="" if device is None else device.session_id,
+            connection="" if device is None else device.session_id,
+            token=None if device is None else device.token,
             code=event.code,
             reason=shortened(event.reason),
+            event="connection.ended",
         )
         if connection.is_closed:
             if device is not None:
@@ -408,7 +411,15 @@ class Gateway:
         else:
             connection.end(event)
 
-    def _dropped(self, _subscription: Subscription, _entry: Entry, outcome: str) -> None:
+    def _dropped(self, subscription: Subscription, entry: Entry, outcome: str) -> None:
+        if detail.debug:
+            log.debug(
+                "{message_id} of {stream} dropped: {reason}",
+                message_id=entry.id,
+                stream=subscription.stream,
+                reason=outcome,
+                event="message.dropped",
+            )
         if outcome == TOO_LARGE:
             self.counters.dropped_too_large += 1
         else:
@@ -447,7 +458,12 @@ class Gateway:
 
     def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
         def failed(failure: Failure) -> None:
-            log.failure("A request of {ip} failed", failure=failure, ip=connection.ip)
+            log.failure(
+                "A request of {ip} failed",
+                failure=failure,
+                ip=connection.ip,
+                event="connection.request_failed",
+            )
             self.disconnect(connection, DisconnectCode.INTERNAL, "an error of the server")
 
         self._jobs.run(job, failed)
@@ -484,4 +500,4 @@ def _session_on(connection: Connection) -> DeviceSession:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("A job of the gateway failed", failure=failure)
+    log.failure("A job of the gateway failed", failure=failure, event="connector.job_failed")

@@ -106,7 +106,7 @@ class Composition:
         boot = secrets.token_hex(8)
         node = node_name(settings.server.node, boot, unique=self._share_ports)
         self._identity = DaemonIdentity(boot, node, roles, int(time.time() * 1000))
-        log.info("node {node}, boot id {boot}", node=node, boot=boot)
+        log.info("node {node}, boot id {boot}", node=node, boot=boot, event="server.starting")
         self._room = ConnectionRoom(settings, roles, raise_file_limit())
         clamped = self._clamped()
         if settings.redis.url.embedded and len(roles) == 1:
@@ -149,7 +149,7 @@ class Composition:
         if self._settings.http.demo:
             clamped.append(DEMO_NOTE if self._roles >= DEMO_ROLES else NO_DEMO_NOTE)
         for note in clamped:
-            log.warn("{note}", note=note)
+            log.warn("{note}", note=note, event="settings.note")
         return clamped
 
     def _add(self, service: Child) -> Child:

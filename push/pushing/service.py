@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from twisted.logger import Logger
 
 from push.pushing.by_ip import Handed, PushByIp
 from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.redis.keyspace import group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
+from push.runtime.log_detail import detail
 from push.runtime.tasks import gather
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.message import MessageContent as StoredContent
@@ -39,6 +41,8 @@ from push.wire.idents import (
     topic_stream,
     user_stream,
 )
+
+log = Logger()
 
 Done = TypeVar("Done")
 
@@ -146,6 +150,15 @@ class PushService:
     async def _write_counted(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
         result = await self._write(push, id, once)
         self.accepted[push.target.kind] += 1
+        if detail.debug:
+            log.debug(
+                "{message_id} pushed to {to}: {streams} streams, {online} online",
+                message_id=result.id,
+                to=push.target.kind,
+                streams=result.streams,
+                online=result.online,
+                event="push.accepted",
+            )
         return result
 
     async def _write(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:

@@ -351,7 +351,9 @@ class RedisClient:
         )
         for note in notes:
             if note not in self._server_notes:
-                log.warn("Redis at {name}: {note}", name=str(self.address), note=note)
+                log.warn(
+                    "Redis at {name}: {note}", name=str(self.address), note=note, event="redis.note"
+                )
         self._server_notes = notes
 
     async def _recheck(self) -> None:
@@ -365,7 +367,7 @@ class RedisClient:
         except (UnsuitableServer, StoreUnavailable) as error:
             self._commands.rebuild(error if isinstance(error, UnsuitableServer) else error.reason)
         except txredisapi.RedisError as error:
-            log.debug("Redis could not be checked: {error}", error=error)
+            log.debug("Redis not checked: {error}", error=error, event="redis.check_postponed")
 
     def _notify_if_restored(self) -> None:
         if self.problem is not None:
@@ -394,4 +396,4 @@ class RedisClient:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Redis could not be checked", failure=failure)
+    log.failure("Redis could not be checked", failure=failure, event="redis.check_failed")

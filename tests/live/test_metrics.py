@@ -95,6 +95,7 @@ def busy(daemon: Running, before: Scrape) -> Iterator[Scrape]:
         with wrong, pytest.raises(BadCredentials):
             wrong.wait_connected(timeout=DEADLINE_SECONDS)
         wait_for(lambda: scrape(daemon).value("push_connector_acknowledged_total") >= 1)
+        wait_for(lambda: scrape(daemon).value("push_reactor_lag_seconds_count") >= 1)
         yield scrape(daemon)
 
 

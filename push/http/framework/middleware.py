@@ -44,6 +44,7 @@ from push.http.framework.request_reading import (
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
 from push.http.framework.site import note_key
+from push.runtime.log_detail import detail
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
@@ -244,7 +245,8 @@ class Edge:
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
     ) -> Response:
         """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
-        quota = None
+        quota = owner = None
+        ip = client_of(request, self._proxies)[0] if detail.debug else ""
         began = self._seconds()
         try:
             client_ip, owner = self._let_in(route, request)
@@ -255,13 +257,24 @@ class Edge:
             answer = self._answer(error, route.name)
         if quota is not None:
             answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
-        self._note_answer(route.name, answer.status, self._seconds() - began)
+        seconds = self._seconds() - began
+        self._note_answer(route.name, answer.status, seconds)
+        if detail.debug:
+            _log.debug(
+                "{ip} {route}: {status} in {ms:.1f} ms",
+                ip=ip,
+                route=route.name,
+                status=answer.status,
+                ms=round(seconds * 1000, 1),
+                key=None if owner is None else owner.name,
+                event="http.answered",
+            )
         return answer
 
     def _answer(self, error: Exception, where: str) -> Response:
         answer = answer_to(error)
         if answer is None:
-            _log.failure("{where} failed", Failure(error), where=where)
+            _log.failure("{where} failed", Failure(error), where=where, event="http.handler_failed")
             answer = internal_answer()
         return answer
 
