@@ -75,7 +75,7 @@ class JwksRefresh(Service):
         self._client = treq.client.HTTPClient(agent)
         self._refreshes = SingleFlight(self._refresh, _log_failure)
         self._later = Debounced(reactor, REFRESH_SECONDS, self._refreshes.request)
-        self._failed = False
+        self._failed: bool | None = None  # None: it was not tried yet
 
     def startService(self) -> None:
         super().startService()
@@ -117,8 +117,14 @@ class JwksRefresh(Service):
         self._verifier.replace_fetched(load_keys(bytes(received)))
 
     def _fetched(self) -> None:
-        if self._failed:
-            log.info("The key set {url} was fetched again", url=self._url)
+        if self._failed is not False:
+            again = " again" if self._failed else ""
+            log.info(
+                "The key set {url} was fetched{again}",
+                url=self._url,
+                again=again,
+                event="jwks.fetched",
+            )
         self._failed = False
 
     def _not_fetched(self, error: Exception) -> None:
@@ -128,6 +134,7 @@ class JwksRefresh(Service):
                 "The key set {url} cannot be fetched: {reason}. The earlier keys stay valid.",
                 url=self._url,
                 reason=shortened(str(error) or type(error).__name__),
+                event="jwks.unreachable",
             )
 
 
@@ -136,4 +143,4 @@ def _late() -> ValueError:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("The key set could not be refreshed", failure)
+    log.failure("The key set could not be refreshed", failure, event="jwks.refresh_failed")
