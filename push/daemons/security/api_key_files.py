@@ -207,5 +207,5 @@ def _configured_key(key: ConfiguredKey) -> ApiKey:
         str(key.sha256),
         frozenset(key.scopes),
         "config",
-        remedy="take it out of [auth] keys in the configuration of every daemon and send SIGHUP",
+        remedy="delete it from [auth] keys in the configuration of every daemon and send SIGHUP",
     )
