@@ -252,7 +252,7 @@ class Handshake:
         try:
             await self._check_ban(device)
             await self._currency.make_current(device)
-            claims = self._sessions.renew(wanted.body.jwt, device.user, device.token)
+            claims = await self._sessions.renew(wanted.body.jwt, device.user, device.token)
             # Before anything is waited for: requests that were sent later are judged by it.
             device.jwt_topics = claims.topics
             await self._topics.judge_again(device)
