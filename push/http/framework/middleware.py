@@ -315,6 +315,8 @@ class Edge:
     def _calling_page(self, request: HttpRequest) -> bytes:
         """The origin of the page, if it may call from a browser; else empty."""
         origin, host = (request.getHeader(name) or b"" for name in (b"origin", b"host"))
+        if not origin:
+            return b""
         accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
         return origin if accepts else b""
 
