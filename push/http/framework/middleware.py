@@ -44,7 +44,6 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-from push.http.framework.site import note_key
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
@@ -57,6 +56,7 @@ PREFLIGHT_SECONDS = 600
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 KEYLESS_BODY_BYTES = 64 * 1024
 _SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
+_SCOPES_OF_APPS = frozenset(("register",))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
@@ -141,8 +141,20 @@ class Edge:
         except RequestError as refusal:
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-            return BodyAdmission(KEYLESS_BODY_BYTES, refusal)
+            made_anew = partial(type(refusal), refusal.code, refusal.detail)
+            return BodyAdmission(KEYLESS_BODY_BYTES, made_anew)
         return admission_of(MAX_BODY_BYTES)
+
+    def owner_of(self, request: HttpRequest) -> str:
+        """Whom a valid key of the request tells; "" without one.
+
+        A key that may only register tells nothing: it is in every app.
+        """
+        try:
+            owner = self._owner(request.requestHeaders)
+        except RequestError:
+            return ""
+        return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
 
     def _authorise(self, headers: Headers, scope: str) -> ApiKey:
         """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
@@ -192,7 +204,6 @@ class Edge:
             if self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
                 self._failed_keys.note(counted_ip(client_ip))
             raise
-        note_key(request)
         return client_ip, owner
 
     def _check_memory(self) -> None:
