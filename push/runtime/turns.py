@@ -126,15 +126,20 @@ class Turns:
     def work(self, lane: Lane, work: Work, *, at_once: bool = True) -> bool:
         """Do `work`: now, and then True, or when it is the lane's turn. Not `at_once`: not in this
         turn."""
-        if self._running is not None:
-            self._count()
-        fair = self._known if lane.is_known else self._strangers
-        if at_once and not fair and self._has_time(lane):
-            self._run(lane, work)
+        if at_once and self.try_work(lane, work):
             return True
-        fair.add(lane, work)
+        (self._known if lane.is_known else self._strangers).add(lane, work)
         self._request(lane.is_known)
         return False
+
+    def try_work(self, lane: Lane, work: Work) -> bool:
+        """Do `work` now, and then True, or not at all: when others wait, or there is no time."""
+        if self._running is not None:
+            self._count()
+        if (self._known if lane.is_known else self._strangers) or not self._has_time(lane):
+            return False
+        self._run(lane, work)
+        return True
 
     def _has_time(self, lane: Lane) -> bool:
         if lane.is_known:

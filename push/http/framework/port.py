@@ -1,7 +1,8 @@
 """The listening port of HTTP: what comes from it is read when it is its turn.
 
-Accepting, TLS and reading cost time before anybody knows who asks. So they are work of strangers
-(`push.runtime.turns`) until a connection has shown a key that tells who it is.
+Accepting, TLS and reading cost time before anybody knows who asks, and large answers cost time to
+send. So this is work of strangers (`push.runtime.turns`) until a connection has shown a key that
+tells who it is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from typing import Any, Protocol
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IAddress
+from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
 from twisted.web.server import Request
 
 from push.runtime.bounded_port import BoundedPort
@@ -19,7 +22,7 @@ from push.runtime.turns import Lane, Turns
 from push.wire.addresses import counted_ip, peer_ip
 
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
-READ_BYTES = 16 * 1024
+READ_BYTES = 4 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
 ACCEPTS_AT_ONCE = 4
 _ACCEPTING = "accepting"  # no address
@@ -57,6 +60,8 @@ class HttpTransport(tcp.Server):
     lane: Lane
     _held = b""  # was received, and waits for its turn
     _is_waiting = False
+    _waits_to_write = False
+    _written: Any = None  # what the reactor is told about it
     _is_paused = False  # by what reads it
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: HttpPort, *more: Any) -> None:
@@ -93,6 +98,34 @@ class HttpTransport(tcp.Server):
         except BaseException:
             self.abortConnection()  # as the reactor does for what it has read itself
             raise
+
+    def doWrite(self) -> Any:
+        """As the reactor wants it: None, or an exception at the end of the connection."""
+        if self._waits_to_write:
+            self.stopWriting()
+            return None
+        outcome: list[Any] = []
+        if self._turns.try_work(
+            self.lane, lambda: outcome.append(super(HttpTransport, self).doWrite())
+        ):
+            return outcome[0]
+        self._waits_to_write = True
+        self.stopWriting()
+        self._turns.work(self.lane, self._write_late)
+        return None
+
+    def _write(self) -> None:
+        self._written = super().doWrite()
+
+    def _write_late(self) -> None:
+        self._waits_to_write = False
+        if not self.connected:
+            return
+        self.startWriting()
+        self._write()
+        if self._written is not None:  # the reactor was not there to see it
+            known = isinstance(self._written, Exception)
+            self.connectionLost(Failure(self._written if known else CONNECTION_LOST))
 
     def pauseProducing(self) -> None:
         self._is_paused = True

@@ -62,6 +62,7 @@ class LimitedRequest(Request):
 
     _admission = admission_of(0)
     _body: BytesIO
+    _target: bytes  # path and query
 
     def gotLength(self, length: int | None) -> None:
         """`length` is None for a body in chunks."""
@@ -105,8 +106,14 @@ class LimitedRequest(Request):
     def _answer(self, channel: LimitedChannel, command: bytes, path: bytes, version: bytes) -> None:
         if not self._disconnected:  # meanwhile
             channel.has_served = True
-            super().requestReceived(command, path, version)
+            self._target = path
+            # The base class would read all parameters of the query, of which it may have thousands.
+            super().requestReceived(command, path.partition(b"?")[0], version)
             channel.served()
+
+    def process(self) -> None:
+        self.uri = self._target
+        super().process()
 
     def parseCookies(self) -> None:
         """There are none here."""
@@ -300,7 +307,8 @@ class LimitedChannel(HTTPChannel):
         self.setTimeout(None)
         self.clearLineBuffer()
         self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
-        self.transport.write(closing_bytes(answer))
+        is_head = getattr(self, "_command", b"") == b"HEAD"
+        self.transport.write(closing_bytes(answer, with_body=not is_head))
         if isinstance(self.transport, TLSMemoryBIOProtocol):
             self.transport.loseConnection()  # of TLS this ends our side first, and waits
         else:
