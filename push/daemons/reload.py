@@ -66,6 +66,11 @@ class Reload:
         if waiting := list(changed(self._started_with, self._settings)):
             log.warn("SIGHUP: these settings need a restart: {names}", names=", ".join(waiting))
 
+    @property
+    def latest(self) -> Settings:
+        """The settings as they were read last; of these only `RELOADED` are in effect."""
+        return self._settings
+
     def _load_settings(self, _: Settings) -> str | None:
         self._settings = self._read_settings()
         return "settings"

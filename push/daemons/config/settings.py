@@ -298,6 +298,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """All sections, checked. Made by `push.daemons.config.loading.load`.
 
     `notes`: values that are not those of the file or the definitions, in sentences for operators.
+    `sources`: what names the value of a section and key, if it is not the default.
     """
 
     server: Server = Server()
@@ -310,6 +311,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     limits: Limits = Limits()
     chat: ChatSection = ChatSection()
     notes: tuple[str, ...] = ()
+    sources: dict[tuple[str, str], str] = {}
 
 
 SECTION_TYPES: dict[str, type[Section]] = {

@@ -25,6 +25,8 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
+from push.http.edge.auditing import Auditing
+from push.http.edge.body_stream import write_stream
 from push.http.framework.bodies import BodyAdmission, admission_of
 from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
@@ -53,6 +55,7 @@ from push.wire.websocket.origins import Origins
 _log = Logger()
 
 PREFLIGHT_SECONDS = 600
+NO_PATH: Mapping[str, str] = {}
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 KEYLESS_BODY_BYTES = 64 * 1024
 _SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
@@ -64,8 +67,10 @@ Answered = bytes | Deferred[bytes]
 _decode_no_body = decoder_for(NoBody)
 
 
-class WrongKey(RequestError):
-    """There is a key, and it is not valid."""
+class RefusedKey(RequestError):
+    """There is a key, and it is not valid; or it is valid (`key_name`) and may not do this."""
+
+    key_name: str | None = None
 
 
 class Edge:
@@ -86,11 +91,13 @@ class Edge:
         *,
         rates: RequestRates | None = None,
         failed_keys: FailedKeys | None = None,
+        auditing: Auditing | None = None,
         is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
         self._is_short_of_memory = is_short_of_memory
         self._rates = rates
         self._failed_keys = failed_keys
+        self._auditing = auditing
         self._keyring = keyring
         self._proxies = proxies or Networks()
         self._origins = origins or Origins(())
@@ -160,7 +167,9 @@ class Edge:
         """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
         owner = self._owner(headers)
         if scope not in owner.scopes:
-            raise RequestError("forbidden", f"the key {owner.name} lacks the scope {scope}")
+            refusal = RefusedKey("forbidden", f"the key {owner.name} lacks the scope {scope}")
+            refusal.key_name = owner.name
+            raise refusal
         return owner
 
     def _owner(self, headers: Headers) -> ApiKey:
@@ -174,7 +183,7 @@ class Edge:
             raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
         owner = self._keyring.authenticate(key.strip().decode("utf-8", "replace"))
         if owner is None:
-            raise WrongKey("unauthenticated", "invalid API key")
+            raise RefusedKey("unauthenticated", "invalid API key")
         return owner
 
     # --- a request that has a route ------------------------------------------------------------
@@ -185,10 +194,12 @@ class Edge:
         assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()  # now: it is closed when the client goes
         return _shielded(self._run(route, request, path, raw)).addCallback(
-            lambda answer: self._send(request, answer)
+            lambda answer: self._answer_with(request, answer)
         )
 
-    def _let_in(self, route: Endpoint, request: HttpRequest) -> tuple[str, ApiKey | None]:
+    def _let_in(
+        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str] = NO_PATH
+    ) -> tuple[str, ApiKey | None]:
         """The client's address, and the owner of the key where one is needed. Raises
         `RequestError` `unauthenticated`, `forbidden`, `rate_limited` or `unavailable`."""
         if route.admit is not None:
@@ -200,8 +211,11 @@ class Edge:
             self._check_memory()
         try:
             owner = self._authorise(request.requestHeaders, route.scope)
-        except WrongKey:
-            if self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
+        except RefusedKey as refusal:
+            if self._auditing is not None:
+                self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
+            is_wrong = refusal.key_name is None
+            if is_wrong and self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
                 self._failed_keys.note(counted_ip(client_ip))
             raise
         return client_ip, owner
@@ -247,20 +261,36 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        return Request(path, query, body, client_ip, origin, scope, once, if_none_match)
+        allowed = partial(self._is_allowed, headers, route.scope)
+        return Request(path, query, body, client_ip, origin, scope, once, if_none_match, allowed)
+
+    def _is_allowed(self, headers: Headers, scope: str | None) -> bool:
+        """Whether the key of a request that was let in is still valid for it."""
+        if scope is None:
+            return True
+        try:
+            self._authorise(headers, scope)
+        except RequestError:
+            return False
+        return True
 
     async def _run(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
     ) -> Response:
         """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
-        quota = None
+        quota = owner = call = None
+        client_ip = ""
         try:
-            client_ip, owner = self._let_in(route, request)
+            client_ip, owner = self._let_in(route, request, path)
             if owner is not None and self._rates is not None:
                 quota = await self._rates.take(owner.sha256)
-            answer = await route.handler(self._read(route, request, path, raw, client_ip, owner))
+            call = self._read(route, request, path, raw, client_ip, owner)
+            answer = await route.handler(call)
         except Exception as error:
             answer = self._answer(error, route.name)
+        if self._auditing is not None and owner is not None:
+            query, body = (call.query, call.body) if call is not None else (None, None)
+            self._auditing.answered(route, owner.name, client_ip, path, query, body, answer.status)
         if quota is not None:
             answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
         return self._counting(route.name, answer)
@@ -307,12 +337,17 @@ class Edge:
 
     # --- the answer ----------------------------------------------------------------------------
 
+    def _answer_with(self, request: HttpRequest, answer: Response) -> bytes | Deferred[bytes]:
+        body = self._send(request, answer)
+        return body if answer.stream is None else write_stream(request, answer.stream)
+
     def _send(self, request: HttpRequest, answer: Response) -> bytes:
         """Set status and headers; Klein writes the bytes that are returned."""
         request.setResponseCode(answer.status, answer.reason)
         headers: Headers = request.responseHeaders
         if answer.status not in (204, 304):
             headers.setRawHeaders(b"Content-Type", [answer.content_type])
+        if answer.status not in (204, 304) and answer.stream is None:
             headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
         for name, value in answer.headers:
             headers.addRawHeader(name, value)
@@ -364,5 +399,11 @@ def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Respons
     end. Nothing is lost: `work` raises nothing, and its answer is then dropped.
     """
     visible: Deferred[Response] = Deferred()
-    Deferred.fromCoroutine(work).addCallback(visible.callback)
+
+    def show(answer: Response) -> None:
+        if visible.called and answer.stream is not None:
+            answer.stream.stop()
+        visible.callback(answer)
+
+    Deferred.fromCoroutine(work).addCallback(show)
     return visible
