@@ -62,6 +62,7 @@ from push.daemons.services.redis import RedisService
 from push.daemons.status import DaemonIdentity, DaemonStatus
 from push.daemons.upkeep import BackgroundService, GatewayService, ObserverService, upkeep_of
 from push.devices.sessions import Sessions
+from push.http.framework.port import HttpPort
 from push.http.server import make_site
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
@@ -325,10 +326,12 @@ class Composition:
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
         )
         if not has_api:
-            self._status.http_port = self._listen("http", "[connector] admin", address, site)
+            self._status.http_port = self._listen(
+                "http", "[connector] admin", address, site, HttpPort
+            )
             return
         name, factory = self._with_tls(site)
-        self._status.http_port = self._listen(name, "[http] listen", address, factory)
+        self._status.http_port = self._listen(name, "[http] listen", address, factory, HttpPort)
 
     def _configuration(self) -> Configuration:
         return configuration_of(self._identity.node, self._settings, self._reload.latest, RELOADED)

@@ -73,4 +73,6 @@ def make_site(
         is_short_of_memory=is_short_of_memory,
     )
     crowd = Crowd(max_connections, refusals)
-    return LimitedSite(reactor, edge.resource(), edge.admit, crowd, trusted_proxies, take_stream)
+    return LimitedSite(
+        reactor, edge.resource(), edge.admit, edge.owner_of, crowd, trusted_proxies, take_stream
+    )

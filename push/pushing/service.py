@@ -216,9 +216,9 @@ class PushService:
             # First all ids, which several servers have to agree upon, then in order.
             begun = await gather(_outcome(self._begin(items[place])) for place in now)
             calls = [
-                _outcome(
-                    _refused(id) if isinstance(id, RequestError) else self._publish(items[n], id)
-                )
+                _known(id)
+                if isinstance(id, RequestError)
+                else _outcome(self._publish(items[n], id))
                 for n, id in zip(now, begun, strict=True)
             ]
             results.update(zip(now, await gather(calls), strict=True))
@@ -293,8 +293,8 @@ async def _outcome(call: Awaitable[Done]) -> Done | RequestError:
         return as_request_error(error)
 
 
-async def _refused(refusal: RequestError) -> PushResult:
-    raise refusal
+async def _known(outcome: RequestError) -> RequestError:
+    return outcome
 
 
 def _once_of(push: Push, key: str) -> IdempotencyKey:
