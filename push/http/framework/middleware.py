@@ -144,10 +144,11 @@ class Edge:
             return BodyAdmission(KEYLESS_BODY_BYTES, refusal)
         return admission_of(MAX_BODY_BYTES)
 
-    def _authorise(self, headers: Headers, scope: str) -> ApiKey:
-        """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
+    def _authorise(self, headers: Headers, scope: str | None) -> ApiKey:
+        """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
+        or `forbidden`."""
         owner = self._owner(headers)
-        if scope not in owner.scopes:
+        if scope is not None and scope not in owner.scopes:
             raise RequestError("forbidden", f"the key {owner.name} lacks the scope {scope}")
         return owner
 
@@ -182,7 +183,7 @@ class Edge:
         if route.admit is not None:
             route.admit(caller_of(request, self._proxies))
         client_ip, is_near = client_of(request, self._proxies)
-        if route.scope is None or (route.open_on_loopback and is_near):
+        if not route.needs_key or (route.open_on_loopback and is_near):
             return client_ip, None
         if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
             self._check_memory()
@@ -236,7 +237,7 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        return Request(path, query, body, client_ip, origin, scope, once, if_none_match)
+        return Request(path, query, body, client_ip, origin, scope, once, if_none_match, owner)
 
     async def _run(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes

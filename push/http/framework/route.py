@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from push.access.api_keys import ApiKey
 from push.http.framework.caller import HttpCaller
 from push.wire.reading import decoder_for
 
@@ -41,6 +42,7 @@ class Request(NamedTuple):
     unix socket). `origin()` tells where the client sent it, as `https://push.example`. `scope`
     names API key, method and path, within which an idempotency key is unique; `once` is the
     request's own, with that scope. `if_none_match` is that header of a route that is `cached`.
+    `owner` is whose key it came with, if the route takes one.
     """
 
     path: Mapping[str, str]
@@ -51,6 +53,7 @@ class Request(NamedTuple):
     scope: str = ""
     once: str | None = None
     if_none_match: bytes | None = None
+    owner: ApiKey | None = None
 
 
 class Response(NamedTuple):
@@ -120,7 +123,8 @@ class Route:
     """One operation; a decorator of the method that handles it, whose name is the operation's.
 
     `path` has its parameters in braces; what they are is in `push.http.framework.parameters`, and
-    `path_texts` may say more of one. `scope` None means that no key is needed. `problems` are the
+    `path_texts` may say more of one. `scope` None means that no key is needed, or, with `any_key`,
+    that any valid one will do. `problems` are the
     codes beside those that follow from the rest (no key, a bad body, …). `query` is a struct of
     what its parameters may be: text, integers and booleans. `once`: takes the header
     `Idempotency-Key`. `cors`: web pages of other origins may call it. `cached`: the answer has an
@@ -134,6 +138,7 @@ class Route:
     replies: Mapping[int, DocumentedResponse]
     description: str = ""
     scope: str | None = None
+    any_key: bool = False
     open_on_loopback: bool = False
     body: Body | None = None
     query: type[msgspec.Struct] = NoQuery
@@ -143,6 +148,10 @@ class Route:
     cors: bool = False
     cached: bool = False
     admit: Callable[[HttpCaller], None] | None = None
+
+    @property
+    def needs_key(self) -> bool:
+        return self.scope is not None or self.any_key
 
     def __call__(self, handler: Method) -> Method:
         vars(handler)[_ROUTE] = self

@@ -24,6 +24,7 @@ from push.http.routes.connections import ConnectionRoutes
 from push.http.routes.devices import DeviceRoutes
 from push.http.routes.messages import MessageRoutes
 from push.http.routes.nodes import NodeRoutes
+from push.http.routes.operate.whoami import WhoAmIRoutes
 from push.http.routes.push import PushRoutes
 from push.http.routes.registration import RegistrationRoutes
 from push.http.routes.topics import TopicRoutes
@@ -72,6 +73,7 @@ def make_api(
             *routes_of(ConnectionRoutes(sessions, devices)),
             *routes_of(BanRoutes(bans)),
             *routes_of(NodeRoutes(nodes, drains)),
+            *routes_of(WhoAmIRoutes()),
         ),
         adjust,
     )

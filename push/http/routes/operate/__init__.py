@@ -1,0 +1,1 @@
+"""For operators: what they watch, and what they manage."""
