@@ -1,0 +1,151 @@
+"""TLS around a device's connection: sealed and sent at once, and read a whole record at a time.
+
+Twisted's own TLS leaves every write to the next turn of the reactor, and asks OpenSSL after each
+read, by an exception, whether there is more. Here a write is sealed and given to the socket as a
+plain connection does it, and OpenSSL is asked as often as whole records came.
+
+The only module that knows private names of Twisted's TLS, of its TCP transport and of pyOpenSSL.
+Of the latter because its `send` and `bio_read` take as long as the cipher and the copy together.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from OpenSSL._util import ffi, lib
+from OpenSSL.SSL import Connection
+from twisted.internet.interfaces import IReactorTime
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+
+# RFC 8446, 5.1 and 5.2: a record is a type, a version and a length, then at most so much.
+HEADER_BYTES = 5
+MAX_PLAIN_BYTES = 2**14
+MAX_SEALED_BYTES = MAX_PLAIN_BYTES + 2048  # what TLS 1.2 allows; 1.3 allows less
+APPLICATION_DATA = 23
+_TYPES = frozenset((20, 21, 22, APPLICATION_DATA))
+
+BUFFER_BYTES = 2**15  # a record, and what OpenSSL may have to say before it
+_buffer = ffi.new("char[]", BUFFER_BYTES)
+
+
+class Records(NamedTuple):
+    """The whole records that data begins with: `number` of them, or 0 when they are not all of
+    application data, and where they end. `is_odd`: what follows is no beginning of a record."""
+
+    number: int
+    end: int
+    is_odd: bool
+
+
+def whole_records(data: bytes) -> Records:
+    number, end, size, are_data = 0, 0, len(data), True
+    while end < size:
+        kind = data[end]
+        if kind not in _TYPES:
+            return Records(0, end, True)
+        if size - end < HEADER_BYTES:
+            break
+        length = data[end + 3] << 8 | data[end + 4]
+        if length > MAX_SEALED_BYTES:
+            return Records(0, end, True)
+        if size - end < HEADER_BYTES + length:
+            break
+        end += HEADER_BYTES + length
+        number += 1
+        are_data = are_data and kind == APPLICATION_DATA
+    return Records(number if are_data else 0, end, False)
+
+
+class DeviceTLS(TLSMemoryBIOProtocol):
+    """The transport of a device's connection over TLS.
+
+    Incomplete records wait here, where they cost a line and not a call of OpenSSL each.
+    """
+
+    _incomplete = b""
+    transport: Any
+    wrappedProtocol: Any
+
+    # Reading
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._incomplete:
+            data = self._incomplete + data
+            self._incomplete = b""
+        number, end, is_odd = whole_records(data)
+        if end < len(data) and not is_odd:
+            self._incomplete = data[end:]
+            if not end:
+                return
+            data = data[:end]
+        if number and self._handshakeDone and not self._appSendBuffer:
+            self._read(data, number)
+        else:
+            super().dataReceived(data)
+
+    def _read(self, data: bytes, number: int) -> None:
+        self._tlsConnection.bio_write(data)
+        plain, is_all = _read_records(self._tlsConnection, number)
+        if plain and not self._aborted:
+            self.wrappedProtocol.dataReceived(plain)
+        if not is_all:
+            self._flushReceiveBIO()  # new keys, or the end: asked again, it does all that
+
+    # Writing
+
+    def send(self, data: bytes) -> int:
+        """As `socket.send`, but all of `data` is taken: what the socket does not take of it,
+        sealed, waits in the TCP transport, which pauses its producer when that is much."""
+        size_bytes, tcp = len(data), self.transport
+        if (
+            self._appSendBuffer
+            or self.disconnecting
+            or self._lostTLSConnection
+            or size_bytes > MAX_PLAIN_BYTES
+            or tcp.dataBuffer
+            or tcp._tempDataBuffer
+        ):
+            self.write(data)  # behind what waits
+            return size_bytes
+        sealed = _seal(self._tlsConnection, data)
+        if sealed is None:
+            self.write(data)
+            return size_bytes
+        try:
+            sent = tcp.socket.send(sealed)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            return size_bytes  # the reactor reports the loss
+        if sent < len(sealed):
+            tcp.write(sealed[sent:])
+        return size_bytes
+
+
+def _seal(connection: Connection, data: bytes) -> Any:
+    """The record of `data`, in a buffer that the next call uses again; None when OpenSSL did not
+    take it: asked once more, with the same bytes, it says why by an exception."""
+    size_bytes = len(data)
+    if lib.SSL_write(connection._ssl, data, size_bytes) != size_bytes:
+        return None
+    sealed_bytes = lib.BIO_read(connection._from_ssl, _buffer, BUFFER_BYTES)
+    return ffi.buffer(_buffer, sealed_bytes)
+
+
+def _read_records(connection: Connection, number: int) -> tuple[bytes, bool]:
+    """What the next `number` records hold, together, as TCP would bring it; and whether all held
+    data. One that did not is to be asked for once more, so that OpenSSL says why."""
+    parts: list[bytes] = []
+    for _ in range(number):
+        size_bytes = lib.SSL_read(connection._ssl, _buffer, BUFFER_BYTES)
+        if size_bytes <= 0:
+            return b"".join(parts), False
+        parts.append(ffi.buffer(_buffer, size_bytes)[:])
+    return (parts[0] if number == 1 else b"".join(parts)), True
+
+
+def device_tls(context: Any, factory: Any, clock: IReactorTime) -> TLSMemoryBIOFactory:
+    """`factory`'s connections inside TLS; `context` makes their OpenSSL connections."""
+    tls = TLSMemoryBIOFactory(context, False, factory, clock)
+    tls.protocol = DeviceTLS
+    return tls
