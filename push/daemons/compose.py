@@ -189,6 +189,7 @@ class Composition:
             self._identity.boot,
             self._identity.node,
             zone=self._settings.server.zone,
+            keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
             judge=self._end_banned,
         )

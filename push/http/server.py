@@ -10,7 +10,7 @@ from push import __version__
 from push.access.api_keys import Keyring
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys, RequestRates
-from push.http.console.routes import Console
+from push.http.console import Console
 from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of

@@ -9,7 +9,7 @@ from msgspec import UNSET
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from push.http import pages
-from push.http.console.routes import Console
+from push.http.console import Console
 from push.http.framework.openapi import openapi_document
 from push.http.framework.problems import ERRORS, refusal_answer
 from push.http.framework.route import (

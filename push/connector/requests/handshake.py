@@ -86,7 +86,7 @@ class Handshake:
         body = wanted.body
         try:
             self._limits.check_memory()
-            self._check_key(body.key)
+            await self._check_key(body.key)
             pair = await self._devices.register(
                 platform=body.platform,
                 app=body.app,
@@ -102,10 +102,13 @@ class Handshake:
             connection.protocol.registered(wanted.message_id, pair.token, pair.secret)
         connection.flush()
 
-    def _check_key(self, key: str | None) -> None:
+    async def _check_key(self, key: str | None) -> None:
         if self._settings.open_registration:
             return
-        known = self._keyring.authenticate(key) if key is not None else None
+        known = None
+        if key is not None:
+            await self._keyring.settle(key)
+            known = self._keyring.authenticate(key)
         if known is None:
             raise RequestError(
                 "unauthenticated", "a key with the scope register is needed", field="key"
@@ -249,7 +252,7 @@ class Handshake:
         try:
             await self._check_ban(device)
             await self._currency.make_current(device)
-            claims = self._sessions.renew(wanted.body.jwt, device.user, device.token)
+            claims = await self._sessions.renew(wanted.body.jwt, device.user, device.token)
             # Before anything is waited for: requests that were sent later are judged by it.
             device.jwt_topics = claims.topics
             await self._topics.judge_again(device)

@@ -26,14 +26,13 @@ from push.daemons.config.value_types import (
     ZooKeeperHosts,
 )
 from push.wire import defaults
+from push.wire.api.operate.keys import ALL_SCOPES, Scope
 from push.wire.frames import MAX_FRAME_BYTES
 from push.wire.idents import NAME_PATTERN
 from push.wire.websocket.origins import SAME_HOST
 
 DEFAULT_RATE_PER_SECOND = 500
 
-Scope = Literal["push", "read", "admin", "register", "chat"]
-ALL_SCOPES: tuple[Scope, ...] = ("push", "read", "admin", "register", "chat")
 KEYS_HELP = (
     'API keys: [{name = "…", sha256 = "…", scopes = ["push", "read"]}]; scopes: '
     + ", ".join(ALL_SCOPES)

@@ -133,16 +133,29 @@ class Edge:
         """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
         one that may use the path."""
         route = self._large.get(path)
-        if route is not None and route.body is not None:
-            self._let_in(route, request)
-            return admission_of(route.body.max_bytes)
+        headers: Headers = request.requestHeaders
         try:
-            self._owner(request.requestHeaders)
-        except RequestError as refusal:
+            if route is not None and route.body is not None:
+                self._let_in(route, request)
+                return admission_of(route.body.max_bytes)
+            self._owner(headers)
+        except RequestError as error:
+            refusal = self._doubted(error, headers)
+            if route is not None:
+                raise refusal from None
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
             return BodyAdmission(KEYLESS_BODY_BYTES, refusal)
         return admission_of(MAX_BODY_BYTES)
+
+    def _doubted(self, refusal: RequestError, headers: Headers) -> RequestError:
+        """Nobody waits for Redis before there is a body: a key that may be valid is no wrong one
+        then."""
+        if isinstance(refusal, WrongKey) and not self._keyring.is_settled(_key_in(headers)):
+            return RequestError(
+                "unavailable", "it is not known now whether this key is valid", after_seconds=1
+            )
+        return refusal
 
     def _authorise(self, headers: Headers, scope: str | None) -> ApiKey:
         """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
@@ -153,15 +166,8 @@ class Edge:
         return owner
 
     def _owner(self, headers: Headers) -> ApiKey:
-        values = headers.getRawHeaders(b"authorization")
-        if not values:
-            raise RequestError(
-                "unauthenticated", "the header Authorization: Bearer <key> is missing"
-            )
-        scheme, _, key = values[0].partition(b" ")
-        if len(values) > 1 or scheme.lower() != b"bearer":
-            raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
-        owner = self._keyring.authenticate(key.strip().decode("utf-8", "replace"))
+        """By what this process knows, see `_settle`."""
+        owner = self._keyring.authenticate(_key_in(headers))
         if owner is None:
             raise WrongKey("unauthenticated", "invalid API key")
         return owner
@@ -195,6 +201,16 @@ class Edge:
             raise
         note_key(request)
         return client_ip, owner
+
+    async def _settle(self, route: Endpoint, request: HttpRequest) -> None:
+        """Know every change of keys that was answered, where the key decides. Raises
+        `StoreUnavailable`, or `RequestError` for what is no key."""
+        if self._keyring.is_current or not route.needs_key:
+            return
+        headers: Headers = request.requestHeaders
+        is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
+        if not is_open and headers.hasHeader(b"authorization"):
+            await self._keyring.settle(_key_in(headers))
 
     def _check_memory(self) -> None:
         if self._is_short_of_memory():
@@ -245,6 +261,7 @@ class Edge:
         """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
         quota = None
         try:
+            await self._settle(route, request)
             client_ip, owner = self._let_in(route, request)
             if owner is not None and self._rates is not None:
                 quota = await self._rates.take(owner.sha256)
@@ -354,3 +371,14 @@ def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Respons
     visible: Deferred[Response] = Deferred()
     Deferred.fromCoroutine(work).addCallback(visible.callback)
     return visible
+
+
+def _key_in(headers: Headers) -> str:
+    """The key that a request came with; raises `RequestError` `unauthenticated`."""
+    values = headers.getRawHeaders(b"authorization")
+    if not values:
+        raise RequestError("unauthenticated", "the header Authorization: Bearer <key> is missing")
+    scheme, _, key = values[0].partition(b" ")
+    if len(values) > 1 or scheme.lower() != b"bearer":
+        raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
+    return key.strip().decode("utf-8", "replace")

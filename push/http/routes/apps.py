@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from push.access.bans import Bans
+from push.access.made_keys import MadeKeys
 from push.chat.erasure import Erasure
 from push.chat.service import ChatService
 from push.cluster.directory import Directory
@@ -24,6 +25,7 @@ from push.http.routes.connections import ConnectionRoutes
 from push.http.routes.devices import DeviceRoutes
 from push.http.routes.messages import MessageRoutes
 from push.http.routes.nodes import NodeRoutes
+from push.http.routes.operate.keys import KeyRoutes
 from push.http.routes.operate.whoami import WhoAmIRoutes
 from push.http.routes.push import PushRoutes
 from push.http.routes.registration import RegistrationRoutes
@@ -45,6 +47,7 @@ def make_api(
     erasure: Erasure,
     topics: Topics,
     bans: Bans,
+    keys: MadeKeys,
     limits: PushLimits,
 ) -> App:
     """The app push-api: pushing, devices, users and statistics, for a backend."""
@@ -72,6 +75,7 @@ def make_api(
             *routes_of(TopicRoutes(topics)),
             *routes_of(ConnectionRoutes(sessions, devices)),
             *routes_of(BanRoutes(bans)),
+            *routes_of(KeyRoutes(keys)),
             *routes_of(NodeRoutes(nodes, drains)),
             *routes_of(WhoAmIRoutes()),
         ),

@@ -117,7 +117,7 @@ def make_api(
         site = make_site(
             reactor,
             make_apps(node.domain, {"api", "sub"}),
-            keyring=keyring,
+            keyring=node.keyring,
             registry=CollectorRegistry(),
             problems=list,
         )

@@ -1,1 +1,1 @@
-"""For operators: what they watch, and what they manage."""
+"""Routes for operators."""

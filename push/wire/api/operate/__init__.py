@@ -1,1 +1,1 @@
-"""Bodies and answers of the routes for operators."""
+"""Bodies and answers of what operators do."""
