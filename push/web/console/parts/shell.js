@@ -49,7 +49,7 @@ export function Shell({ look, leave, children }) {
     <div class="frame">
       <header class="bar">
         <button type="button" class="button quiet icon menu" aria-expanded=${String(isOpen)} aria-controls="nav" aria-label=${t("menu")} onClick=${() => setOpen(!isOpen)}><span aria-hidden="true">☰</span></button>
-        <a class="brand" href="#/"><img src="/console/icon.svg" alt="" width="28" height="28" /><span>push-universe</span></a>
+        <a class="brand" href="#/"><img src="/console/icon.svg" alt="push-universe" width="28" height="28" /><span aria-hidden="true">push-universe</span></a>
         ${may("read") && html`<${Search} />`}
         <${Look} ...${look} />
       </header>
