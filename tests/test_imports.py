@@ -21,7 +21,7 @@ _SESSION = _LOWEST | {"session"}
 _REDIS = _SESSION | {"runtime", "redis"}
 _BUS = _REDIS | {"streams", "cluster"}
 _DEVICES = _BUS | {"access", "devices"}
-_CHAT = _DEVICES | {"chat"}
+_CHAT = _DEVICES | {"chat", "webhooks"}
 ALLOWED: dict[str, set[str]] = {
     "wire": set(),
     "session": _LOWEST,
@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "cluster": _REDIS,
     "access": _REDIS,
     "devices": _BUS | {"access"},
+    "webhooks": _BUS | {"access"},
     "pushing": _DEVICES,
     "chat": _DEVICES,
     "connector": _CHAT,

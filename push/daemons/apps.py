@@ -26,6 +26,7 @@ def make_apps(domain: Domain, roles: Set[str]) -> list[App]:
                 erasure=domain.erasure,
                 topics=domain.topics,
                 bans=domain.bans,
+                webhooks=domain.webhooks,
                 limits=domain.limits.push,
             )
         )

@@ -51,7 +51,8 @@ def start_problems_end(tap: str) -> Iterator[None]:
 
 
 def make_daemon(options: DaemonOptions, roles: Set[str]) -> Daemon:
-    """The daemon `options.tap`, with `roles` among "connector", "api", "sub" and "group"."""
+    """The daemon `options.tap`, with `roles` among "connector", "api", "sub", "group" and
+    "webhooks"."""
     daemon = Daemon(options.tap, options.settings.server.log)
     with start_problems_end(options.tap):
         of_twistd: Mapping[str, Any] = options.parent or {}

@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from push.connector.gateway import Gateway
 from push.daemons.process.memory import MemoryWatch
+from push.webhooks.relay import WebhookRelay
 
 _HELP = {
     "accepted": "connections accepted",
@@ -137,17 +138,46 @@ class RefusalCollector(Collector):
         yield family
 
 
+class WebhookCollector(Collector):
+    """Attempts of this process to send events, and what waits where it delivers."""
+
+    def __init__(self, relay: WebhookRelay) -> None:
+        self._relay = relay
+
+    def collect(self) -> Iterator[Metric]:
+        attempts = CounterMetricFamily(
+            "push_webhook_events",
+            "attempts to send an event, by how they ended: done, again (it is tried once more), "
+            "lost (it is given up) or superseded (a later state is sent)",
+            labels=["result"],
+        )
+        for result, count in sorted(self._relay.shared.counts.items()):
+            attempts.add_metric([result], count)
+        yield attempts
+        waiting = GaugeMetricFamily(
+            "push_webhook_events_waiting",
+            "events that wait for an endpoint for which this process delivers",
+            labels=["endpoint"],
+        )
+        for endpoint, count in sorted(self._relay.waiting().items()):
+            waiting.add_metric([endpoint], count)
+        yield waiting
+
+
 def make_registry(
     gateway: Gateway | None,
     certificate_ends: Callable[[], Mapping[str, float]] = dict,
     memory: MemoryWatch | None = None,
     refusals: Mapping[str, int] | None = None,
+    webhooks: WebhookRelay | None = None,
 ) -> CollectorRegistry:
     registry = CollectorRegistry()
     registry.register(RefusalCollector({} if refusals is None else refusals))
     if memory is not None:
         registry.register(MemoryCollector(memory))
     registry.register(CertificateCollector(certificate_ends))
+    if webhooks is not None:
+        registry.register(WebhookCollector(webhooks))
     if gateway is not None:
         registry.register(ConnectorCollector(gateway))
     return registry

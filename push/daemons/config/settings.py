@@ -25,6 +25,7 @@ from push.daemons.config.value_types import (
     Sha256,
     ZooKeeperHosts,
 )
+from push.daemons.config.webhooks_section import WebhooksSection
 from push.wire import defaults
 from push.wire.frames import MAX_FRAME_BYTES
 from push.wire.idents import NAME_PATTERN
@@ -309,6 +310,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     topics: TopicsSection = TopicsSection()
     limits: Limits = Limits()
     chat: ChatSection = ChatSection()
+    webhooks: WebhooksSection = WebhooksSection()
     notes: tuple[str, ...] = ()
 
 

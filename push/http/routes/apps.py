@@ -24,12 +24,14 @@ from push.http.routes.connections import ConnectionRoutes
 from push.http.routes.devices import DeviceRoutes
 from push.http.routes.messages import MessageRoutes
 from push.http.routes.nodes import NodeRoutes
+from push.http.routes.operate.webhooks import WebhookRoutes
 from push.http.routes.push import PushRoutes
 from push.http.routes.registration import RegistrationRoutes
 from push.http.routes.topics import TopicRoutes
 from push.http.routes.users import UserRoutes
 from push.pushing.service import PushService
 from push.runtime.ports import Clock
+from push.webhooks.service import Webhooks
 
 
 def make_api(
@@ -44,6 +46,7 @@ def make_api(
     erasure: Erasure,
     topics: Topics,
     bans: Bans,
+    webhooks: Webhooks,
     limits: PushLimits,
 ) -> App:
     """The app push-api: pushing, devices, users and statistics, for a backend."""
@@ -72,6 +75,7 @@ def make_api(
             *routes_of(ConnectionRoutes(sessions, devices)),
             *routes_of(BanRoutes(bans)),
             *routes_of(NodeRoutes(nodes, drains)),
+            *routes_of(WebhookRoutes(webhooks)),
         ),
         adjust,
     )

@@ -3,6 +3,7 @@
 -- ARGV: the request: group, by (its owner), name, type, extra, members, max_members, rate, and id for the event.
 -- Returns the fields of the group.
 -- uses: request, rate, conversation, activity, group_keys, group, group_description, enter_group, tell_users
+-- uses: group_webhook
 local refusal = rate_refusal()
 if refusal then return refusal end
 local gid = request.group
@@ -28,4 +29,5 @@ for i, user in ipairs(users) do
   enter(gid, user, i == 1 and 'owner' or 'member', offset)
 end
 tell_users(gid, 'created', users)
+put_group_event(gid, 'created', users)
 return done(described(group_of(gid)))

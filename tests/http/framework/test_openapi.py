@@ -74,8 +74,14 @@ def test_every_route_answers_as_documented(make_web: Any, apps: tuple[str, ...])
     for path, method, operation in operations(document_of(web)):
         web.behind.devices = {TOKEN: "anna"}
         web.behind.messages = {MESSAGE: web.behind.funnel}
-        url = path.replace("{token}", TOKEN).replace("{user}", "anna").replace("{code}", "invalid")
+        url = (
+            path.replace("{webhook}", "wh-1")
+            .replace("{token}", TOKEN)
+            .replace("{user}", "anna")
+            .replace("{code}", "invalid")
+        )
         url = url.replace("{id}", MESSAGE).replace("{session}", "s1").replace("{topic}", "news")
+        url = url.replace("{webhook}", "wh-1")
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         response = web.request(method, url, content.get("example"))
         answer = operation["responses"].get(str(response.status))
