@@ -115,7 +115,7 @@ KINDS = (
     Kind(keyspace.WEBHOOK_ONLINE, How.MEMBERS, _device_behind_boot),
     Kind(keyspace.WEBHOOK_OFFLINE, How.MEMBERS, device_stream),
     Kind(keyspace.WEBHOOK_WANTED, How.OUTBOX),
-    Kind(keyspace.WEBHOOK_INBOX, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_INBOX, How.EMPTIED),
     Kind(keyspace.WEBHOOK_EVENTS, How.OUTBOX),
     Kind(keyspace.WEBHOOK_LOG, How.OUTBOX),
     Kind(keyspace.WEBHOOK_LOST, How.OUTBOX),

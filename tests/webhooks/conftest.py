@@ -152,8 +152,7 @@ class World:
     async def ready(self) -> None:
         """The scripts know what is wanted."""
         await self.webhooks.store.adopt()
-        for endpoint in (await self.webhooks.page("", 100))[0]:
-            assert endpoint.state == "ok"
+        await self.webhooks.store.publish(await self.webhooks.store.read())
 
     async def endpoint(self, id: str = "config-test") -> Any:
         return await self.webhooks.get(id)
