@@ -70,7 +70,9 @@ def connector_limits(settings: Settings, max_connections: int) -> ConnectorLimit
 def webhook_settings(webhooks: WebhooksSection) -> WebhookSettings:
     return WebhookSettings(
         endpoints=tuple(
-            ConfiguredEndpoint(id=one.id, url=one.url, types=one.types, secret=one.secret)
+            ConfiguredEndpoint(
+                id=str(one.id), url=str(one.url), types=one.types, secret=str(one.secret)
+            )
             for one in webhooks.endpoints
         ),
         max_waiting=webhooks.max_waiting,
