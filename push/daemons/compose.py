@@ -24,9 +24,7 @@ from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
-from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
-from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
 from push.daemons.collectors import collectors_of
@@ -35,10 +33,11 @@ from push.daemons.config.settings import Settings
 from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
-from push.daemons.domain import SECONDS_PER_DAY, Domain
+from push.daemons.device_gateway import make_gateway
+from push.daemons.domain import Domain
 from push.daemons.metrics.registry import make_registry as make_metrics
 from push.daemons.observing import watch_gateway
-from push.daemons.part_settings import connector_limits, domain_limits, session_limits
+from push.daemons.part_settings import domain_limits
 from push.daemons.process.listening import Listener, MakePort, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
@@ -68,7 +67,6 @@ from push.daemons.upkeep import (
     make_webhooks,
     upkeep_of,
 )
-from push.devices.sessions import Sessions
 from push.http.framework.port import HttpPort
 from push.http.server import make_site
 from push.redis.client import RedisClient
@@ -227,48 +225,22 @@ class Composition:
             await self._gateway.ended_are_settled()
 
     def _make_gateway(self) -> Gateway:
-        settings, connector = self._settings, self._settings.connector
-        domain = self._domain
+        settings, domain = self._settings, self._domain
         verifier = make_verifier(settings.auth)
         self._reload.add(lambda settings: _reload_jwt_keys(verifier, settings))
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
-        sessions = Sessions(
-            domain.shards,
-            domain.devices,
-            domain.outbox,
+        return make_gateway(
+            self._reactor,
+            settings,
+            self._identity,
+            domain,
             verifier,
-            boot=self._identity.boot,
-            node=self._identity.node,
-            retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
-            attempt_pause_seconds=connector.redeliver_after,
-            groups_of=domain.chat.groups.streams_of,
-        )
-        gateway_settings = GatewaySettings(
-            boot=self._identity.boot,
-            node=self._identity.node,
-            limits=session_limits(connector),
-            open_registration=settings.auth.open_registration,
-            max_connections=self._room.count,
-            connector_limits=connector_limits(settings, self._room.count),
-        )
-        services = GatewayServices(
-            domain.shards,
-            domain.control,
-            domain.devices,
-            sessions,
-            domain.topics,
             self._keys.keyring,
-            domain.bans,
-            domain.lease,
-            domain.snowflake,
-            domain.observer.session_events,
-            lambda carrier, ip: domain.directory.others(carrier, self._identity.boot, ip),
-            lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
-            chat_handlers(domain.chat),
-            lambda: self._memory.is_short,
+            self._room.count,
+            drain=lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
+            is_short_of_memory=lambda: self._memory.is_short,
         )
-        return Gateway(self._reactor, services, gateway_settings)
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
