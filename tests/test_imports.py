@@ -21,7 +21,7 @@ _SESSION = _LOWEST | {"session"}
 _REDIS = _SESSION | {"runtime", "redis"}
 _BUS = _REDIS | {"streams", "cluster"}
 _DEVICES = _BUS | {"access", "devices"}
-_CHAT = _DEVICES | {"chat"}
+_CHAT = _DEVICES | {"chat", "webhooks"}
 ALLOWED: dict[str, set[str]] = {
     "wire": set(),
     "session": _LOWEST,
@@ -30,15 +30,17 @@ ALLOWED: dict[str, set[str]] = {
     "streams": _REDIS,
     "cluster": _REDIS,
     "access": _REDIS,
+    "observe": _BUS | {"access"},
     "devices": _BUS | {"access"},
-    "pushing": _DEVICES,
+    "webhooks": _BUS | {"access"},
+    "pushing": _DEVICES | {"observe"},
     "chat": _DEVICES,
-    "connector": _CHAT,
-    "http": _CHAT | {"pushing"},
-    "daemons": _CHAT | {"pushing", "connector", "http"},
+    "connector": _CHAT | {"observe"},
+    "http": _CHAT | {"pushing", "observe"},
+    "daemons": _CHAT | {"observe", "pushing", "connector", "http"},
     "sdk": _SESSION,
     # What a command of pushctl runs, with the daemons' settings.
-    "resharding": _CHAT | {"pushing", "daemons"},
+    "resharding": _CHAT | {"observe", "pushing", "daemons"},
     # The launcher of `make demo`.
     "demo": {"wire", "runtime", "http", "daemons"},
     "pushctl": {"sdk", "wire", "resharding"},

@@ -31,6 +31,8 @@ BAN_CHANGES = "ban-changes"  # the same bans, by when each was made
 LIFTED_BANS = "lifted-bans"  # the last that were lifted, by when
 FORGOTTEN_LIFTS = "forgotten-lifts"  # up to which offset they are not known
 KICKS = "kicks"  # that not every connector has confirmed
+API_KEYS = "api-keys"  # that were made while the deployment runs, by name
+KEY_USES = "key-uses"  # digests of keys, by when each was used last
 LIMIT = "limit:"
 RATE = "rate:"  # of acts of a user's devices, or of requests with an API key
 EVENT_POSITIONS = "event-positions:"  # what the ids of events stand for
@@ -67,6 +69,33 @@ MESSAGE = "message:"
 IDEM = "idem:"
 CLAIM = "claim:"
 
+# What operators see (push/observe). Each kind of journal also has its owners, a queue of which had
+# nothing for longest, and the number of all entries.
+TIMELINES = "device-events:"  # by token
+TIMELINES_OWNERS = "device-events-owners"
+TIMELINES_TOTAL = "device-events-total"
+RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:news, all
+RECENT_OWNERS = "recent-owners"
+RECENT_TOTAL = "recent-total"
+AUDIT = "audit:"  # by the part of the trail
+# Webhooks: of the deployment, and by the id of an endpoint; see push/lua/lib/webhook_keys.lua.
+WEBHOOK_ENDPOINTS = "webhook-endpoints"
+WEBHOOK_WANTED = "webhook-wanted"
+WEBHOOK_INBOX = "webhook-inbox"  # what scripts wrote down
+WEBHOOK_EVENTS = "webhook-events"
+WEBHOOK_LOG = "webhook-log"
+WEBHOOK_LOST = "webhook-lost"
+WEBHOOK_WAITING = "webhook-waiting:"
+WEBHOOK_DUE = "webhook-due:"
+WEBHOOK_TRIES = "webhook-tries:"
+WEBHOOK_STATES = "webhook-states:"
+WEBHOOK_FAILED = "webhook-failed:"
+WEBHOOK_ATTEMPTS = "webhook-attempts:"
+WEBHOOK_LEASE = "webhook-lease:"
+WEBHOOK_PAUSE = "webhook-pause:"
+WEBHOOK_ONLINE = "webhook-online"  # "<boot id> <token>": sessions of which somebody is told
+WEBHOOK_OFFLINE = "webhook-offline"  # a queue: devices that are to be told offline
+
 # The server.
 CLOCK = "clock"
 SHARD = "shard"
@@ -99,6 +128,9 @@ DEVICE_ELSEWHERE = "x:"
 DEVICE_VERSION = "v:"
 DEVICE_BY_JWT = "j:"
 DEVICE_REREAD = "r:"
+# For webhooks: what was told last of it, and how many events it had.
+DEVICE_TOLD = "w"
+DEVICE_EVENT_NUMBER = "q"
 
 # --- Fields of a message's record in the ledger: see push/lua/lib/ledger.lua.
 
@@ -113,6 +145,7 @@ LEDGER_ADDRESSED = "n"
 LEDGER_WRITTEN = "w"
 LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
+LEDGER_EVENTS = "q"  # how many events for webhooks it had
 
 # --- What became of a message for a device: states, and names of counters.
 

@@ -57,6 +57,7 @@ from push.streams.hub import Hub
 from push.streams.log_cache import LogCache
 from push.streams.publisher import Retention
 from push.streams.sweeper import Sweeper
+from push.webhooks.settings import WebhookSettings
 from push.wire.addresses import Networks
 from push.wire.api.push import PushResult
 from push.wire.frames import Frame, FrameDecoder, encode_frame
@@ -296,6 +297,7 @@ class Node:
         self.reactor = reactor
         self.boot = secrets.token_hex(8)
         self.boots = boots
+        self.keyring = keyring  # of this process alone
         boots.add(self.boot)
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
@@ -323,14 +325,16 @@ class Node:
                 registrations_per_minute=options.pop("registrations_per_minute", 0),
                 failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
                 topics_per_device=options.pop("max_topics", 100),
+                webhooks=options.pop("webhooks", WebhookSettings()),
             ),
             self.shards,
             self.boot,
             boots,
             lambda new: self.gateway.commands.end_banned(new),
+            keyring,
         )
         self.asker, self.answerer = domain.asker, domain.answerer
-        self.lease, self.bans = domain.lease, domain.bans
+        self.lease, self.bans, self.keys = domain.lease, domain.bans, domain.keys
         self.devices, self.users, self.topics = domain.devices, domain.users, domain.topics
         self.clients, self.chat, self.erasure = domain.clients, domain.chat, domain.erasure
         self.pushing = domain.pushing
@@ -364,6 +368,7 @@ class Node:
             self.bans,
             self.lease,
             domain.snowflake,
+            domain.observer.session_events,
             others,
             handlers=chat_handlers(self.chat),
         )
@@ -490,7 +495,7 @@ async def make_node(
 
     async def make(url: str | Sequence[str], *, ready: bool = True, **options: Any) -> Node:
         urls = [url, *more_urls] if isinstance(url, str) else url
-        node = Node(options.pop("reactor", reactor), urls, boots, keyring, **options)
+        node = Node(options.pop("reactor", reactor), urls, boots, Keyring(keyring.own), **options)
         nodes.append(node)
         node.start()
         if ready:

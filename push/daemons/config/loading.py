@@ -29,13 +29,13 @@ from push.wire.idents import NAME_RULE
 
 # Sections of the contract whose features come later: a variable for one is a mistake, not somebody
 # else's variable.
-LATER_SECTIONS = frozenset({"webhooks"})
+LATER_SECTIONS: frozenset[str] = frozenset()
 # Kubernetes gives every container such variables for a service that is named push-connector.
 _KUBERNETES = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 # Set for pushctl, it does not keep a daemon from starting in the same shell.
 _OF_PUSHCTL = "PUSH_SERVER"
 # Never repeated in an error line: it may hold a password.
-_SECRET = frozenset({("redis", "url")})
+_SECRET = frozenset({("redis", "url"), ("webhooks", "endpoints")})
 
 
 class _Kind(Protocol):
@@ -136,7 +136,7 @@ def load(
 ) -> Settings:
     """All settings. `options` are by `Key.option`; `defaults` replace those of the definitions."""
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    given: set[tuple[str, str]] = set()
+    given: dict[tuple[str, str], str] = {}
     for entries in (
         [SettingValue("default", *key, value, False) for key, value in (defaults or {}).items()],
         read_file(config_file) if config_file else (),
@@ -146,11 +146,11 @@ def load(
         for entry in entries:
             values[entry.section][entry.name] = _convert(entry)
             if entry.source != "default":
-                given.add((entry.section, entry.name))
+                given[entry.section, entry.name] = entry.source.split(": [", 1)[0]
     sections: dict[str, Any] = {
         name: section_type(**values[name]) for name, section_type in SECTION_TYPES.items()
     }
-    return fit_together(Settings(**sections), given)
+    return fit_together(Settings(**sections, sources=given), given.keys())
 
 
 def read_file(path: str) -> Iterator[SettingValue]:

@@ -21,7 +21,9 @@ from push.sdk.backend.calls import bans as ban_calls
 from push.sdk.backend.calls import base as calls
 from push.sdk.backend.calls import chat as chat_calls
 from push.sdk.backend.calls import cluster as cluster_calls
+from push.sdk.backend.calls import keys as key_calls
 from push.sdk.backend.calls import topics as topic_calls
+from push.sdk.backend.calls import webhooks as webhook_calls
 from push.sdk.backend.calls.base import ApiCall
 from push.sdk.backend.exchange import (
     REFUSED_BY_HTTPX,
@@ -36,6 +38,8 @@ from push.wire.api.bans import Ban
 from push.wire.api.common import MAX_PAGE
 from push.wire.api.connections import Connection
 from push.wire.api.messages import DeviceDelivery
+from push.wire.api.operate.keys import Key
+from push.wire.api.operate.webhooks import Webhook, WebhookAttempt
 from push.wire.api.topics import Topic
 
 P = ParamSpec("P")
@@ -133,6 +137,10 @@ class PushAPI(BaseAPI):
         """The bans that hold, all pages."""
         return self._rows(self.bans, "bans")
 
+    def each_key(self) -> Iterator[Key]:
+        """The API keys that are valid, all pages."""
+        return self._rows(self.keys, "keys")
+
     def each_topic(self) -> Iterator[Topic]:
         """The topics that devices follow, all pages."""
         return self._rows(self.topics, "topics")
@@ -144,6 +152,14 @@ class PushAPI(BaseAPI):
     def each_conversation(self, user: str) -> Iterator[Conversation]:
         """The conversations of a user, all pages."""
         return self._rows(self.conversations, "conversations", user)
+
+    def each_webhook(self) -> Iterator[Webhook]:
+        """The endpoints to which events are sent, all pages."""
+        return self._rows(self.webhooks, "webhooks")
+
+    def each_webhook_attempt(self, id: str) -> Iterator[WebhookAttempt]:
+        """What became of attempts to send events to an endpoint, all pages."""
+        return self._rows(self.webhook_attempts, "attempts", id)
 
     def close(self) -> None:
         self._lines.close()
@@ -185,6 +201,9 @@ class PushAPI(BaseAPI):
     ban = _blocking(ban_calls.ban)
     unban = _blocking(ban_calls.unban)
     bans = _blocking(ban_calls.bans)
+    keys = _blocking(key_calls.keys)
+    make_key = _blocking(key_calls.make_key)
+    revoke_key = _blocking(key_calls.revoke_key)
     create_group = _blocking(chat_calls.create_group)
     group = _blocking(chat_calls.group)
     change_group = _blocking(chat_calls.change_group)
@@ -202,6 +221,14 @@ class PushAPI(BaseAPI):
     recall = _blocking(chat_calls.recall)
     servers = _blocking(calls.servers)
     register_device = _blocking(calls.register_device)
+    webhooks = _blocking(webhook_calls.webhooks)
+    create_webhook = _blocking(webhook_calls.create_webhook)
+    webhook = _blocking(webhook_calls.webhook)
+    change_webhook = _blocking(webhook_calls.change_webhook)
+    delete_webhook = _blocking(webhook_calls.delete_webhook)
+    webhook_attempts = _blocking(webhook_calls.webhook_attempts)
+    replay_webhook = _blocking(webhook_calls.replay_webhook)
+    test_webhook = _blocking(webhook_calls.test_webhook)
 
 
 class AsyncPushAPI(BaseAPI):
@@ -264,6 +291,10 @@ class AsyncPushAPI(BaseAPI):
         """The bans that hold, all pages."""
         return self._rows(self.bans, "bans")
 
+    def each_key(self) -> AsyncIterator[Key]:
+        """The API keys that are valid, all pages."""
+        return self._rows(self.keys, "keys")
+
     def each_topic(self) -> AsyncIterator[Topic]:
         """The topics that devices follow, all pages."""
         return self._rows(self.topics, "topics")
@@ -275,6 +306,14 @@ class AsyncPushAPI(BaseAPI):
     def each_conversation(self, user: str) -> AsyncIterator[Conversation]:
         """The conversations of a user, all pages."""
         return self._rows(self.conversations, "conversations", user)
+
+    def each_webhook(self) -> AsyncIterator[Webhook]:
+        """The endpoints to which events are sent, all pages."""
+        return self._rows(self.webhooks, "webhooks")
+
+    def each_webhook_attempt(self, id: str) -> AsyncIterator[WebhookAttempt]:
+        """What became of attempts to send events to an endpoint, all pages."""
+        return self._rows(self.webhook_attempts, "attempts", id)
 
     async def close(self) -> None:
         await self._lines.close()
@@ -316,6 +355,9 @@ class AsyncPushAPI(BaseAPI):
     ban = _awaited(ban_calls.ban)
     unban = _awaited(ban_calls.unban)
     bans = _awaited(ban_calls.bans)
+    keys = _awaited(key_calls.keys)
+    make_key = _awaited(key_calls.make_key)
+    revoke_key = _awaited(key_calls.revoke_key)
     create_group = _awaited(chat_calls.create_group)
     group = _awaited(chat_calls.group)
     change_group = _awaited(chat_calls.change_group)
@@ -333,3 +375,11 @@ class AsyncPushAPI(BaseAPI):
     recall = _awaited(chat_calls.recall)
     servers = _awaited(calls.servers)
     register_device = _awaited(calls.register_device)
+    webhooks = _awaited(webhook_calls.webhooks)
+    create_webhook = _awaited(webhook_calls.create_webhook)
+    webhook = _awaited(webhook_calls.webhook)
+    change_webhook = _awaited(webhook_calls.change_webhook)
+    delete_webhook = _awaited(webhook_calls.delete_webhook)
+    webhook_attempts = _awaited(webhook_calls.webhook_attempts)
+    replay_webhook = _awaited(webhook_calls.replay_webhook)
+    test_webhook = _awaited(webhook_calls.test_webhook)

@@ -1,0 +1,114 @@
+"""All connections of a site together: how many there are, and how many bytes they may hold.
+
+When there are too many, one that waits for its client is ended: first one that has not shown a
+valid key, and of these the one that has waited longest. So a client that holds connections open
+loses them, and a request for health is always answered.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from push.access.rate_limits import RefusalCounts
+from push.wire.errors import RequestError
+
+MEBIBYTE = 1024 * 1024
+MAX_CONNECTIONS = 512
+MAX_BODY_BYTES_IN_ALL = 128 * MEBIBYTE  # of requests that come in or are being answered
+MAX_UNREAD_BYTES_IN_ALL = 64 * MEBIBYTE  # of answers that clients do not read
+
+# The names of these limits in the metrics.
+CONNECTIONS = "http_connections"
+BODIES = "http_bodies"
+UNREAD = "http_unread"
+
+
+class Client(Protocol):
+    """A connection. `has_key`: the last request of it had a key that tells who sent it."""
+
+    @property
+    def has_key(self) -> bool: ...
+
+    def cut(self) -> None:
+        """End it at once."""
+
+
+class Crowd:
+    """`refusals` counts what did not fit."""
+
+    def __init__(self, max_connections: int, refusals: RefusalCounts) -> None:
+        self._max_connections = max_connections
+        self._refusals = refusals
+        self._clients: set[Client] = set()
+        # Those that wait for their client, the longest first: to send, or to read.
+        self._strangers: dict[Client, None] = {}
+        self._known: dict[Client, None] = {}
+        self._body_bytes: dict[Client, int] = {}
+        self._unread_bytes: dict[Client, int] = {}
+        self._all_body_bytes = self._all_unread_bytes = 0
+
+    @property
+    def size(self) -> int:
+        return len(self._clients)
+
+    def has_room(self) -> bool:
+        """Whether one more may come. It takes the place of one that waits, if there is no other."""
+        if len(self._clients) < self._max_connections:
+            return True
+        self._refusals[CONNECTIONS] += 1
+        for client in (*self._strangers, *self._known):
+            self._cut(client)
+            return True
+        return False
+
+    def _cut(self, client: Client) -> None:
+        self.leave(client)
+        client.cut()
+
+    def join(self, client: Client) -> None:
+        self._clients.add(client)
+        self.waits(client)
+
+    def leave(self, client: Client) -> None:
+        """May be called twice."""
+        self._clients.discard(client)
+        self.works(client)
+        self.release_body(client)
+        self.read(client)
+
+    def waits(self, client: Client) -> None:
+        """It waits for its client from now on."""
+        if client in self._clients:
+            self.works(client)
+            (self._known if client.has_key else self._strangers)[client] = None
+
+    def works(self, client: Client) -> None:
+        """Its request is being answered."""
+        self._strangers.pop(client, None)
+        self._known.pop(client, None)
+
+    # Bytes
+
+    def hold_body(self, client: Client, size: int) -> None:
+        """So many more bytes of a body are about to come. Raises `RequestError` `unavailable`."""
+        if self._all_body_bytes + size > MAX_BODY_BYTES_IN_ALL:
+            self._refusals[BODIES] += 1
+            raise RequestError(
+                "unavailable", "too many large requests are being answered", after_seconds=1
+            )
+        self._all_body_bytes += size
+        self._body_bytes[client] = self._body_bytes.get(client, 0) + size
+
+    def release_body(self, client: Client) -> None:
+        self._all_body_bytes -= self._body_bytes.pop(client, 0)
+
+    def is_unread(self, client: Client, size: int) -> None:
+        """So many bytes of an answer wait for a client that does not read."""
+        self._all_unread_bytes += size - self._unread_bytes.get(client, 0)
+        self._unread_bytes[client] = size
+        while self._all_unread_bytes > MAX_UNREAD_BYTES_IN_ALL:
+            self._refusals[UNREAD] += 1
+            self._cut(next(iter(self._unread_bytes)))
+
+    def read(self, client: Client) -> None:
+        self._all_unread_bytes -= self._unread_bytes.pop(client, 0)
