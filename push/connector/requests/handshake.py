@@ -66,6 +66,7 @@ class Handshake:
         self._devices = services.devices
         self._sessions = services.sessions
         self._keyring = services.keyring
+        self._failed_keys = services.failed_keys
         self._settings = settings
         self._timeout_seconds = services.shards.first.timeout_seconds
         self._commands = commands
@@ -86,7 +87,7 @@ class Handshake:
         body = wanted.body
         try:
             self._limits.check_memory()
-            self._check_key(body.key)
+            self._check_key(body.key, connection.ip)
             pair = await self._devices.register(
                 platform=body.platform,
                 app=body.app,
@@ -113,11 +114,13 @@ class Handshake:
             status = STATUS_OF_CODE[refusal.code]
             self._port.session_events.refused(request, token, connection.ip, status)
 
-    def _check_key(self, key: str | None) -> None:
+    def _check_key(self, key: str | None, ip: str) -> None:
         if self._settings.open_registration:
             return
         known = self._keyring.authenticate(key) if key is not None else None
         if known is None:
+            if key is not None and ip not in self._limits.admission.limits.exempt:
+                self._failed_keys.note(ip)
             raise RequestError(
                 "unauthenticated", "a key with the scope register is needed", field="key"
             )

@@ -46,7 +46,7 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
+from push.wire.addresses import Networks
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
@@ -73,6 +73,10 @@ class RefusedKey(RequestError):
     key_name: str | None = None
 
 
+def is_wrong_key(refusal: RequestError) -> bool:
+    return isinstance(refusal, RefusedKey) and refusal.key_name is None
+
+
 class Edge:
     """All routes of one port. Web pages of `origins` may call the routes that allow it.
 
@@ -90,7 +94,7 @@ class Edge:
         proxies: Networks | None = None,
         *,
         rates: RequestRates | None = None,
-        failed_keys: FailedKeys | None = None,
+        failed_keys: FailedKeys,
         auditing: Auditing | None = None,
         is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -148,9 +152,16 @@ class Edge:
         except RequestError as refusal:
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-            made_anew = partial(type(refusal), refusal.code, refusal.detail)
-            return BodyAdmission(KEYLESS_BODY_BYTES, made_anew)
+            wrong_from = client_of(request, self._proxies)[0] if is_wrong_key(refusal) else ""
+            refused = partial(self._refused_again, refusal.code, refusal.detail, wrong_from)
+            return BodyAdmission(KEYLESS_BODY_BYTES, refused)
         return admission_of(MAX_BODY_BYTES)
+
+    def _refused_again(self, code: str, detail: str, wrong_from: str) -> RequestError:
+        """Not the refusal itself, which would hold the request. Raises `RequestError`
+        `rate_limited` instead for a wrong key that is one too many from that address."""
+        self._failed_keys.note(wrong_from)
+        return RequestError(code, detail)
 
     def owner_of(self, request: HttpRequest) -> str:
         """Whom a valid key of the request tells; "" without one.
@@ -214,9 +225,8 @@ class Edge:
         except RefusedKey as refusal:
             if self._auditing is not None:
                 self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
-            is_wrong = refusal.key_name is None
-            if is_wrong and self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
-                self._failed_keys.note(counted_ip(client_ip))
+            if is_wrong_key(refusal):
+                self._failed_keys.note(client_ip)
             raise
         return client_ip, owner
 
