@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Set
 from typing import TypeVar
 
+from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService, Service
 from twisted.logger import Logger, globalLogPublisher
 
@@ -28,13 +29,14 @@ from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
+from push.daemons.collectors import collectors_of
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
-from push.daemons.metrics import make_registry as make_metrics
+from push.daemons.metrics.registry import make_registry as make_metrics
 from push.daemons.observing import watch_gateway
 from push.daemons.part_settings import connector_limits, domain_limits, session_limits
 from push.daemons.process.listening import Listener, MakePort, backlog_notes
@@ -42,6 +44,7 @@ from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
+from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.process.signals import StopSignals
 from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
 from push.daemons.reload import RELOADED, Reload
@@ -107,7 +110,7 @@ class Composition:
         boot = secrets.token_hex(8)
         node = node_name(settings.server.node, boot, unique=self._share_ports)
         self._identity = DaemonIdentity(boot, node, roles, int(time.time() * 1000))
-        log.info("node {node}, boot id {boot}", node=node, boot=boot)
+        log.info("node {node}, boot id {boot}", node=node, boot=boot, event="server.starting")
         self._room = ConnectionRoom(settings, roles, raise_file_limit())
         clamped = self._clamped()
         if settings.redis.url.embedded and len(roles) == 1:
@@ -150,7 +153,7 @@ class Composition:
         if self._settings.http.demo:
             clamped.append(DEMO_NOTE if self._roles >= DEMO_ROLES else NO_DEMO_NOTE)
         for note in clamped:
-            log.warn("{note}", note=note)
+            log.warn("{note}", note=note, event="settings.note")
         return clamped
 
     def _add(self, service: Child) -> Child:
@@ -196,6 +199,7 @@ class Composition:
             self._identity.boot,
             self._identity.node,
             zone=self._settings.server.zone,
+            keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
             judge=self._end_banned,
         )
@@ -304,9 +308,7 @@ class Composition:
             self._reactor,
             apps,
             keyring=self._keys.keyring,
-            registry=make_metrics(
-                self._gateway, self._certificates.ends, self._memory, self._domain.refusals
-            ),
+            registry=self._make_metrics(),
             problems=self._status.problems,
             notes=self._status.notes,
             origins=Origins(settings.connector.origins),
@@ -334,6 +336,17 @@ class Composition:
 
     def _configuration(self) -> Configuration:
         return configuration_of(self._identity.node, self._settings, self._reload.latest, RELOADED)
+
+    def _make_metrics(self) -> CollectorRegistry:
+        lag = ReactorLag(self._reactor)
+        self._add(BackgroundService(lag))
+        return make_metrics(
+            self._gateway,
+            self._certificates.ends,
+            self._memory,
+            self._domain.refusals,
+            collectors_of(self._identity, self._settings, self._domain, self._status, lag),
+        )
 
     def _with_tls(self, site: object) -> tuple[str, object]:
         """The HTTP API as it is listened for, and the scheme of its URL."""

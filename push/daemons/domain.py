@@ -8,8 +8,11 @@ import time
 
 import msgspec
 
+from push.access.api_keys import Keyring
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans, Judge
+from push.access.made_keys import CHANNEL as KEYS
+from push.access.made_keys import MadeKeys
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys
 from push.chat.service import ChatService
@@ -61,7 +64,8 @@ class Domain:
     """The registry, devices, users, topics and chat of a deployment, as one daemon has them.
 
     `boot` is its own boot id, `node` its node's name and `zone` where that is; `is_connector` tells
-    whether sessions with that id can be. `judge` compares them with new bans.
+    whether sessions with that id can be. `judge` compares them with new bans. `keyring` judges by
+    the keys that are made, too.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Domain:
         node: str,
         *,
         zone: str = "",
+        keyring: Keyring,
         is_connector: bool,
         judge: Judge,
     ) -> None:
@@ -91,6 +96,7 @@ class Domain:
         self.outbox = Outbox(shards)
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = self._make_bans(judge)
+        self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announce_keys)
         self.asker = Survey(
             reactor,
             shards.first,
@@ -99,6 +105,7 @@ class Domain:
             processes=self.directory.processes,
         )
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
+        self.answerer.handle(KEYS, self._confirm_keys)
         self.observer = self._make_observer(node)
         self._readers = Connectors(self.asker)
         self.devices = self._make_devices()
@@ -127,6 +134,14 @@ class Domain:
     async def _announce_bans(self) -> list[str]:
         asked = await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)
         return asked.silent
+
+    async def _announce_keys(self) -> list[str]:
+        asked = await self.asker.ask(KEYS, None, ALL_PROCESSES, thorough=True)
+        return asked.silent
+
+    async def _confirm_keys(self, _asked: bytes) -> None:
+        """Another process changed them, and waits until they are in effect here."""
+        await self.keys.wait_until_current()
 
     def _make_observer(self, node: str) -> Observer:
         observer = Observer(

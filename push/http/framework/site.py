@@ -128,7 +128,7 @@ class LimitedRequest(Request):
 
     def processingFailed(self, reason: Failure) -> Failure:
         """The net below the net: not even this answers with HTML or a traceback."""
-        self._log.failure("a request could not be answered", failure=reason)
+        self._log.failure("a request was not answered", failure=reason, event="http.answer_failed")
         if self.startedWriting:
             self.loseConnection()
             return reason
