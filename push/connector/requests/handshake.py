@@ -88,11 +88,7 @@ class Handshake:
         body = wanted.body
         try:
             self._limits.check_memory()
-<<<<<<< HEAD
-            self._check_key(body.key, connection.ip)
-=======
-            await self._check_key(body.key)
->>>>>>> main
+            await self._check_key(body.key, connection.ip)
             pair = await self._devices.register(
                 platform=body.platform,
                 app=body.app,
@@ -120,11 +116,7 @@ class Handshake:
             status = STATUS_OF_CODE[refusal.code]
             self._port.session_events.refused(request, token, connection.ip, status)
 
-<<<<<<< HEAD
-    def _check_key(self, key: str | None, ip: str) -> None:
-=======
-    async def _check_key(self, key: str | None) -> None:
->>>>>>> main
+    async def _check_key(self, key: str | None, ip: str) -> None:
         if self._settings.open_registration:
             return
         known = None

@@ -45,12 +45,8 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-<<<<<<< HEAD
-from push.wire.addresses import Networks
-=======
 from push.runtime.log_detail import detail
-from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
->>>>>>> main
+from push.wire.addresses import Networks
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
@@ -77,7 +73,9 @@ _decode_no_body = decoder_for(NoBody)
 class RefusedKey(RequestError):
     """There is a key, and it is not valid; or it is valid (`key_name`) and may not do this."""
 
-    key_name: str | None = None
+    def __init__(self, code: str, detail: str, *, key_name: str | None = None) -> None:
+        super().__init__(code, detail)
+        self.key_name = key_name
 
 
 def is_wrong_key(refusal: RequestError) -> bool:
@@ -158,28 +156,29 @@ class Edge:
                 return admission_of(route.body.max_bytes)
             self._owner(headers)
         except RequestError as error:
-            refusal = self._doubted(error, headers)
             if route is not None:
-                raise refusal from None
+                raise self._doubted(error, headers) from None
+            refusal = self._doubted(error, headers)
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-<<<<<<< HEAD
             wrong_from = client_of(request, self._proxies)[0] if is_wrong_key(refusal) else ""
-            refused = partial(self._refused_again, refusal.code, refusal.detail, wrong_from)
+            refused = partial(
+                self._refused_again,
+                refusal.code,
+                refusal.detail,
+                refusal.after_seconds,
+                wrong_from,
+            )
             return BodyAdmission(KEYLESS_BODY_BYTES, refused)
         return admission_of(MAX_BODY_BYTES)
 
-    def _refused_again(self, code: str, detail: str, wrong_from: str) -> RequestError:
+    def _refused_again(
+        self, code: str, detail: str, after_seconds: int | None, wrong_from: str
+    ) -> RequestError:
         """Not the refusal itself, which would hold the request. Raises `RequestError`
         `rate_limited` instead for a wrong key that is one too many from that address."""
         self._failed_keys.note(wrong_from)
-        return RequestError(code, detail)
-=======
-            made_anew = partial(
-                type(refusal), refusal.code, refusal.detail, after_seconds=refusal.after_seconds
-            )
-            return BodyAdmission(KEYLESS_BODY_BYTES, made_anew)
-        return admission_of(MAX_BODY_BYTES)
+        return RequestError(code, detail, after_seconds=after_seconds)
 
     def _doubted(self, refusal: RequestError, headers: Headers) -> RequestError:
         """Nobody waits for Redis before there is a body: a key that may be valid is no wrong one
@@ -189,7 +188,6 @@ class Edge:
                 "unavailable", "it is not known now whether this key is valid", after_seconds=1
             )
         return refusal
->>>>>>> main
 
     def owner_of(self, request: HttpRequest) -> str:
         """Whom a valid key of the request tells; "" without one.
@@ -207,9 +205,8 @@ class Edge:
         or `forbidden`."""
         owner = self._owner(headers)
         if scope is not None and scope not in owner.scopes:
-            refusal = RefusedKey("forbidden", f"the key {owner.name} lacks the scope {scope}")
-            refusal.key_name = owner.name
-            raise refusal
+            what = f"the key {owner.name} lacks the scope {scope}"
+            raise RefusedKey("forbidden", what, key_name=owner.name)
         return owner
 
     def _owner(self, headers: Headers) -> ApiKey:
