@@ -304,7 +304,7 @@ class Composition:
                 settings.limits.requests_per_second,
                 self._domain.refusals,
             ),
-            failed_keys_per_minute=settings.limits.failed_keys_per_minute,
+            failed_keys=self._domain.failed_keys,
             is_short_of_memory=lambda: self._memory.is_short,
             audit=self._domain.observer.audit,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,

@@ -49,6 +49,7 @@ def make_gateway(
         sessions,
         domain.topics,
         keyring,
+        domain.failed_keys,
         domain.bans,
         domain.lease,
         domain.snowflake,

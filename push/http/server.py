@@ -62,7 +62,7 @@ def make_site(
     max_connections: int = MAX_CONNECTIONS,
     refusals: RefusalCounts | None = None,
     rates: RequestRates | None = None,
-    failed_keys_per_minute: int = 0,
+    failed_keys: FailedKeys | None = None,
     is_short_of_memory: Callable[[], bool] = lambda: False,
     take_stream: TakeStream | None = None,
     audit: AuditTrail | None = None,
@@ -90,7 +90,7 @@ def make_site(
         seconds=reactor.seconds,
         note_answer=measures.note,
         rates=rates,
-        failed_keys=FailedKeys(reactor, failed_keys_per_minute, refusals),
+        failed_keys=failed_keys or FailedKeys(reactor, 0, refusals),
         auditing=None if audit is None else Auditing(audit),
         is_short_of_memory=is_short_of_memory,
     )

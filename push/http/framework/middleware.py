@@ -83,7 +83,7 @@ class Edge:
         seconds: Callable[[], float],
         note_answer: NoteAnswer,
         rates: RequestRates | None = None,
-        failed_keys: FailedKeys | None = None,
+        failed_keys: FailedKeys,
         auditing: Auditing | None = None,
         is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
