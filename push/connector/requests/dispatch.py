@@ -117,16 +117,17 @@ class RequestDispatcher:
 
     async def _run(self, device: DeviceSession) -> None:
         session = device.protocol
+        is_its_turn = False
         try:
             while device.requests and not device.is_over:
                 if device.connection.has_unread_answers and session.state is State.OPEN:
                     await self._until_read(device)
                     continue
-                turn = self._port.reads.turn_of(device.connection)
+                turn = None if is_its_turn else self._port.reads.turn_of(device.connection)
+                is_its_turn = turn is not None
                 if turn is not None:
                     await self._until(turn, device)
-                    if device.is_over:
-                        break
+                    continue  # it may have ended meanwhile
                 request = device.requests.popleft()
                 body = await self._answer(device, request)
                 events = session.answer(request.message_id, request.sub_signal, body)
