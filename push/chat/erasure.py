@@ -201,4 +201,8 @@ class ErasureRunner(PeriodicTask):
             try:
                 await self._erasure.go_on(user.decode())
             except (StoreUnavailable, RequestError) as error:
-                log.debug("The erasure of a user waits: {error}", error=str(error))
+                log.debug(
+                    "The erasure of a user waits: {error}",
+                    error=str(error),
+                    event="chat.erasure_postponed",
+                )

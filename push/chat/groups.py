@@ -155,7 +155,11 @@ class Groups:
         try:
             await self.let_go(group)
         except StoreUnavailable as error:
-            log.debug("Members of a dismissed group wait: {reason}", reason=error.reason)
+            log.debug(
+                "Members of a dismissed group wait: {reason}",
+                reason=error.reason,
+                event="chat.dismissal_postponed",
+            )
         return await self._readers.apply_groups([], dismissed=group)
 
     async def let_go(self, group: str) -> None:
@@ -194,7 +198,12 @@ class Groups:
                 else:
                     await self.leave(group, user)
             except RequestError as refusal:
-                log.debug("Group {group} changed meanwhile: {code}", group=group, code=refusal.code)
+                log.debug(
+                    "Group {group} changed meanwhile: {code}",
+                    group=group,
+                    code=refusal.code,
+                    event="chat.group_changed_meanwhile",
+                )
         raise RequestError(
             "unavailable", f"the group {group} changes all the time", after_seconds=1
         )

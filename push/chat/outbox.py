@@ -197,7 +197,11 @@ class UserOutboxRelay(PeriodicTask):
             try:
                 await self._outbox.run(self._server, due)
             except StoreUnavailable as error:
-                log.debug("Something for users waits: {reason}", reason=error.reason)
+                log.debug(
+                    "Something for users waits: {reason}",
+                    reason=error.reason,
+                    event="chat.outbox_postponed",
+                )
                 await self._give_back(due)
                 return
 

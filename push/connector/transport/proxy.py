@@ -56,13 +56,15 @@ class ProxiedFactory(Factory):
         return HeaderReader(self, proxy_ip, protocol) if proxy_ip in self._proxies else protocol
 
     def stopFactory(self) -> None:
-        """The port is closed: who has not even said whom it passes on is no session to end."""
+        """The port is closed: a connection without its header is no session to end."""
         for reader in list(self.waiting):
             reader.abandon()
 
     def refused(self, proxy_ip: str, reason: str) -> None:
         self._counters.bad_proxy_headers += 1
-        log.debug("{ip} is a proxy, but: {reason}", ip=proxy_ip, reason=reason)
+        log.debug(
+            "{ip} is a proxy, but: {reason}", ip=proxy_ip, reason=reason, event="proxy.header_wrong"
+        )
 
 
 class HeaderReader(Protocol):
@@ -128,7 +130,13 @@ class HeaderReader(Protocol):
                 self.transport.abortConnection()
                 return
             device.source = header.source
-            log.debug("{proxy} passes on {ip} port {port}", proxy=self._proxy_ip, ip=ip, port=port)
+            log.debug(
+                "{proxy} passes on {ip} port {port}",
+                proxy=self._proxy_ip,
+                ip=ip,
+                port=port,
+                event="proxy.passed_on",
+            )
         transport.protocol = protocol
         protocol.makeConnection(transport)
         rest = self._received[header.size :]

@@ -131,10 +131,17 @@ class MemoryWatch:
             clock,
             CHECK_SECONDS,
             self.check,
-            lambda failure: log.failure("The use of memory was not checked", failure=failure),
+            lambda failure: log.failure(
+                "The use of memory was not checked", failure=failure, event="memory.check_failed"
+            ),
         )
 
     def start(self) -> None:
+        log.info(
+            "[limits] memory: {limit} bytes; 0 = no limit",
+            limit=self.limit_bytes,
+            event="memory.limit",
+        )
         self._checking.start(now=True)
 
     def stop(self) -> None:
@@ -153,6 +160,7 @@ class MemoryWatch:
                 used=self.used_bytes,
                 limit=self.limit_bytes,
                 what="nothing new is begun" if is_short else "that is enough again",
+                event="memory.state",
             )
 
     def _give_back(self) -> None:
