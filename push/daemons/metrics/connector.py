@@ -87,7 +87,7 @@ class ConnectorCollector(Collector):
         )
         yield counters(
             "push_connector_refusals",
-            "requests of devices refused before there was a session, by error code",
+            "requests and TLS handshakes refused before there was a session, by error code",
             ["request", "code"],
             reasons.refused,
         )
