@@ -29,6 +29,7 @@ def make_apps(
                 erasure=domain.erasure,
                 topics=domain.topics,
                 bans=domain.bans,
+                keys=domain.keys,
                 limits=domain.limits.push,
             )
         )

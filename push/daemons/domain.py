@@ -8,8 +8,11 @@ import time
 
 import msgspec
 
+from push.access.api_keys import Keyring
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans, Judge
+from push.access.made_keys import CHANNEL as KEYS
+from push.access.made_keys import MadeKeys
 from push.access.rate_limits import RefusalCounts
 from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
@@ -59,7 +62,8 @@ class Domain:
     """The registry, devices, users, topics and chat of a deployment, as one daemon has them.
 
     `boot` is its own boot id, `node` its node's name and `zone` where that is; `is_connector` tells
-    whether sessions with that id can be. `judge` compares them with new bans.
+    whether sessions with that id can be. `judge` compares them with new bans. `keyring` judges by
+    the keys that are made, too.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class Domain:
         node: str,
         *,
         zone: str = "",
+        keyring: Keyring,
         is_connector: bool,
         judge: Judge,
     ) -> None:
@@ -88,14 +93,11 @@ class Domain:
         self.outbox = Outbox(shards)
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = self._make_bans(judge)
-        self.asker = Survey(
-            reactor,
-            shards.first,
-            self.directory.connectors,
-            boot,
-            processes=self.directory.processes,
-        )
+        self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announce_keys)
+        connectors, processes = self.directory.connectors, self.directory.processes
+        self.asker = Survey(reactor, shards.first, connectors, boot, processes=processes)
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
+        self.answerer.handle(KEYS, self._confirm_keys)
         self.observer = self._make_observer(node)
         self._readers = Connectors(self.asker)
         self.devices = self._make_devices()
@@ -124,6 +126,14 @@ class Domain:
     async def _announce_bans(self) -> list[str]:
         asked = await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)
         return asked.silent
+
+    async def _announce_keys(self) -> list[str]:
+        asked = await self.asker.ask(KEYS, None, ALL_PROCESSES, thorough=True)
+        return asked.silent
+
+    async def _confirm_keys(self, _asked: bytes) -> None:
+        """Another process changed them, and waits until they are in effect here."""
+        await self.keys.wait_until_current()
 
     def _make_observer(self, node: str) -> Observer:
         observer = Observer(

@@ -26,8 +26,14 @@ class Background(Protocol):
 
 def upkeep_of(domain: Domain) -> list[Background]:
     """What every daemon does by itself: for its copies of shared state, and for every server."""
-    work: list[Background] = [domain.asker, domain.answerer, domain.lease, domain.bans]
-    work.append(domain.observer)
+    work: list[Background] = [
+        domain.asker,
+        domain.answerer,
+        domain.lease,
+        domain.bans,
+        domain.keys,
+        domain.observer,
+    ]
     for server in domain.shards:
         work += _upkeep_of_server(domain, server)
     return work

@@ -222,4 +222,6 @@ def _after(events: list[DeviceEvent], last_ms: int, seen: int) -> list[DeviceEve
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("What was counted for timelines is lost", failure=failure)
+    log.failure(
+        "What was counted for timelines is lost", failure=failure, event="observe.counts_lost"
+    )

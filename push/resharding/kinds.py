@@ -99,6 +99,8 @@ KINDS = (
     # Written by earlier versions only; such a key ends after a day.
     Kind(keyspace.TOPICS_CURSOR, How.WHOLE, lambda rest: f"{keyspace.TOPICS_CURSOR}{rest}"),
     Kind(keyspace.BANS, How.FIRST),
+    Kind(keyspace.API_KEYS, How.FIRST),
+    Kind(keyspace.KEY_USES, How.FIRST),
     Kind(keyspace.DEVICES, How.MEMBERS, device_stream),
     Kind(keyspace.TOPICS, How.MEMBERS, topic_stream),
     Kind(keyspace.EXPIRY, How.MEMBERS, _stream),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import msgspec
 import pytest_twisted
 
+from push.access.api_keys import Keyring, make_key
 from push.access.bans import ActiveBan, Bans
+from push.access.made_keys import MadeKeys
 from push.devices.outbox import SubscriptionChange
 from push.devices.topics import Topics
 from push.observe.audit import AuditTrail
@@ -47,6 +50,11 @@ NOT_SEEN = {
     "cluster:",
     "topics-cursor:",  # of earlier versions
 }
+
+
+def keys_of(world: Any) -> MadeKeys:
+    server = world.servers[0]
+    return MadeKeys(world.reactor, server, Lease(world.reactor, server, "boot"), Keyring())
 
 
 async def observe(world: Any, tokens: list[str]) -> None:
@@ -153,6 +161,13 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     await bans.add(ActiveBan("user", "anna", None))
     await bans.lift("user", "anna")
     await bans.page(0, 1)
+    keys, api_key = keys_of(world), make_key()
+    digest = hashlib.sha256(api_key.encode()).hexdigest()
+    await keys.make("billing", digest, ["push"], None)
+    await keys.wait_until_current()
+    assert keys.keyring.authenticate(api_key) is not None
+    await keys.note_uses()
+    uses = await keys.uses()
     topics = Topics(world.shards, world.outbox, max_per_device=100)
     await topics.subscribe("a" * 100, tokens[0])
     assert (await topics.find_topics(limit=1)).cursor
@@ -181,6 +196,10 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     assert await topics.find_topics() == listed
     assert len(listed.topics) == 4
     assert await bans_of(world).page(0, 10) == ([ActiveBan("user", "mallory", None)], None)
+    keys = keys_of(world)
+    await keys.wait_until_current()
+    assert keys.keyring.authenticate(api_key) is not None
+    assert (await keys.uses()).keys() == uses.keys() == {digest}
     got = {token: (await world.take_all(token)).get("topic:news") for token in tokens}
     assert list(got.values())[:4] == [[f"news{number}" for number in range(4)]] * 4
     funnel = await world.pushing.message("news3")

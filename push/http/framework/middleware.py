@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from klein import Klein
-from prometheus_client import CollectorRegistry, Counter
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,6 +26,7 @@ from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
 from push.http.edge.body_stream import write_stream
+from push.http.edge.key_check import KeyCheck, RefusedKey, key_in
 from push.http.framework.bodies import BodyAdmission, admission_of
 from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
@@ -46,7 +46,7 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-from push.http.framework.site import note_key
+from push.runtime.log_detail import detail
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
@@ -63,14 +63,11 @@ _SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
+# The route's name ("none": there is none), the status, and the seconds from the whole request to
+# its answer; None where nothing was waited for.
+NoteAnswer = Callable[[str, int, float | None], None]
 
 _decode_no_body = decoder_for(NoBody)
-
-
-class RefusedKey(RequestError):
-    """There is a key, and it is not valid; or it is valid (`key_name`) and may not do this."""
-
-    key_name: str | None = None
 
 
 class Edge:
@@ -78,17 +75,19 @@ class Edge:
 
     The headers of `proxies` about the client are believed. `rates` limits requests of a key,
     `failed_keys` wrong keys. While the process `is_short_of_memory`, nothing new is begun; reading,
-    and what an administrator does against it, goes on.
+    and what an administrator does against it, goes on. `note_answer` is called for every answer,
+    with times of `seconds()`.
     """
 
     def __init__(
         self,
         routes: Iterable[Endpoint],
         keyring: Keyring,
-        registry: CollectorRegistry,
         origins: Origins | None = None,
         proxies: Networks | None = None,
         *,
+        seconds: Callable[[], float],
+        note_answer: NoteAnswer,
         rates: RequestRates | None = None,
         failed_keys: FailedKeys | None = None,
         auditing: Auditing | None = None,
@@ -98,13 +97,11 @@ class Edge:
         self._rates = rates
         self._failed_keys = failed_keys
         self._auditing = auditing
-        self._keyring = keyring
+        self._keys = KeyCheck(keyring)
         self._proxies = proxies or Networks()
         self._origins = origins or Origins(())
-        self._requests = Counter(
-            "push_http_requests", "HTTP requests answered", ["route", "status"], registry=registry
-        )
-        self._counted: dict[tuple[str, int], Counter] = {}
+        self._seconds = seconds
+        self._note_answer = note_answer
         self._large: dict[bytes, Endpoint] = {}
         self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
         self._cors: dict[bytes, bytes] = {}
@@ -140,39 +137,27 @@ class Edge:
         """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
         one that may use the path."""
         route = self._large.get(path)
-        if route is not None and route.body is not None:
-            self._let_in(route, request)
-            return admission_of(route.body.max_bytes)
+        headers: Headers = request.requestHeaders
         try:
-            self._owner(request.requestHeaders)
-        except RequestError as refusal:
+            if route is not None and route.body is not None:
+                self._let_in(route, request)
+                return admission_of(route.body.max_bytes)
+            self._keys.owner(headers)
+        except RequestError as error:
+            refusal = self._keys.doubted(error, headers)
+            if route is not None:
+                raise refusal from None
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-            return BodyAdmission(KEYLESS_BODY_BYTES, refusal)
+            made_anew = partial(
+                RequestError, refusal.code, refusal.detail, after_seconds=refusal.after_seconds
+            )
+            return BodyAdmission(KEYLESS_BODY_BYTES, made_anew)
         return admission_of(MAX_BODY_BYTES)
 
-    def _authorise(self, headers: Headers, scope: str) -> ApiKey:
-        """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
-        owner = self._owner(headers)
-        if scope not in owner.scopes:
-            refusal = RefusedKey("forbidden", f"the key {owner.name} lacks the scope {scope}")
-            refusal.key_name = owner.name
-            raise refusal
-        return owner
-
-    def _owner(self, headers: Headers) -> ApiKey:
-        values = headers.getRawHeaders(b"authorization")
-        if not values:
-            raise RequestError(
-                "unauthenticated", "the header Authorization: Bearer <key> is missing"
-            )
-        scheme, _, key = values[0].partition(b" ")
-        if len(values) > 1 or scheme.lower() != b"bearer":
-            raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
-        owner = self._keyring.authenticate(key.strip().decode("utf-8", "replace"))
-        if owner is None:
-            raise RefusedKey("unauthenticated", "invalid API key")
-        return owner
+    def owner_of(self, request: HttpRequest) -> str:
+        """The owner that a valid key of the request tells; "" without one."""
+        return self._keys.digest_of_owner(request.requestHeaders)
 
     # --- a request that has a route ------------------------------------------------------------
 
@@ -198,7 +183,7 @@ class Edge:
         if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
             self._check_memory()
         try:
-            owner = self._authorise(request.requestHeaders, route.scope)
+            owner = self._keys.authorise(request.requestHeaders, route.scope)
         except RefusedKey as refusal:
             if self._auditing is not None:
                 self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
@@ -206,8 +191,18 @@ class Edge:
             if is_wrong and self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
                 self._failed_keys.note(counted_ip(client_ip))
             raise
-        note_key(request)
         return client_ip, owner
+
+    async def _settle(self, route: Endpoint, request: HttpRequest) -> None:
+        """Know every change of keys that was answered, where the key decides. Raises
+        `StoreUnavailable`, or `RequestError` for what is no key."""
+        keyring = self._keys.keyring
+        if keyring.is_current or route.scope is None:
+            return
+        headers: Headers = request.requestHeaders
+        is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
+        if not is_open and headers.hasHeader(b"authorization"):
+            await keyring.settle(key_in(headers))
 
     def _check_memory(self) -> None:
         if self._is_short_of_memory():
@@ -250,18 +245,8 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        allowed = partial(self._is_allowed, headers, route.scope)
+        allowed = partial(self._keys.is_allowed, headers, route.scope)
         return Request(path, query, body, client_ip, origin, scope, once, if_none_match, allowed)
-
-    def _is_allowed(self, headers: Headers, scope: str | None) -> bool:
-        """Whether the key of a request that was let in is still valid for it."""
-        if scope is None:
-            return True
-        try:
-            self._authorise(headers, scope)
-        except RequestError:
-            return False
-        return True
 
     async def _run(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
@@ -269,7 +254,9 @@ class Edge:
         """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
         quota = owner = call = None
         client_ip = ""
+        began = self._seconds()
         try:
+            await self._settle(route, request)
             client_ip, owner = self._let_in(route, request, path)
             if owner is not None and self._rates is not None:
                 quota = await self._rates.take(owner.sha256)
@@ -282,21 +269,25 @@ class Edge:
             self._auditing.answered(route, owner.name, client_ip, path, query, body, answer.status)
         if quota is not None:
             answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
-        return self._counting(route.name, answer)
+        seconds = self._seconds() - began
+        self._note_answer(route.name, answer.status, seconds)
+        if detail.debug:
+            _log.debug(
+                "{ip} {route}: {status} in {ms:.1f} ms",
+                ip=client_ip or client_of(request, self._proxies)[0],
+                route=route.name,
+                status=answer.status,
+                ms=round(seconds * 1000, 1),
+                key=None if owner is None else owner.name,
+                event="http.answered",
+            )
+        return answer
 
     def _answer(self, error: Exception, where: str) -> Response:
         answer = answer_to(error)
         if answer is None:
-            _log.failure("{where} failed", Failure(error), where=where)
+            _log.failure("{where} failed", Failure(error), where=where, event="http.handler_failed")
             answer = internal_answer()
-        return answer
-
-    def _counting(self, where: str, answer: Response) -> Response:
-        counter = self._counted.get((where, answer.status))
-        if counter is None:
-            counter = self._requests.labels(where, str(answer.status))
-            self._counted[where, answer.status] = counter
-        counter.inc()
         return answer
 
     # --- a request that has none ---------------------------------------------------------------
@@ -311,7 +302,9 @@ class Edge:
         return self.refuse(request, error)
 
     def refuse(self, request: HttpRequest, error: Exception) -> bytes:
-        return self._send(request, self._counting("none", self._answer(error, "the router")))
+        answer = self._answer(error, "the router")
+        self._note_answer("none", answer.status, None)
+        return self._send(request, answer)
 
     def _options(self, request: HttpRequest, allow: bytes) -> Response:
         headers = [(b"Allow", allow)]
@@ -350,6 +343,8 @@ class Edge:
     def _calling_page(self, request: HttpRequest) -> bytes:
         """The origin of the page, if it may call from a browser; else empty."""
         origin, host = (request.getHeader(name) or b"" for name in (b"origin", b"host"))
+        if not origin:
+            return b""
         accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
         return origin if accepts else b""
 

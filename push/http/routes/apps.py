@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from push.access.bans import Bans
+from push.access.made_keys import MadeKeys
 from push.chat.erasure import Erasure
 from push.chat.service import ChatService
 from push.cluster.directory import Directory
@@ -26,6 +27,7 @@ from push.http.routes.devices import DeviceRoutes
 from push.http.routes.messages import MessageRoutes
 from push.http.routes.nodes import NodeRoutes
 from push.http.routes.operate.audit import AuditRoutes
+from push.http.routes.operate.keys import KeyRoutes
 from push.http.routes.operate.messages import RecentMessageRoutes
 from push.http.routes.operate.observe import ObserveRoutes
 from push.http.routes.push import PushRoutes
@@ -52,6 +54,7 @@ def make_api(
     erasure: Erasure,
     topics: Topics,
     bans: Bans,
+    keys: MadeKeys,
     limits: PushLimits,
 ) -> App:
     """The app push-api: pushing, devices, users and statistics, for a backend."""
@@ -79,6 +82,7 @@ def make_api(
             *routes_of(TopicRoutes(topics)),
             *routes_of(ConnectionRoutes(sessions, devices)),
             *routes_of(BanRoutes(bans)),
+            *routes_of(KeyRoutes(keys)),
             *routes_of(NodeRoutes(nodes, drains)),
         ),
         adjust,

@@ -12,6 +12,7 @@ from push.wire.api.messages import DeliveryPage, DeviceDelivery, MessageLedger
 from push.wire.api.operate.audit import AuditEntry, AuditPage
 from push.wire.api.operate.config import Configuration
 from push.wire.api.operate.events import DeviceEvent, DeviceEventPage, Event
+from push.wire.api.operate.keys import Key, KeyPage, NewKey
 from push.wire.api.operate.messages import RecentPage, WaitingMessage, WaitingPage
 from push.wire.api.operate.series import Series
 from push.wire.api.push import BatchItem, PushResult
@@ -32,8 +33,11 @@ __all__ = [
     "DeviceEvent",
     "DeviceEventPage",
     "Event",
+    "Key",
+    "KeyPage",
     "Kicked",
     "MessageLedger",
+    "NewKey",
     "PushAPI",
     "PushAPIError",
     "PushAPIUnreachable",

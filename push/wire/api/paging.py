@@ -24,6 +24,7 @@ ListName = Literal[
     "conversations",
     "deliveries",
     "events",
+    "keys",
     "members",
     "recent",
     "topics",

@@ -118,7 +118,7 @@ def make_api(
         site = make_site(
             reactor,
             make_apps(node.domain, {"api", "sub"}, lambda: Configuration("n1", {})),
-            keyring=keyring,
+            keyring=node.keyring,
             registry=CollectorRegistry(),
             problems=list,
             audit=node.domain.observer.audit,
