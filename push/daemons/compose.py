@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import time
 from collections.abc import Callable, Set
@@ -17,11 +16,7 @@ from twisted.logger import Logger, globalLogPublisher
 
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import NewBans
-from push.access.jwt import JwtVerifier
 from push.access.request_rates import RequestRates
-from push.cluster.registry.interface import Registry
-from push.cluster.registry.redis_lease import RedisLease
-from push.cluster.registry.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
@@ -50,8 +45,7 @@ from push.daemons.process.tuning import collect_garbage_less_often, use_monotoni
 from push.daemons.reload import RELOADED, Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import load_http_tls, load_server_tls
-from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
-from push.daemons.security.jwt_keys import configure as configure_jwt
+from push.daemons.security.jwt_keys import JwksRefresh, make_verifier, reload_keys
 from push.daemons.security.plain import plain_notes
 from push.daemons.security.serving import Certificates, ServingTls
 from push.daemons.services.banner import Banner
@@ -59,12 +53,12 @@ from push.daemons.services.drain_on_stop import DrainService
 from push.daemons.services.membership import Membership
 from push.daemons.services.ordered_services import OrderedServices
 from push.daemons.services.redis import RedisService
+from push.daemons.services.registry import make_registry
 from push.daemons.status import DaemonIdentity, DaemonStatus
 from push.daemons.upkeep import BackgroundService, GatewayService, ObserverService, upkeep_of
 from push.devices.sessions import Sessions
 from push.http.framework.port import HttpPort
 from push.http.server import make_site
-from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.bounded_port import BoundedPort
 from push.runtime.ports import Reactor
@@ -218,7 +212,7 @@ class Composition:
         settings, connector = self._settings, self._settings.connector
         domain = self._domain
         verifier = make_verifier(settings.auth)
-        self._reload.add(lambda settings: _reload_jwt_keys(verifier, settings))
+        self._reload.add(lambda settings: reload_keys(verifier, settings.auth))
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
         sessions = Sessions(
@@ -397,18 +391,3 @@ class Composition:
     def _reload_keys(self, settings: Settings) -> str:
         self._keys.configure(settings.auth.keys)
         return str(self._keys)
-
-
-def _reload_jwt_keys(verifier: JwtVerifier, settings: Settings) -> str | None:
-    configure_jwt(verifier, settings.auth)
-    path = settings.auth.jwt_key_file
-    return f"JWT key file {path}" if path else None
-
-
-def make_registry(reactor: Reactor, settings: Settings, first: RedisClient) -> Registry:
-    """In ZooKeeper, if one is configured, else in the first Redis server."""
-    hosts = settings.zookeeper.hosts
-    if hosts:
-        return ZooKeeperRegistry(reactor, hosts, random.SystemRandom())
-    alone = settings.redis.url.embedded
-    return RedisLease(reactor, first, random.SystemRandom(), alone=alone)

@@ -88,7 +88,7 @@ class Push(msgspec.Struct, frozen=True):
 class PushService:
     """Accepts pushes, tells what became of them, and takes them back.
 
-    `nearby` None: nobody can be reached by address here. `push_events` is told of each push.
+    `nearby` None: nobody can be reached by address here. `push_events` gets each push.
     """
 
     def __init__(
@@ -200,8 +200,8 @@ class PushService:
     async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
         """Each item for itself, in one pipeline; what is refused is so alone.
 
-        What is for one stream is written in the order of the items. Of items with one key the later
-        wait for the earlier, and get its answer.
+        Messages for one stream are written in the order of the items. Of items with one key the
+        later wait for the earlier, and get its answer.
         """
         results: dict[int, PushResult | RequestError] = {}
         waiting = list(range(len(items)))

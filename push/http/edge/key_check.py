@@ -31,10 +31,11 @@ class KeyCheck:
     def __init__(self, keyring: Keyring) -> None:
         self.keyring = keyring
 
-    def authorise(self, headers: Headers, scope: str) -> ApiKey:
-        """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
+    def authorise(self, headers: Headers, scope: str | None) -> ApiKey:
+        """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
+        or `forbidden`."""
         owner = self.owner(headers)
-        if scope not in owner.scopes:
+        if scope is not None and scope not in owner.scopes:
             raise MissingScope(owner.name, scope)
         return owner
 
@@ -45,9 +46,10 @@ class KeyCheck:
             raise RefusedKey("unauthenticated", "invalid API key")
         return owner
 
-    def is_allowed(self, headers: Headers, scope: str | None) -> bool:
-        """Whether the key of a request that was let in is still valid for it."""
-        if scope is None:
+    def is_allowed(self, headers: Headers, scope: str | None, *, needed: bool) -> bool:
+        """Whether the key of a request that was let in is still valid for it. `needed`: it takes
+        one."""
+        if not needed:
             return True
         try:
             self.authorise(headers, scope)

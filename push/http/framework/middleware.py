@@ -144,9 +144,9 @@ class Edge:
                 return admission_of(route.body.max_bytes)
             self._keys.owner(headers)
         except RequestError as error:
-            refusal = self._keys.doubted(error, headers)
             if route is not None:
-                raise refusal from None
+                raise self._keys.doubted(error, headers) from None
+            refusal = self._keys.doubted(error, headers)
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
             made_anew = partial(
@@ -178,7 +178,7 @@ class Edge:
         if route.admit is not None:
             route.admit(caller_of(request, self._proxies))
         client_ip, is_near = client_of(request, self._proxies)
-        if route.scope is None or (route.open_on_loopback and is_near):
+        if not route.needs_key or (route.open_on_loopback and is_near):
             return client_ip, None
         if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
             self._check_memory()
@@ -197,7 +197,7 @@ class Edge:
         """Know every change of keys that was answered, where the key decides. Raises
         `StoreUnavailable`, or `RequestError` for what is no key."""
         keyring = self._keys.keyring
-        if keyring.is_current or route.scope is None:
+        if keyring.is_current or not route.needs_key:
             return
         headers: Headers = request.requestHeaders
         is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
@@ -245,8 +245,10 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        allowed = partial(self._keys.is_allowed, headers, route.scope)
-        return Request(path, query, body, client_ip, origin, scope, once, if_none_match, allowed)
+        allowed = partial(self._keys.is_allowed, headers, route.scope, needed=route.needs_key)
+        return Request(
+            path, query, body, client_ip, origin, scope, once, if_none_match, allowed, owner
+        )
 
     async def _run(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
