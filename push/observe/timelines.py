@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
 from push.observe.journal import Journal, JournalKind
-from push.redis.keyspace import DEVICE_EVENTS
+from push.redis.keyspace import TIMELINE
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
 from push.runtime.timers import Periodic, sleep
@@ -86,7 +86,7 @@ class Timelines:
         max_in_all: int,
     ) -> None:
         kind = JournalKind(
-            DEVICE_EVENTS.removesuffix(":"),
+            TIMELINE.removesuffix(":"),
             "dev:",
             MAX_EVENTS,
             max_in_all,
