@@ -29,12 +29,13 @@ from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
-from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
+from push.daemons.demo import DEMO_ROLES, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
 from push.daemons.metrics.registry import make_registry as make_metrics
+from push.daemons.notes import clamped_notes
 from push.daemons.observing import watch_gateway
 from push.daemons.part_settings import connector_limits, domain_limits, session_limits
-from push.daemons.process.listening import Listener, MakePort, backlog_notes
+from push.daemons.process.listening import Listener, MakePort
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
@@ -46,7 +47,6 @@ from push.daemons.reload import RELOADED, Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import load_http_tls, load_server_tls
 from push.daemons.security.jwt_keys import JwksRefresh, make_verifier, reload_keys
-from push.daemons.security.plain import plain_notes
 from push.daemons.security.serving import Certificates, ServingTls
 from push.daemons.services.banner import Banner
 from push.daemons.services.drain_on_stop import DrainService
@@ -54,8 +54,15 @@ from push.daemons.services.membership import Membership
 from push.daemons.services.ordered_services import OrderedServices
 from push.daemons.services.redis import RedisService
 from push.daemons.services.registry import make_registry
+from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
-from push.daemons.upkeep import BackgroundService, GatewayService, ObserverService, upkeep_of
+from push.daemons.upkeep import (
+    BackgroundService,
+    GatewayService,
+    ObserverService,
+    make_webhooks,
+    upkeep_of,
+)
 from push.devices.sessions import Sessions
 from push.http.framework.port import HttpPort
 from push.http.server import make_site
@@ -74,7 +81,9 @@ Child = TypeVar("Child", bound=Service)
 def make_service(
     settings: Settings, roles: Set[str], read_settings: Callable[[], Settings]
 ) -> MultiService:
-    """A daemon with `roles` among "connector", "api", "sub", "group". Raises `StartError`.
+    """A daemon with `roles` among "connector", "api", "sub", "group" and "webhooks".
+
+    Raises `StartError`.
 
     `read_settings` reads the settings again, for a reload.
     """
@@ -106,7 +115,7 @@ class Composition:
         self._identity = DaemonIdentity(boot, node, roles, int(time.time() * 1000))
         log.info("node {node}, boot id {boot}", node=node, boot=boot, event="server.starting")
         self._room = ConnectionRoom(settings, roles, raise_file_limit())
-        clamped = self._clamped()
+        clamped = clamped_notes(settings, roles, self._room.notes, shared=self._share_ports)
         if settings.redis.url.embedded and len(roles) == 1:
             raise StartError(
                 "[redis] url = embedded is for `twistd push` alone: the separate daemons share one "
@@ -123,6 +132,7 @@ class Composition:
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
+        self._webhooks: WebhookService | None = None
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
         self._status = DaemonStatus(
@@ -134,21 +144,6 @@ class Composition:
             self._certificates.notes,
         )
         self._wire()
-
-    def _clamped(self) -> list[str]:
-        """Settings of which less is used than was given, in sentences; the log has them too."""
-        clamped = [*self._settings.notes, *self._room.notes, *backlog_notes()]
-        if self._settings.server.reuse_port and not self._share_ports:
-            clamped.append(
-                "server.reuse_port does nothing with the embedded Redis, which serves one process"
-            )
-        if "connector" in self._roles:
-            clamped += plain_notes(self._settings.connector)
-        if self._settings.http.demo:
-            clamped.append(DEMO_NOTE if self._roles >= DEMO_ROLES else NO_DEMO_NOTE)
-        for note in clamped:
-            log.warn("{note}", note=note, event="settings.note")
-        return clamped
 
     def _add(self, service: Child) -> Child:
         service.setServiceParent(self.service)
@@ -162,6 +157,8 @@ class Composition:
         for work in upkeep_of(self._domain):
             self._add(BackgroundService(work))
         self._add(ObserverService(self._domain.observer))
+        if "webhooks" in self._roles:
+            self._webhooks = self._add(make_webhooks(self._domain, self._identity.boot))
         if self._gateway is not None:
             backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
             self._add(BackgroundService(backlog))
@@ -288,7 +285,7 @@ class Composition:
     def _listen_for_http(self) -> None:
         """The HTTP API where there is one; a connector alone serves health and metrics."""
         settings = self._settings
-        has_api = bool(self._roles & {"api", "sub", "group"})
+        has_api = bool(self._roles & {"api", "sub", "group", "webhooks"})
         address = settings.http.listen if has_api else settings.connector.admin
         if not address and has_api and self._gateway is None:
             raise StartError("this daemon serves nothing but HTTP: set [http] listen")
@@ -338,7 +335,9 @@ class Composition:
             self._certificates.ends,
             self._memory,
             self._domain.refusals,
-            collectors_of(self._identity, self._settings, self._domain, self._status, lag),
+            collectors_of(
+                self._identity, self._settings, self._domain, self._status, lag, self._webhooks
+            ),
         )
 
     def _with_tls(self, site: object) -> tuple[str, object]:

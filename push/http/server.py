@@ -74,9 +74,8 @@ def make_site(
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    described = "Health, metrics and documentation."
-    served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
-    served = _with_pages(served, title, version)
+    own = App("every daemon", "Health, metrics and documentation.", routes_of(health))
+    served = _with_pages([*apps, make_web_client(), own], title, version)
     measures = RequestMeasures()
     registry.register(measures)
     edge = Edge(
