@@ -101,7 +101,8 @@ class Domain:
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = self._make_bans(judge)
         self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announce_keys)
-        self.asker = self._make_survey()
+        connectors, processes = self.directory.connectors, self.directory.processes
+        self.asker = Survey(reactor, shards.first, connectors, boot, processes=processes)
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
         self.answerer.handle(KEYS, self._confirm_keys)
         self.observer = self._make_observer(node)
@@ -119,16 +120,6 @@ class Domain:
         self.chat = self._make_chat()
         self.webhooks = self._make_webhooks()
         self.erasure = self.chat.erasure(self.devices, self.clients)
-
-    def _make_survey(self) -> Survey:
-        directory = self.directory
-        return Survey(
-            self.reactor,
-            self.shards.first,
-            directory.connectors,
-            self._boot,
-            processes=directory.processes,
-        )
 
     def _make_webhooks(self) -> Webhooks:
         check_host, next_id = PublicHosts(self.reactor).check, self.snowflake.next_id

@@ -79,11 +79,11 @@ def make_site(
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    routes = (route for app in _with_pages(apps, health, title, version) for route in app.routes)
+    served = _with_pages(apps, health, title, version)
     measures = RequestMeasures()
     registry.register(measures)
     edge = Edge(
-        routes,
+        (route for app in served for route in app.routes),
         keyring,
         origins,
         trusted_proxies,
