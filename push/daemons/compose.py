@@ -5,22 +5,18 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import time
 from collections.abc import Callable, Set
 from typing import TypeVar
 
+from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService, Service
 from twisted.logger import Logger, globalLogPublisher
 
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import NewBans
-from push.access.jwt import JwtVerifier
 from push.access.request_rates import RequestRates
-from push.cluster.registry.interface import Registry
-from push.cluster.registry.redis_lease import RedisLease
-from push.cluster.registry.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
@@ -28,25 +24,29 @@ from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
+from push.daemons.collectors import collectors_of
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
+from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
-from push.daemons.metrics import make_registry as make_metrics
+from push.daemons.metrics.registry import make_registry as make_metrics
+from push.daemons.observing import watch_gateway
 from push.daemons.part_settings import connector_limits, domain_limits, session_limits
 from push.daemons.process.listening import Listener, MakePort, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
+from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.process.signals import StopSignals
 from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
-from push.daemons.reload import Reload
+from push.daemons.registry import make_registry
+from push.daemons.reload import RELOADED, Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import load_http_tls, load_server_tls
-from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
-from push.daemons.security.jwt_keys import configure as configure_jwt
+from push.daemons.security.jwt_keys import JwksRefresh, make_verifier, reload_jwt_keys
 from push.daemons.security.plain import plain_notes
 from push.daemons.security.serving import Certificates, ServingTls
 from push.daemons.services.banner import Banner
@@ -56,14 +56,21 @@ from push.daemons.services.ordered_services import OrderedServices
 from push.daemons.services.redis import RedisService
 from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
-from push.daemons.upkeep import BackgroundService, GatewayService, make_webhooks, upkeep_of
+from push.daemons.upkeep import (
+    BackgroundService,
+    GatewayService,
+    ObserverService,
+    make_webhooks,
+    upkeep_of,
+)
 from push.devices.sessions import Sessions
+from push.http.framework.port import HttpPort
 from push.http.server import make_site
-from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.bounded_port import BoundedPort
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
+from push.wire.api.operate.config import Configuration
 from push.wire.codecs.carriers import ENCRYPTED, WEB_SOCKETS
 from push.wire.websocket.origins import Origins
 
@@ -74,9 +81,7 @@ Child = TypeVar("Child", bound=Service)
 def make_service(
     settings: Settings, roles: Set[str], read_settings: Callable[[], Settings]
 ) -> MultiService:
-    """A daemon with `roles` among "connector", "api", "sub", "group" and "webhooks".
-
-    Raises `StartError`.
+    """A daemon with `roles`, see `push.daemons.daemon.make_daemon`. Raises `StartError`.
 
     `read_settings` reads the settings again, for a reload.
     """
@@ -106,7 +111,7 @@ class Composition:
         boot = secrets.token_hex(8)
         node = node_name(settings.server.node, boot, unique=self._share_ports)
         self._identity = DaemonIdentity(boot, node, roles, int(time.time() * 1000))
-        log.info("node {node}, boot id {boot}", node=node, boot=boot)
+        log.info("node {node}, boot id {boot}", node=node, boot=boot, event="server.starting")
         self._room = ConnectionRoom(settings, roles, raise_file_limit())
         clamped = self._clamped()
         if settings.redis.url.embedded and len(roles) == 1:
@@ -121,7 +126,7 @@ class Composition:
         self._keys = self._add(ApiKeys(reactor, settings.auth.keys, settings.server.data_folder))
         self._reload.add(self._reload_keys)
         limit_bytes = settings.limits.memory.bytes_of(total_bytes())
-        self._memory = MemoryWatch(reactor, limit_bytes)
+        self._memory = MemoryWatch(reactor, limit_bytes, in_thread=reactor.callInThread)
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
@@ -129,12 +134,7 @@ class Composition:
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
         self._status = DaemonStatus(
-            self._identity,
-            settings,
-            self._domain,
-            self._gateway,
-            clamped,
-            self._certificates.notes,
+            self._identity, settings, self._domain, self._gateway, clamped, self._certificates.notes
         )
         self._wire()
 
@@ -150,7 +150,7 @@ class Composition:
         if self._settings.http.demo:
             clamped.append(DEMO_NOTE if self._roles >= DEMO_ROLES else NO_DEMO_NOTE)
         for note in clamped:
-            log.warn("{note}", note=note)
+            log.warn("{note}", note=note, event="settings.note")
         return clamped
 
     def _add(self, service: Child) -> Child:
@@ -166,7 +166,10 @@ class Composition:
             self._add(BackgroundService(work))
         if "webhooks" in self._roles:
             self._webhooks = self._add(make_webhooks(self._domain, self._identity.boot))
+        self._add(ObserverService(self._domain.observer))
         if self._gateway is not None:
+            backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
+            self._add(BackgroundService(backlog))
             self._add(GatewayService(self._gateway))
             OwnClients(self._reactor, self._gateway, self._domain.answerer, self._identity.node)
             self._gateway.apply_for(self._domain.answerer)
@@ -195,6 +198,7 @@ class Composition:
             self._identity.boot,
             self._identity.node,
             zone=self._settings.server.zone,
+            keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
             judge=self._end_banned,
         )
@@ -213,7 +217,7 @@ class Composition:
         settings, connector = self._settings, self._settings.connector
         domain = self._domain
         verifier = make_verifier(settings.auth)
-        self._reload.add(lambda settings: _reload_jwt_keys(verifier, settings))
+        self._reload.add(lambda settings: reload_jwt_keys(verifier, settings.auth))
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
         sessions = Sessions(
@@ -245,6 +249,7 @@ class Composition:
             domain.bans,
             domain.lease,
             domain.snowflake,
+            domain.observer.session_events,
             lambda carrier, ip: domain.directory.others(carrier, self._identity.boot, ip),
             lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
             chat_handlers(domain.chat),
@@ -294,20 +299,14 @@ class Composition:
             raise StartError("this daemon serves nothing but HTTP: set [http] listen")
         if not address:
             return
-        apps = make_apps(self._domain, self._roles)
+        apps = make_apps(self._domain, self._roles, self._configuration)
         if settings.http.demo and self._roles >= DEMO_ROLES:
             apps.append(self._add(DemoService(self._reactor, settings, self._domain)).app)
         site = make_site(
             self._reactor,
             apps,
             keyring=self._keys.keyring,
-            registry=make_metrics(
-                self._gateway,
-                self._certificates.ends,
-                self._memory,
-                self._domain.refusals,
-                self._webhooks.relay if self._webhooks else None,
-            ),
+            registry=self._make_metrics(),
             problems=self._status.problems,
             notes=self._status.notes,
             origins=Origins(settings.connector.origins),
@@ -322,13 +321,30 @@ class Composition:
             ),
             failed_keys_per_minute=settings.limits.failed_keys_per_minute,
             is_short_of_memory=lambda: self._memory.is_short,
+            audit=self._domain.observer.audit,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
         )
         if not has_api:
-            self._status.http_port = self._listen("http", "[connector] admin", address, site)
+            self._status.http_port = self._listen(
+                "http", "[connector] admin", address, site, HttpPort
+            )
             return
         name, factory = self._with_tls(site)
-        self._status.http_port = self._listen(name, "[http] listen", address, factory)
+        self._status.http_port = self._listen(name, "[http] listen", address, factory, HttpPort)
+
+    def _configuration(self) -> Configuration:
+        return configuration_of(self._identity.node, self._settings, self._reload.latest, RELOADED)
+
+    def _make_metrics(self) -> CollectorRegistry:
+        lag = ReactorLag(self._reactor)
+        self._add(BackgroundService(lag))
+        return make_metrics(
+            self._gateway,
+            self._certificates.ends,
+            self._memory,
+            self._domain.refusals,
+            collectors_of(self._status, self._settings, self._domain, lag, self._webhooks),
+        )
 
     def _with_tls(self, site: object) -> tuple[str, object]:
         """The HTTP API as it is listened for, and the scheme of its URL."""
@@ -380,18 +396,3 @@ class Composition:
     def _reload_keys(self, settings: Settings) -> str:
         self._keys.configure(settings.auth.keys)
         return str(self._keys)
-
-
-def _reload_jwt_keys(verifier: JwtVerifier, settings: Settings) -> str | None:
-    configure_jwt(verifier, settings.auth)
-    path = settings.auth.jwt_key_file
-    return f"JWT key file {path}" if path else None
-
-
-def make_registry(reactor: Reactor, settings: Settings, first: RedisClient) -> Registry:
-    """In ZooKeeper, if one is configured, else in the first Redis server."""
-    hosts = settings.zookeeper.hosts
-    if hosts:
-        return ZooKeeperRegistry(reactor, hosts, random.SystemRandom())
-    alone = settings.redis.url.embedded
-    return RedisLease(reactor, first, random.SystemRandom(), alone=alone)

@@ -35,6 +35,7 @@ def domain_limits(settings: Settings) -> DomainLimits:
         open_registration=settings.auth.open_registration,
         bans_max=limits.bans_max,
         webhooks=webhook_settings(settings.webhooks),
+        events_total=limits.events_total,
     )
 
 

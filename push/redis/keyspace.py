@@ -31,6 +31,8 @@ BAN_CHANGES = "ban-changes"  # the same bans, by when each was made
 LIFTED_BANS = "lifted-bans"  # the last that were lifted, by when
 FORGOTTEN_LIFTS = "forgotten-lifts"  # up to which offset they are not known
 KICKS = "kicks"  # that not every connector has confirmed
+API_KEYS = "api-keys"  # that were made while the deployment runs, by name
+KEY_USES = "key-uses"  # digests of keys, by when each was used last
 LIMIT = "limit:"
 RATE = "rate:"  # of acts of a user's devices, or of requests with an API key
 EVENT_POSITIONS = "event-positions:"  # what the ids of events stand for
@@ -84,6 +86,15 @@ WEBHOOK_LEASE = "webhook-lease:"
 WEBHOOK_PAUSE = "webhook-pause:"
 WEBHOOK_ONLINE = "webhook-online"  # "<boot id> <token>": sessions of which somebody is told
 WEBHOOK_OFFLINE = "webhook-offline"  # a queue: devices that are to be told offline
+# What operators see (push/observe). Each kind of journal also has its owners, a queue of which had
+# nothing for longest, and the number of all entries.
+DEVICE_EVENTS = "device-events:"  # by token
+DEVICE_EVENTS_OWNERS = "device-events-owners"
+DEVICE_EVENTS_TOTAL = "device-events-total"
+RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:news, all
+RECENT_OWNERS = "recent-owners"
+RECENT_TOTAL = "recent-total"
+AUDIT = "audit:"  # by the part of the trail
 
 # The server.
 CLOCK = "clock"
@@ -119,7 +130,7 @@ DEVICE_BY_JWT = "j:"
 DEVICE_REREAD = "r:"
 # For webhooks: what was told last of it, and how many events it had.
 DEVICE_TOLD = "w"
-DEVICE_EVENTS = "q"
+DEVICE_EVENT_COUNT = "q"
 
 # --- Fields of a message's record in the ledger: see push/lua/lib/ledger.lua.
 
@@ -134,7 +145,7 @@ LEDGER_ADDRESSED = "n"
 LEDGER_WRITTEN = "w"
 LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
-LEDGER_EVENTS = "q"  # how many events for webhooks it had
+LEDGER_EVENT_COUNT = "q"  # how many events for webhooks it had
 
 # --- What became of a message for a device: states, and names of counters.
 

@@ -35,6 +35,9 @@ SWEEP_SECONDS = 60.0
 # and it might never reconnect: a server that lost its data refuses every client that saw more than
 # it has, and kazoo's thread ends permanently at some errors.
 REPLACE_AFTER_SESSIONS = 2.0
+# And at the latest after so many seconds: a server that is just starting may accept a connection
+# and never answer its request for a session, and kazoo waits a whole session time for that answer.
+REPLACE_AFTER_SECONDS = 20.0
 
 
 class _Written(NamedTuple):
@@ -124,9 +127,17 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._doubt()
         if self._connected:
             if self._logged_away:
-                log.info("ZooKeeper at {servers}: reconnected", servers=self._servers)
+                log.info(
+                    "ZooKeeper at {servers}: reconnected",
+                    servers=self._servers,
+                    event="zookeeper.reconnected",
+                )
             elif not self._was_connected:
-                log.info("ZooKeeper at {servers}: connected", servers=self._servers)
+                log.info(
+                    "ZooKeeper at {servers}: connected",
+                    servers=self._servers,
+                    event="zookeeper.connected",
+                )
             self._was_connected = True
             self._logged_away = False
             self._wake()
@@ -151,6 +162,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             "ZooKeeper at {servers} is unreachable: {reason}. Trying again until it is reachable.",
             servers=self._servers,
             reason=self._reason,
+            event="zookeeper.unreachable",
         )
 
     async def _close(self) -> None:
@@ -167,7 +179,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
 
     def _replace_if_dead(self) -> None:
         away_seconds = self._reactor.seconds() - self._changed_at
-        if away_seconds < REPLACE_AFTER_SESSIONS * self._timing.lease:
+        if away_seconds < min(REPLACE_AFTER_SESSIONS * self._timing.lease, REPLACE_AFTER_SECONDS):
             return
         self._written.clear()
         if self._client is not None:

@@ -1,9 +1,10 @@
 """One device's connection: it moves bytes between a transport and a protocol, and nothing else.
 
 Twisted's `transport.write` never sends at once: it costs a turn of the reactor and two `epoll_ctl`.
-So a plain connection with nothing waiting writes to its socket directly, and hands only the unsent
-rest to the transport. While a rest waits, the connection is `blocked`: stored messages are not
-queued for it (the session reads on from the log), and its requests are not read.
+So a connection with nothing waiting writes to its socket directly (with TLS: the sealed bytes, see
+`tls`), and hands only the unsent rest to the transport. While a rest waits, the connection is
+`blocked`: stored messages are not queued for it (the session reads on from the log), and its
+requests are not read. With TLS that begins at 64 KiB.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from zope.interface import implementer
 from push.connector.limits.read_queue import PausedReading, ReadQueue
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.transport.timing_wheel import NEVER
+from push.connector.transport.tls import DeviceTls
 from push.session.events import Ended
 from push.session.server import ServerSession
 from push.wire.addresses import peer_ip
@@ -71,7 +73,7 @@ class ConnectionPhase(Enum):
 
 @implementer(IPullProducer, IPushProducer, IHandshakeListener)
 class DeviceConnection(Protocol):
-    """A connection over TCP or TLS. `direct`: without TLS its socket may be written to."""
+    """A connection over TCP or TLS."""
 
     # Shared defaults keep an idle connection small: most never need their own.
     phase = ConnectionPhase.OPEN
@@ -123,6 +125,8 @@ class DeviceConnection(Protocol):
 
     def handshakeCompleted(self) -> None:
         self._secured = True
+        if isinstance(self._transport, DeviceTls):
+            self._send = self._transport.send
 
     # Reading
 
@@ -131,7 +135,12 @@ class DeviceConnection(Protocol):
             if len(data) > SLICE_BYTES:
                 self.gateway.reads.discarded(self)
             return
-        if len(data) > SLICE_BYTES or self.paused is not None or self.gateway.reads.is_busy:
+        if (
+            self.device is None
+            or len(data) > SLICE_BYTES
+            or self.paused is not None
+            or self.gateway.reads.is_busy
+        ):
             self.gateway.reads.received(self, data)
         else:
             self.take(data)
@@ -146,6 +155,10 @@ class DeviceConnection(Protocol):
         end = min(start + size, len(data))
         self.take(data[start:end])
         return end
+
+    @property
+    def is_newcomer(self) -> bool:
+        return self.device is None
 
     @property
     def is_read(self) -> bool:
@@ -200,7 +213,7 @@ class DeviceConnection(Protocol):
 
     @property
     def direct(self) -> Callable[[bytes], int] | None:
-        """The socket's `send`, if it may be used now."""
+        """What sends to the socket at once, if it may be used now."""
         return None if self.blocked else self._send
 
     def wait(self, rest: bytes) -> None:

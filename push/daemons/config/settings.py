@@ -27,19 +27,19 @@ from push.daemons.config.value_types import (
 )
 from push.daemons.config.webhooks_section import WebhooksSection
 from push.wire import defaults
+from push.wire.api.operate.keys import ALL_SCOPES, Scope
 from push.wire.frames import MAX_FRAME_BYTES
 from push.wire.idents import NAME_PATTERN
 from push.wire.websocket.origins import SAME_HOST
 
 DEFAULT_RATE_PER_SECOND = 500
 
-Scope = Literal["push", "read", "admin", "register", "chat"]
-ALL_SCOPES: tuple[Scope, ...] = ("push", "read", "admin", "register", "chat")
 KEYS_HELP = (
     'API keys: [{name = "…", sha256 = "…", scopes = ["push", "read"]}]; scopes: '
     + ", ".join(ALL_SCOPES)
 )
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
+LogFormatName = Literal["text", "json"]
 JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 # msgspec searches for a pattern, and Python's `$` would also match before a line end.
@@ -75,6 +75,9 @@ class Server(Section, frozen=True):
         NodeName, Meta(description="where this node is; devices are sent to connectors there first")
     ] = ""
     log: Annotated[LogLevelName, Meta(description="the least level that is logged")] = "info"
+    log_format: Annotated[
+        LogFormatName, Meta(description="text for people, or json: one object a line, for programs")
+    ] = "text"
     reuse_port: Annotated[
         bool,
         Meta(description="true: several instances listen on the same addresses (SO_REUSEPORT)"),
@@ -299,6 +302,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """All sections, checked. Made by `push.daemons.config.loading.load`.
 
     `notes`: values that are not those of the file or the definitions, in sentences for operators.
+    `sources`: what names the value of a section and key, if it is not the default.
     """
 
     server: Server = Server()
@@ -312,6 +316,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     chat: ChatSection = ChatSection()
     webhooks: WebhooksSection = WebhooksSection()
     notes: tuple[str, ...] = ()
+    sources: dict[tuple[str, str], str] = {}
 
 
 SECTION_TYPES: dict[str, type[Section]] = {

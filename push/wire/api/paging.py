@@ -19,12 +19,17 @@ from push.wire.errors import RequestError
 
 ListName = Literal[
     "attempts",
+    "audit",
     "bans",
     "connections",
     "conversations",
     "deliveries",
+    "events",
+    "keys",
     "members",
+    "recent",
     "topics",
+    "waiting",
     "webhooks",
 ]
 

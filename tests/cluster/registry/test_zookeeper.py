@@ -7,11 +7,14 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import pytest
 import pytest_twisted
 from kazoo.security import make_digest_acl
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 from twisted.protocols.portforward import ProxyFactory
 
+from push.cluster.registry import zookeeper
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry, encode_entry
 from push.cluster.registry.interface import Registry
 from tests.waiting import WaitUntil
@@ -37,10 +40,15 @@ class Wire(ProxyFactory):
         self._listener: Any = reactor.listenTCP(0, self, interface="127.0.0.1")  # type: ignore
         self.hosts = f"127.0.0.1:{self._listener.getHost().port}"
         self.cut_now = False
+        self.accepts_only = False
+        self.accepted = 0
 
     def buildProtocol(self, addr: Any) -> Any:
         if self.cut_now:
             return None
+        if self.accepts_only:
+            self.accepted += 1
+            return Protocol()
         protocol = super().buildProtocol(addr)
         self._protocols.append(protocol)
         return protocol
@@ -106,6 +114,35 @@ async def test_a_short_cut_keeps_the_session_and_misses_nothing(
     assert names(one) == {"n1"}
     wire.mend()
     await wait_until(lambda: names(one) == {"n1", "n2"})
+    assert not any(gone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_accepts_and_never_answers_is_tried_again_before_a_long_session_ends(
+    zookeeper_cluster: Any,
+    wire: Wire,
+    entry: MakeEntry,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(zookeeper, "REPLACE_AFTER_SECONDS", 1.0)
+    cluster = zookeeper_cluster
+    cluster.let_nothing_lapse()
+    one = cluster.registry(hosts=wire.hosts + cluster.chroot)
+    other = cluster.registry()
+    await one.register(entry("n1"))
+    await wait_until(lambda: names(other) == {"n1"})
+    gone: list[bool] = []
+    other.on_change(lambda: gone.append("n1" not in names(other)))
+    wire.accepts_only = True
+    wire.cut()
+    wire.mend()
+    # kazoo now waits for the answer of a connection that gets none.
+    await wait_until(lambda: wire.accepted)
+    one.update(entry("n1", sessions=7))
+    wire.accepts_only = False
+    await wait_until(lambda: one.problem is None)
+    await wait_until(lambda: other.view()[CONNECTOR]["n1"].sessions == 7)
     assert not any(gone)
 
 

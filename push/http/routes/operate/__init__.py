@@ -1,1 +1,1 @@
-"""Routes that operators use."""
+"""What operators see and do."""

@@ -1,1 +1,1 @@
-"""Bodies and answers of the routes that operators use."""
+"""What operators see and do."""
