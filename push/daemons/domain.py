@@ -98,13 +98,7 @@ class Domain:
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = self._make_bans(judge)
         self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announce_keys)
-        self.asker = Survey(
-            reactor,
-            shards.first,
-            self.directory.connectors,
-            boot,
-            processes=self.directory.processes,
-        )
+        self.asker = self._make_survey()
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
         self.answerer.handle(KEYS, self._confirm_keys)
         self.observer = self._make_observer(node)
@@ -120,10 +114,22 @@ class Domain:
         self.users = Users(shards, self.devices, self.clients)
         self.pushing = self._make_pushing()
         self.chat = self._make_chat()
-        hosts = PublicHosts(reactor)
-        next_id = self.snowflake.next_id
-        self.webhooks = Webhooks(shards, limits.webhooks, next_id, hosts.check)
+        self.webhooks = self._make_webhooks()
         self.erasure = self.chat.erasure(self.devices, self.clients)
+
+    def _make_survey(self) -> Survey:
+        return Survey(
+            self.reactor,
+            self.shards.first,
+            self.directory.connectors,
+            self._boot,
+            processes=self.directory.processes,
+        )
+
+    def _make_webhooks(self) -> Webhooks:
+        hosts = PublicHosts(self.reactor)
+        next_id = self.snowflake.next_id
+        return Webhooks(self.shards, self.limits.webhooks, next_id, hosts.check)
 
     def _make_bans(self, judge: Judge) -> Bans:
         return Bans(

@@ -31,6 +31,7 @@ from push.http.routes.operate.keys import KeyRoutes
 from push.http.routes.operate.messages import RecentMessageRoutes
 from push.http.routes.operate.observe import ObserveRoutes
 from push.http.routes.operate.webhooks import WebhookRoutes
+from push.http.routes.operate.whoami import WhoAmIRoutes
 from push.http.routes.push import PushRoutes
 from push.http.routes.registration import RegistrationRoutes
 from push.http.routes.topics import TopicRoutes
@@ -88,6 +89,7 @@ def make_api(
             *routes_of(KeyRoutes(keys)),
             *routes_of(NodeRoutes(nodes, drains)),
             *routes_of(WebhookRoutes(webhooks)),
+            *routes_of(WhoAmIRoutes()),
         ),
         adjust,
     )
