@@ -29,8 +29,8 @@ def make_apps(
                 erasure=domain.erasure,
                 topics=domain.topics,
                 bans=domain.bans,
-                webhooks=domain.webhooks,
                 keys=domain.keys,
+                webhooks=domain.webhooks,
                 limits=domain.limits.push,
             )
         )

@@ -17,22 +17,25 @@ from push.daemons.metrics.system import (
 from push.daemons.metrics.webhooks import WebhookCollector
 from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.services.webhooks import WebhookService
-from push.daemons.status import DaemonStatus
+from push.daemons.status import DaemonIdentity, DaemonStatus
 
 
 def collectors_of(
-    status: DaemonStatus,
+    identity: DaemonIdentity,
     settings: Settings,
     domain: Domain,
+    status: DaemonStatus,
     lag: ReactorLag,
     webhooks: WebhookService | None,
 ) -> list[Collector]:
-    return [
-        *([] if webhooks is None else [WebhookCollector(webhooks.relay)]),
-        BuildCollector(status.identity.node, status.identity.roles),
+    found: list[Collector] = [
+        BuildCollector(identity.node, identity.roles),
         ReadyCollector(status.problems, status.notes),
         ReactorCollector(lag),
         RedisCollector(domain.shards),
         RegistryCollector(domain.registry, "zookeeper" if settings.zookeeper.hosts else "redis"),
         MessageCollector(domain.pushing, domain.chat),
     ]
+    if webhooks is not None:
+        found.append(WebhookCollector(webhooks.relay))
+    return found

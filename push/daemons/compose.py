@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
 from collections.abc import Callable, Set
@@ -16,12 +17,14 @@ from twisted.logger import Logger, globalLogPublisher
 
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import NewBans
+from push.access.jwt import JwtVerifier
 from push.access.request_rates import RequestRates
+from push.cluster.registry.interface import Registry
+from push.cluster.registry.redis_lease import RedisLease
+from push.cluster.registry.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
-from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
-from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
 from push.daemons.collectors import collectors_of
@@ -30,10 +33,11 @@ from push.daemons.config.settings import Settings
 from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
-from push.daemons.domain import SECONDS_PER_DAY, Domain
+from push.daemons.device_gateway import make_gateway
+from push.daemons.domain import Domain
 from push.daemons.metrics.registry import make_registry as make_metrics
 from push.daemons.observing import watch_gateway
-from push.daemons.part_settings import connector_limits, domain_limits, session_limits
+from push.daemons.part_settings import domain_limits
 from push.daemons.process.listening import Listener, MakePort, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
@@ -42,11 +46,11 @@ from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
 from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.process.signals import StopSignals
 from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
-from push.daemons.registry import make_registry
 from push.daemons.reload import RELOADED, Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import load_http_tls, load_server_tls
-from push.daemons.security.jwt_keys import JwksRefresh, make_verifier, reload_jwt_keys
+from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
+from push.daemons.security.jwt_keys import configure as configure_jwt
 from push.daemons.security.plain import plain_notes
 from push.daemons.security.serving import Certificates, ServingTls
 from push.daemons.services.banner import Banner
@@ -63,9 +67,9 @@ from push.daemons.upkeep import (
     make_webhooks,
     upkeep_of,
 )
-from push.devices.sessions import Sessions
 from push.http.framework.port import HttpPort
 from push.http.server import make_site
+from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.bounded_port import BoundedPort
 from push.runtime.ports import Reactor
@@ -81,7 +85,9 @@ Child = TypeVar("Child", bound=Service)
 def make_service(
     settings: Settings, roles: Set[str], read_settings: Callable[[], Settings]
 ) -> MultiService:
-    """A daemon with `roles`, see `push.daemons.daemon.make_daemon`. Raises `StartError`.
+    """A daemon with `roles` among "connector", "api", "sub", "group" and "webhooks".
+
+    Raises `StartError`.
 
     `read_settings` reads the settings again, for a reload.
     """
@@ -134,7 +140,12 @@ class Composition:
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
         self._status = DaemonStatus(
-            self._identity, settings, self._domain, self._gateway, clamped, self._certificates.notes
+            self._identity,
+            settings,
+            self._domain,
+            self._gateway,
+            clamped,
+            self._certificates.notes,
         )
         self._wire()
 
@@ -164,9 +175,9 @@ class Composition:
             self._add(NameLock(folder, self._identity.node, self._identity.services))
         for work in upkeep_of(self._domain):
             self._add(BackgroundService(work))
+        self._add(ObserverService(self._domain.observer))
         if "webhooks" in self._roles:
             self._webhooks = self._add(make_webhooks(self._domain, self._identity.boot))
-        self._add(ObserverService(self._domain.observer))
         if self._gateway is not None:
             backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
             self._add(BackgroundService(backlog))
@@ -214,48 +225,22 @@ class Composition:
             await self._gateway.ended_are_settled()
 
     def _make_gateway(self) -> Gateway:
-        settings, connector = self._settings, self._settings.connector
-        domain = self._domain
+        settings, domain = self._settings, self._domain
         verifier = make_verifier(settings.auth)
-        self._reload.add(lambda settings: reload_jwt_keys(verifier, settings.auth))
+        self._reload.add(lambda settings: _reload_jwt_keys(verifier, settings))
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
-        sessions = Sessions(
-            domain.shards,
-            domain.devices,
-            domain.outbox,
+        return make_gateway(
+            self._reactor,
+            settings,
+            self._identity,
+            domain,
             verifier,
-            boot=self._identity.boot,
-            node=self._identity.node,
-            retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
-            attempt_pause_seconds=connector.redeliver_after,
-            groups_of=domain.chat.groups.streams_of,
-        )
-        gateway_settings = GatewaySettings(
-            boot=self._identity.boot,
-            node=self._identity.node,
-            limits=session_limits(connector),
-            open_registration=settings.auth.open_registration,
-            max_connections=self._room.count,
-            connector_limits=connector_limits(settings, self._room.count),
-        )
-        services = GatewayServices(
-            domain.shards,
-            domain.control,
-            domain.devices,
-            sessions,
-            domain.topics,
             self._keys.keyring,
-            domain.bans,
-            domain.lease,
-            domain.snowflake,
-            domain.observer.session_events,
-            lambda carrier, ip: domain.directory.others(carrier, self._identity.boot, ip),
-            lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
-            chat_handlers(domain.chat),
-            lambda: self._memory.is_short,
+            self._room.count,
+            drain=lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
+            is_short_of_memory=lambda: self._memory.is_short,
         )
-        return Gateway(self._reactor, services, gateway_settings)
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
@@ -319,7 +304,7 @@ class Composition:
                 settings.limits.requests_per_second,
                 self._domain.refusals,
             ),
-            failed_keys_per_minute=settings.limits.failed_keys_per_minute,
+            failed_keys=self._domain.failed_keys,
             is_short_of_memory=lambda: self._memory.is_short,
             audit=self._domain.observer.audit,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
@@ -343,7 +328,9 @@ class Composition:
             self._certificates.ends,
             self._memory,
             self._domain.refusals,
-            collectors_of(self._status, self._settings, self._domain, lag, self._webhooks),
+            collectors_of(
+                self._identity, self._settings, self._domain, self._status, lag, self._webhooks
+            ),
         )
 
     def _with_tls(self, site: object) -> tuple[str, object]:
@@ -396,3 +383,18 @@ class Composition:
     def _reload_keys(self, settings: Settings) -> str:
         self._keys.configure(settings.auth.keys)
         return str(self._keys)
+
+
+def _reload_jwt_keys(verifier: JwtVerifier, settings: Settings) -> str | None:
+    configure_jwt(verifier, settings.auth)
+    path = settings.auth.jwt_key_file
+    return f"JWT key file {path}" if path else None
+
+
+def make_registry(reactor: Reactor, settings: Settings, first: RedisClient) -> Registry:
+    """In ZooKeeper, if one is configured, else in the first Redis server."""
+    hosts = settings.zookeeper.hosts
+    if hosts:
+        return ZooKeeperRegistry(reactor, hosts, random.SystemRandom())
+    alone = settings.redis.url.embedded
+    return RedisLease(reactor, first, random.SystemRandom(), alone=alone)

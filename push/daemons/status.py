@@ -52,7 +52,7 @@ class DaemonStatus:
         self.membership: Membership | None = None
         self.device_ports: dict[str, Listener] = {}
         self.http_port: Listener | None = None
-        self.identity = identity
+        self._identity = identity
         self._settings = settings
         self._domain = domain
         self._gateway = gateway
@@ -94,14 +94,14 @@ class DaemonStatus:
 
     def descriptions(self) -> list[Describe]:
         """Functions that return the entries of this daemon in the registry, as they are now."""
-        return [partial(self._describe, service) for service in self.identity.services]
+        return [partial(self._describe, service) for service in self._identity.services]
 
     def _describe(self, service: str) -> RegistryEntry:
         gateway = self._gateway if service == CONNECTOR else None
         return RegistryEntry(
             service=service,
-            instance=self.identity.node,
-            boot=self.identity.boot,
+            instance=self._identity.node,
+            boot=self._identity.boot,
             addresses=self._addresses() if gateway else {},
             public=bool(gateway and self._settings.connector.public),
             sessions=len(gateway.sessions) if gateway else 0,
@@ -110,7 +110,7 @@ class DaemonStatus:
             draining=gateway.drain.draining if gateway else False,
             weight=self._settings.connector.weight,
             zone=self._settings.server.zone,
-            started=self.identity.started_ms,
+            started=self._identity.started_ms,
             counters=gateway_counters(gateway) if gateway else {},
         )
 
@@ -125,7 +125,7 @@ class DaemonStatus:
         """What the banner prints; see `push.daemons.services.banner.lines_to_try`."""
         http = self.http_port.public_url(self.http_port.carrier) if self.http_port else None
         devices = list(self._addresses().values()) if self._gateway else []
-        return lines_to_try(http, devices, self.identity.roles, key_files, ca_file)
+        return lines_to_try(http, devices, self._identity.roles, key_files, ca_file)
 
 
 def gateway_counters(gateway: Gateway) -> dict[str, int]:

@@ -69,6 +69,15 @@ MESSAGE = "message:"
 IDEM = "idem:"
 CLAIM = "claim:"
 
+# What operators see (push/observe). Each kind of journal also has its owners, a queue of which had
+# nothing for longest, and the number of all entries.
+TIMELINES = "device-events:"  # by token
+TIMELINES_OWNERS = "device-events-owners"
+TIMELINES_TOTAL = "device-events-total"
+RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:news, all
+RECENT_OWNERS = "recent-owners"
+RECENT_TOTAL = "recent-total"
+AUDIT = "audit:"  # by the part of the trail
 # Webhooks: of the deployment, and by the id of an endpoint; see push/lua/lib/webhook_keys.lua.
 WEBHOOK_ENDPOINTS = "webhook-endpoints"
 WEBHOOK_WANTED = "webhook-wanted"
@@ -86,15 +95,6 @@ WEBHOOK_LEASE = "webhook-lease:"
 WEBHOOK_PAUSE = "webhook-pause:"
 WEBHOOK_ONLINE = "webhook-online"  # "<boot id> <token>": sessions of which somebody is told
 WEBHOOK_OFFLINE = "webhook-offline"  # a queue: devices that are to be told offline
-# What operators see (push/observe). Each kind of journal also has its owners, a queue of which had
-# nothing for longest, and the number of all entries.
-DEVICE_EVENTS = "device-events:"  # by token
-DEVICE_EVENTS_OWNERS = "device-events-owners"
-DEVICE_EVENTS_TOTAL = "device-events-total"
-RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:news, all
-RECENT_OWNERS = "recent-owners"
-RECENT_TOTAL = "recent-total"
-AUDIT = "audit:"  # by the part of the trail
 
 # The server.
 CLOCK = "clock"
@@ -130,7 +130,7 @@ DEVICE_BY_JWT = "j:"
 DEVICE_REREAD = "r:"
 # For webhooks: what was told last of it, and how many events it had.
 DEVICE_TOLD = "w"
-DEVICE_EVENT_COUNT = "q"
+DEVICE_EVENT_NUMBER = "q"
 
 # --- Fields of a message's record in the ledger: see push/lua/lib/ledger.lua.
 

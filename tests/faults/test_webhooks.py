@@ -186,6 +186,6 @@ def test_two_processes_deliver_about_once_and_the_api_shows_it(
         float(line.rpartition(" ")[2])
         for daemon in daemons
         for line in daemon.get("/metrics")[1].splitlines()
-        if line.startswith('push_webhook_attempts_total{result="done"}')
+        if line.startswith('push_webhook_events_total{result="done"}')
     )
     assert sums == 20

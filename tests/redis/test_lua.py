@@ -25,7 +25,7 @@ SCRIPTS = [name for name in FILES if not name.startswith("lib/") and name not in
 # How many lines Redis is sent at most, by folder; and for the scripts that run most often.
 MOST_LINES = {
     "access": 80,
-    "chat": 495,
+    "chat": 510,
     "cluster": 80,
     "devices": 400,
     "observe": 100,

@@ -72,12 +72,6 @@ class _Late(Exception):
         return f"no answer within {TIMEOUT_SECONDS:g} s"
 
 
-def reload_jwt_keys(verifier: JwtVerifier, auth: Auth) -> str | None:
-    """The keys of the file as it is now; what was read again, in words."""
-    configure(verifier, auth)
-    return f"JWT key file {auth.jwt_key_file}" if auth.jwt_key_file else None
-
-
 class JwksRefresh(Service):
     """Fetches a key set every five minutes, and when a JWT is signed with a key that is not known;
     while it cannot, the last one stays valid."""

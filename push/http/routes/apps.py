@@ -57,8 +57,8 @@ def make_api(
     erasure: Erasure,
     topics: Topics,
     bans: Bans,
-    webhooks: Webhooks,
     keys: MadeKeys,
+    webhooks: Webhooks,
     limits: PushLimits,
 ) -> App:
     """The app push-api: pushing, devices, users and statistics, for a backend."""
@@ -88,8 +88,8 @@ def make_api(
             *routes_of(BanRoutes(bans)),
             *routes_of(KeyRoutes(keys)),
             *routes_of(NodeRoutes(nodes, drains)),
-            *routes_of(WebhookRoutes(webhooks)),
             *routes_of(WhoAmIRoutes()),
+            *routes_of(WebhookRoutes(webhooks)),
         ),
         adjust,
     )

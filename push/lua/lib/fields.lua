@@ -22,7 +22,7 @@ local DEVICE_VERSION = 'v:'
 local DEVICE_BY_JWT = 'j:'
 local DEVICE_REREAD = 'r:'
 local DEVICE_TOLD = 'w'
-local DEVICE_EVENT_COUNT = 'q'
+local DEVICE_EVENT_NUMBER = 'q'
 
 -- Fields of a message's record in the ledger; see ledger.lua.
 local LEDGER_TO = 'to'
