@@ -145,7 +145,7 @@ LEDGER_ADDRESSED = "n"
 LEDGER_WRITTEN = "w"
 LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
-LEDGER_EVENTS = "q"  # how many events for webhooks it had
+LEDGER_EVENT_COUNT = "q"  # how many events for webhooks it had
 
 # --- What became of a message for a device: states, and names of counters.
 
