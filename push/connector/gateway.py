@@ -36,6 +36,9 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
+from push.observe.session_events import CONNECTION_LOST
+from push.redis.keyspace import DROPPED
+from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
@@ -61,11 +64,12 @@ from push.session.transitions import State
 from push.streams.event_positions import EventPositions
 from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
-from push.wire.signals import DisconnectCode
+from push.wire.signals import ConnectStatus, DisconnectCode
 
 log = Logger()
 
 RESTART_AFTER_SECONDS = 5
+_KNOWN_ENDS = frozenset((*map(str, DisconnectCode), *(each.name for each in ConnectStatus)))
 
 
 class Gateway:
@@ -92,6 +96,7 @@ class Gateway:
         )
         self.reads = self.limits.reads
         self.limits.admission.connections = self.connections
+        self.session_events = services.session_events
         self.delivery_policy = policy = DeliveryPolicy(settings.limits, self._dropped)
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(reactor, services, settings.boot, settings.node, self)
@@ -179,6 +184,7 @@ class Gateway:
         await self._jobs.finished()
         self._catch_up.stop()
         self.currency.stop()
+        await self.session_events.store_all()
 
     async def _until_all_are_gone(self, patience_seconds: float) -> None:
         """Peers get time to read why, and requests to be carried out; then all is cut."""
@@ -249,9 +255,14 @@ class Gateway:
         self.connections.discard(connection)
         self.limits.lost(connection)
         self._wheel.remove(connection)
+        if connection.protocol.window is None:
+            self.reads.came_to(session=False)
         if connection.protocol.state is State.ENDING:
             self._watch(connection)  # what the device asked for is carried out all the same
         elif connection.device is not None:
+            if connection.protocol.state is State.OPEN:
+                reason = "the connection was lost"
+                self.session_events.disconnected(connection.device, CONNECTION_LOST, reason)
             self._forget(connection.device)
         self._tell_if_all_are_gone()
 
@@ -311,7 +322,9 @@ class Gateway:
             if type(event) is Progress:  # here, because it comes for each acknowledgement
                 progressed = True
                 self.counters.acknowledged += 1
-                self.sources.cursors.moved(_session_on(connection), event.subscription)
+                device, subscription = _session_on(connection), event.subscription
+                self.sources.cursors.moved(device, subscription)
+                self.session_events.acknowledged(device, subscription.shard, event.message)
             else:
                 self._methods[type(event)](connection, event)
         if progressed and connection.device is not None:
@@ -337,8 +350,9 @@ class Gateway:
 
     def _acknowledged_online(self, connection: DeviceConnection, event: OnlineAcknowledged) -> None:
         self.counters.acknowledged += 1
-        token = _session_on(connection).token
-        self.sources.counts.count(event.stream, token, event.id, ACKNOWLEDGED)
+        device = _session_on(connection)
+        self.sources.counts.count(event.stream, device.token, event.id, ACKNOWLEDGED)
+        self.session_events.acknowledged_online(device, event.id)
 
     def _answer_heartbeat(self, connection: DeviceConnection, event: HeartbeatRequested) -> None:
         connection.protocol.pong(event.message_id, event.sub_signal, self.now_ms())
@@ -361,6 +375,7 @@ class Gateway:
         self.handle(connection, await self._handshake.connect(connection, event))
         device = connection.device
         if device is not None and not device.is_over:
+            self.reads.came_to(session=True)
             self._watch(connection)
             self.wake(device)
 
@@ -382,15 +397,22 @@ class Gateway:
     def _ended(self, connection: DeviceConnection, event: Ended) -> None:
         if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):
             self.counters.bad_frames += 1
+        # A peer's own code may be any word.
+        code = event.code if event.code in _KNOWN_ENDS else "other"
+        self.counters.reasons.ended[code] += 1
         device = connection.device
         if device is not None:
             self.requests.drained(device)
+            if connection.protocol.session_id:
+                self.session_events.disconnected(device, event.code, event.reason)
         log.debug(
-            "{ip} {session} ended: {code} {reason}",
+            "{ip} {connection} ended: {code} {reason}",
             ip=connection.ip,
-            session="" if device is None else device.session_id,
+            connection="" if device is None else device.session_id,
+            token=None if device is None else device.token,
             code=event.code,
             reason=shortened(event.reason),
+            event="connection.ended",
         )
         if connection.is_closed:
             if device is not None:
@@ -398,7 +420,20 @@ class Gateway:
         else:
             connection.end(event)
 
-    def _dropped(self, _subscription: Subscription, _entry: Entry, outcome: str) -> None:
+    def _dropped(
+        self, session: ServerSession, subscription: Subscription, entry: Entry, outcome: str
+    ) -> None:
+        device = self.sessions.get(session.session_id)
+        if device is not None:
+            self.session_events.dropped(device, entry.id, outcome.removeprefix(DROPPED))
+        if detail.debug:
+            log.debug(
+                "{message_id} of {stream} dropped: {reason}",
+                message_id=entry.id,
+                stream=subscription.stream,
+                reason=outcome,
+                event="message.dropped",
+            )
         if outcome == TOO_LARGE:
             self.counters.dropped_too_large += 1
         else:
@@ -421,6 +456,8 @@ class Gateway:
         if code is DisconnectCode.DRAINING and protocol.state is State.ENDING:
             return  # it leaves anyway, once what it asked for is carried out
         events = protocol.disconnect(code, reason, after_seconds=after_seconds, servers=servers)
+        if events and servers and connection.device is not None:
+            self.session_events.redirected(connection.device, code, reason)
         if events and code is DisconnectCode.TAKEN_OVER:
             self.counters.taken_over += 1
         self.handle(connection, events)
@@ -437,7 +474,12 @@ class Gateway:
 
     def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
         def failed(failure: Failure) -> None:
-            log.failure("A request of {ip} failed", failure=failure, ip=connection.ip)
+            log.failure(
+                "A request of {ip} failed",
+                failure=failure,
+                ip=connection.ip,
+                event="connection.request_failed",
+            )
             self.disconnect(connection, DisconnectCode.INTERNAL, "an error of the server")
 
         self._jobs.run(job, failed)
@@ -474,4 +516,4 @@ def _session_on(connection: Connection) -> DeviceSession:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("A job of the gateway failed", failure=failure)
+    log.failure("A job of the gateway failed", failure=failure, event="connector.job_failed")

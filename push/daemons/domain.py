@@ -27,6 +27,8 @@ from push.devices.session_queries import SessionQueries
 from push.devices.topics import Topics
 from push.devices.users import Users
 from push.http.checks import PushLimits
+from push.observe.observer import Observer
+from push.observe.series import Figures
 from push.pushing.by_ip import PushByIp
 from push.pushing.service import PushService
 from push.redis.shards import Shards
@@ -53,6 +55,7 @@ class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
     shared_max_age_seconds: int = defaults.SHARED_MAX_AGE_SECONDS
     open_registration: bool = False
     bans_max: int = 0
+    events_total: int = defaults.EVENTS_TOTAL
 
 
 class Domain:
@@ -100,6 +103,7 @@ class Domain:
         )
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
         self.answerer.handle(KEYS, self._confirm_keys)
+        self.observer = self._make_observer(node)
         self._readers = Connectors(self.asker)
         self.devices = self._make_devices()
         self.topics = Topics(
@@ -136,6 +140,20 @@ class Domain:
         """Another process changed them, and waits until they are in effect here."""
         await self.keys.wait_until_current()
 
+    def _make_observer(self, node: str) -> Observer:
+        observer = Observer(
+            self.reactor,
+            self.shards,
+            self.asker,
+            self.answerer,
+            self.directory.processes,
+            boot=self._boot,
+            node=node,
+            events_total=self.limits.events_total,
+        )
+        observer.recorder.watch(Figures(counters={"refusals": lambda: sum(self.refusals.values())}))
+        return observer
+
     def _make_devices(self) -> Devices:
         return Devices(
             self.shards,
@@ -153,7 +171,7 @@ class Domain:
     def _make_pushing(self) -> PushService:
         publisher = Publisher(self.shards, self.limits.retention)
         by_ip = PushByIp(self.shards, self.clients)
-        return PushService(self.shards, publisher, self.snowflake, by_ip)
+        return PushService(self.shards, publisher, self.snowflake, by_ip, self.observer.push_events)
 
     def _make_chat(self) -> ChatService:
         return ChatService(

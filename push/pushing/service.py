@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from twisted.logger import Logger
 
+from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.redis.keyspace import group_name, record_name
+from push.redis.keyspace import DEVICE_PREFIX, group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
+from push.runtime.log_detail import detail
 from push.runtime.tasks import gather
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.message import MessageContent as StoredContent
@@ -38,6 +42,8 @@ from push.wire.idents import (
     topic_stream,
     user_stream,
 )
+
+log = Logger()
 
 Done = TypeVar("Done")
 
@@ -82,7 +88,7 @@ class Push(msgspec.Struct, frozen=True):
 class PushService:
     """Accepts pushes, tells what became of them, and takes them back.
 
-    `nearby` None: nobody can be reached by address here.
+    `nearby` None: nobody can be reached by address here. `push_events` is told of each push.
     """
 
     def __init__(
@@ -91,13 +97,17 @@ class PushService:
         publisher: Publisher,
         snowflake: Snowflake,
         nearby: PushByIp | None = None,
+        push_events: PushEvents | None = None,
     ) -> None:
         self._nearby = nearby
+        self._push_events = push_events
         self._shards = shards
         self._publisher = publisher
         self._snowflake = snowflake
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
+        # By the kind of their target, since the start of the process.
+        self.accepted = Counter(dict.fromkeys(TARGET_OF_NAME, 0))
 
     async def push(self, push: Push) -> PushResult:
         """Write to its streams.
@@ -132,13 +142,27 @@ class PushService:
 
     async def _publish(self, push: Push, id: str) -> PushResult:
         if push.once is None:
-            return await self._write(push, id, None)
+            return await self._write_counted(push, id, None)
         try:
-            return await self._write(push, id, _once_of(push, push.once))
+            return await self._write_counted(push, id, _once_of(push, push.once))
         except IdempotencyMismatch:
             raise _mismatch() from None
         finally:
             self._running.discard(push.once)
+
+    async def _write_counted(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
+        result = await self._write(push, id, once)
+        self.accepted[push.target.kind] += 1
+        if detail.debug:
+            log.debug(
+                "{message_id} pushed to {to}: {streams} streams, {online} online",
+                message_id=result.id,
+                to=push.target.kind,
+                streams=result.streams,
+                online=result.online,
+                event="push.accepted",
+            )
+        return result
 
     async def _write(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
         target, content = push.target, push.content
@@ -147,9 +171,13 @@ class PushService:
             if self._nearby is None:
                 raise RequestError("unavailable", "no connector can be asked from here")
             acknowledged = content.qos > 0
-            return _receipt_of(
-                await self._nearby.push(target.names[0], said, acknowledged=acknowledged, once=once)
+            handed = await self._nearby.push(
+                target.names[0], said, acknowledged=acknowledged, once=once
             )
+            if self._push_events is not None and handed.id == id:
+                now_ms = self._shards.first.clock.now_us() // 1000
+                self._push_events.pushed(id, now_ms, (), 0)
+            return _receipt_of(handed)
         stored = content.qos > 0 and content.ttl_seconds > 0
         published = await self._publisher.publish(
             addresses_of(target),
@@ -162,6 +190,11 @@ class PushService:
             collapse=content.collapse,
             once=once,
         )
+        if self._push_events is not None and published.id == id:
+            streams = [outcome.stream for outcome in published.outcomes if outcome.known]
+            if streams:
+                named = [_as_in_a_query(stream) for stream in streams]
+                self._push_events.pushed(id, published.now_us // 1000, named, len(streams))
         return _receipt(target, published)
 
     async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
@@ -183,9 +216,9 @@ class PushService:
             # First all ids, which several servers have to agree upon, then in order.
             begun = await gather(_outcome(self._begin(items[place])) for place in now)
             calls = [
-                _outcome(
-                    _refused(id) if isinstance(id, RequestError) else self._publish(items[n], id)
-                )
+                _known(id)
+                if isinstance(id, RequestError)
+                else _outcome(self._publish(items[n], id))
                 for n, id in zip(now, begun, strict=True)
             ]
             results.update(zip(now, await gather(calls), strict=True))
@@ -260,8 +293,8 @@ async def _outcome(call: Awaitable[Done]) -> Done | RequestError:
         return as_request_error(error)
 
 
-async def _refused(refusal: RequestError) -> PushResult:
-    raise refusal
+async def _known(outcome: RequestError) -> RequestError:
+    return outcome
 
 
 def _once_of(push: Push, key: str) -> IdempotencyKey:
@@ -287,6 +320,12 @@ def addresses_of(target: Target) -> list[TargetStream]:
         return [TargetStream(group_stream(name), group_name(name)) for name in names]
     stream_of = topic_stream if target.kind == "topic" else user_stream
     return [TargetStream(stream_of(name)) for name in names]
+
+
+def _as_in_a_query(stream: str) -> str:
+    """A target, by its stream."""
+    token = stream.removeprefix(DEVICE_PREFIX)
+    return stream if token == stream else f"token:{token}"
 
 
 def _as_asked(target: Target) -> dict[str, Any]:

@@ -69,6 +69,16 @@ MESSAGE = "message:"
 IDEM = "idem:"
 CLAIM = "claim:"
 
+# What operators see (push/observe). Each kind of journal also has its owners, a queue of which had
+# nothing for longest, and the number of all entries.
+DEVICE_EVENTS = "device-events:"  # by token
+DEVICE_EVENTS_OWNERS = "device-events-owners"
+DEVICE_EVENTS_TOTAL = "device-events-total"
+RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:news, all
+RECENT_OWNERS = "recent-owners"
+RECENT_TOTAL = "recent-total"
+AUDIT = "audit:"  # by the part of the trail
+
 # The server.
 CLOCK = "clock"
 SHARD = "shard"

@@ -46,9 +46,10 @@ class HeartbeatRequested(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """The cursor of `subscription` moved: store it."""
+    """The cursor of `subscription` moved when `message` was acknowledged: store it."""
 
     subscription: Subscription
+    message: OutstandingMessage
 
 
 class OnlineAcknowledged(NamedTuple):

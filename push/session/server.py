@@ -203,12 +203,13 @@ class ServerSession(ServerAnswers):
         window = self.window
         if window is None:
             return False
-        if number in window.outstanding:
+        message = window.outstanding.get(number)
+        if message is not None:
             moved = window.acknowledge(number, now)
             if isinstance(moved, LateAcknowledgement):
                 events.append(LateAcknowledged(moved))
             elif moved is not None:
-                events.append(Progress(moved))
+                events.append(Progress(moved, message))
             return True
         found = window.acknowledge_online(number)
         if found is None:

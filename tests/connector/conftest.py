@@ -409,6 +409,7 @@ class Node:
             self.bans,
             self.lease,
             domain.snowflake,
+            domain.observer.session_events,
             others,
             handlers=chat_handlers(self.chat),
         )

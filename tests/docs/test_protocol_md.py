@@ -275,7 +275,9 @@ def test_a_message_is_pushed_and_acknowledged_as_shown():
     entry = Entry(told["id"], 0, offset, body)
     assert handout.from_log(session, follow, entry, 1.0) == data("push")
     assert EXAMPLES["push"].frame.message_id == FIRST_PRIVATE_ID
-    assert subscribe_channel(session, "ack") == Progress(follow)
+    assert session.window is not None
+    message = session.window.outstanding[FIRST_PRIVATE_ID]
+    assert subscribe_channel(session, "ack") == Progress(follow, message)
     assert follow.cursor == offset
 
 

@@ -28,6 +28,7 @@ MOST_LINES = {
     "chat": 460,
     "cluster": 80,
     "devices": 400,
+    "observe": 100,
     "queues": 50,
     "resharding": 50,
     "streams": 300,

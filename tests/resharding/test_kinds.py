@@ -15,6 +15,10 @@ from push.access.bans import ActiveBan, Bans
 from push.access.made_keys import MadeKeys
 from push.devices.outbox import SubscriptionChange
 from push.devices.topics import Topics
+from push.observe.audit import AuditTrail
+from push.observe.journal import Journal, JournalKind
+from push.observe.recent import RecentMessages
+from push.observe.timelines import WallClock
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.resharding.kinds import KINDS, kind_of
@@ -51,6 +55,40 @@ NOT_SEEN = {
 def keys_of(world: Any) -> MadeKeys:
     server = world.servers[0]
     return MadeKeys(world.reactor, server, Lease(world.reactor, server, "boot"), Keyring())
+
+
+async def observe(world: Any, tokens: list[str]) -> None:
+    """All that operators look at: a timeline of each device, recent messages, the audit trail."""
+    kind = JournalKind("device-events", "dev:", 200, 1000, 3600, of_devices=True)
+    timelines = Journal(world.reactor, world.shards, kind, 0.01)
+    for place, token in enumerate(tokens):
+        timelines.add(token, now_ms(world) + place, b"entry of " + token.encode())
+    await timelines.stop()
+    recent = RecentMessages(world.reactor, world.shards)
+    for place, target in enumerate(("user:anna", "topic:news", f"token:{tokens[0]}", "all")):
+        recent.note(f"id{place}", now_ms(world) + place, [target])
+    await recent.store_all()
+    audit = AuditTrail(world.reactor, world.shards.first, WallClock(world.shards))
+    audit.note("key", "192.0.2.1", "DELETE /v1/devices/{token}", tokens[0], 204, is_admin=True)
+    await audit.store_all()
+
+
+def now_ms(world: Any) -> int:
+    return WallClock(world.shards).now_ms()
+
+
+async def observed(world: Any, tokens: list[str]) -> list[object]:
+    """What there is of that."""
+    kind = JournalKind("device-events", "dev:", 200, 1000, 3600, of_devices=True)
+    timelines = Journal(world.reactor, world.shards, kind, 0.01)
+    recent = RecentMessages(world.reactor, world.shards)
+    audit = AuditTrail(world.reactor, world.shards.first, WallClock(world.shards))
+    targets = (None, "user:anna", "topic:news", f"token:{tokens[0]}", "all")
+    return [
+        [await timelines.latest(token, 10) for token in tokens],
+        [await recent.page(target, 0, "", 10) for target in targets],
+        await audit.page(0, None, "", 10),
+    ]
 
 
 def bans_of(world: Any) -> Bans:
@@ -136,6 +174,7 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     positions = EventPositions(world.reactor, world.shards, 64, lambda failure: None)
     positions.note(tokens[0], [EventPosition("0a.1", f"dev:{tokens[0]}", 1)])
     await positions.stop()
+    await observe(world, tokens)
     seen = set()
     for server in world.servers:
         for key in await server.command("KEYS", server.key("*")):
@@ -144,12 +183,15 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     await world.sweep_all()
     has = await world.waiting(), await world.funnels()
     listed = await topics.find_topics()
+    looked_at = await observed(world, tokens)
+    assert all(looked_at)
     await world.unsettle()
 
     await move(urls[:3], urls[3:])
 
     await world.settle(urls[3:], wait_until)
     assert (await world.waiting(), await world.funnels()) == has
+    assert await observed(world, tokens) == looked_at
     topics = Topics(world.shards, world.outbox, max_per_device=100)
     assert await topics.find_topics() == listed
     assert len(listed.topics) == 4

@@ -719,8 +719,10 @@ def test_an_acknowledgement_moves_the_cursor_with_or_without_a_body():
         session = opened()
         subscription = Subscription("all", 0)
         give(session, subscription)
+        assert session.window is not None
+        message = session.window.outstanding[0xC000]
         events = session.receive_data(frame(Signal.PUB_ACK, body, number=0xC000), 1.0)
-        assert events == [Progress(subscription)]
+        assert events == [Progress(subscription, message)]
         assert subscription.cursor == 7
 
 
@@ -739,11 +741,13 @@ def test_an_acknowledgement_is_the_same_alone_and_behind_the_half_of_another_fra
     session = opened()
     subscription = Subscription("all", 0)
     give(session, subscription)
+    assert session.window is not None
+    message = session.window.outstanding[0xC000]
     ping = frame(Signal.PING, {"interval": 20}, number=3)
     assert session.receive_data(ping[:12], 1.0) == []
     events = session.receive_data(ping[12:22], 1.0)
     events += session.receive_data(ping[22:] + frame(Signal.PUB_ACK, number=0xC000), 1.0)
-    assert events == [HeartbeatRequested(3, 0), Progress(subscription)]
+    assert events == [HeartbeatRequested(3, 0), Progress(subscription, message)]
 
 
 def test_an_acknowledgement_inside_a_body_is_a_body():

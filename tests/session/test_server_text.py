@@ -54,9 +54,12 @@ def test_an_acknowledgement_moves_the_cursor_in_whatever_spelling(spaced: bool) 
     separators = (", ", ": ") if spaced else (",", ":")
     message = {"signal": "PUB_ACK", "messageId": 7}
     text = json.dumps(message, separators=separators).encode()
-    assert session.receive_data(text, 1.0) == [Progress(subscription)]
+    first = session.window.outstanding[7]
+    assert session.receive_data(text, 1.0) == [Progress(subscription, first)]
     session.window.add(subscription, entry(6), 8, 1.0)
-    assert say(session, messageId=8, signal="PUB_ACK", content={}) == [Progress(subscription)]
+    second = session.window.outstanding[8]
+    moved = [Progress(subscription, second)]
+    assert say(session, messageId=8, signal="PUB_ACK", content={}) == moved
     assert say(session, signal="PUB_ACK", messageId=8) == []
 
 

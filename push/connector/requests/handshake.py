@@ -22,10 +22,11 @@ from push.connector.transport.counters import Counters
 from push.devices.session_opening import Opened
 from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.redis.connection.subscriptions import subscribed_in_time
+from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
-from push.wire.errors import RequestError
+from push.wire.errors import STATUS_OF_CODE, RequestError, shortened
 from push.wire.idents import user_stream
 from push.wire.signals import ConnectStatus
 
@@ -96,11 +97,23 @@ class Handshake:
                 ip=connection.ip,
             )
         except (RequestError, StoreUnavailable) as error:
-            connection.protocol.refuse_registration(wanted.message_id, as_refusal(error))
+            refusal = as_refusal(error)
+            if refusal.field == "key":
+                self._note_refused("SUB", body.token, connection, refusal)
+            self._counters.reasons.refused["SUB", refusal.code] += 1
+            connection.protocol.refuse_registration(wanted.message_id, refusal)
         else:
             self._counters.registered += 1
             connection.protocol.registered(wanted.message_id, pair.token, pair.secret)
         connection.flush()
+
+    def _note_refused(
+        self, request: str, token: str | None, connection: Connection, refusal: RequestError
+    ) -> None:
+        """For the audit trail, if it is for the credentials."""
+        if refusal.code in ("unauthenticated", "forbidden"):
+            status = STATUS_OF_CODE[refusal.code]
+            self._port.session_events.refused(request, token, connection.ip, status)
 
     async def _check_key(self, key: str | None) -> None:
         if self._settings.open_registration:
@@ -214,6 +227,16 @@ class Handshake:
             now=now,
         )
         self._counters.connected += 1
+        self._port.session_events.connected(device)
+        if detail.debug:
+            log.debug(
+                "{ip} {connection} opened for {token}",
+                ip=device.connection.ip,
+                connection=device.session_id,
+                token=device.token,
+                user=device.user,
+                event="connection.opened",
+            )
         device.connection.flush()
 
     def _expires_at(self, expires_s: int | None) -> float | None:
@@ -231,6 +254,9 @@ class Handshake:
         if not servers:
             return self._refuse(device, wanted, refusal)
         self._counters.redirected += 1
+        token = wanted.body.token
+        ip = device.connection.ip
+        self._port.session_events.sent_away(token, ip, refusal.code, refusal.detail)
         body = ConnectRefused(
             code=refusal.code, detail=refusal.detail, servers=servers, after=REDIRECT_AFTER_SECONDS
         )
@@ -241,6 +267,17 @@ class Handshake:
         self, device: DeviceSession, wanted: ConnectRequested, refusal: RequestError
     ) -> list[Event]:
         self._counters.refused += 1
+        self._note_refused("CONNECT", wanted.body.token, device.connection, refusal)
+        self._counters.reasons.refused["CONNECT", refusal.code] += 1
+        if detail.debug:
+            log.debug(
+                "{ip} {connection} refused: {code} {reason}",
+                ip=device.connection.ip,
+                connection=device.session_id,
+                code=refusal.code,
+                reason=shortened(refusal.detail),
+                event="connection.refused",
+            )
         status = _STATUS_OF_CODE.get(refusal.code, ConnectStatus.BAD_CREDENTIALS)
         comes_back = status in (ConnectStatus.SERVER_UNAVAILABLE, ConnectStatus.NOT_AUTHORIZED)
         after = refusal.after_seconds if comes_back else None

@@ -15,6 +15,7 @@ from push.connector.limits.connector_limits import ConnectorLimitSettings
 from push.devices.registration import Devices
 from push.devices.sessions import Sessions
 from push.devices.topics import Topics
+from push.observe.session_events import SessionEvents
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.session.server_answers import SessionLimits
@@ -62,6 +63,7 @@ class GatewayServices(NamedTuple):
     bans: Bans
     lease: Lease
     snowflake: Snowflake
+    session_events: SessionEvents
     others: Callable[[str, str], Sequence[str]] = lambda carrier, ip: ()
     drain_ordered: Callable[[float], None] = lambda rate_per_second: None
     handlers: Mapping[int, Handler] = MappingProxyType({})

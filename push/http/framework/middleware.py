@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from klein import Klein
-from prometheus_client import CollectorRegistry, Counter
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,6 +24,8 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
+from push.http.edge.auditing import Auditing
+from push.http.edge.body_stream import write_stream
 from push.http.framework.bodies import BodyAdmission, admission_of
 from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
@@ -44,7 +45,7 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-from push.http.framework.site import note_key
+from push.runtime.log_detail import detail
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
@@ -54,18 +55,25 @@ from push.wire.websocket.origins import Origins
 _log = Logger()
 
 PREFLIGHT_SECONDS = 600
+NO_PATH: Mapping[str, str] = {}
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 KEYLESS_BODY_BYTES = 64 * 1024
 _SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
+_SCOPES_OF_APPS = frozenset(("register",))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
+# The route's name ("none": there is none), the status, and the seconds from the whole request to
+# its answer; None where nothing was waited for.
+NoteAnswer = Callable[[str, int, float | None], None]
 
 _decode_no_body = decoder_for(NoBody)
 
 
-class WrongKey(RequestError):
-    """There is a key, and it is not valid."""
+class RefusedKey(RequestError):
+    """There is a key, and it is not valid; or it is valid (`key_name`) and may not do this."""
+
+    key_name: str | None = None
 
 
 class Edge:
@@ -73,31 +81,33 @@ class Edge:
 
     The headers of `proxies` about the client are believed. `rates` limits requests of a key,
     `failed_keys` wrong keys. While the process `is_short_of_memory`, nothing new is begun; reading,
-    and what an administrator does against it, goes on.
+    and what an administrator does against it, goes on. `note_answer` is called for every answer,
+    with times of `seconds()`.
     """
 
     def __init__(
         self,
         routes: Iterable[Endpoint],
         keyring: Keyring,
-        registry: CollectorRegistry,
         origins: Origins | None = None,
         proxies: Networks | None = None,
         *,
+        seconds: Callable[[], float],
+        note_answer: NoteAnswer,
         rates: RequestRates | None = None,
         failed_keys: FailedKeys | None = None,
+        auditing: Auditing | None = None,
         is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
         self._is_short_of_memory = is_short_of_memory
         self._rates = rates
         self._failed_keys = failed_keys
+        self._auditing = auditing
         self._keyring = keyring
         self._proxies = proxies or Networks()
         self._origins = origins or Origins(())
-        self._requests = Counter(
-            "push_http_requests", "HTTP requests answered", ["route", "status"], registry=registry
-        )
-        self._counted: dict[tuple[str, int], Counter] = {}
+        self._seconds = seconds
+        self._note_answer = note_answer
         self._large: dict[bytes, Endpoint] = {}
         self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
         self._cors: dict[bytes, bytes] = {}
@@ -145,31 +155,47 @@ class Edge:
                 raise refusal from None
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-            return BodyAdmission(KEYLESS_BODY_BYTES, refusal)
+            made_anew = partial(
+                type(refusal), refusal.code, refusal.detail, after_seconds=refusal.after_seconds
+            )
+            return BodyAdmission(KEYLESS_BODY_BYTES, made_anew)
         return admission_of(MAX_BODY_BYTES)
 
     def _doubted(self, refusal: RequestError, headers: Headers) -> RequestError:
         """Nobody waits for Redis before there is a body: a key that may be valid is no wrong one
         then."""
-        if isinstance(refusal, WrongKey) and not self._keyring.is_settled(_key_in(headers)):
+        if isinstance(refusal, RefusedKey) and not self._keyring.is_settled(_key_in(headers)):
             return RequestError(
                 "unavailable", "it is not known now whether this key is valid", after_seconds=1
             )
         return refusal
+
+    def owner_of(self, request: HttpRequest) -> str:
+        """Whom a valid key of the request tells; "" without one.
+
+        A key that may only register tells nothing: it is in every app.
+        """
+        try:
+            owner = self._owner(request.requestHeaders)
+        except RequestError:
+            return ""
+        return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
 
     def _authorise(self, headers: Headers, scope: str | None) -> ApiKey:
         """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
         or `forbidden`."""
         owner = self._owner(headers)
         if scope is not None and scope not in owner.scopes:
-            raise RequestError("forbidden", f"the key {owner.name} lacks the scope {scope}")
+            refusal = RefusedKey("forbidden", f"the key {owner.name} lacks the scope {scope}")
+            refusal.key_name = owner.name
+            raise refusal
         return owner
 
     def _owner(self, headers: Headers) -> ApiKey:
         """By what this process knows, see `_settle`."""
         owner = self._keyring.authenticate(_key_in(headers))
         if owner is None:
-            raise WrongKey("unauthenticated", "invalid API key")
+            raise RefusedKey("unauthenticated", "invalid API key")
         return owner
 
     # --- a request that has a route ------------------------------------------------------------
@@ -180,10 +206,12 @@ class Edge:
         assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()  # now: it is closed when the client goes
         return _shielded(self._run(route, request, path, raw)).addCallback(
-            lambda answer: self._send(request, answer)
+            lambda answer: self._answer_with(request, answer)
         )
 
-    def _let_in(self, route: Endpoint, request: HttpRequest) -> tuple[str, ApiKey | None]:
+    def _let_in(
+        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str] = NO_PATH
+    ) -> tuple[str, ApiKey | None]:
         """The client's address, and the owner of the key where one is needed. Raises
         `RequestError` `unauthenticated`, `forbidden`, `rate_limited` or `unavailable`."""
         if route.admit is not None:
@@ -195,11 +223,13 @@ class Edge:
             self._check_memory()
         try:
             owner = self._authorise(request.requestHeaders, route.scope)
-        except WrongKey:
-            if self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
+        except RefusedKey as refusal:
+            if self._auditing is not None:
+                self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
+            is_wrong = refusal.key_name is None
+            if is_wrong and self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
                 self._failed_keys.note(counted_ip(client_ip))
             raise
-        note_key(request)
         return client_ip, owner
 
     async def _settle(self, route: Endpoint, request: HttpRequest) -> None:
@@ -253,38 +283,61 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        return Request(path, query, body, client_ip, origin, scope, once, if_none_match, owner)
+        allowed = partial(self._is_allowed, headers, route.scope)
+        return Request(
+            path, query, body, client_ip, origin, scope, once, if_none_match, allowed, owner
+        )
+
+    def _is_allowed(self, headers: Headers, scope: str | None) -> bool:
+        """Whether the key of a request that was let in is still valid for it."""
+        if scope is None:
+            return True
+        try:
+            self._authorise(headers, scope)
+        except RequestError:
+            return False
+        return True
 
     async def _run(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
     ) -> Response:
         """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
-        quota = None
+        quota = owner = call = None
+        client_ip = ""
+        began = self._seconds()
         try:
             await self._settle(route, request)
-            client_ip, owner = self._let_in(route, request)
+            client_ip, owner = self._let_in(route, request, path)
             if owner is not None and self._rates is not None:
                 quota = await self._rates.take(owner.sha256)
-            answer = await route.handler(self._read(route, request, path, raw, client_ip, owner))
+            call = self._read(route, request, path, raw, client_ip, owner)
+            answer = await route.handler(call)
         except Exception as error:
             answer = self._answer(error, route.name)
+        if self._auditing is not None and owner is not None:
+            query, body = (call.query, call.body) if call is not None else (None, None)
+            self._auditing.answered(route, owner.name, client_ip, path, query, body, answer.status)
         if quota is not None:
             answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
-        return self._counting(route.name, answer)
+        seconds = self._seconds() - began
+        self._note_answer(route.name, answer.status, seconds)
+        if detail.debug:
+            _log.debug(
+                "{ip} {route}: {status} in {ms:.1f} ms",
+                ip=client_ip or client_of(request, self._proxies)[0],
+                route=route.name,
+                status=answer.status,
+                ms=round(seconds * 1000, 1),
+                key=None if owner is None else owner.name,
+                event="http.answered",
+            )
+        return answer
 
     def _answer(self, error: Exception, where: str) -> Response:
         answer = answer_to(error)
         if answer is None:
-            _log.failure("{where} failed", Failure(error), where=where)
+            _log.failure("{where} failed", Failure(error), where=where, event="http.handler_failed")
             answer = internal_answer()
-        return answer
-
-    def _counting(self, where: str, answer: Response) -> Response:
-        counter = self._counted.get((where, answer.status))
-        if counter is None:
-            counter = self._requests.labels(where, str(answer.status))
-            self._counted[where, answer.status] = counter
-        counter.inc()
         return answer
 
     # --- a request that has none ---------------------------------------------------------------
@@ -299,7 +352,9 @@ class Edge:
         return self.refuse(request, error)
 
     def refuse(self, request: HttpRequest, error: Exception) -> bytes:
-        return self._send(request, self._counting("none", self._answer(error, "the router")))
+        answer = self._answer(error, "the router")
+        self._note_answer("none", answer.status, None)
+        return self._send(request, answer)
 
     def _options(self, request: HttpRequest, allow: bytes) -> Response:
         headers = [(b"Allow", allow)]
@@ -314,12 +369,17 @@ class Edge:
 
     # --- the answer ----------------------------------------------------------------------------
 
+    def _answer_with(self, request: HttpRequest, answer: Response) -> bytes | Deferred[bytes]:
+        body = self._send(request, answer)
+        return body if answer.stream is None else write_stream(request, answer.stream)
+
     def _send(self, request: HttpRequest, answer: Response) -> bytes:
         """Set status and headers; Klein writes the bytes that are returned."""
         request.setResponseCode(answer.status, answer.reason)
         headers: Headers = request.responseHeaders
         if answer.status not in (204, 304):
             headers.setRawHeaders(b"Content-Type", [answer.content_type])
+        if answer.status not in (204, 304) and answer.stream is None:
             headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
         for name, value in answer.headers:
             headers.addRawHeader(name, value)
@@ -333,6 +393,8 @@ class Edge:
     def _calling_page(self, request: HttpRequest) -> bytes:
         """The origin of the page, if it may call from a browser; else empty."""
         origin, host = (request.getHeader(name) or b"" for name in (b"origin", b"host"))
+        if not origin:
+            return b""
         accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
         return origin if accepts else b""
 
@@ -369,7 +431,13 @@ def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Respons
     end. Nothing is lost: `work` raises nothing, and its answer is then dropped.
     """
     visible: Deferred[Response] = Deferred()
-    Deferred.fromCoroutine(work).addCallback(visible.callback)
+
+    def show(answer: Response) -> None:
+        if visible.called and answer.stream is not None:
+            answer.stream.stop()
+        visible.callback(answer)
+
+    Deferred.fromCoroutine(work).addCallback(show)
     return visible
 
 

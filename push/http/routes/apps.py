@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -25,14 +26,21 @@ from push.http.routes.connections import ConnectionRoutes
 from push.http.routes.devices import DeviceRoutes
 from push.http.routes.messages import MessageRoutes
 from push.http.routes.nodes import NodeRoutes
+from push.http.routes.operate.audit import AuditRoutes
 from push.http.routes.operate.keys import KeyRoutes
+from push.http.routes.operate.messages import RecentMessageRoutes
+from push.http.routes.operate.observe import ObserveRoutes
 from push.http.routes.operate.whoami import WhoAmIRoutes
 from push.http.routes.push import PushRoutes
 from push.http.routes.registration import RegistrationRoutes
 from push.http.routes.topics import TopicRoutes
 from push.http.routes.users import UserRoutes
+from push.observe.observer import Observer
 from push.pushing.service import PushService
+from push.pushing.waiting import WaitingMessages
+from push.redis.shards import Shards
 from push.runtime.ports import Clock
+from push.wire.api.operate.config import Configuration
 
 
 def make_api(
@@ -80,6 +88,27 @@ def make_api(
             *routes_of(WhoAmIRoutes()),
         ),
         adjust,
+    )
+
+
+def make_observe(
+    *,
+    clock: Clock,
+    shards: Shards,
+    observer: Observer,
+    devices: Devices,
+    pushing: PushService,
+    configuration: Callable[[], Configuration],
+) -> App:
+    """What operators look at; with push-api, in a part of the documentation of its own."""
+    return App(
+        "push-observe",
+        "See what happens and what happened: events, figures, timelines, the audit trail.",
+        (
+            *routes_of(ObserveRoutes(clock, observer, devices, WaitingMessages(shards))),
+            *routes_of(RecentMessageRoutes(observer.recent, pushing)),
+            *routes_of(AuditRoutes(observer.audit, configuration)),
+        ),
     )
 
 

@@ -66,6 +66,7 @@ class PushRoutes:
         body=Body(PushBody, _EXAMPLE),
         problems=("unknown_token", "unknown_group", "unavailable"),
         once=True,
+        audited=False,
     )
     async def push(self, call: Request) -> Response:
         target, content = message_of(call.body, self._limits)
@@ -95,6 +96,7 @@ class PushRoutes:
         ),
         problems=("unavailable",),
         once=True,
+        audited=False,
     )
     async def push_batch(self, call: Request) -> Response:
         unread = [Sized((index, raw), len(memoryview(raw))) for index, raw in enumerate(call.body)]

@@ -18,7 +18,17 @@ from push.wire.api.common import DEFAULT_PAGE, MAX_CURSOR_BYTES, MAX_PAGE, Curso
 from push.wire.errors import RequestError
 
 ListName = Literal[
-    "bans", "connections", "conversations", "deliveries", "keys", "members", "topics"
+    "audit",
+    "bans",
+    "connections",
+    "conversations",
+    "deliveries",
+    "events",
+    "keys",
+    "members",
+    "recent",
+    "topics",
+    "waiting",
 ]
 
 _encode = msgspec.msgpack.Encoder().encode

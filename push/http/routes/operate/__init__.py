@@ -1,1 +1,1 @@
-"""Routes for operators."""
+"""What operators see and do."""

@@ -1,1 +1,1 @@
-"""Bodies and answers of what operators do."""
+"""What operators see and do."""

@@ -1,0 +1,93 @@
+"""What time it is on the Redis servers, and how long they take to answer: asked once a second.
+
+`ServerClock` is a floor that is never ahead, and between two answers it runs slower than time does.
+To measure milliseconds this is too coarse; here the time of an answer is that of its middle.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from push.redis.client import RedisClient
+from push.redis.clock import MICROSECONDS
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.shards import Shards
+from push.runtime.ports import Clock
+from push.runtime.tasks import gather
+from push.runtime.timers import Periodic
+
+log = Logger()
+
+INTERVAL_SECONDS = 1.0
+# An answer that took longer says little of the time; after so many such answers it is taken.
+GOOD_ANSWER_SECONDS = 0.02
+MAX_BAD_ANSWERS = 30
+
+
+class _ServerTime:
+    """One server. `ahead_us`: its clock less ours, None while nothing is known."""
+
+    def __init__(self, server: RedisClient) -> None:
+        self.server = server
+        self.ahead_us: int | None = None
+        self.answer_ms: float | None = None
+        self.bad_answers = 0
+
+
+class ServerTimes:
+    """The clocks of all servers, by their numbers."""
+
+    def __init__(self, reactor: Clock, shards: Shards) -> None:
+        self._reactor = reactor
+        self._seconds = reactor.seconds
+        self._servers = [_ServerTime(server) for server in shards]
+        self._asking = Periodic(reactor, INTERVAL_SECONDS, self._ask_all, _log_failure)
+
+    def start(self) -> None:
+        self._asking.start(now=True)
+
+    def stop(self) -> None:
+        self._asking.stop()
+
+    def now_us(self, number: int) -> int:
+        """The time of server `number`, in microseconds since 1970 UTC."""
+        server = self._servers[number]
+        if server.ahead_us is None:
+            return server.server.clock.now_us()
+        return int(self._seconds() * MICROSECONDS) + server.ahead_us
+
+    @property
+    def answer_ms(self) -> list[float | None]:
+        """How long each server took to answer last; None for one that did not."""
+        return [server.answer_ms for server in self._servers]
+
+    async def _ask_all(self) -> None:
+        await gather([self._ask(server) for server in self._servers])
+
+    async def _ask(self, time: _ServerTime) -> None:
+        began = self._seconds()
+        try:
+            seconds, microseconds = await time.server.command("TIME")
+        except StoreUnavailable:
+            time.answer_ms = None
+            return
+        took = self._seconds() - began
+        time.answer_ms = round(took * 1000, 3)
+        time.bad_answers += 1
+        if (
+            took <= GOOD_ANSWER_SECONDS
+            or time.ahead_us is None
+            or time.bad_answers > MAX_BAD_ANSWERS
+        ):
+            server_us = int(seconds) * MICROSECONDS + int(microseconds)
+            time.ahead_us = server_us - int((began + took / 2) * MICROSECONDS)
+            time.bad_answers = 0
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure(
+        "The time of the Redis servers could not be asked",
+        failure=failure,
+        event="redis.time_failed",
+    )
