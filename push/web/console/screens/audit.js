@@ -3,7 +3,7 @@ import { html } from "../vendor/preact.js";
 import { get } from "../lib/api.js";
 import { usePages } from "../lib/hooks.js";
 import { go, to } from "../lib/route.js";
-import { t } from "../lib/texts.js";
+import { has, t } from "../lib/texts.js";
 import { Filters } from "../parts/forms.js";
 import { AddressLink, Card, Empty, PagedTable, Pill, Screen, Time } from "../parts/ui.js";
 
@@ -34,6 +34,5 @@ export function Audit({ query }) {
 /** A route in words, where there are some. */
 function Act({ route }) {
   const key = `act.${route}`;
-  const text = t(key);
-  return html`<span>${text === key ? html`<code>${route}</code>` : text}</span>`;
+  return has(key) ? html`<span title=${route}>${t(key)}</span>` : html`<code>${route}</code>`;
 }
