@@ -7,12 +7,13 @@ import { has, t } from "../lib/texts.js";
 import { Filters } from "../parts/forms.js";
 import { AddressLink, Card, Empty, PagedTable, Pill, Screen, Time } from "../parts/ui.js";
 
+const POLL_MS = 5000;
 const SINCE = [["", 0], ["1h", 3_600_000], ["1d", 86_400_000], ["7d", 604_800_000], ["30d", 2_592_000_000]];
 
 export function Audit({ query }) {
   const wanted = { key: query.key ?? "", since: query.since ?? "" };
   const since = Object.fromEntries(SINCE)[wanted.since];
-  const list = usePages((cursor, signal) => get("/v1/audit", { key: wanted.key, since: since ? Date.now() - since : "", cursor }, signal), "audit", [wanted.key, wanted.since]);
+  const list = usePages((cursor, signal) => get("/v1/audit", { key: wanted.key, since: since ? Date.now() - since : "", cursor }, signal), "audit", [wanted.key, wanted.since], POLL_MS);
   const columns = [
     { name: t("column.time"), cell: (row) => html`<${Time} ms=${row.ts} />` },
     { name: t("audit.key"), cell: (row) => (row.key ? html`<a href=${to(["audit"], { ...wanted, key: row.key })}>${row.key}</a>` : html`<span class="soft">–</span>`) },
