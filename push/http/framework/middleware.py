@@ -283,17 +283,17 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        allowed = partial(self._is_allowed, headers, route.scope)
+        allowed = partial(self._is_allowed, headers, route)
         return Request(
             path, query, body, client_ip, origin, scope, once, if_none_match, allowed, owner
         )
 
-    def _is_allowed(self, headers: Headers, scope: str | None) -> bool:
+    def _is_allowed(self, headers: Headers, route: Endpoint) -> bool:
         """Whether the key of a request that was let in is still valid for it."""
-        if scope is None:
+        if not route.needs_key:
             return True
         try:
-            self._authorise(headers, scope)
+            self._authorise(headers, route.scope)
         except RequestError:
             return False
         return True
