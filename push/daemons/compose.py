@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import time
 from collections.abc import Callable, Set
@@ -19,9 +18,6 @@ from push.access.bans import CHANNEL as BANS
 from push.access.bans import NewBans
 from push.access.jwt import JwtVerifier
 from push.access.request_rates import RequestRates
-from push.cluster.registry.interface import Registry
-from push.cluster.registry.redis_lease import RedisLease
-from push.cluster.registry.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
@@ -57,11 +53,12 @@ from push.daemons.services.drain_on_stop import DrainService
 from push.daemons.services.membership import Membership
 from push.daemons.services.ordered_services import OrderedServices
 from push.daemons.services.redis import RedisService
+from push.daemons.services.registry import make_registry
 from push.daemons.status import DaemonIdentity, DaemonStatus
+from push.daemons.tracing import make_tracer
 from push.daemons.upkeep import BackgroundService, GatewayService, upkeep_of
 from push.devices.sessions import Sessions
 from push.http.server import make_site
-from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.bounded_port import BoundedPort
 from push.runtime.ports import Reactor
@@ -124,6 +121,9 @@ class Composition:
         self._memory = MemoryWatch(reactor, limit_bytes)
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
+        self._tracer = make_tracer(reactor, settings.otel, self._identity)
+        if self._tracer is not None:
+            self._add(self._tracer)
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
@@ -194,6 +194,7 @@ class Composition:
             zone=self._settings.server.zone,
             is_connector="connector" in self._roles,
             judge=self._end_banned,
+            tracer=self._tracer,
         )
 
     async def _end_banned(self, new: NewBans) -> None:
@@ -247,6 +248,7 @@ class Composition:
             chat_handlers(domain.chat),
             lambda: self._memory.is_short,
             domain.observer.session_events,
+            self._tracer,
         )
         return Gateway(self._reactor, services, gateway_settings)
 
@@ -315,6 +317,7 @@ class Composition:
             failed_keys_per_minute=settings.limits.failed_keys_per_minute,
             is_short_of_memory=lambda: self._memory.is_short,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
+            tracer=self._tracer,
         )
         if not has_api:
             self._status.http_port = self._listen("http", "[connector] admin", address, site)
@@ -389,12 +392,3 @@ def _reload_jwt_keys(verifier: JwtVerifier, settings: Settings) -> str | None:
     configure_jwt(verifier, settings.auth)
     path = settings.auth.jwt_key_file
     return f"JWT key file {path}" if path else None
-
-
-def make_registry(reactor: Reactor, settings: Settings, first: RedisClient) -> Registry:
-    """In ZooKeeper, if one is configured, else in the first Redis server."""
-    hosts = settings.zookeeper.hosts
-    if hosts:
-        return ZooKeeperRegistry(reactor, hosts, random.SystemRandom())
-    alone = settings.redis.url.embedded
-    return RedisLease(reactor, first, random.SystemRandom(), alone=alone)

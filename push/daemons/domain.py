@@ -30,6 +30,7 @@ from push.pushing.service import PushService
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.runtime.ports import Reactor
+from push.runtime.tracing import Tracer
 from push.streams.publisher import Publisher, Retention
 from push.wire import defaults
 from push.wire.idents import Snowflake
@@ -58,6 +59,7 @@ class Domain:
 
     `boot` is its own boot id, `node` its node's name and `zone` where that is; `is_connector` tells
     whether sessions with that id can be. `judge` compares them with new bans.
+    `tracer` None: nothing is traced.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class Domain:
         zone: str = "",
         is_connector: bool,
         judge: Judge,
+        tracer: Tracer | None = None,
     ) -> None:
+        self.tracer = tracer
         self.reactor = reactor
         self.limits = limits
         self._boot = boot
@@ -140,7 +144,7 @@ class Domain:
     def _make_pushing(self) -> PushService:
         publisher = Publisher(self.shards, self.limits.retention)
         by_ip = PushByIp(self.shards, self.clients)
-        return PushService(self.shards, publisher, self.snowflake, by_ip)
+        return PushService(self.shards, publisher, self.snowflake, by_ip, self.tracer)
 
     def _make_chat(self) -> ChatService:
         return ChatService(

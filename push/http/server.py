@@ -18,6 +18,7 @@ from push.http.request_measures import RequestMeasures
 from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
 from push.runtime.ports import Reactor
+from push.runtime.tracing import Tracer
 from push.wire.addresses import Networks
 from push.wire.websocket.origins import Origins
 
@@ -38,6 +39,7 @@ def make_site(
     failed_keys_per_minute: int = 0,
     is_short_of_memory: Callable[[], bool] = lambda: False,
     take_stream: TakeStream | None = None,
+    tracer: Tracer | None = None,
     title: str = "push-universe",
     version: str = __version__,
 ) -> LimitedSite:
@@ -47,7 +49,7 @@ def make_site(
     safe than it could be. Pages of `origins` may register devices from a browser. The
     X-Forwarded-For of `trusted_proxies` is believed. `take_stream` answers `GET /v1/stream`.
     `refusals` counts what limits refuse. While the process `is_short_of_memory`, nothing
-    new is begun.
+    new is begun. `tracer` None: no request is traced.
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
@@ -64,6 +66,7 @@ def make_site(
         trusted_proxies,
         seconds=reactor.seconds,
         note_answer=measures.note,
+        tracer=tracer,
         rates=rates,
         failed_keys=FailedKeys(reactor, failed_keys_per_minute, refusals),
         is_short_of_memory=is_short_of_memory,

@@ -111,6 +111,7 @@ LEDGER_LINE = "t:"
 LEDGER_TOKENS = "u:"
 LEDGER_ADDRESSED = "n"
 LEDGER_WRITTEN = "w"
+LEDGER_TRACE = "tp"  # the traceparent of its publishing, if it is traced
 LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
 

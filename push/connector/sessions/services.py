@@ -18,6 +18,7 @@ from push.devices.topics import Topics
 from push.observe.session_events import SessionEvents
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
+from push.runtime.tracing import Tracer
 from push.session.server_answers import SessionLimits
 from push.wire.idents import Snowflake
 
@@ -51,7 +52,8 @@ class GatewayServices(NamedTuple):
     `others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that address;
     `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
     answers a PUBLISH, by its sub-signal, beside those for topics; `is_short_of_memory()`: this
-    process begins nothing new; `session_events` None: nothing of them is shown or kept.
+    process begins nothing new; `session_events` None: nothing of them is shown or kept; `tracer`
+    None: nothing is traced.
     """
 
     shards: Shards
@@ -68,3 +70,4 @@ class GatewayServices(NamedTuple):
     handlers: Mapping[int, Handler] = MappingProxyType({})
     is_short_of_memory: Callable[[], bool] = lambda: False
     session_events: SessionEvents | None = None
+    tracer: Tracer | None = None

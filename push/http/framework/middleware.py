@@ -45,6 +45,7 @@ from push.http.framework.request_reading import (
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
 from push.http.framework.site import note_key
 from push.runtime.log_detail import detail
+from push.runtime.tracing import ACCEPT, Tracer
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
@@ -77,7 +78,7 @@ class Edge:
     The headers of `proxies` about the client are believed. `rates` limits requests of a key,
     `failed_keys` wrong keys. While the process `is_short_of_memory`, nothing new is begun; reading,
     and what an administrator does against it, goes on. `note_answer` is called for every answer,
-    with times of `seconds()`.
+    with times of `seconds()`. `tracer` None: no request is traced.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Edge:
         *,
         seconds: Callable[[], float],
         note_answer: NoteAnswer,
+        tracer: Tracer | None = None,
         rates: RequestRates | None = None,
         failed_keys: FailedKeys | None = None,
         is_short_of_memory: Callable[[], bool] = lambda: False,
@@ -101,6 +103,7 @@ class Edge:
         self._origins = origins or Origins(())
         self._seconds = seconds
         self._note_answer = note_answer
+        self._tracer = tracer
         self._large: dict[bytes, Endpoint] = {}
         self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
         self._cors: dict[bytes, bytes] = {}
@@ -248,17 +251,25 @@ class Edge:
         quota = owner = None
         ip = client_of(request, self._proxies)[0] if detail.debug else ""
         began = self._seconds()
+        span = None
+        if self._tracer is not None and route.traced:
+            span = self._tracer.start(ACCEPT, request.getHeader("traceparent"))
         try:
             client_ip, owner = self._let_in(route, request)
             if owner is not None and self._rates is not None:
                 quota = await self._rates.take(owner.sha256)
-            answer = await route.handler(self._read(route, request, path, raw, client_ip, owner))
+            call = self._read(route, request, path, raw, client_ip, owner)
+            if span is not None:
+                call = call._replace(trace=span.traceparent)
+            answer = await route.handler(call)
         except Exception as error:
             answer = self._answer(error, route.name)
         if quota is not None:
             answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
         seconds = self._seconds() - began
         self._note_answer(route.name, answer.status, seconds)
+        if span is not None:
+            span.end(*_ending(route, answer.status))
         if detail.debug:
             _log.debug(
                 "{ip} {route}: {status} in {ms:.1f} ms",
@@ -328,6 +339,16 @@ class Edge:
         origin, host = (request.getHeader(name) or b"" for name in (b"origin", b"host"))
         accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
         return origin if accepts else b""
+
+
+def _ending(route: Endpoint, status: int) -> tuple[dict[str, str | int], str]:
+    """The attributes of a span, and its error, if it is one of the server's."""
+    attributes: dict[str, str | int] = {
+        "http.request.method": route.method,
+        "http.route": route.path,
+        "http.response.status_code": status,
+    }
+    return attributes, str(status) if status >= 500 else ""
 
 
 class _Root(Resource):

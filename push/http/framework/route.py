@@ -41,6 +41,7 @@ class Request(NamedTuple):
     unix socket). `origin()` tells where the client sent it, as `https://push.example`. `scope`
     names API key, method and path, within which an idempotency key is unique; `once` is the
     request's own, with that scope. `if_none_match` is that header of a route that is `cached`.
+    `trace` is the traceparent of a route that is `traced`, where requests are traced.
     """
 
     path: Mapping[str, str]
@@ -51,6 +52,7 @@ class Request(NamedTuple):
     scope: str = ""
     once: str | None = None
     if_none_match: bytes | None = None
+    trace: str | None = None
 
 
 class Response(NamedTuple):
@@ -124,7 +126,8 @@ class Route:
     codes beside those that follow from the rest (no key, a bad body, …). `query` is a struct of
     what its parameters may be: text, integers and booleans. `once`: takes the header
     `Idempotency-Key`. `cors`: web pages of other origins may call it. `cached`: the answer has an
-    ETag, and the handler compares it with `If-None-Match`. `admit` raises `RequestError` for a
+    ETag, and the handler compares it with `If-None-Match`. `traced`: takes the header `traceparent`
+    where requests are traced. `admit` raises `RequestError` for a
     caller who may not use the route, whatever they ask for.
     """
 
@@ -142,6 +145,7 @@ class Route:
     once: bool = False
     cors: bool = False
     cached: bool = False
+    traced: bool = False
     admit: Callable[[HttpCaller], None] | None = None
 
     def __call__(self, handler: Method) -> Method:

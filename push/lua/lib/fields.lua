@@ -32,6 +32,7 @@ local LEDGER_LINE = 't:'
 local LEDGER_TOKENS = 'u:'
 local LEDGER_ADDRESSED = 'n'
 local LEDGER_WRITTEN = 'w'
+local LEDGER_TRACE = 'tp'
 local LEDGER_CLOSED_WITH = 'z'
 local LEDGER_CLOSED_AT = 'zo'
 

@@ -1,0 +1,29 @@
+"""Spans, as the parts that make them see them. What collects them is in `push.daemons.tracing`.
+
+Where nothing collects spans there is no `Tracer`: a part that has none does nothing for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+ACCEPT = "push.accept"  # a request of HTTP, from its last byte to its answer
+PUBLISH = "push.publish"  # writing a message to its streams
+DELIVER = "push.deliver"  # handing a message to the sessions of one connector
+
+
+class Span(Protocol):
+    """Something that takes a while."""
+
+    @property
+    def traceparent(self) -> str:
+        """The span by the header of that name (W3C Trace Context)."""
+
+    def end(self, attributes: Mapping[str, str | int], error: str = "") -> None:
+        """It is over; `error`: what went wrong."""
+
+
+class Tracer(Protocol):
+    def start(self, name: str, parent: str | None) -> Span:
+        """Begin a span; `parent`: a traceparent. One that is None or wrong begins a new trace."""
