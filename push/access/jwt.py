@@ -6,7 +6,7 @@ PyJWT checks signatures and nothing else: a JWT is read by `push.access.claims`,
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import jwt
@@ -23,8 +23,10 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from push.access.claims import Claims, Header, check_claims, jwt_refusal, read_header, read_segment
 from push.wire.bodies import check_json_text
-from push.wire.errors import MAX_FIELD_CHARACTERS, shortened
+from push.wire.errors import MAX_FIELD_CHARACTERS, RequestError, shortened
 
+# Each may have to be tried for a JWT without a `kid`.
+MAX_KEYS = 100
 LEEWAY_SECONDS = 60
 MIN_HMAC_BYTES = 32
 
@@ -86,15 +88,22 @@ def _keys_of_jwks(document: dict[str, Any]) -> list[VerificationKey]:
     items = document.get("keys", [document])
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise ValueError("`keys` of the set is not a list of objects")
+    if len(items) > MAX_KEYS:
+        raise ValueError(f"the set has more than {MAX_KEYS} keys")
     keys = []
     reason = "the set has no key"
     for item in items:
         if item.get("use", "sig") != "sig":
             continue
         try:
-            keys.append(_key(_public(jwt.PyJWK(item).key), item.get("kid")))
-        except (jwt.PyJWTError, ValueError) as error:
+            key = _key(_public(jwt.PyJWK(item).key), item.get("kid"))
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
             reason = f"no key of the set can be used: {error}"
+            continue
+        if item.get("alg", key.algorithm) == key.algorithm:
+            keys.append(key)
+        else:  # what its owner says that it is for
+            reason = "no key of the set is for an algorithm that is known"
     if not keys:
         raise ValueError(reason)
     return keys
@@ -105,8 +114,16 @@ def _public(material: object) -> object:
     return material.public_key() if isinstance(material, private) else material
 
 
+# Fetches a key set, for a key that is not known. Raises `RequestError` `unavailable` while there is
+# none at all.
+Fetch = Callable[[], Awaitable[None]]
+
+
 class JwtVerifier:
-    """Accepts JWTs of the configured keys; without a key it refuses every one."""
+    """Accepts JWTs of the configured keys; without a key it refuses every one.
+
+    `fetch` is set where a key set is fetched from time to time (`replace_fetched`).
+    """
 
     def __init__(
         self,
@@ -116,6 +133,7 @@ class JwtVerifier:
         audience: str,
         issuer: str | None,
     ) -> None:
+        self.fetch: Fetch | None = None
         self._fetched: list[VerificationKey] = []
         self.configure(keys, algorithms=algorithms, audience=audience, issuer=issuer)
 
@@ -140,6 +158,26 @@ class JwtVerifier:
     def replace_fetched(self, keys: Sequence[VerificationKey]) -> None:
         """The keys of a key set that is fetched from time to time, beside the fixed ones."""
         self._fetched = self._usable(keys)
+
+    async def verify_by_latest(self, text: str) -> Claims:
+        """As `verify`, but a JWT of a key that is not known may have the key set fetched first.
+
+        Raises `RequestError` `unauthenticated`, or `unavailable` while there is no key set yet.
+        """
+        try:
+            return self.verify(text)
+        except RequestError:
+            if self.fetch is None or not self._lacks_key_of(text):
+                raise
+        await self.fetch()
+        return self.verify(text)
+
+    def _lacks_key_of(self, text: str) -> bool:
+        header = read_header(text)
+        if header.alg not in self._algorithms:
+            return False
+        known = [key.kid for key in (*self._fixed, *self._fetched) if key.algorithm == header.alg]
+        return not self._fetched if header.kid is None else header.kid not in known
 
     def verify(self, text: str) -> Claims:
         """The claims of a JWT; raises `Refusal` `unauthenticated` that says what is wrong."""

@@ -36,7 +36,8 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
-from push.observe.observer import Observer
+from push.observe.session_events import CONNECTION_LOST
+from push.redis.keyspace import DROPPED
 from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
@@ -95,9 +96,7 @@ class Gateway:
         )
         self.reads = self.limits.reads
         self.limits.admission.connections = self.connections
-        self.session_events = (
-            services.session_events or Observer(reactor, services.shards).session_events
-        )
+        self.session_events = services.session_events
         self.delivery_policy = policy = DeliveryPolicy(settings.limits, self._dropped)
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(reactor, services, settings.boot, settings.node, self)
@@ -185,6 +184,7 @@ class Gateway:
         await self._jobs.finished()
         self._catch_up.stop()
         self.currency.stop()
+        await self.session_events.store_all()
 
     async def _until_all_are_gone(self, patience_seconds: float) -> None:
         """Peers get time to read why, and requests to be carried out; then all is cut."""
@@ -255,9 +255,14 @@ class Gateway:
         self.connections.discard(connection)
         self.limits.lost(connection)
         self._wheel.remove(connection)
+        if connection.protocol.window is None:
+            self.reads.came_to(session=False)
         if connection.protocol.state is State.ENDING:
             self._watch(connection)  # what the device asked for is carried out all the same
         elif connection.device is not None:
+            if connection.protocol.state is State.OPEN:
+                reason = "the connection was lost"
+                self.session_events.disconnected(connection.device, CONNECTION_LOST, reason)
             self._forget(connection.device)
         self._tell_if_all_are_gone()
 
@@ -345,8 +350,9 @@ class Gateway:
 
     def _acknowledged_online(self, connection: DeviceConnection, event: OnlineAcknowledged) -> None:
         self.counters.acknowledged += 1
-        token = _session_on(connection).token
-        self.sources.counts.count(event.stream, token, event.id, ACKNOWLEDGED)
+        device = _session_on(connection)
+        self.sources.counts.count(event.stream, device.token, event.id, ACKNOWLEDGED)
+        self.session_events.acknowledged_online(device, event.id)
 
     def _answer_heartbeat(self, connection: DeviceConnection, event: HeartbeatRequested) -> None:
         connection.protocol.pong(event.message_id, event.sub_signal, self.now_ms())
@@ -369,6 +375,7 @@ class Gateway:
         self.handle(connection, await self._handshake.connect(connection, event))
         device = connection.device
         if device is not None and not device.is_over:
+            self.reads.came_to(session=True)
             self._watch(connection)
             self.wake(device)
 
@@ -396,6 +403,8 @@ class Gateway:
         device = connection.device
         if device is not None:
             self.requests.drained(device)
+            if connection.protocol.session_id:
+                self.session_events.disconnected(device, event.code, event.reason)
         log.debug(
             "{ip} {connection} ended: {code} {reason}",
             ip=connection.ip,
@@ -411,7 +420,12 @@ class Gateway:
         else:
             connection.end(event)
 
-    def _dropped(self, subscription: Subscription, entry: Entry, outcome: str) -> None:
+    def _dropped(
+        self, session: ServerSession, subscription: Subscription, entry: Entry, outcome: str
+    ) -> None:
+        device = self.sessions.get(session.session_id)
+        if device is not None:
+            self.session_events.dropped(device, entry.id, outcome.removeprefix(DROPPED))
         if detail.debug:
             log.debug(
                 "{message_id} of {stream} dropped: {reason}",
@@ -442,6 +456,8 @@ class Gateway:
         if code is DisconnectCode.DRAINING and protocol.state is State.ENDING:
             return  # it leaves anyway, once what it asked for is carried out
         events = protocol.disconnect(code, reason, after_seconds=after_seconds, servers=servers)
+        if events and servers and connection.device is not None:
+            self.session_events.redirected(connection.device, code, reason)
         if events and code is DisconnectCode.TAKEN_OVER:
             self.counters.taken_over += 1
         self.handle(connection, events)

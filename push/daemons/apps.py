@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 
 from push.cluster.drain_command import NodeDrains
 from push.daemons.domain import Domain
 from push.http.framework.route import App
-from push.http.routes.apps import make_api, make_group, make_sub
+from push.http.routes.apps import make_api, make_group, make_observe, make_sub
+from push.wire.api.operate.config import Configuration
 
 
-def make_apps(domain: Domain, roles: Set[str]) -> list[App]:
-    """Those of a daemon with `roles`."""
+def make_apps(
+    domain: Domain, roles: Set[str], configuration: Callable[[], Configuration]
+) -> list[App]:
+    """Those of a daemon with `roles`. `configuration()`: its settings, as they are shown."""
     apps = []
     if "api" in roles:
         apps.append(
@@ -26,7 +29,18 @@ def make_apps(domain: Domain, roles: Set[str]) -> list[App]:
                 erasure=domain.erasure,
                 topics=domain.topics,
                 bans=domain.bans,
+                keys=domain.keys,
                 limits=domain.limits.push,
+            )
+        )
+        apps.append(
+            make_observe(
+                clock=domain.reactor,
+                shards=domain.shards,
+                observer=domain.observer,
+                devices=domain.devices,
+                pushing=domain.pushing,
+                configuration=configuration,
             )
         )
     if "sub" in roles:

@@ -28,10 +28,12 @@ from push.daemons.apps import make_apps
 from push.daemons.collectors import collectors_of
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
+from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
 from push.daemons.metrics.registry import make_registry as make_metrics
+from push.daemons.observing import watch_gateway
 from push.daemons.part_settings import connector_limits, domain_limits, session_limits
 from push.daemons.process.listening import Listener, MakePort, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
@@ -41,7 +43,7 @@ from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
 from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.process.signals import StopSignals
 from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
-from push.daemons.reload import Reload
+from push.daemons.reload import RELOADED, Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import load_http_tls, load_server_tls
 from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
@@ -56,13 +58,15 @@ from push.daemons.services.redis import RedisService
 from push.daemons.services.registry import make_registry
 from push.daemons.status import DaemonIdentity, DaemonStatus
 from push.daemons.tracing import make_tracer
-from push.daemons.upkeep import BackgroundService, GatewayService, upkeep_of
+from push.daemons.upkeep import BackgroundService, GatewayService, ObserverService, upkeep_of
 from push.devices.sessions import Sessions
+from push.http.framework.port import HttpPort
 from push.http.server import make_site
 from push.redis.shards import Shards
 from push.runtime.bounded_port import BoundedPort
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
+from push.wire.api.operate.config import Configuration
 from push.wire.codecs.carriers import ENCRYPTED, WEB_SOCKETS
 from push.wire.websocket.origins import Origins
 
@@ -118,7 +122,7 @@ class Composition:
         self._keys = self._add(ApiKeys(reactor, settings.auth.keys, settings.server.data_folder))
         self._reload.add(self._reload_keys)
         limit_bytes = settings.limits.memory.bytes_of(total_bytes())
-        self._memory = MemoryWatch(reactor, limit_bytes)
+        self._memory = MemoryWatch(reactor, limit_bytes, in_thread=reactor.callInThread)
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
         self._tracer = make_tracer(reactor, settings.otel, self._identity)
@@ -163,7 +167,10 @@ class Composition:
             self._add(NameLock(folder, self._identity.node, self._identity.services))
         for work in upkeep_of(self._domain):
             self._add(BackgroundService(work))
+        self._add(ObserverService(self._domain.observer))
         if self._gateway is not None:
+            backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
+            self._add(BackgroundService(backlog))
             self._add(GatewayService(self._gateway))
             OwnClients(self._reactor, self._gateway, self._domain.answerer, self._identity.node)
             self._gateway.apply_for(self._domain.answerer)
@@ -192,6 +199,7 @@ class Composition:
             self._identity.boot,
             self._identity.node,
             zone=self._settings.server.zone,
+            keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
             judge=self._end_banned,
             tracer=self._tracer,
@@ -243,11 +251,11 @@ class Composition:
             domain.bans,
             domain.lease,
             domain.snowflake,
+            domain.observer.session_events,
             lambda carrier, ip: domain.directory.others(carrier, self._identity.boot, ip),
             lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
             chat_handlers(domain.chat),
             lambda: self._memory.is_short,
-            domain.observer.session_events,
             self._tracer,
         )
         return Gateway(self._reactor, services, gateway_settings)
@@ -294,7 +302,7 @@ class Composition:
             raise StartError("this daemon serves nothing but HTTP: set [http] listen")
         if not address:
             return
-        apps = make_apps(self._domain, self._roles)
+        apps = make_apps(self._domain, self._roles, self._configuration)
         if settings.http.demo and self._roles >= DEMO_ROLES:
             apps.append(self._add(DemoService(self._reactor, settings, self._domain)).app)
         site = make_site(
@@ -316,14 +324,20 @@ class Composition:
             ),
             failed_keys_per_minute=settings.limits.failed_keys_per_minute,
             is_short_of_memory=lambda: self._memory.is_short,
+            audit=self._domain.observer.audit,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
             tracer=self._tracer,
         )
         if not has_api:
-            self._status.http_port = self._listen("http", "[connector] admin", address, site)
+            self._status.http_port = self._listen(
+                "http", "[connector] admin", address, site, HttpPort
+            )
             return
         name, factory = self._with_tls(site)
-        self._status.http_port = self._listen(name, "[http] listen", address, factory)
+        self._status.http_port = self._listen(name, "[http] listen", address, factory, HttpPort)
+
+    def _configuration(self) -> Configuration:
+        return configuration_of(self._identity.node, self._settings, self._reload.latest, RELOADED)
 
     def _make_metrics(self) -> CollectorRegistry:
         lag = ReactorLag(self._reactor)

@@ -8,8 +8,11 @@ import time
 
 import msgspec
 
+from push.access.api_keys import Keyring
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import Bans, Judge
+from push.access.made_keys import CHANNEL as KEYS
+from push.access.made_keys import MadeKeys
 from push.access.rate_limits import RefusalCounts
 from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
@@ -25,6 +28,7 @@ from push.devices.topics import Topics
 from push.devices.users import Users
 from push.http.checks import PushLimits
 from push.observe.observer import Observer
+from push.observe.series import Figures
 from push.pushing.by_ip import PushByIp
 from push.pushing.service import PushService
 from push.redis.shards import Shards
@@ -52,14 +56,15 @@ class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
     shared_max_age_seconds: int = defaults.SHARED_MAX_AGE_SECONDS
     open_registration: bool = False
     bans_max: int = 0
+    events_total: int = defaults.EVENTS_TOTAL
 
 
 class Domain:
     """The registry, devices, users, topics and chat of a deployment, as one daemon has them.
 
     `boot` is its own boot id, `node` its node's name and `zone` where that is; `is_connector` tells
-    whether sessions with that id can be. `judge` compares them with new bans.
-    `tracer` None: nothing is traced.
+    whether sessions with that id can be. `judge` compares them with new bans. `keyring` judges by
+    the keys that are made, too. `tracer` None: nothing is traced.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class Domain:
         node: str,
         *,
         zone: str = "",
+        keyring: Keyring,
         is_connector: bool,
         judge: Judge,
         tracer: Tracer | None = None,
@@ -90,6 +96,7 @@ class Domain:
         self.outbox = Outbox(shards)
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = self._make_bans(judge)
+        self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announce_keys)
         self.asker = Survey(
             reactor,
             shards.first,
@@ -97,8 +104,9 @@ class Domain:
             boot,
             processes=self.directory.processes,
         )
-        self.observer = Observer(reactor, shards)
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
+        self.answerer.handle(KEYS, self._confirm_keys)
+        self.observer = self._make_observer(node)
         self._readers = Connectors(self.asker)
         self.devices = self._make_devices()
         self.topics = Topics(
@@ -127,6 +135,28 @@ class Domain:
         asked = await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)
         return asked.silent
 
+    async def _announce_keys(self) -> list[str]:
+        asked = await self.asker.ask(KEYS, None, ALL_PROCESSES, thorough=True)
+        return asked.silent
+
+    async def _confirm_keys(self, _asked: bytes) -> None:
+        """Another process changed them, and waits until they are in effect here."""
+        await self.keys.wait_until_current()
+
+    def _make_observer(self, node: str) -> Observer:
+        observer = Observer(
+            self.reactor,
+            self.shards,
+            self.asker,
+            self.answerer,
+            self.directory.processes,
+            boot=self._boot,
+            node=node,
+            events_total=self.limits.events_total,
+        )
+        observer.recorder.watch(Figures(counters={"refusals": lambda: sum(self.refusals.values())}))
+        return observer
+
     def _make_devices(self) -> Devices:
         return Devices(
             self.shards,
@@ -144,7 +174,8 @@ class Domain:
     def _make_pushing(self) -> PushService:
         publisher = Publisher(self.shards, self.limits.retention)
         by_ip = PushByIp(self.shards, self.clients)
-        return PushService(self.shards, publisher, self.snowflake, by_ip, self.tracer)
+        events = self.observer.push_events
+        return PushService(self.shards, publisher, self.snowflake, by_ip, events, self.tracer)
 
     def _make_chat(self) -> ChatService:
         return ChatService(

@@ -32,6 +32,7 @@ def domain_limits(settings: Settings) -> DomainLimits:
         shared_max_age_seconds=limits.shared_max_age,
         open_registration=settings.auth.open_registration,
         bans_max=limits.bans_max,
+        events_total=limits.events_total,
     )
 
 

@@ -76,6 +76,11 @@ class Reload:
                 event="reload.restart_needed",
             )
 
+    @property
+    def latest(self) -> Settings:
+        """The settings as they were read last; of these only `RELOADED` are in effect."""
+        return self._settings
+
     def _load_settings(self, _: Settings) -> str | None:
         self._settings = self._read_settings()
         return "settings"

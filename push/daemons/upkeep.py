@@ -11,6 +11,7 @@ from push.connector.gateway import Gateway
 from push.daemons.domain import Domain
 from push.devices.expiry import DeviceExpiry
 from push.devices.outbox import OutboxRelay
+from push.observe.observer import Observer
 from push.redis.client import RedisClient
 from push.streams.sweeper import Sweeper
 
@@ -25,8 +26,14 @@ class Background(Protocol):
 
 def upkeep_of(domain: Domain) -> list[Background]:
     """What every daemon does by itself: for its copies of shared state, and for every server."""
-    work: list[Background] = [domain.asker, domain.answerer, domain.lease, domain.bans]
-    work.append(domain.observer)
+    work: list[Background] = [
+        domain.asker,
+        domain.answerer,
+        domain.lease,
+        domain.bans,
+        domain.keys,
+        domain.observer,
+    ]
     for server in domain.shards:
         work += _upkeep_of_server(domain, server)
     return work
@@ -62,6 +69,17 @@ class BackgroundService(Service):
     def stopService(self) -> None:
         super().stopService()
         self._work.stop()
+
+
+class ObserverService(Service):
+    """Stores what is observed and not stored yet, when nothing more comes."""
+
+    def __init__(self, observer: Observer) -> None:
+        self._observer = observer
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return Deferred.fromCoroutine(self._observer.store_all())
 
 
 class GatewayService(Service):

@@ -89,7 +89,9 @@ class SessionOpening:
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
         """See `Sessions.open`."""
         await self._devices.check_ban(ip=ip)
-        claims = self._verifier.verify(asked.jwt) if asked.jwt is not None else None
+        claims = None
+        if asked.jwt is not None:
+            claims = await self._verifier.verify_by_latest(asked.jwt)
         token = await self._token(asked, claims, ip)
         # Before a JWT binds the device. Its user, if it does not, is judged when it is known.
         await self._devices.check_ban(token=token, user=claims.user if claims else None)

@@ -66,9 +66,9 @@ class Sessions:
         """The groups of a user, each from the offset at which they joined it."""
         return await self._records.of_user(user)
 
-    def renew(self, text: str, user: str | None, token: str | None) -> Claims:
+    async def renew(self, text: str, user: str | None, token: str | None) -> Claims:
         """A JWT for a running session: it must name the same user, and no other device."""
-        claims = self._verifier.verify(text)
+        claims = await self._verifier.verify_by_latest(text)
         if claims.user != user or (claims.token is not None and claims.token != token):
             raise RequestError("not_allowed", "the JWT is for another user or device", field="jwt")
         return claims

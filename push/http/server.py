@@ -10,6 +10,7 @@ from push import __version__
 from push.access.api_keys import Keyring
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys, RequestRates
+from push.http.edge.auditing import Auditing
 from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
@@ -17,6 +18,7 @@ from push.http.framework.site import LimitedSite, TakeStream
 from push.http.request_measures import RequestMeasures
 from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
+from push.observe.audit import AuditTrail
 from push.runtime.ports import Reactor
 from push.runtime.tracing import Tracer
 from push.wire.addresses import Networks
@@ -40,6 +42,7 @@ def make_site(
     is_short_of_memory: Callable[[], bool] = lambda: False,
     take_stream: TakeStream | None = None,
     tracer: Tracer | None = None,
+    audit: AuditTrail | None = None,
     title: str = "push-universe",
     version: str = __version__,
 ) -> LimitedSite:
@@ -48,8 +51,8 @@ def make_site(
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
     safe than it could be. Pages of `origins` may register devices from a browser. The
     X-Forwarded-For of `trusted_proxies` is believed. `take_stream` answers `GET /v1/stream`.
-    `refusals` counts what limits refuse. While the process `is_short_of_memory`, nothing
-    new is begun. `tracer` None: no request is traced.
+    `refusals` counts what limits refuse; `audit` gets who writes. While the process
+    `is_short_of_memory`, nothing new is begun. `tracer` None: no request is traced.
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
@@ -69,7 +72,10 @@ def make_site(
         tracer=tracer,
         rates=rates,
         failed_keys=FailedKeys(reactor, failed_keys_per_minute, refusals),
+        auditing=None if audit is None else Auditing(audit),
         is_short_of_memory=is_short_of_memory,
     )
     crowd = Crowd(max_connections, refusals)
-    return LimitedSite(reactor, edge.resource(), edge.admit, crowd, trusted_proxies, take_stream)
+    return LimitedSite(
+        reactor, edge.resource(), edge.admit, edge.owner_of, crowd, trusted_proxies, take_stream
+    )

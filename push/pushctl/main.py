@@ -26,6 +26,7 @@ from push.pushctl.commands import (
     reshard,
     topics,
 )
+from push.pushctl.commands.operate import keys
 from push.pushctl.terminal import output
 from push.pushctl.terminal.errors import INTERRUPTED, Failure, explain, report_usage, translated
 from push.pushctl.terminal.options import Common, common_options
@@ -80,6 +81,7 @@ COMMANDS: tuple[click.Command, ...] = (
     bans.bans,
     bans.ban,
     bans.unban,
+    keys.keys,
     nodes.servers,
     nodes.nodes,
     nodes.stats,

@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import msgspec
 from twisted.logger import Logger
 
+from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.redis.keyspace import group_name, record_name
+from push.redis.keyspace import DEVICE_PREFIX, group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
@@ -90,7 +91,8 @@ class Push(msgspec.Struct, frozen=True):
 class PushService:
     """Accepts pushes, tells what became of them, and takes them back.
 
-    `nearby` None: nobody can be reached by address here. `tracer` None: nothing is traced.
+    `nearby` None: nobody can be reached by address here. `push_events` is told of each push.
+    `tracer` None: nothing is traced.
     """
 
     def __init__(
@@ -99,10 +101,12 @@ class PushService:
         publisher: Publisher,
         snowflake: Snowflake,
         nearby: PushByIp | None = None,
+        push_events: PushEvents | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._tracer = tracer
         self._nearby = nearby
+        self._push_events = push_events
         self._shards = shards
         self._publisher = publisher
         self._snowflake = snowflake
@@ -191,9 +195,13 @@ class PushService:
             if self._nearby is None:
                 raise RequestError("unavailable", "no connector can be asked from here")
             acknowledged = content.qos > 0
-            return _receipt_of(
-                await self._nearby.push(target.names[0], said, acknowledged=acknowledged, once=once)
+            handed = await self._nearby.push(
+                target.names[0], said, acknowledged=acknowledged, once=once
             )
+            if self._push_events is not None and handed.id == id:
+                now_ms = self._shards.first.clock.now_us() // 1000
+                self._push_events.pushed(id, now_ms, (), 0)
+            return _receipt_of(handed)
         stored = content.qos > 0 and content.ttl_seconds > 0
         published = await self._publisher.publish(
             addresses_of(target),
@@ -207,6 +215,11 @@ class PushService:
             once=once,
             trace=trace,
         )
+        if self._push_events is not None and published.id == id:
+            streams = [outcome.stream for outcome in published.outcomes if outcome.known]
+            if streams:
+                named = [_as_in_a_query(stream) for stream in streams]
+                self._push_events.pushed(id, published.now_us // 1000, named, len(streams))
         return _receipt(target, published)
 
     async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
@@ -228,9 +241,9 @@ class PushService:
             # First all ids, which several servers have to agree upon, then in order.
             begun = await gather(_outcome(self._begin(items[place])) for place in now)
             calls = [
-                _outcome(
-                    _refused(id) if isinstance(id, RequestError) else self._publish(items[n], id)
-                )
+                _known(id)
+                if isinstance(id, RequestError)
+                else _outcome(self._publish(items[n], id))
                 for n, id in zip(now, begun, strict=True)
             ]
             results.update(zip(now, await gather(calls), strict=True))
@@ -305,8 +318,8 @@ async def _outcome(call: Awaitable[Done]) -> Done | RequestError:
         return as_request_error(error)
 
 
-async def _refused(refusal: RequestError) -> PushResult:
-    raise refusal
+async def _known(outcome: RequestError) -> RequestError:
+    return outcome
 
 
 def _once_of(push: Push, key: str) -> IdempotencyKey:
@@ -332,6 +345,12 @@ def addresses_of(target: Target) -> list[TargetStream]:
         return [TargetStream(group_stream(name), group_name(name)) for name in names]
     stream_of = topic_stream if target.kind == "topic" else user_stream
     return [TargetStream(stream_of(name)) for name in names]
+
+
+def _as_in_a_query(stream: str) -> str:
+    """A target, by its stream."""
+    token = stream.removeprefix(DEVICE_PREFIX)
+    return stream if token == stream else f"token:{token}"
 
 
 def _as_asked(target: Target) -> dict[str, Any]:

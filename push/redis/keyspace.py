@@ -31,6 +31,8 @@ BAN_CHANGES = "ban-changes"  # the same bans, by when each was made
 LIFTED_BANS = "lifted-bans"  # the last that were lifted, by when
 FORGOTTEN_LIFTS = "forgotten-lifts"  # up to which offset they are not known
 KICKS = "kicks"  # that not every connector has confirmed
+API_KEYS = "api-keys"  # that were made while the deployment runs, by name
+KEY_USES = "key-uses"  # digests of keys, by when each was used last
 LIMIT = "limit:"
 RATE = "rate:"  # of acts of a user's devices, or of requests with an API key
 EVENT_POSITIONS = "event-positions:"  # what the ids of events stand for
@@ -66,6 +68,16 @@ DISMISSED = "dismissed"  # a queue of groups
 MESSAGE = "message:"
 IDEM = "idem:"
 CLAIM = "claim:"
+
+# What operators see (push/observe). Each kind of journal also has its owners, a queue of which had
+# nothing for longest, and the number of all entries.
+DEVICE_EVENTS = "device-events:"  # by token
+DEVICE_EVENTS_OWNERS = "device-events-owners"
+DEVICE_EVENTS_TOTAL = "device-events-total"
+RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:news, all
+RECENT_OWNERS = "recent-owners"
+RECENT_TOTAL = "recent-total"
+AUDIT = "audit:"  # by the part of the trail
 
 # The server.
 CLOCK = "clock"

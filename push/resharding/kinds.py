@@ -99,11 +99,20 @@ KINDS = (
     # Written by earlier versions only; such a key ends after a day.
     Kind(keyspace.TOPICS_CURSOR, How.WHOLE, lambda rest: f"{keyspace.TOPICS_CURSOR}{rest}"),
     Kind(keyspace.BANS, How.FIRST),
+    Kind(keyspace.API_KEYS, How.FIRST),
+    Kind(keyspace.KEY_USES, How.FIRST),
     Kind(keyspace.DEVICES, How.MEMBERS, device_stream),
     Kind(keyspace.TOPICS, How.MEMBERS, topic_stream),
     Kind(keyspace.EXPIRY, How.MEMBERS, _stream),
     Kind(keyspace.DEVICE, How.RECORD, device_stream),
     Kind(keyspace.MESSAGE, How.MESSAGE),
+    Kind(keyspace.DEVICE_EVENTS, How.WHOLE, device_stream),
+    Kind(keyspace.DEVICE_EVENTS_OWNERS, How.MEMBERS, device_stream),
+    Kind(keyspace.DEVICE_EVENTS_TOTAL, How.ENDS),  # it is counted again
+    Kind(keyspace.RECENT, How.WHOLE, lambda rest: f"{keyspace.RECENT}{rest}"),
+    Kind(keyspace.RECENT_OWNERS, How.MEMBERS, lambda rest: f"{keyspace.RECENT}{rest}"),
+    Kind(keyspace.RECENT_TOTAL, How.ENDS),  # this too
+    Kind(keyspace.AUDIT, How.FIRST),
     Kind(keyspace.IDEM, How.ONCE),
     Kind(keyspace.ERRANDS, How.EMPTIED),
     Kind(keyspace.CLOCK, How.OWN),

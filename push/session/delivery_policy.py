@@ -25,15 +25,15 @@ from push.session.window import Window
 from push.wire.codecs.codec import Codec
 from push.wire.idents import STREAM_KINDS
 
-Dropped = Callable[[Subscription, Entry, str], None]
+Dropped = Callable[[ServerSession, Subscription, Entry, str], None]
 
 
 class DeliveryPolicy:
     """The rules of hand-out, with what they need to know of the connector.
 
-    `dropped(follow, entry, outcome)` is told of each message that a session will never get:
-    `TOO_LARGE` for its frame limit, `UNACKNOWLEDGED` after `max_deliveries`. `written` counts
-    messages handed out, redeliveries apart; `written_by_kind` by the kind of their stream.
+    `dropped(session, subscription, entry, outcome)` is told of each message that a session will
+    never get: `TOO_LARGE` for its frame limit, `UNACKNOWLEDGED` after `max_deliveries`. `written`
+    counts messages handed out, redeliveries apart; `written_by_kind` by the kind of their stream.
     """
 
     def __init__(self, limits: SessionLimits, dropped: Dropped) -> None:
@@ -143,7 +143,7 @@ class DeliveryPolicy:
             window.add_done(subscription, entry.offset)
             return b""
         if len(entry.body) > session.max_frame_bytes:
-            return self._drop(window, subscription, entry, TOO_LARGE)
+            return self._drop(session, window, subscription, entry, TOO_LARGE)
         attempts = 1
         if subscription.failed_offset and entry.offset >= subscription.failed_offset:
             failed_attempts = (
@@ -151,7 +151,7 @@ class DeliveryPolicy:
             )
             subscription.failed_offset = 0
             if failed_attempts >= self._max_deliveries:
-                return self._drop(window, subscription, entry, UNACKNOWLEDGED)
+                return self._drop(session, window, subscription, entry, UNACKNOWLEDGED)
             attempts += failed_attempts
         message_id = entry.message_id
         if not message_id or not window.is_free(message_id):
@@ -164,10 +164,15 @@ class DeliveryPolicy:
         return _encoded(session.codec, entry, message_id)
 
     def _drop(
-        self, window: Window, subscription: Subscription, entry: Entry, outcome: str
+        self,
+        session: ServerSession,
+        window: Window,
+        subscription: Subscription,
+        entry: Entry,
+        outcome: str,
     ) -> bytes:
         window.skip(subscription, entry, outcome)
-        self._dropped(subscription, entry, outcome)
+        self._dropped(session, subscription, entry, outcome)
         return b""
 
     def again(
@@ -191,7 +196,7 @@ class DeliveryPolicy:
             return b"", window.finish(delivery, now, gone)
         counts = not window.progress_before(delivery)
         if counts and delivery.attempts >= self._max_deliveries:
-            self._dropped(delivery.subscription, entry, UNACKNOWLEDGED)
+            self._dropped(session, delivery.subscription, entry, UNACKNOWLEDGED)
             return b"", window.finish(delivery, now, UNACKNOWLEDGED)
         window.again(delivery, now, counts=counts)
         return session.codec.push(entry, delivery.message_id), None

@@ -66,12 +66,14 @@ class ServerAnswers:
         "codec",
         "heartbeat_seconds",
         "max_frame_bytes",
+        "session_id",
         "state",
         "window",
     )
 
     def __init__(self, limits: SessionLimits, codec: Codec, now: float) -> None:
         self.codec = codec
+        self.session_id = ""  # once it is open
         self._limits = limits
         self._decoder: Decoder = codec.new_decoder(
             MAX_FRAME_BEFORE_SESSION_BYTES, SERVER_ACCEPTS[State.OPENING]
@@ -176,6 +178,7 @@ class ServerAnswers:
         self.heartbeat_seconds = limits.clamp_heartbeat(asked.heartbeat, limits.heartbeat_seconds)
         messages = min(asked.window or limits.window_messages, limits.window_messages)
         self.window = Window(messages, limits.window_bytes)
+        self.session_id = body.session
         self.max_frame_bytes = min(
             asked.max_frame or limits.max_frame_bytes, limits.max_frame_bytes
         )

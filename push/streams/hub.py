@@ -48,7 +48,10 @@ class Receiver(Protocol):
         """All batches of the turn were handed on."""
 
     def repaired(self, channel: Channel) -> None:
-        """A gap is closed: followers that wait may join the channel."""
+        """Followers that wait may join the channel."""
+
+    def gap_closed(self, channel: Channel) -> None:
+        """What the channel lost was read from the log: the same."""
 
 
 class Hub:
@@ -226,7 +229,7 @@ class Hub:
         self._receiver.end_turn()
 
     def repaired(self, channel: Channel) -> None:
-        self._receiver.repaired(channel)
+        self._receiver.gap_closed(channel)
 
 
 def _has_no_control(channel: Channel) -> bool:

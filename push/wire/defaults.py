@@ -27,6 +27,7 @@ SHARED_MAX_AGE_SECONDS = 30 * 86_400
 
 # Devices.
 TOPICS_PER_DEVICE = 100
+EVENTS_TOTAL = 200_000  # entries of the timelines of all devices, a Redis server
 BANS_MAX = 100_000
 DEVICE_RETENTION_DAYS = 270
 

@@ -15,6 +15,7 @@ from push.access.api_keys import ApiKey, Keyring
 from push.daemons.apps import make_apps
 from push.http.framework.site import LimitedSite
 from push.http.server import make_site
+from push.wire.api.operate.config import Configuration
 from tests.conftest import RedisServer
 from tests.connector.conftest import (
     JWT_SECRET,
@@ -126,7 +127,7 @@ def door(node: Node, wait_until: WaitUntil) -> Door:
     key = ApiKey("chat", hashlib.sha256(b"chat-key").hexdigest(), frozenset(["chat"]))
     site = make_site(
         reactor,
-        make_apps(node.domain, {"group"}),
+        make_apps(node.domain, {"group"}, lambda: Configuration("n1", {})),
         keyring=Keyring([key]),
         registry=CollectorRegistry(),
         problems=list,

@@ -337,6 +337,7 @@ class Node:
         self.reactor = reactor
         self.boot = secrets.token_hex(8)
         self.boots = boots
+        self.keyring = keyring  # of this process alone
         boots.add(self.boot)
         limits = SessionLimits(**options.pop("limits", {}))
         timeout_seconds = options.pop("timeout_seconds", 5.0)
@@ -369,11 +370,12 @@ class Node:
             LiveConnectors(boots),
             self.boot,
             self.boot,
+            keyring=keyring,
             is_connector=True,
             judge=lambda new: self.gateway.commands.end_banned(new),
         )
         self.asker, self.answerer = domain.asker, domain.answerer
-        self.lease, self.bans = domain.lease, domain.bans
+        self.lease, self.bans, self.keys = domain.lease, domain.bans, domain.keys
         self.devices, self.users, self.topics = domain.devices, domain.users, domain.topics
         self.clients, self.chat, self.erasure = domain.clients, domain.chat, domain.erasure
         self.pushing = domain.pushing
@@ -407,6 +409,7 @@ class Node:
             self.bans,
             self.lease,
             domain.snowflake,
+            domain.observer.session_events,
             others,
             handlers=chat_handlers(self.chat),
         )
@@ -533,7 +536,7 @@ async def make_node(
 
     async def make(url: str | Sequence[str], *, ready: bool = True, **options: Any) -> Node:
         urls = [url, *more_urls] if isinstance(url, str) else url
-        node = Node(options.pop("reactor", reactor), urls, boots, keyring, **options)
+        node = Node(options.pop("reactor", reactor), urls, boots, Keyring(keyring.own), **options)
         nodes.append(node)
         node.start()
         if ready:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from push.http.checks import PushLimits
-from push.http.routes.apps import make_api, make_group, make_sub
+from push.http.routes.apps import make_api, make_group, make_observe, make_sub
 from tests.faults.processes import Redis
 from tests.faults.system import System
 from tests.waiting import DEADLINE_SECONDS
@@ -130,12 +130,15 @@ def test_the_table_of_paths_names_the_daemon_of_every_route() -> None:
     behind: Any = None
     chat: Any = SimpleNamespace(groups=None, messages=None, conversations=None)
     needed = signature(make_api).parameters.keys() - {"limits"}
-    apps = {
-        "push-api": make_api(**dict.fromkeys(needed, behind), limits=PushLimits()),
-        "push-group": make_group(chat),
-        "push-sub": make_sub(behind, behind),
-    }
-    for daemon, app in apps.items():
+    observer: Any = SimpleNamespace(recent=None, audit=None)
+    observing = signature(make_observe).parameters.keys() - {"observer"}
+    apps = [
+        ("push-api", make_api(**dict.fromkeys(needed, behind), limits=PushLimits())),
+        ("push-api", make_observe(**dict.fromkeys(observing, behind), observer=observer)),
+        ("push-group", make_group(chat)),
+        ("push-sub", make_sub(behind, behind)),
+    ]
+    for daemon, app in apps:
         for route in app.routes:
             path = re.sub(r"\{\w+\}", "x", route.path)
             named = next(

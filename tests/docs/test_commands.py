@@ -219,6 +219,17 @@ def test_the_commands_for_pushctl(shell: Shell) -> None:
     assert re.search(r"^addressed +1  100%$", output, re.MULTILINE)
 
 
+def test_the_commands_for_keys(shell: Shell) -> None:
+    """The examples of docs/keys.md, one after another in one shell."""
+    output = shell.run("\n".join(blocks("docs/keys.md")))
+    assert re.search(r"^billing +push,read +made +\d", output, re.MULTILINE)
+    assert "billing: revoked" in output
+    assert re.search(r'"name":"shop",.*"key":"pk_', output)
+    assert '"source":"file"' in output
+    assert '"code"' not in output
+    assert '"shop"' not in shell.run("pushctl keys list --json")
+
+
 def test_the_fault_suite_is_run_as_is_written() -> None:
     """`make test ARGS=tests/faults` runs pytest on just that folder."""
     text = " ".join((ROOT / "docs" / "operating.md").read_text("utf-8").split())

@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from push.chat.settings import ChatSettings
 from push.daemons.config.loading import KEYS, as_toml
-from push.daemons.config.settings import ALL_SCOPES, Scope, Settings
+from push.daemons.config.settings import Settings
 from push.daemons.part_settings import chat_settings, push_limits, session_limits
 from push.daemons.twistd import all_in_one, api, connector, group, sub
 from push.http.checks import PushLimits
@@ -27,6 +27,7 @@ from push.pushing.service import PushContent
 from push.sdk.address import DEFAULT_PORTS
 from push.session.server_answers import SessionLimits
 from push.streams.publisher import Retention
+from push.wire.api.operate.keys import ALL_SCOPES, Scope
 from push.wire.api.push import MAX_BATCH_ITEMS, MAX_TARGETS
 from push.wire.bodies import MAX_JSON_DEPTH
 from push.wire.errors import STATUS_OF_CODE

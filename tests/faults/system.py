@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from push.daemons.security.api_key_files import make_key
+from push.access.api_keys import make_key
 from push.sdk.backend import PushAPI
 from tests.cluster.real_zookeeper import ZooKeeperServer
 from tests.faults import device

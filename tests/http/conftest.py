@@ -193,6 +193,26 @@ class Behind:
         await self._check()
         return []
 
+    @property
+    def keyring(self) -> Keyring:
+        return keyring_of_tests()
+
+    async def wait_until_current(self) -> None:
+        await self._check()
+
+    async def uses(self) -> dict[str, int]:
+        return {}
+
+    async def make(
+        self, name: str, sha256: str, scopes: Sequence[str], expires: int | None
+    ) -> tuple[ApiKey, list[str]]:
+        await self._check()
+        return ApiKey(name, sha256, frozenset(scopes), "made", 1, expires), []
+
+    async def revoke(self, name: str) -> list[str]:
+        await self._check()
+        return []
+
     async def lift(self, kind: str, name: str) -> list[str]:
         await self._check()
         return []

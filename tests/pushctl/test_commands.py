@@ -345,6 +345,14 @@ SILENT = {
     "kick --ip 10.0.0.0/8 --yes": {"kicked": 0, **IN_EFFECT},
     "ban --user u": {"user": "u", "until": None, **IN_EFFECT},
     "unban --user u": IN_EFFECT,
+    "keys make a --scope push": {
+        "name": "a",
+        "scopes": ["push"],
+        "expires": None,
+        "key": "pk_a",
+        **IN_EFFECT,
+    },
+    "keys revoke a --yes": IN_EFFECT,
 }
 
 

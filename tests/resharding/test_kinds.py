@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,15 @@ from typing import Any
 import msgspec
 import pytest_twisted
 
+from push.access.api_keys import Keyring, make_key
 from push.access.bans import ActiveBan, Bans
+from push.access.made_keys import MadeKeys
 from push.devices.outbox import SubscriptionChange
 from push.devices.topics import Topics
+from push.observe.audit import AuditTrail
+from push.observe.journal import Journal, JournalKind
+from push.observe.recent import RecentMessages
+from push.observe.timelines import WallClock
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.resharding.kinds import KINDS, kind_of
@@ -43,6 +50,45 @@ NOT_SEEN = {
     "cluster:",
     "topics-cursor:",  # of earlier versions
 }
+
+
+def keys_of(world: Any) -> MadeKeys:
+    server = world.servers[0]
+    return MadeKeys(world.reactor, server, Lease(world.reactor, server, "boot"), Keyring())
+
+
+async def observe(world: Any, tokens: list[str]) -> None:
+    """All that operators look at: a timeline of each device, recent messages, the audit trail."""
+    kind = JournalKind("device-events", "dev:", 200, 1000, 3600, of_devices=True)
+    timelines = Journal(world.reactor, world.shards, kind, 0.01)
+    for place, token in enumerate(tokens):
+        timelines.add(token, now_ms(world) + place, b"entry of " + token.encode())
+    await timelines.stop()
+    recent = RecentMessages(world.reactor, world.shards)
+    for place, target in enumerate(("user:anna", "topic:news", f"token:{tokens[0]}", "all")):
+        recent.note(f"id{place}", now_ms(world) + place, [target])
+    await recent.store_all()
+    audit = AuditTrail(world.reactor, world.shards.first, WallClock(world.shards))
+    audit.note("key", "192.0.2.1", "DELETE /v1/devices/{token}", tokens[0], 204, is_admin=True)
+    await audit.store_all()
+
+
+def now_ms(world: Any) -> int:
+    return WallClock(world.shards).now_ms()
+
+
+async def observed(world: Any, tokens: list[str]) -> list[object]:
+    """What there is of that."""
+    kind = JournalKind("device-events", "dev:", 200, 1000, 3600, of_devices=True)
+    timelines = Journal(world.reactor, world.shards, kind, 0.01)
+    recent = RecentMessages(world.reactor, world.shards)
+    audit = AuditTrail(world.reactor, world.shards.first, WallClock(world.shards))
+    targets = (None, "user:anna", "topic:news", f"token:{tokens[0]}", "all")
+    return [
+        [await timelines.latest(token, 10) for token in tokens],
+        [await recent.page(target, 0, "", 10) for target in targets],
+        await audit.page(0, None, "", 10),
+    ]
 
 
 def bans_of(world: Any) -> Bans:
@@ -115,12 +161,20 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     await bans.add(ActiveBan("user", "anna", None))
     await bans.lift("user", "anna")
     await bans.page(0, 1)
+    keys, api_key = keys_of(world), make_key()
+    digest = hashlib.sha256(api_key.encode()).hexdigest()
+    await keys.make("billing", digest, ["push"], None)
+    await keys.wait_until_current()
+    assert keys.keyring.authenticate(api_key) is not None
+    await keys.note_uses()
+    uses = await keys.uses()
     topics = Topics(world.shards, world.outbox, max_per_device=100)
     await topics.subscribe("a" * 100, tokens[0])
     assert (await topics.find_topics(limit=1)).cursor
     positions = EventPositions(world.reactor, world.shards, 64, lambda failure: None)
     positions.note(tokens[0], [EventPosition("0a.1", f"dev:{tokens[0]}", 1)])
     await positions.stop()
+    await observe(world, tokens)
     seen = set()
     for server in world.servers:
         for key in await server.command("KEYS", server.key("*")):
@@ -129,16 +183,23 @@ async def test_every_key_of_a_deployment_that_has_done_everything_is_of_a_known_
     await world.sweep_all()
     has = await world.waiting(), await world.funnels()
     listed = await topics.find_topics()
+    looked_at = await observed(world, tokens)
+    assert all(looked_at)
     await world.unsettle()
 
     await move(urls[:3], urls[3:])
 
     await world.settle(urls[3:], wait_until)
     assert (await world.waiting(), await world.funnels()) == has
+    assert await observed(world, tokens) == looked_at
     topics = Topics(world.shards, world.outbox, max_per_device=100)
     assert await topics.find_topics() == listed
     assert len(listed.topics) == 4
     assert await bans_of(world).page(0, 10) == ([ActiveBan("user", "mallory", None)], None)
+    keys = keys_of(world)
+    await keys.wait_until_current()
+    assert keys.keyring.authenticate(api_key) is not None
+    assert (await keys.uses()).keys() == uses.keys() == {digest}
     got = {token: (await world.take_all(token)).get("topic:news") for token in tokens}
     assert list(got.values())[:4] == [[f"news{number}" for number in range(4)]] * 4
     funnel = await world.pushing.message("news3")

@@ -44,7 +44,7 @@ class Rig:
     ) -> None:
         self.dropped: list[tuple[int, str]] = []
         self.delivery_policy = DeliveryPolicy(
-            limits, lambda _f, entry, why: self.dropped.append((entry.offset, why))
+            limits, lambda _s, _f, entry, why: self.dropped.append((entry.offset, why))
         )
         self.session = ServerSession(limits, 0.0, self.codec)
         if max_frame is not None:

@@ -99,7 +99,9 @@ class Machine(RuleBasedStateMachine):
         assert self.session.window is not None
         return self.session.window
 
-    def drop(self, subscription: Subscription, entry: Entry, reason: str) -> None:
+    def drop(
+        self, _session: ServerSession, subscription: Subscription, entry: Entry, reason: str
+    ) -> None:
         [stream] = [stream for stream in self.streams if stream.subscription is subscription]
         if reason == TOO_LARGE:
             assert len(entry.body) > MAX_FRAME

@@ -86,6 +86,9 @@ class Listener:
     def repaired(self, channel: Channel) -> None:
         self.repairs += 1
 
+    def gap_closed(self, channel: Channel) -> None:
+        self.repaired(channel)
+
     def ids(self, stream: str = "all") -> list[str]:
         return [entry.id for entry in self.entries.get(stream, ())]
 

@@ -130,8 +130,14 @@ class FanOut:
         if self._tracer is not None:
             self._deliveries.end()
 
+    def gap_closed(self, channel: Channel) -> None:
+        """What the channel lost was read from the log."""
+        followers: Any = channel.followers
+        self._port.session_events.repaired(channel.stream, list(followers))
+        self.repaired(channel)
+
     def repaired(self, channel: Channel) -> None:
-        """A gap is closed: sessions that wait may join the channel."""
+        """Sessions that wait may join the channel."""
         followers: Any = channel.followers
         for device, subscription in list(followers.items()):
             if not subscription.live:
@@ -305,6 +311,7 @@ class FanOut:
                 self._count(device, subscription, entry)
             else:
                 self.lost_qos0 += 1
+                self._port.session_events.dropped(device, entry.id, "congested")
                 self._port.sources.counts.count(
                     subscription.stream, device.token, entry.id, CONGESTED
                 )

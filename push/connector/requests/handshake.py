@@ -26,7 +26,7 @@ from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
-from push.wire.errors import RequestError, shortened
+from push.wire.errors import STATUS_OF_CODE, RequestError, shortened
 from push.wire.idents import user_stream
 from push.wire.signals import ConnectStatus
 
@@ -87,7 +87,7 @@ class Handshake:
         body = wanted.body
         try:
             self._limits.check_memory()
-            self._check_key(body.key)
+            await self._check_key(body.key)
             pair = await self._devices.register(
                 platform=body.platform,
                 app=body.app,
@@ -98,6 +98,8 @@ class Handshake:
             )
         except (RequestError, StoreUnavailable) as error:
             refusal = as_refusal(error)
+            if refusal.field == "key":
+                self._note_refused("SUB", body.token, connection, refusal)
             self._counters.reasons.refused["SUB", refusal.code] += 1
             connection.protocol.refuse_registration(wanted.message_id, refusal)
         else:
@@ -105,10 +107,21 @@ class Handshake:
             connection.protocol.registered(wanted.message_id, pair.token, pair.secret)
         connection.flush()
 
-    def _check_key(self, key: str | None) -> None:
+    def _note_refused(
+        self, request: str, token: str | None, connection: Connection, refusal: RequestError
+    ) -> None:
+        """For the audit trail, if it is for the credentials."""
+        if refusal.code in ("unauthenticated", "forbidden"):
+            status = STATUS_OF_CODE[refusal.code]
+            self._port.session_events.refused(request, token, connection.ip, status)
+
+    async def _check_key(self, key: str | None) -> None:
         if self._settings.open_registration:
             return
-        known = self._keyring.authenticate(key) if key is not None else None
+        known = None
+        if key is not None:
+            await self._keyring.settle(key)
+            known = self._keyring.authenticate(key)
         if known is None:
             raise RequestError(
                 "unauthenticated", "a key with the scope register is needed", field="key"
@@ -214,6 +227,7 @@ class Handshake:
             now=now,
         )
         self._counters.connected += 1
+        self._port.session_events.connected(device)
         if detail.debug:
             log.debug(
                 "{ip} {connection} opened for {token}",
@@ -240,6 +254,9 @@ class Handshake:
         if not servers:
             return self._refuse(device, wanted, refusal)
         self._counters.redirected += 1
+        token = wanted.body.token
+        ip = device.connection.ip
+        self._port.session_events.sent_away(token, ip, refusal.code, refusal.detail)
         body = ConnectRefused(
             code=refusal.code, detail=refusal.detail, servers=servers, after=REDIRECT_AFTER_SECONDS
         )
@@ -250,6 +267,7 @@ class Handshake:
         self, device: DeviceSession, wanted: ConnectRequested, refusal: RequestError
     ) -> list[Event]:
         self._counters.refused += 1
+        self._note_refused("CONNECT", wanted.body.token, device.connection, refusal)
         self._counters.reasons.refused["CONNECT", refusal.code] += 1
         if detail.debug:
             log.debug(
@@ -271,7 +289,7 @@ class Handshake:
         try:
             await self._check_ban(device)
             await self._currency.make_current(device)
-            claims = self._sessions.renew(wanted.body.jwt, device.user, device.token)
+            claims = await self._sessions.renew(wanted.body.jwt, device.user, device.token)
             # Before anything is waited for: requests that were sent later are judged by it.
             device.jwt_topics = claims.topics
             await self._topics.judge_again(device)

@@ -101,6 +101,10 @@ class DeviceSession:
         self.request_bytes = 0  # of these
 
     @property
+    def ip(self) -> str:
+        return self.connection.ip
+
+    @property
     def has_many_requests(self) -> bool:
         """Whether some are to be done before it says more."""
         return self.request_bytes > MAX_REQUEST_BYTES

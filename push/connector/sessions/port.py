@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from push.connector.limits.read_queue import ReadQueue
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.sessions.sharded_streams import ShardedStreams
+from push.observe.session_events import SessionEvents
 from push.session.entry import Entry
 from push.session.events import Event
 from push.session.subscription import Subscription
@@ -47,6 +48,9 @@ class GatewayPort(Protocol):
 
     @property
     def sources(self) -> ShardedStreams: ...
+
+    @property
+    def session_events(self) -> SessionEvents: ...
 
     @property
     def subscriptions(self) -> Subscriptions: ...

@@ -52,8 +52,7 @@ class GatewayServices(NamedTuple):
     `others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that address;
     `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
     answers a PUBLISH, by its sub-signal, beside those for topics; `is_short_of_memory()`: this
-    process begins nothing new; `session_events` None: nothing of them is shown or kept; `tracer`
-    None: nothing is traced.
+    process begins nothing new; `tracer` None: nothing is traced.
     """
 
     shards: Shards
@@ -65,9 +64,9 @@ class GatewayServices(NamedTuple):
     bans: Bans
     lease: Lease
     snowflake: Snowflake
+    session_events: SessionEvents
     others: Callable[[str, str], Sequence[str]] = lambda carrier, ip: ()
     drain_ordered: Callable[[float], None] = lambda rate_per_second: None
     handlers: Mapping[int, Handler] = MappingProxyType({})
     is_short_of_memory: Callable[[], bool] = lambda: False
-    session_events: SessionEvents | None = None
     tracer: Tracer | None = None

@@ -69,6 +69,15 @@ class Limits(Section, frozen=True):
     bans_max: Annotated[
         Count, Meta(description="bans at one time; more are refused; 0 = no limit")
     ] = defaults.BANS_MAX
+    events_total: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100_000_000,
+            description="entries of the timelines of all devices, on each Redis server; of more, "
+            "those of devices that had none for longest go",
+        ),
+    ] = defaults.EVENTS_TOTAL
     failed_keys_per_minute: Annotated[
         Count, Meta(description="wrong API keys a minute from one address; 0 = no limit")
     ] = 60

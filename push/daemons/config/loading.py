@@ -136,7 +136,7 @@ def load(
 ) -> Settings:
     """All settings. `options` are by `Key.option`; `defaults` replace those of the definitions."""
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    given: set[tuple[str, str]] = set()
+    given: dict[tuple[str, str], str] = {}
     for entries in (
         [SettingValue("default", *key, value, False) for key, value in (defaults or {}).items()],
         read_file(config_file) if config_file else (),
@@ -146,11 +146,11 @@ def load(
         for entry in entries:
             values[entry.section][entry.name] = _convert(entry)
             if entry.source != "default":
-                given.add((entry.section, entry.name))
+                given[entry.section, entry.name] = entry.source.split(": [", 1)[0]
     sections: dict[str, Any] = {
         name: section_type(**values[name]) for name, section_type in SECTION_TYPES.items()
     }
-    return fit_together(Settings(**sections), given)
+    return fit_together(Settings(**sections, sources=given), given.keys())
 
 
 def read_file(path: str) -> Iterator[SettingValue]:

@@ -27,14 +27,13 @@ from push.daemons.config.value_types import (
     ZooKeeperHosts,
 )
 from push.wire import defaults
+from push.wire.api.operate.keys import ALL_SCOPES, Scope
 from push.wire.frames import MAX_FRAME_BYTES
 from push.wire.idents import NAME_PATTERN
 from push.wire.websocket.origins import SAME_HOST
 
 DEFAULT_RATE_PER_SECOND = 500
 
-Scope = Literal["push", "read", "admin", "register", "chat"]
-ALL_SCOPES: tuple[Scope, ...] = ("push", "read", "admin", "register", "chat")
 KEYS_HELP = (
     'API keys: [{name = "…", sha256 = "…", scopes = ["push", "read"]}]; scopes: '
     + ", ".join(ALL_SCOPES)
@@ -303,6 +302,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """All sections, checked. Made by `push.daemons.config.loading.load`.
 
     `notes`: values that are not those of the file or the definitions, in sentences for operators.
+    `sources`: what names the value of a section and key, if it is not the default.
     """
 
     server: Server = Server()
@@ -316,6 +316,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     otel: OtelSection = OtelSection()
     chat: ChatSection = ChatSection()
     notes: tuple[str, ...] = ()
+    sources: dict[tuple[str, str], str] = {}
 
 
 SECTION_TYPES: dict[str, type[Section]] = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,18 +17,16 @@ from twisted.application.service import Service
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.access.api_keys import ApiKey, Keyring
+from push.access.api_keys import ApiKey, Keyring, make_key
 from push.daemons.config.errors import StartError
-from push.daemons.config.settings import ALL_SCOPES, Scope
 from push.daemons.config.settings import ApiKeySetting as ConfiguredKey
 from push.daemons.process.data_folder import create_once, make_data_folder
 from push.runtime.ports import Clock
 from push.runtime.timers import Periodic
+from push.wire.api.operate.keys import ALL_SCOPES, Scope
 
 _log = Logger()
 
-KEY_PREFIX = "pk_"
-KEY_RANDOM_BYTES = 32
 # A deleted file must stop counting within a second.
 LOOK_SECONDS = 0.4
 # Name of the key and its file, and what it may do. An app's key is public: apps ship with it.
@@ -67,7 +64,7 @@ class ApiKeys(Service):
         """These keys are valid from now on. After a StartError nothing has changed."""
         seen = self._signatures()
         if configured:
-            keys = [ApiKey(k.name, str(k.sha256), frozenset(k.scopes)) for k in configured]
+            keys = [_configured_key(key) for key in configured]
         else:
             keys = [_read_key(self._folder, name) for name in _present(seen)]
         try:
@@ -190,10 +187,10 @@ def _read_key(folder: Path, name: str) -> ApiKey:
     path = key_file(folder, name)
     try:
         content = path.read_bytes()
-        readable = stat.S_IMODE(path.stat().st_mode) & 0o077
+        status = path.stat()
     except OSError as error:
         raise StartError(f"{path}: {error.strerror}") from None
-    if readable:
+    if stat.S_IMODE(status.st_mode) & 0o077:
         _log.warn(
             "{path} can be read by others: chmod 600 it",
             path=str(path),
@@ -203,9 +200,21 @@ def _read_key(folder: Path, name: str) -> ApiKey:
     if not re.fullmatch(r"[\x21-\x7e]{16,256}", key):
         raise StartError(f"{path} holds no key: delete it, and the next start makes a new one")
     digest = hashlib.sha256(key.encode()).hexdigest()
-    return ApiKey(name, digest, frozenset(KEY_FILES[name]))
+    return ApiKey(
+        name,
+        digest,
+        frozenset(KEY_FILES[name]),
+        "file",
+        created=int(status.st_mtime * 1000),
+        remedy=f"delete the file {path} on each machine that has it",
+    )
 
 
-def make_key() -> str:
-    """A new key: 256 random bits in URL-safe base64, with a prefix that scanners can find."""
-    return KEY_PREFIX + secrets.token_urlsafe(KEY_RANDOM_BYTES)
+def _configured_key(key: ConfiguredKey) -> ApiKey:
+    return ApiKey(
+        key.name,
+        str(key.sha256),
+        frozenset(key.scopes),
+        "config",
+        remedy="delete it from [auth] keys in the configuration of every daemon and send SIGHUP",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -19,13 +20,16 @@ from push.daemons.config.settings import Auth
 from push.runtime.ports import Clock
 from push.runtime.tasks import within
 from push.runtime.timers import Debounced, SingleFlight
-from push.wire.errors import shortened
+from push.wire.errors import RequestError, shortened
 
 log = Logger()
 
 REFRESH_SECONDS = 300.0
 RETRY_SECONDS = 5.0
 TIMEOUT_SECONDS = 10.0
+# For a key that is not known: how often at most, and how long a client waits for it.
+ASKED_SECONDS = 60.0
+WAIT_SECONDS = 3.0
 MAX_SET_BYTES = 256 * 1024
 
 
@@ -63,8 +67,14 @@ def _keys_of_file(auth: Auth) -> list[VerificationKey]:
     return keys
 
 
+class _Late(Exception):
+    def __str__(self) -> str:
+        return f"no answer within {TIMEOUT_SECONDS:g} s"
+
+
 class JwksRefresh(Service):
-    """Fetches a key set every five minutes; while it cannot, the last one stays valid."""
+    """Fetches a key set every five minutes, and when a JWT is signed with a key that is not known;
+    while it cannot, the last one stays valid."""
 
     def __init__(self, reactor: Clock, url: str, verifier: JwtVerifier) -> None:
         self._reactor = reactor
@@ -76,6 +86,9 @@ class JwksRefresh(Service):
         self._refreshes = SingleFlight(self._refresh, _log_failure)
         self._later = Debounced(reactor, REFRESH_SECONDS, self._refreshes.request)
         self._failed: bool | None = None  # None: it was not tried yet
+        self._is_there = False
+        self._asked_at = -ASKED_SECONDS
+        verifier.fetch = self._fetch_for_client
 
     def startService(self) -> None:
         super().startService()
@@ -87,10 +100,27 @@ class JwksRefresh(Service):
         self._refreshes.cancel()
         return Deferred.fromCoroutine(self._refreshes.finished())
 
+    async def _fetch_for_client(self) -> None:
+        """At most once a minute a fetch of its own; all that wait meanwhile share it, or the one
+        that is on. Raises `RequestError` `unavailable` when there was no key set yet."""
+        now = self._reactor.seconds()
+        if self._is_there and now - self._asked_at >= ASKED_SECONDS:
+            self._asked_at = now
+            self._refreshes.request()
+        waiting = Deferred.fromCoroutine(self._refreshes.finished())
+        with suppress(_Late):
+            await within(WAIT_SECONDS, self._reactor, waiting, _Late)
+        if not self._is_there:
+            raise RequestError(
+                "unavailable",
+                "the key set that checks JWTs could not be fetched yet",
+                after_seconds=int(RETRY_SECONDS),
+            )
+
     async def _refresh(self) -> None:
         fetching = Deferred.fromCoroutine(self._fetch())
         try:
-            await within(TIMEOUT_SECONDS, self._reactor, fetching, _late)
+            await within(TIMEOUT_SECONDS, self._reactor, fetching, _Late)
         except Exception as error:
             if not self.running:
                 raise CancelledError from None  # by `stopService`
@@ -101,7 +131,8 @@ class JwksRefresh(Service):
             self._later.request()
 
     async def _fetch(self) -> None:
-        response = await self._client.get(self._url, unbuffered=True)
+        # Where the key set is, is what the configuration says, and nobody else.
+        response = await self._client.get(self._url, unbuffered=True, allow_redirects=False)
         if response.code != 200:
             raise ValueError(f"status {response.code}")
         received = bytearray()
@@ -115,6 +146,7 @@ class JwksRefresh(Service):
         if not received.strip().startswith(b"{"):
             raise ValueError("not a JSON Web Key Set")
         self._verifier.replace_fetched(load_keys(bytes(received)))
+        self._is_there = True
 
     def _fetched(self) -> None:
         if self._failed is not False:
@@ -136,10 +168,6 @@ class JwksRefresh(Service):
                 reason=shortened(str(error) or type(error).__name__),
                 event="jwks.unreachable",
             )
-
-
-def _late() -> ValueError:
-    return ValueError(f"no answer within {TIMEOUT_SECONDS:g} s")
 
 
 def _log_failure(failure: Failure) -> None:

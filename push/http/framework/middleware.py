@@ -24,6 +24,8 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
+from push.http.edge.auditing import Auditing
+from push.http.edge.body_stream import write_stream
 from push.http.framework.bodies import BodyAdmission, admission_of
 from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
@@ -43,7 +45,6 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-from push.http.framework.site import note_key
 from push.runtime.log_detail import detail
 from push.runtime.tracing import ACCEPT, Tracer
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
@@ -55,9 +56,11 @@ from push.wire.websocket.origins import Origins
 _log = Logger()
 
 PREFLIGHT_SECONDS = 600
+NO_PATH: Mapping[str, str] = {}
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 KEYLESS_BODY_BYTES = 64 * 1024
 _SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
+_SCOPES_OF_APPS = frozenset(("register",))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
@@ -68,8 +71,10 @@ NoteAnswer = Callable[[str, int, float | None], None]
 _decode_no_body = decoder_for(NoBody)
 
 
-class WrongKey(RequestError):
-    """There is a key, and it is not valid."""
+class RefusedKey(RequestError):
+    """There is a key, and it is not valid; or it is valid (`key_name`) and may not do this."""
+
+    key_name: str | None = None
 
 
 class Edge:
@@ -93,11 +98,13 @@ class Edge:
         tracer: Tracer | None = None,
         rates: RequestRates | None = None,
         failed_keys: FailedKeys | None = None,
+        auditing: Auditing | None = None,
         is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
         self._is_short_of_memory = is_short_of_memory
         self._rates = rates
         self._failed_keys = failed_keys
+        self._auditing = auditing
         self._keyring = keyring
         self._proxies = proxies or Networks()
         self._origins = origins or Origins(())
@@ -139,36 +146,58 @@ class Edge:
         """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
         one that may use the path."""
         route = self._large.get(path)
-        if route is not None and route.body is not None:
-            self._let_in(route, request)
-            return admission_of(route.body.max_bytes)
+        headers: Headers = request.requestHeaders
         try:
-            self._owner(request.requestHeaders)
-        except RequestError as refusal:
+            if route is not None and route.body is not None:
+                self._let_in(route, request)
+                return admission_of(route.body.max_bytes)
+            self._owner(headers)
+        except RequestError as error:
+            refusal = self._doubted(error, headers)
+            if route is not None:
+                raise refusal from None
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-            return BodyAdmission(KEYLESS_BODY_BYTES, refusal)
+            made_anew = partial(
+                type(refusal), refusal.code, refusal.detail, after_seconds=refusal.after_seconds
+            )
+            return BodyAdmission(KEYLESS_BODY_BYTES, made_anew)
         return admission_of(MAX_BODY_BYTES)
+
+    def _doubted(self, refusal: RequestError, headers: Headers) -> RequestError:
+        """Nobody waits for Redis before there is a body: a key that may be valid is no wrong one
+        then."""
+        if isinstance(refusal, RefusedKey) and not self._keyring.is_settled(_key_in(headers)):
+            return RequestError(
+                "unavailable", "it is not known now whether this key is valid", after_seconds=1
+            )
+        return refusal
+
+    def owner_of(self, request: HttpRequest) -> str:
+        """Whom a valid key of the request tells; "" without one.
+
+        A key that may only register tells nothing: it is in every app.
+        """
+        try:
+            owner = self._owner(request.requestHeaders)
+        except RequestError:
+            return ""
+        return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
 
     def _authorise(self, headers: Headers, scope: str) -> ApiKey:
         """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
         owner = self._owner(headers)
         if scope not in owner.scopes:
-            raise RequestError("forbidden", f"the key {owner.name} lacks the scope {scope}")
+            refusal = RefusedKey("forbidden", f"the key {owner.name} lacks the scope {scope}")
+            refusal.key_name = owner.name
+            raise refusal
         return owner
 
     def _owner(self, headers: Headers) -> ApiKey:
-        values = headers.getRawHeaders(b"authorization")
-        if not values:
-            raise RequestError(
-                "unauthenticated", "the header Authorization: Bearer <key> is missing"
-            )
-        scheme, _, key = values[0].partition(b" ")
-        if len(values) > 1 or scheme.lower() != b"bearer":
-            raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
-        owner = self._keyring.authenticate(key.strip().decode("utf-8", "replace"))
+        """By what this process knows, see `_settle`."""
+        owner = self._keyring.authenticate(_key_in(headers))
         if owner is None:
-            raise WrongKey("unauthenticated", "invalid API key")
+            raise RefusedKey("unauthenticated", "invalid API key")
         return owner
 
     # --- a request that has a route ------------------------------------------------------------
@@ -179,10 +208,12 @@ class Edge:
         assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()  # now: it is closed when the client goes
         return _shielded(self._run(route, request, path, raw)).addCallback(
-            lambda answer: self._send(request, answer)
+            lambda answer: self._answer_with(request, answer)
         )
 
-    def _let_in(self, route: Endpoint, request: HttpRequest) -> tuple[str, ApiKey | None]:
+    def _let_in(
+        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str] = NO_PATH
+    ) -> tuple[str, ApiKey | None]:
         """The client's address, and the owner of the key where one is needed. Raises
         `RequestError` `unauthenticated`, `forbidden`, `rate_limited` or `unavailable`."""
         if route.admit is not None:
@@ -194,12 +225,24 @@ class Edge:
             self._check_memory()
         try:
             owner = self._authorise(request.requestHeaders, route.scope)
-        except WrongKey:
-            if self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
+        except RefusedKey as refusal:
+            if self._auditing is not None:
+                self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
+            is_wrong = refusal.key_name is None
+            if is_wrong and self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
                 self._failed_keys.note(counted_ip(client_ip))
             raise
-        note_key(request)
         return client_ip, owner
+
+    async def _settle(self, route: Endpoint, request: HttpRequest) -> None:
+        """Know every change of keys that was answered, where the key decides. Raises
+        `StoreUnavailable`, or `RequestError` for what is no key."""
+        if self._keyring.is_current or route.scope is None:
+            return
+        headers: Headers = request.requestHeaders
+        is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
+        if not is_open and headers.hasHeader(b"authorization"):
+            await self._keyring.settle(_key_in(headers))
 
     def _check_memory(self) -> None:
         if self._is_short_of_memory():
@@ -242,20 +285,32 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        return Request(path, query, body, client_ip, origin, scope, once, if_none_match)
+        allowed = partial(self._is_allowed, headers, route.scope)
+        return Request(path, query, body, client_ip, origin, scope, once, if_none_match, allowed)
+
+    def _is_allowed(self, headers: Headers, scope: str | None) -> bool:
+        """Whether the key of a request that was let in is still valid for it."""
+        if scope is None:
+            return True
+        try:
+            self._authorise(headers, scope)
+        except RequestError:
+            return False
+        return True
 
     async def _run(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
     ) -> Response:
         """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
-        quota = owner = None
-        ip = client_of(request, self._proxies)[0] if detail.debug else ""
+        quota = owner = call = None
+        client_ip = ""
         began = self._seconds()
         span = None
         if self._tracer is not None and route.traced:
             span = self._tracer.start(ACCEPT, request.getHeader("traceparent"))
         try:
-            client_ip, owner = self._let_in(route, request)
+            await self._settle(route, request)
+            client_ip, owner = self._let_in(route, request, path)
             if owner is not None and self._rates is not None:
                 quota = await self._rates.take(owner.sha256)
             call = self._read(route, request, path, raw, client_ip, owner)
@@ -264,6 +319,9 @@ class Edge:
             answer = await route.handler(call)
         except Exception as error:
             answer = self._answer(error, route.name)
+        if self._auditing is not None and owner is not None:
+            query, body = (call.query, call.body) if call is not None else (None, None)
+            self._auditing.answered(route, owner.name, client_ip, path, query, body, answer.status)
         if quota is not None:
             answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
         seconds = self._seconds() - began
@@ -271,16 +329,26 @@ class Edge:
         if span is not None:
             span.end(*_ending(route, answer.status))
         if detail.debug:
-            _log.debug(
-                "{ip} {route}: {status} in {ms:.1f} ms",
-                ip=ip,
-                route=route.name,
-                status=answer.status,
-                ms=round(seconds * 1000, 1),
-                key=None if owner is None else owner.name,
-                event="http.answered",
-            )
+            self._log_answer(route, request, owner, answer.status, seconds)
         return answer
+
+    def _log_answer(
+        self,
+        route: Endpoint,
+        request: HttpRequest,
+        owner: ApiKey | None,
+        status: int,
+        seconds: float,
+    ) -> None:
+        _log.debug(
+            "{ip} {route}: {status} in {ms:.1f} ms",
+            ip=client_of(request, self._proxies)[0],
+            route=route.name,
+            status=status,
+            ms=round(seconds * 1000, 1),
+            key=None if owner is None else owner.name,
+            event="http.answered",
+        )
 
     def _answer(self, error: Exception, where: str) -> Response:
         answer = answer_to(error)
@@ -318,12 +386,17 @@ class Edge:
 
     # --- the answer ----------------------------------------------------------------------------
 
+    def _answer_with(self, request: HttpRequest, answer: Response) -> bytes | Deferred[bytes]:
+        body = self._send(request, answer)
+        return body if answer.stream is None else write_stream(request, answer.stream)
+
     def _send(self, request: HttpRequest, answer: Response) -> bytes:
         """Set status and headers; Klein writes the bytes that are returned."""
         request.setResponseCode(answer.status, answer.reason)
         headers: Headers = request.responseHeaders
         if answer.status not in (204, 304):
             headers.setRawHeaders(b"Content-Type", [answer.content_type])
+        if answer.status not in (204, 304) and answer.stream is None:
             headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
         for name, value in answer.headers:
             headers.addRawHeader(name, value)
@@ -337,6 +410,8 @@ class Edge:
     def _calling_page(self, request: HttpRequest) -> bytes:
         """The origin of the page, if it may call from a browser; else empty."""
         origin, host = (request.getHeader(name) or b"" for name in (b"origin", b"host"))
+        if not origin:
+            return b""
         accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
         return origin if accepts else b""
 
@@ -383,5 +458,22 @@ def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Respons
     end. Nothing is lost: `work` raises nothing, and its answer is then dropped.
     """
     visible: Deferred[Response] = Deferred()
-    Deferred.fromCoroutine(work).addCallback(visible.callback)
+
+    def show(answer: Response) -> None:
+        if visible.called and answer.stream is not None:
+            answer.stream.stop()
+        visible.callback(answer)
+
+    Deferred.fromCoroutine(work).addCallback(show)
     return visible
+
+
+def _key_in(headers: Headers) -> str:
+    """The key that a request came with; raises `RequestError` `unauthenticated`."""
+    values = headers.getRawHeaders(b"authorization")
+    if not values:
+        raise RequestError("unauthenticated", "the header Authorization: Bearer <key> is missing")
+    scheme, _, key = values[0].partition(b" ")
+    if len(values) > 1 or scheme.lower() != b"bearer":
+        raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
+    return key.strip().decode("utf-8", "replace")

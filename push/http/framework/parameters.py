@@ -67,6 +67,7 @@ KINDS: Mapping[str, ParameterKind] = {
         "the id of a message or the name of a node",
         "the id that the push was answered with",
     ),
+    "key": _name("the name of a key"),
     "node": _name("the name of a node"),
     "seq": ParameterKind(_SEQ, _matching(_SEQ), "the seq of a message", "the seq of the message"),
     "session": ParameterKind(

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from push.http.edge.body_stream import BodyStream
 from push.http.framework.caller import HttpCaller
 from push.wire.reading import decoder_for
 
@@ -42,6 +43,7 @@ class Request(NamedTuple):
     names API key, method and path, within which an idempotency key is unique; `once` is the
     request's own, with that scope. `if_none_match` is that header of a route that is `cached`.
     `trace` is the traceparent of a route that is `traced`, where requests are traced.
+    `is_allowed()`: whether the key is still valid for this, for an answer that goes on.
     """
 
     path: Mapping[str, str]
@@ -52,16 +54,19 @@ class Request(NamedTuple):
     scope: str = ""
     once: str | None = None
     if_none_match: bytes | None = None
+    is_allowed: Callable[[], bool] = lambda: True
     trace: str | None = None
 
 
 class Response(NamedTuple):
-    """What is sent back: 204 and 304 have neither body nor content type."""
+    """What is sent back: 204 and 304 have neither body nor content type. `stream`: writes the body,
+    which goes on until the client goes."""
 
     status: int
     body: bytes = b""
     content_type: bytes = JSON_TYPE
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    stream: BodyStream | None = None
 
     @property
     def reason(self) -> bytes:
@@ -72,6 +77,16 @@ class Response(NamedTuple):
 def json_answer(status: int, value: object, *headers: tuple[bytes, bytes]) -> Response:
     """`value` (a struct, or what msgspec can encode) as JSON."""
     return Response(status, _encoder.encode(value), JSON_TYPE, headers)
+
+
+def closing_bytes(answer: Response, *, with_body: bool) -> bytes:
+    """The answer as it is sent before the request is complete; nothing follows it."""
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason)]
+    lines.append(b"Content-Type: " + answer.content_type)
+    lines.append(b"Content-Length: %d" % len(answer.body))
+    lines.extend(name + b": " + value for name, value in answer.headers)
+    lines.append(b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (answer.body if with_body else b"")
 
 
 NO_CONTENT = Response(204)
@@ -127,7 +142,8 @@ class Route:
     what its parameters may be: text, integers and booleans. `once`: takes the header
     `Idempotency-Key`. `cors`: web pages of other origins may call it. `cached`: the answer has an
     ETag, and the handler compares it with `If-None-Match`. `traced`: takes the header `traceparent`
-    where requests are traced. `admit` raises `RequestError` for a
+    where requests are traced. `audited`: uses of it are in the audit trail, if it writes; False
+    where messages are sent. `admit` raises `RequestError` for a
     caller who may not use the route, whatever they ask for.
     """
 
@@ -146,6 +162,7 @@ class Route:
     cors: bool = False
     cached: bool = False
     traced: bool = False
+    audited: bool = True
     admit: Callable[[HttpCaller], None] | None = None
 
     def __call__(self, handler: Method) -> Method:

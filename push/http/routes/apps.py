@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from push.access.bans import Bans
+from push.access.made_keys import MadeKeys
 from push.chat.erasure import Erasure
 from push.chat.service import ChatService
 from push.cluster.directory import Directory
@@ -24,12 +26,20 @@ from push.http.routes.connections import ConnectionRoutes
 from push.http.routes.devices import DeviceRoutes
 from push.http.routes.messages import MessageRoutes
 from push.http.routes.nodes import NodeRoutes
+from push.http.routes.operate.audit import AuditRoutes
+from push.http.routes.operate.keys import KeyRoutes
+from push.http.routes.operate.messages import RecentMessageRoutes
+from push.http.routes.operate.observe import ObserveRoutes
 from push.http.routes.push import PushRoutes
 from push.http.routes.registration import RegistrationRoutes
 from push.http.routes.topics import TopicRoutes
 from push.http.routes.users import UserRoutes
+from push.observe.observer import Observer
 from push.pushing.service import PushService
+from push.pushing.waiting import WaitingMessages
+from push.redis.shards import Shards
 from push.runtime.ports import Clock
+from push.wire.api.operate.config import Configuration
 
 
 def make_api(
@@ -44,6 +54,7 @@ def make_api(
     erasure: Erasure,
     topics: Topics,
     bans: Bans,
+    keys: MadeKeys,
     limits: PushLimits,
 ) -> App:
     """The app push-api: pushing, devices, users and statistics, for a backend."""
@@ -71,9 +82,31 @@ def make_api(
             *routes_of(TopicRoutes(topics)),
             *routes_of(ConnectionRoutes(sessions, devices)),
             *routes_of(BanRoutes(bans)),
+            *routes_of(KeyRoutes(keys)),
             *routes_of(NodeRoutes(nodes, drains)),
         ),
         adjust,
+    )
+
+
+def make_observe(
+    *,
+    clock: Clock,
+    shards: Shards,
+    observer: Observer,
+    devices: Devices,
+    pushing: PushService,
+    configuration: Callable[[], Configuration],
+) -> App:
+    """What operators look at; with push-api, in a part of the documentation of its own."""
+    return App(
+        "push-observe",
+        "See what happens and what happened: events, figures, timelines, the audit trail.",
+        (
+            *routes_of(ObserveRoutes(clock, observer, devices, WaitingMessages(shards))),
+            *routes_of(RecentMessageRoutes(observer.recent, pushing)),
+            *routes_of(AuditRoutes(observer.audit, configuration)),
+        ),
     )
 
 

@@ -67,6 +67,7 @@ class PushRoutes:
         problems=("unknown_token", "unknown_group", "unavailable"),
         once=True,
         traced=True,
+        audited=False,
     )
     async def push(self, call: Request) -> Response:
         target, content = message_of(call.body, self._limits)
@@ -99,6 +100,7 @@ class PushRoutes:
         problems=("unavailable",),
         once=True,
         traced=True,
+        audited=False,
     )
     async def push_batch(self, call: Request) -> Response:
         unread = [Sized((index, raw), len(memoryview(raw))) for index, raw in enumerate(call.body)]

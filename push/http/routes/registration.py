@@ -48,6 +48,7 @@ class RegistrationRoutes:
         ),
         problems=("banned", "rate_limited", "unavailable"),
         cors=True,
+        audited=False,
     )
     async def register_device(self, call: Request) -> Response:
         body: RegistrationBody = call.body

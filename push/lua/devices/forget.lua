@@ -5,7 +5,7 @@
 -- ARGV: token; and, to delete it only if nothing has changed, the boot id that its record names ('' where
 -- none).
 -- Returns nil, or {session, boot id ('' where none), errand, ...}.
--- uses: fields, log, ledger, devices, event_positions, record, unfollow, device_errands
+-- uses: fields, log, ledger, devices, event_positions, record, unfollow, device_errands, journals
 local token, expected_boot = ARGV[1], ARGV[2]
 local record = device_key(token)
 local session, boot = holder_of(record)
@@ -24,5 +24,6 @@ for _, name in ipairs(fields) do
 end
 local own = 'dev:' .. token
 redis.call('DEL', record, log_key(own), lost_key(own), event_positions_key(token))
+forget_journal('device-events', token)
 delete_if_empty(own)
 return { session, boot, unpack(errands) }

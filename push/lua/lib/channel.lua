@@ -8,7 +8,7 @@ local function channel_of(stream) return channels .. 'live:' .. stream end
 -- nothing else. `trace`: the traceparent of the publishing, nil for none.
 local function announce(channel, previous, offset, ttl_seconds, id, field, body, removes, trace)
   local ts_ms = math.floor(now / 1000)
-  local until_ms = str(ts_ms + ttl_seconds * 1000)
-  local head = table.concat({ previous, str(offset), str(ts_ms), until_ms, field, id, removes or '0', trace }, ' ')
+  local expires_ms = str(ts_ms + ttl_seconds * 1000)
+  local head = table.concat({ previous, str(offset), str(ts_ms), expires_ms, field, id, removes, trace }, ' ')
   return redis.call('PUBLISH', channel, head .. '\n' .. body)
 end

@@ -16,7 +16,8 @@ local calls = {
   {'XADD', x, '1', 'f', '1'}, {'XLEN', x}, {'XRANGE', x, '-', '+'}, {'XREVRANGE', x, '+', '-'},
   {'XREAD', 'COUNT', '1', 'STREAMS', x, '0'}, {'XTRIM', x, 'MINID', '1'}, {'XDEL', x, '1'},
   {'ZADD', z, '1', 'm'}, {'ZCARD', z}, {'ZSCORE', z, 'm'}, {'ZRANGEBYSCORE', z, '-inf', '+inf'},
-  {'ZRANGEBYLEX', z, '-', '+'}, {'ZREM', z, 'm'},
+  {'ZRANGEBYLEX', z, '-', '+'}, {'ZRANGE', z, '0', '0'}, {'ZREVRANGEBYSCORE', z, '+inf', '-inf'},
+  {'ZREM', z, 'm'},
   {'ZREMRANGEBYSCORE', z, '1', '1'}, {'ZREMRANGEBYRANK', z, '0', '0'},
   {'DEL', key, h, s, x, z},
 }

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-import re
-import time
-
 import click
 
 from push.pushctl.terminal import output
 from push.pushctl.terminal.asking import ask_first, yes_option
 from push.pushctl.terminal.options import Common, common_options
+from push.pushctl.terminal.periods import Period, ms_from_now
 from push.pushctl.terminal.targets import exactly_one, target_options
 from push.sdk.backend import Ban
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-def _period_seconds(text: str) -> int:
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text, re.ASCII)
-    if not found or int(found[1]) == 0:
-        raise click.UsageError(f"--for {text!r}: expected a number and s, m, h or d, as 30d")
-    return int(found[1]) * _UNITS[found[2]]
 
 
 @click.command("ban")
 @target_options("ip", "token", "user")
 @click.option(
-    "--for", "period", metavar="PERIOD", help="As 90s, 10m, 12h or 30d; else until `unban`."
+    "--for",
+    "period",
+    type=Period(),
+    metavar="PERIOD",
+    help="As 90s, 10m, 12h or 30d; else until `unban`.",
 )
 @yes_option
 @common_options
 @click.pass_obj
-def ban(common: Common, /, period: str | None, yes: bool, **target: str | None) -> None:
+def ban(common: Common, /, period: int | None, yes: bool, **target: str | None) -> None:
     """Refuse an address or network, a device or a user; live sessions end.
 
     With --ip it asks first, because there may be many sessions from one address.
@@ -42,7 +35,7 @@ def ban(common: Common, /, period: str | None, yes: bool, **target: str | None) 
       pushctl ban --ip 192.0.2.0/24 --for 12h --yes
     """
     kind, value = exactly_one(target)
-    until = None if period is None else int((time.time() + _period_seconds(period)) * 1000)
+    until = ms_from_now(period)
     if kind == "ip":
         ask_first(yes, f"This ends all sessions of {value} and refuses new ones.")
     with common.api() as api:

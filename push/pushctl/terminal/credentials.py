@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ import click
 import msgspec
 
 from push.pushctl.terminal.errors import Failure, explain, json_problem
+from push.pushctl.terminal.private_files import write_private
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,17 +36,8 @@ def read_credentials(path: str) -> StoredCredentials:
 
 
 def write_credentials(path: str, credentials: StoredCredentials, *, force: bool) -> None:
-    """Readable by the owner only, from the first byte on."""
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-    try:
-        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o600)
-            json.dump(msgspec.to_builtins(credentials), file, indent=2)
-            file.write("\n")
-    except FileExistsError:
-        raise Failure(f"--credentials {path}: exists already; --force replaces it") from None
-    except OSError as error:
-        raise Failure(f"--credentials {path}: {explain(error)}") from None
+    text = json.dumps(msgspec.to_builtins(credentials), indent=2)
+    write_private(path, f"{text}\n", "--credentials", force=force)
 
 
 def device_argument(command: F) -> F:

@@ -9,6 +9,7 @@ from push.wire.api.bans import Ban, BanPage
 from push.wire.api.connections import Connection, ConnectionPage, Kicked
 from push.wire.api.devices import Registration, Servers
 from push.wire.api.messages import DeliveryPage, DeviceDelivery, MessageLedger
+from push.wire.api.operate.keys import Key, KeyPage, NewKey
 from push.wire.api.push import BatchItem, PushResult
 from push.wire.api.topics import Topic, TopicPage
 
@@ -21,8 +22,11 @@ __all__ = [
     "ConnectionPage",
     "DeliveryPage",
     "DeviceDelivery",
+    "Key",
+    "KeyPage",
     "Kicked",
     "MessageLedger",
+    "NewKey",
     "PushAPI",
     "PushAPIError",
     "PushAPIUnreachable",

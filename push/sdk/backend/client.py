@@ -21,6 +21,7 @@ from push.sdk.backend.calls import bans as ban_calls
 from push.sdk.backend.calls import base as calls
 from push.sdk.backend.calls import chat as chat_calls
 from push.sdk.backend.calls import cluster as cluster_calls
+from push.sdk.backend.calls import keys as key_calls
 from push.sdk.backend.calls import topics as topic_calls
 from push.sdk.backend.calls.base import ApiCall
 from push.sdk.backend.exchange import (
@@ -36,6 +37,7 @@ from push.wire.api.bans import Ban
 from push.wire.api.common import MAX_PAGE
 from push.wire.api.connections import Connection
 from push.wire.api.messages import DeviceDelivery
+from push.wire.api.operate.keys import Key
 from push.wire.api.topics import Topic
 
 P = ParamSpec("P")
@@ -133,6 +135,10 @@ class PushAPI(BaseAPI):
         """The bans that hold, all pages."""
         return self._rows(self.bans, "bans")
 
+    def each_key(self) -> Iterator[Key]:
+        """The API keys that are valid, all pages."""
+        return self._rows(self.keys, "keys")
+
     def each_topic(self) -> Iterator[Topic]:
         """The topics that devices follow, all pages."""
         return self._rows(self.topics, "topics")
@@ -185,6 +191,9 @@ class PushAPI(BaseAPI):
     ban = _blocking(ban_calls.ban)
     unban = _blocking(ban_calls.unban)
     bans = _blocking(ban_calls.bans)
+    keys = _blocking(key_calls.keys)
+    make_key = _blocking(key_calls.make_key)
+    revoke_key = _blocking(key_calls.revoke_key)
     create_group = _blocking(chat_calls.create_group)
     group = _blocking(chat_calls.group)
     change_group = _blocking(chat_calls.change_group)
@@ -264,6 +273,10 @@ class AsyncPushAPI(BaseAPI):
         """The bans that hold, all pages."""
         return self._rows(self.bans, "bans")
 
+    def each_key(self) -> AsyncIterator[Key]:
+        """The API keys that are valid, all pages."""
+        return self._rows(self.keys, "keys")
+
     def each_topic(self) -> AsyncIterator[Topic]:
         """The topics that devices follow, all pages."""
         return self._rows(self.topics, "topics")
@@ -316,6 +329,9 @@ class AsyncPushAPI(BaseAPI):
     ban = _awaited(ban_calls.ban)
     unban = _awaited(ban_calls.unban)
     bans = _awaited(ban_calls.bans)
+    keys = _awaited(key_calls.keys)
+    make_key = _awaited(key_calls.make_key)
+    revoke_key = _awaited(key_calls.revoke_key)
     create_group = _awaited(chat_calls.create_group)
     group = _awaited(chat_calls.group)
     change_group = _awaited(chat_calls.change_group)

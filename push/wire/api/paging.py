@@ -17,7 +17,19 @@ from msgspec import Meta, Struct
 from push.wire.api.common import DEFAULT_PAGE, MAX_CURSOR_BYTES, MAX_PAGE, Cursor, Limit
 from push.wire.errors import RequestError
 
-ListName = Literal["bans", "connections", "conversations", "deliveries", "members", "topics"]
+ListName = Literal[
+    "audit",
+    "bans",
+    "connections",
+    "conversations",
+    "deliveries",
+    "events",
+    "keys",
+    "members",
+    "recent",
+    "topics",
+    "waiting",
+]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Any]).decode

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
+from push.access.api_keys import make_key
 from push.daemons.config.errors import StartError
-from push.daemons.config.settings import ALL_SCOPES, ApiKeySetting
+from push.daemons.config.settings import ApiKeySetting
 from push.daemons.config.value_types import Sha256
-from push.daemons.security.api_key_files import ApiKeys, key_file, make_key
+from push.daemons.security.api_key_files import ApiKeys, key_file
+from push.wire.api.operate.keys import ALL_SCOPES
 
 CONFIGURED_KEY = "a configured key"
 CONFIGURED = ApiKeySetting(

@@ -76,6 +76,7 @@ def test_every_route_answers_as_documented(make_web: Any, apps: tuple[str, ...])
         web.behind.messages = {MESSAGE: web.behind.funnel}
         url = path.replace("{token}", TOKEN).replace("{user}", "anna").replace("{code}", "invalid")
         url = url.replace("{id}", MESSAGE).replace("{session}", "s1").replace("{topic}", "news")
+        url = url.replace("{key}", "billing")
         content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
         response = web.request(method, url, content.get("example"))
         answer = operation["responses"].get(str(response.status))

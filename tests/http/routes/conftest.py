@@ -15,6 +15,7 @@ from push.daemons.apps import make_apps
 from push.http.framework.site import LimitedSite
 from push.http.server import make_site
 from push.pushing.service import Push
+from push.wire.api.operate.config import Configuration
 from push.wire.api.push import PushResult
 from push.wire.errors import RequestError
 from tests.connector.conftest import (
@@ -116,10 +117,11 @@ def make_api(
         node.domain.limits = msgspec.structs.replace(node.domain.limits, **limits)
         site = make_site(
             reactor,
-            make_apps(node.domain, {"api", "sub"}),
-            keyring=keyring,
+            make_apps(node.domain, {"api", "sub"}, lambda: Configuration("n1", {})),
+            keyring=node.keyring,
             registry=CollectorRegistry(),
             problems=list,
+            audit=node.domain.observer.audit,
         )
         return API(node, site, wait_until)
 

@@ -45,6 +45,7 @@ class ConversationRoutes:
         body=Body(MessageBody, {"from": "anna", "data": {"text": "hello"}, "client_id": "8c1d"}),
         path_texts={"user": "the id of the user who receives it"},
         problems=("invalid", "too_large", "idempotency_mismatch", "unavailable"),
+        audited=False,
     )
     async def send_to_user(self, call: Request) -> Response:
         body: MessageBody = call.body
@@ -91,6 +92,7 @@ class ConversationRoutes:
         scope="chat",
         body=Body(PositionsPost, {"read": 0}),
         problems=_REFUSALS,
+        audited=False,
     )
     async def move_positions(self, call: Request) -> Response:
         moved = await self._messages.move(_conversation(call), call.body, call.path["user"])

@@ -95,6 +95,7 @@ class GroupRoutes:
         scope="chat",
         body=Body(MessageBody, {"from": "anna", "data": {"text": "hello"}, "client_id": "7f3a"}),
         problems=(*REFUSALS, "muted", "too_large", "idempotency_mismatch"),
+        audited=False,
     )
     async def send_to_group(self, call: Request) -> Response:
         body: MessageBody = call.body

@@ -19,6 +19,7 @@ _OPAQUE = (is_opaque, "as the server has given it")
 _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
     "conversation": (is_conversation, "user:<the other user> or group:<group>"),
     "group": _NAME,
+    "key": _NAME,
     "message": _OPAQUE,
     "node": _NAME,
     "seq": (is_offset, "the number of a message"),

@@ -1,0 +1,31 @@
+-- Add entries to journals. Of an owner the oldest over its bound are dropped, of a device also what is too
+-- old; over the bound of all, the owners that have had nothing for longest, and those whose last is too old.
+-- KEYS: clock.
+-- ARGV: the kind of journal, entries of an owner at most, entries in all at most, from when on entries are
+-- kept, '1' if each owner must be a device ('' otherwise); then per entry: owner, when, the entry.
+-- Returns how many entries there are now.
+-- uses: journals, devices
+local DROPS_A_CALL = 1000
+
+local kind, most_each, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local oldest, of_devices = tonumber(ARGV[4]), ARGV[5] ~= ''
+local owners, total = journal_owners_key(kind), journal_total(kind)
+
+for i = 6, #ARGV, 3 do
+  local owner, at, entry = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if not of_devices or redis.call('EXISTS', device_key(owner)) == 1 then
+    local key = journal_key(kind, owner)
+    total = total + redis.call('ZADD', key, at, entry)
+    if of_devices then total = total - redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. str(oldest)) end
+    total = total - redis.call('ZREMRANGEBYRANK', key, '0', str(-1 - most_each))
+    redis.call('ZADD', owners, 'GT', at, owner)
+  end
+end
+
+for _ = 1, DROPS_A_CALL do
+  local first = redis.call('ZRANGE', owners, '0', '0', 'WITHSCORES')
+  if not first[1] or (total <= most and tonumber(first[2]) >= oldest) then break end
+  total = total - drop_journal(kind, first[1])
+end
+store_journal_total(kind, total)
+return total

@@ -1,0 +1,211 @@
+"""The audit trail: each write by HTTP that is not a message, and each refused credential.
+
+It is in streams of the first Redis server, in three parts with a bound each: acts of
+administrators, other writes, and refused credentials; so nobody drives out the first by much of the
+others. Refused credentials are noted at most ten times a minute for an address, and a hundred times
+in all.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from enum import Enum
+from typing import NamedTuple
+
+import msgspec
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from push.observe.timelines import WallClock
+from push.redis.client import RedisClient
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.keyspace import AUDIT
+from push.redis.scripts import load_script
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced, SingleFlight
+from push.wire.addresses import counted_ip
+from push.wire.api.operate.audit import AuditEntry, AuditPage
+from push.wire.api.paging import make_cursor, read_cursor
+from push.wire.errors import shortened
+
+log = Logger()
+
+KEEP_SECONDS = 90 * 86_400
+MAX_OF_A_PART = 20_000
+MAX_WAITING = 5_000
+ENTRIES_PER_CALL = 250
+FLUSH_SECONDS = 0.1
+RETRY_SECONDS = 2.0
+REFUSALS_A_MINUTE = 100
+REFUSALS_A_MINUTE_OF_AN_ADDRESS = 10
+READ_AT_A_TIME = 500
+READS_OF_A_PAGE = 20
+MAX_TARGET_CHARACTERS = 200
+
+_append = load_script("observe", "audit")
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(AuditEntry).decode
+
+
+class Part(Enum):
+    """A part of the trail."""
+
+    ACTS = "acts"
+    WRITES = "writes"
+    REFUSED = "refused"
+
+
+PARTS = tuple(Part)
+
+
+class _Place(NamedTuple):
+    """Where an entry is: the id in its stream, and which part that is."""
+
+    ms: int
+    seq: int
+    part: int
+
+
+class Refusals:
+    """Which refused credentials are noted: some of each minute."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._minute = -1
+        self._left = 0
+        self._by_address: dict[str, int] = {}
+
+    def may_note(self, ip: str) -> bool:
+        minute = int(self._clock.seconds() // 60)
+        if minute != self._minute:
+            self._minute, self._left = minute, REFUSALS_A_MINUTE
+            self._by_address.clear()
+        address = counted_ip(ip) if ip else ip
+        count = self._by_address.get(address, 0)
+        if not self._left or count >= REFUSALS_A_MINUTE_OF_AN_ADDRESS:
+            return False
+        self._left -= 1
+        self._by_address[address] = count + 1
+        return True
+
+
+class AuditTrail:
+    """Written at once, in batches; while Redis cannot be reached entries wait, the oldest are given
+    up when there are too many."""
+
+    def __init__(self, reactor: Clock, server: RedisClient, wall_clock: WallClock) -> None:
+        self.given_up = 0
+        self._server = server
+        self._wall_clock = wall_clock
+        self._refusals = Refusals(reactor)
+        self._waiting: deque[tuple[Part, bytes]] = deque()
+        self._writes = SingleFlight(self._write, _log_failure)
+        self._soon = Debounced(reactor, FLUSH_SECONDS, self._writes.request)
+
+    def stop(self) -> None:
+        """Store nothing more."""
+        self._soon.cancel()
+        self._writes.cancel()
+
+    def note(
+        self, key: str, ip: str, route: str, target: str, status: int, *, is_admin: bool
+    ) -> None:
+        """A write was answered. `is_admin`: of a route that only administrators may use."""
+        part = Part.ACTS if is_admin else Part.WRITES
+        self._note(part, AuditEntry(self._now_ms(), key, ip, route, _short(target), status))
+
+    def note_refused(self, key: str | None, ip: str, route: str, target: str, status: int) -> None:
+        """Credentials were refused; `key` is named when it is valid and may not do that."""
+        if self._refusals.may_note(ip):
+            entry = AuditEntry(self._now_ms(), key, ip, route, _short(target), status)
+            self._note(Part.REFUSED, entry)
+
+    def _now_ms(self) -> int:
+        return self._wall_clock.now_ms()
+
+    def _note(self, part: Part, entry: AuditEntry) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            self._waiting.popleft()
+            self.given_up += 1
+        self._waiting.append((part, _encode(entry)))
+        self._soon.request()
+
+    async def store_all(self) -> None:
+        """Store what waits, for the last time."""
+        self._soon.cancel()
+        await self._writes.run()
+        self._soon.cancel()
+
+    async def _write(self) -> None:
+        while self._waiting:
+            count = min(len(self._waiting), ENTRIES_PER_CALL)
+            batch = [self._waiting.popleft() for _ in range(count)]
+            for part in PARTS:
+                entries = [entry for each, entry in batch if each is part]
+                if not entries:
+                    continue
+                try:
+                    arguments = [part.value, MAX_OF_A_PART, KEEP_SECONDS, *entries]
+                    await self._server.run(_append, [], arguments, durable=True)
+                except StoreUnavailable as error:
+                    log.warn(
+                        "The audit trail waits for Redis: {reason}",
+                        reason=error.reason,
+                        event="audit.postponed",
+                    )
+                    left = [item for item in batch if item[0] in PARTS[PARTS.index(part) :]]
+                    self._waiting.extendleft(reversed(left))
+                    self._soon.request(RETRY_SECONDS)
+                    return
+
+    # Reading
+
+    async def page(self, since_ms: int, key: str | None, cursor: str, limit: int) -> AuditPage:
+        """The latest entries, from `cursor` on. Raises `StoreUnavailable`; `RequestError` `invalid`
+        for a wrong cursor.
+
+        A page of one key may have fewer than `limit` although more follow.
+        """
+        place = read_cursor("audit", cursor, int, int, int)
+        before = _Place(*place) if place is not None else None
+        found: list[tuple[_Place, AuditEntry]] = []
+        for _ in range(READS_OF_A_PAGE):
+            rows = await self._before(before, since_ms)
+            for at, entry in rows:
+                before = at
+                if key is None or entry.key == key:
+                    found.append((at, entry))
+                    if len(found) > limit:
+                        break
+            if len(found) > limit or len(rows) < READ_AT_A_TIME:
+                before = found[limit - 1][0] if len(found) > limit else None
+                break
+        following = None if before is None else make_cursor("audit", *before)
+        return AuditPage([entry for _, entry in found[:limit]], following)
+
+    async def _before(
+        self, before: _Place | None, since_ms: int
+    ) -> list[tuple[_Place, AuditEntry]]:
+        """The next `READ_AT_A_TIME` entries of all parts, the latest first."""
+        rows: list[tuple[_Place, AuditEntry]] = []
+        for number, part in enumerate(PARTS):
+            highest = "+" if before is None else f"{before.ms}-{before.seq}"
+            key = self._server.key(f"{AUDIT}{part.value}")
+            reply = await self._server.command(
+                "XREVRANGE", key, highest, str(since_ms), "COUNT", READ_AT_A_TIME + 1
+            )
+            for name, fields in reply:
+                ms, _, seq = name.decode().partition("-")
+                at = _Place(int(ms), int(seq), number)
+                if before is None or at < before:
+                    rows.append((at, _decode(fields[1])))
+        return heapq.nlargest(READ_AT_A_TIME, rows, key=lambda row: row[0])
+
+
+def _short(target: str) -> str:
+    return shortened(target, MAX_TARGET_CHARACTERS)
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("The audit trail could not be written", failure=failure, event="audit.failed")

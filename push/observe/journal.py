@@ -1,0 +1,146 @@
+"""Journals in Redis: of each owner the last entries, bounded by owner, by age and in all.
+
+Entries are written in batches. While Redis cannot be reached they wait here, up to a bound; then
+the oldest are given up and counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from push.redis.client import RedisClient
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.replies import Argument
+from push.redis.scripts import load_script
+from push.redis.shards import Shards
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced, SingleFlight
+
+log = Logger()
+
+MAX_WAITING = 20_000
+ENTRIES_PER_CALL = 250
+RETRY_SECONDS = 2.0
+
+_append = load_script("observe", "append")
+
+
+class JournalKind(NamedTuple):
+    """`name`: what its keys begin with (`push.redis.keyspace`), as in the scripts. `shard_by`: what
+    comes before the owner in the name that decides on which server the journal is."""
+
+    name: str
+    shard_by: str
+    max_each: int
+    max_in_all: int
+    keep_seconds: int
+    of_devices: bool = False
+
+
+class JournalEntry(NamedTuple):
+    """`at`: the time by which entries are ordered, in milliseconds."""
+
+    owner: str
+    at: int
+    entry: bytes
+
+
+class Journal:
+    """One kind of journal, as a process writes and reads it."""
+
+    def __init__(
+        self, reactor: Clock, shards: Shards, kind: JournalKind, flush_seconds: float
+    ) -> None:
+        self.given_up = 0
+        self._shards = shards
+        self._kind = kind
+        self._waiting: deque[JournalEntry] = deque()
+        self._writing: list[JournalEntry] = []
+        self._writes = SingleFlight(self._write, _log_failure)
+        self._soon = Debounced(reactor, flush_seconds, self._writes.request)
+
+    def add(self, owner: str, at: int, entry: bytes) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            self._waiting.popleft()
+            self.given_up += 1
+        self._waiting.append(JournalEntry(owner, at, entry))
+        self._soon.request()
+
+    def waiting_of(self, owner: str) -> Iterator[JournalEntry]:
+        """The entries of `owner` that are not stored yet."""
+        return (each for each in (*self._writing, *self._waiting) if each.owner == owner)
+
+    async def stop(self) -> None:
+        """Store what waits, if Redis can be reached."""
+        self._soon.cancel()
+        await self._writes.run()
+        self._soon.cancel()
+
+    def cancel(self) -> None:
+        """Store nothing more."""
+        self._soon.cancel()
+        self._writes.cancel()
+
+    async def latest(
+        self, owner: str, limit: int, *, until: int | None = None, since: int = 0, skip: int = 0
+    ) -> list[tuple[int, bytes]]:
+        """The latest entries of `owner` from `until` (included) back to `since`, each with its
+        time; those of one time in the order of their bytes, the highest first. Raises
+        `StoreUnavailable`."""
+        server = self._shards.of(f"{self._kind.shard_by}{owner}")
+        key = server.key(f"{self._kind.name}:{owner}")
+        highest = "+inf" if until is None else str(until)
+        oldest = max(since, self._oldest(server))
+        command: list[Argument] = ["ZREVRANGEBYSCORE", key, highest, str(oldest), "WITHSCORES"]
+        reply = await server.command(*command, "LIMIT", skip, limit)
+        return [(int(float(reply[i + 1])), reply[i]) for i in range(0, len(reply), 2)]
+
+    def _oldest(self, server: RedisClient) -> int:
+        return max(0, server.clock.now_us() // 1000 - self._kind.keep_seconds * 1000)
+
+    async def _write(self) -> None:
+        failed: list[JournalEntry] = []
+        unreachable: set[int] = set()
+        while self._waiting:
+            count = min(len(self._waiting), ENTRIES_PER_CALL)
+            self._writing = [self._waiting.popleft() for _ in range(count)]
+            parts = self._shards.grouped(
+                self._writing, lambda each: f"{self._kind.shard_by}{each.owner}"
+            )
+            for number, part in parts.items():
+                if number in unreachable or not await self._append(self._shards[number], part):
+                    unreachable.add(number)
+                    failed += part
+            self._writing = []
+        if failed:
+            # Once more is once: the same entry is one member of the set.
+            self._waiting.extendleft(reversed(failed))
+            self._soon.request(RETRY_SECONDS)
+
+    async def _append(self, server: RedisClient, entries: list[JournalEntry]) -> bool:
+        """Whether they are stored."""
+        kind = self._kind
+        bounds = kind.max_each, kind.max_in_all, self._oldest(server)
+        arguments: list[Argument] = [kind.name, *bounds, "1" if kind.of_devices else ""]
+        for each in entries:
+            arguments += each
+        try:
+            await server.run(_append, [], arguments)
+        except StoreUnavailable as error:
+            log.debug(
+                "Entries of {kind} wait: {reason}",
+                kind=kind.name,
+                reason=error.reason,
+                event="journal.postponed",
+            )
+            return False
+        return True
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("Entries of a journal could not be stored", failure=failure, event="journal.failed")

@@ -1,0 +1,194 @@
+"""Figures over time: each process keeps its own, and answers for the cluster are put together.
+
+Once a second a process reads its counters and gauges. Nothing is stored: a process that starts
+again begins anew, and the time when it was not there has no values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from push.cluster.survey import ALL_PROCESSES, Audience, Boots, Survey, SurveyHandler
+from push.observe.ack_latency import BOUNDS_US, AckLatency, quantile_ms
+from push.observe.rings import HistogramRing, Ring, added, sparse
+from push.observe.timelines import WallClock
+from push.runtime.ports import Clock
+from push.runtime.timers import Periodic
+from push.wire.api.operate.series import SLOTS_OF_STEP, Series, SeriesName
+from push.wire.errors import RequestError
+
+log = Logger()
+
+QUESTION = "series"
+FILLED_SECONDS = 3  # a second without a reading is one in which nothing happened, up to so many
+QUANTILES: dict[SeriesName, float] = {"ack_p50_ms": 0.5, "ack_p99_ms": 0.99}
+# Of all processes the highest; the other figures are added up.
+HIGHEST: frozenset[SeriesName] = frozenset(("redis_ms",))
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """What a process reads once a second. `counters` only go up; `gauges` None: not known now."""
+
+    counters: Mapping[SeriesName, Callable[[], int]] = {}
+    gauges: Mapping[SeriesName, Callable[[], float | None]] = {}
+    ack_latency: AckLatency | None = None
+
+
+class AskedSeries(msgspec.Struct, frozen=True):
+    """Slots from `first` to `last`."""
+
+    name: SeriesName
+    step: int
+    first: int
+    last: int
+
+
+class OwnSeries(msgspec.Struct, frozen=True):
+    """What one process has; or the histograms of a quantile, as pairs of a bucket and a count."""
+
+    values: list[float | None] = []
+    histograms: list[tuple[int, ...]] = []
+
+
+_decode_asked = msgspec.json.Decoder(AskedSeries).decode
+_decode_own = msgspec.json.Decoder(OwnSeries).decode
+
+
+class SeriesRecorder:
+    """The figures of this process. `watch` says what is read."""
+
+    def __init__(self, reactor: Clock, wall_clock: WallClock, answerer: SurveyHandler) -> None:
+        self._wall_clock = wall_clock
+        self._figures: list[Figures] = []
+        self._rings: dict[SeriesName, Ring] = {}
+        self._latency = HistogramRing()
+        self._before: dict[tuple[int, SeriesName], int] = {}
+        self._latency_before: dict[int, list[int]] = {}
+        self._last_second = 0
+        self._reading = Periodic(reactor, 1.0, self._read, _log_failure)
+        answerer.handle(QUESTION, self._answer)
+
+    def start(self) -> None:
+        self._reading.start()
+
+    def stop(self) -> None:
+        self._reading.stop()
+
+    def watch(self, figures: Figures) -> None:
+        """Read these as well, each second from now on."""
+        place = len(self._figures)
+        self._figures.append(figures)
+        for name, read in figures.counters.items():
+            self._rings.setdefault(name, Ring(sums=True))
+            self._before[place, name] = read()
+        for name in figures.gauges:
+            self._rings.setdefault(name, Ring(sums=False, highest=name in HIGHEST))
+        if figures.ack_latency is not None:
+            self._latency_before[place] = list(figures.ack_latency.counts)
+
+    def _read(self) -> None:
+        second = self._wall_clock.now_ms() // 1000
+        if not second:
+            return  # no server has told the time yet
+        missed = range(self._last_second + 1, second)
+        fill = missed if 0 < len(missed) <= FILLED_SECONDS else ()
+        self._last_second = second
+        counted: dict[SeriesName, int] = {}
+        gauges: dict[SeriesName, float] = {}
+        for place, figures in enumerate(self._figures):
+            for name, read in figures.counters.items():
+                now = read()
+                counted[name] = counted.get(name, 0) + now - self._before[place, name]
+                self._before[place, name] = now
+            for name, gauge in figures.gauges.items():
+                value = gauge()
+                if value is not None:
+                    gauges[name] = gauges.get(name, 0) + value
+            if figures.ack_latency is not None:
+                counts = list(figures.ack_latency.counts)
+                self._latency.put(second, sparse(counts, self._latency_before[place]))
+                self._latency_before[place] = counts
+        for name, count in counted.items():
+            for each in fill:
+                self._rings[name].put(each, 0)
+            self._rings[name].put(second, count)
+        for name, value in gauges.items():
+            for each in (*fill, second):
+                self._rings[name].put(each, value)
+
+    async def _answer(self, raw: bytes) -> OwnSeries:
+        asked = _decode_asked(raw)
+        if asked.name in QUANTILES:
+            found = self._latency.values(asked.step, asked.first, asked.last)
+            return OwnSeries(histograms=found)
+        ring = self._rings.get(asked.name)
+        return OwnSeries([] if ring is None else ring.values(asked.step, asked.first, asked.last))
+
+
+class SeriesQueries:
+    """Figures of one node, or of all."""
+
+    def __init__(
+        self, wall_clock: WallClock, survey: Survey, processes: Callable[[], Mapping[str, str]]
+    ) -> None:
+        self._wall_clock = wall_clock
+        self._survey = survey
+        self._processes = processes
+
+    async def read(self, name: SeriesName, node: str | None, step: int) -> Series:
+        """Up to the last step that is over. Raises `StoreUnavailable`; `RequestError` `not_found`
+        for a node that is not registered."""
+        last = self._wall_clock.now_ms() // 1000 // step - 1
+        first = last - SLOTS_OF_STEP[step] + 1
+        asked = await self._survey.ask(
+            QUESTION, AskedSeries(name, step, first, last), self._audience(node)
+        )
+        parts = [_decode_own(raw) for _, raw in asked.answers]
+        size = SLOTS_OF_STEP[step]
+        values = (
+            _quantiles(parts, QUANTILES[name], size)
+            if name in QUANTILES
+            else _together(parts, max if name in HIGHEST else sum, size)
+        )
+        return Series(name, step, first * step * 1000, values, asked.silent)
+
+    def _audience(self, node: str | None) -> Audience:
+        if node is None:
+            return ALL_PROCESSES
+        boots = [boot for boot, name in self._processes().items() if name == node]
+        if not boots:
+            raise RequestError("not_found", "no node has this name", field="node")
+        return Boots(boots)
+
+
+def _together(
+    parts: list[OwnSeries], join: Callable[[list[float]], float], size: int
+) -> list[float | int | None]:
+    """The values of all processes as one."""
+    joined: list[float | int | None] = []
+    rows = [part.values for part in parts if part.values]
+    for place in range(size):
+        known = [value for row in rows if (value := row[place]) is not None]
+        value = join(known) if known else None
+        joined.append(int(value) if value is not None and value == int(value) else value)
+    return joined
+
+
+def _quantiles(parts: list[OwnSeries], share: float, size: int) -> list[float | int | None]:
+    rows = [part.histograms for part in parts if part.histograms]
+    found: list[float | int | None] = []
+    for place in range(size):
+        pairs = added(row[place] for row in rows)
+        counts = [0] * (len(BOUNDS_US) + 1)
+        for bucket, count in zip(pairs[::2], pairs[1::2], strict=True):
+            counts[bucket] = count
+        found.append(quantile_ms(counts, share) if pairs else None)
+    return found
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("The figures of a second could not be read", failure=failure, event="series.failed")
