@@ -109,17 +109,20 @@ class Domain:
         self.observer = self._make_observer(node)
         self._readers = Connectors(self.asker)
         self.devices = self._make_devices()
-        self.topics = Topics(
-            shards,
-            self.outbox,
-            max_per_device=limits.topics_per_device,
-            readers=self._readers,
-        )
+        self.topics = self._make_topics()
         self.clients = SessionQueries(self.asker)
         self.users = Users(shards, self.devices, self.clients)
         self.pushing = self._make_pushing()
         self.chat = self._make_chat()
         self.erasure = self.chat.erasure(self.devices, self.clients)
+
+    def _make_topics(self) -> Topics:
+        return Topics(
+            self.shards,
+            self.outbox,
+            max_per_device=self.limits.topics_per_device,
+            readers=self._readers,
+        )
 
     def _make_bans(self, judge: Judge) -> Bans:
         return Bans(

@@ -38,6 +38,16 @@ def _console_for(apps: Sequence[App], version: str) -> Console | None:
     return Console(version, [*(path for path, _ in LINKS), *(["/demo"] if "demo" in names else [])])
 
 
+def _served(apps: Sequence[App], health: HealthRoutes, title: str, version: str) -> list[App]:
+    """`apps`, and what every daemon serves beside them."""
+    described = "Health, metrics and documentation."
+    served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
+    console = _console_for(apps, version)
+    if console is not None:
+        served.append(console.app)
+    return [*served, PageRoutes(title, version, served, console).app]
+
+
 def make_site(
     reactor: Reactor,
     apps: Sequence[App],
@@ -69,15 +79,8 @@ def make_site(
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    described = "Health, metrics and documentation."
-    served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
-    console = _console_for(apps, version)
-    if console is not None:
-        served.append(console.app)
-    served.append(PageRoutes(title, version, served, console).app)
-    routes = (route for app in served for route in app.routes)
-    measures = RequestMeasures()
-    registry.register(measures)
+    routes = [route for app in _served(apps, health, title, version) for route in app.routes]
+    measures = RequestMeasures(registry)
     edge = Edge(
         routes,
         keyring,

@@ -27,3 +27,13 @@ class Span(Protocol):
 class Tracer(Protocol):
     def start(self, name: str, parent: str | None) -> Span:
         """Begin a span; `parent`: a traceparent. One that is None or wrong begins a new trace."""
+
+
+def ending_of_request(method: str, route: str, status: int) -> tuple[dict[str, str | int], str]:
+    """What the span of a request ends with: its attributes, and its error if it is the server's."""
+    attributes: dict[str, str | int] = {
+        "http.request.method": method,
+        "http.route": route,
+        "http.response.status_code": status,
+    }
+    return attributes, str(status) if status >= 500 else ""

@@ -45,8 +45,7 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-from push.runtime.log_detail import detail
-from push.runtime.tracing import ACCEPT, Tracer
+from push.runtime.tracing import ACCEPT, Tracer, ending_of_request
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
@@ -64,9 +63,9 @@ _SCOPES_OF_APPS = frozenset(("register",))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
-# The route's name ("none": there is none), the status, and the seconds from the whole request to
-# its answer; None where nothing was waited for.
-NoteAnswer = Callable[[str, int, float | None], None]
+# The route's name ("none": there is none), the status, the seconds from the whole request to its
+# answer (None where nothing was waited for), the client's address and the key's name ("": none).
+NoteAnswer = Callable[[str, int, float | None, str, str], None]
 
 _decode_no_body = decoder_for(NoBody)
 
@@ -327,31 +326,11 @@ class Edge:
             self._auditing.answered(route, owner.name, client_ip, path, query, body, answer.status)
         if quota is not None:
             answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
-        seconds = self._seconds() - began
-        self._note_answer(route.name, answer.status, seconds)
+        key = "" if owner is None else owner.name
+        self._note_answer(route.name, answer.status, self._seconds() - began, client_ip, key)
         if span is not None:
-            span.end(*_ending(route, answer.status))
-        if detail.debug:
-            self._log_answer(route, request, owner, answer.status, seconds)
+            span.end(*ending_of_request(route.method, route.path, answer.status))
         return answer
-
-    def _log_answer(
-        self,
-        route: Endpoint,
-        request: HttpRequest,
-        owner: ApiKey | None,
-        status: int,
-        seconds: float,
-    ) -> None:
-        _log.debug(
-            "{ip} {route}: {status} in {ms:.1f} ms",
-            ip=client_of(request, self._proxies)[0],
-            route=route.name,
-            status=status,
-            ms=round(seconds * 1000, 1),
-            key=None if owner is None else owner.name,
-            event="http.answered",
-        )
 
     def _answer(self, error: Exception, where: str) -> Response:
         answer = answer_to(error)
@@ -373,7 +352,7 @@ class Edge:
 
     def refuse(self, request: HttpRequest, error: Exception) -> bytes:
         answer = self._answer(error, "the router")
-        self._note_answer("none", answer.status, None)
+        self._note_answer("none", answer.status, None, "", "")
         return self._send(request, answer)
 
     def _options(self, request: HttpRequest, allow: bytes) -> Response:
@@ -417,16 +396,6 @@ class Edge:
             return b""
         accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
         return origin if accepts else b""
-
-
-def _ending(route: Endpoint, status: int) -> tuple[dict[str, str | int], str]:
-    """The attributes of a span, and its error, if it is one of the server's."""
-    attributes: dict[str, str | int] = {
-        "http.request.method": route.method,
-        "http.route": route.path,
-        "http.response.status_code": status,
-    }
-    return attributes, str(status) if status >= 500 else ""
 
 
 class _Root(Resource):
