@@ -192,6 +192,12 @@ ROWS = [
                 unit="s",
             ),
             Panel(
+                "Unacknowledged",
+                "Messages that sessions were handed and have not acknowledged.",
+                [Query("push_connector_backlog@", "{{instance}}")],
+                stacked=True,
+            ),
+            Panel(
                 "Losses and repairs",
                 "Messages that a session will not get, and gaps that were repaired from the log.",
                 [

@@ -33,7 +33,7 @@ from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
 from push.daemons.metrics.registry import make_registry as make_metrics
-from push.daemons.observing import watch_gateway
+from push.daemons.observing import Unacknowledged, watch_gateway
 from push.daemons.part_settings import connector_limits, domain_limits, session_limits
 from push.daemons.process.listening import Listener, MakePort, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
@@ -129,6 +129,7 @@ class Composition:
         if self._tracer is not None:
             self._add(self._tracer)
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
+        self._backlog: Unacknowledged | None = None
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
         self._status = DaemonStatus(
@@ -169,8 +170,8 @@ class Composition:
             self._add(BackgroundService(work))
         self._add(ObserverService(self._domain.observer))
         if self._gateway is not None:
-            backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
-            self._add(BackgroundService(backlog))
+            self._backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
+            self._add(BackgroundService(self._backlog))
             self._add(GatewayService(self._gateway))
             OwnClients(self._reactor, self._gateway, self._domain.answerer, self._identity.node)
             self._gateway.apply_for(self._domain.answerer)
@@ -347,7 +348,9 @@ class Composition:
             self._certificates.ends,
             self._memory,
             self._domain.refusals,
-            collectors_of(self._identity, self._settings, self._domain, self._status, lag),
+            collectors_of(
+                self._identity, self._settings, self._domain, self._status, lag, self._backlog
+            ),
         )
 
     def _with_tls(self, site: object) -> tuple[str, object]:
