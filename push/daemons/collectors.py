@@ -15,8 +15,10 @@ from push.daemons.metrics.system import (
     RedisCollector,
     RegistryCollector,
 )
+from push.daemons.metrics.webhooks import WebhookCollector
 from push.daemons.observing import Unacknowledged
 from push.daemons.process.reactor_lag import ReactorLag
+from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
 
 
@@ -27,9 +29,10 @@ def collectors_of(
     status: DaemonStatus,
     lag: ReactorLag,
     backlog: Unacknowledged | None,
+    webhooks: WebhookService | None,
 ) -> list[Collector]:
     """`backlog`: of a connector."""
-    return [
+    found: list[Collector] = [
         *([] if backlog is None else [BacklogCollector(lambda: backlog.count)]),
         BuildCollector(identity.node, identity.roles),
         ReadyCollector(status.problems, status.notes),
@@ -38,3 +41,6 @@ def collectors_of(
         RegistryCollector(domain.registry, "zookeeper" if settings.zookeeper.hosts else "redis"),
         MessageCollector(domain.pushing, domain.chat),
     ]
+    if webhooks is not None:
+        found.append(WebhookCollector(webhooks.relay))
+    return found

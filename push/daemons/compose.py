@@ -56,9 +56,16 @@ from push.daemons.services.membership import Membership
 from push.daemons.services.ordered_services import OrderedServices
 from push.daemons.services.redis import RedisService
 from push.daemons.services.registry import make_registry
+from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
 from push.daemons.tracing import make_tracer
-from push.daemons.upkeep import BackgroundService, GatewayService, ObserverService, upkeep_of
+from push.daemons.upkeep import (
+    BackgroundService,
+    GatewayService,
+    ObserverService,
+    make_webhooks,
+    upkeep_of,
+)
 from push.devices.sessions import Sessions
 from push.http.framework.port import HttpPort
 from push.http.server import make_site
@@ -77,7 +84,9 @@ Child = TypeVar("Child", bound=Service)
 def make_service(
     settings: Settings, roles: Set[str], read_settings: Callable[[], Settings]
 ) -> MultiService:
-    """A daemon with `roles` among "connector", "api", "sub", "group". Raises `StartError`.
+    """A daemon with `roles` among "connector", "api", "sub", "group" and "webhooks".
+
+    Raises `StartError`.
 
     `read_settings` reads the settings again, for a reload.
     """
@@ -129,6 +138,7 @@ class Composition:
         if self._tracer is not None:
             self._add(self._tracer)
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
+        self._webhooks: WebhookService | None = None
         self._backlog: Unacknowledged | None = None
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
@@ -169,6 +179,8 @@ class Composition:
         for work in upkeep_of(self._domain):
             self._add(BackgroundService(work))
         self._add(ObserverService(self._domain.observer))
+        if "webhooks" in self._roles:
+            self._webhooks = self._add(make_webhooks(self._domain, self._identity.boot))
         if self._gateway is not None:
             self._backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
             self._add(BackgroundService(self._backlog))
@@ -297,7 +309,7 @@ class Composition:
     def _listen_for_http(self) -> None:
         """The HTTP API where there is one; a connector alone serves health and metrics."""
         settings = self._settings
-        has_api = bool(self._roles & {"api", "sub", "group"})
+        has_api = bool(self._roles & {"api", "sub", "group", "webhooks"})
         address = settings.http.listen if has_api else settings.connector.admin
         if not address and has_api and self._gateway is None:
             raise StartError("this daemon serves nothing but HTTP: set [http] listen")
@@ -349,7 +361,13 @@ class Composition:
             self._memory,
             self._domain.refusals,
             collectors_of(
-                self._identity, self._settings, self._domain, self._status, lag, self._backlog
+                self._identity,
+                self._settings,
+                self._domain,
+                self._status,
+                lag,
+                self._backlog,
+                self._webhooks,
             ),
         )
 

@@ -36,6 +36,9 @@ from push.redis.shared_copy import Lease
 from push.runtime.ports import Reactor
 from push.runtime.tracing import Tracer
 from push.streams.publisher import Publisher, Retention
+from push.webhooks.resolver import PublicHosts
+from push.webhooks.service import Webhooks
+from push.webhooks.settings import WebhookSettings
 from push.wire import defaults
 from push.wire.idents import Snowflake
 
@@ -57,6 +60,7 @@ class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
     open_registration: bool = False
     bans_max: int = 0
     events_total: int = defaults.EVENTS_TOTAL
+    webhooks: WebhookSettings = WebhookSettings()
 
 
 class Domain:
@@ -114,6 +118,9 @@ class Domain:
         self.users = Users(shards, self.devices, self.clients)
         self.pushing = self._make_pushing()
         self.chat = self._make_chat()
+        hosts = PublicHosts(reactor)
+        next_id = self.snowflake.next_id
+        self.webhooks = Webhooks(shards, limits.webhooks, next_id, hosts.check)
         self.erasure = self.chat.erasure(self.devices, self.clients)
 
     def _make_topics(self) -> Topics:

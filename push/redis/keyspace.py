@@ -78,6 +78,23 @@ RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:
 RECENT_OWNERS = "recent-owners"
 RECENT_TOTAL = "recent-total"
 AUDIT = "audit:"  # by the part of the trail
+# Webhooks: of the deployment, and by the id of an endpoint; see push/lua/lib/webhook_keys.lua.
+WEBHOOK_ENDPOINTS = "webhook-endpoints"
+WEBHOOK_WANTED = "webhook-wanted"
+WEBHOOK_INBOX = "webhook-inbox"  # what scripts wrote down
+WEBHOOK_EVENTS = "webhook-events"
+WEBHOOK_LOG = "webhook-log"
+WEBHOOK_LOST = "webhook-lost"
+WEBHOOK_WAITING = "webhook-waiting:"
+WEBHOOK_DUE = "webhook-due:"
+WEBHOOK_TRIES = "webhook-tries:"
+WEBHOOK_STATES = "webhook-states:"
+WEBHOOK_FAILED = "webhook-failed:"
+WEBHOOK_ATTEMPTS = "webhook-attempts:"
+WEBHOOK_LEASE = "webhook-lease:"
+WEBHOOK_PAUSE = "webhook-pause:"
+WEBHOOK_ONLINE = "webhook-online"  # "<boot id> <token>": sessions of which somebody is told
+WEBHOOK_OFFLINE = "webhook-offline"  # a queue: devices that are to be told offline
 
 # The server.
 CLOCK = "clock"
@@ -111,6 +128,9 @@ DEVICE_ELSEWHERE = "x:"
 DEVICE_VERSION = "v:"
 DEVICE_BY_JWT = "j:"
 DEVICE_REREAD = "r:"
+# For webhooks: what was told last of it, and how many events it had.
+DEVICE_TOLD = "w"
+DEVICE_EVENTS = "q"
 
 # --- Fields of a message's record in the ledger: see push/lua/lib/ledger.lua.
 
@@ -126,6 +146,7 @@ LEDGER_WRITTEN = "w"
 LEDGER_TRACE = "tp"  # the traceparent of its publishing, if it is traced
 LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
+LEDGER_EVENTS = "q"  # how many events for webhooks it had
 
 # --- What became of a message for a device: states, and names of counters.
 

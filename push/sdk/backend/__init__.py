@@ -10,6 +10,16 @@ from push.wire.api.connections import Connection, ConnectionPage, Kicked
 from push.wire.api.devices import Registration, Servers
 from push.wire.api.messages import DeliveryPage, DeviceDelivery, MessageLedger
 from push.wire.api.operate.keys import Key, KeyPage, NewKey
+from push.wire.api.operate.webhooks import (
+    Replayed,
+    Webhook,
+    WebhookAttempt,
+    WebhookAttemptPage,
+    WebhookChanged,
+    WebhookMade,
+    WebhookPage,
+    WebhookTested,
+)
 from push.wire.api.push import BatchItem, PushResult
 from push.wire.api.topics import Topic, TopicPage
 
@@ -32,8 +42,16 @@ __all__ = [
     "PushAPIUnreachable",
     "PushResult",
     "Registration",
+    "Replayed",
     "Servers",
     "Topic",
     "TopicPage",
+    "Webhook",
+    "WebhookAttempt",
+    "WebhookAttemptPage",
+    "WebhookChanged",
+    "WebhookMade",
+    "WebhookPage",
+    "WebhookTested",
     "push_item",
 ]

@@ -23,6 +23,7 @@ from push.sdk.backend.calls import chat as chat_calls
 from push.sdk.backend.calls import cluster as cluster_calls
 from push.sdk.backend.calls import keys as key_calls
 from push.sdk.backend.calls import topics as topic_calls
+from push.sdk.backend.calls import webhooks as webhook_calls
 from push.sdk.backend.calls.base import ApiCall
 from push.sdk.backend.exchange import (
     REFUSED_BY_HTTPX,
@@ -38,6 +39,7 @@ from push.wire.api.common import MAX_PAGE
 from push.wire.api.connections import Connection
 from push.wire.api.messages import DeviceDelivery
 from push.wire.api.operate.keys import Key
+from push.wire.api.operate.webhooks import Webhook, WebhookAttempt
 from push.wire.api.topics import Topic
 
 P = ParamSpec("P")
@@ -151,6 +153,14 @@ class PushAPI(BaseAPI):
         """The conversations of a user, all pages."""
         return self._rows(self.conversations, "conversations", user)
 
+    def each_webhook(self) -> Iterator[Webhook]:
+        """The endpoints to which events are sent, all pages."""
+        return self._rows(self.webhooks, "webhooks")
+
+    def each_webhook_attempt(self, id: str) -> Iterator[WebhookAttempt]:
+        """What became of attempts to send events to an endpoint, all pages."""
+        return self._rows(self.webhook_attempts, "attempts", id)
+
     def close(self) -> None:
         self._lines.close()
 
@@ -211,6 +221,14 @@ class PushAPI(BaseAPI):
     recall = _blocking(chat_calls.recall)
     servers = _blocking(calls.servers)
     register_device = _blocking(calls.register_device)
+    webhooks = _blocking(webhook_calls.webhooks)
+    create_webhook = _blocking(webhook_calls.create_webhook)
+    webhook = _blocking(webhook_calls.webhook)
+    change_webhook = _blocking(webhook_calls.change_webhook)
+    delete_webhook = _blocking(webhook_calls.delete_webhook)
+    webhook_attempts = _blocking(webhook_calls.webhook_attempts)
+    replay_webhook = _blocking(webhook_calls.replay_webhook)
+    test_webhook = _blocking(webhook_calls.test_webhook)
 
 
 class AsyncPushAPI(BaseAPI):
@@ -289,6 +307,14 @@ class AsyncPushAPI(BaseAPI):
         """The conversations of a user, all pages."""
         return self._rows(self.conversations, "conversations", user)
 
+    def each_webhook(self) -> AsyncIterator[Webhook]:
+        """The endpoints to which events are sent, all pages."""
+        return self._rows(self.webhooks, "webhooks")
+
+    def each_webhook_attempt(self, id: str) -> AsyncIterator[WebhookAttempt]:
+        """What became of attempts to send events to an endpoint, all pages."""
+        return self._rows(self.webhook_attempts, "attempts", id)
+
     async def close(self) -> None:
         await self._lines.close()
 
@@ -349,3 +375,11 @@ class AsyncPushAPI(BaseAPI):
     recall = _awaited(chat_calls.recall)
     servers = _awaited(calls.servers)
     register_device = _awaited(calls.register_device)
+    webhooks = _awaited(webhook_calls.webhooks)
+    create_webhook = _awaited(webhook_calls.create_webhook)
+    webhook = _awaited(webhook_calls.webhook)
+    change_webhook = _awaited(webhook_calls.change_webhook)
+    delete_webhook = _awaited(webhook_calls.delete_webhook)
+    webhook_attempts = _awaited(webhook_calls.webhook_attempts)
+    replay_webhook = _awaited(webhook_calls.replay_webhook)
+    test_webhook = _awaited(webhook_calls.test_webhook)
