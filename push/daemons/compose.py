@@ -32,7 +32,7 @@ from push.daemons.device_gateway import make_gateway
 from push.daemons.domain import Domain
 from push.daemons.metrics.registry import make_registry as make_metrics
 from push.daemons.notes import clamped_notes
-from push.daemons.observing import watch_gateway
+from push.daemons.observing import Unacknowledged, watch_gateway
 from push.daemons.part_settings import domain_limits
 from push.daemons.process.listening import Listener, MakePort
 from push.daemons.process.log_files import reopen_log_files
@@ -55,6 +55,7 @@ from push.daemons.services.redis import RedisService
 from push.daemons.services.registry import make_registry
 from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
+from push.daemons.tracing import make_tracer
 from push.daemons.upkeep import (
     BackgroundService,
     GatewayService,
@@ -129,8 +130,12 @@ class Composition:
         self._memory = MemoryWatch(reactor, limit_bytes, in_thread=reactor.callInThread)
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
+        self._tracer = make_tracer(reactor, settings.otel, self._identity)
+        if self._tracer is not None:
+            self._add(self._tracer)
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
         self._webhooks: WebhookService | None = None
+        self._backlog: Unacknowledged | None = None
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
         self._status = DaemonStatus(
@@ -158,8 +163,8 @@ class Composition:
         if "webhooks" in self._roles:
             self._webhooks = self._add(make_webhooks(self._domain, self._identity.boot))
         if self._gateway is not None:
-            backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
-            self._add(BackgroundService(backlog))
+            self._backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
+            self._add(BackgroundService(self._backlog))
             self._add(GatewayService(self._gateway))
             OwnClients(self._reactor, self._gateway, self._domain.answerer, self._identity.node)
             self._gateway.apply_for(self._domain.answerer)
@@ -191,6 +196,7 @@ class Composition:
             keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
             judge=self._end_banned,
+            tracer=self._tracer,
         )
 
     async def _end_banned(self, new: NewBans) -> None:
@@ -219,6 +225,7 @@ class Composition:
             self._room.count,
             drain=lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
             is_short_of_memory=lambda: self._memory.is_short,
+            tracer=self._tracer,
         )
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
@@ -287,6 +294,7 @@ class Composition:
             is_short_of_memory=lambda: self._memory.is_short,
             audit=self._domain.observer.audit,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
+            tracer=self._tracer,
         )
         if not has_api:
             self._status.http_port = self._listen(
@@ -308,7 +316,13 @@ class Composition:
             self._memory,
             self._domain.refusals,
             collectors_of(
-                self._identity, self._settings, self._domain, self._status, lag, self._webhooks
+                self._identity,
+                self._settings,
+                self._domain,
+                self._status,
+                lag,
+                self._backlog,
+                self._webhooks,
             ),
         )
 

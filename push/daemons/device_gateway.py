@@ -15,6 +15,7 @@ from push.daemons.part_settings import connector_limits, session_limits
 from push.daemons.status import DaemonIdentity
 from push.devices.sessions import Sessions
 from push.runtime.ports import Reactor
+from push.runtime.tracing import Tracer
 
 
 def make_gateway(
@@ -28,6 +29,7 @@ def make_gateway(
     *,
     drain: Callable[[float], None],
     is_short_of_memory: Callable[[], bool],
+    tracer: Tracer | None,
 ) -> Gateway:
     """`drain(rate)` sends all clients elsewhere, so many a second, and then stops the daemon."""
     boot = identity.boot
@@ -58,6 +60,7 @@ def make_gateway(
         drain,
         chat_handlers(domain.chat),
         is_short_of_memory,
+        tracer,
     )
     return Gateway(reactor, services, _settings_of(settings, identity, max_connections))
 

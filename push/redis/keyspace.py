@@ -143,6 +143,7 @@ LEDGER_LINE = "t:"
 LEDGER_TOKENS = "u:"
 LEDGER_ADDRESSED = "n"
 LEDGER_WRITTEN = "w"
+LEDGER_TRACE = "tp"  # the traceparent of its publishing, if it is traced
 LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
 LEDGER_EVENT_COUNT = "q"  # how many events for webhooks it had
