@@ -16,7 +16,9 @@ from push import __version__
 from push.pushctl.commands import (
     bans,
     chat,
+    completion,
     connections,
+    contexts,
     devices,
     groups,
     listen,
@@ -87,6 +89,8 @@ COMMANDS: tuple[click.Command, ...] = (
     nodes.stats,
     nodes.drain,
     reshard.reshard,
+    contexts.context,
+    completion.completion,
 )
 for _command in COMMANDS:
     cli.add_command(_command)
