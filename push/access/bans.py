@@ -144,7 +144,11 @@ class Bans:
         try:
             await self._log.forget_ended(self.now_ms())
         except StoreUnavailable as error:
-            log.debug("Bans that have ended were not forgotten: {reason}", reason=error.reason)
+            log.debug(
+                "Bans that have ended were not forgotten: {reason}",
+                reason=error.reason,
+                event="bans.forgetting_postponed",
+            )
 
     @property
     def is_valid(self) -> bool:
@@ -230,4 +234,4 @@ class Bans:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Bans that have ended were not forgotten", failure)
+    log.failure("Bans that have ended were not forgotten", failure, event="bans.not_forgotten")

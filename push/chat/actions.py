@@ -83,7 +83,11 @@ class Acting:
                 await self._outbox.run(server, reply.outbox)
             except StoreUnavailable as error:
                 # It has happened; the rest is written down, and done when it can be.
-                log.debug("Something for users waits: {reason}", reason=error.reason)
+                log.debug(
+                    "Something for users waits: {reason}",
+                    reason=error.reason,
+                    event="chat.outbox_postponed",
+                )
         return reply.values
 
     async def look(

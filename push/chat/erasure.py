@@ -90,9 +90,8 @@ class Erasure:
         """Do what is left to do for a user that is being erased. Raises `StoreUnavailable`."""
         silent: set[str] = set()
         with contextlib.suppress(_AllIsDone):
-            if len(self._shards) > 1:
-                # Earlier errands for the user that are not on their server yet.
-                await gather(self._outbox.run_of(server, user) for server in self._shards)
+            # Earlier errands for the user that are not done yet.
+            await gather(self._outbox.run_of(server, user) for server in self._shards)
             await self._hold(user)
             silent = await self._end_all(user)
             await self._do_all(user)
@@ -202,4 +201,8 @@ class ErasureRunner(PeriodicTask):
             try:
                 await self._erasure.go_on(user.decode())
             except (StoreUnavailable, RequestError) as error:
-                log.debug("The erasure of a user waits: {error}", error=str(error))
+                log.debug(
+                    "The erasure of a user waits: {error}",
+                    error=str(error),
+                    event="chat.erasure_postponed",
+                )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from push.devices.record import as_fields
 from push.redis import keyspace
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script, load_script
-from push.runtime.tasks import gather
+from push.runtime.tasks import Semaphore, gather
 from push.wire.api.common import ABSENT
 from push.wire.api.groups import GroupChanges, GroupInfo, Member, MemberPage, NewGroup, Results
 from push.wire.api.paging import make_cursor, read_cursor
@@ -30,7 +31,8 @@ from push.wire.idents import GROUP_PREFIX, group_stream, user_stream
 
 log = Logger()
 
-LET_GO_AT_A_TIME = 200
+# Users that come or go in one script: more would take Redis from everybody else for too long.
+CHANGED_AT_A_TIME = 50
 TRIES = 10
 
 _create = load_script("chat", "create")
@@ -60,6 +62,7 @@ class Groups:
         self._contacts = contacts
         self._settings = settings
         self._readers = readers
+        self._changing = Semaphore(1)  # of all groups, for the same reason
 
     async def create(self, owner: str, said: NewGroup, *, by_device: bool = False) -> GroupInfo:
         """A new group. The settings say whether a device may create it, how often, and which users
@@ -152,15 +155,20 @@ class Groups:
         try:
             await self.let_go(group)
         except StoreUnavailable as error:
-            log.debug("Members of a dismissed group wait: {reason}", reason=error.reason)
+            log.debug(
+                "Members of a dismissed group wait: {reason}",
+                reason=error.reason,
+                event="chat.dismissal_postponed",
+            )
         return await self._readers.apply_groups([], dismissed=group)
 
     async def let_go(self, group: str) -> None:
         """The members of a dismissed group follow it no longer."""
         left = 1
         while left:
-            request = {"limit": LET_GO_AT_A_TIME}
-            left = await self._act(_dismiss_part, group, None, request, number)
+            async with self._changing:
+                request = {"limit": CHANGED_AT_A_TIME}
+                left = await self._act(_dismiss_part, group, None, request, number)
 
     async def let_go_of_erased(self, group: str, user: str) -> bool:
         """A user that is erased leaves: another is the owner, or the group ends with its last one.
@@ -190,7 +198,12 @@ class Groups:
                 else:
                     await self.leave(group, user)
             except RequestError as refusal:
-                log.debug("Group {group} changed meanwhile: {code}", group=group, code=refusal.code)
+                log.debug(
+                    "Group {group} changed meanwhile: {code}",
+                    group=group,
+                    code=refusal.code,
+                    event="chat.group_changed_meanwhile",
+                )
         raise RequestError(
             "unavailable", f"the group {group} changes all the time", after_seconds=1
         )
@@ -221,13 +234,28 @@ class Groups:
         *,
         rate: Rate = NO_RATE,
     ) -> Results:
+        """The users are judged one by one: a part at a time, and what is refused after the first
+        part is the result of those that are left."""
         each = list(dict.fromkeys(users))
-        codes = await self._act(script, group, by, {**more, "users": each}, one_list, rate=rate)
+        codes: list[str] = []
+        turns = self._changing if len(each) > CHANGED_AT_A_TIME else contextlib.nullcontext()
+        while len(codes) < len(each):
+            part = each[len(codes) : len(codes) + CHANGED_AT_A_TIME]
+            request = {**more, "users": part}
+            try:
+                async with turns:
+                    judged = await self._act(script, group, by, request, one_list, rate=rate)
+            except RequestError as refusal:
+                if not codes:
+                    raise
+                codes += [refusal.code] * (len(each) - len(codes))
+            else:
+                codes += [code.decode() for code in judged]
+            rate = NO_RATE
         # One question for all. Also for users of which nothing changed now: a caller that repeats
         # a request because an answer was lost must know that it is in effect.
         silent = await self._readers.apply_groups(each)
-        results = {user: code.decode() for user, code in zip(each, codes, strict=True)}
-        return Results(results, silent)
+        return Results(dict(zip(each, codes, strict=True)), silent)
 
     async def _act(
         self,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from functools import partial
+from itertools import product
 from typing import Any
 
 import msgspec
@@ -65,6 +67,8 @@ class MessageService:
         self._settings = settings
         self._shards = acting.shards
         self._kept = kept_of(settings)
+        # By "user" or "group", and "device" or "backend", since the start of the process.
+        self.accepted = Counter(dict.fromkeys(product(("user", "group"), ("device", "backend")), 0))
 
     async def send(
         self, sender: str, to: ConversationId, said: NewMessage, *, by_device: bool
@@ -89,8 +93,13 @@ class MessageService:
             **self._kept,
         }
         if client_id and len(self._shards) > 1:
-            return await self._send_claimed(request, rate)
-        return await self._acting.run(_send, to.owner, request, _sent, rate=rate, user=sender)
+            sent = await self._send_claimed(request, rate)
+        else:
+            sent = await self._acting.run(_send, to.owner, request, _sent, rate=rate, user=sender)
+        self.accepted[
+            "group" if to.user is None else "user", "device" if by_device else "backend"
+        ] += 1
+        return sent
 
     async def _send_claimed(self, request: dict[str, Any], rate: Rate) -> Sent:
         """First the sender's server agrees to what the client id is for, then it is sent."""

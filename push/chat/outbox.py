@@ -2,6 +2,8 @@
 
 An errand is a msgpack list of texts: kind, user, version, arguments. Those of one user are done in
 their order. Doing one twice, or late, changes nothing, but that a message may come twice.
+
+Where there is one server, only the members of a large new group are let in by errands.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
-from push.chat.scripts import ChatScripts
+from push.chat.scripts import ChatScripts, nothing
 from push.devices.outbox import REMOVED, SubscriptionChange
 from push.devices.outbox import Outbox as DeviceErrands
 from push.redis import keyspace
@@ -29,6 +31,7 @@ from push.wire.idents import user_stream
 log = Logger()
 
 USERS_AT_A_TIME = 32
+LET_IN = "let_in"  # for some members of a new group; all other kinds are for one user
 LOOK_SECONDS = 1.0
 ERRANDS_PER_LOOK = 100
 ERRANDS_OF_USER = 1000
@@ -38,6 +41,7 @@ QUEUE = WorkQueue("chat-errands", claimed_ms=10_000, pause_ms=PAUSE_MS)
 
 _user_errand = load_script("chat", "user_errand")
 _copy = load_script("chat", "copy")
+_let_in = load_script("chat", "let_in")
 _errands_of = load_script("chat", "errands_of")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[str]).decode
@@ -59,6 +63,7 @@ class UserOutbox:
         self._scripts = scripts
         self._devices = devices
         self._turns = Semaphore(USERS_AT_A_TIME)
+        self._letting_in = Semaphore(1)  # of all groups, so that Redis has time for others between
 
     async def run(self, server: RedisClient, texts: Sequence[bytes]) -> None:
         """Do errands that are written down on `server`. Raises `StoreUnavailable`."""
@@ -66,8 +71,22 @@ class UserOutbox:
         for text in texts:
             kind, user, version, *arguments = _decode(text)
             errand = _Errand(text, kind, user, version, arguments)
-            by_user.setdefault(user, []).append(errand)
+            if kind == LET_IN:
+                await self._let_in(server, errand)
+            else:
+                by_user.setdefault(user, []).append(errand)
         await gather(self._do_all(server, outbox) for outbox in by_user.values())
+
+    async def _let_in(self, server: RedisClient, errand: _Errand) -> None:
+        group, by, id, offset, *users = errand.arguments
+        request = {"group": group, "by": by, "id": id, "offset": offset, "users": users}
+        async with self._letting_in:
+            reply = await self._scripts.run(server, _let_in, request, nothing)
+        await self.run(server, reply.outbox)
+        await self._done(server, errand)
+
+    async def _done(self, server: RedisClient, errand: _Errand) -> None:
+        await server.command("ZREM", server.key(keyspace.CHAT_ERRANDS), errand.text)
 
     async def _do_all(self, server: RedisClient, outbox: Iterable[_Errand]) -> None:
         async with self._turns:
@@ -76,7 +95,7 @@ class UserOutbox:
                     await self._copy(server, errand)
                 else:
                     await self._do(errand)
-                await server.command("ZREM", server.key(keyspace.CHAT_ERRANDS), errand.text)
+                await self._done(server, errand)
 
     async def _do(self, errand: _Errand) -> None:
         request = {
@@ -178,7 +197,11 @@ class UserOutboxRelay(PeriodicTask):
             try:
                 await self._outbox.run(self._server, due)
             except StoreUnavailable as error:
-                log.debug("Something for users waits: {reason}", reason=error.reason)
+                log.debug(
+                    "Something for users waits: {reason}",
+                    reason=error.reason,
+                    event="chat.outbox_postponed",
+                )
                 await self._give_back(due)
                 return
 

@@ -62,10 +62,8 @@ class ChatService:
 
     def upkeep(self, reactor: Clock, server: RedisClient, erasure: Erasure) -> list[PeriodicTask]:
         """The periodic work for `server`."""
-        work: list[PeriodicTask] = [
+        return [
             HistoryRetention(reactor, server, self._acting, self.groups, self._settings),
             ErasureRunner(reactor, server, erasure),
+            UserOutboxRelay(reactor, server, self._outbox),
         ]
-        if not self._alone:
-            work.append(UserOutboxRelay(reactor, server, self._outbox))
-        return work

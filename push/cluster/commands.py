@@ -64,7 +64,11 @@ class ControlChannel:
             try:
                 order = read_order(payload)
             except (ValueError, RecursionError):
-                log.warn("An order could not be read: {payload!r}", payload=payload[:200])
+                log.warn(
+                    "An order could not be read: {payload!r}",
+                    payload=payload[:200],
+                    event="cluster.order_unreadable",
+                )
                 return
             obey(order)
 

@@ -225,7 +225,11 @@ class Survey:
         try:
             answer = msgspec.json.decode(payload, type=SurveyAnswer)
         except (msgspec.DecodeError, RecursionError):
-            log.warn("An answer could not be read: {payload!r}", payload=payload[:200])
+            log.warn(
+                "An answer could not be read: {payload!r}",
+                payload=payload[:200],
+                event="cluster.answer_unreadable",
+            )
             return
         collecting = self._open.get(answer.id)
         if collecting is None:
@@ -275,7 +279,11 @@ class SurveyHandler:
         try:
             question = msgspec.json.decode(payload, type=SurveyQuestion)
         except (msgspec.DecodeError, RecursionError):
-            log.warn("A question could not be read: {payload!r}", payload=payload[:200])
+            log.warn(
+                "A question could not be read: {payload!r}",
+                payload=payload[:200],
+                event="cluster.question_unreadable",
+            )
             return
         is_late = self._server.clock.now_us() > question.until_us
         if is_late and question.kind not in self._even_late:
@@ -286,7 +294,11 @@ class SurveyHandler:
         answer = SurveyAnswer(question.id, self._boot, self._node, failed=True)
         handler = self._handlers.get(question.kind)
         if handler is None:
-            log.warn("unknown kind of question: {kind}", kind=shortened(question.kind, 64))
+            log.warn(
+                "unknown kind of question: {kind}",
+                kind=shortened(question.kind, 64),
+                event="cluster.question_unknown",
+            )
         else:
             try:
                 found = await handler(bytes(question.body))
@@ -294,14 +306,26 @@ class SurveyHandler:
             except CancelledError:
                 raise  # this process stops
             except StoreUnavailable as error:
-                log.debug("A question was not answered: {reason}", reason=error.reason)
+                log.debug(
+                    "A question was not answered: {reason}",
+                    reason=error.reason,
+                    event="cluster.question_not_answered",
+                )
             except Exception:
-                log.failure("A question of kind {kind} failed", kind=question.kind)
+                log.failure(
+                    "A question of kind {kind} failed",
+                    kind=question.kind,
+                    event="cluster.question_failed",
+                )
         channel = self._server.channel(question.reply_to)
         try:
             await self._server.command("PUBLISH", channel, msgspec.json.encode(answer))
         except StoreUnavailable as error:
-            log.debug("An answer was not sent: {reason}", reason=error.reason)
+            log.debug(
+                "An answer was not sent: {reason}",
+                reason=error.reason,
+                event="cluster.answer_not_sent",
+            )
 
 
 def _channels_of(audience: Audience) -> list[str]:
@@ -311,4 +335,4 @@ def _channels_of(audience: Audience) -> list[str]:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("A question could not be answered", failure=failure)
+    log.failure("A question could not be answered", failure=failure, event="cluster.answer_failed")

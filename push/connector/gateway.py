@@ -38,6 +38,7 @@ from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
 from push.observe.session_events import CONNECTION_LOST
 from push.redis.keyspace import DROPPED
+from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
@@ -63,11 +64,12 @@ from push.session.transitions import State
 from push.streams.event_positions import EventPositions
 from push.wire.codecs.codec import Codec
 from push.wire.errors import shortened
-from push.wire.signals import DisconnectCode
+from push.wire.signals import ConnectStatus, DisconnectCode
 
 log = Logger()
 
 RESTART_AFTER_SECONDS = 5
+_KNOWN_ENDS = frozenset((*map(str, DisconnectCode), *(each.name for each in ConnectStatus)))
 
 
 class Gateway:
@@ -253,6 +255,8 @@ class Gateway:
         self.connections.discard(connection)
         self.limits.lost(connection)
         self._wheel.remove(connection)
+        if connection.protocol.window is None:
+            self.reads.came_to(session=False)
         if connection.protocol.state is State.ENDING:
             self._watch(connection)  # what the device asked for is carried out all the same
         elif connection.device is not None:
@@ -371,6 +375,7 @@ class Gateway:
         self.handle(connection, await self._handshake.connect(connection, event))
         device = connection.device
         if device is not None and not device.is_over:
+            self.reads.came_to(session=True)
             self._watch(connection)
             self.wake(device)
 
@@ -392,17 +397,22 @@ class Gateway:
     def _ended(self, connection: DeviceConnection, event: Ended) -> None:
         if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):
             self.counters.bad_frames += 1
+        # A peer's own code may be any word.
+        code = event.code if event.code in _KNOWN_ENDS else "other"
+        self.counters.reasons.ended[code] += 1
         device = connection.device
         if device is not None:
             self.requests.drained(device)
             if connection.protocol.session_id:
                 self.session_events.disconnected(device, event.code, event.reason)
         log.debug(
-            "{ip} {session} ended: {code} {reason}",
+            "{ip} {connection} ended: {code} {reason}",
             ip=connection.ip,
-            session="" if device is None else device.session_id,
+            connection="" if device is None else device.session_id,
+            token=None if device is None else device.token,
             code=event.code,
             reason=shortened(event.reason),
+            event="connection.ended",
         )
         if connection.is_closed:
             if device is not None:
@@ -411,11 +421,19 @@ class Gateway:
             connection.end(event)
 
     def _dropped(
-        self, session: ServerSession, _subscription: Subscription, entry: Entry, outcome: str
+        self, session: ServerSession, subscription: Subscription, entry: Entry, outcome: str
     ) -> None:
         device = self.sessions.get(session.session_id)
         if device is not None:
             self.session_events.dropped(device, entry.id, outcome.removeprefix(DROPPED))
+        if detail.debug:
+            log.debug(
+                "{message_id} of {stream} dropped: {reason}",
+                message_id=entry.id,
+                stream=subscription.stream,
+                reason=outcome,
+                event="message.dropped",
+            )
         if outcome == TOO_LARGE:
             self.counters.dropped_too_large += 1
         else:
@@ -456,7 +474,12 @@ class Gateway:
 
     def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
         def failed(failure: Failure) -> None:
-            log.failure("A request of {ip} failed", failure=failure, ip=connection.ip)
+            log.failure(
+                "A request of {ip} failed",
+                failure=failure,
+                ip=connection.ip,
+                event="connection.request_failed",
+            )
             self.disconnect(connection, DisconnectCode.INTERNAL, "an error of the server")
 
         self._jobs.run(job, failed)
@@ -493,4 +516,4 @@ def _session_on(connection: Connection) -> DeviceSession:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("A job of the gateway failed", failure=failure)
+    log.failure("A job of the gateway failed", failure=failure, event="connector.job_failed")

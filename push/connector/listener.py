@@ -11,9 +11,9 @@ from push.connector.gateway import Gateway
 from push.connector.limits.admission import AdmittingFactory
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.proxy import ProxiedFactory
-from push.connector.transport.tls import device_tls
+from push.connector.transport.tls import DeviceTlsFactory
 from push.connector.transport.websocket import WebSocketConnection
-from push.runtime.ports import Clock, as_twisted
+from push.runtime.ports import Clock
 from push.wire.addresses import Networks
 from push.wire.codecs.binary import BINARY
 from push.wire.codecs.text import TEXT
@@ -72,8 +72,8 @@ def device_factory(
         rules = OpeningRules(origins, is_other=is_stream)
         factory = WebSocketFactory(gateway, "ws" if tls is None else "wss", rules)
     if tls is not None:
-        factory = device_tls(tls, factory, as_twisted(reactor))
+        factory = DeviceTlsFactory(tls, factory, gateway.reads, reactor)
     admission = gateway.limits.admission
     if proxies:
         factory = ProxiedFactory(reactor, factory, proxies, gateway.counters, admission)
-    return AdmittingFactory(factory, admission, reactor.seconds)
+    return AdmittingFactory(factory, admission, gateway.reads, reactor.seconds)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Set
 from typing import TypeVar
 
+from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService, Service
 from twisted.logger import Logger, globalLogPublisher
 
@@ -28,13 +29,14 @@ from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
+from push.daemons.collectors import collectors_of
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
 from push.daemons.domain import SECONDS_PER_DAY, Domain
-from push.daemons.metrics import make_registry as make_metrics
+from push.daemons.metrics.registry import make_registry as make_metrics
 from push.daemons.observing import watch_gateway
 from push.daemons.part_settings import connector_limits, domain_limits, session_limits
 from push.daemons.process.listening import Listener, MakePort, backlog_notes
@@ -42,6 +44,7 @@ from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
+from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.process.signals import StopSignals
 from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
 from push.daemons.reload import RELOADED, Reload
@@ -59,6 +62,7 @@ from push.daemons.services.redis import RedisService
 from push.daemons.status import DaemonIdentity, DaemonStatus
 from push.daemons.upkeep import BackgroundService, GatewayService, ObserverService, upkeep_of
 from push.devices.sessions import Sessions
+from push.http.framework.port import HttpPort
 from push.http.server import make_site
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
@@ -106,7 +110,7 @@ class Composition:
         boot = secrets.token_hex(8)
         node = node_name(settings.server.node, boot, unique=self._share_ports)
         self._identity = DaemonIdentity(boot, node, roles, int(time.time() * 1000))
-        log.info("node {node}, boot id {boot}", node=node, boot=boot)
+        log.info("node {node}, boot id {boot}", node=node, boot=boot, event="server.starting")
         self._room = ConnectionRoom(settings, roles, raise_file_limit())
         clamped = self._clamped()
         if settings.redis.url.embedded and len(roles) == 1:
@@ -121,7 +125,7 @@ class Composition:
         self._keys = self._add(ApiKeys(reactor, settings.auth.keys, settings.server.data_folder))
         self._reload.add(self._reload_keys)
         limit_bytes = settings.limits.memory.bytes_of(total_bytes())
-        self._memory = MemoryWatch(reactor, limit_bytes)
+        self._memory = MemoryWatch(reactor, limit_bytes, in_thread=reactor.callInThread)
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
@@ -149,7 +153,7 @@ class Composition:
         if self._settings.http.demo:
             clamped.append(DEMO_NOTE if self._roles >= DEMO_ROLES else NO_DEMO_NOTE)
         for note in clamped:
-            log.warn("{note}", note=note)
+            log.warn("{note}", note=note, event="settings.note")
         return clamped
 
     def _add(self, service: Child) -> Child:
@@ -303,9 +307,7 @@ class Composition:
             self._reactor,
             apps,
             keyring=self._keys.keyring,
-            registry=make_metrics(
-                self._gateway, self._certificates.ends, self._memory, self._domain.refusals
-            ),
+            registry=self._make_metrics(),
             problems=self._status.problems,
             notes=self._status.notes,
             origins=Origins(settings.connector.origins),
@@ -324,13 +326,26 @@ class Composition:
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
         )
         if not has_api:
-            self._status.http_port = self._listen("http", "[connector] admin", address, site)
+            self._status.http_port = self._listen(
+                "http", "[connector] admin", address, site, HttpPort
+            )
             return
         name, factory = self._with_tls(site)
-        self._status.http_port = self._listen(name, "[http] listen", address, factory)
+        self._status.http_port = self._listen(name, "[http] listen", address, factory, HttpPort)
 
     def _configuration(self) -> Configuration:
         return configuration_of(self._identity.node, self._settings, self._reload.latest, RELOADED)
+
+    def _make_metrics(self) -> CollectorRegistry:
+        lag = ReactorLag(self._reactor)
+        self._add(BackgroundService(lag))
+        return make_metrics(
+            self._gateway,
+            self._certificates.ends,
+            self._memory,
+            self._domain.refusals,
+            collectors_of(self._identity, self._settings, self._domain, self._status, lag),
+        )
 
     def _with_tls(self, site: object) -> tuple[str, object]:
         """The HTTP API as it is listened for, and the scheme of its URL."""

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
-from twisted.logger import LogPublisher, globalLogPublisher
+from twisted.logger import LogPublisher, globalLogBeginner, globalLogPublisher
 
 from push.daemons.compose import make_service
 from push.daemons.config.errors import StartError
 from push.daemons.config.options import DaemonOptions
-from push.daemons.config.settings import LogLevelName
+from push.daemons.config.settings import LogFormatName, LogLevelName
+from push.daemons.process.log_lines import begin_with_json
 from push.daemons.process.logs import apply_level, check_file_of_twistd, exit_with_problem
 from push.daemons.services.ordered_services import OrderedServices
 
@@ -23,11 +24,13 @@ class Daemon(OrderedServices):
         self,
         tap: str,
         level_name: LogLevelName,
+        log_format: LogFormatName = "text",
         publisher: LogPublisher = globalLogPublisher,
     ) -> None:
         super().__init__()
         self._tap = tap
         self._level_name = level_name
+        self._log_format = log_format
         self._publisher = publisher
 
     def privilegedStartService(self) -> None:
@@ -36,7 +39,7 @@ class Daemon(OrderedServices):
 
     def startService(self) -> None:
         # Not earlier: twistd's observer is in place only now.
-        apply_level(self._publisher, self._level_name)
+        apply_level(self._publisher, self._level_name, self._log_format)
         with start_problems_end(self._tap):
             super().startService()
 
@@ -52,7 +55,10 @@ def start_problems_end(tap: str) -> Iterator[None]:
 
 def make_daemon(options: DaemonOptions, roles: Set[str]) -> Daemon:
     """The daemon `options.tap`, with `roles` among "connector", "api", "sub" and "group"."""
-    daemon = Daemon(options.tap, options.settings.server.log)
+    server = options.settings.server
+    daemon = Daemon(options.tap, server.log, server.log_format)
+    if server.log_format == "json":
+        begin_with_json(globalLogBeginner)
     with start_problems_end(options.tap):
         of_twistd: Mapping[str, Any] = options.parent or {}
         for name in ("logfile", "pidfile"):

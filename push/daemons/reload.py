@@ -60,11 +60,21 @@ class Reload:
                 problems.append(str(error))
             else:
                 loaded += [what] if what else []
-        log.info("SIGHUP: reloaded {what}", what="; ".join(loaded) or "nothing")
+        log.info(
+            "SIGHUP: reloaded {what}", what="; ".join(loaded) or "nothing", event="reload.done"
+        )
         for problem in problems:
-            log.error("SIGHUP: {problem}. The earlier settings stay in effect.", problem=problem)
+            log.error(
+                "SIGHUP: {problem}. The earlier settings stay in effect.",
+                problem=problem,
+                event="reload.problem",
+            )
         if waiting := list(changed(self._started_with, self._settings)):
-            log.warn("SIGHUP: these settings need a restart: {names}", names=", ".join(waiting))
+            log.warn(
+                "SIGHUP: these settings need a restart: {names}",
+                names=", ".join(waiting),
+                event="reload.restart_needed",
+            )
 
     @property
     def latest(self) -> Settings:

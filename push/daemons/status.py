@@ -129,4 +129,4 @@ class DaemonStatus:
 
 
 def gateway_counters(gateway: Gateway) -> dict[str, int]:
-    return {**vars(gateway.counters), "written": gateway.delivery_policy.written}
+    return {**gateway.counters.totals(), "written": gateway.delivery_policy.written}

@@ -159,4 +159,8 @@ class OutboxRelay(PeriodicTask):
                 try:
                     await self._outbox.run(self._server, [text])
                 except StoreUnavailable as error:
-                    log.debug("An errand waits: {reason}", reason=error.reason)
+                    log.debug(
+                        "An errand waits: {reason}",
+                        reason=error.reason,
+                        event="devices.errand_postponed",
+                    )

@@ -15,6 +15,7 @@ from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
+from push.http.request_measures import RequestMeasures
 from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
 from push.observe.audit import AuditTrail
@@ -57,16 +58,21 @@ def make_site(
     served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
     served.append(PageRoutes(title, version, served).app)
     routes = (route for app in served for route in app.routes)
+    measures = RequestMeasures()
+    registry.register(measures)
     edge = Edge(
         routes,
         keyring,
-        registry,
         origins,
         trusted_proxies,
+        seconds=reactor.seconds,
+        note_answer=measures.note,
         rates=rates,
         failed_keys=FailedKeys(reactor, failed_keys_per_minute, refusals),
         auditing=None if audit is None else Auditing(audit),
         is_short_of_memory=is_short_of_memory,
     )
     crowd = Crowd(max_connections, refusals)
-    return LimitedSite(reactor, edge.resource(), edge.admit, crowd, trusted_proxies, take_stream)
+    return LimitedSite(
+        reactor, edge.resource(), edge.admit, edge.owner_of, crowd, trusted_proxies, take_stream
+    )

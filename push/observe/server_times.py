@@ -86,4 +86,8 @@ class ServerTimes:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("The time of the Redis servers could not be asked", failure=failure)
+    log.failure(
+        "The time of the Redis servers could not be asked",
+        failure=failure,
+        event="redis.time_failed",
+    )

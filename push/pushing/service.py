@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from twisted.logger import Logger
 
 from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
@@ -14,6 +16,7 @@ from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.redis.keyspace import DEVICE_PREFIX, group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
+from push.runtime.log_detail import detail
 from push.runtime.tasks import gather
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.message import MessageContent as StoredContent
@@ -39,6 +42,8 @@ from push.wire.idents import (
     topic_stream,
     user_stream,
 )
+
+log = Logger()
 
 Done = TypeVar("Done")
 
@@ -101,6 +106,8 @@ class PushService:
         self._snowflake = snowflake
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
+        # By the kind of their target, since the start of the process.
+        self.accepted = Counter(dict.fromkeys(TARGET_OF_NAME, 0))
 
     async def push(self, push: Push) -> PushResult:
         """Write to its streams.
@@ -135,13 +142,27 @@ class PushService:
 
     async def _publish(self, push: Push, id: str) -> PushResult:
         if push.once is None:
-            return await self._write(push, id, None)
+            return await self._write_counted(push, id, None)
         try:
-            return await self._write(push, id, _once_of(push, push.once))
+            return await self._write_counted(push, id, _once_of(push, push.once))
         except IdempotencyMismatch:
             raise _mismatch() from None
         finally:
             self._running.discard(push.once)
+
+    async def _write_counted(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
+        result = await self._write(push, id, once)
+        self.accepted[push.target.kind] += 1
+        if detail.debug:
+            log.debug(
+                "{message_id} pushed to {to}: {streams} streams, {online} online",
+                message_id=result.id,
+                to=push.target.kind,
+                streams=result.streams,
+                online=result.online,
+                event="push.accepted",
+            )
+        return result
 
     async def _write(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
         target, content = push.target, push.content
@@ -195,9 +216,9 @@ class PushService:
             # First all ids, which several servers have to agree upon, then in order.
             begun = await gather(_outcome(self._begin(items[place])) for place in now)
             calls = [
-                _outcome(
-                    _refused(id) if isinstance(id, RequestError) else self._publish(items[n], id)
-                )
+                _known(id)
+                if isinstance(id, RequestError)
+                else _outcome(self._publish(items[n], id))
                 for n, id in zip(now, begun, strict=True)
             ]
             results.update(zip(now, await gather(calls), strict=True))
@@ -272,8 +293,8 @@ async def _outcome(call: Awaitable[Done]) -> Done | RequestError:
         return as_request_error(error)
 
 
-async def _refused(refusal: RequestError) -> PushResult:
-    raise refusal
+async def _known(outcome: RequestError) -> RequestError:
+    return outcome
 
 
 def _once_of(push: Push, key: str) -> IdempotencyKey:

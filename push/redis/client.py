@@ -15,6 +15,7 @@ from push.redis.checks import check_master, check_server, permitted
 from push.redis.clock import MICROSECONDS, ServerClock
 from push.redis.connection.availability import Availability
 from push.redis.connection.errors import TEMPORARY_REPLIES, StoreUnavailable, UnsuitableServer
+from push.redis.connection.measures import RedisMeasures
 from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
 from push.redis.connection.replies import Answer, Argument, Decode, as_it_is
@@ -23,7 +24,7 @@ from push.redis.connection.subscriptions import Handler, Subscriptions
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
-from push.redis.scripts import Script
+from push.redis.scripts import Script, load
 from push.runtime.ports import Clock, TrustRoot
 from push.runtime.timers import Periodic
 
@@ -62,6 +63,7 @@ class RedisClient:
         self.timeout_seconds = timeout_seconds
         self.clock = ServerClock(reactor.seconds)
         self.subscriptions = Subscriptions(reactor)
+        self.measures = RedisMeasures()
         self._reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
@@ -103,10 +105,11 @@ class RedisClient:
     def _make_commands(
         self, purpose: str, prepare: Callable[[CommandProtocol], Awaitable[None]]
     ) -> SupervisedConnection[CommandProtocol]:
+        measured = self.measures.call_seconds.observe
         return SupervisedConnection(
             self._reactor,
             self._locate,
-            lambda lost: CommandProtocol(self._reactor.seconds, lost),
+            lambda lost: CommandProtocol(self._reactor.seconds, lost, measured),
             prepare,
             name=str(self.address),
             purpose=purpose,
@@ -348,7 +351,9 @@ class RedisClient:
         )
         for note in notes:
             if note not in self._server_notes:
-                log.warn("Redis at {name}: {note}", name=str(self.address), note=note)
+                log.warn(
+                    "Redis at {name}: {note}", name=str(self.address), note=note, event="redis.note"
+                )
         self._server_notes = notes
 
     async def _recheck(self) -> None:
@@ -362,11 +367,12 @@ class RedisClient:
         except (UnsuitableServer, StoreUnavailable) as error:
             self._commands.rebuild(error if isinstance(error, UnsuitableServer) else error.reason)
         except txredisapi.RedisError as error:
-            log.debug("Redis could not be checked: {error}", error=error)
+            log.debug("Redis not checked: {error}", error=error, event="redis.check_postponed")
 
     def _notify_if_restored(self) -> None:
         if self.problem is not None:
             return  # the other connection tells
+        self.measures.restored += 1
         self._availability.all_up()
         for callback in self._restored:
             callback()
@@ -374,12 +380,14 @@ class RedisClient:
     def _translated(self, text: str, error: txredisapi.RedisError) -> Exception:
         """Our exception for txredisapi's; an error that is our own fault keeps its class."""
         if isinstance(error, txredisapi.ConnectionError):
+            self.measures.failed_calls += 1
             return StoreUnavailable(
                 f"the connection to Redis at {self.address} was lost: {text}", unknown=True
             )
         if "READONLY" in text:
             self.rebuild("it has become a replica")  # where the master is now is looked up again
         if any(word in text for word in TEMPORARY_REPLIES):
+            self.measures.failed_calls += 1
             return StoreUnavailable(
                 f"Redis at {self.address} is temporarily unable to serve commands: {text}"
             )
@@ -387,13 +395,5 @@ class RedisClient:
         return own_fault
 
 
-async def load(protocol: CommandProtocol, script: Script) -> None:
-    """Redis knows the script from now on. Raises txredisapi's error, by our files and lines."""
-    try:
-        await protocol.call("SCRIPT", "LOAD", script.source)
-    except txredisapi.ResponseError as error:
-        raise txredisapi.ResponseError(script.explain(str(error))) from None
-
-
 def _log_failure(failure: Failure) -> None:
-    log.failure("Redis could not be checked", failure=failure)
+    log.failure("Redis could not be checked", failure=failure, event="redis.check_failed")

@@ -46,6 +46,11 @@ class PeriodicTask(ABC):
     def _log(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, StoreUnavailable):
-            log.debug("{failed}: {reason}", failed=self._failed, reason=error.reason)
+            log.debug(
+                "{failed}: {reason}",
+                failed=self._failed,
+                reason=error.reason,
+                event="redis.task_postponed",
+            )
         else:
-            log.failure("{failed}", failure, failed=self._failed)
+            log.failure("{failed}", failure, failed=self._failed, event="redis.task_failed")

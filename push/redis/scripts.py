@@ -16,6 +16,10 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
+import txredisapi
+
+from push.redis.connection.protocols import CommandProtocol
+
 PRELUDE = "prelude"
 _USES = re.compile(r"-- uses:(.*)")
 _REDIS_LINE = re.compile(r"@?user_script: ?(\d+)")
@@ -207,3 +211,11 @@ def _compose(name: str, statements: Iterable[Statement]) -> Script:
 
 LUA = ScriptFolder(files("push").joinpath("lua"), "push/lua")
 load_script = LUA.load
+
+
+async def load(protocol: CommandProtocol, script: Script) -> None:
+    """Redis knows the script from now on. Raises txredisapi's error, by our files and lines."""
+    try:
+        await protocol.call("SCRIPT", "LOAD", script.source)
+    except txredisapi.ResponseError as error:
+        raise txredisapi.ResponseError(script.explain(str(error))) from None

@@ -85,7 +85,11 @@ class Lease:
         try:
             await self._server.command("PUBLISH", self._server.channel(self._channel), nonce)
         except StoreUnavailable as error:
-            log.debug("A nonce was not published: {reason}", reason=error.reason)
+            log.debug(
+                "A nonce was not published: {reason}",
+                reason=error.reason,
+                event="shared_state.nonce_postponed",
+            )
 
     def _receive(self, payload: bytes) -> None:
         sent_at, losses = self._sent.pop(int(payload), (0.0, -1))
@@ -189,7 +193,12 @@ class SharedCopy(Generic[Content]):
     def _failed(self, failure: Failure) -> None:
         if isinstance(failure.value, StoreUnavailable):
             reason = failure.value.reason
-            log.debug("{channel} not read: {reason}", channel=self._channel, reason=reason)
+            log.debug(
+                "{channel} not read: {reason}",
+                channel=self._channel,
+                reason=reason,
+                event="shared_state.postponed",
+            )
         else:
             _log_failure(failure)
         if self._regular.is_started:
@@ -201,4 +210,4 @@ class SharedCopy(Generic[Content]):
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("A copy of shared state was not read", failure)
+    log.failure("A copy of shared state was not read", failure, event="shared_state.failed")

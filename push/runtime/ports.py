@@ -53,6 +53,10 @@ class Reactor(Clock, Protocol):
         self, callable: Callable[..., Any], *args: object, **kwargs: object
     ) -> None: ...
 
+    def callInThread(
+        self, callable: Callable[..., Any], *args: object, **kwargs: object
+    ) -> None: ...
+
     def callWhenRunning(
         self, callable: Callable[..., Any], *args: object, **kwargs: object
     ) -> object: ...

@@ -7,6 +7,7 @@ window is full, takes nothing from the channel: it is not queued for, it reads o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from push.session.entry import Batch, Entry
@@ -22,6 +23,7 @@ from push.session.subscription import (
 from push.session.transitions import State
 from push.session.window import Window
 from push.wire.codecs.codec import Codec
+from push.wire.idents import STREAM_KINDS
 
 Dropped = Callable[[ServerSession, Subscription, Entry, str], None]
 
@@ -31,13 +33,19 @@ class DeliveryPolicy:
 
     `dropped(session, subscription, entry, outcome)` is told of each message that a session will
     never get: `TOO_LARGE` for its frame limit, `UNACKNOWLEDGED` after `max_deliveries`. `written`
-    counts messages handed out, redeliveries apart.
+    counts messages handed out, redeliveries apart; `written_by_kind` by the kind of their stream.
     """
 
     def __init__(self, limits: SessionLimits, dropped: Dropped) -> None:
         self.written = 0
+        self.written_by_kind = Counter(dict.fromkeys(STREAM_KINDS, 0))
         self._max_deliveries = limits.max_deliveries
         self._dropped = dropped
+
+    def note_written(self, stream: str, written_before: int) -> None:
+        """What `written` grew by was of `stream`; once for many sessions."""
+        if self.written != written_before:
+            self.written_by_kind[stream.partition(":")[0]] += self.written - written_before
 
     def live(
         self, session: ServerSession, subscription: Subscription, batch: Batch, now: float

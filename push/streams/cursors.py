@@ -196,7 +196,9 @@ class CursorWriter:
         try:
             lost: list[int] = await self._server.run(_script, [], [_encode(_arguments(batch))])
         except StoreUnavailable as error:
-            log.debug("Cursors kept for later: {reason}", reason=error.reason)
+            log.debug(
+                "Cursors kept for later: {reason}", reason=error.reason, event="cursors.postponed"
+            )
             self._last += [move for move in batch if move.is_last]
             for move in batch:
                 if move.is_last:
@@ -349,5 +351,5 @@ def _pass_on(result: Result, waiter: Deferred[Result]) -> Result:
 
 def _log_failure(failure: Failure) -> bool:
     """The batch is given up: its messages come again."""
-    log.failure("Cursors could not be written", failure=failure)
+    log.failure("Cursors could not be written", failure=failure, event="cursors.failed")
     return True

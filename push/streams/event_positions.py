@@ -84,7 +84,11 @@ class EventPositions:
                 _keep, [], [_encode([*noted.items()]), self._kept_events, KEPT_SECONDS]
             )
         except StoreUnavailable as error:
-            log.debug("Positions were not stored: {reason}", reason=error.reason)
+            log.debug(
+                "Positions were not stored: {reason}",
+                reason=error.reason,
+                event="positions.postponed",
+            )
 
 
 async def cursors_at(shards: Shards, token: str, event_id: str) -> dict[str, str]:

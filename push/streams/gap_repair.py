@@ -76,7 +76,11 @@ class GapRepair:
             raise
         except Exception as error:
             if not isinstance(error, StoreUnavailable):
-                log.failure("The log of {stream} could not be read", stream=channel.stream)
+                log.failure(
+                    "The log of {stream} could not be read",
+                    stream=channel.stream,
+                    event="streams.log_unreadable",
+                )
             # `held` is in the log too: the next repair reads it.
             channel.held = None
             channel.repairing = False
@@ -135,4 +139,4 @@ class GapRepair:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("A repair failed", failure=failure)
+    log.failure("A repair failed", failure=failure, event="streams.repair_failed")

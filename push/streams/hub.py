@@ -221,7 +221,11 @@ class Hub:
                         self._receiver.batch(channel, batch)
                 except Exception:
                     # The others go on: what is pending of a channel that is left out stays so.
-                    log.failure("What came for {stream} was not handed on", stream=channel.stream)
+                    log.failure(
+                        "What came for {stream} was not handed on",
+                        stream=channel.stream,
+                        event="streams.hand_over_failed",
+                    )
         self._receiver.end_turn()
 
     def repaired(self, channel: Channel) -> None:

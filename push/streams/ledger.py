@@ -290,7 +290,9 @@ class EphemeralCounts:
             try:
                 await self._server.run(_count_ephemeral, [], [_encode(part)])
             except StoreUnavailable as error:
-                log.debug("Counts given up: {reason}", reason=error.reason)
+                log.debug(
+                    "Counts given up: {reason}", reason=error.reason, event="ledger.postponed"
+                )
 
 
 def is_listed(stream: str) -> bool:
@@ -299,4 +301,4 @@ def is_listed(stream: str) -> bool:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("The ledger could not be written", failure=failure)
+    log.failure("The ledger could not be written", failure=failure, event="ledger.failed")

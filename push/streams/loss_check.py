@@ -84,7 +84,9 @@ class LossCheck:
                         else:
                             channel.known = False
         except StoreUnavailable as error:
-            log.debug("Sweep put off: {reason}", reason=error.reason)
+            log.debug(
+                "Sweep put off: {reason}", reason=error.reason, event="streams.sweep_postponed"
+            )
             self._sweep_soon.request()
 
     async def _listen_for_nonce(self) -> None:
@@ -115,11 +117,17 @@ class LossCheck:
         try:
             await self._server.command("PUBLISH", channel, nonce)
         except StoreUnavailable as error:
-            log.debug("Nonce not published: {reason}", reason=error.reason)
+            log.debug(
+                "Nonce not published: {reason}",
+                reason=error.reason,
+                event="streams.nonce_postponed",
+            )
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Followed streams could not be checked", failure=failure)
+    log.failure(
+        "Followed streams could not be checked", failure=failure, event="streams.check_failed"
+    )
 
 
 def _parts(items: list[Channel], size: int) -> Iterable[list[Channel]]:

@@ -37,6 +37,7 @@ STREAM_ALL = "all"
 USER_PREFIX = "user:"
 TOPIC_PREFIX = "topic:"
 GROUP_PREFIX = "group:"
+STREAM_KINDS = (STREAM_ALL, "dev", "user", "topic", "group")  # the part before a colon
 
 
 def encode_crockford(number: int) -> str:

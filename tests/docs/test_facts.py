@@ -14,7 +14,6 @@ import pytest
 from msgspec import Raw
 
 from push.chat.settings import ChatSettings
-from push.connector.transport.counters import Counters
 from push.daemons.config.loading import KEYS, as_toml
 from push.daemons.config.settings import Settings
 from push.daemons.part_settings import chat_settings, push_limits, session_limits
@@ -213,15 +212,3 @@ def test_the_results_of_connect_that_are_sent_are_called_so() -> None:
 def test_each_error_code_is_in_a_document() -> None:
     text = "".join(text_of(f"docs/{page}.md") for page in ("http", "protocol", "chat"))
     assert [code for code in STATUS_OF_CODE if f"`{code}`" not in text] == []
-
-
-def test_each_metric_of_a_connector_is_in_the_document() -> None:
-    rows = [row[0] for row in table("docs/operating.md", "## Health and metrics")]
-    told = set(re.findall(r"`(?:push_connector)?_(\w+)`", " ".join(rows)))
-    source = text_of("push/daemons/metrics.py")
-    gauges = re.findall(r'GaugeMetricFamily\(\s*"push_connector_(\w+)"', source)
-    counters = [
-        *vars(Counters()),
-        *re.findall(r'CounterMetricFamily\(\s*"push_connector_(\w+)"', source),
-    ]
-    assert told == {*gauges, *(f"{name}_total" for name in counters)}

@@ -160,7 +160,7 @@ class _KazooLog(logging.Handler):
         text = record.getMessage()
         if record.levelno >= logging.WARNING:
             _KazooLog.last_warning = text.removeprefix("Connection dropped: ")
-        log.debug("kazoo: {text}", text=text)
+        log.debug("kazoo: {line}", line=text, event="zookeeper.client")
 
 
 def _quieten_kazoo() -> None:

@@ -132,7 +132,11 @@ class OwnEntries:
                 self._meet_rival(own, rivals[key], now)
                 continue
             if own.rival is not None and own.held:
-                log.info("The name {name!r} belongs to this process again", name=key[1])
+                log.info(
+                    "The name {name!r} belongs to this process again",
+                    name=key[1],
+                    event="registry.name_regained",
+                )
             own.rival = None
             own.held = True
             changed |= own.entry is not written[key]
@@ -150,11 +154,12 @@ class OwnEntries:
                 "now another process's" if own.held else "an earlier process's: waiting for its end"
             )
             log.warn(
-                "The entry {service}/{instance} is {text} (boot id {boot})",
+                "The entry {service}/{instance} is {state} (boot id {boot})",
                 service=service,
                 instance=instance,
-                text=text,
+                state=text,
                 boot=rival.boot,
+                event="registry.name_taken",
             )
             return
         is_silent = known.sign == rival.sign and now - own.rival_since < self._patience_seconds

@@ -228,7 +228,9 @@ class ReconcilingRegistry(Registry):
         except Exception as error:
             text = str(error) or type(error).__name__
             if self._trouble != text:
-                log.failure("The registry cannot be exchanged with")
+                log.failure(
+                    "The registry cannot be exchanged with", event="registry.exchange_failed"
+                )
             self._failed(text)
             return
         self._trouble = None
@@ -274,6 +276,7 @@ class ReconcilingRegistry(Registry):
                 service=entry.service,
                 instance=entry.instance,
                 error=str(error),
+                event="registry.not_withdrawn",
             )
             self._wake()
         else:
@@ -290,9 +293,12 @@ class ReconcilingRegistry(Registry):
         try:
             await within(self._timing.stop, self._reactor, step, TimeoutError)
         except TimeoutError:
-            log.info("The registry gave no answer before the stop: own entries lapse by themselves")
+            log.info(
+                "The registry gave no answer before the stop: own entries lapse by themselves",
+                event="registry.no_answer_at_stop",
+            )
         except Exception:
-            log.failure("The registry did not end well")
+            log.failure("The registry did not end well", event="registry.stop_failed")
 
     def _size(self) -> int:
         return sum(len(instances) for instances in self._view.snapshot.values())
@@ -307,9 +313,12 @@ class ReconcilingRegistry(Registry):
             try:
                 callback()
             except Exception:
-                log.failure("A callback for changes in the registry failed")
+                log.failure(
+                    "A callback for changes in the registry failed",
+                    event="registry.callback_failed",
+                )
 
 
 def _log_failure(failure: Failure) -> None:
     if not failure.check(CancelledError):
-        log.failure("The registry failed", failure)
+        log.failure("The registry failed", failure, event="registry.failed")

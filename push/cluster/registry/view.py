@@ -110,6 +110,7 @@ class View:
                 service=shortened(key[0], 64),
                 instance=shortened(key[1], 128),
                 error=shortened(str(error)),
+                event="registry.entry_skipped",
             )
             return
         self._unreadable.pop(key, None)
@@ -143,6 +144,7 @@ class View:
                 "until that is verified",
                 missing=len(missing),
                 known=len(self._raw),
+                event="registry.many_missing",
             )
         self._held.update(dict.fromkeys(missing, 0))
 
@@ -155,7 +157,11 @@ class View:
             del self._held[key]
             self._drop(key)
         if gone:
-            log.warn("{gone} missing entries were verified and are gone", gone=len(gone))
+            log.warn(
+                "{gone} missing entries were verified and are gone",
+                gone=len(gone),
+                event="registry.missing_verified",
+            )
 
     def _notify_if_changed(self, before: dict[Key, bytes]) -> None:
         if before == self._raw:

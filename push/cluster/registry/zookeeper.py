@@ -127,9 +127,17 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._doubt()
         if self._connected:
             if self._logged_away:
-                log.info("ZooKeeper at {servers}: reconnected", servers=self._servers)
+                log.info(
+                    "ZooKeeper at {servers}: reconnected",
+                    servers=self._servers,
+                    event="zookeeper.reconnected",
+                )
             elif not self._was_connected:
-                log.info("ZooKeeper at {servers}: connected", servers=self._servers)
+                log.info(
+                    "ZooKeeper at {servers}: connected",
+                    servers=self._servers,
+                    event="zookeeper.connected",
+                )
             self._was_connected = True
             self._logged_away = False
             self._wake()
@@ -154,6 +162,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             "ZooKeeper at {servers} is unreachable: {reason}. Trying again until it is reachable.",
             servers=self._servers,
             reason=self._reason,
+            event="zookeeper.unreachable",
         )
 
     async def _close(self) -> None:

@@ -128,7 +128,9 @@ class CatchUp:
         ):
             if device.subscriptions.get(subscription.stream) is subscription:
                 complete_to = max(reading.clock_us, offset)
+                written_before = self._delivery_policy.written
                 helped |= self._take(part, channel, subscription, page, reading.now_us, complete_to)
+                self._delivery_policy.note_written(subscription.stream, written_before)
         part.write()
         return helped
 

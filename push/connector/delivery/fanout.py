@@ -197,7 +197,9 @@ class FanOut:
         """Who gets what of `batch`, with all that is noted of it; nothing is written yet."""
         shares = _Shares({}, [], [])
         now = self._reactor.seconds()
-        cursors, live = self._port.sources.cursors, self._delivery_policy.live
+        policy = self._delivery_policy
+        cursors, live = self._port.sources.cursors, policy.live
+        written_before = policy.written
         stored = bool(batch.stored)
         ephemeral = [entry for entry in batch.entries if not entry.offset]
         codec: Codec | None = None
@@ -229,6 +231,8 @@ class FanOut:
                     self._wheel.put(connection, due_slot)
                 if not subscription.live:
                     shares.behind.append(device)
+        if policy.written != written_before:  # so there was a target, and all are of one stream
+            policy.note_written(subscription.stream, written_before)
         return shares
 
     def _write_alike(
@@ -250,11 +254,14 @@ class FanOut:
                 else:
                     ready[protocol.codec] = [device]
                 stream = subscription.stream
+        policy = self._delivery_policy
+        written_before = policy.written
         for codec, devices in ready.items():
             write_to_all([device.connection for device in devices], batch.encoded(codec))
-            self._delivery_policy.written += len(devices) * len(batch.entries)
+            policy.written += len(devices) * len(batch.entries)
             for entry in batch.entries:
                 self._port.sources.counts.written_to(stream, entry.id, devices)
+        policy.note_written(stream, written_before)
         if others:
             self._write(batch, others, queue=True)
             self.end_turn()

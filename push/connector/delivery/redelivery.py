@@ -65,7 +65,9 @@ class Redelivery:
                 if not first.done:
                     await self._look_up(device, first)
         except StoreUnavailable as error:
-            log.debug("Redelivery put off: {reason}", reason=error.reason)
+            log.debug(
+                "Redelivery put off: {reason}", reason=error.reason, event="redelivery.postponed"
+            )
 
     async def _look_up(self, device: DeviceSession, first: OutstandingMessage) -> None:
         """Send the first message of a stream again if the log still has it.

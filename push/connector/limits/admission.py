@@ -18,6 +18,7 @@ from push.connector.limits.counts import (
     MAX_CONNECTIONS,
     LimitCounts,
 )
+from push.connector.limits.read_queue import ReadQueue
 from push.runtime.bounded_port import ACCEPTS_PER_TURN
 from push.wire.addresses import Networks, counted_ip, peer_ip
 
@@ -108,10 +109,15 @@ class AdmittingFactory(Factory):
     noisy = False
 
     def __init__(
-        self, devices: Factory, admission: Admission, seconds: Callable[[], float]
+        self,
+        devices: Factory,
+        admission: Admission,
+        reads: ReadQueue,
+        seconds: Callable[[], float],
     ) -> None:
         self._devices = devices
         self._admission = admission
+        self._reads = reads
         self._seconds = seconds
         per_second = admission.limits.accepts_per_second
         self._accept_seconds = 1 / per_second if per_second else 0.0
@@ -143,6 +149,8 @@ class AdmittingFactory(Factory):
 
     def accepts_now(self) -> int:
         """How many may be accepted in this turn."""
+        if not self._reads.has_room_for_newcomers:
+            return 0
         if not self._accept_seconds:
             return ACCEPTS_PER_TURN
         left_seconds = 1.0 - max(self._due - self._seconds(), 0.0)

@@ -56,7 +56,9 @@ class ConnectorLimits:
             reactor,
             TELL_SECONDS,
             self.counts.tell,
-            lambda failure: log.failure("Counts of limits were not logged", failure=failure),
+            lambda failure: log.failure(
+                "Counts of limits were not logged", failure=failure, event="limits.not_logged"
+            ),
         )
 
     def start(self) -> None:

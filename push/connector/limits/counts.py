@@ -50,4 +50,6 @@ class LimitCounts:
         self._told = self.acted.copy()
         if since:
             done = ", ".join(f"{name} {count}" for name, count in sorted(since.items()))
-            log.info("limits that acted in the last minute: {done}", done=done)
+            log.info(
+                "limits that acted in the last minute: {done}", done=done, event="limits.acted"
+            )

@@ -5,13 +5,18 @@ Where there are more, the rest waits with its transport paused in one queue, whi
 bounded number of bytes in a turn of the reactor, a slice of each connection after the other. The
 same holds for whatever comes after many counted frames in one turn, whoever has sent them.
 
+Those that have not asked for a session yet have a line of their own, whatever they want (TLS
+handshakes, credentials, openings of WebSockets): it works for a bounded time in a turn. While most
+of them come to nothing the line rests for longer than it has worked, so that most of the time is
+left to sessions. So does the line of connections that have used up a tenth of what they may send at
+once.
+
 A connection whose turn it is, but which is over a limit (its rates, requests that wait, answers
 that it does not read), stands aside until it is not.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -23,12 +28,21 @@ from push.connector.limits.counts import (
     LimitCounts,
 )
 from push.connector.limits.session_rates import Rates, SessionRates
+from push.connector.limits.turns import Line
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
 # Worked off in a turn for those that wait: about 100 of the shortest frames, a millisecond.
 BYTES_PER_TURN = 1024
-LEAST_BYTES_PER_SLICE = 512  # as which a smaller one counts
+SECONDS_PER_TURN = 0.001
+# As how many bytes what a newcomer wants counts: with 512 each, 16 of them in a turn.
+NEWCOMERS_BYTES_PER_TURN = 8 * 1024
+MOST_NEWCOMERS = 64  # that wait; while there are so many, no connection is accepted
+RESTS = 0.5  # times as long as it has worked
+RESTS_OF_BUSY = 2.0
+# The share of newcomers that get a session, over about the last 50; under this, most are hostile.
+FEW_SESSIONS = 0.25
+_OF_LAST = 1 / 50
 # Counted frames that are worked off at once as they come; after that, all wait for their turn.
 FRAMES_AT_ONCE_PER_TURN = 128
 # How often those that stand aside are looked at; about 50 frames come together at 200 a second.
@@ -60,6 +74,10 @@ class ReadConnection(Protocol):
     """What the queue needs of a connection."""
 
     paused: PausedReading | None
+
+    @property
+    def is_newcomer(self) -> bool:
+        """Whether it has not asked for a session yet."""
 
     @property
     def is_read(self) -> bool:
@@ -102,28 +120,50 @@ class ReadQueue:
         self._rates = SessionRates(rates)
         self._counts = counts
         self._over_rate = over_rate
-        self._ready: deque[ReadConnection] = deque()
+        self._ready = self._line()
+        self._busy = self._line(rests=RESTS_OF_BUSY)
+        self._newcomers = self._line(NEWCOMERS_BYTES_PER_TURN, RESTS)
+        self._share_with_session = 1.0
         self._aside: dict[ReadConnection, None] = {}
         self._frames_at_once = 0
-        self._turn = Debounced(reactor, 0, self._work)
+        self._calm = Debounced(reactor, 0, self._calm_down)
         self._look = Debounced(reactor, ASIDE_SECONDS, self._look_aside)
         self._discarding: list[ReadConnection] = []
         self._discard = Debounced(reactor, ASIDE_SECONDS, self._discard_more)
 
+    def _line(
+        self, bytes_per_turn: int = BYTES_PER_TURN, rests: float = 0.0
+    ) -> Line[ReadConnection]:
+        return Line(
+            self._reactor,
+            self._take_turn,
+            bytes_per_turn=bytes_per_turn,
+            seconds_per_turn=SECONDS_PER_TURN,
+            rests=rests,
+        )
+
     def stop(self) -> None:
-        self._turn.cancel()
+        for line in (self._ready, self._busy, self._newcomers):
+            line.stop()
+        self._calm.cancel()
         self._look.cancel()
         self._discard.cancel()
 
     @property
     def paused_count(self) -> int:
         """Connections that wait for their turn or stand aside."""
-        return len(self._ready) + len(self._aside)
+        lined_up = len(self._ready) + len(self._busy) + len(self._newcomers)
+        return lined_up + len(self._aside)
+
+    @property
+    def has_room_for_newcomers(self) -> bool:
+        """Whether connections may be accepted: those that are not, wait in the system."""
+        return len(self._newcomers) < MOST_NEWCOMERS
 
     # What connections tell
 
     def received(self, connection: ReadConnection, data: bytes) -> None:
-        """More than a slice came, or something while others wait."""
+        """More than a slice came, or something while others wait, or from a newcomer."""
         paused = connection.paused
         if paused is not None:
             self.waiting_bytes += len(data)
@@ -131,7 +171,7 @@ class ReadQueue:
             paused.start = 0
             self._stop(connection, paused)
             return
-        start = 0 if self.is_busy else connection.take_slice(data, 0)
+        start = 0 if self._must_wait(connection) else connection.take_slice(data, 0)
         if start == len(data) or not connection.is_read:
             return
         paused = connection.paused
@@ -140,6 +180,19 @@ class ReadQueue:
         else:  # the slice was too much already
             self.waiting_bytes += len(data) - start
             paused.data, paused.start = data, start
+
+    def _must_wait(self, connection: ReadConnection) -> bool:
+        return (
+            self.is_busy
+            or connection.is_newcomer
+            or self._rates.has_used_much(connection, self._reactor.seconds())
+        )
+
+    def came_to(self, *, session: bool) -> None:
+        """A newcomer has got a session, or is gone without ever having had one."""
+        share = self._share_with_session
+        self._share_with_session = share = share + (session - share) * _OF_LAST
+        self._newcomers.rests = RESTS_OF_BUSY if share < FEW_SESSIONS else RESTS
 
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
@@ -150,9 +203,13 @@ class ReadQueue:
         self._frames_at_once += frames
         if self._frames_at_once > FRAMES_AT_ONCE_PER_TURN and not self.is_busy:
             self.is_busy = True
-            self._turn.request()
-        limit = self._rates.take(connection, frames, size_bytes, now)
-        if limit is not None and connection.paused is None and connection.is_read:
+            self._calm.request()
+        self._rates.take(connection, frames, size_bytes, now)
+        if (
+            connection.paused is None
+            and connection.is_read
+            and self._rates.has_used_much(connection, now)
+        ):
             self._pause(connection, b"", 0)
 
     def check(self, connection: ReadConnection) -> None:
@@ -201,13 +258,20 @@ class ReadQueue:
         """Let it wait for its turn, or stand aside."""
         limit = paused.limit = self._limit_over(connection)
         if limit is None:
-            self._ready.append(connection)
-            self._turn.request()
+            self._line_up(connection)
         else:
             self._counts.acted[limit] += 1
             self._stop(connection, paused)
             self._aside[connection] = None
             self._look.request()
+
+    def _line_up(self, connection: ReadConnection) -> None:
+        if connection.is_newcomer:
+            self._newcomers.append(connection)
+        elif self._rates.has_used_much(connection, self._reactor.seconds()):
+            self._busy.append(connection)
+        else:
+            self._ready.append(connection)
 
     def _limit_over(self, connection: ReadConnection) -> str | None:
         if connection.has_unread_answers:
@@ -218,34 +282,32 @@ class ReadQueue:
 
     # Turns
 
-    def _work(self) -> None:
-        """Work off slices of those whose turn it is."""
-        left_bytes = BYTES_PER_TURN
-        while self._ready and left_bytes > 0:
-            connection = self._ready.popleft()
-            paused = connection.paused
-            if paused is not None and paused.limit is None:
-                left_bytes -= self._work_off(connection, paused)
+    def _calm_down(self) -> None:
         self.is_busy = False
         self._frames_at_once = 0
-        if self._ready:
-            self._turn.request()
+
+    def _take_turn(self, connection: ReadConnection) -> int:
+        """Work off one slice of it; its bytes."""
+        paused = connection.paused
+        if paused is None or paused.limit is not None:
+            return 0  # it was lost, or stands aside
+        return self._work_off(connection, paused)
 
     def _work_off(self, connection: ReadConnection, paused: PausedReading) -> int:
-        """One slice of `connection`; as how many bytes it counts."""
-        before = paused.waiting_bytes
-        if before:
-            paused.start = connection.take_slice(paused.data, paused.start)
-            self.waiting_bytes -= before - paused.waiting_bytes
-        done = before - paused.waiting_bytes
-        if connection.paused is paused:
+        done = 0
+        if paused.waiting_bytes:
+            end = connection.take_slice(paused.data, paused.start)
+            done = end - paused.start
+            paused.start = end
+        if connection.paused is paused:  # else it was forgotten, with all that waited
+            self.waiting_bytes -= done
             if not connection.is_read:
                 self.forget(connection)
             elif paused.waiting_bytes or self._limit_over(connection) is not None:
                 self._enter(connection, paused)
             else:
                 self._resume(connection, paused)
-        return max(done, LEAST_BYTES_PER_SLICE)
+        return done
 
     @staticmethod
     def _resume(connection: ReadConnection, paused: PausedReading) -> None:
@@ -275,8 +337,7 @@ class ReadQueue:
         elif limit is None:
             del self._aside[connection]
             paused.limit = None
-            self._ready.append(connection)
-            self._turn.request()
+            self._line_up(connection)
         elif limit != paused.limit:
             paused.limit = limit
             self._counts.acted[limit] += 1

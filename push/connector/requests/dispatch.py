@@ -7,7 +7,7 @@ for another reason are not.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ from push.wire.bodies import RequestAnswer, encode_body
 from push.wire.errors import RequestError
 from push.wire.nulls import nulls_taken_out_for
 from push.wire.reading import decoder_for
+from push.wire.signals import RequestName
 
 MAX_WAITING = 128  # beside those that are answered, of which a session may have 64
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # of all sessions; of one see `device_session`
@@ -63,6 +64,8 @@ class RequestDispatcher:
     ) -> None:
         self._may_begin = may_begin
         self.waiting_bytes = 0
+        # By the name of the request, and its error code or "ok".
+        self.answered: Counter[tuple[str, str]] = Counter()
         # Those whose answers are not read, and who wakes them.
         self._unread: dict[DeviceSession, Deferred[None]] = {}
         self._handlers = handlers
@@ -169,12 +172,21 @@ class RequestDispatcher:
                     f"this server knows no request with the sub-signal {request.sub_signal}",
                 )
             answer = await handler(caller, request.body)
-        except RequestError as refusal:
+        except (RequestError, StoreUnavailable) as error:
+            refusal = error if isinstance(error, RequestError) else as_request_error(error)
+            self.answered[_name_of(sub_signal), refusal.code] += 1
             return _refused(refusal)
-        except StoreUnavailable as error:
-            return _refused(as_request_error(error))
+        self.answered[_name_of(sub_signal), "ok"] += 1
         members = b"" if answer is None else encode_body(answer)[1:-1]
         return b'{"ok":true' + (b"," + members if members else b"") + b"}"
+
+
+def _name_of(sub_signal: int | str) -> str:
+    """For the metrics: what a client made up has one name."""
+    try:
+        return RequestName(sub_signal).name  # type: ignore[arg-type]  # a str is none, either
+    except ValueError:
+        return "unknown"
 
 
 def _cost_bytes(request: PublishRequested) -> int:

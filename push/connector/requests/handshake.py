@@ -22,10 +22,11 @@ from push.connector.transport.counters import Counters
 from push.devices.session_opening import Opened
 from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.redis.connection.subscriptions import subscribed_in_time
+from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
-from push.wire.errors import STATUS_OF_CODE, RequestError
+from push.wire.errors import STATUS_OF_CODE, RequestError, shortened
 from push.wire.idents import user_stream
 from push.wire.signals import ConnectStatus
 
@@ -99,6 +100,7 @@ class Handshake:
             refusal = as_refusal(error)
             if refusal.field == "key":
                 self._note_refused("SUB", body.token, connection, refusal)
+            self._counters.reasons.refused["SUB", refusal.code] += 1
             connection.protocol.refuse_registration(wanted.message_id, refusal)
         else:
             self._counters.registered += 1
@@ -226,6 +228,15 @@ class Handshake:
         )
         self._counters.connected += 1
         self._port.session_events.connected(device)
+        if detail.debug:
+            log.debug(
+                "{ip} {connection} opened for {token}",
+                ip=device.connection.ip,
+                connection=device.session_id,
+                token=device.token,
+                user=device.user,
+                event="connection.opened",
+            )
         device.connection.flush()
 
     def _expires_at(self, expires_s: int | None) -> float | None:
@@ -257,6 +268,16 @@ class Handshake:
     ) -> list[Event]:
         self._counters.refused += 1
         self._note_refused("CONNECT", wanted.body.token, device.connection, refusal)
+        self._counters.reasons.refused["CONNECT", refusal.code] += 1
+        if detail.debug:
+            log.debug(
+                "{ip} {connection} refused: {code} {reason}",
+                ip=device.connection.ip,
+                connection=device.session_id,
+                code=refusal.code,
+                reason=shortened(refusal.detail),
+                event="connection.refused",
+            )
         status = _STATUS_OF_CODE.get(refusal.code, ConnectStatus.BAD_CREDENTIALS)
         comes_back = status in (ConnectStatus.SERVER_UNAVAILABLE, ConnectStatus.NOT_AUTHORIZED)
         after = refusal.after_seconds if comes_back else None

@@ -166,7 +166,11 @@ class Currency:
                     async for device in self._changed():
                         self._doubt(device)
                 except StoreUnavailable as error:
-                    log.debug("Sessions not verified: {reason}", reason=error.reason)
+                    log.debug(
+                        "Sessions not verified: {reason}",
+                        reason=error.reason,
+                        event="sessions.verification_postponed",
+                    )
                     await sleep(self._reactor, RETRY_SECONDS)
                 else:
                     self._verified_losses = losses
@@ -216,4 +220,6 @@ def _parts(
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Sessions could not be verified", failure=failure)
+    log.failure(
+        "Sessions could not be verified", failure=failure, event="sessions.verification_failed"
+    )

@@ -72,7 +72,9 @@ class Drain:
         waiting = list(self._port.sessions.values())
         if not self._have_elsewhere(waiting):
             return
-        log.info("Draining: {count} sessions go elsewhere", count=len(waiting))
+        log.info(
+            "Draining: {count} sessions go elsewhere", count=len(waiting), event="drain.started"
+        )
         try:
             while waiting:
                 await self._send_all_away(waiting, rate_per_second)
@@ -107,7 +109,11 @@ class Drain:
             await sleep(self._reactor, len(batch) / max(rate_per_second, 0.001))
             if self._reactor.seconds() - told_at >= PROGRESS_SECONDS:
                 told_at = self._reactor.seconds()
-                log.info("Draining: {count} sessions are left", count=len(self._port.sessions))
+                log.info(
+                    "Draining: {count} sessions are left",
+                    count=len(self._port.sessions),
+                    event="drain.remaining",
+                )
         await gatherResults(self._batches)
 
     async def _send_away(self, batch: list[DeviceSession]) -> None:

@@ -80,7 +80,11 @@ class RemoteCommands:
             try:
                 lost = await self._records.lost([(str(c.token), c.session_id) for c in part])
             except StoreUnavailable as error:
-                log.debug("Sessions not verified: {reason}", reason=error.reason)
+                log.debug(
+                    "Sessions not verified: {reason}",
+                    reason=error.reason,
+                    event="sessions.verification_postponed",
+                )
                 return  # when it is back they are
             for place in lost:
                 self.lost(part[place])

@@ -73,7 +73,11 @@ class SessionEnds:
             except StoreUnavailable as error:
                 self._stored(device)
                 if self._stopping:
-                    log.debug("A session's end was not stored: {reason}", reason=error.reason)
+                    log.debug(
+                        "A session's end was not stored: {reason}",
+                        reason=error.reason,
+                        event="session.end_not_stored",
+                    )
                     return
             # Else the device would be online for as long as this connector is.
             await sleep(self._reactor, AGAIN_SECONDS)

@@ -22,7 +22,7 @@ from zope.interface import implementer
 from push.connector.limits.read_queue import PausedReading, ReadQueue
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.transport.timing_wheel import NEVER
-from push.connector.transport.tls import DeviceTLS
+from push.connector.transport.tls import DeviceTls
 from push.session.events import Ended
 from push.session.server import ServerSession
 from push.wire.addresses import peer_ip
@@ -125,7 +125,7 @@ class DeviceConnection(Protocol):
 
     def handshakeCompleted(self) -> None:
         self._secured = True
-        if isinstance(self._transport, DeviceTLS):
+        if isinstance(self._transport, DeviceTls):
             self._send = self._transport.send
 
     # Reading
@@ -135,7 +135,12 @@ class DeviceConnection(Protocol):
             if len(data) > SLICE_BYTES:
                 self.gateway.reads.discarded(self)
             return
-        if len(data) > SLICE_BYTES or self.paused is not None or self.gateway.reads.is_busy:
+        if (
+            self.device is None
+            or len(data) > SLICE_BYTES
+            or self.paused is not None
+            or self.gateway.reads.is_busy
+        ):
             self.gateway.reads.received(self, data)
         else:
             self.take(data)
@@ -150,6 +155,10 @@ class DeviceConnection(Protocol):
         end = min(start + size, len(data))
         self.take(data[start:end])
         return end
+
+    @property
+    def is_newcomer(self) -> bool:
+        return self.device is None
 
     @property
     def is_read(self) -> bool:

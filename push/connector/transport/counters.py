@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+
+class ReasonCounts:
+    """Counts since the start of the process, by reasons that are known beforehand.
+
+    `refused`: by "CONNECT" or "SUB" and error code. `ended`: connections by the code of their end.
+    """
+
+    def __init__(self) -> None:
+        self.refused: Counter[tuple[str, str]] = Counter()
+        self.ended: Counter[str] = Counter()
+
 
 class Counters:
     """Counts since the start of the process."""
@@ -19,3 +32,8 @@ class Counters:
         self.bad_frames = 0
         self.bad_proxy_headers = 0
         self.taken_over = 0
+        self.reasons = ReasonCounts()
+
+    def totals(self) -> dict[str, int]:
+        """All that are single numbers."""
+        return {name: value for name, value in vars(self).items() if type(value) is int}

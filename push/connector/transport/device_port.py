@@ -11,7 +11,7 @@ from push.runtime.bounded_port import BoundedPort
 
 # Read at once from one connection. Twisted's 64 KiB are 6,500 of the shortest frames, of which
 # all but the first slice would wait in memory.
-READ_BYTES = 16 * 1024
+READ_BYTES = 4 * 1024
 
 
 class DeviceTransport(tcp.Server):

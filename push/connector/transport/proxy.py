@@ -62,7 +62,9 @@ class ProxiedFactory(Factory):
 
     def refused(self, proxy_ip: str, reason: str) -> None:
         self._counters.bad_proxy_headers += 1
-        log.debug("{ip} is a proxy, but: {reason}", ip=proxy_ip, reason=reason)
+        log.debug(
+            "{ip} is a proxy, but: {reason}", ip=proxy_ip, reason=reason, event="proxy.header_wrong"
+        )
 
 
 class HeaderReader(Protocol):
@@ -128,7 +130,13 @@ class HeaderReader(Protocol):
                 self.transport.abortConnection()
                 return
             device.source = header.source
-            log.debug("{proxy} passes on {ip} port {port}", proxy=self._proxy_ip, ip=ip, port=port)
+            log.debug(
+                "{proxy} passes on {ip} port {port}",
+                proxy=self._proxy_ip,
+                ip=ip,
+                port=port,
+                event="proxy.passed_on",
+            )
         transport.protocol = protocol
         protocol.makeConnection(transport)
         rest = self._received[header.size :]

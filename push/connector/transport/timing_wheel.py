@@ -81,4 +81,4 @@ class TimingWheel:
         try:
             self._on_due(item)
         except Exception:
-            log.failure("A deadline could not be handled")
+            log.failure("A deadline could not be handled", event="connection.deadline_failed")

@@ -1,8 +1,11 @@
-"""TLS around a device's connection: sealed and sent at once, and read a whole record at a time.
+"""TLS around a device's connection: sealed and sent at once, read by whole records, in turns.
 
 Twisted's own TLS leaves every write to the next turn of the reactor, and asks OpenSSL after each
 read, by an exception, whether there is more. Here a write is sealed and given to the socket as a
 plain connection does it, and OpenSSL is asked as often as whole records came.
+
+A handshake takes most of a millisecond of a processor, and anybody may ask for one. So what comes
+before its end waits in the line of those that have no session (see `ReadQueue`).
 
 The only module that knows private names of Twisted's TLS, of its TCP transport and of pyOpenSSL.
 Of the latter because its `send` and `bio_read` take as long as the cipher and the copy together.
@@ -12,10 +15,14 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
-from OpenSSL.SSL import Connection
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+
+from push.connector.limits.read_queue import PausedReading, ReadQueue
+from push.runtime.ports import Clock, as_twisted
 
 # RFC 8446, 5.1 and 5.2: a record is a type, a version and a length, then at most so much.
 HEADER_BYTES = 5
@@ -25,6 +32,7 @@ APPLICATION_DATA = 23
 _TYPES = frozenset((20, 21, 22, APPLICATION_DATA))
 
 BUFFER_BYTES = 2**15  # a record, and what OpenSSL may have to say before it
+NOTHING_BYTES = 64  # as how many what came without a byte for the session counts
 _buffer = ffi.new("char[]", BUFFER_BYTES)
 
 
@@ -56,15 +64,45 @@ def whole_records(data: bytes) -> Records:
     return Records(number if are_data else 0, end, False)
 
 
-class DeviceTLS(TLSMemoryBIOProtocol):
-    """The transport of a device's connection over TLS.
+class DeviceTls(TLSMemoryBIOProtocol):
+    """The transport of a device's connection over TLS; to the queue of what is read, a newcomer
+    until the handshake is complete.
 
     Incomplete records wait here, where they cost a line and not a call of OpenSSL each.
     """
 
-    _incomplete = b""
+    factory: DeviceTlsFactory
     transport: Any
     wrappedProtocol: Any
+    paused: PausedReading | None = None
+    is_newcomer = True
+    has_unread_answers = False
+    has_many_requests = False
+    _incomplete = b""
+
+    # What the queue needs (push.connector.limits.read_queue.ReadConnection)
+
+    @property
+    def is_read(self) -> bool:
+        return not self._aborted and not self._lostTLSConnection
+
+    def take_slice(self, data: bytes, start: int) -> int:
+        super().dataReceived(data[start:])
+        return len(data)
+
+    def stop_reading(self) -> None:
+        self.transport.pauseProducing()
+
+    def read_again(self) -> None:
+        inner: PausedReading | None = getattr(self.wrappedProtocol, "paused", None)
+        if inner is None or not inner.stopped:
+            self.transport.resumeProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.factory.reads.forget(self)
+        super().connectionLost(reason)
+        # It holds the connection, which holds this: the garbage collector would come much later.
+        self._producer = None
 
     # Reading
 
@@ -76,9 +114,12 @@ class DeviceTLS(TLSMemoryBIOProtocol):
         if end < len(data) and not is_odd:
             self._incomplete = data[end:]
             if not end:
+                self._charge_for_nothing()
                 return
             data = data[:end]
-        if number and self._handshakeDone and not self._appSendBuffer:
+        if not self._handshakeDone:
+            self.factory.reads.received(self, data)
+        elif number and not self._appSendBuffer:
             self._read(data, number)
         else:
             super().dataReceived(data)
@@ -90,6 +131,37 @@ class DeviceTLS(TLSMemoryBIOProtocol):
             self.wrappedProtocol.dataReceived(plain)
         if not is_all:
             self._flushReceiveBIO()  # new keys, or the end: asked again, it does all that
+
+    def _flushReceiveBIO(self) -> None:
+        """Hand on what has come, however many records it is, as one piece."""
+        if self._lostTLSConnection:
+            return
+        pieces: list[bytes] = []
+        receive = self._tlsConnection.recv
+        try:
+            while True:
+                pieces.append(receive(MAX_PLAIN_BYTES))
+        except SSL.WantReadError:
+            self._hand_on(pieces)
+            if not pieces:
+                self._charge_for_nothing()
+        except SSL.ZeroReturnError:
+            self._hand_on(pieces)
+            self._shutdownTLS()
+            self._tlsShutdownFinished(None)
+        except SSL.Error:
+            self._hand_on(pieces)
+            self._tlsShutdownFinished(Failure())
+        self._flushSendBIO()
+
+    def _hand_on(self, pieces: list[bytes]) -> None:
+        if pieces and not self._aborted:
+            self.wrappedProtocol.dataReceived(b"".join(pieces))
+
+    def _charge_for_nothing(self) -> None:
+        """What says nothing to the session counts as a frame: parts of records, new keys."""
+        if self._handshakeDone and self.wrappedProtocol.is_read:
+            self.factory.reads.charge(self.wrappedProtocol, 1, NOTHING_BYTES)
 
     # Writing
 
@@ -122,7 +194,7 @@ class DeviceTLS(TLSMemoryBIOProtocol):
         return size_bytes
 
 
-def _seal(connection: Connection, data: bytes) -> Any:
+def _seal(connection: SSL.Connection, data: bytes) -> Any:
     """The record of `data`, in a buffer that the next call uses again; None when OpenSSL did not
     take it: asked once more, with the same bytes, it says why by an exception."""
     size_bytes = len(data)
@@ -132,7 +204,7 @@ def _seal(connection: Connection, data: bytes) -> Any:
     return ffi.buffer(_buffer, sealed_bytes)
 
 
-def _read_records(connection: Connection, number: int) -> tuple[bytes, bool]:
+def _read_records(connection: SSL.Connection, number: int) -> tuple[bytes, bool]:
     """What the next `number` records hold, together, as TCP would bring it; and whether all held
     data. One that did not is to be asked for once more, so that OpenSSL says why."""
     parts: list[bytes] = []
@@ -144,8 +216,12 @@ def _read_records(connection: Connection, number: int) -> tuple[bytes, bool]:
     return (parts[0] if number == 1 else b"".join(parts)), True
 
 
-def device_tls(context: Any, factory: Any, clock: IReactorTime) -> TLSMemoryBIOFactory:
-    """`factory`'s connections inside TLS; `context` makes their OpenSSL connections."""
-    tls = TLSMemoryBIOFactory(context, False, factory, clock)
-    tls.protocol = DeviceTLS
-    return tls
+class DeviceTlsFactory(TLSMemoryBIOFactory):
+    """Puts TLS around the connections of `factory`; `reads` is the queue of handshakes."""
+
+    protocol = DeviceTls
+    noisy = False  # the daemon tells where it listens
+
+    def __init__(self, context: Any, factory: Any, reads: ReadQueue, clock: Clock) -> None:
+        super().__init__(context, False, factory, as_twisted(clock))
+        self.reads = reads

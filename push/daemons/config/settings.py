@@ -38,6 +38,7 @@ KEYS_HELP = (
     + ", ".join(ALL_SCOPES)
 )
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
+LogFormatName = Literal["text", "json"]
 JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 # msgspec searches for a pattern, and Python's `$` would also match before a line end.
@@ -73,6 +74,9 @@ class Server(Section, frozen=True):
         NodeName, Meta(description="where this node is; devices are sent to connectors there first")
     ] = ""
     log: Annotated[LogLevelName, Meta(description="the least level that is logged")] = "info"
+    log_format: Annotated[
+        LogFormatName, Meta(description="text for people, or json: one object a line, for programs")
+    ] = "text"
     reuse_port: Annotated[
         bool,
         Meta(description="true: several instances listen on the same addresses (SO_REUSEPORT)"),

@@ -103,19 +103,22 @@ class ZooKeeperHosts(str):
     @classmethod
     def parse(cls, value: object) -> Self:
         text = ",".join(map(str, value)) if isinstance(value, list) else value
-        form = ValueError(
-            'expected "host:port,host:port", with an optional user:password@ before and an '
-            "optional /path after it"
-        )
         found = _ZOOKEEPER.fullmatch(text) if isinstance(text, str) else None
         if found is None:
-            raise form
+            raise cls._wrong()
         try:
             for host in found["hosts"].split(",") if text else ():
                 HostPort.parse(host, ZOOKEEPER_PORT)
         except ValueError:
-            raise form from None
+            raise cls._wrong() from None
         return cls(text)
+
+    @staticmethod
+    def _wrong() -> ValueError:
+        return ValueError(
+            'expected "host:port,host:port", with an optional user:password@ before and an '
+            "optional /path after it"
+        )
 
 
 class PublicUrl(str):
@@ -128,26 +131,29 @@ class PublicUrl(str):
 
     @classmethod
     def parse(cls, value: object) -> Self:
-        problem = ValueError(
-            'expected "tcp://host:port", "tls://host:port", "ws://host:port/ws" or '
-            '"wss://host:port/ws"'
-        )
         if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
-            raise problem
+            raise cls._wrong()
         try:
             parts = urlsplit(value)
             host, port = parts.hostname, parts.port
         except ValueError:
-            raise problem from None
+            raise cls._wrong() from None
         is_web_socket = parts.scheme in ("ws", "wss")
         if not (is_web_socket or parts.scheme in ("tcp", "tls")):
-            raise problem
+            raise cls._wrong()
         extra = parts.query or parts.fragment or "@" in parts.netloc
         if not host or extra or bool(parts.path) != is_web_socket or port == 0:
-            raise problem
+            raise cls._wrong()
         if port is None and not is_web_socket:
-            raise problem
+            raise cls._wrong()
         return cls(value)
+
+    @staticmethod
+    def _wrong() -> ValueError:
+        return ValueError(
+            'expected "tcp://host:port", "tls://host:port", "ws://host:port/ws" or '
+            '"wss://host:port/ws"'
+        )
 
 
 class Origin(str):

@@ -74,6 +74,7 @@ class ServerProcess(ProcessProtocol):
             "Redis (process {pid}) did not end within {seconds:g} s and is killed",
             pid=self.pid,
             seconds=patience_seconds,
+            event="redis.killed",
         )
         self._signal("KILL")
 
@@ -92,7 +93,7 @@ class ServerProcess(ProcessProtocol):
         *lines, self._unfinished = (self._unfinished + data).split(b"\n")
         for line in lines:
             text = line.decode("utf-8", "replace").strip()
-            _log.debug("Redis: {line}", line=text)
+            _log.debug("Redis: {line}", line=text, event="redis.output")
             # "1234:M 23 Nov 2026 20:00:00.000 # Bad file format …": these are its warnings.
             if " # " in text:
                 self._last_lines.append(text.split(" # ", 1)[1])

@@ -129,12 +129,21 @@ class EmbeddedRedis(Service):
         try:
             Path(self.socket_path).parent.rmdir()
         except OSError as error:
-            _log.warn("{path} stays: {error}", path=self.socket_path, error=error.strerror)
+            _log.warn(
+                "{path} stays: {error}",
+                path=self.socket_path,
+                error=error.strerror,
+                event="redis.socket_left",
+            )
 
     def _supervision_ended(self, failure: Failure) -> None:
         if not self.running:
             return  # it was cancelled
-        _log.failure("nobody looks after the embedded Redis any more", failure)
+        _log.failure(
+            "nobody looks after the embedded Redis any more",
+            failure,
+            event="redis.supervision_failed",
+        )
         waiting, self._waiting = self._waiting, []
         for answer in waiting:
             answer.errback(failure)
@@ -148,7 +157,12 @@ class EmbeddedRedis(Service):
         server_lock = await self._take_server_lock()
         self._locks.append(server_lock)
         text = configuration(self.folder, self.socket_path)
-        _log.info("Redis: {binary} on {path}", binary=str(binary), path=self.socket_path)
+        _log.info(
+            "Redis: {binary} on {path}",
+            binary=str(binary),
+            path=self.socket_path,
+            event="redis.starting",
+        )
         deaths = 0
         # Not only cancelled: a caller that waits for `ready` runs inside this, and may stop us.
         while self.running:
@@ -160,7 +174,12 @@ class EmbeddedRedis(Service):
                 deaths = 0
             deaths += 1
             pause = pause_seconds(deaths)
-            _log.error("Redis {how}. It is started again in {pause:g} s", how=how, pause=pause)
+            _log.error(
+                "Redis {how}. It is started again in {pause:g} s",
+                how=how,
+                pause=pause,
+                event="redis.ended",
+            )
             await sleep(self._reactor, pause)
 
     async def _run_once(self, command: list[str], text: str, server_lock: int) -> str:
@@ -186,7 +205,11 @@ class EmbeddedRedis(Service):
             if self._reactor.seconds() - said_seconds >= PROGRESS_SECONDS:
                 said_seconds = self._reactor.seconds()
                 percent = f"{state} % of its data" if isinstance(state, Loading) else "nothing yet"
-                _log.info("Redis is starting: it has loaded {percent}", percent=percent)
+                _log.info(
+                    "Redis is starting: it has loaded {percent}",
+                    percent=percent,
+                    event="redis.loading",
+                )
             await sleep(self._reactor, POLL_SECONDS)
         return False
 
@@ -207,11 +230,14 @@ class EmbeddedRedis(Service):
                 _log.warn(
                     "a Redis server outlived an earlier run on {folder}: it is ended first",
                     folder=str(self.folder),
+                    event="redis.orphan_found",
                 )
                 await shut_down(self._reactor, self.socket_path)
             elif self._reactor.seconds() - began_seconds > STOP_SECONDS:
                 began_seconds = self._reactor.seconds()
                 pid = kill_holder(self._file("redis.pid"), path)
-                _log.error("it did not end; killed process {pid}", pid=pid)
+                _log.error(
+                    "it did not end; killed process {pid}", pid=pid, event="redis.orphan_killed"
+                )
             await sleep(self._reactor, POLL_SECONDS)
         return lock

@@ -79,7 +79,12 @@ class Listener(Service):
             raise StartError(f"cannot listen on {self._address}: {reason}{remedy}") from None
         self._port = port
         self.port = int(port.getHost().port)
-        log.info("listening: {name} {at}", name=self.carrier, at=HostPort(host, self.port))
+        log.info(
+            "listening: {name} {at}",
+            name=self.carrier,
+            at=HostPort(host, self.port),
+            event="server.listening",
+        )
 
     def _remedy(self, number: int | None) -> str:
         """What to do about an error of the system, as the end of its line."""

@@ -16,12 +16,13 @@ from twisted.logger import (
     LogLevel,
     LogLevelFilterPredicate,
     LogPublisher,
-    formatEvent,
 )
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from push.daemons.config.errors import StartError
+from push.daemons.process.log_lines import as_json_lines
+from push.daemons.process.log_text import text_and_traceback
+from push.runtime.log_detail import detail
 from push.wire.text import visible
 
 _log = Logger()
@@ -53,36 +54,20 @@ class VisibleText:
 
 
 def _visible_text(event: LogEvent) -> str:
-    failure = event.get("log_failure")
-    if failure is not None:
-        text = formatEvent(event)
-    elif event.get("isError") and isinstance(event.get("failure"), Failure):
-        # Of `twisted.python.log.err`, whose text would have the traceback in it.
-        failure = event["failure"]
-        text = str(event.get("why") or "Unhandled Error")
-    else:
-        text = formatEvent(event)
-    if failure is None:
-        return visible(text)
-    return f"{visible(text)}\n{visible(_traceback_of(failure), multiline=True)}"
+    text, traceback = text_and_traceback(event)
+    return f"{visible(text)}\n{visible(traceback, multiline=True)}" if traceback else visible(text)
 
 
-def _traceback_of(failure: Failure) -> str:
-    try:
-        return failure.getTraceback()
-    except Exception as error:  # an exception whose own methods fail
-        return f"(no traceback can be had: {type(error).__name__})"
-
-
-def apply_level(publisher: LogPublisher, level_name: str) -> None:
+def apply_level(publisher: LogPublisher, level_name: str, form: str = "text") -> None:
     """Let only events of `level_name` and above pass to the observers that `publisher` has now, as
-    visible text.
+    visible text or, with `form` "json", as lines of JSON.
 
     twistd makes its observer from --logfile, --syslog and --nodaemon and offers no place for a
     level; so its observer is wrapped where it was added. Reading `_observers` is the price: the
     public way would be to make all of those observers here again.
     """
     level = LogLevel.lookupByName(level_name)
+    detail.debug = level is LogLevel.debug
     predicate = LogLevelFilterPredicate(defaultLogLevel=level)
     # It logs every attempt to reach a Redis server; `push.redis.connection` logs it once.
     quiet = max(level, LogLevel.warn, key=_SEVERITY.index)
@@ -90,7 +75,8 @@ def apply_level(publisher: LogPublisher, level_name: str) -> None:
     for observer in list(publisher._observers):
         publisher.removeObserver(observer)
         # mypy does not see that a class implements one of zope's interfaces.
-        shown = cast(ILogObserver, VisibleText(observer))
+        shaped = as_json_lines(observer) if form == "json" else VisibleText(observer)
+        shown = cast(ILogObserver, shaped)
         filtered = FilteringLogObserver(shown, [predicate])  # type: ignore[list-item]
         publisher.addObserver(filtered)  # type: ignore[arg-type]
 
@@ -125,7 +111,7 @@ def exit_with_problem(tap: str, problem: str) -> NoReturn:
     line = visible(f"twistd {tap}: {problem}")
     stderr = sys.__stderr__
     if stderr is None or _is_nowhere(stderr.fileno()):
-        _log.critical("{line}", line=line)
+        _log.critical("{line}", line=line, event="server.start_problem")
         sys.excepthook = lambda *_: None
         raise StartError(problem)
     print(line, file=stderr, flush=True)

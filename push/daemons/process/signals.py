@@ -29,7 +29,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("the terminal could not be checked", failure)
+    log.failure("the terminal could not be checked", failure, event="server.terminal_check_failed")
 
 
 class StopSignals(Service):
@@ -103,9 +103,13 @@ class StopSignals(Service):
                 return
             self._hung_up = True
         if self._stopping:
-            log.info("{name}: second signal, stopping immediately", name=number.name)
+            log.info(
+                "{name}: second signal, stopping immediately",
+                name=number.name,
+                event="server.stopping_immediately",
+            )
             for hurry in self._hurry:
                 hurry()
             return
-        log.info("{name}: stopping", name=number.name)
+        log.info("{name}: stopping", name=number.name, event="server.stopping")
         self.stop()

@@ -109,7 +109,9 @@ class ApiKeys(Service):
             if seen[name] != before[name]:
                 path = key_file(self._folder, name)
                 what = "is valid now" if name in valid else "is no longer valid"
-                _log.info("the API key of {path} {what}", path=str(path), what=what)
+                _log.info(
+                    "the API key of {path} {what}", path=str(path), what=what, event="keys.changed"
+                )
 
     def _read_again(self) -> set[str]:
         """The keys of the files that are there now are valid, and named in the result.
@@ -122,7 +124,9 @@ class ApiKeys(Service):
                 key = _read_key(self._folder, name)
                 Keyring([*keys.values(), key])
             except (StartError, ValueError) as error:
-                _log.error("{name}.key: {problem}", name=name, problem=str(error))
+                _log.error(
+                    "{name}.key: {problem}", name=name, problem=str(error), event="keys.unreadable"
+                )
             else:
                 keys[name] = key
         self.keyring.replace(keys.values())
@@ -138,6 +142,7 @@ class ApiKeys(Service):
                 _log.warn(
                     "{path} is ignored: its key is not valid beside [auth] keys; delete it",
                     path=str(key_file(self._folder, name)),
+                    event="keys.ignored",
                 )
 
     def _signatures(self) -> dict[str, _Signature]:
@@ -145,7 +150,7 @@ class ApiKeys(Service):
 
 
 def _log_failure(failure: Failure) -> None:
-    _log.failure("The files of API keys could not be looked at", failure)
+    _log.failure("The files of API keys could not be looked at", failure, event="keys.check_failed")
 
 
 def _present(signatures: Mapping[str, _Signature]) -> list[str]:
@@ -186,7 +191,11 @@ def _read_key(folder: Path, name: str) -> ApiKey:
     except OSError as error:
         raise StartError(f"{path}: {error.strerror}") from None
     if stat.S_IMODE(status.st_mode) & 0o077:
-        _log.warn("{path} can be read by others: chmod 600 it", path=str(path))
+        _log.warn(
+            "{path} can be read by others: chmod 600 it",
+            path=str(path),
+            event="keys.readable_by_others",
+        )
     key = content.decode("utf-8", "replace").strip()
     if not re.fullmatch(r"[\x21-\x7e]{16,256}", key):
         raise StartError(f"{path} holds no key: delete it, and the next start makes a new one")

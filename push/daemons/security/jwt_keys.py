@@ -85,7 +85,7 @@ class JwksRefresh(Service):
         self._client = treq.client.HTTPClient(agent)
         self._refreshes = SingleFlight(self._refresh, _log_failure)
         self._later = Debounced(reactor, REFRESH_SECONDS, self._refreshes.request)
-        self._failed = False
+        self._failed: bool | None = None  # None: it was not tried yet
         self._is_there = False
         self._asked_at = -ASKED_SECONDS
         verifier.fetch = self._fetch_for_client
@@ -149,8 +149,14 @@ class JwksRefresh(Service):
         self._is_there = True
 
     def _fetched(self) -> None:
-        if self._failed:
-            log.info("The key set {url} was fetched again", url=self._url)
+        if self._failed is not False:
+            again = " again" if self._failed else ""
+            log.info(
+                "The key set {url} was fetched{again}",
+                url=self._url,
+                again=again,
+                event="jwks.fetched",
+            )
         self._failed = False
 
     def _not_fetched(self, error: Exception) -> None:
@@ -160,8 +166,9 @@ class JwksRefresh(Service):
                 "The key set {url} cannot be fetched: {reason}. The earlier keys stay valid.",
                 url=self._url,
                 reason=shortened(str(error) or type(error).__name__),
+                event="jwks.unreachable",
             )
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("The key set could not be refreshed", failure)
+    log.failure("The key set could not be refreshed", failure, event="jwks.refresh_failed")

@@ -71,7 +71,13 @@ class Certificates(Service):
 
     def add(self, name: str, tls: ServerTls) -> ServingTls:
         serving = self._serving[name] = ServingTls(tls)
-        log.info("TLS of {name}: {certificate}", name=name, certificate=str(tls))
+        log.info(
+            "TLS of {name}: {certificate}, {days} days",
+            name=name,
+            certificate=str(tls),
+            days=(tls.not_after - datetime.datetime.now(datetime.UTC)).days,
+            event="tls.loaded",
+        )
         self._warn()
         return serving
 
@@ -116,8 +122,8 @@ class Certificates(Service):
 
     def _warn(self) -> None:
         for note in self.notes():
-            log.warn("{note}", note=note)
+            log.warn("{note}", note=note, event="tls.note")
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("TLS could not be renewed", failure)
+    log.failure("TLS could not be renewed", failure, event="tls.renewal_failed")

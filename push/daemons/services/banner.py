@@ -54,7 +54,7 @@ class Banner(Service):
         if self._problems():
             return
         self._checks.stop()
-        log.info("ready")
+        log.info("ready", event="server.ready")
         out = sys.__stdout__
         if out is not None and _is_somewhere(out.fileno()):
             print("\n".join(["", *self._lines(), ""]), file=out, flush=True)
@@ -66,7 +66,12 @@ class Banner(Service):
         try:
             self._ready_file.write_text(f"{os.getpid()}\n")
         except OSError as error:
-            log.error("{file}: {reason}", file=str(self._ready_file), reason=error.strerror)
+            log.error(
+                "{file}: {reason}",
+                file=str(self._ready_file),
+                reason=error.strerror,
+                event="server.ready_file_failed",
+            )
 
     def _remove_ready_file(self) -> None:
         if self._ready_file is None:
@@ -74,7 +79,12 @@ class Banner(Service):
         try:
             self._ready_file.unlink(missing_ok=True)
         except OSError as error:
-            log.error("{file}: {reason}", file=str(self._ready_file), reason=error.strerror)
+            log.error(
+                "{file}: {reason}",
+                file=str(self._ready_file),
+                reason=error.strerror,
+                event="server.ready_file_failed",
+            )
 
 
 KEY_LINES = {"admin": "every scope", "app": "scope register, for apps"}
@@ -127,7 +137,7 @@ def _shown(path: Path) -> str:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("The start could not be announced", failure)
+    log.failure("The start could not be announced", failure, event="server.announcement_failed")
 
 
 def _is_somewhere(descriptor: int) -> bool:

@@ -45,7 +45,7 @@ class DrainService(Service):
         try:
             await self._running
         except CancelledError:
-            log.warn("The drain was ended by a second signal")
+            log.warn("The drain was ended by a second signal", event="drain.cut_short")
 
     def _hurry(self) -> None:
         if self._running is not None:

@@ -55,11 +55,18 @@ class Membership(Service):
             try:
                 await self._registry.register(describe())
             except NameTaken as error:
-                log.error("{problem}", problem=str(error))
+                log.error("{problem}", problem=str(error), event="registry.problem")
                 self._taken[describe] = str(error)
                 await sleep(self._reactor, TAKEN_SECONDS)
             else:
                 self._taken.pop(describe, None)
+                entry = describe()
+                log.info(
+                    "registered: {service} {instance}",
+                    service=entry.service,
+                    instance=entry.instance,
+                    event="registry.joined",
+                )
                 return
 
     def stopService(self) -> Deferred[None]:
@@ -75,4 +82,6 @@ class Membership(Service):
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("This node could not be registered", failure=failure)
+    log.failure(
+        "This node could not be registered", failure=failure, event="registry.registration_failed"
+    )

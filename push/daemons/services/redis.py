@@ -90,4 +90,4 @@ def load_trust_root(ca_file: str) -> TrustRoot | None:
 
 def _log_failure(failure: Failure) -> None:
     if not failure.check(CancelledError):
-        log.failure("Redis could not be started", failure=failure)
+        log.failure("Redis could not be started", failure=failure, event="redis.start_failed")

@@ -207,4 +207,6 @@ class DemoActs:
 
 def _log_failure(failure: Failure) -> None:
     # The page left meanwhile, or Redis is unreachable: the demo goes on.
-    log.debug("A push of the demo failed: {why}", why=failure.getErrorMessage())
+    log.debug(
+        "A push of the demo failed: {why}", why=failure.getErrorMessage(), event="demo.push_failed"
+    )

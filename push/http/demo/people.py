@@ -230,7 +230,11 @@ class People:
                 try:
                     await self._erase(leftover)
                 except StoreUnavailable as error:
-                    log.debug("A user of the demo waits to be erased: {why}", why=error.reason)
+                    log.debug(
+                        "A user of the demo waits to be erased: {why}",
+                        why=error.reason,
+                        event="demo.erasure_postponed",
+                    )
                     return
                 self._leftovers.remove(leftover)
                 self._names.discard(leftover.user)
@@ -244,7 +248,9 @@ class People:
             try:
                 await act(what)
             except RequestError as refusal:  # there is nothing of it any more
-                log.debug("{what}: {why}", what=what, why=str(refusal))
+                log.debug(
+                    "{what}: {why}", what=what, why=str(refusal), event="demo.erasure_refused"
+                )
 
     # --- the journal -----------------------------------------------------------------------------
 
@@ -254,7 +260,12 @@ class People:
         except FileNotFoundError:
             return []
         except (OSError, msgspec.DecodeError) as error:
-            log.warn("{file} is ignored: {why}", file=str(self._journal), why=str(error))
+            log.warn(
+                "{file} is ignored: {why}",
+                file=str(self._journal),
+                why=str(error),
+                event="demo.journal_ignored",
+            )
             return []
         # Only what the demo makes: nobody else's user is erased, whatever the file says.
         return [each for each in left if each.user.startswith(USER_PREFIX)]
@@ -270,8 +281,13 @@ class People:
             new.write_bytes(msgspec.json.encode(known + self._leftovers))
             new.replace(self._journal)
         except OSError as error:
-            log.error("{file}: {why}", file=str(self._journal), why=error.strerror)
+            log.error(
+                "{file}: {why}",
+                file=str(self._journal),
+                why=error.strerror,
+                event="demo.journal_failed",
+            )
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Users of the demo could not be erased", failure)
+    log.failure("Users of the demo could not be erased", failure, event="demo.erasure_failed")

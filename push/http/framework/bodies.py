@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from twisted.web.http import _ChunkedTransferDecoder
@@ -12,10 +13,13 @@ from push.wire.errors import RequestError
 
 
 class BodyAdmission(NamedTuple):
-    """The largest body in bytes, and the refusal of a larger one."""
+    """The largest body in bytes, and what makes the refusal of a larger one.
+
+    (An exception that was raised before would hold the request, which holds this.)
+    """
 
     max_bytes: int
-    refusal: RequestError
+    refusal: Callable[[], RequestError]
 
 
 def too_large(max_bytes: int) -> RequestError:
@@ -23,7 +27,7 @@ def too_large(max_bytes: int) -> RequestError:
 
 
 def admission_of(max_bytes: int) -> BodyAdmission:
-    return BodyAdmission(max_bytes, too_large(max_bytes))
+    return BodyAdmission(max_bytes, partial(too_large, max_bytes))
 
 
 class BodyReceiver(Protocol):

@@ -24,9 +24,10 @@ UNREAD = "http_unread"
 
 
 class Client(Protocol):
-    """A connection. `has_key`: a request of it had a valid key."""
+    """A connection. `has_key`: the last request of it had a key that tells who sent it."""
 
-    has_key: bool
+    @property
+    def has_key(self) -> bool: ...
 
     def cut(self) -> None:
         """End it at once."""

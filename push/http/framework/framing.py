@@ -16,6 +16,8 @@ from push.wire.errors import RequestError
 
 MAX_LENGTH_DIGITS: Final = 18  # of a Content-Length; more than any limit here, and an int at once
 
+MAX_SEGMENTS: Final = 64
+
 # RFC 3986: an IP literal or a name (which may be an IPv4 address), and perhaps a port.
 _AUTHORITY = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9\-._~!$&'()*+,;=%]{1,255})(?::([0-9]*))?"
@@ -34,14 +36,14 @@ def malformed(detail: str) -> RequestError:
 
 def target_of(method: bytes, target: bytes) -> bytes:
     """Path and query that a request is about; `*` for `OPTIONS *`. Raises `RequestError`
-    `malformed`.
+    `malformed` or `not_found`.
 
     In the absolute form (`http://host/path`) the host is for proxies, and may differ from `Host`.
     """
     if not _TARGET.fullmatch(target) or b"#" in target:
         raise malformed("the request target has a character that must be percent-encoded")
     if target.startswith(b"/"):
-        return target
+        return _addressable(target)
     if target == b"*":
         if method != b"OPTIONS":
             raise malformed("the request target * is for OPTIONS only")
@@ -52,7 +54,15 @@ def target_of(method: bytes, target: bytes) -> bytes:
     path: bytes = absolute[2]
     if not path and method == b"OPTIONS":
         return b"*"
-    return path if path.startswith(b"/") else b"/" + path
+    return _addressable(path if path.startswith(b"/") else b"/" + path)
+
+
+def _addressable(target: bytes) -> bytes:
+    """Raises `RequestError` `not_found` for more segments than any path has: a router looks at
+    each."""
+    if target.partition(b"?")[0].count(b"/") > MAX_SEGMENTS:
+        raise RequestError("not_found", "there is nothing at this path")
+    return target
 
 
 @lru_cache(256)  # clients repeat it with each request

@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from klein import Klein
-from prometheus_client import CollectorRegistry, Counter
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -46,7 +45,7 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-from push.http.framework.site import note_key
+from push.runtime.log_detail import detail
 from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
@@ -60,9 +59,13 @@ NO_PATH: Mapping[str, str] = {}
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 KEYLESS_BODY_BYTES = 64 * 1024
 _SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
+_SCOPES_OF_APPS = frozenset(("register",))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
+# The route's name ("none": there is none), the status, and the seconds from the whole request to
+# its answer; None where nothing was waited for.
+NoteAnswer = Callable[[str, int, float | None], None]
 
 _decode_no_body = decoder_for(NoBody)
 
@@ -78,17 +81,19 @@ class Edge:
 
     The headers of `proxies` about the client are believed. `rates` limits requests of a key,
     `failed_keys` wrong keys. While the process `is_short_of_memory`, nothing new is begun; reading,
-    and what an administrator does against it, goes on.
+    and what an administrator does against it, goes on. `note_answer` is called for every answer,
+    with times of `seconds()`.
     """
 
     def __init__(
         self,
         routes: Iterable[Endpoint],
         keyring: Keyring,
-        registry: CollectorRegistry,
         origins: Origins | None = None,
         proxies: Networks | None = None,
         *,
+        seconds: Callable[[], float],
+        note_answer: NoteAnswer,
         rates: RequestRates | None = None,
         failed_keys: FailedKeys | None = None,
         auditing: Auditing | None = None,
@@ -101,10 +106,8 @@ class Edge:
         self._keyring = keyring
         self._proxies = proxies or Networks()
         self._origins = origins or Origins(())
-        self._requests = Counter(
-            "push_http_requests", "HTTP requests answered", ["route", "status"], registry=registry
-        )
-        self._counted: dict[tuple[str, int], Counter] = {}
+        self._seconds = seconds
+        self._note_answer = note_answer
         self._large: dict[bytes, Endpoint] = {}
         self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
         self._cors: dict[bytes, bytes] = {}
@@ -152,7 +155,10 @@ class Edge:
                 raise refusal from None
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-            return BodyAdmission(KEYLESS_BODY_BYTES, refusal)
+            made_anew = partial(
+                type(refusal), refusal.code, refusal.detail, after_seconds=refusal.after_seconds
+            )
+            return BodyAdmission(KEYLESS_BODY_BYTES, made_anew)
         return admission_of(MAX_BODY_BYTES)
 
     def _doubted(self, refusal: RequestError, headers: Headers) -> RequestError:
@@ -163,6 +169,17 @@ class Edge:
                 "unavailable", "it is not known now whether this key is valid", after_seconds=1
             )
         return refusal
+
+    def owner_of(self, request: HttpRequest) -> str:
+        """Whom a valid key of the request tells; "" without one.
+
+        A key that may only register tells nothing: it is in every app.
+        """
+        try:
+            owner = self._owner(request.requestHeaders)
+        except RequestError:
+            return ""
+        return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
 
     def _authorise(self, headers: Headers, scope: str) -> ApiKey:
         """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
@@ -212,7 +229,6 @@ class Edge:
             if is_wrong and self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
                 self._failed_keys.note(counted_ip(client_ip))
             raise
-        note_key(request)
         return client_ip, owner
 
     async def _settle(self, route: Endpoint, request: HttpRequest) -> None:
@@ -285,6 +301,7 @@ class Edge:
         """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
         quota = owner = call = None
         client_ip = ""
+        began = self._seconds()
         try:
             await self._settle(route, request)
             client_ip, owner = self._let_in(route, request, path)
@@ -299,21 +316,25 @@ class Edge:
             self._auditing.answered(route, owner.name, client_ip, path, query, body, answer.status)
         if quota is not None:
             answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
-        return self._counting(route.name, answer)
+        seconds = self._seconds() - began
+        self._note_answer(route.name, answer.status, seconds)
+        if detail.debug:
+            _log.debug(
+                "{ip} {route}: {status} in {ms:.1f} ms",
+                ip=client_ip or client_of(request, self._proxies)[0],
+                route=route.name,
+                status=answer.status,
+                ms=round(seconds * 1000, 1),
+                key=None if owner is None else owner.name,
+                event="http.answered",
+            )
+        return answer
 
     def _answer(self, error: Exception, where: str) -> Response:
         answer = answer_to(error)
         if answer is None:
-            _log.failure("{where} failed", Failure(error), where=where)
+            _log.failure("{where} failed", Failure(error), where=where, event="http.handler_failed")
             answer = internal_answer()
-        return answer
-
-    def _counting(self, where: str, answer: Response) -> Response:
-        counter = self._counted.get((where, answer.status))
-        if counter is None:
-            counter = self._requests.labels(where, str(answer.status))
-            self._counted[where, answer.status] = counter
-        counter.inc()
         return answer
 
     # --- a request that has none ---------------------------------------------------------------
@@ -328,7 +349,9 @@ class Edge:
         return self.refuse(request, error)
 
     def refuse(self, request: HttpRequest, error: Exception) -> bytes:
-        return self._send(request, self._counting("none", self._answer(error, "the router")))
+        answer = self._answer(error, "the router")
+        self._note_answer("none", answer.status, None)
+        return self._send(request, answer)
 
     def _options(self, request: HttpRequest, allow: bytes) -> Response:
         headers = [(b"Allow", allow)]
@@ -367,6 +390,8 @@ class Edge:
     def _calling_page(self, request: HttpRequest) -> bytes:
         """The origin of the page, if it may call from a browser; else empty."""
         origin, host = (request.getHeader(name) or b"" for name in (b"origin", b"host"))
+        if not origin:
+            return b""
         accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
         return origin if accepts else b""
 

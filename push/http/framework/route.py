@@ -77,6 +77,16 @@ def json_answer(status: int, value: object, *headers: tuple[bytes, bytes]) -> Re
     return Response(status, _encoder.encode(value), JSON_TYPE, headers)
 
 
+def closing_bytes(answer: Response, *, with_body: bool) -> bytes:
+    """The answer as it is sent before the request is complete; nothing follows it."""
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason)]
+    lines.append(b"Content-Type: " + answer.content_type)
+    lines.append(b"Content-Length: %d" % len(answer.body))
+    lines.extend(name + b": " + value for name, value in answer.headers)
+    lines.append(b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (answer.body if with_body else b"")
+
+
 NO_CONTENT = Response(204)
 
 Handler = Callable[[Request], Awaitable[Response]]

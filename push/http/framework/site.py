@@ -6,7 +6,7 @@ its first byte, its head in 10 s. A refusal in the middle of a request is answer
 our side of the connection; what still comes is thrown away for two seconds, so that a client which
 is busy sending gets to read the answer.
 
-Pipelined requests are served one at a time, and each in its turn (`turns.py`). While answers wait
+Pipelined requests are served one at a time, and each in its turn (`port.py`). While answers wait
 because the client does not read them, its next request waits as well, and then its connection is
 not read any more. What all connections hold together is limited as well (`crowd.py`).
 """
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from io import BytesIO
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
@@ -27,7 +27,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from push.http.framework.bodies import BodyAdmission, ChunkDecoder, too_large
+from push.http.framework.bodies import BodyAdmission, ChunkDecoder, admission_of
 from push.http.framework.client_address import client_of
 from push.http.framework.crowd import Crowd
 from push.http.framework.framing import (
@@ -37,10 +37,11 @@ from push.http.framework.framing import (
     malformed,
     target_of,
 )
+from push.http.framework.port import Caller, OwnerOf, Producer, Transport
 from push.http.framework.problems import internal_answer, refusal_answer
-from push.http.framework.route import Response
-from push.http.framework.turns import Turns
+from push.http.framework.route import closing_bytes
 from push.runtime.ports import DelayedCall, Reactor, as_twisted
+from push.runtime.turns import Turns
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError, shortened
 from push.wire.event_stream.request import RequestHead, is_stream
@@ -56,27 +57,12 @@ TakeStream = Callable[[object, RequestHead, str], None]
 Admit = Callable[[bytes, Request], BodyAdmission]
 
 
-class Producer(Protocol):
-    """What a connection is read from."""
-
-    def pauseProducing(self) -> None: ...
-
-
-class Transport(Protocol):
-    """What is needed of a connection, TCP or TLS."""
-
-    def write(self, data: bytes, /) -> object: ...
-
-    def loseWriteConnection(self) -> None: ...
-
-    def abortConnection(self) -> None: ...
-
-
 class LimitedRequest(Request):
     """A request whose body is kept in memory up to its limit, never in a temporary file."""
 
-    _admission = BodyAdmission(0, too_large(0))
+    _admission = admission_of(0)
     _body: BytesIO
+    _target: bytes  # path and query
 
     def gotLength(self, length: int | None) -> None:
         """`length` is None for a body in chunks."""
@@ -93,7 +79,7 @@ class LimitedRequest(Request):
     def _announced(self, size: int) -> None:
         """So much more is about to come."""
         if self._body.tell() + size > self._admission.max_bytes:
-            raise self._admission.refusal
+            raise self._admission.refusal()
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
         channel.site.crowd.hold_body(channel, size)
@@ -111,13 +97,23 @@ class LimitedRequest(Request):
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
         channel.site.crowd.works(channel)
-        channel.site.turns.serve(
-            channel, self._body.tell(), partial(self._answer, command, path, version)
+        channel.site.turns.work(
+            channel.caller.of(self),
+            partial(self._answer, channel, command, path, version),
+            at_once=not channel.has_served,
         )
 
-    def _answer(self, command: bytes, path: bytes, version: bytes) -> None:
+    def _answer(self, channel: LimitedChannel, command: bytes, path: bytes, version: bytes) -> None:
         if not self._disconnected:  # meanwhile
-            super().requestReceived(command, path, version)
+            channel.has_served = True
+            self._target = path
+            # The base class would read all parameters of the query, of which it may have thousands.
+            super().requestReceived(command, path.partition(b"?")[0], version)
+            channel.served()
+
+    def process(self) -> None:
+        self.uri = self._target
+        super().process()
 
     def parseCookies(self) -> None:
         """There are none here."""
@@ -132,7 +128,7 @@ class LimitedRequest(Request):
 
     def processingFailed(self, reason: Failure) -> Failure:
         """The net below the net: not even this answers with HTML or a traceback."""
-        self._log.failure("a request could not be answered", failure=reason)
+        self._log.failure("a request was not answered", failure=reason, event="http.answer_failed")
         if self.startedWriting:
             self.loseConnection()
             return reason
@@ -149,7 +145,8 @@ class LimitedChannel(HTTPChannel):
     """A connection. Its time-out is the deadline of the request that comes in, or idle time."""
 
     site: LimitedSite
-    has_key = False
+    caller: Caller
+    has_served = False  # in this turn: what was read may hold the next request
     # mypy does not see that a class provides an interface of zope.
     transport: Transport  # type: ignore[assignment]
     _receiving = False
@@ -168,6 +165,10 @@ class LimitedChannel(HTTPChannel):
         path: bytes = self._path.partition(b"?")[0]
         return path
 
+    @property
+    def has_key(self) -> bool:
+        return self.caller.lane.is_known
+
     def resetTimeout(self) -> None:
         """Called for everything that comes in; time starts again only at a request's first byte."""
         if not self._receiving:
@@ -177,10 +178,15 @@ class LimitedChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         super().dataReceived(data)
+        self.served()
         # The base class has removed all complete lines (unless this is a call from within), so a
         # line feed that is left ends no line of HTTP.
         if self.line_mode and not self._busyReceiving and b"\n" in self._buffer:
             self._refuse(malformed("a line must end with CR and LF"))
+
+    def served(self) -> None:
+        if not self._busyReceiving:  # else the rest of what was received comes next
+            self.has_served = False
 
     def lineReceived(self, line: bytes) -> None:
         if not line and not hasattr(self, "_command"):
@@ -301,7 +307,8 @@ class LimitedChannel(HTTPChannel):
         self.setTimeout(None)
         self.clearLineBuffer()
         self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
-        self.transport.write(_head(answer) + answer.body)
+        is_head = getattr(self, "_command", b"") == b"HEAD"
+        self.transport.write(closing_bytes(answer, with_body=not is_head))
         if isinstance(self.transport, TLSMemoryBIOProtocol):
             self.transport.loseConnection()  # of TLS this ends our side first, and waits
         else:
@@ -322,6 +329,7 @@ class LimitedChannel(HTTPChannel):
         self.transport.abortConnection()
 
     def connectionMade(self) -> None:
+        self.caller = Caller(self.site.turns, self.transport, self.site.owner_of)
         self.site.crowd.join(self)
         super().connectionMade()
 
@@ -334,22 +342,6 @@ class LimitedChannel(HTTPChannel):
 
 def _ignore(data: bytes) -> None:
     pass
-
-
-def _head(answer: Response) -> bytes:
-    lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason)]
-    lines.append(b"Content-Type: " + answer.content_type)
-    lines.append(b"Content-Length: %d" % len(answer.body))
-    lines.extend(name + b": " + value for name, value in answer.headers)
-    lines.append(b"Connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
-
-
-def note_key(request: HTTPRequest) -> None:
-    """The request came with a valid key."""
-    channel = request.channel
-    if isinstance(channel, LimitedChannel):  # else the client has gone
-        channel.has_key = True
 
 
 class LimitedSite(Site):
@@ -365,6 +357,7 @@ class LimitedSite(Site):
         reactor: Reactor,
         resource: Resource,
         admit: Admit,
+        owner_of: OwnerOf,
         crowd: Crowd,
         trusted_proxies: Networks | None = None,
         take_stream: TakeStream | None = None,
@@ -376,6 +369,7 @@ class LimitedSite(Site):
             parsePOSTFormSubmission=False,
         )
         self.admit = admit
+        self.owner_of = owner_of
         self.clock = reactor
         self.crowd = crowd
         self.turns = Turns(reactor)

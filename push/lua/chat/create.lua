@@ -3,6 +3,7 @@
 -- ARGV: the request: group, by (its owner), name, type, extra, members, max_members, rate, and id for the event.
 -- Returns the fields of the group.
 -- uses: request, rate, conversation, activity, group_keys, group, group_description, enter_group, tell_users
+-- uses: let_in_later
 local refusal = rate_refusal()
 if refusal then return refusal end
 local gid = request.group
@@ -25,7 +26,14 @@ redis.call('HSET', group_key(gid), 'name', request.name, 'type', request.type, '
 redis.call('HSET', conversation_key('group:' .. gid), 'seq', '0', 'first', '1', 'at', str(offset))
 note_active('group:' .. gid, request.by)
 for i, user in ipairs(users) do
-  enter(gid, user, i == 1 and 'owner' or 'member', offset)
+  store_entry(gid, user, i == 1 and 'owner' or 'member', 0, offset)
 end
-tell_users(gid, 'created', users)
+if #users > LET_IN_AT_A_TIME then
+  let_in_later(gid, users, offset)
+else
+  for _, user in ipairs(users) do
+    let_in(gid, user, offset)
+  end
+  tell_users(gid, 'created', users)
+end
 return done(described(group_of(gid)))

@@ -19,7 +19,15 @@ local function errands_of(queue, is_theirs)
   return found
 end
 
-local function is_for_user(text) return cmsgpack.unpack(text)[2] == request.user end
+-- Kind, user, version and arguments; those of `let_in` end with several users.
+local function is_for_user(text)
+  local errand = cmsgpack.unpack(text)
+  if errand[1] ~= 'let_in' then return errand[2] == request.user end
+  for i = 8, #errand do
+    if errand[i] == request.user then return true end
+  end
+  return false
+end
 
 local function is_for_device(text) return string.match(text, '^%S+ %S+ (%S+)') == stream end
 

@@ -66,9 +66,9 @@ class Availability:
         """The server can be used."""
         self.stop()
         if self._logged:
-            log.info("Redis at {name}: reconnected", name=self._name)
+            log.info("Redis at {name}: reconnected", name=self._name, event="redis.reconnected")
         elif not self._was_up:
-            log.info("Redis at {name}: connected", name=self._name)
+            log.info("Redis at {name}: connected", name=self._name, event="redis.connected")
         self._was_up = True
         self._logged.clear()
         self._down.clear()
@@ -85,4 +85,5 @@ class Availability:
             "Redis at {name} {problem}. Trying again until it is reachable.",
             name=self._name,
             problem=problem.rstrip("."),
+            event="redis.unreachable",
         )

@@ -27,15 +27,22 @@ def end_reason(why: Failure) -> str:
 
 
 class CommandProtocol(txredisapi.RedisProtocol):
-    """Commands and their answers, in order. `on_lost` is called once when the connection ends."""
+    """Commands and their answers, in order. `on_lost` is called once when the connection ends.
+
+    `answered` is called with the seconds from each command to its answer.
+    """
 
     def __init__(
-        self, monotonic_seconds: Callable[[], float], on_lost: Callable[[RedisProtocol], None]
+        self,
+        monotonic_seconds: Callable[[], float],
+        on_lost: Callable[[RedisProtocol], None],
+        answered: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         super().__init__(charset=None, convertNumbers=False)
         self.end_reason = ""  # see `end_reason`
         self._monotonic = monotonic_seconds
         self._on_lost = on_lost
+        self._answered = answered
         self._asked_at: deque[float] = deque()
 
     def call(self, *command: bytes | str | int) -> Deferred[Any]:
@@ -52,7 +59,7 @@ class CommandProtocol(txredisapi.RedisProtocol):
 
     def replyReceived(self, reply: object) -> None:
         if self._asked_at:
-            self._asked_at.popleft()
+            self._answered(self._monotonic() - self._asked_at.popleft())
         super().replyReceived(reply)
 
     def connectionLost(self, why: Failure = connectionDone) -> None:

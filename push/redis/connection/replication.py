@@ -119,4 +119,4 @@ def _answer(waiting: list[Deferred[bool]], confirmed: bool) -> None:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Replicas could not be waited for", failure=failure)
+    log.failure("Replicas could not be waited for", failure=failure, event="redis.replicas_failed")

@@ -118,7 +118,12 @@ class Sentinels:
         self._log_change("")
         master = self._address.at(best.host, best.port)
         if master != self._master:
-            log.info("Sentinel: the master {name} is {at}", name=self._address.master, at=master)
+            log.info(
+                "Sentinel: the master {name} is {at}",
+                name=self._address.master,
+                at=master,
+                event="sentinel.master",
+            )
             self._master = master
             self._moved(master)
         return best
@@ -200,9 +205,14 @@ class Sentinels:
                 "Redis at {name}: {problem}. Asking again until one does.",
                 name=str(self._address),
                 problem=problem,
+                event="sentinel.no_master",
             )
         elif self.problem and not problem:
-            log.info("Redis at {name}: a sentinel names the master again", name=str(self._address))
+            log.info(
+                "Redis at {name}: a sentinel names the master again",
+                name=str(self._address),
+                event="sentinel.master_named",
+            )
         self.problem = problem
 
 
@@ -224,4 +234,4 @@ def _reason(failure: Failure) -> str:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("The sentinels could not be asked", failure=failure)
+    log.failure("The sentinels could not be asked", failure=failure, event="sentinel.asking_failed")

@@ -69,7 +69,11 @@ class Subscriptions:
         try:
             handler(payload)
         except Exception:
-            log.failure("A handler of channel {channel!r} failed", channel=channel)
+            log.failure(
+                "A handler of channel {channel!r} failed",
+                channel=channel,
+                event="redis.handler_failed",
+            )
 
     async def restore(self, protocol: SubscriberProtocol) -> None:
         """Subscribe everything wanted on a new connection, and wait until all is confirmed."""

@@ -281,4 +281,4 @@ class SupervisedConnection(Generic[P]):
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("A connection to Redis could not be kept", failure)
+    log.failure("A connection to Redis could not be kept", failure, event="redis.connection_failed")

@@ -14,18 +14,21 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 def normal_origin(text: str) -> str:
     """`scheme://host` or `scheme://host:port` in one spelling. Raises ValueError for all else."""
-    problem = ValueError('expected an origin, as "https://example.com", "same-host" or "*"')
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise problem from None
+        raise _no_origin() from None
     extra = parts.path or parts.query or parts.fragment or "@" in parts.netloc
     if not parts.scheme or not host or extra or not text.isascii():
-        raise problem
+        raise _no_origin()
     if port is None or port == _DEFAULT_PORTS.get(parts.scheme):
         return f"{parts.scheme}://{_bracketed(host)}"
     return f"{parts.scheme}://{HostPort(host, port)}"
+
+
+def _no_origin() -> ValueError:
+    return ValueError('expected an origin, as "https://example.com", "same-host" or "*"')
 
 
 def _bracketed(host: str) -> str:

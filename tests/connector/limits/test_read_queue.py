@@ -27,6 +27,7 @@ class Peer:
     is_read = True
     has_unread_answers = False
     has_many_requests = False
+    is_newcomer = False
 
     def __init__(self, world: World) -> None:
         self.world = world

@@ -16,12 +16,15 @@ from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
+from push.connector.limits.counts import LimitCounts
+from push.connector.limits.read_queue import PausedReading, ReadQueue
+from push.connector.limits.session_rates import Rates
 from push.connector.transport.tls import (
     HEADER_BYTES,
     MAX_PLAIN_BYTES,
     MAX_SEALED_BYTES,
+    DeviceTlsFactory,
     Records,
-    device_tls,
     whole_records,
 )
 from tests.waiting import WaitUntil
@@ -59,6 +62,10 @@ def test_whole_records_are_found(data: bytes, expected: Records) -> None:
 @implementer(IHandshakeListener)
 class Server(Protocol):
     """The end that is tried."""
+
+    paused: PausedReading | None = None
+    is_read = True
+    is_newcomer = has_unread_answers = has_many_requests = False
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
@@ -160,7 +167,9 @@ class Listening:
                 listening.made.append(Server())
                 return made[-1]
 
-        tls: Any = device_tls(context, Servers(), reactor)  # type: ignore[arg-type]
+        clock: Any = reactor
+        self.reads = ReadQueue(clock, Rates(0, 0), LimitCounts(), lambda *_: None)
+        tls: Any = DeviceTlsFactory(context, Servers(), self.reads, clock)
         self.port: Any = reactor.listenTCP(0, tls, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.number: int = self.port.getHost().port
 
@@ -173,6 +182,7 @@ async def listening(certificate: tuple[Any, Any]) -> AsyncIterator[Listening]:
         if not server.is_lost:
             server.transport.abortConnection()  # type: ignore[union-attr]
     await found.port.stopListening()
+    found.reads.stop()
 
 
 @pytest_twisted.async_yield_fixture

@@ -10,9 +10,11 @@ from twisted.internet.task import Clock
 from push.daemons.config.value_types import MemorySize
 from push.daemons.process.memory import (
     CHECK_SECONDS,
+    FREE_BYTES,
     TRIM_SECONDS,
     MemoryWatch,
     _cgroup_limits,
+    free_bytes,
     give_back,
     resident_bytes,
     total_bytes,
@@ -38,6 +40,7 @@ def test_other_sizes_are_refused(wrong: object) -> None:
 def test_the_systems_numbers_can_be_read() -> None:
     assert 4 * MIB < resident_bytes() < total_bytes()
     give_back()
+    assert 0 <= free_bytes() < total_bytes()
 
 
 @pytest.mark.parametrize(
@@ -82,6 +85,25 @@ def test_over_the_limit_freed_memory_is_given_back_and_then_nothing_new_begins()
     assert 3 <= len(trimmed) <= 30 / TRIM_SECONDS + 2
     watch.stop()
     assert clock.getDelayedCalls() == []
+
+
+def test_what_the_allocator_has_free_is_given_back_from_time_to_time_by_a_thread() -> None:
+    clock, free, trimmed = Clock(), [0], 0
+    threads: list[object] = []
+
+    def trim() -> None:
+        nonlocal trimmed
+        trimmed += 1
+
+    watch = MemoryWatch(clock, 0, lambda: 500, trim, lambda: free[0], threads.append)
+    watch.start()
+    clock.pump([CHECK_SECONDS] * 30)
+    assert threads == []
+    free[0] = FREE_BYTES
+    clock.pump([CHECK_SECONDS] * 30)
+    assert 3 <= len(threads) <= 30 / TRIM_SECONDS + 1
+    assert (threads[0], trimmed) == (trim, 0)
+    watch.stop()
 
 
 def test_without_a_limit_it_is_never_short() -> None:

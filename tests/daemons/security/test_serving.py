@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from twisted.internet.task import Clock
 
 from push.daemons.config.settings import Http
-from push.daemons.metrics import make_registry
+from push.daemons.metrics.registry import make_registry
 from push.daemons.security.certificate import ServerTls, load_http_tls, self_signed
 from push.daemons.security.serving import Certificates
 from push.daemons.security.tls_context import TICKET_KEY_SECONDS

@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import Quota
-from push.daemons.metrics import make_registry
+from push.daemons.metrics.registry import make_registry
 from push.wire.errors import LimitPolicy, RequestError
 from tests.http.conftest import Web, make_request
 

@@ -1,0 +1,68 @@
+"""Connections in a line, each of which gets a slice of a turn of the reactor."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced
+
+LEAST_BYTES_PER_SLICE = 512  # as which a smaller one counts
+# After a turn the line may rest for some times as long, but no longer than this.
+MOST_REST_SECONDS = 0.05
+
+One = TypeVar("One")
+
+
+class Line(Generic[One]):
+    """Works off about so many bytes in a turn, and begins nothing more after `seconds_per_turn`.
+
+    `work_off(one)` works off a slice and returns its bytes. After a turn the line rests, `rests`
+    times as long as that took: others have that time for themselves.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        work_off: Callable[[One], int],
+        *,
+        bytes_per_turn: int,
+        seconds_per_turn: float,
+        rests: float = 0.0,
+    ) -> None:
+        self.rests = rests
+        self._clock = clock
+        self._work_off = work_off
+        self._bytes_per_turn = bytes_per_turn
+        self._seconds_per_turn = seconds_per_turn
+        self._waiting: deque[One] = deque()
+        self._rest_until = 0.0
+        self._turn = Debounced(clock, 0, self._work)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def append(self, one: One) -> None:
+        self._waiting.append(one)
+        self._request()
+
+    def stop(self) -> None:
+        self._turn.cancel()
+
+    def _request(self) -> None:
+        if not self._turn.is_waiting:
+            rest_seconds = self._rest_until - self._clock.seconds() if self._rest_until else 0.0
+            self._turn.request(max(rest_seconds, 0.0))
+
+    def _work(self) -> None:
+        begun = now = self._clock.seconds()
+        waiting, left_bytes = self._waiting, self._bytes_per_turn
+        while waiting and left_bytes > 0 and now - begun < self._seconds_per_turn:
+            left_bytes -= max(self._work_off(waiting.popleft()), LEAST_BYTES_PER_SLICE)
+            now = self._clock.seconds()
+        rest_seconds = min((now - begun) * self.rests, MOST_REST_SECONDS)
+        self._rest_until = now + rest_seconds if rest_seconds else 0.0
+        if waiting:
+            self._request()

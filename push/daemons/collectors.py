@@ -1,0 +1,35 @@
+"""The collectors of what every daemon has."""
+
+from __future__ import annotations
+
+from prometheus_client.registry import Collector
+
+from push.daemons.config.settings import Settings
+from push.daemons.domain import Domain
+from push.daemons.metrics.messages import MessageCollector
+from push.daemons.metrics.system import (
+    BuildCollector,
+    ReactorCollector,
+    ReadyCollector,
+    RedisCollector,
+    RegistryCollector,
+)
+from push.daemons.process.reactor_lag import ReactorLag
+from push.daemons.status import DaemonIdentity, DaemonStatus
+
+
+def collectors_of(
+    identity: DaemonIdentity,
+    settings: Settings,
+    domain: Domain,
+    status: DaemonStatus,
+    lag: ReactorLag,
+) -> list[Collector]:
+    return [
+        BuildCollector(identity.node, identity.roles),
+        ReadyCollector(status.problems, status.notes),
+        ReactorCollector(lag),
+        RedisCollector(domain.shards),
+        RegistryCollector(domain.registry, "zookeeper" if settings.zookeeper.hosts else "redis"),
+        MessageCollector(domain.pushing, domain.chat),
+    ]

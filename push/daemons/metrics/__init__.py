@@ -1,0 +1,1 @@
+"""What the daemons count, for Prometheus. Read when asked for; nothing is kept twice."""

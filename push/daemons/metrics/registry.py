@@ -1,0 +1,53 @@
+"""All the metrics of a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from push.connector.gateway import Gateway
+from push.daemons.metrics.connector import ConnectorCollector
+from push.daemons.metrics.families import counters
+from push.daemons.metrics.system import CertificateCollector, MemoryCollector
+from push.daemons.process.memory import MemoryWatch
+
+
+class RefusalCollector(Collector):
+    """What limits have refused, by the name of the limit."""
+
+    def __init__(self, refusals: Mapping[str, int]) -> None:
+        self._refusals = refusals
+
+    def collect(self) -> Iterable[Metric]:
+        yield counters(
+            "push_limit_refusals",
+            "what was refused for a limit",
+            ["limit"],
+            self._refusals,
+        )
+
+
+def make_registry(
+    gateway: Gateway | None,
+    certificate_ends: Callable[[], Mapping[str, float]] = dict,
+    memory: MemoryWatch | None = None,
+    refusals: Mapping[str, int] | None = None,
+    others: Iterable[Collector] = (),
+) -> CollectorRegistry:
+    """`others`: what only some daemons have, or what only `push.daemons.compose` knows."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    registry.register(RefusalCollector({} if refusals is None else refusals))
+    if memory is not None:
+        registry.register(MemoryCollector(memory))
+    registry.register(CertificateCollector(certificate_ends))
+    if gateway is not None:
+        registry.register(ConnectorCollector(gateway))
+    for collector in others:
+        registry.register(collector)
+    return registry

@@ -1,0 +1,193 @@
+"""The listening port of HTTP: what comes from it is read when it is its turn.
+
+Accepting, TLS and reading cost time before anybody knows who asks, and large answers cost time to
+send. So this is work of strangers (`push.runtime.turns`) until a connection has shown a key that
+tells who it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import IAddress
+from twisted.internet.main import CONNECTION_LOST
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+
+from push.runtime.bounded_port import BoundedPort
+from push.runtime.turns import Lane, Turns
+from push.wire.addresses import counted_ip, peer_ip
+
+# Read at once from a connection: while it waits for its turn, so much of it is in memory.
+READ_BYTES = 4 * 1024
+READ_BYTES_OF_KNOWN = 64 * 1024
+ACCEPTS_AT_ONCE = 4
+_ACCEPTING = "accepting"  # no address
+# Who a request is from, by its key; "" for a stranger.
+OwnerOf = Callable[[Request], str]
+
+
+class Producer(Protocol):
+    """What a connection is read from."""
+
+    def pauseProducing(self) -> None: ...
+
+
+class Transport(Protocol):
+    """What is needed of a connection, TCP or TLS."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def getPeer(self) -> IAddress: ...
+
+    def loseWriteConnection(self) -> None: ...
+
+    def abortConnection(self) -> None: ...
+
+
+class HasTurns(Protocol):
+    turns: Turns
+
+
+class HttpTransport(tcp.Server):
+    """A connection. `lane` is whose work it is to read it."""
+
+    bufferSize = READ_BYTES
+    server: HttpPort
+    lane: Lane
+    _held = b""  # was received, and waits for its turn
+    _is_waiting = False
+    _waits_to_write = False
+    _written: Any = None  # what the reactor is told about it
+    _is_paused = False  # by what reads it
+
+    def __init__(self, sock: Any, protocol: Any, client: Any, server: HttpPort, *more: Any) -> None:
+        super().__init__(sock, protocol, client, server, *more)
+        self._turns = server.turns
+        ip = peer_ip(client[0])
+        self.lane = server.turns.lane(counted_ip(ip), is_known=False)
+
+    def belongs_to(self, lane: Lane) -> None:
+        self.lane = lane
+        self.bufferSize = READ_BYTES_OF_KNOWN if lane.is_known else READ_BYTES
+
+    def _dataReceived(self, data: bytes | None) -> Any:
+        if not data:
+            return super()._dataReceived(data)
+        self._held = data
+        if not self._turns.work(self.lane, self._read):
+            self._is_waiting = True
+            self.stopReading()
+        return None
+
+    def _read(self) -> None:
+        data, self._held = self._held, b""
+        if not self._is_waiting:
+            super()._dataReceived(data)
+            return
+        self._is_waiting = False
+        if not self.connected or self.disconnecting:
+            return
+        if not self._is_paused:
+            super().resumeProducing()
+        try:
+            super()._dataReceived(data)
+        except BaseException:
+            self.abortConnection()  # as the reactor does for what it has read itself
+            raise
+
+    def doWrite(self) -> Any:
+        """As the reactor wants it: None, or an exception at the end of the connection."""
+        if self._waits_to_write:
+            self.stopWriting()
+            return None
+        outcome: list[Any] = []
+        if self._turns.try_work(
+            self.lane, lambda: outcome.append(super(HttpTransport, self).doWrite())
+        ):
+            return outcome[0]
+        self._waits_to_write = True
+        self.stopWriting()
+        self._turns.work(self.lane, self._write_late)
+        return None
+
+    def _write(self) -> None:
+        self._written = super().doWrite()
+
+    def _write_late(self) -> None:
+        self._waits_to_write = False
+        if not self.connected:
+            return
+        self.startWriting()
+        self._write()
+        if self._written is not None:  # the reactor was not there to see it
+            known = isinstance(self._written, Exception)
+            self.connectionLost(Failure(self._written if known else CONNECTION_LOST))
+
+    def pauseProducing(self) -> None:
+        self._is_paused = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self._is_paused = False
+        if not self._is_waiting:
+            super().resumeProducing()
+
+
+class HttpPort(BoundedPort):
+    """Accepts connections when it is their turn. Its factory is a site, or TLS around one."""
+
+    # Twisted has its own class there, and says that another may take its place.
+    transport = HttpTransport  # type: ignore[assignment]
+    _is_waiting = False
+
+    def __init__(self, port: Any, factory: Any, *more: Any) -> None:
+        super().__init__(port, factory, *more)
+        site: HasTurns = getattr(factory, "wrappedFactory", factory)
+        self.turns = site.turns
+        self._lane = site.turns.lane(_ACCEPTING, is_known=False)
+
+    def accepts_now(self) -> int:
+        return ACCEPTS_AT_ONCE
+
+    def doRead(self) -> None:
+        if not self.turns.work(self._lane, self._accept):
+            self._is_waiting = True
+            self.stopReading()
+
+    def _accept(self) -> None:
+        if self._is_waiting:
+            self._is_waiting = False
+            if not self.connected or self.disconnecting:
+                return
+            self.startReading()
+        super().doRead()
+
+
+class Caller:
+    """Who sends the requests of a connection: `lane` is theirs. `owner_of` tells it by the key."""
+
+    def __init__(self, turns: Turns, transport: Transport, owner_of: OwnerOf) -> None:
+        self._turns = turns
+        self._transport = transport
+        self._owner_of = owner_of
+        ip = peer_ip(getattr(transport.getPeer(), "host", None))
+        self.lane = self._strangers = turns.lane(counted_ip(ip), is_known=False)
+        self._shown: bytes | None = None  # the header Authorization that came last
+
+    def of(self, request: Request) -> Lane:
+        """Whose work the request is, and from now on that of reading the connection."""
+        shown = request.getHeader(b"authorization")
+        if shown != self._shown:
+            self._shown = shown
+            owner = self._owner_of(request)
+            self.lane = self._turns.lane(owner, is_known=True) if owner else self._strangers
+            tcp: object = self._transport
+            if isinstance(tcp, TLSMemoryBIOProtocol):
+                tcp = tcp.transport
+            if isinstance(tcp, HttpTransport):
+                tcp.belongs_to(self.lane)
+        return self.lane

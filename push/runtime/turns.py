@@ -1,0 +1,199 @@
+"""Whose work is done next, so that a client that makes much of it waits itself, and nobody else.
+
+A reactor does all that has come before it looks for what comes next: whoever sends enough makes all
+others wait. Here work has an owner, a lane, and is measured. Lanes share the time that there is:
+whoever has used least is next. A turn of the reactor does a few milliseconds of it, and the work of
+strangers, whom no key vouches for, gets no more than its share of a longer time: what is left of
+a turn is for sessions that are open, and for Redis.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+from twisted.logger import Logger
+
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced
+
+log = Logger()
+
+# Of a turn of the reactor, for those that are known.
+KNOWN_SECONDS: Final = 0.004
+# Of the time, for strangers; and the time within which it may be used at once.
+STRANGERS_SHARE: Final = 0.5
+STRANGERS_WINDOW_SECONDS: Final = 0.002
+MAX_DEBT_SECONDS: Final = 1.0  # for which strangers wait after one long work
+_MAX_IDLE_LANES = 1024
+
+Work = Callable[[], object]
+
+
+class Lane:
+    """An owner of work. What waits is done in order; `spent` seconds is what it has used."""
+
+    __slots__ = ("is_known", "is_queued", "name", "spent", "waiting")
+
+    def __init__(self, name: str, *, is_known: bool) -> None:
+        self.name = name
+        self.is_known = is_known
+        self.spent = 0.0
+        self.is_queued = False
+        self.waiting: deque[Work] = deque()
+
+
+class _Fair:
+    """Lanes that have work waiting: the one that has used least is next. True if there are any."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Lane]] = []
+        self._order = count()
+        self._reached = 0.0  # what the last one had used: whoever comes later begins there
+        self.size = 0  # pieces of work
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
+    def add(self, lane: Lane, work: Work) -> None:
+        self.size += 1
+        lane.waiting.append(work)
+        self.push(lane)
+
+    def push(self, lane: Lane) -> None:
+        if lane.is_queued or not lane.waiting:
+            return
+        lane.is_queued = True
+        lane.spent = max(lane.spent, self._reached)
+        heapq.heappush(self._heap, (lane.spent, next(self._order), lane))
+
+    def next_lane(self) -> Lane:
+        return self._heap[0][2]
+
+    def pop(self) -> tuple[Lane, Work]:
+        """To be pushed again, if more of it waits."""
+        self._reached, _, lane = heapq.heappop(self._heap)
+        lane.is_queued = False
+        self.size -= 1
+        return lane, lane.waiting.popleft()
+
+    def owes_nothing(self, lane: Lane) -> bool:
+        return not lane.waiting and lane.spent <= self._reached
+
+
+class Turns:
+    """Does the work of all lanes, and measures it by `clock`.
+
+    (The time of a thread on a processor would be more just, and takes 20 times as long to read.)
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lanes: dict[tuple[bool, str], Lane] = {}
+        self._known, self._strangers = _Fair(), _Fair()
+        self._known_left = KNOWN_SECONDS
+        self._paid_at = 0.0  # when strangers will have waited for what they used
+        self._running: Lane | None = None
+        self._mark = 0.0  # until when the time of the lane that runs was counted
+        self._turn = Debounced(clock, 0, self._begin_turn)
+        self._rest = Debounced(clock, 0, self._end_rest)
+
+    @property
+    def waiting(self) -> int:
+        """How many pieces of work wait."""
+        return self._known.size + self._strangers.size
+
+    def lane(self, name: str, *, is_known: bool) -> Lane:
+        """The lane with this name: of an API key, or of strangers at an address."""
+        found = self._lanes.get((is_known, name))
+        if found is None:
+            if len(self._lanes) >= _MAX_IDLE_LANES:
+                self._forget()
+            found = self._lanes[is_known, name] = Lane(name, is_known=is_known)
+        return found
+
+    def _forget(self) -> None:
+        """Lanes of which nothing needs to be known. (A connection may still hold one: it is as
+        good as a new one.)"""
+        for key, lane in list(self._lanes.items()):
+            fair = self._known if lane.is_known else self._strangers
+            if fair.owes_nothing(lane) and lane is not self._running:
+                del self._lanes[key]
+
+    def work(self, lane: Lane, work: Work, *, at_once: bool = True) -> bool:
+        """Do `work`: now, and then True, or when it is the lane's turn. Not `at_once`: not in this
+        turn."""
+        if at_once and self.try_work(lane, work):
+            return True
+        (self._known if lane.is_known else self._strangers).add(lane, work)
+        self._request(lane.is_known)
+        return False
+
+    def try_work(self, lane: Lane, work: Work) -> bool:
+        """Do `work` now, and then True, or not at all: when others wait, or there is no time."""
+        if self._running is not None:
+            self._count()
+        if (self._known if lane.is_known else self._strangers) or not self._has_time(lane):
+            return False
+        self._run(lane, work)
+        return True
+
+    def _has_time(self, lane: Lane) -> bool:
+        if lane.is_known:
+            return self._known_left > 0
+        return self._clock.seconds() >= self._paid_at
+
+    def _request(self, is_known: bool) -> None:
+        if is_known:
+            self._turn.request()
+        else:
+            self._rest.request(max(self._paid_at - self._clock.seconds(), 0))
+
+    def _run(self, lane: Lane, work: Work) -> None:
+        outer, self._running = self._running, lane
+        self._mark = self._clock.seconds()
+        try:
+            work()
+        finally:
+            self._count()
+            self._running = outer
+
+    def _count(self) -> None:
+        """What was used since the last time is the running lane's."""
+        lane = self._running
+        assert lane is not None
+        now = self._clock.seconds()
+        seconds, self._mark = now - self._mark, now
+        lane.spent += seconds
+        if lane.is_known:
+            self._known_left -= seconds
+            self._turn.request()  # then it is given anew
+        else:
+            # What was used has passed already: it is paid by as much time again.
+            begun = now - seconds
+            paid_at = max(self._paid_at, begun - STRANGERS_WINDOW_SECONDS)
+            self._paid_at = min(paid_at + seconds / STRANGERS_SHARE, now + MAX_DEBT_SECONDS)
+
+    def _begin_turn(self) -> None:
+        self._known_left = KNOWN_SECONDS
+        self._work_off(self._known)
+
+    def _end_rest(self) -> None:
+        self._work_off(self._strangers)
+
+    def _work_off(self, fair: _Fair) -> None:
+        """What waits now, as far as there is time; what comes of it waits for the next turn."""
+        for _ in range(fair.size):
+            if not self._has_time(fair.next_lane()):
+                break
+            lane, work = fair.pop()
+            try:
+                self._run(lane, work)
+            except Exception:
+                log.failure("work of {lane} failed", lane=lane.name)
+            fair.push(lane)
+        if fair:
+            self._request(fair.next_lane().is_known)

@@ -1,0 +1,158 @@
+"""A real port: what is read waits for its turn, whole and in order, and then is read."""
+
+from __future__ import annotations
+
+import gc
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_twisted
+from prometheus_client import CollectorRegistry
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+
+from push.access.api_keys import Keyring
+from push.daemons.config.value_types import ListenAddress
+from push.daemons.process.listening import Listener
+from push.http.framework.port import HttpPort
+from push.http.framework.site import LimitedSite
+from push.http.routes.apps import make_sub
+from push.http.server import make_site
+from push.wire.websocket.origins import Origins
+from tests.http.conftest import Behind, make_api_of, make_request, parse_responses
+from tests.waiting import DEADLINE_SECONDS
+
+MIB = 1024 * 1024
+PUSH = {"to": {"all": True}, "data": 1}
+
+
+class Served:
+    """A site on a port of loopback."""
+
+    def __init__(self, site: LimitedSite) -> None:
+        self.site = site
+        self.listener = Listener(
+            reactor, "http", "test", ListenAddress.parse("127.0.0.1:0"), site, HttpPort
+        )
+
+    def exhaust(self) -> None:
+        """As if strangers, and those that are known, had just used more than their time."""
+        turns = self.site.turns
+        turns._known_left = 0
+        turns._turn.request()
+        turns._paid_at = reactor.seconds() + 0.05  # type: ignore[attr-defined]
+
+
+@pytest_twisted.async_yield_fixture
+async def served(behind: Behind, keyring: Keyring, wait_until: Any) -> AsyncIterator[Served]:
+    site = make_site(
+        reactor,  # type: ignore[arg-type]
+        [make_api_of(behind, reactor), make_sub(behind, behind, open_registration=False)],
+        keyring=keyring,
+        registry=CollectorRegistry(),
+        problems=list,
+        origins=Origins(["same-host"]),
+    )
+    found = Served(site)
+    found.listener.startService()
+    yield found
+    await found.listener.stopService()
+    await wait_until(lambda: not reactor.getDelayedCalls())  # type: ignore[attr-defined]
+
+
+def ask(port: int, data: bytes, count: int = 1, size: int = 0) -> list[Any]:
+    """Send it, in pieces of `size` bytes, and read `count` answers."""
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as client:
+        for start in range(0, len(data), size or len(data)):
+            client.sendall(data[start : start + (size or len(data))])
+        received = b""
+        while received.count(b"HTTP/1.1 ") < count:
+            piece = client.recv(65536)
+            assert piece, received
+            received += piece
+        return parse_responses(received)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_waits_for_its_turn_is_read_whole_and_in_order(
+    served: Served, behind: Behind
+) -> None:
+    """While strangers have no time left, neither a connection nor what it sends is looked at."""
+    numbers = [{"to": {"user": f"u{number}"}, "data": "x" * 5000} for number in range(40)]
+    data = b"".join(make_request("POST", "/v1/push", each) for each in numbers)
+    for _ in range(3):
+        behind.pushed.clear()
+        served.exhaust()
+        answers = await deferToThread(ask, served.listener.port, data, len(numbers), 7000)
+        assert [answer.status for answer in answers] == [202] * len(numbers)
+        assert [target.names[0] for target, _ in behind.pushed] == [
+            f"u{number}" for number in range(len(numbers))
+        ]
+    assert served.site.turns.waiting == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_ends_while_it_waits_is_not_read(
+    served: Served, behind: Behind, wait_until: Callable[..., Any]
+) -> None:
+    served.exhaust()
+    with socket.create_connection(("127.0.0.1", served.listener.port)) as client:
+        client.sendall(make_request("POST", "/v1/push", PUSH))
+        await wait_until(lambda: served.site.turns.waiting)
+    await wait_until(lambda: not served.site.turns.waiting and not served.site.crowd.size)
+
+
+def large_things(size: int) -> dict[int, str]:
+    """Bytes of at least that size that anything holds, by their identity; and what holds them."""
+    return {
+        id(part): f"{len(part):,} bytes in {type(each).__name__} {each!r:.200}"
+        for each in gc.get_objects()
+        for part in gc.get_referents(each)
+        if isinstance(part, bytes | bytearray) and len(part) >= size
+    }
+
+
+async def left_behind(served: Served, data: bytes, size: int) -> list[str]:
+    """What large things are held after some more of such requests, without a collection."""
+    await deferToThread(ask, served.listener.port, data)
+    gc.collect()
+    gc.disable()
+    try:
+        before = large_things(size)
+        for _ in range(5):
+            await deferToThread(ask, served.listener.port, data)
+        return [what for key, what in large_things(size).items() if key not in before]
+    finally:
+        gc.enable()
+
+
+_BODY = json.dumps({"to": {"all": True}, "data": "x" * 500_000}).encode()
+_DEVICE = json.dumps({"platform": "x" * 500_000, "app": "x"}).encode()
+_NESTED = b'{"a":' * 80_000 + b"1" + b"}" * 80_000
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "body", "status"),
+    [
+        ("/v1/push", "push-key", _BODY.replace(b"x" * 300_000, b""), 202),
+        ("/v1/push", "push-key", _BODY, 413),
+        ("/v1/push", "push-key", _NESTED, 400),
+        ("/v1/push", "push-key", b'{"unknown":"' + b"x" * 500_000 + b'"}', 422),
+        ("/v1/push", None, _BODY, 401),
+        ("/v1/devices", "app-key", _DEVICE, 422),
+        ("/v1/devices", "app-key", _NESTED, 400),
+        ("/nothing/there", "app-key", _BODY, 404),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_nothing_keeps_the_body_of_a_request_that_was_answered(
+    served: Served, path: str, key: str | None, body: bytes, status: int
+) -> None:
+    """Neither a cycle nor an exception: a MiB for each refused request was the rest of it."""
+    data = make_request("POST", path, body, key=key)
+    (answer,) = await deferToThread(ask, served.listener.port, data)
+    assert answer.status == status
+    assert await left_behind(served, data, 60_000) == []

@@ -1,0 +1,186 @@
+"""Whose work is next: as much for one as for another, and of strangers only a share."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from twisted.internet.task import Clock
+
+from push.runtime.turns import KNOWN_SECONDS, MAX_DEBT_SECONDS, STRANGERS_SHARE, Lane, Turns
+from tests.conftest import LoggedErrors
+
+
+class Working:
+    """Work that takes time on a clock, and what was done in each turn of the reactor."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.turns = Turns(self.clock)
+        self.done: list[str] = []
+
+    def lane(self, name: str, *, is_known: bool = True) -> Lane:
+        return self.turns.lane(name, is_known=is_known)
+
+    def ask(self, lane: Lane, name: str, seconds: float = 0.001, *, at_once: bool = True) -> bool:
+        def work() -> None:
+            self.done.append(name)
+            self.clock.rightNow += seconds
+
+        return self.turns.work(lane, work, at_once=at_once)
+
+    def turn(self) -> list[str]:
+        """What one turn of the reactor does, when its time has come."""
+        self.done = []
+        due = [call for call in self.clock.getDelayedCalls() if call.getTime() <= self.now]
+        for call in due:
+            work = call.func
+            call.cancel()
+            work()
+        return self.done
+
+    def turns_until_idle(self) -> list[list[str]]:
+        found = []
+        while calls := self.clock.getDelayedCalls():
+            self.clock.rightNow = max(self.now, min(call.getTime() for call in calls))
+            found.append(self.turn())
+        return [each for each in found if each]
+
+    @property
+    def now(self) -> float:
+        return self.clock.seconds()
+
+
+@pytest.fixture
+def working() -> Working:
+    return Working()
+
+
+def test_work_is_done_at_once_while_there_is_time(working: Working) -> None:
+    backend, stranger = working.lane("key"), working.lane("192.0.2.7", is_known=False)
+    assert working.ask(backend, "a")
+    assert working.ask(stranger, "b")
+    assert working.done == ["a", "b"]
+    assert working.turns.waiting == 0
+
+
+def test_a_turn_does_so_much_for_those_that_are_known(working: Working) -> None:
+    backend = working.lane("key")
+    for number in range(10):
+        working.ask(backend, f"{number}", KNOWN_SECONDS / 2)
+
+    first = working.done
+    assert [first, *working.turns_until_idle()] == [
+        [f"{number}", f"{number + 1}"] for number in range(0, 10, 2)
+    ]
+
+
+def test_lanes_share_a_turn(working: Working) -> None:
+    """However much one asks for, and whatever was asked for first."""
+    greedy, modest = working.lane("greedy"), working.lane("modest")
+    for number in range(20):
+        working.ask(greedy, f"greedy{number}", KNOWN_SECONDS / 4)
+    working.ask(modest, "modest0", KNOWN_SECONDS / 4)
+    working.ask(modest, "modest1", KNOWN_SECONDS / 4)
+
+    following = working.turn()
+
+    assert following.count("modest0") == following.count("modest1") == 1
+    assert len(following) == 4
+
+
+def test_one_that_comes_later_does_not_make_up_for_what_it_did_not_use(working: Working) -> None:
+    early, late = working.lane("early"), working.lane("late")
+    for number in range(100):
+        working.ask(early, f"early{number}", KNOWN_SECONDS / 4)
+    for _ in range(10):
+        working.turn()
+    for number in range(100):
+        working.ask(late, f"late{number}", KNOWN_SECONDS / 4)
+
+    done = [*working.turn(), *working.turn()]
+
+    early_count = sum(name.startswith("early") for name in done)
+    assert early_count == len(done) - early_count == 4
+
+
+def test_strangers_get_a_share_of_the_time(working: Working) -> None:
+    lanes = [working.lane(f"192.0.2.{number}", is_known=False) for number in range(50)]
+    for lane in lanes:
+        for number in range(4):
+            working.ask(lane, f"{lane.name} {number}", 0.001)
+    begun = working.now
+
+    done = working.turns_until_idle()
+
+    assert working.turns.waiting == 0
+    used = sum(map(len, done)) * 0.001
+    assert working.now - begun >= used / STRANGERS_SHARE - 0.01
+    assert max(map(len, done)) <= 2, "between two of them others are served"
+
+
+def test_those_that_are_known_do_not_wait_for_strangers(working: Working) -> None:
+    stranger, backend = working.lane("192.0.2.7", is_known=False), working.lane("key")
+    for number in range(100):
+        working.ask(stranger, f"stranger{number}", 0.01)
+
+    assert working.ask(backend, "known")
+    assert working.turns.waiting == 99
+
+
+def test_a_long_work_of_a_stranger_is_paid_for_and_forgotten(working: Working) -> None:
+    stranger = working.lane("192.0.2.7", is_known=False)
+    working.ask(stranger, "long", 100.0)
+    working.ask(stranger, "next")
+    assert "next" not in working.done
+    working.clock.rightNow += MAX_DEBT_SECONDS
+    assert working.turn() == ["next"]
+
+
+def test_what_comes_of_a_work_is_measured_alone(working: Working) -> None:
+    """A connection is read as a stranger's, and its request is that of a key."""
+    stranger, backend = working.lane("192.0.2.7", is_known=False), working.lane("key")
+
+    def read() -> None:
+        working.clock.rightNow += 0.001
+        working.ask(backend, "request", 0.002)
+        working.clock.rightNow += 0.001
+
+    working.turns.work(stranger, read)
+
+    assert stranger.spent == pytest.approx(0.002)
+    assert backend.spent == pytest.approx(0.002)
+
+
+def test_what_is_not_to_be_done_at_once_waits_for_the_next_turn(working: Working) -> None:
+    """As pipelined requests do: a connection has one in a turn."""
+    backend, other = working.lane("key"), working.lane("other")
+    assert not working.ask(backend, "second", at_once=False)
+    assert working.done == []
+    working.ask(other, "third")
+    assert working.turn() == ["second", "third"]
+
+
+def test_work_that_fails_ends_no_other(working: Working, logged_errors: LoggedErrors) -> None:
+    backend = working.lane("key")
+
+    def fail() -> None:
+        raise RuntimeError("of a test")
+
+    with pytest.raises(RuntimeError):  # the reactor ends the connection that was read
+        working.turns.work(backend, fail)
+    working.turns.work(backend, fail, at_once=False)
+    working.ask(backend, "other")
+    assert working.turns_until_idle() == [["other"]]
+    assert len(logged_errors.flush(RuntimeError)) == 1
+
+
+def test_lanes_of_addresses_that_have_gone_are_forgotten(working: Working) -> None:
+    kept = working.lane("192.0.2.7", is_known=False)
+    working.ask(kept, "waits", at_once=False)
+    numbers = random.Random(7)
+    for _ in range(5000):
+        working.lane(f"{numbers.getrandbits(64):x}", is_known=False)
+
+    assert len(working.turns._lanes) <= 1024
+    assert working.lane("192.0.2.7", is_known=False) is kept
