@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from push.pushctl.terminal import output
 from push.pushctl.terminal.options import Common, common_options
 
 VARIABLE = "_PUSHCTL_COMPLETE"
@@ -33,4 +34,4 @@ def completion(common: Common, shell: str) -> None:
     if common.json:
         common.print_done("", {"shell": shell, "script": text})
     else:
-        click.echo(text)
+        output.print_script(text)

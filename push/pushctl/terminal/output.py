@@ -38,6 +38,11 @@ def say(text: str) -> None:
     click.echo(visible(text))
 
 
+def print_script(text: str) -> None:
+    """What a shell evaluates, of our own making: as it is."""
+    click.echo(text)
+
+
 def print_json(value: object, *, error: bool = False) -> None:
     """One object, one line."""
     stream = sys.stderr if error else sys.stdout

@@ -9,7 +9,7 @@ from push.pushctl.terminal.errors import Failure, explain
 
 def write_private(path: str, text: str, option: str, *, force: bool) -> None:
     """Readable by the owner only, from the first byte on. Raises `Failure`, which names `option`
-    (with a space behind it, or ""), when the file exists and is not to be replaced."""
+    (with a space after it, or ""), when the file exists and is not to be replaced."""
     flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
     try:
         with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
