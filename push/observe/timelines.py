@@ -6,6 +6,7 @@ yet is known to the process where it happened; a reader asks all processes for i
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -101,7 +102,7 @@ class Timelines:
         self._counts: dict[_Counted, int] = {}
         # Acknowledgements of this minute. They are counted here for each one, so by whom it takes
         # least to find.
-        self.acknowledged: dict[ObservedSession, int] = {}
+        self.acknowledged: defaultdict[ObservedSession, int] = defaultdict(int)
         self._settling = Periodic(reactor, COUNTED_SECONDS, self._settle, _log_failure)
         answerer.handle(QUESTION, self._unstored)
 

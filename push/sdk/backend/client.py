@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from functools import wraps
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -22,8 +22,10 @@ from push.sdk.backend.calls import base as calls
 from push.sdk.backend.calls import chat as chat_calls
 from push.sdk.backend.calls import cluster as cluster_calls
 from push.sdk.backend.calls import keys as key_calls
+from push.sdk.backend.calls import observe as observe_calls
 from push.sdk.backend.calls import topics as topic_calls
 from push.sdk.backend.calls.base import ApiCall
+from push.sdk.backend.event_stream import follow, follow_async
 from push.sdk.backend.exchange import (
     REFUSED_BY_HTTPX,
     RETRIES,
@@ -37,6 +39,7 @@ from push.wire.api.bans import Ban
 from push.wire.api.common import MAX_PAGE
 from push.wire.api.connections import Connection
 from push.wire.api.messages import DeviceDelivery
+from push.wire.api.operate.events import Event
 from push.wire.api.operate.keys import Key
 from push.wire.api.topics import Topic
 
@@ -151,6 +154,11 @@ class PushAPI(BaseAPI):
         """The conversations of a user, all pages."""
         return self._rows(self.conversations, "conversations", user)
 
+    def events(self, *, kinds: Sequence[str] = (), **filters: str) -> Iterator[Event]:
+        """What happens from now on, as it happens; `kinds`, `user`, `token`, `node`: only these.
+        It goes on until it is closed; raises `PushAPIUnreachable` when the connection is lost."""
+        return follow(self, observe_calls.event_params(kinds, **filters))
+
     def close(self) -> None:
         self._lines.close()
 
@@ -175,6 +183,12 @@ class PushAPI(BaseAPI):
     bind = _blocking(calls.bind)
     unbind = _blocking(calls.unbind)
     stats = _blocking(calls.stats)
+    series = _blocking(observe_calls.series)
+    device_events = _blocking(observe_calls.device_events)
+    waiting_messages = _blocking(observe_calls.waiting_messages)
+    recent_messages = _blocking(observe_calls.recent_messages)
+    audit = _blocking(observe_calls.audit)
+    configuration = _blocking(observe_calls.configuration)
     drain = _blocking(cluster_calls.drain)
     connections = _blocking(cluster_calls.connections)
     kick_session = _blocking(cluster_calls.kick_session)
@@ -289,6 +303,10 @@ class AsyncPushAPI(BaseAPI):
         """The conversations of a user, all pages."""
         return self._rows(self.conversations, "conversations", user)
 
+    def events(self, *, kinds: Sequence[str] = (), **filters: str) -> AsyncIterator[Event]:
+        """As `PushAPI.events`, to go through with `async for`."""
+        return follow_async(self, observe_calls.event_params(kinds, **filters))
+
     async def close(self) -> None:
         await self._lines.close()
 
@@ -313,6 +331,12 @@ class AsyncPushAPI(BaseAPI):
     bind = _awaited(calls.bind)
     unbind = _awaited(calls.unbind)
     stats = _awaited(calls.stats)
+    series = _awaited(observe_calls.series)
+    device_events = _awaited(observe_calls.device_events)
+    waiting_messages = _awaited(observe_calls.waiting_messages)
+    recent_messages = _awaited(observe_calls.recent_messages)
+    audit = _awaited(observe_calls.audit)
+    configuration = _awaited(observe_calls.configuration)
     drain = _awaited(cluster_calls.drain)
     connections = _awaited(cluster_calls.connections)
     kick_session = _awaited(cluster_calls.kick_session)
