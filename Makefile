@@ -25,6 +25,12 @@ $(VENV)/development: $(VENV)/installed
 	$(PIP) --quiet install -e ".[dev]" --config-settings editable_mode=compat
 	touch $@
 
+# Every process of tests would compile all of them: after a change one does it before, while lint runs. What
+# it finds wrong, the tests say again.
+$(VENV)/compiled: $(VENV)/development $(shell find tests -name '*.py')
+	@$(BIN)/python -m pytest --collect-only -q >/dev/null 2>&1 || true
+	@touch $@
+
 # One process on an embedded Redis; settings by PUSH_… variables, or options in ARGS. `exec`: Ctrl-C
 # reaches twistd once, from the terminal, and `kill` of what make started reaches it directly.
 run: $(VENV)/installed
@@ -42,13 +48,14 @@ demo: $(VENV)/installed
 # JOBS is how many processes share the tests out; they wait more than they compute. See tests/lanes.py.
 # Hundreds of processes are started: each would compile everything anew where bytecode is not kept.
 test quick: export PYTHONDONTWRITEBYTECODE :=
-test: lint
+test:
+	@$(MAKE) --no-print-directory -j 2 lint $(VENV)/compiled
 	@sh .ci/system-packages
 	@sh .ci/web-tools
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # What needs no daemon in a process of its own: while you write.
-quick: $(VENV)/development
+quick: $(VENV)/compiled
 	$(BIN)/python -m pytest -n $(JOBS) --quick $(ARGS)
 
 lint: $(VENV)/development

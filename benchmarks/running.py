@@ -12,12 +12,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 SERVER_TIMEOUT_SECONDS = 60
+
+# What starts a daemon. The tests have something faster: tests/warm.py.
+start_program: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
 
 
 class Running(NamedTuple):
@@ -101,7 +104,7 @@ def started_server(
 
 
 def start_process(
-    tap: str, data: Path, log: Path, settings: dict[str, str], stderr: int | None = None
+    tap: str, data: Path, log: Path, settings: dict[str, str], stderr: int | IO[bytes] | None = None
 ) -> subprocess.Popen[bytes]:
     """`twistd -n <tap>` with `settings` over those of a quick local start."""
     chosen = {
@@ -117,7 +120,7 @@ def start_process(
     variables = {f"PUSH_{name.upper()}": value for name, value in chosen.items()}
     command = [twistd(), "-n", "--pidfile=", f"--logfile={log}", tap]
     environment = {**os.environ, **variables}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
+    return start_program(command, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], log: Path, data: Path) -> Running:

@@ -23,13 +23,22 @@ from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
+from benchmarks import running
 from benchmarks.running import Running, started_server
 from push.daemons.embedded_redis.binary import command_line, configuration, find_server
 from push.redis.client import RedisClient as OurRedis
 from push.redis.connection.url import parse_store_url
+from tests import warm
 from tests.lanes import LongestFirst, in_order, is_slow
 from tests.waiting import DEADLINE_SECONDS, WaitUntil, wait_for, wait_until
 
+running.start_program = warm.start
+# What `make test` was given is not for a `make` that a test starts.
+for _variable in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS", "JOBS"):
+    os.environ.pop(_variable, None)
+# A shell that starts a run in the background lets it ignore Ctrl-C: so would every program of it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 NO_SKIP = os.environ.get("PUSH_TEST_NO_SKIP", "") not in ("", "0")
 
 

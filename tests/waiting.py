@@ -20,8 +20,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 DEADLINE_SECONDS = 60.0
-LOOK_SECONDS = 0.03
-LOOK_ON_THE_REACTOR_SECONDS = 0.005
+# How often: soon at first, then less and less, for what takes long anyway. Each look costs
+# something, often an answer of a daemon.
+LOOK_SECONDS = 0.01
+MOST_LOOK_SECONDS = 0.1
+LOOK_ON_THE_REACTOR_SECONDS = 0.002
+MOST_LOOK_ON_THE_REACTOR_SECONDS = 0.04
+GROWTH = 1.2
 SHOWN_CHARACTERS = 2000
 
 Condition = Callable[[], Any]
@@ -41,6 +46,7 @@ def wait_for(
         if time.monotonic() > deadline:
             raise AssertionError(failure(condition, value, what, deadline_seconds))
         time.sleep(look_seconds)
+        look_seconds = min(GROWTH * look_seconds, MOST_LOOK_SECONDS)
     return value
 
 
@@ -54,6 +60,7 @@ async def wait_until(
     from twisted.internet import reactor
 
     deadline = time.monotonic() + deadline_seconds
+    look_seconds = LOOK_ON_THE_REACTOR_SECONDS
     while True:
         value = condition()
         if isinstance(value, Deferred) or inspect.isawaitable(value):
@@ -62,7 +69,8 @@ async def wait_until(
             return value
         if time.monotonic() > deadline:
             raise AssertionError(failure(condition, value, what, deadline_seconds))
-        await deferLater(reactor, LOOK_ON_THE_REACTOR_SECONDS)
+        await deferLater(reactor, look_seconds)
+        look_seconds = min(GROWTH * look_seconds, MOST_LOOK_ON_THE_REACTOR_SECONDS)
 
 
 async def pause(seconds: float) -> None:

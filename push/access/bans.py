@@ -152,7 +152,7 @@ class Bans:
 
     @property
     def is_valid(self) -> bool:
-        """Whether nothing changed since they were read, as far as this process has heard."""
+        """Whether nothing changed since they were read, as far as this process was told."""
         return self._copy.is_valid
 
     @property

@@ -69,22 +69,26 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "<table>" + "\n".join(lines) + "</table>"
 
 
+# The pages of every daemon, and what they are.
+LINKS = (
+    ("/docs", "the HTTP interface, to read"),
+    ("/openapi.json", "the same for programs (OpenAPI 3.1)"),
+    ("/errors", "what each error code means"),
+    ("/push.js", "the JavaScript client"),
+    ("/healthz", "whether the process lives"),
+    ("/readyz", "whether it can work"),
+    ("/metrics", "metrics for Prometheus"),
+)
+
+
 def index_page(title: str, version: str, apps: Sequence[App]) -> str:
+    """What a daemon without a console answers at `/`."""
     served = ", ".join(app.name for app in apps if app.routes[0].path.startswith("/v1/"))
-    links = (
-        ("/docs", "the HTTP interface, to read"),
-        ("/openapi.json", "the same for programs (OpenAPI 3.1)"),
-        ("/errors", "what each error code means"),
-        ("/push.js", "the JavaScript client"),
-        ("/healthz", "whether the process lives"),
-        ("/readyz", "whether it can work"),
-        ("/metrics", "metrics for Prometheus"),
-    )
     return _page(
         f"{title} {version}",
         f"<p>This port serves {escape(served)}.</p>" if served else "",
         _table(
-            ("page", "what it is"), ((f'<a href="{path}">{path}</a>', text) for path, text in links)
+            ("page", "what it is"), ((f'<a href="{path}">{path}</a>', text) for path, text in LINKS)
         ),
     )
 
@@ -164,11 +168,18 @@ def _contents(document: dict[str, Any]) -> str:
             f'<a href="#{operation["operationId"]}"><span class="method">{method}</span>'
             f"{_code(path)}</a>",
             _text(operation["summary"]),
-            " ".join(map(_code, _scopes(operation))) or "–",
+            _needed(operation),
         )
         for path, method, operation in _operations(document)
     )
     return _table(("operation", "what it does", "scope"), rows)
+
+
+def _needed(operation: dict[str, Any]) -> str:
+    """The scope, as HTML."""
+    if not operation["security"]:
+        return "–"
+    return " ".join(map(_code, _scopes(operation))) or "any key"
 
 
 def _scopes(operation: dict[str, Any]) -> list[str]:

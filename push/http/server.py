@@ -10,11 +10,13 @@ from push import __version__
 from push.access.api_keys import Keyring
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys, RequestRates
+from push.http.console import Console
 from push.http.edge.auditing import Auditing
 from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
+from push.http.pages import LINKS
 from push.http.request_measures import RequestMeasures
 from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
@@ -22,6 +24,17 @@ from push.observe.audit import AuditTrail
 from push.runtime.ports import Reactor
 from push.wire.addresses import Networks
 from push.wire.websocket.origins import Origins
+
+# The app that most screens of the console ask.
+_CONSOLE_ASKS = "push-api"
+
+
+def _console_for(apps: Sequence[App], version: str) -> Console | None:
+    """None: this daemon has not what the console shows."""
+    names = {app.name for app in apps}
+    if _CONSOLE_ASKS not in names:
+        return None
+    return Console(version, [*(path for path, _ in LINKS), *(["/demo"] if "demo" in names else [])])
 
 
 def make_site(
@@ -56,7 +69,10 @@ def make_site(
     health = HealthRoutes(problems, notes, registry)
     described = "Health, metrics and documentation."
     served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
-    served.append(PageRoutes(title, version, served).app)
+    console = _console_for(apps, version)
+    if console is not None:
+        served.append(console.app)
+    served.append(PageRoutes(title, version, served, console).app)
     routes = (route for app in served for route in app.routes)
     measures = RequestMeasures()
     registry.register(measures)

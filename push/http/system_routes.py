@@ -9,6 +9,7 @@ from msgspec import UNSET
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from push.http import pages
+from push.http.console import Console
 from push.http.framework.openapi import openapi_document
 from push.http.framework.problems import ERRORS, refusal_answer
 from push.http.framework.route import (
@@ -21,6 +22,7 @@ from push.http.framework.route import (
     json_answer,
     routes_of,
 )
+from push.http.static_files import FILE_REPLIES
 from push.wire.api.nodes import Health, Ready
 from push.wire.errors import RequestError
 
@@ -96,20 +98,27 @@ class HealthRoutes:
 
 
 _PAGE = {200: DocumentedResponse("A page.", content_type="text/html")}
+_COPY = {304: FILE_REPLIES[304]}
 
 
 class PageRoutes:
-    """The OpenAPI document of `apps` and of these routes, and pages to read."""
+    """The OpenAPI document of `apps` and of these routes, and pages to read; the `console`, if this
+    daemon has what it asks for."""
 
-    def __init__(self, title: str, version: str, apps: Sequence[App]) -> None:
+    def __init__(
+        self, title: str, version: str, apps: Sequence[App], console: Console | None
+    ) -> None:
+        self._console = console
         self._index = pages.index_page(title, version, apps)
         self.app = App("pages", "What this daemon can do.", routes_of(self))
         document = openapi_document(title, version, (*apps, self.app))
         self._openapi = pages.pretty_json(document).encode()
         self._docs = pages.docs_page(document)
 
-    @Route("GET", "/", "Where to go from here", _PAGE)
+    @Route("GET", "/", "The console, or where to go from here", {**_PAGE, **_COPY}, cached=True)
     async def index(self, call: Request) -> Response:
+        if self._console is not None:
+            return self._console.index(call.if_none_match)
         return page_answer(self._index)
 
     @Route("GET", "/docs", "This documentation", _PAGE)

@@ -200,8 +200,8 @@ class PushService:
     async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
         """Each item for itself, in one pipeline; what is refused is so alone.
 
-        What is for one stream is written in the order of the items. Of items with one key the later
-        wait for the earlier, and get its answer.
+        Messages for one stream are written in the order of the items. Of items with one key the
+        later wait for the earlier, and get its answer.
         """
         results: dict[int, PushResult | RequestError] = {}
         waiting = list(range(len(items)))

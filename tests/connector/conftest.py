@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
@@ -34,15 +34,13 @@ from push.access.api_keys import Keyring
 from push.access.bans import CHANNEL as BANS
 from push.access.jwt import JwtVerifier, load_keys
 from push.chat.settings import ChatSettings
-from push.cluster.registry.entry import CONNECTOR, RegistryEntry
-from push.cluster.registry.interface import Registry, Snapshot
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.daemons.config.settings import Connector
-from push.daemons.domain import Domain, DomainLimits
+from push.daemons.domain import DomainLimits
 from push.daemons.security.certificate import load_server_tls
 from push.daemons.security.serving import ServingTls
 from push.daemons.upkeep import upkeep_of
@@ -64,6 +62,7 @@ from push.wire.api.push import PushResult
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, RequestName, Signal
 from push.wire.websocket.origins import SAME_HOST, Origins
+from tests.domains import make_domain
 from tests.waiting import WaitUntil
 
 STOP_SECONDS = 6.0
@@ -287,46 +286,6 @@ class WebClient(Client):
         self.say(TextMessage(text))
 
 
-class LiveConnectors(Registry):
-    """The connectors of a test, by their boot ids: who is there is what the test says."""
-
-    def __init__(self, boots: set[str]) -> None:
-        self._boots = boots
-        self._view: Snapshot = {}
-
-    def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    async def register(self, entry: RegistryEntry) -> None: ...
-
-    def update(self, entry: RegistryEntry) -> None: ...
-
-    async def withdraw(self, service: str, instance: str) -> None: ...
-
-    def view(self) -> Snapshot:
-        if self._boots != set(self._view.get(CONNECTOR, {})):
-            entries = {
-                boot: RegistryEntry(service=CONNECTOR, instance=boot, boot=boot)
-                for boot in self._boots
-            }
-            self._view = {CONNECTOR: entries}
-        return self._view
-
-    def on_change(self, callback: Callable[[], None]) -> None: ...
-
-    def ready(self) -> Deferred[None]:
-        return succeed(None)
-
-    @property
-    def problem(self) -> str | None:
-        return None
-
-    @property
-    def joined(self) -> bool:
-        return True
-
-
 class Node:
     """One connector on its own connections to Redis, one server or several, and what a backend
     has."""
@@ -357,7 +316,7 @@ class Node:
             ]
         )
         self.store = self.shards.first
-        domain = self.domain = Domain(
+        domain = self.domain = make_domain(
             reactor,
             DomainLimits(
                 retention=retention,
@@ -367,12 +326,10 @@ class Node:
                 topics_per_device=options.pop("max_topics", 100),
             ),
             self.shards,
-            LiveConnectors(boots),
             self.boot,
-            self.boot,
-            keyring=keyring,
-            is_connector=True,
-            judge=lambda new: self.gateway.commands.end_banned(new),
+            boots,
+            lambda new: self.gateway.commands.end_banned(new),
+            keyring,
         )
         self.asker, self.answerer = domain.asker, domain.answerer
         self.lease, self.bans, self.keys = domain.lease, domain.bans, domain.keys

@@ -10,17 +10,14 @@ from __future__ import annotations
 import json
 import random
 import secrets
-import time
 from typing import Any
 
 import msgspec
 
 from push.access.jwt import JwtVerifier
-from push.devices.outbox import Outbox
-from push.devices.registration import Devices
+from push.daemons.domain import DomainLimits
 from push.devices.sessions import Sessions
-from push.devices.topics import Topics
-from push.pushing.service import Push, PushContent, PushService, Target
+from push.pushing.service import Push, PushContent, Target
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
@@ -31,12 +28,12 @@ from push.session.transitions import State
 from push.session.window import Window
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, WantedPages, has_expired
-from push.streams.publisher import Publisher, Retention
+from push.streams.publisher import Retention
 from push.streams.sweeper import Sweeper
 from push.wire.bodies import ConnectRequest
 from push.wire.codecs.binary import BINARY
 from push.wire.errors import RequestError
-from push.wire.idents import Snowflake
+from tests.domains import make_domain
 
 USERS = ("anna", "ben")
 TOPICS = ("news", "sport")
@@ -82,39 +79,36 @@ class World:
         # Told of by themselves, and not yet written: in which stream.
         self.late: dict[Told, str] = {}
 
-        self.snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
-        shards = Shards([store])
-        outbox = Outbox(shards)
-        self.devices = Devices(
-            shards,
-            outbox,
-            self.snowflake,
-            lambda boot: True,
-            self._close_session,
-            registrations_per_minute=0,
-            failed_secrets_per_minute=0,
-        )
-        self.sessions = Sessions(
-            shards,
-            self.devices,
-            outbox,
-            JwtVerifier([], algorithms=["HS256"], audience="push", issuer=None),
-            boot="boot",
-            node="node",
-            retention_seconds=10**7,
-            attempt_pause_seconds=0,
-        )
-        self.topics = Topics(shards, outbox, max_per_device=100)
-        retention = Retention(device_max_messages=LIMIT, shared_max_messages=LIMIT)
-        self.pushing = PushService(shards, Publisher(shards, retention), self.snowflake)
+        self.use(reactor, Shards([store]))
         self.reader = LogReader(store)
         self.delivery_policy = DeliveryPolicy(SessionLimits(max_deliveries=10**9), lambda *_: None)
         self.impatient = DeliveryPolicy(SessionLimits(max_deliveries=1), lambda *_: None)
         self.writer = CursorWriter(reactor, store, self._lost)
         self.sweeper = Sweeper(reactor, store, 10**7)
 
-    async def _close_session(self, boot: str, session: str, code: str) -> None:
-        """The gateway would close it; here it finds out by itself."""
+    def use(self, reactor: Any, shards: Shards, per_minute: int = 0) -> None:
+        """What a connector has on these servers. Nobody asks others, or closes a session here: it
+        finds out by itself. `per_minute`: registrations and wrong secrets of an address."""
+        retention = Retention(device_max_messages=LIMIT, shared_max_messages=LIMIT)
+        limits = DomainLimits(
+            retention=retention,
+            registrations_per_minute=per_minute,
+            failed_secrets_per_minute=per_minute,
+            topics_per_device=100,
+        )
+        domain = make_domain(reactor, limits, shards, "boot")
+        self.devices, self.topics = domain.devices, domain.topics
+        self.pushing, self.outbox = domain.pushing, domain.outbox
+        self.sessions = Sessions(
+            shards,
+            self.devices,
+            self.outbox,
+            JwtVerifier([], algorithms=["HS256"], audience="push", issuer=None),
+            boot="boot",
+            node="node",
+            retention_seconds=10**7,
+            attempt_pause_seconds=0,
+        )
 
     def _lost(self, seat: Seat) -> None:
         self.gone(seat)

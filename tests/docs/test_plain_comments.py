@@ -16,6 +16,13 @@ from tests.docs.test_plain_english import NOT_USED
 PACKAGE = Path(__file__).parents[2] / "push"
 # The folders and files that hold the rule already; add one when it does.
 PLAIN = (
+    "access",
+    "chat",
+    "demo",
+    "http",
+    "pushctl",
+    "pushing",
+    "testing",
     "runtime",
     "redis",
     "streams",

@@ -13,6 +13,7 @@ import msgspec
 from push.sdk.backend import PushAPI
 from push.sdk.chat_types import GROUP, USER
 from push.sdk.errors import PushAPIError, PushAPIUnreachable
+from tests import warm
 from tests.faults import chatting
 from tests.faults.chat_audit import Said
 from tests.faults.chatting import Plan
@@ -33,7 +34,7 @@ class Talkers(Process):
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = warm.start(
                 [sys.executable, chatting.__file__, str(self._plan_path)],
                 stdin=subprocess.PIPE,
                 stdout=log,

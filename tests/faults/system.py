@@ -13,6 +13,7 @@ import msgspec
 
 from push.access.api_keys import make_key
 from push.sdk.backend import PushAPI
+from tests import warm
 from tests.cluster.real_zookeeper import ZooKeeperServer
 from tests.faults import device
 from tests.faults.audit import Journal, Record, Target, audit
@@ -47,7 +48,7 @@ class Fleet(Process):
     def start(self) -> None:
         assert not self.running, f"{self.name} runs already"
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = warm.start(
                 [sys.executable, device.__file__, str(self._plan_path)],
                 stdin=subprocess.PIPE,
                 stdout=log,

@@ -15,13 +15,16 @@ import jwt
 import pytest
 
 from push.wire.signals import ConnectStatus, RequestName
+from tests.amounts import amount
 from tests.faults.processes import DEADLINE_SECONDS, Daemon
 from tests.faults.raw import Ended, Pair, RawDevice
 from tests.faults.system import System
 
-ROUNDS = 200
-ROUNDS_WHEN_SLOW = 3
-ROUNDS_OF_TALK = 8
+ROUNDS = amount(24, 200)
+ROUNDS_WHEN_SLOW = amount(1, 3)
+ROUNDS_OF_TALK = amount(4, 8)
+# What holds with two holds with one: each judges its own sessions.
+CONNECTORS = amount([2], [1, 2])
 TALK = 60  # messages
 SLOW_SECONDS = 0.1
 FAR = "127.0.0.2"  # where devices of these tests connect from
@@ -105,7 +108,7 @@ def registration(system: System) -> int:
 
 
 @pytest.mark.usefixtures("both_cores_busy")
-@pytest.mark.parametrize("connectors", [1, 2])
+@pytest.mark.parametrize("connectors", CONNECTORS)
 def test_a_ban_and_its_end_are_in_effect_when_they_are_answered(
     make_system: Any, api_of: Any, connectors: int
 ) -> None:
@@ -145,7 +148,7 @@ def test_a_ban_and_its_end_are_in_effect_when_they_are_answered(
 
 
 @pytest.mark.usefixtures("both_cores_busy")
-@pytest.mark.parametrize("connectors", [1, 2])
+@pytest.mark.parametrize("connectors", CONNECTORS)
 def test_a_session_that_is_bound_to_a_banned_user_has_ended_when_that_is_answered(
     make_system: Any, api_of: Any, connectors: int
 ) -> None:
@@ -328,7 +331,7 @@ def test_bans_are_in_effect_when_redis_answers_late(
 
 
 @pytest.mark.usefixtures("both_cores_busy")
-@pytest.mark.parametrize("connectors", [1, 2])
+@pytest.mark.parametrize("connectors", CONNECTORS)
 def test_a_kick_is_in_effect_when_it_is_answered(
     make_system: Any, api_of: Any, connectors: int
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.faults.processes import Redis
 from tests.faults.system import System
 from tests.waiting import DEADLINE_SECONDS
@@ -34,14 +35,10 @@ def reshard(
     config = folder / "push.toml"
     config.write_text(f"[redis]\nurl = {_list(old)}\n")
     to = [part for url in new for part in ("--to", url)]
-    return subprocess.run(
+    return warm.run(
         [str(PUSHCTL), "reshard", "--config", str(config), *to, *more],
         env={name: value for name, value in os.environ.items() if not name.startswith("PUSH_")},
-        capture_output=True,
-        text=True,
         timeout=DEADLINE_SECONDS,
-        stdin=subprocess.DEVNULL,
-        check=False,
     )
 
 

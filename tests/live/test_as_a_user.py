@@ -330,9 +330,11 @@ def test_a_taken_port_is_one_line_that_names_it(push_server: Running, tmp_path: 
 def _failed_start(
     folder: Path, settings: dict[str, str], tap: str = "push"
 ) -> tuple[int, list[str]]:
-    process = start_process(tap, folder / "data", folder / "log", settings, stderr=subprocess.PIPE)
-    _, err = process.communicate(timeout=DEADLINE_SECONDS)
-    return process.returncode, [line for line in err.decode().splitlines() if line.strip()]
+    said = folder / "stderr"
+    with said.open("wb") as err:
+        process = start_process(tap, folder / "data", folder / "log", settings, err)
+    status = process.wait(DEADLINE_SECONDS)
+    return status, [line for line in said.read_text().splitlines() if line.strip()]
 
 
 def test_the_tools_of_this_test_are_there() -> None:

@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.running import twistd
+from tests import warm
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 from tests.conftest import RedisServer
 from tests.faults.processes import Daemon
@@ -42,16 +44,17 @@ class Speaking(Daemon):
         self._starts += 1
         names = {**self._settings, "server_data": str(self._folder / "data")}
         command = [twistd(), "-n", "--pidfile=", f"--logfile={self.log}", self.tap]
+        start: Callable[..., Any] = warm.start
         if self._files is not None:
+            start = partial(subprocess.Popen, close_fds=not self.inherits)
             command = ["sh", "-c", f'ulimit -n {self._files}; exec "$@"', "sh", *command]
         with self.out.open("wb") as out:
-            self._process = subprocess.Popen(
+            self._process = start(
                 command,
                 env={**os.environ, **{f"PUSH_{k.upper()}": value for k, value in names.items()}},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=sys.stderr,
-                close_fds=not self.inherits,
             )
 
     def lines(self, *marks: str) -> list[str]:

@@ -24,6 +24,7 @@ from benchmarks.running import twistd
 from push.daemons.security.certificate import self_signed
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
+from tests import warm
 from tests.faults.processes import Daemon
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -47,7 +48,7 @@ class Reloading(Daemon):
         command = [twistd(), "-n", "--pidfile=", f"--logfile={self.log}", self.tap]
         if self.config.exists():
             command += ["--config", str(self.config)]
-        self._process = subprocess.Popen(
+        self._process = warm.start(
             command,
             env={**os.environ, **{f"PUSH_{name.upper()}": value for name, value in names.items()}},
             stdin=subprocess.DEVNULL,

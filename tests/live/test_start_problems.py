@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.running import Running
+from tests import warm
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
@@ -39,15 +40,11 @@ def start(
     command = [TWISTD, "-n", "--pidfile=", f"--logfile={folder / 'log'}", *of_twistd, tap, *options]
     if files is not None:
         command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
-    ran = subprocess.run(
+    ran = warm.run(
         command,
         cwd=folder,
         env={**os.environ, **{f"PUSH_{name.upper()}": text for name, text in names.items()}},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
         timeout=DEADLINE_SECONDS,
-        check=False,
     )
     return ran.returncode, [line for line in ran.stderr.splitlines() if line.strip()]
 

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 import pytest_twisted
 
+from tests import warm
 from tests.resharding.test_model import live
 from tests.resharding.world import Worlds
 from tests.waiting import DEADLINE_SECONDS
@@ -41,14 +42,10 @@ def reshard(
 ) -> subprocess.CompletedProcess[str]:
     to = [part for url in new for part in ("--to", url)]
     listed = msgspec.json.encode(list(old)).decode()
-    return subprocess.run(
+    return warm.run(
         [sys.executable, str(KILLED), place, str(pid), "--", *to, "--json", *more],
         env={**os.environ, "PUSH_REDIS_URL": listed},
-        capture_output=True,
-        text=True,
         timeout=DEADLINE_SECONDS,
-        stdin=subprocess.DEVNULL,
-        check=False,
     )
 
 

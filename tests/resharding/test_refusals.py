@@ -16,7 +16,9 @@ from push.redis.connection.url import parse_store_url
 from push.resharding import connecting
 from push.resharding.plan import Refused
 from push.resharding.run import Resharding
+from tests import warm
 from tests.resharding.world import Worlds
+from tests.waiting import DEADLINE_SECONDS
 
 PUSHCTL = Path(sys.executable).parent / "pushctl"
 
@@ -205,14 +207,10 @@ async def test_the_rights_that_daemons_have_are_enough(
 
 
 def pushctl(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm.run(
         [str(PUSHCTL), "reshard", *arguments],
         env={**os.environ, "PUSH_REDIS_URL": url},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        check=False,
+        timeout=DEADLINE_SECONDS,
     )
 
 

@@ -6,22 +6,14 @@ from __future__ import annotations
 import json
 import random
 import secrets
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from push.access.jwt import JwtVerifier
-from push.cluster.survey import Survey
-from push.devices.outbox import Outbox, OutboxRelay
-from push.devices.registration import Devices
+from push.devices.outbox import OutboxRelay
 from push.devices.session_opening import Opened
-from push.devices.session_queries import SessionQueries
-from push.devices.sessions import Sessions
-from push.devices.topics import Topics
-from push.pushing.by_ip import PushByIp
-from push.pushing.service import Push, PushContent, PushService, Target
+from push.pushing.service import Push, PushContent, Target
 from push.redis.client import RedisClient
 from push.redis.connection.url import parse_store_url
 from push.redis.identity import Deployment
@@ -31,12 +23,10 @@ from push.session.server_answers import SessionLimits
 from push.session.subscription import EXPIRED, GONE, LateAcknowledgement, Subscription
 from push.streams.cursors import CursorWriter
 from push.streams.log import LogReader, WantedPages, has_expired
-from push.streams.publisher import Publisher, Retention
 from push.streams.sweeper import Sweeper
 from push.wire.api.push import PushResult
 from push.wire.bodies import ConnectRequest
-from push.wire.idents import Snowflake
-from tests.connector.ledger_world import LIMIT, TOPICS, Seat, World
+from tests.connector.ledger_world import TOPICS, Seat, World
 
 Waiting = dict[str, list[str]]  # by stream
 
@@ -82,7 +72,6 @@ class Worlds(World):
         self.maybe = set()
         self.late = {}
         self.servers: list[RedisClient] = []
-        self.snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         self.handout = DeliveryPolicy(SessionLimits(max_deliveries=10**9), lambda *_: None)
 
     async def settle(self, urls: Sequence[str], wait_until: Any) -> None:
@@ -96,31 +85,7 @@ class Worlds(World):
         await wait_until(lambda: not shards.problems)
         self.shards = shards
         self.store = shards.first
-        self.outbox = Outbox(shards)
-        self.devices = Devices(
-            shards,
-            self.outbox,
-            self.snowflake,
-            lambda boot: True,
-            self._close_session,
-            registrations_per_minute=100_000,
-            failed_secrets_per_minute=100_000,
-        )
-        self.sessions = Sessions(
-            shards,
-            self.devices,
-            self.outbox,
-            JwtVerifier([], algorithms=["HS256"], audience="push", issuer=None),
-            boot="boot",
-            node="node",
-            retention_seconds=10**7,
-            attempt_pause_seconds=0,
-        )
-        self.topics = Topics(shards, self.outbox, max_per_device=100)
-        retention = Retention(device_max_messages=LIMIT, shared_max_messages=LIMIT)
-        asker = Survey(self.reactor, shards.first, dict, "boot")
-        nearby = PushByIp(shards, SessionQueries(asker))
-        self.pushing = PushService(shards, Publisher(shards, retention), self.snowflake, nearby)
+        self.use(self.reactor, shards, per_minute=100_000)
         self.readers = [LogReader(server) for server in shards]
         self.writer: Any = Writers(
             [CursorWriter(self.reactor, server, self._lost) for server in shards]

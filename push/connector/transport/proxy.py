@@ -56,7 +56,7 @@ class ProxiedFactory(Factory):
         return HeaderReader(self, proxy_ip, protocol) if proxy_ip in self._proxies else protocol
 
     def stopFactory(self) -> None:
-        """The port is closed: who has not even said whom it passes on is no session to end."""
+        """The port is closed: a connection without its header is no session to end."""
         for reader in list(self.waiting):
             reader.abandon()
 

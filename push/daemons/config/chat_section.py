@@ -32,7 +32,7 @@ class ChatSection(Section, frozen=True):
         Literal["anyone", "existing"],
         Meta(
             description="whether users may begin conversations with anyone and add anyone to a "
-            "group; existing: a backend begins them, and users add those with whom they share one"
+            "group; existing: a backend begins them, and users add those who share one with them"
         ),
     ] = "anyone"
     create_groups: Annotated[

@@ -7,75 +7,30 @@ from importlib.resources import files
 from urllib.parse import urlsplit
 
 from push.http.framework.route import Response
-from push.wire.errors import RequestError
-
-_TYPES = {
-    "html": b"text/html; charset=utf-8",
-    "css": b"text/css; charset=utf-8",
-    "js": b"text/javascript; charset=utf-8",
-    "json": b"application/json",
-    "svg": b"image/svg+xml",
-}
-
+from push.http.static_files import StaticFiles, page_headers, read_folder
 
 # The JavaScript client, beside the page's own files so that it passes the same guard.
 CLIENT = ("push.js", "push-chat.js", "push-tabs.js")
-
-
-def _read_files() -> dict[str, bytes]:
-    web = files("push") / "web"
-    found = [each for each in (web / "demo").iterdir() if each.name.rpartition(".")[2] in _TYPES]
-    return {each.name: each.read_bytes() for each in (*found, *(web / name for name in CLIENT))}
 
 
 class Page:
     """All files of the demo, read once."""
 
     def __init__(self) -> None:
-        self._files = _read_files()
+        web = files("push") / "web"
+        client = {name: (web / name).read_bytes() for name in CLIENT}
+        self._files = StaticFiles(read_folder(web / "demo") | client)
 
     def index(self, connectors: Iterable[str]) -> Response:
-        """The page, which may connect to the hosts of `connectors` (URLs)."""
-        return self._answer("index.html", _policy(connectors))
+        """The page, which may connect to the hosts of `connectors` (URLs). Of a connector every
+        port is allowed: one that is started later has another, and the page is not loaded again
+        for it. So it is never a copy of before, whose headers may be others."""
+        allowed = {f"{url.scheme}://{_host(url.netloc)}:*" for url in map(urlsplit, connectors)}
+        return self._files.answer("index.html", None, page_headers(sorted(allowed)))
 
-    def file(self, name: str) -> Response:
+    def file(self, name: str, if_none_match: bytes | None) -> Response:
         """Raises `RequestError` `not_found`."""
-        if name not in self._files:
-            raise RequestError("not_found", "the demo has no such file")
-        return self._answer(name, _policy(()))
-
-    def _answer(self, name: str, policy: bytes) -> Response:
-        return Response(
-            200,
-            self._files[name],
-            _TYPES[name.rpartition(".")[2]],
-            (
-                (b"Content-Security-Policy", policy),
-                (b"X-Content-Type-Options", b"nosniff"),
-                (b"Referrer-Policy", b"no-referrer"),
-                (b"Cache-Control", b"no-cache"),
-                (b"Cross-Origin-Opener-Policy", b"same-origin"),
-                (b"Cross-Origin-Resource-Policy", b"same-origin"),
-            ),
-        )
-
-
-def _policy(connectors: Iterable[str]) -> bytes:
-    """Nothing is loaded from elsewhere, nothing inline runs. Of a connector every port is allowed:
-    one that is started later has another, and the page is not loaded again for it."""
-    allowed = {f"{url.scheme}://{_host(url.netloc)}:*" for url in map(urlsplit, connectors)}
-    return "; ".join(
-        (
-            "default-src 'none'",
-            "script-src 'self'",
-            "style-src 'self'",
-            "img-src 'self'",
-            " ".join(("connect-src 'self'", *sorted(allowed))),
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        )
-    ).encode()
+        return self._files.answer(name, if_none_match, page_headers())
 
 
 def _host(netloc: str) -> str:

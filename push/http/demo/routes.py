@@ -39,6 +39,7 @@ from push.http.framework.route import (
     json_answer,
     routes_of,
 )
+from push.http.static_files import FILE_REPLIES
 
 _NO_STORE = (b"Cache-Control", b"no-store")
 _TICKET = "0123456789abcdefABCDEF"
@@ -75,12 +76,13 @@ class DemoPageRoutes:
         "GET",
         "/demo/{file}",
         "A file of the demo",
-        {200: DocumentedResponse("The file.", content_type="*/*")},
+        FILE_REPLIES,
         problems=("not_found", "forbidden"),
+        cached=True,
         admit=admit,
     )
     async def demo_file(self, call: Request) -> Response:
-        return self._page.file(call.path["file"])
+        return self._page.file(call.path["file"], call.if_none_match)
 
 
 class DemoRoutes:

@@ -181,10 +181,11 @@ class Edge:
             return ""
         return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
 
-    def _authorise(self, headers: Headers, scope: str) -> ApiKey:
-        """The owner of the key; raises `RequestError` `unauthenticated` or `forbidden`."""
+    def _authorise(self, headers: Headers, scope: str | None) -> ApiKey:
+        """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
+        or `forbidden`."""
         owner = self._owner(headers)
-        if scope not in owner.scopes:
+        if scope is not None and scope not in owner.scopes:
             refusal = RefusedKey("forbidden", f"the key {owner.name} lacks the scope {scope}")
             refusal.key_name = owner.name
             raise refusal
@@ -216,7 +217,7 @@ class Edge:
         if route.admit is not None:
             route.admit(caller_of(request, self._proxies))
         client_ip, is_near = client_of(request, self._proxies)
-        if route.scope is None or (route.open_on_loopback and is_near):
+        if not route.needs_key or (route.open_on_loopback and is_near):
             return client_ip, None
         if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
             self._check_memory()
@@ -234,7 +235,7 @@ class Edge:
     async def _settle(self, route: Endpoint, request: HttpRequest) -> None:
         """Know every change of keys that was answered, where the key decides. Raises
         `StoreUnavailable`, or `RequestError` for what is no key."""
-        if self._keyring.is_current or route.scope is None:
+        if self._keyring.is_current or not route.needs_key:
             return
         headers: Headers = request.requestHeaders
         is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
@@ -282,15 +283,17 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        allowed = partial(self._is_allowed, headers, route.scope)
-        return Request(path, query, body, client_ip, origin, scope, once, if_none_match, allowed)
+        allowed = partial(self._is_allowed, headers, route)
+        return Request(
+            path, query, body, client_ip, origin, scope, once, if_none_match, allowed, owner
+        )
 
-    def _is_allowed(self, headers: Headers, scope: str | None) -> bool:
+    def _is_allowed(self, headers: Headers, route: Endpoint) -> bool:
         """Whether the key of a request that was let in is still valid for it."""
-        if scope is None:
+        if not route.needs_key:
             return True
         try:
-            self._authorise(headers, scope)
+            self._authorise(headers, route.scope)
         except RequestError:
             return False
         return True

@@ -134,8 +134,10 @@ def _require_written(kind: type[msgspec.Struct], components: dict[str, Any]) -> 
 def problem_codes(route: Endpoint) -> list[str]:
     """Every code that the route can answer: its own, and those that follow from what it has."""
     codes = [*route.problems, "invalid", "internal"]  # an unknown query parameter is invalid
+    if route.needs_key:
+        codes += ["unauthenticated", "rate_limited"]
     if route.scope is not None:
-        codes += ["unauthenticated", "forbidden", "rate_limited"]
+        codes.append("forbidden")
     if route.body is not None:
         codes += _BODY_PROBLEMS
     if route.once:
@@ -151,7 +153,8 @@ def _operation(route: Endpoint, tag: str, schema_of: dict[str, Any]) -> dict[str
     }
     if route.description:
         operation["description"] = route.description
-    operation["security"] = [] if route.scope is None else [{"key": [route.scope]}]
+    scopes = [] if route.scope is None else [route.scope]
+    operation["security"] = [{"key": scopes}] if route.needs_key else []
     parameters = [_path_parameter(name, route) for name in _PARAMETER.findall(route.path)]
     parameters += _query_parameters(route.query)
     if route.once:

@@ -37,7 +37,8 @@ class ParameterKind(NamedTuple):
 _ID = OPAQUE_PATTERN.replace("64", "128")  # a node's name is longer than a message's id
 _CODE = r"^[a-z_]{1,64}$"
 _SEQ = r"^[0-9]{1,16}$"
-_FILE = r"^[a-z0-9][a-z0-9-]{0,31}\.[a-z]{1,8}$"
+_FILE = r"^[a-z0-9][a-z0-9_-]{0,31}(?:\.[a-z]{1,8}){1,2}$"
+_FOLDER = r"^[a-z]{1,16}$"
 
 
 def _matching(pattern: str) -> Callable[[str], bool]:
@@ -60,6 +61,9 @@ KINDS: Mapping[str, ParameterKind] = {
         "as the user sees it: `user:<the other>` or `group:<group>`",
     ),
     "file": ParameterKind(_FILE, _matching(_FILE), "the name of a file", "a file of the page"),
+    "folder": ParameterKind(
+        _FOLDER, _matching(_FOLDER), "the name of a folder", "a folder of the page"
+    ),
     "group": _name("the id of a group"),
     "id": ParameterKind(
         _ID,

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from push.access.api_keys import ApiKey
 from push.http.edge.body_stream import BodyStream
 from push.http.framework.caller import HttpCaller
 from push.wire.reading import decoder_for
@@ -43,6 +44,7 @@ class Request(NamedTuple):
     names API key, method and path, within which an idempotency key is unique; `once` is the
     request's own, with that scope. `if_none_match` is that header of a route that is `cached`.
     `is_allowed()`: whether the key is still valid for this, for an answer that goes on.
+    `owner` is whose key it came with, if the route takes one.
     """
 
     path: Mapping[str, str]
@@ -54,6 +56,7 @@ class Request(NamedTuple):
     once: str | None = None
     if_none_match: bytes | None = None
     is_allowed: Callable[[], bool] = lambda: True
+    owner: ApiKey | None = None
 
 
 class Response(NamedTuple):
@@ -135,7 +138,8 @@ class Route:
     """One operation; a decorator of the method that handles it, whose name is the operation's.
 
     `path` has its parameters in braces; what they are is in `push.http.framework.parameters`, and
-    `path_texts` may say more of one. `scope` None means that no key is needed. `problems` are the
+    `path_texts` may say more of one. `scope` None means that no key is needed, or, with `any_key`,
+    that any valid one will do. `problems` are the
     codes beside those that follow from the rest (no key, a bad body, …). `query` is a struct of
     what its parameters may be: text, integers and booleans. `once`: takes the header
     `Idempotency-Key`. `cors`: web pages of other origins may call it. `cached`: the answer has an
@@ -150,6 +154,7 @@ class Route:
     replies: Mapping[int, DocumentedResponse]
     description: str = ""
     scope: str | None = None
+    any_key: bool = False
     open_on_loopback: bool = False
     body: Body | None = None
     query: type[msgspec.Struct] = NoQuery
@@ -160,6 +165,10 @@ class Route:
     cached: bool = False
     audited: bool = True
     admit: Callable[[HttpCaller], None] | None = None
+
+    @property
+    def needs_key(self) -> bool:
+        return self.scope is not None or self.any_key
 
     def __call__(self, handler: Method) -> Method:
         vars(handler)[_ROUTE] = self

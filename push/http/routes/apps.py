@@ -30,6 +30,7 @@ from push.http.routes.operate.audit import AuditRoutes
 from push.http.routes.operate.keys import KeyRoutes
 from push.http.routes.operate.messages import RecentMessageRoutes
 from push.http.routes.operate.observe import ObserveRoutes
+from push.http.routes.operate.whoami import WhoAmIRoutes
 from push.http.routes.push import PushRoutes
 from push.http.routes.registration import RegistrationRoutes
 from push.http.routes.topics import TopicRoutes
@@ -84,6 +85,7 @@ def make_api(
             *routes_of(BanRoutes(bans)),
             *routes_of(KeyRoutes(keys)),
             *routes_of(NodeRoutes(nodes, drains)),
+            *routes_of(WhoAmIRoutes()),
         ),
         adjust,
     )

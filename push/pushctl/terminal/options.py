@@ -182,7 +182,7 @@ class Common:
         self.print_done(done)
         self.fail_if_silent(silent)
 
-    # --- What is printed --------------------------------------------------------------------------
+    # --- Printing ---------------------------------------------------------------------------------
 
     def notice(self, text: str, **members: object) -> None:
         """A line about what happens, on standard error; `members` are for programs."""

@@ -15,6 +15,8 @@ from push import __version__
 from push.daemons.config.loading import KEYS
 from push.daemons.config.options import DaemonOptions
 from push.daemons.twistd import all_in_one, api, connector, sub
+from tests import warm
+from tests.waiting import DEADLINE_SECONDS
 
 ROOT = Path(__file__).parents[3]
 
@@ -26,14 +28,11 @@ def parse(options: type[DaemonOptions], *words: str) -> DaemonOptions:
 
 
 def twistd(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return warm.run(
         [str(Path(sys.executable).parent / "twistd"), *words],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        env={**os.environ, **variables},
+        timeout=DEADLINE_SECONDS,
     )
 
 

@@ -150,13 +150,15 @@ test("a tab that slept while more came than is kept is told so", async () => {
 
 test("a leader that does not answer loses the lead, and takes its place among the others afterwards", async () => {
   const { token, pages } = await tabs(2);
+  // Until the other wakes it: a page that is busy still sees cookies.
   const asleep = pages[0].evaluate(() => {
-    for (const end = Date.now() + 15_000; Date.now() < end; );
+    while (!document.cookie.includes("awake"));
   });
   await pages[1].evaluate(() => client.subscribe("anything"));
   await leads(pages[1]);
   await push({ token }, "meanwhile");
   await isThere(pages[1], "meanwhile");
+  await pages[1].evaluate(() => (document.cookie = "awake=1"));
   await asleep;
   await until(async () => !(await state(pages[0])).leader);
   await connected(pages[0]);

@@ -40,12 +40,13 @@ export function jwtOf(sub, { seconds = 3600, ...claims } = {}) {
   return `${text}.${createHmac("sha256", SECRET).update(text).digest("base64url")}`;
 }
 
-/** The first true value of `condition`, at most a minute. */
+/** The first true value of `condition`, at most a minute. It is looked at less and less often: each look costs a page something. */
 export async function until(condition, what = condition) {
-  for (const end = Date.now() + WAIT_MS; Date.now() < end; ) {
+  let pause = 5;
+  for (const end = Date.now() + WAIT_MS; Date.now() < end; pause = Math.min(1.3 * pause, 80)) {
     const value = await condition();
     if (value) return value;
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
   throw new Error(`not within a minute: ${what === condition ? what.toString() : what()}`);
 }

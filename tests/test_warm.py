@@ -1,0 +1,118 @@
+"""What begins warm is the program all the same: its arguments, environment, streams and end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.running import started_server, twistd
+from tests import warm
+from tests.waiting import DEADLINE_SECONDS, wait_for
+
+TELLS = """
+import json, os, random, sys
+from pathlib import Path
+from twisted.internet import reactor
+print(json.dumps({
+    "name": __name__, "argv": sys.argv, "folder": os.getcwd(), "path": sys.path[0],
+    "variable": os.environ.get("PUSH_TRIED"), "warm": "push.daemons.compose" in sys.modules,
+    "random": random.random(), "files": len(os.listdir("/proc/self/fd")),
+}))
+print("an error", file=sys.stderr)
+said = sys.stdin.readline()
+sys.exit(int(said) if said else 7)
+"""
+SLEEPS = "import time\nprint('begun', flush=True)\ntime.sleep(600)\n"
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "tells.py"
+    path.write_text(TELLS)
+    return path
+
+
+def told(script: Path, **more: Any) -> tuple[dict[str, Any], subprocess.CompletedProcess[str]]:
+    ran = warm.run([sys.executable, str(script), "a", "b c"], timeout=DEADLINE_SECONDS, **more)
+    return json.loads(ran.stdout), ran
+
+
+def test_a_program_has_its_own_arguments_environment_streams_and_exit_status(
+    script: Path, tmp_path: Path
+) -> None:
+    found, ran = told(script, cwd=tmp_path, env={**os.environ, "PUSH_TRIED": "yes"})
+
+    assert found["name"] == "__main__"
+    assert found["argv"] == [str(script), "a", "b c"]
+    assert (found["folder"], found["path"]) == (str(tmp_path), str(tmp_path))
+    assert found["variable"] == "yes"
+    assert (ran.returncode, ran.stderr) == (7, "an error\n")
+
+
+@pytest.mark.skipif(warm.COLD, reason="PUSH_TEST_COLD: nothing begins warm")
+def test_two_of_them_share_nothing(script: Path) -> None:
+    (one, _), (other, _) = told(script), told(script)
+    assert one["warm"]
+    assert other["warm"]
+    assert one["random"] != other["random"]
+    assert one["files"] == other["files"]
+
+
+@pytest.mark.parametrize("name", ["PYTHONHASHSEED", "LD_PRELOAD", "LANG"])
+def test_what_the_interpreter_reads_itself_makes_it_start_cold(script: Path, name: str) -> None:
+    found, ran = told(script, env={**os.environ, name: "7" if name == "PYTHONHASHSEED" else "C"})
+    assert not found["warm"]
+    assert ran.returncode == 7
+
+
+def test_standard_input_can_be_a_pipe(script: Path) -> None:
+    process = warm.start(
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.poll() is None
+    process.stdin.write(b"5\n")
+    assert process.wait(DEADLINE_SECONDS) == process.poll() == 5
+    process.kill()  # of what has ended: nothing
+
+
+def test_a_signal_ends_it_and_is_its_status(tmp_path: Path) -> None:
+    path, out = tmp_path / "sleeps.py", tmp_path / "out"
+    path.write_text(SLEEPS)
+    with out.open("wb") as file:
+        process = warm.start([sys.executable, str(path)], stdout=file)
+    wait_for(lambda: out.read_text() == "begun\n")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(DEADLINE_SECONDS) == -signal.SIGTERM
+
+
+def test_a_daemon_that_begins_warm_says_what_one_says_that_begins_cold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    logs = []
+    for cold in (False, True):
+        monkeypatch.setattr(warm, "COLD", cold)
+        with started_server() as running:
+            assert isinstance(running.process, subprocess.Popen) is cold
+            log = running.log
+            lines = [line.partition("] ")[2].split() for line in log.read_text().splitlines()]
+        logs.append([line[:2] for line in lines])
+        assert running.process.returncode == 0
+    assert logs[0] == logs[1]
+
+
+def test_what_twistd_refuses_is_refused(tmp_path: Path) -> None:
+    ran = warm.run([twistd(), "push", "--no-such-option"], timeout=DEADLINE_SECONDS)
+    assert ran.returncode != 0
+    assert "no-such-option" in ran.stderr

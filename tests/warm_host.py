@@ -1,0 +1,107 @@
+"""The process of `tests/warm.py`: has imported what daemons import, and forks itself into them.
+
+Run as a script with the number of a descriptor, the socket to the tests. It ends when that does,
+and then kills what it has started and what still runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import resource
+import runpy
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+MAX_REQUEST_BYTES = 1 << 18
+# The daemons, and the devices of tests/faults.
+IMPORTED = (
+    "twisted.scripts.twistd",
+    "twisted.plugins.push_plugins",
+    "twisted.internet.epollreactor",
+    "push.daemons.twistd.all_in_one",
+    "push.daemons.twistd.api",
+    "push.daemons.twistd.connector",
+    "push.daemons.twistd.group",
+    "push.daemons.twistd.sub",
+    "push.daemons.compose",
+    "push.pushctl.main",
+    "push.resharding.run",
+    "push.sdk.aio",
+)
+
+
+def serve(control: socket.socket) -> None:
+    """Answer requests until nobody can make any more. A child returns from here as well, as `None`
+    or by the exception of its program."""
+    running: set[int] = set()
+    while True:
+        text, descriptors, _, _ = socket.recv_fds(control, MAX_REQUEST_BYTES, 3)
+        if not text:
+            break
+        request = json.loads(text)
+        if "poll" in request:
+            answer = _status(request["poll"], running)
+        else:
+            answer = os.fork()
+            if answer == 0:
+                control.close()
+                return become(request, descriptors)
+            running.add(answer)
+            for descriptor in descriptors:
+                os.close(descriptor)
+        control.send(json.dumps(answer).encode())
+    for pid in running:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return None
+
+
+def _status(pid: int, running: set[int]) -> int | None:
+    """None while it runs, then what `Popen.returncode` says. Only this takes it off the system, so
+    that a signal from the tests never reaches another process of the same number."""
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    if not ended:
+        return None
+    running.discard(pid)
+    return os.waitstatus_to_exitcode(status)
+
+
+def renew_reactor() -> None:
+    """Libraries have imported the reactor here (Klein, txredisapi); it never ran. Its epoll and its
+    waker are those of all forks, so each makes the same object anew."""
+    from twisted.internet import reactor
+
+    reactor.waker.connectionLost(None)
+    reactor.__init__()
+
+
+def become(request: dict[str, Any], descriptors: list[int]) -> None:
+    """Run a script as its own interpreter would: arguments, environment, standard streams."""
+    for standard, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, standard)
+        os.close(descriptor)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    os.chdir(request["folder"])
+    resource.setrlimit(resource.RLIMIT_NOFILE, tuple(request["open_files"]))
+    renew_reactor()
+    script, *_ = sys.argv = request["command"]
+    sys.path[0] = os.path.dirname(script)
+    runpy.run_path(script, run_name="__main__")
+
+
+if __name__ == "__main__":
+    tests = socket.socket(fileno=int(sys.argv[1]))
+    tests.set_inheritable(False)
+    for name in IMPORTED:
+        importlib.import_module(name)
+    gc.collect()
+    serve(tests)

@@ -1,0 +1,67 @@
+/** Every screen with real data: accessible, within its window, complete in both languages. Pictures are kept. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { NAMES as N, PHONE, WIDE, open, overflow, screenshot, serious, settled, signInPage, signedIn } from "./console.mjs";
+
+const SCREENS = {
+  overview: "", live: "live", connections: "connections", nodes: "nodes", send: `send?kind=token&value=${N.phone}`,
+  messages: "messages", message: `messages/${N.offline}?user=anna`, dropped: `messages/${N.too_large}?token=${N.small}`,
+  topic_message: `messages/${N.topic}?token=${N.tablet}`, no_message: "messages/0000000000000",
+  devices: "devices", device: `devices/${N.tablet}`, device_online: `devices/${N.phone}`, no_device: `devices/${N.phone.slice(0, 13)}`,
+  users: "users", user: "users/anna", nobody: "users/nobody", topics: "topics", topic: "topics/news",
+  groups: "groups", group: `groups/${N.group}`, bans: "bans", webhooks: "webhooks", keys: "keys", audit: "audit",
+  settings: "settings", find: "find?q=anna", nothing: "find?q=nothing-is-called-so", about: "about", nowhere: "nowhere",
+};
+// All pairs of width, theme and language in four rows; the first two see every screen, the others some.
+const LOOKS = [
+  ["wide", "light", "en", Object.keys(SCREENS)],
+  ["phone", "dark", "zh", Object.keys(SCREENS)],
+  ["wide", "dark", "zh", ["overview", "message", "send", "device", "group"]],
+  ["phone", "light", "en", ["overview", "message", "send", "device", "connections", "nodes"]],
+];
+
+for (const [width, colorScheme, language, names] of LOOKS) {
+  const options = { viewport: width === "wide" ? WIDE : PHONE, colorScheme, locale: { en: "en-US", zh: "zh-CN" }[language], reducedMotion: "reduce" };
+
+  test(`the sign-in: ${width}, ${colorScheme}, ${language}`, async (t) => {
+    const page = await signInPage(t, options);
+    assert.deepEqual(await serious(page), []);
+    assert.ok((await overflow(page)) <= 0);
+    await screenshot(page, `sign-in-${width}-${colorScheme}-${language}`);
+  });
+
+  test(`every screen: ${width}, ${colorScheme}, ${language}`, async (t) => {
+    const page = await signedIn(t, "", options);
+    const html = page.locator("html");
+    assert.equal(await html.getAttribute("lang"), { en: "en", zh: "zh-Hans" }[language]);
+    assert.equal(await html.getAttribute("data-theme"), colorScheme);
+    for (const name of names) {
+      await t.test(name, async () => {
+        await open(page, SCREENS[name]);
+        if (name === "overview") await page.locator(".chart canvas").last().waitFor();
+        await screenshot(page, `${name}-${width}-${colorScheme}-${language}`);
+        assert.deepEqual(await serious(page), []);
+        assert.ok((await overflow(page)) <= 0, "wider than the window");
+        const said = await page.evaluate(() => document.querySelector("main").innerText);
+        assert.ok(!/\b[a-z][a-z-]+\.[a-z-]+(?:\.[a-z-]+)?\b(?!\.(?:key|example))/.test(said.replace(/com\.example\.shop|https?:\S+|\S+\.(?:key|toml|json|js)\b|\b(?:device|message|chat|group)\.[a-z]+/g, "")) || name === "settings" || name === "audit", `a key instead of a text: ${said}`);
+        assert.ok(!/undefined|null|NaN|\[object/.test(said), said);
+        assert.equal(await page.locator("h1").count(), 1);
+        assert.match(await page.title(), /· push-universe$/);
+      });
+    }
+  });
+}
+
+test("with the menu of a phone", async (t) => {
+  const page = await signedIn(t, "", { viewport: PHONE });
+  const menu = page.locator(".menu");
+  assert.equal(await menu.getAttribute("aria-expanded"), "false");
+  await menu.click();
+  assert.equal(await menu.getAttribute("aria-expanded"), "true");
+  assert.deepEqual(await serious(page), []);
+  await screenshot(page, "menu-phone-light-en");
+  await page.locator("#nav").getByRole("link", { name: "Nodes" }).click();
+  await settled(page);
+  assert.equal(await page.locator("h1").textContent(), "Nodes");
+  assert.equal(await menu.getAttribute("aria-expanded"), "false");
+});
