@@ -21,7 +21,7 @@ from push.pushctl.terminal import output
 from push.pushctl.terminal.contexts import Context, complete_context, contexts_file, read_contexts
 from push.pushctl.terminal.errors import Failure, explain
 from push.pushctl.terminal.targets import check_ids
-from push.sdk.backend import PushAPI
+from push.sdk.backend import AsyncPushAPI, PushAPI
 from push.sdk.tls import certificate_fingerprint
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -174,6 +174,11 @@ class Common:
         """The HTTP API with the caller's key. Raises `WrongValue` for ids that can be none."""
         check_ids(self.command, self.values)
         return PushAPI(self.url, self.key(*default_key_names), ca_file=self.ca_file)
+
+    def async_api(self, *default_key_names: str) -> AsyncPushAPI:
+        """The same for asyncio."""
+        check_ids(self.command, self.values)
+        return AsyncPushAPI(self.url, self.key(*default_key_names), ca_file=self.ca_file)
 
     def change(self, call: Callable[[PushAPI], Iterable[str]], done: str) -> None:
         """Make a change whose answer is the nodes that did not confirm it, and print `done`."""
