@@ -28,7 +28,7 @@ from push.pushctl.commands import (
     reshard,
     topics,
 )
-from push.pushctl.commands.operate import events, history, keys, top, trace
+from push.pushctl.commands.operate import bench, events, history, keys, top, trace
 from push.pushctl.terminal import output
 from push.pushctl.terminal.errors import INTERRUPTED, Failure, explain, report_usage, translated
 from push.pushctl.terminal.options import Common, common_options
@@ -94,6 +94,7 @@ COMMANDS: tuple[click.Command, ...] = (
     nodes.stats,
     nodes.drain,
     history.config,
+    bench.bench,
     reshard.reshard,
     contexts.context,
     completion.completion,

@@ -32,6 +32,10 @@ LOCAL_SERVER = "tls://127.0.0.1:6790"
 _THIS_HOST = ("127.0.0.1", "::1", "localhost", socket.gethostname().lower())
 
 
+def is_this_host(name: str | None) -> bool:
+    return name in _THIS_HOST
+
+
 @dataclass(slots=True)
 class Common:
     """What was given, by name; a later place (the command's own) overrides an earlier one."""
@@ -236,7 +240,7 @@ class Common:
         given: str | None = self._from_context("fingerprint", "fingerprint")
         if given or self.ca_file:
             return given
-        if not all(urlsplit(server).hostname in _THIS_HOST for server in servers):
+        if not all(is_this_host(urlsplit(server).hostname) for server in servers):
             return None
         return self._local_fingerprint()
 
