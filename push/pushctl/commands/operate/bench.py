@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -17,60 +17,71 @@ from push.pushctl.terminal.screen import Progress
 from push.sdk.aio import PushClient
 from push.sdk.credentials import Credentials
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 QUANTILES = (50, 90, 99)
 
 
+_OPTIONS = (
+    click.option(
+        "--devices", type=click.IntRange(1, 5000), default=5, show_default=True, help="That listen."
+    ),
+    click.option(
+        "--messages",
+        type=click.IntRange(1, 10_000_000),
+        default=1000,
+        show_default=True,
+        help="Pushes.",
+    ),
+    click.option(
+        "--size",
+        type=click.IntRange(80, 200_000),
+        default=200,
+        show_default=True,
+        help="Bytes of data.",
+    ),
+    click.option(
+        "--batch",
+        type=click.IntRange(1, 1000),
+        default=1,
+        show_default=True,
+        help="Pushes a request.",
+    ),
+    click.option(
+        "--at-once",
+        type=click.IntRange(1, 256),
+        default=16,
+        show_default=True,
+        help="Requests that are under way.",
+    ),
+    click.option(
+        "--rate",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="N",
+        help="Pushes a second; else as many as can be.",
+    ),
+    click.option(
+        "--fan-out", "is_fan_out", is_flag=True, help="Each push is for all devices (a topic)."
+    ),
+    click.option(
+        "--qos", type=click.IntRange(0, 1), default=1, show_default=True, help="Of the pushes."
+    ),
+)
+
+
+def _plan_options(command: F) -> F:
+    """An option for each member of a `Plan`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.command("bench")
-@click.option(
-    "--devices", type=click.IntRange(1, 5000), default=5, show_default=True, help="That listen."
-)
-@click.option(
-    "--messages",
-    type=click.IntRange(1, 10_000_000),
-    default=1000,
-    show_default=True,
-    help="Pushes.",
-)
-@click.option(
-    "--size",
-    type=click.IntRange(80, 200_000),
-    default=200,
-    show_default=True,
-    help="Bytes of data.",
-)
-@click.option(
-    "--batch", type=click.IntRange(1, 1000), default=1, show_default=True, help="Pushes a request."
-)
-@click.option(
-    "--at-once",
-    type=click.IntRange(1, 256),
-    default=16,
-    show_default=True,
-    help="Requests that are under way.",
-)
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="N",
-    help="Pushes a second; else as many as can be.",
-)
-@click.option("--fan-out", is_flag=True, help="Each push is for all devices (a topic).")
-@click.option("--qos", type=click.IntRange(0, 1), default=1, show_default=True, help="Of pushes.")
+@_plan_options
 @yes_option
 @common_options
 @click.pass_obj
-def bench(
-    common: Common,
-    devices: int,
-    messages: int,
-    size: int,
-    batch: int,
-    at_once: int,
-    rate: float | None,
-    fan_out: bool,
-    qos: int,
-    yes: bool,
-) -> None:
+def bench(common: Common, /, yes: bool, **plan_options: Any) -> None:
     """Measure a deployment: register devices, connect them, push to them, and forget them.
 
     This process is client and device, and takes a share of the machine that it runs on: the server
@@ -84,22 +95,13 @@ def bench(
       pushctl bench --messages 20000 --batch 100
       pushctl bench --fan-out --messages 200 --rate 50 --json | jq .delivery_ms
     """
+    plan = Plan(**plan_options)
     if not is_this_host(urlsplit(common.url).hostname):
         ask_first(
             yes,
-            f"This registers {devices} devices at {common.url}, pushes {messages:,} messages to "
-            "them, and forgets them.",
+            f"This registers {plan.devices} devices at {common.url}, pushes {plan.messages:,} "
+            "messages to them, and forgets them.",
         )
-    plan = Plan(
-        devices=devices,
-        messages=messages,
-        size=size,
-        batch=batch,
-        at_once=at_once,
-        rate=rate,
-        is_fan_out=fan_out,
-        qos=qos,
-    )
     progress = Progress()
     try:
         measured = asyncio.run(_run(common, plan, progress))
@@ -107,11 +109,10 @@ def bench(
         progress.end()
     report = _report(plan, measured)
     common.print_one(report, _rows(report))
-    lost = report["lost"]
     if measured.refused:
         raise Failure(f"{measured.refused} pushes were refused: {measured.first_refusal}")
-    if lost:
-        raise Failure(f"{lost} deliveries did not come")
+    if report["lost"]:
+        raise Failure(f"{report['lost']} deliveries did not come")
 
 
 async def _run(common: Common, plan: Plan, progress: Progress) -> Measured:

@@ -18,7 +18,7 @@ from push.sdk.errors import PushAPIUnreachable
 from push.wire.api.operate.events import EVENT_KINDS, SKIPPED, Event
 
 RETRY_SECONDS = (1, 2, 5, 10)
-# What of an event is shown, and under which name; the rest is said before.
+# What of an event is shown with its name, after the time, the kind and the node.
 _SHOWN = ("token", "user", "session", "ip", "message", "code", "reason", "n")
 
 

@@ -68,7 +68,7 @@ def trace(common: Common, subject: str, device: str | None, events_wanted: int) 
         found = device_of(api, subject)
         if found is None:
             raise Failure(f"{subject}: no message and no device is known by it", "not_found")
-        _trace_device(common, api, found, events_wanted)
+        _trace_device(common, api, subject, found, events_wanted)
 
 
 def _trace_message(
@@ -117,8 +117,9 @@ def _line(api: PushAPI, message: MessageLedger, token: str) -> dict[str, Any]:
 # --- A device -----------------------------------------------------------------------------------
 
 
-def _trace_device(common: Common, api: PushAPI, device: dict[str, Any], wanted: int) -> None:
-    token = str(device["token"])
+def _trace_device(
+    common: Common, api: PushAPI, token: str, device: dict[str, Any], wanted: int
+) -> None:
     timeline = api.device_events(token, limit=wanted)
     waiting = api.waiting_messages(token, limit=MOST_WAITING)
     bans = bans_of(api, token, device)
