@@ -37,6 +37,7 @@ DEVELOPMENT = [
     "pytest-twisted>=1.14.3",
     "pytest-xdist>=3.8",
     "hypothesis>=6.150",
+    "standardwebhooks>=1.1",
     "schemathesis>=4.32.5,<4.33",
     "websockets>=15",
     "ruff>=0.17.6,<0.18",

@@ -21,7 +21,7 @@ _SESSION = _LOWEST | {"session"}
 _REDIS = _SESSION | {"runtime", "redis"}
 _BUS = _REDIS | {"streams", "cluster"}
 _DEVICES = _BUS | {"access", "devices"}
-_CHAT = _DEVICES | {"chat"}
+_CHAT = _DEVICES | {"chat", "webhooks"}
 ALLOWED: dict[str, set[str]] = {
     "wire": set(),
     "session": _LOWEST,
@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "access": _REDIS,
     "observe": _BUS | {"access"},
     "devices": _BUS | {"access"},
+    "webhooks": _BUS | {"access"},
     "pushing": _DEVICES | {"observe"},
     "chat": _DEVICES,
     "connector": _CHAT | {"observe"},

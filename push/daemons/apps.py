@@ -30,6 +30,7 @@ def make_apps(
                 topics=domain.topics,
                 bans=domain.bans,
                 keys=domain.keys,
+                webhooks=domain.webhooks,
                 limits=domain.limits.push,
             )
         )

@@ -14,7 +14,9 @@ from push.daemons.metrics.system import (
     RedisCollector,
     RegistryCollector,
 )
+from push.daemons.metrics.webhooks import WebhookCollector
 from push.daemons.process.reactor_lag import ReactorLag
+from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
 
 
@@ -24,8 +26,9 @@ def collectors_of(
     domain: Domain,
     status: DaemonStatus,
     lag: ReactorLag,
+    webhooks: WebhookService | None,
 ) -> list[Collector]:
-    return [
+    found: list[Collector] = [
         BuildCollector(identity.node, identity.roles),
         ReadyCollector(status.problems, status.notes),
         ReactorCollector(lag),
@@ -33,3 +36,6 @@ def collectors_of(
         RegistryCollector(domain.registry, "zookeeper" if settings.zookeeper.hosts else "redis"),
         MessageCollector(domain.pushing, domain.chat),
     ]
+    if webhooks is not None:
+        found.append(WebhookCollector(webhooks.relay))
+    return found

@@ -24,9 +24,7 @@ from push.cluster.registry.redis_lease import RedisLease
 from push.cluster.registry.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
-from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
-from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
 from push.daemons.collectors import collectors_of
@@ -35,10 +33,11 @@ from push.daemons.config.settings import Settings
 from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
-from push.daemons.domain import SECONDS_PER_DAY, Domain
+from push.daemons.device_gateway import make_gateway
+from push.daemons.domain import Domain
 from push.daemons.metrics.registry import make_registry as make_metrics
 from push.daemons.observing import watch_gateway
-from push.daemons.part_settings import connector_limits, domain_limits, session_limits
+from push.daemons.part_settings import domain_limits
 from push.daemons.process.listening import Listener, MakePort, backlog_notes
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
@@ -59,9 +58,15 @@ from push.daemons.services.drain_on_stop import DrainService
 from push.daemons.services.membership import Membership
 from push.daemons.services.ordered_services import OrderedServices
 from push.daemons.services.redis import RedisService
+from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
-from push.daemons.upkeep import BackgroundService, GatewayService, ObserverService, upkeep_of
-from push.devices.sessions import Sessions
+from push.daemons.upkeep import (
+    BackgroundService,
+    GatewayService,
+    ObserverService,
+    make_webhooks,
+    upkeep_of,
+)
 from push.http.framework.port import HttpPort
 from push.http.server import make_site
 from push.redis.client import RedisClient
@@ -80,7 +85,9 @@ Child = TypeVar("Child", bound=Service)
 def make_service(
     settings: Settings, roles: Set[str], read_settings: Callable[[], Settings]
 ) -> MultiService:
-    """A daemon with `roles` among "connector", "api", "sub", "group". Raises `StartError`.
+    """A daemon with `roles` among "connector", "api", "sub", "group" and "webhooks".
+
+    Raises `StartError`.
 
     `read_settings` reads the settings again, for a reload.
     """
@@ -129,6 +136,7 @@ class Composition:
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
+        self._webhooks: WebhookService | None = None
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
         self._status = DaemonStatus(
@@ -168,6 +176,8 @@ class Composition:
         for work in upkeep_of(self._domain):
             self._add(BackgroundService(work))
         self._add(ObserverService(self._domain.observer))
+        if "webhooks" in self._roles:
+            self._webhooks = self._add(make_webhooks(self._domain, self._identity.boot))
         if self._gateway is not None:
             backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
             self._add(BackgroundService(backlog))
@@ -215,48 +225,22 @@ class Composition:
             await self._gateway.ended_are_settled()
 
     def _make_gateway(self) -> Gateway:
-        settings, connector = self._settings, self._settings.connector
-        domain = self._domain
+        settings, domain = self._settings, self._domain
         verifier = make_verifier(settings.auth)
         self._reload.add(lambda settings: _reload_jwt_keys(verifier, settings))
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
-        sessions = Sessions(
-            domain.shards,
-            domain.devices,
-            domain.outbox,
+        return make_gateway(
+            self._reactor,
+            settings,
+            self._identity,
+            domain,
             verifier,
-            boot=self._identity.boot,
-            node=self._identity.node,
-            retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
-            attempt_pause_seconds=connector.redeliver_after,
-            groups_of=domain.chat.groups.streams_of,
-        )
-        gateway_settings = GatewaySettings(
-            boot=self._identity.boot,
-            node=self._identity.node,
-            limits=session_limits(connector),
-            open_registration=settings.auth.open_registration,
-            max_connections=self._room.count,
-            connector_limits=connector_limits(settings, self._room.count),
-        )
-        services = GatewayServices(
-            domain.shards,
-            domain.control,
-            domain.devices,
-            sessions,
-            domain.topics,
             self._keys.keyring,
-            domain.bans,
-            domain.lease,
-            domain.snowflake,
-            domain.observer.session_events,
-            lambda carrier, ip: domain.directory.others(carrier, self._identity.boot, ip),
-            lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
-            chat_handlers(domain.chat),
-            lambda: self._memory.is_short,
+            self._room.count,
+            drain=lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
+            is_short_of_memory=lambda: self._memory.is_short,
         )
-        return Gateway(self._reactor, services, gateway_settings)
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
@@ -294,7 +278,7 @@ class Composition:
     def _listen_for_http(self) -> None:
         """The HTTP API where there is one; a connector alone serves health and metrics."""
         settings = self._settings
-        has_api = bool(self._roles & {"api", "sub", "group"})
+        has_api = bool(self._roles & {"api", "sub", "group", "webhooks"})
         address = settings.http.listen if has_api else settings.connector.admin
         if not address and has_api and self._gateway is None:
             raise StartError("this daemon serves nothing but HTTP: set [http] listen")
@@ -344,7 +328,9 @@ class Composition:
             self._certificates.ends,
             self._memory,
             self._domain.refusals,
-            collectors_of(self._identity, self._settings, self._domain, self._status, lag),
+            collectors_of(
+                self._identity, self._settings, self._domain, self._status, lag, self._webhooks
+            ),
         )
 
     def _with_tls(self, site: object) -> tuple[str, object]:

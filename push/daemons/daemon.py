@@ -54,7 +54,8 @@ def start_problems_end(tap: str) -> Iterator[None]:
 
 
 def make_daemon(options: DaemonOptions, roles: Set[str]) -> Daemon:
-    """The daemon `options.tap`, with `roles` among "connector", "api", "sub" and "group"."""
+    """The daemon `options.tap`, with `roles` among "connector", "api", "sub", "group" and
+    "webhooks"."""
     server = options.settings.server
     daemon = Daemon(options.tap, server.log, server.log_format)
     if server.log_format == "json":

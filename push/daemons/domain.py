@@ -35,6 +35,9 @@ from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.runtime.ports import Reactor
 from push.streams.publisher import Publisher, Retention
+from push.webhooks.resolver import PublicHosts
+from push.webhooks.service import Webhooks
+from push.webhooks.settings import WebhookSettings
 from push.wire import defaults
 from push.wire.idents import Snowflake
 
@@ -56,6 +59,7 @@ class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
     open_registration: bool = False
     bans_max: int = 0
     events_total: int = defaults.EVENTS_TOTAL
+    webhooks: WebhookSettings = WebhookSettings()
 
 
 class Domain:
@@ -94,13 +98,7 @@ class Domain:
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = self._make_bans(judge)
         self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announce_keys)
-        self.asker = Survey(
-            reactor,
-            shards.first,
-            self.directory.connectors,
-            boot,
-            processes=self.directory.processes,
-        )
+        self.asker = self._make_survey()
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
         self.answerer.handle(KEYS, self._confirm_keys)
         self.observer = self._make_observer(node)
@@ -116,7 +114,22 @@ class Domain:
         self.users = Users(shards, self.devices, self.clients)
         self.pushing = self._make_pushing()
         self.chat = self._make_chat()
+        self.webhooks = self._make_webhooks()
         self.erasure = self.chat.erasure(self.devices, self.clients)
+
+    def _make_survey(self) -> Survey:
+        directory = self.directory
+        return Survey(
+            self.reactor,
+            self.shards.first,
+            directory.connectors,
+            self._boot,
+            processes=directory.processes,
+        )
+
+    def _make_webhooks(self) -> Webhooks:
+        check_host, next_id = PublicHosts(self.reactor).check, self.snowflake.next_id
+        return Webhooks(self.shards, self.limits.webhooks, next_id, check_host)
 
     def _make_bans(self, judge: Judge) -> Bans:
         return Bans(

@@ -9,10 +9,12 @@ from push.connector.limits.session_rates import Rates
 from push.daemons.config.chat_section import ChatSection
 from push.daemons.config.limits import Limits
 from push.daemons.config.settings import Connector, Settings
+from push.daemons.config.webhooks_section import WebhooksSection
 from push.daemons.domain import SECONDS_PER_DAY, DomainLimits
 from push.http.checks import PushLimits
 from push.session.server_answers import SessionLimits
 from push.streams.publisher import Retention
+from push.webhooks.settings import ConfiguredEndpoint, WebhookSettings
 from push.wire.addresses import Networks
 
 
@@ -33,6 +35,7 @@ def domain_limits(settings: Settings) -> DomainLimits:
         open_registration=settings.auth.open_registration,
         bans_max=limits.bans_max,
         events_total=limits.events_total,
+        webhooks=webhook_settings(settings.webhooks),
     )
 
 
@@ -62,6 +65,22 @@ def connector_limits(settings: Settings, max_connections: int) -> ConnectorLimit
         ),
         connections_per_user=limits.connections_per_user,
         connects_per_minute=limits.connects_per_minute,
+    )
+
+
+def webhook_settings(webhooks: WebhooksSection) -> WebhookSettings:
+    return WebhookSettings(
+        endpoints=tuple(
+            ConfiguredEndpoint(
+                id=str(one.id), url=str(one.url), types=one.types, secret=str(one.secret)
+            )
+            for one in webhooks.endpoints
+        ),
+        max_waiting=webhooks.max_waiting,
+        max_age_seconds=webhooks.max_age,
+        offline_after_seconds=webhooks.offline_after,
+        retries_seconds=webhooks.retries,
+        concurrency=webhooks.concurrency,
     )
 
 

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from push.connector.gateway import Gateway
 from push.daemons.domain import Domain
+from push.daemons.services.webhooks import WebhookService
 from push.devices.expiry import DeviceExpiry
 from push.devices.outbox import OutboxRelay
 from push.observe.observer import Observer
@@ -54,6 +55,18 @@ def _upkeep_of_server(domain: Domain, server: RedisClient) -> list[Background]:
     if len(domain.shards) > 1:
         work.append(OutboxRelay(domain.reactor, server, domain.outbox))
     return [*work, *domain.chat.upkeep(domain.reactor, server, domain.erasure)]
+
+
+def make_webhooks(domain: Domain, boot: str) -> WebhookService:
+    """What delivers events, in a daemon with that role."""
+    return WebhookService(
+        domain.reactor,
+        domain.shards,
+        domain.webhooks.store,
+        domain.limits.webhooks,
+        boot,
+        lambda boot: domain.is_live_boot(boot) or domain.registry.problem is not None,
+    )
 
 
 class BackgroundService(Service):

@@ -12,7 +12,7 @@ from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.console import Console
 from push.http.edge.auditing import Auditing
-from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
+from push.http.edge.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
@@ -35,6 +35,18 @@ def _console_for(apps: Sequence[App], version: str) -> Console | None:
     if _CONSOLE_ASKS not in names:
         return None
     return Console(version, [*(path for path, _ in LINKS), *(["/demo"] if "demo" in names else [])])
+
+
+def _with_pages(
+    apps: Sequence[App], health: HealthRoutes, title: str, version: str
+) -> Sequence[App]:
+    """`apps`, and what every daemon has: the JavaScript client, health, console, documents."""
+    described = "Health, metrics and documentation."
+    served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
+    console = _console_for(apps, version)
+    if console is not None:
+        served.append(console.app)
+    return [*served, PageRoutes(title, version, served, console).app]
 
 
 def make_site(
@@ -67,13 +79,7 @@ def make_site(
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    described = "Health, metrics and documentation."
-    served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
-    console = _console_for(apps, version)
-    if console is not None:
-        served.append(console.app)
-    served.append(PageRoutes(title, version, served, console).app)
-    routes = (route for app in served for route in app.routes)
+    routes = (route for app in _with_pages(apps, health, title, version) for route in app.routes)
     measures = RequestMeasures()
     registry.register(measures)
     edge = Edge(
@@ -88,7 +94,7 @@ def make_site(
         auditing=None if audit is None else Auditing(audit),
         is_short_of_memory=is_short_of_memory,
     )
-    crowd = Crowd(max_connections, refusals)
+    crowd, access = Crowd(max_connections, refusals), edge.access
     return LimitedSite(
-        reactor, edge.resource(), edge.admit, edge.owner_of, crowd, trusted_proxies, take_stream
+        reactor, edge.resource(), access.admit, access.owner_of, crowd, trusted_proxies, take_stream
     )

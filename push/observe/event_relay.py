@@ -168,7 +168,11 @@ class EventRelay:
         try:
             batch = _decode_batch(payload)
         except (msgspec.DecodeError, RecursionError):
-            log.warn("A batch of events could not be read: {payload!r}", payload=payload[:200])
+            log.warn(
+                "A batch of events could not be read: {payload!r}",
+                payload=payload[:200],
+                event="events.unreadable",
+            )
             return
         now = self._reactor.seconds()
         for id, events in batch.events.items():
@@ -230,7 +234,9 @@ class EventRelay:
         try:
             await self._server.command("PUBLISH", channel, _encode(batch))
         except StoreUnavailable as error:
-            log.debug("Events were not sent: {reason}", reason=error.reason)
+            log.debug(
+                "Events were not sent: {reason}", reason=error.reason, event="events.not_sent"
+            )
 
     @staticmethod
     def _channel_of(boot: str) -> str:
@@ -239,4 +245,8 @@ class EventRelay:
 
 def _log_failure(failure: Failure) -> None:
     if not failure.check(StoreUnavailable):
-        log.failure("Events of other processes could not be asked for", failure=failure)
+        log.failure(
+            "Events of other processes could not be asked for",
+            failure=failure,
+            event="events.ask_failed",
+        )

@@ -71,13 +71,30 @@ CLAIM = "claim:"
 
 # What operators see (push/observe). Each kind of journal also has its owners, a queue of which had
 # nothing for longest, and the number of all entries.
-DEVICE_EVENTS = "device-events:"  # by token
-DEVICE_EVENTS_OWNERS = "device-events-owners"
-DEVICE_EVENTS_TOTAL = "device-events-total"
+TIMELINES = "device-events:"  # by token
+TIMELINES_OWNERS = "device-events-owners"
+TIMELINES_TOTAL = "device-events-total"
 RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:news, all
 RECENT_OWNERS = "recent-owners"
 RECENT_TOTAL = "recent-total"
 AUDIT = "audit:"  # by the part of the trail
+# Webhooks: of the deployment, and by the id of an endpoint; see push/lua/lib/webhook_keys.lua.
+WEBHOOK_ENDPOINTS = "webhook-endpoints"
+WEBHOOK_WANTED = "webhook-wanted"
+WEBHOOK_INBOX = "webhook-inbox"  # what scripts wrote down
+WEBHOOK_EVENTS = "webhook-events"
+WEBHOOK_LOG = "webhook-log"
+WEBHOOK_LOST = "webhook-lost"
+WEBHOOK_WAITING = "webhook-waiting:"
+WEBHOOK_DUE = "webhook-due:"
+WEBHOOK_TRIES = "webhook-tries:"
+WEBHOOK_STATES = "webhook-states:"
+WEBHOOK_FAILED = "webhook-failed:"
+WEBHOOK_ATTEMPTS = "webhook-attempts:"
+WEBHOOK_LEASE = "webhook-lease:"
+WEBHOOK_PAUSE = "webhook-pause:"
+WEBHOOK_ONLINE = "webhook-online"  # "<boot id> <token>": sessions of which somebody is told
+WEBHOOK_OFFLINE = "webhook-offline"  # a queue: devices that are to be told offline
 
 # The server.
 CLOCK = "clock"
@@ -111,6 +128,9 @@ DEVICE_ELSEWHERE = "x:"
 DEVICE_VERSION = "v:"
 DEVICE_BY_JWT = "j:"
 DEVICE_REREAD = "r:"
+# For webhooks: what was told last of it, and how many events it had.
+DEVICE_TOLD = "w"
+DEVICE_EVENT_NUMBER = "q"
 
 # --- Fields of a message's record in the ledger: see push/lua/lib/ledger.lua.
 
@@ -125,6 +145,7 @@ LEDGER_ADDRESSED = "n"
 LEDGER_WRITTEN = "w"
 LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
+LEDGER_EVENTS = "q"  # how many events for webhooks it had
 
 # --- What became of a message for a device: states, and names of counters.
 

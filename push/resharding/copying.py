@@ -16,6 +16,7 @@ from push.resharding.layout import Layout, each_key, each_member
 from push.resharding.messages import Records
 from push.resharding.once import Answers, kept_answer
 from push.resharding.staging import Staging
+from push.resharding.webhooks import Outboxes
 from push.runtime.tasks import Semaphore, gather
 from push.wire.idents import STREAM_ALL, device_stream
 
@@ -57,6 +58,7 @@ class Copying:
         for place, server in servers:
             await each_key(server, "message:*", partial(self._messages, place))
         await self.everyone.stage(self._staging)
+        await Outboxes(self._layout, self._staging).stage()
 
     async def _each(self, items: Iterable[Item], work: Callable[[Item], Awaitable[None]]) -> None:
         async def one(item: Item) -> None:

@@ -30,6 +30,7 @@ class How(Enum):
     RECORD = "a device's record, see devices.py"
     MESSAGE = "a message's record in the ledger, see messages.py"
     ONCE = "the answer that an idempotency key had, see once.py"
+    OUTBOX = "the outboxes of webhooks, see webhooks.py"
     EMPTIED = "what it holds is done before anything moves"
     OWN = "each server has its own"
     ENDS = "nothing of it is wanted when daemons start again"
@@ -61,6 +62,10 @@ def _behind_token(rest: str) -> str:
 
 def _user_before_comma(rest: str) -> str:
     return user_stream(rest.partition(",")[0])
+
+
+def _device_behind_boot(rest: str) -> str:
+    return device_stream(rest.partition(" ")[2])
 
 
 def _before_space(rest: str) -> str:
@@ -106,15 +111,31 @@ KINDS = (
     Kind(keyspace.EXPIRY, How.MEMBERS, _stream),
     Kind(keyspace.DEVICE, How.RECORD, device_stream),
     Kind(keyspace.MESSAGE, How.MESSAGE),
-    Kind(keyspace.DEVICE_EVENTS, How.WHOLE, device_stream),
-    Kind(keyspace.DEVICE_EVENTS_OWNERS, How.MEMBERS, device_stream),
-    Kind(keyspace.DEVICE_EVENTS_TOTAL, How.ENDS),  # it is counted again
+    Kind(keyspace.TIMELINES, How.WHOLE, device_stream),
+    Kind(keyspace.TIMELINES_OWNERS, How.MEMBERS, device_stream),
+    Kind(keyspace.TIMELINES_TOTAL, How.ENDS),  # it is counted again
     Kind(keyspace.RECENT, How.WHOLE, lambda rest: f"{keyspace.RECENT}{rest}"),
     Kind(keyspace.RECENT_OWNERS, How.MEMBERS, lambda rest: f"{keyspace.RECENT}{rest}"),
     Kind(keyspace.RECENT_TOTAL, How.ENDS),  # this too
     Kind(keyspace.AUDIT, How.FIRST),
     Kind(keyspace.IDEM, How.ONCE),
     Kind(keyspace.ERRANDS, How.EMPTIED),
+    Kind(keyspace.WEBHOOK_ENDPOINTS, How.FIRST),
+    Kind(keyspace.WEBHOOK_ONLINE, How.MEMBERS, _device_behind_boot),
+    Kind(keyspace.WEBHOOK_OFFLINE, How.MEMBERS, device_stream),
+    Kind(keyspace.WEBHOOK_WANTED, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_INBOX, How.EMPTIED),
+    Kind(keyspace.WEBHOOK_EVENTS, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_LOG, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_LOST, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_WAITING, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_DUE, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_TRIES, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_STATES, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_FAILED, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_ATTEMPTS, How.OUTBOX),
+    Kind(keyspace.WEBHOOK_LEASE, How.ENDS),
+    Kind(keyspace.WEBHOOK_PAUSE, How.ENDS),
     Kind(keyspace.CLOCK, How.OWN),
     Kind(keyspace.SHARD, How.OWN),
     Kind(keyspace.ARRIVING, How.OWN),  # see staging.py

@@ -36,6 +36,7 @@ from push.resharding.plan import (
     standing,
 )
 from push.resharding.staging import Staging, delete_keys, forget_prepared, take_over
+from push.resharding.webhooks import fill_outboxes
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 
@@ -87,6 +88,7 @@ class Resharding:
             await self._mark_all(stand.deployment, "prepare")
             await connecting.check_nobody(self._servers)  # nobody came in just before that
             await self._do_errands()
+            await fill_outboxes(self._servers[place] for place in self._layout.old)
             await self._prepare(outcome)
         # Also those that have it already: a finished server must not be the only one with it.
         await self._mark_all(stand.deployment, "take")

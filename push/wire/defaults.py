@@ -57,3 +57,11 @@ CHAT_PRESENCE_PER_MINUTE = 60
 CHAT_GROUPS_PER_MINUTE = 10  # created, or added to
 # The most sessions a second that a connector may be told to send away: more is no limit at all.
 MAX_DRAIN_RATE_PER_SECOND = 1_000_000
+
+# Webhooks.
+WEBHOOKS_PORT = 8083
+WEBHOOKS_MAX_WAITING = 100_000  # events for an endpoint
+WEBHOOKS_MAX_AGE_SECONDS = 7 * 86_400
+WEBHOOKS_OFFLINE_AFTER_SECONDS = 10
+WEBHOOKS_CONCURRENCY = 8
+WEBHOOKS_RETRIES_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 36_000)

@@ -57,6 +57,7 @@ from push.streams.hub import Hub
 from push.streams.log_cache import LogCache
 from push.streams.publisher import Retention
 from push.streams.sweeper import Sweeper
+from push.webhooks.settings import WebhookSettings
 from push.wire.addresses import Networks
 from push.wire.api.push import PushResult
 from push.wire.frames import Frame, FrameDecoder, encode_frame
@@ -324,6 +325,7 @@ class Node:
                 registrations_per_minute=options.pop("registrations_per_minute", 0),
                 failed_secrets_per_minute=options.pop("failed_secrets_per_minute", 0),
                 topics_per_device=options.pop("max_topics", 100),
+                webhooks=options.pop("webhooks", WebhookSettings()),
             ),
             self.shards,
             self.boot,

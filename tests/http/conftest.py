@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_twisted
+from msgspec.structs import asdict
 from prometheus_client import CollectorRegistry
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -41,6 +42,15 @@ from push.wire.addresses import Networks
 from push.wire.api.common import ABSENT
 from push.wire.api.connections import ConnectionPage, Kicked
 from push.wire.api.devices import Device, User
+from push.wire.api.operate.webhooks import (
+    ReplayBody,
+    Webhook,
+    WebhookAttempt,
+    WebhookBody,
+    WebhookChange,
+    WebhookChanged,
+    WebhookMade,
+)
 from push.wire.api.push import PushResult
 from push.wire.api.topics import Topic, TopicPage
 from push.wire.errors import RequestError
@@ -242,6 +252,58 @@ class Behind:
         return self.entries
 
 
+ENDPOINT = Webhook(
+    id="wh-1",
+    url="https://example.com/push",
+    types=["chat.message"],
+    enabled=True,
+    description="",
+    source="made",
+    created=1_700_000_000_000,
+    state="ok",
+)
+
+
+class WebhooksBehind:
+    """What is behind the routes of webhooks."""
+
+    def __init__(self, behind: Behind) -> None:
+        self._check = behind._check
+
+    async def page(self, after: str, limit: int) -> tuple[list[Webhook], str | None]:
+        await self._check()
+        return [ENDPOINT], None
+
+    async def create(self, body: WebhookBody) -> WebhookMade:
+        await self._check()
+        return WebhookMade(**asdict(ENDPOINT), secret="whsec_")
+
+    async def get(self, id: str) -> Webhook:
+        await self._check()
+        return ENDPOINT
+
+    async def change(self, id: str, body: WebhookChange) -> WebhookChanged:
+        await self._check()
+        return WebhookChanged(**asdict(ENDPOINT))
+
+    async def delete(self, id: str) -> None:
+        await self._check()
+
+    async def attempts(
+        self, id: str, before: object, limit: int
+    ) -> tuple[list[WebhookAttempt], None]:
+        await self._check()
+        return [WebhookAttempt(id="1", event="e", type="chat.message", ts=1, status=200)], None
+
+    async def replay(self, id: str, body: ReplayBody) -> int:
+        await self._check()
+        return 1
+
+    async def test(self, id: str) -> str:
+        await self._check()
+        return "e"
+
+
 @dataclass
 class Response:
     status: int
@@ -398,7 +460,11 @@ def make_request(
 
 def make_api_of(behind: Any, clock: Any, limits: PushLimits | None = None) -> App:
     needed = signature(make_api).parameters.keys() - {"clock", "limits"}
-    return make_api(**dict.fromkeys(needed, behind), clock=clock, limits=limits or PushLimits())
+    return make_api(
+        **{**dict.fromkeys(needed, behind), "webhooks": WebhooksBehind(behind)},
+        clock=clock,
+        limits=limits or PushLimits(),
+    )
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ GOOD = {
     "id": FUNNEL.id,
     "session": "0123456789abcdef01234567",
     "code": "invalid",
+    "webhook": "wh-1",
 }
 
 

@@ -25,21 +25,22 @@ SCRIPTS = [name for name in FILES if not name.startswith("lib/") and name not in
 # How many lines Redis is sent at most, by folder; and for the scripts that run most often.
 MOST_LINES = {
     "access": 80,
-    "chat": 460,
+    "chat": 510,
     "cluster": 80,
     "devices": 400,
     "observe": 100,
     "queues": 50,
     "resharding": 50,
     "streams": 300,
+    "webhooks": 150,
 }
 MOST_LINES_OF = {
-    "chat/send": 460,
+    "chat/send": 495,
     "chat/typing": 180,
     "chat/history": 170,
-    "devices/open": 360,
+    "devices/open": 400,
     "streams/publish": 280,
-    "streams/cursors": 240,
+    "streams/cursors": 270,
     "streams/read": 70,
 }
 CODES = ("DROPPED", "WAITING", "ACKNOWLEDGED", "EXPIRED", "CANCELLED")

@@ -23,6 +23,12 @@ group = ServiceMaker(
     "Chat and groups over HTTP, for backends.",
     "push-group",
 )
+webhooks = ServiceMaker(
+    "push-webhooks",
+    "push.daemons.twistd.webhooks",
+    "Delivery of events to endpoints of others.",
+    "push-webhooks",
+)
 sub = ServiceMaker(
     "push-sub",
     "push.daemons.twistd.sub",

@@ -34,6 +34,8 @@ def fit_together(settings: Settings, given: Given) -> Settings:
         )
     if name := _first_repeated(key.name for key in auth.keys):
         raise SettingsError(f"auth.keys: two keys are named {name}")
+    if name := _first_repeated(endpoint.id for endpoint in settings.webhooks.endpoints):
+        raise SettingsError(f"webhooks.endpoints: two endpoints are {name}")
     settings = _fit_heartbeat(settings, given)
     settings = _fit_ttl(settings, given)
     return replace(settings, notes=(*settings.notes, *_cut_by_others(settings)))

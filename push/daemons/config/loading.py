@@ -29,13 +29,13 @@ from push.wire.idents import NAME_RULE
 
 # Sections of the contract whose features come later: a variable for one is a mistake, not somebody
 # else's variable.
-LATER_SECTIONS = frozenset({"webhooks"})
+LATER_SECTIONS: frozenset[str] = frozenset()
 # Kubernetes gives every container such variables for a service that is named push-connector.
 _KUBERNETES = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 # Set for pushctl, it does not keep a daemon from starting in the same shell.
 _OF_PUSHCTL = "PUSH_SERVER"
 # Never repeated in an error line: it may hold a password.
-_SECRET = frozenset({("redis", "url")})
+_SECRET = frozenset({("redis", "url"), ("webhooks", "endpoints")})
 
 
 class _Kind(Protocol):

@@ -25,6 +25,7 @@ from push.daemons.config.value_types import (
     Sha256,
     ZooKeeperHosts,
 )
+from push.daemons.config.webhooks_section import WebhooksSection
 from push.wire import defaults
 from push.wire.api.operate.keys import ALL_SCOPES, Scope
 from push.wire.frames import MAX_FRAME_BYTES
@@ -313,6 +314,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     topics: TopicsSection = TopicsSection()
     limits: Limits = Limits()
     chat: ChatSection = ChatSection()
+    webhooks: WebhooksSection = WebhooksSection()
     notes: tuple[str, ...] = ()
     sources: dict[tuple[str, str], str] = {}
 

@@ -18,4 +18,4 @@ Options = make_options(
 
 
 def makeService(options: DaemonOptions) -> Daemon:
-    return make_daemon(options, {"connector", "api", "sub", "group"})
+    return make_daemon(options, {"connector", "api", "sub", "group", "webhooks"})

@@ -8,7 +8,7 @@ from push.daemons.daemon import Daemon, make_daemon
 Options = make_options(
     "push-api",
     # Who publishes drops the oldest of a full backlog, so that limit matters here too.
-    ["server", "redis", "zookeeper", "http", "auth", "limits", "connector.max_backlog"],
+    ["server", "redis", "zookeeper", "http", "auth", "limits", "webhooks", "connector.max_backlog"],
     REDIS_OF_A_DAEMON,
     examples=[
         "-n push-api --redis-url redis://10.0.0.5",

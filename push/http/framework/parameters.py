@@ -85,6 +85,9 @@ KINDS: Mapping[str, ParameterKind] = {
     ),
     "topic": _name("the name of a topic"),
     "user": _name("the id of a user"),
+    "webhook": ParameterKind(
+        OPAQUE_PATTERN, is_opaque, "an id that this server has made", "the id of an endpoint"
+    ),
 }
 
 

@@ -30,6 +30,7 @@ from push.http.routes.operate.audit import AuditRoutes
 from push.http.routes.operate.keys import KeyRoutes
 from push.http.routes.operate.messages import RecentMessageRoutes
 from push.http.routes.operate.observe import ObserveRoutes
+from push.http.routes.operate.webhooks import WebhookRoutes
 from push.http.routes.operate.whoami import WhoAmIRoutes
 from push.http.routes.push import PushRoutes
 from push.http.routes.registration import RegistrationRoutes
@@ -40,6 +41,7 @@ from push.pushing.service import PushService
 from push.pushing.waiting import WaitingMessages
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
+from push.webhooks.service import Webhooks
 from push.wire.api.operate.config import Configuration
 
 
@@ -56,6 +58,7 @@ def make_api(
     topics: Topics,
     bans: Bans,
     keys: MadeKeys,
+    webhooks: Webhooks,
     limits: PushLimits,
 ) -> App:
     """The app push-api: pushing, devices, users and statistics, for a backend."""
@@ -86,6 +89,7 @@ def make_api(
             *routes_of(KeyRoutes(keys)),
             *routes_of(NodeRoutes(nodes, drains)),
             *routes_of(WhoAmIRoutes()),
+            *routes_of(WebhookRoutes(webhooks)),
         ),
         adjust,
     )

@@ -3,7 +3,7 @@
 -- ARGV: the request: group, by (its owner), name, type, extra, members, max_members, rate, and id for the event.
 -- Returns the fields of the group.
 -- uses: request, rate, conversation, activity, group_keys, group, group_description, enter_group, tell_users
--- uses: let_in_later
+-- uses: let_in_later, group_webhook
 local refusal = rate_refusal()
 if refusal then return refusal end
 local gid = request.group
@@ -36,4 +36,5 @@ else
   end
   tell_users(gid, 'created', users)
 end
+put_group_event(gid, 'created', users)
 return done(described(group_of(gid)))

@@ -4,6 +4,7 @@
 -- ARGV: the request: group, by, id.
 -- Returns nothing more.
 -- uses: request, conversation, group_keys, group, permissions, end_group_following, work_queue
+-- uses: group_webhook
 local gid = request.group
 local group = group_of(gid)
 if not group then return unknown_group() end
@@ -15,4 +16,5 @@ end_following(gid)
 local conversation = conversation_key('group:' .. gid)
 redis.call('HSET', conversation, 'dismissed_by', request.by, 'dismissed_id', request.id)
 put_work('dismissed', gid)
+put_group_event(gid, 'dismissed')
 return done()

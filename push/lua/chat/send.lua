@@ -4,7 +4,7 @@
 -- none), digest (of what the client_id stands for), may_begin, rate.
 -- Returns id, conversation as the sender sees it, seq, ts.
 -- uses: request, rate, work_queue, conversation, activity, bounds, send_access, history, trim_history, positions
--- uses: client_ids, conversation_list, addressing, push, for_user, chat_body
+-- uses: client_ids, conversation_list, addressing, push, for_user, chat_body, webhooks
 local limited = rate_refusal()
 if limited then return limited end
 local owner, from = request.owner, request.from
@@ -80,5 +80,9 @@ else
   for _, user in ipairs(peers) do
     for_user('copy', user, owner, str(seq))
   end
+end
+if endpoints_for('chat.message') then
+  local body = chat_body(request.id, conversation, from, seq, request.tail)
+  put_event('chat.message', 'conversation:' .. owner, seq, '{"ts":' .. ts .. ',' .. string.sub(body, 2))
 end
 return done(request.id, conversation, str(seq), ts)

@@ -3,7 +3,7 @@
 -- ARGV: token, session, retention_seconds ('' on a server that is not the device's home), then per stream that
 -- it followed: stream, offset, attempts, waited_us (see `remember_attempts`).
 -- Returns 1, or 0 when it did nothing.
--- uses: fields, devices, sessions, part
+-- uses: fields, devices, sessions, part, device_events
 
 -- What a connection that ended leaves of a stream: `offset` of its first unacknowledged message ('0' if there
 -- is none), `attempts`: how many copies of it count, `waited_us` ago it was last sent or came to the front.
@@ -29,7 +29,8 @@ end
 
 local token, session, retention_seconds = ARGV[1], ARGV[2], ARGV[3]
 local record = device_key(token)
-if redis.call('HGET', record, DEVICE_SESSION) ~= session then return 0 end
+local kept = redis.call('HMGET', record, DEVICE_SESSION, DEVICE_BOOT)
+if kept[1] ~= session then return 0 end
 end_session(record)
 for i = 4, #ARGV, 4 do
   remember_attempts(record, ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))
@@ -39,5 +40,6 @@ if retention_seconds == '' then
 else
   redis.call('HSET', record, DEVICE_SEEN, str(math.floor(now / 1000)))
   keep_device(token, retention_seconds)
+  device_lost_session(token, kept[2])
 end
 return 1

@@ -6,6 +6,7 @@
 -- none).
 -- Returns nil, or {session, boot id ('' where none), errand, ...}.
 -- uses: fields, log, ledger, devices, event_positions, record, unfollow, device_errands, journals
+-- uses: device_events
 local token, expected_boot = ARGV[1], ARGV[2]
 local record = device_key(token)
 local session, boot = holder_of(record)
@@ -22,6 +23,7 @@ for _, name in ipairs(fields) do
     unfollow(record, token, stream, code)
   end
 end
+device_went_offline(record, token, true)
 local own = 'dev:' .. token
 redis.call('DEL', record, log_key(own), lost_key(own), event_positions_key(token))
 forget_journal('device-events', token)

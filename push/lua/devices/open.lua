@@ -6,7 +6,7 @@
 -- Returns {now, session before, its boot id, record, streams of which something was dropped unread,
 -- errands} or {} when there is no such device. In the record that is returned, DEVICE_REREAD<stream> is where
 -- reading begins if not at the cursor.
--- uses: fields, devices, device_errands, bind, jwt_topics, check_groups, opening
+-- uses: fields, devices, device_errands, bind, jwt_topics, check_groups, opening, device_events
 local token, session, boot, node, retention_seconds = unpack(ARGV, 1, 5)
 local user, place, several, topics = unpack(ARGV, 6, 9)
 local record = device_key(token)
@@ -27,6 +27,7 @@ local seen = str(math.floor(now / 1000))
 redis.call('HSET', record, DEVICE_SESSION, session, DEVICE_BOOT, boot, DEVICE_NODE, node, DEVICE_SEEN, seen)
 redis.call('HINCRBY', record, DEVICE_EPOCH, 1)
 keep_device(token, retention_seconds)
+device_came_online(record, token, boot, before[2])
 local fields = redis.call('HGETALL', record)
 local truncated = truncated_of(fields)
 for _, item in ipairs(rereads) do

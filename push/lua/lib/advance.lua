@@ -14,7 +14,7 @@ local function advance_past(stream, token, cursor, position, to, code)
       after = tonumber(offset)
       if field == ENTRY_MESSAGE then
         if listed then
-          record_outcome(id, token, code, code == ACKNOWLEDGED)
+          record_outcome(stream, id, token, code, code == ACKNOWLEDGED)
         else
           if code == ACKNOWLEDGED and after > position then count_written(id, 1) end
           count_outcome(id, code, 1)

@@ -24,14 +24,14 @@ end
 -- `code` for all who had not finished with it. Returns for how many devices.
 local function close_message(stream, id, code)
   if string.sub(stream, 1, 4) == 'dev:' then
-    return record_outcome(id, string.sub(stream, 5), code) and 1 or 0
+    return record_outcome(stream, id, string.sub(stream, 5), code) and 1 or 0
   end
   local key = message_key(id)
   local changed = 0
   if string.sub(stream, 1, 5) == 'user:' then
     local tokens = redis.call('HGET', key, LEDGER_TOKENS .. string.sub(stream, 6)) or ''
     for token in string.gmatch(tokens, '%S+') do
-      if record_outcome(id, token, code) then changed = changed + 1 end
+      if record_outcome(stream, id, token, code) then changed = changed + 1 end
     end
     return changed
   end

@@ -1,5 +1,5 @@
 -- What became of a message for one device: the lines of the ledger.
--- uses: fields, ledger
+-- uses: fields, ledger, message_events
 
 -- It was written to the device.
 local function note_written(id, token)
@@ -13,8 +13,8 @@ local function note_written(id, token)
   end
 end
 
--- A device finishes with a message. Returns whether this changed anything.
-local function record_outcome(id, token, code, written)
+-- A device finishes with a message, which came by `stream`. Returns whether this changed anything.
+local function record_outcome(stream, id, token, code, written)
   local key, field = message_key(id), LEDGER_LINE .. token
   local line = redis.call('HGET', key, field)
   if not line then return false end
@@ -26,5 +26,6 @@ local function record_outcome(id, token, code, written)
   local flag = written and '1' or was_written
   local at_ms = str(math.floor(now / 1000))
   redis.call('HSET', key, field, string.sub(code, 1, 1) .. flag .. ' ' .. at_ms .. ' ' .. string.sub(code, 3))
+  put_outcome_event(id, token, code, stream)
   return true
 end

@@ -1,4 +1,7 @@
 -- Members of a group are told of an event in its log.
--- uses: push, group_event
+-- uses: push, group_event, group_webhook
 
-local function tell_group(gid, event, users) post_push('group:' .. gid, event_of(gid, event, users)) end
+local function tell_group(gid, event, users)
+  post_push('group:' .. gid, event_of(gid, event, users))
+  put_group_event(gid, event, users)
+end

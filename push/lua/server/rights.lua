@@ -4,7 +4,7 @@
 -- ARGV: a channel.
 -- Returns the names of what is refused. Other errors (no memory left) are not the user's fault.
 local key, channel = KEYS[1], ARGV[1]
-local h, s, x, z = key .. ':h', key .. ':s', key .. ':x', key .. ':z'
+local h, l, s, x, z = key .. ':h', key .. ':l', key .. ':s', key .. ':x', key .. ':z'
 -- stylua: ignore
 local calls = {
   {'TIME'},
@@ -12,14 +12,15 @@ local calls = {
   {'SET', key, '1'}, {'GET', key}, {'INCR', key}, {'EXISTS', key}, {'EXPIRE', key, '60'}, {'PERSIST', key},
   {'HSET', h, 'f', '1'}, {'HSETNX', h, 'f', '1'}, {'HINCRBY', h, 'f', '1'}, {'HGET', h, 'f'},
   {'HMGET', h, 'f'}, {'HGETALL', h}, {'HEXISTS', h, 'f'}, {'HKEYS', h}, {'HLEN', h}, {'HDEL', h, 'f'},
+  {'RPUSH', l, '1'}, {'LLEN', l}, {'LPOP', l},
   {'SADD', s, '1'}, {'SMEMBERS', s}, {'SISMEMBER', s, '1'}, {'SCARD', s}, {'SREM', s, '1'},
   {'XADD', x, '1', 'f', '1'}, {'XLEN', x}, {'XRANGE', x, '-', '+'}, {'XREVRANGE', x, '+', '-'},
   {'XREAD', 'COUNT', '1', 'STREAMS', x, '0'}, {'XTRIM', x, 'MINID', '1'}, {'XDEL', x, '1'},
-  {'ZADD', z, '1', 'm'}, {'ZCARD', z}, {'ZSCORE', z, 'm'}, {'ZRANGEBYSCORE', z, '-inf', '+inf'},
+  {'ZADD', z, '1', 'm'}, {'ZCARD', z}, {'ZSCORE', z, 'm'}, {'ZSCAN', z, '0'}, {'ZRANGEBYSCORE', z, '-inf', '+inf'},
   {'ZRANGEBYLEX', z, '-', '+'}, {'ZRANGE', z, '0', '0'}, {'ZREVRANGEBYSCORE', z, '+inf', '-inf'},
   {'ZREM', z, 'm'},
   {'ZREMRANGEBYSCORE', z, '1', '1'}, {'ZREMRANGEBYRANK', z, '0', '0'},
-  {'DEL', key, h, s, x, z},
+  {'DEL', key, h, l, s, x, z},
 }
 local refused = {}
 for _, call in ipairs(calls) do

@@ -25,7 +25,7 @@ for _, item in ipairs(cmsgpack.unpack(ARGV[1])) do
   if token ~= '' and written then
     note_written(id, token)
   elseif token ~= '' then
-    record_outcome(id, token, code, code == ACKNOWLEDGED)
+    record_outcome(stream, id, token, code, code == ACKNOWLEDGED)
   elseif written then
     count_written(id, count)
   else

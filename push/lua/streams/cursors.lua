@@ -53,7 +53,7 @@ local function count_passed(stream, token, was, cursor, first, last, exceptions)
     if listed and code == ACKNOWLEDGED and offset <= cursor.own then done_now = true end
     if listed then
       if done_now then
-        record_outcome(id, token, code, wrote)
+        record_outcome(stream[1], id, token, code, wrote)
       elseif written_now then
         note_written(id, token)
       end
@@ -70,7 +70,7 @@ local function count_late(stream, token, late, is_holder, was)
   for _, item in ipairs(late) do
     local id, offset, code = item[1], item[2], item[3]
     if is_listed(stream) then
-      record_outcome(id, token, ACKNOWLEDGED, true)
+      record_outcome(stream, id, token, ACKNOWLEDGED, true)
     elseif is_holder and (code == '' or was and offset > was.cursor) then
       add(done, id, ACKNOWLEDGED)
     elseif is_holder and was and offset > was.began then

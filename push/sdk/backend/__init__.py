@@ -15,6 +15,16 @@ from push.wire.api.operate.events import DeviceEvent, DeviceEventPage, Event
 from push.wire.api.operate.keys import Key, KeyPage, NewKey
 from push.wire.api.operate.messages import RecentPage, WaitingMessage, WaitingPage
 from push.wire.api.operate.series import Series
+from push.wire.api.operate.webhooks import (
+    Replayed,
+    Webhook,
+    WebhookAttempt,
+    WebhookAttemptPage,
+    WebhookChanged,
+    WebhookMade,
+    WebhookPage,
+    WebhookTested,
+)
 from push.wire.api.push import BatchItem, PushResult
 from push.wire.api.topics import Topic, TopicPage
 
@@ -44,11 +54,19 @@ __all__ = [
     "PushResult",
     "RecentPage",
     "Registration",
+    "Replayed",
     "Series",
     "Servers",
     "Topic",
     "TopicPage",
     "WaitingMessage",
     "WaitingPage",
+    "Webhook",
+    "WebhookAttempt",
+    "WebhookAttemptPage",
+    "WebhookChanged",
+    "WebhookMade",
+    "WebhookPage",
+    "WebhookTested",
     "push_item",
 ]

@@ -24,6 +24,7 @@ from push.sdk.backend.calls import cluster as cluster_calls
 from push.sdk.backend.calls import keys as key_calls
 from push.sdk.backend.calls import observe as observe_calls
 from push.sdk.backend.calls import topics as topic_calls
+from push.sdk.backend.calls import webhooks as webhook_calls
 from push.sdk.backend.calls.base import ApiCall
 from push.sdk.backend.event_stream import follow, follow_async
 from push.sdk.backend.exchange import (
@@ -41,6 +42,7 @@ from push.wire.api.connections import Connection
 from push.wire.api.messages import DeviceDelivery
 from push.wire.api.operate.events import Event
 from push.wire.api.operate.keys import Key
+from push.wire.api.operate.webhooks import Webhook, WebhookAttempt
 from push.wire.api.topics import Topic
 
 P = ParamSpec("P")
@@ -159,6 +161,14 @@ class PushAPI(BaseAPI):
         It goes on until it is closed; raises `PushAPIUnreachable` when the connection is lost."""
         return follow(self, observe_calls.event_params(kinds, **filters))
 
+    def each_webhook(self) -> Iterator[Webhook]:
+        """The endpoints to which events are sent, all pages."""
+        return self._rows(self.webhooks, "webhooks")
+
+    def each_webhook_attempt(self, id: str) -> Iterator[WebhookAttempt]:
+        """What became of attempts to send events to an endpoint, all pages."""
+        return self._rows(self.webhook_attempts, "attempts", id)
+
     def close(self) -> None:
         self._lines.close()
 
@@ -225,6 +235,14 @@ class PushAPI(BaseAPI):
     recall = _blocking(chat_calls.recall)
     servers = _blocking(calls.servers)
     register_device = _blocking(calls.register_device)
+    webhooks = _blocking(webhook_calls.webhooks)
+    create_webhook = _blocking(webhook_calls.create_webhook)
+    webhook = _blocking(webhook_calls.webhook)
+    change_webhook = _blocking(webhook_calls.change_webhook)
+    delete_webhook = _blocking(webhook_calls.delete_webhook)
+    webhook_attempts = _blocking(webhook_calls.webhook_attempts)
+    replay_webhook = _blocking(webhook_calls.replay_webhook)
+    test_webhook = _blocking(webhook_calls.test_webhook)
 
 
 class AsyncPushAPI(BaseAPI):
@@ -307,6 +325,14 @@ class AsyncPushAPI(BaseAPI):
         """As `PushAPI.events`, to go through with `async for`."""
         return follow_async(self, observe_calls.event_params(kinds, **filters))
 
+    def each_webhook(self) -> AsyncIterator[Webhook]:
+        """The endpoints to which events are sent, all pages."""
+        return self._rows(self.webhooks, "webhooks")
+
+    def each_webhook_attempt(self, id: str) -> AsyncIterator[WebhookAttempt]:
+        """What became of attempts to send events to an endpoint, all pages."""
+        return self._rows(self.webhook_attempts, "attempts", id)
+
     async def close(self) -> None:
         await self._lines.close()
 
@@ -373,3 +399,11 @@ class AsyncPushAPI(BaseAPI):
     recall = _awaited(chat_calls.recall)
     servers = _awaited(calls.servers)
     register_device = _awaited(calls.register_device)
+    webhooks = _awaited(webhook_calls.webhooks)
+    create_webhook = _awaited(webhook_calls.create_webhook)
+    webhook = _awaited(webhook_calls.webhook)
+    change_webhook = _awaited(webhook_calls.change_webhook)
+    delete_webhook = _awaited(webhook_calls.delete_webhook)
+    webhook_attempts = _awaited(webhook_calls.webhook_attempts)
+    replay_webhook = _awaited(webhook_calls.replay_webhook)
+    test_webhook = _awaited(webhook_calls.test_webhook)

@@ -18,6 +18,7 @@ from push.wire.api.common import DEFAULT_PAGE, MAX_CURSOR_BYTES, MAX_PAGE, Curso
 from push.wire.errors import RequestError
 
 ListName = Literal[
+    "attempts",
     "audit",
     "bans",
     "connections",
@@ -29,6 +30,7 @@ ListName = Literal[
     "recent",
     "topics",
     "waiting",
+    "webhooks",
 ]
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -113,7 +113,17 @@ def test_an_address_has_a_host_and_a_port_or_is_off(
     [
         ("[connector]\nwindw = 1", "[connector] windw is not a setting; did you mean window?"),
         ("[conector]\nwindow = 1", "[conector] is not a section; did you mean [connector]?"),
-        ("[webhooks]\nurl = 'x'", "[webhooks] is not a section"),
+        ("[webhooks]\nurl = 'x'", "[webhooks] url is not a setting"),
+        ("[webhooks]\nendpoints = [{url = 'x', secret = 'x'}]", "expected https://host/path"),
+        (
+            "[webhooks]\nendpoints = [{url = 'http://[::1]/', secret = 'x'}]",
+            "endpoints[0].secret: expected whsec_ and the base64 of 24 to 64 bytes",
+        ),
+        (
+            "[webhooks]\nendpoints = [{url = 'http://[::1]/', secret = 'x', types = ['x']}]",
+            "endpoints[0]",
+        ),
+        ("[webhooks]\nmax_waiting = 0", "[webhooks] max_waiting = 0: expected a whole number"),
         ("[connector]\nws = 'h:70000'", "[connector] ws = 'h:70000': 70000 is not a port"),
         ("[connector]\norigins = ['a.example']", 'origins[0]: expected an origin, as "https://'),
         ("[connector]\norigins = ['https://a.example/x']", "origins[0]: expected an origin"),

@@ -74,7 +74,12 @@ def test_every_route_answers_as_documented(make_web: Any, apps: tuple[str, ...])
     for path, method, operation in operations(document_of(web)):
         web.behind.devices = {TOKEN: "anna"}
         web.behind.messages = {MESSAGE: web.behind.funnel}
-        url = path.replace("{token}", TOKEN).replace("{user}", "anna").replace("{code}", "invalid")
+        url = (
+            path.replace("{webhook}", "wh-1")
+            .replace("{token}", TOKEN)
+            .replace("{user}", "anna")
+            .replace("{code}", "invalid")
+        )
         url = url.replace("{id}", MESSAGE).replace("{session}", "s1").replace("{topic}", "news")
         url = url.replace("{key}", "billing")
         url = url.replace("{folder}/{file}", "vendor/preact.js").replace("{file}", "main.js")

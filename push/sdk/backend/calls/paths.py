@@ -27,6 +27,7 @@ _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
     "token": _OPAQUE,
     "topic": _NAME,
     "user": _NAME,
+    "webhook": _OPAQUE,
 }
 
 

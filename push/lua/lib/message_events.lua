@@ -1,0 +1,15 @@
+-- Webhooks are told what became of a message for a device.
+-- uses: fields, ledger, webhooks
+
+-- By the first letter of what became of it; nobody is told of what was cancelled.
+local OUTCOME_EVENTS = { a = 'message.acknowledged', d = 'message.dropped', e = 'message.expired' }
+
+-- `stream`: by which the device was addressed.
+local function put_outcome_event(id, token, code, stream)
+  local type = OUTCOME_EVENTS[string.sub(code, 1, 1)]
+  if not type or not endpoints_for(type) then return end
+  local user, reason = string.match(stream, '^user:(.+)$'), string.sub(code, 3)
+  local seq = redis.call('HINCRBY', message_key(id), LEDGER_EVENTS, 1)
+  local data = '{"message":"' .. id .. '","token":"' .. token .. '","user":' .. json_text(user)
+  put_event(type, 'message:' .. id, seq, data .. ',"reason":' .. json_text(reason) .. '}')
+end

@@ -1,0 +1,48 @@
+"""An event as it is in the outbox, and as it is sent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+from msgspec import Raw, Struct
+
+_decode = msgspec.msgpack.Decoder(tuple[str, str, int, str, str]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class _Body(Struct, frozen=True):
+    type: str
+    timestamp: str
+    seq: int
+    source: str
+    data: Raw
+
+
+class OutboxEvent(Struct, frozen=True):
+    """`failed`: how many attempts to send it to the endpoint have failed. `data`: JSON."""
+
+    id: str
+    failed: int
+    type: str
+    source: str
+    seq: int
+    data: str
+
+    @classmethod
+    def unpack(cls, id: str, failed: int, packed: bytes) -> OutboxEvent:
+        type, source, seq, _, data = _decode(packed)
+        return cls(id, failed, type, source, seq, data)
+
+    def body(self) -> bytes:
+        """What is signed and sent, the same at every attempt."""
+        raw = Raw(self.data.encode())
+        return _encode(_Body(self.type, timestamp_of(self.id), self.seq, self.source, raw))
+
+
+def timestamp_of(id: str) -> str:
+    """When an event was decided: ISO 8601, UTC."""
+    _, offset_us, _ = id.split("_")
+    seconds, microseconds = divmod(int(offset_us), 1_000_000)
+    at = datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+    return at.isoformat(timespec="microseconds").replace("+00:00", "Z")

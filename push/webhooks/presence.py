@@ -1,0 +1,76 @@
+"""Who tells that devices are offline: after a grace time, also when their connector was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from push.redis import keyspace
+from push.redis.client import RedisClient
+from push.redis.periodic import PeriodicTask
+from push.redis.scripts import load_script
+from push.redis.work_queue import WorkQueue
+from push.runtime.ports import Clock
+
+LOOK_SECONDS = 1.0
+LOOKS_PER_SEARCH = 5  # for connectors that have vanished
+DEVICES_PER_CALL = 200
+
+QUEUE = WorkQueue("webhook-offline", claimed_ms=10_000)
+_connectors = load_script("webhooks", "connectors")
+_offline = load_script("webhooks", "offline")
+_vanish = load_script("webhooks", "vanish")
+_watch = load_script("webhooks", "watch")
+
+
+class PresenceWatch(PeriodicTask):
+    """Watches the devices of one server. `may_live(boot)`: that connector may be there."""
+
+    def __init__(
+        self, reactor: Clock, server: RedisClient, may_live: Callable[[str], bool]
+    ) -> None:
+        super().__init__(reactor, server, LOOK_SECONDS, "Devices could not be told offline")
+        self._may_live = may_live
+        self._looks = 0
+        self._since: bytes | None = None  # since when somebody wants to know
+
+    async def turn(self) -> None:
+        async for due in QUEUE.claim_all(self._server, DEVICES_PER_CALL):
+            for token in due:
+                await self._judge(token)
+        self._looks += 1
+        if self._looks % LOOKS_PER_SEARCH == 1:
+            await self._search()
+
+    async def _judge(self, token: bytes) -> None:
+        """A device whose time is over: another session may have it by now."""
+        boot: bytes = await self._server.run(_offline, [], [token, "", "0"])
+        if boot:
+            lives = "1" if self._may_live(boot.decode()) else "0"
+            await self._server.run(_offline, [], [token, boot, lives])
+
+    async def _search(self) -> None:
+        key = self._server.key(keyspace.WEBHOOK_WANTED)
+        since = await self._server.command("HGET", key, "presence")
+        if since is not None and since != self._since:
+            await self._watch_all()
+        self._since = since
+        boots: list[bytes] = await self._server.run(_connectors, [], [])
+        for boot in boots:
+            if not self._may_live(boot.decode()):
+                more = 1
+                while more:
+                    more = await self._server.run(_vanish, [], [boot], decode=int)
+
+    async def _watch_all(self) -> None:
+        """Also those that had a session before somebody wanted to know."""
+        cursor: Any = b"0"
+        key = self._server.key(keyspace.DEVICES)
+        while True:
+            cursor, found = await self._server.command(
+                "ZSCAN", key, cursor, "COUNT", DEVICES_PER_CALL
+            )
+            if found:
+                await self._server.run(_watch, [], found[::2])
+            if cursor == b"0":
+                return

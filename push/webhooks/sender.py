@@ -1,0 +1,187 @@
+"""One attempt to send an event by HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple, cast
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import DNSLookupError
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer
+from zope.interface import implementer
+
+from push import __version__
+from push.runtime.ports import Reactor
+from push.runtime.tasks import within
+from push.webhooks.resolver import PublicReactor
+from push.wire.errors import shortened
+
+MAX_ANSWER_BYTES = 64 * 1024  # more of an answer is not read
+MAX_ERROR_CHARACTERS = 200
+MAX_RETRY_AFTER_SECONDS = 86_400
+IDLE_SECONDS = 30  # a connection is kept for
+_SECONDS = re.compile(r"[0-9]{1,9}")
+
+
+class Answer(NamedTuple):
+    """`status` None: there was none, `error` says why."""
+
+    status: int | None
+    error: str = ""
+    retry_after_seconds: int | None = None
+
+    @property
+    def is_success(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+class EventSender:
+    """POSTs to endpoints. Redirects are not followed. `timeout_seconds` bounds an attempt in all.
+
+    `now_s()`: seconds since 1970 UTC, for a `Retry-After` that is a date.
+    """
+
+    def __init__(
+        self, reactor: Reactor, timeout_seconds: float, concurrency: int, now_s: Callable[[], float]
+    ) -> None:
+        self._reactor = reactor
+        self._timeout_seconds = timeout_seconds
+        self._now_s = now_s
+        self._pools: list[HTTPConnectionPool] = []
+        public = PublicReactor(reactor)
+        self._refused = public.nameResolver.refused
+        self._public_agent = self._make_agent(public, concurrency)
+        self._agent = self._make_agent(reactor, concurrency)
+
+    def _make_agent(self, reactor: Any, concurrency: int) -> Agent:
+        pool = HTTPConnectionPool(reactor)
+        pool.maxPersistentPerHost = concurrency
+        pool.cachedConnectionTimeout = IDLE_SECONDS
+        pool.retryAutomatically = False  # a POST is made again by the outbox
+        self._pools.append(pool)
+        return Agent(reactor, connectTimeout=self._timeout_seconds, pool=pool)
+
+    async def stop(self) -> None:
+        for pool in self._pools:
+            await pool.closeCachedConnections()
+
+    async def send(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, public: bool
+    ) -> Answer:
+        """`public`: only to an address that is. Raises nothing but `CancelledError`."""
+        agent = self._public_agent if public else self._agent
+        sending = Deferred.fromCoroutine(self._send(agent, url, headers, body))
+        try:
+            return await within(self._timeout_seconds, self._reactor, sending, _Late)
+        except _Late:
+            return Answer(None, f"no answer within {self._timeout_seconds:g} s")
+        except CancelledError:
+            raise
+        except Exception as error:
+            return Answer(None, self._reason(url, error))
+
+    async def _send(
+        self, agent: Agent, url: str, headers: Mapping[str, str], body: bytes
+    ) -> Answer:
+        fields = Headers(
+            {
+                b"content-type": [b"application/json"],
+                b"user-agent": [f"push-universe/{__version__}".encode()],
+                **{name.encode(): [value.encode()] for name, value in headers.items()},
+            }
+        )
+        response: Any = await agent.request(
+            b"POST", url.encode(), fields, cast(IBodyProducer, _Body(body))
+        )
+        await _read_some(response)
+        after = response.headers.getRawHeaders("retry-after", [""])[0]
+        return Answer(response.code, "", self._retry_after(after))
+
+    def _retry_after(self, text: str) -> int | None:
+        """Of a header `Retry-After`: seconds, or a date."""
+        if _SECONDS.fullmatch(text):
+            return min(int(text), MAX_RETRY_AFTER_SECONDS)
+        try:
+            at = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        seconds = at.timestamp() - self._now_s()
+        return max(0, min(round(seconds), MAX_RETRY_AFTER_SECONDS))
+
+    def _reason(self, url: str, error: Exception) -> str:
+        host = urlsplit(url).hostname or ""
+        if isinstance(error, DNSLookupError) and host in self._refused:
+            return f"{host} is at {self._refused.pop(host)}, which is not a public address"
+        if isinstance(error, ResponseNeverReceived) and error.reasons:
+            inner = error.reasons[0].value
+            return _text(inner) or "the connection was lost before an answer"
+        return _text(error)
+
+
+class _Late(Exception):
+    pass
+
+
+def _text(error: BaseException) -> str:
+    return shortened(str(error) or type(error).__name__, MAX_ERROR_CHARACTERS)
+
+
+async def _read_some(response: Any) -> None:
+    """An answer is read so that its connection can be used again; nothing in it matters."""
+    done: Deferred[None] = Deferred()
+    reader = _Discard(done)
+    done.addErrback(lambda _: None)
+    response.deliverBody(reader)
+    await done
+
+
+class _Discard(Protocol):
+    def __init__(self, done: Deferred[None]) -> None:
+        self._done: Deferred[None] | None = done
+        self._received = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > MAX_ANSWER_BYTES:
+            self._finish()
+            transport: Any = self.transport
+            transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._finish()
+
+    def _finish(self) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done.callback(None)
+
+
+@implementer(IBodyProducer)
+class _Body:
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.length = len(body)
+
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        consumer.write(self._body)
+        done.callback(None)
+        return done
+
+    def pauseProducing(self) -> None:
+        """All of it was written at once."""
+
+    def resumeProducing(self) -> None:
+        """As well."""
+
+    def stopProducing(self) -> None:
+        """As well."""
