@@ -101,13 +101,8 @@ class Domain:
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = self._make_bans(judge)
         self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announce_keys)
-        self.asker = Survey(
-            reactor,
-            shards.first,
-            self.directory.connectors,
-            boot,
-            processes=self.directory.processes,
-        )
+        connectors, processes = self.directory.connectors, self.directory.processes
+        self.asker = Survey(reactor, shards.first, connectors, boot, processes=processes)
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
         self.answerer.handle(KEYS, self._confirm_keys)
         self.observer = self._make_observer(node)

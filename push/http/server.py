@@ -37,6 +37,13 @@ def _console_for(apps: Sequence[App], version: str) -> Console | None:
     return Console(version, [*(path for path, _ in LINKS), *(["/demo"] if "demo" in names else [])])
 
 
+def _with_pages(apps: Sequence[App], title: str, version: str) -> list[App]:
+    """With what they are described by, and the console where it has something to show."""
+    console = _console_for(apps, version)
+    served = [*apps, console.app] if console is not None else [*apps]
+    return [*served, PageRoutes(title, version, served, console).app]
+
+
 def make_site(
     reactor: Reactor,
     apps: Sequence[App],
@@ -67,17 +74,12 @@ def make_site(
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    described = "Health, metrics and documentation."
-    served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
-    console = _console_for(apps, version)
-    if console is not None:
-        served.append(console.app)
-    served.append(PageRoutes(title, version, served, console).app)
-    routes = (route for app in served for route in app.routes)
+    own = App("every daemon", "Health, metrics and documentation.", routes_of(health))
+    served = _with_pages([*apps, make_web_client(), own], title, version)
     measures = RequestMeasures()
     registry.register(measures)
     edge = Edge(
-        routes,
+        (route for app in served for route in app.routes),
         keyring,
         origins,
         trusted_proxies,

@@ -71,9 +71,9 @@ CLAIM = "claim:"
 
 # What operators see (push/observe). Each kind of journal also has its owners, a queue of which had
 # nothing for longest, and the number of all entries.
-DEVICE_EVENTS = "device-events:"  # by token
-DEVICE_EVENTS_OWNERS = "device-events-owners"
-DEVICE_EVENTS_TOTAL = "device-events-total"
+TIMELINE = "device-events:"  # by token
+TIMELINE_OWNERS = "device-events-owners"
+TIMELINE_TOTAL = "device-events-total"
 RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:news, all
 RECENT_OWNERS = "recent-owners"
 RECENT_TOTAL = "recent-total"

@@ -26,6 +26,7 @@ from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
 from push.http.edge.body_stream import write_stream
+from push.http.edge.key_check import KeyCheck, RefusedKey, is_wrong_key, key_in
 from push.http.framework.bodies import BodyAdmission, admission_of
 from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of, origin_of
@@ -59,7 +60,6 @@ NO_PATH: Mapping[str, str] = {}
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 KEYLESS_BODY_BYTES = 64 * 1024
 _SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
-_SCOPES_OF_APPS = frozenset(("register",))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
@@ -68,18 +68,6 @@ Answered = bytes | Deferred[bytes]
 NoteAnswer = Callable[[str, int, float | None], None]
 
 _decode_no_body = decoder_for(NoBody)
-
-
-class RefusedKey(RequestError):
-    """There is a key, and it is not valid; or it is valid (`key_name`) and may not do this."""
-
-    def __init__(self, code: str, detail: str, *, key_name: str | None = None) -> None:
-        super().__init__(code, detail)
-        self.key_name = key_name
-
-
-def is_wrong_key(refusal: RequestError) -> bool:
-    return isinstance(refusal, RefusedKey) and refusal.key_name is None
 
 
 class Edge:
@@ -109,7 +97,7 @@ class Edge:
         self._rates = rates
         self._failed_keys = failed_keys
         self._auditing = auditing
-        self._keyring = keyring
+        self._keys = KeyCheck(keyring)
         self._proxies = proxies or Networks()
         self._origins = origins or Origins(())
         self._seconds = seconds
@@ -154,67 +142,27 @@ class Edge:
             if route is not None and route.body is not None:
                 self._let_in(route, request)
                 return admission_of(route.body.max_bytes)
-            self._owner(headers)
+            self._keys.owner(headers)
         except RequestError as error:
             if route is not None:
-                raise self._doubted(error, headers) from None
-            refusal = self._doubted(error, headers)
+                raise self._keys.doubted(error, headers) from None
+            refusal = self._keys.doubted(error, headers)
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
             wrong_from = client_of(request, self._proxies)[0] if is_wrong_key(refusal) else ""
-            refused = partial(
-                self._refused_again,
-                refusal.code,
-                refusal.detail,
-                refusal.after_seconds,
-                wrong_from,
-            )
+            refused = partial(self._refused_again, refusal.code, refusal.detail, wrong_from)
             return BodyAdmission(KEYLESS_BODY_BYTES, refused)
         return admission_of(MAX_BODY_BYTES)
 
-    def _refused_again(
-        self, code: str, detail: str, after_seconds: int | None, wrong_from: str
-    ) -> RequestError:
+    def _refused_again(self, code: str, what: str, wrong_from: str) -> RequestError:
         """Not the refusal itself, which would hold the request. Raises `RequestError`
         `rate_limited` instead for a wrong key that is one too many from that address."""
         self._failed_keys.note(wrong_from)
-        return RequestError(code, detail, after_seconds=after_seconds)
-
-    def _doubted(self, refusal: RequestError, headers: Headers) -> RequestError:
-        """Nobody waits for Redis before there is a body: a key that may be valid is no wrong one
-        then."""
-        if isinstance(refusal, RefusedKey) and not self._keyring.is_settled(_key_in(headers)):
-            return RequestError(
-                "unavailable", "it is not known now whether this key is valid", after_seconds=1
-            )
-        return refusal
+        return RequestError(code, what)
 
     def owner_of(self, request: HttpRequest) -> str:
-        """Whom a valid key of the request tells; "" without one.
-
-        A key that may only register tells nothing: it is in every app.
-        """
-        try:
-            owner = self._owner(request.requestHeaders)
-        except RequestError:
-            return ""
-        return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
-
-    def _authorise(self, headers: Headers, scope: str | None) -> ApiKey:
-        """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
-        or `forbidden`."""
-        owner = self._owner(headers)
-        if scope is not None and scope not in owner.scopes:
-            what = f"the key {owner.name} lacks the scope {scope}"
-            raise RefusedKey("forbidden", what, key_name=owner.name)
-        return owner
-
-    def _owner(self, headers: Headers) -> ApiKey:
-        """By what this process knows, see `_settle`."""
-        owner = self._keyring.authenticate(_key_in(headers))
-        if owner is None:
-            raise RefusedKey("unauthenticated", "invalid API key")
-        return owner
+        """The owner that a valid key of the request tells; "" without one."""
+        return self._keys.digest_of_owner(request.requestHeaders)
 
     # --- a request that has a route ------------------------------------------------------------
 
@@ -240,7 +188,7 @@ class Edge:
         if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
             self._check_memory()
         try:
-            owner = self._authorise(request.requestHeaders, route.scope)
+            owner = self._keys.authorise(request.requestHeaders, route.scope)
         except RefusedKey as refusal:
             if self._auditing is not None:
                 self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
@@ -252,12 +200,13 @@ class Edge:
     async def _settle(self, route: Endpoint, request: HttpRequest) -> None:
         """Know every change of keys that was answered, where the key decides. Raises
         `StoreUnavailable`, or `RequestError` for what is no key."""
-        if self._keyring.is_current or not route.needs_key:
+        keyring = self._keys.keyring
+        if keyring.is_current or not route.needs_key:
             return
         headers: Headers = request.requestHeaders
         is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
         if not is_open and headers.hasHeader(b"authorization"):
-            await self._keyring.settle(_key_in(headers))
+            await keyring.settle(key_in(headers))
 
     def _check_memory(self) -> None:
         if self._is_short_of_memory():
@@ -300,20 +249,10 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        allowed = partial(self._is_allowed, headers, route)
+        allowed = partial(self._keys.is_allowed, headers, route.scope, needed=route.needs_key)
         return Request(
             path, query, body, client_ip, origin, scope, once, if_none_match, allowed, owner
         )
-
-    def _is_allowed(self, headers: Headers, route: Endpoint) -> bool:
-        """Whether the key of a request that was let in is still valid for it."""
-        if not route.needs_key:
-            return True
-        try:
-            self._authorise(headers, route.scope)
-        except RequestError:
-            return False
-        return True
 
     async def _run(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
@@ -456,14 +395,3 @@ def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Respons
 
     Deferred.fromCoroutine(work).addCallback(show)
     return visible
-
-
-def _key_in(headers: Headers) -> str:
-    """The key that a request came with; raises `RequestError` `unauthenticated`."""
-    values = headers.getRawHeaders(b"authorization")
-    if not values:
-        raise RequestError("unauthenticated", "the header Authorization: Bearer <key> is missing")
-    scheme, _, key = values[0].partition(b" ")
-    if len(values) > 1 or scheme.lower() != b"bearer":
-        raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
-    return key.strip().decode("utf-8", "replace")
