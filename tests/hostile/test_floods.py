@@ -39,7 +39,7 @@ ALLOWED = [
     r"CONNECT_ACK ACCEPTED",
     rf"CONNECT_ACK ({'|'.join(each.name for each in ConnectStatus if each)}) (?!internal)\w+",
     rf"DISCONNECT ({'|'.join(ENDS)})",
-    r"WebSocket close (1002|1007|1009|4\d\d\d)",
+    r"WebSocket close (1000|1002|1007|1009|4\d\d\d)",
     r"HTTP (101|200|201|4\d\d|503)|HTTP/1.1 (4\d\d|503) .*",
     r"pong",
     r"closed|(not accepted: |held connection: )?\w*(Error|Timeout|timeout|EOFError)\w*",
