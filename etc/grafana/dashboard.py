@@ -146,8 +146,7 @@ ROWS = [
                 "Limits that acted",
                 "What was delayed or refused for a limit, by its name.",
                 [
-                    Query(rate("push_connector_limited_total", "limit") + " > 0", "{{limit}}"),
-                    Query(rate("push_limit_refusals_total", "limit") + " > 0", "{{limit}} (HTTP)"),
+                    Query(rate("push_limit_refusals_total", "limit") + " > 0", "{{limit}}"),
                 ],
                 unit="ops",
             ),

@@ -88,7 +88,7 @@ class Push(msgspec.Struct, frozen=True):
 class PushService:
     """Accepts pushes, tells what became of them, and takes them back.
 
-    `nearby` None: nobody can be reached by address here. `push_events` is told of each push.
+    `nearby` None: nobody can be reached by address here. `push_events` gets each push.
     """
 
     def __init__(

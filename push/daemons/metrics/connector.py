@@ -143,12 +143,6 @@ class ConnectorCollector(Collector):
         gateway = self._gateway
         limits = gateway.limits
         yield counters(
-            "push_connector_limited",
-            "what limits delayed or refused",
-            ["limit"],
-            limits.counts.acted,
-        )
-        yield counters(
             "push_connector_ended_by_limit",
             "sessions ended by a limit",
             ["limit"],
