@@ -81,12 +81,6 @@ async def test_over_the_bound_of_all_the_devices_with_nothing_for_longest_have_n
         timelines.add(session.token, "connected", session.session_id)
     await timelines.store_all()
     assert int(await store.command("GET", store.key("device-events-total"))) <= 100
-    kept = [
-        (await timelines.page(each.token, "", 5)).events for each in (sessions[0], sessions[-1])
-    ]
-    # All are of about one millisecond: which of them stay is the order of their names.
-    assert len(kept[0]) + len(kept[1]) <= 2
-    await timelines.store_all()
     timelines.stop()
 
 
