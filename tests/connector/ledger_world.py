@@ -450,7 +450,8 @@ class World:
         found = await self.store.command("KEYS", "*")
         kinds = {key.decode().split(":")[1] for key in found}
         kept = {"clock", "devices", "device", "message", "user-devices", "lost"}
-        assert kinds <= kept | {"followers", "topics", "ended"}, found
+        recent = {"recent", "recent-owners", "recent-total"}
+        assert kinds <= kept | recent | {"followers", "topics", "ended"}, found
         shared = ["all", *(f"user:{user}" for user in USERS), *(f"topic:{t}" for t in TOPICS)]
         registered = {f"lost:dev:{token}" for token in self.secrets}
         registered |= {f"lost:{stream}" for stream in shared}
