@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -44,7 +44,6 @@ from push.wire.api.operate.keys import Key
 from push.wire.api.operate.webhooks import Webhook, WebhookAttempt
 from push.wire.api.topics import Topic
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
