@@ -40,18 +40,20 @@ export function Webhook({ id }) {
       go(to(["webhooks"]));
       return t("webhook.deleted");
     } });
+  const isMade = data?.source !== "config";
   const acts = data && html`<${Button} onClick=${test.submit} disabled=${test.busy}>${t("webhook.test")}<//><${Button} onClick=${() => setOpen("replay")}>${t("replay")}…<//>
-    <${Button} onClick=${() => setOpen("change")}>${t("webhook.change")}…<//><${Button} onClick=${enable.submit} disabled=${enable.busy}>${t(data.state === "disabled" ? "webhook.enable" : "webhook.disable")}<//>
-    <${Button} onClick=${rotate}>${t("rotate")}…<//><${Button} kind="danger" onClick=${remove}>${t("delete")}…<//>`;
+    ${isMade && html`<${Button} onClick=${() => setOpen("change")}>${t("webhook.change")}…<//><${Button} onClick=${enable.submit} disabled=${enable.busy}>${t(data.state === "disabled" ? "webhook.enable" : "webhook.disable")}<//>
+    <${Button} onClick=${rotate}>${t("rotate")}…<//><${Button} kind="danger" onClick=${remove}>${t("delete")}…<//>`}`;
   return html`<${Screen} title=${data?.url ?? id} intro=${data?.description || t("webhook.intro")} actions=${acts}>
     ${hook.error?.status === 404 ? html`<${Empty} title=${t("webhook.unknown")} />` : html`<${Trouble} error=${hook.error} retry=${hook.refresh} />`}
     <${Trouble} error=${test.error ?? enable.error} />
     ${hook.loading && html`<${Loading} />`}
     ${secret && html`<${Secret} title=${t("rotate.made")} text=${t("rotate.text")} secret=${secret} close=${() => setSecret("")} />`}
-    ${data && html`<${Card} title=${t("webhook.about")} actions=${html`<${Pill} tone=${HOOK_TONES[data.state]}>${t(`webhook.state-${data.state}`)}<//>`}><${Facts} rows=${[
+    ${data && html`<${Card} title=${t("webhook.about")} note=${isMade ? null : t("webhook.from-config")} actions=${html`<${Pill} tone=${HOOK_TONES[data.state]}>${t(`webhook.state-${data.state}`)}<//>`}><${Facts} rows=${[
       [t("webhook.id"), html`<span class="ref"><span class="mono">${data.id}</span><${Copy} text=${data.id} /></span>`],
       [t("webhook.types"), html`<span class="pills">${data.types.map((type) => html`<${Pill} key=${type}>${type}<//>`)}</span>`],
       [t("webhook.waiting"), number(data.waiting)],
+      [t("webhook.disabled-because"), data.disabled_reason ?? undefined],
       [t("webhook.lost"), data.lost ? number(data.lost) : undefined],
       [t("webhook.failing-since"), data.failing_since ? html`<${Time} ms=${data.failing_since} />` : undefined],
     ]} /><//><${Attempts} path=${path} />`}
