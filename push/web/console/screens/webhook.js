@@ -22,7 +22,7 @@ export function Webhook({ id }) {
   const { data } = hook;
   const test = useForm(async () => {
     await call("POST", `${path}/test`);
-    say(t("webhook.tested"));
+    say(t("webhook.test-sent"));
     await hook.refresh();
   });
   const enable = useForm(async () => {
@@ -41,7 +41,7 @@ export function Webhook({ id }) {
       return t("webhook.deleted");
     } });
   const isMade = data?.source !== "config";
-  const acts = data && html`<${Button} onClick=${test.submit} disabled=${test.busy}>${t("webhook.test")}<//><${Button} onClick=${() => setOpen("replay")}>${t("replay")}…<//>
+  const acts = data && html`<${Button} onClick=${test.submit} disabled=${test.busy}>${t("webhook.send-test")}<//><${Button} onClick=${() => setOpen("replay")}>${t("replay")}…<//>
     ${isMade && html`<${Button} onClick=${() => setOpen("change")}>${t("webhook.change")}…<//><${Button} onClick=${enable.submit} disabled=${enable.busy}>${t(data.state === "disabled" ? "webhook.enable" : "webhook.disable")}<//>
     <${Button} onClick=${rotate}>${t("rotate")}…<//><${Button} kind="danger" onClick=${remove}>${t("delete")}…<//>`}`;
   return html`<${Screen} title=${data?.url ?? id} intro=${data?.description || t("webhook.intro")} actions=${acts}>
@@ -67,7 +67,7 @@ function Attempts({ path }) {
   const columns = [
     { name: t("column.time"), cell: (row) => html`<${Time} ms=${row.ts} />` },
     { name: t("attempt.type"), cell: (row) => html`<span class="mono">${row.type}</span>` },
-    { name: t("attempt.outcome"), cell: (row) => (row.status === undefined || row.status === null ? html`<${Pill} tone="bad">${row.error}<//>` : html`<${Pill} tone=${row.status >= 200 && row.status < 300 ? "good" : "bad"}>HTTP ${row.status}<//>`) },
+    { name: t("attempt.outcome"), cell: (row) => (row.status === undefined || row.status === null ? html`<span class="bad-text">${row.error}</span>` : html`<${Pill} tone=${row.status >= 200 && row.status < 300 ? "good" : "bad"}>HTTP ${row.status}<//>`) },
     { name: t("attempt.took"), num: true, cell: (row) => milliseconds(row.ms) },
     { name: t("attempt.next"), cell: (row) => (row.next ? html`<${Time} ms=${row.next} />` : html`<span class="soft">${t("attempt.no-next")}</span>`) },
     { name: t("attempt.event"), cell: (row) => html`<span class="ref"><span class="mono">${row.event}</span><${Copy} text=${row.event} /></span>` },
