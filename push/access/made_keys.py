@@ -169,7 +169,11 @@ class MadeKeys:
             await self._server.command("ZADD", name, "GT", *pairs)
             await self._server.command("ZREMRANGEBYRANK", name, 0, -MAX_USES - 1)
         except StoreUnavailable as error:
-            log.debug("Uses of keys were not noted: {reason}", reason=error.reason)
+            log.debug(
+                "Uses of keys were not noted: {reason}",
+                reason=error.reason,
+                event="keys.uses_postponed",
+            )
 
 
 def _keys_of(stored: Iterable[tuple[bytes, bytes]]) -> Iterable[ApiKey]:
@@ -187,8 +191,10 @@ def _keys_of(stored: Iterable[tuple[bytes, bytes]]) -> Iterable[ApiKey]:
                 int(expires) or None,
             )
         except ValueError:
-            log.error("The stored key {name!r} cannot be read", name=name)
+            log.error(
+                "The stored key {name!r} cannot be read", name=name, event="keys.stored_unreadable"
+            )
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Uses of API keys were not noted", failure)
+    log.failure("Uses of API keys were not noted", failure, event="keys.uses_not_noted")

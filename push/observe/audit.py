@@ -149,7 +149,11 @@ class AuditTrail:
                     arguments = [part.value, MAX_OF_A_PART, KEEP_SECONDS, *entries]
                     await self._server.run(_append, [], arguments, durable=True)
                 except StoreUnavailable as error:
-                    log.warn("The audit trail waits for Redis: {reason}", reason=error.reason)
+                    log.warn(
+                        "The audit trail waits for Redis: {reason}",
+                        reason=error.reason,
+                        event="observe.audit_postponed",
+                    )
                     left = [item for item in batch if item[0] in PARTS[PARTS.index(part) :]]
                     self._waiting.extendleft(reversed(left))
                     self._soon.request(RETRY_SECONDS)
@@ -204,4 +208,6 @@ def _short(target: str) -> str:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("The audit trail could not be written", failure=failure)
+    log.failure(
+        "The audit trail could not be written", failure=failure, event="observe.audit_failed"
+    )

@@ -123,6 +123,10 @@ class EventRelay:
 
     # For those who look at this process
 
+    @property
+    def follower_count(self) -> int:
+        return len(self._followers)
+
     async def follow(self, follower: Follower) -> None:
         """Events come from now on. Raises `StoreUnavailable`; `RequestError` `unavailable` when too
         many follow already."""
@@ -164,7 +168,11 @@ class EventRelay:
         try:
             batch = _decode_batch(payload)
         except (msgspec.DecodeError, RecursionError):
-            log.warn("A batch of events could not be read: {payload!r}", payload=payload[:200])
+            log.warn(
+                "A batch of events could not be read: {payload!r}",
+                payload=payload[:200],
+                event="observe.batch_unreadable",
+            )
             return
         now = self._reactor.seconds()
         for id, events in batch.events.items():
@@ -226,7 +234,11 @@ class EventRelay:
         try:
             await self._server.command("PUBLISH", channel, _encode(batch))
         except StoreUnavailable as error:
-            log.debug("Events were not sent: {reason}", reason=error.reason)
+            log.debug(
+                "Events were not sent: {reason}",
+                reason=error.reason,
+                event="observe.events_not_sent",
+            )
 
     @staticmethod
     def _channel_of(boot: str) -> str:
@@ -235,4 +247,8 @@ class EventRelay:
 
 def _log_failure(failure: Failure) -> None:
     if not failure.check(StoreUnavailable):
-        log.failure("Events of other processes could not be asked for", failure=failure)
+        log.failure(
+            "Events of other processes could not be asked for",
+            failure=failure,
+            event="observe.listening_failed",
+        )

@@ -132,10 +132,17 @@ class Journal:
         try:
             await server.run(_append, [], arguments)
         except StoreUnavailable as error:
-            log.debug("Entries of {kind} wait: {reason}", kind=kind.name, reason=error.reason)
+            log.debug(
+                "Entries of {kind} wait: {reason}",
+                kind=kind.name,
+                reason=error.reason,
+                event="observe.journal_postponed",
+            )
             return False
         return True
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Entries of a journal could not be stored", failure=failure)
+    log.failure(
+        "Entries of a journal could not be stored", failure=failure, event="observe.journal_failed"
+    )
