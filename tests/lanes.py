@@ -39,6 +39,7 @@ SLOW = (
     "tests/interop/",
     "tests/web/test_browser.py",
     "tests/web/test_client.py",
+    "tests/web/console/",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (
@@ -55,6 +56,7 @@ ONE_BY_ONE = (
 FIRST = (
     "tests/demo/test_page.py",
     "tests/web/test_client.py",
+    "tests/web/console/",
     "tests/web/test_browser.py",
     "tests/hostile/test_floods.py",
     "tests/sdk/test_live",
