@@ -42,6 +42,7 @@ SLOW = (
     "tests/web/console/",
     "tests/web/test_browser.py",
     "tests/web/test_client.py",
+    "tests/web/console/",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (
@@ -58,6 +59,7 @@ ONE_BY_ONE = (
 FIRST = (
     "tests/demo/test_page.py",
     "tests/web/test_client.py",
+    "tests/web/console/",
     "tests/web/test_browser.py",
     "tests/web/console/",
     "tests/hostile/test_floods.py",
