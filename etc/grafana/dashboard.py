@@ -222,14 +222,14 @@ ROWS = [
             Panel(
                 "Events by result",
                 "done, again (it is tried once more), lost, superseded (a later state is sent).",
-                [Query(rate("push_webhook_events_total", "result"), "{{result}}")],
+                [Query(rate("push_webhook_attempts_total", "result"), "{{result}}")],
                 unit="ops",
                 width=12,
             ),
             Panel(
                 "Events that wait",
                 "By the id of their endpoint.",
-                [Query("sum by (endpoint) (push_webhook_events_waiting@)", "{{endpoint}}")],
+                [Query("sum by (endpoint) (push_webhook_waiting@)", "{{endpoint}}")],
                 width=12,
             ),
         ],

@@ -83,7 +83,7 @@ class WebhookRelay:
             log.debug(
                 "Endpoints were not read: {reason}",
                 reason=error.reason,
-                event="webhooks.endpoints_postponed",
+                event="webhooks.reading_postponed",
             )
             return
         await gather(self._publish(number) for number in range(len(self._shards)))
@@ -97,9 +97,9 @@ class WebhookRelay:
             await self.shared.store.publish_to(number, self._known)
         except StoreUnavailable as error:
             log.debug(
-                "What is wanted was not written: {reason}",
+                "What endpoints want was not written: {reason}",
                 reason=error.reason,
-                event="webhooks.wanted_postponed",
+                event="webhooks.writing_postponed",
             )
         else:
             self._published[number] = self._known.version
@@ -123,7 +123,7 @@ class WebhookRelay:
                 await outbox.trim(self._known.by_id)
             except StoreUnavailable as error:
                 log.debug(
-                    "Old events stay: {reason}",
+                    "Old events of webhooks stay: {reason}",
                     reason=error.reason,
                     event="webhooks.trimming_postponed",
                 )

@@ -98,9 +98,9 @@ class EndpointWorker:
             await self._outbox.release(self.endpoint.id, self._shared.boot)
         except StoreUnavailable as error:
             log.debug(
-                "A lease runs out by itself: {reason}",
+                "The lease of an endpoint runs out by itself: {reason}",
                 reason=error.reason,
-                event="webhooks.lease_not_released",
+                event="webhook.lease_not_released",
             )
 
     async def _look(self) -> None:
@@ -173,6 +173,8 @@ class EndpointWorker:
         body = event.body()
         now_s = int(shared.now_s())
         headers = signed_headers(event.id, now_s, body, endpoint.valid_secrets(now_s * 1000))
+        if event.trace:
+            headers["traceparent"] = event.trace
         began = shared.reactor.seconds()
         answer = await shared.sender.send(
             endpoint.url, headers, body, public=not endpoint.is_configured
@@ -208,7 +210,7 @@ class EndpointWorker:
                 log.debug(
                     "An attempt was not stored: {reason}",
                     reason=error.reason,
-                    event="webhooks.attempt_not_stored",
+                    event="webhook.attempt_not_stored",
                 )
                 await sleep(self._shared.reactor, 1.0)
         return "unknown"
@@ -227,31 +229,39 @@ class EndpointWorker:
                 changed = await store.note_failure(id)
         except StoreUnavailable as error:
             log.debug(
-                "An endpoint was not changed: {reason}",
+                "The state of an endpoint was not stored: {reason}",
                 reason=error.reason,
-                event="webhooks.endpoint_not_changed",
+                event="webhook.state_not_stored",
             )
             return
-        if changed is None:
-            return
-        if self.endpoint.enabled and not changed.enabled:
-            reason = changed.disabled
+        if changed is not None:
+            self._log_change(changed, answer)
+            self.endpoint = changed
+
+    def _log_change(self, changed: Endpoint, answer: Answer) -> None:
+        before, id = self.endpoint, changed.id
+        if before.enabled and not changed.enabled:
             log.warn(
                 "Webhook {id} is disabled: {reason}",
                 id=id,
-                reason=reason,
-                event="webhooks.disabled",
+                reason=changed.disabled,
+                event="webhook.disabled",
             )
-        elif self.endpoint.failing_since is None and changed.failing_since is not None:
-            said = answer.error or f"status {answer.status}"
-            log.warn("Webhook {id} fails: {reason}", id=id, reason=said, event="webhooks.failing")
-        elif self.endpoint.failing_since is not None and changed.failing_since is None:
-            log.info("Webhook {id} succeeds again", id=id, event="webhooks.recovered")
-        self.endpoint = changed
+        elif before.failing_since is None and changed.failing_since is not None:
+            log.warn(
+                "Webhook {id} fails: {reason}",
+                id=id,
+                reason=answer.error or f"status {answer.status}",
+                event="webhook.failing",
+            )
+        elif before.failing_since is not None and changed.failing_since is None:
+            log.info("Webhook {id} succeeds again", id=id, event="webhook.succeeds")
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, StoreUnavailable):
-            log.debug("Events wait: {reason}", reason=error.reason, event="webhooks.postponed")
+            log.debug(
+                "Events wait: {reason}", reason=error.reason, event="webhook.delivery_postponed"
+            )
         else:
-            log.failure("Events could not be delivered", failure, event="webhooks.delivery_failed")
+            log.failure("Events could not be delivered", failure, event="webhook.delivery_failed")
