@@ -24,6 +24,7 @@ FOLDERS = (
     "daemons",
     "resharding",
     "http",
+    "observe",
     "pushctl",
     "sdk",
     "session",

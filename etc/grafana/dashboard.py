@@ -146,8 +146,7 @@ ROWS = [
                 "Limits that acted",
                 "What was delayed or refused for a limit, by its name.",
                 [
-                    Query(rate("push_connector_limited_total", "limit") + " > 0", "{{limit}}"),
-                    Query(rate("push_limit_refusals_total", "limit") + " > 0", "{{limit}} (HTTP)"),
+                    Query(rate("push_limit_refusals_total", "limit") + " > 0", "{{limit}}"),
                 ],
                 unit="ops",
             ),
@@ -222,14 +221,14 @@ ROWS = [
             Panel(
                 "Events by result",
                 "done, again (it is tried once more), lost, superseded (a later state is sent).",
-                [Query(rate("push_webhook_attempts_total", "result"), "{{result}}")],
+                [Query(rate("push_webhook_events_total", "result"), "{{result}}")],
                 unit="ops",
                 width=12,
             ),
             Panel(
                 "Events that wait",
                 "By the id of their endpoint.",
-                [Query("sum by (endpoint) (push_webhook_waiting@)", "{{endpoint}}")],
+                [Query("sum by (endpoint) (push_webhook_events_waiting@)", "{{endpoint}}")],
                 width=12,
             ),
         ],

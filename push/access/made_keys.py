@@ -197,4 +197,4 @@ def _keys_of(stored: Iterable[tuple[bytes, bytes]]) -> Iterable[ApiKey]:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Uses of API keys were not noted", failure, event="keys.uses_failed")
+    log.failure("Uses of API keys were not noted", failure, event="keys.uses_not_noted")

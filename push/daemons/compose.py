@@ -16,13 +16,10 @@ from twisted.logger import Logger, globalLogPublisher
 
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import NewBans
-from push.access.jwt import JwtVerifier
 from push.access.request_rates import RequestRates
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
-from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
-from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
 from push.daemons.collectors import collectors_of
@@ -30,12 +27,14 @@ from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
-from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
-from push.daemons.domain import SECONDS_PER_DAY, Domain
+from push.daemons.demo import DEMO_ROLES, DemoService
+from push.daemons.device_gateway import make_gateway
+from push.daemons.domain import Domain
 from push.daemons.metrics.registry import make_registry as make_metrics
+from push.daemons.notes import clamped_notes
 from push.daemons.observing import Unacknowledged, watch_gateway
-from push.daemons.part_settings import connector_limits, domain_limits, session_limits
-from push.daemons.process.listening import Listener, MakePort, backlog_notes
+from push.daemons.part_settings import domain_limits
+from push.daemons.process.listening import Listener, MakePort
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
@@ -46,9 +45,7 @@ from push.daemons.process.tuning import collect_garbage_less_often, use_monotoni
 from push.daemons.reload import RELOADED, Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import load_http_tls, load_server_tls
-from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
-from push.daemons.security.jwt_keys import configure as configure_jwt
-from push.daemons.security.plain import plain_notes
+from push.daemons.security.jwt_keys import JwksRefresh, make_verifier, reload_keys
 from push.daemons.security.serving import Certificates, ServingTls
 from push.daemons.services.banner import Banner
 from push.daemons.services.drain_on_stop import DrainService
@@ -66,7 +63,6 @@ from push.daemons.upkeep import (
     make_webhooks,
     upkeep_of,
 )
-from push.devices.sessions import Sessions
 from push.http.framework.port import HttpPort
 from push.http.server import make_site
 from push.redis.shards import Shards
@@ -118,7 +114,7 @@ class Composition:
         self._identity = DaemonIdentity(boot, node, roles, int(time.time() * 1000))
         log.info("node {node}, boot id {boot}", node=node, boot=boot, event="server.starting")
         self._room = ConnectionRoom(settings, roles, raise_file_limit())
-        clamped = self._clamped()
+        clamped = clamped_notes(settings, roles, self._room.notes, shared=self._share_ports)
         if settings.redis.url.embedded and len(roles) == 1:
             raise StartError(
                 "[redis] url = embedded is for `twistd push` alone: the separate daemons share one "
@@ -151,21 +147,6 @@ class Composition:
             self._certificates.notes,
         )
         self._wire()
-
-    def _clamped(self) -> list[str]:
-        """Settings of which less is used than was given, in sentences; the log has them too."""
-        clamped = [*self._settings.notes, *self._room.notes, *backlog_notes()]
-        if self._settings.server.reuse_port and not self._share_ports:
-            clamped.append(
-                "server.reuse_port does nothing with the embedded Redis, which serves one process"
-            )
-        if "connector" in self._roles:
-            clamped += plain_notes(self._settings.connector)
-        if self._settings.http.demo:
-            clamped.append(DEMO_NOTE if self._roles >= DEMO_ROLES else NO_DEMO_NOTE)
-        for note in clamped:
-            log.warn("{note}", note=note, event="settings.note")
-        return clamped
 
     def _add(self, service: Child) -> Child:
         service.setServiceParent(self.service)
@@ -229,49 +210,23 @@ class Composition:
             await self._gateway.ended_are_settled()
 
     def _make_gateway(self) -> Gateway:
-        settings, connector = self._settings, self._settings.connector
-        domain = self._domain
+        settings, domain = self._settings, self._domain
         verifier = make_verifier(settings.auth)
-        self._reload.add(lambda settings: _reload_jwt_keys(verifier, settings))
+        self._reload.add(lambda settings: reload_keys(verifier, settings.auth))
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
-        sessions = Sessions(
-            domain.shards,
-            domain.devices,
-            domain.outbox,
+        return make_gateway(
+            self._reactor,
+            settings,
+            self._identity,
+            domain,
             verifier,
-            boot=self._identity.boot,
-            node=self._identity.node,
-            retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
-            attempt_pause_seconds=connector.redeliver_after,
-            groups_of=domain.chat.groups.streams_of,
-        )
-        gateway_settings = GatewaySettings(
-            boot=self._identity.boot,
-            node=self._identity.node,
-            limits=session_limits(connector),
-            open_registration=settings.auth.open_registration,
-            max_connections=self._room.count,
-            connector_limits=connector_limits(settings, self._room.count),
-        )
-        services = GatewayServices(
-            domain.shards,
-            domain.control,
-            domain.devices,
-            sessions,
-            domain.topics,
             self._keys.keyring,
-            domain.bans,
-            domain.lease,
-            domain.snowflake,
-            domain.observer.session_events,
-            lambda carrier, ip: domain.directory.others(carrier, self._identity.boot, ip),
-            lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
-            chat_handlers(domain.chat),
-            lambda: self._memory.is_short,
-            self._tracer,
+            self._room.count,
+            drain=lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
+            is_short_of_memory=lambda: self._memory.is_short,
+            tracer=self._tracer,
         )
-        return Gateway(self._reactor, services, gateway_settings)
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
@@ -335,7 +290,7 @@ class Composition:
                 settings.limits.requests_per_second,
                 self._domain.refusals,
             ),
-            failed_keys_per_minute=settings.limits.failed_keys_per_minute,
+            failed_keys=self._domain.failed_keys,
             is_short_of_memory=lambda: self._memory.is_short,
             audit=self._domain.observer.audit,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
@@ -421,9 +376,3 @@ class Composition:
     def _reload_keys(self, settings: Settings) -> str:
         self._keys.configure(settings.auth.keys)
         return str(self._keys)
-
-
-def _reload_jwt_keys(verifier: JwtVerifier, settings: Settings) -> str | None:
-    configure_jwt(verifier, settings.auth)
-    path = settings.auth.jwt_key_file
-    return f"JWT key file {path}" if path else None

@@ -14,6 +14,7 @@ from push.access.bans import Bans, Judge
 from push.access.made_keys import CHANNEL as KEYS
 from push.access.made_keys import MadeKeys
 from push.access.rate_limits import RefusalCounts
+from push.access.request_rates import FailedKeys
 from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
 from push.cluster.commands import ControlChannel
@@ -46,7 +47,7 @@ SECONDS_PER_DAY = 86_400
 
 
 class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a domain knows of the settings. 0 registrations, failed secrets or
+    """What a domain knows of the settings. 0 registrations, failed secrets, failed keys or
     bans: as many as come."""
 
     retention: Retention = Retention()
@@ -54,6 +55,7 @@ class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
     push: PushLimits = PushLimits()
     registrations_per_minute: int = 0
     failed_secrets_per_minute: int = 0
+    failed_keys_per_minute: int = 0
     topics_per_device: int = defaults.TOPICS_PER_DEVICE
     device_retention_seconds: int = defaults.DEVICE_RETENTION_DAYS * SECONDS_PER_DAY
     shared_max_age_seconds: int = defaults.SHARED_MAX_AGE_SECONDS
@@ -93,6 +95,7 @@ class Domain:
         self._is_connector = is_connector
         self.shards = shards
         self.refusals = RefusalCounts()
+        self.failed_keys = FailedKeys(reactor, limits.failed_keys_per_minute, self.refusals)
         self.snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         self.registry = registry
         self.directory = Directory(registry, random.SystemRandom(), reactor.seconds, zone=zone)
@@ -101,13 +104,8 @@ class Domain:
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = self._make_bans(judge)
         self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announce_keys)
-        self.asker = Survey(
-            reactor,
-            shards.first,
-            self.directory.connectors,
-            boot,
-            processes=self.directory.processes,
-        )
+        connectors, processes = self.directory.connectors, self.directory.processes
+        self.asker = Survey(reactor, shards.first, connectors, boot, processes=processes)
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
         self.answerer.handle(KEYS, self._confirm_keys)
         self.observer = self._make_observer(node)
@@ -118,10 +116,12 @@ class Domain:
         self.users = Users(shards, self.devices, self.clients)
         self.pushing = self._make_pushing()
         self.chat = self._make_chat()
-        hosts = PublicHosts(reactor)
-        next_id = self.snowflake.next_id
-        self.webhooks = Webhooks(shards, limits.webhooks, next_id, hosts.check)
+        self.webhooks = self._make_webhooks()
         self.erasure = self.chat.erasure(self.devices, self.clients)
+
+    def _make_webhooks(self) -> Webhooks:
+        check_host, next_id = PublicHosts(self.reactor).check, self.snowflake.next_id
+        return Webhooks(self.shards, self.limits.webhooks, next_id, check_host)
 
     def _make_topics(self) -> Topics:
         return Topics(

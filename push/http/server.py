@@ -12,7 +12,7 @@ from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.console import Console
 from push.http.edge.auditing import Auditing
-from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
+from push.http.edge.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
@@ -38,8 +38,10 @@ def _console_for(apps: Sequence[App], version: str) -> Console | None:
     return Console(version, [*(path for path, _ in LINKS), *(["/demo"] if "demo" in names else [])])
 
 
-def _served(apps: Sequence[App], health: HealthRoutes, title: str, version: str) -> list[App]:
-    """`apps`, and what every daemon serves beside them."""
+def _with_pages(
+    apps: Sequence[App], health: HealthRoutes, title: str, version: str
+) -> Sequence[App]:
+    """`apps`, and what every daemon has: the JavaScript client, health, console, documents."""
     described = "Health, metrics and documentation."
     served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
     console = _console_for(apps, version)
@@ -61,7 +63,7 @@ def make_site(
     max_connections: int = MAX_CONNECTIONS,
     refusals: RefusalCounts | None = None,
     rates: RequestRates | None = None,
-    failed_keys_per_minute: int = 0,
+    failed_keys: FailedKeys | None = None,
     is_short_of_memory: Callable[[], bool] = lambda: False,
     take_stream: TakeStream | None = None,
     tracer: Tracer | None = None,
@@ -79,10 +81,10 @@ def make_site(
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    routes = [route for app in _served(apps, health, title, version) for route in app.routes]
+    served = _with_pages(apps, health, title, version)
     measures = RequestMeasures(registry)
     edge = Edge(
-        routes,
+        (route for app in served for route in app.routes),
         keyring,
         origins,
         trusted_proxies,
@@ -90,11 +92,11 @@ def make_site(
         note_answer=measures.note,
         tracer=tracer,
         rates=rates,
-        failed_keys=FailedKeys(reactor, failed_keys_per_minute, refusals),
+        failed_keys=failed_keys or FailedKeys(reactor, 0, refusals),
         auditing=None if audit is None else Auditing(audit),
         is_short_of_memory=is_short_of_memory,
     )
-    crowd = Crowd(max_connections, refusals)
+    crowd, access = Crowd(max_connections, refusals), edge.access
     return LimitedSite(
-        reactor, edge.resource(), edge.admit, edge.owner_of, crowd, trusted_proxies, take_stream
+        reactor, edge.resource(), access.admit, access.owner_of, crowd, trusted_proxies, take_stream
     )

@@ -35,16 +35,16 @@ class Times(Protocol):
 class AckLatency:
     """What one connector has measured since its start. `counts`: by bucket, not cumulative."""
 
-    __slots__ = ("_times", "counts", "sum_us")
+    __slots__ = ("_now_us", "counts", "sum_us")
 
     def __init__(self, times: Times) -> None:
-        self._times = times
+        self._now_us = times.now_us
         self.counts = [0] * (len(BOUNDS_US) + 1)
         self.sum_us = 0
 
     def note(self, shard: int, offset: int) -> None:
         """The message at `offset` on server number `shard` was acknowledged now."""
-        took_us = self._times.now_us(shard) - offset
+        took_us = self._now_us(shard) - offset
         if took_us < 0:
             took_us = 0
         self.counts[bisect_left(BOUNDS_US, took_us)] += 1

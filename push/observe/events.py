@@ -93,6 +93,7 @@ class Events:
         self._now = reactor.seconds
         self._wall_clock = wall_clock
         self._listeners: dict[str, list[Listener]] = {}
+        self.wants_acknowledged = False  # as `wants` tells, for what comes most often
 
     def wants(self, kind: EventKind) -> bool:
         """Whether somebody looks for events of this kind."""
@@ -103,6 +104,7 @@ class Events:
             return  # nothing of this process is wanted
         for kind in listener.wanted.kinds:
             self._listeners.setdefault(kind, []).append(listener)
+        self.wants_acknowledged = self.wants("acknowledged")
 
     def remove(self, listener: Listener) -> None:
         for kind in listener.wanted.kinds:
@@ -111,6 +113,7 @@ class Events:
                 self._listeners[kind] = left
             else:
                 self._listeners.pop(kind, None)
+        self.wants_acknowledged = self.wants("acknowledged")
 
     def record(
         self,

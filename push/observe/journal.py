@@ -136,11 +136,13 @@ class Journal:
                 "Entries of {kind} wait: {reason}",
                 kind=kind.name,
                 reason=error.reason,
-                event="journal.postponed",
+                event="observe.journal_postponed",
             )
             return False
         return True
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Entries of a journal could not be stored", failure=failure, event="journal.failed")
+    log.failure(
+        "Entries of a journal could not be stored", failure=failure, event="observe.journal_failed"
+    )

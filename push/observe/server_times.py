@@ -26,11 +26,10 @@ MAX_BAD_ANSWERS = 30
 
 
 class _ServerTime:
-    """One server. `ahead_us`: its clock less ours, None while nothing is known."""
+    """One server, and how long it took to answer last."""
 
     def __init__(self, server: RedisClient) -> None:
         self.server = server
-        self.ahead_us: int | None = None
         self.answer_ms: float | None = None
         self.bad_answers = 0
 
@@ -42,6 +41,8 @@ class ServerTimes:
         self._reactor = reactor
         self._seconds = reactor.seconds
         self._servers = [_ServerTime(server) for server in shards]
+        # Of each server its clock less ours, None while nothing is known.
+        self._ahead_us: list[int | None] = [None] * len(self._servers)
         self._asking = Periodic(reactor, INTERVAL_SECONDS, self._ask_all, _log_failure)
 
     def start(self) -> None:
@@ -52,10 +53,10 @@ class ServerTimes:
 
     def now_us(self, number: int) -> int:
         """The time of server `number`, in microseconds since 1970 UTC."""
-        server = self._servers[number]
-        if server.ahead_us is None:
-            return server.server.clock.now_us()
-        return int(self._seconds() * MICROSECONDS) + server.ahead_us
+        ahead_us = self._ahead_us[number]
+        if ahead_us is None:
+            return self._servers[number].server.clock.now_us()
+        return int(self._seconds() * MICROSECONDS) + ahead_us
 
     @property
     def answer_ms(self) -> list[float | None]:
@@ -63,9 +64,10 @@ class ServerTimes:
         return [server.answer_ms for server in self._servers]
 
     async def _ask_all(self) -> None:
-        await gather([self._ask(server) for server in self._servers])
+        await gather([self._ask(number) for number in range(len(self._servers))])
 
-    async def _ask(self, time: _ServerTime) -> None:
+    async def _ask(self, number: int) -> None:
+        time = self._servers[number]
         began = self._seconds()
         try:
             seconds, microseconds = await time.server.command("TIME")
@@ -77,11 +79,11 @@ class ServerTimes:
         time.bad_answers += 1
         if (
             took <= GOOD_ANSWER_SECONDS
-            or time.ahead_us is None
+            or self._ahead_us[number] is None
             or time.bad_answers > MAX_BAD_ANSWERS
         ):
             server_us = int(seconds) * MICROSECONDS + int(microseconds)
-            time.ahead_us = server_us - int((began + took / 2) * MICROSECONDS)
+            self._ahead_us[number] = server_us - int((began + took / 2) * MICROSECONDS)
             time.bad_answers = 0
 
 

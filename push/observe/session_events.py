@@ -62,20 +62,20 @@ class SessionEvents:
     def acknowledged(
         self, session: ObservedSession, shard: int, message: OutstandingMessage
     ) -> None:
-        """The cursor moved over `message`, whose stream is on server number `shard`."""
-        offset = message.offset
-        if offset >= session.connected_ms * 1000:
-            self.ack_latency.note(shard, offset)
-        self._count(session, message.id)
+        """The cursor moved over `message`, whose stream is on server number `shard`.
+
+        It comes for each message of each device: nothing here is called that need not be.
+        """
+        self._unsettled[session] += 1
+        if message.offset >= session.connected_ms * 1000:
+            self.ack_latency.note(shard, message.offset)
+        if self._events.wants_acknowledged:
+            self._show("acknowledged", session, message=message.id)
 
     def acknowledged_online(self, session: ObservedSession, message_id: str) -> None:
         """A message that is in no log was acknowledged."""
-        self._count(session, message_id)
-
-    def _count(self, session: ObservedSession, message_id: str) -> None:
-        unsettled = self._unsettled
-        unsettled[session] = unsettled.get(session, 0) + 1
-        if self._events.wants("acknowledged"):
+        self._unsettled[session] += 1
+        if self._events.wants_acknowledged:
             self._show("acknowledged", session, message=message_id)
 
     def dropped(self, session: ObservedSession, message_id: str, reason: str) -> None:

@@ -6,6 +6,7 @@ yet is known to the process where it happened; a reader asks all processes for i
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -14,7 +15,7 @@ from twisted.python.failure import Failure
 
 from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
 from push.observe.journal import Journal, JournalKind
-from push.redis.keyspace import DEVICE_EVENTS
+from push.redis.keyspace import TIMELINE
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
 from push.runtime.timers import Periodic, sleep
@@ -85,7 +86,7 @@ class Timelines:
         max_in_all: int,
     ) -> None:
         kind = JournalKind(
-            DEVICE_EVENTS.removesuffix(":"),
+            TIMELINE.removesuffix(":"),
             "dev:",
             MAX_EVENTS,
             max_in_all,
@@ -101,7 +102,7 @@ class Timelines:
         self._counts: dict[_Counted, int] = {}
         # Acknowledgements of this minute. They are counted here for each one, so by whom it takes
         # least to find.
-        self.acknowledged: dict[ObservedSession, int] = {}
+        self.acknowledged: defaultdict[ObservedSession, int] = defaultdict(int)
         self._settling = Periodic(reactor, COUNTED_SECONDS, self._settle, _log_failure)
         answerer.handle(QUESTION, self._unstored)
 
@@ -221,4 +222,6 @@ def _after(events: list[DeviceEvent], last_ms: int, seen: int) -> list[DeviceEve
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("What was counted for timelines is lost", failure=failure, event="timelines.failed")
+    log.failure(
+        "What was counted for timelines is lost", failure=failure, event="observe.counts_lost"
+    )

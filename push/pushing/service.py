@@ -91,8 +91,8 @@ class Push(msgspec.Struct, frozen=True):
 class PushService:
     """Accepts pushes, tells what became of them, and takes them back.
 
-    `nearby` None: nobody can be reached by address here. `push_events` is told of each push.
-    `tracer` None: nothing is traced.
+    `nearby` None: nobody can be reached by address here. `push_events` gets each push. `tracer`
+    None: nothing is traced.
     """
 
     def __init__(

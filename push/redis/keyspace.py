@@ -71,9 +71,9 @@ CLAIM = "claim:"
 
 # What operators see (push/observe). Each kind of journal also has its owners, a queue of which had
 # nothing for longest, and the number of all entries.
-DEVICE_EVENTS = "device-events:"  # by token
-DEVICE_EVENTS_OWNERS = "device-events-owners"
-DEVICE_EVENTS_TOTAL = "device-events-total"
+TIMELINE = "device-events:"  # by token
+TIMELINE_OWNERS = "device-events-owners"
+TIMELINE_TOTAL = "device-events-total"
 RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:news, all
 RECENT_OWNERS = "recent-owners"
 RECENT_TOTAL = "recent-total"
@@ -130,7 +130,7 @@ DEVICE_BY_JWT = "j:"
 DEVICE_REREAD = "r:"
 # For webhooks: what was told last of it, and how many events it had.
 DEVICE_TOLD = "w"
-DEVICE_EVENTS = "q"
+DEVICE_EVENT_NUMBER = "q"
 
 # --- Fields of a message's record in the ledger: see push/lua/lib/ledger.lua.
 
@@ -146,7 +146,7 @@ LEDGER_WRITTEN = "w"
 LEDGER_TRACE = "tp"  # the traceparent of its publishing, if it is traced
 LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
-LEDGER_EVENTS = "q"  # how many events for webhooks it had
+LEDGER_EVENT_COUNT = "q"  # how many events for webhooks it had
 
 # --- What became of a message for a device: states, and names of counters.
 

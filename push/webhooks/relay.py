@@ -81,9 +81,7 @@ class WebhookRelay:
             self._known = await store.read()
         except StoreUnavailable as error:
             log.debug(
-                "Endpoints were not read: {reason}",
-                reason=error.reason,
-                event="webhooks.reading_postponed",
+                "Endpoints were not read: {reason}", reason=error.reason, event="webhooks.not_read"
             )
             return
         await gather(self._publish(number) for number in range(len(self._shards)))
@@ -97,9 +95,9 @@ class WebhookRelay:
             await self.shared.store.publish_to(number, self._known)
         except StoreUnavailable as error:
             log.debug(
-                "What endpoints want was not written: {reason}",
+                "What is wanted was not written: {reason}",
                 reason=error.reason,
-                event="webhooks.writing_postponed",
+                event="webhooks.not_published",
             )
         else:
             self._published[number] = self._known.version
@@ -123,9 +121,7 @@ class WebhookRelay:
                 await outbox.trim(self._known.by_id)
             except StoreUnavailable as error:
                 log.debug(
-                    "Old events of webhooks stay: {reason}",
-                    reason=error.reason,
-                    event="webhooks.trimming_postponed",
+                    "Old events stay: {reason}", reason=error.reason, event="webhooks.not_trimmed"
                 )
 
 

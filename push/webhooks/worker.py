@@ -98,9 +98,9 @@ class EndpointWorker:
             await self._outbox.release(self.endpoint.id, self._shared.boot)
         except StoreUnavailable as error:
             log.debug(
-                "The lease of an endpoint runs out by itself: {reason}",
+                "A lease runs out by itself: {reason}",
                 reason=error.reason,
-                event="webhook.lease_not_released",
+                event="webhook.lease_kept",
             )
 
     async def _look(self) -> None:
@@ -229,39 +229,28 @@ class EndpointWorker:
                 changed = await store.note_failure(id)
         except StoreUnavailable as error:
             log.debug(
-                "The state of an endpoint was not stored: {reason}",
+                "An endpoint was not changed: {reason}",
                 reason=error.reason,
-                event="webhook.state_not_stored",
+                event="webhook.not_changed",
             )
             return
-        if changed is not None:
-            self._log_change(changed, answer)
-            self.endpoint = changed
-
-    def _log_change(self, changed: Endpoint, answer: Answer) -> None:
-        before, id = self.endpoint, changed.id
-        if before.enabled and not changed.enabled:
+        if changed is None:
+            return
+        if self.endpoint.enabled and not changed.enabled:
+            reason = changed.disabled
             log.warn(
-                "Webhook {id} is disabled: {reason}",
-                id=id,
-                reason=changed.disabled,
-                event="webhook.disabled",
+                "Webhook {id} is disabled: {reason}", id=id, reason=reason, event="webhook.disabled"
             )
-        elif before.failing_since is None and changed.failing_since is not None:
-            log.warn(
-                "Webhook {id} fails: {reason}",
-                id=id,
-                reason=answer.error or f"status {answer.status}",
-                event="webhook.failing",
-            )
-        elif before.failing_since is not None and changed.failing_since is None:
+        elif self.endpoint.failing_since is None and changed.failing_since is not None:
+            said = answer.error or f"status {answer.status}"
+            log.warn("Webhook {id} fails: {reason}", id=id, reason=said, event="webhook.fails")
+        elif self.endpoint.failing_since is not None and changed.failing_since is None:
             log.info("Webhook {id} succeeds again", id=id, event="webhook.succeeds")
+        self.endpoint = changed
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, StoreUnavailable):
-            log.debug(
-                "Events wait: {reason}", reason=error.reason, event="webhook.delivery_postponed"
-            )
+            log.debug("Events wait: {reason}", reason=error.reason, event="webhook.waits")
         else:
             log.failure("Events could not be delivered", failure, event="webhook.delivery_failed")

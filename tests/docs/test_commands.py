@@ -140,6 +140,20 @@ def test_the_commands_for_http(shell: Shell) -> None:
     assert '{"cancelled":1}' in output
 
 
+def test_the_commands_for_observability(shell: Shell) -> None:
+    """The examples of docs/observability.md, one after another in one shell, and in Python."""
+    output = shell.run("\n".join(blocks("docs/observability.md")))
+    assert '"code"' not in output
+    assert ": events" in output
+    assert '"name":"pushes","step":10' in output
+    assert re.search(r'"messages":\[\{"id":"\S+","stream":"dev:', output)
+    assert re.search(r'"messages":\[\{"id":"\S+","ts":\d+,"to":\{"token"', output)
+    assert '"source":"PUSH_SERVER_DATA"' in output
+    (sample,) = blocks("docs/observability.md", "python")
+    (shell.folder / "look.py").write_text(shell.here(sample))
+    assert "{'token':" in shell.run(".venv/bin/python look.py")
+
+
 def test_the_commands_for_chat(shell: Shell) -> None:
     """The examples of docs/chat.md, one after another in one shell."""
     output = shell.run("\n".join(blocks("docs/chat.md")))

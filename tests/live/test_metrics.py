@@ -24,7 +24,10 @@ from tests.waiting import DEADLINE_SECONDS, wait_for
 ROOT = Path(__file__).parents[2]
 KINDS = {"h": "histogram", "c": "counter", "g": "gauge"}
 # Of metrics without a value until there is an endpoint of webhooks.
-LABELS_OF_UNSEEN = {"push_webhook_attempts_total": {"result"}, "push_webhook_waiting": {"endpoint"}}
+LABELS_OF_UNSEEN = {
+    "push_webhook_events_total": {"result"},
+    "push_webhook_events_waiting": {"endpoint"},
+}
 # Given by Prometheus to all that it scrapes, and to histograms.
 FOREIGN_LABELS = {"instance", "job", "le"}
 

@@ -10,6 +10,7 @@ import msgspec
 
 from push.access.api_keys import Keyring
 from push.access.bans import Bans
+from push.access.request_rates import FailedKeys
 from push.cluster.commands import ControlChannel
 from push.connector.limits.connector_limits import ConnectorLimitSettings
 from push.devices.registration import Devices
@@ -61,6 +62,7 @@ class GatewayServices(NamedTuple):
     sessions: Sessions
     topics: Topics
     keyring: Keyring
+    failed_keys: FailedKeys
     bans: Bans
     lease: Lease
     snowflake: Snowflake

@@ -87,7 +87,7 @@ class ConnectorCollector(Collector):
         )
         yield counters(
             "push_connector_refusals",
-            "requests of devices refused before there was a session, by error code",
+            "requests and TLS handshakes refused before there was a session, by error code",
             ["request", "code"],
             reasons.refused,
         )
@@ -142,12 +142,6 @@ class ConnectorCollector(Collector):
     def _limits(self) -> Iterator[Metric]:
         gateway = self._gateway
         limits = gateway.limits
-        yield counters(
-            "push_connector_limited",
-            "what limits delayed or refused",
-            ["limit"],
-            limits.counts.acted,
-        )
         yield counters(
             "push_connector_ended_by_limit",
             "sessions ended by a limit",

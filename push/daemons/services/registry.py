@@ -1,4 +1,4 @@
-"""The registry that the settings ask for."""
+"""Where a daemon is registered."""
 
 from __future__ import annotations
 

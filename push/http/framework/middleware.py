@@ -26,9 +26,8 @@ from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
 from push.http.edge.body_stream import write_stream
-from push.http.framework.bodies import BodyAdmission, admission_of
-from push.http.framework.caller import caller_of
-from push.http.framework.client_address import client_of, origin_of
+from push.http.framework.access import RequestAccess
+from push.http.framework.client_address import origin_of
 from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import (
     allowed_methods,
@@ -44,10 +43,9 @@ from push.http.framework.request_reading import (
     read_idempotency_key,
     read_query,
 )
-from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
+from push.http.framework.route import Endpoint, NoQuery, Request, Response
 from push.runtime.tracing import ACCEPT, Tracer, ending_of_request
-from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
-from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
+from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 from push.wire.websocket.origins import Origins
@@ -55,11 +53,7 @@ from push.wire.websocket.origins import Origins
 _log = Logger()
 
 PREFLIGHT_SECONDS = 600
-NO_PATH: Mapping[str, str] = {}
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
-KEYLESS_BODY_BYTES = 64 * 1024
-_SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
-_SCOPES_OF_APPS = frozenset(("register",))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
@@ -68,12 +62,6 @@ Answered = bytes | Deferred[bytes]
 NoteAnswer = Callable[[str, int, float | None, str, str], None]
 
 _decode_no_body = decoder_for(NoBody)
-
-
-class RefusedKey(RequestError):
-    """There is a key, and it is not valid; or it is valid (`key_name`) and may not do this."""
-
-    key_name: str | None = None
 
 
 class Edge:
@@ -96,22 +84,20 @@ class Edge:
         note_answer: NoteAnswer,
         tracer: Tracer | None = None,
         rates: RequestRates | None = None,
-        failed_keys: FailedKeys | None = None,
+        failed_keys: FailedKeys,
         auditing: Auditing | None = None,
         is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._is_short_of_memory = is_short_of_memory
         self._rates = rates
-        self._failed_keys = failed_keys
         self._auditing = auditing
-        self._keyring = keyring
         self._proxies = proxies or Networks()
+        self.access = RequestAccess(
+            keyring, self._proxies, failed_keys, auditing, is_short_of_memory
+        )
         self._origins = origins or Origins(())
         self._seconds = seconds
         self._note_answer = note_answer
         self._tracer = tracer
-        self._large: dict[bytes, Endpoint] = {}
-        self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
         self._cors: dict[bytes, bytes] = {}
         self._app = Klein()
         # Otherwise //v1/push is answered with a redirect.
@@ -124,10 +110,7 @@ class Edge:
         return _Root(self, self._app.resource())
 
     def _add(self, route: Endpoint) -> None:
-        if route.body is not None and route.body.max_bytes > MAX_BODY_BYTES:
-            self._large[route.path.encode()] = route
-        if route.scope is None and route.body is not None:
-            self._keyless.add(route.path.encode())
+        self.access.add(route)
         if route.cors:
             self._cors[route.path.encode()] = route.method.encode()
 
@@ -139,67 +122,6 @@ class Edge:
             _PARAMETER.sub(r"<\1>", route.path), methods=[route.method], endpoint=route.name
         )(respond)
 
-    # --- before the body ---------------------------------------------------------------------
-
-    def admit(self, path: bytes, request: HttpRequest) -> BodyAdmission:
-        """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
-        one that may use the path."""
-        route = self._large.get(path)
-        headers: Headers = request.requestHeaders
-        try:
-            if route is not None and route.body is not None:
-                self._let_in(route, request)
-                return admission_of(route.body.max_bytes)
-            self._owner(headers)
-        except RequestError as error:
-            refusal = self._doubted(error, headers)
-            if route is not None:
-                raise refusal from None
-            if path in self._keyless:
-                return admission_of(KEYLESS_BODY_BYTES)
-            made_anew = partial(
-                type(refusal), refusal.code, refusal.detail, after_seconds=refusal.after_seconds
-            )
-            return BodyAdmission(KEYLESS_BODY_BYTES, made_anew)
-        return admission_of(MAX_BODY_BYTES)
-
-    def _doubted(self, refusal: RequestError, headers: Headers) -> RequestError:
-        """Nobody waits for Redis before there is a body: a key that may be valid is no wrong one
-        then."""
-        if isinstance(refusal, RefusedKey) and not self._keyring.is_settled(_key_in(headers)):
-            return RequestError(
-                "unavailable", "it is not known now whether this key is valid", after_seconds=1
-            )
-        return refusal
-
-    def owner_of(self, request: HttpRequest) -> str:
-        """Whom a valid key of the request tells; "" without one.
-
-        A key that may only register tells nothing: it is in every app.
-        """
-        try:
-            owner = self._owner(request.requestHeaders)
-        except RequestError:
-            return ""
-        return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
-
-    def _authorise(self, headers: Headers, scope: str | None) -> ApiKey:
-        """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
-        or `forbidden`."""
-        owner = self._owner(headers)
-        if scope is not None and scope not in owner.scopes:
-            refusal = RefusedKey("forbidden", f"the key {owner.name} lacks the scope {scope}")
-            refusal.key_name = owner.name
-            raise refusal
-        return owner
-
-    def _owner(self, headers: Headers) -> ApiKey:
-        """By what this process knows, see `_settle`."""
-        owner = self._keyring.authenticate(_key_in(headers))
-        if owner is None:
-            raise RefusedKey("unauthenticated", "invalid API key")
-        return owner
-
     # --- a request that has a route ------------------------------------------------------------
 
     def _respond(
@@ -210,47 +132,6 @@ class Edge:
         return _shielded(self._run(route, request, path, raw)).addCallback(
             lambda answer: self._answer_with(request, answer)
         )
-
-    def _let_in(
-        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str] = NO_PATH
-    ) -> tuple[str, ApiKey | None]:
-        """The client's address, and the owner of the key where one is needed. Raises
-        `RequestError` `unauthenticated`, `forbidden`, `rate_limited` or `unavailable`."""
-        if route.admit is not None:
-            route.admit(caller_of(request, self._proxies))
-        client_ip, is_near = client_of(request, self._proxies)
-        if not route.needs_key or (route.open_on_loopback and is_near):
-            return client_ip, None
-        if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
-            self._check_memory()
-        try:
-            owner = self._authorise(request.requestHeaders, route.scope)
-        except RefusedKey as refusal:
-            if self._auditing is not None:
-                self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
-            is_wrong = refusal.key_name is None
-            if is_wrong and self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
-                self._failed_keys.note(counted_ip(client_ip))
-            raise
-        return client_ip, owner
-
-    async def _settle(self, route: Endpoint, request: HttpRequest) -> None:
-        """Know every change of keys that was answered, where the key decides. Raises
-        `StoreUnavailable`, or `RequestError` for what is no key."""
-        if self._keyring.is_current or not route.needs_key:
-            return
-        headers: Headers = request.requestHeaders
-        is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
-        if not is_open and headers.hasHeader(b"authorization"):
-            await self._keyring.settle(_key_in(headers))
-
-    def _check_memory(self) -> None:
-        if self._is_short_of_memory():
-            raise RequestError(
-                "unavailable",
-                "the server is short of memory",
-                after_seconds=SHORT_OF_MEMORY_AFTER_SECONDS,
-            )
 
     def _read(
         self,
@@ -285,20 +166,10 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        allowed = partial(self._is_allowed, headers, route)
+        allowed = partial(self.access.is_allowed, headers, route)
         return Request(
             path, query, body, client_ip, origin, scope, once, if_none_match, allowed, owner
         )
-
-    def _is_allowed(self, headers: Headers, route: Endpoint) -> bool:
-        """Whether the key of a request that was let in is still valid for it."""
-        if not route.needs_key:
-            return True
-        try:
-            self._authorise(headers, route.scope)
-        except RequestError:
-            return False
-        return True
 
     async def _run(
         self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
@@ -311,8 +182,8 @@ class Edge:
         if self._tracer is not None and route.traced:
             span = self._tracer.start(ACCEPT, request.getHeader("traceparent"))
         try:
-            await self._settle(route, request)
-            client_ip, owner = self._let_in(route, request, path)
+            await self.access.settle(route, request)
+            client_ip, owner = self.access.let_in(route, request, path)
             if owner is not None and self._rates is not None:
                 quota = await self._rates.take(owner.sha256)
             call = self._read(route, request, path, raw, client_ip, owner)
@@ -438,14 +309,3 @@ def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Respons
 
     Deferred.fromCoroutine(work).addCallback(show)
     return visible
-
-
-def _key_in(headers: Headers) -> str:
-    """The key that a request came with; raises `RequestError` `unauthenticated`."""
-    values = headers.getRawHeaders(b"authorization")
-    if not values:
-        raise RequestError("unauthenticated", "the header Authorization: Bearer <key> is missing")
-    scheme, _, key = values[0].partition(b" ")
-    if len(values) > 1 or scheme.lower() != b"bearer":
-        raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
-    return key.strip().decode("utf-8", "replace")

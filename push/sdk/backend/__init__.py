@@ -9,7 +9,12 @@ from push.wire.api.bans import Ban, BanPage
 from push.wire.api.connections import Connection, ConnectionPage, Kicked
 from push.wire.api.devices import Registration, Servers
 from push.wire.api.messages import DeliveryPage, DeviceDelivery, MessageLedger
+from push.wire.api.operate.audit import AuditEntry, AuditPage
+from push.wire.api.operate.config import Configuration
+from push.wire.api.operate.events import DeviceEvent, DeviceEventPage, Event
 from push.wire.api.operate.keys import Key, KeyPage, NewKey
+from push.wire.api.operate.messages import RecentPage, WaitingMessage, WaitingPage
+from push.wire.api.operate.series import Series
 from push.wire.api.operate.webhooks import (
     Replayed,
     Webhook,
@@ -25,13 +30,19 @@ from push.wire.api.topics import Topic, TopicPage
 
 __all__ = [
     "AsyncPushAPI",
+    "AuditEntry",
+    "AuditPage",
     "Ban",
     "BanPage",
     "BatchItem",
+    "Configuration",
     "Connection",
     "ConnectionPage",
     "DeliveryPage",
     "DeviceDelivery",
+    "DeviceEvent",
+    "DeviceEventPage",
+    "Event",
     "Key",
     "KeyPage",
     "Kicked",
@@ -41,11 +52,15 @@ __all__ = [
     "PushAPIError",
     "PushAPIUnreachable",
     "PushResult",
+    "RecentPage",
     "Registration",
     "Replayed",
+    "Series",
     "Servers",
     "Topic",
     "TopicPage",
+    "WaitingMessage",
+    "WaitingPage",
     "Webhook",
     "WebhookAttempt",
     "WebhookAttemptPage",

@@ -8,12 +8,10 @@ Connections are kept alive: make one and keep it. A call that may be sent twice 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from functools import wraps
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -22,9 +20,11 @@ from push.sdk.backend.calls import base as calls
 from push.sdk.backend.calls import chat as chat_calls
 from push.sdk.backend.calls import cluster as cluster_calls
 from push.sdk.backend.calls import keys as key_calls
+from push.sdk.backend.calls import observe as observe_calls
 from push.sdk.backend.calls import topics as topic_calls
 from push.sdk.backend.calls import webhooks as webhook_calls
 from push.sdk.backend.calls.base import ApiCall
+from push.sdk.backend.event_stream import follow, follow_async
 from push.sdk.backend.exchange import (
     REFUSED_BY_HTTPX,
     RETRIES,
@@ -33,45 +33,18 @@ from push.sdk.backend.exchange import (
     Outcome,
 )
 from push.sdk.backend.lines import AsyncLines, Lines
+from push.sdk.backend.methods import awaited, blocking
 from push.sdk.chat_types import Conversation, Member
 from push.wire.api.bans import Ban
 from push.wire.api.common import MAX_PAGE
 from push.wire.api.connections import Connection
 from push.wire.api.messages import DeviceDelivery
+from push.wire.api.operate.events import Event
 from push.wire.api.operate.keys import Key
 from push.wire.api.operate.webhooks import Webhook, WebhookAttempt
 from push.wire.api.topics import Topic
 
-P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def _like_method(build: Callable[..., Any], method: Callable[..., Any]) -> None:
-    """Name, documentation and signature of `build`, with a `self`, for help() and editors."""
-    wraps(build)(method)
-    signature = inspect.signature(build)
-    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[own, *signature.parameters.values()]
-    )
-
-
-def _blocking(build: Callable[P, ApiCall[T]]) -> Callable[Concatenate[PushAPI, P], T]:
-    def method(self: PushAPI, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self.send(build(*args, **kwargs))
-
-    _like_method(build, method)
-    return method
-
-
-def _awaited(
-    build: Callable[P, ApiCall[T]],
-) -> Callable[Concatenate[AsyncPushAPI, P], Awaitable[T]]:
-    async def method(self: AsyncPushAPI, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.send(build(*args, **kwargs))
-
-    _like_method(build, method)
-    return method
 
 
 class PushAPI(BaseAPI):
@@ -153,6 +126,11 @@ class PushAPI(BaseAPI):
         """The conversations of a user, all pages."""
         return self._rows(self.conversations, "conversations", user)
 
+    def events(self, *, kinds: Sequence[str] = (), **filters: str) -> Iterator[Event]:
+        """What happens from now on, as it happens; `kinds`, `user`, `token`, `node`: only these.
+        It goes on until it is closed; raises `PushAPIUnreachable` when the connection is lost."""
+        return follow(self, observe_calls.event_params(kinds, **filters))
+
     def each_webhook(self) -> Iterator[Webhook]:
         """The endpoints to which events are sent, all pages."""
         return self._rows(self.webhooks, "webhooks")
@@ -175,60 +153,66 @@ class PushAPI(BaseAPI):
     ) -> None:
         self.close()
 
-    push = _blocking(calls.push)
-    push_batch = _blocking(calls.push_batch)
-    message = _blocking(calls.message)
-    message_devices = _blocking(calls.message_devices)
-    cancel = _blocking(calls.cancel)
-    device = _blocking(calls.device)
-    forget = _blocking(calls.forget)
-    bind = _blocking(calls.bind)
-    unbind = _blocking(calls.unbind)
-    stats = _blocking(calls.stats)
-    drain = _blocking(cluster_calls.drain)
-    connections = _blocking(cluster_calls.connections)
-    kick_session = _blocking(cluster_calls.kick_session)
-    kick_device = _blocking(cluster_calls.kick_device)
-    kick_user = _blocking(cluster_calls.kick_user)
-    kick_ip = _blocking(cluster_calls.kick_ip)
-    user = _blocking(cluster_calls.user)
-    erase_user = _blocking(cluster_calls.erase_user)
-    nodes = _blocking(cluster_calls.nodes)
-    subscribe = _blocking(topic_calls.subscribe)
-    unsubscribe = _blocking(topic_calls.unsubscribe)
-    topic = _blocking(topic_calls.topic)
-    topics = _blocking(topic_calls.topics)
-    ban = _blocking(ban_calls.ban)
-    unban = _blocking(ban_calls.unban)
-    bans = _blocking(ban_calls.bans)
-    keys = _blocking(key_calls.keys)
-    make_key = _blocking(key_calls.make_key)
-    revoke_key = _blocking(key_calls.revoke_key)
-    create_group = _blocking(chat_calls.create_group)
-    group = _blocking(chat_calls.group)
-    change_group = _blocking(chat_calls.change_group)
-    dismiss_group = _blocking(chat_calls.dismiss_group)
-    members = _blocking(chat_calls.members)
-    add_members = _blocking(chat_calls.add_members)
-    change_member = _blocking(chat_calls.change_member)
-    remove_member = _blocking(chat_calls.remove_member)
-    send_to_group = _blocking(chat_calls.send_to_group)
-    send_to_user = _blocking(chat_calls.send_to_user)
-    group_history = _blocking(chat_calls.group_history)
-    conversations = _blocking(chat_calls.conversations)
-    history = _blocking(chat_calls.history)
-    set_positions = _blocking(chat_calls.set_positions)
-    recall = _blocking(chat_calls.recall)
-    servers = _blocking(calls.servers)
-    register_device = _blocking(calls.register_device)
-    webhooks = _blocking(webhook_calls.webhooks)
-    create_webhook = _blocking(webhook_calls.create_webhook)
-    webhook = _blocking(webhook_calls.webhook)
-    change_webhook = _blocking(webhook_calls.change_webhook)
-    delete_webhook = _blocking(webhook_calls.delete_webhook)
-    webhook_attempts = _blocking(webhook_calls.webhook_attempts)
-    replay_webhook = _blocking(webhook_calls.replay_webhook)
-    test_webhook = _blocking(webhook_calls.test_webhook)
+    push = blocking(calls.push)
+    push_batch = blocking(calls.push_batch)
+    message = blocking(calls.message)
+    message_devices = blocking(calls.message_devices)
+    cancel = blocking(calls.cancel)
+    device = blocking(calls.device)
+    forget = blocking(calls.forget)
+    bind = blocking(calls.bind)
+    unbind = blocking(calls.unbind)
+    stats = blocking(calls.stats)
+    series = blocking(observe_calls.series)
+    device_events = blocking(observe_calls.device_events)
+    waiting_messages = blocking(observe_calls.waiting_messages)
+    recent_messages = blocking(observe_calls.recent_messages)
+    audit = blocking(observe_calls.audit)
+    configuration = blocking(observe_calls.configuration)
+    drain = blocking(cluster_calls.drain)
+    connections = blocking(cluster_calls.connections)
+    kick_session = blocking(cluster_calls.kick_session)
+    kick_device = blocking(cluster_calls.kick_device)
+    kick_user = blocking(cluster_calls.kick_user)
+    kick_ip = blocking(cluster_calls.kick_ip)
+    user = blocking(cluster_calls.user)
+    erase_user = blocking(cluster_calls.erase_user)
+    nodes = blocking(cluster_calls.nodes)
+    subscribe = blocking(topic_calls.subscribe)
+    unsubscribe = blocking(topic_calls.unsubscribe)
+    topic = blocking(topic_calls.topic)
+    topics = blocking(topic_calls.topics)
+    ban = blocking(ban_calls.ban)
+    unban = blocking(ban_calls.unban)
+    bans = blocking(ban_calls.bans)
+    keys = blocking(key_calls.keys)
+    make_key = blocking(key_calls.make_key)
+    revoke_key = blocking(key_calls.revoke_key)
+    create_group = blocking(chat_calls.create_group)
+    group = blocking(chat_calls.group)
+    change_group = blocking(chat_calls.change_group)
+    dismiss_group = blocking(chat_calls.dismiss_group)
+    members = blocking(chat_calls.members)
+    add_members = blocking(chat_calls.add_members)
+    change_member = blocking(chat_calls.change_member)
+    remove_member = blocking(chat_calls.remove_member)
+    send_to_group = blocking(chat_calls.send_to_group)
+    send_to_user = blocking(chat_calls.send_to_user)
+    group_history = blocking(chat_calls.group_history)
+    conversations = blocking(chat_calls.conversations)
+    history = blocking(chat_calls.history)
+    set_positions = blocking(chat_calls.set_positions)
+    recall = blocking(chat_calls.recall)
+    servers = blocking(calls.servers)
+    register_device = blocking(calls.register_device)
+    webhooks = blocking(webhook_calls.webhooks)
+    create_webhook = blocking(webhook_calls.create_webhook)
+    webhook = blocking(webhook_calls.webhook)
+    change_webhook = blocking(webhook_calls.change_webhook)
+    delete_webhook = blocking(webhook_calls.delete_webhook)
+    webhook_attempts = blocking(webhook_calls.webhook_attempts)
+    replay_webhook = blocking(webhook_calls.replay_webhook)
+    test_webhook = blocking(webhook_calls.test_webhook)
 
 
 class AsyncPushAPI(BaseAPI):
@@ -307,6 +291,10 @@ class AsyncPushAPI(BaseAPI):
         """The conversations of a user, all pages."""
         return self._rows(self.conversations, "conversations", user)
 
+    def events(self, *, kinds: Sequence[str] = (), **filters: str) -> AsyncIterator[Event]:
+        """As `PushAPI.events`, to go through with `async for`."""
+        return follow_async(self, observe_calls.event_params(kinds, **filters))
+
     def each_webhook(self) -> AsyncIterator[Webhook]:
         """The endpoints to which events are sent, all pages."""
         return self._rows(self.webhooks, "webhooks")
@@ -329,57 +317,63 @@ class AsyncPushAPI(BaseAPI):
     ) -> None:
         await self.close()
 
-    push = _awaited(calls.push)
-    push_batch = _awaited(calls.push_batch)
-    message = _awaited(calls.message)
-    message_devices = _awaited(calls.message_devices)
-    cancel = _awaited(calls.cancel)
-    device = _awaited(calls.device)
-    forget = _awaited(calls.forget)
-    bind = _awaited(calls.bind)
-    unbind = _awaited(calls.unbind)
-    stats = _awaited(calls.stats)
-    drain = _awaited(cluster_calls.drain)
-    connections = _awaited(cluster_calls.connections)
-    kick_session = _awaited(cluster_calls.kick_session)
-    kick_device = _awaited(cluster_calls.kick_device)
-    kick_user = _awaited(cluster_calls.kick_user)
-    kick_ip = _awaited(cluster_calls.kick_ip)
-    user = _awaited(cluster_calls.user)
-    erase_user = _awaited(cluster_calls.erase_user)
-    nodes = _awaited(cluster_calls.nodes)
-    subscribe = _awaited(topic_calls.subscribe)
-    unsubscribe = _awaited(topic_calls.unsubscribe)
-    topic = _awaited(topic_calls.topic)
-    topics = _awaited(topic_calls.topics)
-    ban = _awaited(ban_calls.ban)
-    unban = _awaited(ban_calls.unban)
-    bans = _awaited(ban_calls.bans)
-    keys = _awaited(key_calls.keys)
-    make_key = _awaited(key_calls.make_key)
-    revoke_key = _awaited(key_calls.revoke_key)
-    create_group = _awaited(chat_calls.create_group)
-    group = _awaited(chat_calls.group)
-    change_group = _awaited(chat_calls.change_group)
-    dismiss_group = _awaited(chat_calls.dismiss_group)
-    members = _awaited(chat_calls.members)
-    add_members = _awaited(chat_calls.add_members)
-    change_member = _awaited(chat_calls.change_member)
-    remove_member = _awaited(chat_calls.remove_member)
-    send_to_group = _awaited(chat_calls.send_to_group)
-    send_to_user = _awaited(chat_calls.send_to_user)
-    group_history = _awaited(chat_calls.group_history)
-    conversations = _awaited(chat_calls.conversations)
-    history = _awaited(chat_calls.history)
-    set_positions = _awaited(chat_calls.set_positions)
-    recall = _awaited(chat_calls.recall)
-    servers = _awaited(calls.servers)
-    register_device = _awaited(calls.register_device)
-    webhooks = _awaited(webhook_calls.webhooks)
-    create_webhook = _awaited(webhook_calls.create_webhook)
-    webhook = _awaited(webhook_calls.webhook)
-    change_webhook = _awaited(webhook_calls.change_webhook)
-    delete_webhook = _awaited(webhook_calls.delete_webhook)
-    webhook_attempts = _awaited(webhook_calls.webhook_attempts)
-    replay_webhook = _awaited(webhook_calls.replay_webhook)
-    test_webhook = _awaited(webhook_calls.test_webhook)
+    push = awaited(calls.push)
+    push_batch = awaited(calls.push_batch)
+    message = awaited(calls.message)
+    message_devices = awaited(calls.message_devices)
+    cancel = awaited(calls.cancel)
+    device = awaited(calls.device)
+    forget = awaited(calls.forget)
+    bind = awaited(calls.bind)
+    unbind = awaited(calls.unbind)
+    stats = awaited(calls.stats)
+    series = awaited(observe_calls.series)
+    device_events = awaited(observe_calls.device_events)
+    waiting_messages = awaited(observe_calls.waiting_messages)
+    recent_messages = awaited(observe_calls.recent_messages)
+    audit = awaited(observe_calls.audit)
+    configuration = awaited(observe_calls.configuration)
+    drain = awaited(cluster_calls.drain)
+    connections = awaited(cluster_calls.connections)
+    kick_session = awaited(cluster_calls.kick_session)
+    kick_device = awaited(cluster_calls.kick_device)
+    kick_user = awaited(cluster_calls.kick_user)
+    kick_ip = awaited(cluster_calls.kick_ip)
+    user = awaited(cluster_calls.user)
+    erase_user = awaited(cluster_calls.erase_user)
+    nodes = awaited(cluster_calls.nodes)
+    subscribe = awaited(topic_calls.subscribe)
+    unsubscribe = awaited(topic_calls.unsubscribe)
+    topic = awaited(topic_calls.topic)
+    topics = awaited(topic_calls.topics)
+    ban = awaited(ban_calls.ban)
+    unban = awaited(ban_calls.unban)
+    bans = awaited(ban_calls.bans)
+    keys = awaited(key_calls.keys)
+    make_key = awaited(key_calls.make_key)
+    revoke_key = awaited(key_calls.revoke_key)
+    create_group = awaited(chat_calls.create_group)
+    group = awaited(chat_calls.group)
+    change_group = awaited(chat_calls.change_group)
+    dismiss_group = awaited(chat_calls.dismiss_group)
+    members = awaited(chat_calls.members)
+    add_members = awaited(chat_calls.add_members)
+    change_member = awaited(chat_calls.change_member)
+    remove_member = awaited(chat_calls.remove_member)
+    send_to_group = awaited(chat_calls.send_to_group)
+    send_to_user = awaited(chat_calls.send_to_user)
+    group_history = awaited(chat_calls.group_history)
+    conversations = awaited(chat_calls.conversations)
+    history = awaited(chat_calls.history)
+    set_positions = awaited(chat_calls.set_positions)
+    recall = awaited(chat_calls.recall)
+    servers = awaited(calls.servers)
+    register_device = awaited(calls.register_device)
+    webhooks = awaited(webhook_calls.webhooks)
+    create_webhook = awaited(webhook_calls.create_webhook)
+    webhook = awaited(webhook_calls.webhook)
+    change_webhook = awaited(webhook_calls.change_webhook)
+    delete_webhook = awaited(webhook_calls.delete_webhook)
+    webhook_attempts = awaited(webhook_calls.webhook_attempts)
+    replay_webhook = awaited(webhook_calls.replay_webhook)
+    test_webhook = awaited(webhook_calls.test_webhook)

@@ -33,6 +33,7 @@ TIMEOUT_SECONDS = 10.0
 FIRST_RETRY_SECONDS = 0.5
 MAX_RETRY_SECONDS = 5.0
 MAX_RETRY_AFTER_SECONDS = 30  # a caller does not wait longer than this
+SILENCE_SECONDS = 60.0  # of a stream of events, in which a comment comes every 15 s
 MAX_PORT = 65535
 _MAX_DIGITS = 9
 
@@ -101,6 +102,23 @@ class BaseAPI:
             "trust_env": False,  # else httpx reads the proxy variables in its own way
         }
 
+    # For a stream of events, which has a connection of its own (`event_stream`).
+
+    @property
+    def stream_options(self) -> dict[str, Any]:
+        """Those of its httpx client."""
+        timeout = httpx.Timeout(self._line_options["timeout"], read=SILENCE_SECONDS)
+        return {**self._line_options, "timeout": timeout}
+
+    @property
+    def events_url(self) -> str:
+        return f"{self._url}/v1/events"
+
+    @staticmethod
+    def error_of(response: httpx.Response) -> PushAPIError:
+        """The error that a response with a body of its own means."""
+        return _error(response)
+
     def _request(self, call: ApiCall[Any]) -> dict[str, Any]:
         headers = dict(call.headers or {})
         content = None
@@ -130,8 +148,7 @@ class BaseAPI:
 
     def _judge(self, call: ApiCall[T], outcome: Outcome) -> T:
         if isinstance(outcome, httpx.HTTPError):
-            why = re.sub(r"^\[Errno -?\d+\] ", "", str(outcome)) or type(outcome).__name__
-            raise PushAPIUnreachable(f"{call.method} {self._url}{call.path}: {why}") from None
+            raise unreachable(call.method, self._url + call.path, outcome) from None
         if not outcome.is_success:
             raise _error(outcome)
         try:
@@ -140,6 +157,11 @@ class BaseAPI:
             raise PushAPIError(
                 outcome.status_code, "malformed", f"the answer is not what was expected: {error}"
             ) from None
+
+
+def unreachable(method: str, url: str, error: httpx.HTTPError) -> PushAPIUnreachable:
+    why = re.sub(r"^\[Errno -?\d+\] ", "", str(error)) or type(error).__name__
+    return PushAPIUnreachable(f"{method} {url}: {why}")
 
 
 def _passing(call: ApiCall[Any], outcome: Outcome) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from push.wire.api.common import Name
+from push.wire.api.common import Name, check_names
 from push.wire.api.paging import PageQuery
 
 
@@ -28,6 +28,9 @@ class AuditQuery(PageQuery, forbid_unknown_fields=True, frozen=True):
         int, Meta(ge=0, description="only later acts, in milliseconds since 1970 UTC")
     ] = 0
     key: Annotated[Name, Meta(description="only acts with this key")] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        check_names("key", self.key)
 
 
 class AuditPage(Struct, frozen=True):

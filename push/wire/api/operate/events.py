@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from push.wire.api.common import Name, SilentNodes, TokenText
+from push.wire.api.common import Name, SilentNodes, TokenText, check_names
 
 EventKind = Literal[
     "connected", "disconnected", "redirected", "pushed", "acknowledged", "dropped", "repaired"
@@ -23,8 +23,6 @@ EVENT_KINDS: tuple[EventKind, ...] = (
 SKIPPED = "skipped"
 EVENTS_PER_SECOND = 200  # to one client
 
-_NodeName = Annotated[str, Meta(max_length=128, description="only those of this node")]
-
 
 class EventsQuery(Struct, forbid_unknown_fields=True, frozen=True):
     """Which events are wanted. With several filters an event must match all of them."""
@@ -38,7 +36,11 @@ class EventsQuery(Struct, forbid_unknown_fields=True, frozen=True):
     ] = ""
     user: Annotated[Name, Meta(description="only those of this user")] | UnsetType = UNSET
     token: Annotated[TokenText, Meta(description="only those of this device")] | UnsetType = UNSET
-    node: _NodeName | UnsetType = UNSET
+    node: Annotated[Name, Meta(description="only those of this node")] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        check_names("user", self.user)
+        check_names("node", self.node)
 
 
 class LiveEvent(Struct, frozen=True, omit_defaults=True):
@@ -58,6 +60,12 @@ class LiveEvent(Struct, frozen=True, omit_defaults=True):
     code: str | None = None
     reason: str | None = None
     n: int | None = None
+
+
+class Event(LiveEvent, frozen=True, omit_defaults=True):
+    """An event as a backend's client gets it, with its kind."""
+
+    kind: str = ""
 
 
 class DeviceEvent(Struct, frozen=True, omit_defaults=True):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from push.wire.api.common import SilentNodes
+from push.wire.api.common import Name, SilentNodes, check_names
 
 SeriesName = Literal[
     "connections",
@@ -28,7 +28,7 @@ class SeriesQuery(Struct, forbid_unknown_fields=True, frozen=True):
     """Which figure, of which node (absent: of the whole cluster), how far apart."""
 
     name: Annotated[SeriesName, Meta(description="which figure")]
-    node: Annotated[str, Meta(max_length=128, description="one node")] | UnsetType = UNSET
+    node: Annotated[Name, Meta(description="one node")] | UnsetType = UNSET
     step: Annotated[
         int,
         Meta(
@@ -38,6 +38,7 @@ class SeriesQuery(Struct, forbid_unknown_fields=True, frozen=True):
     ] = 1
 
     def __post_init__(self) -> None:
+        check_names("node", self.node)
         if self.step not in SLOTS_OF_STEP:
             raise ValueError("`step` expected 1, 10 or 60")
 
