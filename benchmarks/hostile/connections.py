@@ -117,8 +117,10 @@ class Connection:
         self.carrier = carrier
         self.answers = answers
         self.reads = True
+        self.acknowledges = True
         self.free_ids = deque(range(10, 10 + MAX_UNANSWERED))
         self.received: list[Frame] = []  # answers to SUB and CONNECT
+        self.groups: list[str] = []  # that were created
         self._frames = FrameDecoder(1 << 20)
         self._ws = WsFrames()
         self._socket: socket.socket = socket.socket()
@@ -208,6 +210,10 @@ class Connection:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._socket.close()
 
+    def shut(self) -> None:
+        """Say nothing more, and stay."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     # --- Answers
 
     def _fed(self, data: bytes) -> None:
@@ -236,9 +242,11 @@ class Connection:
         """Count it; an answer to a request frees its number."""
         self.answers[label(frame)] += 1
         if frame.signal == Signal.PUB_ACK:
+            if frame.sub_signal == RequestName.GC and b'"group":' in frame.body:
+                self.groups.append(json.loads(frame.body)["group"])
             self.free_ids.append(frame.message_id)
         elif frame.signal == Signal.PUSH:
-            if frame.message_id:
+            if frame.message_id and self.acknowledges:
                 self.frame(Signal.PUB_ACK, message_id=frame.message_id)
         elif frame.signal == Signal.DISCONNECT:
             raise Gone(label(frame))

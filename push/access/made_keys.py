@@ -172,7 +172,7 @@ class MadeKeys:
             log.debug(
                 "Uses of keys were not noted: {reason}",
                 reason=error.reason,
-                event="keys.uses_not_noted",
+                event="keys.uses_postponed",
             )
 
 
@@ -191,8 +191,10 @@ def _keys_of(stored: Iterable[tuple[bytes, bytes]]) -> Iterable[ApiKey]:
                 int(expires) or None,
             )
         except ValueError:
-            log.error("The stored key {name!r} cannot be read", name=name, event="keys.unreadable")
+            log.error(
+                "The stored key {name!r} cannot be read", name=name, event="keys.stored_unreadable"
+            )
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Uses of API keys were not noted", failure, event="keys.uses_failed")
+    log.failure("Uses of API keys were not noted", failure, event="keys.uses_not_noted")

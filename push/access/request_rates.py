@@ -14,6 +14,7 @@ from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
+from push.wire.addresses import UNKNOWN_IP, counted_ip
 from push.wire.errors import LimitPolicy
 
 MAX_LEASED = 10
@@ -131,9 +132,13 @@ class FailedKeys:
         self._counts: OrderedDict[str, tuple[int, float]] = OrderedDict()  # until when
 
     def note(self, ip: str) -> None:
-        """A wrong key from `ip`, as `counted_ip`; raises `RequestError` `rate_limited`."""
-        if not self._policy.quota:
+        """A wrong key from `ip`, over HTTP or in SUB; raises `RequestError` `rate_limited`.
+
+        IPv6 addresses are counted by their /64, and one that is not known is not counted.
+        """
+        if not self._policy.quota or ip in ("", UNKNOWN_IP):
             return
+        ip = counted_ip(ip)
         now = self._clock.seconds()
         count, until = self._counts.pop(ip, (0, 0.0))
         if until <= now:

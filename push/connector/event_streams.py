@@ -8,6 +8,7 @@ from typing import Protocol as Port
 
 from twisted.internet.interfaces import ISSLTransport
 
+from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import ConnectionOwner, DeviceConnection
 from push.connector.transport.event_stream import WINDOW_FULL, StreamConnection, replace_protocol
@@ -28,6 +29,9 @@ class StreamGateway(ConnectionOwner, Port):
 
     @property
     def sources(self) -> ShardedStreams: ...
+
+    @property
+    def limits(self) -> ConnectorLimits: ...
 
     def handle(self, connection: DeviceConnection, events: list[Event]) -> None: ...
 
@@ -117,6 +121,9 @@ class EventStreams:
         for connection in unsettled:
             protocol = connection.protocol
             if protocol.is_full and not connection.blocked and protocol.state is State.OPEN:
+                device = connection.device
+                if device is not None and device.token is not None:
+                    self._gateway.limits.reconnects.give_back(device.token, connection.ip)
                 reason = "as much as the window takes was written"
                 self._gateway.abandoned(connection, WINDOW_FULL, reason)
 

@@ -102,7 +102,7 @@ class Gateway:
         self.commands = RemoteCommands(reactor, services, settings.boot, settings.node, self)
         self.currency = Currency(reactor, shards, services.lease, services.bans, self)
         redeliver_after_seconds = settings.limits.redeliver_after_seconds
-        self.fanout = FanOut(reactor, policy, wheel, redeliver_after_seconds, self)
+        self.fanout = FanOut(reactor, policy, wheel, redeliver_after_seconds, self, services.tracer)
         self.sources = ShardedStreams(
             reactor, shards, self.fanout, settings.boot, self.commands.lost, self.currency
         )

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import time
 from collections.abc import Callable, Set
@@ -17,11 +16,7 @@ from twisted.logger import Logger, globalLogPublisher
 
 from push.access.bans import CHANNEL as BANS
 from push.access.bans import NewBans
-from push.access.jwt import JwtVerifier
 from push.access.request_rates import RequestRates
-from push.cluster.registry.interface import Registry
-from push.cluster.registry.redis_lease import RedisLease
-from push.cluster.registry.zookeeper import ZooKeeperRegistry
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
 from push.connector.session_queries import SessionQueryHandler as OwnClients
@@ -32,13 +27,14 @@ from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Settings
 from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
-from push.daemons.demo import DEMO_NOTE, DEMO_ROLES, NO_DEMO_NOTE, DemoService
+from push.daemons.demo import DEMO_ROLES, DemoService
 from push.daemons.device_gateway import make_gateway
 from push.daemons.domain import Domain
 from push.daemons.metrics.registry import make_registry as make_metrics
-from push.daemons.observing import watch_gateway
+from push.daemons.notes import clamped_notes
+from push.daemons.observing import Unacknowledged, watch_gateway
 from push.daemons.part_settings import domain_limits
-from push.daemons.process.listening import Listener, MakePort, backlog_notes
+from push.daemons.process.listening import Listener, MakePort
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
@@ -49,17 +45,17 @@ from push.daemons.process.tuning import collect_garbage_less_often, use_monotoni
 from push.daemons.reload import RELOADED, Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import load_http_tls, load_server_tls
-from push.daemons.security.jwt_keys import JwksRefresh, make_verifier
-from push.daemons.security.jwt_keys import configure as configure_jwt
-from push.daemons.security.plain import plain_notes
+from push.daemons.security.jwt_keys import JwksRefresh, make_verifier, reload_keys
 from push.daemons.security.serving import Certificates, ServingTls
 from push.daemons.services.banner import Banner
 from push.daemons.services.drain_on_stop import DrainService
 from push.daemons.services.membership import Membership
 from push.daemons.services.ordered_services import OrderedServices
 from push.daemons.services.redis import RedisService
+from push.daemons.services.registry import make_registry
 from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
+from push.daemons.tracing import make_tracer
 from push.daemons.upkeep import (
     BackgroundService,
     GatewayService,
@@ -69,7 +65,6 @@ from push.daemons.upkeep import (
 )
 from push.http.framework.port import HttpPort
 from push.http.server import make_site
-from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.bounded_port import BoundedPort
 from push.runtime.ports import Reactor
@@ -119,7 +114,7 @@ class Composition:
         self._identity = DaemonIdentity(boot, node, roles, int(time.time() * 1000))
         log.info("node {node}, boot id {boot}", node=node, boot=boot, event="server.starting")
         self._room = ConnectionRoom(settings, roles, raise_file_limit())
-        clamped = self._clamped()
+        clamped = clamped_notes(settings, roles, self._room.notes, shared=self._share_ports)
         if settings.redis.url.embedded and len(roles) == 1:
             raise StartError(
                 "[redis] url = embedded is for `twistd push` alone: the separate daemons share one "
@@ -135,8 +130,12 @@ class Composition:
         self._memory = MemoryWatch(reactor, limit_bytes, in_thread=reactor.callInThread)
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
+        self._tracer = make_tracer(reactor, settings.otel, self._identity)
+        if self._tracer is not None:
+            self._add(self._tracer)
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
         self._webhooks: WebhookService | None = None
+        self._backlog: Unacknowledged | None = None
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
         self._status = DaemonStatus(
@@ -148,21 +147,6 @@ class Composition:
             self._certificates.notes,
         )
         self._wire()
-
-    def _clamped(self) -> list[str]:
-        """Settings of which less is used than was given, in sentences; the log has them too."""
-        clamped = [*self._settings.notes, *self._room.notes, *backlog_notes()]
-        if self._settings.server.reuse_port and not self._share_ports:
-            clamped.append(
-                "server.reuse_port does nothing with the embedded Redis, which serves one process"
-            )
-        if "connector" in self._roles:
-            clamped += plain_notes(self._settings.connector)
-        if self._settings.http.demo:
-            clamped.append(DEMO_NOTE if self._roles >= DEMO_ROLES else NO_DEMO_NOTE)
-        for note in clamped:
-            log.warn("{note}", note=note, event="settings.note")
-        return clamped
 
     def _add(self, service: Child) -> Child:
         service.setServiceParent(self.service)
@@ -179,8 +163,8 @@ class Composition:
         if "webhooks" in self._roles:
             self._webhooks = self._add(make_webhooks(self._domain, self._identity.boot))
         if self._gateway is not None:
-            backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
-            self._add(BackgroundService(backlog))
+            self._backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
+            self._add(BackgroundService(self._backlog))
             self._add(GatewayService(self._gateway))
             OwnClients(self._reactor, self._gateway, self._domain.answerer, self._identity.node)
             self._gateway.apply_for(self._domain.answerer)
@@ -212,6 +196,7 @@ class Composition:
             keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
             judge=self._end_banned,
+            tracer=self._tracer,
         )
 
     async def _end_banned(self, new: NewBans) -> None:
@@ -227,7 +212,7 @@ class Composition:
     def _make_gateway(self) -> Gateway:
         settings, domain = self._settings, self._domain
         verifier = make_verifier(settings.auth)
-        self._reload.add(lambda settings: _reload_jwt_keys(verifier, settings))
+        self._reload.add(lambda settings: reload_keys(verifier, settings.auth))
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
         return make_gateway(
@@ -240,6 +225,7 @@ class Composition:
             self._room.count,
             drain=lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
             is_short_of_memory=lambda: self._memory.is_short,
+            tracer=self._tracer,
         )
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
@@ -304,10 +290,11 @@ class Composition:
                 settings.limits.requests_per_second,
                 self._domain.refusals,
             ),
-            failed_keys_per_minute=settings.limits.failed_keys_per_minute,
+            failed_keys=self._domain.failed_keys,
             is_short_of_memory=lambda: self._memory.is_short,
             audit=self._domain.observer.audit,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
+            tracer=self._tracer,
         )
         if not has_api:
             self._status.http_port = self._listen(
@@ -329,7 +316,13 @@ class Composition:
             self._memory,
             self._domain.refusals,
             collectors_of(
-                self._identity, self._settings, self._domain, self._status, lag, self._webhooks
+                self._identity,
+                self._settings,
+                self._domain,
+                self._status,
+                lag,
+                self._backlog,
+                self._webhooks,
             ),
         )
 
@@ -383,18 +376,3 @@ class Composition:
     def _reload_keys(self, settings: Settings) -> str:
         self._keys.configure(settings.auth.keys)
         return str(self._keys)
-
-
-def _reload_jwt_keys(verifier: JwtVerifier, settings: Settings) -> str | None:
-    configure_jwt(verifier, settings.auth)
-    path = settings.auth.jwt_key_file
-    return f"JWT key file {path}" if path else None
-
-
-def make_registry(reactor: Reactor, settings: Settings, first: RedisClient) -> Registry:
-    """In ZooKeeper, if one is configured, else in the first Redis server."""
-    hosts = settings.zookeeper.hosts
-    if hosts:
-        return ZooKeeperRegistry(reactor, hosts, random.SystemRandom())
-    alone = settings.redis.url.embedded
-    return RedisLease(reactor, first, random.SystemRandom(), alone=alone)

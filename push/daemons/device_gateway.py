@@ -15,6 +15,7 @@ from push.daemons.part_settings import connector_limits, session_limits
 from push.daemons.status import DaemonIdentity
 from push.devices.sessions import Sessions
 from push.runtime.ports import Reactor
+from push.runtime.tracing import Tracer
 
 
 def make_gateway(
@@ -28,16 +29,17 @@ def make_gateway(
     *,
     drain: Callable[[float], None],
     is_short_of_memory: Callable[[], bool],
+    tracer: Tracer | None,
 ) -> Gateway:
     """`drain(rate)` sends all clients elsewhere, so many a second, and then stops the daemon."""
-    boot, node = identity.boot, identity.node
+    boot = identity.boot
     sessions = Sessions(
         domain.shards,
         domain.devices,
         domain.outbox,
         verifier,
         boot=boot,
-        node=node,
+        node=identity.node,
         retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
         attempt_pause_seconds=settings.connector.redeliver_after,
         groups_of=domain.chat.groups.streams_of,
@@ -49,6 +51,7 @@ def make_gateway(
         sessions,
         domain.topics,
         keyring,
+        domain.failed_keys,
         domain.bans,
         domain.lease,
         domain.snowflake,
@@ -57,13 +60,19 @@ def make_gateway(
         drain,
         chat_handlers(domain.chat),
         is_short_of_memory,
+        tracer,
     )
-    gateway_settings = GatewaySettings(
-        boot=boot,
-        node=node,
+    return Gateway(reactor, services, _settings_of(settings, identity, max_connections))
+
+
+def _settings_of(
+    settings: Settings, identity: DaemonIdentity, max_connections: int
+) -> GatewaySettings:
+    return GatewaySettings(
+        boot=identity.boot,
+        node=identity.node,
         limits=session_limits(settings.connector),
         open_registration=settings.auth.open_registration,
         max_connections=max_connections,
         connector_limits=connector_limits(settings, max_connections),
     )
-    return Gateway(reactor, services, gateway_settings)

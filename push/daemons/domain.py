@@ -14,6 +14,7 @@ from push.access.bans import Bans, Judge
 from push.access.made_keys import CHANNEL as KEYS
 from push.access.made_keys import MadeKeys
 from push.access.rate_limits import RefusalCounts
+from push.access.request_rates import FailedKeys
 from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
 from push.cluster.commands import ControlChannel
@@ -34,6 +35,7 @@ from push.pushing.service import PushService
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.runtime.ports import Reactor
+from push.runtime.tracing import Tracer
 from push.streams.publisher import Publisher, Retention
 from push.webhooks.resolver import PublicHosts
 from push.webhooks.service import Webhooks
@@ -45,7 +47,7 @@ SECONDS_PER_DAY = 86_400
 
 
 class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a domain knows of the settings. 0 registrations, failed secrets or
+    """What a domain knows of the settings. 0 registrations, failed secrets, failed keys or
     bans: as many as come."""
 
     retention: Retention = Retention()
@@ -53,6 +55,7 @@ class DomainLimits(msgspec.Struct, frozen=True, kw_only=True):
     push: PushLimits = PushLimits()
     registrations_per_minute: int = 0
     failed_secrets_per_minute: int = 0
+    failed_keys_per_minute: int = 0
     topics_per_device: int = defaults.TOPICS_PER_DEVICE
     device_retention_seconds: int = defaults.DEVICE_RETENTION_DAYS * SECONDS_PER_DAY
     shared_max_age_seconds: int = defaults.SHARED_MAX_AGE_SECONDS
@@ -67,7 +70,7 @@ class Domain:
 
     `boot` is its own boot id, `node` its node's name and `zone` where that is; `is_connector` tells
     whether sessions with that id can be. `judge` compares them with new bans. `keyring` judges by
-    the keys that are made, too.
+    the keys that are made, too. `tracer` None: nothing is traced.
     """
 
     def __init__(
@@ -83,13 +86,16 @@ class Domain:
         keyring: Keyring,
         is_connector: bool,
         judge: Judge,
+        tracer: Tracer | None = None,
     ) -> None:
+        self.tracer = tracer
         self.reactor = reactor
         self.limits = limits
         self._boot = boot
         self._is_connector = is_connector
         self.shards = shards
         self.refusals = RefusalCounts()
+        self.failed_keys = FailedKeys(reactor, limits.failed_keys_per_minute, self.refusals)
         self.snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
         self.registry = registry
         self.directory = Directory(registry, random.SystemRandom(), reactor.seconds, zone=zone)
@@ -98,18 +104,14 @@ class Domain:
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = self._make_bans(judge)
         self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announce_keys)
-        self.asker = self._make_survey()
+        connectors, processes = self.directory.connectors, self.directory.processes
+        self.asker = Survey(reactor, shards.first, connectors, boot, processes=processes)
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
         self.answerer.handle(KEYS, self._confirm_keys)
         self.observer = self._make_observer(node)
         self._readers = Connectors(self.asker)
         self.devices = self._make_devices()
-        self.topics = Topics(
-            shards,
-            self.outbox,
-            max_per_device=limits.topics_per_device,
-            readers=self._readers,
-        )
+        self.topics = self._make_topics()
         self.clients = SessionQueries(self.asker)
         self.users = Users(shards, self.devices, self.clients)
         self.pushing = self._make_pushing()
@@ -117,19 +119,17 @@ class Domain:
         self.webhooks = self._make_webhooks()
         self.erasure = self.chat.erasure(self.devices, self.clients)
 
-    def _make_survey(self) -> Survey:
-        directory = self.directory
-        return Survey(
-            self.reactor,
-            self.shards.first,
-            directory.connectors,
-            self._boot,
-            processes=directory.processes,
-        )
-
     def _make_webhooks(self) -> Webhooks:
         check_host, next_id = PublicHosts(self.reactor).check, self.snowflake.next_id
         return Webhooks(self.shards, self.limits.webhooks, next_id, check_host)
+
+    def _make_topics(self) -> Topics:
+        return Topics(
+            self.shards,
+            self.outbox,
+            max_per_device=self.limits.topics_per_device,
+            readers=self._readers,
+        )
 
     def _make_bans(self, judge: Judge) -> Bans:
         return Bans(
@@ -184,7 +184,8 @@ class Domain:
     def _make_pushing(self) -> PushService:
         publisher = Publisher(self.shards, self.limits.retention)
         by_ip = PushByIp(self.shards, self.clients)
-        return PushService(self.shards, publisher, self.snowflake, by_ip, self.observer.push_events)
+        events = self.observer.push_events
+        return PushService(self.shards, publisher, self.snowflake, by_ip, events, self.tracer)
 
     def _make_chat(self) -> ChatService:
         return ChatService(

@@ -76,5 +76,5 @@ def _log_failure(failure: Failure) -> None:
     log.failure(
         "What waits for acknowledgements could not be counted",
         failure=failure,
-        event="backlog.count_failed",
+        event="observe.backlog_not_counted",
     )

@@ -29,6 +29,7 @@ def domain_limits(settings: Settings) -> DomainLimits:
         push=push_limits(limits),
         registrations_per_minute=limits.registrations_per_minute,
         failed_secrets_per_minute=limits.failed_secrets_per_minute,
+        failed_keys_per_minute=limits.failed_keys_per_minute,
         topics_per_device=settings.topics.max_per_device,
         device_retention_seconds=limits.device_retention * SECONDS_PER_DAY,
         shared_max_age_seconds=limits.shared_max_age,

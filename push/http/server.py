@@ -22,6 +22,7 @@ from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
 from push.observe.audit import AuditTrail
 from push.runtime.ports import Reactor
+from push.runtime.tracing import Tracer
 from push.wire.addresses import Networks
 from push.wire.websocket.origins import Origins
 
@@ -62,9 +63,10 @@ def make_site(
     max_connections: int = MAX_CONNECTIONS,
     refusals: RefusalCounts | None = None,
     rates: RequestRates | None = None,
-    failed_keys_per_minute: int = 0,
+    failed_keys: FailedKeys | None = None,
     is_short_of_memory: Callable[[], bool] = lambda: False,
     take_stream: TakeStream | None = None,
+    tracer: Tracer | None = None,
     audit: AuditTrail | None = None,
     title: str = "push-universe",
     version: str = __version__,
@@ -75,22 +77,22 @@ def make_site(
     safe than it could be. Pages of `origins` may register devices from a browser. The
     X-Forwarded-For of `trusted_proxies` is believed. `take_stream` answers `GET /v1/stream`.
     `refusals` counts what limits refuse; `audit` gets who writes. While the process
-    `is_short_of_memory`, nothing new is begun.
+    `is_short_of_memory`, nothing new is begun. `tracer` None: no request is traced.
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    routes = (route for app in _with_pages(apps, health, title, version) for route in app.routes)
-    measures = RequestMeasures()
-    registry.register(measures)
+    served = _with_pages(apps, health, title, version)
+    measures = RequestMeasures(registry)
     edge = Edge(
-        routes,
+        (route for app in served for route in app.routes),
         keyring,
         origins,
         trusted_proxies,
         seconds=reactor.seconds,
         note_answer=measures.note,
+        tracer=tracer,
         rates=rates,
-        failed_keys=FailedKeys(reactor, failed_keys_per_minute, refusals),
+        failed_keys=failed_keys or FailedKeys(reactor, 0, refusals),
         auditing=None if audit is None else Auditing(audit),
         is_short_of_memory=is_short_of_memory,
     )

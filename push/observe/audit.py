@@ -152,7 +152,7 @@ class AuditTrail:
                     log.warn(
                         "The audit trail waits for Redis: {reason}",
                         reason=error.reason,
-                        event="audit.waits",
+                        event="observe.audit_postponed",
                     )
                     left = [item for item in batch if item[0] in PARTS[PARTS.index(part) :]]
                     self._waiting.extendleft(reversed(left))
@@ -208,4 +208,6 @@ def _short(target: str) -> str:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("The audit trail could not be written", failure=failure, event="audit.write_failed")
+    log.failure(
+        "The audit trail could not be written", failure=failure, event="observe.audit_failed"
+    )

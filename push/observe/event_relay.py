@@ -171,7 +171,7 @@ class EventRelay:
             log.warn(
                 "A batch of events could not be read: {payload!r}",
                 payload=payload[:200],
-                event="events.unreadable",
+                event="observe.batch_unreadable",
             )
             return
         now = self._reactor.seconds()
@@ -235,7 +235,9 @@ class EventRelay:
             await self._server.command("PUBLISH", channel, _encode(batch))
         except StoreUnavailable as error:
             log.debug(
-                "Events were not sent: {reason}", reason=error.reason, event="events.not_sent"
+                "Events were not sent: {reason}",
+                reason=error.reason,
+                event="observe.events_not_sent",
             )
 
     @staticmethod
@@ -248,5 +250,5 @@ def _log_failure(failure: Failure) -> None:
         log.failure(
             "Events of other processes could not be asked for",
             failure=failure,
-            event="events.ask_failed",
+            event="observe.listening_failed",
         )

@@ -136,7 +136,7 @@ class Journal:
                 "Entries of {kind} wait: {reason}",
                 kind=kind.name,
                 reason=error.reason,
-                event="journal.waits",
+                event="observe.journal_postponed",
             )
             return False
         return True
@@ -144,5 +144,5 @@ class Journal:
 
 def _log_failure(failure: Failure) -> None:
     log.failure(
-        "Entries of a journal could not be stored", failure=failure, event="journal.store_failed"
+        "Entries of a journal could not be stored", failure=failure, event="observe.journal_failed"
     )

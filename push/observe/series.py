@@ -192,5 +192,5 @@ def _quantiles(parts: list[OwnSeries], share: float, size: int) -> list[float | 
 
 def _log_failure(failure: Failure) -> None:
     log.failure(
-        "The figures of a second could not be read", failure=failure, event="series.read_failed"
+        "The figures of a second could not be read", failure=failure, event="observe.figures_failed"
     )

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
 from push.observe.journal import Journal, JournalKind
-from push.redis.keyspace import TIMELINES
+from push.redis.keyspace import TIMELINE
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
 from push.runtime.timers import Periodic, sleep
@@ -86,7 +86,7 @@ class Timelines:
         max_in_all: int,
     ) -> None:
         kind = JournalKind(
-            TIMELINES.removesuffix(":"),
+            TIMELINE.removesuffix(":"),
             "dev:",
             MAX_EVENTS,
             max_in_all,
@@ -222,4 +222,6 @@ def _after(events: list[DeviceEvent], last_ms: int, seen: int) -> list[DeviceEve
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("What was counted for timelines is lost", failure=failure, event="timelines.lost")
+    log.failure(
+        "What was counted for timelines is lost", failure=failure, event="observe.counts_lost"
+    )

@@ -71,9 +71,9 @@ CLAIM = "claim:"
 
 # What operators see (push/observe). Each kind of journal also has its owners, a queue of which had
 # nothing for longest, and the number of all entries.
-TIMELINES = "device-events:"  # by token
-TIMELINES_OWNERS = "device-events-owners"
-TIMELINES_TOTAL = "device-events-total"
+TIMELINE = "device-events:"  # by token
+TIMELINE_OWNERS = "device-events-owners"
+TIMELINE_TOTAL = "device-events-total"
 RECENT = "recent:"  # messages, by their target as in a query: user:anna, topic:news, all
 RECENT_OWNERS = "recent-owners"
 RECENT_TOTAL = "recent-total"
@@ -143,9 +143,10 @@ LEDGER_LINE = "t:"
 LEDGER_TOKENS = "u:"
 LEDGER_ADDRESSED = "n"
 LEDGER_WRITTEN = "w"
+LEDGER_TRACE = "tp"  # the traceparent of its publishing, if it is traced
 LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
-LEDGER_EVENTS = "q"  # how many events for webhooks it had
+LEDGER_EVENT_COUNT = "q"  # how many events for webhooks it had
 
 # --- What became of a message for a device: states, and names of counters.
 

@@ -111,9 +111,9 @@ KINDS = (
     Kind(keyspace.EXPIRY, How.MEMBERS, _stream),
     Kind(keyspace.DEVICE, How.RECORD, device_stream),
     Kind(keyspace.MESSAGE, How.MESSAGE),
-    Kind(keyspace.TIMELINES, How.WHOLE, device_stream),
-    Kind(keyspace.TIMELINES_OWNERS, How.MEMBERS, device_stream),
-    Kind(keyspace.TIMELINES_TOTAL, How.ENDS),  # it is counted again
+    Kind(keyspace.TIMELINE, How.WHOLE, device_stream),
+    Kind(keyspace.TIMELINE_OWNERS, How.MEMBERS, device_stream),
+    Kind(keyspace.TIMELINE_TOTAL, How.ENDS),  # it is counted again
     Kind(keyspace.RECENT, How.WHOLE, lambda rest: f"{keyspace.RECENT}{rest}"),
     Kind(keyspace.RECENT_OWNERS, How.MEMBERS, lambda rest: f"{keyspace.RECENT}{rest}"),
     Kind(keyspace.RECENT_TOTAL, How.ENDS),  # this too

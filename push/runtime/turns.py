@@ -193,7 +193,7 @@ class Turns:
             try:
                 self._run(lane, work)
             except Exception:
-                log.failure("work of {lane} failed", lane=lane.name, event="http.work_failed")
+                log.failure("work of {lane} failed", lane=lane.name, event="runtime.turn_failed")
             fair.push(lane)
         if fair:
             self._request(fair.next_lane().is_known)

@@ -99,6 +99,7 @@ class World:
         domain = make_domain(reactor, limits, shards, "boot")
         self.devices, self.topics = domain.devices, domain.topics
         self.pushing, self.outbox = domain.pushing, domain.outbox
+        self.observer = domain.observer
         self.sessions = Sessions(
             shards,
             self.devices,

@@ -15,6 +15,7 @@ import pytest
 import pytest_twisted
 
 from push.access.api_keys import ApiKey, Keyring
+from push.wire.errors import RequestError
 from push.wire.frames import encode_frame
 from push.wire.signals import ConnectStatus, Signal
 from tests.waiting import WaitUntil, pause
@@ -250,6 +251,30 @@ async def test_registering_needs_a_key_with_its_scope_and_may_be_tried_again(
     assert (await client.register(key="other"))["code"] == "forbidden"
     assert "token" in await client.register(key=KEY)
     assert (await client.connect())["status"] is ConnectStatus.ACCEPTED
+
+
+@pytest_twisted.ensureDeferred
+async def test_wrong_keys_are_limited_by_address_and_a_right_one_never(
+    make_node: Make, redis_url: str, dial: Make
+) -> None:
+    """As over HTTP, which counts on."""
+    node = await make_node(redis_url, open_registration=False, failed_keys_per_minute=3)
+    node.listen()
+
+    async def code(**key: str) -> str:
+        return str((await (await dial(node)).register(**key)).get("code"))
+
+    assert await code() == "unauthenticated", "no key is no attempt"
+    assert await code(key="other") == "forbidden", "nor is a key for something else"
+    assert [await code(key=f"wrong{number}") for number in range(3)] == ["unauthenticated"] * 3
+    client = await dial(node)
+    refused = await client.register(key="wrong")
+    assert refused["code"] == "rate_limited"
+    assert 0 < refused["after"] <= 60
+    assert node.domain.refusals["failed_keys_per_minute"] == 1
+    with pytest.raises(RequestError):
+        node.domain.failed_keys.note("127.0.0.1")
+    assert "token" in await client.register(key=KEY)
 
 
 @pytest_twisted.ensureDeferred

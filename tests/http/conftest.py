@@ -27,6 +27,8 @@ from twisted.python.failure import Failure
 
 from push.access.api_keys import ApiKey, Keyring
 from push.access.bans import ActiveBan
+from push.access.rate_limits import RefusalCounts
+from push.access.request_rates import FailedKeys
 from push.cluster.registry.entry import RegistryEntry
 from push.devices.registration import NewCredentials
 from push.devices.session_query_types import Filter
@@ -498,9 +500,11 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         origins: tuple[str, ...] = (),
         trusted_proxies: tuple[str, ...] = (),
         open_registration: bool = False,
+        failed_keys_per_minute: int = 0,
         **options: Any,
     ) -> Web:
         clock = Clock()
+        refusals = options.setdefault("refusals", RefusalCounts())
         known: dict[str, App] = {
             "api": make_api_of(behind, clock, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
@@ -515,6 +519,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
             notes=lambda: behind.notes,
             origins=Origins(origins),
             trusted_proxies=Networks(trusted_proxies),
+            failed_keys=FailedKeys(clock, failed_keys_per_minute, refusals),
             **options,
         )
         return Web(site, clock, behind)

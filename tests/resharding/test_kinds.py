@@ -59,6 +59,10 @@ def keys_of(world: Any) -> MadeKeys:
     return MadeKeys(world.reactor, server, Lease(world.reactor, server, "boot"), Keyring())
 
 
+# Of messages that nobody pushes here, by the way: those are noted as well.
+TARGETS = ("user:looked-at", "topic:looked-at", "group:looked-at")
+
+
 async def observe(world: Any, tokens: list[str]) -> None:
     """All that operators look at: a timeline of each device, recent messages, the audit trail."""
     kind = JournalKind("device-events", "dev:", 200, 1000, 3600, of_devices=True)
@@ -67,7 +71,7 @@ async def observe(world: Any, tokens: list[str]) -> None:
         timelines.add(token, now_ms(world) + place, b"entry of " + token.encode())
     await timelines.stop()
     recent = RecentMessages(world.reactor, world.shards)
-    for place, target in enumerate(("user:anna", "topic:news", f"token:{tokens[0]}", "all")):
+    for place, target in enumerate(TARGETS):
         recent.note(f"id{place}", now_ms(world) + place, [target])
     await recent.store_all()
     audit = AuditTrail(world.reactor, world.shards.first, WallClock(world.shards))
@@ -85,10 +89,9 @@ async def observed(world: Any, tokens: list[str]) -> list[object]:
     timelines = Journal(world.reactor, world.shards, kind, 0.01)
     recent = RecentMessages(world.reactor, world.shards)
     audit = AuditTrail(world.reactor, world.shards.first, WallClock(world.shards))
-    targets = (None, "user:anna", "topic:news", f"token:{tokens[0]}", "all")
     return [
         [await timelines.latest(token, 10) for token in tokens],
-        [await recent.page(target, 0, "", 10) for target in targets],
+        [await recent.page(target, 0, "", 10) for target in TARGETS],
         await audit.page(0, None, "", 10),
     ]
 

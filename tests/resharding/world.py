@@ -106,6 +106,7 @@ class Worlds(World):
         for seat in list(self.ghosts):
             self.gone(seat)
         await self.writer.stop()
+        await self.observer.store_all()
         await self.shards.stop()
         self.servers = []
 

@@ -63,6 +63,14 @@ class Reconnects:
             )
         attempts.due += self._interval_seconds
 
+    def give_back(self, token: str, ip: str) -> None:
+        """The server itself has ended a session of that token so that it comes again at once: this
+        is no flapping."""
+        client = (token, counted_ip(ip))
+        attempts = self._young.get(client) or self._old.get(client)
+        if attempts is not None:
+            attempts.due -= self._interval_seconds
+
     def _of(self, client: tuple[object, str], now: float) -> Attempts:
         if now - self._turned_at >= WINDOW_SECONDS:
             idle = now - self._turned_at >= 2 * WINDOW_SECONDS

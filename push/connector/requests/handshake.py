@@ -67,6 +67,7 @@ class Handshake:
         self._devices = services.devices
         self._sessions = services.sessions
         self._keyring = services.keyring
+        self._failed_keys = services.failed_keys
         self._settings = settings
         self._timeout_seconds = services.shards.first.timeout_seconds
         self._commands = commands
@@ -87,7 +88,7 @@ class Handshake:
         body = wanted.body
         try:
             self._limits.check_memory()
-            await self._check_key(body.key)
+            await self._check_key(body.key, connection.ip)
             pair = await self._devices.register(
                 platform=body.platform,
                 app=body.app,
@@ -115,7 +116,7 @@ class Handshake:
             status = STATUS_OF_CODE[refusal.code]
             self._port.session_events.refused(request, token, connection.ip, status)
 
-    async def _check_key(self, key: str | None) -> None:
+    async def _check_key(self, key: str | None, ip: str) -> None:
         if self._settings.open_registration:
             return
         known = None
@@ -123,6 +124,8 @@ class Handshake:
             await self._keyring.settle(key)
             known = self._keyring.authenticate(key)
         if known is None:
+            if key is not None and ip not in self._limits.admission.limits.exempt:
+                self._failed_keys.note(ip)
             raise RequestError(
                 "unauthenticated", "a key with the scope register is needed", field="key"
             )

@@ -10,6 +10,7 @@ import msgspec
 
 from push.access.api_keys import Keyring
 from push.access.bans import Bans
+from push.access.request_rates import FailedKeys
 from push.cluster.commands import ControlChannel
 from push.connector.limits.connector_limits import ConnectorLimitSettings
 from push.devices.registration import Devices
@@ -18,6 +19,7 @@ from push.devices.topics import Topics
 from push.observe.session_events import SessionEvents
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
+from push.runtime.tracing import Tracer
 from push.session.server_answers import SessionLimits
 from push.wire.idents import Snowflake
 
@@ -51,7 +53,7 @@ class GatewayServices(NamedTuple):
     `others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that address;
     `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
     answers a PUBLISH, by its sub-signal, beside those for topics; `is_short_of_memory()`: this
-    process begins nothing new.
+    process begins nothing new; `tracer` None: nothing is traced.
     """
 
     shards: Shards
@@ -60,6 +62,7 @@ class GatewayServices(NamedTuple):
     sessions: Sessions
     topics: Topics
     keyring: Keyring
+    failed_keys: FailedKeys
     bans: Bans
     lease: Lease
     snowflake: Snowflake
@@ -68,3 +71,4 @@ class GatewayServices(NamedTuple):
     drain_ordered: Callable[[float], None] = lambda rate_per_second: None
     handlers: Mapping[int, Handler] = MappingProxyType({})
     is_short_of_memory: Callable[[], bool] = lambda: False
+    tracer: Tracer | None = None

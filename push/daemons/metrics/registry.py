@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client import GCCollector, PlatformCollector, ProcessCollector
@@ -16,17 +17,21 @@ from push.daemons.process.memory import MemoryWatch
 
 
 class RefusalCollector(Collector):
-    """What limits have refused, by the name of the limit."""
+    """What limits have refused or put off, by the name of the limit: of the daemon, and of its
+    connector."""
 
-    def __init__(self, refusals: Mapping[str, int]) -> None:
-        self._refusals = refusals
+    def __init__(self, *counts: Mapping[str, int]) -> None:
+        self._counts = counts
 
     def collect(self) -> Iterable[Metric]:
+        sums: Counter[str] = Counter()
+        for counts in self._counts:
+            sums.update(counts)
         yield counters(
             "push_limit_refusals",
-            "what was refused for a limit",
+            "what was refused, delayed or closed for a limit",
             ["limit"],
-            self._refusals,
+            sums,
         )
 
 
@@ -42,7 +47,8 @@ def make_registry(
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    registry.register(RefusalCollector({} if refusals is None else refusals))
+    of_connector = {} if gateway is None else gateway.limits.counts.acted
+    registry.register(RefusalCollector({} if refusals is None else refusals, of_connector))
     if memory is not None:
         registry.register(MemoryCollector(memory))
     registry.register(CertificateCollector(certificate_ends))

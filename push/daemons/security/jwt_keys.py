@@ -50,6 +50,12 @@ def configure(verifier: JwtVerifier, auth: Auth) -> None:
     )
 
 
+def reload_keys(verifier: JwtVerifier, auth: Auth) -> str | None:
+    """As `configure`; what was loaded, in words."""
+    configure(verifier, auth)
+    return f"JWT key file {auth.jwt_key_file}" if auth.jwt_key_file else None
+
+
 def _keys_of_file(auth: Auth) -> list[VerificationKey]:
     path = Path(auth.jwt_key_file).expanduser()
     try:

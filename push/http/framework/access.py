@@ -15,7 +15,7 @@ from push.http.framework.bodies import BodyAdmission, admission_of
 from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint
-from push.wire.addresses import UNKNOWN_IP, Networks, counted_ip
+from push.wire.addresses import Networks
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
 
@@ -28,16 +28,13 @@ _SCOPES_OF_APPS = frozenset(("register",))
 class RefusedKey(RequestError):
     """There is a key, and it is not valid; or it is valid (`key_name`) and may not do this."""
 
-    def __init__(
-        self,
-        code: str,
-        detail: str,
-        *,
-        after_seconds: int | None = None,
-        key_name: str | None = None,
-    ) -> None:
-        super().__init__(code, detail, after_seconds=after_seconds)
+    def __init__(self, code: str, detail: str, *, key_name: str | None = None) -> None:
+        super().__init__(code, detail)
         self.key_name = key_name
+
+
+def is_wrong_key(refusal: RequestError) -> bool:
+    return isinstance(refusal, RefusedKey) and refusal.key_name is None
 
 
 class RequestAccess:
@@ -52,7 +49,7 @@ class RequestAccess:
         self,
         keyring: Keyring,
         proxies: Networks,
-        failed_keys: FailedKeys | None,
+        failed_keys: FailedKeys,
         auditing: Auditing | None,
         is_short_of_memory: Callable[[], bool],
     ) -> None:
@@ -83,23 +80,38 @@ class RequestAccess:
                 return admission_of(route.body.max_bytes)
             self._owner(headers)
         except RequestError as error:
-            make_refusal = self._doubted(error, headers)
             if route is not None:
-                raise make_refusal() from None
+                raise self._doubted(error, headers) from None
+            refusal = self._doubted(error, headers)
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-            return BodyAdmission(KEYLESS_BODY_BYTES, make_refusal)
+            wrong_from = client_of(request, self._proxies)[0] if is_wrong_key(refusal) else ""
+            refused = partial(
+                self._refused_again,
+                refusal.code,
+                refusal.detail,
+                refusal.after_seconds,
+                wrong_from,
+            )
+            return BodyAdmission(KEYLESS_BODY_BYTES, refused)
         return admission_of(MAX_BODY_BYTES)
 
-    def _doubted(self, refusal: RequestError, headers: Headers) -> Callable[[], RequestError]:
-        """Makes `refusal` again. Nobody waits for Redis before there is a body: a key that may be
-        valid is no wrong one then."""
+    def _refused_again(
+        self, code: str, detail: str, after_seconds: int | None, wrong_from: str
+    ) -> RequestError:
+        """Not the refusal itself, which would hold the request. Raises `RequestError`
+        `rate_limited` instead for a wrong key that is one too many from that address."""
+        self._failed_keys.note(wrong_from)
+        return RequestError(code, detail, after_seconds=after_seconds)
+
+    def _doubted(self, refusal: RequestError, headers: Headers) -> RequestError:
+        """Nobody waits for Redis before there is a body: a key that may be valid is no wrong one
+        then."""
         if isinstance(refusal, RefusedKey) and not self._keyring.is_settled(_key_in(headers)):
-            detail = "it is not known now whether this key is valid"
-            return partial(RequestError, "unavailable", detail, after_seconds=1)
-        return partial(
-            type(refusal), refusal.code, refusal.detail, after_seconds=refusal.after_seconds
-        )
+            return RequestError(
+                "unavailable", "it is not known now whether this key is valid", after_seconds=1
+            )
+        return refusal
 
     def owner_of(self, request: HttpRequest) -> str:
         """The owner that a valid key of the request names; "" without one.
@@ -148,9 +160,8 @@ class RequestAccess:
         except RefusedKey as refusal:
             if self._auditing is not None:
                 self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
-            is_wrong = refusal.key_name is None
-            if is_wrong and self._failed_keys is not None and client_ip not in ("", UNKNOWN_IP):
-                self._failed_keys.note(counted_ip(client_ip))
+            if is_wrong_key(refusal):
+                self._failed_keys.note(client_ip)
             raise
         return client_ip, owner
 

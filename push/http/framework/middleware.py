@@ -27,7 +27,7 @@ from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
 from push.http.edge.body_stream import write_stream
 from push.http.framework.access import RequestAccess
-from push.http.framework.client_address import client_of, origin_of
+from push.http.framework.client_address import origin_of
 from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import (
     allowed_methods,
@@ -44,7 +44,7 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import Endpoint, NoQuery, Request, Response
-from push.runtime.log_detail import detail
+from push.runtime.tracing import ACCEPT, Tracer, ending_of_request
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
@@ -57,9 +57,9 @@ EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
-# The route's name ("none": there is none), the status, and the seconds from the whole request to
-# its answer; None where nothing was waited for.
-NoteAnswer = Callable[[str, int, float | None], None]
+# The route's name ("none": there is none), the status, the seconds from the whole request to its
+# answer (None where nothing was waited for), the client's address and the key's name ("": none).
+NoteAnswer = Callable[[str, int, float | None, str, str], None]
 
 _decode_no_body = decoder_for(NoBody)
 
@@ -70,7 +70,7 @@ class Edge:
     The headers of `proxies` about the client are believed. `rates` limits requests of a key,
     `failed_keys` wrong keys. While the process `is_short_of_memory`, nothing new is begun; reading,
     and what an administrator does against it, goes on. `note_answer` is called for every answer,
-    with times of `seconds()`.
+    with times of `seconds()`. `tracer` None: no request is traced.
     """
 
     def __init__(
@@ -82,8 +82,9 @@ class Edge:
         *,
         seconds: Callable[[], float],
         note_answer: NoteAnswer,
+        tracer: Tracer | None = None,
         rates: RequestRates | None = None,
-        failed_keys: FailedKeys | None = None,
+        failed_keys: FailedKeys,
         auditing: Auditing | None = None,
         is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -96,6 +97,7 @@ class Edge:
         self._origins = origins or Origins(())
         self._seconds = seconds
         self._note_answer = note_answer
+        self._tracer = tracer
         self._cors: dict[bytes, bytes] = {}
         self._app = Klein()
         # Otherwise //v1/push is answered with a redirect.
@@ -176,12 +178,17 @@ class Edge:
         quota = owner = call = None
         client_ip = ""
         began = self._seconds()
+        span = None
+        if self._tracer is not None and route.traced:
+            span = self._tracer.start(ACCEPT, request.getHeader("traceparent"))
         try:
             await self.access.settle(route, request)
             client_ip, owner = self.access.let_in(route, request, path)
             if owner is not None and self._rates is not None:
                 quota = await self._rates.take(owner.sha256)
             call = self._read(route, request, path, raw, client_ip, owner)
+            if span is not None:
+                call = call._replace(trace=span.traceparent)
             answer = await route.handler(call)
         except Exception as error:
             answer = self._answer(error, route.name)
@@ -190,18 +197,10 @@ class Edge:
             self._auditing.answered(route, owner.name, client_ip, path, query, body, answer.status)
         if quota is not None:
             answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
-        seconds = self._seconds() - began
-        self._note_answer(route.name, answer.status, seconds)
-        if detail.debug:
-            _log.debug(
-                "{ip} {route}: {status} in {ms:.1f} ms",
-                ip=client_ip or client_of(request, self._proxies)[0],
-                route=route.name,
-                status=answer.status,
-                ms=round(seconds * 1000, 1),
-                key=None if owner is None else owner.name,
-                event="http.answered",
-            )
+        key = "" if owner is None else owner.name
+        self._note_answer(route.name, answer.status, self._seconds() - began, client_ip, key)
+        if span is not None:
+            span.end(*ending_of_request(route.method, route.path, answer.status))
         return answer
 
     def _answer(self, error: Exception, where: str) -> Response:
@@ -224,7 +223,7 @@ class Edge:
 
     def refuse(self, request: HttpRequest, error: Exception) -> bytes:
         answer = self._answer(error, "the router")
-        self._note_answer("none", answer.status, None)
+        self._note_answer("none", answer.status, None, "", "")
         return self._send(request, answer)
 
     def _options(self, request: HttpRequest, allow: bytes) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
@@ -9,6 +10,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from push.http.framework.route import MAX_BODY_BYTES
+from push.runtime.ports import Clock
+from push.runtime.timers import sleep
 from push.wire.api.push import MAX_BATCH_ITEMS
 from push.wire.errors import RequestError
 from push.wire.reading import check_syntax, check_utf8, invalid_body, malformed
@@ -36,6 +39,9 @@ _Array = msgspec.defstruct(
     forbid_unknown_fields=True,
 )
 _decode = msgspec.json.Decoder(_Array).decode
+_decode_any = msgspec.json.Decoder(Raw).decode
+_TRAILING = re.compile(r"JSON is malformed: trailing characters \(byte (\d+)\)")
+_SPACE = re.compile(rb"[ \t\r\n]*")
 
 
 def read_items(raw: bytes) -> list[Raw]:
@@ -57,6 +63,64 @@ def read_items(raw: bytes) -> list[Raw]:
     if not items:
         raise _wrong_number()
     return items
+
+
+async def read_items_in_turns(clock: Clock, raw: bytes) -> list[memoryview]:
+    """As `read_items`; a large body is read a part at a time, so that others are served."""
+    begins = _after_space(raw, 0)
+    if len(raw) <= PART_BYTES or raw[begins : begins + 1] != b"[":
+        return [memoryview(item) for item in read_items(raw)]
+    items: list[memoryview] = []
+    read_bytes = 0
+    for item in _items_of(raw):
+        items.append(item)
+        read_bytes += len(item)
+        if read_bytes > PART_BYTES:
+            await sleep(clock, 0)
+            read_bytes = 0
+    return items
+
+
+def _items_of(raw: bytes) -> Iterator[memoryview]:
+    """The items of an array one after the other; each is looked at when it is asked for."""
+    whole = memoryview(raw)
+    start = _after_space(raw, _after_space(raw, 0) + 1)
+    if raw[start : start + 1] == b"]":
+        raise _wrong_number()
+    for _ in range(MAX_BATCH_ITEMS):
+        size, next_byte = _size_of_value(whole[start:])
+        item = whole[start : start + size]
+        check_utf8(bytes(item))
+        yield item
+        start += size + 1
+        if next_byte == ord("]"):
+            if _after_space(raw, start) < len(raw):
+                raise malformed(f"trailing characters (byte {start})")
+            return
+        if next_byte != ord(","):
+            raise malformed(f"expected ',' or ']' (byte {start - 1})")
+    raise _wrong_number()
+
+
+def _after_space(raw: bytes, start: int) -> int:
+    found = _SPACE.match(raw, start)
+    return found.end() if found else start
+
+
+def _size_of_value(text: memoryview) -> tuple[int, int]:
+    """How many bytes the JSON value has that `text` begins with, and the byte that follows it.
+
+    msgspec looks at the value only, and says where it found something after it.
+    """
+    try:
+        _decode_any(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        found = _TRAILING.fullmatch(str(error))
+        if found is None:
+            raise malformed(str(error)) from None
+        size = int(found[1]) - 1  # it counts from 1
+        return size, text[size]
+    raise malformed("Input data was truncated")
 
 
 def _wrong_number() -> RequestError:

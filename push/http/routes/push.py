@@ -19,7 +19,7 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.routes.batches import Sized, check_item_size, parts_of, read_items
+from push.http.routes.batches import Sized, check_item_size, parts_of, read_items_in_turns
 from push.pushing.service import Push, PushService
 from push.runtime.ports import Clock
 from push.runtime.timers import sleep
@@ -66,11 +66,14 @@ class PushRoutes:
         body=Body(PushBody, _EXAMPLE),
         problems=("unknown_token", "unknown_group", "unavailable"),
         once=True,
+        traced=True,
         audited=False,
     )
     async def push(self, call: Request) -> Response:
         target, content = message_of(call.body, self._limits)
-        return json_answer(202, await self._pushing.push(Push(target, content, call.once)))
+        return json_answer(
+            202, await self._pushing.push(Push(target, content, call.once, call.trace))
+        )
 
     @Route(
         "POST",
@@ -92,14 +95,16 @@ class PushRoutes:
             Annotated[list[BatchPushBody], _BATCH_LENGTH],
             [_EXAMPLE, {"to": {"user": "anna"}, "data": 1, "ttl": 0}],
             MAX_BATCH_BYTES,
-            read=read_items,
+            read=bytes,  # its items are read in turns
         ),
         problems=("unavailable",),
         once=True,
+        traced=True,
         audited=False,
     )
     async def push_batch(self, call: Request) -> Response:
-        unread = [Sized((index, raw), len(memoryview(raw))) for index, raw in enumerate(call.body)]
+        items = await read_items_in_turns(self._clock, call.body)
+        unread = [Sized((index, raw), len(raw)) for index, raw in enumerate(items)]
         results: list[BatchReceipt | Problem] = []
         for part in parts_of(unread):
             if results:
@@ -112,16 +117,20 @@ class PushRoutes:
             ]
         return json_answer(200, {"results": results})
 
-    def _read_item(self, raw: msgspec.Raw, index: int, call: Request) -> Push | RequestError:
+    def _read_item(
+        self, raw: msgspec.Raw | memoryview, index: int, call: Request
+    ) -> Push | RequestError:
         """An item of a batch; its key is its own, or made of the batch's and its position."""
         try:
-            check_item_size(len(memoryview(raw)), self._max_item_bytes)
+            check_item_size(len(raw), self._max_item_bytes)
             item: BatchPushBody = _decode_item(bytes(raw))
             target, content = message_of(item, self._limits)
             if item.idempotency_key is UNSET:
-                return Push(target, content, call.once and f"{call.once} place {index}")
+                once = call.once and f"{call.once} place {index}"
+                return Push(target, content, once, call.trace)
             check_idempotency_key(item.idempotency_key, "idempotency_key")
-            return Push(target, content, f"{call.scope} item {item.idempotency_key}")
+            once = f"{call.scope} item {item.idempotency_key}"
+            return Push(target, content, once, call.trace)
         except RequestError as refusal:
             return refusal
 

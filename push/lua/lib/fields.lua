@@ -34,9 +34,10 @@ local LEDGER_LINE = 't:'
 local LEDGER_TOKENS = 'u:'
 local LEDGER_ADDRESSED = 'n'
 local LEDGER_WRITTEN = 'w'
+local LEDGER_TRACE = 'tp'
 local LEDGER_CLOSED_WITH = 'z'
 local LEDGER_CLOSED_AT = 'zo'
-local LEDGER_EVENTS = 'q'
+local LEDGER_EVENT_COUNT = 'q'
 
 -- What became of a message for a device. These are also the names of the counters.
 local WAITING = 's'

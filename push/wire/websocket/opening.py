@@ -72,6 +72,13 @@ class Opening:
 
     def feed(self, data: bytes) -> Accepted | OtherRequest | Refused | None:
         """What became of the request; None while it is incomplete."""
+        outcome = self._read(data)
+        if isinstance(outcome, Refused) and self._received.startswith(b"HEAD "):
+            head = outcome.answer.partition(_END)[0] + _END
+            return outcome._replace(answer=head)  # to HEAD there is no body (RFC 9110, 9.3.2)
+        return outcome
+
+    def _read(self, data: bytes) -> Accepted | OtherRequest | Refused | None:
         begun = max(len(self._received) - len(_END) + 1, 0)
         self._received += data
         end = self._received.find(_END, begun)

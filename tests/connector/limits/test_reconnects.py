@@ -41,6 +41,15 @@ def test_one_that_waits_is_let_in_again() -> None:
     assert [refused(reconnects, 200.0) for _ in range(3)] == [None, None, 5]
 
 
+def test_one_that_the_server_sends_away_to_come_again_does_not_flap() -> None:
+    reconnects = Reconnects(3, LimitCounts())
+    for _ in range(50):
+        assert refused(reconnects, 10.0) is None
+        reconnects.give_back(DEVICE.token or "", "192.0.2.1")
+        reconnects.give_back("another token", "192.0.2.1")
+    assert [refused(reconnects, 10.0) for _ in range(4)] == [None, None, None, 5]
+
+
 def test_a_stranger_who_knows_a_token_keeps_its_device_away_from_nowhere() -> None:
     reconnects = Reconnects(3, LimitCounts())
     for _ in range(100):

@@ -12,6 +12,7 @@ from prometheus_client import generate_latest
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import Quota
 from push.daemons.metrics.registry import make_registry
+from push.http.framework.middleware import KEYLESS_BODY_BYTES
 from push.wire.errors import LimitPolicy, RequestError
 from tests.http.conftest import Web, make_request
 
@@ -104,6 +105,14 @@ def test_a_wrong_key_counts_once_also_where_it_is_judged_before_the_body(make_we
     assert connection.transport.value().startswith(b"HTTP/1.1 429 Too Many Requests\r\n")
     connection.close()
     assert web.request("POST", "/v1/push/batch", [PUSH], key="push-key").status == 200
+
+
+def test_a_wrong_key_counts_where_its_body_is_refused_before_it_comes(make_web: MakeWeb) -> None:
+    web = make_web(failed_keys_per_minute=2)
+    body = b" " * (KEYLESS_BODY_BYTES + 1)
+    wrong = [web.push(body, key="wrong").status for _ in range(3)]
+    assert wrong == [401, 401, 429]
+    assert web.push(body, key=None).status == 401
 
 
 def test_refusals_are_counted_by_the_name_of_the_limit() -> None:

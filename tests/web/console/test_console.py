@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks.running import Running, started_server
+from tests.docs.test_plain_english import NOT_USED
 from tests.waiting import wait_for
 from tests.web.servers import SETTINGS
 from tests.web.tools import ROOT, SCREENSHOTS, TOOLS, chromium, installed, node, run
@@ -139,3 +140,9 @@ def test_every_reason_has_its_sentence() -> None:
     overall = source.split("export const MESSAGE_REASONS = [")[1].split("]")[0]
     for reason in re.findall(r'"(\w+)"', overall):
         assert {f"became-all.{reason}", f"outcome.{reason}"} <= known.keys()
+
+
+@pytest.mark.parametrize("pattern", sorted(NOT_USED))
+def test_english_texts_are_in_plain_english(pattern: str) -> None:
+    found = {key: text for key, text in texts("en").items() if re.search(pattern, text, re.I)}
+    assert found == {}, NOT_USED[pattern]

@@ -121,6 +121,24 @@ def test_what_does_not_fit_is_refused(asked: bytes, status: int, piece_bytes: in
 
 
 @pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (request("HEAD /ws HTTP/1.1"), 400),
+        (request("HEAD /nothing HTTP/1.1"), 404),
+        (request("HEAD /ws HTTP/1.1", Cookie="x" * MAX_HEAD_BYTES), 431),
+    ],
+)
+@pytest.mark.parametrize("piece_bytes", [1, 1 << 20])
+def test_the_answer_to_head_has_no_body(asked: bytes, status: int, piece_bytes: int) -> None:
+    refused = fed(asked, piece_bytes)
+    assert isinstance(refused, Refused)
+    head, _, body = refused.answer.partition(b"\r\n\r\n")
+    assert head.split(b" ")[1] == str(status).encode()
+    assert body == b""
+    assert b"Content-Length: %d" % (len(refused.reason) + 1) in head
+
+
+@pytest.mark.parametrize(
     "asked",
     [
         request("GET http://a.example/ws HTTP/1.1"),

@@ -120,5 +120,5 @@ def _text(kind: str, event: LiveEvent) -> bytes:
 
 def _log_failure(failure: Failure) -> None:
     log.failure(
-        "Events could not be written to a client", failure=failure, event="events.write_failed"
+        "Events could not be written to a client", failure=failure, event="observe.stream_failed"
     )
