@@ -18,6 +18,7 @@ from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
 from push.http.pages import LINKS
 from push.http.request_measures import RequestMeasures
+from push.http.stream_operation import STREAM_APP
 from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
 from push.observe.audit import AuditTrail
@@ -75,9 +76,9 @@ def make_site(
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
     own = App("every daemon", "Health, metrics and documentation.", routes_of(health))
-    served = _with_pages([*apps, make_web_client(), own], title, version)
-    measures = RequestMeasures()
-    registry.register(measures)
+    described = [*apps, STREAM_APP] if take_stream is not None else apps
+    served = _with_pages([*described, make_web_client(), own], title, version)
+    registry.register(measures := RequestMeasures())
     edge = Edge(
         (route for app in served for route in app.routes),
         keyring,
@@ -90,7 +91,7 @@ def make_site(
         auditing=None if audit is None else Auditing(audit),
         is_short_of_memory=is_short_of_memory,
     )
-    crowd = Crowd(max_connections, refusals)
+    crowd, resource = Crowd(max_connections, refusals), edge.resource()
     return LimitedSite(
-        reactor, edge.resource(), edge.admit, edge.owner_of, crowd, trusted_proxies, take_stream
+        reactor, resource, edge.admit, edge.owner_of, crowd, trusted_proxies, take_stream
     )
