@@ -69,6 +69,7 @@ from push.wire.signals import ConnectStatus, DisconnectCode
 log = Logger()
 
 RESTART_AFTER_SECONDS = 5
+SHORT_SESSION_MS = 2000
 _KNOWN_ENDS = frozenset((*map(str, DisconnectCode), *(each.name for each in ConnectStatus)))
 
 
@@ -255,8 +256,7 @@ class Gateway:
         self.connections.discard(connection)
         self.limits.lost(connection)
         self._wheel.remove(connection)
-        if connection.protocol.window is None:
-            self.reads.came_to(session=False)
+        self._judge_newcomer(connection)
         if connection.protocol.state is State.ENDING:
             self._watch(connection)  # what the device asked for is carried out all the same
         elif connection.device is not None:
@@ -265,6 +265,15 @@ class Gateway:
                 self.session_events.disconnected(connection.device, CONNECTION_LOST, reason)
             self._forget(connection.device)
         self._tell_if_all_are_gone()
+
+    def _judge_newcomer(self, connection: DeviceConnection) -> None:
+        """What is opened and cut at once, again and again, is worth no more than what is refused:
+        it outweighs that it had a session."""
+        device = connection.device
+        if connection.protocol.window is None:
+            self.reads.came_to(session=False)
+        elif device is not None and self.now_ms() - device.connected_ms < SHORT_SESSION_MS:
+            self.reads.came_to(session=False, weight=4)
 
     def handed_over(self, former: DeviceConnection, connection: DeviceConnection) -> None:
         self.connections.discard(former)
