@@ -30,9 +30,9 @@ from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_ROLES, DemoService
 from push.daemons.device_gateway import make_gateway
 from push.daemons.domain import Domain
+from push.daemons.metrics.figures import Unacknowledged, watch_gateway
 from push.daemons.metrics.registry import make_registry as make_metrics
 from push.daemons.notes import clamped_notes
-from push.daemons.observing import Unacknowledged, watch_gateway
 from push.daemons.part_settings import domain_limits
 from push.daemons.process.listening import Listener, MakePort
 from push.daemons.process.log_files import reopen_log_files
