@@ -226,10 +226,12 @@ def test_a_refused_credential_of_a_device_is_in_the_trail(system: System, api: P
 def test_the_client_for_asyncio_follows_events(system: System) -> None:
     async def first_event() -> Event:
         async with AsyncPushAPI(system.api.http_url, system.admin_key) as api:
-            following = asyncio.ensure_future(anext(api.events(kinds=["pushed"], user="anna")))
+            stream = api.events(kinds=["pushed"], user="anna")
+            following = asyncio.ensure_future(anext(stream))
             while not following.done():
                 await api.push(to={"user": "anna"}, data={"n": 1})
                 await asyncio.wait([following], timeout=0.1)
+            await stream.aclose()
             return await following
 
     event = asyncio.run(first_event())
