@@ -25,7 +25,7 @@ FIELDS_PER_PAGE = 500
 SORTED_SETS = (keyspace.WEBHOOK_WAITING, keyspace.WEBHOOK_DUE, keyspace.WEBHOOK_FAILED)
 
 _fill = load_script("webhooks", "fill")
-_unpack = msgspec.msgpack.Decoder(tuple[str, str, int, str, str]).decode
+_unpack = msgspec.msgpack.Decoder(tuple[str, str, int, str, str, str]).decode
 
 Fields = dict[str, bytes]
 
@@ -48,7 +48,7 @@ async def fill_outboxes(servers: Iterable[RedisClient]) -> None:
 
 def owner_of(packed: bytes) -> str | None:
     """The stream by which an event is placed; None: it is of no stream."""
-    _, source, _, _, data = _unpack(packed)
+    _, source, _, _, data, _ = _unpack(packed)
     kind, _, name = source.partition(":")
     match kind:
         case "device":

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Raw, Struct
 
-_decode = msgspec.msgpack.Decoder(tuple[str, str, int, str, str]).decode
+_decode = msgspec.msgpack.Decoder(tuple[str, str, int, str, str, str]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -20,7 +20,10 @@ class _Body(Struct, frozen=True):
 
 
 class OutboxEvent(Struct, frozen=True):
-    """`failed`: how many attempts to send it to the endpoint have failed. `data`: JSON."""
+    """`failed`: how many attempts to send it to the endpoint have failed. `data`: JSON.
+
+    `trace`: the traceparent of what it tells of, "" = there is none.
+    """
 
     id: str
     failed: int
@@ -28,11 +31,12 @@ class OutboxEvent(Struct, frozen=True):
     source: str
     seq: int
     data: str
+    trace: str = ""
 
     @classmethod
     def unpack(cls, id: str, failed: int, packed: bytes) -> OutboxEvent:
-        type, source, seq, _, data = _decode(packed)
-        return cls(id, failed, type, source, seq, data)
+        type, source, seq, _, data, trace = _decode(packed)
+        return cls(id, failed, type, source, seq, data, trace)
 
     def body(self) -> bytes:
         """What is signed and sent, the same at every attempt."""
