@@ -28,7 +28,7 @@ from push.pushctl.commands import (
     reshard,
     topics,
 )
-from push.pushctl.commands.operate import bench, events, history, keys, top, trace
+from push.pushctl.commands.operate import bench, events, history, keys, top, trace, webhooks
 from push.pushctl.terminal import output
 from push.pushctl.terminal.errors import INTERRUPTED, Failure, explain, report_usage, translated
 from push.pushctl.terminal.options import Common, common_options
@@ -89,6 +89,7 @@ COMMANDS: tuple[click.Command, ...] = (
     history.series,
     history.audit,
     keys.keys,
+    webhooks.webhooks,
     nodes.servers,
     nodes.nodes,
     nodes.stats,

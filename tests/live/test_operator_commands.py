@@ -17,6 +17,7 @@ import pytest
 from benchmarks.running import Running, started_server
 from push.pushctl.main import main
 from push.sdk.backend import PushAPI
+from tests.faults.test_webhooks import Endpoint
 from tests.live.test_terminal import CTRL_C, Terminal
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -26,9 +27,22 @@ DEVICE = {"platform": "linux", "app": "example"}
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def endpoint() -> Iterator[Endpoint]:
+    """A receiver of webhooks, which the server's configuration names."""
+    made = Endpoint()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, endpoint: Endpoint) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("server") / "data"
-    with started_server("push", folder, limits_registrations_per_minute="0") as running:
+    with started_server(
+        "push",
+        folder,
+        limits_registrations_per_minute="0",
+        webhooks_endpoints=endpoint.setting("message.acknowledged"),
+    ) as running:
         yield running
 
 
@@ -195,8 +209,7 @@ def why(ctl: Ctl, message: str, token: str) -> str:
     (line,) = story["devices"]
     assert line["text"].endswith(".")
     assert "{" not in line["text"]
-    text = ctl("trace", message, "--device", token)
-    assert line["text"].split(" (")[0] in text.out
+    assert re.search(rf"^{token}: \S.*\.$", ctl("trace", message, "--device", token).out, re.M)
     return str(line["why"])
 
 
@@ -324,6 +337,47 @@ def test_keys_are_made_used_and_revoked_and_that_is_in_the_audit_trail(
     by_key = ctl("audit", "--key-name", "admin", "--count", "1", "--json").objects
     assert [entry["key"] for entry in by_key] == ["admin"]
     assert ctl("audit").out.splitlines()[0].split()[:2] == ["TIME", "KEY"]
+
+
+def test_webhooks_are_added_changed_and_removed(ctl: Ctl, tmp_path: Path) -> None:
+    secret = tmp_path / "hook.secret"
+    url = "https://93.184.215.14/push"
+    options = ["--type", "chat.message", "--disabled", "--save", str(secret)]
+    made = ctl("webhooks", "add", url, *options, "--json")
+    assert (made.status, made.err) == (0, "")
+    id = made.objects[0]["id"]
+    assert secret.read_text().startswith("whsec_")
+    assert "whsec_" not in made.out
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert ctl("webhooks", "add", url, *options).status == 1, "the file is there already"
+    listed = {each["id"]: each for each in ctl("webhooks", "list", "--json").objects}
+    assert (listed[id]["enabled"], listed[id]["url"]) == (False, url)
+    assert len(listed) == 2
+    rotated = ctl("webhooks", "change", id, "--rotate", "--description", "ours")
+    assert re.search(r"^secret +whsec_", rotated.out, re.MULTILINE)
+    assert re.search(r"^description +ours$", ctl("webhooks", "show", id).out, re.MULTILINE)
+    assert ctl("webhooks", "change", id).status == 2
+    assert ctl("webhooks", "remove", id).status == 2, "it asks first"
+    assert ctl("webhooks", "remove", id, "--yes").out == f"{id}: deleted\n"
+    refused = ctl("webhooks", "add", "https://127.0.0.1/push", "--type", "chat.message")
+    assert (refused.status, refused.err.count("\n")) == (1, 1)
+
+
+def test_webhooks_are_tested_seen_and_sent_again(ctl: Ctl, endpoint: Endpoint) -> None:
+    (id,) = (each["id"] for each in ctl("webhooks", "list", "--json").objects)
+    (sent,) = ctl("webhooks", "test", id, "--json").objects
+    wait_for(lambda: sent["event"] in endpoint.ids)
+    assert endpoint.refused == []
+
+    def tried() -> list[Any]:
+        found = ctl("webhooks", "attempts", id, "--json").objects
+        return [each for each in found if each["event"] == sent["event"]]
+
+    wait_for(tried)
+    assert tried()[0]["status"] == 204
+    assert ctl("webhooks", "attempts", id, "--failed").out == "no attempts\n"
+    again = ctl("webhooks", "replay", id, "--since", "1h", "--type", "message.acknowledged")
+    assert re.fullmatch(rf"{id}: \d+ events? to be sent again\n", again.out)
 
 
 def test_figures_and_settings_are_listed(ctl: Ctl) -> None:

@@ -39,6 +39,9 @@ def everywhere(text: str) -> dict[str, tuple[list[str], Any]]:
     ledger = {"id": "m", "ts": 1, "to": {text: text, "tokens": [text]}, "dropped": {text: 1}}
     entry = {"service": text, "instance": text, "addresses": {text: text}, "sessions": 1}
     entry |= {"draining": False, "version": text, "started": 1}
+    hook = {"id": text, "url": text, "types": [], "enabled": True, "description": text}
+    hook |= {"source": "made", "created": 1, "state": "disabled", "disabled_reason": text}
+    sending = {"id": text, "event": text, "type": text, "ts": 1}
     audited = {"ts": 1, "key": text, "ip": text, "route": text, "target": text, "status": 1}
     figure = {"name": "pushes", "step": 10, "start": 1}
     setting = {"value": {text: [text]}, "source": text}
@@ -62,6 +65,13 @@ def everywhere(text: str) -> dict[str, tuple[list[str], Any]]:
         "ban": (["--user", "u"], {"user": text}),
         "keys list": ([], {"keys": [{"name": text, "scopes": [text], "source": text}]}),
         "keys make": (["a", "--scope", "push"], {"name": text, "scopes": [text], "key": text}),
+        "webhooks add": (["https://x", "--type", "chat.message"], {**hook, "secret": text}),
+        "webhooks list": ([], {"webhooks": [hook]}),
+        "webhooks show": (["w"], hook),
+        "webhooks change": (["w", "--enable"], {**hook, "secret": text}),
+        "webhooks attempts": (["w"], {"attempts": [{**sending, "error": text}]}),
+        "webhooks replay": (["w"], {"events": 1}),
+        "webhooks test": (["w"], {"event": text}),
         "audit": ([], {"audit": [audited], "cursor": None}),
         "series": (["pushes"], {"values": [None, 1], "silent": [text], **figure}),
         "config": ([], {"node": text, "settings": {text: {text: setting}}}),
@@ -91,6 +101,7 @@ WITHOUT_ANSWER = {
     "unsubscribe": ["a", "t"],
     "unban": ["--user", "u"],
     "keys revoke": ["a", "--yes"],
+    "webhooks remove": ["w", "--yes"],
     "drain": ["n"],
     "groups dismiss": ["g", "--yes"],
     "members remove": ["g", "u"],
@@ -143,7 +154,7 @@ def test_answers_are_shown_harmless(pushctl, server: HTTPServer, command: str, t
     check(outcome)
     assert outcome.out
     outcome = pushctl(*call, "--json")
-    if command not in ("cancel", "chat read"):  # numbers only
+    if command not in ("cancel", "chat read", "webhooks replay"):  # numbers only
         check_json(outcome, text)
 
 

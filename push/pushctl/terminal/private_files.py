@@ -7,6 +7,12 @@ import os
 from push.pushctl.terminal.errors import Failure, explain
 
 
+def check_new(path: str | None, option: str) -> None:
+    """Before something is made that could then not be kept. Raises `Failure`."""
+    if path is not None and os.path.lexists(path):
+        raise Failure(f"{option}{path}: exists already")
+
+
 def write_private(path: str, text: str, option: str, *, force: bool) -> None:
     """Readable by the owner only, from the first byte on. Raises `Failure`, which names `option`
     (with a space after it, or ""), when the file exists and is not to be replaced."""
