@@ -121,6 +121,8 @@ class Connection:
         self.free_ids = deque(range(10, 10 + MAX_UNANSWERED))
         self.received: list[Frame] = []  # answers to SUB and CONNECT
         self.groups: list[str] = []  # that were created
+        self._owed = b""  # acknowledgements
+        self._is_acknowledging = False
         self._frames = FrameDecoder(1 << 20)
         self._ws = WsFrames()
         self._socket: socket.socket = socket.socket()
@@ -197,6 +199,16 @@ class Connection:
         while data:
             self._fed(data)
             data = self._recv() if len(data) >= READ_BYTES or self.carrier == "tls" else b""
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        if self._is_acknowledging:
+            return  # sending takes what comes, which is what called this
+        self._is_acknowledging = True
+        while self._owed:
+            owed, self._owed = self._owed, b""
+            self.send(owed)
+        self._is_acknowledging = False
 
     def wait(self, seconds: float) -> None:
         """Read until `seconds` are over or something came."""
@@ -247,7 +259,7 @@ class Connection:
             self.free_ids.append(frame.message_id)
         elif frame.signal == Signal.PUSH:
             if frame.message_id and self.acknowledges:
-                self.frame(Signal.PUB_ACK, message_id=frame.message_id)
+                self._owed += self.encoded(Signal.PUB_ACK, b"", frame.message_id)
         elif frame.signal == Signal.DISCONNECT:
             raise Gone(label(frame))
         elif frame.signal in (Signal.SUB, Signal.CONNECT_ACK):

@@ -53,9 +53,9 @@ from push.daemons.services.membership import Membership
 from push.daemons.services.ordered_services import OrderedServices
 from push.daemons.services.redis import RedisService
 from push.daemons.services.registry import make_registry
+from push.daemons.services.tracing import OtelTracer, make_tracer
 from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
-from push.daemons.tracing import make_tracer
 from push.daemons.upkeep import (
     BackgroundService,
     GatewayService,
@@ -130,9 +130,7 @@ class Composition:
         self._memory = MemoryWatch(reactor, limit_bytes, in_thread=reactor.callInThread)
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
-        self._tracer = make_tracer(reactor, settings.otel, self._identity)
-        if self._tracer is not None:
-            self._add(self._tracer)
+        self._tracer = self._make_tracer()
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
         self._webhooks: WebhookService | None = None
         self._backlog: Unacknowledged | None = None
@@ -183,6 +181,10 @@ class Composition:
         self._add(Banner(self._reactor, self._status.problems, self._lines_to_try, ready_file))
 
     # Parts
+
+    def _make_tracer(self) -> OtelTracer | None:
+        tracer = make_tracer(self._reactor, self._settings.otel, self._identity.node)
+        return tracer if tracer is None else self._add(tracer)
 
     def _make_domain(self, shards: Shards) -> Domain:
         return Domain(

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from push.connector.gateway import Gateway
 from push.daemons.domain import Domain
+from push.daemons.services.redis import load_trust_root
 from push.daemons.services.webhooks import WebhookService
 from push.devices.expiry import DeviceExpiry
 from push.devices.outbox import OutboxRelay
@@ -67,8 +68,9 @@ def make_webhooks(domain: Domain, boot: str) -> WebhookService:
         return not is_known or domain.is_live_boot(boot)
 
     webhooks = domain.limits.webhooks
+    trust_root = load_trust_root(webhooks.ca_file, "webhooks")
     return WebhookService(
-        domain.reactor, domain.shards, domain.webhooks.store, webhooks, boot, may_live
+        domain.reactor, domain.shards, domain.webhooks.store, webhooks, boot, may_live, trust_root
     )
 
 

@@ -1,4 +1,4 @@
-"""Spans, as the parts that make them see them. What collects them is in `push.daemons.tracing`.
+"""Spans, as their makers see them. They are collected by `push.daemons.services.tracing`.
 
 Where nothing collects spans there is no `Tracer`: a part that has none does nothing for them.
 """

@@ -34,11 +34,13 @@ Work = Callable[[], object]
 
 
 class Lane:
-    """An owner of work. What waits is done in order; `spent` seconds is what it has used."""
+    """An owner of work. What waits is done in order; `spent` seconds is what it has used, of which
+    one with a `weight` of 3 gets three times as much as others."""
 
-    __slots__ = ("is_known", "is_queued", "name", "spent", "waiting")
+    __slots__ = ("is_known", "is_queued", "name", "spent", "waiting", "weight")
 
     def __init__(self, name: str, *, is_known: bool) -> None:
+        self.weight = 1
         self.name = name
         self.is_known = is_known
         self.spent = 0.0
@@ -167,7 +169,7 @@ class Turns:
         assert lane is not None
         now = self._clock.seconds()
         seconds, self._mark = now - self._mark, now
-        lane.spent += seconds
+        lane.spent += seconds / lane.weight
         if lane.is_known:
             self._known_left -= seconds
             self._turn.request()  # then it is given again

@@ -173,6 +173,8 @@ class EndpointWorker:
         body = event.body()
         now_s = int(shared.now_s())
         headers = signed_headers(event.id, now_s, body, endpoint.valid_secrets(now_s * 1000))
+        if event.trace:
+            headers["traceparent"] = event.trace
         began = shared.reactor.seconds()
         answer = await shared.sender.send(
             endpoint.url, headers, body, public=not endpoint.is_configured

@@ -1,4 +1,4 @@
-"""Spans of a real daemon, received by OTLP over HTTP."""
+"""Spans of a real daemon, received by OTLP over HTTP; webhooks go on with the trace."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from benchmarks.running import Running, started_server
 from push.sdk.nio import PushClient
+from push.webhooks.signing import new_secret
 from tests.ports import free_port
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -39,11 +40,17 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: list[ReceivedSpan] = []
+        self.webhooks: list[tuple[dict[str, Any], str | None]] = []  # events, and their traceparent
         collector = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/webhook":
+                    collector.webhooks.append((json.loads(body), self.headers["traceparent"]))
+                    self.send_response(204)
+                    self.end_headers()
+                    return
                 assert self.path == "/v1/traces"
                 collector.take(ExportTraceServiceRequest.FromString(body))
                 answer = ExportTraceServiceResponse().SerializeToString()
@@ -117,7 +124,12 @@ def environment() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def daemon(collector: Collector, environment: None) -> Iterator[Running]:
-    with started_server(otel_endpoint=collector.url, otel_service="push-test") as running:
+    endpoint = f'name = "test", url = "{collector.url}/webhook", secret = "{new_secret()}"'
+    with started_server(
+        otel_endpoint=collector.url,
+        otel_service="push-test",
+        webhooks_endpoints=f'[{{{endpoint}, types = ["message.acknowledged"]}}]',
+    ) as running:
         yield running
 
 
@@ -129,7 +141,9 @@ def device(daemon: Running) -> Iterator[PushClient]:
 
 def device_of(running: Running) -> PushClient:
     host, port = running.tcp_address
-    return PushClient(f"tcp://{host}:{port}", key=running.app_key, platform="p", app="a")
+    return PushClient(
+        f"tcp://{host}:{port}", key=running.app_key, platform="p", app="a", acks="explicit"
+    )
 
 
 def post(running: Running, path: str, body: Any, **headers: str) -> tuple[int, Any]:
@@ -246,6 +260,25 @@ def test_a_refused_push_ends_its_spans_with_an_error(
     wait_for(lambda: len([span for span in collector.spans if span.trace == trace]) == 2)
     (accept,) = [s for s in collector.spans if (s.trace, s.name) == (trace, "push.accept")]
     assert accept.attributes["http.response.status_code"] == 404
+
+
+def test_a_webhook_about_a_message_has_the_trace_of_its_publishing(
+    daemon: Running, collector: Collector
+) -> None:
+    with device_of(daemon) as client:
+        body = {"to": {"token": connected(client)}, "data": 1}
+
+        def acknowledge_one() -> bool:
+            """Events are written down as soon as the first start has stored who wants them."""
+            post(daemon, "/v1/push", body)
+            client.receive(timeout=DEADLINE_SECONDS).ack()
+            return bool(collector.webhooks)
+
+        wait_for(acknowledge_one)
+    event, trace = collector.webhooks[0]
+    publish = wait_for(lambda: collector.of_message(event["data"]["message"]))["push.publish"]
+    assert trace is not None
+    assert trace.startswith(f"00-{publish.trace}-{publish.id}-")
 
 
 def test_a_collector_that_is_unreachable_disturbs_nobody(environment: None, tmp_path: Path) -> None:

@@ -89,6 +89,19 @@ def test_lanes_share_a_turn(working: Working) -> None:
     assert len(following) == 4
 
 
+def test_a_heavy_lane_gets_more(working: Working) -> None:
+    heavy, light = working.lane("heavy"), working.lane("light")
+    heavy.weight = 3
+    for number in range(100):
+        working.ask(heavy, f"heavy{number}", KNOWN_SECONDS / 8, at_once=False)
+        working.ask(light, f"light{number}", KNOWN_SECONDS / 8, at_once=False)
+
+    done = [name[:5] for _ in range(8) for name in working.turn()]
+
+    assert len(done) == 64
+    assert 46 <= done.count("heavy") <= 50
+
+
 def test_one_that_comes_later_does_not_make_up_for_what_it_did_not_use(working: Working) -> None:
     early, late = working.lane("early"), working.lane("late")
     for number in range(100):

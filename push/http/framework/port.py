@@ -25,6 +25,9 @@ from push.wire.addresses import counted_ip, peer_ip
 READ_BYTES = 4 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
 ACCEPTS_AT_ONCE = 4
+# Connections wait to be accepted behind those of strangers who dial without pause: to end theirs is
+# cheaper than to serve them.
+ACCEPTING_WEIGHT = 3
 _ACCEPTING = "accepting"  # no address
 # Who a request is from, by its key; "" for a stranger.
 OwnerOf = Callable[[Request], str]
@@ -149,6 +152,7 @@ class HttpPort(BoundedPort):
         site: HasTurns = getattr(factory, "wrappedFactory", factory)
         self.turns = site.turns
         self._lane = site.turns.lane(_ACCEPTING, is_known=False)
+        self._lane.weight = ACCEPTING_WEIGHT
 
     def accepts_now(self) -> int:
         return ACCEPTS_AT_ONCE

@@ -19,7 +19,7 @@ export function Audit({ query }) {
     { name: t("audit.key"), cell: (row) => (row.key ? html`<a href=${to(["audit"], { ...wanted, key: row.key })}>${row.key}</a>` : html`<span class="soft">–</span>`) },
     { name: t("column.address"), cell: (row) => html`<${AddressLink} ip=${row.ip} />` },
     { name: t("audit.act"), cell: (row) => html`<${Act} route=${row.route} />` },
-    { name: t("audit.target"), cell: (row) => (row.target ? html`<span class="mono">${row.target}</span>` : html`<span class="soft">–</span>`) },
+    { name: t("audit.target"), cell: (row) => (row.target ? html`<span class="mono long">${row.target}</span>` : html`<span class="soft">–</span>`) },
     { name: t("audit.outcome"), cell: (row) => html`<${Pill} tone=${row.status < 300 ? "good" : row.status < 500 ? "warn" : "bad"}>${t(row.status < 300 ? "audit.done" : row.status === 401 ? "audit.wrong-key" : row.status === 403 ? "audit.refused" : "audit.failed")} ${row.status}<//>` },
   ];
   const fields = [

@@ -174,6 +174,50 @@ test("a key is made and told once, and revoked", async (t) => {
   await row(page, name).waitFor({ state: "detached" });
 });
 
+test("an endpoint of the configuration is tested and replayed, and its attempts are listed", async (t) => {
+  const { webhooks } = await api("GET", "/v1/webhooks");
+  const { id } = webhooks.find(({ source }) => source === "config");
+  const page = await signedIn(t, "webhooks");
+  await page.locator("tbody").getByRole("link").first().click();
+  await shows(page, ".note", "changes there");
+  assert.ok(page.url().endsWith(id));
+  for (const act of ["Change…", "Disable", "Delete…"]) assert.equal(await button(page, act).count(), 0);
+  await button(page, "Send a test").click();
+  await shows(page, "tbody tr", "webhook.test");
+  await shows(page, "tbody tr", "HTTP 204");
+  await button(page, "Send again…").click();
+  assert.deepEqual(await serious(page), []);
+  await page.locator(dialog).getByLabel("Only those").uncheck();
+  await button(page, "Send again", dialog).click();
+  await shows(page, ".toast", "sent again");
+});
+
+test("an endpoint is made with a secret that is told once, changed, and deleted", async (t) => {
+  const page = await signedIn(t, "webhooks");
+  await button(page, "New endpoint").click();
+  const address = page.locator(dialog).getByLabel("Address");
+  await address.fill("https://10.0.0.1/hook");
+  await page.locator(dialog).getByLabel("message.expired").check();
+  await button(page, "Save", dialog).click();
+  await shows(page, `${dialog} .error`, "public address");
+  // Nothing is sent to it: no message expires here while it is there.
+  await address.fill("https://1.1.1.1/hook");
+  await page.locator(dialog).getByLabel("Description").fill(unique("Orders"));
+  await button(page, "Save", dialog).click();
+  assert.match(await text(page, ".secret pre"), /^whsec_/);
+  await button(page, "I have kept it").click();
+  await page.getByRole("link", { name: "https://1.1.1.1/hook" }).click();
+  await button(page, "Disable").click();
+  await button(page, "Enable").waitFor();
+  await button(page, "New secret…").click();
+  await button(page, "New secret", dialog).click();
+  assert.match(await text(page, ".secret pre"), /^whsec_/);
+  await button(page, "Delete…").click();
+  await shows(page, dialog, "https://1.1.1.1/hook");
+  await button(page, "Delete", dialog).click();
+  await shows(page, "h1", "Webhooks");
+});
+
 test("a group is made, changed, and dismissed", async (t) => {
   const page = await signedIn(t, "groups");
   const name = unique("Team");

@@ -16,7 +16,6 @@ from twisted.logger import Logger
 from push import __version__
 from push.daemons.config.errors import StartError
 from push.daemons.config.otel_section import OtelSection
-from push.daemons.status import DaemonIdentity
 from push.runtime.ports import Reactor
 from push.runtime.tracing import ACCEPT, DELIVER, PUBLISH
 
@@ -56,10 +55,10 @@ class OtelTracer(Service):
     The thread begins with the service: one that began earlier would not outlive twistd's fork.
     """
 
-    def __init__(self, reactor: Reactor, settings: OtelSection, identity: DaemonIdentity) -> None:
+    def __init__(self, reactor: Reactor, settings: OtelSection, node: str) -> None:
         self._reactor = reactor
         self._settings = settings
-        self._identity = identity
+        self._node = node
         self._provider: Any = None
         self._tracer: Any = None
 
@@ -74,7 +73,7 @@ class OtelTracer(Service):
             DELIVER: SpanKind.CONSUMER,
         }
         self._extract = TraceContextTextMapPropagator().extract
-        self._provider = make_provider(self._settings, self._identity)
+        self._provider = make_provider(self._settings, self._node)
         self._tracer = self._provider.get_tracer("push", __version__)
         self._troubles = TroubleLog(self._reactor)
         logging.getLogger("opentelemetry").addHandler(self._troubles)
@@ -121,9 +120,7 @@ def _tell(reason: str) -> None:
     log.warn("spans could not be sent: {reason}", reason=reason, event="otel.trouble")
 
 
-def make_tracer(
-    reactor: Reactor, settings: OtelSection, identity: DaemonIdentity
-) -> OtelTracer | None:
+def make_tracer(reactor: Reactor, settings: OtelSection, node: str) -> OtelTracer | None:
     """None where spans are not wanted. Raises `StartError` where they cannot be made."""
     if not settings.is_on:
         return None
@@ -134,7 +131,7 @@ def make_tracer(
         # The variable may be there for other programs.
         log.warn("{problem}", problem=problem, event="otel.missing")
         return None
-    return OtelTracer(reactor, settings, identity)
+    return OtelTracer(reactor, settings, node)
 
 
 def _is_installed(package: str) -> bool:
@@ -144,7 +141,7 @@ def _is_installed(package: str) -> bool:
         return False
 
 
-def make_provider(settings: OtelSection, identity: DaemonIdentity) -> Any:
+def make_provider(settings: OtelSection, node: str) -> Any:
     """What collects and sends. The standard variables OTEL_… hold where a setting is not given."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
@@ -157,7 +154,7 @@ def make_provider(settings: OtelSection, identity: DaemonIdentity) -> Any:
         {
             "service.name": settings.service,
             "service.version": __version__,
-            "service.instance.id": identity.node,
+            "service.instance.id": node,
         }
     )
     provider = TracerProvider(
