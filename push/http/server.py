@@ -18,6 +18,7 @@ from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
 from push.http.pages import LINKS
 from push.http.request_measures import RequestMeasures
+from push.http.stream_operation import STREAM_APP
 from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
 from push.observe.audit import AuditTrail
@@ -81,7 +82,8 @@ def make_site(
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    served = _with_pages(apps, health, title, version)
+    described = [*apps, STREAM_APP] if take_stream is not None else apps
+    served = _with_pages(described, health, title, version)
     measures = RequestMeasures(registry)
     edge = Edge(
         (route for app in served for route in app.routes),
