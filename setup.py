@@ -53,6 +53,11 @@ DEVELOPMENT = [
     "pre-commit>=4.5",
 ]
 
+OTEL = [
+    "opentelemetry-sdk>=1.45",
+    "opentelemetry-exporter-otlp-proto-http>=1.45",
+]
+
 setup(
     name="push-universe",
     version=VERSION,
@@ -70,7 +75,7 @@ setup(
     },
     zip_safe=False,
     install_requires=INSTALL,
-    extras_require={"dev": DEVELOPMENT},
+    extras_require={"dev": [*DEVELOPMENT, *OTEL], "otel": OTEL},
     entry_points={
         "console_scripts": ["pushctl = push.pushctl.main:main"],
         "pytest11": ["push-universe = push.testing.plugin"],

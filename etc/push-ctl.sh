@@ -1,7 +1,7 @@
 #!/bin/sh
 # Start and stop for a machine without systemd.
 #
-#   push-ctl.sh {push|push-connector|push-sub|push-api|push-group}[@INSTANCE] {start|stop|restart|reload|status} [OPTION...]
+#   push-ctl.sh {push|push-connector|push-sub|push-api|push-group|push-webhooks}[@INSTANCE] {start|stop|restart|reload|status} [OPTION...]
 #
 # Everything is in one folder, PUSH_HOME (/opt/push):
 #
@@ -208,7 +208,7 @@ status() {
 }
 
 usage() {
-    echo "usage: ${0##*/} {push|push-connector|push-sub|push-api|push-group}[@INSTANCE]" \
+    echo "usage: ${0##*/} {push|push-connector|push-sub|push-api|push-group|push-webhooks}[@INSTANCE]" \
         "{start|stop|restart|reload|status} [OPTION...]" >&2
     exit 2
 }
@@ -221,7 +221,7 @@ daemon=${name%%@*}
 instance=
 case $name in *@*) instance=${name#*@} ;; esac
 case $daemon in
-push | push-connector | push-sub | push-api | push-group) ;;
+push | push-connector | push-sub | push-api | push-group | push-webhooks) ;;
 *) usage ;;
 esac
 case $name in *@ | *@. | *@.. | *[!A-Za-z0-9_.@:+=-]*) usage ;; esac

@@ -23,6 +23,7 @@ SLOW = (
     "tests/docs/test_clients_md.py",
     "tests/docs/test_cluster_md.py",
     "tests/docs/test_minting.py",
+    "tests/docs/test_sse_md.py",
     "tests/resharding/",
     "tests/sdk/test_live",
     "tests/cluster/registry/",
@@ -34,11 +35,14 @@ SLOW = (
     "tests/demo/test_page.py",
     "tests/demo/test_routes.py",
     "tests/test_nets.py",
+    "tests/test_warm.py",
     "tests/test_wheel.py",
     "tests/testing/",
     "tests/interop/",
+    "tests/web/console/",
     "tests/web/test_browser.py",
     "tests/web/test_client.py",
+    "tests/web/console/",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (
@@ -55,7 +59,9 @@ ONE_BY_ONE = (
 FIRST = (
     "tests/demo/test_page.py",
     "tests/web/test_client.py",
+    "tests/web/console/",
     "tests/web/test_browser.py",
+    "tests/web/console/",
     "tests/hostile/test_floods.py",
     "tests/sdk/test_live",
     "tests/live/test_",

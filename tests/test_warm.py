@@ -85,7 +85,8 @@ def test_standard_input_can_be_a_pipe(script: Path) -> None:
     process.kill()  # of what has ended: nothing
 
 
-def test_a_signal_ends_it_and_is_its_status(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_a_signal_ends_it_and_is_its_status(tmp_path: Path, number: int) -> None:
     path, out = tmp_path / "sleeps.py", tmp_path / "out"
     path.write_text(SLEEPS)
     with out.open("wb") as file:
@@ -93,8 +94,8 @@ def test_a_signal_ends_it_and_is_its_status(tmp_path: Path) -> None:
     wait_for(lambda: out.read_text() == "begun\n")
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(DEADLINE_SECONDS) == -signal.SIGTERM
+    process.send_signal(number)
+    assert process.wait(DEADLINE_SECONDS) == -number
 
 
 def test_a_daemon_that_begins_warm_says_what_one_says_that_begins_cold(

@@ -119,9 +119,11 @@ def test_push_starts_and_is_ready(installed: dict[str, str], tmp_path: Path) -> 
         assert process.poll() is None, said()
         port = re.search(r"listening: http \S*?:(\d+)", said())
         assert port
-        for name in ("push.js", "push-chat.js", "push-tabs.js"):
+        for name in ("push.js", "push-chat.js", "push-tabs.js", "console/main.js"):
             with urlopen(f"http://127.0.0.1:{port[1]}/{name}", timeout=DEADLINE_SECONDS) as answer:
                 assert answer.read() == (ROOT / "push" / "web" / name).read_bytes()
+        with urlopen(f"http://127.0.0.1:{port[1]}/", timeout=DEADLINE_SECONDS) as answer:
+            assert b"/console/main.js" in answer.read()
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(DEADLINE_SECONDS)

@@ -87,6 +87,7 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
     for standard, descriptor in enumerate(descriptors):
         os.dup2(descriptor, standard)
         os.close(descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(request["environment"])
     time.tzset()
@@ -101,6 +102,8 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
 if __name__ == "__main__":
     tests = socket.socket(fileno=int(sys.argv[1]))
     tests.set_inheritable(False)
+    # Ctrl-C is for the tests; this process ends when they do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in IMPORTED:
         importlib.import_module(name)
     gc.collect()

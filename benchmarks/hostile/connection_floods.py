@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from OpenSSL import SSL
 
 from benchmarks.hostile.attacker import Attacker, flood
-from benchmarks.hostile.connections import UPGRADE, Gone, insecure_context
+from benchmarks.hostile.connections import CLOSE, UPGRADE, Gone, insecure_context, ws_frame
 from benchmarks.hostile.web_floods import http_request
 from push.wire.frames import encode_frame
 from push.wire.signals import Signal
@@ -92,6 +92,46 @@ def tls_renegotiation(attacker: Attacker) -> None:
                 attacker.answers["renegotiated"] += 1
         except SSL.Error as error:
             raise Gone(f"renegotiation: {error.args[0] if error.args else error!r}") from None
+
+
+@flood("tls-garbage", "a ClientHello whose rest is noise", "tls")
+def tls_garbage(attacker: Attacker) -> None:
+    attacker.count_connection()
+    hello = client_hello()
+    with contextlib.closing(_dial_plainly(attacker, "tls", hello[:60] + b"\xff" * 4000)) as made:
+        made.settimeout(5)
+        try:
+            made.recv(100)
+        except OSError as error:
+            raise Gone(type(error).__name__) from None
+
+
+@flood("tls-small-records", "PING frames in TLS records of a byte", "tls")
+def tls_small_records(attacker: Attacker) -> None:
+    connection = attacker.session("tls")
+    frame = connection.encoded(Signal.PING, b"", 5)
+    while True:
+        for place in range(len(frame)):
+            connection.send(frame[place : place + 1])
+
+
+@flood("ws-openings", "WebSocket requests with 60 headers and many offers of compression", "ws")
+def ws_openings(attacker: Attacker) -> None:
+    connection = attacker.dial("ws", upgrade=False)
+    offers = b"Sec-WebSocket-Extensions: " + b"permessage-deflate; a=b, " * 40 + b"x\r\n"
+    headers = b"".join(b"X-%d: %s\r\n" % (number, b"x" * 60) for number in range(50))
+    with contextlib.closing(connection):
+        connection.send(UPGRADE[:-2] + offers + headers + b"\r\n")
+        connection.carrier = "http"
+        connection.wait(5)
+
+
+@flood("ws-closes", "WebSocket connections that are closed when they are open", "ws")
+def ws_closes(attacker: Attacker) -> None:
+    connection = attacker.dial("ws")
+    with contextlib.closing(connection):
+        connection.send(ws_frame(b"\x03\xe8" + b"x" * 120, CLOSE))
+        connection.wait(5)
 
 
 # --- Slow ones

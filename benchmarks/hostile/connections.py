@@ -117,8 +117,12 @@ class Connection:
         self.carrier = carrier
         self.answers = answers
         self.reads = True
+        self.acknowledges = True
         self.free_ids = deque(range(10, 10 + MAX_UNANSWERED))
         self.received: list[Frame] = []  # answers to SUB and CONNECT
+        self.groups: list[str] = []  # that were created
+        self._owed = b""  # acknowledgements
+        self._is_acknowledging = False
         self._frames = FrameDecoder(1 << 20)
         self._ws = WsFrames()
         self._socket: socket.socket = socket.socket()
@@ -195,6 +199,16 @@ class Connection:
         while data:
             self._fed(data)
             data = self._recv() if len(data) >= READ_BYTES or self.carrier == "tls" else b""
+        self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        if self._is_acknowledging:
+            return  # sending takes what comes, which is what called this
+        self._is_acknowledging = True
+        while self._owed:
+            owed, self._owed = self._owed, b""
+            self.send(owed)
+        self._is_acknowledging = False
 
     def wait(self, seconds: float) -> None:
         """Read until `seconds` are over or something came."""
@@ -207,6 +221,10 @@ class Connection:
                 linger = struct.pack("ii", 1, 0)
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._socket.close()
+
+    def shut(self) -> None:
+        """Say nothing more, and stay."""
+        self._socket.shutdown(socket.SHUT_WR)
 
     # --- Answers
 
@@ -236,10 +254,12 @@ class Connection:
         """Count it; an answer to a request frees its number."""
         self.answers[label(frame)] += 1
         if frame.signal == Signal.PUB_ACK:
+            if frame.sub_signal == RequestName.GC and b'"group":' in frame.body:
+                self.groups.append(json.loads(frame.body)["group"])
             self.free_ids.append(frame.message_id)
         elif frame.signal == Signal.PUSH:
-            if frame.message_id:
-                self.frame(Signal.PUB_ACK, message_id=frame.message_id)
+            if frame.message_id and self.acknowledges:
+                self._owed += self.encoded(Signal.PUB_ACK, b"", frame.message_id)
         elif frame.signal == Signal.DISCONNECT:
             raise Gone(label(frame))
         elif frame.signal in (Signal.SUB, Signal.CONNECT_ACK):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.hostile import connection_floods, http_floods, session_floods, web_floods
+from benchmarks.hostile import (
+    connection_floods,
+    http_floods,
+    request_floods,
+    session_floods,
+    web_floods,
+)
 from benchmarks.hostile.attacker import FLOODS, Attacker, Flood
 
 __all__ = [
@@ -11,6 +17,7 @@ __all__ = [
     "Flood",
     "connection_floods",
     "http_floods",
+    "request_floods",
     "session_floods",
     "web_floods",
 ]

@@ -191,6 +191,12 @@ ROWS = [
                 unit="s",
             ),
             Panel(
+                "Unacknowledged",
+                "Messages that sessions were handed and have not acknowledged.",
+                [Query("push_connector_backlog@", "{{instance}}")],
+                stacked=True,
+            ),
+            Panel(
                 "Losses and repairs",
                 "Messages that a session will not get, and gaps that were repaired from the log.",
                 [
@@ -206,6 +212,24 @@ ROWS = [
                 "",
                 [Query(rate("push_chat_messages_total", "to", "by"), "to {{to}} by {{by}}")],
                 unit="ops",
+            ),
+        ],
+    ),
+    Row(
+        "Webhooks",
+        [
+            Panel(
+                "Events by result",
+                "done, again (it is tried once more), lost, superseded (a later state is sent).",
+                [Query(rate("push_webhook_events_total", "result"), "{{result}}")],
+                unit="ops",
+                width=12,
+            ),
+            Panel(
+                "Events that wait",
+                "By the id of their endpoint.",
+                [Query("sum by (endpoint) (push_webhook_events_waiting@)", "{{endpoint}}")],
+                width=12,
             ),
         ],
     ),

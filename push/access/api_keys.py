@@ -20,7 +20,7 @@ def make_key() -> str:
 
 
 class ApiKey(NamedTuple):
-    """A key that was given to someone. Only its digest (SHA-256, hexadecimal) is known here.
+    """A key that was given to someone. Only its digest (SHA-256, hexadecimal) is kept.
 
     `created`, `expires`: milliseconds since 1970 UTC; None: it is unknown, and it has no end.
     `remedy`: how an operator takes a key away that was not made by HTTP.

@@ -72,7 +72,8 @@ def device_factory(
         rules = OpeningRules(origins, is_other=is_stream)
         factory = WebSocketFactory(gateway, "ws" if tls is None else "wss", rules)
     if tls is not None:
-        factory = DeviceTlsFactory(tls, factory, gateway.reads, reactor)
+        refused = gateway.counters.reasons.refused
+        factory = DeviceTlsFactory(tls, factory, gateway.reads, refused, reactor)
     admission = gateway.limits.admission
     if proxies:
         factory = ProxiedFactory(reactor, factory, proxies, gateway.counters, admission)

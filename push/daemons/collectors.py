@@ -6,6 +6,7 @@ from prometheus_client.registry import Collector
 
 from push.daemons.config.settings import Settings
 from push.daemons.domain import Domain
+from push.daemons.metrics.connector import BacklogCollector
 from push.daemons.metrics.messages import MessageCollector
 from push.daemons.metrics.system import (
     BuildCollector,
@@ -15,6 +16,7 @@ from push.daemons.metrics.system import (
     RegistryCollector,
 )
 from push.daemons.metrics.webhooks import WebhookCollector
+from push.daemons.observing import Unacknowledged
 from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
@@ -26,9 +28,12 @@ def collectors_of(
     domain: Domain,
     status: DaemonStatus,
     lag: ReactorLag,
+    backlog: Unacknowledged | None,
     webhooks: WebhookService | None,
 ) -> list[Collector]:
+    """`backlog`: of a connector."""
     found: list[Collector] = [
+        *([] if backlog is None else [BacklogCollector(lambda: backlog.count)]),
         BuildCollector(identity.node, identity.roles),
         ReadyCollector(status.problems, status.notes),
         ReactorCollector(lag),

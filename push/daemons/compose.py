@@ -19,9 +19,7 @@ from push.access.bans import NewBans
 from push.access.request_rates import RequestRates
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
-from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
-from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
 from push.daemons.collectors import collectors_of
@@ -30,11 +28,12 @@ from push.daemons.config.settings import Settings
 from push.daemons.config.shown import configuration_of
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_ROLES, DemoService
-from push.daemons.domain import SECONDS_PER_DAY, Domain
+from push.daemons.device_gateway import make_gateway
+from push.daemons.domain import Domain
 from push.daemons.metrics.registry import make_registry as make_metrics
 from push.daemons.notes import clamped_notes
-from push.daemons.observing import watch_gateway
-from push.daemons.part_settings import connector_limits, domain_limits, session_limits
+from push.daemons.observing import Unacknowledged, watch_gateway
+from push.daemons.part_settings import domain_limits
 from push.daemons.process.listening import Listener, MakePort
 from push.daemons.process.log_files import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
@@ -54,6 +53,7 @@ from push.daemons.services.membership import Membership
 from push.daemons.services.ordered_services import OrderedServices
 from push.daemons.services.redis import RedisService
 from push.daemons.services.registry import make_registry
+from push.daemons.services.tracing import OtelTracer, make_tracer
 from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
 from push.daemons.upkeep import (
@@ -63,7 +63,6 @@ from push.daemons.upkeep import (
     make_webhooks,
     upkeep_of,
 )
-from push.devices.sessions import Sessions
 from push.http.framework.port import HttpPort
 from push.http.server import make_site
 from push.redis.shards import Shards
@@ -131,8 +130,10 @@ class Composition:
         self._memory = MemoryWatch(reactor, limit_bytes, in_thread=reactor.callInThread)
         self._add(BackgroundService(self._memory))
         self._certificates = self._add(Certificates(reactor))
+        self._tracer = self._make_tracer()
         self._domain = self._make_domain(self._add(RedisService(reactor, settings)).shards)
         self._webhooks: WebhookService | None = None
+        self._backlog: Unacknowledged | None = None
         self._gateway = self._make_gateway() if "connector" in roles else None
         self._domain.answerer.handle(BANS, self._confirm_bans)
         self._status = DaemonStatus(
@@ -160,8 +161,8 @@ class Composition:
         if "webhooks" in self._roles:
             self._webhooks = self._add(make_webhooks(self._domain, self._identity.boot))
         if self._gateway is not None:
-            backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
-            self._add(BackgroundService(backlog))
+            self._backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
+            self._add(BackgroundService(self._backlog))
             self._add(GatewayService(self._gateway))
             OwnClients(self._reactor, self._gateway, self._domain.answerer, self._identity.node)
             self._gateway.apply_for(self._domain.answerer)
@@ -181,6 +182,10 @@ class Composition:
 
     # Parts
 
+    def _make_tracer(self) -> OtelTracer | None:
+        tracer = make_tracer(self._reactor, self._settings.otel, self._identity.node)
+        return tracer if tracer is None else self._add(tracer)
+
     def _make_domain(self, shards: Shards) -> Domain:
         return Domain(
             self._reactor,
@@ -193,6 +198,7 @@ class Composition:
             keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
             judge=self._end_banned,
+            tracer=self._tracer,
         )
 
     async def _end_banned(self, new: NewBans) -> None:
@@ -206,49 +212,23 @@ class Composition:
             await self._gateway.ended_are_settled()
 
     def _make_gateway(self) -> Gateway:
-        settings, connector = self._settings, self._settings.connector
-        domain = self._domain
+        settings, domain = self._settings, self._domain
         verifier = make_verifier(settings.auth)
         self._reload.add(lambda settings: reload_keys(verifier, settings.auth))
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
-        sessions = Sessions(
-            domain.shards,
-            domain.devices,
-            domain.outbox,
+        return make_gateway(
+            self._reactor,
+            settings,
+            self._identity,
+            domain,
             verifier,
-            boot=self._identity.boot,
-            node=self._identity.node,
-            retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
-            attempt_pause_seconds=connector.redeliver_after,
-            groups_of=domain.chat.groups.streams_of,
-        )
-        gateway_settings = GatewaySettings(
-            boot=self._identity.boot,
-            node=self._identity.node,
-            limits=session_limits(connector),
-            open_registration=settings.auth.open_registration,
-            max_connections=self._room.count,
-            connector_limits=connector_limits(settings, self._room.count),
-        )
-        services = GatewayServices(
-            domain.shards,
-            domain.control,
-            domain.devices,
-            sessions,
-            domain.topics,
             self._keys.keyring,
-            domain.failed_keys,
-            domain.bans,
-            domain.lease,
-            domain.snowflake,
-            domain.observer.session_events,
-            lambda carrier, ip: domain.directory.others(carrier, self._identity.boot, ip),
-            lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
-            chat_handlers(domain.chat),
-            lambda: self._memory.is_short,
+            self._room.count,
+            drain=lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
+            is_short_of_memory=lambda: self._memory.is_short,
+            tracer=self._tracer,
         )
-        return Gateway(self._reactor, services, gateway_settings)
 
     def _listen_for_devices(self, gateway: Gateway) -> None:
         connector = self._settings.connector
@@ -316,6 +296,7 @@ class Composition:
             is_short_of_memory=lambda: self._memory.is_short,
             audit=self._domain.observer.audit,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
+            tracer=self._tracer,
         )
         site.turns.cpu_seconds = time.thread_time
         if not has_api:
@@ -338,7 +319,13 @@ class Composition:
             self._memory,
             self._domain.refusals,
             collectors_of(
-                self._identity, self._settings, self._domain, self._status, lag, self._webhooks
+                self._identity,
+                self._settings,
+                self._domain,
+                self._status,
+                lag,
+                self._backlog,
+                self._webhooks,
             ),
         )
 

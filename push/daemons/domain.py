@@ -35,6 +35,7 @@ from push.pushing.service import PushService
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.runtime.ports import Reactor
+from push.runtime.tracing import Tracer
 from push.streams.publisher import Publisher, Retention
 from push.webhooks.resolver import PublicHosts
 from push.webhooks.service import Webhooks
@@ -69,7 +70,7 @@ class Domain:
 
     `boot` is its own boot id, `node` its node's name and `zone` where that is; `is_connector` tells
     whether sessions with that id can be. `judge` compares them with new bans. `keyring` judges by
-    the keys that are made, too.
+    the keys that are made, too. `tracer` None: nothing is traced.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Domain:
         keyring: Keyring,
         is_connector: bool,
         judge: Judge,
+        tracer: Tracer | None = None,
     ) -> None:
+        self.tracer = tracer
         self.reactor = reactor
         self.limits = limits
         self._boot = boot
@@ -108,20 +111,25 @@ class Domain:
         self.observer = self._make_observer(node)
         self._readers = Connectors(self.asker)
         self.devices = self._make_devices()
-        self.topics = Topics(
-            shards,
-            self.outbox,
-            max_per_device=limits.topics_per_device,
-            readers=self._readers,
-        )
+        self.topics = self._make_topics()
         self.clients = SessionQueries(self.asker)
         self.users = Users(shards, self.devices, self.clients)
         self.pushing = self._make_pushing()
         self.chat = self._make_chat()
-        hosts = PublicHosts(reactor)
-        next_id = self.snowflake.next_id
-        self.webhooks = Webhooks(shards, limits.webhooks, next_id, hosts.check)
+        self.webhooks = self._make_webhooks()
         self.erasure = self.chat.erasure(self.devices, self.clients)
+
+    def _make_webhooks(self) -> Webhooks:
+        check_host, next_id = PublicHosts(self.reactor).check, self.snowflake.next_id
+        return Webhooks(self.shards, self.limits.webhooks, next_id, check_host)
+
+    def _make_topics(self) -> Topics:
+        return Topics(
+            self.shards,
+            self.outbox,
+            max_per_device=self.limits.topics_per_device,
+            readers=self._readers,
+        )
 
     def _make_bans(self, judge: Judge) -> Bans:
         return Bans(
@@ -176,7 +184,8 @@ class Domain:
     def _make_pushing(self) -> PushService:
         publisher = Publisher(self.shards, self.limits.retention)
         by_ip = PushByIp(self.shards, self.clients)
-        return PushService(self.shards, publisher, self.snowflake, by_ip, self.observer.push_events)
+        events = self.observer.push_events
+        return PushService(self.shards, publisher, self.snowflake, by_ip, events, self.tracer)
 
     def _make_chat(self) -> ChatService:
         return ChatService(

@@ -77,6 +77,7 @@ def webhook_settings(webhooks: WebhooksSection) -> WebhookSettings:
             )
             for one in webhooks.endpoints
         ),
+        ca_file=webhooks.ca_file,
         max_waiting=webhooks.max_waiting,
         max_age_seconds=webhooks.max_age,
         offline_after_seconds=webhooks.offline_after,

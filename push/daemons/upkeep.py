@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from push.connector.gateway import Gateway
 from push.daemons.domain import Domain
+from push.daemons.services.redis import load_trust_root
 from push.daemons.services.webhooks import WebhookService
 from push.devices.expiry import DeviceExpiry
 from push.devices.outbox import OutboxRelay
@@ -59,13 +60,17 @@ def _upkeep_of_server(domain: Domain, server: RedisClient) -> list[Background]:
 
 def make_webhooks(domain: Domain, boot: str) -> WebhookService:
     """What delivers events, in a daemon with that role."""
+    registry = domain.registry
+
+    def may_live(boot: str) -> bool:
+        """A registry that cannot be read, or was not yet, says of nobody that they are gone."""
+        is_known = registry.joined and registry.problem is None
+        return not is_known or domain.is_live_boot(boot)
+
+    webhooks = domain.limits.webhooks
+    trust_root = load_trust_root(webhooks.ca_file, "webhooks")
     return WebhookService(
-        domain.reactor,
-        domain.shards,
-        domain.webhooks.store,
-        domain.limits.webhooks,
-        boot,
-        lambda boot: domain.is_live_boot(boot) or domain.registry.problem is not None,
+        domain.reactor, domain.shards, domain.webhooks.store, webhooks, boot, may_live, trust_root
     )
 
 

@@ -12,7 +12,7 @@ from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.console import Console
 from push.http.edge.auditing import Auditing
-from push.http.framework.crowd import MAX_CONNECTIONS, Crowd
+from push.http.edge.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.route import App, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
@@ -23,6 +23,7 @@ from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
 from push.observe.audit import AuditTrail
 from push.runtime.ports import Reactor
+from push.runtime.tracing import Tracer
 from push.wire.addresses import Networks
 from push.wire.websocket.origins import Origins
 
@@ -38,10 +39,15 @@ def _console_for(apps: Sequence[App], version: str) -> Console | None:
     return Console(version, [*(path for path, _ in LINKS), *(["/demo"] if "demo" in names else [])])
 
 
-def _with_pages(apps: Sequence[App], title: str, version: str) -> list[App]:
-    """With what they are described by, and the console where it has something to show."""
+def _with_pages(
+    apps: Sequence[App], health: HealthRoutes, title: str, version: str
+) -> Sequence[App]:
+    """`apps`, and what every daemon has: the JavaScript client, health, console, documents."""
+    described = "Health, metrics and documentation."
+    served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
     console = _console_for(apps, version)
-    served = [*apps, console.app] if console is not None else [*apps]
+    if console is not None:
+        served.append(console.app)
     return [*served, PageRoutes(title, version, served, console).app]
 
 
@@ -61,6 +67,7 @@ def make_site(
     failed_keys: FailedKeys | None = None,
     is_short_of_memory: Callable[[], bool] = lambda: False,
     take_stream: TakeStream | None = None,
+    tracer: Tracer | None = None,
     audit: AuditTrail | None = None,
     title: str = "push-universe",
     version: str = __version__,
@@ -71,14 +78,13 @@ def make_site(
     safe than it could be. Pages of `origins` may register devices from a browser. The
     X-Forwarded-For of `trusted_proxies` is believed. `take_stream` answers `GET /v1/stream`.
     `refusals` counts what limits refuse; `audit` gets who writes. While the process
-    `is_short_of_memory`, nothing new is begun.
+    `is_short_of_memory`, nothing new is begun. `tracer` None: no request is traced.
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    own = App("every daemon", "Health, metrics and documentation.", routes_of(health))
     described = [*apps, STREAM_APP] if take_stream is not None else apps
-    served = _with_pages([*described, make_web_client(), own], title, version)
-    registry.register(measures := RequestMeasures())
+    served = _with_pages(described, health, title, version)
+    measures = RequestMeasures(registry)
     edge = Edge(
         (route for app in served for route in app.routes),
         keyring,
@@ -86,12 +92,13 @@ def make_site(
         trusted_proxies,
         seconds=reactor.seconds,
         note_answer=measures.note,
+        tracer=tracer,
         rates=rates,
         failed_keys=failed_keys or FailedKeys(reactor, 0, refusals),
         auditing=None if audit is None else Auditing(audit),
         is_short_of_memory=is_short_of_memory,
     )
-    crowd, resource = Crowd(max_connections, refusals), edge.resource()
+    crowd, access = Crowd(max_connections, refusals), edge.access
     return LimitedSite(
-        reactor, resource, edge.admit, edge.owner_of, crowd, trusted_proxies, take_stream
+        reactor, edge.resource(), access.admit, access.owner_of, crowd, trusted_proxies, take_stream
     )

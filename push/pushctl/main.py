@@ -16,7 +16,9 @@ from push import __version__
 from push.pushctl.commands import (
     bans,
     chat,
+    completion,
     connections,
+    contexts,
     devices,
     groups,
     listen,
@@ -26,7 +28,7 @@ from push.pushctl.commands import (
     reshard,
     topics,
 )
-from push.pushctl.commands.operate import keys
+from push.pushctl.commands.operate import bench, events, history, keys, top, trace, webhooks
 from push.pushctl.terminal import output
 from push.pushctl.terminal.errors import INTERRUPTED, Failure, explain, report_usage, translated
 from push.pushctl.terminal.options import Common, common_options
@@ -64,6 +66,7 @@ COMMANDS: tuple[click.Command, ...] = (
     push.batch,
     messages.message,
     messages.cancel,
+    trace.trace,
     devices.device,
     devices.bind,
     devices.unbind,
@@ -81,12 +84,21 @@ COMMANDS: tuple[click.Command, ...] = (
     bans.bans,
     bans.ban,
     bans.unban,
+    top.top,
+    events.events,
+    history.series,
+    history.audit,
     keys.keys,
+    webhooks.webhooks,
     nodes.servers,
     nodes.nodes,
     nodes.stats,
     nodes.drain,
+    history.config,
+    bench.bench,
     reshard.reshard,
+    contexts.context,
+    completion.completion,
 )
 for _command in COMMANDS:
     cli.add_command(_command)

@@ -18,6 +18,7 @@ from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
 from push.runtime.tasks import gather
+from push.runtime.tracing import PUBLISH, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.message import MessageContent as StoredContent
 from push.streams.message import encode_content
@@ -78,17 +79,20 @@ class PushContent(msgspec.Struct, frozen=True):
 
 
 class Push(msgspec.Struct, frozen=True):
-    """One request. `once`: its idempotency key, unique to its owner; None when it has none."""
+    """One request. `once`: its idempotency key, unique to its owner; None when it has none.
+    `trace`: the traceparent of the request."""
 
     target: Target
     content: PushContent
     once: str | None = None
+    trace: str | None = None
 
 
 class PushService:
     """Accepts pushes, tells what became of them, and takes them back.
 
-    `nearby` None: nobody can be reached by address here. `push_events` gets each push.
+    `nearby` None: nobody can be reached by address here. `push_events` gets each push. `tracer`
+    None: nothing is traced.
     """
 
     def __init__(
@@ -98,7 +102,9 @@ class PushService:
         snowflake: Snowflake,
         nearby: PushByIp | None = None,
         push_events: PushEvents | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._nearby = nearby
         self._push_events = push_events
         self._shards = shards
@@ -151,7 +157,10 @@ class PushService:
             self._running.discard(push.once)
 
     async def _write_counted(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
-        result = await self._write(push, id, once)
+        if self._tracer is None:
+            result = await self._write(push, id, once, None)
+        else:
+            result = await self._write_traced(self._tracer, push, id, once)
         self.accepted[push.target.kind] += 1
         if detail.debug:
             log.debug(
@@ -164,7 +173,22 @@ class PushService:
             )
         return result
 
-    async def _write(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
+    async def _write_traced(
+        self, tracer: Tracer, push: Push, id: str, once: IdempotencyKey | None
+    ) -> PushResult:
+        span = tracer.start(PUBLISH, push.trace)
+        try:
+            result = await self._write(push, id, once, span.traceparent)
+        except (RequestError, StoreUnavailable, IdempotencyMismatch) as error:
+            span.end({"push.to": push.target.kind}, error=type(error).__name__)
+            raise
+        attributes = {"push.to": push.target.kind, "push.message_id": result.id}
+        span.end({**attributes, "push.streams": result.streams, "push.online": result.online})
+        return result
+
+    async def _write(
+        self, push: Push, id: str, once: IdempotencyKey | None, trace: str | None
+    ) -> PushResult:
         target, content = push.target, push.content
         said = StoredContent(id, **{name: getattr(content, name) for name in _STORED})
         if target.kind == "ip":
@@ -189,6 +213,7 @@ class PushService:
             to=_encode(_as_asked(target)).decode(),
             collapse=content.collapse,
             once=once,
+            trace=trace,
         )
         if self._push_events is not None and published.id == id:
             streams = [outcome.stream for outcome in published.outcomes if outcome.known]

@@ -130,7 +130,7 @@ DEVICE_BY_JWT = "j:"
 DEVICE_REREAD = "r:"
 # For webhooks: what was told last of it, and how many events it had.
 DEVICE_TOLD = "w"
-DEVICE_EVENTS = "q"
+DEVICE_EVENT_NUMBER = "q"
 
 # --- Fields of a message's record in the ledger: see push/lua/lib/ledger.lua.
 
@@ -143,9 +143,10 @@ LEDGER_LINE = "t:"
 LEDGER_TOKENS = "u:"
 LEDGER_ADDRESSED = "n"
 LEDGER_WRITTEN = "w"
+LEDGER_TRACE = "tp"  # the traceparent of its publishing, if it is traced
 LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
-LEDGER_EVENTS = "q"  # how many events for webhooks it had
+LEDGER_EVENT_COUNT = "q"  # how many events for webhooks it had
 
 # --- What became of a message for a device: states, and names of counters.
 

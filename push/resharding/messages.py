@@ -18,7 +18,7 @@ from push.redis.keyspace import (
     LEDGER_ADDRESSED,
     LEDGER_CLOSED_AT,
     LEDGER_CLOSED_WITH,
-    LEDGER_EVENTS,
+    LEDGER_EVENT_COUNT,
     LEDGER_EXPIRES,
     LEDGER_LINE,
     LEDGER_OFFSET,
@@ -95,9 +95,13 @@ class Records:
         for place, fields in placed.items():
             fields |= _head(parts)
             fields[LEDGER_OFFSET] = max(offsets[place].values())
-            counts = [int(part[LEDGER_EVENTS]) for part in parts.values() if LEDGER_EVENTS in part]
+            counts = [
+                int(part[LEDGER_EVENT_COUNT])
+                for part in parts.values()
+                if LEDGER_EVENT_COUNT in part
+            ]
             if counts:
-                fields[LEDGER_EVENTS] = b"%d" % max(counts)
+                fields[LEDGER_EVENT_COUNT] = b"%d" % max(counts)
             for stream, offset in offsets[place].items():
                 if offset != fields[LEDGER_OFFSET]:
                     fields[LEDGER_OFFSET_IN + stream] = offset

@@ -1,10 +1,10 @@
 """Whose work is done next, so that a client that makes much of it waits itself, and nobody else.
 
-A reactor does all that has come before it looks for what comes next: whoever sends enough makes all
-others wait. Here work has an owner, a lane, and is measured. Lanes share the time that there is:
-whoever has used least is next. A turn of the reactor does a few milliseconds of it, and the work of
-strangers, whom no key vouches for, gets no more than its share of a longer time: what is left of
-a turn is for sessions that are open, and for Redis.
+A reactor does all that has come before it looks for what comes next: a client that sends enough
+makes all others wait. Here work has an owner, a lane, and is measured. Lanes share the time that
+there is: the one that has used least is next. A turn of the reactor does a few milliseconds of it,
+and the work of strangers, who have no valid key, gets no more than its share of a longer time:
+what is left of a turn is for sessions that are open, and for Redis.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Fair:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Lane]] = []
         self._order = count()
-        self._reached = 0.0  # what the last one had used: whoever comes later begins there
+        self._reached = 0.0  # what the last one had used: a later one begins there
         self.size = 0  # pieces of work
 
     def __bool__(self) -> bool:
@@ -179,7 +179,7 @@ class Turns:
         lane.spent += seconds / lane.weight
         if lane.is_known:
             self._known_left -= seconds
-            self._turn.request()  # then it is given anew
+            self._turn.request()  # then it is given again
         else:
             # What was used has passed already: it is paid by as much time again.
             now = self._clock.seconds()

@@ -25,7 +25,8 @@ class Entry:
     PUSH. `message_id` is its shared message id, 0 where each session uses one of its own.
     `online`: in no log, for those who are there, who acknowledge it all the same (`ttl` 0).
     `control` is the parsed content of an entry that is for the connector and not for the device.
-    `exclude_user`: the user whose sessions do not get it, "" = nobody's.
+    `exclude_user`: the user whose sessions do not get it, "" = nobody's. `trace`: the
+    traceparent of its publishing, "" = not traced.
     """
 
     __slots__ = (
@@ -39,6 +40,7 @@ class Entry:
         "offset",
         "online",
         "previous",
+        "trace",
     )
 
     def __init__(
@@ -53,6 +55,7 @@ class Entry:
         online: bool = False,
         control: dict[str, str] | None = None,
         exclude_user: str = "",
+        trace: str = "",
     ) -> None:
         self.id = id
         self.previous = previous
@@ -63,6 +66,7 @@ class Entry:
         self.online = online
         self.control = control
         self.exclude_user = exclude_user
+        self.trace = trace
         self._encoded: dict[Codec, bytes] | None = None
 
     def encoded(self, codec: Codec) -> bytes:

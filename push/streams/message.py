@@ -71,7 +71,7 @@ def from_channel(stream: str, payload: bytes, message_id: int) -> Announcement:
     `message_id` is the message id of those that are acknowledged.
     """
     head, content = payload.split(b"\n", 1)
-    previous, at, ts_ms, expires_ms, field, id, removes = head.split(b" ")
+    previous, at, ts_ms, expires_ms, field, id, removes, *trace = head.split(b" ")
     offset = int(at)
     if field == REMOVAL_FIELD:
         return Announcement(None, int(removes))
@@ -87,6 +87,7 @@ def from_channel(stream: str, payload: bytes, message_id: int) -> Announcement:
         message_id=message_id if asks else 0,
         online=field == ONLINE_FIELD,
         exclude_user=_decode_typing(content).user if field == TYPING_FIELD else "",
+        trace=trace[0].decode() if trace else "",
     )
     return Announcement(entry, int(removes))
 

@@ -103,12 +103,14 @@ class Publisher:
         to: str = "",
         collapse: str | None = None,
         once: IdempotencyKey | None = None,
+        trace: str | None = None,
     ) -> Published:
         """Publish to all of `addresses`.
 
         `stored` False: on the channels only, and with `online` acknowledged by the devices that are
         online. `to` is what the ledger keeps as the targets; without it the ledger keeps nothing.
-        With `once`, a request that was answered before gets the answer of then.
+        With `once`, a request that was answered before gets the answer of then. `trace` (a
+        traceparent) is kept with the record of the ledger, and told to connectors.
 
         Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened.
         """
@@ -121,6 +123,8 @@ class Publisher:
         }
         if to:
             options["to"] = to
+        if trace is not None:
+            options["trace"] = trace
         if collapse is not None and stored:
             options["collapse"] = collapse
         published = await self._publish(addresses, id, content, options, once)

@@ -7,7 +7,19 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Raw, Struct
 
-_decode = msgspec.msgpack.Decoder(tuple[str, str, int, str, str]).decode
+
+class _Packed(Struct, frozen=True, array_like=True):
+    """See webhook_outbox.lua."""
+
+    type: str
+    source: str
+    seq: int
+    endpoints: str
+    data: str
+    trace: str = ""
+
+
+_decode = msgspec.msgpack.Decoder(_Packed).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -20,7 +32,8 @@ class _Body(Struct, frozen=True):
 
 
 class OutboxEvent(Struct, frozen=True):
-    """`failed`: how many attempts to send it to the endpoint have failed. `data`: JSON."""
+    """`failed`: how many attempts to send it to the endpoint have failed. `data`: JSON. `trace`:
+    the traceparent of the message that it is about, "" = none."""
 
     id: str
     failed: int
@@ -28,11 +41,12 @@ class OutboxEvent(Struct, frozen=True):
     source: str
     seq: int
     data: str
+    trace: str = ""
 
     @classmethod
     def unpack(cls, id: str, failed: int, packed: bytes) -> OutboxEvent:
-        type, source, seq, _, data = _decode(packed)
-        return cls(id, failed, type, source, seq, data)
+        kept = _decode(packed)
+        return cls(id, failed, kept.type, kept.source, kept.seq, kept.data, kept.trace)
 
     def body(self) -> bytes:
         """What is signed and sent, the same at every attempt."""

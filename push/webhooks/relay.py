@@ -80,7 +80,9 @@ class WebhookRelay:
                 self._is_adopted = True
             self._known = await store.read()
         except StoreUnavailable as error:
-            log.debug("Endpoints were not read: {reason}", reason=error.reason)
+            log.debug(
+                "Endpoints were not read: {reason}", reason=error.reason, event="webhooks.not_read"
+            )
             return
         await gather(self._publish(number) for number in range(len(self._shards)))
         await self._update_workers()
@@ -92,7 +94,11 @@ class WebhookRelay:
         try:
             await self.shared.store.publish_to(number, self._known)
         except StoreUnavailable as error:
-            log.debug("What is wanted was not written: {reason}", reason=error.reason)
+            log.debug(
+                "What is wanted was not written: {reason}",
+                reason=error.reason,
+                event="webhooks.not_published",
+            )
         else:
             self._published[number] = self._known.version
 
@@ -114,8 +120,10 @@ class WebhookRelay:
             try:
                 await outbox.trim(self._known.by_id)
             except StoreUnavailable as error:
-                log.debug("Old events stay: {reason}", reason=error.reason)
+                log.debug(
+                    "Old events stay: {reason}", reason=error.reason, event="webhooks.not_trimmed"
+                )
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Webhooks could not be looked after", failure)
+    log.failure("Webhooks could not be looked after", failure, event="webhooks.failed")

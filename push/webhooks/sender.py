@@ -13,13 +13,18 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, ResponseNeverReceived
+from twisted.web.client import (
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    HTTPConnectionPool,
+    ResponseNeverReceived,
+)
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from push import __version__
-from push.runtime.ports import Reactor
+from push.runtime.ports import Reactor, TrustRoot
 from push.runtime.tasks import within
 from push.webhooks.resolver import PublicReactor
 from push.wire.errors import shortened
@@ -27,7 +32,7 @@ from push.wire.errors import shortened
 MAX_ANSWER_BYTES = 64 * 1024  # more of an answer is not read
 MAX_ERROR_CHARACTERS = 200
 MAX_RETRY_AFTER_SECONDS = 86_400
-IDLE_SECONDS = 30  # a connection is kept for
+IDLE_SECONDS = 1  # a connection is kept for: less than servers keep theirs
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
 
@@ -46,15 +51,22 @@ class Answer(NamedTuple):
 class EventSender:
     """POSTs to endpoints. Redirects are not followed. `timeout_seconds` bounds an attempt in all.
 
-    `now_s()`: seconds since 1970 UTC, for a `Retry-After` that is a date.
+    `now_s()`: seconds since 1970 UTC, for a `Retry-After` that is a date. `trust_root`: what
+    certificates are verified by; None: what the system trusts.
     """
 
     def __init__(
-        self, reactor: Reactor, timeout_seconds: float, concurrency: int, now_s: Callable[[], float]
+        self,
+        reactor: Reactor,
+        timeout_seconds: float,
+        concurrency: int,
+        now_s: Callable[[], float],
+        trust_root: TrustRoot | None = None,
     ) -> None:
         self._reactor = reactor
         self._timeout_seconds = timeout_seconds
         self._now_s = now_s
+        self._policy = BrowserLikePolicyForHTTPS(trust_root)
         self._pools: list[HTTPConnectionPool] = []
         public = PublicReactor(reactor)
         self._refused = public.nameResolver.refused
@@ -67,7 +79,7 @@ class EventSender:
         pool.cachedConnectionTimeout = IDLE_SECONDS
         pool.retryAutomatically = False  # a POST is made again by the outbox
         self._pools.append(pool)
-        return Agent(reactor, connectTimeout=self._timeout_seconds, pool=pool)
+        return Agent(reactor, self._policy, connectTimeout=self._timeout_seconds, pool=pool)
 
     async def stop(self) -> None:
         for pool in self._pools:

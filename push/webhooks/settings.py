@@ -31,4 +31,5 @@ class WebhookSettings(Struct, frozen=True, kw_only=True):
     retries_seconds: tuple[int, ...] = defaults.WEBHOOKS_RETRIES_SECONDS
     disable_after_seconds: int = 5 * 86_400
     timeout_seconds: float = 15.0
+    ca_file: str = ""
     concurrency: int = defaults.WEBHOOKS_CONCURRENCY

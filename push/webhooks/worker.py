@@ -97,7 +97,11 @@ class EndpointWorker:
         try:
             await self._outbox.release(self.endpoint.id, self._shared.boot)
         except StoreUnavailable as error:
-            log.debug("A lease runs out by itself: {reason}", reason=error.reason)
+            log.debug(
+                "A lease runs out by itself: {reason}",
+                reason=error.reason,
+                event="webhook.lease_kept",
+            )
 
     async def _look(self) -> None:
         shared = self._shared
@@ -169,6 +173,8 @@ class EndpointWorker:
         body = event.body()
         now_s = int(shared.now_s())
         headers = signed_headers(event.id, now_s, body, endpoint.valid_secrets(now_s * 1000))
+        if event.trace:
+            headers["traceparent"] = event.trace
         began = shared.reactor.seconds()
         answer = await shared.sender.send(
             endpoint.url, headers, body, public=not endpoint.is_configured
@@ -201,7 +207,11 @@ class EndpointWorker:
             try:
                 return await self._outbox.finish(self.endpoint.id, event, outcome)
             except StoreUnavailable as error:
-                log.debug("An attempt was not stored: {reason}", reason=error.reason)
+                log.debug(
+                    "An attempt was not stored: {reason}",
+                    reason=error.reason,
+                    event="webhook.attempt_not_stored",
+                )
                 await sleep(self._shared.reactor, 1.0)
         return "unknown"
 
@@ -218,23 +228,29 @@ class EndpointWorker:
             else:
                 changed = await store.note_failure(id)
         except StoreUnavailable as error:
-            log.debug("An endpoint was not changed: {reason}", reason=error.reason)
+            log.debug(
+                "An endpoint was not changed: {reason}",
+                reason=error.reason,
+                event="webhook.not_changed",
+            )
             return
         if changed is None:
             return
         if self.endpoint.enabled and not changed.enabled:
             reason = changed.disabled
-            log.warn("Webhook {id} is disabled: {reason}", id=id, reason=reason)
+            log.warn(
+                "Webhook {id} is disabled: {reason}", id=id, reason=reason, event="webhook.disabled"
+            )
         elif self.endpoint.failing_since is None and changed.failing_since is not None:
             said = answer.error or f"status {answer.status}"
-            log.warn("Webhook {id} fails: {reason}", id=id, reason=said)
+            log.warn("Webhook {id} fails: {reason}", id=id, reason=said, event="webhook.fails")
         elif self.endpoint.failing_since is not None and changed.failing_since is None:
-            log.info("Webhook {id} succeeds again", id=id)
+            log.info("Webhook {id} succeeds again", id=id, event="webhook.succeeds")
         self.endpoint = changed
 
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, StoreUnavailable):
-            log.debug("Events wait: {reason}", reason=error.reason)
+            log.debug("Events wait: {reason}", reason=error.reason, event="webhook.waits")
         else:
-            log.failure("Events could not be delivered", failure)
+            log.failure("Events could not be delivered", failure, event="webhook.delivery_failed")

@@ -99,7 +99,7 @@ class World:
         domain = make_domain(reactor, limits, shards, "boot")
         self.devices, self.topics = domain.devices, domain.topics
         self.pushing, self.outbox = domain.pushing, domain.outbox
-        self.observer = domain.observer
+        self.observer, self.snowflake = domain.observer, domain.snowflake
         self.sessions = Sessions(
             shards,
             self.devices,
@@ -110,6 +110,12 @@ class World:
             retention_seconds=10**7,
             attempt_pause_seconds=0,
         )
+
+    async def stop(self) -> None:
+        """Store what waits to be stored."""
+        await self.writer.stop()
+        await self.observer.store_all()
+        self.observer.stop()
 
     def _lost(self, seat: Seat) -> None:
         self.gone(seat)
@@ -450,7 +456,8 @@ class World:
         found = await self.store.command("KEYS", "*")
         kinds = {key.decode().split(":")[1] for key in found}
         kept = {"clock", "devices", "device", "message", "user-devices", "lost"}
-        assert kinds <= kept | {"followers", "topics", "ended"}, found
+        observed = {"recent", "recent-owners", "recent-total"}
+        assert kinds <= kept | observed | {"followers", "topics", "ended"}, found
         shared = ["all", *(f"user:{user}" for user in USERS), *(f"topic:{t}" for t in TOPICS)]
         registered = {f"lost:dev:{token}" for token in self.secrets}
         registered |= {f"lost:{stream}" for stream in shared}

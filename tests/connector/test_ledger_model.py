@@ -25,7 +25,7 @@ async def make_world(connect: Any, redis_url: str) -> AsyncIterator[Any]:
 
     yield make
     for world in worlds:
-        await world.writer.stop()
+        await world.stop()
 
 
 @pytest.mark.parametrize("seed", [*range(6), 175, 192, 202, 208, 252, 1097, 1224])

@@ -17,7 +17,7 @@ from push.chat.settings import ChatSettings
 from push.daemons.config.loading import KEYS, as_toml
 from push.daemons.config.settings import Settings
 from push.daemons.part_settings import chat_settings, push_limits, session_limits
-from push.daemons.twistd import all_in_one, api, connector, group, sub
+from push.daemons.twistd import all_in_one, api, connector, group, sub, webhooks
 from push.http.checks import PushLimits
 from push.http.framework.request_reading import MAX_IDEMPOTENCY_KEY
 from push.http.framework.route import MAX_BODY_BYTES
@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 DEFAULTS = Settings()
 MODULES = {
     module.Options.tap: module.Options  # type: ignore[attr-defined]
-    for module in (all_in_one, api, connector, group, sub)
+    for module in (all_in_one, api, connector, group, sub, webhooks)
 }
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from tests.amounts import amount
 from tests.faults.pushing import Steady, batches, singles
 from tests.faults.system import System
 
-ROUNDS = 2
+ROUNDS = amount(1, 2)
 
 
 def test_faults_that_fall_into_each_others_recovery_lose_nothing(

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.running import started_server
+from tests.amounts import amount
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = 15  # of each operation, beside those that go through the document's limits
+EXAMPLES = amount(5, 15)  # of each operation, beside those that go through the document's limits
 PATIENCE_SECONDS = 600
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from benchmarks.hostile.watching import counters
 from benchmarks.running import Running, started_server
 from push.daemons.config.settings import Connector
 from push.daemons.security.certificate import load_server_tls
@@ -235,6 +236,8 @@ def test_without_a_certificate_of_the_right_ca_the_handshake_fails(
             connected, said = client.connect(version, *own)
             assert connected
             assert "CN = device-ca" in said.partition("Acceptable client certificate CA")[2]
+        refused = 'push_connector_refusals_total{code="client_certificate",request="TLS"}'
+        assert counters(running)[refused] == 5
         assert "Traceback" not in running.log.read_text()
 
         # A reload takes another CA; who was let in by the one before is not any more.

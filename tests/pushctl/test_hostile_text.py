@@ -12,6 +12,7 @@ import pytest
 from device_server import DeviceServer, run
 from http_server import Answer, HTTPServer, problem
 
+from push.pushctl.commands.operate.top import NAMES
 from push.pushctl.main import cli
 from push.wire.signals import Signal
 from tests.pushctl.conftest import Outcome, finished, started
@@ -35,9 +36,15 @@ def everywhere(text: str) -> dict[str, tuple[list[str], Any]]:
     session = dict.fromkeys(("session", "node", "ip", "carrier", "token", "user"), text)
     device = {"token": text, "platform": text, "app": text, "device": text, "user": text}
     device |= {"topics": [text], "session": text, "node": text, "online": True, "seen": 1}
-    ledger = {"id": text, "ts": 1, "to": {text: text, "tokens": [text]}, "dropped": {text: 1}}
+    ledger = {"id": "m", "ts": 1, "to": {text: text, "tokens": [text]}, "dropped": {text: 1}}
     entry = {"service": text, "instance": text, "addresses": {text: text}, "sessions": 1}
     entry |= {"draining": False, "version": text, "started": 1}
+    hook = {"id": text, "url": text, "types": [], "enabled": True, "description": text}
+    hook |= {"source": "made", "created": 1, "state": "disabled", "disabled_reason": text}
+    sending = {"id": text, "event": text, "type": text, "ts": 1}
+    audited = {"ts": 1, "key": text, "ip": text, "route": text, "target": text, "status": 1}
+    figure = {"name": "pushes", "step": 10, "start": 1}
+    setting = {"value": {text: [text]}, "source": text}
     positions = {"seq": 1, "delivered": 1, "read": 1}
     conversation = {"conversation": text, "group": text, "unread": 0, "last": message, **positions}
     sent = {"id": text, "conversation": text, "seq": 1, "ts": 1}
@@ -58,6 +65,16 @@ def everywhere(text: str) -> dict[str, tuple[list[str], Any]]:
         "ban": (["--user", "u"], {"user": text}),
         "keys list": ([], {"keys": [{"name": text, "scopes": [text], "source": text}]}),
         "keys make": (["a", "--scope", "push"], {"name": text, "scopes": [text], "key": text}),
+        "webhooks add": (["https://x", "--type", "chat.message"], {**hook, "secret": text}),
+        "webhooks list": ([], {"webhooks": [hook]}),
+        "webhooks show": (["w"], hook),
+        "webhooks change": (["w", "--enable"], {**hook, "secret": text}),
+        "webhooks attempts": (["w"], {"attempts": [{**sending, "error": text}]}),
+        "webhooks replay": (["w"], {"events": 1}),
+        "webhooks test": (["w"], {"event": text}),
+        "audit": ([], {"audit": [audited], "cursor": None}),
+        "series": (["pushes"], {"values": [None, 1], "silent": [text], **figure}),
+        "config": ([], {"node": text, "settings": {text: {text: setting}}}),
         "servers": ([], {"servers": [text]}),
         "nodes": ([], {"nodes": [entry]}),
         "stats": ([], {text: {text: text}, "a": [text, {text: text}]}),
@@ -84,6 +101,7 @@ WITHOUT_ANSWER = {
     "unsubscribe": ["a", "t"],
     "unban": ["--user", "u"],
     "keys revoke": ["a", "--yes"],
+    "webhooks remove": ["w", "--yes"],
     "drain": ["n"],
     "groups dismiss": ["g", "--yes"],
     "members remove": ["g", "u"],
@@ -91,6 +109,10 @@ WITHOUT_ANSWER = {
     "members mute": ["g", "u"],
     "chat recall": ["user:u", "1", "--of", "v"],
 }
+
+
+# What asks more than once: see below.
+SEVERAL = ("top", "events", "trace", "bench")
 
 
 def check(outcome: Outcome) -> None:
@@ -132,7 +154,7 @@ def test_answers_are_shown_harmless(pushctl, server: HTTPServer, command: str, t
     check(outcome)
     assert outcome.out
     outcome = pushctl(*call, "--json")
-    if command not in ("cancel", "chat read"):  # numbers only
+    if command not in ("cancel", "chat read", "webhooks replay"):  # numbers only
         check_json(outcome, text)
 
 
@@ -159,8 +181,10 @@ def test_every_command_is_in_these_tests() -> None:
     for name, command in cli.commands.items():
         inner = getattr(command, "commands", None)
         commands |= {f"{name} {each}" for each in inner} if inner else {name}
-    # `listen` is below, and `reshard` talks to the operator's own Redis.
-    assert told == commands - {"listen", "reshard"}
+    # `listen` and what asks more than once are below, `reshard` talks to the operator's own
+    # Redis, and `context` to nobody.
+    local = {name for name in commands if name.startswith("context ")}
+    assert told == commands - {"listen", "reshard", "completion", *SEVERAL} - local
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
@@ -202,3 +226,89 @@ def test_one_module_writes() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ways
     }
     assert found == {"output.py"}
+
+
+# --- What asks more than once --------------------------------------------------------------------
+
+
+def stream(*events: tuple[str, dict[str, Any]]) -> Answer:
+    """An answer that is a stream of events."""
+    text = "".join(f"event: {kind}\ndata: {json.dumps(data)}\n\n" for kind, data in events)
+    return Answer(200, text.encode(), {"Content-Type": "text/event-stream"})
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_events_are_shown_harmless(
+    pushctl: Any, server: HTTPServer, options: list[str], text: str
+) -> None:
+    names = ("node", "token", "user", "session", "ip", "message", "code", "reason")
+    data = {"ts": 1, "n": 1, **dict.fromkeys(names, text)}
+    kind = text.replace("\r", "").replace("\n", "")
+    server.answer(Answer(200, {"nodes": []}), stream((kind, data)))
+    outcome = pushctl("--url", server.url, "events", "--count", "1", *options)
+    assert outcome.status == 0
+    check(outcome)
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_top_shows_nodes_harmless(
+    pushctl: Any, server: HTTPServer, options: list[str], text: str
+) -> None:
+    figure = {"name": "pushes", "step": 1, "start": 1, "values": [1], "silent": [text]}
+    node = {"service": text, "instance": text, "sessions": text, "started": text}
+    server.answer(*[Answer(200, figure)] * len(NAMES), Answer(200, {"nodes": [node]}))
+    outcome = pushctl("--url", server.url, "top", "--count", "1", *options)
+    assert outcome.status == 0, outcome
+    check(outcome)
+    assert outcome.out
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_trace_tells_a_story_harmless(
+    pushctl: Any, server: HTTPServer, options: list[str], text: str
+) -> None:
+    names = ("token", "platform", "app", "device", "user", "session", "node")
+    device = {**dict.fromkeys(names, text), "topics": [text], "backlog": 1}
+    device |= {"created": 1, "seen": 1, "online": False}
+    event = {"ts": 1, "event": "connected", "node": text, "session": text, "reason": text}
+    waiting = {"id": "w", "stream": text, "ts": 1, "expires": 1, "data": {text: text}}
+    ban = {"user": text, "until": None}
+    ledger = {"id": "m", "ts": 1, "to": {"user": text}, "dropped": {text: 1}, "addressed": 1}
+    line = {"token": text, "state": "dropped", "reason": text}
+    gone, lines = problem(404, "unknown_message"), Answer(200, {"devices": [line]})
+    facts = [
+        Answer(200, device),
+        lines,
+        Answer(200, {"messages": [waiting], "cursor": None}),
+        Answer(200, {"bans": [ban]}),
+    ]
+    server.answer(
+        gone,
+        Answer(200, device),
+        Answer(200, {"events": [event], "cursor": None, "silent": [text]}),
+        Answer(200, {"messages": [waiting], "cursor": text}),
+        Answer(200, {"bans": [ban]}),
+        Answer(200, ledger),
+        *facts,
+    )
+    outcome = pushctl("--url", server.url, "trace", "t", *options)
+    assert outcome.status == 1  # a node is silent
+    check(outcome)
+    assert outcome.out
+    server.answer(Answer(200, ledger), *facts)
+    outcome = pushctl("--url", server.url, "trace", "m", "--device", "t", *options)
+    assert outcome.status == 0
+    check(outcome)
+
+
+@pytest.mark.parametrize("text", NASTY, ids=ascii)
+def test_bench_shows_refusals_harmless(pushctl: Any, server: HTTPServer, text: str) -> None:
+    server.answer(problem(403, "forbidden", detail=text))
+    outcome = pushctl(
+        "--url", server.url, "--server", "tcp://127.0.0.1:1", "bench", "--devices", "1"
+    )
+    assert outcome.status == 1
+    check(outcome)

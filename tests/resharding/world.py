@@ -105,8 +105,7 @@ class Worlds(World):
             self.gone(seat)
         for seat in list(self.ghosts):
             self.gone(seat)
-        await self.writer.stop()
-        await self.observer.store_all()
+        await self.stop()
         await self.shards.stop()
         self.servers = []
 

@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from msgspec import Raw
 from twisted.internet.defer import Deferred
 
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
+from push.redis.keyspace import LEDGER_TRACE, message_name
 from push.redis.shards import Shards
 from push.session.entry import Entry
 from push.streams.log import LogReader, WantedPages
-from push.streams.message import from_channel
+from push.streams.message import MessageContent, encode_content, from_channel
+from push.streams.publisher import Publisher, TargetStream
 from tests.waiting import WaitUntil
 
 MINUTE_US = 60_000_000
@@ -229,3 +232,38 @@ async def test_a_thousand_streams_are_one_call(sender: Any, store: RedisClient) 
     assert [outcome.stream for outcome in published.outcomes] == names
     for name in (names[0], names[999]):
         assert [entry.offset for entry in await entries_of(store, name)] == [published.offset]
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["stored", "live only"])
+@pytest_twisted.ensureDeferred
+async def test_a_trace_is_on_the_channel_and_in_the_ledger_and_not_in_what_devices_get(
+    store: RedisClient, wait_until: WaitUntil, stored: bool
+) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    heard: list[bytes] = []
+    await store.subscribe_channel("live:user:anna", heard.append)
+    publisher = Publisher(Shards([store]))
+    for id, of in (("m1", trace), ("m2", None)):
+        content = encode_content(MessageContent(id, Raw(b"1")))
+        await publisher.publish(
+            [TargetStream("user:anna")],
+            id,
+            content,
+            ttl_seconds=60,
+            stored=stored,
+            to='{"user":"anna"}',
+            trace=of,
+        )
+    await wait_until(lambda: len(heard) == 2)
+
+    first, second = (from_channel("user:anna", payload, 7).entry for payload in heard)
+    assert first is not None
+    assert second is not None
+    assert (first.trace, second.trace) == (trace, "")
+    assert trace.encode() not in first.body
+    kept = [
+        await store.command("HGET", store.key(message_name(id)), LEDGER_TRACE)
+        for id in ("m1", "m2")
+    ]
+    assert kept == [trace.encode(), None]
+    assert [entry.trace for entry in await entries_of(store, "user:anna")] == [""] * 2 * stored

@@ -41,16 +41,30 @@ class Received(NamedTuple):
 
 
 class CountedSite(Site):
-    """Knows its connections."""
+    """Knows its open connections."""
 
     def __init__(self, resource: Resource) -> None:
         super().__init__(resource)
         self.channels: list[Any] = []
 
     def buildProtocol(self, addr: Any) -> Any:
-        channel = super().buildProtocol(addr)
+        channel: Any = super().buildProtocol(addr)
+        lost = channel.connectionLost
+
+        def connection_lost(*reason: Any) -> None:
+            self.channels.remove(channel)
+            lost(*reason)
+
+        channel.connectionLost = connection_lost
         self.channels.append(channel)
         return channel
+
+    def cut(self) -> None:
+        """End all connections."""
+        for channel in list(self.channels):
+            transport = channel._channel.transport
+            if transport is not None:
+                transport.abortConnection()
 
 
 class Receiver(Resource):
@@ -100,10 +114,7 @@ class Receiver(Resource):
         if self.port is not None:
             port, self.port = self.port, None
             await defer.maybeDeferred(port.stopListening)
-            for channel in list(self._site.channels):
-                transport = channel._channel.transport
-                if transport is not None:
-                    transport.abortConnection()
+            self._site.cut()
         self.hanging.clear()
 
     @property

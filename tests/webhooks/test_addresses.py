@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IHostnameResolver
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from zope.interface import implementer
 
+from push.daemons.config.settings import Connector
+from push.daemons.security.certificate import load_server_tls
+from push.daemons.services.redis import load_trust_root
 from push.webhooks.addresses import check_url, is_public
 from push.webhooks.resolver import PublicHosts, PublicReactor
 from push.webhooks.sender import EventSender
 from push.wire.api.operate.webhooks import WebhookBody, WebhookChange
 from push.wire.errors import RequestError
-from tests.webhooks.conftest import MakeReceiver, Receiver, World
+from tests.waiting import WaitUntil
+from tests.webhooks.conftest import CountedSite, MakeReceiver, Receiver, World
 
 # Forms that a resolver takes for an address which is not public.
 PRIVATE_HOSTS = (
@@ -279,3 +286,56 @@ def test_the_guarded_reactor_is_one_for_twisted_clients() -> None:
     from twisted.internet.interfaces import IReactorPluggableNameResolver
 
     assert IReactorPluggableNameResolver.providedBy(PublicReactor(reactor))
+
+
+# TLS
+
+
+@pytest_twisted.async_yield_fixture
+async def https_url(
+    receiver: Receiver, tmp_path: Path, wait_until: WaitUntil
+) -> AsyncIterator[tuple[str, Any]]:
+    """The receiver over TLS, as `localhost`, and what its certificate is verified by."""
+    from twisted.internet import reactor
+
+    made = load_server_tls(Connector(), tmp_path)
+    context = DefaultOpenSSLContextFactory(str(tmp_path / "server.key"), str(made.certificate_path))
+    site = CountedSite(receiver)
+    port = reactor.listenSSL(0, site, context, interface="127.0.0.1")  # type: ignore[attr-defined]
+    root = load_trust_root(str(made.certificate_path), "webhooks")
+    yield f"https://localhost:{port.getHost().port}/hook", root
+    await port.stopListening()
+    await wait_until(lambda: not site.channels)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_endpoint_with_tls_is_reached_if_its_certificate_is_trusted(
+    https_url: tuple[str, Any], receiver: Receiver
+) -> None:
+    from twisted.internet import reactor
+
+    url, root = https_url
+    for trusted, expected in ((root, 204), (None, None)):
+        sender = EventSender(reactor, 10.0, 2, lambda: 0.0, trusted)  # type: ignore[arg-type]
+        answer = await sender.send(url, {}, b"{}", public=False)
+        assert answer.status == expected, answer
+        assert bool(answer.error) == (expected is None)
+        await sender.stop()
+    assert len(receiver.received) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_for_another_name_is_refused(
+    https_url: tuple[str, Any], receiver: Receiver
+) -> None:
+    """The name of the URL is verified, not where it leads."""
+    from twisted.internet import reactor
+
+    url, root = https_url
+    named = Named(reactor, Names(["8.8.8.8"]))
+    sender = EventSender(named, 10.0, 2, lambda: 0.0, root)  # type: ignore[arg-type]
+    answer = await sender.send(url.replace("localhost", "hooks.example"), {}, b"{}", public=True)
+    assert answer.status is None
+    assert named.dialed == ["8.8.8.8"]
+    assert receiver.received == []
+    await sender.stop()

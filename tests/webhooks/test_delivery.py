@@ -120,7 +120,7 @@ async def test_an_endpoint_that_hangs_is_given_up_on_in_time_and_says_so(
     await say(world, "hello")
     attempts = await wait_until(lambda: attempts_of(world))
     assert attempts[0].error == "no answer within 0.2 s"
-    assert (await world.endpoint()).state == "failing"
+    await wait_until(lambda: failing(world))
 
 
 async def attempts_of(world: World) -> list[Any]:

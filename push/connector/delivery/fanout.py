@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from push.connector.delivery.tracing import Deliveries
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.transport.connection import write_to_all
 from push.connector.transport.timing_wheel import TimingWheel
 from push.runtime.ports import Clock
+from push.runtime.tracing import Tracer
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Batch, Entry, batches_of
 from push.session.subscription import TOO_LARGE, Subscription
@@ -31,11 +33,12 @@ Pairs = list[tuple[DeviceSession, Subscription]]
 class _Round:
     """A long fan-out under way, and what came for the same stream since."""
 
-    __slots__ = ("batches", "place", "since", "targets")
+    __slots__ = ("batches", "deliveries", "place", "since", "targets")
 
     def __init__(self, batches: list[Batch], targets: Pairs) -> None:
         self.batches = batches
         self.targets = targets
+        self.deliveries: Deliveries | None = None  # spans that end with it
         self.place = 0
         self.since: list[Entry] = []
 
@@ -61,7 +64,10 @@ class FanOut:
         wheel: TimingWheel,
         redeliver_after_seconds: float,
         port: GatewayPort,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
+        self._deliveries = Deliveries()  # spans that end with this turn
         self.lost_qos0 = 0
         self._reactor = reactor
         self._delivery_policy = delivery_policy
@@ -89,9 +95,11 @@ class FanOut:
             return
         followers: Any = channel.followers  # the hub's followers are our connections
         if len(followers) <= SLICE:
+            if self._tracer is not None:
+                self._deliveries.begin(self._tracer, channel.stream, batch, len(followers))
             self._write(batch, followers.items(), queue=True)
             return
-        self._rounds[channel] = _Round([batch], _pairs_of(channel))
+        self._rounds[channel] = self._round(channel, [batch])
         if self._call is None:
             self._run_slices()
 
@@ -119,6 +127,8 @@ class FanOut:
         behind, self._behind = self._behind, []
         for device in behind:
             self._port.wake(device)
+        if self._tracer is not None:
+            self._deliveries.end()
 
     def gap_closed(self, channel: Channel) -> None:
         """What the channel lost was read from the log."""
@@ -138,6 +148,14 @@ class FanOut:
         if parts and not connection.protocol.closing:
             connection.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
+    def _round(self, channel: Channel, batches: list[Batch]) -> _Round:
+        begun = _Round(batches, _pairs_of(channel))
+        if self._tracer is not None:
+            begun.deliveries = Deliveries()
+            for batch in batches:
+                begun.deliveries.begin(self._tracer, channel.stream, batch, len(begun.targets))
+        return begun
+
     def _run_slices(self) -> None:
         """One slice of each round; the next in the next turn of the reactor."""
         self._call = None
@@ -151,9 +169,11 @@ class FanOut:
             current.place += SLICE
             if current.place < len(current.targets):
                 continue
+            if current.deliveries is not None:
+                current.deliveries.end()
             if current.since:
                 batches = batches_of(current.since)
-                self._rounds[channel] = _Round(batches, _pairs_of(channel))
+                self._rounds[channel] = self._round(channel, batches)
             else:
                 del self._rounds[channel]
         if self._rounds:

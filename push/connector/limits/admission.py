@@ -143,14 +143,12 @@ class AdmittingFactory(Factory):
         """For how long nothing is to be accepted; at once a second's worth may be."""
         wait_seconds = self._due - self._seconds() - 1.0 + self._accept_seconds
         if not self._accept_seconds or wait_seconds <= 0:
-            return 0.0
+            return self._reads.accepts_wait_seconds
         self._admission.counts.acted[ACCEPTS_PER_SECOND] += 1
         return wait_seconds
 
     def accepts_now(self) -> int:
         """How many may be accepted in this turn."""
-        if not self._reads.has_room_for_newcomers:
-            return 0
         if not self._accept_seconds:
             return ACCEPTS_PER_TURN
         left_seconds = 1.0 - max(self._due - self._seconds(), 0.0)

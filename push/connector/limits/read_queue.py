@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred
+
 from push.connector.limits.counts import (
     BYTES_PER_SECOND,
     FRAMES_PER_SECOND,
@@ -39,7 +41,8 @@ SECONDS_PER_TURN = 0.001
 NEWCOMERS_BYTES_PER_TURN = 8 * 1024
 MOST_NEWCOMERS = 64  # that wait; while there are so many, no connection is accepted
 RESTS = 0.5  # times as long as it has worked
-RESTS_OF_BUSY = 2.0
+LONG_RESTS = 4.0
+NO_ROOM_SECONDS = 0.005  # until it is looked again whether there is room
 # The share of newcomers that get a session, over about the last 50; under this, most are hostile.
 FEW_SESSIONS = 0.25
 _OF_LAST = 1 / 50
@@ -115,15 +118,23 @@ class ReadQueue:
         over_rate: Callable[[Any, str], None],
     ) -> None:
         self.is_busy = False  # whatever comes now waits for its turn
+        self._is_stopped = False
         self.waiting_bytes = 0  # of all connections
         self._reactor = reactor
         self._rates = SessionRates(rates)
         self._counts = counts
         self._over_rate = over_rate
         self._ready = self._line()
-        self._busy = self._line(rests=RESTS_OF_BUSY)
+        self._busy = self._line(rests=LONG_RESTS)
         self._newcomers = self._line(NEWCOMERS_BYTES_PER_TURN, RESTS)
         self._share_with_session = 1.0
+        self._requests = Line(
+            reactor,
+            _begin,
+            bytes_per_turn=BYTES_PER_TURN,
+            seconds_per_turn=SECONDS_PER_TURN,
+            rests=LONG_RESTS,
+        )
         self._aside: dict[ReadConnection, None] = {}
         self._frames_at_once = 0
         self._calm = Debounced(reactor, 0, self._calm_down)
@@ -143,8 +154,11 @@ class ReadQueue:
         )
 
     def stop(self) -> None:
+        self._is_stopped = True
         for line in (self._ready, self._busy, self._newcomers):
             line.stop()
+        for turn in self._requests.stop():
+            turn.callback(None)
         self._calm.cancel()
         self._look.cancel()
         self._discard.cancel()
@@ -156,9 +170,21 @@ class ReadQueue:
         return lined_up + len(self._aside)
 
     @property
-    def has_room_for_newcomers(self) -> bool:
-        """Whether connections may be accepted: those that are not, wait in the system."""
-        return len(self._newcomers) < MOST_NEWCOMERS
+    def accepts_wait_seconds(self) -> float:
+        """For how long no connection is to be accepted: those wait in the system."""
+        newcomers = self._newcomers
+        rest_seconds = newcomers.rest_seconds if newcomers.rests == LONG_RESTS else 0.0
+        if len(newcomers) >= MOST_NEWCOMERS:
+            return max(rest_seconds, NO_ROOM_SECONDS)
+        return rest_seconds
+
+    def turn_of(self, connection: ReadConnection) -> Deferred[None] | None:
+        """When the next request may begin of one that has sent much; None: now."""
+        if self._is_stopped or not self._rates.has_used_much(connection, self._reactor.seconds()):
+            return None
+        turn: Deferred[None] = Deferred()
+        self._requests.append(turn)
+        return turn
 
     # What connections tell
 
@@ -192,7 +218,7 @@ class ReadQueue:
         """A newcomer has got a session, or is gone without ever having had one."""
         share = self._share_with_session
         self._share_with_session = share = share + (session - share) * _OF_LAST
-        self._newcomers.rests = RESTS_OF_BUSY if share < FEW_SESSIONS else RESTS
+        self._newcomers.rests = LONG_RESTS if share < FEW_SESSIONS else RESTS
 
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
@@ -341,3 +367,8 @@ class ReadQueue:
         elif limit != paused.limit:
             paused.limit = limit
             self._counts.acted[limit] += 1
+
+
+def _begin(turn: Deferred[None]) -> int:
+    turn.callback(None)
+    return 0

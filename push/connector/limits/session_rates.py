@@ -13,8 +13,9 @@ from push.wire import defaults
 
 FRAMES_BURST_SECONDS = 5.0
 BYTES_BURST_SECONDS = 8.0
-# From so much of the burst on, a connection waits for its turn (see ReadQueue).
-MUCH_SECONDS = FRAMES_BURST_SECONDS / 10
+# From so much of the bursts on, a connection waits for its turn (see ReadQueue).
+MUCH_FRAMES_SECONDS = 0.5
+MUCH_BYTES_SECONDS = 1.0
 # A bucket that was not touched for this long is full.
 _FORGET_SECONDS = max(FRAMES_BURST_SECONDS, BYTES_BURST_SECONDS)
 
@@ -72,12 +73,11 @@ class SessionRates:
         return None if bucket is None else _limit_over(bucket, now)
 
     def has_used_much(self, who: object, now: float) -> bool:
-        """Whether it is over a tenth of the burst of frames, or over that of bytes."""
+        """Whether it has sent more than most ever do at once."""
         bucket = self._young.get(who) or self._old.get(who)
-        if bucket is None:
-            return False
-        return (
-            bucket.frames_due - now > MUCH_SECONDS or bucket.bytes_due - now > BYTES_BURST_SECONDS
+        return bucket is not None and (
+            bucket.frames_due - now > MUCH_FRAMES_SECONDS
+            or bucket.bytes_due - now > MUCH_BYTES_SECONDS
         )
 
     def over_seconds(self, who: object, now: float) -> float:

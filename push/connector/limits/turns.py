@@ -44,17 +44,26 @@ class Line(Generic[One]):
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def rest_seconds(self) -> float:
+        """For how long nothing is worked off, whatever waits."""
+        if not self._rest_until:
+            return 0.0
+        return max(self._rest_until - self._clock.seconds(), 0.0)
+
     def append(self, one: One) -> None:
         self._waiting.append(one)
         self._request()
 
-    def stop(self) -> None:
+    def stop(self) -> list[One]:
+        """Returns those that wait."""
         self._turn.cancel()
+        waiting, self._waiting = list(self._waiting), deque()
+        return waiting
 
     def _request(self) -> None:
         if not self._turn.is_waiting:
-            rest_seconds = self._rest_until - self._clock.seconds() if self._rest_until else 0.0
-            self._turn.request(max(rest_seconds, 0.0))
+            self._turn.request(self.rest_seconds)
 
     def _work(self) -> None:
         begun = now = self._clock.seconds()

@@ -68,6 +68,7 @@ class RequestDispatcher:
         self.answered: Counter[tuple[str, str]] = Counter()
         # Those whose answers are not read, and who wakes them.
         self._unread: dict[DeviceSession, Deferred[None]] = {}
+        self._in_line: set[DeviceSession] = set()  # whose next request waits for its turn
         self._handlers = handlers
         self._currency = currency
         self._bans = bans
@@ -111,13 +112,27 @@ class RequestDispatcher:
         self._tell_settled(device)
         await waiter
 
+    async def _until(self, turn: Deferred[None], device: DeviceSession) -> None:
+        self._in_line.add(device)
+        self._tell_settled(device)
+        try:
+            await turn
+        finally:
+            self._in_line.remove(device)
+
     async def _run(self, device: DeviceSession) -> None:
         session = device.protocol
+        is_its_turn = False
         try:
             while device.requests and not device.is_over:
                 if device.connection.has_unread_answers and session.state is State.OPEN:
                     await self._until_read(device)
                     continue
+                turn = None if is_its_turn else self._port.reads.turn_of(device.connection)
+                is_its_turn = turn is not None
+                if turn is not None:
+                    await self._until(turn, device)
+                    continue  # it may have ended meanwhile
                 request = device.requests.popleft()
                 body = await self._answer(device, request)
                 events = session.answer(request.message_id, request.sub_signal, body)
@@ -139,7 +154,8 @@ class RequestDispatcher:
         """Return when the requests of these sessions are done that are being carried out now."""
         waiters = []
         for device in connections:
-            if device in self._running and device not in self._unread:
+            is_waiting = device in self._unread or device in self._in_line
+            if device in self._running and not is_waiting:
                 waiter: Deferred[None] = Deferred()
                 waiters.append(waiter)
                 self._running[device] = [*(self._running[device] or ()), waiter]

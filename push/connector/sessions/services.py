@@ -19,6 +19,7 @@ from push.devices.topics import Topics
 from push.observe.session_events import SessionEvents
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
+from push.runtime.tracing import Tracer
 from push.session.server_answers import SessionLimits
 from push.wire.idents import Snowflake
 
@@ -52,7 +53,7 @@ class GatewayServices(NamedTuple):
     `others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that address;
     `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
     answers a PUBLISH, by its sub-signal, beside those for topics; `is_short_of_memory()`: this
-    process begins nothing new.
+    process begins nothing new; `tracer` None: nothing is traced.
     """
 
     shards: Shards
@@ -70,3 +71,4 @@ class GatewayServices(NamedTuple):
     drain_ordered: Callable[[float], None] = lambda rate_per_second: None
     handlers: Mapping[int, Handler] = MappingProxyType({})
     is_short_of_memory: Callable[[], bool] = lambda: False
+    tracer: Tracer | None = None

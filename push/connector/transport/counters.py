@@ -8,7 +8,8 @@ from collections import Counter
 class ReasonCounts:
     """Counts since the start of the process, by reasons that are known beforehand.
 
-    `refused`: by "CONNECT" or "SUB" and error code. `ended`: connections by the code of their end.
+    `refused`: by "CONNECT" or "SUB" and error code, or by "TLS" and why (see `refusal_of`).
+    `ended`: connections by the code of their end.
     """
 
     def __init__(self) -> None:

@@ -13,6 +13,7 @@ Of the latter because its `send` and `bio_read` take as long as the cipher and t
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, NamedTuple
 
 from OpenSSL import SSL
@@ -32,6 +33,8 @@ APPLICATION_DATA = 23
 _TYPES = frozenset((20, 21, 22, APPLICATION_DATA))
 
 BUFFER_BYTES = 2**15  # a record, and what OpenSSL may have to say before it
+# OpenSSL's words for a client that shows no certificate, or one that no CA of ours has signed.
+_WRONG_CERTIFICATE = {"peer did not return a certificate", "certificate verify failed"}
 NOTHING_BYTES = 64  # as how many what came without a byte for the session counts
 _buffer = ffi.new("char[]", BUFFER_BYTES)
 
@@ -103,6 +106,13 @@ class DeviceTls(TLSMemoryBIOProtocol):
         super().connectionLost(reason)
         # It holds the connection, which holds this: the garbage collector would come much later.
         self._producer = None
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        if reason is not None and not self._handshakeDone:
+            why = refusal_of(reason.value)
+            if why is not None:
+                self.factory.refused["TLS", why] += 1
+        super()._tlsShutdownFinished(reason)
 
     # Reading
 
@@ -194,6 +204,15 @@ class DeviceTls(TLSMemoryBIOProtocol):
         return size_bytes
 
 
+def refusal_of(error: BaseException | None) -> str | None:
+    """Why a handshake was refused, for counts; None: the client went away."""
+    queue = error.args[0] if type(error) is SSL.Error and error.args else ()
+    said = {reason for _, _, reason in queue}
+    if not said or any("unexpected eof" in reason.casefold() for reason in said):
+        return None
+    return "client_certificate" if said & _WRONG_CERTIFICATE else "handshake"
+
+
 def _seal(connection: SSL.Connection, data: bytes) -> Any:
     """The record of `data`, in a buffer that the next call uses again; None when OpenSSL did not
     take it: asked once more, with the same bytes, it says why by an exception."""
@@ -217,11 +236,20 @@ def _read_records(connection: SSL.Connection, number: int) -> tuple[bytes, bool]
 
 
 class DeviceTlsFactory(TLSMemoryBIOFactory):
-    """Puts TLS around the connections of `factory`; `reads` is the queue of handshakes."""
+    """Puts TLS around the connections of `factory`; `reads` is the queue of handshakes. Those that
+    were refused are counted in `refused`, as ("TLS", why)."""
 
     protocol = DeviceTls
     noisy = False  # the daemon tells where it listens
 
-    def __init__(self, context: Any, factory: Any, reads: ReadQueue, clock: Clock) -> None:
+    def __init__(
+        self,
+        context: Any,
+        factory: Any,
+        reads: ReadQueue,
+        refused: Counter[tuple[str, str]],
+        clock: Clock,
+    ) -> None:
         super().__init__(context, False, factory, as_twisted(clock))
         self.reads = reads
+        self.refused = refused

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from push.daemons.config.chat_section import ChatSection, TopicsSection
 from push.daemons.config.limits import Limits
+from push.daemons.config.otel_section import OtelSection
 from push.daemons.config.section import KIBIBYTE, MEBIBYTE, Count, PositiveSeconds, Section
 from push.daemons.config.value_types import (
     ListenAddress,
@@ -313,6 +314,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auth: Auth = Auth()
     topics: TopicsSection = TopicsSection()
     limits: Limits = Limits()
+    otel: OtelSection = OtelSection()
     chat: ChatSection = ChatSection()
     webhooks: WebhooksSection = WebhooksSection()
     notes: tuple[str, ...] = ()

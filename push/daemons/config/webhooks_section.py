@@ -84,6 +84,10 @@ class WebhooksSection(Section, frozen=True):
             'secret = "whsec_…", types = ["chat.message"]}]; without types they get all'
         ),
     ] = ()
+    ca_file: Annotated[
+        str,
+        Meta(description='PEM file with the CAs to trust of https endpoints; "" = the system\'s'),
+    ] = ""
     max_waiting: Annotated[
         int,
         Meta(

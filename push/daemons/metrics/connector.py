@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -87,7 +87,7 @@ class ConnectorCollector(Collector):
         )
         yield counters(
             "push_connector_refusals",
-            "requests of devices refused before there was a session, by error code",
+            "requests and TLS handshakes refused before there was a session, by error code",
             ["request", "code"],
             reasons.refused,
         )
@@ -158,3 +158,20 @@ class ConnectorCollector(Collector):
             "bytes that were received and wait to be worked off",
             value=limits.reads.waiting_bytes + gateway.requests.waiting_bytes,
         )
+
+
+class BacklogCollector(Collector):
+    """What sessions were handed and have not acknowledged; `count()` None: not counted yet."""
+
+    def __init__(self, count: Callable[[], int | None]) -> None:
+        self._count = count
+
+    def collect(self) -> Iterator[Metric]:
+        count = self._count()
+        family = GaugeMetricFamily(
+            "push_connector_backlog",
+            "messages that sessions were handed and have not acknowledged, every few seconds",
+        )
+        if count is not None:
+            family.add_metric([], count)
+        yield family

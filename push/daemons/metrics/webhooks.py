@@ -9,6 +9,8 @@ from prometheus_client.registry import Collector
 
 from push.webhooks.relay import WebhookRelay
 
+RESULTS = ("done", "again", "lost", "superseded")
+
 
 class WebhookCollector(Collector):
     """Attempts of this process to send events, and what waits where it delivers."""
@@ -23,7 +25,8 @@ class WebhookCollector(Collector):
             "lost (it is given up) or superseded (a later state is sent)",
             labels=["result"],
         )
-        for result, count in sorted(self._relay.shared.counts.items()):
+        counts = {**dict.fromkeys(RESULTS, 0), **self._relay.shared.counts}
+        for result, count in sorted(counts.items()):
             attempts.add_metric([result], count)
         yield attempts
         waiting = GaugeMetricFamily(

@@ -74,16 +74,16 @@ class RedisService(Service):
             await self._embedded.stopService()
 
 
-def load_trust_root(ca_file: str) -> TrustRoot | None:
+def load_trust_root(ca_file: str, section: str = "redis") -> TrustRoot | None:
     """The certificates in a PEM file; None, what the system trusts, for "". Raises `StartError`."""
     if not ca_file:
         return None
     try:
         certificates = x509.load_pem_x509_certificates(Path(ca_file).expanduser().read_bytes())
     except OSError as error:
-        raise StartError(f"[redis] ca_file {ca_file}: {error.strerror}") from None
+        raise StartError(f"[{section}] ca_file {ca_file}: {error.strerror}") from None
     except ValueError:
-        raise StartError(f"[redis] ca_file {ca_file}: no certificates in PEM") from None
+        raise StartError(f"[{section}] ca_file {ca_file}: no certificates in PEM") from None
     encoded = [one.public_bytes(Encoding.PEM) for one in certificates]
     return trustRootFromCertificates([Certificate.loadPEM(one) for one in encoded])
 

@@ -10,7 +10,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
 from push.redis.shards import Shards
-from push.runtime.ports import Reactor
+from push.runtime.ports import Reactor, TrustRoot
 from push.webhooks.endpoints import EndpointStore
 from push.webhooks.presence import PresenceWatch
 from push.webhooks.relay import WebhookRelay
@@ -30,9 +30,12 @@ class WebhookService(Service):
         settings: WebhookSettings,
         boot: str,
         may_live: Callable[[str], bool],
+        trust_root: TrustRoot | None = None,
     ) -> None:
         """`may_live(boot)`: the connector with that boot id may be there."""
-        sender = EventSender(reactor, settings.timeout_seconds, settings.concurrency, time.time)
+        sender = EventSender(
+            reactor, settings.timeout_seconds, settings.concurrency, time.time, trust_root
+        )
         shared = Delivering(
             reactor, store, sender, settings, boot, time.time, random.SystemRandom()
         )

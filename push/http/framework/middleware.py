@@ -26,10 +26,8 @@ from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
 from push.http.edge.body_stream import write_stream
-from push.http.edge.key_check import KeyCheck, RefusedKey, is_wrong_key, key_in
-from push.http.framework.bodies import BodyAdmission, admission_of
-from push.http.framework.caller import caller_of
-from push.http.framework.client_address import client_of, origin_of
+from push.http.framework.access import RequestAccess
+from push.http.framework.client_address import origin_of
 from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import (
     allowed_methods,
@@ -45,10 +43,9 @@ from push.http.framework.request_reading import (
     read_idempotency_key,
     read_query,
 )
-from push.http.framework.route import MAX_BODY_BYTES, Endpoint, NoQuery, Request, Response
-from push.runtime.log_detail import detail
+from push.http.framework.route import Endpoint, NoQuery, Request, Response
+from push.runtime.tracing import ACCEPT, Tracer, ending_of_request
 from push.wire.addresses import Networks
-from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 from push.wire.websocket.origins import Origins
@@ -56,16 +53,13 @@ from push.wire.websocket.origins import Origins
 _log = Logger()
 
 PREFLIGHT_SECONDS = 600
-NO_PATH: Mapping[str, str] = {}
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
-KEYLESS_BODY_BYTES = 64 * 1024
-_SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
 _PARAMETER = re.compile(r"{(\w+)}")
 # What Klein gets from a handler: the body, now or later.
 Answered = bytes | Deferred[bytes]
-# The route's name ("none": there is none), the status, and the seconds from the whole request to
-# its answer; None where nothing was waited for.
-NoteAnswer = Callable[[str, int, float | None], None]
+# The route's name ("none": there is none), the status, the seconds from the whole request to its
+# answer (None where nothing was waited for), the client's address and the key's name ("": none).
+NoteAnswer = Callable[[str, int, float | None, str, str], None]
 
 _decode_no_body = decoder_for(NoBody)
 
@@ -76,7 +70,7 @@ class Edge:
     The headers of `proxies` about the client are believed. `rates` limits requests of a key,
     `failed_keys` wrong keys. While the process `is_short_of_memory`, nothing new is begun; reading,
     and what an administrator does against it, goes on. `note_answer` is called for every answer,
-    with times of `seconds()`.
+    with times of `seconds()`. `tracer` None: no request is traced.
     """
 
     def __init__(
@@ -88,22 +82,22 @@ class Edge:
         *,
         seconds: Callable[[], float],
         note_answer: NoteAnswer,
+        tracer: Tracer | None = None,
         rates: RequestRates | None = None,
         failed_keys: FailedKeys,
         auditing: Auditing | None = None,
         is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._is_short_of_memory = is_short_of_memory
         self._rates = rates
-        self._failed_keys = failed_keys
         self._auditing = auditing
-        self._keys = KeyCheck(keyring)
         self._proxies = proxies or Networks()
+        self.access = RequestAccess(
+            keyring, self._proxies, failed_keys, auditing, is_short_of_memory
+        )
         self._origins = origins or Origins(())
         self._seconds = seconds
         self._note_answer = note_answer
-        self._large: dict[bytes, Endpoint] = {}
-        self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
+        self._tracer = tracer
         self._cors: dict[bytes, bytes] = {}
         self._app = Klein()
         # Otherwise //v1/push is answered with a redirect.
@@ -116,10 +110,7 @@ class Edge:
         return _Root(self, self._app.resource())
 
     def _add(self, route: Endpoint) -> None:
-        if route.body is not None and route.body.max_bytes > MAX_BODY_BYTES:
-            self._large[route.path.encode()] = route
-        if route.scope is None and route.body is not None:
-            self._keyless.add(route.path.encode())
+        self.access.add(route)
         if route.cors:
             self._cors[route.path.encode()] = route.method.encode()
 
@@ -131,39 +122,6 @@ class Edge:
             _PARAMETER.sub(r"<\1>", route.path), methods=[route.method], endpoint=route.name
         )(respond)
 
-    # --- before the body ---------------------------------------------------------------------
-
-    def admit(self, path: bytes, request: HttpRequest) -> BodyAdmission:
-        """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
-        one that may use the path."""
-        route = self._large.get(path)
-        headers: Headers = request.requestHeaders
-        try:
-            if route is not None and route.body is not None:
-                self._let_in(route, request)
-                return admission_of(route.body.max_bytes)
-            self._keys.owner(headers)
-        except RequestError as error:
-            if route is not None:
-                raise self._keys.doubted(error, headers) from None
-            refusal = self._keys.doubted(error, headers)
-            if path in self._keyless:
-                return admission_of(KEYLESS_BODY_BYTES)
-            wrong_from = client_of(request, self._proxies)[0] if is_wrong_key(refusal) else ""
-            refused = partial(self._refused_again, refusal.code, refusal.detail, wrong_from)
-            return BodyAdmission(KEYLESS_BODY_BYTES, refused)
-        return admission_of(MAX_BODY_BYTES)
-
-    def _refused_again(self, code: str, what: str, wrong_from: str) -> RequestError:
-        """Not the refusal itself, which would hold the request. Raises `RequestError`
-        `rate_limited` instead for a wrong key that is one too many from that address."""
-        self._failed_keys.note(wrong_from)
-        return RequestError(code, what)
-
-    def owner_of(self, request: HttpRequest) -> str:
-        """The owner that a valid key of the request tells; "" without one."""
-        return self._keys.digest_of_owner(request.requestHeaders)
-
     # --- a request that has a route ------------------------------------------------------------
 
     def _respond(
@@ -174,47 +132,6 @@ class Edge:
         return _shielded(self._run(route, request, path, raw)).addCallback(
             lambda answer: self._answer_with(request, answer)
         )
-
-    def _let_in(
-        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str] = NO_PATH
-    ) -> tuple[str, ApiKey | None]:
-        """The client's address, and the owner of the key where one is needed. Raises
-        `RequestError` `unauthenticated`, `forbidden`, `rate_limited` or `unavailable`."""
-        if route.admit is not None:
-            route.admit(caller_of(request, self._proxies))
-        client_ip, is_near = client_of(request, self._proxies)
-        if not route.needs_key or (route.open_on_loopback and is_near):
-            return client_ip, None
-        if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
-            self._check_memory()
-        try:
-            owner = self._keys.authorise(request.requestHeaders, route.scope)
-        except RefusedKey as refusal:
-            if self._auditing is not None:
-                self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
-            if is_wrong_key(refusal):
-                self._failed_keys.note(client_ip)
-            raise
-        return client_ip, owner
-
-    async def _settle(self, route: Endpoint, request: HttpRequest) -> None:
-        """Know every change of keys that was answered, where the key decides. Raises
-        `StoreUnavailable`, or `RequestError` for what is no key."""
-        keyring = self._keys.keyring
-        if keyring.is_current or not route.needs_key:
-            return
-        headers: Headers = request.requestHeaders
-        is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
-        if not is_open and headers.hasHeader(b"authorization"):
-            await keyring.settle(key_in(headers))
-
-    def _check_memory(self) -> None:
-        if self._is_short_of_memory():
-            raise RequestError(
-                "unavailable",
-                "the server is short of memory",
-                after_seconds=SHORT_OF_MEMORY_AFTER_SECONDS,
-            )
 
     def _read(
         self,
@@ -249,7 +166,7 @@ class Edge:
             _decode_no_body(raw)
         origin = partial(origin_of, request, self._proxies)
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
-        allowed = partial(self._keys.is_allowed, headers, route.scope, needed=route.needs_key)
+        allowed = partial(self.access.is_allowed, headers, route)
         return Request(
             path, query, body, client_ip, origin, scope, once, if_none_match, allowed, owner
         )
@@ -261,12 +178,17 @@ class Edge:
         quota = owner = call = None
         client_ip = ""
         began = self._seconds()
+        span = None
+        if self._tracer is not None and route.traced:
+            span = self._tracer.start(ACCEPT, request.getHeader("traceparent"))
         try:
-            await self._settle(route, request)
-            client_ip, owner = self._let_in(route, request, path)
+            await self.access.settle(route, request)
+            client_ip, owner = self.access.let_in(route, request, path)
             if owner is not None and self._rates is not None:
                 quota = await self._rates.take(owner.sha256)
             call = self._read(route, request, path, raw, client_ip, owner)
+            if span is not None:
+                call = call._replace(trace=span.traceparent)
             answer = await route.handler(call)
         except Exception as error:
             answer = self._answer(error, route.name)
@@ -275,18 +197,10 @@ class Edge:
             self._auditing.answered(route, owner.name, client_ip, path, query, body, answer.status)
         if quota is not None:
             answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
-        seconds = self._seconds() - began
-        self._note_answer(route.name, answer.status, seconds)
-        if detail.debug:
-            _log.debug(
-                "{ip} {route}: {status} in {ms:.1f} ms",
-                ip=client_ip or client_of(request, self._proxies)[0],
-                route=route.name,
-                status=answer.status,
-                ms=round(seconds * 1000, 1),
-                key=None if owner is None else owner.name,
-                event="http.answered",
-            )
+        key = "" if owner is None else owner.name
+        self._note_answer(route.name, answer.status, self._seconds() - began, client_ip, key)
+        if span is not None:
+            span.end(*ending_of_request(route.method, route.path, answer.status))
         return answer
 
     def _answer(self, error: Exception, where: str) -> Response:
@@ -309,7 +223,7 @@ class Edge:
 
     def refuse(self, request: HttpRequest, error: Exception) -> bytes:
         answer = self._answer(error, "the router")
-        self._note_answer("none", answer.status, None)
+        self._note_answer("none", answer.status, None, "", "")
         return self._send(request, answer)
 
     def _options(self, request: HttpRequest, allow: bytes) -> Response:

@@ -43,6 +43,7 @@ class Request(NamedTuple):
     unix socket). `origin()` tells where the client sent it, as `https://push.example`. `scope`
     names API key, method and path, within which an idempotency key is unique; `once` is the
     request's own, with that scope. `if_none_match` is that header of a route that is `cached`.
+    `trace` is the traceparent of a route that is `traced`, where requests are traced.
     `is_allowed()`: whether the key is still valid for this, for an answer that goes on.
     `owner` is whose key it came with, if the route takes one.
     """
@@ -57,6 +58,7 @@ class Request(NamedTuple):
     if_none_match: bytes | None = None
     is_allowed: Callable[[], bool] = lambda: True
     owner: ApiKey | None = None
+    trace: str | None = None
 
 
 class Response(NamedTuple):
@@ -143,8 +145,9 @@ class Route:
     codes beside those that follow from the rest (no key, a bad body, …). `query` is a struct of
     what its parameters may be: text, integers and booleans. `once`: takes the header
     `Idempotency-Key`. `cors`: web pages of other origins may call it. `cached`: the answer has an
-    ETag, and the handler compares it with `If-None-Match`. `audited`: uses of it are in the audit
-    trail, if it writes; False where messages are sent. `admit` raises `RequestError` for a
+    ETag, and the handler compares it with `If-None-Match`. `traced`: takes the header `traceparent`
+    where requests are traced. `audited`: uses of it are in the audit trail, if it writes; False
+    where messages are sent. `admit` raises `RequestError` for a
     caller who may not use the route, whatever they ask for.
     """
 
@@ -163,6 +166,7 @@ class Route:
     once: bool = False
     cors: bool = False
     cached: bool = False
+    traced: bool = False
     audited: bool = True
     admit: Callable[[HttpCaller], None] | None = None
 

@@ -27,9 +27,9 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from push.http.edge.crowd import Crowd
 from push.http.framework.bodies import BodyAdmission, ChunkDecoder, admission_of
 from push.http.framework.client_address import client_of
-from push.http.framework.crowd import Crowd
 from push.http.framework.framing import (
     check_header,
     check_host,

@@ -66,11 +66,14 @@ class PushRoutes:
         body=Body(PushBody, _EXAMPLE),
         problems=("unknown_token", "unknown_group", "unavailable"),
         once=True,
+        traced=True,
         audited=False,
     )
     async def push(self, call: Request) -> Response:
         target, content = message_of(call.body, self._limits)
-        return json_answer(202, await self._pushing.push(Push(target, content, call.once)))
+        return json_answer(
+            202, await self._pushing.push(Push(target, content, call.once, call.trace))
+        )
 
     @Route(
         "POST",
@@ -96,6 +99,7 @@ class PushRoutes:
         ),
         problems=("unavailable",),
         once=True,
+        traced=True,
         audited=False,
     )
     async def push_batch(self, call: Request) -> Response:
@@ -122,9 +126,11 @@ class PushRoutes:
             item: BatchPushBody = _decode_item(bytes(raw))
             target, content = message_of(item, self._limits)
             if item.idempotency_key is UNSET:
-                return Push(target, content, call.once and f"{call.once} place {index}")
+                once = call.once and f"{call.once} place {index}"
+                return Push(target, content, once, call.trace)
             check_idempotency_key(item.idempotency_key, "idempotency_key")
-            return Push(target, content, f"{call.scope} item {item.idempotency_key}")
+            once = f"{call.scope} item {item.idempotency_key}"
+            return Push(target, content, once, call.trace)
         except RequestError as refusal:
             return refusal
 

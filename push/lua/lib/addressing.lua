@@ -24,8 +24,8 @@ end
 
 -- The record of a message for `streams`; `to` says whom it is for. Kept a day longer than the message. Where
 -- a part of it came from another server (resharding), streams that are written now have an offset of their
--- own in it.
-local function begin_record(id, to, offset, ttl, streams)
+-- own in it. `trace`: the traceparent of its publishing, nil for none.
+local function begin_record(id, to, offset, ttl, streams, trace)
   local at_ms, key = math.floor(now / 1000), message_key(id)
   local now_ms, expires_ms = str(at_ms), str(at_ms + ttl * 1000)
   local lines = { LEDGER_TIME, now_ms, LEDGER_EXPIRES, expires_ms, LEDGER_OFFSET, str(offset), LEDGER_TO, to }
@@ -35,6 +35,10 @@ local function begin_record(id, to, offset, ttl, streams)
       lines[#lines + 1] = LEDGER_OFFSET_IN .. stream
       lines[#lines + 1] = str(offset)
     end
+  end
+  if trace then
+    lines[#lines + 1] = LEDGER_TRACE
+    lines[#lines + 1] = trace
   end
   for _, stream in ipairs(streams) do
     address(lines, stream, now_ms)

@@ -5,10 +5,10 @@ local function channel_of(stream) return channels .. 'live:' .. stream end
 -- Returns how many connectors heard it. `offset` 0: it is not in the log. `removes`: the offset of an entry
 -- that was removed, '0' for none; '-<offset>': all up to there were dropped. `field`: as of an entry, and on
 -- channels only: 'o', for those who are online; ENTRY_TYPING, not for the sessions of its user; ENTRY_REMOVAL,
--- nothing else.
-local function announce(channel, previous, offset, ttl_seconds, id, field, body, removes)
+-- nothing else. `trace`: the traceparent of the publishing, nil for none.
+local function announce(channel, previous, offset, ttl_seconds, id, field, body, removes, trace)
   local ts_ms = math.floor(now / 1000)
   local expires_ms = str(ts_ms + ttl_seconds * 1000)
-  local head = table.concat({ previous, str(offset), str(ts_ms), expires_ms, field, id, removes or '0' }, ' ')
+  local head = table.concat({ previous, str(offset), str(ts_ms), expires_ms, field, id, removes, trace }, ' ')
   return redis.call('PUBLISH', channel, head .. '\n' .. body)
 end

@@ -9,7 +9,7 @@ local OFFLINE_QUEUE = 'webhook-offline'
 local function put_device_event(record, token, type)
   if not endpoints_for(type) then return end
   local kept = redis.call('HMGET', record, DEVICE_USER, DEVICE_NODE, DEVICE_SEEN)
-  local seq = redis.call('HINCRBY', record, DEVICE_EVENTS, 1)
+  local seq = redis.call('HINCRBY', record, DEVICE_EVENT_NUMBER, 1)
   local data = '{"token":"' .. token .. '","user":' .. json_text(kept[1]) .. ',"node":' .. json_text(kept[2])
   put_event(type, 'device:' .. token, seq, data .. ',"seen":' .. (kept[3] or 'null') .. '}')
 end

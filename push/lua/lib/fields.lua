@@ -22,7 +22,7 @@ local DEVICE_VERSION = 'v:'
 local DEVICE_BY_JWT = 'j:'
 local DEVICE_REREAD = 'r:'
 local DEVICE_TOLD = 'w'
-local DEVICE_EVENTS = 'q'
+local DEVICE_EVENT_NUMBER = 'q'
 
 -- Fields of a message's record in the ledger; see ledger.lua.
 local LEDGER_TO = 'to'
@@ -34,9 +34,10 @@ local LEDGER_LINE = 't:'
 local LEDGER_TOKENS = 'u:'
 local LEDGER_ADDRESSED = 'n'
 local LEDGER_WRITTEN = 'w'
+local LEDGER_TRACE = 'tp'
 local LEDGER_CLOSED_WITH = 'z'
 local LEDGER_CLOSED_AT = 'zo'
-local LEDGER_EVENTS = 'q'
+local LEDGER_EVENT_COUNT = 'q'
 
 -- What became of a message for a device. These are also the names of the counters.
 local WAITING = 's'

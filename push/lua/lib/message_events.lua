@@ -9,7 +9,7 @@ local function put_outcome_event(id, token, code, stream)
   local type = OUTCOME_EVENTS[string.sub(code, 1, 1)]
   if not type or not endpoints_for(type) then return end
   local user, reason = string.match(stream, '^user:(.+)$'), string.sub(code, 3)
-  local seq = redis.call('HINCRBY', message_key(id), LEDGER_EVENTS, 1)
+  local seq = redis.call('HINCRBY', message_key(id), LEDGER_EVENT_COUNT, 1)
   local data = '{"message":"' .. id .. '","token":"' .. token .. '","user":' .. json_text(user)
   put_event(type, 'message:' .. id, seq, data .. ',"reason":' .. json_text(reason) .. '}')
 end

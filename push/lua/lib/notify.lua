@@ -12,6 +12,6 @@ local function notify_device(record, token)
   local offset, stream = next_offset(), 'dev:' .. token
   local change = { op = 'changed', user = kept[2] or '', ended = table.concat(ended, ' ') }
   local id, body = 'c' .. str(offset), cjson.encode(change)
-  local previous = append(stream, offset, DAY_SECONDS, id, ENTRY_CONTROL, body)
-  announce(channel_of(stream), previous, offset, DAY_SECONDS, id, ENTRY_CONTROL, body)
+  local previous = append(stream, offset, DAY_SECONDS, id, ENTRY_CONTROL, body, '0')
+  announce(channel_of(stream), previous, offset, DAY_SECONDS, id, ENTRY_CONTROL, body, '0')
 end

@@ -26,11 +26,11 @@ local function fill_outboxes(limit)
   for _ = 1, limit do
     local packed = redis.call('LPOP', WEBHOOK_INBOX)
     if not packed then break end
-    local offset, type, source, seq, endpoints, data = unpack(cmsgpack.unpack(packed))
+    local offset, type, source, seq, endpoints, data, trace = unpack(cmsgpack.unpack(packed))
     -- The parts of a message's record on several servers count alone, so each is a source of its own.
     if server ~= '0' and string.sub(source, 1, 8) == 'message:' then source = source .. '@' .. server end
     local id = event_id(offset, server)
-    redis.call('HSET', WEBHOOK_EVENTS, id, cmsgpack.pack({ type, source, seq, endpoints, data }))
+    redis.call('HSET', WEBHOOK_EVENTS, id, cmsgpack.pack({ type, source, seq, endpoints, data, trace or '' }))
     redis.call('ZADD', WEBHOOK_LOG, offset, id)
     for endpoint in string.gmatch(endpoints, '%S+') do
       queue_event(endpoint, id, offset, type, source, max_waiting)

@@ -15,10 +15,12 @@ local function endpoints_for(type)
 end
 
 -- `source` counts its events with `seq`; `data` is JSON. If nobody delivers, the first of too many are lost.
+-- The record of a message (its key is the source) has the traceparent of its publishing: see addressing.lua.
 -- Returns when the event was decided.
 local function put_event_for(endpoints, type, source, seq, data)
   local offset = str(next_offset())
-  local event = cmsgpack.pack({ offset, type, source, seq, endpoints, data })
+  local trace = string.sub(source, 1, 8) == 'message:' and redis.call('HGET', prefix .. source, 'tp')
+  local event = cmsgpack.pack({ offset, type, source, seq, endpoints, data, trace or '' })
   local count = redis.call('RPUSH', WEBHOOK_INBOX, event)
   if count == 1 then redis.call('PUBLISH', channels .. 'webhooks', '') end
   if count > tonumber(redis.call('HGET', WEBHOOK_WANTED, 'max_waiting') or '1') then

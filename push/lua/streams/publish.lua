@@ -39,11 +39,11 @@ for i = 4, #ARGV, 3 do
     addressed[#addressed + 1] = stream
     reply[#reply + 1] = options.stored
         and post(stream, channel, offset, ttl, id, field, body, options, options.collapse)
-      or announce(channel, '0', offset, ttl, id, field, body, '0')
+      or announce(channel, '0', offset, ttl, id, field, body, '0', options.trace)
   end
 end
 
-if options.to and #addressed > 0 then begin_record(id, options.to, offset, ttl, addressed) end
+if options.to and #addressed > 0 then begin_record(id, options.to, offset, ttl, addressed, options.trace) end
 if options.idem and (known or #addressed > 0) then
   redis.call('HSET', options.idem, 'digest', options.digest, 'reply', cmsgpack.pack(reply))
   redis.call('EXPIRE', options.idem, DAY_SECONDS)

@@ -38,7 +38,7 @@ def message(common: Common, message_id: str, devices: bool) -> None:
             common.print_list(deliveries, headings, _device_cells, "no devices")
         else:
             ledger = api.message(message_id)
-            common.print_one(ledger, _rows(ledger))
+            common.print_one(ledger, ledger_rows(ledger))
 
 
 @click.command("cancel")
@@ -59,7 +59,7 @@ def cancel(common: Common, message_id: str) -> None:
     common.print_done(f"{message_id}: cancelled for {devices}", {"cancelled": cancelled})
 
 
-def _rows(ledger: MessageLedger) -> Iterator[tuple[str, str]]:
+def ledger_rows(ledger: MessageLedger) -> Iterator[tuple[str, str]]:
     """The message, then its counts from `addressed` down; each reason for a drop by itself."""
     yield "id", ledger.id
     yield "to", _target(ledger.to)

@@ -37,7 +37,7 @@ def read_credentials(path: str) -> StoredCredentials:
 
 def write_credentials(path: str, credentials: StoredCredentials, *, force: bool) -> None:
     text = json.dumps(msgspec.to_builtins(credentials), indent=2)
-    write_private(path, f"{text}\n", "--credentials", force=force)
+    write_private(path, f"{text}\n", "--credentials ", force=force)
 
 
 def device_argument(command: F) -> F:

@@ -215,6 +215,8 @@ def _name_of(field: str, command: click.Command | None) -> str | None:
         name = name.partition(".")[0].lower().replace("-", "_")
         candidates = ["--" + name.replace("_", "-")]
     for parameter in command.params if command is not None else ():
+        if name == "url" and parameter.expose_value and parameter.metavar == "URL":
+            return shown_name(parameter)  # of the body; --url is where it was sent
         if isinstance(parameter, click.Option):
             if any(candidate in parameter.opts for candidate in candidates):
                 return shown_name(parameter)

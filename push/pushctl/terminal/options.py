@@ -18,9 +18,10 @@ import click
 from click.core import ParameterSource
 
 from push.pushctl.terminal import output
+from push.pushctl.terminal.contexts import Context, complete_context, contexts_file, read_contexts
 from push.pushctl.terminal.errors import Failure, explain
 from push.pushctl.terminal.targets import check_ids
-from push.sdk.backend import PushAPI
+from push.sdk.backend import AsyncPushAPI, PushAPI
 from push.sdk.tls import certificate_fingerprint
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,6 +30,10 @@ T = TypeVar("T")
 DEFAULT_URL = "http://127.0.0.1:8080"
 LOCAL_SERVER = "tls://127.0.0.1:6790"
 _THIS_HOST = ("127.0.0.1", "::1", "localhost", socket.gethostname().lower())
+
+
+def is_this_host(name: str | None) -> bool:
+    return name in _THIS_HOST
 
 
 @dataclass(slots=True)
@@ -40,30 +45,70 @@ class Common:
     command: click.Command | None = None  # the one that runs
     values: dict[str, Any] = field(default_factory=dict)  # what it was given
     key_origin: str = ""  # where the key that was used is from
+    _context: Context | None = None
+    _context_name: str | None = None  # "": none is used; None: not looked for yet
 
     @property
     def json(self) -> bool:
         return bool(self.given.get("json"))
 
     @property
+    def context(self) -> Context | None:
+        """The context that is used: as a whole, or not at all. A key that was kept for one server
+        must not go to another, so an address that is given leaves it out. Raises `WrongValue` for
+        one that is unknown, and `Failure`."""
+        if self._context_name is None:
+            self._context_name, self._context = self._find_context()
+        return self._context
+
+    def _find_context(self) -> tuple[str, Context | None]:
+        typed = self.given.get("context") if "context" in self.typed else None
+        if typed and "url" in self.typed:
+            raise click.UsageError("--context and --url exclude each other")
+        if not typed and self.given.get("url"):
+            return "", None
+        origin = "--context" if typed else "PUSH_CONTEXT"
+        name: str | None = typed or self.given.get("context")
+        if name:
+            return name, read_contexts().get(name, origin)
+        contexts = read_contexts()
+        if not contexts.current:
+            return "", None
+        return contexts.current, contexts.get(contexts.current, str(contexts_file()))
+
+    @property
     def url(self) -> str:
         self._check_not_empty("url", "PUSH_URL")
+        if self.context is not None:
+            return self.context.url
         return str(self.given.get("url") or DEFAULT_URL)
 
     @property
     def url_origin(self) -> str:
         """The API's address as it was given, for errors."""
+        if self._context is not None:
+            return f"context {self._context_name}, {self._context.url}"
         if not self.given.get("url"):
             return f"{DEFAULT_URL} (the default; --url gives another)"
         return f"{'--url' if 'url' in self.typed else 'PUSH_URL'} {self.url}"
 
     @property
     def servers(self) -> list[str]:
-        return list(self.given.get("server") or ())
+        given = self._from_context("server", "servers")
+        return list(given or ())
 
     @property
     def ca_file(self) -> str | None:
-        return self.given.get("ca_file")
+        return self._from_context("ca_file", "ca_file") or None
+
+    def _from_context(self, option: str, field: str) -> Any:
+        """What was typed, else what is in the environment, else what the context has; a context
+        that was typed comes before the environment."""
+        kept = getattr(self.context, field) if self.context is not None else None
+        given = self.given.get(option)
+        if option not in self.typed and "context" in self.typed:
+            return kept or given
+        return given or kept
 
     @property
     def data_folder(self) -> Path:
@@ -75,8 +120,10 @@ class Common:
         One that is given and empty is a mistake (a variable that is not set), and no other is
         tried.
         """
-        self._check_not_empty("key", "PUSH_KEY")
-        self._check_not_empty("key_file", "PUSH_KEY_FILE")
+        self.check_key_not_empty()
+        if self.context is not None and self.context.key_file and not self._has_key_before_context:
+            self.key_origin = f"context {self._context_name}, {self.context.key_file}"
+            return self._key_in(self.context.key_file)
         key: str | None = self.given.get("key")
         key_file: str | None = self.given.get("key_file")
         if key and (not key_file or "key" in self.typed or "key_file" not in self.typed):
@@ -84,13 +131,9 @@ class Common:
             return key
         if key_file:
             self.key_origin = f"--key-file {key_file}"
-            try:
-                key = Path(key_file).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise Failure(f"{self.key_origin}: {explain(error)}") from None
-            if not key:
-                raise Failure(f"{self.key_origin}: it is empty")
-            return key
+            return self._key_in(key_file)
+        if self.context is not None:  # the files of a local server are not for this one
+            return None
         if os.environ.get("PUSH_AUTH_KEYS", "").strip() not in ("", "[]"):
             return None  # with [auth] keys the files of a first start are not valid
         for name in default_names or ("admin.key", "app.key"):
@@ -102,6 +145,26 @@ class Common:
             self.key_origin = str(path)
             return key
         return None
+
+    @property
+    def _has_key_before_context(self) -> bool:
+        """As in `_from_context`."""
+        given = self.typed if "context" in self.typed else self.given.keys()
+        return bool({"key", "key_file"} & given)
+
+    def _key_in(self, path: str) -> str:
+        try:
+            key = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise Failure(f"{self.key_origin}: {explain(error)}") from None
+        if not key:
+            raise Failure(f"{self.key_origin}: it is empty")
+        return key
+
+    def check_key_not_empty(self) -> None:
+        """Raises `UsageError`."""
+        self._check_not_empty("key", "PUSH_KEY")
+        self._check_not_empty("key_file", "PUSH_KEY_FILE")
 
     def _check_not_empty(self, name: str, variable: str) -> None:
         """click takes an empty variable for one that is not set."""
@@ -115,6 +178,11 @@ class Common:
         """The HTTP API with the caller's key. Raises `WrongValue` for ids that can be none."""
         check_ids(self.command, self.values)
         return PushAPI(self.url, self.key(*default_key_names), ca_file=self.ca_file)
+
+    def async_api(self, *default_key_names: str) -> AsyncPushAPI:
+        """The same for asyncio."""
+        check_ids(self.command, self.values)
+        return AsyncPushAPI(self.url, self.key(*default_key_names), ca_file=self.ca_file)
 
     def change(self, call: Callable[[PushAPI], Iterable[str]], done: str) -> None:
         """Make a change whose answer is the nodes that did not confirm it, and print `done`."""
@@ -169,10 +237,10 @@ class Common:
 
     def fingerprint(self, servers: list[str]) -> str | None:
         """The pinned certificate: given, or the one of a local server in the data folder."""
-        given: str | None = self.given.get("fingerprint")
+        given: str | None = self._from_context("fingerprint", "fingerprint")
         if given or self.ca_file:
             return given
-        if not all(urlsplit(server).hostname in _THIS_HOST for server in servers):
+        if not all(is_this_host(urlsplit(server).hostname) for server in servers):
             return None
         return self._local_fingerprint()
 
@@ -212,6 +280,16 @@ def _remember(context: click.Context, parameter: click.Parameter, value: object)
 
 
 _OPTIONS: list[Callable[[F], F]] = [
+    click.option(
+        "--context",
+        envvar="PUSH_CONTEXT",
+        metavar="NAME",
+        expose_value=False,
+        callback=_remember,
+        shell_complete=complete_context,
+        help="A server that `pushctl context add` keeps. [env PUSH_CONTEXT; default the one of "
+        "`pushctl context use`]",
+    ),
     click.option(
         "--url",
         envvar="PUSH_URL",

@@ -38,11 +38,32 @@ def say(text: str) -> None:
     click.echo(visible(text))
 
 
+def print_script(text: str) -> None:
+    """What a shell evaluates, of our own making: as it is."""
+    click.echo(text)
+
+
+def draw(text: str, *, error: bool = False) -> None:
+    """What a terminal acts on, of our own making: at once, and without a line end. Text of others
+    in it went through `cut`."""
+    click.echo(text, nl=False, err=error)
+
+
+def cut(line: str, columns: int) -> str:
+    """As much of a line as fits, with nothing in it that a terminal acts on."""
+    shown = visible(line)
+    if _width(shown) <= columns:
+        return shown
+    while _width(shown) > columns:
+        shown = shown[: max(0, len(shown) - max(1, (_width(shown) - columns) // 2))]
+    return shown
+
+
 def print_json(value: object, *, error: bool = False) -> None:
     """One object, one line."""
     stream = sys.stderr if error else sys.stdout
     text = msgspec.json.encode(value).decode()
-    click.echo(visible_json(text, ascii_only=not _is_unicode(stream)), err=error)
+    click.echo(visible_json(text, ascii_only=not shows_unicode(stream)), err=error)
 
 
 def notice(text: str, *, json: bool, **members: object) -> None:
@@ -135,7 +156,8 @@ def _padded(text: str, width: int) -> str:
     return text + " " * (width - _width(text))
 
 
-def _is_unicode(stream: TextIO) -> bool:
+def shows_unicode(stream: TextIO) -> bool:
+    """Whether its encoding has all characters."""
     try:
         return codecs.lookup(stream.encoding or "ascii").name.startswith("utf")
     except LookupError:

@@ -25,6 +25,7 @@ from push.wire.api.operate.webhooks import (
     WebhookPage,
     WebhookTested,
 )
+from push.wire.api.operate.whoami import KeyOwner
 from push.wire.api.push import BatchItem, PushResult
 from push.wire.api.topics import Topic, TopicPage
 
@@ -44,6 +45,7 @@ __all__ = [
     "DeviceEventPage",
     "Event",
     "Key",
+    "KeyOwner",
     "KeyPage",
     "Kicked",
     "MessageLedger",

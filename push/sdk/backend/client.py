@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -44,7 +44,6 @@ from push.wire.api.operate.keys import Key
 from push.wire.api.operate.webhooks import Webhook, WebhookAttempt
 from push.wire.api.topics import Topic
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -186,6 +185,7 @@ class PushAPI(BaseAPI):
     ban = blocking(ban_calls.ban)
     unban = blocking(ban_calls.unban)
     bans = blocking(ban_calls.bans)
+    whoami = blocking(key_calls.whoami)
     keys = blocking(key_calls.keys)
     make_key = blocking(key_calls.make_key)
     revoke_key = blocking(key_calls.revoke_key)
@@ -350,6 +350,7 @@ class AsyncPushAPI(BaseAPI):
     ban = awaited(ban_calls.ban)
     unban = awaited(ban_calls.unban)
     bans = awaited(ban_calls.bans)
+    whoami = awaited(key_calls.whoami)
     keys = awaited(key_calls.keys)
     make_key = awaited(key_calls.make_key)
     revoke_key = awaited(key_calls.revoke_key)

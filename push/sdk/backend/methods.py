@@ -1,4 +1,4 @@
-"""Methods of the clients, made from the functions that build their calls."""
+"""Methods of the HTTP client, made from the functions that build its calls."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ T = TypeVar("T")
 
 
 class Blocking(Protocol):
-    """A client that blocks."""
+    """A client that waits for the answer."""
 
     def send(self, call: ApiCall[T]) -> T: ...
 
 
 class Awaiting(Protocol):
-    """A client for asyncio."""
+    """A client whose answer is awaited."""
 
     async def send(self, call: ApiCall[T]) -> T: ...
 
@@ -36,6 +36,8 @@ def _like_method(build: Callable[..., Any], method: Callable[..., Any]) -> None:
 
 
 def blocking(build: Callable[P, ApiCall[T]]) -> Callable[Concatenate[Blocking, P], T]:
+    """A method that sends what `build` makes."""
+
     def method(self: Blocking, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self.send(build(*args, **kwargs))
 
@@ -43,9 +45,9 @@ def blocking(build: Callable[P, ApiCall[T]]) -> Callable[Concatenate[Blocking, P
     return method
 
 
-def awaited(
-    build: Callable[P, ApiCall[T]],
-) -> Callable[Concatenate[Awaiting, P], Awaitable[T]]:
+def awaited(build: Callable[P, ApiCall[T]]) -> Callable[Concatenate[Awaiting, P], Awaitable[T]]:
+    """The same for asyncio."""
+
     async def method(self: Awaiting, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.send(build(*args, **kwargs))
 

@@ -37,7 +37,7 @@ function About() {
 }
 
 export function ScreenOf({ theme }) {
-  const { path, query } = usePlace();
+  const { path, query, text } = usePlace();
   const [error, reset] = useErrorBoundary();
   const [name = "", id] = path;
   const found = SCREENS[name]?.[id === undefined ? 0 : 1];
@@ -45,7 +45,8 @@ export function ScreenOf({ theme }) {
   if (error) return html`<${Screen} title=${t("error.title")}><${Trouble} error=${error} retry=${reset} /><//>`;
   if (!found) return html`<${Screen} title=${t("nowhere.title")}><${Empty} title=${t("nowhere.text")}><${LinkButton} href="#/">${t("nav.overview")}<//><//><//>`;
   if (!may(scope)) return html`<${Forbidden} scope=${scope} />`;
-  return html`<${found} key=${path.join("/")} id=${id} query=${query} theme=${theme} />`;
+  const key = name === "send" ? text : path.join("/"); // a form begins anew at another address
+  return html`<${found} key=${key} id=${id} query=${query} theme=${theme} />`;
 }
 
 /** The first screen that the key may see, for one without `read`. */

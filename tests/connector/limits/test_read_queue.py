@@ -75,6 +75,12 @@ class World:
             assert turns < 10_000
         return turns
 
+    def settle_in_time(self) -> None:
+        """Turns until nothing waits, while time goes on."""
+        while self.queue.paused_count:
+            self.turn()
+            self.clock.rightNow += 0.01
+
 
 @pytest.fixture
 def world() -> World:

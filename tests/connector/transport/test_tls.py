@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -169,7 +170,7 @@ class Listening:
 
         clock: Any = reactor
         self.reads = ReadQueue(clock, Rates(0, 0), LimitCounts(), lambda *_: None)
-        tls: Any = DeviceTlsFactory(context, Servers(), self.reads, clock)
+        tls: Any = DeviceTlsFactory(context, Servers(), self.reads, Counter(), clock)
         self.port: Any = reactor.listenTCP(0, tls, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.number: int = self.port.getHost().port
 

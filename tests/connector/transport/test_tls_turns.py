@@ -72,6 +72,8 @@ async def test_nothing_is_left_of_a_handshake_that_failed(
     await wait_until(lambda: not node.gateway.connections)
     await settle()
     assert left_over() == before
+    refused = node.gateway.counters.reasons.refused
+    assert refused == ({("TLS", "handshake"): 1} if b"HTTP" in first else {})
 
 
 @pytest.mark.parametrize("how", ["cut", "goodbye", "kicked"])

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from push.daemons.twistd import all_in_one, api, connector, group, sub
+from push.daemons.twistd import all_in_one, api, connector, group, sub, webhooks
 
 ETC = Path(__file__).parents[3] / "etc"
 UNITS = sorted((ETC / "systemd").iterdir())
 TWISTD = "/opt/push/venv/bin/twistd"
 OPTIONS = {
     module.Options.tap: module.Options  # type: ignore[attr-defined]
-    for module in (all_in_one, api, connector, group, sub)
+    for module in (all_in_one, api, connector, group, sub, webhooks)
 }
 SPECIFIERS = {"%H": "host.example", "%i": "1"}
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.access.api_keys import Keyring
 from push.observe.series import SeriesRecorder
 from tests.http.conftest import Connection, make_request
 from tests.http.routes.conftest import API, Connect, MakeAPI
@@ -407,11 +406,11 @@ async def test_so_many_clients_may_follow_and_one_more_may_not(
 
 @pytest_twisted.ensureDeferred
 async def test_a_key_that_is_not_valid_any_more_ends_the_stream(
-    api: API, keyring: Keyring, wait_until: WaitUntil
+    api: API, wait_until: WaitUntil
 ) -> None:
     followed = Followed(api)
     await wait_until(lambda: followed.began)
-    keyring.replace([])
+    api.node.keyring.replace([])
     await wait_until(lambda: api.node.domain.observer.relay.follower_count == 0)
     assert followed.text.endswith("0\r\n\r\n")  # the last chunk
     followed.connection.close()

@@ -20,6 +20,7 @@ from push.sdk.backend import (
     BatchItem,
     DeliveryPage,
     DeviceDelivery,
+    KeyOwner,
     MessageLedger,
     PushAPI,
     PushAPIError,
@@ -119,6 +120,15 @@ CALLS: list[tuple[str, Callable[[Any], Any], Answer, Any, str, str, Any]] = [
         "POST",
         "/v1/push/batch",
         [{"to": {"user": "u"}, "data": 1, "collapse": "c", "idempotency_key": "k 1"}],
+    ),
+    (
+        "whoami",
+        lambda api: api.whoami(),
+        Answer(200, {"name": "billing", "scopes": ["push", "read"], "new": 1}),
+        KeyOwner("billing", ["push", "read"]),
+        "GET",
+        "/v1/whoami",
+        None,
     ),
     (
         "message",

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import pytest
 
 from benchmarks.running import Running, started_server
+from tests.docs.test_plain_english import NOT_USED
 from tests.waiting import wait_for
 from tests.web.servers import SETTINGS
 from tests.web.tools import ROOT, SCREENSHOTS, TOOLS, chromium, installed, node, run
@@ -28,6 +33,35 @@ BROWSER = sorted(path.name for path in (HERE / "browser").glob("*.test.mjs"))
 MADE = re.compile(r"`([a-z.-]+)\$\{")
 
 
+class Receiver:
+    """A server that takes webhooks, and fails those of messages."""
+
+    def __init__(self) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self.send_response(500 if body["type"].startswith("message.") else 204)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                """Nothing: the console shows what came of it."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def settings(self) -> dict[str, str]:
+        secret = f"whsec_{b64encode(secrets.token_bytes(32)).decode()}"
+        url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        return {"webhooks_endpoints": f'[{{name="orders", url="{url}", secret="{secret}"}}]'}
+
+    def __enter__(self) -> Receiver:
+        Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 class Stage(NamedTuple):
     """A server, and the names of what happened there: see scene.py."""
 
@@ -37,7 +71,7 @@ class Stage(NamedTuple):
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with started_server(**SETTINGS) as running:
+    with Receiver() as receiver, started_server(**SETTINGS, **receiver.settings()) as running:
         output = tmp_path_factory.mktemp("scene") / "output"
         words = (running.http_url, str(running.tcp_address[1]), running.admin_key, running.app_key)
         with output.open("wb") as file:
@@ -139,3 +173,9 @@ def test_every_reason_has_its_sentence() -> None:
     overall = source.split("export const MESSAGE_REASONS = [")[1].split("]")[0]
     for reason in re.findall(r'"(\w+)"', overall):
         assert {f"became-all.{reason}", f"outcome.{reason}"} <= known.keys()
+
+
+@pytest.mark.parametrize("pattern", sorted(NOT_USED))
+def test_english_texts_are_in_plain_english(pattern: str) -> None:
+    found = {key: text for key, text in texts("en").items() if re.search(pattern, text, re.I)}
+    assert found == {}, NOT_USED[pattern]

@@ -97,7 +97,7 @@ def make_key(
         made = api.make_key(name, scopes, expires=ms_from_now(period))
     shown = made.key
     if save is not None:
-        write_private(save, f"{made.key}\n", "--save", force=force)
+        write_private(save, f"{made.key}\n", "--save ", force=force)
         shown = f"saved in {save}"
     if common.json:
         kept = {"silent": made.silent} if made.silent else {}

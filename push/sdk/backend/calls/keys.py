@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from push.sdk.backend.calls.base import ApiCall, read_silent, reader
 from push.sdk.backend.calls.paths import path_of
 from push.wire.api.operate.keys import KeyPage, NewKey
+from push.wire.api.operate.whoami import KeyOwner
 
 
 def make_key(name: str, scopes: Sequence[str], *, expires: int | None = None) -> ApiCall[NewKey]:
@@ -18,6 +19,11 @@ def make_key(name: str, scopes: Sequence[str], *, expires: int | None = None) ->
     if expires is not None:
         body["expires"] = expires
     return ApiCall("POST", "/v1/keys", reader(NewKey), json=body, idempotent=False)
+
+
+def whoami() -> ApiCall[KeyOwner]:
+    """The name and the scopes of the key of this client."""
+    return ApiCall("GET", "/v1/whoami", reader(KeyOwner))
 
 
 def revoke_key(name: str) -> ApiCall[list[str]]:

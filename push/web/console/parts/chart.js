@@ -9,10 +9,10 @@ const STROKES = [[], [6, 3], [2, 3]]; // told apart without colours, too
 const colour = (/** @type {string} */ name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /**
- * @param {{ title: string, times: number[], lines: { name: string, values: (number | null)[] }[], say?: (n: any) => string, theme: string }} props
- *   times in ms since 1970
+ * @param {{ title: string, times: number[], lines: { name: string, values: (number | null)[] }[], say?: (n: any) => string, spans?: boolean, theme: string }} props
+ *   times in ms since 1970; `spans`: a time without a value is no gap
  */
-export function Chart({ title, times, lines, say = (n) => number(n, 1), theme }) {
+export function Chart({ title, times, lines, say = (n) => number(n, 1), spans = false, theme }) {
   const place = useRef(/** @type {any} */ (null));
   const plot = useRef(/** @type {any} */ (null));
   const [isOpen, setOpen] = useState(false);
@@ -25,7 +25,7 @@ export function Chart({ title, times, lines, say = (n) => number(n, 1), theme })
       const { default: uPlot } = await import("../vendor/uplot.js");
       if (ended) return;
       const width = place.current.clientWidth;
-      plot.current = new uPlot(optionsOf(lines, width, say), data, place.current);
+      plot.current = new uPlot(optionsOf(lines, width, say, spans), data, place.current);
       observer = new ResizeObserver(() => plot.current?.setSize({ width: place.current.clientWidth, height: HEIGHT }));
       observer.observe(place.current);
     };
@@ -50,7 +50,7 @@ export function Chart({ title, times, lines, say = (n) => number(n, 1), theme })
   </figure>`;
 }
 
-function optionsOf(/** @type {any[]} */ lines, /** @type {number} */ width, /** @type {any} */ say) {
+function optionsOf(/** @type {any[]} */ lines, /** @type {number} */ width, /** @type {any} */ say, /** @type {boolean} */ spans) {
   const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
   const clock = (/** @type {number} */ seconds, /** @type {boolean} */ fine) => {
@@ -67,13 +67,13 @@ function optionsOf(/** @type {any[]} */ lines, /** @type {number} */ width, /** 
     series: [
       {},
       ...lines.map(({ name }, index) => ({
-        label: name, stroke: colour(COLOURS[index]), width: 2, dash: STROKES[index], points: { show: false }, spanGaps: false,
+        label: name, stroke: colour(COLOURS[index]), width: 2, dash: STROKES[index], points: { show: false }, spanGaps: spans,
         fill: index === 0 ? `${colour(COLOURS[0])}1a` : undefined,
       })),
     ],
     axes: [
-      { ...axis, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((each) => clock(each, splits[1] - splits[0] < 60)), space: 72 },
-      { ...axis, size: 56, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((each) => say(each)), space: 36 },
+      { ...axis, size: 28, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((each) => clock(each, splits[1] - splits[0] < 60)), space: 72 },
+      { ...axis, size: 56, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((each, index) => (index && say(each) === say(splits[index - 1]) ? "" : say(each))), space: 36 },
     ],
   };
 }

@@ -8,9 +8,9 @@ import { say } from "./toast.js";
 export function Dialog({ title, close, children }) {
   const element = useRef(/** @type {any} */ (null));
   useEffect(() => {
-    const before = /** @type {any} */ (document.activeElement);
-    element.current.showModal();
-    return () => before?.focus?.();
+    const modal = element.current;
+    modal.showModal();
+    return () => modal.close(); // which gives the focus back
   }, []);
   return html`<dialog class="dialog" ref=${element} aria-labelledby="dialog-title" onCancel=${(event) => {
     event.preventDefault();

@@ -113,6 +113,7 @@ function Waiting({ id, backlog }) {
 
 /** What an app sent, shortened. Only the app knows what it means: a text is shown as such, anything else as JSON. */
 export function Data({ value }) {
+  if (value === null || value === undefined) return html`<span class="soft">–</span>`;
   const words = typeof value === "object" && value !== null && Object.keys(value).join() === "text" ? value.text : value;
   if (typeof words === "string") return html`<span class="quoted">${words.length > 120 ? `${words.slice(0, 120)}…` : words}</span>`;
   const text = JSON.stringify(value);

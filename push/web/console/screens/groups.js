@@ -71,7 +71,7 @@ function Change({ group, path, refresh }) {
   const set = (name) => (value) => setDraft({ ...draft, [name]: value });
   const form = useForm(async () => {
     await call("PATCH", path, { body: { ...draft, mute_all: draft.mute_all === "true" } });
-    say(t("group.changed"));
+    say(t("group.saved"));
     await refresh();
   });
   return html`<${Card} title=${t("group.change")}><form class="stack" onSubmit=${form.submit}>

@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { isMissingRoute } from "../lib/api.js";
 import { events } from "../lib/event_stream.js";
 import { go, to } from "../lib/route.js";
-import { absolute, count, number, t } from "../lib/texts.js";
+import { absolute, count, has, number, t } from "../lib/texts.js";
 import { Filters } from "../parts/forms.js";
 import { AddressLink, Button, Card, Empty, MessageLink, NodeLink, Pill, Screen, TokenLink, Trouble, UserLink } from "../parts/ui.js";
 import { Table } from "../parts/ui.js";
@@ -97,13 +97,12 @@ const columns = () => [
 /** What an event says beside whom it is about. Also for the timeline of a device. */
 export function eventText(row) {
   const why = [row.code && codeText(row.code), row.reason && row.reason !== row.code && row.reason].filter(Boolean).join(": ");
-  const how = row.n > 1 ? `× ${number(row.n)}` : "";
+  const how = row.n > 0 && has(`event.n-${row.event}.one`) ? count(`event.n-${row.event}`, row.n) : row.n > 1 ? `× ${number(row.n)}` : "";
   return [why, how].filter(Boolean).join(" ");
 }
 
 /** A code of the protocol in words, where there are some. */
 export const codeText = (code) => {
   const key = `code.${code}`;
-  const text = t(key);
-  return text === key ? code : text;
+  return has(key) ? t(key) : code;
 };

@@ -37,6 +37,8 @@ export function Messages({ query }) {
 }
 
 function Outcome({ message }) {
-  const { reason, tone } = explainMessage(message, Date.now());
+  const { reason, tone, values } = explainMessage(message, Date.now());
+  const ends = ["expired", "cancelled", "dropped"].filter((end) => values[end] > 0);
+  if (reason === "ended" && ends.length === 1 && !values.acknowledged) return html`<${Pill} tone=${ends[0] === "cancelled" ? "warn" : "bad"}>${t(`outcome.${ends[0]}`)}<//>`;
   return html`<${Pill} tone=${tone}>${t(`outcome.${reason}`)}<//>`;
 }

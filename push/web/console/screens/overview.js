@@ -20,6 +20,7 @@ const CHARTS = [
   ["backlog", ["backlog"], number],
   ["redis", ["redis_ms"], milliseconds],
 ];
+const COUNTS = ["pushes", "deliveries", "acknowledgements", "drops", "refusals"];
 const NAMES = CHARTS.flatMap(([, names]) => names);
 
 /** 200, or 503 with its reasons. */
@@ -35,9 +36,12 @@ async function readiness(signal) {
   }
 }
 
+/** Counts of a step become rates. */
+const rateOf = ({ name, step }, value) => (COUNTS.includes(name) && value !== null ? value / step : value);
+
 async function seriesOf(step, signal) {
   const answers = await Promise.all(NAMES.map((name) => get("/v1/series", { name, step }, signal)));
-  return Object.fromEntries(answers.map((answer) => [answer.name, answer]));
+  return Object.fromEntries(answers.map((answer) => [answer.name, { ...answer, values: answer.values.map((value) => rateOf(answer, value)) }]));
 }
 
 export function Overview({ theme }) {
@@ -57,7 +61,7 @@ export function Overview({ theme }) {
         )}</div>`}>
           <${Trouble} error=${series.error} retry=${series.refresh} />
           <${Silent} nodes=${[...new Set(Object.values(series.data ?? {}).flatMap((each) => each.silent ?? []))]} />
-          ${series.data ? html`<div class="charts">${CHARTS.map(([name, names, say]) => html`<${Chart} key=${name} theme=${theme} title=${t(`chart.${name}`)} say=${say} times=${timesOf(series.data[names[0]])} lines=${names.map(
+          ${series.data ? html`<div class="charts">${CHARTS.map(([name, names, say]) => html`<${Chart} key=${name} theme=${theme} title=${t(`chart.${name}`)} say=${say} spans=${name === "latency"} times=${timesOf(series.data[names[0]])} lines=${names.map(
             (each) => ({ name: t(`series.${each}`), values: series.data[each].values }),
           )} />`)}</div>` : series.loading && html`<${Loading} />`}
         <//>`}

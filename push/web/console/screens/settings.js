@@ -4,7 +4,7 @@ import { get } from "../lib/api.js";
 import { useData } from "../lib/hooks.js";
 import { number, t } from "../lib/texts.js";
 import { Field } from "../parts/forms.js";
-import { Card, Empty, Loading, Pill, Screen, Silent, Table, Trouble } from "../parts/ui.js";
+import { Card, Empty, Loading, Pill, Screen, Table, Trouble } from "../parts/ui.js";
 
 export function Settings() {
   const [word, setWord] = useState("");
@@ -20,8 +20,8 @@ export function Settings() {
   return html`<${Screen} title=${t("nav.settings")} intro=${t("settings.intro")}>
     <${Trouble} error=${config.error} retry=${config.refresh} />
     ${config.loading && html`<${Loading} />`}
-    ${config.data && html`<${Silent} nodes=${config.data.silent} /><${Card}><${Field} label=${t("settings.search")} value=${word} set=${setWord} type="search" /><//>
-      ${sections.length ? sections.map(([section, rows]) => html`<${Card} key=${section} wide title=${`[${section}]`}><${Table} caption=${section} columns=${columns} rows=${rows} keyOf=${([key]) => key} /><//>`) : html`<${Empty} title=${t("settings.none")} />`}`}
+    ${config.data && html`<${Card} note=${t("settings.node", { node: config.data.node })} title=${t("settings.search")}><${Field} label=${t("settings.search")} value=${word} set=${setWord} type="search" /><//>
+      <div class="settings">${sections.length ? sections.map(([section, rows]) => html`<${Card} key=${section} wide title=${`[${section}]`}><${Table} caption=${section} columns=${columns} rows=${rows} keyOf=${([key]) => key} /><//>`) : html`<${Empty} title=${t("settings.none")} />`}</div>`}
   <//>`;
 }
 

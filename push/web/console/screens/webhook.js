@@ -22,7 +22,7 @@ export function Webhook({ id }) {
   const { data } = hook;
   const test = useForm(async () => {
     await call("POST", `${path}/test`);
-    say(t("webhook.tested"));
+    say(t("webhook.test-sent"));
     await hook.refresh();
   });
   const enable = useForm(async () => {
@@ -40,18 +40,20 @@ export function Webhook({ id }) {
       go(to(["webhooks"]));
       return t("webhook.deleted");
     } });
-  const acts = data && html`<${Button} onClick=${test.submit} disabled=${test.busy}>${t("webhook.test")}<//><${Button} onClick=${() => setOpen("replay")}>${t("replay")}…<//>
-    <${Button} onClick=${() => setOpen("change")}>${t("webhook.change")}…<//><${Button} onClick=${enable.submit} disabled=${enable.busy}>${t(data.state === "disabled" ? "webhook.enable" : "webhook.disable")}<//>
-    <${Button} onClick=${rotate}>${t("rotate")}…<//><${Button} kind="danger" onClick=${remove}>${t("delete")}…<//>`;
+  const isMade = data?.source !== "config";
+  const acts = data && html`<${Button} onClick=${test.submit} disabled=${test.busy}>${t("webhook.send-test")}<//><${Button} onClick=${() => setOpen("replay")}>${t("replay")}…<//>
+    ${isMade && html`<${Button} onClick=${() => setOpen("change")}>${t("webhook.change")}…<//><${Button} onClick=${enable.submit} disabled=${enable.busy}>${t(data.state === "disabled" ? "webhook.enable" : "webhook.disable")}<//>
+    <${Button} onClick=${rotate}>${t("rotate")}…<//><${Button} kind="danger" onClick=${remove}>${t("delete")}…<//>`}`;
   return html`<${Screen} title=${data?.url ?? id} intro=${data?.description || t("webhook.intro")} actions=${acts}>
     ${hook.error?.status === 404 ? html`<${Empty} title=${t("webhook.unknown")} />` : html`<${Trouble} error=${hook.error} retry=${hook.refresh} />`}
     <${Trouble} error=${test.error ?? enable.error} />
     ${hook.loading && html`<${Loading} />`}
     ${secret && html`<${Secret} title=${t("rotate.made")} text=${t("rotate.text")} secret=${secret} close=${() => setSecret("")} />`}
-    ${data && html`<${Card} title=${t("webhook.about")} actions=${html`<${Pill} tone=${HOOK_TONES[data.state]}>${t(`webhook.state-${data.state}`)}<//>`}><${Facts} rows=${[
+    ${data && html`<${Card} title=${t("webhook.about")} note=${isMade ? null : t("webhook.from-config")} actions=${html`<${Pill} tone=${HOOK_TONES[data.state]}>${t(`webhook.state-${data.state}`)}<//>`}><${Facts} rows=${[
       [t("webhook.id"), html`<span class="ref"><span class="mono">${data.id}</span><${Copy} text=${data.id} /></span>`],
       [t("webhook.types"), html`<span class="pills">${data.types.map((type) => html`<${Pill} key=${type}>${type}<//>`)}</span>`],
       [t("webhook.waiting"), number(data.waiting)],
+      [t("webhook.disabled-because"), data.disabled_reason ?? undefined],
       [t("webhook.lost"), data.lost ? number(data.lost) : undefined],
       [t("webhook.failing-since"), data.failing_since ? html`<${Time} ms=${data.failing_since} />` : undefined],
     ]} /><//><${Attempts} path=${path} />`}
@@ -65,7 +67,7 @@ function Attempts({ path }) {
   const columns = [
     { name: t("column.time"), cell: (row) => html`<${Time} ms=${row.ts} />` },
     { name: t("attempt.type"), cell: (row) => html`<span class="mono">${row.type}</span>` },
-    { name: t("attempt.outcome"), cell: (row) => (row.status === undefined || row.status === null ? html`<${Pill} tone="bad">${row.error}<//>` : html`<${Pill} tone=${row.status >= 200 && row.status < 300 ? "good" : "bad"}>HTTP ${row.status}<//>`) },
+    { name: t("attempt.outcome"), cell: (row) => (row.status === undefined || row.status === null ? html`<span class="bad-text">${row.error}</span>` : html`<${Pill} tone=${row.status >= 200 && row.status < 300 ? "good" : "bad"}>HTTP ${row.status}<//>`) },
     { name: t("attempt.took"), num: true, cell: (row) => milliseconds(row.ms) },
     { name: t("attempt.next"), cell: (row) => (row.next ? html`<${Time} ms=${row.next} />` : html`<span class="soft">${t("attempt.no-next")}</span>`) },
     { name: t("attempt.event"), cell: (row) => html`<span class="ref"><span class="mono">${row.event}</span><${Copy} text=${row.event} /></span>` },

@@ -17,7 +17,7 @@ export function Webhooks() {
   const [made, setMade] = useState(/** @type {any} */ (null));
   const list = usePages((cursor, signal) => get("/v1/webhooks", { cursor }, signal), "webhooks", [], 5000);
   const columns = [
-    { name: t("webhook.url"), cell: (row) => html`<span class="stacked"><a href=${to(["webhooks", row.id])}>${row.url}</a>${row.description && html`<span class="soft">${row.description}</span>`}</span>` },
+    { name: t("webhook.url"), cell: (row) => html`<span class="stacked long"><a href=${to(["webhooks", row.id])}>${row.url}</a>${row.description && html`<span class="soft">${row.description}</span>`}</span>` },
     { name: t("column.state"), cell: (row) => html`<${Pill} tone=${HOOK_TONES[row.state]}>${t(`webhook.state-${row.state}`)}<//>` },
     { name: t("webhook.failing-since"), cell: (row) => html`<${Time} ms=${row.failing_since} />` },
     { name: t("webhook.waiting"), num: true, cell: (row) => number(row.waiting) },

@@ -136,7 +136,7 @@ class WebhookAttemptPage(Struct, frozen=True):
 
 
 class ReplayBody(Struct, forbid_unknown_fields=True, frozen=True):
-    """Which events go to an endpoint again: all that are kept, if nothing else is said."""
+    """Which events go to an endpoint again: all that are kept, unless something narrows that."""
 
     since: Time | UnsetType = UNSET
     until: Time | UnsetType = UNSET

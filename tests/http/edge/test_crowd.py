@@ -10,8 +10,8 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from push.access.rate_limits import RefusalCounts
-from push.http.framework import crowd
-from push.http.framework.middleware import KEYLESS_BODY_BYTES
+from push.http.edge import crowd
+from push.http.framework.access import KEYLESS_BODY_BYTES
 from push.http.framework.site import REQUEST_SECONDS
 from tests.http.conftest import Connection, Web, make_request
 

@@ -1,0 +1,78 @@
+"""The gateway of a daemon with the role `connector`, on the domain that all roles share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from push.access.api_keys import Keyring
+from push.access.jwt import JwtVerifier
+from push.connector.gateway import Gateway
+from push.connector.requests.chat import chat_handlers
+from push.connector.sessions.services import GatewayServices, GatewaySettings
+from push.daemons.config.settings import Settings
+from push.daemons.domain import SECONDS_PER_DAY, Domain
+from push.daemons.part_settings import connector_limits, session_limits
+from push.daemons.status import DaemonIdentity
+from push.devices.sessions import Sessions
+from push.runtime.ports import Reactor
+from push.runtime.tracing import Tracer
+
+
+def make_gateway(
+    reactor: Reactor,
+    settings: Settings,
+    identity: DaemonIdentity,
+    domain: Domain,
+    verifier: JwtVerifier,
+    keyring: Keyring,
+    max_connections: int,
+    *,
+    drain: Callable[[float], None],
+    is_short_of_memory: Callable[[], bool],
+    tracer: Tracer | None,
+) -> Gateway:
+    """`drain(rate)` sends all clients elsewhere, so many a second, and then stops the daemon."""
+    boot = identity.boot
+    sessions = Sessions(
+        domain.shards,
+        domain.devices,
+        domain.outbox,
+        verifier,
+        boot=boot,
+        node=identity.node,
+        retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
+        attempt_pause_seconds=settings.connector.redeliver_after,
+        groups_of=domain.chat.groups.streams_of,
+    )
+    services = GatewayServices(
+        domain.shards,
+        domain.control,
+        domain.devices,
+        sessions,
+        domain.topics,
+        keyring,
+        domain.failed_keys,
+        domain.bans,
+        domain.lease,
+        domain.snowflake,
+        domain.observer.session_events,
+        lambda carrier, ip: domain.directory.others(carrier, boot, ip),
+        drain,
+        chat_handlers(domain.chat),
+        is_short_of_memory,
+        tracer,
+    )
+    return Gateway(reactor, services, _settings_of(settings, identity, max_connections))
+
+
+def _settings_of(
+    settings: Settings, identity: DaemonIdentity, max_connections: int
+) -> GatewaySettings:
+    return GatewaySettings(
+        boot=identity.boot,
+        node=identity.node,
+        limits=session_limits(settings.connector),
+        open_registration=settings.auth.open_registration,
+        max_connections=max_connections,
+        connector_limits=connector_limits(settings, max_connections),
+    )

@@ -1,0 +1,205 @@
+"""Who may make a request: its key, the size of its body, and whether there is memory for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from twisted.web.http_headers import Headers
+from twisted.web.server import Request as HttpRequest
+
+from push.access.api_keys import ApiKey, Keyring
+from push.access.request_rates import FailedKeys
+from push.http.edge.auditing import Auditing
+from push.http.framework.bodies import BodyAdmission, admission_of
+from push.http.framework.caller import caller_of
+from push.http.framework.client_address import client_of
+from push.http.framework.route import MAX_BODY_BYTES, Endpoint
+from push.wire.addresses import Networks
+from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
+from push.wire.errors import RequestError
+
+NO_PATH: Mapping[str, str] = {}
+KEYLESS_BODY_BYTES = 64 * 1024
+_SCOPES_OF_NEW_WORK = frozenset(("push", "chat", "register"))
+_SCOPES_OF_APPS = frozenset(("register",))
+
+
+class RefusedKey(RequestError):
+    """There is a key, and it is not valid; or it is valid (`key_name`) and may not do this."""
+
+    def __init__(self, code: str, detail: str, *, key_name: str | None = None) -> None:
+        super().__init__(code, detail)
+        self.key_name = key_name
+
+
+def is_wrong_key(refusal: RequestError) -> bool:
+    return isinstance(refusal, RefusedKey) and refusal.key_name is None
+
+
+class RequestAccess:
+    """Judges requests before their body is read, and before their handler runs.
+
+    The headers of `proxies` about the client are believed. `failed_keys` limits wrong keys, and
+    `auditing` gets them. While the process `is_short_of_memory`, nothing new is begun; reading, and
+    what an administrator does against it, goes on.
+    """
+
+    def __init__(
+        self,
+        keyring: Keyring,
+        proxies: Networks,
+        failed_keys: FailedKeys,
+        auditing: Auditing | None,
+        is_short_of_memory: Callable[[], bool],
+    ) -> None:
+        self._keyring = keyring
+        self._proxies = proxies
+        self._failed_keys = failed_keys
+        self._auditing = auditing
+        self._is_short_of_memory = is_short_of_memory
+        self._large: dict[bytes, Endpoint] = {}
+        self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
+
+    def add(self, route: Endpoint) -> None:
+        if route.body is not None and route.body.max_bytes > MAX_BODY_BYTES:
+            self._large[route.path.encode()] = route
+        if not route.needs_key and route.body is not None:
+            self._keyless.add(route.path.encode())
+
+    # --- before the body ---------------------------------------------------------------------
+
+    def admit(self, path: bytes, request: HttpRequest) -> BodyAdmission:
+        """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
+        one that may use the path."""
+        route = self._large.get(path)
+        headers: Headers = request.requestHeaders
+        try:
+            if route is not None and route.body is not None:
+                self.let_in(route, request)
+                return admission_of(route.body.max_bytes)
+            self._owner(headers)
+        except RequestError as error:
+            if route is not None:
+                raise self._doubted(error, headers) from None
+            refusal = self._doubted(error, headers)
+            if path in self._keyless:
+                return admission_of(KEYLESS_BODY_BYTES)
+            wrong_from = client_of(request, self._proxies)[0] if is_wrong_key(refusal) else ""
+            refused = partial(
+                self._refused_again,
+                refusal.code,
+                refusal.detail,
+                refusal.after_seconds,
+                wrong_from,
+            )
+            return BodyAdmission(KEYLESS_BODY_BYTES, refused)
+        return admission_of(MAX_BODY_BYTES)
+
+    def _refused_again(
+        self, code: str, detail: str, after_seconds: int | None, wrong_from: str
+    ) -> RequestError:
+        """Not the refusal itself, which would hold the request. Raises `RequestError`
+        `rate_limited` instead for a wrong key that is one too many from that address."""
+        self._failed_keys.note(wrong_from)
+        return RequestError(code, detail, after_seconds=after_seconds)
+
+    def _doubted(self, refusal: RequestError, headers: Headers) -> RequestError:
+        """Nobody waits for Redis before there is a body: a key that may be valid is no wrong one
+        then."""
+        if isinstance(refusal, RefusedKey) and not self._keyring.is_settled(_key_in(headers)):
+            return RequestError(
+                "unavailable", "it is not known now whether this key is valid", after_seconds=1
+            )
+        return refusal
+
+    def owner_of(self, request: HttpRequest) -> str:
+        """The owner that a valid key of the request names; "" without one.
+
+        A key that may only register names nobody: it is in every app.
+        """
+        try:
+            owner = self._owner(request.requestHeaders)
+        except RequestError:
+            return ""
+        return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
+
+    def _authorise(self, headers: Headers, scope: str | None) -> ApiKey:
+        """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
+        or `forbidden`."""
+        owner = self._owner(headers)
+        if scope is not None and scope not in owner.scopes:
+            raise RefusedKey(
+                "forbidden", f"the key {owner.name} lacks the scope {scope}", key_name=owner.name
+            )
+        return owner
+
+    def _owner(self, headers: Headers) -> ApiKey:
+        """By what this process knows, see `settle`."""
+        owner = self._keyring.authenticate(_key_in(headers))
+        if owner is None:
+            raise RefusedKey("unauthenticated", "invalid API key")
+        return owner
+
+    # --- a whole request ---------------------------------------------------------------------
+
+    def let_in(
+        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str] = NO_PATH
+    ) -> tuple[str, ApiKey | None]:
+        """The client's address, and the owner of the key where one is needed. Raises
+        `RequestError` `unauthenticated`, `forbidden`, `rate_limited` or `unavailable`."""
+        if route.admit is not None:
+            route.admit(caller_of(request, self._proxies))
+        client_ip, is_near = client_of(request, self._proxies)
+        if not route.needs_key or (route.open_on_loopback and is_near):
+            return client_ip, None
+        if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
+            self._check_memory()
+        try:
+            owner = self._authorise(request.requestHeaders, route.scope)
+        except RefusedKey as refusal:
+            if self._auditing is not None:
+                self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
+            if is_wrong_key(refusal):
+                self._failed_keys.note(client_ip)
+            raise
+        return client_ip, owner
+
+    async def settle(self, route: Endpoint, request: HttpRequest) -> None:
+        """Know every change of keys that was answered, where the key decides. Raises
+        `StoreUnavailable`, or `RequestError` for what is no key."""
+        if self._keyring.is_current or not route.needs_key:
+            return
+        headers: Headers = request.requestHeaders
+        is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
+        if not is_open and headers.hasHeader(b"authorization"):
+            await self._keyring.settle(_key_in(headers))
+
+    def _check_memory(self) -> None:
+        if self._is_short_of_memory():
+            raise RequestError(
+                "unavailable",
+                "the server is short of memory",
+                after_seconds=SHORT_OF_MEMORY_AFTER_SECONDS,
+            )
+
+    def is_allowed(self, headers: Headers, route: Endpoint) -> bool:
+        """Whether the key of a request that was let in is still valid for it."""
+        if not route.needs_key:
+            return True
+        try:
+            self._authorise(headers, route.scope)
+        except RequestError:
+            return False
+        return True
+
+
+def _key_in(headers: Headers) -> str:
+    """The key that a request came with; raises `RequestError` `unauthenticated`."""
+    values = headers.getRawHeaders(b"authorization")
+    if not values:
+        raise RequestError("unauthenticated", "the header Authorization: Bearer <key> is missing")
+    scheme, _, key = values[0].partition(b" ")
+    if len(values) > 1 or scheme.lower() != b"bearer":
+        raise RequestError("unauthenticated", "Authorization must be: Bearer <key>")
+    return key.strip().decode("utf-8", "replace")

@@ -1,0 +1,98 @@
+"""Timelines of very many devices at once cost a bounded number of calls and of work a turn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest_twisted
+
+from push.cluster.survey import Survey, SurveyHandler
+from push.observe import timelines as timelines_module
+from push.observe.journal import ENTRIES_PER_CALL
+from push.observe.timelines import Timelines
+from push.redis.client import RedisClient
+from push.redis.shards import Shards
+from push.wire.idents import encode_crockford
+from tests.observe.conftest import MakeDevice
+from tests.waiting import WaitUntil
+
+SESSIONS = 5_000
+
+
+class Session:
+    """A session of a device, as far as it is observed."""
+
+    def __init__(self, number: int) -> None:
+        self.session_id = f"session{number}"
+        self.token = encode_crockford(number + 1_000_000)
+        self.user = None
+        self.connected_ms = 0
+        self.ip = "192.0.2.1"
+
+
+def make_timelines(shards: Shards, max_in_all: int = 200_000) -> Timelines:
+    from twisted.internet import reactor
+
+    store: Any = shards.first
+    clock: Any = reactor
+    survey = Survey(clock, store, dict, "boot")
+    answerer = SurveyHandler(store, "boot", "n1")
+    return Timelines(clock, shards, survey, answerer, "n1", max_in_all)
+
+
+async def script_calls(store: RedisClient) -> int:
+    """How many scripts the server has run."""
+    text = (await store.command("INFO", "commandstats")).decode()
+    rows = [row for row in text.splitlines() if row.startswith("cmdstat_evalsha:")]
+    return int(rows[0].partition("calls=")[2].partition(",")[0]) if rows else 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_minute_of_many_sessions_is_one_entry_each_in_few_calls(
+    store: RedisClient, shards: Shards, make_device: MakeDevice
+) -> None:
+    timelines = make_timelines(shards)
+    sessions = [Session(number) for number in range(SESSIONS)]
+    for session in sessions:
+        await make_device(session.token)
+    for _ in range(100):
+        for session in sessions:
+            timelines.acknowledged[session] += 1
+    before = await script_calls(store)
+    await timelines.store_all()
+    calls = await script_calls(store) - before
+    assert calls <= SESSIONS // ENTRIES_PER_CALL + 2  # and one or two tries before it is loaded
+    total = int(await store.command("GET", store.key("device-events-total")))
+    assert total == SESSIONS
+    assert not timelines.acknowledged
+    page = await timelines.page(sessions[7].token, "", 10)
+    assert [(each.event, each.n) for each in page.events] == [("acknowledged", 100)]
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_over_the_bound_of_all_the_devices_with_nothing_for_longest_have_none(
+    store: RedisClient, shards: Shards, make_device: MakeDevice
+) -> None:
+    timelines = make_timelines(shards, max_in_all=100)
+    sessions = [Session(number) for number in range(300)]
+    for session in sessions:
+        await make_device(session.token)
+        timelines.add(session.token, "connected", session.session_id)
+    await timelines.store_all()
+    assert int(await store.command("GET", store.key("device-events-total"))) <= 100
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_strangers_say_they_are_is_bounded_and_makes_no_timeline(
+    store: RedisClient, shards: Shards, monkeypatch: Any, wait_until: WaitUntil
+) -> None:
+    """A CONNECT that is sent elsewhere names any token: it may be none."""
+    monkeypatch.setattr(timelines_module, "MAX_COUNTED", 50)
+    timelines = make_timelines(shards)
+    for number in range(1_000):
+        timelines.count(encode_crockford(number), "", "redirected", "full")
+    await timelines.store_all()
+    assert await store.command("KEYS", store.key("device-events*")) == []
+    timelines.stop()

@@ -1,0 +1,336 @@
+/** What an operator does: signing in, finding out, ending, banning, sending. Each against the real server. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { APP_KEY, KEY, NAMES as N, api, button, newDevice, open, row, serious, settled, shows, signInPage, signedIn, text, unique, until } from "./console.mjs";
+
+const storage = (page) => page.evaluate(() => [JSON.stringify(localStorage), JSON.stringify(sessionStorage)]);
+const dialog = "dialog[open]";
+
+test("a wrong key is refused in a sentence; a right one is kept for this tab alone", async (t) => {
+  const page = await signInPage(t);
+  await page.fill("#key", "pk_wrong");
+  await page.press("#key", "Enter");
+  await shows(page, "#key-error", "not a valid API key");
+  assert.deepEqual(await storage(page), ["{}", "{}"]);
+  await page.fill("#key", ` ${KEY} `);
+  await page.press("#key", "Enter");
+  await shows(page, "h1", "Overview");
+  const [local, session] = await storage(page);
+  assert.ok(!local.includes(KEY) && session.includes(KEY));
+  assert.ok(!page.url().includes(KEY));
+  await page.evaluate(() => (location.hash = "#/topics/news"));
+  await shows(page, "h1", "news");
+  await page.reload();
+  await shows(page, "h1", "news");
+  await button(page, "Sign out").click();
+  await page.locator("#key").waitFor();
+  assert.deepEqual(await storage(page), ["{}", "{}"]);
+});
+
+test("what a key may do decides what is shown", async (t) => {
+  const name = unique("reader");
+  const { key } = await api("POST", "/v1/keys", { name, scopes: ["read"] });
+  const page = await signedIn(t, "", {}, key);
+  const links = await page.locator("#nav li a").allTextContents();
+  assert.deepEqual(links, ["Overview", "Live events", "Connections", "Nodes", "Messages", "Devices", "Users", "Topics"]);
+  await open(page, `devices/${N.phone}`);
+  for (const act of ["Kick…", "Ban…", "Forget…", "Bind"]) assert.equal(await button(page, act).count(), 0);
+  await open(page, "keys");
+  await shows(page, "main", "needs a key with the scope admin");
+  await t.test("and a key that is revoked meanwhile signs out", async () => {
+    await open(page, "connections");
+    await api("DELETE", `/v1/keys/${name}`);
+    await shows(page, ".banner-warn", "no longer valid");
+    assert.deepEqual(await storage(page), ["{}", "{}"]);
+  });
+});
+
+test("a key that may only register sees no screen", async (t) => {
+  const page = await signedIn(t, "", {}, APP_KEY);
+  await shows(page, "main", "needs a key with the scope read");
+  assert.equal(await page.locator("#nav li a").count(), 0);
+});
+
+test("why did it not arrive?", async (t) => {
+  const page = await signedIn(t);
+  const asked = {
+    [`${N.offline}?token=${N.tablet}`]: "It waits: the device is offline",
+    [`${N.offline}?token=${N.phone}`]: "It did arrive",
+    [`${N.never}?token=${N.unused}`]: "has never connected",
+    [`${N.banned_message}?user=dave`]: "dave is banned until it is lifted",
+    [`${N.elsewhere}?token=${N.phone}`]: "the device is bound to anna",
+    [`${N.never}?token=${N.phone}`]: "It was never addressed to this device",
+    [`${N.expired}?token=${N.tablet}`]: "It expired",
+    [`${N.cancelled}?token=${N.tablet}`]: "It was cancelled",
+    [`${N.collapsed}?token=${N.tablet}`]: "A newer message with the same collapse key",
+    [`${N.too_large}?token=${N.small}`]: "larger than the frames",
+    [`${N.topic}?token=${N.tablet}`]: "which the device does not follow",
+    [`${N.all}?token=${N.tablet}`]: "It waits: the device is offline",
+    [`${N.offline}?user=nobody`]: "nobody has no device",
+  };
+  for (const [place, wanted] of Object.entries(asked)) {
+    await open(page, `messages/${place}`);
+    await shows(page, "main .answers, main .empty", wanted);
+  }
+  await open(page, `messages/${N.offline}`);
+  await page.getByLabel("Who misses it?").selectOption("user");
+  await page.getByLabel("User", { exact: true }).fill("anna");
+  await button(page, "Find out").click();
+  await page.locator(".answers li").nth(1).waitFor();
+  assert.ok(page.url().endsWith(`#/messages/${N.offline}?user=anna`));
+});
+
+test("a ban ends a session, is listed and lifted; the dialog names its target and can be left", async (t) => {
+  const page = await signedIn(t, "bans");
+  const user = unique("banned");
+  await button(page, "New ban").click();
+  assert.deepEqual(await serious(page), []);
+  await page.keyboard.press("Escape");
+  assert.equal(await page.locator(dialog).count(), 0);
+  await shows(page, ":focus", "New ban");
+  await button(page, "New ban").click();
+  await page.locator(dialog).getByLabel("Kind").selectOption("user");
+  await page.locator(dialog).getByLabel("User").fill(user);
+  await page.locator(dialog).getByLabel("Until").selectOption("");
+  await button(page, "Ban", dialog).click();
+  await row(page, user).waitFor();
+  await button(page, "Lift", `tbody tr:has-text("${user}")`).click();
+  await shows(page, dialog, user);
+  await button(page, "Lift", dialog).click();
+  await row(page, user).waitFor({ state: "detached" });
+  await button(page, "New ban").click();
+  await page.locator(dialog).getByLabel("Address or network").fill("no address");
+  await button(page, "Ban", dialog).click();
+  await shows(page, `${dialog} .error`, "address");
+});
+
+test("a push is sent, its line for a shell does the same, and its way is followed", async (t) => {
+  const page = await signedIn(t, `send?kind=token&value=${N.laptop}`);
+  await page.getByLabel("Title").fill("It's here");
+  await page.getByLabel("Data for the app").fill("just text");
+  await shows(page, ".help", "not JSON");
+  const line = await text(page, ".code pre");
+  assert.match(line, /\/v1\/push' .*"title":"It'\\''s here"/);
+  await button(page, "Push").click();
+  await shows(page, "h2", "Accepted");
+  await shows(page, ".why-text", "It arrived everywhere");
+  await page.getByRole("link", { name: "Open message" }).click();
+  await shows(page, ".why-text", "It arrived everywhere");
+  await open(page, "send?kind=token&value=070KX00000000");
+  await button(page, "Push").click();
+  await page.locator("form .error, form .banner-bad").first().waitFor();
+  await open(page, "send?kind=all");
+  await button(page, "Push").click();
+  await shows(page, dialog, "Every device of the system");
+  await button(page, "Cancel", dialog).click();
+});
+
+test("a device is bound, subscribed, and forgotten", async (t) => {
+  const token = await newDevice();
+  const user = unique("owner");
+  const page = await signedIn(t, `devices/${token}`);
+  await page.getByLabel("Bind to a user").fill(user);
+  await button(page, "Bind").click();
+  await page.locator(".facts").getByRole("link", { name: user }).waitFor();
+  await page.getByLabel("Subscribe to a topic").fill("sports");
+  await button(page, "Subscribe").click();
+  await page.locator(".rows").getByRole("link", { name: "sports" }).waitFor();
+  await button(page, "Unsubscribe").click();
+  await button(page, "Unsubscribe", dialog).click();
+  await shows(page, "main", "Follows no topic");
+  await button(page, "Forget…").click();
+  await shows(page, dialog, token);
+  await button(page, "Forget", dialog).click();
+  await shows(page, "h1", "Connections");
+  await open(page, `devices/${token}`);
+  await shows(page, "main", "No such device");
+});
+
+test("a user is erased only when their name was written", async (t) => {
+  const user = unique("gone");
+  await newDevice(user);
+  const page = await signedIn(t, `users/${user}`);
+  await button(page, "Erase…").click();
+  assert.ok(await button(page, "Erase", dialog).isDisabled());
+  await page.locator(dialog).getByRole("textbox").fill(user);
+  await button(page, "Erase", dialog).click();
+  await shows(page, "main", "No device is bound to this user");
+});
+
+test("a key is made and told once, and revoked", async (t) => {
+  const name = unique("made");
+  const page = await signedIn(t, "keys");
+  await button(page, "New key").click();
+  assert.deepEqual(await serious(page), []);
+  await page.locator(dialog).getByLabel("Name").fill(name);
+  await button(page, "Make key", dialog).click();
+  const key = await text(page, ".secret pre");
+  assert.deepEqual((await api("GET", "/v1/whoami", undefined, key)).scopes, ["push"]);
+  await button(page, "I have kept it").click();
+  await row(page, name).waitFor();
+  await button(page, "Revoke…", `tbody tr:has-text("${name}")`).click();
+  await shows(page, dialog, name);
+  await button(page, "Revoke", dialog).click();
+  await row(page, name).waitFor({ state: "detached" });
+});
+
+test("an endpoint of the configuration is tested and replayed, and its attempts are listed", async (t) => {
+  const { webhooks } = await api("GET", "/v1/webhooks");
+  const { id } = webhooks.find(({ source }) => source === "config");
+  const page = await signedIn(t, "webhooks");
+  await page.locator("tbody").getByRole("link").first().click();
+  await shows(page, ".note", "changes there");
+  assert.ok(page.url().endsWith(id));
+  for (const act of ["Change…", "Disable", "Delete…"]) assert.equal(await button(page, act).count(), 0);
+  await button(page, "Send a test").click();
+  await shows(page, "tbody tr", "webhook.test");
+  await shows(page, "tbody tr", "HTTP 204");
+  await button(page, "Send again…").click();
+  assert.deepEqual(await serious(page), []);
+  await page.locator(dialog).getByLabel("Only those").uncheck();
+  await button(page, "Send again", dialog).click();
+  await shows(page, ".toast", "sent again");
+});
+
+test("an endpoint is made with a secret that is told once, changed, and deleted", async (t) => {
+  const page = await signedIn(t, "webhooks");
+  await button(page, "New endpoint").click();
+  const address = page.locator(dialog).getByLabel("Address");
+  await address.fill("https://10.0.0.1/hook");
+  await page.locator(dialog).getByLabel("message.expired").check();
+  await button(page, "Save", dialog).click();
+  await shows(page, `${dialog} .error`, "public address");
+  // Nothing is sent to it: no message expires here while it is there.
+  await address.fill("https://1.1.1.1/hook");
+  await page.locator(dialog).getByLabel("Description").fill(unique("Orders"));
+  await button(page, "Save", dialog).click();
+  assert.match(await text(page, ".secret pre"), /^whsec_/);
+  await button(page, "I have kept it").click();
+  await page.getByRole("link", { name: "https://1.1.1.1/hook" }).click();
+  await button(page, "Disable").click();
+  await button(page, "Enable").waitFor();
+  await button(page, "New secret…").click();
+  await button(page, "New secret", dialog).click();
+  assert.match(await text(page, ".secret pre"), /^whsec_/);
+  await button(page, "Delete…").click();
+  await shows(page, dialog, "https://1.1.1.1/hook");
+  await button(page, "Delete", dialog).click();
+  await shows(page, "h1", "Webhooks");
+});
+
+test("a group is made, changed, and dismissed", async (t) => {
+  const page = await signedIn(t, "groups");
+  const name = unique("Team");
+  await page.getByLabel("Name").fill(name);
+  await page.getByLabel("Owner").fill("anna");
+  await button(page, "Create group").click();
+  await shows(page, "h1", name);
+  await page.getByRole("textbox", { name: "Add members" }).fill("bob, carol");
+  await button(page, "Add", ".inline-form").click();
+  await row(page, "carol").waitFor();
+  await row(page, "bob").getByRole("combobox").selectOption("admin");
+  await until(async () => (await row(page, "bob").getByRole("combobox").inputValue()) === "admin", "bob is an admin");
+  await button(page, "Remove", 'tbody tr:has-text("carol")').click();
+  await button(page, "Remove", dialog).click();
+  await row(page, "carol").waitFor({ state: "detached" });
+  await page.getByLabel("Announcement").fill("Tonight at eight.");
+  await button(page, "Save").click();
+  await shows(page, ".facts", "Tonight at eight.");
+  await button(page, "Dismiss…").click();
+  await page.locator(dialog).getByRole("textbox").fill(name);
+  await button(page, "Dismiss", dialog).click();
+  await shows(page, "h1", "Groups");
+});
+
+test("events come as they happen, and what is done is in the audit", async (t) => {
+  const page = await signedIn(t, "live?kinds=pushed,acknowledged");
+  await shows(page, ".pill", "Listening");
+  const { id } = await api("POST", "/v1/push", { to: { token: N.phone }, data: "live" });
+  await row(page, id).waitFor();
+  await row(page, "Acknowledged").waitFor();
+  await button(page, "Pause").click();
+  await shows(page, ".pill", "Paused");
+  const user = unique("audited");
+  await api("POST", "/v1/bans", { user, until: Date.now() + 60_000 });
+  await open(page, "audit?key=admin");
+  await row(page, user).waitFor();
+  assert.match(await row(page, user).textContent(), /Ban/);
+});
+
+test("what has a name is found, whatever it names", async (t) => {
+  const page = await signedIn(t);
+  const finds = { anna: "The user anna", [N.phone]: `The device ${N.phone}`, [N.arrived]: `The message ${N.arrived}`, news: "The topic news", [N.group]: `The group ${N.group}`, "127.0.0.1": "Connections from 127.0.0.1" };
+  for (const [word, found] of Object.entries(finds)) {
+    await page.getByRole("searchbox").fill(word);
+    await page.keyboard.press("Enter");
+    await page.locator(".rows").getByRole("link", { name: found }).waitFor();
+  }
+});
+
+test("nothing is asked for while nobody looks", async (t) => {
+  const page = await signedIn(t, "connections");
+  let asked = 0;
+  page.on("request", () => (asked += 1));
+  await until(() => asked > 0, "it asks again by itself");
+  const show = (hidden) =>
+    page.evaluate((is) => {
+      Object.defineProperty(document, "hidden", { value: is, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+  await page.clock.install();
+  await open(page, "nodes");
+  await show(true);
+  await page.clock.runFor(10_000);
+  asked = 0;
+  await page.clock.runFor(60_000);
+  assert.equal(asked, 0);
+  await show(false);
+  await until(() => asked > 0, "it asks again at once");
+});
+
+test("a server that is away says so, and the screen stays", async (t) => {
+  const page = await signedIn(t, "connections");
+  await row(page, N.phone).waitFor();
+  await page.route("**/v1/connections**", (route) => route.abort());
+  await shows(page, ".banner-bad", "cannot be reached");
+  assert.ok(await row(page, N.phone).isVisible());
+  await page.unroute("**/v1/connections**");
+  await button(page, "Try again").click();
+  await page.locator(".banner-bad").waitFor({ state: "detached" });
+  page.problems.length = 0; // the browser's own note of what was cut
+});
+
+test("language and theme are switched, and kept", async (t) => {
+  const page = await signedIn(t, "nodes");
+  await page.getByRole("button", { name: "切换到中文" }).click();
+  await shows(page, "h1", "节点");
+  await page.getByRole("button", { name: "深色主题" }).click();
+  await page.reload();
+  await shows(page, "h1", "节点");
+  assert.deepEqual([await page.locator("html").getAttribute("data-theme"), await page.locator("html").getAttribute("lang")], ["dark", "zh-Hans"]);
+});
+
+test("everything is reached by the keyboard, and where the focus is can be seen", async (t) => {
+  const page = await signedIn(t, "bans");
+  await page.keyboard.press("Tab");
+  await page.evaluate(() => document.querySelector(".skip").focus());
+  assert.equal(await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle), "solid");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await page.keyboard.press("Tab");
+  await shows(page, ":focus", "New ban");
+  await page.keyboard.press("Enter");
+  await page.locator(dialog).waitFor();
+  assert.ok(await page.evaluate(() => document.activeElement.closest("dialog") !== null));
+  await settled(page);
+});
+
+test("a chart has its values as a table, too", async (t) => {
+  const page = await signedIn(t);
+  await page.locator(".chart canvas").last().waitFor();
+  await page.locator(".twin summary").first().click();
+  await page.locator(".twin-table tbody tr").nth(299).waitFor();
+  await button(page, "2 h").click();
+  await shows(page, ".note", "each 10 seconds");
+  await page.locator(".chart canvas").last().waitFor();
+});

@@ -1,0 +1,132 @@
+"""Several Redis servers, each with the outbox of what is decided there; what is kept, and for how
+long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from push.webhooks import outbox
+from push.webhooks.outbox import ServerOutbox
+from push.wire.api.operate.webhooks import ReplayBody
+from tests.connector.conftest import Dial
+from tests.waiting import WaitUntil
+from tests.webhooks.conftest import MakeWorld, Receiver, World, say
+
+
+async def all_attempts(world: World, limit: int) -> list[Any]:
+    found: list[Any] = []
+    place = None
+    while True:
+        page, place = await world.webhooks.attempts("config-test", place, limit)
+        found += page
+        if place is None:
+            return found
+
+
+@pytest_twisted.ensureDeferred
+async def test_events_of_all_servers_are_delivered_and_attempts_are_one_list(
+    make_redis: Any, make_world: MakeWorld, receiver: Receiver, wait_until: WaitUntil
+) -> None:
+    urls = [make_redis().url for _ in range(3)]
+    world = await make_world(urls=urls, types=("chat.message",))
+    world.deliver()
+    for number in range(24):
+        await say(world, number, to=f"user{number % 8}")
+    await wait_until(lambda: len(receiver.received) == 24)
+    by_source: dict[str, list[int]] = {}
+    for event in receiver.events:
+        by_source.setdefault(event["source"], []).append(event["seq"])
+    assert list(by_source.values()) == [[1, 2, 3]] * 8
+    servers = {one.id.rpartition("_")[2] for one in receiver.received}
+    assert len(servers) > 1
+
+    attempts = await all_attempts(world, 5)
+    assert len(attempts) == len({one.event for one in attempts}) == 24
+    times = [int(one.id.removeprefix("att_")) for one in attempts]
+    assert times == sorted(times, reverse=True)
+    assert await world.webhooks.replay("config-test", ReplayBody()) == 24
+    await wait_until(lambda: len(receiver.received) == 48)
+    await wait_until(lambda: nothing_waits(world))
+
+
+async def nothing_waits(world: World) -> bool:
+    return bool((await world.endpoint()).waiting == 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_parts_of_a_message_on_several_servers_are_sources_of_their_own(
+    make_redis: Any,
+    make_world: MakeWorld,
+    receiver: Receiver,
+    dial: Dial,
+    wait_until: WaitUntil,
+) -> None:
+    """Each counts from 1: so no event looks like a repeat of another."""
+    urls = [make_redis().url for _ in range(3)]
+    world = await make_world(urls=urls, types=("message.acknowledged",))
+    world.deliver()
+    world.node.listen()
+    tokens = []
+    for _ in range(6):
+        pair = await world.node.devices.register(platform="p", app="a", ip="1.2.3.4")
+        client = await dial(world.node, acks=True)
+        await client.connect(token=pair.token, secret=pair.secret)
+        tokens.append(pair.token)
+    sent = await world.node.push("tokens", *tokens, data=1)
+    await wait_until(lambda: len(receiver.received) == 6)
+    assert {event["data"]["token"] for event in receiver.events} == set(tokens)
+    pairs = {(event["source"], event["seq"]) for event in receiver.events}
+    assert len(pairs) == 6
+    assert all(source.partition("@")[0] == f"message:{sent.id}" for source, _ in pairs)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_a_week_old_goes_but_not_what_waits(
+    make_world: MakeWorld,
+    receiver: Receiver,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await make_world(types=("chat.message",), retries_seconds=(2, 2, 2))
+    receiver.answers = [204, 500]
+    world.deliver()
+    await say(world, "done")
+    await wait_until(lambda: nothing_waits(world))
+    await say(world, "waits")
+    await wait_until(lambda: len(receiver.received) == 2)
+    server = world.node.store
+    monkeypatch.setattr(outbox, "KEEP_SECONDS", 0)
+    await wait_until(lambda: attempts_are(world, 2))
+    await ServerOutbox(server).trim(["config-test"])
+    assert await attempts_are(world, 0)
+    assert await server.command("HLEN", server.key("webhook-events")) == 1
+    assert await world.webhooks.replay("config-test", ReplayBody()) == 0
+    await wait_until(lambda: len(receiver.received) == 3)
+    await wait_until(lambda: nothing_waits(world))
+    assert receiver.events[2]["data"]["data"] == "waits"
+    assert await server.command("EXISTS", server.key("webhook-events")) == 0
+
+
+async def attempts_are(world: World, count: int) -> bool:
+    return len(await all_attempts(world, 50)) == count
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_of_an_endpoint_stays_when_it_is_deleted(
+    make_world: MakeWorld, receiver: Receiver, wait_until: WaitUntil
+) -> None:
+    world = await make_world(types=("chat.message",), max_waiting=3)
+    receiver.answer = 500
+    world.deliver()
+    for number in range(5):
+        await say(world, number)
+    await wait_until(lambda: len(receiver.received) >= 3)
+    await world.services[0].stopService()
+    await world.webhooks.store.change("config-test", lambda _: None)
+    await ServerOutbox(world.node.store).forget("config-test")
+    keys = [key.decode() for key in await world.node.store.command("KEYS", "*webhook*")]
+    left = {"push:webhook-endpoints", "push:webhook-wanted", "push:webhook-log"}
+    assert set(keys) <= left | {"push:webhook-events", "push:webhook-inbox"}
