@@ -7,7 +7,7 @@ logged once and ends that connection with `internal`; no other connection notice
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,12 +17,14 @@ from twisted.python.failure import Failure
 from push.cluster.survey import SurveyHandler
 from push.connector.applying import Applying
 from push.connector.delivery.catch_up import CatchUp
+from push.connector.delivery.drops import Drops
 from push.connector.delivery.fanout import FanOut
 from push.connector.delivery.redelivery import Redelivery
 from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.event_streams import EventStreams
 from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.limits.read_queue import OVER_RATE_SECONDS
+from push.connector.protocol_events import EventMethod, ProtocolEvents, session_on
 from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
@@ -37,39 +39,22 @@ from push.connector.transport.connection import LINGER_SECONDS, DeviceConnection
 from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
 from push.observe.session_events import CONNECTION_LOST
-from push.redis.keyspace import DROPPED
-from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
-from push.session.entry import Entry
 from push.session.events import (
-    ConnectRequested,
-    Ended,
     Event,
-    GoodbyeSaid,
-    HeartbeatRequested,
-    LateAcknowledged,
-    OnlineAcknowledged,
-    PositionsReached,
     Progress,
-    PublishRequested,
-    RedeliveryDue,
-    RegisterRequested,
-    RenewRequested,
 )
 from push.session.server import ServerSession
-from push.session.subscription import ACKNOWLEDGED, TOO_LARGE, Subscription
 from push.session.transitions import State
 from push.streams.event_positions import EventPositions
 from push.wire.codecs.codec import Codec
-from push.wire.errors import shortened
-from push.wire.signals import ConnectStatus, DisconnectCode
+from push.wire.signals import DisconnectCode
 
 log = Logger()
 
 RESTART_AFTER_SECONDS = 5
-_KNOWN_ENDS = frozenset((*map(str, DisconnectCode), *(each.name for each in ConnectStatus)))
 
 
 class Gateway:
@@ -85,24 +70,21 @@ class Gateway:
         self._reactor = reactor
         self._services = services
         self._settings = settings
-        self._methods = self._methods_of_events()
         self._stopping = False
         self._all_gone: Deferred[None] | None = None
         self._listening: Deferred[None] | None = None
         self._jobs = TaskGroup()
         self._wheel = wheel = TimingWheel(reactor, self._due)
-        self.limits = ConnectorLimits(
-            reactor, settings.connector_limits, services.is_short_of_memory, self._over_rate
-        )
+        self.limits = self._make_limits()
         self.reads = self.limits.reads
-        self.limits.admission.connections = self.connections
         self.session_events = services.session_events
-        self.delivery_policy = policy = DeliveryPolicy(settings.limits, self._dropped)
+        drops = Drops(self.counters, self.sessions, self.session_events)
+        self.delivery_policy = policy = DeliveryPolicy(settings.limits, drops.note)
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(reactor, services, settings.boot, settings.node, self)
         self.currency = Currency(reactor, shards, services.lease, services.bans, self)
-        redeliver_after_seconds = settings.limits.redeliver_after_seconds
-        self.fanout = FanOut(reactor, policy, wheel, redeliver_after_seconds, self, services.tracer)
+        again_seconds = settings.limits.redeliver_after_seconds
+        self.fanout = FanOut(reactor, policy, wheel, again_seconds, self, services.tracer)
         self.sources = ShardedStreams(
             reactor, shards, self.fanout, settings.boot, self.commands.lost, self.currency
         )
@@ -112,18 +94,29 @@ class Gateway:
             reactor, self.sources, sessions, services.snowflake, self.commands, self
         )
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
-        self.requests = RequestDispatcher(
-            {**topics.handlers, **services.handlers},
-            self.currency,
-            services.bans,
-            self,
-            self.limits.may_begin,
-        )
+        self.requests = self._make_requests(topics)
         self._catch_up = CatchUp(reactor, self.sources, policy, wheel, self.currency, self)
-        self._redelivery = Redelivery(reactor, self.sources, policy, self.counters, self)
         self._handshake = self._make_handshake(topics)
         self.event_streams = self._make_event_streams()
+        self._methods = self._make_methods(policy)
         shards.on_restored(self._restored)
+
+    def _make_limits(self) -> ConnectorLimits:
+        wanted, is_short = self._settings.connector_limits, self._services.is_short_of_memory
+        limits = ConnectorLimits(self._reactor, wanted, is_short, self._over_rate)
+        limits.admission.connections = self.connections
+        return limits
+
+    def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
+        handlers = {**topics.handlers, **self._services.handlers}
+        bans, may_begin = self._services.bans, self.limits.may_begin
+        return RequestDispatcher(handlers, self.currency, bans, self, may_begin)
+
+    def _make_methods(self, policy: DeliveryPolicy) -> dict[type[Event], EventMethod]:
+        redelivery = Redelivery(self._reactor, self.sources, policy, self.counters, self)
+        positions = self.event_streams.positions
+        events = ProtocolEvents(self, self.counters, self._handshake, redelivery, positions)
+        return events.methods()
 
     def _make_handshake(self, topics: TopicRequests) -> Handshake:
         return Handshake(
@@ -199,7 +192,7 @@ class Gateway:
         for connection in list(self.connections):
             connection.abort()
         for device in list(self.sessions.values()):
-            self._forget(device)
+            self.forget(device)
 
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the first Redis server's clock."""
@@ -219,7 +212,7 @@ class Gateway:
         self.counters.accepted += 1
         self.connections.add(connection)
         self.limits.admission.entered(connection, connection.ip)
-        self._watch(connection)
+        self.watch(connection)
 
     def received(self, connection: DeviceConnection, data: bytes) -> None:
         now, protocol = self._reactor.seconds(), connection.protocol
@@ -256,14 +249,16 @@ class Gateway:
         self.limits.lost(connection)
         self._wheel.remove(connection)
         if connection.protocol.window is None:
-            self.reads.came_to(session=False)
+            self.limits.judge(None)
+        elif connection.device is not None:
+            self.limits.judge(self.now_ms() - connection.device.connected_ms)
         if connection.protocol.state is State.ENDING:
-            self._watch(connection)  # what the device asked for is carried out all the same
+            self.watch(connection)  # what the device asked for is carried out all the same
         elif connection.device is not None:
             if connection.protocol.state is State.OPEN:
                 reason = "the connection was lost"
                 self.session_events.disconnected(connection.device, CONNECTION_LOST, reason)
-            self._forget(connection.device)
+            self.forget(connection.device)
         self._tell_if_all_are_gone()
 
     def handed_over(self, former: DeviceConnection, connection: DeviceConnection) -> None:
@@ -274,7 +269,7 @@ class Gateway:
         self.limits.lost(former)
         self.connections.add(connection)
         self.limits.admission.entered(connection, connection.ip)
-        self._watch(connection)
+        self.watch(connection)
 
     def linger(self, connection: DeviceConnection, seconds: float) -> None:
         self.limits.admission.ending.add(connection)
@@ -284,7 +279,7 @@ class Gateway:
     def abandoned(self, connection: DeviceConnection, code: str, reason: str) -> None:
         self.handle(connection, connection.protocol.abandon(code, reason))
 
-    def _forget(self, device: DeviceSession) -> None:
+    def forget(self, device: DeviceSession) -> None:
         """The session is over, and its connection lost."""
         device.phase = Phase.CLOSED
         self.requests.drained(device)
@@ -322,122 +317,13 @@ class Gateway:
             if type(event) is Progress:  # here, because it comes for each acknowledgement
                 progressed = True
                 self.counters.acknowledged += 1
-                device, subscription = _session_on(connection), event.subscription
+                device, subscription = session_on(connection), event.subscription
                 self.sources.cursors.moved(device, subscription)
                 self.session_events.acknowledged(device, subscription.shard, event.message)
             else:
                 self._methods[type(event)](connection, event)
         if progressed and connection.device is not None:
             self.wake(connection.device)
-
-    def _methods_of_events(self) -> dict[type[Event], Callable[[Any, Any], None]]:
-        return {
-            LateAcknowledged: self._acknowledged_late,
-            OnlineAcknowledged: self._acknowledged_online,
-            HeartbeatRequested: self._answer_heartbeat,
-            RedeliveryDue: self._redeliver,
-            PublishRequested: self._publish,
-            RegisterRequested: self._register,
-            ConnectRequested: self._connect,
-            RenewRequested: self._renew,
-            PositionsReached: self._hold_positions,
-            GoodbyeSaid: self._goodbye,
-            Ended: self._ended,
-        }
-
-    def _acknowledged_late(self, connection: DeviceConnection, event: LateAcknowledged) -> None:
-        self.sources.cursors.late(_session_on(connection), event.late)
-
-    def _acknowledged_online(self, connection: DeviceConnection, event: OnlineAcknowledged) -> None:
-        self.counters.acknowledged += 1
-        device = _session_on(connection)
-        self.sources.counts.count(event.stream, device.token, event.id, ACKNOWLEDGED)
-        self.session_events.acknowledged_online(device, event.id)
-
-    def _answer_heartbeat(self, connection: DeviceConnection, event: HeartbeatRequested) -> None:
-        connection.protocol.pong(event.message_id, event.sub_signal, self.now_ms())
-        self._watch(connection)
-
-    def _redeliver(self, connection: DeviceConnection, event: RedeliveryDue) -> None:
-        device = _session_on(connection)
-        self.run(connection, self._redelivery.send(device, event.deliveries))
-
-    def _publish(self, connection: DeviceConnection, event: PublishRequested) -> None:
-        self.requests.take(_session_on(connection), event)
-
-    def _register(self, connection: DeviceConnection, event: RegisterRequested) -> None:
-        self.run(connection, self._handshake.register(connection, event))
-
-    def _connect(self, connection: DeviceConnection, event: ConnectRequested) -> None:
-        self.run(connection, self._open(connection, event))
-
-    async def _open(self, connection: DeviceConnection, event: ConnectRequested) -> None:
-        self.handle(connection, await self._handshake.connect(connection, event))
-        device = connection.device
-        if device is not None and not device.is_over:
-            self.reads.came_to(session=True)
-            self._watch(connection)
-            self.wake(device)
-
-    def _renew(self, connection: DeviceConnection, event: RenewRequested) -> None:
-        self.run(connection, self._handshake.renew(_session_on(connection), event))
-
-    def _hold_positions(self, connection: DeviceConnection, event: PositionsReached) -> None:
-        token = _session_on(connection).token
-        if token is not None:
-            self.event_streams.positions.note(token, event.positions)
-
-    def _goodbye(self, connection: DeviceConnection, _event: GoodbyeSaid) -> None:
-        """The session stays until what it asked for is carried out, and reads no more."""
-        if connection.protocol.state is State.ENDING:
-            connection.read_no_more()
-            self.requests.drained(_session_on(connection))
-            self._watch(connection)
-
-    def _ended(self, connection: DeviceConnection, event: Ended) -> None:
-        if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):
-            self.counters.bad_frames += 1
-        # A peer's own code may be any word.
-        code = event.code if event.code in _KNOWN_ENDS else "other"
-        self.counters.reasons.ended[code] += 1
-        device = connection.device
-        if device is not None:
-            self.requests.drained(device)
-            if connection.protocol.session_id:
-                self.session_events.disconnected(device, event.code, event.reason)
-        log.debug(
-            "{ip} {connection} ended: {code} {reason}",
-            ip=connection.ip,
-            connection="" if device is None else device.session_id,
-            token=None if device is None else device.token,
-            code=event.code,
-            reason=shortened(event.reason),
-            event="connection.ended",
-        )
-        if connection.is_closed:
-            if device is not None:
-                self._forget(device)
-        else:
-            connection.end(event)
-
-    def _dropped(
-        self, session: ServerSession, subscription: Subscription, entry: Entry, outcome: str
-    ) -> None:
-        device = self.sessions.get(session.session_id)
-        if device is not None:
-            self.session_events.dropped(device, entry.id, outcome.removeprefix(DROPPED))
-        if detail.debug:
-            log.debug(
-                "{message_id} of {stream} dropped: {reason}",
-                message_id=entry.id,
-                stream=subscription.stream,
-                reason=outcome,
-                event="message.dropped",
-            )
-        if outcome == TOO_LARGE:
-            self.counters.dropped_too_large += 1
-        else:
-            self.counters.dropped_unacknowledged += 1
 
     # What parts ask for (push.connector.sessions.port.GatewayPort)
 
@@ -490,7 +376,7 @@ class Gateway:
 
     # Deadlines
 
-    def _watch(self, connection: Connection) -> None:
+    def watch(self, connection: Connection) -> None:
         deadline = connection.protocol.next_deadline()
         if deadline is not None:
             self._wheel.at(connection, deadline)
@@ -502,17 +388,11 @@ class Gateway:
             return
         self.handle(connection, protocol.tick(self._reactor.seconds()))
         connection.flush()
-        self._watch(connection)
+        self.watch(connection)
 
     def _own(self, job: Coroutine[Any, Any, None]) -> Deferred[None]:
         """Run something of the gateway's own; an error is logged."""
         return self._jobs.run(job, _log_failure)
-
-
-def _session_on(connection: Connection) -> DeviceSession:
-    device = connection.device
-    assert device is not None, "only a session that CONNECT has opened says this"
-    return device
 
 
 def _log_failure(failure: Failure) -> None:

@@ -83,7 +83,13 @@ LINKS = (
 
 def index_page(title: str, version: str, apps: Sequence[App]) -> str:
     """What a daemon without a console answers at `/`."""
-    served = ", ".join(app.name for app in apps if app.routes[0].path.startswith("/v1/"))
+    served = ", ".join(
+        app.name
+        for app in apps
+        if any(
+            path.startswith("/v1/") for path in (*(each.path for each in app.routes), *app.beside)
+        )
+    )
     return _page(
         f"{title} {version}",
         f"<p>This port serves {escape(served)}.</p>" if served else "",

@@ -14,10 +14,11 @@ from push.http.console import Console
 from push.http.edge.auditing import Auditing
 from push.http.edge.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
-from push.http.framework.route import App, routes_of
+from push.http.framework.route import App, Endpoint, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
 from push.http.pages import LINKS
 from push.http.request_measures import RequestMeasures
+from push.http.stream_operation import STREAM_APP
 from push.http.system_routes import HealthRoutes, PageRoutes
 from push.http.web_client import make_web_client
 from push.observe.audit import AuditTrail
@@ -38,16 +39,18 @@ def _console_for(apps: Sequence[App], version: str) -> Console | None:
     return Console(version, [*(path for path, _ in LINKS), *(["/demo"] if "demo" in names else [])])
 
 
-def _with_pages(
+def _routes_of(
     apps: Sequence[App], health: HealthRoutes, title: str, version: str
-) -> Sequence[App]:
-    """`apps`, and what every daemon has: the JavaScript client, health, console, documents."""
+) -> list[Endpoint]:
+    """Those of `apps`, and of what every daemon has: the JavaScript client, health, the console,
+    the documents."""
     described = "Health, metrics and documentation."
     served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
     console = _console_for(apps, version)
     if console is not None:
         served.append(console.app)
-    return [*served, PageRoutes(title, version, served, console).app]
+    served.append(PageRoutes(title, version, served, console).app)
+    return [route for app in served for route in app.routes]
 
 
 def make_site(
@@ -81,10 +84,11 @@ def make_site(
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    served = _with_pages(apps, health, title, version)
+    apps = [*apps, STREAM_APP] if take_stream is not None else apps
+    routes = _routes_of(apps, health, title, version)
     measures = RequestMeasures(registry)
     edge = Edge(
-        (route for app in served for route in app.routes),
+        routes,
         keyring,
         origins,
         trusted_proxies,

@@ -57,6 +57,9 @@ def openapi_document(title: str, version: str, apps: Sequence[App]) -> dict[str,
         for route in app.routes:
             operation = _operation(route, app.name, schema_of)
             paths.setdefault(route.path, {})[route.method.lower()] = operation
+        for path, (operation, codes) in app.beside.items():
+            answers = {**operation["responses"], **_problems(codes)}
+            paths[path] = {"get": {**operation, "tags": [app.name], "responses": answers}}
     return {
         "openapi": "3.1.0",
         "info": {
@@ -167,7 +170,7 @@ def _operation(route: Endpoint, tag: str, schema_of: dict[str, Any]) -> dict[str
         operation["requestBody"] = {"required": required, "content": {"application/json": content}}
     operation["responses"] = {
         **{str(status): _reply(reply, schema_of) for status, reply in route.replies.items()},
-        **_problems(route),
+        **_problems(problem_codes(route)),
     }
     return operation
 
@@ -209,9 +212,9 @@ def _reply(reply: DocumentedResponse, schema_of: dict[str, Any]) -> dict[str, An
     return answer
 
 
-def _problems(route: Endpoint) -> dict[str, Any]:
+def _problems(codes: Iterable[str]) -> dict[str, Any]:
     answers: dict[str, Any] = {}
-    for code in problem_codes(route):
+    for code in codes:
         status = STATUS_OF_CODE[code]
         answer = answers.setdefault(str(status), {"description": "", "content": _PROBLEM_CONTENT})
         answer["description"] = ", ".join(filter(None, (answer["description"], f"`{code}`")))

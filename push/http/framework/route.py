@@ -14,7 +14,7 @@ a handler runs, and what the OpenAPI document says.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
@@ -208,9 +208,11 @@ class App:
     """Routes that belong together, as one daemon or one part of a page serves them.
 
     `adjust` may complete the schemas of the OpenAPI document with limits that are settings.
+    `beside`: what is answered beside the routes, by its path, with the codes of its problems.
     """
 
     name: str
     description: str
     routes: tuple[Endpoint, ...]
     adjust: Callable[[dict[str, Any]], None] = lambda schemas: None
+    beside: Mapping[str, tuple[dict[str, Any], Sequence[str]]] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import pytest
 
 from push.http.checks import PushLimits
 from push.wire.errors import STATUS_OF_CODE
+from push.wire.event_stream.answers import TITLES
 from push.wire.idents import NAME_PATTERN, encode_crockford
 
 TOKEN = encode_crockford(123456789012345678)
@@ -59,6 +60,21 @@ def test_the_document_is_sound(make_web: Any, apps: tuple[str, ...]) -> None:
         assert any(status < "400" for status in operation["responses"])
         assert all(answer["description"] for answer in operation["responses"].values())
         assert all(set(way) == {"key"} for way in operation["security"])
+
+
+def test_the_stream_of_events_is_documented_where_it_is_served(make_web: Any) -> None:
+    assert "/v1/stream" not in document_of(make_web())["paths"]
+
+    document = document_of(make_web(take_stream=lambda transport, head, ip: None))
+
+    operation = document["paths"]["/v1/stream"]["get"]
+    assert operation["tags"][0] in {tag["name"] for tag in document["tags"]}
+    assert "text/event-stream" in operation["responses"]["200"]["content"]
+    statuses = {str(STATUS_OF_CODE[code]) for code in TITLES} | {"200", "307"}
+    assert set(operation["responses"]) == statuses
+    assert "Retry-After" in operation["responses"]["503"]["headers"]
+    names = {parameter["name"] for parameter in operation["parameters"]}
+    assert names == {"ack", "Push-Token", "Push-Secret", "Last-Event-ID"}
 
 
 def test_every_reference_leads_somewhere(web: Any) -> None:
