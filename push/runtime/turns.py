@@ -87,15 +87,14 @@ class _Fair:
 
 
 class Turns:
-    """Does the work of all lanes, and measures it by `clock`; that of strangers by `cpu_seconds`.
+    """Does the work of all lanes, and measures it by `clock`.
 
-    The time of a thread on a processor is more just where others use it too, and takes 20 times as
-    long to read.
+    (Not by the time of a thread on a processor: that takes 20 times as long to read, and on a busy
+    machine others would wait for strangers longer.)
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.cpu_seconds = clock.seconds
         self._lanes: dict[tuple[bool, str], Lane] = {}
         self._known, self._strangers = _Fair(), _Fair()
         self._known_left = KNOWN_SECONDS
@@ -109,6 +108,10 @@ class Turns:
     def waiting(self) -> int:
         """How many pieces of work wait."""
         return self._known.size + self._strangers.size
+
+    @property
+    def strangers_waiting(self) -> int:
+        return self._strangers.size
 
     def lane(self, name: str, *, is_known: bool) -> Lane:
         """The lane with this name: of an API key, or of strangers at an address."""
@@ -158,31 +161,25 @@ class Turns:
 
     def _run(self, lane: Lane, work: Work) -> None:
         outer, self._running = self._running, lane
-        self._mark = self._time_of(lane)
+        self._mark = self._clock.seconds()
         try:
             work()
         finally:
             self._count()
             self._running = outer
-            if outer is not None:
-                self._mark = self._time_of(outer)
-
-    def _time_of(self, lane: Lane) -> float:
-        return self._clock.seconds() if lane.is_known else self.cpu_seconds()
 
     def _count(self) -> None:
         """What was used since the last time is the running lane's."""
         lane = self._running
         assert lane is not None
-        now = self._time_of(lane)
+        now = self._clock.seconds()
         seconds, self._mark = now - self._mark, now
         lane.spent += seconds / lane.weight
         if lane.is_known:
             self._known_left -= seconds
-            self._turn.request()  # then it is given again
+            self._turn.request()  # then it is given anew
         else:
             # What was used has passed already: it is paid by as much time again.
-            now = self._clock.seconds()
             paid_at = max(self._paid_at, now - seconds - STRANGERS_WINDOW_SECONDS)
             self._paid_at = min(paid_at + seconds / STRANGERS_SHARE, now + MAX_DEBT_SECONDS)
 
