@@ -294,6 +294,7 @@ class Composition:
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
             tracer=self._tracer,
         )
+        site.turns.cpu_seconds = time.thread_time
         if not has_api:
             self._status.http_port = self._listen(
                 "http", "[connector] admin", address, site, HttpPort

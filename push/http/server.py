@@ -77,10 +77,9 @@ def make_site(
     """A Site for `apps` (none: only health and metrics). One call for each registry.
 
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
-    safe than it could be. Pages of `origins` may register devices from a browser. The
-    X-Forwarded-For of `trusted_proxies` is believed. `take_stream` answers `GET /v1/stream`.
-    `refusals` counts what limits refuse; `audit` gets who writes. While the process
-    `is_short_of_memory`, nothing new is begun. `tracer` None: no request is traced.
+    safe than it could be. Pages of `origins` may register devices from a browser. Headers of
+    `trusted_proxies` are believed. `take_stream` answers `GET /v1/stream`. `refusals` counts what
+    limits refuse; `audit` gets who writes. Nothing new begins while it `is_short_of_memory`.
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)

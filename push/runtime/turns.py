@@ -87,13 +87,15 @@ class _Fair:
 
 
 class Turns:
-    """Does the work of all lanes, and measures it by `clock`.
+    """Does the work of all lanes, and measures it by `clock`; that of strangers by `cpu_seconds`.
 
-    (The time of a thread on a processor would be more just, and takes 20 times as long to read.)
+    The time of a thread on a processor is more just where others use it too, and takes 20 times as
+    long to read.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.cpu_seconds = clock.seconds
         self._lanes: dict[tuple[bool, str], Lane] = {}
         self._known, self._strangers = _Fair(), _Fair()
         self._known_left = KNOWN_SECONDS
@@ -156,18 +158,23 @@ class Turns:
 
     def _run(self, lane: Lane, work: Work) -> None:
         outer, self._running = self._running, lane
-        self._mark = self._clock.seconds()
+        self._mark = self._time_of(lane)
         try:
             work()
         finally:
             self._count()
             self._running = outer
+            if outer is not None:
+                self._mark = self._time_of(outer)
+
+    def _time_of(self, lane: Lane) -> float:
+        return self._clock.seconds() if lane.is_known else self.cpu_seconds()
 
     def _count(self) -> None:
         """What was used since the last time is the running lane's."""
         lane = self._running
         assert lane is not None
-        now = self._clock.seconds()
+        now = self._time_of(lane)
         seconds, self._mark = now - self._mark, now
         lane.spent += seconds / lane.weight
         if lane.is_known:
@@ -175,8 +182,8 @@ class Turns:
             self._turn.request()  # then it is given again
         else:
             # What was used has passed already: it is paid by as much time again.
-            begun = now - seconds
-            paid_at = max(self._paid_at, begun - STRANGERS_WINDOW_SECONDS)
+            now = self._clock.seconds()
+            paid_at = max(self._paid_at, now - seconds - STRANGERS_WINDOW_SECONDS)
             self._paid_at = min(paid_at + seconds / STRANGERS_SHARE, now + MAX_DEBT_SECONDS)
 
     def _begin_turn(self) -> None:

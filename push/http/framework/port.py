@@ -24,7 +24,7 @@ from push.wire.addresses import counted_ip, peer_ip
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
 READ_BYTES = 4 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
-ACCEPTS_AT_ONCE = 4
+ACCEPTS_AT_ONCE = 8
 # Connections wait to be accepted behind those of strangers who dial without pause: to end theirs is
 # cheaper than to serve them.
 ACCEPTING_WEIGHT = 3
