@@ -177,7 +177,7 @@ class Turns:
         lane.spent += seconds / lane.weight
         if lane.is_known:
             self._known_left -= seconds
-            self._turn.request()  # then it is given anew
+            self._turn.request()  # then it is given again
         else:
             # What was used has passed already: it is paid by as much time again.
             paid_at = max(self._paid_at, now - seconds - STRANGERS_WINDOW_SECONDS)
