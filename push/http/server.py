@@ -82,16 +82,15 @@ def make_site(
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    described = [*apps, STREAM_APP] if take_stream is not None else apps
-    served = _with_pages(described, health, title, version)
-    measures = RequestMeasures(registry)
+    streams = [STREAM_APP] if take_stream is not None else []
+    served = _with_pages([*apps, *streams], health, title, version)
     edge = Edge(
         (route for app in served for route in app.routes),
         keyring,
         origins,
         trusted_proxies,
         seconds=reactor.seconds,
-        note_answer=measures.note,
+        note_answer=RequestMeasures(registry).note,
         tracer=tracer,
         rates=rates,
         failed_keys=failed_keys or FailedKeys(reactor, 0, refusals),
