@@ -249,7 +249,9 @@ class Gateway:
         self.limits.lost(connection)
         self._wheel.remove(connection)
         if connection.protocol.window is None:
-            self.reads.came_to(session=False)
+            self.limits.judge(None)
+        elif connection.device is not None:
+            self.limits.judge(self.now_ms() - connection.device.connected_ms)
         if connection.protocol.state is State.ENDING:
             self.watch(connection)  # what the device asked for is carried out all the same
         elif connection.device is not None:

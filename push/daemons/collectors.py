@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 from push.daemons.config.settings import Settings
 from push.daemons.domain import Domain
 from push.daemons.metrics.connector import BacklogCollector
+from push.daemons.metrics.figures import Unacknowledged
 from push.daemons.metrics.messages import MessageCollector
 from push.daemons.metrics.system import (
     BuildCollector,
@@ -16,7 +17,6 @@ from push.daemons.metrics.system import (
     RegistryCollector,
 )
 from push.daemons.metrics.webhooks import WebhookCollector
-from push.daemons.observing import Unacknowledged
 from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus

@@ -30,9 +30,9 @@ from push.daemons.config.value_types import ListenAddress
 from push.daemons.demo import DEMO_ROLES, DemoService
 from push.daemons.device_gateway import make_gateway
 from push.daemons.domain import Domain
+from push.daemons.metrics.figures import Unacknowledged, watch_gateway
 from push.daemons.metrics.registry import make_registry as make_metrics
 from push.daemons.notes import clamped_notes
-from push.daemons.observing import Unacknowledged, watch_gateway
 from push.daemons.part_settings import domain_limits
 from push.daemons.process.listening import Listener, MakePort
 from push.daemons.process.log_files import reopen_log_files
@@ -115,11 +115,7 @@ class Composition:
         log.info("node {node}, boot id {boot}", node=node, boot=boot, event="server.starting")
         self._room = ConnectionRoom(settings, roles, raise_file_limit())
         clamped = clamped_notes(settings, roles, self._room.notes, shared=self._share_ports)
-        if settings.redis.url.embedded and len(roles) == 1:
-            raise StartError(
-                "[redis] url = embedded is for `twistd push` alone: the separate daemons share one "
-                "Redis server, give its URL"
-            )
+        _check_redis(settings, roles)
         self._reload = Reload(read_settings, settings)
         self._reload.add(lambda _: reopen_log_files(globalLogPublisher))
         # First, so that it is the last to stop: until then a second signal counts.
@@ -378,3 +374,12 @@ class Composition:
     def _reload_keys(self, settings: Settings) -> str:
         self._keys.configure(settings.auth.keys)
         return str(self._keys)
+
+
+def _check_redis(settings: Settings, roles: Set[str]) -> None:
+    """Raises `StartError` for a daemon that cannot have a Redis of its own."""
+    if settings.redis.url.embedded and len(roles) == 1:
+        raise StartError(
+            "[redis] url = embedded is for `twistd push` alone: the separate daemons share one "
+            "Redis server, give its URL"
+        )

@@ -14,7 +14,7 @@ from push.http.console import Console
 from push.http.edge.auditing import Auditing
 from push.http.edge.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
-from push.http.framework.route import App, routes_of
+from push.http.framework.route import App, Endpoint, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
 from push.http.pages import LINKS
 from push.http.request_measures import RequestMeasures
@@ -39,16 +39,18 @@ def _console_for(apps: Sequence[App], version: str) -> Console | None:
     return Console(version, [*(path for path, _ in LINKS), *(["/demo"] if "demo" in names else [])])
 
 
-def _with_pages(
+def _routes_of(
     apps: Sequence[App], health: HealthRoutes, title: str, version: str
-) -> Sequence[App]:
-    """`apps`, and what every daemon has: the JavaScript client, health, console, documents."""
+) -> list[Endpoint]:
+    """Those of `apps`, and of what every daemon has: the JavaScript client, health, the console,
+    the documents."""
     described = "Health, metrics and documentation."
     served = [*apps, make_web_client(), App("every daemon", described, routes_of(health))]
     console = _console_for(apps, version)
     if console is not None:
         served.append(console.app)
-    return [*served, PageRoutes(title, version, served, console).app]
+    served.append(PageRoutes(title, version, served, console).app)
+    return [route for app in served for route in app.routes]
 
 
 def make_site(
@@ -75,22 +77,21 @@ def make_site(
     """A Site for `apps` (none: only health and metrics). One call for each registry.
 
     `problems()` lists why the daemon cannot work now, for `/readyz`, and `notes()` what is less
-    safe than it could be. Pages of `origins` may register devices from a browser. The
-    X-Forwarded-For of `trusted_proxies` is believed. `take_stream` answers `GET /v1/stream`.
-    `refusals` counts what limits refuse; `audit` gets who writes. While the process
-    `is_short_of_memory`, nothing new is begun. `tracer` None: no request is traced.
+    safe than it could be. Pages of `origins` may register devices from a browser. Headers of
+    `trusted_proxies` are believed. `take_stream` answers `GET /v1/stream`. `refusals` counts what
+    limits refuse; `audit` gets who writes. Nothing new begins while it `is_short_of_memory`.
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
-    streams = [STREAM_APP] if take_stream is not None else []
-    served = _with_pages([*apps, *streams], health, title, version)
+    apps = [*apps, STREAM_APP] if take_stream is not None else apps
+    measures = RequestMeasures(registry)
     edge = Edge(
-        (route for app in served for route in app.routes),
+        _routes_of(apps, health, title, version),
         keyring,
         origins,
         trusted_proxies,
         seconds=reactor.seconds,
-        note_answer=RequestMeasures(registry).note,
+        note_answer=measures.note,
         tracer=tracer,
         rates=rates,
         failed_keys=failed_keys or FailedKeys(reactor, 0, refusals),

@@ -19,13 +19,14 @@ from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
-from push.runtime.timers import Debounced, SingleFlight
+from push.runtime.timers import Debounced, Periodic, SingleFlight
 
 log = Logger()
 
 MAX_WAITING = 20_000
 ENTRIES_PER_CALL = 250
 RETRY_SECONDS = 2.0
+SWEEP_SECONDS = 3600.0
 
 _append = load_script("observe", "append")
 
@@ -63,6 +64,10 @@ class Journal:
         self._writing: list[JournalEntry] = []
         self._writes = SingleFlight(self._write, _log_failure)
         self._soon = Debounced(reactor, flush_seconds, self._writes.request)
+        self._sweeps = Periodic(reactor, SWEEP_SECONDS, self._sweep, _log_failure)
+
+    def start(self) -> None:
+        self._sweeps.start()
 
     def add(self, owner: str, at: int, entry: bytes) -> None:
         if len(self._waiting) >= MAX_WAITING:
@@ -83,6 +88,7 @@ class Journal:
 
     def cancel(self) -> None:
         """Store nothing more."""
+        self._sweeps.stop()
         self._soon.cancel()
         self._writes.cancel()
 
@@ -96,8 +102,10 @@ class Journal:
         key = server.key(f"{self._kind.name}:{owner}")
         highest = "+inf" if until is None else str(until)
         oldest = max(since, self._oldest(server))
-        command: list[Argument] = ["ZREVRANGEBYSCORE", key, highest, str(oldest), "WITHSCORES"]
-        reply = await server.command(*command, "LIMIT", skip, limit)
+        page: list[Argument] = ["LIMIT", skip, limit]
+        reply = await server.command(
+            "ZREVRANGEBYSCORE", key, highest, str(oldest), "WITHSCORES", *page
+        )
         return [(int(float(reply[i + 1])), reply[i]) for i in range(0, len(reply), 2)]
 
     def _oldest(self, server: RedisClient) -> int:
@@ -122,10 +130,15 @@ class Journal:
             self._waiting.extendleft(reversed(failed))
             self._soon.request(RETRY_SECONDS)
 
+    async def _sweep(self) -> None:
+        """Drop what is too old, where nothing is added."""
+        for server in self._shards:
+            await self._append(server, [])
+
     async def _append(self, server: RedisClient, entries: list[JournalEntry]) -> bool:
         """Whether they are stored."""
         kind = self._kind
-        bounds = kind.max_each, kind.max_in_all, self._oldest(server)
+        bounds = kind.max_each, kind.max_in_all, kind.keep_seconds
         arguments: list[Argument] = [kind.name, *bounds, "1" if kind.of_devices else ""]
         for each in entries:
             arguments += each

@@ -66,6 +66,7 @@ class Observer:
     def start(self) -> None:
         self.times.start()
         self.timelines.start()
+        self.recent.start()
         self.recorder.start()
 
     def stop(self) -> None:

@@ -68,6 +68,9 @@ class RecentMessages:
             alike += skip
         return ids, make_cursor("recent", last_ms, alike)
 
+    def start(self) -> None:
+        self._journal.start()
+
     def stop(self) -> None:
         self._journal.cancel()
 

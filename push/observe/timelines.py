@@ -113,6 +113,7 @@ class Timelines:
 
     def start(self) -> None:
         self._settling.start()
+        self._journal.start()
 
     def stop(self) -> None:
         self._settling.stop()

@@ -17,6 +17,7 @@ from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.resharding.layout import Layout, each_key, each_member
 from push.resharding.staging import Staging
+from push.webhooks.events import OutboxEvent
 from push.wire.idents import device_stream, user_stream
 
 EVENTS_PER_CALL = 500
@@ -25,7 +26,6 @@ FIELDS_PER_PAGE = 500
 SORTED_SETS = (keyspace.WEBHOOK_WAITING, keyspace.WEBHOOK_DUE, keyspace.WEBHOOK_FAILED)
 
 _fill = load_script("webhooks", "fill")
-_unpack = msgspec.msgpack.Decoder(tuple[str, str, int, str, str]).decode
 
 Fields = dict[str, bytes]
 
@@ -48,18 +48,18 @@ async def fill_outboxes(servers: Iterable[RedisClient]) -> None:
 
 def owner_of(packed: bytes) -> str | None:
     """The stream by which an event is placed; None: it is of no stream."""
-    _, source, _, _, data = _unpack(packed)
-    kind, _, name = source.partition(":")
+    event = OutboxEvent.unpack("", 0, packed)
+    kind, _, name = event.source.partition(":")
     match kind:
         case "device":
             return device_stream(name)
         case "message":
-            device = _message_data(data)
+            device = _message_data(event.data)
             return user_stream(device.user) if device.user else device_stream(device.token)
         case "conversation":
             return name
         case "group":
-            return source
+            return event.source
     return None
 
 

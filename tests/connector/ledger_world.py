@@ -365,6 +365,7 @@ class World:
                     self.writer.moved(seat, moved)
 
     async def flush(self) -> None:
+        await self.observer.recent.store_all()
         await self.writer.flush()
         self.late.clear()
         for seat in self.seats.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -231,6 +232,12 @@ def test_the_commands_for_pushctl(shell: Shell) -> None:
     for told in ("3 of 3 pushed", "cancelled for 1 device", "bound to ada", "no bans"):
         assert told in output
     assert re.search(r"^addressed +1  100%$", output, re.MULTILINE)
+
+
+def test_the_request_of_the_console_page(shell: Shell) -> None:
+    """docs/console.md: what the key of a first start may do."""
+    (answer,) = blocks("docs/console.md", "json")
+    assert json.loads(shell.run("\n".join(blocks("docs/console.md")))) == json.loads(answer)
 
 
 def test_the_commands_for_keys(shell: Shell) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from push.sdk.backend import Event, PushAPI, PushAPIError, PushAPIUnreachable
+from push.sdk.backend import AsyncPushAPI, Event, PushAPI, PushAPIError, PushAPIUnreachable
 from tests.faults.processes import Daemon
 from tests.faults.raw import Ended, Pair, RawDevice
 from tests.faults.system import System
@@ -220,6 +221,21 @@ def test_a_refused_credential_of_a_device_is_in_the_trail(system: System, api: P
             }
         )
     )
+
+
+def test_the_client_for_asyncio_follows_events(system: System) -> None:
+    async def first_event() -> Event:
+        async with AsyncPushAPI(system.api.http_url, system.admin_key) as api:
+            stream = api.events(kinds=["pushed"], user="anna")
+            following = asyncio.ensure_future(anext(stream))
+            while not following.done():
+                await api.push(to={"user": "anna"}, data={"n": 1})
+                await asyncio.wait([following], timeout=0.1)
+            await stream.aclose()
+            return await following
+
+    event = asyncio.run(first_event())
+    assert (event.kind, event.user, event.node, event.n) == ("pushed", "anna", "api", 1)
 
 
 def test_a_storm_is_sampled_where_it_happens(system: System, api: PushAPI) -> None:

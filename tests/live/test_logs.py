@@ -26,7 +26,6 @@ class LoggingDaemon:
         self.data, self.log = folder / "data", folder / "log"
         settings = {"server_log": "debug", "server_log_format": "json"}
         self.process = start_process("push", self.data, self.log, settings)
-        wait_for(lambda: self.events("server.ready"))
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -60,8 +59,11 @@ class LoggingDaemon:
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoggingDaemon]:
     running = LoggingDaemon(tmp_path_factory.mktemp("logs"))
-    yield running
-    running.stop()
+    try:
+        wait_for(lambda: running.events("server.ready"))
+        yield running
+    finally:
+        running.stop()
 
 
 def test_first_states_are_logged(daemon: LoggingDaemon) -> None:

@@ -209,7 +209,9 @@ def why(ctl: Ctl, message: str, token: str) -> str:
     (line,) = story["devices"]
     assert line["text"].endswith(".")
     assert "{" not in line["text"]
-    assert re.search(rf"^{token}: \S.*\.$", ctl("trace", message, "--device", token).out, re.M)
+    assert re.search(
+        rf"^{re.escape(token)}: \S.*\.$", ctl("trace", message, "--device", token).out, re.M
+    )
     return str(line["why"])
 
 

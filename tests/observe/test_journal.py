@@ -146,3 +146,21 @@ async def test_entries_wait_for_redis_in_order_and_in_bounds(
     assert await count() == 30
     assert not list(written.waiting_of("anna"))
     await written.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_keys_end_by_themselves_and_a_sweep_drops_what_is_too_old(shards: Shards) -> None:
+    store = shards.first
+    written, start = journal(shards), now_ms(shards)
+    written.add("anna", start, b"entry")
+    await written.stop()
+    for name, most_seconds in (
+        ("recent:anna", 2 * 86_400),
+        ("recent-owners", 2 * 86_400),
+        ("recent-total", 7200),
+    ):
+        assert 0 < await store.command("TTL", store.key(name)) <= most_seconds
+    later_us = store.clock.now_us() + 2 * DAY_MS * 1000
+    await store.command("SET", store.key("clock"), later_us)
+    await written._sweep()
+    assert await store.command("KEYS", store.key("recent*")) == []

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 import pytest_twisted
 
+from push.redis.keyspace import LEDGER_TRACE, message_name
 from push.wire.api.groups import GroupChanges, MemberChange, NewGroup
 from push.wire.api.operate.webhooks import WEBHOOK_TYPES
 from tests.connector.conftest import Client, Dial, Node
@@ -205,6 +206,23 @@ async def test_what_became_of_a_message_to_devices_and_users_is_told_for_each_de
         "user": None,
         "reason": None,
     }
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_trace_of_a_message_goes_with_its_events(
+    make_world: MakeWorld, receiver: Receiver, dial: Dial, wait_until: WaitUntil
+) -> None:
+    world = await make_world(types=MESSAGE)
+    world.deliver()
+    pair = await register(world)
+    await world.node.push("token", pair["token"], data=1)
+    sent = await world.node.push("token", pair["token"], data=2)
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    key = world.node.store.key(message_name(sent.id))
+    await world.node.store.command("HSET", key, LEDGER_TRACE, trace)
+    await connect(world, dial, pair)
+    await wait_until(lambda: len(receiver.received) == 2)
+    assert [one.headers.get("traceparent") for one in receiver.received] == [None, trace]
 
 
 @pytest_twisted.ensureDeferred

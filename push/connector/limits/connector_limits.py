@@ -22,6 +22,7 @@ log = Logger()
 
 TELL_SECONDS = 60.0
 USER_AFTER_SECONDS = 60
+SHORT_SESSION_MS = 2000
 
 
 class ConnectorLimitSettings(msgspec.Struct, frozen=True):
@@ -72,6 +73,15 @@ class ConnectorLimits:
         """It is gone: nothing counts for it any more."""
         self.admission.left(connection)
         self.reads.forget(connection)
+
+    def judge(self, lasted_ms: int | None) -> None:
+        """A connection is lost that had a session for so long, or none. What is opened and cut at
+        once, again and again, is worth no more than what is refused: it outweighs that it had a
+        session."""
+        if lasted_ms is None:
+            self.reads.came_to(session=False)
+        elif lasted_ms < SHORT_SESSION_MS:
+            self.reads.came_to(session=False, weight=4)
 
     def may_begin(self) -> bool:
         """Whether there is memory for something new; counts a refusal if not."""

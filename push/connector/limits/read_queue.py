@@ -40,8 +40,11 @@ SECONDS_PER_TURN = 0.001
 # As how many bytes what a newcomer wants counts: with 512 each, 16 of them in a turn.
 NEWCOMERS_BYTES_PER_TURN = 8 * 1024
 MOST_NEWCOMERS = 64  # that wait; while there are so many, no connection is accepted
-RESTS = 0.5  # times as long as it has worked
+RESTS = 1.0  # times as long as it has worked
 LONG_RESTS = 4.0
+HOSTILE_REST_SECONDS = (
+    0.002  # for each newcomer: what is looked up for it takes longer than its turn
+)
 NO_ROOM_SECONDS = 0.005  # until it is looked again whether there is room
 # The share of newcomers that get a session, over about the last 50; under this, most are hostile.
 FEW_SESSIONS = 0.25
@@ -214,11 +217,13 @@ class ReadQueue:
             or self._rates.has_used_much(connection, self._reactor.seconds())
         )
 
-    def came_to(self, *, session: bool) -> None:
-        """A newcomer has got a session, or is gone without ever having had one."""
+    def came_to(self, *, session: bool, weight: int = 1) -> None:
+        """A newcomer has got a session, or is gone without ever having had one that lasted."""
         share = self._share_with_session
-        self._share_with_session = share = share + (session - share) * _OF_LAST
-        self._newcomers.rests = LONG_RESTS if share < FEW_SESSIONS else RESTS
+        self._share_with_session = share = share + (session - share) * weight * _OF_LAST
+        is_hostile = share < FEW_SESSIONS
+        self._newcomers.rests = LONG_RESTS if is_hostile else RESTS
+        self._newcomers.rest_seconds_each = HOSTILE_REST_SECONDS if is_hostile else 0.0
 
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None

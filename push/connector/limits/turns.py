@@ -11,7 +11,7 @@ from push.runtime.timers import Debounced
 
 LEAST_BYTES_PER_SLICE = 512  # as which a smaller one counts
 # After a turn the line may rest for some times as long, but no longer than this.
-MOST_REST_SECONDS = 0.05
+MOST_REST_SECONDS = 0.1
 
 One = TypeVar("One")
 
@@ -20,7 +20,8 @@ class Line(Generic[One]):
     """Works off about so many bytes in a turn, and begins nothing more after `seconds_per_turn`.
 
     `work_off(one)` works off a slice and returns its bytes. After a turn the line rests, `rests`
-    times as long as that took: others have that time for themselves.
+    times as long as that took, and at least `rest_seconds_each` for each that was worked off:
+    others have that time for themselves.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Line(Generic[One]):
         rests: float = 0.0,
     ) -> None:
         self.rests = rests
+        self.rest_seconds_each = 0.0
         self._clock = clock
         self._work_off = work_off
         self._bytes_per_turn = bytes_per_turn
@@ -68,10 +70,12 @@ class Line(Generic[One]):
     def _work(self) -> None:
         begun = now = self._clock.seconds()
         waiting, left_bytes = self._waiting, self._bytes_per_turn
+        before = len(waiting)
         while waiting and left_bytes > 0 and now - begun < self._seconds_per_turn:
             left_bytes -= max(self._work_off(waiting.popleft()), LEAST_BYTES_PER_SLICE)
             now = self._clock.seconds()
-        rest_seconds = min((now - begun) * self.rests, MOST_REST_SECONDS)
+        least_seconds = (before - len(waiting)) * self.rest_seconds_each
+        rest_seconds = min(max((now - begun) * self.rests, least_seconds), MOST_REST_SECONDS)
         self._rest_until = now + rest_seconds if rest_seconds else 0.0
         if waiting:
             self._request()

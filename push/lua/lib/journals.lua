@@ -1,12 +1,15 @@
 -- Journals: of an owner the last entries, by when they were, in a sorted set. Of each kind of journal there
--- are two more keys: when each owner had its last entry, and how many entries there are in all.
+-- are two more keys: when each owner had its last entry, and how many entries there are in all. That number
+-- ends when no daemon has been there for hours: then journals may end by themselves, and it is counted again.
+local JOURNAL_TOTAL_SECONDS = 7200
+
 local function journal_key(kind, owner) return prefix .. kind .. ':' .. owner end
 
 local function journal_owners_key(kind) return prefix .. kind .. '-owners' end
 
 local function journal_total_key(kind) return prefix .. kind .. '-total' end
 
--- How many entries there are in all; counted when the number is not known, as after a resharding.
+-- How many entries there are in all; counted when the number is not known.
 local function journal_total(kind)
   local total = redis.call('GET', journal_total_key(kind))
   if total then return tonumber(total) end
@@ -19,7 +22,7 @@ end
 
 local function store_journal_total(kind, total)
   if total > 0 then
-    redis.call('SET', journal_total_key(kind), str(total))
+    redis.call('SET', journal_total_key(kind), str(total), 'EX', JOURNAL_TOTAL_SECONDS)
   else
     redis.call('DEL', journal_total_key(kind))
   end

@@ -11,5 +11,6 @@ local function put_outcome_event(id, token, code, stream)
   local user, reason = string.match(stream, '^user:(.+)$'), string.sub(code, 3)
   local seq = redis.call('HINCRBY', message_key(id), LEDGER_EVENT_COUNT, 1)
   local data = '{"message":"' .. id .. '","token":"' .. token .. '","user":' .. json_text(user)
-  put_event(type, 'message:' .. id, seq, data .. ',"reason":' .. json_text(reason) .. '}')
+  local trace = redis.call('HGET', message_key(id), LEDGER_TRACE)
+  put_event(type, 'message:' .. id, seq, data .. ',"reason":' .. json_text(reason) .. '}', trace)
 end

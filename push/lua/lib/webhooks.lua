@@ -14,13 +14,12 @@ local function endpoints_for(type)
   return webhook_endpoints[type]
 end
 
--- `source` counts its events with `seq`; `data` is JSON. If nobody delivers, the first of too many are lost.
--- The record of a message (its key is the source) has the traceparent of its publishing: see addressing.lua.
+-- `source` counts its events with `seq`; `data` is JSON; `trace`: a traceparent, nil for none; `endpoints`:
+-- those that get it, nil for all that want the type. If nobody delivers, the first of too many are lost.
 -- Returns when the event was decided.
-local function put_event_for(endpoints, type, source, seq, data)
-  local offset = str(next_offset())
-  local trace = string.sub(source, 1, 8) == 'message:' and redis.call('HGET', prefix .. source, 'tp')
-  local event = cmsgpack.pack({ offset, type, source, seq, endpoints, data, trace or '' })
+local function put_event(type, source, seq, data, trace, endpoints)
+  local offset, to = str(next_offset()), endpoints or endpoints_for(type)
+  local event = cmsgpack.pack({ offset, type, source, seq, to, data, trace or '' })
   local count = redis.call('RPUSH', WEBHOOK_INBOX, event)
   if count == 1 then redis.call('PUBLISH', channels .. 'webhooks', '') end
   if count > tonumber(redis.call('HGET', WEBHOOK_WANTED, 'max_waiting') or '1') then
@@ -28,7 +27,5 @@ local function put_event_for(endpoints, type, source, seq, data)
   end
   return offset
 end
-
-local function put_event(type, source, seq, data) put_event_for(endpoints_for(type), type, source, seq, data) end
 
 local function json_text(text) return text and text ~= '' and '"' .. text .. '"' or 'null' end

@@ -1,14 +1,17 @@
 -- Add entries to journals. Of an owner the oldest over its bound are dropped, of a device also what is too
 -- old; over the bound of all, the owners that have had nothing for longest, and those whose last is too old.
 -- KEYS: clock.
--- ARGV: the kind of journal, entries of an owner at most, entries in all at most, from when on entries are
--- kept, '1' if each owner must be a device ('' otherwise); then per entry: owner, when, the entry.
+-- ARGV: the kind of journal, entries of an owner at most, entries in all at most, for how many seconds they
+-- are kept, '1' if each owner must be a device ('' otherwise); then per entry: owner, when (ms), the entry.
 -- Returns how many entries there are now.
 -- uses: journals, devices
 local DROPS_A_CALL = 1000
+-- How much longer than its entries a key may stay: every hour some daemon drops what is too old.
+local SPARE_SECONDS = 86400
 
 local kind, most_each, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local oldest, of_devices = tonumber(ARGV[4]), ARGV[5] ~= ''
+local oldest, of_devices = math.floor(now / 1000) - tonumber(ARGV[4]) * 1000, ARGV[5] ~= ''
+local seconds = tonumber(ARGV[4]) + SPARE_SECONDS
 local owners, total = journal_owners_key(kind), journal_total(kind)
 
 for i = 6, #ARGV, 3 do
@@ -18,6 +21,7 @@ for i = 6, #ARGV, 3 do
     total = total + redis.call('ZADD', key, at, entry)
     if of_devices then total = total - redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. str(oldest)) end
     total = total - redis.call('ZREMRANGEBYRANK', key, '0', str(-1 - most_each))
+    redis.call('EXPIRE', key, seconds)
     redis.call('ZADD', owners, 'GT', at, owner)
   end
 end
@@ -27,5 +31,6 @@ for _ = 1, DROPS_A_CALL do
   if not first[1] or (total <= most and tonumber(first[2]) >= oldest) then break end
   total = total - drop_journal(kind, first[1])
 end
+redis.call('EXPIRE', owners, seconds)
 store_journal_total(kind, total)
 return total

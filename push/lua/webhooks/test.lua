@@ -5,4 +5,4 @@
 -- uses: webhooks, webhook_endpoints
 local endpoint, type, data = unpack(ARGV)
 local seq = redis.call('HINCRBY', WEBHOOK_ENDPOINTS, TESTS_FIELD .. endpoint, 1)
-return put_event_for(endpoint, type, 'webhook:' .. endpoint, seq, data)
+return put_event(type, 'webhook:' .. endpoint, seq, data, nil, endpoint)

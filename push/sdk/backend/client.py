@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -126,9 +126,9 @@ class PushAPI(BaseAPI):
         """The conversations of a user, all pages."""
         return self._rows(self.conversations, "conversations", user)
 
-    def events(self, *, kinds: Sequence[str] = (), **filters: str) -> Iterator[Event]:
+    def events(self, *, kinds: Sequence[str] = (), **filters: str) -> Generator[Event, None, None]:
         """What happens from now on, as it happens; `kinds`, `user`, `token`, `node`: only these.
-        It goes on until it is closed; raises `PushAPIUnreachable` when the connection is lost."""
+        It goes on until its `close()`; raises `PushAPIUnreachable` when the connection is lost."""
         return follow(self, observe_calls.event_params(kinds, **filters))
 
     def each_webhook(self) -> Iterator[Webhook]:
@@ -292,8 +292,8 @@ class AsyncPushAPI(BaseAPI):
         """The conversations of a user, all pages."""
         return self._rows(self.conversations, "conversations", user)
 
-    def events(self, *, kinds: Sequence[str] = (), **filters: str) -> AsyncIterator[Event]:
-        """As `PushAPI.events`, to go through with `async for`."""
+    def events(self, *, kinds: Sequence[str] = (), **filters: str) -> AsyncGenerator[Event, None]:
+        """As `PushAPI.events`, to go through with `async for` and to end with `aclose()`."""
         return follow_async(self, observe_calls.event_params(kinds, **filters))
 
     def each_webhook(self) -> AsyncIterator[Webhook]:

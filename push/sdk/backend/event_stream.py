@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import httpx
@@ -40,7 +40,7 @@ class EventParser:
         return None
 
 
-def follow(api: BaseAPI, params: dict[str, str]) -> Iterator[Event]:
+def follow(api: BaseAPI, params: dict[str, str]) -> Generator[Event, None, None]:
     """Raises what a call does, also when the connection is lost."""
     parser = EventParser()
     try:
@@ -57,7 +57,7 @@ def follow(api: BaseAPI, params: dict[str, str]) -> Iterator[Event]:
     raise unreachable("GET", api.events_url, httpx.ReadError("the server has ended the stream"))
 
 
-async def follow_async(api: BaseAPI, params: dict[str, str]) -> AsyncIterator[Event]:
+async def follow_async(api: BaseAPI, params: dict[str, str]) -> AsyncGenerator[Event, None]:
     """The same for asyncio."""
     parser = EventParser()
     try:

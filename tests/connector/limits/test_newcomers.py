@@ -92,13 +92,20 @@ def share_of_time(world: World) -> float:
 def test_while_most_come_to_nothing_most_of_the_time_is_left_to_sessions(world: World) -> None:
     for _ in range(100):
         world.queue.came_to(session=True)
-    assert share_of_time(world) > 0.5
+    assert share_of_time(world) > 0.4
     for _ in range(100):
         world.queue.came_to(session=False)
     assert share_of_time(world) < 1 / LONG_RESTS
     for _ in range(100):
         world.queue.came_to(session=True)
-    assert share_of_time(world) > 0.5
+    assert share_of_time(world) > 0.4
+
+
+def test_sessions_that_do_not_last_are_worth_no_more_than_refusals(world: World) -> None:
+    for _ in range(100):
+        world.queue.came_to(session=True)
+        world.queue.came_to(session=False, weight=4)
+    assert share_of_time(world) < 1 / LONG_RESTS
 
 
 def test_while_they_rest_and_while_many_wait_nothing_is_accepted(world: World) -> None:

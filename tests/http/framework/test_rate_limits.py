@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import Quota
 from push.daemons.metrics.registry import make_registry
-from push.http.framework.middleware import KEYLESS_BODY_BYTES
+from push.http.framework.access import KEYLESS_BODY_BYTES
 from push.wire.errors import LimitPolicy, RequestError
 from tests.http.conftest import Web, make_request
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
+from benchmarks.fleet import Fleet
 from benchmarks.running import Running, started_server
 from tests.docs.test_plain_english import NOT_USED
 from tests.waiting import wait_for
@@ -100,12 +101,31 @@ def test_parts(name: str) -> None:
 
 @pytest.mark.parametrize("name", BROWSER)
 def test_in_a_browser(stage: Stage, name: str) -> None:
+    run_browser(HERE / "browser" / name, stage)
+
+
+def test_draining(redis_url: str) -> None:
+    """Two nodes, with devices on the one that is drained, slowly."""
+    settings = {**SETTINGS, "redis_url": redis_url}
+    with (
+        started_server(**settings, server_node="one") as first,
+        started_server(**settings, server_node="two", connector_drain_rate="10") as second,
+    ):
+        devices = Fleet(second.tcp_address, 60)
+        try:
+            devices.connect(second.app_key)
+            run_browser(HERE / "drain" / "drain.test.mjs", Stage(first, "{}"))
+        finally:
+            devices.close()
+
+
+def run_browser(file: Path, stage: Stage) -> None:
     installed("playwright-core")
     run(
         node(),
         "--test",
         "--test-reporter=spec",
-        HERE / "browser" / name,
+        file,
         seconds=900,
         CONSOLE_URL=stage.running.http_url,
         CONSOLE_KEY=stage.running.admin_key,
