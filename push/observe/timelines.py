@@ -32,7 +32,8 @@ COUNTED_SECONDS = 60.0
 SLICE = 500
 MAX_COUNTED = 20_000  # more in one minute are not kept
 
-_StoredEvent = tuple[str, str, str, str, str, int]  # event, node, session, code, reason, n
+# When (ms), event, node, session, code, reason, n. The time is in it because a set has it once.
+_StoredEvent = tuple[int, str, str, str, str, str, int]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_StoredEvent).decode
@@ -163,8 +164,9 @@ class Timelines:
     ) -> None:
         if not self._max_in_all:
             return
-        stored: _StoredEvent = event, self._node, session, code, reason, count
-        self._journal.add(token, self._wall_clock.now_ms(), _encode(stored))
+        now_ms = self._wall_clock.now_ms()
+        stored: _StoredEvent = now_ms, event, self._node, session, code, reason, count
+        self._journal.add(token, now_ms, _encode(stored))
 
     # Reading
 
@@ -173,7 +175,8 @@ class Timelines:
         `RequestError` `invalid` for a wrong cursor."""
         place = read_cursor("events", cursor, int, int)
         asked = await self._survey.ask(QUESTION, token, ALL_PROCESSES)
-        events = [_event(*each) for each in await self._journal.latest(token, MAX_EVENTS)]
+        stored = await self._journal.latest(token, MAX_EVENTS)
+        events = [_event(entry) for _, entry in stored]
         for _, raw in asked.answers:
             events += _decode_events(raw)
         # Stored while the processes were asked: known twice.
@@ -194,7 +197,7 @@ class Timelines:
 
     async def _unstored(self, raw: bytes) -> list[DeviceEvent]:
         token = _decode_token(raw)
-        events = [_event(each.at, each.entry) for each in self._journal.waiting_of(token)]
+        events = [_event(each.entry) for each in self._journal.waiting_of(token)]
         now_ms = self._wall_clock.now_ms()
         counts = dict(self._counts)
         for session, count in self.acknowledged.items():
@@ -210,8 +213,8 @@ class Timelines:
         return events
 
 
-def _event(at: int, entry: bytes) -> DeviceEvent:
-    event, node, session, code, reason, count = _decode(entry)
+def _event(entry: bytes) -> DeviceEvent:
+    at, event, node, session, code, reason, count = _decode(entry)
     kind = msgspec.convert(event, EventKind)
     return DeviceEvent(at, kind, node, session, code or None, reason or None, count or None)
 

@@ -71,6 +71,27 @@ async def test_a_minute_of_many_sessions_is_one_entry_each_in_few_calls(
 
 
 @pytest_twisted.ensureDeferred
+async def test_equal_minutes_of_a_session_are_entries_each(
+    store: RedisClient, shards: Shards, make_device: MakeDevice
+) -> None:
+    timelines = make_timelines(shards)
+    session = Session(1)
+    await make_device(session.token)
+    minutes = []
+    for minute in range(3):
+        store.clock.observe((store.clock.now_us() // 60_000_000 + 1) * 60_000_000)
+        timelines.acknowledged[session] += 1
+        timelines.count(session.token, session.session_id, "dropped", "too_large")
+        await timelines.store_all()
+        minutes.append(store.clock.now_us() // 60_000_000)
+        page = await timelines.page(session.token, "", 10)
+        assert len(page.events) == 2 * (minute + 1)
+    assert {each.ts // 60_000 for each in page.events} == set(minutes)
+    assert {(each.event, each.n) for each in page.events} == {("acknowledged", 1), ("dropped", 1)}
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
 async def test_over_the_bound_of_all_the_devices_with_nothing_for_longest_have_none(
     store: RedisClient, shards: Shards, make_device: MakeDevice
 ) -> None:
