@@ -58,6 +58,7 @@ class Journal:
         self, reactor: Clock, shards: Shards, kind: JournalKind, flush_seconds: float
     ) -> None:
         self.given_up = 0
+        self.is_postponed = False  # Redis could not be reached; it is tried again
         self._shards = shards
         self._kind = kind
         self._waiting: deque[JournalEntry] = deque()
@@ -70,18 +71,28 @@ class Journal:
         self._sweeps.start()
 
     def add(self, owner: str, at: int, entry: bytes) -> None:
-        if len(self._waiting) >= MAX_WAITING:
+        if self.is_full:
             self._waiting.popleft()
             self.given_up += 1
         self._waiting.append(JournalEntry(owner, at, entry))
         self._soon.request()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more entry would drive out the oldest."""
+        return len(self._waiting) >= MAX_WAITING
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether half of what may wait does: who has much to add lets it be stored first."""
+        return len(self._waiting) >= MAX_WAITING // 2
+
     def waiting_of(self, owner: str) -> Iterator[JournalEntry]:
         """The entries of `owner` that are not stored yet."""
         return (each for each in (*self._writing, *self._waiting) if each.owner == owner)
 
-    async def stop(self) -> None:
-        """Store what waits, if Redis can be reached."""
+    async def store_all(self) -> None:
+        """Store what waits now, if Redis can be reached."""
         self._soon.cancel()
         await self._writes.run()
         self._soon.cancel()
@@ -125,6 +136,7 @@ class Journal:
                     unreachable.add(number)
                     failed += part
             self._writing = []
+        self.is_postponed = bool(failed)
         if failed:
             # Once more is once: the same entry is one member of the set.
             self._waiting.extendleft(reversed(failed))

@@ -35,6 +35,11 @@ class RecentMessages:
         self._now = reactor.seconds
         self._second = self._noted = 0
 
+    @property
+    def given_up(self) -> int:
+        """Entries that could not be stored, because Redis was away for too long."""
+        return self._journal.given_up
+
     def note(self, id: str, ts_ms: int, targets: Sequence[str]) -> None:
         """Message `id` was published. `targets` as in a query: `user:anna`."""
         second = int(self._now())
@@ -76,7 +81,7 @@ class RecentMessages:
 
     async def store_all(self) -> None:
         """Store what waits, for the last time."""
-        await self._journal.stop()
+        await self._journal.store_all()
 
 
 class PushEvents:

@@ -101,6 +101,7 @@ class Timelines:
         self._wall_clock = WallClock(shards)
         self._journal = Journal(reactor, shards, kind, FLUSH_SECONDS)
         self._counts: dict[_Counted, int] = {}
+        self._left_out = 0
         # Acknowledgements of this minute. They are counted here for each one, so by whom it takes
         # least to find.
         self.acknowledged: defaultdict[ObservedSession, int] = defaultdict(int)
@@ -109,8 +110,8 @@ class Timelines:
 
     @property
     def given_up(self) -> int:
-        """Entries that could not be stored, because Redis was away for too long."""
-        return self._journal.given_up
+        """Entries that are lost: Redis was away for too long, or there were too many."""
+        return self._journal.given_up + self._left_out
 
     def start(self) -> None:
         self._settling.start()
@@ -135,6 +136,8 @@ class Timelines:
         known = self._counts.get(counted, 0)
         if known or len(self._counts) < MAX_COUNTED:
             self._counts[counted] = known + count
+        else:
+            self._left_out += 1
 
     def settle_session(self, session: ObservedSession) -> None:
         """It is over: what it has acknowledged makes an entry before that of its end."""
@@ -144,25 +147,38 @@ class Timelines:
 
     async def store_all(self) -> None:
         """Store what waits, for the last time."""
-        await self._settle()
-        await self._journal.stop()
+        await self._settle(last=True)
+        await self._journal.store_all()
 
-    async def _settle(self) -> None:
-        """The minute is over: what was counted makes entries."""
+    async def _settle(self, *, last: bool = False) -> None:
+        """The minute is over: what was counted makes entries, some at a time. `last`: what there is
+        no room for is lost."""
         for place, session in enumerate(list(self.acknowledged)):
-            if place and place % SLICE == 0:
-                await sleep(self._reactor, 0)
+            if place % SLICE == 0:
+                await self._make_room(last)
             self.settle_session(session)
-        counts, self._counts = self._counts, {}
-        for place, (counted, count) in enumerate(counts.items()):
-            if place and place % SLICE == 0:
-                await sleep(self._reactor, 0)
-            self._add(counted.token, counted.event, counted.session, "", counted.reason, count)
+        for place, each in enumerate(list(self._counts)):
+            if place % SLICE == 0:
+                await self._make_room(last)
+            count = self._counts.pop(each, 0)
+            if count:
+                self._add(each.token, each.event, each.session, "", each.reason, count)
+
+    async def _make_room(self, last: bool) -> None:
+        await sleep(self._reactor, 0)
+        while self._journal.is_half_full and not (last and self._journal.is_postponed):
+            if self._journal.is_postponed:
+                await sleep(self._reactor, FLUSH_SECONDS)
+            else:
+                await self._journal.store_all()
 
     def _add(
         self, token: str, event: EventKind, session: str, code: str, reason: str, count: int
     ) -> None:
         if not self._max_in_all:
+            return
+        if count and self._journal.is_full:
+            self._left_out += 1  # rather than the end of a session
             return
         now_ms = self._wall_clock.now_ms()
         stored: _StoredEvent = now_ms, event, self._node, session, code, reason, count

@@ -7,6 +7,7 @@ from typing import Any
 import pytest_twisted
 
 from push.cluster.survey import Survey, SurveyHandler
+from push.observe import journal as journal_module
 from push.observe import timelines as timelines_module
 from push.observe.journal import ENTRIES_PER_CALL
 from push.observe.timelines import Timelines
@@ -67,6 +68,46 @@ async def test_a_minute_of_many_sessions_is_one_entry_each_in_few_calls(
     assert not timelines.acknowledged
     page = await timelines.page(sessions[7].token, "", 10)
     assert [(each.event, each.n) for each in page.events] == [("acknowledged", 100)]
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_sessions_than_may_wait_are_stored_in_parts(
+    store: RedisClient, shards: Shards, make_device: MakeDevice, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_WAITING", 400)
+    monkeypatch.setattr(timelines_module, "SLICE", 100)
+    timelines = make_timelines(shards)
+    sessions = [Session(number) for number in range(1_000)]
+    for session in sessions:
+        await make_device(session.token)
+        timelines.acknowledged[session] += 1
+        timelines.count(session.token, session.session_id, "dropped", "too_large")
+    timelines.add(sessions[0].token, "connected", sessions[0].session_id)
+    await timelines._settle()
+    await timelines.store_all()
+    assert timelines.given_up == 0
+    assert int(await store.command("GET", store.key("device-events-total"))) == 2_001
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_redis_what_is_counted_drives_out_nothing(
+    make_redis: Any, connect: Any, wait_until: WaitUntil, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_WAITING", 10)
+    redis = make_redis()
+    store = await connect(redis.url, timeout_seconds=1)
+    timelines = make_timelines(Shards([store]))
+    redis.stop()
+    await wait_until(lambda: store.problem is not None)
+    timelines.add("ended", "disconnected", "session")
+    for number in range(30):
+        timelines.acknowledged[Session(number)] += 1
+    await timelines.store_all()
+    assert timelines.given_up == 30 - 9
+    (event,) = await timelines._unstored(b'"ended"')
+    assert event.event == "disconnected"
     timelines.stop()
 
 
