@@ -51,12 +51,7 @@ class Observer:
         self.push_events = PushEvents(self.events, self.recent)
         self.recorder = SeriesRecorder(reactor, wall_clock, answerer)
         self.series = SeriesQueries(wall_clock, survey, processes)
-        self.recorder.watch(
-            Figures(
-                counters={"pushes": lambda: self.push_events.count},
-                gauges={"redis_ms": self._redis_ms},
-            )
-        )
+        self.recorder.watch(Figures(gauges={"redis_ms": self._redis_ms}))
 
     def _redis_ms(self) -> float | None:
         """How long the slowest server took to answer last."""

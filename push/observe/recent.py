@@ -85,17 +85,15 @@ class RecentMessages:
 
 
 class PushEvents:
-    """Told of each push that is accepted. `count`: how many since the start."""
+    """Told of each push that is accepted."""
 
     def __init__(self, events: Events, recent: RecentMessages) -> None:
-        self.count = 0
         self._events = events
         self._recent = recent
 
     def pushed(self, id: str, ts_ms: int, targets: Sequence[str], streams: int) -> None:
         """Message `id` was written to `streams` streams; for sessions of an address there are no
         `targets`, which are as in a query."""
-        self.count += 1
         self._recent.note(id, ts_ms, targets)
         if self._events.wants("pushed"):
             kind, _, name = targets[0].partition(":") if len(targets) == 1 else ("", "", "")
