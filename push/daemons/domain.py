@@ -164,7 +164,7 @@ class Domain:
             node=node,
             events_total=self.limits.events_total,
         )
-        observer.recorder.watch(Figures(counters={"refusals": lambda: sum(self.refusals.values())}))
+        observer.recorder.watch(Figures(counters={"refusals": self.refusals.total}))
         return observer
 
     def _make_devices(self) -> Devices:
