@@ -62,7 +62,8 @@ class SessionEvents:
     def acknowledged(
         self, session: ObservedSession, shard: int, message: OutstandingMessage
     ) -> None:
-        """The cursor moved over `message`, whose stream is on server number `shard`.
+        """The cursor moved over `message`, whose stream is on server number `shard`; or had done so
+        before, because it was given up.
 
         It comes for each message of each device: nothing here is called that need not be.
         """
