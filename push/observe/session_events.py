@@ -52,7 +52,7 @@ class SessionEvents:
         """A CONNECT was answered with other connectors. Its credentials were not looked at: it says
         it is of the device `token`."""
         if token is not None:
-            self._timelines.count(token, "", "redirected", reason)
+            self._timelines.count_claimed(token, "redirected", reason)
         self._events.record("redirected", token=token, ip=ip, code=code, reason=reason)
 
     def refused(self, request: str, token: str | None, ip: str, status: int) -> None:

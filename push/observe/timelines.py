@@ -31,6 +31,7 @@ FLUSH_SECONDS = 1.0
 COUNTED_SECONDS = 60.0
 SLICE = 500
 MAX_COUNTED = 20_000  # more in one minute are not kept
+MAX_CLAIMED = 500  # the same, of devices that somebody only says they are
 
 # When (ms), event, node, session, code, reason, n. The time is in it because a set has it once.
 _StoredEvent = tuple[int, str, str, str, str, str, int]
@@ -101,6 +102,8 @@ class Timelines:
         self._wall_clock = WallClock(shards)
         self._journal = Journal(reactor, shards, kind, FLUSH_SECONDS)
         self._counts: dict[_Counted, int] = {}
+        # Apart: nobody knows whether there is such a device.
+        self._claims: dict[_Counted, int] = {}
         self._left_out = 0
         # Acknowledgements of this minute. They are counted here for each one, so by whom it takes
         # least to find.
@@ -139,6 +142,13 @@ class Timelines:
         else:
             self._left_out += 1
 
+    def count_claimed(self, token: str, event: EventKind, reason: str) -> None:
+        """It happened to somebody without credentials who says they are the device `token`."""
+        claimed = _Counted(token, "", event, reason)
+        known = self._claims.get(claimed, 0)
+        if known or len(self._claims) < MAX_CLAIMED:
+            self._claims[claimed] = known + 1
+
     def settle_session(self, session: ObservedSession) -> None:
         """It is over: what it has acknowledged makes an entry before that of its end."""
         count = self.acknowledged.pop(session, 0)
@@ -157,12 +167,13 @@ class Timelines:
             if place % SLICE == 0:
                 await self._make_room(last)
             self.settle_session(session)
-        for place, each in enumerate(list(self._counts)):
-            if place % SLICE == 0:
-                await self._make_room(last)
-            count = self._counts.pop(each, 0)
-            if count:
-                self._add(each.token, each.event, each.session, "", each.reason, count)
+        for counts in (self._counts, self._claims):
+            for place, each in enumerate(list(counts)):
+                if place % SLICE == 0:
+                    await self._make_room(last)
+                count = counts.pop(each, 0)
+                if count:
+                    self._add(each.token, each.event, each.session, "", each.reason, count)
 
     async def _make_room(self, last: bool) -> None:
         await sleep(self._reactor, 0)
@@ -215,7 +226,7 @@ class Timelines:
         token = _decode_token(raw)
         events = [_event(each.entry) for each in self._journal.waiting_of(token)]
         now_ms = self._wall_clock.now_ms()
-        counts = dict(self._counts)
+        counts = {**self._counts, **self._claims}
         for session, count in self.acknowledged.items():
             if session.token == token:
                 counts[_Counted(token, session.session_id, "acknowledged", "")] = count

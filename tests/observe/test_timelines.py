@@ -147,14 +147,19 @@ async def test_over_the_bound_of_all_the_devices_with_nothing_for_longest_have_n
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_strangers_say_they_are_is_bounded_and_makes_no_timeline(
-    store: RedisClient, shards: Shards, monkeypatch: Any, wait_until: WaitUntil
+async def test_what_strangers_say_they_are_takes_no_room_and_makes_no_timeline(
+    store: RedisClient, shards: Shards, make_device: MakeDevice, monkeypatch: Any
 ) -> None:
     """A CONNECT that is sent elsewhere names any token: it may be none."""
     monkeypatch.setattr(timelines_module, "MAX_COUNTED", 50)
+    monkeypatch.setattr(timelines_module, "MAX_CLAIMED", 20)
     timelines = make_timelines(shards)
     for number in range(1_000):
-        timelines.count(encode_crockford(number), "", "redirected", "full")
+        timelines.count_claimed(encode_crockford(number), "redirected", "full")
+    session = Session(1)
+    await make_device(session.token)
+    timelines.count(session.token, session.session_id, "dropped", "too_large")
     await timelines.store_all()
-    assert await store.command("KEYS", store.key("device-events*")) == []
+    (key,) = await store.command("KEYS", store.key("device-events:*"))
+    assert key.decode() == store.key(f"device-events:{session.token}")
     timelines.stop()
