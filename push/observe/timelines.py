@@ -30,6 +30,7 @@ KEEP_SECONDS = 7 * 86_400
 FLUSH_SECONDS = 1.0
 COUNTED_SECONDS = 60.0
 SLICE = 500
+LOOKED_AT = 5_000
 MAX_COUNTED = 20_000  # more in one minute are not kept
 MAX_CLAIMED = 500  # the same, of devices that somebody only says they are
 
@@ -224,20 +225,36 @@ class Timelines:
 
     async def _unstored(self, raw: bytes) -> list[DeviceEvent]:
         token = _decode_token(raw)
-        events = [_event(each.entry) for each in self._journal.waiting_of(token)]
+        sessions = await self._acknowledging(token)
+        # From here on nothing moves from one place to another.
+        counts = [
+            (_Counted(token, session.session_id, "acknowledged", ""), self.acknowledged[session])
+            for session in sessions
+            if session in self.acknowledged
+        ]
+        for several in (self._counts, self._claims):
+            counts += [pair for pair in several.items() if pair[0].token == token]
         now_ms = self._wall_clock.now_ms()
-        counts = {**self._counts, **self._claims}
-        for session, count in self.acknowledged.items():
-            if session.token == token:
-                counts[_Counted(token, session.session_id, "acknowledged", "")] = count
+        events = [_event(each.entry) for each in self._journal.waiting_of(token)]
         events += [
             DeviceEvent(
                 now_ms, each.event, self._node, each.session, None, each.reason or None, count
             )
-            for each, count in counts.items()
-            if each.token == token
+            for each, count in counts
         ]
         return events
+
+    async def _acknowledging(self, token: str) -> list[ObservedSession]:
+        """The sessions of a device that have acknowledged something in this minute. All are looked
+        at, some at a time: an index would cost memory for each session, and this is for a person
+        who looks at one device."""
+        sessions = list(self.acknowledged)
+        found: list[ObservedSession] = []
+        for start in range(0, len(sessions), LOOKED_AT):
+            if start:
+                await sleep(self._reactor, 0)
+            found += [each for each in sessions[start : start + LOOKED_AT] if each.token == token]
+        return found
 
 
 def _event(entry: bytes) -> DeviceEvent:

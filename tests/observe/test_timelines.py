@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from push.cluster.survey import Survey, SurveyHandler
 from push.observe import journal as journal_module
@@ -162,4 +164,28 @@ async def test_what_strangers_say_they_are_takes_no_room_and_makes_no_timeline(
     await timelines.store_all()
     (key,) = await store.command("KEYS", store.key("device-events:*"))
     assert key.decode() == store.key(f"device-events:{session.token}")
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_not_stored_is_found_among_many_sessions(
+    shards: Shards, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(timelines_module, "LOOKED_AT", 7)
+    timelines = make_timelines(shards)
+    sessions = [Session(number) for number in range(50)]
+    for number, session in enumerate(sessions):
+        timelines.acknowledged[session] = number + 1
+        timelines.count(session.token, session.session_id, "dropped", "too_large")
+    for number in (0, 20, 49):
+        token = sessions[number].token
+        unstored = await timelines._unstored(msgspec.json.encode(token))
+        assert {(each.event, each.session, each.n) for each in unstored} == {
+            ("acknowledged", f"session{number}", number + 1),
+            ("dropped", f"session{number}", 1),
+        }
+    # While some were looked at, it ended.
+    looking = Deferred.fromCoroutine(timelines._unstored(msgspec.json.encode(sessions[0].token)))
+    timelines.settle_session(sessions[0])
+    assert sorted(each.event for each in await looking) == ["acknowledged", "dropped"]
     timelines.stop()
