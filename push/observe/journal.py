@@ -19,12 +19,15 @@ from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
-from push.runtime.timers import Debounced, Periodic, SingleFlight
+from push.runtime.timers import Debounced, Periodic, SingleFlight, sleep
 
 log = Logger()
 
 MAX_WAITING = 20_000
-ENTRIES_PER_CALL = 250
+# Redis does nothing else during a call: so many entries take it less than a millisecond, and others
+# come in between.
+ENTRIES_PER_CALL = 100
+PAUSE_SECONDS = 0.002
 RETRY_SECONDS = 2.0
 SWEEP_SECONDS = 3600.0
 
@@ -59,6 +62,7 @@ class Journal:
     ) -> None:
         self.given_up = 0
         self.is_postponed = False  # Redis could not be reached; it is tried again
+        self._reactor = reactor
         self._shards = shards
         self._kind = kind
         self._waiting: deque[JournalEntry] = deque()
@@ -136,6 +140,8 @@ class Journal:
                     unreachable.add(number)
                     failed += part
             self._writing = []
+            if self._waiting:
+                await sleep(self._reactor, PAUSE_SECONDS)
         self.is_postponed = bool(failed)
         if failed:
             # Once more is once: the same entry is one member of the set.

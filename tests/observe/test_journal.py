@@ -69,6 +69,26 @@ async def test_of_an_owner_the_last_are_kept_the_latest_first(shards: Shards) ->
     assert await total(shards.first) == 5
 
 
+async def commands(store: RedisClient) -> int:
+    """How many commands the server has run, those of scripts included."""
+    text = (await store.command("INFO", "commandstats")).decode()
+    return sum(int(row.partition("calls=")[2].partition(",")[0]) for row in text.splitlines()[1:])
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_entries_of_one_owner_are_trimmed_once(shards: Shards) -> None:
+    written, start = journal(shards), now_ms(shards)
+    written.add("anna", start, b"first")
+    await written.store_all()  # the script is loaded
+    before = await commands(shards.first)
+    for number in range(100):
+        written.add("anna", start + number, b"%d" % number)
+    await written.store_all()
+    assert await commands(shards.first) - before < 20
+    assert await total(shards.first) == 5
+    assert await written.latest("anna", 1) == [(start + 99, b"99")]
+
+
 @pytest_twisted.ensureDeferred
 async def test_over_the_bound_of_all_those_go_that_had_nothing_for_longest(shards: Shards) -> None:
     written, start = journal(shards), now_ms(shards)
