@@ -89,7 +89,11 @@ class ProtocolEvents:
         }
 
     def _acknowledged_late(self, connection: DeviceConnection, event: LateAcknowledged) -> None:
-        self._gateway.sources.cursors.late(session_on(connection), event.late)
+        self._counters.acknowledged += 1
+        device, delivery = session_on(connection), event.late.delivery
+        self._gateway.sources.cursors.late(device, event.late)
+        shard = delivery.subscription.shard
+        self._gateway.session_events.acknowledged(device, shard, delivery)
 
     def _acknowledged_online(self, connection: DeviceConnection, event: OnlineAcknowledged) -> None:
         self._counters.acknowledged += 1

@@ -101,7 +101,7 @@ class Handshake:
             refusal = as_refusal(error)
             if refusal.field == "key":
                 self._note_refused("SUB", body.token, connection, refusal)
-            self._counters.reasons.refused["SUB", refusal.code] += 1
+            self._counters.reasons.refuse("SUB", refusal)
             connection.protocol.refuse_registration(wanted.message_id, refusal)
         else:
             self._counters.registered += 1
@@ -271,7 +271,7 @@ class Handshake:
     ) -> list[Event]:
         self._counters.refused += 1
         self._note_refused("CONNECT", wanted.body.token, device.connection, refusal)
-        self._counters.reasons.refused["CONNECT", refusal.code] += 1
+        self._counters.reasons.refuse("CONNECT", refusal)
         if detail.debug:
             log.debug(
                 "{ip} {connection} refused: {code} {reason}",

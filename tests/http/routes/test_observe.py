@@ -197,7 +197,7 @@ async def test_a_push_that_is_repeated_with_its_key_is_listed_once(api: API) -> 
     await api.node.domain.observer.recent.store_all()
     page = await api.json("GET", "/v1/messages?to=user:anna")
     assert [message["id"] for message in page["messages"]] == list(ids)
-    assert api.node.domain.observer.push_events.count == 1
+    assert api.node.domain.pushing.accepted.total() == 1
 
 
 @pytest.mark.parametrize(
