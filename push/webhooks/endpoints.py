@@ -156,6 +156,7 @@ class EndpointStore:
             number,
             settings.max_waiting,
             settings.offline_after_seconds * 1000,
+            " ".join(endpoints.by_id),
         ]
         for type, ids in sorted(endpoints.wanting().items()):
             arguments += [type, " ".join(ids)]

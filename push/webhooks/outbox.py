@@ -20,6 +20,7 @@ from push.wire.api.operate.webhooks import WebhookAttempt
 
 CHANNEL = "webhooks"  # something is due, or an endpoint has changed
 REPLAYED_PER_CALL = 500
+GONE_FIELD = "gone "  # in webhook-wanted, what the fields of deleted endpoints begin with
 
 Ending = Literal["done", "again", "lost"]
 
@@ -150,6 +151,14 @@ class ServerOutbox:
         more = 1
         while more:
             more = await self.server.run(_forget, [], [endpoint], decode=int)
+
+    async def forget_gone(self) -> None:
+        """What is left of endpoints that were deleted: whoever did it may have been stopped."""
+        fields = await self.server.command("HKEYS", self.server.key(keyspace.WEBHOOK_WANTED))
+        for field in fields:
+            name = field.decode()
+            if name.startswith(GONE_FIELD):
+                await self.forget(name.removeprefix(GONE_FIELD))
 
     async def trim(self, endpoints: Iterable[str]) -> None:
         """What was kept for a week goes."""

@@ -118,6 +118,7 @@ class WebhookRelay:
     async def _trim(self) -> None:
         for outbox in self._outboxes:
             try:
+                await outbox.forget_gone()
                 await outbox.trim(self._known.by_id)
             except StoreUnavailable as error:
                 log.debug(

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from msgspec.structs import replace
 
 from push.webhooks import outbox
-from push.webhooks.outbox import ServerOutbox
+from push.webhooks.outbox import AttemptOutcome, ServerOutbox
 from push.wire.api.operate.webhooks import ReplayBody
 from tests.connector.conftest import Dial
 from tests.waiting import WaitUntil
@@ -130,3 +131,56 @@ async def test_nothing_of_an_endpoint_stays_when_it_is_deleted(
     keys = [key.decode() for key in await world.node.store.command("KEYS", "*webhook*")]
     left = {"push:webhook-endpoints", "push:webhook-wanted", "push:webhook-log"}
     assert set(keys) <= left | {"push:webhook-events", "push:webhook-inbox"}
+
+
+async def kept_of(world: World, id: str) -> list[str]:
+    """What is kept for an endpoint. (A lease runs out by itself.)"""
+    server = world.node.store
+    keys = [key.decode() for key in await server.command("KEYS", server.key(f"webhook-*:{id}"))]
+    fields = await server.command("HKEYS", server.key("webhook-lost"))
+    return [key for key in keys if "-lease:" not in key] + [one.decode() for one in fields]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_decided_or_ends_after_a_deletion_makes_nothing_of_the_endpoint_again(
+    make_world: MakeWorld,
+) -> None:
+    world = await make_world(types=("chat.message",), max_waiting=3)
+    box = ServerOutbox(world.node.store)
+    await say(world, 1)
+    claimed = await box.claim("config-test", "me", 10_000, 10, 3600)
+    assert claimed is not None
+    (event,) = claimed.events
+    for number in range(5):
+        await say(world, number)  # nobody has put them into the outbox when it is deleted
+    await world.webhooks.store.change("config-test", lambda _: None)
+    await box.forget("config-test")
+    assert await kept_of(world, "config-test") == []
+    await box.finish("config-test", event, AttemptOutcome("again", 500, "", 1, 1, 60_000))
+    assert await box.claim("config-test", "me", 10_000, 10, 3600) is None
+    assert await kept_of(world, "config-test") == []
+    server = world.node.store
+    assert await server.command("EXISTS", server.key("webhook-inbox")) == 0
+    assert await server.command("HKEYS", server.key("webhook-events")) == [event.id.encode()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_left_of_a_deleted_endpoint_is_found_later(make_world: MakeWorld) -> None:
+    """Whoever deleted it was killed, or the configuration has it no longer."""
+    world = await make_world(types=("chat.message",))
+    box, store = ServerOutbox(world.node.store), world.webhooks.store
+    await say(world, 1)
+    await box.claim("config-test", "me", 10_000, 10, 3600)
+    kept = await store.get("config-test")
+    await store.change("config-test", lambda _: None)
+    await store.change("other", lambda _: replace(kept, id="other"))
+    assert await kept_of(world, "config-test")
+    await box.forget_gone()
+    assert await kept_of(world, "config-test") == []
+    # One that is there again keeps what it has.
+    await store.change("other", lambda _: None)
+    await store.change("other", lambda _: replace(kept, id="other"))
+    await say(world, 2)
+    await box.claim("other", "me", 10_000, 10, 3600)
+    await box.forget_gone()
+    assert await box.waiting(["other"]) == [1]

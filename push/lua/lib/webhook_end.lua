@@ -1,5 +1,22 @@
 -- The end of an event in the outbox of an endpoint.
 -- uses: webhook_keys, webhooks
+local known_endpoints = nil
+
+-- Whether an endpoint is there, as far as this server was told; a deleted one gets nothing and keeps nothing.
+local function is_known_endpoint(endpoint)
+  known_endpoints = known_endpoints or redis.call('HGET', WEBHOOK_WANTED, 'endpoints')
+  return not known_endpoints
+    or string.find(' ' .. known_endpoints .. ' ', ' ' .. endpoint .. ' ', 1, true) ~= nil
+end
+
+-- Of ids by spaces those that are known.
+local function known_of(endpoints)
+  local known = {}
+  for endpoint in string.gmatch(endpoints, '%S+') do
+    if is_known_endpoint(endpoint) then known[#known + 1] = endpoint end
+  end
+  return known
+end
 
 -- It is kept no longer, if it can neither be replayed nor waits for another endpoint.
 local function drop_event(id, endpoints)

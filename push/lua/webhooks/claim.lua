@@ -2,11 +2,13 @@
 -- process knows it: so another that takes over begins with the same, in the same order.
 -- KEYS: clock.
 -- ARGV: endpoint, boot id, lease_ms, at most how many, max_age_us.
--- Returns {} when another process has the endpoint, else {when something is due next, in ms ('' = nothing),
--- how many wait, how many were lost by their age, then per event: id, failed attempts, event as msgpack}.
+-- Returns {} when another process has the endpoint or it was deleted, else {when something is due next, in ms
+-- ('' = nothing), how many wait, how many were lost by their age, then per event: id, failed attempts, event as
+-- msgpack}.
 -- uses: webhook_keys, webhook_end, webhook_outbox
 local endpoint, boot, lease_ms, limit = unpack(ARGV, 1, 4)
 fill_outboxes(200)
+if not is_known_endpoint(endpoint) then return {} end
 local lease = webhook_lease_key(endpoint)
 local holder = redis.call('GET', lease)
 if holder and holder ~= boot then return {} end
