@@ -160,9 +160,13 @@ class ServerOutbox:
             if name.startswith(GONE_FIELD):
                 await self.forget(name.removeprefix(GONE_FIELD))
 
-    async def trim(self, endpoints: Iterable[str]) -> None:
-        """What was kept for a week goes."""
-        arguments: list[Argument] = [KEEP_SECONDS * MICROSECONDS, *endpoints]
+    async def trim(self, endpoints: Iterable[str], max_age_seconds: int) -> None:
+        """What was kept for a week goes, and what waits for longer than it may is given up."""
+        arguments: list[Argument] = [
+            KEEP_SECONDS * MICROSECONDS,
+            max_age_seconds * MICROSECONDS,
+            *endpoints,
+        ]
         more = 1
         while more:
             more = await self.server.run(_trim, [], arguments, decode=int)

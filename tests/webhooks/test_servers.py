@@ -101,7 +101,7 @@ async def test_what_is_a_week_old_goes_but_not_what_waits(
     server = world.node.store
     monkeypatch.setattr(outbox, "KEEP_SECONDS", 0)
     await wait_until(lambda: attempts_are(world, 2))
-    await ServerOutbox(server).trim(["config-test"])
+    await ServerOutbox(server).trim(["config-test"], 3600)
     assert await attempts_are(world, 0)
     assert await server.command("HLEN", server.key("webhook-events")) == 1
     assert await world.webhooks.replay("config-test", ReplayBody()) == 0
@@ -184,3 +184,43 @@ async def test_what_was_left_of_a_deleted_endpoint_is_found_later(make_world: Ma
     await box.claim("other", "me", 10_000, 10, 3600)
     await box.forget_gone()
     assert await box.waiting(["other"]) == [1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_waits_for_too_long_is_never_handed_out_however_much_of_it_there_is(
+    make_world: MakeWorld,
+) -> None:
+    world = await make_world(types=("chat.message",))
+    box = ServerOutbox(world.node.store)
+    for number in range(250):
+        await say(world, number, to=f"user{number % 9}")
+    await box.claim("config-test", "me", 10_000, 1, 3600)
+    await box.claim("config-test", "me", 10_000, 1, 3600)
+    claimed = await box.claim("config-test", "me", 10_000, 200, 0)
+    assert claimed is not None
+    assert (claimed.events, claimed.expired, claimed.waiting) == ([], 100, 150)
+    assert claimed.next_ms is not None  # there is more to give up
+    assert claimed.next_ms <= box.now_ms()
+    # Also while nobody delivers, as for an endpoint that is disabled.
+    await box.trim(["config-test"], 0)
+    assert await box.waiting(["config-test"]) == [0]
+    assert await box.lost(["config-test"]) == [250]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_replayed_event_waits_from_its_replay_on(
+    make_world: MakeWorld, receiver: Receiver, wait_until: WaitUntil
+) -> None:
+    world = await make_world(types=("chat.message",), max_age_seconds=1)
+    box, clock = ServerOutbox(world.node.store), world.webhooks.store
+    said = await say(world, 1)
+    await wait_until(lambda: clock.now_ms() > said.ts + 1000)
+    claimed = await box.claim("config-test", "me", 10_000, 10, 1)
+    assert claimed is not None
+    assert claimed.expired == 1
+    assert await world.webhooks.replay("config-test", ReplayBody(only_failed=True)) == 1
+    server = world.node.store
+    (_, since_us) = await server.command(
+        "ZRANGE", server.key("webhook-waiting:config-test"), 0, -1, "WITHSCORES"
+    )
+    assert int(since_us) >= (said.ts + 1000) * 1000

@@ -46,6 +46,16 @@ local function lose_event(endpoint, id)
   end_event(endpoint, id)
 end
 
+-- At most `limit` of those that wait for longer than `max_age_us` are given up. Returns how many that were.
+local function lose_aged(endpoint, max_age_us, limit)
+  local waiting, oldest = webhook_waiting_key(endpoint), str(now - max_age_us)
+  local ids = redis.call('ZRANGEBYSCORE', waiting, '-inf', oldest, 'LIMIT', 0, limit)
+  for _, id in ipairs(ids) do
+    lose_event(endpoint, id)
+  end
+  return #ids
+end
+
 -- At most `limit` of the oldest, up to the offset `before` ('+inf': any), can be replayed no longer. Returns how
 -- many that were.
 local function trim_log(before, limit)

@@ -5,10 +5,10 @@
 -- offset some endpoint wants to know who is online. webhook-inbox has what scripts have written down.
 -- webhook-events has the events by id, as msgpack {type, source, seq, endpoints, data (JSON), trace}; webhook-log
 -- which of them can be replayed, by offset. Of each endpoint: webhook-waiting: what it does not have yet, by
--- offset; webhook-due: the same by when the next attempt is due, in ms; webhook-tries: how many attempts failed;
--- webhook-states: the last `device.*` of a source that waits; webhook-failed: what was given up;
--- webhook-attempts: a log. webhook-lost counts what was given up, by endpoint. An id is evt_<offset>_<server>: so
--- ids sort by time.
+-- since when it waits (an offset); webhook-due: the same by when the next attempt is due, in ms; webhook-tries:
+-- how many attempts failed; webhook-states: the last `device.*` of a source that waits; webhook-failed: what was
+-- given up; webhook-attempts: a log. webhook-lost counts what was given up, by endpoint. An id is
+-- evt_<offset>_<server>: so ids sort by time.
 local WEBHOOK_EVENTS = prefix .. 'webhook-events'
 local WEBHOOK_LOG = prefix .. 'webhook-log'
 
