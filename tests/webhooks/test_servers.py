@@ -224,3 +224,34 @@ async def test_a_replayed_event_waits_from_its_replay_on(
         "ZRANGE", server.key("webhook-waiting:config-test"), 0, -1, "WITHSCORES"
     )
     assert int(since_us) >= (said.ts + 1000) * 1000
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_servers_have_one_time_since_when_somebody_wants_states(
+    make_redis: Any, make_world: MakeWorld
+) -> None:
+    """What a device was told goes with it to another server, and still fits there."""
+    urls = [make_redis().url for _ in range(3)]
+    world = await make_world(urls=urls, types=("device.online",))
+    store = world.webhooks.store
+
+    async def since() -> set[bytes | None]:
+        return {
+            await server.command("HGET", server.key("webhook-wanted"), "presence")
+            for server in world.node.shards
+        }
+
+    first = await since()
+    assert len(first) == 1
+    assert first != {None}
+    await store.change("config-test", lambda found: found and replace(found, description="x"))
+    assert await since() == first
+    await store.change("config-test", lambda found: found and found.switched(False))
+    assert await since() == {None}
+    await store.change("config-test", lambda found: found and found.switched(True))
+    second = await since()
+    assert len(second) == 1
+    assert second != first
+    kept = await store.get("config-test")
+    await store.change("config-test", lambda _: replace(kept, types=["chat.message"]))
+    assert await since() == {None}

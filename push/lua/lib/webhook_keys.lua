@@ -1,8 +1,8 @@
 -- Where the outbox of webhooks is kept, on every server for what is decided there. webhook-wanted has by type the
 -- ids of the endpoints that want it (by spaces), and: `version` of the endpoints that it was made of, `server`
 -- (the index of this one), `max_waiting`, `grace_ms`, `endpoints` (the ids of all of them, by spaces),
--- GONE_FIELD<id> for each that was deleted and of which something may be kept here, and `presence`, since which
--- offset some endpoint wants to know who is online. webhook-inbox has what scripts have written down.
+-- GONE_FIELD<id> for each that was deleted and of which something may be kept here, and `presence`, see
+-- webhook_endpoints.lua. webhook-inbox has what scripts have written down.
 -- webhook-events has the events by id, as msgpack {type, source, seq, endpoints, data (JSON), trace}; webhook-log
 -- which of them can be replayed, by offset. Of each endpoint: webhook-waiting: what it does not have yet, by
 -- since when it waits (an offset); webhook-due: the same by when the next attempt is due, in ms; webhook-tries:
