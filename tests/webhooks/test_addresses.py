@@ -119,12 +119,24 @@ def test_a_public_host_is_not(host: str) -> None:
         "https://[::1/",
         "https://[1::2::3]/",
         "https://..../",
+        f"https://{'a' * 64}.example.com/",
+        f"https://example.{'a' * 64}./",
+        f"https://{'a.' * 126}bc/",
     ],
 )
 def test_what_is_no_url_of_an_endpoint_is_refused(url: str) -> None:
     with pytest.raises(RequestError) as refused:
         check_url(url, public=True)
     assert (refused.value.code, refused.value.field) == ("invalid", "url")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a" * 63 + ".example.com", "a." * 126 + "b", "a." * 126 + "b.", "xn--9.com", "xn--a-b.c", "-"],
+)
+def test_every_name_that_is_taken_is_one_that_the_resolver_can_take(host: str) -> None:
+    assert check_url(f"https://{host}/", public=True)
+    host.encode("idna")  # as `socket.getaddrinfo` does, or else it raises what nobody expects
 
 
 def test_the_configuration_may_name_private_endpoints() -> None:
