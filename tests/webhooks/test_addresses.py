@@ -346,8 +346,26 @@ async def test_a_certificate_for_another_name_is_refused(
     url, root = https_url
     named = Named(reactor, Names(["8.8.8.8"]))
     sender = EventSender(named, 10.0, 2, lambda: 0.0, root)  # type: ignore[arg-type]
-    answer = await sender.send(url.replace("localhost", "hooks.example"), {}, b"{}", public=True)
+    answer = await sender.send(url.replace("localhost", "hooks.example"), {}, b"{}", public=False)
     assert answer.status is None
     assert named.dialed == ["8.8.8.8"]
     assert receiver.received == []
+    await sender.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_cas_of_the_configuration_are_for_its_own_endpoints_only(
+    https_url: tuple[str, Any], receiver: Receiver
+) -> None:
+    """A made endpoint is verified by what the system trusts."""
+    from twisted.internet import reactor
+
+    url, root = https_url
+    named = Named(reactor, Names(["8.8.8.8"]))
+    sender = EventSender(named, 10.0, 2, lambda: 0.0, root)  # type: ignore[arg-type]
+    assert (await sender.send(url, {}, b"{}", public=False)).status == 204
+    answer = await sender.send(url, {}, b"{}", public=True)
+    assert answer.status is None
+    assert "certificate verify failed" in answer.error
+    assert len(receiver.received) == 1
     await sender.stop()
