@@ -29,6 +29,7 @@ MAX_ENDPOINTS = 100
 MAX_SECRETS = 5  # of them valid at one time
 _META = "#"  # what the names of fields begin with that are no endpoints
 _VERSION = "#"
+_PRESENCE = "#presence"
 
 GONE = "it answered 410 Gone"
 
@@ -85,10 +86,12 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Endpoints(NamedTuple):
-    """All of them by id; `version` grows with each change."""
+    """All of them by id; `version` grows with each change. `presence`: since which offset some
+    endpoint wants to know who is online, "" where none does."""
 
     version: int
     by_id: Mapping[str, Endpoint]
+    presence: str = ""
 
     def wanting(self) -> dict[str, list[str]]:
         """By type the ids of the endpoints that want such events now."""
@@ -123,7 +126,8 @@ class EndpointStore:
         fields = {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
         version = int(fields.get(_VERSION, b"0"))
         found = {id: _decode(raw) for id, raw in fields.items() if not id.startswith(_META)}
-        return Endpoints(version, dict(sorted(found.items())))
+        presence = fields.get(_PRESENCE, b"").decode()
+        return Endpoints(version, dict(sorted(found.items())), presence)
 
     async def get(self, id: str) -> Endpoint:
         """Raises `RequestError` `not_found`."""
@@ -156,6 +160,8 @@ class EndpointStore:
             number,
             settings.max_waiting,
             settings.offline_after_seconds * 1000,
+            " ".join(endpoints.by_id),
+            endpoints.presence,
         ]
         for type, ids in sorted(endpoints.wanting().items()):
             arguments += [type, " ".join(ids)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
 
 from push.daemons.config.errors import StartError
 from push.daemons.config.otel_section import ENDPOINT_VARIABLES, OtelSection
-from push.daemons.services.tracing import make_tracer
+from push.daemons.services.tracing import TroubleLog, make_tracer
 
 NODE = "node-1"
 URL = "http://127.0.0.1:4318"
@@ -50,3 +52,26 @@ def test_a_variable_without_the_packages_is_not(
 ) -> None:
     monkeypatch.setenv(ENDPOINT_VARIABLES[0], URL)
     assert make_tracer(Clock(), OtelSection(), NODE) is None
+
+
+class Direct(Clock):
+    """A reactor that runs at once what other threads ask for."""
+
+    def callFromThread(self, work: Any, *arguments: Any) -> None:
+        work(*arguments)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "HTTPConnectionPool(host='c', port=1): Max retries exceeded with url: /hush?hush (Caused…)",
+        "Invalid URL 'http://me:hush@c:4318/hush?hush=1'",
+    ],
+)
+def test_what_the_sdk_says_is_logged_without_what_may_be_a_secret(
+    said: str, log_lines: list[str]
+) -> None:
+    TroubleLog(Direct()).emit(logging.makeLogRecord({"msg": said}))  # type: ignore[arg-type]
+    (line,) = [line for line in log_lines if "spans could not be sent" in line]
+    assert "hush" not in line
+    assert "redacted" in line

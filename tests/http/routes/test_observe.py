@@ -267,6 +267,8 @@ async def test_writes_and_refused_keys_are_in_the_trail_and_messages_are_not(api
     await api.json("GET", f"/v1/devices/{token}")
     await api.json("POST", "/v1/bans", {"user": "mallory"})
     await api.request("DELETE", "/v1/bans?user=nobody")
+    hook = {"url": "https://8.8.8.8:8443/hush?hush=hush", "types": ["chat.message"]}
+    await api.json("POST", "/v1/webhooks", hook)
     await api.request("GET", "/v1/stats", key="wrong")
     await api.request("DELETE", f"/v1/devices/{token}", key="push-key")
     await api.request("GET", "/v1/stats", key=None)
@@ -277,6 +279,7 @@ async def test_writes_and_refused_keys_are_in_the_trail_and_messages_are_not(api
         ("push-key", "PUT /v1/users/{user}/devices/{token}", f"anna/{token}", 204),
         ("admin-key", "POST /v1/bans", "mallory", 201),
         ("admin-key", "DELETE /v1/bans", "nobody", 404),
+        ("admin-key", "POST /v1/webhooks", "https://8.8.8.8:8443", 201),
         (None, "GET /v1/stats", "", 401),
         ("push-key", "DELETE /v1/devices/{token}", token, 403),
     }
