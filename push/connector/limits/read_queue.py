@@ -29,8 +29,8 @@ from push.connector.limits.counts import (
     WAITING_REQUESTS,
     LimitCounts,
 )
+from push.connector.limits.line import Line
 from push.connector.limits.session_rates import Rates, SessionRates
-from push.connector.limits.turns import Line
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
@@ -106,6 +106,9 @@ class ReadConnection(Protocol):
     def read_again(self) -> None:
         """Receive again."""
 
+    def abort(self) -> None:
+        """End at once, whatever waits."""
+
 
 class ReadQueue:
     """All connections of a connector that are not read just as they send.
@@ -134,6 +137,7 @@ class ReadQueue:
         self._requests = Line(
             reactor,
             _begin,
+            _ignore,
             bytes_per_turn=BYTES_PER_TURN,
             seconds_per_turn=SECONDS_PER_TURN,
             rests=LONG_RESTS,
@@ -151,6 +155,7 @@ class ReadQueue:
         return Line(
             self._reactor,
             self._take_turn,
+            self._failed,
             bytes_per_turn=bytes_per_turn,
             seconds_per_turn=SECONDS_PER_TURN,
             rests=rests,
@@ -324,6 +329,11 @@ class ReadQueue:
             return 0  # it was lost, or stands aside
         return self._work_off(connection, paused)
 
+    def _failed(self, connection: ReadConnection) -> None:
+        """An error of the server ends the connection whose turn it was, and no other."""
+        self.forget(connection)
+        connection.abort()
+
     def _work_off(self, connection: ReadConnection, paused: PausedReading) -> int:
         done = 0
         if paused.waiting_bytes:
@@ -377,3 +387,7 @@ class ReadQueue:
 def _begin(turn: Deferred[None]) -> int:
     turn.callback(None)
     return 0
+
+
+def _ignore(turn: Deferred[None]) -> None:
+    """The request that waited for its turn handles its own errors."""

@@ -101,6 +101,9 @@ class DeviceTls(TLSMemoryBIOProtocol):
         if inner is None or not inner.stopped:
             self.transport.resumeProducing()
 
+    def abort(self) -> None:
+        self.abortConnection()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.reads.forget(self)
         super().connectionLost(reason)
