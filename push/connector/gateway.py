@@ -257,6 +257,7 @@ class Gateway:
         elif connection.device is not None:
             if connection.protocol.state is State.OPEN:
                 reason = "the connection was lost"
+                self.counters.reasons.ended[CONNECTION_LOST] += 1
                 self.session_events.disconnected(connection.device, CONNECTION_LOST, reason)
             self.forget(connection.device)
         self._tell_if_all_are_gone()

@@ -9,7 +9,8 @@ class ReasonCounts:
     """Counts since the start of the process, by reasons that are known beforehand.
 
     `refused`: by "CONNECT" or "SUB" and error code, or by "TLS" and why (see `refusal_of`).
-    `ended`: connections by the code of their end.
+    `ended`: connections by the code of their end; of sessions whose connection was lost,
+    `connection_lost`.
     """
 
     def __init__(self) -> None:
