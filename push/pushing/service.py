@@ -178,7 +178,8 @@ class PushService:
     ) -> PushResult:
         span = tracer.start(PUBLISH, push.trace)
         try:
-            result = await self._write(push, id, once, span.traceparent)
+            trace = span.traceparent if span.is_sampled else None
+            result = await self._write(push, id, once, trace)
         except (RequestError, StoreUnavailable, IdempotencyMismatch) as error:
             span.end({"push.to": push.target.kind}, error=type(error).__name__)
             raise
