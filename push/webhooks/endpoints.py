@@ -181,13 +181,12 @@ class EndpointStore:
                 secrets=[Secret(wanted.secret)],
                 source="config",
                 created=now_ms,
-                description=wanted.description,
             )
         if before.secrets[0].secret != wanted.secret:
             before = before.with_secret(wanted.secret, now_ms)
         if before.url != wanted.url:
             before = before.switched(True)
-        return replace(before, url=wanted.url, types=types, description=wanted.description)
+        return replace(before, url=wanted.url, types=types)
 
     async def note_success(self, id: str) -> Endpoint | None:
         return await self.change(
