@@ -196,7 +196,7 @@ class Gateway:
 
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the first Redis server's clock."""
-        return self._services.shards.first.clock.now_us() // 1000
+        return self._services.shards.first.clock.now_ms()
 
     @property
     def capacity(self) -> int:

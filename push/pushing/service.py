@@ -200,7 +200,7 @@ class PushService:
                 target.names[0], said, acknowledged=acknowledged, once=once
             )
             if self._push_events is not None and handed.id == id:
-                now_ms = self._shards.first.clock.now_us() // 1000
+                now_ms = self._shards.first.clock.now_ms()
                 self._push_events.pushed(id, now_ms, (), 0)
             return _receipt_of(handed)
         stored = content.qos > 0 and content.ttl_seconds > 0

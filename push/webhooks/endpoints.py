@@ -116,7 +116,7 @@ class EndpointStore:
         self._key = self._first.key(keyspace.WEBHOOK_ENDPOINTS)
 
     def now_ms(self) -> int:
-        return self._first.clock.now_us() // 1000
+        return self._first.clock.now_ms()
 
     async def read(self) -> Endpoints:
         reply = await self._first.command("HGETALL", self._key)
