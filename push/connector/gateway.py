@@ -1,7 +1,7 @@
 """The owner of a connector's connections: it carries out what their protocols ask for.
 
 `handle` is the one loop over what protocols say; a table names the method for each kind of event.
-What needs Redis runs as a coroutine, one a request, owned by its connection: an error of ours is
+What needs Redis runs as a coroutine, one a request, owned by its connection: an error in it is
 logged once and ends that connection with `internal`; no other connection notices.
 """
 
@@ -290,8 +290,8 @@ class Gateway:
         self._tell_if_all_are_gone()
 
     def _store_end(self, device: DeviceSession) -> None:
-        """The session is over: it is no more among those that the connector has, and soon not in
-        its device's record."""
+        """The session is over: it is no longer among those that the connector has, and soon not
+        in its device's record."""
         if self.sessions.get(device.session_id) is device:
             del self.sessions[device.session_id]
             self._session_ends.store(device)
@@ -356,7 +356,7 @@ class Gateway:
         self.disconnect(connection, DisconnectCode.RATE_LIMITED, reason)
 
     def kick(self, device: DeviceSession, reason: str) -> None:
-        """End a session permanently: its client does not come back by itself."""
+        """End a session permanently: its client does not reconnect by itself."""
         self.disconnect(device.connection, DisconnectCode.KICKED, reason)
 
     def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
