@@ -119,7 +119,7 @@ class EndpointStore:
         self._key = self._first.key(keyspace.WEBHOOK_ENDPOINTS)
 
     def now_ms(self) -> int:
-        return self._first.clock.now_us() // 1000
+        return self._first.clock.now_ms()
 
     async def read(self) -> Endpoints:
         reply = await self._first.command("HGETALL", self._key)
@@ -187,13 +187,12 @@ class EndpointStore:
                 secrets=[Secret(wanted.secret)],
                 source="config",
                 created=now_ms,
-                description=wanted.description,
             )
         if before.secrets[0].secret != wanted.secret:
             before = before.with_secret(wanted.secret, now_ms)
         if before.url != wanted.url:
             before = before.switched(True)
-        return replace(before, url=wanted.url, types=types, description=wanted.description)
+        return replace(before, url=wanted.url, types=types)
 
     async def note_success(self, id: str) -> Endpoint | None:
         return await self.change(
