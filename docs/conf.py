@@ -40,6 +40,6 @@ def adapt(_: Sphinx, page: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> None:
     # Languages of examples that Pygments does not know; tests find the examples by these names.
-    for language in ("frame", "hex", "haproxy"):
+    for language in ("frame", "hex"):
         app.add_lexer(language, TextLexer)
     app.connect("source-read", adapt)
