@@ -84,10 +84,9 @@ def make_site(
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
     apps = [*apps, STREAM_APP] if take_stream is not None else apps
-    routes = _routes_of(apps, health, title, version)
     measures = RequestMeasures(registry)
     edge = Edge(
-        routes,
+        _routes_of(apps, health, title, version),
         keyring,
         origins,
         trusted_proxies,

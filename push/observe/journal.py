@@ -102,8 +102,10 @@ class Journal:
         key = server.key(f"{self._kind.name}:{owner}")
         highest = "+inf" if until is None else str(until)
         oldest = max(since, self._oldest(server))
-        command: list[Argument] = ["ZREVRANGEBYSCORE", key, highest, str(oldest), "WITHSCORES"]
-        reply = await server.command(*command, "LIMIT", skip, limit)
+        page: list[Argument] = ["LIMIT", skip, limit]
+        reply = await server.command(
+            "ZREVRANGEBYSCORE", key, highest, str(oldest), "WITHSCORES", *page
+        )
         return [(int(float(reply[i + 1])), reply[i]) for i in range(0, len(reply), 2)]
 
     def _oldest(self, server: RedisClient) -> int:

@@ -89,7 +89,8 @@ class _Fair:
 class Turns:
     """Does the work of all lanes, and measures it by `clock`.
 
-    (The time of a thread on a processor would be more just, and takes 20 times as long to read.)
+    (Not by the time of a thread on a processor: that takes 20 times as long to read, and on a busy
+    machine others would wait for strangers longer.)
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -107,6 +108,10 @@ class Turns:
     def waiting(self) -> int:
         """How many pieces of work wait."""
         return self._known.size + self._strangers.size
+
+    @property
+    def strangers_waiting(self) -> int:
+        return self._strangers.size
 
     def lane(self, name: str, *, is_known: bool) -> Lane:
         """The lane with this name: of an API key, or of strangers at an address."""
@@ -175,8 +180,7 @@ class Turns:
             self._turn.request()  # then it is given again
         else:
             # What was used has passed already: it is paid by as much time again.
-            begun = now - seconds
-            paid_at = max(self._paid_at, begun - STRANGERS_WINDOW_SECONDS)
+            paid_at = max(self._paid_at, now - seconds - STRANGERS_WINDOW_SECONDS)
             self._paid_at = min(paid_at + seconds / STRANGERS_SHARE, now + MAX_DEBT_SECONDS)
 
     def _begin_turn(self) -> None:

@@ -255,6 +255,12 @@ def test_the_commands_for_pushctl(shell: Shell) -> None:
     assert re.search(r"^addressed +1  100%$", output, re.MULTILINE)
 
 
+def test_the_request_of_the_console_page(shell: Shell) -> None:
+    """docs/console.md: what the key of a first start may do."""
+    (answer,) = blocks("docs/console.md", "json")
+    assert json.loads(shell.run("\n".join(blocks("docs/console.md")))) == json.loads(answer)
+
+
 def test_the_commands_for_keys(shell: Shell) -> None:
     """The examples of docs/keys.md, one after another in one shell."""
     output = shell.run("\n".join(blocks("docs/keys.md")))

@@ -25,9 +25,9 @@ from push.wire.addresses import counted_ip, peer_ip
 READ_BYTES = 4 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
 ACCEPTS_AT_ONCE = 4
-# Connections wait to be accepted behind those of strangers who dial without pause: to end theirs is
-# cheaper than to serve them.
-ACCEPTING_WEIGHT = 3
+# Work of strangers that waits: with more of it, connections wait to be accepted. Else they would be
+# ended for later ones before anybody had read them.
+MAX_WAITING = 32
 _ACCEPTING = "accepting"  # no address
 # Who a request is from, by its key; "" for a stranger.
 OwnerOf = Callable[[Request], str]
@@ -152,7 +152,6 @@ class HttpPort(BoundedPort):
         site: HasTurns = getattr(factory, "wrappedFactory", factory)
         self.turns = site.turns
         self._lane = site.turns.lane(_ACCEPTING, is_known=False)
-        self._lane.weight = ACCEPTING_WEIGHT
 
     def accepts_now(self) -> int:
         return ACCEPTS_AT_ONCE
@@ -164,9 +163,12 @@ class HttpPort(BoundedPort):
 
     def _accept(self) -> None:
         if self._is_waiting:
-            self._is_waiting = False
             if not self.connected or self.disconnecting:
                 return
+            if self.turns.strangers_waiting > MAX_WAITING:
+                self.turns.work(self._lane, self._accept, at_once=False)
+                return
+            self._is_waiting = False
             self.startReading()
         super().doRead()
 

@@ -31,6 +31,7 @@ from push.connector.limits.session_rates import Rates
 from push.connector.listener import device_factory
 from push.connector.transport.connection import SLICE_BYTES
 from push.connector.transport.device_port import DevicePort
+from push.session.events import HeartbeatRequested
 from push.wire.addresses import Networks
 from push.wire.frames import encode_frame
 from push.wire.signals import RequestName, Signal
@@ -108,16 +109,14 @@ async def test_a_turn_works_off_a_bounded_part_of_a_flood(
             flooder.transport.write(PING * pings)
     answered: list[int] = []
     gateway = node.gateway
-    handle = gateway._answer_heartbeat
+    handle = gateway._methods[HeartbeatRequested]
     done = [0]
 
     def counted(connection: Any, event: Any) -> None:
         done[0] += 1
         handle(connection, event)
 
-    gateway._methods = {
-        kind: counted if method == handle else method for kind, method in gateway._methods.items()
-    }
+    gateway._methods = {**gateway._methods, HeartbeatRequested: counted}
     while done[0] < 8 * pings:
         before = done[0]
         await deferLater(reactor, 0)

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.devices.outbox import Outbox, OutboxRelay
 from push.devices.session_query_types import Filter
+from push.redis.keyspace import channel_name
 from push.wire.errors import RequestError
 from push.wire.signals import ConnectStatus, RequestName, Signal
 from tests.waiting import WaitUntil
@@ -183,6 +184,12 @@ async def test_a_subscription_outlives_connections_and_connectors(
     await wait_until(lambda: first.numbers == [0])
     first.transport.loseConnection()
     await wait_until(lambda: not two[0].gateway.connections)
+
+    async def is_followed_by_nobody() -> bool:
+        channel = two[0].store.channel(channel_name("topic:news"))
+        return (await two[0].store.command("PUBSUB", "NUMSUB", channel))[1] == 0
+
+    await wait_until(is_followed_by_nobody)
     for n in range(1, 6):
         receipt = await two[0].push("topic", "news", data=n)
         assert (receipt.streams, receipt.online) == (1, 0)

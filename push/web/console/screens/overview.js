@@ -74,6 +74,13 @@ const timesOf = ({ start, step, values }) => values.map((_, index) => start + in
 /** The last value that is known. */
 const lastOf = (series, name) => series?.[name]?.values.findLast((value) => value !== null) ?? null;
 
+/** A rate of the last moments, without the one that is not over yet. */
+function recentOf(series, name) {
+  const { values, step } = series[name];
+  const known = values.slice(0, -1).filter((value) => value !== null).slice(-Math.max(1, 10 / step));
+  return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+}
+
 function Health({ health, nodes }) {
   if (health.error) return html`<${Trouble} error=${health.error} retry=${health.refresh} />`;
   if (!health.data) return html`<${Loading} />`;
@@ -93,7 +100,7 @@ function Health({ health, nodes }) {
 }
 
 function Figures({ stats, series }) {
-  const rate = (name) => html`${short(lastOf(series, name))}`;
+  const rate = (name) => short(recentOf(series, name));
   const perSecond = t("unit.per-second");
   return html`<div class="figures">
     <${Figure} name=${t("figure.sessions")} value=${number(stats?.sessions)} href=${to(["connections"])} hint=${stats && count("figure.nodes", nodesOf(stats.nodes).length)} />
