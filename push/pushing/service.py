@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
-from push.pushing.targets import Target, addresses_of, as_asked, as_target
+from push.pushing.targets import Target, addresses_of, as_asked, as_in_a_query, as_target
 from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
@@ -221,7 +221,7 @@ class PushService:
         """A new message was accepted."""
         self.accepted[target.kind] += 1
         if self._push_events is not None:
-            named = [_as_in_a_query(stream) for stream in streams]
+            named = [as_in_a_query(stream) for stream in streams]
             self._push_events.pushed(id, now_us // 1000, named, len(streams))
 
     async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from push.redis.keyspace import group_name, record_name
+from push.redis.keyspace import DEVICE_PREFIX, group_name, record_name
 from push.streams.publisher import TargetStream
 from push.wire.api.push_targets import TARGET_OF_NAME
 from push.wire.idents import (
@@ -41,7 +41,7 @@ def addresses_of(target: Target) -> list[TargetStream]:
     return [TargetStream(stream_of(name)) for name in names]
 
 
-def _as_in_a_query(stream: str) -> str:
+def as_in_a_query(stream: str) -> str:
     """A target, by its stream."""
     token = stream.removeprefix(DEVICE_PREFIX)
     return stream if token == stream else f"token:{token}"

@@ -39,7 +39,7 @@ NOTHING_BYTES = 64  # as how many what came without a byte for the session count
 _buffer = ffi.new("char[]", BUFFER_BYTES)
 
 
-class Records(NamedTuple):
+class WholeRecords(NamedTuple):
     """The whole records that data begins with: `number` of them, or 0 when they are not all of
     application data, and where they end. `is_odd`: what follows is no beginning of a record."""
 
@@ -48,23 +48,23 @@ class Records(NamedTuple):
     is_odd: bool
 
 
-def whole_records(data: bytes) -> Records:
+def whole_records(data: bytes) -> WholeRecords:
     number, end, size, are_data = 0, 0, len(data), True
     while end < size:
         kind = data[end]
         if kind not in _TYPES:
-            return Records(0, end, True)
+            return WholeRecords(0, end, True)
         if size - end < HEADER_BYTES:
             break
         length = data[end + 3] << 8 | data[end + 4]
         if length > MAX_SEALED_BYTES:
-            return Records(0, end, True)
+            return WholeRecords(0, end, True)
         if size - end < HEADER_BYTES + length:
             break
         end += HEADER_BYTES + length
         number += 1
         are_data = are_data and kind == APPLICATION_DATA
-    return Records(number if are_data else 0, end, False)
+    return WholeRecords(number if are_data else 0, end, False)
 
 
 class DeviceTls(TLSMemoryBIOProtocol):
