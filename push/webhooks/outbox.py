@@ -139,6 +139,10 @@ class ServerOutbox:
             counts.update(dict.fromkeys(reply[i].decode().split(), int(reply[i + 1])))
         return [counts[one] for one in endpoints]
 
+    async def in_inbox(self) -> int:
+        """How many events were decided and are in no outbox yet: they grow if nobody delivers."""
+        return int(await self.server.command("LLEN", self.server.key(keyspace.WEBHOOK_INBOX)))
+
     async def attempts(self, endpoint: str, before: int | None, limit: int) -> list[StoredAttempt]:
         """The newest, or those before an offset, the newest first."""
         key = self.server.key(keyspace.WEBHOOK_ATTEMPTS) + endpoint

@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 from msgspec.structs import replace
 
+from push.daemons.metrics.webhooks import OutboxCollector
 from push.webhooks import outbox
 from push.webhooks.outbox import AttemptOutcome, ServerOutbox
 from push.wire.api.operate.webhooks import ReplayBody
@@ -255,3 +256,34 @@ async def test_all_servers_have_one_time_since_when_somebody_wants_states(
     kept = await store.get("config-test")
     await store.change("config-test", lambda _: replace(kept, types=["chat.message"]))
     assert await since() == {None}
+
+
+@pytest_twisted.ensureDeferred
+async def test_losses_and_what_nobody_delivers_are_metrics_of_every_api(
+    make_redis: Any, make_world: MakeWorld
+) -> None:
+    """Whatever the reason of a loss is, and where there is no daemon that delivers."""
+    urls = [make_redis().url for _ in range(3)]
+    world = await make_world(urls=urls, types=("chat.message",), max_waiting=4)
+    collector = OutboxCollector(world.node.reactor, world.node.shards, world.webhooks.store)
+
+    def samples() -> dict[tuple[str, str], float]:
+        return {
+            (sample.name, sample.labels.get("endpoint", "")): sample.value
+            for family in collector.collect()
+            for sample in family.samples
+        }
+
+    assert samples() == {}
+    await collector.read()
+    assert samples() == {
+        ("push_webhook_lost_total", "config-test"): 0,
+        ("push_webhook_inbox_events", ""): 0,
+    }
+    for number in range(40):
+        await say(world, number, to=f"user{number % 8}")
+    await collector.read()
+    found = samples()
+    waiting = found["push_webhook_inbox_events", ""]
+    assert 0 < waiting <= 12
+    assert found["push_webhook_lost_total", "config-test"] == 40 - waiting
