@@ -123,10 +123,6 @@ class EventRelay:
 
     # For those who look at this process
 
-    @property
-    def follower_count(self) -> int:
-        return len(self._followers)
-
     async def follow(self, follower: Follower) -> None:
         """Events come from now on. Raises `StoreUnavailable`; `RequestError` `unavailable` when too
         many follow already."""

@@ -29,6 +29,7 @@ MAX_ENDPOINTS = 100
 MAX_SECRETS = 5  # of them valid at one time
 _META = "#"  # what the names of fields begin with that are no endpoints
 _VERSION = "#"
+_PRESENCE = "#presence"
 
 GONE = "it answered 410 Gone"
 
@@ -85,10 +86,12 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Endpoints(NamedTuple):
-    """All of them by id; `version` grows with each change."""
+    """All of them by id; `version` grows with each change. `presence`: since which offset some
+    endpoint wants to know who is online, "" where none does."""
 
     version: int
     by_id: Mapping[str, Endpoint]
+    presence: str = ""
 
     def wanting(self) -> dict[str, list[str]]:
         """By type the ids of the endpoints that want such events now."""
@@ -116,14 +119,15 @@ class EndpointStore:
         self._key = self._first.key(keyspace.WEBHOOK_ENDPOINTS)
 
     def now_ms(self) -> int:
-        return self._first.clock.now_us() // 1000
+        return self._first.clock.now_ms()
 
     async def read(self) -> Endpoints:
         reply = await self._first.command("HGETALL", self._key)
         fields = {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
         version = int(fields.get(_VERSION, b"0"))
         found = {id: _decode(raw) for id, raw in fields.items() if not id.startswith(_META)}
-        return Endpoints(version, dict(sorted(found.items())))
+        presence = fields.get(_PRESENCE, b"").decode()
+        return Endpoints(version, dict(sorted(found.items())), presence)
 
     async def get(self, id: str) -> Endpoint:
         """Raises `RequestError` `not_found`."""
@@ -156,6 +160,8 @@ class EndpointStore:
             number,
             settings.max_waiting,
             settings.offline_after_seconds * 1000,
+            " ".join(endpoints.by_id),
+            endpoints.presence,
         ]
         for type, ids in sorted(endpoints.wanting().items()):
             arguments += [type, " ".join(ids)]
@@ -181,13 +187,12 @@ class EndpointStore:
                 secrets=[Secret(wanted.secret)],
                 source="config",
                 created=now_ms,
-                description=wanted.description,
             )
         if before.secrets[0].secret != wanted.secret:
             before = before.with_secret(wanted.secret, now_ms)
         if before.url != wanted.url:
             before = before.switched(True)
-        return replace(before, url=wanted.url, types=types, description=wanted.description)
+        return replace(before, url=wanted.url, types=types)
 
     async def note_success(self, id: str) -> Endpoint | None:
         return await self.change(

@@ -33,7 +33,7 @@ APPLICATION_DATA = 23
 _TYPES = frozenset((20, 21, 22, APPLICATION_DATA))
 
 BUFFER_BYTES = 2**15  # a record, and what OpenSSL may have to say before it
-# OpenSSL's words for a client that shows no certificate, or one that no CA of ours has signed.
+# OpenSSL's words for a client without a certificate, or with one that no CA of `client_ca` signed.
 _WRONG_CERTIFICATE = {"peer did not return a certificate", "certificate verify failed"}
 NOTHING_BYTES = 64  # as how many what came without a byte for the session counts
 _buffer = ffi.new("char[]", BUFFER_BYTES)
@@ -100,6 +100,9 @@ class DeviceTls(TLSMemoryBIOProtocol):
         inner: PausedReading | None = getattr(self.wrappedProtocol, "paused", None)
         if inner is None or not inner.stopped:
             self.transport.resumeProducing()
+
+    def abort(self) -> None:
+        self.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.reads.forget(self)
@@ -205,7 +208,7 @@ class DeviceTls(TLSMemoryBIOProtocol):
 
 
 def refusal_of(error: BaseException | None) -> str | None:
-    """Why a handshake was refused, for counts; None: the client went away."""
+    """Why a handshake was refused, for counts; None: the client has disconnected."""
     queue = error.args[0] if type(error) is SSL.Error and error.args else ()
     said = {reason for _, _, reason in queue}
     if not said or any("unexpected eof" in reason.casefold() for reason in said):
