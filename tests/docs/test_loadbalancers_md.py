@@ -1,7 +1,7 @@
 """The configurations of docs/loadbalancers.md, run before real daemons.
 
-Only addresses, ports and paths of certificates are others here. The second machine of the examples
-does not answer: a load balancer must find that out.
+Only addresses, ports and paths of certificates are others here. On the second machine of the
+examples there is a connector and nothing else: a load balancer must find that out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from push.daemons.config.loading import load
 from push.daemons.security.certificate import self_signed
 from push.sdk.nio import PushClient
-from tests.faults.processes import Redis
+from tests.faults.processes import Daemon, Redis
 from tests.faults.system import System
 from tests.ports import free_port
 from tests.waiting import DEADLINE_SECONDS, wait_for
@@ -86,15 +86,16 @@ def _connection(port: int) -> http.client.HTTPSConnection:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A connector, push-api, push-group and push-sub that believe the load balancer."""
+    """Two connectors, push-api, push-group and push-sub that believe the load balancer."""
     believe = {"connector_proxy_protocol": '["127.0.0.1"]', "http_trusted_proxies": '["127.0.0.1"]'}
     folder = tmp_path_factory.mktemp("balanced")
-    system = System(folder, Redis(), 1, believe, sub=True, groups=1)
-    (connector,) = system.connectors
-    for listener in ("tls", "wss"):
-        connector.set(f"connector_{listener}", f"127.0.0.1:{free_port()}")
-    connector.set("server_reuse_port", "true")
-    connector.set("connector_public", '["tls://push.example.com:6790"]')
+    system = System(folder, Redis(), 2, believe, sub=True, groups=1)
+    public = json.dumps([f"tls://127.0.0.1:{free_port()}"])  # the load balancer's
+    for connector in system.connectors:
+        for listener in ("tls", "wss"):
+            connector.set(f"connector_{listener}", f"127.0.0.1:{free_port()}")
+        connector.set("server_reuse_port", "true")
+        connector.set("connector_public", public)
     try:
         system.start()
         yield system
@@ -103,17 +104,18 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 def adapted(name: str, system: System, folder: Path, front: Balancer) -> str:
-    """The sample with the addresses and files of this test: 10.0.1.1 is this host, 10.0.1.2 is an
-    address on which nothing listens."""
-    connector, group = system.connectors[0], system.groups[0]
+    """The sample with the addresses and files of this test."""
+    one, two = system.connectors
     assert system.sub is not None
-    ports = {
-        "6790": _port_of(connector, "tls"),
-        "6793": _port_of(connector, "wss"),
-        "8080": system.api.http_port,
-        "8081": group.http_port,
-        "8082": system.sub.http_port,
+    behind = {
+        ("1", "6790"): ("127.0.0.1", _port_of(one, "connector_tls")),
+        ("1", "6793"): ("127.0.0.1", _port_of(one, "connector_wss")),
+        ("2", "6790"): ("127.0.0.1", _port_of(two, "connector_tls")),
+        ("2", "6793"): ("127.0.0.1", _port_of(two, "connector_wss")),
     }
+    for port, daemon in (("8080", system.api), ("8081", system.groups[0]), ("8082", system.sub)):
+        behind["1", port] = ("127.0.0.1", daemon.http_port)
+        behind["2", port] = ("127.0.0.2", daemon.http_port)  # nothing listens there
     text = SAMPLES[name].read_text("utf-8")
     for port, own in zip(("443", "6790", "6793"), front, strict=True):
         text = text.replace(f"bind :{port}", f"bind 127.0.0.1:{own}")
@@ -124,7 +126,7 @@ def adapted(name: str, system: System, folder: Path, front: Balancer) -> str:
     for between in (":", ", port_value: "):
         text = re.sub(
             rf"10\.0\.1\.([12]){between}(\d+)",
-            lambda found, between=between: f"127.0.0.{found[1]}{between}{ports[found[2]]}",
+            lambda found, between=between: between.join(map(str, behind[found[1], found[2]])),
             text,
         )
     text = re.sub(r"/etc/(?:haproxy|nginx|envoy)/push", f"{folder}/push", text)
@@ -138,8 +140,8 @@ def adapted(name: str, system: System, folder: Path, front: Balancer) -> str:
     return text
 
 
-def _port_of(connector: Any, listener: str) -> int:
-    return int(connector._settings[f"connector_{listener}"].rpartition(":")[2])
+def _port_of(connector: Daemon, setting: str) -> int:
+    return int(re.findall(r":(\d+)", connector._settings[setting])[-1])
 
 
 def commands(name: str, config: Path) -> tuple[list[str], list[str]]:
@@ -163,7 +165,8 @@ def running(name: str, system: System, folder: Path) -> Iterator[Balancer]:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (folder / "push.example.com.key").write_bytes(private)
     (folder / "push.example.com.pem").write_bytes(certificate + private)
-    front = Balancer(*(free_port() for _ in FRONT_PORTS))
+    tls = _port_of(system.connectors[0], "connector_public")
+    front = Balancer(free_port(), tls, free_port())
     config = folder / SAMPLES[name].name
     config.write_text(adapted(name, system, folder, front))
     check, run = commands(name, config)
@@ -199,7 +202,7 @@ def test_each_path_reaches_its_daemon_and_devices_are_reached(
     with running(name, system, tmp_path) as front:
         pair = registered(front, system)
         _, servers, _ = front.ask("GET", "/v1/servers", system.admin_key)
-        assert servers.get("servers") == ["tls://push.example.com:6790"], servers
+        assert servers.get("servers") == [f"tls://127.0.0.1:{front.tls}"], servers
         # What a browser asks before it registers.
         asks = {"Origin": "https://127.0.0.1", "Access-Control-Request-Method": "POST"}
         assert front.ask("OPTIONS", "/v1/devices", **asks)[0] < 300
@@ -209,18 +212,46 @@ def test_each_path_reaches_its_daemon_and_devices_are_reached(
         made = front.ask("POST", "/v1/groups", admin, {"owner": "ada", "name": "Ada's"})
         assert made[0] == 201, made
 
-        received: list[Any] = []
-        with PushClient(
-            [f"tls://127.0.0.1:{front.tls}"],
-            token=pair["token"],
-            secret=pair["secret"],
-            ca_file=system.folder / "data" / "server.crt",
-        ) as client:
+        with device(front, system, pair) as client:
             client.wait_connected(timeout=DEADLINE_SECONDS)
             push = {"to": {"token": pair["token"]}, "data": {"text": "x" * 2_000}}
             assert front.ask("POST", "/v1/push", admin, push)[0] == 202
-            received.append(client.receive(timeout=DEADLINE_SECONDS).data)
-        assert received == [push["data"]]
+            assert client.receive(timeout=DEADLINE_SECONDS).data == push["data"]
+
+
+@each_balancer
+def test_a_device_of_a_connector_that_drains_gets_to_the_other_one(
+    name: str, system: System, tmp_path: Path
+) -> None:
+    with running(name, system, tmp_path) as front:
+        pair = registered(front, system)
+        with device(front, system, pair) as client:
+            before = client.wait_connected(timeout=DEADLINE_SECONDS).node
+            (gate,) = (each for each in system.connectors if each.name == before)
+            (other,) = (each for each in system.connectors if each.name != before)
+            drained = front.ask("POST", f"/v1/nodes/{before}/drain", system.admin_key, {})
+            assert drained[0] in (200, 202), drained
+            wait_for(lambda: _nodes(system, pair["token"]) == [other.name])
+            wait_for(lambda: not gate.running)
+            push = {"to": {"token": pair["token"]}, "data": {"text": name}}
+            assert front.ask("POST", "/v1/push", system.admin_key, push)[0] == 202
+            assert client.receive(timeout=DEADLINE_SECONDS).data == push["data"]
+    gate.begin()
+    gate.wait_for_line("] ready")
+
+
+def device(front: Balancer, system: System, pair: dict[str, str]) -> PushClient:
+    return PushClient(
+        [f"tls://127.0.0.1:{front.tls}"],
+        token=pair["token"],
+        secret=pair["secret"],
+        ca_file=system.folder / "data" / "server.crt",
+    )
+
+
+def _nodes(system: System, token: str) -> list[str]:
+    _, body = system.api.get("/v1/connections", system.admin_key)
+    return [each["node"] for each in body["connections"] if each["token"] == token]
 
 
 @each_balancer
