@@ -22,6 +22,7 @@ from push.webhooks.endpoints import (
 from push.webhooks.outbox import ServerOutbox
 from push.webhooks.settings import WebhookSettings
 from push.webhooks.signing import new_secret
+from push.wire.api.common import ABSENT
 from push.wire.api.operate.webhooks import (
     TEST_TYPE,
     ReplayBody,
@@ -112,7 +113,7 @@ class Webhooks:
             return after.with_secret(secret, now_ms) if secret else after
 
         await self.store.change(id, changed)
-        return WebhookChanged(**asdict(await self.get(id)), secret=secret)
+        return WebhookChanged(**asdict(await self.get(id)), secret=secret or ABSENT)
 
     async def delete(self, id: str) -> None:
         def deleted(before: WebhookEndpoint | None) -> None:

@@ -99,7 +99,7 @@ class WebhookMade(Webhook, frozen=True, kw_only=True):
     secret: Annotated[str, Meta(description="`whsec_…`: what signs the events")]
 
 
-class WebhookChanged(Webhook, frozen=True, kw_only=True, omit_defaults=True):
+class WebhookChanged(Webhook, frozen=True, kw_only=True):
     """An endpoint as it is now. `secret` is there after `rotate` only."""
 
     secret: Annotated[str, Meta(description="the new secret")] = ""
