@@ -128,15 +128,19 @@ class Webhooks:
     async def attempts(
         self, id: str, before: Place | None, limit: int
     ) -> tuple[list[WebhookAttempt], Place | None]:
-        """The newest first, and the place of the last if there are more."""
-        await self.store.get(id)
+        """The newest first, and the place of the last if there are more. While an endpoint is
+        disabled, none has a next one."""
+        endpoint = await self.store.get(id)
         found = await gather(
             self._attempts(number, id, before, limit + 1) for number in range(len(self._outboxes))
         )
         merged = list(heapq.merge(*found, key=lambda item: item[0], reverse=True))
         page = merged[:limit]
         more = page[-1][0] if len(merged) > limit else None
-        return [attempt for _, attempt in page], more
+        attempts = [attempt for _, attempt in page]
+        if not endpoint.enabled:
+            attempts = [replace(attempt, next=None) for attempt in attempts]
+        return attempts, more
 
     async def _attempts(
         self, number: int, id: str, before: Place | None, limit: int

@@ -123,7 +123,10 @@ class WebhookAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: Annotated[str, Meta(description="why there was no answer")] | UnsetType = UNSET
     ms: Annotated[int, Meta(description="how long it took")] = field(default_factory=int)
     next: (
-        Annotated[int, Meta(description="when the next attempt is made; null: there is none")]
+        Annotated[
+            int,
+            Meta(description="when the next attempt is made; null: there is none"),
+        ]
         | None
     ) = field(default_factory=null)
 
