@@ -96,9 +96,10 @@ class MessageService:
             sent = await self._send_claimed(request, rate)
         else:
             sent = await self._acting.run(_send, to.owner, request, _sent, rate=rate, user=sender)
-        self.accepted[
-            "group" if to.user is None else "user", "device" if by_device else "backend"
-        ] += 1
+        if sent.id == request["id"]:  # not one that came before with its `client_id`
+            self.accepted[
+                "group" if to.user is None else "user", "device" if by_device else "backend"
+            ] += 1
         return sent
 
     async def _send_claimed(self, request: dict[str, Any], rate: Rate) -> Sent:

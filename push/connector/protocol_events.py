@@ -89,7 +89,11 @@ class ProtocolEvents:
         }
 
     def _acknowledged_late(self, connection: DeviceConnection, event: LateAcknowledged) -> None:
-        self._gateway.sources.cursors.late(session_on(connection), event.late)
+        self._counters.acknowledged += 1
+        device, delivery = session_on(connection), event.late.delivery
+        self._gateway.sources.cursors.late(device, event.late)
+        shard = delivery.subscription.shard
+        self._gateway.session_events.acknowledged(device, shard, delivery)
 
     def _acknowledged_online(self, connection: DeviceConnection, event: OnlineAcknowledged) -> None:
         self._counters.acknowledged += 1
@@ -131,7 +135,7 @@ class ProtocolEvents:
             self._positions.note(token, event.positions)
 
     def _goodbye(self, connection: DeviceConnection, _event: GoodbyeSaid) -> None:
-        """The session stays until what it asked for is carried out, and reads no more."""
+        """The session stays until what it asked for is carried out, and no longer reads."""
         if connection.protocol.state is State.ENDING:
             connection.read_no_more()
             self._gateway.requests.drained(session_on(connection))

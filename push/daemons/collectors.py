@@ -9,6 +9,7 @@ from push.daemons.domain import Domain
 from push.daemons.metrics.connector import BacklogCollector
 from push.daemons.metrics.figures import Unacknowledged
 from push.daemons.metrics.messages import MessageCollector
+from push.daemons.metrics.observe import ObserverCollector
 from push.daemons.metrics.system import (
     BuildCollector,
     ReactorCollector,
@@ -41,6 +42,7 @@ def collectors_of(
         RedisCollector(domain.shards),
         RegistryCollector(domain.registry, "zookeeper" if settings.zookeeper.hosts else "redis"),
         MessageCollector(domain.pushing, domain.chat),
+        ObserverCollector(domain.observer),
     ]
     if webhooks is not None:
         found.append(WebhookCollector(webhooks.relay))

@@ -164,7 +164,7 @@ class Domain:
             node=node,
             events_total=self.limits.events_total,
         )
-        observer.recorder.watch(Figures(counters={"refusals": lambda: sum(self.refusals.values())}))
+        observer.recorder.watch(Figures(counters={"refusals": self.refusals.total}))
         return observer
 
     def _make_devices(self) -> Devices:
@@ -185,7 +185,9 @@ class Domain:
         publisher = Publisher(self.shards, self.limits.retention)
         by_ip = PushByIp(self.shards, self.clients)
         events = self.observer.push_events
-        return PushService(self.shards, publisher, self.snowflake, by_ip, events, self.tracer)
+        made = PushService(self.shards, publisher, self.snowflake, by_ip, events, self.tracer)
+        self.observer.recorder.watch(Figures(counters={"pushes": made.accepted.total}))
+        return made
 
     def _make_chat(self) -> ChatService:
         return ChatService(

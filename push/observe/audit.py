@@ -9,8 +9,11 @@ in all.
 from __future__ import annotations
 
 import heapq
+import secrets
 from collections import deque
+from collections.abc import Iterator
 from enum import Enum
+from itertools import count
 from typing import NamedTuple
 
 import msgspec
@@ -67,6 +70,16 @@ class _Place(NamedTuple):
     part: int
 
 
+class _Batch(NamedTuple):
+    """Entries that are written once: `mark` is in the trail when they are. `at_ms`: when that was
+    first tried."""
+
+    part: Part
+    mark: str
+    at_ms: int
+    entries: list[bytes]
+
+
 class Refusals:
     """Which refused credentials are noted: some of each minute."""
 
@@ -92,7 +105,8 @@ class Refusals:
 
 class AuditTrail:
     """Written at once, in batches; while Redis cannot be reached entries wait, the oldest are given
-    up when there are too many."""
+    up when there are too many. They do not wait for replicas: the answer of the write that they
+    tell of did not wait for them either."""
 
     def __init__(self, reactor: Clock, server: RedisClient, wall_clock: WallClock) -> None:
         self.given_up = 0
@@ -100,6 +114,9 @@ class AuditTrail:
         self._wall_clock = wall_clock
         self._refusals = Refusals(reactor)
         self._waiting: deque[tuple[Part, bytes]] = deque()
+        self._batches: deque[_Batch] = deque()
+        self._marks = map(f"{secrets.token_hex(8)}-{{}}".format, count())
+        self._is_postponed = False
         self._writes = SingleFlight(self._write, _log_failure)
         self._soon = Debounced(reactor, FLUSH_SECONDS, self._writes.request)
 
@@ -138,26 +155,38 @@ class AuditTrail:
         self._soon.cancel()
 
     async def _write(self) -> None:
-        while self._waiting:
-            count = min(len(self._waiting), ENTRIES_PER_CALL)
-            batch = [self._waiting.popleft() for _ in range(count)]
-            for part in PARTS:
-                entries = [entry for each, entry in batch if each is part]
-                if not entries:
-                    continue
-                try:
-                    arguments = [part.value, MAX_OF_A_PART, KEEP_SECONDS, *entries]
-                    await self._server.run(_append, [], arguments, durable=True)
-                except StoreUnavailable as error:
+        while self._waiting or self._batches:
+            if not self._batches:
+                self._batches.extend(self._next_batches())
+            batch = self._batches[0]
+            try:
+                await self._append(batch, again=self._is_postponed)
+            except StoreUnavailable as error:
+                if not self._is_postponed:
                     log.warn(
                         "The audit trail waits for Redis: {reason}",
                         reason=error.reason,
                         event="observe.audit_postponed",
                     )
-                    left = [item for item in batch if item[0] in PARTS[PARTS.index(part) :]]
-                    self._waiting.extendleft(reversed(left))
-                    self._soon.request(RETRY_SECONDS)
-                    return
+                self._is_postponed = True
+                self._soon.request(RETRY_SECONDS)
+                return
+            self._is_postponed = False
+            self._batches.popleft()
+
+    def _next_batches(self) -> Iterator[_Batch]:
+        taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), ENTRIES_PER_CALL))]
+        for part in PARTS:
+            entries = [entry for each, entry in taken if each is part]
+            if entries:
+                yield _Batch(part, next(self._marks), self._now_ms(), entries)
+
+    async def _append(self, batch: _Batch, *, again: bool) -> None:
+        """Raises `StoreUnavailable`: whether the entries are written is not known. `again`: it has
+        done so for this batch."""
+        first = batch.at_ms if again else ""
+        arguments = [batch.part.value, MAX_OF_A_PART, KEEP_SECONDS, batch.mark, first]
+        await self._server.run(_append, [], [*arguments, *batch.entries])
 
     # Reading
 

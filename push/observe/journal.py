@@ -19,12 +19,15 @@ from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
-from push.runtime.timers import Debounced, Periodic, SingleFlight
+from push.runtime.timers import Debounced, Periodic, SingleFlight, sleep
 
 log = Logger()
 
 MAX_WAITING = 20_000
-ENTRIES_PER_CALL = 250
+# Redis does nothing else during a call: so many entries take it less than a millisecond, and others
+# come in between.
+ENTRIES_PER_CALL = 100
+PAUSE_SECONDS = 0.002
 RETRY_SECONDS = 2.0
 SWEEP_SECONDS = 3600.0
 
@@ -58,6 +61,8 @@ class Journal:
         self, reactor: Clock, shards: Shards, kind: JournalKind, flush_seconds: float
     ) -> None:
         self.given_up = 0
+        self.is_postponed = False  # Redis could not be reached; it is tried again
+        self._reactor = reactor
         self._shards = shards
         self._kind = kind
         self._waiting: deque[JournalEntry] = deque()
@@ -70,18 +75,28 @@ class Journal:
         self._sweeps.start()
 
     def add(self, owner: str, at: int, entry: bytes) -> None:
-        if len(self._waiting) >= MAX_WAITING:
+        if self.is_full:
             self._waiting.popleft()
             self.given_up += 1
         self._waiting.append(JournalEntry(owner, at, entry))
         self._soon.request()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more entry would drive out the oldest."""
+        return len(self._waiting) >= MAX_WAITING
+
+    @property
+    def is_half_full(self) -> bool:
+        """Whether half of what may wait does: who has much to add lets it be stored first."""
+        return len(self._waiting) >= MAX_WAITING // 2
+
     def waiting_of(self, owner: str) -> Iterator[JournalEntry]:
         """The entries of `owner` that are not stored yet."""
         return (each for each in (*self._writing, *self._waiting) if each.owner == owner)
 
-    async def stop(self) -> None:
-        """Store what waits, if Redis can be reached."""
+    async def store_all(self) -> None:
+        """Store what waits now, if Redis can be reached."""
         self._soon.cancel()
         await self._writes.run()
         self._soon.cancel()
@@ -109,7 +124,7 @@ class Journal:
         return [(int(float(reply[i + 1])), reply[i]) for i in range(0, len(reply), 2)]
 
     def _oldest(self, server: RedisClient) -> int:
-        return max(0, server.clock.now_us() // 1000 - self._kind.keep_seconds * 1000)
+        return max(0, server.clock.now_ms() - self._kind.keep_seconds * 1000)
 
     async def _write(self) -> None:
         failed: list[JournalEntry] = []
@@ -125,6 +140,9 @@ class Journal:
                     unreachable.add(number)
                     failed += part
             self._writing = []
+            if self._waiting:
+                await sleep(self._reactor, PAUSE_SECONDS)
+        self.is_postponed = bool(failed)
         if failed:
             # Once more is once: the same entry is one member of the set.
             self._waiting.extendleft(reversed(failed))

@@ -50,13 +50,8 @@ class Observer:
         self.recent = RecentMessages(reactor, shards)
         self.push_events = PushEvents(self.events, self.recent)
         self.recorder = SeriesRecorder(reactor, wall_clock, answerer)
-        self.series = SeriesQueries(wall_clock, survey, processes)
-        self.recorder.watch(
-            Figures(
-                counters={"pushes": lambda: self.push_events.count},
-                gauges={"redis_ms": self._redis_ms},
-            )
-        )
+        self.series = SeriesQueries(reactor, wall_clock, survey, processes)
+        self.recorder.watch(Figures(gauges={"redis_ms": self._redis_ms}))
 
     def _redis_ms(self) -> float | None:
         """How long the slowest server took to answer last."""
@@ -76,6 +71,7 @@ class Observer:
         self.recent.stop()
         self.audit.stop()
         self.recorder.stop()
+        self.series.stop()
 
     async def store_all(self) -> None:
         """Store what waits, for the last time: nothing is noted after this."""

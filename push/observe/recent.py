@@ -35,6 +35,11 @@ class RecentMessages:
         self._now = reactor.seconds
         self._second = self._noted = 0
 
+    @property
+    def given_up(self) -> int:
+        """Entries that could not be stored, because Redis was away for too long."""
+        return self._journal.given_up
+
     def note(self, id: str, ts_ms: int, targets: Sequence[str]) -> None:
         """Message `id` was published. `targets` as in a query: `user:anna`."""
         second = int(self._now())
@@ -76,21 +81,19 @@ class RecentMessages:
 
     async def store_all(self) -> None:
         """Store what waits, for the last time."""
-        await self._journal.stop()
+        await self._journal.store_all()
 
 
 class PushEvents:
-    """Told of each push that is accepted. `count`: how many since the start."""
+    """Told of each push that is accepted."""
 
     def __init__(self, events: Events, recent: RecentMessages) -> None:
-        self.count = 0
         self._events = events
         self._recent = recent
 
     def pushed(self, id: str, ts_ms: int, targets: Sequence[str], streams: int) -> None:
         """Message `id` was written to `streams` streams; for sessions of an address there are no
         `targets`, which are as in a query."""
-        self.count += 1
         self._recent.note(id, ts_ms, targets)
         if self._events.wants("pushed"):
             kind, _, name = targets[0].partition(":") if len(targets) == 1 else ("", "", "")

@@ -16,8 +16,9 @@ from push.cluster.survey import ALL_PROCESSES, Audience, Boots, Survey, SurveyHa
 from push.observe.ack_latency import BOUNDS_US, AckLatency, quantile_ms
 from push.observe.rings import HistogramRing, Ring, added, sparse
 from push.observe.timelines import WallClock
+from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
-from push.runtime.timers import Periodic
+from push.runtime.timers import Periodic, SingleFlight, sleep
 from push.wire.api.operate.series import SLOTS_OF_STEP, Series, SeriesName
 from push.wire.errors import RequestError
 
@@ -26,6 +27,9 @@ log = Logger()
 QUESTION = "series"
 FILLED_SECONDS = 3  # a second without a reading is one in which nothing happened, up to so many
 QUANTILES: dict[SeriesName, float] = {"ack_p50_ms": 0.5, "ack_p99_ms": 0.99}
+LATENCY: SeriesName = "ack_p50_ms"  # what processes are asked for all of them
+MERGED_AT_ONCE = 25  # histograms of so many slots of all processes, without a break
+SILENT_KEPT_SECONDS = 1.0  # how long an answer stands in which a node is missing
 # Of all processes the highest; the other figures are added up.
 HIGHEST: frozenset[SeriesName] = frozenset(("redis_ms",))
 
@@ -129,32 +133,107 @@ class SeriesRecorder:
         return OwnSeries([] if ring is None else ring.values(asked.step, asked.first, asked.last))
 
 
+_Values = list[float | int | None]
+
+
+class _Answer:
+    """What processes were asked together, for everybody who wants to know that now: a page of
+    figures asks for many of them again and again, and so may many pages."""
+
+    def __init__(self, queries: SeriesQueries, asked: AskedSeries, audience: Audience) -> None:
+        self._queries = queries
+        self._asked = asked
+        self._audience = audience
+        self._until = 0.0
+        self._work = SingleFlight(self._ask, _log_unanswered)
+        self.values: dict[SeriesName, _Values] = {}
+        self.silent: list[str] = []
+
+    @property
+    def is_over(self) -> bool:
+        return self._queries.seconds() >= self._until and not self._work.is_running
+
+    async def get(self) -> None:
+        """Return when it is there. Raises `StoreUnavailable`."""
+        if self._queries.seconds() >= self._until:
+            await self._work.run()
+
+    async def _ask(self) -> None:
+        if self._queries.seconds() < self._until:
+            return
+        self.values, self.silent = await self._queries.ask(self._asked, self._audience)
+        kept_seconds = SILENT_KEPT_SECONDS if self.silent else self._asked.step / 2
+        self._until = self._queries.seconds() + kept_seconds
+
+    def cancel(self) -> None:
+        self._work.cancel()
+
+
 class SeriesQueries:
-    """Figures of one node, or of all."""
+    """Figures of one node, or of all. An answer of the processes stands for half a step, if that
+    is not over before."""
 
     def __init__(
-        self, wall_clock: WallClock, survey: Survey, processes: Callable[[], Mapping[str, str]]
+        self,
+        reactor: Clock,
+        wall_clock: WallClock,
+        survey: Survey,
+        processes: Callable[[], Mapping[str, str]],
     ) -> None:
+        self.seconds = reactor.seconds
+        self._reactor = reactor
         self._wall_clock = wall_clock
         self._survey = survey
         self._processes = processes
+        self._answers: dict[tuple[Audience, AskedSeries], _Answer] = {}
+
+    def stop(self) -> None:
+        for answer in self._answers.values():
+            answer.cancel()
 
     async def read(self, name: SeriesName, node: str | None, step: int) -> Series:
         """Up to the last step that is over. Raises `StoreUnavailable`; `RequestError` `not_found`
         for a node that is not registered."""
         last = self._wall_clock.now_ms() // 1000 // step - 1
         first = last - SLOTS_OF_STEP[step] + 1
-        asked = await self._survey.ask(
-            QUESTION, AskedSeries(name, step, first, last), self._audience(node)
-        )
-        parts = [_decode_own(raw) for _, raw in asked.answers]
-        size = SLOTS_OF_STEP[step]
-        values = (
-            _quantiles(parts, QUANTILES[name], size)
-            if name in QUANTILES
-            else _together(parts, max if name in HIGHEST else sum, size)
-        )
-        return Series(name, step, first * step * 1000, values, asked.silent)
+        audience = self._audience(node)
+        # The quantiles are of the same histograms.
+        asked = AskedSeries(LATENCY if name in QUANTILES else name, step, first, last)
+        self._answers = {key: each for key, each in self._answers.items() if not each.is_over}
+        answer = self._answers.get((audience, asked))
+        if answer is None:
+            answer = self._answers[audience, asked] = _Answer(self, asked, audience)
+        await answer.get()
+        return Series(name, step, first * step * 1000, answer.values[name], answer.silent)
+
+    async def ask(
+        self, asked: AskedSeries, audience: Audience
+    ) -> tuple[dict[SeriesName, _Values], list[str]]:
+        """The values by name, and the nodes that did not answer. Raises `StoreUnavailable`."""
+        found = await self._survey.ask(QUESTION, asked, audience)
+        parts: list[OwnSeries] = []
+        for _, raw in found.answers:
+            parts.append(_decode_own(raw))
+            await sleep(self._reactor, 0)
+        size = SLOTS_OF_STEP[asked.step]
+        if asked.name == LATENCY:
+            return await self._quantiles(parts, size), found.silent
+        join = max if asked.name in HIGHEST else sum
+        return {asked.name: _together(parts, join, size)}, found.silent
+
+    async def _quantiles(self, parts: list[OwnSeries], size: int) -> dict[SeriesName, _Values]:
+        rows = [part.histograms for part in parts if part.histograms]
+        found: dict[SeriesName, _Values] = {name: [] for name in QUANTILES}
+        for place in range(size):
+            if place % MERGED_AT_ONCE == 0:
+                await sleep(self._reactor, 0)
+            pairs = added(row[place] for row in rows)
+            counts = [0] * (len(BOUNDS_US) + 1)
+            for bucket, count in zip(pairs[::2], pairs[1::2], strict=True):
+                counts[bucket] = count
+            for name, share in QUANTILES.items():
+                found[name].append(quantile_ms(counts, share) if pairs else None)
+        return found
 
     def _audience(self, node: str | None) -> Audience:
         if node is None:
@@ -165,11 +244,9 @@ class SeriesQueries:
         return Boots(boots)
 
 
-def _together(
-    parts: list[OwnSeries], join: Callable[[list[float]], float], size: int
-) -> list[float | int | None]:
+def _together(parts: list[OwnSeries], join: Callable[[list[float]], float], size: int) -> _Values:
     """The values of all processes as one."""
-    joined: list[float | int | None] = []
+    joined: _Values = []
     rows = [part.values for part in parts if part.values]
     for place in range(size):
         known = [value for row in rows if (value := row[place]) is not None]
@@ -178,16 +255,10 @@ def _together(
     return joined
 
 
-def _quantiles(parts: list[OwnSeries], share: float, size: int) -> list[float | int | None]:
-    rows = [part.histograms for part in parts if part.histograms]
-    found: list[float | int | None] = []
-    for place in range(size):
-        pairs = added(row[place] for row in rows)
-        counts = [0] * (len(BOUNDS_US) + 1)
-        for bucket, count in zip(pairs[::2], pairs[1::2], strict=True):
-            counts[bucket] = count
-        found.append(quantile_ms(counts, share) if pairs else None)
-    return found
+def _log_unanswered(failure: Failure) -> None:
+    """Who has asked is told of it."""
+    if not failure.check(StoreUnavailable):
+        log.failure("Figures could not be read", failure=failure, event="observe.series_failed")
 
 
 def _log_failure(failure: Failure) -> None:

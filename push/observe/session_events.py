@@ -52,7 +52,7 @@ class SessionEvents:
         """A CONNECT was answered with other connectors. Its credentials were not looked at: it says
         it is of the device `token`."""
         if token is not None:
-            self._timelines.count(token, "", "redirected", reason)
+            self._timelines.count_claimed(token, "redirected", reason)
         self._events.record("redirected", token=token, ip=ip, code=code, reason=reason)
 
     def refused(self, request: str, token: str | None, ip: str, status: int) -> None:
@@ -62,7 +62,8 @@ class SessionEvents:
     def acknowledged(
         self, session: ObservedSession, shard: int, message: OutstandingMessage
     ) -> None:
-        """The cursor moved over `message`, whose stream is on server number `shard`.
+        """The cursor moved over `message`, whose stream is on server number `shard`; or had done so
+        before, because it was given up.
 
         It comes for each message of each device: nothing here is called that need not be.
         """

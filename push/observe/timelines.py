@@ -30,9 +30,12 @@ KEEP_SECONDS = 7 * 86_400
 FLUSH_SECONDS = 1.0
 COUNTED_SECONDS = 60.0
 SLICE = 500
+LOOKED_AT = 5_000
 MAX_COUNTED = 20_000  # more in one minute are not kept
+MAX_CLAIMED = 500  # the same, of devices that somebody only says they are
 
-_StoredEvent = tuple[str, str, str, str, str, int]  # event, node, session, code, reason, n
+# When (ms), event, node, session, code, reason, n. The time is in it because a set has it once.
+_StoredEvent = tuple[int, str, str, str, str, str, int]
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_StoredEvent).decode
@@ -70,7 +73,7 @@ class WallClock:
         self._clock = shards.first.clock
 
     def now_ms(self) -> int:
-        return self._clock.now_us() // 1000
+        return self._clock.now_ms()
 
 
 class Timelines:
@@ -100,6 +103,9 @@ class Timelines:
         self._wall_clock = WallClock(shards)
         self._journal = Journal(reactor, shards, kind, FLUSH_SECONDS)
         self._counts: dict[_Counted, int] = {}
+        # Apart: nobody knows whether there is such a device.
+        self._claims: dict[_Counted, int] = {}
+        self._left_out = 0
         # Acknowledgements of this minute. They are counted here for each one, so by whom it takes
         # least to find.
         self.acknowledged: defaultdict[ObservedSession, int] = defaultdict(int)
@@ -108,8 +114,8 @@ class Timelines:
 
     @property
     def given_up(self) -> int:
-        """Entries that could not be stored, because Redis was away for too long."""
-        return self._journal.given_up
+        """Entries that are lost: Redis was away for too long, or there were too many."""
+        return self._journal.given_up + self._left_out
 
     def start(self) -> None:
         self._settling.start()
@@ -134,6 +140,15 @@ class Timelines:
         known = self._counts.get(counted, 0)
         if known or len(self._counts) < MAX_COUNTED:
             self._counts[counted] = known + count
+        else:
+            self._left_out += 1
+
+    def count_claimed(self, token: str, event: EventKind, reason: str) -> None:
+        """It happened to somebody without credentials who says they are the device `token`."""
+        claimed = _Counted(token, "", event, reason)
+        known = self._claims.get(claimed, 0)
+        if known or len(self._claims) < MAX_CLAIMED:
+            self._claims[claimed] = known + 1
 
     def settle_session(self, session: ObservedSession) -> None:
         """It is over: what it has acknowledged makes an entry before that of its end."""
@@ -143,28 +158,43 @@ class Timelines:
 
     async def store_all(self) -> None:
         """Store what waits, for the last time."""
-        await self._settle()
-        await self._journal.stop()
+        await self._settle(last=True)
+        await self._journal.store_all()
 
-    async def _settle(self) -> None:
-        """The minute is over: what was counted makes entries."""
+    async def _settle(self, *, last: bool = False) -> None:
+        """The minute is over: what was counted makes entries, some at a time. `last`: what there is
+        no room for is lost."""
         for place, session in enumerate(list(self.acknowledged)):
-            if place and place % SLICE == 0:
-                await sleep(self._reactor, 0)
+            if place % SLICE == 0:
+                await self._make_room(last)
             self.settle_session(session)
-        counts, self._counts = self._counts, {}
-        for place, (counted, count) in enumerate(counts.items()):
-            if place and place % SLICE == 0:
-                await sleep(self._reactor, 0)
-            self._add(counted.token, counted.event, counted.session, "", counted.reason, count)
+        for counts in (self._counts, self._claims):
+            for place, each in enumerate(list(counts)):
+                if place % SLICE == 0:
+                    await self._make_room(last)
+                count = counts.pop(each, 0)
+                if count:
+                    self._add(each.token, each.event, each.session, "", each.reason, count)
+
+    async def _make_room(self, last: bool) -> None:
+        await sleep(self._reactor, 0)
+        while self._journal.is_half_full and not (last and self._journal.is_postponed):
+            if self._journal.is_postponed:
+                await sleep(self._reactor, FLUSH_SECONDS)
+            else:
+                await self._journal.store_all()
 
     def _add(
         self, token: str, event: EventKind, session: str, code: str, reason: str, count: int
     ) -> None:
         if not self._max_in_all:
             return
-        stored: _StoredEvent = event, self._node, session, code, reason, count
-        self._journal.add(token, self._wall_clock.now_ms(), _encode(stored))
+        if count and self._journal.is_full:
+            self._left_out += 1  # rather than the end of a session
+            return
+        now_ms = self._wall_clock.now_ms()
+        stored: _StoredEvent = now_ms, event, self._node, session, code, reason, count
+        self._journal.add(token, now_ms, _encode(stored))
 
     # Reading
 
@@ -173,7 +203,8 @@ class Timelines:
         `RequestError` `invalid` for a wrong cursor."""
         place = read_cursor("events", cursor, int, int)
         asked = await self._survey.ask(QUESTION, token, ALL_PROCESSES)
-        events = [_event(*each) for each in await self._journal.latest(token, MAX_EVENTS)]
+        stored = await self._journal.latest(token, MAX_EVENTS)
+        events = [_event(entry) for _, entry in stored]
         for _, raw in asked.answers:
             events += _decode_events(raw)
         # Stored while the processes were asked: known twice.
@@ -194,24 +225,40 @@ class Timelines:
 
     async def _unstored(self, raw: bytes) -> list[DeviceEvent]:
         token = _decode_token(raw)
-        events = [_event(each.at, each.entry) for each in self._journal.waiting_of(token)]
+        sessions = await self._acknowledging(token)
+        # From here on nothing moves from one place to another.
+        counts = [
+            (_Counted(token, session.session_id, "acknowledged", ""), self.acknowledged[session])
+            for session in sessions
+            if session in self.acknowledged
+        ]
+        for several in (self._counts, self._claims):
+            counts += [pair for pair in several.items() if pair[0].token == token]
         now_ms = self._wall_clock.now_ms()
-        counts = dict(self._counts)
-        for session, count in self.acknowledged.items():
-            if session.token == token:
-                counts[_Counted(token, session.session_id, "acknowledged", "")] = count
+        events = [_event(each.entry) for each in self._journal.waiting_of(token)]
         events += [
             DeviceEvent(
                 now_ms, each.event, self._node, each.session, None, each.reason or None, count
             )
-            for each, count in counts.items()
-            if each.token == token
+            for each, count in counts
         ]
         return events
 
+    async def _acknowledging(self, token: str) -> list[ObservedSession]:
+        """The sessions of a device that have acknowledged something in this minute. All are looked
+        at, some at a time: an index would cost memory for each session, and this is for a person
+        who looks at one device."""
+        sessions = list(self.acknowledged)
+        found: list[ObservedSession] = []
+        for start in range(0, len(sessions), LOOKED_AT):
+            if start:
+                await sleep(self._reactor, 0)
+            found += [each for each in sessions[start : start + LOOKED_AT] if each.token == token]
+        return found
 
-def _event(at: int, entry: bytes) -> DeviceEvent:
-    event, node, session, code, reason, count = _decode(entry)
+
+def _event(entry: bytes) -> DeviceEvent:
+    at, event, node, session, code, reason, count = _decode(entry)
     kind = msgspec.convert(event, EventKind)
     return DeviceEvent(at, kind, node, session, code or None, reason or None, count or None)
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from twisted.logger import Logger
 
 from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
+from push.pushing.targets import Target, addresses_of, as_asked, as_in_a_query, as_target
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.redis.keyspace import DEVICE_PREFIX, group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
@@ -27,7 +27,6 @@ from push.streams.publisher import (
     IdempotencyMismatch,
     Published,
     Publisher,
-    TargetStream,
     by_server,
 )
 from push.wire import defaults
@@ -36,12 +35,7 @@ from push.wire.api.push import PushResult
 from push.wire.api.push_targets import TARGET_OF_NAME
 from push.wire.errors import RequestError
 from push.wire.idents import (
-    STREAM_ALL,
     Snowflake,
-    device_stream,
-    group_stream,
-    topic_stream,
-    user_stream,
 )
 
 log = Logger()
@@ -52,14 +46,6 @@ _cancel = load_script("streams", "cancel")
 _encode = msgspec.json.Encoder().encode
 # What of a push the devices get.
 _STORED = StoredContent.__struct_fields__[1:]
-
-
-class Target(msgspec.Struct, frozen=True):
-    """A target: `kind` is token, tokens, user, users, topic, group, all, or ip (as
-    `normal_network`)."""
-
-    kind: str
-    names: tuple[str, ...] = ()
 
 
 class PushContent(msgspec.Struct, frozen=True):
@@ -88,6 +74,13 @@ class Push(msgspec.Struct, frozen=True):
     trace: str | None = None
 
 
+class _Begun(NamedTuple):
+    """The id that a request has for its message. `is_new` False: one before it had the key."""
+
+    id: str
+    is_new: bool
+
+
 class PushService:
     """Accepts pushes, tells what became of them, and takes them back.
 
@@ -112,7 +105,8 @@ class PushService:
         self._snowflake = snowflake
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
-        # By the kind of their target, since the start of the process.
+        # By the kind of their target, since the start of the process; a request that came before
+        # with its key is not counted again.
         self.accepted = Counter(dict.fromkeys(TARGET_OF_NAME, 0))
 
     async def push(self, push: Push) -> PushResult:
@@ -125,11 +119,11 @@ class PushService:
         """
         return await self._publish(push, await self._begin(push))
 
-    async def _begin(self, push: Push) -> str:
+    async def _begin(self, push: Push) -> _Begun:
         """The id of its message. Its key is in use from here on until `_publish` is done."""
         id = self._snowflake.next_id()
         if push.once is None:
-            return id
+            return _Begun(id, is_new=True)
         if push.once in self._running:
             raise RequestError(
                 "in_progress",
@@ -138,7 +132,8 @@ class PushService:
             )
         self._running.add(push.once)
         try:
-            return await self._publisher.claim(_once_of(push, push.once), id)
+            claimed = await self._publisher.claim(_once_of(push, push.once), id)
+            return _Begun(claimed, claimed == id)
         except IdempotencyMismatch:
             self._running.discard(push.once)
             raise _mismatch() from None
@@ -146,22 +141,23 @@ class PushService:
             self._running.discard(push.once)
             raise
 
-    async def _publish(self, push: Push, id: str) -> PushResult:
+    async def _publish(self, push: Push, begun: _Begun) -> PushResult:
         if push.once is None:
-            return await self._write_counted(push, id, None)
+            return await self._write_logged(push, begun, None)
         try:
-            return await self._write_counted(push, id, _once_of(push, push.once))
+            return await self._write_logged(push, begun, _once_of(push, push.once))
         except IdempotencyMismatch:
             raise _mismatch() from None
         finally:
             self._running.discard(push.once)
 
-    async def _write_counted(self, push: Push, id: str, once: IdempotencyKey | None) -> PushResult:
+    async def _write_logged(
+        self, push: Push, begun: _Begun, once: IdempotencyKey | None
+    ) -> PushResult:
         if self._tracer is None:
-            result = await self._write(push, id, once, None)
+            result = await self._write(push, begun, once, None)
         else:
-            result = await self._write_traced(self._tracer, push, id, once)
-        self.accepted[push.target.kind] += 1
+            result = await self._write_traced(self._tracer, push, begun, once)
         if detail.debug:
             log.debug(
                 "{message_id} pushed to {to}: {streams} streams, {online} online",
@@ -174,11 +170,12 @@ class PushService:
         return result
 
     async def _write_traced(
-        self, tracer: Tracer, push: Push, id: str, once: IdempotencyKey | None
+        self, tracer: Tracer, push: Push, begun: _Begun, once: IdempotencyKey | None
     ) -> PushResult:
         span = tracer.start(PUBLISH, push.trace)
         try:
-            result = await self._write(push, id, once, span.traceparent)
+            trace = span.traceparent if span.is_sampled else None
+            result = await self._write(push, begun, once, trace)
         except (RequestError, StoreUnavailable, IdempotencyMismatch) as error:
             span.end({"push.to": push.target.kind}, error=type(error).__name__)
             raise
@@ -187,9 +184,9 @@ class PushService:
         return result
 
     async def _write(
-        self, push: Push, id: str, once: IdempotencyKey | None, trace: str | None
+        self, push: Push, begun: _Begun, once: IdempotencyKey | None, trace: str | None
     ) -> PushResult:
-        target, content = push.target, push.content
+        target, content, id = push.target, push.content, begun.id
         said = StoredContent(id, **{name: getattr(content, name) for name in _STORED})
         if target.kind == "ip":
             if self._nearby is None:
@@ -198,9 +195,8 @@ class PushService:
             handed = await self._nearby.push(
                 target.names[0], said, acknowledged=acknowledged, once=once
             )
-            if self._push_events is not None and handed.id == id:
-                now_ms = self._shards.first.clock.now_us() // 1000
-                self._push_events.pushed(id, now_ms, (), 0)
+            if begun.is_new and handed.id == id:
+                self._count(target, id, self._shards.first.clock.now_us(), ())
             return _receipt_of(handed)
         stored = content.qos > 0 and content.ttl_seconds > 0
         published = await self._publisher.publish(
@@ -210,17 +206,23 @@ class PushService:
             ttl_seconds=content.ttl_seconds,
             stored=stored,
             online=content.qos > 0 and not stored,
-            to=_encode(_as_asked(target)).decode(),
+            to=_encode(as_asked(target)).decode(),
             collapse=content.collapse,
             once=once,
             trace=trace,
         )
-        if self._push_events is not None and published.id == id:
+        receipt = _receipt(target, published)
+        if begun.is_new and published.id == id:
             streams = [outcome.stream for outcome in published.outcomes if outcome.known]
-            if streams:
-                named = [_as_in_a_query(stream) for stream in streams]
-                self._push_events.pushed(id, published.now_us // 1000, named, len(streams))
-        return _receipt(target, published)
+            self._count(target, id, published.now_us, streams)
+        return receipt
+
+    def _count(self, target: Target, id: str, now_us: int, streams: Sequence[str]) -> None:
+        """A new message was accepted."""
+        self.accepted[target.kind] += 1
+        if self._push_events is not None:
+            named = [as_in_a_query(stream) for stream in streams]
+            self._push_events.pushed(id, now_us // 1000, named, len(streams))
 
     async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
         """Each item for itself, in one pipeline; what is refused is so alone.
@@ -241,10 +243,10 @@ class PushService:
             # First all ids, which several servers have to agree upon, then in order.
             begun = await gather(_outcome(self._begin(items[place])) for place in now)
             calls = [
-                _known(id)
-                if isinstance(id, RequestError)
-                else _outcome(self._publish(items[n], id))
-                for n, id in zip(now, begun, strict=True)
+                _known(each)
+                if isinstance(each, RequestError)
+                else _outcome(self._publish(items[place], each))
+                for place, each in zip(now, begun, strict=True)
             ]
             results.update(zip(now, await gather(calls), strict=True))
             waiting = later
@@ -330,42 +332,6 @@ def _mismatch() -> RequestError:
     return RequestError(
         "idempotency_mismatch", "this Idempotency-Key came earlier with another request"
     )
-
-
-def addresses_of(target: Target) -> list[TargetStream]:
-    """The streams of a target, each once. Devices and groups must exist. An address has none."""
-    if target.kind == "ip":
-        return []
-    if target.kind == "all":
-        return [TargetStream(STREAM_ALL)]
-    names = dict.fromkeys(target.names)
-    if target.kind in ("token", "tokens"):
-        return [TargetStream(device_stream(name), record_name(name)) for name in names]
-    if target.kind == "group":
-        return [TargetStream(group_stream(name), group_name(name)) for name in names]
-    stream_of = topic_stream if target.kind == "topic" else user_stream
-    return [TargetStream(stream_of(name)) for name in names]
-
-
-def _as_in_a_query(stream: str) -> str:
-    """A target, by its stream."""
-    token = stream.removeprefix(DEVICE_PREFIX)
-    return stream if token == stream else f"token:{token}"
-
-
-def _as_asked(target: Target) -> dict[str, Any]:
-    """The `to` of a push, as the backend wrote it."""
-    if target.kind == "all":
-        return {"all": True}
-    return {target.kind: target.names if TARGET_OF_NAME[target.kind].several else target.names[0]}
-
-
-def as_target(to: msgspec.Raw) -> Target:
-    """What `_as_asked` was made of."""
-    ((kind, value),) = msgspec.json.decode(to).items()
-    if kind == "all":
-        return Target(kind)
-    return Target(kind, tuple(value) if TARGET_OF_NAME[kind].several else (value,))
 
 
 def _digest_of(push: Push) -> str:

@@ -70,7 +70,7 @@ class ServerOutbox:
         self.server = server
 
     def now_ms(self) -> int:
-        return self.server.clock.now_us() // 1000
+        return self.server.clock.now_ms()
 
     async def claim(
         self, endpoint: str, boot: str, lease_ms: int, limit: int, max_age_seconds: int

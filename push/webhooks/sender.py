@@ -93,8 +93,8 @@ class EventSender:
         agent = self._public_agent if public else self._agent
         sending = Deferred.fromCoroutine(self._send(agent, url, headers, body))
         try:
-            return await within(self._timeout_seconds, self._reactor, sending, _Late)
-        except _Late:
+            return await within(self._timeout_seconds, self._reactor, sending, _NoAnswer)
+        except _NoAnswer:
             return Answer(None, f"no answer within {self._timeout_seconds:g} s")
         except CancelledError:
             raise
@@ -112,7 +112,7 @@ class EventSender:
             }
         )
         response: Any = await agent.request(
-            b"POST", url.encode(), fields, cast(IBodyProducer, _Body(body))
+            b"POST", url.encode(), fields, cast(IBodyProducer, _BodyProducer(body))
         )
         await _read_some(response)
         after = response.headers.getRawHeaders("retry-after", [""])[0]
@@ -140,7 +140,7 @@ class EventSender:
         return _text(error)
 
 
-class _Late(Exception):
+class _NoAnswer(Exception):
     pass
 
 
@@ -179,7 +179,7 @@ class _Discard(Protocol):
 
 
 @implementer(IBodyProducer)
-class _Body:
+class _BodyProducer:
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.length = len(body)

@@ -18,7 +18,7 @@ from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
 from push.runtime.tasks import Semaphore, TaskGroup
 from push.runtime.timers import Debounced, SingleFlight, sleep
-from push.webhooks.endpoints import GONE, Endpoint, EndpointStore
+from push.webhooks.endpoints import GONE, EndpointStore, WebhookEndpoint
 from push.webhooks.events import OutboxEvent
 from push.webhooks.outbox import AttemptOutcome, Claimed, ServerOutbox
 from push.webhooks.sender import Answer, EventSender
@@ -64,7 +64,7 @@ class Delivering:
 class EndpointWorker:
     """`endpoint` is replaced when it changes; `look()` when something may be due."""
 
-    def __init__(self, shared: Delivering, outbox: ServerOutbox, endpoint: Endpoint) -> None:
+    def __init__(self, shared: Delivering, outbox: ServerOutbox, endpoint: WebhookEndpoint) -> None:
         self.endpoint = endpoint
         self.waiting = 0  # as of the last look; 0 where another process delivers
         self._shared = shared

@@ -182,6 +182,7 @@ async def test_the_same_client_id_is_the_same_message_on_either_door(
     of_another = await bob.ask("MS", to={"user": "anna"}, data="z", client_id="c")
 
     assert again == first
+    assert node.chat.messages.accepted["user", "device"] == 2
     assert (elsewhere["code"], elsewhere["field"]) == ("idempotency_mismatch", "client_id")
     assert (other_door.id, other_door.seq) == (first["id"], 1)
     assert of_another["seq"] == 2

@@ -253,6 +253,13 @@ async def test_registering_needs_a_key_with_its_scope_and_may_be_tried_again(
     assert (await client.connect())["status"] is ConnectStatus.ACCEPTED
 
 
+def refusals_of(node: Any) -> int:
+    """As in the series `refusals`: nothing is counted twice."""
+    counted = node.domain.refusals.total() + node.gateway.counters.reasons.refused_here
+    assert isinstance(counted, int)
+    return counted
+
+
 @pytest_twisted.ensureDeferred
 async def test_wrong_keys_are_limited_by_address_and_a_right_one_never(
     make_node: Make, redis_url: str, dial: Make
@@ -272,6 +279,7 @@ async def test_wrong_keys_are_limited_by_address_and_a_right_one_never(
     assert refused["code"] == "rate_limited"
     assert 0 < refused["after"] <= 60
     assert node.domain.refusals["failed_keys_per_minute"] == 1
+    assert refusals_of(node) == 6
     with pytest.raises(RequestError):
         node.domain.failed_keys.note("127.0.0.1")
     assert "token" in await client.register(key=KEY)
@@ -314,6 +322,8 @@ async def test_who_failed_too_often_is_told_when_to_come_back(
 
     assert answer["status"] is ConnectStatus.SERVER_UNAVAILABLE
     assert (answer["code"], answer["after"]) == ("rate_limited", 60)
+    assert node.domain.refusals.total() == 1
+    assert refusals_of(node) == 2
     assert (await (await dial(node)).connect(**pair))["status"] is ConnectStatus.ACCEPTED
 
 

@@ -11,8 +11,10 @@ from twisted.internet.task import Clock
 from push.observe import audit as audit_module
 from push.observe.audit import AuditTrail, Refusals
 from push.observe.timelines import WallClock
+from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.wire.errors import RequestError
+from tests.waiting import WaitUntil
 
 
 def trail_of(shards: Shards) -> AuditTrail:
@@ -79,6 +81,37 @@ async def test_only_what_is_later_is_listed(shards: Shards) -> None:
     entry = (await trail.page(0, None, "", 10)).audit[0]
     assert await targets(trail, since=entry.ts - 1000) == ["act"]
     assert await targets(trail, since=entry.ts + 60_000) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_redis_has_written_without_an_answer_is_not_written_again(
+    shards: Shards, monkeypatch: Any, wait_until: WaitUntil, log_lines: list[str]
+) -> None:
+    monkeypatch.setattr(audit_module, "RETRY_SECONDS", 0.01)
+    store = shards.first
+    trail = trail_of(shards)
+    answered = store.run
+    unanswered = 5
+
+    async def run(*arguments: Any, **options: Any) -> Any:
+        """The first calls are carried out, and their answers are lost."""
+        nonlocal unanswered
+        answer = await answered(*arguments, **options)
+        if unanswered:
+            unanswered -= 1
+            raise StoreUnavailable("connection lost", unknown=True)
+        return answer
+
+    monkeypatch.setattr(store, "run", run)
+    for target in ("one", "two"):
+        trail.note("admin", "192.0.2.1", "DELETE /x", target, 204, is_admin=True)
+    trail.note("backend", "192.0.2.1", "PUT /x", "write", 204, is_admin=False)
+    await trail.store_all()
+    trail.note("admin", "192.0.2.1", "DELETE /x", "three", 204, is_admin=True)
+    await wait_until(lambda: not unanswered)
+    await trail.store_all()
+    assert sorted(await targets(trail)) == ["one", "three", "two", "write"]
+    assert sum("audit trail waits" in line for line in log_lines) == 1
 
 
 def test_some_refusals_of_each_address_and_minute_are_noted() -> None:

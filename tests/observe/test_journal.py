@@ -55,7 +55,7 @@ async def test_of_an_owner_the_last_are_kept_the_latest_first(shards: Shards) ->
     written, start = journal(shards), now_ms(shards)
     for number in range(9):
         written.add("anna", start + number, b"%d" % number)
-    await written.stop()
+    await written.store_all()
     assert await written.latest("anna", 100) == [
         (start + number, b"%d" % number) for number in (8, 7, 6, 5, 4)
     ]
@@ -69,12 +69,32 @@ async def test_of_an_owner_the_last_are_kept_the_latest_first(shards: Shards) ->
     assert await total(shards.first) == 5
 
 
+async def commands(store: RedisClient) -> int:
+    """How many commands the server has run, those of scripts included."""
+    text = (await store.command("INFO", "commandstats")).decode()
+    return sum(int(row.partition("calls=")[2].partition(",")[0]) for row in text.splitlines()[1:])
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_entries_of_one_owner_are_trimmed_once(shards: Shards) -> None:
+    written, start = journal(shards), now_ms(shards)
+    written.add("anna", start, b"first")
+    await written.store_all()  # the script is loaded
+    before = await commands(shards.first)
+    for number in range(100):
+        written.add("anna", start + number, b"%d" % number)
+    await written.store_all()
+    assert await commands(shards.first) - before < 20
+    assert await total(shards.first) == 5
+    assert await written.latest("anna", 1) == [(start + 99, b"99")]
+
+
 @pytest_twisted.ensureDeferred
 async def test_over_the_bound_of_all_those_go_that_had_nothing_for_longest(shards: Shards) -> None:
     written, start = journal(shards), now_ms(shards)
     for number in range(200):
         written.add(f"user{number % 50}", start + number, b"%d" % number)
-    await written.stop()
+    await written.store_all()
     assert await total(shards.first) <= 20
     assert await written.latest("user0", 10) == []
     assert (start + 199, b"199") in await written.latest("user49", 10)
@@ -84,10 +104,10 @@ async def test_over_the_bound_of_all_those_go_that_had_nothing_for_longest(shard
 async def test_what_is_too_old_goes_and_is_not_shown_before(shards: Shards) -> None:
     written, now = journal(shards), now_ms(shards)
     written.add("old", now - 2 * DAY_MS, b"too old")
-    await written.stop()
+    await written.store_all()
     assert await written.latest("old", 10) == []
     written.add("new", now, b"new")
-    await written.stop()
+    await written.store_all()
     assert await total(shards.first) == 1
     assert await written.latest("new", 10) == [(now, b"new")]
 
@@ -102,7 +122,7 @@ async def test_only_devices_have_a_timeline_and_one_that_is_forgotten_has_none(
     await make_device("stays")
     for token in ("here", "stays", "never"):
         written.add(token, start, b"event")
-    await written.stop()
+    await written.store_all()
     assert await total(shards.first, "device-events") == 2
     await shards.first.run(_forget, [], ["here"])
     assert await written.latest("here", 10) == []
@@ -114,10 +134,10 @@ async def test_the_number_of_all_is_counted_again_when_it_is_not_known(shards: S
     written, start = journal(shards), now_ms(shards)
     for number in range(4):
         written.add(f"user{number}", start + number, b"entry")
-    await written.stop()
+    await written.store_all()
     await shards.first.command("DEL", shards.first.key("recent-total"))
     written.add("user9", start + 9, b"entry")
-    await written.stop()
+    await written.store_all()
     assert await total(shards.first) == 5
 
 
@@ -145,7 +165,7 @@ async def test_entries_wait_for_redis_in_order_and_in_bounds(
     await wait_until(lambda: store.problem is None and not list(written.waiting_of("anna")))
     assert await count() == 30
     assert not list(written.waiting_of("anna"))
-    await written.stop()
+    await written.store_all()
 
 
 @pytest_twisted.ensureDeferred
@@ -153,7 +173,7 @@ async def test_all_keys_end_by_themselves_and_a_sweep_drops_what_is_too_old(shar
     store = shards.first
     written, start = journal(shards), now_ms(shards)
     written.add("anna", start, b"entry")
-    await written.stop()
+    await written.store_all()
     for name, most_seconds in (
         ("recent:anna", 2 * 86_400),
         ("recent-owners", 2 * 86_400),

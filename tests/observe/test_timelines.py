@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
 from push.cluster.survey import Survey, SurveyHandler
+from push.observe import journal as journal_module
 from push.observe import timelines as timelines_module
 from push.observe.journal import ENTRIES_PER_CALL
 from push.observe.timelines import Timelines
@@ -71,6 +74,67 @@ async def test_a_minute_of_many_sessions_is_one_entry_each_in_few_calls(
 
 
 @pytest_twisted.ensureDeferred
+async def test_more_sessions_than_may_wait_are_stored_in_parts(
+    store: RedisClient, shards: Shards, make_device: MakeDevice, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_WAITING", 400)
+    monkeypatch.setattr(timelines_module, "SLICE", 100)
+    timelines = make_timelines(shards)
+    sessions = [Session(number) for number in range(1_000)]
+    for session in sessions:
+        await make_device(session.token)
+        timelines.acknowledged[session] += 1
+        timelines.count(session.token, session.session_id, "dropped", "too_large")
+    timelines.add(sessions[0].token, "connected", sessions[0].session_id)
+    await timelines._settle()
+    await timelines.store_all()
+    assert timelines.given_up == 0
+    assert int(await store.command("GET", store.key("device-events-total"))) == 2_001
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_redis_what_is_counted_drives_out_nothing(
+    make_redis: Any, connect: Any, wait_until: WaitUntil, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(journal_module, "MAX_WAITING", 10)
+    redis = make_redis()
+    store = await connect(redis.url, timeout_seconds=1)
+    timelines = make_timelines(Shards([store]))
+    redis.stop()
+    await wait_until(lambda: store.problem is not None)
+    timelines.add("ended", "disconnected", "session")
+    for number in range(30):
+        timelines.acknowledged[Session(number)] += 1
+    await timelines.store_all()
+    assert timelines.given_up == 30 - 9
+    (event,) = await timelines._unstored(b'"ended"')
+    assert event.event == "disconnected"
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_equal_minutes_of_a_session_are_entries_each(
+    store: RedisClient, shards: Shards, make_device: MakeDevice
+) -> None:
+    timelines = make_timelines(shards)
+    session = Session(1)
+    await make_device(session.token)
+    minutes = []
+    for minute in range(3):
+        store.clock.observe((store.clock.now_us() // 60_000_000 + 1) * 60_000_000)
+        timelines.acknowledged[session] += 1
+        timelines.count(session.token, session.session_id, "dropped", "too_large")
+        await timelines.store_all()
+        minutes.append(store.clock.now_us() // 60_000_000)
+        page = await timelines.page(session.token, "", 10)
+        assert len(page.events) == 2 * (minute + 1)
+    assert {each.ts // 60_000 for each in page.events} == set(minutes)
+    assert {(each.event, each.n) for each in page.events} == {("acknowledged", 1), ("dropped", 1)}
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
 async def test_over_the_bound_of_all_the_devices_with_nothing_for_longest_have_none(
     store: RedisClient, shards: Shards, make_device: MakeDevice
 ) -> None:
@@ -85,14 +149,43 @@ async def test_over_the_bound_of_all_the_devices_with_nothing_for_longest_have_n
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_strangers_say_they_are_is_bounded_and_makes_no_timeline(
-    store: RedisClient, shards: Shards, monkeypatch: Any, wait_until: WaitUntil
+async def test_what_strangers_say_they_are_takes_no_room_and_makes_no_timeline(
+    store: RedisClient, shards: Shards, make_device: MakeDevice, monkeypatch: Any
 ) -> None:
     """A CONNECT that is sent elsewhere names any token: it may be none."""
     monkeypatch.setattr(timelines_module, "MAX_COUNTED", 50)
+    monkeypatch.setattr(timelines_module, "MAX_CLAIMED", 20)
     timelines = make_timelines(shards)
     for number in range(1_000):
-        timelines.count(encode_crockford(number), "", "redirected", "full")
+        timelines.count_claimed(encode_crockford(number), "redirected", "full")
+    session = Session(1)
+    await make_device(session.token)
+    timelines.count(session.token, session.session_id, "dropped", "too_large")
     await timelines.store_all()
-    assert await store.command("KEYS", store.key("device-events*")) == []
+    (key,) = await store.command("KEYS", store.key("device-events:*"))
+    assert key.decode() == store.key(f"device-events:{session.token}")
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_not_stored_is_found_among_many_sessions(
+    shards: Shards, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(timelines_module, "LOOKED_AT", 7)
+    timelines = make_timelines(shards)
+    sessions = [Session(number) for number in range(50)]
+    for number, session in enumerate(sessions):
+        timelines.acknowledged[session] = number + 1
+        timelines.count(session.token, session.session_id, "dropped", "too_large")
+    for number in (0, 20, 49):
+        token = sessions[number].token
+        unstored = await timelines._unstored(msgspec.json.encode(token))
+        assert {(each.event, each.session, each.n) for each in unstored} == {
+            ("acknowledged", f"session{number}", number + 1),
+            ("dropped", f"session{number}", 1),
+        }
+    # While some were looked at, it ended.
+    looking = Deferred.fromCoroutine(timelines._unstored(msgspec.json.encode(sessions[0].token)))
+    timelines.settle_session(sessions[0])
+    assert sorted(each.event for each in await looking) == ["acknowledged", "dropped"]
     timelines.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -12,7 +13,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.devices.registration import Devices
-from push.pushing.service import Push, PushContent, PushService, Target, addresses_of
+from push.pushing.service import Push, PushContent, PushService
+from push.pushing.targets import Target, addresses_of
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
@@ -146,6 +148,28 @@ async def test_the_same_key_and_request_is_one_message_with_one_answer(make_back
     assert again == [first, first]
     assert first.unknown == [UNKNOWN]
     assert await one.ids(f"dev:{token}") == [first.id]
+
+
+@pytest.mark.parametrize("servers", [1, 2])
+@pytest_twisted.ensureDeferred
+async def test_each_message_is_counted_and_told_once(backend: Backend, servers: int) -> None:
+    """Several servers agree on the id first, so that a request again has the same."""
+    told: list[str] = []
+    shards = Shards([backend.store] * servers)
+    pushing = PushService(
+        shards,
+        Publisher(shards),
+        Snowflake(lambda: int(time.time() * 1000), 99),
+        push_events=SimpleNamespace(pushed=lambda id, *more: told.append(id)),  # type: ignore[arg-type]
+    )
+    ids = {(await pushing.push(made("user", "u", once="k"))).id for _ in range(3)}
+    for result in await pushing.push_batch([made("user", "u", once=once) for once in ("k", "l")]):
+        assert isinstance(result, PushResult)
+        ids.add(result.id)
+    assert await refused(pushing.push(made("token", UNKNOWN))) == "unknown_token"
+    assert {kind: count for kind, count in pushing.accepted.items() if count} == {"user": 2}
+    assert len(told) == 2
+    assert set(told) == ids
 
 
 @pytest_twisted.ensureDeferred

@@ -81,7 +81,7 @@ class Handshake:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Open no more sessions."""
+        """Open no further sessions."""
         self._is_stopped = True
 
     async def register(self, connection: Connection, wanted: RegisterRequested) -> None:
@@ -101,7 +101,7 @@ class Handshake:
             refusal = as_refusal(error)
             if refusal.field == "key":
                 self._note_refused("SUB", body.token, connection, refusal)
-            self._counters.reasons.refused["SUB", refusal.code] += 1
+            self._counters.reasons.refuse("SUB", refusal)
             connection.protocol.refuse_registration(wanted.message_id, refusal)
         else:
             self._counters.registered += 1
@@ -172,7 +172,7 @@ class Handshake:
         self._limits.check_user(1 + sum(not other.is_over for other in others))
 
     async def _begin(self, device: DeviceSession, opened: Opened) -> None:
-        """Take the device over, and hear its channels before its logs are read."""
+        """Take the device over, and subscribe to its channels before its logs are read."""
         device.token = opened.token
         device.user = opened.user
         device.jwt_topics = opened.topics
@@ -271,7 +271,7 @@ class Handshake:
     ) -> list[Event]:
         self._counters.refused += 1
         self._note_refused("CONNECT", wanted.body.token, device.connection, refusal)
-        self._counters.reasons.refused["CONNECT", refusal.code] += 1
+        self._counters.reasons.refuse("CONNECT", refusal)
         if detail.debug:
             log.debug(
                 "{ip} {connection} refused: {code} {reason}",

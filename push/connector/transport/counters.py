@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 
+from push.wire.errors import RequestError
+
 
 class ReasonCounts:
     """Counts since the start of the process, by reasons that are known beforehand.
 
     `refused`: by "CONNECT" or "SUB" and error code, or by "TLS" and why (see `refusal_of`).
-    `ended`: connections by the code of their end.
+    `limited`: how many of them a limit of the whole system refused, which has counted them too.
+    `ended`: connections by the code of their end; of sessions whose connection was lost,
+    `connection_lost`.
     """
 
     def __init__(self) -> None:
         self.refused: Counter[tuple[str, str]] = Counter()
+        self.limited = 0
         self.ended: Counter[str] = Counter()
+
+    def refuse(self, request: str, refusal: RequestError) -> None:
+        self.refused[request, refusal.code] += 1
+        if refusal.limit is not None:
+            self.limited += 1
+
+    @property
+    def refused_here(self) -> int:
+        """Those that nobody else has counted."""
+        return self.refused.total() - self.limited
 
 
 class Counters:

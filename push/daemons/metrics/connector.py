@@ -23,7 +23,7 @@ _HELP = {
     "registered": "devices registered over the device protocol",
     "refused": "CONNECT requests refused",
     "redirected": "CONNECT requests answered with other connectors",
-    "acknowledged": "acknowledgements that moved a cursor",
+    "acknowledged": "acknowledgements of messages, late ones too",
     "redelivered": "messages sent again for want of an acknowledgement",
     "dropped_too_large": "messages larger than a client accepts",
     "dropped_unacknowledged": "messages given up after the last delivery",

@@ -49,7 +49,6 @@ def watch_gateway(reactor: Clock, observer: Observer, gateway: Gateway) -> Unack
     """Read the figures of `gateway` once a second. What is returned counts one of them."""
     backlog = Unacknowledged(reactor, gateway)
     counters = gateway.counters
-    limits = gateway.limits.counts
     observer.recorder.watch(
         Figures(
             counters={
@@ -60,7 +59,7 @@ def watch_gateway(reactor: Clock, observer: Observer, gateway: Gateway) -> Unack
                     + counters.dropped_unacknowledged
                     + gateway.fanout.lost_qos0
                 ),
-                "refusals": lambda: counters.refused + sum(limits.ended.values()),
+                "refusals": lambda: counters.reasons.refused_here,
             },
             gauges={
                 "connections": lambda: len(gateway.sessions),

@@ -34,12 +34,13 @@ _PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 class OtelSpan:
     """See `push.runtime.tracing.Span`."""
 
-    __slots__ = ("_span", "traceparent")
+    __slots__ = ("_span", "is_sampled", "traceparent")
 
     def __init__(self, span: Any) -> None:
         self._span = span
         context = span.get_span_context()
         flags = int(context.trace_flags)
+        self.is_sampled = context.trace_flags.sampled
         self.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
 
     def end(self, attributes: Mapping[str, str | int], error: str = "") -> None:

@@ -14,17 +14,29 @@ local oldest, of_devices = math.floor(now / 1000) - tonumber(ARGV[4]) * 1000, AR
 local seconds = tonumber(ARGV[4]) + SPARE_SECONDS
 local owners, total = journal_owners_key(kind), journal_total(kind)
 
+local rows_of, in_order, latest = {}, {}, {}
 for i = 6, #ARGV, 3 do
-  local owner, at, entry = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local owner = ARGV[i]
+  local rows = rows_of[owner]
+  if not rows then
+    rows = {}
+    rows_of[owner], in_order[#in_order + 1] = rows, owner
+  end
+  rows[#rows + 1], rows[#rows + 2] = ARGV[i + 1], ARGV[i + 2]
+end
+for _, owner in ipairs(in_order) do
   if not of_devices or redis.call('EXISTS', device_key(owner)) == 1 then
-    local key = journal_key(kind, owner)
-    total = total + redis.call('ZADD', key, at, entry)
+    local key, rows = journal_key(kind, owner), rows_of[owner]
+    total = total + redis.call('ZADD', key, unpack(rows))
     if of_devices then total = total - redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. str(oldest)) end
     total = total - redis.call('ZREMRANGEBYRANK', key, '0', str(-1 - most_each))
     redis.call('EXPIRE', key, seconds)
-    redis.call('ZADD', owners, 'GT', at, owner)
+    for i = 1, #rows, 2 do
+      latest[#latest + 1], latest[#latest + 2] = rows[i], owner
+    end
   end
 end
+if #latest > 0 then redis.call('ZADD', owners, 'GT', unpack(latest)) end
 
 for _ = 1, DROPS_A_CALL do
   local first = redis.call('ZRANGE', owners, '0', '0', 'WITHSCORES')

@@ -412,8 +412,14 @@ async def test_what_was_given_up_while_the_device_still_had_it_counts_when_it_is
     sent = await world.push(device, kind, "long")
     await world.pass_time(MAX_DELIVERIES * REDELIVER_AFTER_SECONDS + 2, device)
     await world.all_are(sent, unacknowledged=1)
+    counters = world.node.gateway.counters
+    assert counters.acknowledged == 0
 
     await world.pass_time(100, device)
 
     assert device.handled == {"long": 1}
     await world.all_are(sent, acknowledged=1)
+    assert counters.acknowledged == 1
+    asked = json.dumps(device.credentials["token"]).encode()
+    unstored = await world.node.domain.observer.timelines._unstored(asked)
+    assert [each.n for each in unstored if each.event == "acknowledged"] == [1]

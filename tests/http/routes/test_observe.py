@@ -197,7 +197,7 @@ async def test_a_push_that_is_repeated_with_its_key_is_listed_once(api: API) -> 
     await api.node.domain.observer.recent.store_all()
     page = await api.json("GET", "/v1/messages?to=user:anna")
     assert [message["id"] for message in page["messages"]] == list(ids)
-    assert api.node.domain.observer.push_events.count == 1
+    assert api.node.domain.pushing.accepted.total() == 1
 
 
 @pytest.mark.parametrize(
@@ -334,9 +334,9 @@ async def test_events_come_as_they_happen_and_end_with_their_client(
     assert {each["token"] for each in events.values()} == {device.token}
     assert {each["node"] for each in events.values()} == {api.node.boot}
     relay = api.node.domain.observer.relay
-    assert relay.follower_count == 1
+    assert len(relay._followers) == 1
     followed.connection.close()
-    assert relay.follower_count == 0
+    assert len(relay._followers) == 0
     assert not api.node.domain.observer.events.wants("pushed")
 
 
@@ -414,6 +414,6 @@ async def test_a_key_that_is_not_valid_any_more_ends_the_stream(
     followed = Followed(api)
     await wait_until(lambda: followed.began)
     api.node.keyring.replace([])
-    await wait_until(lambda: api.node.domain.observer.relay.follower_count == 0)
+    await wait_until(lambda: len(api.node.domain.observer.relay._followers) == 0)
     assert followed.text.endswith("0\r\n\r\n")  # the last chunk
     followed.connection.close()

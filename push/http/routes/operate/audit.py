@@ -44,8 +44,8 @@ class AuditRoutes:
         "See the settings",
         {200: DocumentedResponse("Of the daemon that answers.", Configuration)},
         description=(
-            "Every setting with its value and where that comes from, as it was when the daemon "
-            "was started. Secrets are `redacted`."
+            "Every setting with its value and where that comes from: as the daemon was started, "
+            "with what a reload has applied since. Secrets are `redacted`."
         ),
         scope="admin",
     )
