@@ -30,15 +30,16 @@ html_show_copyright = False
 def adapt(_: Sphinx, page: str, source: list[str]) -> None:
     """What a forge shows and Sphinx does not, and the other way round."""
     # The Markdown files beside this folder are not among the pages.
-    source[0] = re.sub(r"\[([^]]+)\]\(\.\./\w+\.md\)", r"\1", source[0])
+    outside = re.escape("../" * (page.count("/") + 1))
+    source[0] = re.sub(rf"\[([^]]+)\]\({outside}[\w.-]+\.md\)", r"\1", source[0])
     # The contents of the side bar: the pages that index.md links to, in that order.
     if page == "index":
-        pages = dict.fromkeys(re.findall(r"\]\((\w+)\.md\)", source[0]))
+        pages = dict.fromkeys(re.findall(r"\]\(((?:zh/)?\w+)\.md\)", source[0]))
         source[0] += "\n".join(["", "```{toctree}", ":hidden:", "", *pages, "```", ""])
 
 
 def setup(app: Sphinx) -> None:
     # Languages of examples that Pygments does not know; tests find the examples by these names.
-    for language in ("frame", "hex", "haproxy"):
+    for language in ("frame", "hex"):
         app.add_lexer(language, TextLexer)
     app.connect("source-read", adapt)

@@ -22,6 +22,8 @@ SLOW = (
     "tests/docs/test_commands.py",
     "tests/docs/test_clients_md.py",
     "tests/docs/test_cluster_md.py",
+    "tests/docs/test_loadbalancers_md.py",
+    "tests/docs/test_maintenance_md.py",
     "tests/docs/test_minting.py",
     "tests/docs/test_sse_md.py",
     "tests/resharding/",

@@ -230,7 +230,7 @@ class Bans:
 
     def now_ms(self) -> int:
         """The time of the server, in milliseconds since 1970 UTC."""
-        return self._server.clock.now_us() // 1000
+        return self._server.clock.now_ms()
 
 
 def _log_failure(failure: Failure) -> None:

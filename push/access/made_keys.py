@@ -82,7 +82,7 @@ class MadeKeys:
 
     def now_ms(self) -> int:
         """The time of the server, in milliseconds since 1970 UTC."""
-        return self._server.clock.now_us() // 1000
+        return self._server.clock.now_ms()
 
     async def make(
         self, name: str, sha256: str, scopes: Sequence[str], expires: int | None

@@ -44,6 +44,10 @@ class _Lease:
         self.refused_until = 0.0
         self.waiting: list[Deferred[None]] | None = None  # while Redis is asked
 
+    def is_used(self, now: float) -> bool:
+        """Whether it says something that Redis would not say as well."""
+        return self.waiting is not None or now < max(self.ends_at, self.refused_until)
+
 
 class RequestRates:
     """At most `per_second` requests of a key, of all processes together; as many may come at once.
@@ -60,7 +64,8 @@ class RequestRates:
         self._policy = LimitPolicy("requests_per_second", per_second, 1)
         self._wanted = max(1, min(MAX_LEASED, per_second // 10))
         self._refusals = refusals
-        self._leases: dict[str, _Lease] = {}  # of valid keys only: as many as there are
+        self._leases: dict[str, _Lease] = {}  # of keys that were used within the last seconds
+        self._forget_at = 0.0
 
     async def take(self, key: str) -> Quota | None:
         """One request of the key with this digest; what is left, None when there is no limit.
@@ -69,7 +74,10 @@ class RequestRates:
         """
         if not self._policy.quota:
             return None
-        lease = self._leases.setdefault(key, _Lease())
+        lease = self._leases.get(key)
+        if lease is None:
+            self._forget_idle()
+            lease = self._leases[key] = _Lease()
         while not (lease.left and self._clock.seconds() < lease.ends_at):
             if self._clock.seconds() < lease.refused_until:
                 raise self._refusal(lease)
@@ -82,6 +90,14 @@ class RequestRates:
         lease.left -= 1
         reset_seconds = max(ceil(lease.reset_at - self._clock.seconds()), 0)
         return Quota(self._policy, lease.left + lease.elsewhere, reset_seconds)
+
+    def _forget_idle(self) -> None:
+        """Keys are made and revoked while the process runs."""
+        now = self._clock.seconds()
+        if now < self._forget_at:
+            return
+        self._forget_at = now + LEASE_SECONDS
+        self._leases = {key: lease for key, lease in self._leases.items() if lease.is_used(now)}
 
     def _refusal(self, lease: _Lease) -> Exception:
         return over_limit(

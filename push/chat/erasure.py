@@ -133,7 +133,7 @@ class Erasure:
         any more: then the user may exist again."""
         home = self._home(user)
         key = home.key(keyspace.ERASING)
-        await home.command("ZADD", key, "XX", home.clock.now_us() // 1000, user)
+        await home.command("ZADD", key, "XX", home.clock.now_ms(), user)
         if await home.command("ZSCORE", key, user) is None:
             raise _AllIsDone
 

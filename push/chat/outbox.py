@@ -207,7 +207,7 @@ class UserOutboxRelay(PeriodicTask):
 
     async def _give_back(self, texts: Sequence[bytes]) -> None:
         """They are not ours any more: those that were not done are due again soon."""
-        now_ms = self._server.clock.now_us() // 1000
+        now_ms = self._server.clock.now_ms()
         for text in texts:
             await self._server.command(
                 "ZADD", self._server.key(keyspace.CHAT_ERRANDS), "XX", now_ms, text

@@ -1,7 +1,7 @@
 """The owner of a connector's connections: it carries out what their protocols ask for.
 
 `handle` is the one loop over what protocols say; a table names the method for each kind of event.
-What needs Redis runs as a coroutine, one a request, owned by its connection: an error of ours is
+What needs Redis runs as a coroutine, one a request, owned by its connection: an error in it is
 logged once and ends that connection with `internal`; no other connection notices.
 """
 
@@ -196,7 +196,7 @@ class Gateway:
 
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the first Redis server's clock."""
-        return self._services.shards.first.clock.now_us() // 1000
+        return self._services.shards.first.clock.now_ms()
 
     @property
     def capacity(self) -> int:
@@ -257,6 +257,7 @@ class Gateway:
         elif connection.device is not None:
             if connection.protocol.state is State.OPEN:
                 reason = "the connection was lost"
+                self.counters.reasons.ended[CONNECTION_LOST] += 1
                 self.session_events.disconnected(connection.device, CONNECTION_LOST, reason)
             self.forget(connection.device)
         self._tell_if_all_are_gone()
@@ -289,8 +290,8 @@ class Gateway:
         self._tell_if_all_are_gone()
 
     def _store_end(self, device: DeviceSession) -> None:
-        """The session is over: it is no more among those that the connector has, and soon not in
-        its device's record."""
+        """The session is over: it is no longer among those that the connector has, and soon not
+        in its device's record."""
         if self.sessions.get(device.session_id) is device:
             del self.sessions[device.session_id]
             self._session_ends.store(device)
@@ -355,7 +356,7 @@ class Gateway:
         self.disconnect(connection, DisconnectCode.RATE_LIMITED, reason)
 
     def kick(self, device: DeviceSession, reason: str) -> None:
-        """End a session permanently: its client does not come back by itself."""
+        """End a session permanently: its client does not reconnect by itself."""
         self.disconnect(device.connection, DisconnectCode.KICKED, reason)
 
     def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:

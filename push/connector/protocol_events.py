@@ -135,7 +135,7 @@ class ProtocolEvents:
             self._positions.note(token, event.positions)
 
     def _goodbye(self, connection: DeviceConnection, _event: GoodbyeSaid) -> None:
-        """The session stays until what it asked for is carried out, and reads no more."""
+        """The session stays until what it asked for is carried out, and no longer reads."""
         if connection.protocol.state is State.ENDING:
             connection.read_no_more()
             self._gateway.requests.drained(session_on(connection))

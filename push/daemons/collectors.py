@@ -17,7 +17,7 @@ from push.daemons.metrics.system import (
     RedisCollector,
     RegistryCollector,
 )
-from push.daemons.metrics.webhooks import WebhookCollector
+from push.daemons.metrics.webhooks import OutboxCollector, WebhookCollector
 from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.services.webhooks import WebhookService
 from push.daemons.status import DaemonIdentity, DaemonStatus
@@ -31,6 +31,7 @@ def collectors_of(
     lag: ReactorLag,
     backlog: Unacknowledged | None,
     webhooks: WebhookService | None,
+    outboxes: OutboxCollector | None,
 ) -> list[Collector]:
     """`backlog`: of a connector."""
     found: list[Collector] = [
@@ -45,4 +46,6 @@ def collectors_of(
     ]
     if webhooks is not None:
         found.append(WebhookCollector(webhooks.relay))
+    if outboxes is not None:
+        found.append(outboxes)
     return found

@@ -32,6 +32,7 @@ from push.daemons.device_gateway import make_gateway
 from push.daemons.domain import Domain
 from push.daemons.metrics.figures import Unacknowledged, watch_gateway
 from push.daemons.metrics.registry import make_registry as make_metrics
+from push.daemons.metrics.webhooks import OutboxCollector
 from push.daemons.notes import clamped_notes
 from push.daemons.part_settings import domain_limits
 from push.daemons.process.listening import Listener, MakePort
@@ -321,8 +322,17 @@ class Composition:
                 lag,
                 self._backlog,
                 self._webhooks,
+                self._watch_outboxes(),
             ),
         )
+
+    def _watch_outboxes(self) -> OutboxCollector | None:
+        if not self._roles & {"api", "webhooks"}:
+            return None
+        store = self._domain.webhooks.store
+        outboxes = OutboxCollector(self._reactor, self._domain.shards, store)
+        self._add(BackgroundService(outboxes))
+        return outboxes
 
     def _with_tls(self, site: object) -> tuple[str, object]:
         """The HTTP API as it is listened for, and the scheme of its URL."""

@@ -155,7 +155,7 @@ class Devices:
         while True:
             token = self._snowflake.next_id()
             home = self._home(token)
-            created_ms = home.clock.now_us() // 1000
+            created_ms = home.clock.now_ms()
             written = await home.run(
                 _register,
                 [],

@@ -70,7 +70,7 @@ class SessionQueries:
         Connectors that do not confirm it end them before they next do anything for them.
         """
         server = self._asker.server
-        kept = KeptKick(filter, server.clock.now_us() // 1000 + CLOCK_TOLERANCE_MS)
+        kept = KeptKick(filter, server.clock.now_ms() + CLOCK_TOLERANCE_MS)
         asked = await self._asker.ask(KICK, KickSessions(filter), thorough=True)
         kicked = sum(_decode_kicked(raw).kicked for _, raw in asked.answers)
         silent = _silent(asked, filter)

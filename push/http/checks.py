@@ -11,7 +11,8 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from push.pushing.service import PushContent, Target
+from push.pushing.service import PushContent
+from push.pushing.targets import Target
 from push.wire import defaults
 from push.wire.addresses import normal_network
 from push.wire.api.push import PushBody, PushTargetBody

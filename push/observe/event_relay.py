@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
-from push.observe.events import EventFilter, Events, Listener, Sample, SampledEvent
+from push.observe.events import EventFilter, EventListener, Events, Sample, SampledEvent
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.connection.subscriptions import subscribed_in_time
@@ -56,7 +56,7 @@ _decode_wanted = msgspec.json.Decoder(WantedEvents).decode
 _decode_batch = msgspec.json.Decoder(EventBatch).decode
 
 
-class Follower:
+class EventFollower:
     """Somebody who looks at this process. `take` gets events as they come, at most as many a second
     as one client may."""
 
@@ -65,7 +65,7 @@ class Follower:
         self.wanted = wanted
         self.silent: list[str] = []  # nodes whose events do not come
         self.sample = Sample()
-        self.listener = Listener(wanted, take)
+        self.listener = EventListener(wanted, take)
         self._take = take
 
     def take_skipped(self) -> int:
@@ -85,7 +85,7 @@ class _Remote:
     def __init__(self, boot: str, wanted: EventFilter) -> None:
         self.boot = boot
         self.waiting: list[SampledEvent] = []
-        self.listener = Listener(wanted, self.waiting.append)
+        self.listener = EventListener(wanted, self.waiting.append)
         self.asked_at = 0.0
 
 
@@ -106,7 +106,7 @@ class EventRelay:
         self._survey = survey
         self._events = events
         self._boot = boot
-        self._followers: dict[str, Follower] = {}
+        self._followers: dict[str, EventFollower] = {}
         self._remotes: dict[tuple[str, str], _Remote] = {}
         self._jobs = TaskGroup()
         self._asking = Periodic(reactor, ASK_AGAIN_SECONDS, self._ask, _log_failure)
@@ -123,11 +123,7 @@ class EventRelay:
 
     # For those who look at this process
 
-    @property
-    def follower_count(self) -> int:
-        return len(self._followers)
-
-    async def follow(self, follower: Follower) -> None:
+    async def follow(self, follower: EventFollower) -> None:
         """Events come from now on. Raises `StoreUnavailable`; `RequestError` `unavailable` when too
         many follow already."""
         if len(self._followers) >= MAX_FOLLOWERS:
@@ -146,7 +142,7 @@ class EventRelay:
         if self._followers and not self._asking.is_started:
             self._asking.start()
 
-    def unfollow(self, follower: Follower) -> None:
+    def unfollow(self, follower: EventFollower) -> None:
         """May be called twice."""
         if self._followers.pop(follower.id, None) is None:
             return

@@ -68,7 +68,7 @@ class Sample:
         return True
 
 
-class Listener:
+class EventListener:
     """Somebody who looks, with what they want. `take` gets each event of the sample."""
 
     __slots__ = ("sample", "take", "wanted")
@@ -92,21 +92,21 @@ class Events:
         self.node = node
         self._now = reactor.seconds
         self._wall_clock = wall_clock
-        self._listeners: dict[str, list[Listener]] = {}
+        self._listeners: dict[str, list[EventListener]] = {}
         self.wants_acknowledged = False  # as `wants` tells, for what comes most often
 
     def wants(self, kind: EventKind) -> bool:
         """Whether somebody looks for events of this kind."""
         return kind in self._listeners
 
-    def add(self, listener: Listener) -> None:
+    def add(self, listener: EventListener) -> None:
         if listener.wanted.node not in ("", self.node):
             return  # nothing of this process is wanted
         for kind in listener.wanted.kinds:
             self._listeners.setdefault(kind, []).append(listener)
         self.wants_acknowledged = self.wants("acknowledged")
 
-    def remove(self, listener: Listener) -> None:
+    def remove(self, listener: EventListener) -> None:
         for kind in listener.wanted.kinds:
             left = [each for each in self._listeners.get(kind, ()) if each is not listener]
             if left:

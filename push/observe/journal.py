@@ -124,7 +124,7 @@ class Journal:
         return [(int(float(reply[i + 1])), reply[i]) for i in range(0, len(reply), 2)]
 
     def _oldest(self, server: RedisClient) -> int:
-        return max(0, server.clock.now_us() // 1000 - self._kind.keep_seconds * 1000)
+        return max(0, server.clock.now_ms() - self._kind.keep_seconds * 1000)
 
     async def _write(self) -> None:
         failed: list[JournalEntry] = []

@@ -73,7 +73,7 @@ class WallClock:
         self._clock = shards.first.clock
 
     def now_ms(self) -> int:
-        return self._clock.now_us() // 1000
+        return self._clock.now_ms()
 
 
 class Timelines:

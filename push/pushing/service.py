@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from twisted.logger import Logger
 
 from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
+from push.pushing.targets import Target, addresses_of, as_asked, as_in_a_query, as_target
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.redis.keyspace import DEVICE_PREFIX, group_name, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
@@ -27,7 +27,6 @@ from push.streams.publisher import (
     IdempotencyMismatch,
     Published,
     Publisher,
-    TargetStream,
     by_server,
 )
 from push.wire import defaults
@@ -36,12 +35,7 @@ from push.wire.api.push import PushResult
 from push.wire.api.push_targets import TARGET_OF_NAME
 from push.wire.errors import RequestError
 from push.wire.idents import (
-    STREAM_ALL,
     Snowflake,
-    device_stream,
-    group_stream,
-    topic_stream,
-    user_stream,
 )
 
 log = Logger()
@@ -52,14 +46,6 @@ _cancel = load_script("streams", "cancel")
 _encode = msgspec.json.Encoder().encode
 # What of a push the devices get.
 _STORED = StoredContent.__struct_fields__[1:]
-
-
-class Target(msgspec.Struct, frozen=True):
-    """A target: `kind` is token, tokens, user, users, topic, group, all, or ip (as
-    `normal_network`)."""
-
-    kind: str
-    names: tuple[str, ...] = ()
 
 
 class PushContent(msgspec.Struct, frozen=True):
@@ -188,7 +174,8 @@ class PushService:
     ) -> PushResult:
         span = tracer.start(PUBLISH, push.trace)
         try:
-            result = await self._write(push, begun, once, span.traceparent)
+            trace = span.traceparent if span.is_sampled else None
+            result = await self._write(push, begun, once, trace)
         except (RequestError, StoreUnavailable, IdempotencyMismatch) as error:
             span.end({"push.to": push.target.kind}, error=type(error).__name__)
             raise
@@ -219,7 +206,7 @@ class PushService:
             ttl_seconds=content.ttl_seconds,
             stored=stored,
             online=content.qos > 0 and not stored,
-            to=_encode(_as_asked(target)).decode(),
+            to=_encode(as_asked(target)).decode(),
             collapse=content.collapse,
             once=once,
             trace=trace,
@@ -234,7 +221,7 @@ class PushService:
         """A new message was accepted."""
         self.accepted[target.kind] += 1
         if self._push_events is not None:
-            named = [_as_in_a_query(stream) for stream in streams]
+            named = [as_in_a_query(stream) for stream in streams]
             self._push_events.pushed(id, now_us // 1000, named, len(streams))
 
     async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
@@ -345,42 +332,6 @@ def _mismatch() -> RequestError:
     return RequestError(
         "idempotency_mismatch", "this Idempotency-Key came earlier with another request"
     )
-
-
-def addresses_of(target: Target) -> list[TargetStream]:
-    """The streams of a target, each once. Devices and groups must exist. An address has none."""
-    if target.kind == "ip":
-        return []
-    if target.kind == "all":
-        return [TargetStream(STREAM_ALL)]
-    names = dict.fromkeys(target.names)
-    if target.kind in ("token", "tokens"):
-        return [TargetStream(device_stream(name), record_name(name)) for name in names]
-    if target.kind == "group":
-        return [TargetStream(group_stream(name), group_name(name)) for name in names]
-    stream_of = topic_stream if target.kind == "topic" else user_stream
-    return [TargetStream(stream_of(name)) for name in names]
-
-
-def _as_in_a_query(stream: str) -> str:
-    """A target, by its stream."""
-    token = stream.removeprefix(DEVICE_PREFIX)
-    return stream if token == stream else f"token:{token}"
-
-
-def _as_asked(target: Target) -> dict[str, Any]:
-    """The `to` of a push, as the backend wrote it."""
-    if target.kind == "all":
-        return {"all": True}
-    return {target.kind: target.names if TARGET_OF_NAME[target.kind].several else target.names[0]}
-
-
-def as_target(to: msgspec.Raw) -> Target:
-    """What `_as_asked` was made of."""
-    ((kind, value),) = msgspec.json.decode(to).items()
-    if kind == "all":
-        return Target(kind)
-    return Target(kind, tuple(value) if TARGET_OF_NAME[kind].several else (value,))
 
 
 def _digest_of(push: Push) -> str:

@@ -20,7 +20,7 @@ PAGE_BYTES = 1024 * 1024
 MAX_READS = 50  # of one page; entries that are passed over are read as well
 
 
-class _Body(msgspec.Struct):
+class _WaitingBody(msgspec.Struct):
     """Of a PUSH as it is handed out."""
 
     id: str
@@ -30,7 +30,7 @@ class _Body(msgspec.Struct):
     data: Any
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+_decode = msgspec.json.Decoder(_WaitingBody).decode
 
 
 class _Found(NamedTuple):

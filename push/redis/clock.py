@@ -32,3 +32,7 @@ class ServerClock:
             return 0
         elapsed = self._monotonic() - self._seen_at
         return self._seen_us + int(elapsed * 0.999 * MICROSECONDS)
+
+    def now_ms(self) -> int:
+        """The same in milliseconds."""
+        return self.now_us() // 1000

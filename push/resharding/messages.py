@@ -26,6 +26,7 @@ from push.redis.keyspace import (
     LEDGER_TIME,
     LEDGER_TO,
     LEDGER_TOKENS,
+    LEDGER_TRACE,
     LEDGER_WRITTEN,
     MESSAGE,
     WAITING,
@@ -43,6 +44,7 @@ _HEAD = (
     LEDGER_TIME,
     LEDGER_EXPIRES,
     LEDGER_OFFSET,
+    LEDGER_TRACE,
     LEDGER_CLOSED_AT,
     LEDGER_CLOSED_WITH,
 )
@@ -170,11 +172,16 @@ def _moved(sums: dict[int, Counter[str]], counts: MovedCounts) -> dict[int, Coun
 def _head(parts: Mapping[int, Fields]) -> Fields:
     """What all parts of a record say alike."""
     every = list(parts.values())
-    return {
+    head = {
         LEDGER_TO: every[0][LEDGER_TO],
         LEDGER_TIME: b"%d" % min(int(fields[LEDGER_TIME]) for fields in every),
         LEDGER_EXPIRES: b"%d" % max(int(fields[LEDGER_EXPIRES]) for fields in every),
     }
+    # A push that was completed by its key has a trace of each request: one of them is kept.
+    traces = [fields[LEDGER_TRACE] for fields in every if LEDGER_TRACE in fields]
+    if traces:
+        head[LEDGER_TRACE] = min(traces)
+    return head
 
 
 def _counts_in(fields: Fields) -> Counter[str]:

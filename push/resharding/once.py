@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from push.pushing.service import addresses_of, as_target
+from push.pushing.targets import addresses_of, as_target
 from push.resharding.layout import Layout
 from push.wire.idents import STREAM_ALL
 

@@ -18,6 +18,7 @@ from push.redis.scripts import load_script
 from push.resharding.layout import Layout, each_key, each_member
 from push.resharding.staging import Staging
 from push.webhooks.events import OutboxEvent
+from push.webhooks.outbox import GONE_FIELD
 from push.wire.idents import device_stream, user_stream
 
 EVENTS_PER_CALL = 500
@@ -79,6 +80,7 @@ class Outboxes:
             list
         )
         self._wanted: Fields = {}
+        self._gone: Fields = {}  # deleted endpoints: something of them may be anywhere
 
     async def stage(self) -> None:
         for place in self._layout.old:
@@ -121,6 +123,7 @@ class Outboxes:
             await self._read_attempts(place, name)
         elif name == keyspace.WEBHOOK_WANTED:
             found = await self._hash(place, name)
+            self._gone |= {field: b"" for field in found if field.startswith(GONE_FIELD)}
             if int(found.get("version", b"0")) >= int(self._wanted.get("version", b"0")):
                 self._wanted = found
         else:
@@ -172,7 +175,7 @@ class Outboxes:
             await staging.put_entries(to, name, _in_order(attempts))
         for number, to in enumerate(self._layout.new):
             if self._wanted:
-                table = {**self._wanted, "server": b"%d" % number}
+                table = {**self._wanted, **self._gone, "server": b"%d" % number}
                 await staging.put_hash(to, keyspace.WEBHOOK_WANTED, table)
 
     async def _has(self, place: int, name: str) -> bool:

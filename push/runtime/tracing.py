@@ -20,6 +20,10 @@ class Span(Protocol):
     def traceparent(self) -> str:
         """The span by the header of that name (W3C Trace Context)."""
 
+    @property
+    def is_sampled(self) -> bool:
+        """Whether it is collected; of one that is not, nobody needs the traceparent."""
+
     def end(self, attributes: Mapping[str, str | int], error: str = "") -> None:
         """It is over; `error`: what went wrong."""
 

@@ -165,7 +165,7 @@ class Ledger:
         for server, reply in zip(self._shards, await gather(calls), strict=True):
             fields = {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
             if fields:
-                now_ms = server.clock.now_us() // 1000
+                now_ms = server.clock.now_ms()
                 settled = now_ms > int(fields[LEDGER_TIME]) + SETTLED_SECONDS * 1000
                 parts.append((fields, fields[LEDGER_OFFSET] == b"0" and settled))
         return parts

@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 from push.wire.errors import RequestError, shortened
 
-_NAME = re.compile(r"[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?")
+# Python's resolver fails otherwise on a longer label, in a way of which Twisted tells nobody.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
+_MAX_NAME_CHARACTERS = 253
 _VISIBLE = re.compile(r"[!-~]+")
 _V4_COMPATIBLE = IPv6Network("::/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -88,7 +90,8 @@ def check_url(url: str, *, public: bool) -> str:
     if "@" in parts.netloc or parts.fragment or "#" in url:
         raise _invalid("a user, a password or a fragment is not sent")
     address = literal_address(host)
-    if address is None and not _NAME.fullmatch(host):
+    is_name = _NAME.fullmatch(host) and len(host.rstrip(".")) <= _MAX_NAME_CHARACTERS
+    if address is None and not is_name:
         raise _invalid("its host is neither a name nor an address")
     if public:
         name = host.rstrip(".").lower()

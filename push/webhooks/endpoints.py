@@ -29,6 +29,7 @@ MAX_ENDPOINTS = 100
 MAX_SECRETS = 5  # of them valid at one time
 _META = "#"  # what the names of fields begin with that are no endpoints
 _VERSION = "#"
+_PRESENCE = "#presence"
 
 GONE = "it answered 410 Gone"
 
@@ -43,7 +44,7 @@ class Secret(Struct, frozen=True, array_like=True):
     until_ms: int = 0
 
 
-class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WebhookEndpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """As it is stored. `disabled`: why, if not by an operator. Times are in ms since 1970 UTC."""
 
     id: str
@@ -70,7 +71,7 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def valid_secrets(self, now_ms: int) -> list[str]:
         return [one.secret for one in self.secrets if one.until_ms == 0 or one.until_ms > now_ms]
 
-    def with_secret(self, secret: str, now_ms: int) -> Endpoint:
+    def with_secret(self, secret: str, now_ms: int) -> WebhookEndpoint:
         """The secrets of before stay valid for a day."""
         until_ms = now_ms + ROTATION_MS
         before = [
@@ -80,15 +81,17 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ]
         return replace(self, secrets=[Secret(secret), *before[: MAX_SECRETS - 1]])
 
-    def switched(self, on: bool, reason: str = "") -> Endpoint:
+    def switched(self, on: bool, reason: str = "") -> WebhookEndpoint:
         return replace(self, enabled=on, disabled=reason, failing_since=None)
 
 
 class Endpoints(NamedTuple):
-    """All of them by id; `version` grows with each change."""
+    """All of them by id; `version` grows with each change. `presence`: since which offset some
+    endpoint wants to know who is online, "" where none does."""
 
     version: int
-    by_id: Mapping[str, Endpoint]
+    by_id: Mapping[str, WebhookEndpoint]
+    presence: str = ""
 
     def wanting(self) -> dict[str, list[str]]:
         """By type the ids of the endpoints that want such events now."""
@@ -100,10 +103,10 @@ class Endpoints(NamedTuple):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Endpoint).decode
+_decode = msgspec.json.Decoder(WebhookEndpoint).decode
 
 # What becomes of an endpoint (None: there is none, or it is to be deleted). May raise.
-Change = Callable[[Endpoint | None], Endpoint | None]
+Change = Callable[[WebhookEndpoint | None], WebhookEndpoint | None]
 
 
 class EndpointStore:
@@ -116,23 +119,24 @@ class EndpointStore:
         self._key = self._first.key(keyspace.WEBHOOK_ENDPOINTS)
 
     def now_ms(self) -> int:
-        return self._first.clock.now_us() // 1000
+        return self._first.clock.now_ms()
 
     async def read(self) -> Endpoints:
         reply = await self._first.command("HGETALL", self._key)
         fields = {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
         version = int(fields.get(_VERSION, b"0"))
         found = {id: _decode(raw) for id, raw in fields.items() if not id.startswith(_META)}
-        return Endpoints(version, dict(sorted(found.items())))
+        presence = fields.get(_PRESENCE, b"").decode()
+        return Endpoints(version, dict(sorted(found.items())), presence)
 
-    async def get(self, id: str) -> Endpoint:
+    async def get(self, id: str) -> WebhookEndpoint:
         """Raises `RequestError` `not_found`."""
         raw = None if id.startswith(_META) else await self._first.command("HGET", self._key, id)
         if raw is None:
             raise unknown_endpoint()
         return _decode(raw)
 
-    async def change(self, id: str, change: Change) -> Endpoint | None:
+    async def change(self, id: str, change: Change) -> WebhookEndpoint | None:
         """What `change` makes of the endpoint, once every server's scripts know it."""
         while True:
             raw = await self._first.command("HGET", self._key, id)
@@ -156,6 +160,8 @@ class EndpointStore:
             number,
             settings.max_waiting,
             settings.offline_after_seconds * 1000,
+            " ".join(endpoints.by_id),
+            endpoints.presence,
         ]
         for type, ids in sorted(endpoints.wanting().items()):
             arguments += [type, " ".join(ids)]
@@ -170,35 +176,36 @@ class EndpointStore:
         for id, wanted in configured.items():
             await self.change(id, partial(self._adopted, id, wanted))
 
-    def _adopted(self, id: str, wanted: ConfiguredEndpoint, before: Endpoint | None) -> Endpoint:
+    def _adopted(
+        self, id: str, wanted: ConfiguredEndpoint, before: WebhookEndpoint | None
+    ) -> WebhookEndpoint:
         now_ms = self.now_ms()
         types = sorted(wanted.types)
         if before is None:
-            return Endpoint(
+            return WebhookEndpoint(
                 id=id,
                 url=wanted.url,
                 types=types,
                 secrets=[Secret(wanted.secret)],
                 source="config",
                 created=now_ms,
-                description=wanted.description,
             )
         if before.secrets[0].secret != wanted.secret:
             before = before.with_secret(wanted.secret, now_ms)
         if before.url != wanted.url:
             before = before.switched(True)
-        return replace(before, url=wanted.url, types=types, description=wanted.description)
+        return replace(before, url=wanted.url, types=types)
 
-    async def note_success(self, id: str) -> Endpoint | None:
+    async def note_success(self, id: str) -> WebhookEndpoint | None:
         return await self.change(
             id, lambda found: None if found is None else replace(found, failing_since=None)
         )
 
-    async def note_failure(self, id: str) -> Endpoint | None:
+    async def note_failure(self, id: str) -> WebhookEndpoint | None:
         """It is failing from now on; after five days of that it is disabled."""
         now_ms = self.now_ms()
 
-        def failing(found: Endpoint | None) -> Endpoint | None:
+        def failing(found: WebhookEndpoint | None) -> WebhookEndpoint | None:
             if found is None or not found.enabled:
                 return found
             if found.failing_since is None:
@@ -212,7 +219,7 @@ class EndpointStore:
 
         return await self.change(id, failing)
 
-    async def disable(self, id: str, reason: str) -> Endpoint | None:
+    async def disable(self, id: str, reason: str) -> WebhookEndpoint | None:
         return await self.change(
             id,
             lambda found: (
@@ -220,7 +227,7 @@ class EndpointStore:
             ),
         )
 
-    def _disabled(self, endpoint: Endpoint, reason: str) -> Endpoint:
+    def _disabled(self, endpoint: WebhookEndpoint, reason: str) -> WebhookEndpoint:
         return replace(endpoint, enabled=False, disabled=reason)
 
 

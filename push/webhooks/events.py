@@ -23,7 +23,7 @@ _decode = msgspec.msgpack.Decoder(_Packed).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class _Body(Struct, frozen=True):
+class _EventBody(Struct, frozen=True):
     type: str
     timestamp: str
     seq: int
@@ -51,7 +51,7 @@ class OutboxEvent(Struct, frozen=True):
     def body(self) -> bytes:
         """What is signed and sent, the same at every attempt."""
         raw = Raw(self.data.encode())
-        return _encode(_Body(self.type, timestamp_of(self.id), self.seq, self.source, raw))
+        return _encode(_EventBody(self.type, timestamp_of(self.id), self.seq, self.source, raw))
 
 
 def timestamp_of(id: str) -> str:

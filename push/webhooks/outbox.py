@@ -20,6 +20,7 @@ from push.wire.api.operate.webhooks import WebhookAttempt
 
 CHANNEL = "webhooks"  # something is due, or an endpoint has changed
 REPLAYED_PER_CALL = 500
+GONE_FIELD = "gone "  # in webhook-wanted, what the fields of deleted endpoints begin with
 
 Ending = Literal["done", "again", "lost"]
 
@@ -69,7 +70,7 @@ class ServerOutbox:
         self.server = server
 
     def now_ms(self) -> int:
-        return self.server.clock.now_us() // 1000
+        return self.server.clock.now_ms()
 
     async def claim(
         self, endpoint: str, boot: str, lease_ms: int, limit: int, max_age_seconds: int
@@ -138,6 +139,10 @@ class ServerOutbox:
             counts.update(dict.fromkeys(reply[i].decode().split(), int(reply[i + 1])))
         return [counts[one] for one in endpoints]
 
+    async def in_inbox(self) -> int:
+        """How many events were decided and are in no outbox yet: they grow if nobody delivers."""
+        return int(await self.server.command("LLEN", self.server.key(keyspace.WEBHOOK_INBOX)))
+
     async def attempts(self, endpoint: str, before: int | None, limit: int) -> list[StoredAttempt]:
         """The newest, or those before an offset, the newest first."""
         key = self.server.key(keyspace.WEBHOOK_ATTEMPTS) + endpoint
@@ -151,9 +156,21 @@ class ServerOutbox:
         while more:
             more = await self.server.run(_forget, [], [endpoint], decode=int)
 
-    async def trim(self, endpoints: Iterable[str]) -> None:
-        """What was kept for a week goes."""
-        arguments: list[Argument] = [KEEP_SECONDS * MICROSECONDS, *endpoints]
+    async def forget_gone(self) -> None:
+        """What is left of endpoints that were deleted: whoever did it may have been stopped."""
+        fields = await self.server.command("HKEYS", self.server.key(keyspace.WEBHOOK_WANTED))
+        for field in fields:
+            name = field.decode()
+            if name.startswith(GONE_FIELD):
+                await self.forget(name.removeprefix(GONE_FIELD))
+
+    async def trim(self, endpoints: Iterable[str], max_age_seconds: int) -> None:
+        """What was kept for a week goes, and what waits for longer than it may is given up."""
+        arguments: list[Argument] = [
+            KEEP_SECONDS * MICROSECONDS,
+            max_age_seconds * MICROSECONDS,
+            *endpoints,
+        ]
         more = 1
         while more:
             more = await self.server.run(_trim, [], arguments, decode=int)

@@ -118,7 +118,8 @@ class WebhookRelay:
     async def _trim(self) -> None:
         for outbox in self._outboxes:
             try:
-                await outbox.trim(self._known.by_id)
+                await outbox.forget_gone()
+                await outbox.trim(self._known.by_id, self.shared.settings.max_age_seconds)
             except StoreUnavailable as error:
                 log.debug(
                     "Old events stay: {reason}", reason=error.reason, event="webhooks.not_trimmed"

@@ -52,7 +52,8 @@ class EventSender:
     """POSTs to endpoints. Redirects are not followed. `timeout_seconds` bounds an attempt in all.
 
     `now_s()`: seconds since 1970 UTC, for a `Retry-After` that is a date. `trust_root`: what
-    certificates are verified by; None: what the system trusts.
+    certificates of endpoints that may be private are verified by; None: what the system trusts,
+    as for all others.
     """
 
     def __init__(
@@ -66,20 +67,20 @@ class EventSender:
         self._reactor = reactor
         self._timeout_seconds = timeout_seconds
         self._now_s = now_s
-        self._policy = BrowserLikePolicyForHTTPS(trust_root)
         self._pools: list[HTTPConnectionPool] = []
         public = PublicReactor(reactor)
         self._refused = public.nameResolver.refused
-        self._public_agent = self._make_agent(public, concurrency)
-        self._agent = self._make_agent(reactor, concurrency)
+        self._public_agent = self._make_agent(public, concurrency, None)
+        self._agent = self._make_agent(reactor, concurrency, trust_root)
 
-    def _make_agent(self, reactor: Any, concurrency: int) -> Agent:
+    def _make_agent(self, reactor: Any, concurrency: int, trust_root: TrustRoot | None) -> Agent:
         pool = HTTPConnectionPool(reactor)
         pool.maxPersistentPerHost = concurrency
         pool.cachedConnectionTimeout = IDLE_SECONDS
         pool.retryAutomatically = False  # a POST is made again by the outbox
         self._pools.append(pool)
-        return Agent(reactor, self._policy, connectTimeout=self._timeout_seconds, pool=pool)
+        policy = BrowserLikePolicyForHTTPS(trust_root)
+        return Agent(reactor, policy, connectTimeout=self._timeout_seconds, pool=pool)
 
     async def stop(self) -> None:
         for pool in self._pools:
@@ -92,8 +93,8 @@ class EventSender:
         agent = self._public_agent if public else self._agent
         sending = Deferred.fromCoroutine(self._send(agent, url, headers, body))
         try:
-            return await within(self._timeout_seconds, self._reactor, sending, _Late)
-        except _Late:
+            return await within(self._timeout_seconds, self._reactor, sending, _NoAnswer)
+        except _NoAnswer:
             return Answer(None, f"no answer within {self._timeout_seconds:g} s")
         except CancelledError:
             raise
@@ -111,7 +112,7 @@ class EventSender:
             }
         )
         response: Any = await agent.request(
-            b"POST", url.encode(), fields, cast(IBodyProducer, _Body(body))
+            b"POST", url.encode(), fields, cast(IBodyProducer, _BodyProducer(body))
         )
         await _read_some(response)
         after = response.headers.getRawHeaders("retry-after", [""])[0]
@@ -139,7 +140,7 @@ class EventSender:
         return _text(error)
 
 
-class _Late(Exception):
+class _NoAnswer(Exception):
     pass
 
 
@@ -178,7 +179,7 @@ class _Discard(Protocol):
 
 
 @implementer(IBodyProducer)
-class _Body:
+class _BodyProducer:
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.length = len(body)

@@ -14,9 +14,9 @@ from push.runtime.tasks import gather
 from push.webhooks.addresses import check_url
 from push.webhooks.endpoints import (
     MAX_ENDPOINTS,
-    Endpoint,
     EndpointStore,
     Secret,
+    WebhookEndpoint,
     unknown_endpoint,
 )
 from push.webhooks.outbox import ServerOutbox
@@ -73,7 +73,7 @@ class Webhooks:
         if len((await self.store.read()).by_id) >= MAX_ENDPOINTS:
             raise RequestError("not_allowed", f"there are {MAX_ENDPOINTS} endpoints already")
         secret = new_secret()
-        endpoint = Endpoint(
+        endpoint = WebhookEndpoint(
             id=f"wh-{self._next_id()}",
             url=body.url,
             types=sorted(set(body.types)),
@@ -92,7 +92,7 @@ class Webhooks:
         secret = new_secret() if body.rotate else ""
         now_ms = self.store.now_ms()
 
-        def changed(before: Endpoint | None) -> Endpoint:
+        def changed(before: WebhookEndpoint | None) -> WebhookEndpoint:
             if before is None:
                 raise unknown_endpoint()
             given = {
@@ -115,7 +115,7 @@ class Webhooks:
         return WebhookChanged(**asdict(await self.get(id)), secret=secret)
 
     async def delete(self, id: str) -> None:
-        def deleted(before: Endpoint | None) -> None:
+        def deleted(before: WebhookEndpoint | None) -> None:
             if before is None:
                 raise unknown_endpoint()
             if before.is_configured:
@@ -166,7 +166,7 @@ class Webhooks:
         data = _encode({"webhook": id}).decode()
         return await self._outboxes[0].put_test(id, TEST_TYPE, data)
 
-    async def _enabled(self, id: str) -> Endpoint:
+    async def _enabled(self, id: str) -> WebhookEndpoint:
         endpoint = await self.store.get(id)
         if not endpoint.enabled:
             raise RequestError("not_allowed", "the endpoint is disabled: enable it first")
@@ -175,7 +175,7 @@ class Webhooks:
     async def _check_url(self, url: str) -> None:
         await self._check_host(check_url(url, public=True))
 
-    async def _described(self, endpoints: list[Endpoint]) -> list[Webhook]:
+    async def _described(self, endpoints: list[WebhookEndpoint]) -> list[Webhook]:
         ids = [endpoint.id for endpoint in endpoints]
         waiting = await gather(outbox.waiting(ids) for outbox in self._outboxes)
         lost = await gather(outbox.lost(ids) for outbox in self._outboxes)

@@ -16,7 +16,6 @@ class ConfiguredEndpoint(Struct, frozen=True, kw_only=True):
     url: str
     types: tuple[str, ...]
     secret: str
-    description: str = ""
 
 
 class WebhookSettings(Struct, frozen=True, kw_only=True):

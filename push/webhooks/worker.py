@@ -18,7 +18,7 @@ from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
 from push.runtime.tasks import Semaphore, TaskGroup
 from push.runtime.timers import Debounced, SingleFlight, sleep
-from push.webhooks.endpoints import GONE, Endpoint, EndpointStore
+from push.webhooks.endpoints import GONE, EndpointStore, WebhookEndpoint
 from push.webhooks.events import OutboxEvent
 from push.webhooks.outbox import AttemptOutcome, Claimed, ServerOutbox
 from push.webhooks.sender import Answer, EventSender
@@ -64,7 +64,7 @@ class Delivering:
 class EndpointWorker:
     """`endpoint` is replaced when it changes; `look()` when something may be due."""
 
-    def __init__(self, shared: Delivering, outbox: ServerOutbox, endpoint: Endpoint) -> None:
+    def __init__(self, shared: Delivering, outbox: ServerOutbox, endpoint: WebhookEndpoint) -> None:
         self.endpoint = endpoint
         self.waiting = 0  # as of the last look; 0 where another process delivers
         self._shared = shared
@@ -76,6 +76,7 @@ class EndpointWorker:
         self._looks = SingleFlight(self._look, self._failed)
         self._next = Debounced(shared.reactor, 0.0, self.look)
         self._begins_until = 0.0
+        self._paused_until = 0.0  # as the endpoint has asked; Redis knows it a little later
         self._has_more = False  # than the last look has found
         self._stopped = False
 
@@ -140,8 +141,8 @@ class EndpointWorker:
             self._next.request_within(min(after_seconds + 0.001, LONGEST_WAIT_SECONDS))
 
     def _may_begin(self) -> bool:
-        is_held = self._shared.reactor.seconds() < self._begins_until
-        return is_held and not self._stopped and self.endpoint.enabled
+        may = self._paused_until <= self._shared.reactor.seconds() < self._begins_until
+        return may and not self._stopped and self.endpoint.enabled
 
     async def _deliver_all(self, source: str) -> None:
         """The events of one source, in their order."""
@@ -158,7 +159,7 @@ class EndpointWorker:
         finally:
             self._active.difference_update(event.id for event in queue)
             del self._sources[source]
-        if self._has_more and len(self._active) < EVENTS_PER_LOOK // 2:
+        if self._has_more and self._may_begin() and len(self._active) < EVENTS_PER_LOOK // 2:
             self.look()
 
     def _forget_waiting(self, source: str | None = None) -> None:
@@ -182,7 +183,8 @@ class EndpointWorker:
         took_ms = round((shared.reactor.seconds() - began) * 1000)
         outcome = self._judge(event, answer, took_ms)
         if outcome.pause_ms:
-            self._begins_until = 0.0  # until the next look, which comes when the pause is over
+            until = shared.reactor.seconds() + outcome.pause_ms / 1000
+            self._paused_until = max(self._paused_until, until)
         ended = await self._finish(event, outcome)
         shared.counts[ended] += 1
         await self._note(answer)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, Self
+from urllib.parse import urlsplit
 
 # RFC 6761, and what /etc/hosts of Linux distributions has beside it.
 _LOOPBACK_NAMES = ("", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback")
@@ -13,11 +14,28 @@ _LOOPBACK_NAMES = ("", "localhost", "localhost.localdomain", "ip6-localhost", "i
 # matches it, and limits count all such clients together.
 UNKNOWN_IP = "unknown"
 _MAPPED = IPv6Network("::ffff:0:0/96")
+REDACTED = "redacted"
 _HOST_PORT = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<name>[^\s:\[\]/,?#@]+))(?::(?P<port>\d{1,5}))?",
     re.ASCII,
 )
 MAX_PORT = 65_535
+
+
+def without_secrets(url: str) -> str:
+    """`scheme://host:port` of a URL, for logs and whoever reads them.
+
+    Its user and password, its path and its query may be secrets. `REDACTED` for what is no URL.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return REDACTED
+    if not parts.scheme or not host:
+        return REDACTED
+    shown = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{shown}" + ("" if port is None else f":{port}")
 
 
 class HostPort(NamedTuple):

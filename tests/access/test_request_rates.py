@@ -108,6 +108,31 @@ async def test_what_was_not_used_within_a_second_is_lost(make_process: Any) -> N
 
 
 @pytest_twisted.ensureDeferred
+async def test_keys_that_are_used_no_more_are_forgotten(make_process: Any) -> None:
+    process = make_process(1000)
+    for number in range(500):
+        assert await process.take(f"{number:064}")
+        process.clock.advance(0.1)
+    assert len(process.rates._leases) <= 30
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_left_and_a_refusal_are_kept_while_other_keys_come(
+    make_process: Any,
+) -> None:
+    process = make_process(1)
+    while await process.take():  # this clock stands still, so that the refusal lasts
+        pass
+    other = make_process(1000)
+    before = await other.rates.take("b" * 64)
+    for one, key in ((process, "c" * 64), (other, "d" * 64)):
+        one.rates._forget_at = 0.0
+        assert await one.take(key)
+    assert not await process.take()
+    assert (await other.rates.take("b" * 64)).remaining == before.remaining - 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_without_redis_and_without_a_limit_nothing_is_counted(
     make_process: Any, store: RedisClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

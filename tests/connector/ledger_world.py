@@ -17,7 +17,8 @@ import msgspec
 from push.access.jwt import JwtVerifier
 from push.daemons.domain import DomainLimits
 from push.devices.sessions import Sessions
-from push.pushing.service import Push, PushContent, Target
+from push.pushing.service import Push, PushContent
+from push.pushing.targets import Target
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards

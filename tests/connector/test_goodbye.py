@@ -6,6 +6,7 @@ See protocol.md, "PUBLISH: requests" and "DISCONNECT: the end".
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -74,6 +75,21 @@ async def test_requests_before_a_disconnect_are_carried_out(
     assert await said(node) == [*range(LAST_WORDS)]
     await wait_until(lambda: not node.hub.channels)
     assert "s" not in await node.record(client._credentials["token"]), "it is offline"
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_end_of_a_session_is_counted_once_by_its_code(
+    device: Make, node: Any, wait_until: WaitUntil
+) -> None:
+    lost = [await device(on=node) for _ in range(2)]
+    polite = await device(on=node)
+    before = dict(node.gateway.counters.reasons.ended)
+    lost[0].transport.loseConnection()
+    lost[1].transport.abortConnection()
+    polite.transport.write(encode_frame(Signal.DISCONNECT, 0, 0, b'{"code":"bye"}'))
+    await wait_until(lambda: not node.gateway.connections)
+    ended = node.gateway.counters.reasons.ended
+    assert ended - Counter(before) == {"connection_lost": 2, "bye": 1}
 
 
 @pytest_twisted.ensureDeferred

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from benchmarks.running import Running, started_server
 from tests.waiting import DEADLINE_SECONDS, wait_for
@@ -175,6 +177,25 @@ def test_the_commands_for_topics(shell: Shell) -> None:
     assert shell.run("pushctl topics") == "no topics\n"
 
 
+def test_the_commands_for_the_start(shell: Shell) -> None:
+    """The examples of docs/start.md, one after another in one shell, in the folder of the data."""
+    # The virtual environment is not in this folder, and its commands are in the PATH already.
+    commands = "\n".join(blocks("docs/start.md")).replace("$PWD/.venv/bin", str(BIN))
+    output = shell.run(commands, DEADLINE_SECONDS * 2)
+    assert re.search(r"\bstored\b.*\backnowledged\b", output, re.DOTALL)
+    assert output.count("Are you there?") == 1
+    assert "bound to ada" in output
+    assert output.count("Hello, Ada") == 1
+    assert '"code"' not in output
+
+
+def test_the_commands_for_the_console(shell: Shell) -> None:
+    """The example of docs/console.md, and its answer."""
+    (command,) = blocks("docs/console.md")
+    (answer,) = blocks("docs/console.md", "json")
+    assert json.loads(shell.run(command)).items() >= json.loads(answer).items()
+
+
 def test_the_commands_for_operating(shell: Shell) -> None:
     """The examples of docs/operating.md in one shell; a daemon is only asked for its help."""
     (shell.folder / "opt").mkdir()
@@ -317,3 +338,12 @@ def _read_until(process: subprocess.Popen[Any], mark: str) -> str:
             assert data, said.decode()
             said += data
     return said.decode()
+
+
+def test_the_health_check_of_the_containers(shell: Shell) -> None:
+    """As compose.yaml has it for push-api; where nothing answers, it fails."""
+    check = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["api"]["healthcheck"]
+    words = shlex.join(check["test"][1:])
+    shell.run(words)
+    with pytest.raises(AssertionError, match="refused"):
+        shell.run(words.replace("8080", "1"))

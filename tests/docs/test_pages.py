@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
 FRAGMENTS = sorted(path for path in (ROOT / "changelog.d").iterdir() if path.suffix == ".md")
 TOWNCRIER = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["towncrier"]
 
@@ -30,12 +30,13 @@ def test_the_pages_build_without_a_warning_and_the_index_leads_to_each(tmp_path:
     run(sys.executable, "-m", *made.replace("build/docs", str(tmp_path)).split())
     index = (tmp_path / "index.html").read_text("utf-8")
     for page in PAGES:
-        assert f'href="{page.stem}.html"' in index or page.stem == "index"
+        built = page.relative_to(ROOT / "docs").with_suffix(".html")
+        assert f'href="{built}"' in index or page.stem == "index"
 
 
 @pytest.mark.parametrize(
     "page",
-    [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "tests" / "README.md"],
+    [*PAGES, *ROOT.glob("README*.md"), ROOT / "CONTRIBUTING.md", ROOT / "tests" / "README.md"],
     ids=str,
 )
 def test_each_link_to_a_file_leads_to_one(page: Path) -> None:

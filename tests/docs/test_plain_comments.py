@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parents[2] / "push"
 PLAIN = (
     "access",
     "chat",
+    "connector",
     "demo",
     "http",
     "pushctl",

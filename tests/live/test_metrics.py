@@ -27,6 +27,7 @@ KINDS = {"h": "histogram", "c": "counter", "g": "gauge"}
 LABELS_OF_UNSEEN = {
     "push_webhook_events_total": {"result"},
     "push_webhook_events_waiting": {"endpoint"},
+    "push_webhook_lost_total": {"endpoint"},
 }
 # Given by Prometheus to all that it scrapes, and to histograms.
 FOREIGN_LABELS = {"instance", "job", "le"}

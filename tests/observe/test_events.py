@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from push.observe.events import EventFilter, Events, Listener, SampledEvent
+from push.observe.events import EventFilter, EventListener, Events, SampledEvent
 
 
 class At:
@@ -19,7 +19,7 @@ class Looker:
 
     def __init__(self, events: Events, **wanted: Any) -> None:
         self.got: list[SampledEvent] = []
-        self.listener = Listener(EventFilter(**wanted), self.got.append)
+        self.listener = EventListener(EventFilter(**wanted), self.got.append)
         events.add(self.listener)
 
     @property

@@ -13,7 +13,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.devices.registration import Devices
-from push.pushing.service import Push, PushContent, PushService, Target, addresses_of
+from push.pushing.service import Push, PushContent, PushService
+from push.pushing.targets import Target, addresses_of
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards

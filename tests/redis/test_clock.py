@@ -27,6 +27,7 @@ def test_runs_on_by_our_own_time_and_a_little_slower() -> None:
     time.advance(1000)
 
     assert START_US + 998 * MICROSECONDS < clock.now_us() < START_US + 1000 * MICROSECONDS
+    assert clock.now_ms() == clock.now_us() // 1000
 
 
 def test_what_the_server_said_earlier_moves_it_nowhere() -> None:

@@ -37,6 +37,7 @@ MOST_LINES = {
 MOST_LINES_OF = {
     "chat/send": 500,
     "chat/typing": 180,
+    "webhooks/claim": 170,
     "chat/history": 170,
     "devices/open": 400,
     "streams/publish": 280,

@@ -13,7 +13,8 @@ import msgspec
 
 from push.devices.outbox import OutboxRelay
 from push.devices.session_opening import Opened
-from push.pushing.service import Push, PushContent, Target
+from push.pushing.service import Push, PushContent
+from push.pushing.targets import Target
 from push.redis.client import RedisClient
 from push.redis.connection.url import parse_store_url
 from push.redis.identity import Deployment

@@ -119,12 +119,24 @@ def test_a_public_host_is_not(host: str) -> None:
         "https://[::1/",
         "https://[1::2::3]/",
         "https://..../",
+        f"https://{'a' * 64}.example.com/",
+        f"https://example.{'a' * 64}./",
+        f"https://{'a.' * 126}bc/",
     ],
 )
 def test_what_is_no_url_of_an_endpoint_is_refused(url: str) -> None:
     with pytest.raises(RequestError) as refused:
         check_url(url, public=True)
     assert (refused.value.code, refused.value.field) == ("invalid", "url")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a" * 63 + ".example.com", "a." * 126 + "b", "a." * 126 + "b.", "xn--9.com", "xn--a-b.c", "-"],
+)
+def test_every_name_that_is_taken_is_one_that_the_resolver_can_take(host: str) -> None:
+    assert check_url(f"https://{host}/", public=True)
+    host.encode("idna")  # as `socket.getaddrinfo` does, or else it raises what nobody expects
 
 
 def test_the_configuration_may_name_private_endpoints() -> None:
@@ -334,8 +346,26 @@ async def test_a_certificate_for_another_name_is_refused(
     url, root = https_url
     named = Named(reactor, Names(["8.8.8.8"]))
     sender = EventSender(named, 10.0, 2, lambda: 0.0, root)  # type: ignore[arg-type]
-    answer = await sender.send(url.replace("localhost", "hooks.example"), {}, b"{}", public=True)
+    answer = await sender.send(url.replace("localhost", "hooks.example"), {}, b"{}", public=False)
     assert answer.status is None
     assert named.dialed == ["8.8.8.8"]
     assert receiver.received == []
+    await sender.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_cas_of_the_configuration_are_for_its_own_endpoints_only(
+    https_url: tuple[str, Any], receiver: Receiver
+) -> None:
+    """A made endpoint is verified by what the system trusts."""
+    from twisted.internet import reactor
+
+    url, root = https_url
+    named = Named(reactor, Names(["8.8.8.8"]))
+    sender = EventSender(named, 10.0, 2, lambda: 0.0, root)  # type: ignore[arg-type]
+    assert (await sender.send(url, {}, b"{}", public=False)).status == 204
+    answer = await sender.send(url, {}, b"{}", public=True)
+    assert answer.status is None
+    assert "certificate verify failed" in answer.error
+    assert len(receiver.received) == 1
     await sender.stop()

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
+from push.webhooks.outbox import ServerOutbox
 from push.webhooks.worker import EVENTS_PER_LOOK
 from push.wire.api.operate.webhooks import ReplayBody, WebhookChange
 from push.wire.errors import RequestError
@@ -208,6 +210,39 @@ async def test_a_busy_endpoint_that_names_a_time_is_left_alone_until_then(
     await world.services[0].stopService()
     world.deliver()
     await wait_until(lambda: world.services[1].relay.waiting() == {"config-test": 4})
+    assert len(receiver.received) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_look_before_the_pause_is_stored_begins_nothing(
+    make_world: MakeWorld,
+    receiver: Receiver,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = await make_world(types=CHAT, retries_seconds=SOON)
+    receiver.answers = [(429, {"Retry-After": "3600"})]
+    stored: Deferred[None] = Deferred()
+    finish = ServerOutbox.finish
+
+    async def finish_late(outbox: ServerOutbox, *arguments: Any) -> str:
+        finishing.append(arguments)
+        await stored
+        return await finish(outbox, *arguments)
+
+    finishing: list[Any] = []
+    monkeypatch.setattr(ServerOutbox, "finish", finish_late)
+    service = world.deliver()
+    await say(world, 1)
+    await wait_until(lambda: finishing)
+    (worker,) = service.relay._workers.values()
+    for number in range(2, 5):
+        await say(world, number, to=f"user{number}")
+        await worker._looks.run()
+    assert worker.waiting == 4
+    stored.callback(None)
+    await wait_until(lambda: attempts_of(world))
+    await worker._looks.run()
     assert len(receiver.received) == 1
 
 

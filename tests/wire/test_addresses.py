@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from push.wire.addresses import HostPort, Networks, parse_network, peer_ip, plain_ip
+from push.wire.addresses import (
+    HostPort,
+    Networks,
+    parse_network,
+    peer_ip,
+    plain_ip,
+    without_secrets,
+)
 
 
 @pytest.mark.parametrize(
@@ -92,3 +99,20 @@ def test_what_is_no_host_and_port_is_refused_and_not_quoted(text: str) -> None:
 def test_a_port_may_have_a_default() -> None:
     assert HostPort.parse("a", 2181) == ("a", 2181)
     assert HostPort.parse("[::1]", 2181) == ("::1", 2181)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://user:hush@Example.com:8443/hush?hush=hush#hush", "https://example.com:8443"),
+        ("https://:hush@[::1]:6380/1", "https://[::1]:6380"),
+        ("http://127.0.0.1", "http://127.0.0.1"),
+        ("https://hush@example.com:hush/", "redacted"),
+        ("https://[hush", "redacted"),
+        ("/hush", "redacted"),
+        ("hush:hush", "redacted"),
+        ("", "redacted"),
+    ],
+)
+def test_of_a_url_only_the_origin_is_shown(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown

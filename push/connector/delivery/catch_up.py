@@ -1,6 +1,6 @@
 """Sessions that are behind read on from the log until they are where the channels are.
 
-What is read is written in small parts, and no more is handed out once the socket takes no more: a
+Messages of a page are written in small parts, and none once the socket takes nothing further: a
 session that does not read costs a part of a page, not a page.
 """
 
@@ -190,7 +190,7 @@ class CatchUp:
         return not channel.repairing
 
     def _hand_out(self, part: _JoinedFrames, subscription: Subscription, entry: Entry) -> bool:
-        """One entry; False when there is no room for it, or the socket takes no more."""
+        """One entry; False when there is no room for it, or the socket takes nothing further."""
         device = part.device
         if device.connection.blocked or device.is_over:
             return False

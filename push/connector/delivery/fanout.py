@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from push.connector.delivery.tracing import Deliveries
+from push.connector.delivery.tracing import DeliverySpans
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.transport.connection import write_to_all
@@ -38,7 +38,7 @@ class _Round:
     def __init__(self, batches: list[Batch], targets: Pairs) -> None:
         self.batches = batches
         self.targets = targets
-        self.deliveries: Deliveries | None = None  # spans that end with it
+        self.deliveries: DeliverySpans | None = None  # spans that end with it
         self.place = 0
         self.since: list[Entry] = []
 
@@ -67,7 +67,7 @@ class FanOut:
         tracer: Tracer | None = None,
     ) -> None:
         self._tracer = tracer
-        self._deliveries = Deliveries()  # spans that end with this turn
+        self._deliveries = DeliverySpans()  # spans that end with this turn
         self.lost_qos0 = 0
         self._reactor = reactor
         self._delivery_policy = delivery_policy
@@ -151,7 +151,7 @@ class FanOut:
     def _round(self, channel: Channel, batches: list[Batch]) -> _Round:
         begun = _Round(batches, _pairs_of(channel))
         if self._tracer is not None:
-            begun.deliveries = Deliveries()
+            begun.deliveries = DeliverySpans()
             for batch in batches:
                 begun.deliveries.begin(self._tracer, channel.stream, batch, len(begun.targets))
         return begun

@@ -42,7 +42,7 @@ class Redelivery:
         self._waiting: dict[DeviceSession, dict[OutstandingMessage, None]] = {}
 
     async def send(self, device: DeviceSession, due: list[OutstandingMessage]) -> None:
-        """Look `due` up and send them; if Redis is away they are due again later.
+        """Look `due` up and send them; without Redis they are due again later.
 
         To a device that takes nothing now, nothing is sent again.
         """
@@ -72,7 +72,7 @@ class Redelivery:
     async def _look_up(self, device: DeviceSession, first: OutstandingMessage) -> None:
         """Send the first message of a stream again if the log still has it.
 
-        If not, all behind it that are gone go with it: else each would take room in the window
+        If not, the messages after it that are gone go too: else each would take room in the window
         until it has waited for its own turn.
         """
         subscription = first.subscription
@@ -91,7 +91,7 @@ class Redelivery:
         reader = self._sources.of(subscription).reader
         offsets = [delivery.offset for delivery in deliveries]
         entries, expired = await reader.get(subscription.stream, offsets)
-        # What expired in a device's own log the cursor takes out of it, elsewhere the sweeper does.
+        # The cursor removes expired messages from a device's own log, the sweeper from the others.
         ended = EXPIRED if is_device_stream(subscription.stream) else GONE
         found: list[tuple[OutstandingMessage, Entry | None, str]] = []
         for delivery in deliveries:

@@ -98,7 +98,7 @@ class SessionSubscriptions:
     def begin(
         self, device: DeviceSession, subscriptions: Iterable[Subscription]
     ) -> Deferred[list[None]]:
-        """Follow; fires when all channels are heard."""
+        """Follow; fires when all channels are subscribed to."""
         heard = []
         for subscription in subscriptions:
             device.subscriptions[subscription.stream] = subscription
@@ -130,7 +130,7 @@ class SessionSubscriptions:
     def _removed(self, device: DeviceSession, entry: Entry, stream: str, users: str) -> None:
         """`users`, by spaces, follow a group no longer; `*`: nobody does.
 
-        Who came back after that is not meant.
+        Users who joined again after that are not meant.
         """
         subscription = device.subscriptions.get(stream)
         if subscription is None or entry.offset <= subscription.start_offset:
@@ -141,7 +141,7 @@ class SessionSubscriptions:
     def _record_changed(self, device: DeviceSession, entry: Entry, control: dict[str, str]) -> None:
         """The device's record says something new.
 
-        What the entry itself ends, ends now: a message published behind it is not handed out.
+        What the entry itself ends, ends now: a message published after it is not handed out.
         """
         user = control.get("user")
         kept = user_stream(user) if user else ""
@@ -151,7 +151,7 @@ class SessionSubscriptions:
             of_another = stream.startswith(USER_PREFIX) and stream != kept
             if not of_another and stream not in ended:
                 continue
-            # The clocks of two servers tell nothing: what is followed still comes back.
+            # The clocks of two servers tell nothing: one that is still followed is followed again.
             comparable = own is not None and own.shard == subscription.shard
             if subscription.position < entry.offset if comparable else of_another:
                 self._unfollow(device, subscription)
@@ -309,7 +309,7 @@ class SessionSubscriptions:
         self._port.wake(device)
 
     def remove(self, device: DeviceSession, stream: str) -> None:
-        """A live session follows `stream` no more, and is told."""
+        """A live session no longer follows `stream`, and is told."""
         subscription = device.subscriptions.get(stream)
         if subscription is not None:
             self._unfollow(device, subscription)

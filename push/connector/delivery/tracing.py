@@ -6,7 +6,7 @@ from push.runtime.tracing import DELIVER, Span, Tracer
 from push.session.entry import Batch
 
 
-class Deliveries:
+class DeliverySpans:
     """Spans of messages that are being handed to sessions, with how many these are."""
 
     def __init__(self) -> None:

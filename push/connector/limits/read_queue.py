@@ -3,7 +3,7 @@
 What a connection receives is worked off in slices. Usually there is one slice and nothing waits.
 Where there are more, the rest waits with its transport paused in one queue, which works off a
 bounded number of bytes in a turn of the reactor, a slice of each connection after the other. The
-same holds for whatever comes after many counted frames in one turn, whoever has sent them.
+same holds for whatever comes after many counted frames in one turn, from any connection.
 
 Those that have not asked for a session yet have a line of their own, whatever they want (TLS
 handshakes, credentials, openings of WebSockets): it works for a bounded time in a turn. While most
@@ -12,7 +12,7 @@ left to sessions. So does the line of connections that have used up a tenth of w
 once.
 
 A connection whose turn it is, but which is over a limit (its rates, requests that wait, answers
-that it does not read), stands aside until it is not.
+that it does not read), waits aside until it is not.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from push.connector.limits.counts import (
     WAITING_REQUESTS,
     LimitCounts,
 )
+from push.connector.limits.line import Line
 from push.connector.limits.session_rates import Rates, SessionRates
-from push.connector.limits.turns import Line
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
@@ -51,7 +51,7 @@ FEW_SESSIONS = 0.25
 _OF_LAST = 1 / 50
 # Counted frames that are worked off at once as they come; after that, all wait for their turn.
 FRAMES_AT_ONCE_PER_TURN = 128
-# How often those that stand aside are looked at; about 50 frames come together at 200 a second.
+# How often those that wait aside are looked at; about 50 frames come together at 200 a second.
 ASIDE_SECONDS = 0.25
 OVER_RATE_SECONDS = 10.0
 _RATES = (FRAMES_PER_SECOND, BYTES_PER_SECOND)
@@ -60,7 +60,7 @@ _RATES = (FRAMES_PER_SECOND, BYTES_PER_SECOND)
 class PausedReading:
     """What a connection has received and not worked off; `start`: up to there it is done.
 
-    `limit`: over which it stands aside. `stopped`: whether its transport is paused.
+    `limit`: the one for which it waits aside. `stopped`: whether its transport is paused.
     """
 
     __slots__ = ("data", "limit", "start", "stopped")
@@ -106,6 +106,9 @@ class ReadConnection(Protocol):
     def read_again(self) -> None:
         """Receive again."""
 
+    def abort(self) -> None:
+        """End at once, whatever waits."""
+
 
 class ReadQueue:
     """All connections of a connector that are not read just as they send.
@@ -134,6 +137,7 @@ class ReadQueue:
         self._requests = Line(
             reactor,
             _begin,
+            _ignore,
             bytes_per_turn=BYTES_PER_TURN,
             seconds_per_turn=SECONDS_PER_TURN,
             rests=LONG_RESTS,
@@ -151,6 +155,7 @@ class ReadQueue:
         return Line(
             self._reactor,
             self._take_turn,
+            self._failed,
             bytes_per_turn=bytes_per_turn,
             seconds_per_turn=SECONDS_PER_TURN,
             rests=rests,
@@ -168,7 +173,7 @@ class ReadQueue:
 
     @property
     def paused_count(self) -> int:
-        """Connections that wait for their turn or stand aside."""
+        """Connections that wait for their turn or aside."""
         lined_up = len(self._ready) + len(self._busy) + len(self._newcomers)
         return lined_up + len(self._aside)
 
@@ -244,7 +249,7 @@ class ReadQueue:
             self._pause(connection, b"", 0)
 
     def check(self, connection: ReadConnection) -> None:
-        """Something waits for `connection`, or waits no more: stop or resume reading it."""
+        """Something waits for `connection`, or no longer waits: stop or resume reading it."""
         if connection.paused is None:
             if self._limit_over(connection) is not None and connection.is_read:
                 self._pause(connection, b"", 0)
@@ -263,7 +268,7 @@ class ReadQueue:
             connection.read_again()
 
     def forget(self, connection: ReadConnection) -> None:
-        """It is lost, or read no more."""
+        """It is lost, or no longer read."""
         self._rates.forget(connection)
         paused, connection.paused = connection.paused, None
         if paused is not None:
@@ -286,7 +291,7 @@ class ReadQueue:
             connection.stop_reading()
 
     def _enter(self, connection: ReadConnection, paused: PausedReading) -> None:
-        """Let it wait for its turn, or stand aside."""
+        """Let it wait for its turn, or aside."""
         limit = paused.limit = self._limit_over(connection)
         if limit is None:
             self._line_up(connection)
@@ -321,8 +326,13 @@ class ReadQueue:
         """Work off one slice of it; its bytes."""
         paused = connection.paused
         if paused is None or paused.limit is not None:
-            return 0  # it was lost, or stands aside
+            return 0  # it was lost, or waits aside
         return self._work_off(connection, paused)
+
+    def _failed(self, connection: ReadConnection) -> None:
+        """An error of the server ends the connection whose turn it was, and no other."""
+        self.forget(connection)
+        connection.abort()
 
     def _work_off(self, connection: ReadConnection, paused: PausedReading) -> int:
         done = 0
@@ -347,7 +357,7 @@ class ReadQueue:
             connection.read_again()
 
     def _look_aside(self) -> None:
-        """Look at all that stand aside: who is under the limit again gets a turn."""
+        """Look at all that wait aside: one that is under its limit again gets a turn."""
         for connection in list(self._aside):
             if connection.paused is not None:
                 self._look_at(connection, connection.paused)
@@ -377,3 +387,7 @@ class ReadQueue:
 def _begin(turn: Deferred[None]) -> int:
     turn.callback(None)
     return 0
+
+
+def _ignore(turn: Deferred[None]) -> None:
+    """The request that waited for its turn handles its own errors."""

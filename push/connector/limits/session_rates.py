@@ -105,7 +105,7 @@ class SessionRates:
 
     @staticmethod
     def _calm(bucket: Bucket, now: float) -> None:
-        """One that has sent little for a while begins anew."""
+        """One that has sent little for a while is no longer over its rates."""
         if (
             bucket.over_since is not None
             and (bucket.frames_due - now) * 2 <= FRAMES_BURST_SECONDS

@@ -22,7 +22,7 @@ Body = TypeVar("Body", bound=Struct)
 
 
 class ConversationTarget(Struct, frozen=True):
-    """Whom a message is for: exactly one of them."""
+    """The receivers of a message: exactly one of them."""
 
     user: Name | UnsetType = UNSET
     group: Name | UnsetType = UNSET

@@ -81,7 +81,7 @@ class Handshake:
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Open no more sessions."""
+        """Open no further sessions."""
         self._is_stopped = True
 
     async def register(self, connection: Connection, wanted: RegisterRequested) -> None:
@@ -172,7 +172,7 @@ class Handshake:
         self._limits.check_user(1 + sum(not other.is_over for other in others))
 
     async def _begin(self, device: DeviceSession, opened: Opened) -> None:
-        """Take the device over, and hear its channels before its logs are read."""
+        """Take the device over, and subscribe to its channels before its logs are read."""
         device.token = opened.token
         device.user = opened.user
         device.jwt_topics = opened.topics

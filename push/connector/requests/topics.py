@@ -1,8 +1,8 @@
 """PUBLISH `TS` and `TU`: a session subscribes to a topic, and unsubscribes.
 
-Of a session with a device the subscription is the device's: it is stored, and comes back with every
-session. Of a user without a device nothing is stored: the subscription is the session's, and ends
-with it. Both are in effect when the answer comes.
+Of a session with a device the subscription is the device's: it is stored, and holds for every
+later session. Of a user without a device nothing is stored: the subscription is the session's, and
+ends with it. Both are in effect when the answer comes.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class TopicRequests:
             raise not_named_by_jwt(body.topic)
 
     async def _subscribe_session(self, device: DeviceSession, stream: str) -> None:
-        """From the end of the stream on: the server keeps no place for who has no device."""
+        """From the end of the stream on: the server keeps no place for a user without a device."""
         if stream in device.subscriptions:
             return
         followed = sum(name.startswith(TOPIC_PREFIX) for name in device.subscriptions)
@@ -121,6 +121,6 @@ class TopicRequests:
 
     def _session_of(self, caller: Caller) -> DeviceSession:
         device = self._port.sessions.get(caller.session)
-        if device is None:  # it ended while the request waited: nobody hears the answer
+        if device is None:  # it ended while the request waited: nobody receives the answer
             raise RequestError("unavailable", "the session is over")
         return device

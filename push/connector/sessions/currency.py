@@ -1,9 +1,9 @@
 """Whether what a connector knows of its sessions holds every change that was answered.
 
-A connector learns of changes by its subscriptions. While it cannot be sure of those (it stood
-still, or they were cut), it reads a session's record anew before it answers a request of that
-session or hands it what waits in logs; and it holds back what comes on channels until it knows
-which records have changed (delivery.md, "Writes in effect").
+A connector learns of changes by its subscriptions. While it cannot be sure of those (the process
+was stopped for a while, or they were cut), it reads a session's record again before it answers a
+request of that session or hands it what waits in logs; and it holds back what comes on channels
+until it knows which records have changed (delivery.md, "Writes in effect").
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ log = Logger()
 
 SESSIONS_PER_CALL = 512
 RETRY_SECONDS = 1.0
-# One session that cannot be brought up to date, because a server is away, holds up the others for
-# no longer; what it is not to be handed itself waits in logs.
+# One session that cannot be brought up to date, because a server is offline, holds up the others
+# for no longer; what it is not to be handed itself waits in logs.
 HOLD_SECONDS = 1.0
 
 
@@ -96,7 +96,7 @@ class Currency:
     async def make_ready(self, device: DeviceSession) -> None:
         """Return when this session may be handed what waits in logs, or has ended.
 
-        Raises `StoreUnavailable`. While the first server is away, nobody can ban or kick.
+        Raises `StoreUnavailable`. While the first server is offline, nobody can ban or kick.
         """
         await self.make_current(device)
         if self._shards.first.is_subscribed:
@@ -104,7 +104,7 @@ class Currency:
 
     @property
     def is_late(self) -> bool:
-        """Whether changes may have been answered before this connector has heard of them."""
+        """Whether changes may have been answered before this connector has received them."""
         return not self._lease.holds
 
     def may_hand_on(self, server: RedisClient) -> bool:
@@ -127,13 +127,13 @@ class Currency:
         if self._lease.holds:
             waiting = [self._port.subscriptions.refreshed(each) for each in connections]
         else:
-            # Whoever asks has answered already, maybe: until it is applied they get nothing.
+            # The node that asks has answered already, maybe: until it is applied they get nothing.
             waiting = [self._doubt(each) for each in connections]
         for each in waiting:
             await each
 
     def _doubt(self, device: DeviceSession) -> Deferred[None]:
-        """Hand out nothing more until the record was read anew; fires when it was."""
+        """Hand out nothing more until the record was read again; fires when it was."""
         for subscription in device.subscriptions.values():
             subscription.live = False
         applied: Deferred[None] = Deferred()

@@ -53,14 +53,14 @@ class Connection(ReadConnection, Protocol):
         """Write what the protocol has to say."""
 
 
-MAX_REQUEST_BYTES = 256 * 1024  # of requests that wait, until no more are read
+MAX_REQUEST_BYTES = 256 * 1024  # of requests that wait, until no further ones are read
 # What a request costs beside its body; so its number is bounded, too.
 REQUEST_OVERHEAD_BYTES = 256
 
 
 class Phase(Enum):
     """LEAVING: the session is being sent to another connector, nothing stored is handed out.
-    CLOSED: it is over, and known here no longer."""
+    CLOSED: it is over, and its connector no longer has it."""
 
     OPEN = auto()
     LEAVING = auto()

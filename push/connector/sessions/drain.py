@@ -1,7 +1,7 @@
 """Leaving without harm: sessions are sent to other connectors, batch by batch.
 
 Of a batch nothing more is handed out, what it has is acknowledged or some seconds pass, cursors are
-stored, and each session is told where to go. Devices that would all come back at once are told to
+stored, and each session is told where to go. Devices that would all reconnect at once are told to
 wait for a random part of some seconds.
 """
 
@@ -31,7 +31,7 @@ ACKNOWLEDGED_SECONDS = 5.0
 LOOK_SECONDS = 0.05
 PROGRESS_SECONDS = 10.0
 # Longer than the pause between two batches, so that devices arrive in an even stream; and no longer
-# than needed: a device that waits is away, and where it was sent may be drained meanwhile.
+# than needed: a device that waits is offline, and where it was sent may be drained meanwhile.
 MAX_AFTER_SECONDS = 1
 SERVERS_TOLD = 8
 

@@ -62,7 +62,7 @@ class GatewayPort(Protocol):
         """The time of the day in milliseconds, by the first Redis server's clock."""
 
     def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
-        """Run a request to its end; an error of ours ends its connection."""
+        """Run a request to its end; an error in it ends its connection."""
 
     async def settled(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these are done that are being carried out now."""

@@ -33,7 +33,7 @@ _REASONS = {DisconnectCode.TAKEN_OVER: "a newer connection has this token"}
 class RemoteCommands:
     """Carries out commands, and sends those for sessions of other connectors.
 
-    Commands may be lost while Redis is unreachable, or while this process stands still: `verify`
+    Commands may be lost while Redis is unreachable, or while this process is stopped: `verify`
     finds the sessions that are not their device's any more.
     """
 
@@ -85,7 +85,7 @@ class RemoteCommands:
                     reason=error.reason,
                     event="sessions.verification_postponed",
                 )
-                return  # when it is back they are
+                return  # when Redis is reachable again they are
             for place in lost:
                 self.lost(part[place])
 
@@ -133,12 +133,12 @@ class RemoteCommands:
 
     def lost(self, device: DeviceSession) -> None:
         """Redis says that the device has another session, or was deleted. Its record tells which:
-        on that depends whether its client comes back."""
+        on that depends whether its client reconnects."""
         if not device.is_over:
             self._port.subscriptions.request_refresh(device)
 
     def opened(self, device: DeviceSession) -> None:
-        """A session is known here from now on; the order to end it may have come before."""
+        """This connector has a session from now on; the order to end it may have come before."""
         order, _ = self._early.pop(device.session_id, (None, 0.0))
         if order is not None:
             self._execute(order)
@@ -151,7 +151,7 @@ class RemoteCommands:
                 device.connection, code, _REASONS.get(code, "by order of an operator")
             )
             return
-        # The order may have overtaken the answer that makes the session known here.
+        # The order may have overtaken the answer with which this connector has the session.
         now = self._reactor.seconds()
         for session, (_, came_at) in list(self._early.items()):
             if now - came_at > EARLY_ORDER_SECONDS:

@@ -32,12 +32,12 @@ class Caller(NamedTuple):
     user: str | None
 
 
-# Gets who asks and the JSON body; its answer's members stand beside `ok`. Raises `RequestError`.
+# Gets the caller and the JSON body; its answer's members are beside `ok`. Raises `RequestError`.
 Handler = Callable[[Caller, bytes], Awaitable[msgspec.Struct | None]]
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
-    """How a connector behaves. `max_connections` 0 = no limit of ours."""
+    """How a connector behaves. `max_connections` 0 = no limit of its own."""
 
     boot: str
     node: str

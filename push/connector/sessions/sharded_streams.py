@@ -1,6 +1,6 @@
 """What a connector has for each Redis server: hub, logs, cursors and counts.
 
-Which server has a stream for a session stands in its `Subscription`.
+The `Subscription` of a session says which server has the stream.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Gate(Protocol):
 
     @property
     def is_late(self) -> bool:
-        """Whether changes may have been answered before this connector has heard of them."""
+        """Whether changes may have been answered before this connector has received them."""
 
 
 class ServerStreams:
@@ -92,7 +92,7 @@ class ShardedStreams:
         return self._sources[subscription.shard]
 
     def follow(self, device: DeviceSession, subscription: Subscription) -> Deferred[None]:
-        """Fires once the channel is heard: see `Hub.follow`."""
+        """Fires once the channel is subscribed to: see `Hub.follow`."""
         return self.of(subscription).hub.follow(subscription.stream, device, subscription)
 
     def unfollow(self, device: DeviceSession, subscription: Subscription) -> None:

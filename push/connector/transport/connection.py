@@ -61,8 +61,8 @@ class ConnectionOwner(Port):
 
 
 class ConnectionPhase(Enum):
-    """SILENT: the peer said goodbye, nothing more is read. ENDING: all was said, the peer gets time
-    to read it. CUT: that time is over. CLOSED: the connection is lost."""
+    """SILENT: the peer said goodbye, nothing more is read. ENDING: all was written, the peer gets
+    time to read it. CUT: that time is over. CLOSED: the connection is lost."""
 
     OPEN = auto()
     SILENT = auto()
@@ -209,7 +209,7 @@ class DeviceConnection(Protocol):
             self.waiting_bytes += len(data)
             self._transport.write(data)
             if self.has_unread_answers and self.paused is None:
-                self.gateway.reads.check(self)  # no more requests until it reads answers
+                self.gateway.reads.check(self)  # no further requests until it reads answers
 
     @property
     def direct(self) -> Callable[[bytes], int] | None:

@@ -12,7 +12,8 @@ class ReasonCounts:
 
     `refused`: by "CONNECT" or "SUB" and error code, or by "TLS" and why (see `refusal_of`).
     `limited`: how many of them a limit of the whole system refused, which has counted them too.
-    `ended`: connections by the code of their end.
+    `ended`: connections by the code of their end; of sessions whose connection was lost,
+    `connection_lost`.
     """
 
     def __init__(self) -> None:

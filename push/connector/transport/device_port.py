@@ -21,7 +21,7 @@ class DeviceTransport(tcp.Server):
 
 
 class DevicePort(BoundedPort):
-    """Accepts no more connections in a turn, and in a second, than its factory says."""
+    """Accepts in a turn, and in a second, at most the connections that its factory says."""
 
     transport = DeviceTransport
     factory: AdmittingFactory

@@ -33,13 +33,13 @@ APPLICATION_DATA = 23
 _TYPES = frozenset((20, 21, 22, APPLICATION_DATA))
 
 BUFFER_BYTES = 2**15  # a record, and what OpenSSL may have to say before it
-# OpenSSL's words for a client that shows no certificate, or one that no CA of ours has signed.
+# OpenSSL's words for a client without a certificate, or with one that no CA of `client_ca` signed.
 _WRONG_CERTIFICATE = {"peer did not return a certificate", "certificate verify failed"}
 NOTHING_BYTES = 64  # as how many what came without a byte for the session counts
 _buffer = ffi.new("char[]", BUFFER_BYTES)
 
 
-class Records(NamedTuple):
+class WholeRecords(NamedTuple):
     """The whole records that data begins with: `number` of them, or 0 when they are not all of
     application data, and where they end. `is_odd`: what follows is no beginning of a record."""
 
@@ -48,23 +48,23 @@ class Records(NamedTuple):
     is_odd: bool
 
 
-def whole_records(data: bytes) -> Records:
+def whole_records(data: bytes) -> WholeRecords:
     number, end, size, are_data = 0, 0, len(data), True
     while end < size:
         kind = data[end]
         if kind not in _TYPES:
-            return Records(0, end, True)
+            return WholeRecords(0, end, True)
         if size - end < HEADER_BYTES:
             break
         length = data[end + 3] << 8 | data[end + 4]
         if length > MAX_SEALED_BYTES:
-            return Records(0, end, True)
+            return WholeRecords(0, end, True)
         if size - end < HEADER_BYTES + length:
             break
         end += HEADER_BYTES + length
         number += 1
         are_data = are_data and kind == APPLICATION_DATA
-    return Records(number if are_data else 0, end, False)
+    return WholeRecords(number if are_data else 0, end, False)
 
 
 class DeviceTls(TLSMemoryBIOProtocol):
@@ -100,6 +100,9 @@ class DeviceTls(TLSMemoryBIOProtocol):
         inner: PausedReading | None = getattr(self.wrappedProtocol, "paused", None)
         if inner is None or not inner.stopped:
             self.transport.resumeProducing()
+
+    def abort(self) -> None:
+        self.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.reads.forget(self)
@@ -205,7 +208,7 @@ class DeviceTls(TLSMemoryBIOProtocol):
 
 
 def refusal_of(error: BaseException | None) -> str | None:
-    """Why a handshake was refused, for counts; None: the client went away."""
+    """Why a handshake was refused, for counts; None: the client has disconnected."""
     queue = error.args[0] if type(error) is SSL.Error and error.args else ()
     said = {reason for _, _, reason in queue}
     if not said or any("unexpected eof" in reason.casefold() for reason in said):

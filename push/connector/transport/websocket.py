@@ -42,7 +42,7 @@ from push.wire.websocket.opening import (
     refused,
 )
 
-CLOSED = "closed"  # how a session ended whose peer has closed the WebSocket and said no more
+CLOSED = "closed"  # how a session ended whose peer has closed the WebSocket without another word
 REFUSED = "refused"
 # Of fragments and controls, which take longer: about 40 of the shortest.
 SLOW_SLICE_BYTES = 256
@@ -191,13 +191,13 @@ class WebSocketConnection(DeviceConnection):
         self._reader = None
 
     def closes_both_ways(self, ended: Ended) -> bool:
-        """Never at once: what the peer has sent beyond its last frame would reset the connection
+        """Never at once: what the peer has sent after its last frame would reset the connection
         before it has read ours."""
         return False
 
 
 def _no_time_for(ended: Ended) -> Refused:
-    """Whoever has not opened its WebSocket yet gets the end as HTTP."""
+    """A client that has not opened its WebSocket yet gets the end as HTTP."""
     if ended.code == DisconnectCode.HANDSHAKE_TIMEOUT:
         return refused(408, "The request did not come in time.")
     return refused(503, "This server takes no more connections.")

@@ -45,7 +45,7 @@ class _Kind(Protocol):
     def parse(cls, value: object) -> object: ...
 
 
-class Key(NamedTuple):
+class SettingKey(NamedTuple):
     """One setting, as defined in `push.daemons.config.settings`."""
 
     section: str
@@ -72,12 +72,12 @@ class Key(NamedTuple):
         return _expects(self.type)
 
 
-def _keys() -> Iterator[Key]:
+def _keys() -> Iterator[SettingKey]:
     for section, section_type in SECTION_TYPES.items():
         hints = get_type_hints(section_type, include_extras=True)
         for field in msgspec.structs.fields(section_type):
             hint = hints[field.name]
-            yield Key(section, field.name, hint, field.default, _description(hint))
+            yield SettingKey(section, field.name, hint, field.default, _description(hint))
 
 
 def _description(hint: object) -> str:
@@ -112,7 +112,7 @@ def _expects(hint: object) -> str:
     return ""
 
 
-KEYS: dict[tuple[str, str], Key] = {(key.section, key.name): key for key in _keys()}
+KEYS: dict[tuple[str, str], SettingKey] = {(key.section, key.name): key for key in _keys()}
 SECTIONS: tuple[str, ...] = tuple(SECTION_TYPES)
 
 
@@ -250,7 +250,7 @@ def _parse_kind(kind: type[_Kind], value: object) -> object:
     return kind.parse(value)
 
 
-def _explain(key: Key, problem: str) -> str:
+def _explain(key: SettingKey, problem: str) -> str:
     """msgspec's message in the words of a configuration: what was expected, and where in a list."""
     text, _, path = problem.partition(" - at `$")
     if not path and key.expects:

@@ -10,7 +10,7 @@ from twisted.python import usage
 
 from push import __version__
 from push.daemons.config.errors import SettingsError
-from push.daemons.config.loading import KEYS, Key, as_toml, load
+from push.daemons.config.loading import KEYS, SettingKey, as_toml, load
 from push.daemons.config.settings import Settings
 from push.wire.text import visible
 
@@ -116,7 +116,7 @@ def make_options(
     )
 
 
-def _help(key: Key, replaced: dict[tuple[str, str], Any]) -> str:
+def _help(key: SettingKey, replaced: dict[tuple[str, str], Any]) -> str:
     default = as_toml(replaced.get((key.section, key.name), key.default))
     shape = f", {key.expects}" if key.expects not in ("", "text", "a list") else ""
     return f"{key.help} (default {default}{shape})"

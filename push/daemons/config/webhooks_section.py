@@ -86,7 +86,10 @@ class WebhooksSection(Section, frozen=True):
     ] = ()
     ca_file: Annotated[
         str,
-        Meta(description='PEM file with the CAs to trust of https endpoints; "" = the system\'s'),
+        Meta(
+            description="PEM file with the CAs to trust of the https endpoints above; "
+            '"" = the system\'s, as for endpoints that are made by the API'
+        ),
     ] = ""
     max_waiting: Annotated[
         int,

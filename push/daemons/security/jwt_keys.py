@@ -20,6 +20,7 @@ from push.daemons.config.settings import Auth
 from push.runtime.ports import Clock
 from push.runtime.tasks import within
 from push.runtime.timers import Debounced, SingleFlight
+from push.wire.addresses import without_secrets
 from push.wire.errors import RequestError, shortened
 
 log = Logger()
@@ -85,6 +86,7 @@ class JwksRefresh(Service):
     def __init__(self, reactor: Clock, url: str, verifier: JwtVerifier) -> None:
         self._reactor = reactor
         self._url = url
+        self._shown_url = without_secrets(url)
         self._verifier = verifier
         # Twisted's agent verifies the server's certificate and name.
         agent = cast(IAgent, Agent(reactor, connectTimeout=TIMEOUT_SECONDS))
@@ -159,7 +161,7 @@ class JwksRefresh(Service):
             again = " again" if self._failed else ""
             log.info(
                 "The key set {url} was fetched{again}",
-                url=self._url,
+                url=self._shown_url,
                 again=again,
                 event="jwks.fetched",
             )
@@ -170,7 +172,7 @@ class JwksRefresh(Service):
             self._failed = True
             log.error(
                 "The key set {url} cannot be fetched: {reason}. The earlier keys stay valid.",
-                url=self._url,
+                url=self._shown_url,
                 reason=shortened(str(error) or type(error).__name__),
                 event="jwks.unreachable",
             )

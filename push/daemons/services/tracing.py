@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -18,24 +19,28 @@ from push.daemons.config.errors import StartError
 from push.daemons.config.otel_section import OtelSection
 from push.runtime.ports import Reactor
 from push.runtime.tracing import ACCEPT, DELIVER, PUBLISH
+from push.wire.addresses import REDACTED, without_secrets
 
 log = Logger()
 
 TRACES_PATH = "/v1/traces"
 EXPORT_SECONDS = 5  # for one export, and at the stop for all that wait
 TOLD_SECONDS = 60  # a collector that is unreachable is logged once in so long
+# The SDK's HTTP client names what it cannot reach: "... (Caused by …) with url: /v1/traces?key=…".
+_PATH_OF_URL = re.compile(r"(?<=url: )\S+|(?<=://)\S+")
 _PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 
 
 class OtelSpan:
     """See `push.runtime.tracing.Span`."""
 
-    __slots__ = ("_span", "traceparent")
+    __slots__ = ("_span", "is_sampled", "traceparent")
 
     def __init__(self, span: Any) -> None:
         self._span = span
         context = span.get_span_context()
         flags = int(context.trace_flags)
+        self.is_sampled = context.trace_flags.sampled
         self.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{flags:02x}"
 
     def end(self, attributes: Mapping[str, str | int], error: str = "") -> None:
@@ -77,9 +82,10 @@ class OtelTracer(Service):
         self._tracer = self._provider.get_tracer("push", __version__)
         self._troubles = TroubleLog(self._reactor)
         logging.getLogger("opentelemetry").addHandler(self._troubles)
+        endpoint = self._settings.endpoint
         log.info(
             "spans go to {endpoint}",
-            endpoint=self._settings.endpoint or "OTEL_EXPORTER_OTLP_ENDPOINT",
+            endpoint=without_secrets(endpoint) if endpoint else "OTEL_EXPORTER_OTLP_ENDPOINT",
             event="otel.started",
         )
 
@@ -113,7 +119,8 @@ class TroubleLog(logging.Handler):
             if self._told_at is not None and now - self._told_at < TOLD_SECONDS:
                 return
             self._told_at = now
-        self._reactor.callFromThread(_tell, record.getMessage())
+        reason = _PATH_OF_URL.sub(REDACTED, record.getMessage())
+        self._reactor.callFromThread(_tell, reason)
 
 
 def _tell(reason: str) -> None:

@@ -8,10 +8,12 @@ from typing import Protocol
 import msgspec
 
 from push.observe.audit import AuditTrail
+from push.wire.addresses import without_secrets
 from push.wire.errors import STATUS_OF_CODE
 
+_URL = "url"
 # Of a query or a body: what an act is about, the first that is there.
-_TARGET_FIELDS = ("token", "user", "group", "topic", "ip", "name", "id", "url")
+_TARGET_FIELDS = ("token", "user", "group", "topic", "ip", "name", "id", _URL)
 
 
 class AuditedRoute(Protocol):
@@ -67,5 +69,5 @@ def _named_in(value: object) -> str:
     for name in _TARGET_FIELDS:
         named = getattr(value, name, None)
         if isinstance(named, str) and named:
-            return named
+            return without_secrets(named) if name == _URL else named
     return ""

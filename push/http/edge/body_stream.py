@@ -33,7 +33,7 @@ class BodyStream(Protocol):
     def stop(self) -> None: ...
 
 
-class Channel(Protocol):
+class RequestChannel(Protocol):
     """The connection of a request."""
 
     def cut(self) -> None: ...
@@ -68,7 +68,7 @@ class _RequestClient:
             self._ended.callback(b"")
 
     def cut(self) -> None:
-        channel: Channel | None = self._request.channel  # type: ignore[assignment]  # of our site
+        channel: RequestChannel | None = self._request.channel  # type: ignore[assignment]  # of our site
         if channel is not None:
             channel.cut()
 

@@ -173,7 +173,7 @@ class HttpPort(BoundedPort):
         super().doRead()
 
 
-class Caller:
+class RequestSender:
     """Who sends the requests of a connection: `lane` is theirs. `owner_of` tells it by the key."""
 
     def __init__(self, turns: Turns, transport: Transport, owner_of: OwnerOf) -> None:

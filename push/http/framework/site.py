@@ -37,7 +37,7 @@ from push.http.framework.framing import (
     malformed,
     target_of,
 )
-from push.http.framework.port import Caller, OwnerOf, Producer, Transport
+from push.http.framework.port import OwnerOf, Producer, RequestSender, Transport
 from push.http.framework.problems import internal_answer, refusal_answer
 from push.http.framework.route import closing_bytes
 from push.runtime.ports import DelayedCall, Reactor, as_twisted
@@ -145,7 +145,7 @@ class LimitedChannel(HTTPChannel):
     """A connection. Its time-out is the deadline of the request that comes in, or idle time."""
 
     site: LimitedSite
-    caller: Caller
+    caller: RequestSender
     has_served = False  # in this turn: what was read may hold the next request
     # mypy does not see that a class provides an interface of zope.
     transport: Transport  # type: ignore[assignment]
@@ -329,7 +329,7 @@ class LimitedChannel(HTTPChannel):
         self.transport.abortConnection()
 
     def connectionMade(self) -> None:
-        self.caller = Caller(self.site.turns, self.transport, self.site.owner_of)
+        self.caller = RequestSender(self.site.turns, self.transport, self.site.owner_of)
         self.site.crowd.join(self)
         super().connectionMade()
 

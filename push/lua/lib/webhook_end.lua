@@ -1,5 +1,22 @@
 -- The end of an event in the outbox of an endpoint.
 -- uses: webhook_keys, webhooks
+local known_endpoints = nil
+
+-- Whether an endpoint is there, as far as this server was told; a deleted one gets nothing and keeps nothing.
+local function is_known_endpoint(endpoint)
+  known_endpoints = known_endpoints or redis.call('HGET', WEBHOOK_WANTED, 'endpoints')
+  return not known_endpoints
+    or string.find(' ' .. known_endpoints .. ' ', ' ' .. endpoint .. ' ', 1, true) ~= nil
+end
+
+-- Of ids by spaces those that are known.
+local function known_of(endpoints)
+  local known = {}
+  for endpoint in string.gmatch(endpoints, '%S+') do
+    if is_known_endpoint(endpoint) then known[#known + 1] = endpoint end
+  end
+  return known
+end
 
 -- It is kept no longer, if it can neither be replayed nor waits for another endpoint.
 local function drop_event(id, endpoints)
@@ -27,6 +44,16 @@ local function lose_event(endpoint, id)
   redis.call('HINCRBY', WEBHOOK_LOST, endpoint, 1)
   redis.call('ZADD', webhook_failed_key(endpoint), event_offset(id), id)
   end_event(endpoint, id)
+end
+
+-- At most `limit` of those that wait for longer than `max_age_us` are given up. Returns how many that were.
+local function lose_aged(endpoint, max_age_us, limit)
+  local waiting, oldest = webhook_waiting_key(endpoint), str(now - max_age_us)
+  local ids = redis.call('ZRANGEBYSCORE', waiting, '-inf', oldest, 'LIMIT', 0, limit)
+  for _, id in ipairs(ids) do
+    lose_event(endpoint, id)
+  end
+  return #ids
 end
 
 -- At most `limit` of the oldest, up to the offset `before` ('+inf': any), can be replayed no longer. Returns how

@@ -1,12 +1,14 @@
--- Where the outbox of webhooks is kept, on every server for what is decided there. webhook-wanted has by type
--- the ids of the endpoints that want it (by spaces), and: `version` of the endpoints that it was made of,
--- `server` (the index of this one), `max_waiting`, `grace_ms`, and `presence`, since which offset some endpoint
--- wants to know who is online. webhook-inbox has what scripts have written down. webhook-events has the events
--- by id, as msgpack {type, source, seq, endpoints, data (JSON), trace}; webhook-log which of them can be
--- replayed, by offset. Of each endpoint: webhook-waiting: what it does not have yet, by offset; webhook-due:
--- the same by when the next attempt is due, in ms; webhook-tries: how many attempts failed; webhook-states: the
--- last `device.*` of a source that waits; webhook-failed: what was given up; webhook-attempts: a log.
--- webhook-lost counts what was given up, by endpoint. An id is evt_<offset>_<server>: so ids sort by time.
+-- Where the outbox of webhooks is kept, on every server for what is decided there. webhook-wanted has by type the
+-- ids of the endpoints that want it (by spaces), and: `version` of the endpoints that it was made of, `server`
+-- (the index of this one), `max_waiting`, `grace_ms`, `endpoints` (the ids of all of them, by spaces),
+-- GONE_FIELD<id> for each that was deleted and of which something may be kept here, and `presence`, see
+-- webhook_endpoints.lua. webhook-inbox has what scripts have written down.
+-- webhook-events has the events by id, as msgpack {type, source, seq, endpoints, data (JSON), trace}; webhook-log
+-- which of them can be replayed, by offset. Of each endpoint: webhook-waiting: what it does not have yet, by
+-- since when it waits (an offset); webhook-due: the same by when the next attempt is due, in ms; webhook-tries:
+-- how many attempts failed; webhook-states: the last `device.*` of a source that waits; webhook-failed: what was
+-- given up; webhook-attempts: a log. webhook-lost counts what was given up, by endpoint. An id is
+-- evt_<offset>_<server>: so ids sort by time.
 local WEBHOOK_EVENTS = prefix .. 'webhook-events'
 local WEBHOOK_LOG = prefix .. 'webhook-log'
 

@@ -29,10 +29,13 @@ local function fill_outboxes(limit)
     local offset, type, source, seq, endpoints, data, trace = unpack(cmsgpack.unpack(packed))
     -- The parts of a message's record on several servers count alone, so each is a source of its own.
     if server ~= '0' and string.sub(source, 1, 8) == 'message:' then source = source .. '@' .. server end
-    local id = event_id(offset, server)
-    redis.call('HSET', WEBHOOK_EVENTS, id, cmsgpack.pack({ type, source, seq, endpoints, data, trace or '' }))
-    redis.call('ZADD', WEBHOOK_LOG, offset, id)
-    for endpoint in string.gmatch(endpoints, '%S+') do
+    local id, known = event_id(offset, server), known_of(endpoints)
+    if #known > 0 then
+      local event = { type, source, seq, table.concat(known, ' '), data, trace or '' }
+      redis.call('HSET', WEBHOOK_EVENTS, id, cmsgpack.pack(event))
+      redis.call('ZADD', WEBHOOK_LOG, offset, id)
+    end
+    for _, endpoint in ipairs(known) do
       queue_event(endpoint, id, offset, type, source, max_waiting)
     end
   end

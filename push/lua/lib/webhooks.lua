@@ -2,6 +2,7 @@
 -- fact without the event. Where no endpoint wants its type, that costs one look. What is written down is put
 -- into the outboxes of endpoints by whoever delivers, see webhook_outbox.lua.
 local WEBHOOK_WANTED = prefix .. 'webhook-wanted'
+local GONE_FIELD = 'gone '
 local WEBHOOK_INBOX = prefix .. 'webhook-inbox'
 local WEBHOOK_LOST = prefix .. 'webhook-lost'
 local webhook_endpoints = {}

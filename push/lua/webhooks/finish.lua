@@ -2,10 +2,15 @@
 -- KEYS: clock.
 -- ARGV: endpoint, event, 'done', 'again' or 'lost', when it is due again (ms), how long no other attempt is made
 -- (ms, '0' = does not matter), then for the log: type, status ('' = none), error ('' = none), how many ms it took.
--- Returns the same word, or 'superseded' where a later state is all that is tried again.
+-- Returns the same word, or 'superseded' where a later state is all that is tried again. Of an endpoint that was
+-- deleted meanwhile nothing is kept.
 -- uses: webhook_keys, webhook_end
 local endpoint, id, outcome, due_ms, pause_ms = unpack(ARGV, 1, 5)
 local type, status, failure, took_ms = unpack(ARGV, 6, 9)
+if not is_known_endpoint(endpoint) then
+  end_event(endpoint, id)
+  return outcome
+end
 
 local function has_later_state()
   local packed = redis.call('HGET', WEBHOOK_EVENTS, id)

@@ -30,7 +30,7 @@ for _, id in ipairs(page) do
   local event = packed and cmsgpack.unpack(packed)
   if event and wanted[event[1]] and (not only_failed or has_failed(id)) then
     address(id, packed, event)
-    redis.call('ZADD', webhook_waiting_key(endpoint), after, id)
+    redis.call('ZADD', webhook_waiting_key(endpoint), str(now), id)
     redis.call('ZADD', webhook_due_key(endpoint), now_ms, id)
     redis.call('HDEL', webhook_tries_key(endpoint), id)
     redis.call('ZREM', webhook_failed_key(endpoint), id)

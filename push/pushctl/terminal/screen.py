@@ -47,7 +47,7 @@ def sparkline(values: Sequence[float | None], width: int) -> str:
     return "".join(blocks[step] for step in steps).rjust(width)
 
 
-class Progress:
+class ProgressBar:
     """A bar on standard error, for as long as something lasts; nothing where that is no terminal.
 
     `text`: what is done now. Nothing is left of it in the end.

@@ -128,7 +128,7 @@ class PushAPI(BaseAPI):
 
     def events(self, *, kinds: Sequence[str] = (), **filters: str) -> Generator[Event, None, None]:
         """What happens from now on, as it happens; `kinds`, `user`, `token`, `node`: only these.
-        It goes on until its `close()`; raises `PushAPIUnreachable` when the connection is lost."""
+        It goes on until it is closed; raises `PushAPIUnreachable` when the connection is lost."""
         return follow(self, observe_calls.event_params(kinds, **filters))
 
     def each_webhook(self) -> Iterator[Webhook]:
@@ -293,7 +293,8 @@ class AsyncPushAPI(BaseAPI):
         return self._rows(self.conversations, "conversations", user)
 
     def events(self, *, kinds: Sequence[str] = (), **filters: str) -> AsyncGenerator[Event, None]:
-        """As `PushAPI.events`, to go through with `async for` and to end with `aclose()`."""
+        """What happens from now on, as it happens; `kinds`, `user`, `token`, `node`: only these.
+        It goes on until it is closed; raises `PushAPIUnreachable` when the connection is lost."""
         return follow_async(self, observe_calls.event_params(kinds, **filters))
 
     def each_webhook(self) -> AsyncIterator[Webhook]:

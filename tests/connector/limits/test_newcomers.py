@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from push.connector.limits.line import LEAST_BYTES_PER_SLICE, MOST_REST_SECONDS
 from push.connector.limits.read_queue import (
     LONG_RESTS,
     MOST_NEWCOMERS,
@@ -12,7 +13,6 @@ from push.connector.limits.read_queue import (
     PausedReading,
 )
 from push.connector.limits.session_rates import Rates
-from push.connector.limits.turns import LEAST_BYTES_PER_SLICE, MOST_REST_SECONDS
 from tests.connector.limits.test_read_queue import Peer, World
 
 COST_SECONDS = 0.0004

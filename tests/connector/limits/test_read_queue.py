@@ -15,6 +15,7 @@ from push.connector.limits.read_queue import (
     ReadQueue,
 )
 from push.connector.limits.session_rates import Rates
+from tests.conftest import LoggedErrors
 
 FRAME_BYTES = 10
 SLICE_BYTES = 1000
@@ -46,6 +47,9 @@ class Peer:
 
     def read_again(self) -> None:
         self.reads = True
+
+    def abort(self) -> None:
+        self.is_read = False
 
 
 class World:
@@ -251,6 +255,28 @@ def test_a_slice_that_brings_too_much_holds_the_rest_back(world: World) -> None:
         world.queue.check(peer)
         world.turn()
     assert peer.got == b"x" * 3_000
+
+
+@pytest.mark.parametrize("is_newcomer", [False, True])
+def test_an_error_ends_the_connection_whose_turn_it_was_and_no_other(
+    world: World, logged_errors: LoggedErrors, is_newcomer: bool
+) -> None:
+    class Failing(Peer):
+        def take_slice(self, data: bytes, start: int) -> int:
+            raise RuntimeError("of a test")
+
+    first, failing, last = Peer(world), Failing(world), Peer(world)
+    for peer in (first, failing, last):
+        peer.is_newcomer = is_newcomer
+    world.queue.is_busy = True  # all wait for their turn
+    for peer in (first, failing, last):
+        world.queue.received(peer, b"x" * 10)
+    world.settle_in_time()
+    assert (first.got, last.got) == (b"x" * 10, b"x" * 10)
+    assert [peer.is_read for peer in (first, failing, last)] == [True, False, True]
+    assert failing.paused is None
+    assert world.queue.waiting_bytes == 0
+    assert len(logged_errors.flush(RuntimeError)) == 1
 
 
 def test_a_flood_that_is_of_no_use_is_discarded_at_a_rate(world: World) -> None:

@@ -25,7 +25,7 @@ from push.connector.transport.tls import (
     MAX_PLAIN_BYTES,
     MAX_SEALED_BYTES,
     DeviceTlsFactory,
-    Records,
+    WholeRecords,
     whole_records,
 )
 from tests.waiting import WaitUntil
@@ -40,23 +40,23 @@ def record(size: int, kind: int = DATA) -> bytes:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"", Records(0, 0, False)),
-        (record(4), Records(1, 9, False)),
-        (record(0) + record(3), Records(2, 13, False)),
-        (record(4)[:-1], Records(0, 0, False)),
-        (record(4) + record(4)[:3], Records(1, 9, False)),
-        (record(4) + record(4)[:HEADER_BYTES], Records(1, 9, False)),
-        (record(2, ALERT), Records(0, 7, False)),
-        (record(4) + record(2, ALERT), Records(0, 16, False)),
-        (record(MAX_SEALED_BYTES), Records(1, HEADER_BYTES + MAX_SEALED_BYTES, False)),
-        (record(MAX_SEALED_BYTES + 1)[:HEADER_BYTES], Records(0, 0, True)),
-        (b"GET / HTTP/1.1\r\n", Records(0, 0, True)),
-        (b"\0", Records(0, 0, True)),
-        (record(4) + b"GET", Records(0, 9, True)),
+        (b"", WholeRecords(0, 0, False)),
+        (record(4), WholeRecords(1, 9, False)),
+        (record(0) + record(3), WholeRecords(2, 13, False)),
+        (record(4)[:-1], WholeRecords(0, 0, False)),
+        (record(4) + record(4)[:3], WholeRecords(1, 9, False)),
+        (record(4) + record(4)[:HEADER_BYTES], WholeRecords(1, 9, False)),
+        (record(2, ALERT), WholeRecords(0, 7, False)),
+        (record(4) + record(2, ALERT), WholeRecords(0, 16, False)),
+        (record(MAX_SEALED_BYTES), WholeRecords(1, HEADER_BYTES + MAX_SEALED_BYTES, False)),
+        (record(MAX_SEALED_BYTES + 1)[:HEADER_BYTES], WholeRecords(0, 0, True)),
+        (b"GET / HTTP/1.1\r\n", WholeRecords(0, 0, True)),
+        (b"\0", WholeRecords(0, 0, True)),
+        (record(4) + b"GET", WholeRecords(0, 9, True)),
     ],
     ids=range(13),
 )
-def test_whole_records_are_found(data: bytes, expected: Records) -> None:
+def test_whole_records_are_found(data: bytes, expected: WholeRecords) -> None:
     assert whole_records(data) == expected
 
 

@@ -20,11 +20,14 @@ hosts = "push:hush3@127.0.0.1:2181,127.0.0.2:2181/push"
 [auth]
 jwt_jwks_url = "https://user:hush4@keys.example.com/jwks?token=hush5"
 keys = [{name = "backend", sha256 = "SHA", scopes = ["push"]}]
+jwt_issuer = "https://keys.example.com/realms/one"
+[otel]
+endpoint = "http://me:hush6@127.0.0.1:4318/of/hush6"
 [connector]
 window = 32
 [[webhooks.endpoints]]
 name = "mine"
-url = "https://example.com/hook?key=hush7"
+url = "https://example.com/hook/hush9?key=hush7"
 types = ["device.online"]
 secret = "whsec_aHVzaDhodXNoOGh1c2g4aHVzaDhodXNoOGh1c2g4"
 """.replace("SHA", "ab" * 32)
@@ -53,6 +56,8 @@ def test_every_setting_is_shown_with_where_it_comes_from(tmp_path: Path) -> None
         ("zookeeper", "hosts"): file,
         ("auth", "jwt_jwks_url"): file,
         ("auth", "keys"): file,
+        ("auth", "jwt_issuer"): file,
+        ("otel", "endpoint"): file,
         ("connector", "window"): file,
         ("webhooks", "endpoints"): file,
         ("http", "listen"): "PUSH_HTTP_LISTEN",
@@ -77,6 +82,15 @@ def test_no_secret_is_shown(tmp_path: Path) -> None:
     )
     assert values["zookeeper", "hosts"] == "redacted@127.0.0.1:2181,127.0.0.2:2181/push"
     assert values["auth", "keys"][0]["name"] == "backend"
+    assert values["auth", "jwt_jwks_url"] == "https://keys.example.com/redacted"
+    assert values["auth", "jwt_issuer"] == "https://keys.example.com/realms/one"
+    assert values["otel", "endpoint"] == "http://127.0.0.1:4318/redacted"
+    assert values["webhooks", "endpoints"][0]["url"] == "https://example.com/redacted"
+
+
+def test_a_url_without_a_path_is_shown_as_it_is() -> None:
+    settings = load(options={"otel-endpoint": "http://127.0.0.1:4318"})
+    assert shown(settings, settings, ())["otel"]["endpoint"].value == "http://127.0.0.1:4318"
 
 
 def test_what_a_reload_applies_is_shown_as_it_is_now(tmp_path: Path) -> None:

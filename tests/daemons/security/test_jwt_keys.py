@@ -276,7 +276,8 @@ async def test_a_key_set_is_fetched_and_stays_valid_while_it_cannot_be(
     site: Any = Site(keys)
     port: Any = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
     verifier = JwtVerifier([], algorithms=["ES256"], audience="push", issuer=None)
-    refresh = JwksRefresh(reactor, f"http://127.0.0.1:{port.getHost().port}/", verifier)
+    url = f"http://127.0.0.1:{port.getHost().port}/?hush=hush"
+    refresh = JwksRefresh(reactor, url, verifier)
     refresh.startService()
 
     def accepted() -> bool:
@@ -292,5 +293,6 @@ async def test_a_key_set_is_fetched_and_stays_valid_while_it_cannot_be(
     keys.content = KeySet().content
     await wait_until(lambda: any("was fetched again" in line for line in log_lines))
     assert sum("cannot be fetched" in line for line in log_lines) == 1
+    assert not [line for line in log_lines if line.startswith("The key set") and "hush" in line]
     await refresh.stopService()
     await port.stopListening()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.pushing.service import Target
+from push.pushing.targets import Target
 from push.wire.idents import encode_crockford
 from tests.http.routes.conftest import API, Connect, Connected
 from tests.waiting import WaitUntil

@@ -267,6 +267,8 @@ async def test_writes_and_refused_keys_are_in_the_trail_and_messages_are_not(api
     await api.json("GET", f"/v1/devices/{token}")
     await api.json("POST", "/v1/bans", {"user": "mallory"})
     await api.request("DELETE", "/v1/bans?user=nobody")
+    hook = {"url": "https://8.8.8.8:8443/hush?hush=hush", "types": ["chat.message"]}
+    await api.json("POST", "/v1/webhooks", hook)
     await api.request("GET", "/v1/stats", key="wrong")
     await api.request("DELETE", f"/v1/devices/{token}", key="push-key")
     await api.request("GET", "/v1/stats", key=None)
@@ -277,6 +279,7 @@ async def test_writes_and_refused_keys_are_in_the_trail_and_messages_are_not(api
         ("push-key", "PUT /v1/users/{user}/devices/{token}", f"anna/{token}", 204),
         ("admin-key", "POST /v1/bans", "mallory", 201),
         ("admin-key", "DELETE /v1/bans", "nobody", 404),
+        ("admin-key", "POST /v1/webhooks", "https://8.8.8.8:8443", 201),
         (None, "GET /v1/stats", "", 401),
         ("push-key", "DELETE /v1/devices/{token}", token, 403),
     }
@@ -331,9 +334,9 @@ async def test_events_come_as_they_happen_and_end_with_their_client(
     assert {each["token"] for each in events.values()} == {device.token}
     assert {each["node"] for each in events.values()} == {api.node.boot}
     relay = api.node.domain.observer.relay
-    assert relay.follower_count == 1
+    assert len(relay._followers) == 1
     followed.connection.close()
-    assert relay.follower_count == 0
+    assert len(relay._followers) == 0
     assert not api.node.domain.observer.events.wants("pushed")
 
 
@@ -411,6 +414,6 @@ async def test_a_key_that_is_not_valid_any_more_ends_the_stream(
     followed = Followed(api)
     await wait_until(lambda: followed.began)
     api.node.keyring.replace([])
-    await wait_until(lambda: api.node.domain.observer.relay.follower_count == 0)
+    await wait_until(lambda: len(api.node.domain.observer.relay._followers) == 0)
     assert followed.text.endswith("0\r\n\r\n")  # the last chunk
     followed.connection.close()

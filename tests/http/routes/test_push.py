@@ -10,7 +10,7 @@ import pytest
 import pytest_twisted
 
 from push.http.checks import PushLimits
-from push.pushing.service import Target
+from push.pushing.targets import Target
 from tests.conftest import RedisServer
 from tests.http.conftest import Response
 from tests.http.routes.conftest import API, MakeAPI

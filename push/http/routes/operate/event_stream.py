@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.http.edge.body_stream import StreamClient
-from push.observe.event_relay import EventRelay, Follower
+from push.observe.event_relay import EventFollower, EventRelay
 from push.observe.events import EventFilter, SampledEvent
 from push.observe.timelines import WallClock
 from push.runtime.ports import Clock
@@ -45,7 +45,7 @@ class EventStream:
         self._wall_clock = wall_clock
         self._node = node
         self._is_allowed = is_allowed
-        self._follower = Follower(wanted, self._take)
+        self._follower = EventFollower(wanted, self._take)
         self._client: StreamClient | None = None
         self._held: list[bytes] = []
         self._silent: list[str] = []

@@ -13,7 +13,7 @@ from push.pushctl.commands.operate.benching import Bench, Measured, Plan
 from push.pushctl.terminal.asking import ask_first, yes_option
 from push.pushctl.terminal.errors import Failure
 from push.pushctl.terminal.options import Common, common_options, is_this_host
-from push.pushctl.terminal.screen import Progress
+from push.pushctl.terminal.screen import ProgressBar
 from push.sdk.aio import PushClient
 from push.sdk.credentials import Credentials
 
@@ -102,7 +102,7 @@ def bench(common: Common, /, yes: bool, **plan_options: Any) -> None:
             f"This registers {plan.devices} devices at {common.url}, pushes {plan.messages:,} "
             "messages to them, and forgets them.",
         )
-    progress = Progress()
+    progress = ProgressBar()
     try:
         measured = asyncio.run(_run(common, plan, progress))
     finally:
@@ -115,7 +115,7 @@ def bench(common: Common, /, yes: bool, **plan_options: Any) -> None:
         raise Failure(f"{report['lost']} deliveries did not come")
 
 
-async def _run(common: Common, plan: Plan, progress: Progress) -> Measured:
+async def _run(common: Common, plan: Plan, progress: ProgressBar) -> Measured:
     servers = common.device_servers([])
 
     def make_client(pair: Credentials) -> PushClient:

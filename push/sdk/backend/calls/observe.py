@@ -12,8 +12,6 @@ from push.wire.api.operate.events import DeviceEventPage
 from push.wire.api.operate.messages import RecentPage, WaitingPage
 from push.wire.api.operate.series import Series
 
-EVENTS_PATH = "/v1/events"
-
 
 def event_params(
     kinds: Sequence[str] = (),

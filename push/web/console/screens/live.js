@@ -2,28 +2,28 @@
 import { html, useEffect, useRef, useState } from "../vendor/preact.js";
 import { isMissingRoute } from "../lib/api.js";
 import { events } from "../lib/event_stream.js";
+import { after, NOTHING_SEEN } from "../lib/live.js";
 import { go, to } from "../lib/route.js";
 import { absolute, count, has, number, t } from "../lib/texts.js";
 import { Filters } from "../parts/forms.js";
-import { AddressLink, Button, Card, Empty, MessageLink, NodeLink, Pill, Screen, TokenLink, Trouble, UserLink } from "../parts/ui.js";
+import { AddressLink, Button, Card, Empty, MessageLink, NodeLink, Pill, Screen, Silent, TokenLink, Trouble, UserLink } from "../parts/ui.js";
 import { Table } from "../parts/ui.js";
 
 export const KINDS = ["connected", "disconnected", "redirected", "pushed", "acknowledged", "dropped", "repaired"];
 const TONES = { connected: "good", acknowledged: "good", disconnected: "plain", redirected: "warn", pushed: "info", dropped: "bad", repaired: "warn" };
-const MAX_ROWS = 300;
 const REDRAW_MS = 250;
 const RETRY_MS = 3000;
 
-/** What has come of the stream; drawn a few times a second at most. */
+/** What has come of the stream, drawn a few times a second at most; and what connects again at once. */
 function useEvents(query, isPaused) {
-  const [seen, setSeen] = useState(/** @type {any} */ ({ rows: [], total: 0, skipped: 0, state: "connecting", error: null }));
+  const [seen, setSeen] = useState(NOTHING_SEEN);
   const paused = useRef(isPaused);
   paused.current = isPaused;
+  const again = useRef(() => {});
   useEffect(() => {
     const stop = new AbortController();
-    let state = { rows: [], total: 0, skipped: 0, state: "connecting", error: null };
+    let state = NOTHING_SEEN;
     let timer = 0;
-    let serial = 0;
     const change = (next) => {
       state = { ...state, ...next };
       timer ||= setTimeout(() => {
@@ -31,23 +31,21 @@ function useEvents(query, isPaused) {
         if (!stop.signal.aborted) setSeen(state);
       }, REDRAW_MS);
     };
-    const take = ({ event, data }) => {
-      const body = JSON.parse(data);
-      if (event === "skipped") return change({ skipped: state.skipped + body.n });
-      const rows = paused.current ? state.rows : [{ ...body, event, key: (serial += 1) }, ...state.rows].slice(0, MAX_ROWS);
-      return change({ rows, total: state.total + 1 });
-    };
+    const opened = () => change({ state: "open", error: null, silent: [] });
     const listen = async () => {
       while (!stop.signal.aborted) {
         try {
-          for await (const each of events("/v1/events", query, stop.signal, () => change({ state: "open", error: null }))) take(each);
+          for await (const each of events("/v1/events", query, stop.signal, opened)) change(after(state, each, paused.current));
           change({ state: "connecting" });
         } catch (error) {
           if (stop.signal.aborted) return;
           change({ state: "connecting", error });
           if (isMissingRoute(error)) return;
         }
-        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        await new Promise((resolve) => {
+          again.current = () => resolve(undefined);
+          setTimeout(resolve, RETRY_MS);
+        });
       }
     };
     setSeen(state);
@@ -57,13 +55,13 @@ function useEvents(query, isPaused) {
       clearTimeout(timer);
     };
   }, [JSON.stringify(query)]);
-  return seen;
+  return { seen, reconnect: () => again.current() };
 }
 
 export function Live({ query }) {
   const [isPaused, setPaused] = useState(false);
   const kinds = query.kinds ? query.kinds.split(",") : [];
-  const seen = useEvents({ kinds: query.kinds, user: query.user, token: query.token, node: query.node }, isPaused);
+  const { seen, reconnect } = useEvents({ kinds: query.kinds, user: query.user, token: query.token, node: query.node }, isPaused);
   const move = (change) => go(to(["live"], { ...query, ...change }), true);
   const flip = (kind) => move({ kinds: (kinds.includes(kind) ? kinds.filter((each) => each !== kind) : [...kinds, kind]).join(",") });
   const status = seen.state === "open" ? t(isPaused ? "live.paused" : "live.open") : t("live.connecting");
@@ -73,7 +71,8 @@ export function Live({ query }) {
       <div class="segments" role="group" aria-label=${t("live.kinds")}>${KINDS.map((kind) => html`<button type="button" class="button small" aria-pressed=${String(kinds.includes(kind))} onClick=${() => flip(kind)}>${t(`event.${kind}`)}</button>`)}</div>
       <${Filters} fields=${fields} values=${{ user: query.user ?? "", token: query.token ?? "", node: query.node ?? "" }} apply=${move} />
     <//>
-    <${Trouble} error=${seen.error} retry=${() => {}} />
+    <${Trouble} error=${seen.error} retry=${reconnect} />
+    <${Silent} nodes=${seen.silent} />
     <${Card} wide title=${t("live.events")} actions=${html`<span class="note" role="status"><${Pill} tone=${seen.state === "open" ? (isPaused ? "warn" : "good") : "warn"}>${status}<//></span>
       <span class="note">${count("live.total", seen.total)}${seen.skipped > 0 ? ` · ${count("live.skipped", seen.skipped)}` : ""}</span>`}>
       <div role="log" aria-live="off" aria-label=${t("live.events")}>

@@ -257,6 +257,27 @@ test("events come as they happen, and what is done is in the audit", async (t) =
   assert.match(await row(page, user).textContent(), /Ban/);
 });
 
+test("a node whose events are missing is named, and a click connects again", async (t) => {
+  const page = await signedIn(t);
+  let refuse = true;
+  let asked = 0;
+  const body = `event: skipped\ndata: {"ts":1,"node":"far-1","code":"silent"}\n\nevent: skipped\ndata: {"ts":2,"node":"near","n":3}\n\n`;
+  await page.route("**/v1/events**", (route) => {
+    asked += 1;
+    return refuse ? route.fulfill({ status: 503, json: { error: "unavailable", reasons: ["full"] } }) : route.fulfill({ contentType: "text/event-stream", body });
+  });
+  await open(page, "live");
+  const retry = button(page, "Try again");
+  await retry.waitFor();
+  refuse = false;
+  const before = asked;
+  await retry.click();
+  await until(() => asked > before, "it asks again");
+  await shows(page, ".banner", "far-1");
+  assert.match(await page.locator("main").textContent(), /[369] skipped/);
+  page.problems.length = 0; // the browser's own note of what was refused
+});
+
 test("what has a name is found, whatever it names", async (t) => {
   const page = await signedIn(t);
   const finds = { anna: "The user anna", [N.phone]: `The device ${N.phone}`, [N.arrived]: `The message ${N.arrived}`, news: "The topic news", [N.group]: `The group ${N.group}`, "127.0.0.1": "Connections from 127.0.0.1" };

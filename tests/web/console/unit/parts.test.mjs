@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { curl, dataOf, quote } from "../../../../push/web/console/lib/curl.js";
 import { EventReader } from "../../../../push/web/console/lib/event_stream.js";
+import { after, NOTHING_SEEN } from "../../../../push/web/console/lib/live.js";
 import { nodesOf } from "../../../../push/web/console/lib/nodes.js";
 import { parse, to } from "../../../../push/web/console/lib/route.js";
 import { count, lasting, milliseconds, relative, short, speak, t } from "../../../../push/web/console/lib/texts.js";
@@ -46,6 +47,22 @@ test("events are read whatever way they are cut", () => {
     for (let at = 0; at < stream.length; at += size) found.push(...reader.feed(stream.slice(at, at + size)));
     assert.deepEqual(found, wanted, `in parts of ${size}`);
   }
+});
+
+test("events that are missing are counted, and nodes that are silent are named until they send again", () => {
+  let seen = NOTHING_SEEN;
+  const take = (event, body, isPaused = false) => (seen = { ...seen, ...after(seen, { event, data: JSON.stringify(body) }, isPaused) });
+  take("skipped", { ts: 1, node: "b", code: "silent", reason: "it does not answer" });
+  take("skipped", { ts: 2, node: "here", n: 3 });
+  take("skipped", { ts: 3, node: "a", code: "silent" });
+  take("skipped", { ts: 3, node: "a", code: "silent" });
+  take("skipped", { ts: 4, node: "here", n: 4 });
+  assert.deepEqual([seen.skipped, seen.silent, seen.total, seen.rows], [7, ["a", "b"], 0, []]);
+  take("pushed", { ts: 5, node: "b" });
+  take("pushed", { ts: 6, node: "c" }, true);
+  assert.deepEqual([seen.silent, seen.total, seen.rows.map((row) => row.ts)], [["a"], 2, [5]]);
+  for (let number = 0; number < 400; number += 1) take("pushed", { ts: number, node: "c" });
+  assert.deepEqual([seen.rows.length, new Set(seen.rows.map((row) => row.key)).size, seen.rows[0].ts], [300, 300, 399]);
 });
 
 test("services of one process are one node", () => {

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from twisted.logger import Logger
+
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
@@ -15,19 +17,23 @@ MOST_REST_SECONDS = 0.1
 
 One = TypeVar("One")
 
+log = Logger()
+
 
 class Line(Generic[One]):
     """Works off about so many bytes in a turn, and begins nothing more after `seconds_per_turn`.
 
-    `work_off(one)` works off a slice and returns its bytes. After a turn the line rests, `rests`
-    times as long as that took, and at least `rest_seconds_each` for each that was worked off:
-    others have that time for themselves.
+    `work_off(one)` works off a slice and returns its bytes; when it raises an error, that is logged
+    and `failed(one)` is called: the others get their turn all the same. After a turn the line
+    rests, `rests` times as long as that took, and at least `rest_seconds_each` for each that was
+    worked off: others have that time for themselves.
     """
 
     def __init__(
         self,
         clock: Clock,
         work_off: Callable[[One], int],
+        failed: Callable[[One], None],
         *,
         bytes_per_turn: int,
         seconds_per_turn: float,
@@ -37,6 +43,7 @@ class Line(Generic[One]):
         self.rest_seconds_each = 0.0
         self._clock = clock
         self._work_off = work_off
+        self._failed = failed
         self._bytes_per_turn = bytes_per_turn
         self._seconds_per_turn = seconds_per_turn
         self._waiting: deque[One] = deque()
@@ -72,10 +79,18 @@ class Line(Generic[One]):
         waiting, left_bytes = self._waiting, self._bytes_per_turn
         before = len(waiting)
         while waiting and left_bytes > 0 and now - begun < self._seconds_per_turn:
-            left_bytes -= max(self._work_off(waiting.popleft()), LEAST_BYTES_PER_SLICE)
+            left_bytes -= max(self._work_off_one(waiting.popleft()), LEAST_BYTES_PER_SLICE)
             now = self._clock.seconds()
         least_seconds = (before - len(waiting)) * self.rest_seconds_each
         rest_seconds = min(max((now - begun) * self.rests, least_seconds), MOST_REST_SECONDS)
         self._rest_until = now + rest_seconds if rest_seconds else 0.0
         if waiting:
             self._request()
+
+    def _work_off_one(self, one: One) -> int:
+        try:
+            return self._work_off(one)
+        except Exception:
+            log.failure("What a device sent could not be handled", event="connection.turn_failed")
+            self._failed(one)
+            return 0
