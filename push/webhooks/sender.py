@@ -24,6 +24,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from push import __version__
+from push.runtime.http_client import make_pool
 from push.runtime.ports import Reactor, TrustRoot
 from push.runtime.tasks import within
 from push.webhooks.resolver import PublicReactor
@@ -74,7 +75,7 @@ class EventSender:
         self._agent = self._make_agent(reactor, concurrency, trust_root)
 
     def _make_agent(self, reactor: Any, concurrency: int, trust_root: TrustRoot | None) -> Agent:
-        pool = HTTPConnectionPool(reactor)
+        pool = make_pool(reactor, persistent=True)
         pool.maxPersistentPerHost = concurrency
         pool.cachedConnectionTimeout = IDLE_SECONDS
         pool.retryAutomatically = False  # a POST is made again by the outbox

@@ -52,6 +52,16 @@ async def test_an_event_is_signed_and_has_the_form_of_the_specification(
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_attempt_that_succeeds_is_no_line_of_the_log(
+    world: World, receiver: Receiver, wait_until: WaitUntil, log_lines: list[str]
+) -> None:
+    await say(world, 1)
+    await wait_until(lambda: texts(receiver) == [1])
+    await world.stop()  # of connections that are kept, too
+    assert [line for line in log_lines if "factory" in line.lower()] == []
+
+
+@pytest_twisted.ensureDeferred
 async def test_events_of_a_source_come_in_order_and_all_of_them(
     world: World, wait_until: WaitUntil
 ) -> None:

@@ -17,6 +17,7 @@ from twisted.web.iweb import IAgent
 from push.access.jwt import JwtVerifier, VerificationKey, load_keys
 from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Auth
+from push.runtime.http_client import make_pool
 from push.runtime.ports import Clock
 from push.runtime.tasks import within
 from push.runtime.timers import Debounced, SingleFlight
@@ -89,7 +90,8 @@ class JwksRefresh(Service):
         self._shown_url = without_secrets(url)
         self._verifier = verifier
         # Twisted's agent verifies the server's certificate and name.
-        agent = cast(IAgent, Agent(reactor, connectTimeout=TIMEOUT_SECONDS))
+        pool = make_pool(reactor, persistent=False)
+        agent = cast(IAgent, Agent(reactor, connectTimeout=TIMEOUT_SECONDS, pool=pool))
         self._client = treq.client.HTTPClient(agent)
         self._refreshes = SingleFlight(self._refresh, _log_failure)
         self._later = Debounced(reactor, REFRESH_SECONDS, self._refreshes.request)

@@ -294,5 +294,6 @@ async def test_a_key_set_is_fetched_and_stays_valid_while_it_cannot_be(
     await wait_until(lambda: any("was fetched again" in line for line in log_lines))
     assert sum("cannot be fetched" in line for line in log_lines) == 1
     assert not [line for line in log_lines if line.startswith("The key set") and "hush" in line]
+    assert not [line for line in log_lines if "ClientFactory" in line]
     await refresh.stopService()
     await port.stopListening()
