@@ -9,6 +9,7 @@ import re
 import socket
 from ipaddress import (
     IPv4Address,
+    IPv4Network,
     IPv6Address,
     IPv6Network,
     ip_address,
@@ -25,6 +26,19 @@ _V4_COMPATIBLE = IPv6Network("::/96")
 _NAT64 = IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
 _LAST_32 = 2**32 - 1
+# All IPv6 addresses of the public internet are in this one.
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+# Of the IANA registries of special addresses (RFC 6890) what Python's `is_global` takes for public.
+_ALSO_SPECIAL = (
+    IPv4Network("192.0.0.0/24"),  # IETF protocol assignments, anycast ones of the own network, too
+    IPv4Network("192.31.196.0/24"),  # AS112, anycast (RFC 7535)
+    IPv4Network("192.52.193.0/24"),  # AMT relays, anycast (RFC 7450)
+    IPv4Network("192.88.99.0/24"),  # 6to4 relays, anycast, deprecated (RFC 7526)
+    IPv4Network("192.175.48.0/24"),  # AS112, anycast (RFC 7534)
+    IPv6Network("2620:4f:8000::/48"),  # AS112, anycast (RFC 7534)
+    IPv6Network("3ffe::/16"),  # given back (RFC 3701)
+    IPv6Network("3fff::/20"),  # documentation (RFC 9637)
+)
 
 
 def is_public(text: str) -> bool:
@@ -57,6 +71,10 @@ def _inner_address(address: IPv6Address) -> IPv4Address | None:
 
 def _is_global(address: IPv4Address | IPv6Address) -> bool:
     is_special = address.is_multicast or address.is_reserved or address.is_unspecified
+    if address.version == 6 and address not in _GLOBAL_UNICAST:
+        return False
+    if any(address in network for network in _ALSO_SPECIAL):
+        return False
     return address.is_global and not is_special and not address.is_loopback
 
 

@@ -22,6 +22,7 @@ from push.webhooks.endpoints import (
 from push.webhooks.outbox import ServerOutbox
 from push.webhooks.settings import WebhookSettings
 from push.webhooks.signing import new_secret
+from push.wire.api.common import ABSENT
 from push.wire.api.operate.webhooks import (
     TEST_TYPE,
     ReplayBody,
@@ -112,7 +113,7 @@ class Webhooks:
             return after.with_secret(secret, now_ms) if secret else after
 
         await self.store.change(id, changed)
-        return WebhookChanged(**asdict(await self.get(id)), secret=secret)
+        return WebhookChanged(**asdict(await self.get(id)), secret=secret or ABSENT)
 
     async def delete(self, id: str) -> None:
         def deleted(before: WebhookEndpoint | None) -> None:
@@ -127,15 +128,19 @@ class Webhooks:
     async def attempts(
         self, id: str, before: Place | None, limit: int
     ) -> tuple[list[WebhookAttempt], Place | None]:
-        """The newest first, and the place of the last if there are more."""
-        await self.store.get(id)
+        """The newest first, and the place of the last if there are more. While an endpoint is
+        disabled, none has a next one."""
+        endpoint = await self.store.get(id)
         found = await gather(
             self._attempts(number, id, before, limit + 1) for number in range(len(self._outboxes))
         )
         merged = list(heapq.merge(*found, key=lambda item: item[0], reverse=True))
         page = merged[:limit]
         more = page[-1][0] if len(merged) > limit else None
-        return [attempt for _, attempt in page], more
+        attempts = [attempt for _, attempt in page]
+        if not endpoint.enabled:
+            attempts = [replace(attempt, next=None) for attempt in attempts]
+        return attempts, more
 
     async def _attempts(
         self, number: int, id: str, before: Place | None, limit: int

@@ -266,6 +266,8 @@ async def test_an_endpoint_that_is_gone_is_disabled_at_once_and_gets_what_waited
     await say(world, 1)
     endpoint = await wait_until(lambda: disabled(world))
     assert (endpoint.enabled, endpoint.disabled_reason) == (False, "it answered 410 Gone")
+    attempts, _ = await world.webhooks.attempts("config-test", None, 10)
+    assert [(attempt.status, attempt.next) for attempt in attempts] == [(410, None)]
     await say(world, 2)
     with pytest.raises(RequestError, match="disabled"):
         await world.webhooks.replay("config-test", ReplayBody())

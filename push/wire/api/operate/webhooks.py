@@ -99,7 +99,7 @@ class WebhookMade(Webhook, frozen=True, kw_only=True):
     secret: Annotated[str, Meta(description="`whsec_…`: what signs the events")]
 
 
-class WebhookChanged(Webhook, frozen=True, kw_only=True, omit_defaults=True):
+class WebhookChanged(Webhook, frozen=True, kw_only=True):
     """An endpoint as it is now. `secret` is there after `rotate` only."""
 
     secret: Annotated[str, Meta(description="the new secret")] = ""
@@ -123,7 +123,10 @@ class WebhookAttempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: Annotated[str, Meta(description="why there was no answer")] | UnsetType = UNSET
     ms: Annotated[int, Meta(description="how long it took")] = field(default_factory=int)
     next: (
-        Annotated[int, Meta(description="when the next attempt is made; null: there is none")]
+        Annotated[
+            int,
+            Meta(description="when the next attempt is made; null: there is none"),
+        ]
         | None
     ) = field(default_factory=null)
 
