@@ -175,7 +175,9 @@ class Composition:
                 DrainService(self._gateway.drain, rate, self._signals, self._notify_draining)
             )
         ready_file = self._settings.server.ready_path
-        self._add(Banner(self._reactor, self._status.problems, self._lines_to_try, ready_file))
+        is_text = self._settings.server.log_format == "text"
+        lines = self._lines_to_try if is_text else None
+        self._add(Banner(self._reactor, self._status.problems, lines, ready_file))
 
     # Parts
 

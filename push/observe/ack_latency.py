@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Protocol
 
+from push.runtime.histogram import Histogram
+
 _10 = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 _STEPS = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.4, 8.0)
 # Upper bounds in microseconds, ten in each power of ten, from 0.1 ms to 60 s: fine enough for
@@ -18,11 +20,6 @@ _STEPS = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.4, 8.0)
 BOUNDS_US: tuple[int, ...] = (
     *(round(step * _10[power]) for power in range(2, 7) for step in _STEPS),
     *(round(step * _10[7]) for step in (1.0, 1.25, 1.6, 2.0, 2.5, 3.0, 4.0, 6.0)),
-)
-# Those of them that a metric has: 1-2.5-5 from 1 ms to 30 s.
-METRIC_BOUNDS_US = tuple(
-    round(milliseconds * 1000)
-    for milliseconds in (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000)
 )
 
 
@@ -50,21 +47,17 @@ class AckLatency:
         self.counts[bisect_left(BOUNDS_US, took_us)] += 1
         self.sum_us += took_us
 
-    def buckets(self, bounds_us: Sequence[int] = METRIC_BOUNDS_US) -> list[tuple[float, int]]:
-        """For a metric: each bound in seconds with how many took at most as long; the last bound
-        is infinity."""
-        found: list[tuple[float, int]] = []
-        below = place = 0
-        for bound_us in bounds_us:
-            end = bisect_left(BOUNDS_US, bound_us) + 1
-            below += sum(self.counts[place:end])
+    def histogram(self) -> Histogram:
+        """For a metric: its bounds are some of these."""
+        found = Histogram()
+        place = 0
+        for number, bound in enumerate(found.bounds):
+            end = bisect_left(BOUNDS_US, round(bound * 1_000_000)) + 1
+            found.counts[number] = sum(self.counts[place:end])
             place = end
-            found.append((bound_us / 1_000_000, below))
-        return [*found, (float("inf"), below + sum(self.counts[place:]))]
-
-    @property
-    def sum_seconds(self) -> float:
-        return self.sum_us / 1_000_000
+        found.counts[-1] = sum(self.counts[place:])
+        found.sum = self.sum_us / 1_000_000
+        return found
 
 
 def quantile_ms(counts: Sequence[int], share: float) -> float | None:

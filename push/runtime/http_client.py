@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.web.client import HTTPConnectionPool, _HTTP11ClientFactory
 
 
@@ -11,7 +9,7 @@ class _QuietClientFactory(_HTTP11ClientFactory):
     noisy = False  # each connection would be two lines of the log
 
 
-def make_pool(reactor: Any, *, persistent: bool) -> HTTPConnectionPool:
+def make_pool(reactor: object, *, persistent: bool) -> HTTPConnectionPool:
     """`persistent`: a connection is kept for the next request."""
     pool = HTTPConnectionPool(reactor, persistent)
     pool._factory = _QuietClientFactory

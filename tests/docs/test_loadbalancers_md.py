@@ -85,7 +85,7 @@ def _connection(port: int) -> http.client.HTTPSConnection:
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def all_daemons(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Two connectors, push-api, push-group and push-sub that believe the load balancer."""
     believe = {"connector_proxy_protocol": '["127.0.0.1"]', "http_trusted_proxies": '["127.0.0.1"]'}
     folder = tmp_path_factory.mktemp("balanced")
@@ -101,6 +101,17 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield system
     finally:
         system.end()
+
+
+@pytest.fixture
+def system(all_daemons: System) -> System:
+    """The same for all tests. A connector that one of them drained is started again."""
+    for connector in all_daemons.connectors:
+        if not connector.running:
+            connector.begin()
+    for connector in all_daemons.connectors:
+        connector.wait_for_line("] ready")
+    return all_daemons
 
 
 def adapted(name: str, system: System, folder: Path, front: Balancer) -> str:
@@ -236,8 +247,6 @@ def test_a_device_of_a_connector_that_drains_gets_to_the_other_one(
             push = {"to": {"token": pair["token"]}, "data": {"text": name}}
             assert front.ask("POST", "/v1/push", system.admin_key, push)[0] == 202
             assert client.receive(timeout=DEADLINE_SECONDS).data == push["data"]
-    gate.begin()
-    gate.wait_for_line("] ready")
 
 
 def device(front: Balancer, system: System, pair: dict[str, str]) -> PushClient:

@@ -100,11 +100,12 @@ def say(system: System, number: int) -> int:
     """The status of the answer to a message; each user's are counted alone."""
     body = {"from": "anna", "data": number, "client_id": f"m{number}"}
     path = f"/v1/users/user{number % USERS}/messages"
-    for _ in range(50):
+
+    def answered() -> int | None:
         status, _ = system.groups[0].post(path, system.admin_key, body)
-        if status != 503:
-            break
-    return status
+        return None if status == 503 else status  # until it is connected to Redis again
+
+    return wait_for(answered)
 
 
 @pytest.mark.parametrize("victim", ["deliverer", "redis"])

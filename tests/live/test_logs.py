@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.running import start_process
+from benchmarks.running import start_process, twistd
 from push.sdk.nio import PushClient
 from tests.docs.test_logs_md import log_calls
 from tests.waiting import DEADLINE_SECONDS, wait_for
@@ -129,3 +130,29 @@ def test_after_a_rotation_it_goes_on_in_a_new_file(daemon: LoggingDaemon) -> Non
     (line,) = wait_for(lambda: daemon.events("reload.done"))
     assert str(daemon.log) in line["what"]
     assert [json.loads(text) for text in before.read_text().splitlines()]
+
+
+def test_in_the_foreground_nothing_but_objects_is_written(tmp_path: Path) -> None:
+    """Where a start with `text` says what to try; `/dev/stdout` is what `twistd -n` logs to."""
+    ready_file, said = tmp_path / "ready", tmp_path / "said"
+    chosen = {
+        "SERVER_DATA": str(tmp_path / "data"),
+        "SERVER_LOG_FORMAT": "json",
+        "SERVER_READY_FILE": str(ready_file),
+        **{f"CONNECTOR_{name}": "127.0.0.1:0" for name in ("TCP", "TLS", "WS", "WSS")},
+        "HTTP_LISTEN": "127.0.0.1:0",
+    }
+    variables = {f"PUSH_{name}": value for name, value in chosen.items()}
+    with said.open("wb") as output:
+        process = subprocess.Popen(
+            [twistd(), "-n", "--pidfile=", "push"],
+            env={**os.environ, **variables},
+            stdout=output,
+        )
+    try:
+        wait_for(ready_file.exists)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(DEADLINE_SECONDS)
+    lines = [json.loads(line) for line in said.read_text().splitlines()]
+    assert "server.ready" in [line["event"] for line in lines]

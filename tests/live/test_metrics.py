@@ -89,6 +89,8 @@ def busy(daemon: Running, before: Scrape) -> Iterator[Scrape]:
     client = PushClient(url, key=daemon.app_key, platform="p", app="a", acks="explicit")
     with client:
         token = client.register().token
+        # The time to an acknowledgement is measured of what is pushed to a session that is open.
+        client.wait_connected(timeout=DEADLINE_SECONDS)
         assert ask(daemon, "POST", "/v1/devices", {"platform": "p", "app": "a"})[0] == 429
         assert ask(daemon, "PUT", f"/v1/users/anna/devices/{token}")[0] == 204
         assert ask(daemon, "POST", "/v1/push", {"to": {"token": token}, "data": 1})[0] == 202

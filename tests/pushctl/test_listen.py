@@ -197,6 +197,9 @@ def test_a_local_server_is_trusted_by_the_certificate_in_its_data_folder(tmp_pat
 
 def test_the_server_by_default(tmp_path: Path):
     assert Common().device_servers(["tls://remembered:1"]) == ["tls://remembered:1"]
+    # A registration names servers of all carriers.
+    every = ["wss://remembered:4/ws", "tls://remembered:1", "ws://remembered:3/ws"]
+    assert Common().device_servers(every) == ["tls://remembered:1"]
     (tmp_path / "push-data").mkdir()
     certificate = make_certificate(tmp_path / "push-data")
     assert Common().device_servers([]) == ["tls://127.0.0.1:6790"]

@@ -69,7 +69,7 @@ async def observe(world: Any, tokens: list[str]) -> None:
     timelines = Journal(world.reactor, world.shards, kind, 0.01)
     for place, token in enumerate(tokens):
         timelines.add(token, now_ms(world) + place, b"entry of " + token.encode())
-    await timelines.stop()
+    await timelines.store_all()
     recent = RecentMessages(world.reactor, world.shards)
     for place, target in enumerate(TARGETS):
         recent.note(f"id{place}", now_ms(world) + place, [target])

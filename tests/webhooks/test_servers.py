@@ -287,3 +287,22 @@ async def test_losses_and_what_nobody_delivers_are_metrics_of_every_api(
     waiting = found["push_webhook_inbox_events", ""]
     assert 0 < waiting <= 12
     assert found["push_webhook_lost_total", "config-test"] == 40 - waiting
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_event_is_kept_for_replays_only_if_it_was_lost(
+    make_world: MakeWorld,
+) -> None:
+    world = await make_world(types=("chat.message",))
+    box, server = ServerOutbox(world.node.store), world.node.store
+    for text in ("x" * 9000, "y" * 9000, "small"):
+        await say(world, text)
+    claimed = await box.claim("config-test", "me", 10_000, 10, 3600)
+    assert claimed is not None
+    done, lost = AttemptOutcome("done", 200, "", 1), AttemptOutcome("lost", 500, "", 1)
+    for event, outcome in zip(claimed.events, (done, lost, done), strict=True):
+        await box.finish("config-test", event, outcome)
+    kept = {key.decode() for key in await server.command("HKEYS", server.key("webhook-events"))}
+    assert kept == {event.id for event in claimed.events[1:]}
+    assert await world.webhooks.replay("config-test", ReplayBody(only_failed=True)) == 1
+    assert await world.webhooks.replay("config-test", ReplayBody()) == 2

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
 
 from push.connector.gateway import Gateway
-from push.daemons.metrics.families import counters, gauges
+from push.daemons.metrics.families import counters, gauges, histogram
 from push.wire.api.connections import CARRIERS
 
 _HELP = {
@@ -68,14 +67,11 @@ class ConnectorCollector(Collector):
 
     def _acknowledgements(self) -> Iterator[Metric]:
         latency = self._gateway.session_events.ack_latency
-        family = HistogramMetricFamily(
+        yield histogram(
             "push_connector_ack_duration_seconds",
             "from the publishing of a message to its acknowledgement by a device that was online",
+            latency.histogram(),
         )
-        buckets = [(str(bound), count) for bound, count in latency.buckets()[:-1]]
-        total = latency.buckets()[-1][1]
-        family.add_metric([], [*buckets, ("+Inf", total)], latency.sum_seconds)
-        yield family
 
     def _by_reason(self) -> Iterator[Metric]:
         reasons = self._gateway.counters.reasons

@@ -23,16 +23,17 @@ CHECK_SECONDS = 0.05
 class Banner(Service):
     """Says once, when everything is ready, what a user needs to know.
 
-    `problems` tells what is not ready yet; `lines` what to say. It goes to the log, and to standard
-    output without the log's marks, so that a command can be copied from there. Then `ready_file`
-    is made, for scripts that wait for it; one that a killed process left is removed at the start.
+    `problems` tells what is not ready yet; `lines` what goes to standard output without the log's
+    marks, so that a command can be copied from there; None: nothing does, because a program reads
+    it. Then `ready_file` is made, for scripts that wait for it; one that a killed process left is
+    removed at the start.
     """
 
     def __init__(
         self,
         reactor: Clock,
         problems: Callable[[], list[str]],
-        lines: Callable[[], list[str]],
+        lines: Callable[[], list[str]] | None,
         ready_file: Path | None = None,
     ) -> None:
         self._problems = problems
@@ -56,7 +57,7 @@ class Banner(Service):
         self._checks.stop()
         log.info("ready", event="server.ready")
         out = sys.__stdout__
-        if out is not None and _is_somewhere(out.fileno()):
+        if self._lines is not None and out is not None and _is_somewhere(out.fileno()):
             print("\n".join(["", *self._lines(), ""]), file=out, flush=True)
         self._make_ready_file()
 

@@ -1,6 +1,8 @@
 -- The end of an event in the outbox of an endpoint.
 -- uses: webhook_keys, webhooks
 local known_endpoints = nil
+-- Of a larger event only what was lost can be replayed: others of them are not kept once they are delivered.
+local MAX_LOGGED_BYTES = 8192
 
 -- Whether an endpoint is there, as far as this server was told; a deleted one gets nothing and keeps nothing.
 local function is_known_endpoint(endpoint)
@@ -43,6 +45,9 @@ end
 local function lose_event(endpoint, id)
   redis.call('HINCRBY', WEBHOOK_LOST, endpoint, 1)
   redis.call('ZADD', webhook_failed_key(endpoint), event_offset(id), id)
+  if redis.call('HSTRLEN', WEBHOOK_EVENTS, id) > MAX_LOGGED_BYTES then
+    redis.call('ZADD', WEBHOOK_LOG, event_offset(id), id)
+  end
   end_event(endpoint, id)
 end
 

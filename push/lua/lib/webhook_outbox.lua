@@ -31,9 +31,9 @@ local function fill_outboxes(limit)
     if server ~= '0' and string.sub(source, 1, 8) == 'message:' then source = source .. '@' .. server end
     local id, known = event_id(offset, server), known_of(endpoints)
     if #known > 0 then
-      local event = { type, source, seq, table.concat(known, ' '), data, trace or '' }
-      redis.call('HSET', WEBHOOK_EVENTS, id, cmsgpack.pack(event))
-      redis.call('ZADD', WEBHOOK_LOG, offset, id)
+      local event = cmsgpack.pack({ type, source, seq, table.concat(known, ' '), data, trace or '' })
+      redis.call('HSET', WEBHOOK_EVENTS, id, event)
+      if #event <= MAX_LOGGED_BYTES then redis.call('ZADD', WEBHOOK_LOG, offset, id) end
     end
     for _, endpoint in ipairs(known) do
       queue_event(endpoint, id, offset, type, source, max_waiting)

@@ -254,16 +254,21 @@ class Common:
         """Where a device connects: given, those of its credentials, the local server, or asked."""
         if self.servers:
             return self.servers
-        if remembered:
-            return remembered
+        usable = _with_frames(remembered)
+        if usable:
+            return usable
         if self._local_fingerprint() is not None:
             return [LOCAL_SERVER]
         with self.api() as api:
-            found = api.servers().servers
-        usable = [url for url in found if url.startswith(("tls://", "tcp://"))]
+            usable = _with_frames(api.servers().servers)
         if not usable:
             raise Failure(f"{self.url} names no tls:// or tcp:// server; give one with --server")
         return usable
+
+
+def _with_frames(servers: list[str]) -> list[str]:
+    """Of the servers that a registration is told, those whose carrier has binary frames."""
+    return [url for url in servers if url.startswith(("tls://", "tcp://"))]
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: object) -> object:
