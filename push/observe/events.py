@@ -20,7 +20,7 @@ _OF_MESSAGES = frozenset(("pushed", "acknowledged"))
 
 
 class EventFilter(msgspec.Struct, frozen=True):
-    """What is wanted; "" = any. `kinds`: never empty."""
+    """What is wanted; "" = any."""
 
     kinds: tuple[EventKind, ...] = EVENT_KINDS
     user: str = ""

@@ -238,10 +238,17 @@ class SeriesQueries:
     def _audience(self, node: str | None) -> Audience:
         if node is None:
             return ALL_PROCESSES
+        return Boots(self._boots_of(node))
+
+    def check_node(self, node: str) -> None:
+        """Raises `RequestError` `not_found` for a node that is not registered."""
+        self._boots_of(node)
+
+    def _boots_of(self, node: str) -> list[str]:
         boots = [boot for boot, name in self._processes().items() if name == node]
         if not boots:
             raise RequestError("not_found", "no node has this name", field="node")
-        return Boots(boots)
+        return boots
 
 
 def _together(parts: list[OwnSeries], join: Callable[[list[float]], float], size: int) -> _Values:

@@ -4,7 +4,7 @@ import { to, usePlace } from "./lib/route.js";
 import { may } from "./lib/session.js";
 import { t } from "./lib/texts.js";
 import { Pages } from "./parts/sign_in.js";
-import { SCOPE_OF } from "./parts/shell.js";
+import { SCOPE_OF, titleOf } from "./parts/shell.js";
 import { Card, Empty, LinkButton, Screen, Trouble } from "./parts/ui.js";
 import { Audit } from "./screens/audit.js";
 import { Bans } from "./screens/bans.js";
@@ -53,5 +53,5 @@ export function ScreenOf({ theme }) {
 function Forbidden({ scope }) {
   const first = Object.entries(SCOPE_OF).find(([, needed]) => may(needed));
   return html`<${Screen} title=${t("forbidden.title")}><${Empty} title=${t("forbidden.text", { scope })}>
-    ${first && html`<${LinkButton} href=${to([first[0]])}>${t(`nav.${first[0]}`)}<//>`}<//><//>`;
+    ${first && html`<${LinkButton} href=${to([first[0]])}>${titleOf(first[0])}<//>`}<//><//>`;
 }

@@ -17,7 +17,21 @@ PUSH = {"to": {"all": True}, "data": 1}
 
 
 @pytest.mark.parametrize(
-    "path", ["/nope", "/v1", "/v1/push/", "/v1//push", "/healthz/x", "/%C3%A9"]
+    "path",
+    [
+        "/nope",
+        "/v1",
+        "/v1/push/",
+        "/v1//push",
+        "//v1/push",
+        "//v1/stats",
+        "///v1/stats?a=b",
+        "//",
+        "//healthz",
+        "http://host//healthz",
+        "/healthz/x",
+        "/%C3%A9",
+    ],
 )
 def test_a_path_that_is_not_there_is_not_found(web: Any, path: str) -> None:
     web.request("GET", path, key=None).assert_problem("not_found")

@@ -384,11 +384,37 @@ async def test_a_client_that_does_not_read_holds_nothing_up(
     followed.connection.close()
 
 
-@pytest.mark.parametrize("query", ["?kinds=connected,nothing", "?user=a%20b", "?since=1"])
+@pytest.mark.parametrize(
+    ("query", "status", "field"),
+    [
+        ("?kinds=connected,nothing", 422, "kinds"),
+        ("?kinds=", 422, "kinds"),
+        ("?kinds=connected,", 422, "kinds"),
+        ("?user=a%20b", 422, "user"),
+        ("?token=", 422, "token"),
+        ("?token=abc", 422, "token"),
+        ("?token=03DMV9EK31WTF=", 422, "token"),
+        ("?node=nowhere", 404, "node"),
+        ("?since=1", 422, "since"),
+    ],
+)
 @pytest_twisted.ensureDeferred
-async def test_a_filter_that_is_none_is_refused(api: API, query: str) -> None:
+async def test_a_filter_that_is_none_is_refused(
+    api: API, query: str, status: int, field: str
+) -> None:
     answer = await api.request("GET", f"/v1/events{query}")
-    assert (answer.status, answer.json()["code"]) == (422, "invalid")
+    assert (answer.status, answer.json()["field"]) == (status, field)
+
+
+@pytest.mark.parametrize("kinds", ["skipped", "connected,skipped"])
+@pytest_twisted.ensureDeferred
+async def test_skipped_always_comes_and_may_be_asked_for(
+    api: API, silent_node: str, wait_until: WaitUntil, kinds: str
+) -> None:
+    followed = Followed(api, f"?kinds={kinds}")
+    await wait_until(lambda: bool(followed.events))
+    assert [(kind, data["node"]) for kind, data in followed.events] == [("skipped", silent_node)]
+    followed.connection.close()
 
 
 @pytest_twisted.ensureDeferred

@@ -50,6 +50,8 @@ async def test_an_endpoint_is_made_listed_changed_and_deleted(api: API) -> None:
     expected = {"types": ["group.changed"], "enabled": False, "state": "disabled"}
     assert changed == shown | expected
     assert (await api.json("PATCH", path, {"enabled": True}))["state"] == "ok"
+    controlling = {"description": "\x1b[31m"}
+    (await api.request("PATCH", path, controlling)).assert_problem("invalid", "description")
     assert (await api.request("DELETE", path)).status == 204
     (await api.request("GET", path)).assert_problem("not_found")
     (await api.request("DELETE", path)).assert_problem("not_found")
@@ -104,6 +106,9 @@ async def test_the_list_is_in_pages_and_bounded(api: API) -> None:
         ({"url": URL + "x" * 2000, "types": ["chat.message"]}, "url"),
         ({**BODY, "secret": "whsec_x"}, "secret"),
         ({**BODY, "description": "x" * 201}, "description"),
+        ({**BODY, "description": "a\0b"}, "description"),
+        ({**BODY, "description": "a\nb"}, "description"),
+        ({**BODY, "description": "a\x9bb"}, "description"),
         ({**BODY, "enabled": "yes"}, "enabled"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from msgspec import UNSET
 
 from push.devices.registration import Devices
 from push.http.checks import none_if_unset
@@ -20,6 +20,7 @@ from push.pushing.waiting import WaitingMessages
 from push.runtime.ports import Clock
 from push.wire.api.operate.events import (
     EVENT_KINDS,
+    SKIPPED,
     DeviceEventPage,
     EventKind,
     EventsQuery,
@@ -62,18 +63,20 @@ class ObserveRoutes:
         ),
         scope="read",
         query=EventsQuery,
-        problems=("invalid", "unavailable"),
+        problems=("invalid", "not_found", "unavailable"),
     )
     async def follow_events(self, call: Request) -> Response:
         query: EventsQuery = call.query
         observer = self._observer
+        if query.node is not UNSET:
+            observer.series.check_node(query.node)
         stream = EventStream(
             self._reactor,
             observer.relay,
             observer.wall_clock,
             observer.node,
             EventFilter(
-                _kinds_of(query.kinds),
+                EVENT_KINDS if query.kinds is UNSET else _kinds_of(query.kinds),
                 none_if_unset(query.user) or "",
                 none_if_unset(query.token) or "",
                 none_if_unset(query.node) or "",
@@ -149,13 +152,13 @@ class ObserveRoutes:
 
 
 def _kinds_of(text: str) -> tuple[EventKind, ...]:
-    """Raises `RequestError` `invalid`."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in get_args(EventKind)]
+    """None for `skipped` alone, which always comes. Raises `RequestError` `invalid`."""
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name != SKIPPED and name not in EVENT_KINDS]
     if unknown:
         raise RequestError(
             "invalid",
-            f"`kinds`: {unknown[0][:64]!r} is none of {', '.join(EVENT_KINDS)}",
+            f"`kinds`: {unknown[0][:64]!r} is none of {', '.join((*EVENT_KINDS, SKIPPED))}",
             field="kinds",
         )
-    return tuple(kind for kind in EVENT_KINDS if kind in names) or EVENT_KINDS
+    return tuple(kind for kind in EVENT_KINDS if kind in names)

@@ -72,7 +72,7 @@ export function Services({ of }) {
 function Addresses({ of }) {
   const entries = Object.entries(of ?? {});
   if (!entries.length) return html`<span class="soft">–</span>`;
-  return html`<ul class="lines">${entries.map(([carrier, address]) => html`<li key=${carrier} class="mono nowrap">${address}</li>`)}</ul>`;
+  return html`<ul class="lines">${entries.map(([carrier, address]) => html`<li key=${carrier} class="mono">${address}</li>`)}</ul>`;
 }
 
 /** How far a drain is. */

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from push.wire.api.common import Name, SilentNodes, TokenText, check_names
+from push.wire.idents import is_token
 
 EventKind = Literal[
     "connected", "disconnected", "redirected", "pushed", "acknowledged", "dropped", "repaired"
@@ -27,13 +28,19 @@ EVENTS_PER_SECOND = 200  # to one client
 class EventsQuery(Struct, forbid_unknown_fields=True, frozen=True):
     """Which events are wanted. With several filters an event must match all of them."""
 
-    kinds: Annotated[
-        str,
-        Meta(
-            max_length=256,
-            description=f"kinds with commas between them: {', '.join(EVENT_KINDS)}; absent: all",
-        ),
-    ] = ""
+    kinds: (
+        Annotated[
+            str,
+            Meta(
+                max_length=256,
+                description=(
+                    f"kinds with commas between them: {', '.join(EVENT_KINDS)}; absent: all. "
+                    f"`{SKIPPED}` always comes"
+                ),
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     user: Annotated[Name, Meta(description="only those of this user")] | UnsetType = UNSET
     token: Annotated[TokenText, Meta(description="only those of this device")] | UnsetType = UNSET
     node: Annotated[Name, Meta(description="only those of this node")] | UnsetType = UNSET
@@ -41,6 +48,8 @@ class EventsQuery(Struct, forbid_unknown_fields=True, frozen=True):
     def __post_init__(self) -> None:
         check_names("user", self.user)
         check_names("node", self.node)
+        if self.token is not UNSET and not is_token(self.token):
+            raise ValueError("`token` its form or check character is wrong")
 
 
 class LiveEvent(Struct, frozen=True, omit_defaults=True):

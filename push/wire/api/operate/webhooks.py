@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from push.wire.api.common import null
+from push.wire.text import NAME_TEXT_PATTERN, check_name_text
 
 WebhookType = Literal[
     "chat.message",
@@ -35,7 +36,14 @@ Types = Annotated[
     Meta(min_length=1, max_length=len(WEBHOOK_TYPES), description="the events that it gets"),
 ]
 Enabled = Annotated[bool, Meta(description="false: no new events are kept for it")]
-Description = Annotated[str, Meta(max_length=MAX_DESCRIPTION_CHARACTERS)]
+Description = Annotated[
+    str,
+    Meta(
+        max_length=MAX_DESCRIPTION_CHARACTERS,
+        description="no control characters",
+        extra_json_schema={"pattern": NAME_TEXT_PATTERN},
+    ),
+]
 Time = Annotated[int, Meta(ge=0, le=2**53 - 1, description="ms since 1970 UTC")]
 
 
@@ -46,6 +54,9 @@ class WebhookBody(Struct, forbid_unknown_fields=True, frozen=True):
     types: Types
     enabled: Enabled = True
     description: Description = ""
+
+    def __post_init__(self) -> None:
+        check_name_text("description", self.description)
 
 
 class WebhookChange(Struct, forbid_unknown_fields=True, frozen=True):
@@ -61,6 +72,9 @@ class WebhookChange(Struct, forbid_unknown_fields=True, frozen=True):
         bool,
         Meta(description="true: it gets a new secret; for 24 h the one before signs, too"),
     ] = False
+
+    def __post_init__(self) -> None:
+        check_name_text("description", self.description)
 
 
 class Webhook(Struct, frozen=True, kw_only=True):

@@ -37,6 +37,7 @@ test("what a key may do decides what is shown", async (t) => {
   for (const act of ["Kick…", "Ban…", "Forget…", "Bind"]) assert.equal(await button(page, act).count(), 0);
   await open(page, "keys");
   await shows(page, "main", "needs a key with the scope admin");
+  assert.equal(await text(page, "main .empty .button"), "Overview");
   await t.test("and a key that is revoked meanwhile signs out", async () => {
     await open(page, "connections");
     await api("DELETE", `/v1/keys/${name}`);

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { NAMES as N, PHONE, WIDE, api, open, overflow, screenshot, serious, settled, signInPage, signedIn } from "./console.mjs";
+import { NAMES as N, PHONE, WIDE, api, open, overflow, screenshot, serious, settled, shows, signInPage, signedIn } from "./console.mjs";
 
 const WORDS = JSON.parse(readFileSync(new URL("../../../../push/web/console/en.json", import.meta.url)));
 const [hook] = (await api("GET", "/v1/webhooks")).webhooks;
@@ -69,4 +69,27 @@ test("with the menu of a phone", async (t) => {
   await settled(page);
   assert.equal(await page.locator("h1").textContent(), "Nodes");
   assert.equal(await menu.getAttribute("aria-expanded"), "false");
+});
+
+test("the acts of a node stay within its card, however narrow the window and long the addresses", async (t) => {
+  const page = await signedIn(t, "", { viewport: { width: 1200, height: 900 } });
+  await page.route("**/v1/nodes", async (route) => {
+    const answer = await route.fetch();
+    const body = await answer.json();
+    for (const each of body.nodes) {
+      each.zone = "eu-central-1a";
+      each.addresses = Object.fromEntries(["tls", "wss", "tcp", "ws"].map((name) => [name, `${name}://connector-1.eu.example.com:18443`]));
+    }
+    await route.fulfill({ response: answer, json: body });
+  });
+  await open(page, "nodes");
+  await shows(page, ".table", "connector-1");
+  for (const width of [1200, 1081, 960, 881]) {
+    await page.setViewportSize({ width, height: 900 });
+    const act = page.locator("main .card .table .end button").first();
+    await act.scrollIntoViewIfNeeded(); // of a narrow card, which scrolls
+    const [button, card] = await Promise.all([act.boundingBox(), page.locator("main .card").boundingBox()]);
+    assert.ok(button.x + button.width <= card.x + card.width, `${width} px`);
+    assert.ok((await overflow(page)) <= 0, `${width} px: wider than the window`);
+  }
 });
