@@ -174,7 +174,7 @@ def change(
             description=description,
             rotate=rotate,
         )
-    _print_with_secret(common, found, found.secret, save)
+    _print_with_secret(common, found, found.secret or "", save)
 
 
 def _print_with_secret(common: Common, found: Webhook, secret: str, save: str | None) -> None:

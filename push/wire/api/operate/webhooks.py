@@ -116,7 +116,7 @@ class WebhookMade(Webhook, frozen=True, kw_only=True):
 class WebhookChanged(Webhook, frozen=True, kw_only=True):
     """An endpoint as it is now. `secret` is there after `rotate` only."""
 
-    secret: Annotated[str, Meta(description="the new secret")] = ""
+    secret: Annotated[str, Meta(description="the new secret")] | UnsetType = UNSET
 
 
 class WebhookPage(Struct, frozen=True):
