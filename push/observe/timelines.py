@@ -52,6 +52,10 @@ class _Counted(NamedTuple):
     reason: str
 
 
+# How often, and when the last time was, in ms.
+_Counts = dict[_Counted, tuple[int, int]]
+
+
 class ObservedSession(Protocol):
     """A session of a device, or of a user without a device (`token` None)."""
 
@@ -102,9 +106,9 @@ class Timelines:
         self._max_in_all = max_in_all
         self._wall_clock = WallClock(shards)
         self._journal = Journal(reactor, shards, kind, FLUSH_SECONDS)
-        self._counts: dict[_Counted, int] = {}
+        self._counts: _Counts = {}
         # Apart: nobody knows whether there is such a device.
-        self._claims: dict[_Counted, int] = {}
+        self._claims: _Counts = {}
         self._left_out = 0
         # Acknowledgements of this minute. They are counted here for each one, so by whom it takes
         # least to find.
@@ -136,19 +140,21 @@ class Timelines:
         self, token: str, session: str, event: EventKind, reason: str = "", count: int = 1
     ) -> None:
         """It happened `count` times more in this minute."""
-        counted = _Counted(token, session, event, reason)
-        known = self._counts.get(counted, 0)
-        if known or len(self._counts) < MAX_COUNTED:
-            self._counts[counted] = known + count
-        else:
+        if not self._note(
+            self._counts, MAX_COUNTED, _Counted(token, session, event, reason), count
+        ):
             self._left_out += 1
 
     def count_claimed(self, token: str, event: EventKind, reason: str) -> None:
         """It happened to somebody without credentials who says they are the device `token`."""
-        claimed = _Counted(token, "", event, reason)
-        known = self._claims.get(claimed, 0)
-        if known or len(self._claims) < MAX_CLAIMED:
-            self._claims[claimed] = known + 1
+        self._note(self._claims, MAX_CLAIMED, _Counted(token, "", event, reason), 1)
+
+    def _note(self, counts: _Counts, most: int, counted: _Counted, count: int) -> bool:
+        known = counts.get(counted)
+        if known is None and len(counts) >= most:
+            return False
+        counts[counted] = count + (known[0] if known else 0), self._wall_clock.now_ms()
+        return True
 
     def settle_session(self, session: ObservedSession) -> None:
         """It is over: what it has acknowledged makes an entry before that of its end."""
@@ -172,9 +178,9 @@ class Timelines:
             for place, each in enumerate(list(counts)):
                 if place % SLICE == 0:
                     await self._make_room(last)
-                count = counts.pop(each, 0)
+                count, last_ms = counts.pop(each, (0, 0))
                 if count:
-                    self._add(each.token, each.event, each.session, "", each.reason, count)
+                    self._add(each.token, each.event, each.session, "", each.reason, count, last_ms)
 
     async def _make_room(self, last: bool) -> None:
         await sleep(self._reactor, 0)
@@ -185,16 +191,24 @@ class Timelines:
                 await self._journal.store_all()
 
     def _add(
-        self, token: str, event: EventKind, session: str, code: str, reason: str, count: int
+        self,
+        token: str,
+        event: EventKind,
+        session: str,
+        code: str,
+        reason: str,
+        count: int,
+        at_ms: int | None = None,
     ) -> None:
+        """`at_ms`: when the last of them was; now, if it is not known."""
         if not self._max_in_all:
             return
         if count and self._journal.is_full:
             self._left_out += 1  # rather than the end of a session
             return
-        now_ms = self._wall_clock.now_ms()
-        stored: _StoredEvent = now_ms, event, self._node, session, code, reason, count
-        self._journal.add(token, now_ms, _encode(stored))
+        at_ms = self._wall_clock.now_ms() if at_ms is None else at_ms
+        stored: _StoredEvent = at_ms, event, self._node, session, code, reason, count
+        self._journal.add(token, at_ms, _encode(stored))
 
     # Reading
 
@@ -227,20 +241,23 @@ class Timelines:
         token = _decode_token(raw)
         sessions = await self._acknowledging(token)
         # From here on nothing moves from one place to another.
+        now_ms = self._wall_clock.now_ms()
         counts = [
-            (_Counted(token, session.session_id, "acknowledged", ""), self.acknowledged[session])
+            (
+                _Counted(token, session.session_id, "acknowledged", ""),
+                (self.acknowledged[session], now_ms),
+            )
             for session in sessions
             if session in self.acknowledged
         ]
         for several in (self._counts, self._claims):
             counts += [pair for pair in several.items() if pair[0].token == token]
-        now_ms = self._wall_clock.now_ms()
         events = [_event(each.entry) for each in self._journal.waiting_of(token)]
         events += [
             DeviceEvent(
-                now_ms, each.event, self._node, each.session, None, each.reason or None, count
+                at_ms, each.event, self._node, each.session, None, each.reason or None, count
             )
-            for each, count in counts
+            for each, (count, at_ms) in counts
         ]
         return events
 

@@ -189,3 +189,26 @@ async def test_what_is_not_stored_is_found_among_many_sessions(
     timelines.settle_session(sessions[0])
     assert sorted(each.event for each in await looking) == ["acknowledged", "dropped"]
     timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_counted_has_the_time_of_the_last_one_from_the_first_look_on(
+    store: RedisClient, shards: Shards, make_device: MakeDevice, wait_until: WaitUntil
+) -> None:
+    timelines = make_timelines(shards)
+    session = Session(1)
+    await make_device(session.token)
+    before_ms = store.clock.now_ms()
+    timelines.count(session.token, session.session_id, "dropped", "too_large")
+    after_ms = store.clock.now_ms()
+
+    asked = msgspec.json.encode(session.token)
+    first = await timelines._unstored(asked)
+    [dropped] = first
+    assert before_ms <= dropped.ts <= after_ms
+    assert (dropped.event, dropped.n) == ("dropped", 1)
+    await wait_until(lambda: store.clock.now_ms() > after_ms)
+    assert await timelines._unstored(asked) == first
+    await timelines.store_all()
+    assert (await timelines.page(session.token, "", 10)).events == first
+    timelines.stop()
