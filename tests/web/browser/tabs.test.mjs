@@ -173,6 +173,7 @@ test("a leader that does not answer loses the lead, and takes its place among th
 
 test("what ends the client ends it in all tabs, and a tab opened later tries for itself", async () => {
   const { token, secret, context, pages } = await tabs(2);
+  await until(async () => (await sessionsOf(token)).length === 1);
   await api("POST", `/v1/devices/${token}/kick`);
   for (const page of pages) {
     await until(async () => (await state(page)).state === "failed");
