@@ -16,7 +16,7 @@ from push.runtime.histogram import Histogram
 _10 = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 _STEPS = (1.0, 1.25, 1.6, 2.0, 2.5, 3.2, 4.0, 5.0, 6.4, 8.0)
 # Upper bounds in microseconds, ten in each power of ten, from 0.1 ms to 60 s: fine enough for
-# quantiles. The last bucket, beyond all of them, has what took longer.
+# quantiles. The last bucket counts everything above the highest bound.
 BOUNDS_US: tuple[int, ...] = (
     *(round(step * _10[power]) for power in range(2, 7) for step in _STEPS),
     *(round(step * _10[7]) for step in (1.0, 1.25, 1.6, 2.0, 2.5, 3.0, 4.0, 6.0)),
@@ -63,7 +63,7 @@ class AckLatency:
 def quantile_ms(counts: Sequence[int], share: float) -> float | None:
     """The quantile in milliseconds, e.g. 0.99; None when nothing was counted.
 
-    Within a bucket the times are taken to be spread evenly; beyond the last bound it is that bound.
+    Times are assumed to be spread evenly within a bucket; above the highest, that is it.
     """
     total = sum(counts)
     if not total:

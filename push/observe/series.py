@@ -263,7 +263,7 @@ def _together(parts: list[OwnSeries], join: Callable[[list[float]], float], size
 
 
 def _log_unanswered(failure: Failure) -> None:
-    """Who has asked is told of it."""
+    """The caller gets the error."""
     if not failure.check(StoreUnavailable):
         log.failure("Figures could not be read", failure=failure, event="observe.series_failed")
 

@@ -187,7 +187,7 @@ class ReadQueue:
         return rest_seconds
 
     def turn_of(self, connection: ReadConnection) -> Deferred[None] | None:
-        """When the next request may begin of one that has sent much; None: now."""
+        """When a connection that has sent much may begin its next request; None: now."""
         if self._is_stopped or not self._rates.has_used_much(connection, self._reactor.seconds()):
             return None
         turn: Deferred[None] = Deferred()

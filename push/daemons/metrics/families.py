@@ -19,28 +19,29 @@ from push.runtime.histogram import Histogram
 
 # The value of the only label, or those of all.
 Labels = TypeVar("Labels", bound="str | tuple[str, ...]")
+Family = TypeVar("Family", CounterMetricFamily, GaugeMetricFamily)
 
 
 def _values_of(labels: str | tuple[str, ...]) -> tuple[str, ...]:
     return (labels,) if isinstance(labels, str) else labels
 
 
-def counters(
-    name: str, help: str, labels: Iterable[str], values: Mapping[Labels, float]
-) -> CounterMetricFamily:
-    family = CounterMetricFamily(name, help, labels=list(labels))
+def _with_values(family: Family, values: Mapping[Labels, float]) -> Family:
     for each, value in sorted(values.items()):
         family.add_metric(_values_of(each), value)
     return family
+
+
+def counters(
+    name: str, help: str, labels: Iterable[str], values: Mapping[Labels, float]
+) -> CounterMetricFamily:
+    return _with_values(CounterMetricFamily(name, help, labels=list(labels)), values)
 
 
 def gauges(
     name: str, help: str, labels: Iterable[str], values: Mapping[Labels, float]
 ) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, help, labels=list(labels))
-    for each, value in sorted(values.items()):
-        family.add_metric(_values_of(each), value)
-    return family
+    return _with_values(GaugeMetricFamily(name, help, labels=list(labels)), values)
 
 
 def histograms(

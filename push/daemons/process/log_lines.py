@@ -110,4 +110,4 @@ def begin_with_json(beginner: LogBeginner) -> None:
         shaped = [cast(ILogObserver, as_json_lines(observer)) for observer in observers]
         begin(shaped, *options, **named)
 
-    beginner.beginLoggingTo = begin_to  # type: ignore[method-assign]
+    beginner.beginLoggingTo = begin_to  # type: ignore[method-assign]  # twistd calls it

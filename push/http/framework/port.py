@@ -144,7 +144,7 @@ class HttpPort(BoundedPort):
     """Accepts connections when it is their turn. Its factory is a site, or TLS around one."""
 
     # Twisted has its own class there, and says that another may take its place.
-    transport = HttpTransport  # type: ignore[assignment]
+    transport = HttpTransport  # type: ignore[assignment]  # of this port
     _is_waiting = False
 
     def __init__(self, port: Any, factory: Any, *more: Any) -> None:

@@ -1,4 +1,4 @@
--- Webhooks are told of an event of a group.
+-- Events of groups for webhooks.
 -- uses: request, conversation, webhooks
 
 -- No users: it is about the group as a whole.

@@ -1,7 +1,7 @@
 -- Webhooks are told what became of a message for a device.
 -- uses: fields, ledger, webhooks
 
--- By the first letter of what became of it; nobody is told of what was cancelled.
+-- By the first letter of what became of it; there is no event for a cancelled one.
 local OUTCOME_EVENTS = { a = 'message.acknowledged', d = 'message.dropped', e = 'message.expired' }
 
 -- `stream`: by which the device was addressed.

@@ -30,7 +30,7 @@ def _like_method(build: Callable[..., Any], method: Callable[..., Any]) -> None:
     wraps(build)(method)
     signature = inspect.signature(build)
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    method.__signature__ = signature.replace(  # type: ignore[attr-defined]
+    method.__signature__ = signature.replace(  # type: ignore[attr-defined]  # PEP 362
         parameters=[own, *signature.parameters.values()]
     )
 
