@@ -10,9 +10,9 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from push.access.jwt import JwtVerifier
+from push.daemons.domain import Domain
 from push.devices.expiry import DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS, LOOK_SECONDS, DeviceExpiry
-from push.devices.outbox import Outbox
-from push.devices.registration import NEVER_CONNECTED_SECONDS, Devices
+from push.devices.registration import NEVER_CONNECTED_SECONDS
 from push.devices.sessions import Sessions
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
@@ -25,10 +25,10 @@ RETENTION_SECONDS = 30 * 86_400
 
 
 @pytest.fixture
-def make_retirement(store: RedisClient, devices: Devices) -> Callable[..., DeviceExpiry]:
+def make_retirement(store: RedisClient, domain: Domain) -> Callable[..., DeviceExpiry]:
     def make(clock: Clock | None = None) -> DeviceExpiry:
         return DeviceExpiry(
-            clock or Clock(), store, devices, lambda boot: boot == LIVE_BOOT, RETENTION_SECONDS
+            clock or Clock(), store, domain.devices, domain.is_live_boot, RETENTION_SECONDS
         )
 
     return make
@@ -42,17 +42,17 @@ def look(make_retirement: Callable[..., DeviceExpiry]) -> Any:
 class Life:
     """Devices that register, connect and leave, and time that passes."""
 
-    def __init__(self, store: RedisClient, devices: Devices) -> None:
-        self.store = store
-        self.devices = devices
+    def __init__(self, domain: Domain) -> None:
+        self.domain = domain
+        self.store = domain.shards.first
+        self.devices = domain.devices
         self.verifier = JwtVerifier([], algorithms=["HS256"], audience="push", issuer=None)
 
     def sessions(self, boot: str) -> Sessions:
-        shards = Shards([self.store])
         return Sessions(
-            shards,
+            self.domain.shards,
             self.devices,
-            Outbox(shards),
+            self.domain.outbox,
             self.verifier,
             boot=boot,
             node="node",
@@ -88,8 +88,8 @@ class Life:
 
 
 @pytest.fixture
-def life(store: RedisClient, devices: Devices) -> Life:
-    return Life(store, devices)
+def life(domain: Domain) -> Life:
+    return Life(domain)
 
 
 @pytest_twisted.ensureDeferred
