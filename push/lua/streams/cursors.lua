@@ -2,7 +2,8 @@
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- KEYS: clock.
--- ARGV: streams and cursors as msgpack (see push/streams/cursors.py).
+-- ARGV: streams and cursors as msgpack (see push/streams/cursors.py); 'again' when the same was told to
+-- another master, '' the first time.
 -- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
 -- A cursor is {token, session, number of its stream, offset, position, first, last, exceptions,
 -- late, is last}: all up to `offset` is done, all up to `position` was handed out. It tells of the messages
@@ -14,6 +15,7 @@
 -- Returns the numbers (from 1) of the cursors whose session is not the record's any more.
 -- uses: fields, devices, ledger, outcomes, counters, trim, ended
 local streams, cursors = unpack(cmsgpack.unpack(ARGV[1]))
+local is_again = ARGV[2] == 'again'
 local lost = {}
 local written = {}
 local done = {}
@@ -66,14 +68,15 @@ end
 
 -- With counters, what was counted before is replaced; it is known only from what the record says: the
 -- cursor of this session, which passed it with that code, is stored (`was`: where it was before this call).
+-- Told again, one that is not passed by this call may have been counted by the first: what is counted remains.
 local function count_late(stream, token, late, is_holder, was)
   for _, item in ipairs(late) do
     local id, offset, code = item[1], item[2], item[3]
     if is_listed(stream) then
       record_outcome(stream, id, token, ACKNOWLEDGED, true)
-    elseif is_holder and (code == '' or was and offset > was.cursor) then
+    elseif is_holder and was and offset > was.cursor or is_holder and code == '' and not is_again then
       add(done, id, ACKNOWLEDGED)
-    elseif is_holder and was and offset > was.began then
+    elseif is_holder and was and offset > was.began and not is_again then
       add(replaced, id, code)
     end
   end
