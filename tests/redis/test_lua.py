@@ -41,7 +41,7 @@ MOST_LINES_OF = {
     "chat/history": 170,
     "devices/open": 400,
     "streams/publish": 310,
-    "streams/cursors": 270,
+    "streams/cursors": 310,
     "streams/read": 70,
 }
 CODES = ("DROPPED", "WAITING", "ACKNOWLEDGED", "EXPIRED", "CANCELLED")
