@@ -61,11 +61,12 @@ class RedisClient:
         number: int = 0,
     ) -> None:
         self.address = address
+        self.is_replicated = isinstance(address, SentinelAddress)
         self.timeout_seconds = timeout_seconds
         self.clock = ServerClock(reactor.seconds)
         self.subscriptions = Subscriptions(reactor)
         self.measures = RedisMeasures()
-        self._reactor = reactor
+        self.reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
         self._clock_key = self.key(keyspace.CLOCK)
@@ -97,7 +98,7 @@ class RedisClient:
         if not isinstance(self.address, SentinelAddress):
             return None
         return Sentinels(
-            self._reactor,
+            self.reactor,
             self.address,
             timeout_seconds=self.timeout_seconds,
             moved=self._moved,
@@ -109,9 +110,9 @@ class RedisClient:
     ) -> SupervisedConnection[CommandProtocol]:
         measured = self.measures.call_seconds.observe
         return SupervisedConnection(
-            self._reactor,
+            self.reactor,
             self._locate,
-            lambda lost: CommandProtocol(self._reactor.seconds, lost, measured),
+            lambda lost: CommandProtocol(self.reactor.seconds, lost, measured),
             prepare,
             name=str(self.address),
             purpose=purpose,
@@ -124,9 +125,9 @@ class RedisClient:
     def _make_subscriber(self) -> SupervisedConnection[SubscriberProtocol]:
         receive = self.subscriptions.message
         return SupervisedConnection(
-            self._reactor,
+            self.reactor,
             self._locate,
-            lambda lost: SubscriberProtocol(self._reactor.seconds, lost, receive),
+            lambda lost: SubscriberProtocol(self.reactor.seconds, lost, receive),
             self._prepare_subscriber,
             name=str(self.address),
             purpose="subscriptions",
@@ -205,7 +206,7 @@ class RedisClient:
         try:
             return await protocol.call(*command)
         except txredisapi.RedisError as error:
-            raise self._translated(str(error), error) from None
+            raise self.as_our_error(str(error), error) from None
 
     async def last_offset(self) -> int:
         """The last offset that the server gave to any stream, in microseconds."""
@@ -250,7 +251,7 @@ class RedisClient:
                     # it has sent no answer for long. Now we know it.
                     self.clock.observe(int(text.split()[1]))
                 else:
-                    raise self._translated(script.explain(text), error) from None
+                    raise self.as_our_error(script.explain(text), error) from None
             else:
                 if confirmed is not None and not await confirmed:
                     raise StoreUnavailable(
@@ -297,7 +298,7 @@ class RedisClient:
         try:
             await load(self._commands.require(), script)
         except txredisapi.RedisError as error:
-            raise self._translated(str(error), error) from None
+            raise self.as_our_error(str(error), error) from None
 
     # The connections
 
@@ -334,7 +335,7 @@ class RedisClient:
         await self._load_all(protocol)
         patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
         key = self.key(keyspace.CONFIRMED)
-        self._confirmations = ReplicaAcks(self._reactor, protocol, key, patience_ms)
+        self._confirmations = ReplicaAcks(self.reactor, protocol, key, patience_ms)
 
     async def _identify(self, protocol: CommandProtocol) -> None:
         if self._deployment is not None:
@@ -387,7 +388,7 @@ class RedisClient:
         for callback in self._restored:
             callback()
 
-    def _translated(self, text: str, error: txredisapi.RedisError) -> Exception:
+    def as_our_error(self, text: str, error: txredisapi.RedisError) -> Exception:
         """Our exception for txredisapi's; an error that is our own fault keeps its class."""
         ours = translated(text, error, str(self.address))
         self.measures.failed_calls += isinstance(ours, StoreUnavailable)
