@@ -13,7 +13,7 @@ from push.devices.outbox import Outbox
 from push.devices.record import as_fields, optional, without_rereads
 from push.devices.registration import Devices, unknown_token
 from push.redis.connection.replies import Argument
-from push.redis.keyspace import DEVICE_USER, record_name
+from push.redis.keyspace import DEVICE_EPOCH, DEVICE_USER, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
@@ -191,11 +191,18 @@ class SessionOpening:
             self._outbox.place_of(token, user_stream(user)) if user else "",
             self._records.several,
             "-" if claims is None else " ".join(map(topic_stream, filter(is_name, claims.topics))),
+        ]
+        positions = [
             *client_cursors(
                 cursors, lambda stream: self._records.server_of(token, stream) == number
-            ),
+            )
         ]
-        taken = await home.run(_open, [], arguments, decode=_taken)
+        reply = await home.retold.run(
+            _open,
+            [*arguments, "", *positions],
+            lambda reply: [*arguments, _epoch(reply), *positions],
+        )
+        taken = _taken(reply)
         if taken is None:
             raise unknown_token(token)
         home.clock.observe(taken.now_us)
@@ -234,6 +241,11 @@ class SessionOpening:
             before=None,
             topics=claims.topics,
         )
+
+
+def _epoch(reply: list[Any]) -> bytes:
+    """How often the device has been taken, with this time; "0" if there is none."""
+    return as_fields(reply[3])[DEVICE_EPOCH] if reply else b"0"
 
 
 def _taken(reply: list[Any]) -> _Taken | None:
