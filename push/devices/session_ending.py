@@ -34,7 +34,7 @@ class SessionEnding:
         for number, arguments_of_all in by_server.items():
             retention = self._retention_seconds if number == home else ""
             arguments = [token, session, retention, *arguments_of_all]
-            await self._shards[number].run(_close, [], arguments)
+            await self._shards[number].retold.run(_close, arguments, arguments)
 
     async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:
         """See `Sessions.lost`."""

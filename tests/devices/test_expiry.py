@@ -16,7 +16,7 @@ from push.devices.registration import NEVER_CONNECTED_SECONDS
 from push.devices.sessions import Sessions
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
-from push.streams.publisher import Publisher, TargetStream
+from push.streams.publisher import Message, Publisher, TargetStream
 from push.wire.bodies import ConnectRequest
 from tests.waiting import WaitUntil
 
@@ -201,13 +201,15 @@ async def test_nothing_is_left_of_a_device_for_which_messages_waited(life: Any, 
     publisher = Publisher(Shards([life.store]))
     for stream in (f"dev:{token}", "user:anna", "all"):
         await publisher.publish(
-            [TargetStream(stream)],
-            f"to-{stream}",
-            b'{"id":"m"}',
-            ttl_seconds=300 * 86_400,
-            stored=True,
-            to='{"all":true}',
-            collapse="k",
+            Message(
+                [TargetStream(stream)],
+                f"to-{stream}",
+                b'{"id":"m"}',
+                ttl_seconds=300 * 86_400,
+                stored=True,
+                to='{"all":true}',
+                collapse="k",
+            )
         )
     await life.store.command("SET", life.store.key(f"lost:dev:{token}"), 1)
     await life.pass_time(RETENTION_SECONDS + 1)
