@@ -100,5 +100,12 @@ def make_site(
     )
     crowd, access = Crowd(max_connections, refusals), edge.access
     return LimitedSite(
-        reactor, edge.resource(), access.admit, access.owner_of, crowd, trusted_proxies, take_stream
+        reactor,
+        edge.resource(),
+        access.admit,
+        access.owner_of,
+        access.owner_of_key,
+        crowd,
+        trusted_proxies,
+        take_stream,
     )

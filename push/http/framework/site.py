@@ -28,6 +28,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from push.http.edge.crowd import Crowd
+from push.http.edge.first_look import FirstLook
 from push.http.framework.bodies import BodyAdmission, ChunkDecoder, admission_of
 from push.http.framework.client_address import client_of
 from push.http.framework.framing import (
@@ -361,6 +362,7 @@ class LimitedSite(Site):
         resource: Resource,
         admit: Admit,
         owner_of: OwnerOf,
+        owner_of_key: Callable[[str], str],
         crowd: Crowd,
         trusted_proxies: Networks | None = None,
         take_stream: TakeStream | None = None,
@@ -376,6 +378,7 @@ class LimitedSite(Site):
         self.clock = reactor
         self.crowd = crowd
         self.turns = Turns(reactor)
+        self.first_look = FirstLook(reactor, owner_of_key)
         self.trusted_proxies = trusted_proxies or Networks()
         self.take_stream = take_stream
 
