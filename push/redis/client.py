@@ -60,11 +60,12 @@ class RedisClient:
         number: int = 0,
     ) -> None:
         self.address = address
+        self.is_replicated = isinstance(address, SentinelAddress)
         self.timeout_seconds = timeout_seconds
         self.clock = ServerClock(reactor.seconds)
         self.subscriptions = Subscriptions(reactor)
         self.measures = RedisMeasures()
-        self._reactor = reactor
+        self.reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
         self._clock_key = self.key(keyspace.CLOCK)
@@ -95,7 +96,7 @@ class RedisClient:
         if not isinstance(self.address, SentinelAddress):
             return None
         return Sentinels(
-            self._reactor,
+            self.reactor,
             self.address,
             timeout_seconds=self.timeout_seconds,
             moved=self._moved,
@@ -107,9 +108,9 @@ class RedisClient:
     ) -> SupervisedConnection[CommandProtocol]:
         measured = self.measures.call_seconds.observe
         return SupervisedConnection(
-            self._reactor,
+            self.reactor,
             self._locate,
-            lambda lost: CommandProtocol(self._reactor.seconds, lost, measured),
+            lambda lost: CommandProtocol(self.reactor.seconds, lost, measured),
             prepare,
             name=str(self.address),
             purpose=purpose,
@@ -122,9 +123,9 @@ class RedisClient:
     def _make_subscriber(self) -> SupervisedConnection[SubscriberProtocol]:
         receive = self.subscriptions.message
         return SupervisedConnection(
-            self._reactor,
+            self.reactor,
             self._locate,
-            lambda lost: SubscriberProtocol(self._reactor.seconds, lost, receive),
+            lambda lost: SubscriberProtocol(self.reactor.seconds, lost, receive),
             self._prepare_subscriber,
             name=str(self.address),
             purpose="subscriptions",
@@ -202,7 +203,7 @@ class RedisClient:
         try:
             return await protocol.call(*command)
         except txredisapi.RedisError as error:
-            raise self._translated(str(error), error) from None
+            raise self.as_our_error(str(error), error) from None
 
     async def last_offset(self) -> int:
         """The last offset that the server gave to any stream, in microseconds."""
@@ -246,7 +247,7 @@ class RedisClient:
                     # it has sent no answer for long. Now we know it.
                     self.clock.observe(int(text.split()[1]))
                 else:
-                    raise self._translated(script.explain(text), error) from None
+                    raise self.as_our_error(script.explain(text), error) from None
             else:
                 if confirmed is not None and not await confirmed:
                     raise StoreUnavailable(
@@ -287,7 +288,7 @@ class RedisClient:
         try:
             await load(protocol, script)
         except txredisapi.RedisError as error:
-            raise self._translated(str(error), error) from None
+            raise self.as_our_error(str(error), error) from None
 
     # The connections
 
@@ -324,7 +325,7 @@ class RedisClient:
         await self._load_all(protocol)
         patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
         key = self.key(keyspace.CONFIRMED)
-        self._confirmations = ReplicaAcks(self._reactor, protocol, key, patience_ms)
+        self._confirmations = ReplicaAcks(self.reactor, protocol, key, patience_ms)
 
     async def _identify(self, protocol: CommandProtocol) -> None:
         if self._deployment is not None:
@@ -377,7 +378,7 @@ class RedisClient:
         for callback in self._restored:
             callback()
 
-    def _translated(self, text: str, error: txredisapi.RedisError) -> Exception:
+    def as_our_error(self, text: str, error: txredisapi.RedisError) -> Exception:
         """Our exception for txredisapi's; an error that is our own fault keeps its class."""
         if isinstance(error, txredisapi.ConnectionError):
             self.measures.failed_calls += 1
