@@ -317,10 +317,10 @@ class Gateway:
         for event in events:
             if type(event) is Progress:  # here, because it comes for each acknowledgement
                 progressed = True
-                self.counters.acknowledged += 1
+                self.counters.acknowledged += len(event.messages)
                 device, subscription = session_on(connection), event.subscription
                 self.sources.cursors.moved(device, subscription)
-                self.session_events.acknowledged(device, subscription.shard, event.message)
+                self.session_events.acknowledged(device, subscription.shard, event.messages)
             else:
                 self._methods[type(event)](connection, event)
         if progressed and connection.device is not None:

@@ -93,7 +93,7 @@ class ProtocolEvents:
         device, delivery = session_on(connection), event.late.delivery
         self._gateway.sources.cursors.late(device, event.late)
         shard = delivery.subscription.shard
-        self._gateway.session_events.acknowledged(device, shard, delivery)
+        self._gateway.session_events.acknowledged(device, shard, [delivery])
 
     def _acknowledged_online(self, connection: DeviceConnection, event: OnlineAcknowledged) -> None:
         self._counters.acknowledged += 1

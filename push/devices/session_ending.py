@@ -49,7 +49,7 @@ class SessionEnding:
         self._shards = shards
         # The sessions that end in one turn of the reactor are one call of each server.
         self._calls: list[JoinedCalls[ClosingItem]] = [
-            JoinedCalls(server, _close, retention_seconds, durable=False) for server in shards
+            JoinedCalls(server, _close, retention_seconds, retold=True) for server in shards
         ]
 
     async def close(self, ended: Iterable[EndedSession]) -> list[EndedSession]:

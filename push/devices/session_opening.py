@@ -104,7 +104,7 @@ class SessionOpening:
         arguments: list[Argument] = [boot, node, retention_seconds, records.several]
         # What is asked for in one turn of the reactor is one call of each server.
         self._calls: list[JoinedCalls[OpeningItem]] = [
-            JoinedCalls(server, _open, *arguments, durable=False) for server in shards
+            JoinedCalls(server, _open, *arguments) for server in shards
         ]
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:

@@ -14,7 +14,7 @@ from push.redis import keyspace
 from push.redis.checks import check_master, check_server, permitted
 from push.redis.clock import MICROSECONDS, ServerClock
 from push.redis.connection.availability import Availability
-from push.redis.connection.errors import TEMPORARY_REPLIES, StoreUnavailable, UnsuitableServer
+from push.redis.connection.errors import StoreUnavailable, UnsuitableServer, translated
 from push.redis.connection.measures import RedisMeasures
 from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
@@ -24,6 +24,7 @@ from push.redis.connection.subscriptions import Handler, Subscriptions
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
+from push.redis.retold_writes import RetoldWrites
 from push.redis.scripts import Script, load
 from push.runtime.ports import Clock, TrustRoot
 from push.runtime.timers import Periodic
@@ -91,6 +92,7 @@ class RedisClient:
         ] = [self._commands, self._subscriber]
         if self._durable is not self._commands:
             self._connections.append(self._durable)
+        self.retold = RetoldWrites(reactor, self, is_replicated=self._sentinels is not None)
 
     def _make_sentinels(self) -> Sentinels | None:
         if not isinstance(self.address, SentinelAddress):
@@ -147,6 +149,7 @@ class RedisClient:
     async def stop(self) -> None:
         self._rechecks.stop()
         self._availability.stop()
+        self.retold.stop()
         if self._confirmations is not None:
             self._confirmations.stop()
         self.subscriptions.stop()
@@ -236,7 +239,8 @@ class RedisClient:
             try:
                 protocol = (self._durable if durable else self._commands).require()
                 answer = self._evaluate(protocol, script, keys, arguments)
-                confirmed = self._start_confirming() if durable else None
+                replicas = self._confirmations if durable else None
+                confirmed = None if replicas is None else replicas.start_confirming()
                 reply = await answer
             except txredisapi.RedisError as error:
                 text = str(error)
@@ -257,9 +261,16 @@ class RedisClient:
                 return decode(reply)
         raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")
 
-    def _start_confirming(self) -> Deferred[bool] | None:
-        """Whether a replica has all that was written; None where there are no replicas."""
-        return self._confirmations.start_confirming() if self._confirmations is not None else None
+    @property
+    def connections(self) -> tuple[object, ...]:
+        """While they are the same, all calls go to the same master."""
+        return self._commands.protocol, self._durable.protocol
+
+    async def is_on_replicas(self) -> bool:
+        """Whether replicas have all that the master has answered until now."""
+        if self._confirmations is None or self._commands.where != self._durable.where:
+            return False
+        return await self._confirmations.start_confirming()
 
     def _evaluate(
         self,
@@ -284,9 +295,8 @@ class RedisClient:
 
     async def _load(self, script: Script) -> None:
         self._scripts[script.sha] = script
-        protocol = self._commands.require()
         try:
-            await load(protocol, script)
+            await load(self._commands.require(), script)
         except txredisapi.RedisError as error:
             raise self.as_our_error(str(error), error) from None
 
@@ -380,20 +390,11 @@ class RedisClient:
 
     def as_our_error(self, text: str, error: txredisapi.RedisError) -> Exception:
         """Our exception for txredisapi's; an error that is our own fault keeps its class."""
-        if isinstance(error, txredisapi.ConnectionError):
-            self.measures.failed_calls += 1
-            return StoreUnavailable(
-                f"the connection to Redis at {self.address} was lost: {text}", unknown=True
-            )
+        ours = translated(text, error, str(self.address))
+        self.measures.failed_calls += isinstance(ours, StoreUnavailable)
         if "READONLY" in text:
             self.rebuild("it has become a replica")  # where the master is now is looked up again
-        if any(word in text for word in TEMPORARY_REPLIES):
-            self.measures.failed_calls += 1
-            return StoreUnavailable(
-                f"Redis at {self.address} is temporarily unable to serve commands: {text}"
-            )
-        own_fault: Exception = type(error)(text)
-        return own_fault
+        return ours
 
 
 def _log_failure(failure: Failure) -> None:

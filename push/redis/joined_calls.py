@@ -54,16 +54,22 @@ class JoinedCalls(Generic[Item]):
     """Calls of `script` on `server`: with `arguments`, and then the items.
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
-    `durable`: as in `RedisClient.run`.
+    `durable`: as in `RedisClient.run`. `retold`: by `RetoldWrites.run`.
     """
 
     def __init__(
-        self, server: RedisClient, script: Script, *arguments: Argument, durable: bool
+        self,
+        server: RedisClient,
+        script: Script,
+        *arguments: Argument,
+        durable: bool = False,
+        retold: bool = False,
     ) -> None:
         self._server = server
         self._script = script
         self._arguments = arguments
         self._durable = durable
+        self._retold = retold
         self._asked: list[_Asked[Item]] = []
         self._end_of_turn = Debounced(server.reactor, 0, self._send)
 
@@ -98,9 +104,7 @@ class JoinedCalls(Generic[Item]):
 
     async def _call(self, asked: list[_Asked[Item]], arguments: list[bytes]) -> None:
         try:
-            replies: list[list[Any]] = await self._server.run(
-                self._script, [], [*self._arguments, *arguments], durable=self._durable
-            )
+            replies = await self._run([*self._arguments, *arguments])
         except StoreUnavailable as error:
             for each in asked:  # an exception for each: whoever raises it adds its traceback
                 each.answered(StoreUnavailable(error.reason, unknown=error.unknown))
@@ -111,13 +115,22 @@ class JoinedCalls(Generic[Item]):
             for each, reply in zip(asked, replies, strict=True):
                 each.answered(self._judged(reply))
 
+    async def _run(self, arguments: list[Argument]) -> list[list[Any]]:
+        replies: list[list[Any]]
+        if self._retold:
+            replies = await self._server.retold.run(self._script, arguments, arguments)
+        else:
+            replies = await self._server.run(self._script, [], arguments, durable=self._durable)
+        return replies
+
     def _judged(self, reply: list[Any]) -> Any:
         if reply[0] == b"late":
             return StoreUnavailable(
                 f"Redis at {self._server.address} did not run {self._script.name} in time"
             )
         if reply[0] == b"failed":
-            text = self._script.explain(reply[1].decode("utf-8", "replace"))
+            why = self._script.explain(reply[1].decode("utf-8", "replace"))
+            text = f"{self._script.name}: {why}"
             return self._server.as_our_error(text, txredisapi.ResponseError(text))
         return reply
 

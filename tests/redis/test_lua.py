@@ -40,8 +40,8 @@ MOST_LINES_OF = {
     "webhooks/claim": 170,
     "chat/history": 170,
     "devices/open": 420,
-    "streams/publish": 280,
-    "streams/cursors": 270,
+    "streams/publish": 310,
+    "streams/cursors": 310,
     "streams/read": 70,
 }
 CODES = ("DROPPED", "WAITING", "ACKNOWLEDGED", "EXPIRED", "CANCELLED")

@@ -181,6 +181,11 @@ class ReadQueue:
         return lined_up + len(self._aside)
 
     @property
+    def newcomers_waiting(self) -> int:
+        """Connections that have not asked for a session yet, and wait for their turn."""
+        return len(self._newcomers)
+
+    @property
     def accepts_wait_seconds(self) -> float:
         """For how long no connection is to be accepted: those wait in the system."""
         newcomers = self._newcomers
@@ -325,11 +330,11 @@ class ReadQueue:
         self.is_busy = False
         self._frames_at_once = 0
 
-    def _take_turn(self, connection: ReadConnection) -> int:
+    def _take_turn(self, connection: ReadConnection) -> int | None:
         """Work off one slice of it; its bytes."""
         paused = connection.paused
         if paused is None or paused.limit is not None:
-            return 0  # it was lost, or waits aside
+            return None  # it was lost, or waits aside
         return self._work_off(connection, paused)
 
     def _failed(self, connection: ReadConnection) -> None:

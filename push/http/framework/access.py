@@ -82,19 +82,18 @@ class RequestAccess:
         except RequestError as error:
             if route is not None:
                 raise self._doubted(error, headers) from None
-            refusal = self._doubted(error, headers)
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-            wrong_from = client_of(request, self._proxies)[0] if is_wrong_key(refusal) else ""
-            refused = partial(
-                self._refused_again,
-                refusal.code,
-                refusal.detail,
-                refusal.after_seconds,
-                wrong_from,
-            )
-            return BodyAdmission(KEYLESS_BODY_BYTES, refused)
+            return self._admission_without_key(request, self._doubted(error, headers))
         return admission_of(MAX_BODY_BYTES)
+
+    def _admission_without_key(self, request: HttpRequest, refusal: RequestError) -> BodyAdmission:
+        """(Apart: a frame that has raised an exception and keeps it would be a cycle of both.)"""
+        wrong_from = client_of(request, self._proxies)[0] if is_wrong_key(refusal) else ""
+        refused = partial(
+            self._refused_again, refusal.code, refusal.detail, refusal.after_seconds, wrong_from
+        )
+        return BodyAdmission(KEYLESS_BODY_BYTES, refused)
 
     def _refused_again(
         self, code: str, detail: str, after_seconds: int | None, wrong_from: str

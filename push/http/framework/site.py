@@ -92,6 +92,10 @@ class LimitedRequest(Request):
         """Of a body of any kind; its size was checked when it was announced."""
         self._body.write(data)
 
+    def drop_body(self) -> None:
+        """What came of it is not wanted; nothing more is handed on."""
+        self.content = self._body = BytesIO()
+
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The request is there as a whole: it is answered when it is its turn."""
         channel = self.channel
@@ -117,10 +121,6 @@ class LimitedRequest(Request):
 
     def parseCookies(self) -> None:
         """There are none here."""
-
-    def getRequestHostname(self) -> bytes:
-        """Klein hands it to its router, which fails on what cannot be a name. It is not used."""
-        return b"push"
 
     def __repr__(self) -> str:
         """For lines of twisted.web in the log, which quote all of it."""
@@ -304,6 +304,8 @@ class LimitedChannel(HTTPChannel):
         self._refused = True
         answer = refusal_answer(refusal)
         self.site.crowd.release_body(self)
+        if self.requests and not self._handlingRequest:
+            cast(LimitedRequest, self.requests[-1]).drop_body()
         self.setTimeout(None)
         self.clearLineBuffer()
         self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
@@ -335,6 +337,7 @@ class LimitedChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.site.crowd.leave(self)
+        self._transferDecoder = None  # of a body that was cut: it holds this
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         super().connectionLost(reason)

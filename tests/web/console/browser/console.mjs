@@ -59,9 +59,19 @@ export async function signedIn(t, place = "", options = {}, key = KEY) {
   return page;
 }
 
-/** Go to a place and wait until it has its data. */
+/** Go to a place and wait until it has its data: until the screen before is gone, too. */
 export async function open(page, place) {
-  await page.evaluate((text) => (location.hash = text), `#/${place}`);
+  await page.evaluate(
+    (text) =>
+      new Promise((resolve) => {
+        if (location.hash === text) return resolve();
+        // The console draws the place first; what it then asks for begins after that picture.
+        const drawn = () => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)));
+        addEventListener("hashchange", drawn, { once: true });
+        location.hash = text;
+      }),
+    `#/${place}`,
+  );
   await settled(page);
 }
 
