@@ -15,9 +15,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.server import Request
 
 from push.http.edge.first_look import FirstLook
+from push.http.edge.incoming import IncomingRequest
 from push.runtime.bounded_port import BoundedPort
 from push.runtime.turns import Lane, Turns
 from push.wire.addresses import counted_ip, peer_ip
@@ -31,13 +31,15 @@ ACCEPTS_AT_ONCE = 4
 MAX_WAITING = 32
 _ACCEPTING = "accepting"  # no address
 # Who a request is from, by its key; "" for a stranger.
-OwnerOf = Callable[[Request], str]
+OwnerOf = Callable[[IncomingRequest], str]
 
 
 class Producer(Protocol):
     """What a connection is read from."""
 
     def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
 
 
 class Transport(Protocol):
@@ -201,7 +203,7 @@ class RequestSender:
         self.lane = self._strangers = turns.lane(counted_ip(ip), is_known=False)
         self._shown: bytes | None = None  # the header Authorization that came last
 
-    def of(self, request: Request) -> Lane:
+    def of(self, request: IncomingRequest) -> Lane:
         """Whose work the request is, and from now on that of reading the connection."""
         tcp: object = self._transport
         if isinstance(tcp, TLSMemoryBIOProtocol):
