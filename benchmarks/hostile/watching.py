@@ -15,9 +15,9 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.hostile.client import Client
 from benchmarks.hostile.connections import Target
 from benchmarks.running import Running
-from benchmarks.websocket import Client
 from push.wire.frames import encode_frame
 from push.wire.signals import Signal
 
