@@ -17,6 +17,7 @@ from xdist.scheduler import LoadScopeScheduling
 # Whole deployments in processes of their own, which tests start, kill and wait for; and what takes
 # long for another reason: fail-overs, leases that run out, a list of servers that is changed.
 SLOW = (
+    "tests/benchmarks/",
     "tests/faults/",
     "tests/hostile/",
     "tests/live/",
@@ -48,6 +49,7 @@ SLOW = (
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (
+    "tests/benchmarks/test_smallest.py",
     "tests/faults/",
     "tests/docs/test_commands.py",
     "tests/docs/test_clients_md.py",
