@@ -25,6 +25,7 @@ from push.wire.addresses import counted_ip, peer_ip
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
 READ_BYTES = 4 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
+READ_BYTES_OF_REFUSED = 16 * 1024  # what is thrown away
 ACCEPTS_AT_ONCE = 4
 # Work of strangers that waits: with more of it, connections wait to be accepted. Else they would be
 # ended for later ones before anybody had read them.
@@ -203,12 +204,23 @@ class RequestSender:
         self.lane = self._strangers = turns.lane(counted_ip(ip), is_known=False)
         self._shown: bytes | None = None  # the header Authorization that came last
 
-    def of(self, request: IncomingRequest) -> Lane:
-        """Whose work the request is, and from now on that of reading the connection."""
+    @property
+    def _tcp(self) -> HttpTransport | None:
         tcp: object = self._transport
         if isinstance(tcp, TLSMemoryBIOProtocol):
             tcp = tcp.transport
-        at_first = tcp.lane if isinstance(tcp, HttpTransport) else self.lane
+        return tcp if isinstance(tcp, HttpTransport) else None
+
+    def is_refused(self) -> None:
+        """What still comes is thrown away."""
+        tcp = self._tcp
+        if tcp is not None:
+            tcp.bufferSize = max(tcp.bufferSize, READ_BYTES_OF_REFUSED)
+
+    def of(self, request: IncomingRequest) -> Lane:
+        """Whose work the request is, and from now on that of reading the connection."""
+        tcp = self._tcp
+        at_first = tcp.lane if tcp is not None else self.lane
         shown = request.getHeader(b"authorization")
         if shown != self._shown:
             self._shown = shown
@@ -216,6 +228,6 @@ class RequestSender:
             at_first = self.lane = (
                 self._turns.lane(owner, is_known=True) if owner else self._strangers
             )
-        if isinstance(tcp, HttpTransport):
+        if tcp is not None:
             tcp.belongs_to(self.lane)
         return at_first

@@ -304,6 +304,7 @@ class LimitedChannel(HTTPChannel):
             return
         self._refused = True
         answer = refusal_answer(refusal)
+        self.caller.is_refused()
         self.site.crowd.release_body(self)
         if self.requests and not self._handlingRequest:
             cast(LimitedRequest, self.requests[-1]).drop_body()
@@ -373,10 +374,8 @@ class LimitedSite(Site):
             timeout=REQUEST_SECONDS,
             parsePOSTFormSubmission=False,
         )
-        self.admit = admit
-        self.owner_of = owner_of
+        self.admit, self.owner_of, self.crowd = admit, owner_of, crowd
         self.clock = reactor
-        self.crowd = crowd
         self.turns = Turns(reactor)
         self.first_look = FirstLook(reactor, owner_of_key)
         self.trusted_proxies = trusted_proxies or Networks()
