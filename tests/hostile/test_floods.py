@@ -60,21 +60,21 @@ class Attacked(NamedTuple):
 
 
 @contextlib.contextmanager
-def attacked(**settings: str) -> Iterator[Attacked]:
+def attacked_server(**settings: str) -> Iterator[Attacked]:
     with started_server(connector_ws="127.0.0.1:0", **settings) as server:
         yield Attacked(server, prepare(server, ATTACKERS))
 
 
 @pytest.fixture(scope="module")
 def over_http() -> Iterator[Attacked]:
-    with attacked() as found:
+    with attacked_server() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
 def over_https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     """Its HTTP API has a certificate."""
-    with attacked(**https_settings(tmp_path_factory.mktemp("https"))) as found:
+    with attacked_server(**https_settings(tmp_path_factory.mktemp("https"))) as found:
         yield found
 
 
@@ -110,8 +110,8 @@ def flood_and_look(server: Running, target: Target, name: str, device: WellBehav
 @pytest.mark.parametrize("name", FLOODS)
 def test_flood(name: str, request: pytest.FixtureRequest) -> None:
     is_https = FLOODS[name].carrier == "https"
-    found: Attacked = request.getfixturevalue("over_https" if is_https else "over_http")
-    server, target = found
+    attacked: Attacked = request.getfixturevalue("over_https" if is_https else "over_http")
+    server, target = attacked
     device, memory = WellBehaved(server), Memory(server)
     before_mib, connections = memory.now_mib(), gauge(server, "connections")
     try:
