@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from benchmarks.hostile.client import Client
 from benchmarks.hostile.connections import Target
 from benchmarks.running import Running
-from benchmarks.websocket import Client
 from push.daemons.security.certificate import self_signed
 from push.wire.frames import encode_frame
 from push.wire.signals import Signal

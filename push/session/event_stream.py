@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from push.session.entry import Entry
+from push.session.entry import Entry, HandedOut
 from push.session.events import ConnectRequested, Event, EventPosition, PositionsReached
 from push.session.server import ServerSession
 from push.session.server_answers import SessionLimits
@@ -65,15 +65,10 @@ class PositionWindow(StreamWindow):
             self._fill()
         return has_room
 
-    def add(
-        self,
-        subscription: Subscription,
-        entry: Entry,
-        message_id: int,
-        now: float,
-        attempts: int = 1,
+    def add_all(
+        self, subscription: Subscription, messages: list[HandedOut], size_bytes: int
     ) -> None:
-        super().add(subscription, entry, message_id, now, attempts)
+        super().add_all(subscription, messages, size_bytes)
         if self.used >= self.messages_max:
             self._fill()
 
@@ -182,7 +177,7 @@ class StreamSession(ServerSession):
 
     def _event(self, text: bytes, message_id: int) -> tuple[bytes, int]:
         window = self.window
-        message = window.outstanding.get(message_id) if window is not None and message_id else None
+        message = window.find(message_id) if window is not None and message_id else None
         if message is not None and self._session_id:
             self._last_number += 1
             event_id = f"{self._session_id}.{self._last_number}"

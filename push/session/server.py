@@ -8,6 +8,8 @@ times are seconds of one monotonic clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from push.session.events import (
     ConnectRequested,
     Ended,
@@ -71,16 +73,14 @@ class ServerSession(ServerAnswers):
         """Take bytes from the peer; what its frames mean."""
         self._last_received_at = now
         events: list[Event] = []
-        if self._peer_is_done():
-            return events
         if self.state is State.OPEN and not self._decoder.buffered_bytes:
             # By far the commonest thing that comes: acknowledgements without a body.
             numbers = self.codec.acknowledged_ids(data)
             if numbers:
-                for number in numbers:
-                    if not self._done(number, now, events):
-                        self._charge(1, len(data) // len(numbers))
+                self._acknowledge_all(numbers, len(data), now, events)
                 return events
+        elif self._peer_is_done():
+            return events
         charged_before, frame = self.charged_frames, None
         try:
             for frame in self._decoder.feed(data):
@@ -198,18 +198,35 @@ class ServerSession(ServerAnswers):
         if not self._done(frame.message_id, now, events):
             self.charged_frames += 1
 
+    def _acknowledge_all(
+        self, numbers: Sequence[int], size_bytes: int, now: float, events: list[Event]
+    ) -> None:
+        """`numbers` came together, in so many bytes."""
+        window = self.window
+        moved = None if window is None else window.acknowledge_in_order(numbers, now)
+        if moved is not None:
+            events.append(moved)
+            return
+        for number in numbers:
+            if not self._done(number, now, events):
+                self._charge(1, size_bytes // len(numbers))
+
     def _done(self, number: int, now: float, events: list[Event]) -> bool:
         """A copy of message `number` was acknowledged; whether one was outstanding."""
         window = self.window
         if window is None:
             return False
-        message = window.outstanding.get(number)
-        if message is not None:
+        in_order = window.acknowledge_in_order((number,), now)
+        if in_order is not None:
+            events.append(in_order)
+            return True
+        delivery = window.find(number)
+        if delivery is not None:
             moved = window.acknowledge(number, now)
             if isinstance(moved, LateAcknowledgement):
                 events.append(LateAcknowledged(moved))
             elif moved is not None:
-                events.append(Progress(moved, message))
+                events.append(Progress(moved, [delivery]))
             return True
         found = window.acknowledge_online(number)
         if found is None:

@@ -15,9 +15,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.server import Request
 
 from push.http.edge.first_look import FirstLook
+from push.http.edge.incoming import IncomingRequest
 from push.runtime.bounded_port import BoundedPort
 from push.runtime.turns import Lane, Turns
 from push.wire.addresses import counted_ip, peer_ip
@@ -32,13 +32,15 @@ ACCEPTS_AT_ONCE = 4
 MAX_WAITING = 32
 _ACCEPTING = "accepting"  # no address
 # Who a request is from, by its key; "" for a stranger.
-OwnerOf = Callable[[Request], str]
+OwnerOf = Callable[[IncomingRequest], str]
 
 
 class Producer(Protocol):
     """What a connection is read from."""
 
     def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
 
 
 class Transport(Protocol):
@@ -216,7 +218,7 @@ class RequestSender:
         if tcp is not None:
             tcp.bufferSize = max(tcp.bufferSize, READ_BYTES_OF_REFUSED)
 
-    def of(self, request: Request) -> Lane:
+    def of(self, request: IncomingRequest) -> Lane:
         """Whose work the request is, and from now on that of reading the connection.
 
         Without a key, the first one is whose it seemed to be at a first look.
