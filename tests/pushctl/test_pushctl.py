@@ -236,7 +236,15 @@ def test_the_nodes_in_stats_fit_a_terminal_and_have_their_versions(pushctl, serv
     assert out.splitlines()[-1].split() == cells
     server.answer(Answer(200, {"nodes": [NODE]}))
     heading, row = pushctl("--url", server.url, "nodes").out.splitlines()
-    assert heading.split() == "SERVICE NODE STATE VERSION SESSIONS STARTED ADDRESSES".split()
+    assert heading.split() == [
+        "SERVICE",
+        "NODE",
+        "STATE",
+        "VERSION",
+        "SESSIONS",
+        "STARTED",
+        "ADDRESSES",
+    ]
     assert row.split() == [*cells, *NODE["addresses"].values()]
 
 
