@@ -49,7 +49,8 @@ class SessionEnding:
         self._shards = shards
         # The sessions that end in one turn of the reactor are one call of each server.
         self._calls: list[JoinedCalls[ClosingItem]] = [
-            JoinedCalls(server, _close, retention_seconds, retold=True) for server in shards
+            JoinedCalls(server, _close, retention_seconds, again=lambda item, _: item)
+            for server in shards
         ]
 
     async def close(self, ended: Iterable[EndedSession]) -> list[EndedSession]:
@@ -97,6 +98,7 @@ class SessionEnding:
         found = []
         for number, positions in by_server.items():
             pairs = [part for position in positions for part in held[position]]
+            await self._shards[number].retold.tell_again()  # a new master may not know of all yet
             lost: list[int] = await self._shards[number].run(_check_sessions, [], pairs)
             found += [positions[item - 1] for item in lost]
         return found

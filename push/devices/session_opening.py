@@ -59,6 +59,7 @@ class OpeningItem(msgspec.Struct, omit_defaults=True):
     `secret`: the digest of the one that must be the device's; None: a JWT names the device.
     `user`: to bind, with the place of their stream (see lib/bind.lua). `topics`: the streams of
     those that the JWT allows; None: there is no JWT. `cursors`: stream, offset, stream, …
+    `told_epoch`: how often the device had been taken then, when it is told to another master.
     """
 
     token: str
@@ -68,6 +69,7 @@ class OpeningItem(msgspec.Struct, omit_defaults=True):
     user: str | None = None
     place: str | None = None
     topics: list[str] | None = None
+    told_epoch: int = 0
     waited_us: int = -1  # not left out: it is set when it is sent
 
 
@@ -104,7 +106,7 @@ class SessionOpening:
         arguments: list[Argument] = [boot, node, retention_seconds, records.several]
         # What is asked for in one turn of the reactor is one call of each server.
         self._calls: list[JoinedCalls[OpeningItem]] = [
-            JoinedCalls(server, _open, *arguments) for server in shards
+            JoinedCalls(server, _open, *arguments, again=_again) for server in shards
         ]
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
@@ -286,8 +288,15 @@ def _token_of(asked: ConnectRequest, claims: Claims | None) -> str | None:
     return asked.token
 
 
+def _again(item: OpeningItem, reply: list[Any]) -> OpeningItem | None:
+    """What a new master is told; None: the session did not take its device."""
+    if reply[0] in (b"unknown", b"wrong", b"late", b"failed"):
+        return None
+    return msgspec.structs.replace(item, secret=None, told_epoch=reply[-1])
+
+
 def _taken(reply: list[Any]) -> _Taken:
-    now, session, boot, fields, truncated, outbox = reply
+    now, session, boot, fields, truncated, outbox, _epoch = reply
     return _Taken(
         now_us=int(now),
         before=(boot.decode(), session.decode()) if session and boot else None,

@@ -54,7 +54,8 @@ class JoinedCalls(Generic[Item]):
     """Calls of `script` on `server`: with `arguments`, and then the items.
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
-    `durable`: as in `RedisClient.run`. `retold`: by `RetoldWrites.run`.
+    `durable`: as in `RedisClient.run`. `again`: what of an item, by its reply, is told to a new
+    master (see `RetoldWrites`); None: nothing.
     """
 
     def __init__(
@@ -63,13 +64,13 @@ class JoinedCalls(Generic[Item]):
         script: Script,
         *arguments: Argument,
         durable: bool = False,
-        retold: bool = False,
+        again: Callable[[Item, list[Any]], Item | None] | None = None,
     ) -> None:
         self._server = server
         self._script = script
         self._arguments = arguments
         self._durable = durable
-        self._retold = retold
+        self._again = again
         self._asked: list[_Asked[Item]] = []
         self._end_of_turn = Debounced(server.reactor, 0, self._send)
 
@@ -104,7 +105,7 @@ class JoinedCalls(Generic[Item]):
 
     async def _call(self, asked: list[_Asked[Item]], arguments: list[bytes]) -> None:
         try:
-            replies = await self._run([*self._arguments, *arguments])
+            replies = await self._run(asked, [*self._arguments, *arguments])
         except StoreUnavailable as error:
             for each in asked:  # an exception for each: whoever raises it adds its traceback
                 each.answered(StoreUnavailable(error.reason, unknown=error.unknown))
@@ -115,12 +116,18 @@ class JoinedCalls(Generic[Item]):
             for each, reply in zip(asked, replies, strict=True):
                 each.answered(self._judged(reply))
 
-    async def _run(self, arguments: list[Argument]) -> list[list[Any]]:
+    async def _run(self, asked: list[_Asked[Item]], arguments: list[Argument]) -> list[list[Any]]:
+        again = self._again
         replies: list[list[Any]]
-        if self._retold:
-            replies = await self._server.retold.run(self._script, arguments, arguments)
-        else:
+        if again is None:
             replies = await self._server.run(self._script, [], arguments, durable=self._durable)
+            return replies
+
+        def told_again(replies: list[list[Any]]) -> list[Argument]:
+            items = [again(each.item, reply) for each, reply in zip(asked, replies, strict=True)]
+            return [*self._arguments, *(_encode(item) for item in items if item is not None)]
+
+        replies = await self._server.retold.run(self._script, arguments, told_again)
         return replies
 
     def _judged(self, reply: list[Any]) -> Any:

@@ -3,9 +3,9 @@
 -- ARGV: boot id, node, retention_seconds, '1' if there are other servers; then each session as msgpack
 -- (`OpeningItem` in push/devices/session_opening.py).
 -- Returns for each session {now, session before, its boot id, what of the record says what is followed, streams of
--- which something was dropped unread, errands}. In the record that is returned, DEVICE_REREAD<stream> is where
+-- which something was dropped unread, errands, epoch}. In the record that is returned, DEVICE_REREAD<stream> is where
 -- reading begins if not at the cursor. {'unknown'}: there is no such device; {'wrong'}: the secret is not its own
--- (see lib/joined.lua).
+-- (see lib/joined.lua). {'had'}: it is told again, and this or a later session has the device.
 -- uses: joined, fields, devices, device_errands, bind, jwt_topics, check_groups, opening, device_events
 local FIRST_SESSION = 5
 local boot, node, retention_seconds, several = unpack(ARGV, 1, 4)
@@ -16,6 +16,9 @@ local function open(item)
   local before = redis.call('HMGET', record, DEVICE_SECRET, DEVICE_SESSION, DEVICE_BOOT)
   if not before[1] then return { 'unknown' } end
   if item.secret and item.secret ~= before[1] then return { 'wrong' } end
+  if item.told_epoch and tonumber(redis.call('HGET', record, DEVICE_EPOCH) or '0') >= item.told_epoch then
+    return { 'had' }
+  end
   if item.user then bind(record, token, item.user, item.place) end
   if item.topics then
     local allowed = {}
@@ -29,11 +32,11 @@ local function open(item)
 
   local seen = str(math.floor(now / 1000))
   redis.call('HSET', record, DEVICE_SESSION, session, DEVICE_BOOT, boot, DEVICE_NODE, node, DEVICE_SEEN, seen)
-  redis.call('HINCRBY', record, DEVICE_EPOCH, 1)
+  local epoch = redis.call('HINCRBY', record, DEVICE_EPOCH, 1)
   keep_device(token, retention_seconds)
   device_came_online(record, token, boot, before[3])
   local truncated = add_followed(record, fields)
-  return { str(now), before[2], before[3], fields, truncated, take_errands() }
+  return { str(now), before[2], before[3], fields, truncated, take_errands(), epoch }
 end
 
 return replies_of(FIRST_SESSION, open)
