@@ -15,7 +15,7 @@ from twisted.web.server import version
 
 from push.http.direct.plain_request import PlainReader, PlainRequest
 from push.http.framework.middleware import Edge
-from push.http.framework.port import Producer
+from push.http.framework.port import READ_BYTES, HttpTransport, Producer
 from push.http.framework.route import Endpoint, Response
 from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite
 from push.wire.errors import RequestError
@@ -50,15 +50,13 @@ class DirectChannel(LimitedChannel):
         self.site.turns.work(self.caller.of(request), partial(self._answer_directly, request))
 
     def _plain_request_in(self, data: bytes) -> PlainRequest | None:
-        """What `data` is, if nothing is left of what came before, and whoever sends it may."""
+        """What `data` is, if nothing is left of what came before."""
         if self._receiving or self.requests or self._busyReceiving or self._buffer:
             return None
         if self._waitingForTransport or not self.persistent:
             return None
         request = self.site.reader.read(data, self)
-        if request is None or not self.site.edge.access.is_welcome(
-            request.requestHeaders, request.route
-        ):
+        if request is None or not self.site.edge.access.may_be_read(request.route, request):
             return None
         return request
 
@@ -84,7 +82,11 @@ class DirectChannel(LimitedChannel):
             return
         self._direct = None
         self._handlingRequest = False
-        self.transport.write(_bytes_of(answer))
+        data = _bytes_of(answer)
+        if isinstance(self.transport, HttpTransport) and len(data) <= READ_BYTES:
+            self.transport.write_now(data)
+        else:
+            self.transport.write(data)
         self.setTimeout(REQUEST_SECONDS)
         crowd = self.site.crowd
         crowd.release_body(self)
