@@ -108,6 +108,7 @@ def make_site(
         edge.resource(),
         access.admit,
         access.owner_of,
+        access.owner_of_key,
         crowd,
         trusted_proxies,
         take_stream,

@@ -268,9 +268,8 @@ class RedisClient:
 
     async def is_on_replicas(self) -> bool:
         """Whether replicas have all that the master has answered until now."""
-        if self._confirmations is None or self._commands.where != self._durable.where:
-            return False
-        return await self._confirmations.start_confirming()
+        acks, same = self._confirmations, self._commands.where == self._durable.where
+        return acks is not None and same and await acks.start_confirming()
 
     def _evaluate(
         self,

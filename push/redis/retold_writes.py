@@ -24,6 +24,8 @@ from push.runtime.timers import Debounced, SingleFlight
 
 log = Logger()
 
+Again = Callable[[Any], Sequence[Argument]]  # of the first answer
+
 CONFIRM_SECONDS = 1.0
 MAX_KEPT_BYTES = 16 * 1024 * 1024  # while there is no replica for long, the oldest go
 
@@ -69,17 +71,18 @@ class RetoldWrites:
         return len(self._kept)
 
     async def run(
-        self, script: Script, arguments: Sequence[Argument], again: Sequence[Argument]
+        self, script: Script, arguments: Sequence[Argument], again: Sequence[Argument] | Again
     ) -> Any:
         """What the script returns, once the master has run it. `again`: its arguments when it is
         told again. Raises `StoreUnavailable`: nothing is kept then.
         """
         if not self._is_replicated:
             return await self._server.run(script, [], arguments)
-        await self._tell_again()  # first: what is told now may be later than that
+        await self.tell_again()  # first: what is told now may be later than that
         connections = self._server.connections
         answer = await self._server.run(script, [], arguments)
-        self._keep(_Call(script, again, sum(_size(part) for part in again)), connections)
+        kept = again(answer) if callable(again) else again
+        self._keep(_Call(script, kept, sum(_size(part) for part in kept)), connections)
         return answer
 
     def stop(self) -> None:
@@ -116,7 +119,7 @@ class RetoldWrites:
     async def _look(self) -> None:
         """Forget what replicas have; tell a new master what it may not have."""
         try:
-            await self._tell_again()
+            await self.tell_again()
             last, connections = self._number, self._server.connections
             confirmed = await self._server.is_on_replicas()
             if confirmed and connections == self._server.connections == self._told_to:
@@ -127,8 +130,8 @@ class RetoldWrites:
         if self._kept:
             self._look_soon.request()
 
-    async def _tell_again(self) -> None:
-        """Tell all that is kept to the master of now, if it is another connection."""
+    async def tell_again(self) -> None:
+        """Return when all that is kept was told to the master of now. Raises `StoreUnavailable`."""
         if not self._kept or self._told_to == self._server.connections:
             return
         async with self._turns:

@@ -121,7 +121,12 @@ class RequestAccess:
             owner = self._owner(request.requestHeaders)
         except RequestError:
             return ""
-        return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
+        return _name_of(owner)
+
+    def owner_of_key(self, key: str) -> str:
+        """The same of a key alone, which is not counted when it is wrong."""
+        owner = self._keyring.authenticate(key)
+        return _name_of(owner) if owner is not None else ""
 
     def _authorise(self, headers: HeaderValues, scope: str | None) -> ApiKey:
         """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
@@ -197,6 +202,10 @@ class RequestAccess:
         except RequestError:
             return False
         return True
+
+
+def _name_of(owner: ApiKey) -> str:
+    return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
 
 
 def _key_in(headers: HeaderValues) -> str:

@@ -165,10 +165,10 @@ end
 local holder_number = 0
 for _, item in ipairs(moves) do
   local holders, stream = item[1], streams[item[2]]
-  local name = stream[1]
+  local name, messages = stream[1], stream[2]
   local listed = is_listed(name)
   local fields = { DEVICE_SESSION, DEVICE_CURSOR .. name, DEVICE_POSITION .. name, DEVICE_START .. name }
-  local first_offset = tonumber(stream[2][2 * item[5] - 1] or '0')
+  local first_offset = tonumber(messages[2 * item[5] - 1] or '0')
   -- Those before, that were in the same places: they are counted together.
   local alike, was, cursor, before
   local function count_alike()

@@ -1,7 +1,8 @@
 """The two protocols spoken with Redis: commands, and subscriptions.
 
-hiredis packs commands and reads replies; txredisapi has the errors. Its own protocols take several
-times as long for a command, and they may take the confirmation of one channel for another answer.
+Both are txredisapi's, with numbers and text left alone. Two things are replaced: the door of all
+its commands (`execute_command`), and what waits behind it. Its own takes several times as long for
+a command, and may take the confirmation of one channel for the answer to another command.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import txredisapi
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 
@@ -33,7 +34,7 @@ def end_reason(why: Failure) -> str:
     return ""
 
 
-class RedisProtocol(Protocol):
+class RedisProtocol(txredisapi.RedisProtocol):
     """Commands and their replies, in order. `on_lost` is called once when the connection ends.
 
     A reply is None, int, bytes or a list of these; the error of one part of a list is a
@@ -45,38 +46,32 @@ class RedisProtocol(Protocol):
         monotonic_seconds: Callable[[], float],
         on_lost: Callable[[RedisProtocol], None],
     ) -> None:
+        super().__init__(charset=None, convertNumbers=False)
         self.end_reason = ""  # see `end_reason`
         self._monotonic = monotonic_seconds
         self._on_lost = on_lost
-        self._reader = hiredis.Reader(
-            protocolError=txredisapi.InvalidData, replyError=txredisapi.ResponseError
-        )
         # Of each command that waits: who gets its answer, when it was asked, and how many replies
         # are still to come.
         self._asked: deque[tuple[Deferred[Any], float, int]] = deque()
-        self._is_lost = False
-
-    @property
-    def _transport(self) -> Any:
-        return self.transport
 
     def call(self, *command: bytes | str | int) -> Deferred[Any]:
         """Send a command; the Deferred has its answer, or txredisapi's error."""
         return self._ask(1, command)
 
+    def execute_command(self, *command: bytes | str | int, **_options: object) -> Deferred[Any]:
+        """All commands of txredisapi come through here."""
+        return self._ask(1, command)
+
     def _ask(self, replies: int, command: Sequence[bytes | str | int]) -> Deferred[Any]:
-        if self._is_lost or self.transport is None:
+        if not self.connected:
             raise txredisapi.ConnectionError("Not connected")
-        self._write(_pack(command))
+        self.transport.write(_pack(command))
         answer: Deferred[Any] = Deferred()
         self._asked.append((answer, self._monotonic(), replies))
         return answer
 
-    def connectionMade(self) -> None:
-        self._write: Callable[[bytes], object] = self._transport.write
-
-    def dataReceived(self, data: bytes) -> None:
-        reader = self._reader
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        reader = self._reader  # of hiredis, with txredisapi's errors
         reader.feed(data)
         try:
             reply = reader.gets()
@@ -86,7 +81,7 @@ class RedisProtocol(Protocol):
         except txredisapi.InvalidData:
             # Something else listens there, an HTTP server perhaps.
             self.end_reason = "what answers there does not speak the protocol of Redis"
-            self._transport.abortConnection()
+            self.transport.abortConnection()
 
     def _received(self, reply: Any) -> None:
         if not self._asked:
@@ -105,9 +100,9 @@ class RedisProtocol(Protocol):
         """A command has its answer."""
 
     def connectionLost(self, why: Failure = connectionDone) -> None:
-        self._is_lost = True
         self.end_reason = self.end_reason or end_reason(why)
         self._on_lost(self)  # first: a caller whose call fails finds us disconnected
+        super().connectionLost(why)
         asked, self._asked = self._asked, deque()
         for answer, _, _ in asked:
             answer.errback(txredisapi.ConnectionError("Connection lost"))
@@ -161,9 +156,9 @@ class SubscriberProtocol(RedisProtocol):
     def unsubscribe_from(self, channels: Sequence[bytes]) -> Deferred[Any]:
         return self._ask(len(channels), (b"UNSUBSCRIBE", *channels))
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         self._received_at = self._monotonic()
-        super().dataReceived(data)
+        super().dataReceived(data, unpause)
 
     def _received(self, reply: Any) -> None:
         if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
