@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from time import time
-from typing import Any, cast
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
@@ -14,10 +14,13 @@ from twisted.web.http import datetimeToString
 from twisted.web.server import version
 
 from push.http.direct.plain_request import PlainReader, PlainRequest
+from push.http.edge.crowd import Crowd
 from push.http.framework.middleware import Edge
 from push.http.framework.port import READ_BYTES, HttpTransport, Producer
 from push.http.framework.route import Endpoint, Response
-from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite
+from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite, TakeStream
+from push.runtime.ports import Reactor
+from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 
 _SERVER = b"Server: " + version
@@ -132,7 +135,25 @@ class DirectSite(LimitedSite):
 
     protocol = DirectChannel
 
-    def __init__(self, routes: Sequence[Endpoint], edge: Edge, *limits: Any) -> None:
-        super().__init__(*limits)
+    def __init__(
+        self,
+        reactor: Reactor,
+        routes: Sequence[Endpoint],
+        edge: Edge,
+        crowd: Crowd,
+        trusted_proxies: Networks | None = None,
+        take_stream: TakeStream | None = None,
+    ) -> None:
+        access = edge.access
+        super().__init__(
+            reactor,
+            edge.resource(),
+            access.admit,
+            access.owner_of,
+            access.owner_of_key,
+            crowd,
+            trusted_proxies,
+            take_stream,
+        )
         self.reader = PlainReader(routes)
         self.edge = edge
