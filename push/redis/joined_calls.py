@@ -54,16 +54,23 @@ class JoinedCalls(Generic[Item]):
     """Calls of `script` on `server`: with `arguments`, and then the items.
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
-    `durable`: as in `RedisClient.run`.
+    `durable`: as in `RedisClient.run`. `again`: what of an item, by its reply, is told to a new
+    master (see `RetoldWrites`); None: nothing.
     """
 
     def __init__(
-        self, server: RedisClient, script: Script, *arguments: Argument, durable: bool
+        self,
+        server: RedisClient,
+        script: Script,
+        *arguments: Argument,
+        durable: bool = False,
+        again: Callable[[Item, list[Any]], Item | None] | None = None,
     ) -> None:
         self._server = server
         self._script = script
         self._arguments = arguments
         self._durable = durable
+        self._again = again
         self._asked: list[_Asked[Item]] = []
         self._end_of_turn = Debounced(server.reactor, 0, self._send)
 
@@ -98,9 +105,7 @@ class JoinedCalls(Generic[Item]):
 
     async def _call(self, asked: list[_Asked[Item]], arguments: list[bytes]) -> None:
         try:
-            replies: list[list[Any]] = await self._server.run(
-                self._script, [], [*self._arguments, *arguments], durable=self._durable
-            )
+            replies = await self._run(asked, [*self._arguments, *arguments])
         except StoreUnavailable as error:
             for each in asked:  # an exception for each: whoever raises it adds its traceback
                 each.answered(StoreUnavailable(error.reason, unknown=error.unknown))
@@ -110,6 +115,20 @@ class JoinedCalls(Generic[Item]):
         else:
             for each, reply in zip(asked, replies, strict=True):
                 each.answered(self._judged(reply))
+
+    async def _run(self, asked: list[_Asked[Item]], arguments: list[Argument]) -> list[list[Any]]:
+        again = self._again
+        replies: list[list[Any]]
+        if again is None:
+            replies = await self._server.run(self._script, [], arguments, durable=self._durable)
+            return replies
+
+        def told_again(replies: list[list[Any]]) -> list[Argument]:
+            items = [again(each.item, reply) for each, reply in zip(asked, replies, strict=True)]
+            return [*self._arguments, *(_encode(item) for item in items if item is not None)]
+
+        replies = await self._server.retold.run(self._script, arguments, told_again)
+        return replies
 
     def _judged(self, reply: list[Any]) -> Any:
         if reply[0] == b"late":
@@ -121,6 +140,20 @@ class JoinedCalls(Generic[Item]):
             text = f"{self._script.name}: {why}"
             return self._server.as_our_error(text, txredisapi.ResponseError(text))
         return reply
+
+
+def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
+    """The reply to `item`; fails as `RedisClient.run` raises."""
+    answer: Deferred[Any] = Deferred()
+
+    def answered(reply: Any) -> None:
+        if isinstance(reply, Exception):
+            answer.errback(reply)
+        else:
+            answer.callback(reply)
+
+    calls.ask(item, answered)
+    return answer
 
 
 def _log_failure(failure: Failure) -> None:

@@ -205,7 +205,7 @@ class ServerSession(ServerAnswers):
         window = self.window
         moved = None if window is None else window.acknowledge_in_order(numbers, now)
         if moved is not None:
-            events.append(Progress(*moved))
+            events.append(moved)
             return
         for number in numbers:
             if not self._done(number, now, events):
@@ -218,7 +218,7 @@ class ServerSession(ServerAnswers):
             return False
         in_order = window.acknowledge_in_order((number,), now)
         if in_order is not None:
-            events.append(Progress(*in_order))
+            events.append(in_order)
             return True
         delivery = window.find(number)
         if delivery is not None:

@@ -110,6 +110,10 @@ class ServerAnswers:
         while that is not known."""
         return self._decoder.rest_of_frame(data, start)
 
+    @property
+    def has_to_say(self) -> bool:
+        return bool(self._out)
+
     def data_to_send(self) -> bytes:
         out = self._out
         if not out:

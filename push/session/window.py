@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from push.session.entry import FIRST_PRIVATE_ID, LAST_PRIVATE_ID, Entry, HandedOut
+from push.session.events import Progress
 from push.session.subscription import (
     ACKNOWLEDGED,
     EXPIRED,
@@ -172,11 +173,9 @@ class Window:
         subscription.position = max(subscription.position, offset)
         return False
 
-    def acknowledge_in_order(
-        self, numbers: Sequence[int], now: float
-    ) -> tuple[Subscription, list[HandedOut]] | None:
+    def acknowledge_in_order(self, numbers: Sequence[int], now: float) -> Progress | None:
         """The commonest of all: each number is that of the first message of one stream, as they
-        come. Which messages of which stream that were; None: it is not so, and nothing was done."""
+        come. None: it is not so, and nothing was done."""
         taken = self._taken
         subscription = None if taken is None else taken.get(numbers[0])
         if taken is None or type(subscription) is not Subscription or not subscription.pending:
@@ -195,7 +194,7 @@ class Window:
         if not taken:
             self._taken = None
         self._pass(subscription, count, now, ACKNOWLEDGED)
-        return subscription, messages
+        return Progress(subscription, messages)
 
     def acknowledge(self, message_id: int, now: float) -> Subscription | LateAcknowledgement | None:
         """One copy of message `message_id` was acknowledged: the stream whose cursor moved, or

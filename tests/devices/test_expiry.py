@@ -13,6 +13,7 @@ from push.access.jwt import JwtVerifier
 from push.daemons.domain import Domain
 from push.devices.expiry import DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS, LOOK_SECONDS, DeviceExpiry
 from push.devices.registration import NEVER_CONNECTED_SECONDS
+from push.devices.session_ending import EndedSession
 from push.devices.sessions import Sessions
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
@@ -74,7 +75,7 @@ class Life:
     async def left(self) -> str:
         """A device that connected and left."""
         token = await self.connected()
-        await self.sessions(LIVE_BOOT).close(token, "session", [])
+        await self.sessions(LIVE_BOOT).close([EndedSession(token, "session")])
         return token
 
     async def pass_time(self, seconds: float) -> None:
@@ -124,7 +125,7 @@ async def test_a_device_that_comes_back_is_kept_anew(life: Any, look: Any) -> No
     asked = await life.register()
     for _ in range(3):
         await life.sessions(LIVE_BOOT).open(asked, "session", "1.2.3.4")
-        await life.sessions(LIVE_BOOT).close(asked.token, "session", [])
+        await life.sessions(LIVE_BOOT).close([EndedSession(asked.token, "session")])
         await life.pass_time(RETENTION_SECONDS - 1)
         assert await look() == 0
 
@@ -140,7 +141,7 @@ async def test_a_device_that_is_online_is_not_forgotten_however_long_it_stays(
     assert await look() == 0
     await life.pass_time(LOOK_AGAIN_SECONDS + 1)
     assert await look() == 0
-    await life.sessions(LIVE_BOOT).close(token, "session", [])
+    await life.sessions(LIVE_BOOT).close([EndedSession(token, "session")])
     await life.pass_time(LOOK_AGAIN_SECONDS + 1)
     assert await look() == 0
 

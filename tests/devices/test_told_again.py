@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest_twisted
 
+from push.devices.session_opening import OpeningItem
 from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 
@@ -22,10 +24,13 @@ class Record:
     async def register(self) -> None:
         await self._store.command("HSET", self._key, "h", "x", "c:all", "5", "f:all", "5")
 
-    async def open(self, session: str, told_epoch: str = "", *cursors: str) -> bool:
+    async def open(self, session: str, told_epoch: int = 0, *cursors: str) -> bool:
         """Whether it did anything."""
-        arguments = ["t", session, "boot", "node", 60, "", "", "", "-", told_epoch, *cursors]
-        return bool(await self._store.run(_open, [], arguments))
+        item = OpeningItem("t", session, [*cursors], told_epoch=told_epoch, waited_us=0)
+        arguments = ["boot", "node", 60, "", msgspec.msgpack.encode(item)]
+        ((first, *_),) = await self._store.run(_open, [], arguments)
+        assert first == b"had" or first.isdigit()
+        return bool(first != b"had")
 
     async def field(self, name: str) -> str:
         value: Any = await self._store.command("HGET", self._key, name)
@@ -36,7 +41,7 @@ class Record:
 async def test_a_master_that_has_not_heard_it_takes_it(store: RedisClient) -> None:
     record = Record(store)
     await record.register()
-    assert await record.open("s1", "1", "all", "0")
+    assert await record.open("s1", 1, "all", "0")
     assert (await record.field("s"), await record.field("e")) == ("s1", "1")
 
 
@@ -45,7 +50,7 @@ async def test_one_that_has_does_nothing(store: RedisClient) -> None:
     record = Record(store)
     await record.register()
     assert await record.open("s1")
-    assert not await record.open("s1", "1")
+    assert not await record.open("s1", 1)
     assert (await record.field("s"), await record.field("e")) == ("s1", "1")
 
 
@@ -55,5 +60,5 @@ async def test_a_later_session_keeps_the_device(store: RedisClient) -> None:
     await record.register()
     assert await record.open("s1")
     assert await record.open("s2")
-    assert not await record.open("s1", "1")
+    assert not await record.open("s1", 1)
     assert (await record.field("s"), await record.field("e")) == ("s2", "2")

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import pytest_twisted
 
+from push.devices.session_ending import EndedSession
 from push.redis.shards import Shards
 from push.streams.message import MessageContent, encode_content
 from push.streams.publisher import Message, Publisher, TargetStream
@@ -53,7 +54,7 @@ async def acknowledge_first(world: Worlds, token: str) -> str:
     number, delivery = min(seat.window.outstanding.items(), key=lambda item: item[1].offset)
     world.acknowledge_one(seat, number)
     await world.flush()
-    await world.sessions.close(token, seat.session_id, [])
+    await world.sessions.close([EndedSession(token, seat.session_id)])
     del world.seats[token]
     return delivery.id
 

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from push.connector.limits.counts import (
     BYTES_PER_SECOND,
@@ -33,6 +34,8 @@ from push.connector.limits.line import Line
 from push.connector.limits.session_rates import Rates, SessionRates
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
+
+log = Logger()
 
 # Worked off in a turn for those that wait: about 100 of the shortest frames, a millisecond.
 BYTES_PER_TURN = 1024
@@ -270,7 +273,7 @@ class ReadQueue:
     def _discard_more(self) -> None:
         discarding, self._discarding = self._discarding, []
         for connection in discarding:
-            connection.read_again()
+            self._guarded(connection, connection.read_again)
 
     def forget(self, connection: ReadConnection) -> None:
         """It is lost, or no longer read."""
@@ -339,6 +342,16 @@ class ReadQueue:
         self.forget(connection)
         connection.abort()
 
+    def _guarded(self, connection: ReadConnection, act: Callable[..., None], *given: Any) -> None:
+        """What is done for one of several connections, all of which get their turn."""
+        try:
+            act(*given)
+        except Exception:
+            log.failure(
+                "A connection that waited could not be handled", event="connection.wait_failed"
+            )
+            self._failed(connection)
+
     def _work_off(self, connection: ReadConnection, paused: PausedReading) -> int:
         done = 0
         if paused.waiting_bytes:
@@ -365,7 +378,7 @@ class ReadQueue:
         """Look at all that wait aside: one that is under its limit again gets a turn."""
         for connection in list(self._aside):
             if connection.paused is not None:
-                self._look_at(connection, connection.paused)
+                self._guarded(connection, self._look_at, connection, connection.paused)
         if self._aside:
             self._look.request()
 

@@ -25,6 +25,7 @@ from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
 from push.http.edge.body_stream import write_stream
+from push.http.edge.incoming import IncomingRequest
 from push.http.edge.rendering import Answered, RoutedResource
 from push.http.framework.access import RequestAccess
 from push.http.framework.client_address import origin_of
@@ -123,14 +124,14 @@ class Edge:
     def _respond(self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]) -> Answered:
         assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()  # now: it is closed when the client goes
-        return _shielded(self._run(route, request, path, raw)).addCallback(
+        return _shielded(self.run(route, request, path, raw)).addCallback(
             lambda answer: self._answer_with(request, answer)
         )
 
     def _read(
         self,
         route: Endpoint,
-        request: HttpRequest,
+        request: IncomingRequest,
         path: Mapping[str, str],
         raw: bytes,
         client_ip: str,
@@ -138,7 +139,7 @@ class Edge:
     ) -> Request:
         """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
         it."""
-        headers: Headers = request.requestHeaders
+        headers = request.requestHeaders
         scope, once = "", None
         if route.once and owner is not None:
             scope = f"{owner.sha256} {route.method} {route.path}"
@@ -165,8 +166,8 @@ class Edge:
             path, query, body, client_ip, origin, scope, once, if_none_match, allowed, owner
         )
 
-    async def _run(
-        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
+    async def run(
+        self, route: Endpoint, request: IncomingRequest, path: Mapping[str, str], raw: bytes
     ) -> Response:
         """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
         quota = owner = call = None
@@ -174,7 +175,7 @@ class Edge:
         began = self._seconds()
         span = None
         if self._tracer is not None and route.traced:
-            span = self._tracer.start(ACCEPT, request.getHeader("traceparent"))
+            span = self._tracer.start(ACCEPT, _traceparent_of(request))
         try:
             await self.access.settle(route, request)
             client_ip, owner = self.access.let_in(route, request, path)
@@ -255,6 +256,11 @@ class Edge:
             return b""
         accepts = self._origins.accepts(origin.decode("latin-1"), host.decode("latin-1"))
         return origin if accepts else b""
+
+
+def _traceparent_of(request: IncomingRequest) -> str | None:
+    value = request.getHeader(b"traceparent")
+    return None if value is None else value.decode("latin-1")
 
 
 def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Response]:

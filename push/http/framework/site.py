@@ -28,6 +28,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from push.http.edge.crowd import Crowd
+from push.http.edge.first_look import FirstLook
 from push.http.framework.bodies import BodyAdmission, ChunkDecoder, admission_of
 from push.http.framework.client_address import client_of
 from push.http.framework.framing import (
@@ -303,6 +304,7 @@ class LimitedChannel(HTTPChannel):
             return
         self._refused = True
         answer = refusal_answer(refusal)
+        self.caller.is_refused()
         self.site.crowd.release_body(self)
         if self.requests and not self._handlingRequest:
             cast(LimitedRequest, self.requests[-1]).drop_body()
@@ -361,6 +363,7 @@ class LimitedSite(Site):
         resource: Resource,
         admit: Admit,
         owner_of: OwnerOf,
+        owner_of_key: Callable[[str], str],
         crowd: Crowd,
         trusted_proxies: Networks | None = None,
         take_stream: TakeStream | None = None,
@@ -371,11 +374,10 @@ class LimitedSite(Site):
             timeout=REQUEST_SECONDS,
             parsePOSTFormSubmission=False,
         )
-        self.admit = admit
-        self.owner_of = owner_of
+        self.admit, self.owner_of, self.crowd = admit, owner_of, crowd
         self.clock = reactor
-        self.crowd = crowd
         self.turns = Turns(reactor)
+        self.first_look = FirstLook(reactor, owner_of_key)
         self.trusted_proxies = trusted_proxies or Networks()
         self.take_stream = take_stream
 

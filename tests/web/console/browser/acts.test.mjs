@@ -1,7 +1,7 @@
 /** What an operator does: signing in, finding out, ending, banning, sending. Each against the real server. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { APP_KEY, KEY, NAMES as N, api, button, newDevice, open, row, serious, settled, shows, signInPage, signedIn, text, unique, until } from "./console.mjs";
+import { APP_KEY, KEY, NAMES as N, api, button, newDevice, open, row, serious, settled, shows, signInPage, signedIn, signedInAlone, text, unique, until } from "./console.mjs";
 
 const storage = (page) => page.evaluate(() => [JSON.stringify(localStorage), JSON.stringify(sessionStorage)]);
 const dialog = "dialog[open]";
@@ -30,7 +30,7 @@ test("a wrong key is refused in a sentence; a right one is kept for this tab alo
 test("what a key may do decides what is shown", async (t) => {
   const name = unique("reader");
   const { key } = await api("POST", "/v1/keys", { name, scopes: ["read"] });
-  const page = await signedIn(t, "", {}, key);
+  const page = await signedInAlone(t, "", {}, key);
   await shows(page, "#nav", "Topics");
   const links = await page.locator("#nav li a").allTextContents();
   assert.deepEqual(links, ["Overview", "Live events", "Connections", "Nodes", "Messages", "Devices", "Users", "Topics"]);
@@ -49,7 +49,7 @@ test("what a key may do decides what is shown", async (t) => {
 });
 
 test("a key that may only register sees no screen", async (t) => {
-  const page = await signedIn(t, "", {}, APP_KEY);
+  const page = await signedInAlone(t, "", {}, APP_KEY);
   await shows(page, "main", "needs a key with the scope read");
   assert.equal(await page.locator("#nav li a").count(), 0);
 });
@@ -297,7 +297,7 @@ test("what has a name is found, whatever it names", async (t) => {
 });
 
 test("nothing is asked for while nobody looks", async (t) => {
-  const page = await signedIn(t, "connections");
+  const page = await signedInAlone(t, "connections");
   let asked = 0;
   page.on("request", () => (asked += 1));
   await until(() => asked > 0, "it asks again by itself");
@@ -334,7 +334,7 @@ test("a server that is away says so, and the screen stays", async (t) => {
 });
 
 test("language and theme are switched, and kept", async (t) => {
-  const page = await signedIn(t, "nodes");
+  const page = await signedInAlone(t, "nodes", { timezoneId: "UTC" }); // in a profile of its own, which keeps them
   await page.getByRole("button", { name: "切换到中文" }).click();
   await shows(page, "h1", "节点");
   await page.getByRole("button", { name: "深色主题" }).click();
