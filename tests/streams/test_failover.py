@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from push.devices.session_ending import SessionEnding
+from push.devices.session_ending import EndedSession, SessionEnding
 from push.redis import retold_writes
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
@@ -157,7 +157,7 @@ async def test_what_only_a_killed_master_knew_of_acknowledgements_is_told_to_the
             return False
 
     assert await is_right()
-    await SessionEnding(Shards([store]), 60).close("o", "s", [])
+    assert not await SessionEnding(Shards([store]), 60).close([EndedSession("o", "s")])
     await lose_master(cluster, wait_until)
     await wait_until(is_right)
     assert await store.command("HGET", store.key("device:o"), "s") is None
