@@ -287,9 +287,12 @@ async def test_an_end_that_comes_after_following_began_again_changes_nothing(
     await scene.add()
     first = await say(node, "anna", scene.stream, "first")
     await wait_until(lambda: texts(client) == ["first"])
-    await node.gateway.sources.cursors.flush()
-    before = await node.pushing.message(first.id)
-    assert before.acknowledged == before.addressed
+
+    async def is_acknowledged() -> Any:
+        funnel = await node.pushing.message(first.id)
+        return funnel if funnel.acknowledged == funnel.addressed else None
+
+    before = await wait_until(is_acknowledged)
 
     errands = [msgspec.msgpack.decode(text) for text in outbox]
     (version,) = (version for kind, _, version, *_ in errands if kind == "unfollow")
