@@ -150,6 +150,15 @@ class HttpTransport(tcp.Server):
             known = isinstance(self._written, Exception)
             self.connectionLost(Failure(self._written if known else CONNECTION_LOST))
 
+    def write_now(self, data: bytes) -> None:
+        """Send a small answer at once, if nothing waits; what the socket does not take, later."""
+        if self.connected and not (self.dataBuffer or self._tempDataBuffer or self.disconnecting):
+            sent = self.writeSomeData(data)
+            if isinstance(sent, int):  # else the connection is lost, as `write` finds out
+                data = data[sent:]
+        if data:
+            self.write(data)
+
     def pauseProducing(self) -> None:
         self._is_paused = True
         super().pauseProducing()

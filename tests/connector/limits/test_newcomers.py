@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from push.connector.limits.line import LEAST_BYTES_PER_SLICE, MOST_REST_SECONDS
-from push.connector.limits.read_queue import (
+from push.connector.limits.newcomers import (
     LONG_RESTS,
     MOST_NEWCOMERS,
     NEWCOMERS_BYTES_PER_TURN,
     SECONDS_PER_TURN,
-    PausedReading,
 )
+from push.connector.limits.read_queue import PausedReading
 from push.connector.limits.session_rates import Rates
 from tests.connector.limits.test_read_queue import Peer, World
 
