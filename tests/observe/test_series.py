@@ -34,8 +34,11 @@ class FixedClock(WallClock):
 class Times:
     """Of an acknowledgement after 20 ms."""
 
-    def now_us(self, number: int) -> int:
-        return 20_000
+    def seconds(self) -> float:
+        return 0.02
+
+    def ahead_us(self, number: int) -> int:
+        return 0
 
 
 class Cluster:
