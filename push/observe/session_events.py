@@ -83,8 +83,7 @@ class SessionEvents:
             self._show("acknowledged", session, message=message_id)
 
     def _count(self, session: ObservedSession, count: int) -> None:
-        if not session.unsettled:
-            self._acknowledging[session] = None
+        self._acknowledging[session] = self._timelines.second_ms
         session.unsettled += count
 
     def dropped(self, session: ObservedSession, message_id: str, reason: str) -> None:
