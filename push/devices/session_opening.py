@@ -120,7 +120,7 @@ class SessionOpening:
         try:
             await self._devices.check_ban(token=token, user=claims.user if claims else None)
         except RequestError:
-            await self._verify(asked, ip)  # who does not know the secret is not told of bans
+            await self._verify(asked, ip)  # only who knows the secret learns of a ban
             raise
         if isinstance(asked, StreamConnect):
             return await self._open_stream(asked, token, claims, session, ip)
