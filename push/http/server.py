@@ -100,16 +100,5 @@ def make_site(
         auditing=None if audit is None else Auditing(audit),
         is_short_of_memory=is_short_of_memory,
     )
-    crowd, access = Crowd(max_connections, refusals), edge.access
-    return DirectSite(
-        routes,
-        edge,
-        reactor,
-        edge.resource(),
-        access.admit,
-        access.owner_of,
-        access.owner_of_key,
-        crowd,
-        trusted_proxies,
-        take_stream,
-    )
+    crowd = Crowd(max_connections, refusals)
+    return DirectSite(reactor, routes, edge, crowd, trusted_proxies, take_stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -122,13 +122,10 @@ class PushService:
         and `StoreUnavailable`, after which the same key again leads to one message all the same:
         the key is kept by the script that publishes.
         """
-        (outcome,) = await self._push_all([push])
-        if isinstance(outcome, PushResult):
-            return outcome
-        try:
-            raise outcome
-        finally:
-            del outcome  # else it would hold the frame that holds it
+        outcomes = await self._push_all([push])
+        if isinstance(outcomes[0], PushResult):
+            return outcomes[0]
+        raise cast(Exception, outcomes.pop())
 
     async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
         """Each item for itself, all together; what is refused is so alone.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -138,13 +138,10 @@ class Publisher:
 
     async def publish(self, message: Message) -> Published:
         """Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened."""
-        (outcome,) = await self.publish_all([message])
-        if isinstance(outcome, Published):
-            return outcome
-        try:
-            raise outcome
-        finally:
-            del outcome  # else it would hold the frame that holds it
+        outcomes = await self.publish_all([message])
+        if isinstance(outcomes[0], Published):
+            return outcomes[0]
+        raise cast(Exception, outcomes.pop())
 
     async def publish_all(self, messages: Sequence[Message]) -> list[Published | Exception]:
         """What became of each, where it failed what `publish` raises. Messages for one stream are

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from time import time
-from typing import Any, cast
+from typing import cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
@@ -14,10 +14,13 @@ from twisted.web.http import datetimeToString
 from twisted.web.server import version
 
 from push.http.direct.plain_request import PlainReader, PlainRequest
+from push.http.edge.crowd import Crowd
 from push.http.framework.middleware import Edge
-from push.http.framework.port import Producer
+from push.http.framework.port import READ_BYTES, HttpTransport, Producer
 from push.http.framework.route import Endpoint, Response
-from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite
+from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite, TakeStream
+from push.runtime.ports import Reactor
+from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 
 _SERVER = b"Server: " + version
@@ -50,15 +53,13 @@ class DirectChannel(LimitedChannel):
         self.site.turns.work(self.caller.of(request), partial(self._answer_directly, request))
 
     def _plain_request_in(self, data: bytes) -> PlainRequest | None:
-        """What `data` is, if nothing is left of what came before, and whoever sends it may."""
+        """What `data` is, if nothing is left of what came before."""
         if self._receiving or self.requests or self._busyReceiving or self._buffer:
             return None
         if self._waitingForTransport or not self.persistent:
             return None
         request = self.site.reader.read(data, self)
-        if request is None or not self.site.edge.access.is_welcome(
-            request.requestHeaders, request.route
-        ):
+        if request is None or not self.site.edge.access.may_be_read(request.route, request):
             return None
         return request
 
@@ -84,7 +85,11 @@ class DirectChannel(LimitedChannel):
             return
         self._direct = None
         self._handlingRequest = False
-        self.transport.write(_bytes_of(answer))
+        data = _bytes_of(answer)
+        if isinstance(self.transport, HttpTransport) and len(data) <= READ_BYTES:
+            self.transport.write_now(data)
+        else:
+            self.transport.write(data)
         self.setTimeout(REQUEST_SECONDS)
         crowd = self.site.crowd
         crowd.release_body(self)
@@ -130,7 +135,25 @@ class DirectSite(LimitedSite):
 
     protocol = DirectChannel
 
-    def __init__(self, routes: Sequence[Endpoint], edge: Edge, *limits: Any) -> None:
-        super().__init__(*limits)
+    def __init__(
+        self,
+        reactor: Reactor,
+        routes: Sequence[Endpoint],
+        edge: Edge,
+        crowd: Crowd,
+        trusted_proxies: Networks | None = None,
+        take_stream: TakeStream | None = None,
+    ) -> None:
+        access = edge.access
+        super().__init__(
+            reactor,
+            edge.resource(),
+            access.admit,
+            access.owner_of,
+            access.owner_of_key,
+            crowd,
+            trusted_proxies,
+            take_stream,
+        )
         self.reader = PlainReader(routes)
         self.edge = edge

@@ -187,9 +187,11 @@ class RequestAccess:
                 after_seconds=SHORT_OF_MEMORY_AFTER_SECONDS,
             )
 
-    def is_welcome(self, headers: HeaderValues, route: Endpoint) -> bool:
-        """Whether nothing is known that is against a request, neither of its key nor of memory."""
-        return not self._is_short_of_memory() and self.is_allowed(headers, route)
+    def may_be_read(self, route: Endpoint, request: IncomingRequest) -> bool:
+        """Whether `admit` would have a body of 64 KiB read."""
+        if route.path.encode() not in self._large:
+            return True
+        return not self._is_short_of_memory() and self.is_allowed(request.requestHeaders, route)
 
     def is_allowed(self, headers: HeaderValues, route: Endpoint) -> bool:
         """Whether the key of a request that was let in is still valid for it."""

@@ -5,7 +5,7 @@
 -- tostring() would round them: `str` writes them.
 local DAY_SECONDS = 86400
 
-local function str(number) return string.format('%.0f', number) end
+local function str(number) return string.format('%d', number) end
 
 -- What every key of ours begins with.
 local prefix = string.sub(KEYS[1], 1, -6)
