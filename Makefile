@@ -54,7 +54,8 @@ test:
 	@sh .ci/web-tools
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-# What needs no daemon in a process of its own: while you write.
+# What needs no daemon in a process of its own: while you write. It computes more than it waits.
+quick: JOBS := 4
 quick: $(VENV)/compiled
 	$(BIN)/python -m pytest -n $(JOBS) --quick $(ARGS)
 
@@ -62,7 +63,7 @@ lint: $(VENV)/development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck etc/push-ctl.sh .ci/lua .ci/python .ci/run .ci/system-packages .ci/web-tools
+	$(BIN)/shellcheck etc/push-ctl.sh .ci/lua .ci/python .ci/run .ci/system-packages .ci/web-tools benchmarks/peers.sh
 	@sh .ci/lua
 
 # HTML in build/docs, all of it from scratch (-E): a page that did not change would hide its warnings. A warning
@@ -75,14 +76,10 @@ docs: $(VENV)/development
 changelog: $(VENV)/development
 	$(BIN)/towncrier build --draft --version "$$($(BIN)/python -c 'import push; print(push.__version__)')"
 
+# Beside mosquitto and nats-server where they are found (sh benchmarks/peers.sh unpacks them). Options in ARGS:
+# make bench ARGS="--only broadcast,http --rounds 7".
 bench: $(VENV)/development
-	$(BIN)/python -m benchmarks.bans $(ARGS)
-	$(BIN)/python -m benchmarks.chat $(ARGS)
-	$(BIN)/python -m benchmarks.fanout $(ARGS)
-	$(BIN)/python -m benchmarks.http_push $(ARGS)
-	$(BIN)/python -m benchmarks.ledger $(ARGS)
-	$(BIN)/python -m benchmarks.stalled $(ARGS)
-	$(BIN)/python -m benchmarks.websocket $(ARGS)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

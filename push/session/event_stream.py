@@ -82,6 +82,14 @@ class PositionWindow(StreamWindow):
         self.is_full = True
         self._on_full()
 
+    def forget_owner(self) -> None:
+        """It is not told any more, and can be freed."""
+        self._on_full = _nobody
+
+
+def _nobody() -> None:
+    pass
+
 
 class StreamSession(ServerSession):
     """One response, from the request to its end.
@@ -145,6 +153,12 @@ class StreamSession(ServerSession):
             self._session_id = body.session
         self._comment_at = now + self._limits.comment_seconds
         self._hold_at = now + HOLD_SECONDS
+
+    def forget_owner(self) -> None:
+        """The connection is lost, and is told nothing more: it holds this, which holds it."""
+        self.on_full = _nobody
+        if isinstance(self.window, PositionWindow):
+            self.window.forget_owner()
 
     @property
     def is_full(self) -> bool:

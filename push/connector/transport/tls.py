@@ -7,8 +7,9 @@ plain connection does it, and OpenSSL is asked as often as whole records came.
 A handshake takes most of a millisecond of a processor, and anybody may ask for one. So what comes
 before its end waits in the line of those that have no session (see `ReadQueue`).
 
-The only module that knows private names of Twisted's TLS, of its TCP transport and of pyOpenSSL.
-Of the latter because its `send` and `bio_read` take as long as the cipher and the copy together.
+It knows private names of Twisted's TLS, of its TCP transport and of pyOpenSSL, as `twisted_tls`
+does. Of the latter because its `send` and `bio_read` take as long as the cipher and the copy
+together.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any, NamedTuple
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from push.connector.limits.read_queue import PausedReading, ReadQueue
+from push.connector.transport.twisted_tls import DirectTls
 from push.runtime.ports import Clock, as_twisted
 
 # RFC 8446, 5.1 and 5.2: a record is a type, a version and a length, then at most so much.
@@ -78,7 +80,7 @@ def whole_records(data: bytes) -> WholeRecords:
     return WholeRecords(number if are_data else 0, end, False)
 
 
-class DeviceTls(TLSMemoryBIOProtocol):
+class DeviceTls(DirectTls):
     """The transport of a device's connection over TLS; to the queue of what is read, a newcomer
     until the handshake is complete.
 

@@ -2,7 +2,8 @@
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- KEYS: clock.
--- ARGV: streams and cursors as msgpack (see push/streams/cursors.py).
+-- ARGV: streams and cursors as msgpack (see push/streams/cursors.py); 'again' when the same was told to
+-- another master, '' the first time.
 -- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
 -- A move is {holders, number of its stream, offset, position, first, last, exceptions, late, is last}, of all
 -- `holders` {token, session, token, session, ...}: all up to `offset` is done, all up to `position` was handed
@@ -14,6 +15,7 @@
 -- Returns the numbers (from 1) of the holders whose session is not the record's any more.
 -- uses: fields, devices, ledger, outcomes, counters, trim, ended
 local streams, moves = unpack(cmsgpack.unpack(ARGV[1]))
+local is_again = ARGV[2] == 'again'
 local lost = {}
 local written = {}
 local done = {}
@@ -67,14 +69,15 @@ end
 
 -- With counters, what was counted before is replaced; it is known only from what the record says: the
 -- cursor of this session, which passed it with that code, is stored (`was`: where it was before this call).
+-- Told again, one that is not passed by this call may have been counted by the first: what is counted remains.
 local function count_late(stream, token, late, is_holder, was)
   for _, item in ipairs(late) do
     local id, offset, code = item[1], item[2], item[3]
     if is_listed(stream) then
       record_outcome(stream, id, token, ACKNOWLEDGED, true)
-    elseif is_holder and (code == '' or was and offset > was.cursor) then
+    elseif is_holder and was and offset > was.cursor or is_holder and code == '' and not is_again then
       add(done, id, ACKNOWLEDGED)
-    elseif is_holder and was and offset > was.began then
+    elseif is_holder and was and offset > was.began and not is_again then
       add(replaced, id, code)
     end
   end
@@ -162,11 +165,11 @@ end
 local holder_number = 0
 for _, item in ipairs(moves) do
   local holders, stream = item[1], streams[item[2]]
-  local name = stream[1]
+  local name, messages = stream[1], stream[2]
   local listed = is_listed(name)
   local fields = { DEVICE_SESSION, DEVICE_CURSOR .. name, DEVICE_POSITION .. name }
   if #item[8] > 0 then fields[4] = DEVICE_START .. name end
-  local first_offset = tonumber(stream[2][2 * item[5] - 1] or '0')
+  local first_offset = tonumber(messages[2 * item[5] - 1] or '0')
   -- Those before, that were in the same places: they are counted together.
   local alike, was, cursor, before
   local function count_alike()

@@ -441,5 +441,5 @@ async def test_a_key_that_is_not_valid_any_more_ends_the_stream(
     await wait_until(lambda: followed.began)
     api.node.keyring.replace([])
     await wait_until(lambda: len(api.node.domain.observer.relay._followers) == 0)
-    assert followed.text.endswith("0\r\n\r\n")  # the last chunk
+    await wait_until(lambda: followed.text.endswith("0\r\n\r\n"))  # the last chunk
     followed.connection.close()

@@ -1,33 +1,28 @@
 """A cluster of three connectors, and what its devices notice of what is done to it.
 
-    python -m benchmarks.cluster            about three minutes; prints figures
-    python -m benchmarks.cluster --json     one JSON object
-
 Three connectors, two APIs, a push-sub, ZooKeeper and Redis, and 3,000 devices with the SDK that
 know nothing but push-sub. They are spread, all connectors are rolled, one is killed, and ZooKeeper
 is stopped for a minute, while both APIs push. At the end everything is audited: each message that
 was answered with 202 against what each device has, and against the ledger. The deployment is that
-of the fault suite (tests/faults). Ends with status 1 when something is not as it is wanted.
+of the fault suite (tests/faults).
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import logging
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 from kazoo.client import KazooClient
 
-from benchmarks.running import raise_file_limit
+from benchmarks.bench import Bench
+from benchmarks.benchmark import Benchmark
+from benchmarks.results import OURS, FigureTable
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 from tests.faults.audit import Record
 from tests.faults.processes import Daemon, Redis
@@ -50,35 +45,43 @@ BROADCAST_PAUSE_SECONDS = 5.0
 UNDER_LOAD_SECONDS = 3.0
 
 
-class Figure(NamedTuple):
-    """A measured value and the most that it may be."""
+# The most that a figure may be.
+MOST = {
+    "fullest_connector_over_its_share_percent": 10,
+    "devices_without_each_push_exactly_once": 0,
+    "roll_longest_time_away_s": 5,
+    "roll_p99_time_away_s": 5,
+    "killed_longest_time_away_s": 15,
+    "killed_p99_time_away_s": 15,
+    "killed_other_devices_disconnected": 0,
+    "zookeeper_away_devices_disconnected": 0,
+    "zookeeper_back_until_registered_s": 30,
+}
 
-    name: str
-    value: float
-    most: float
+Figure = tuple[str, float]
 
 
 class Cluster:
     """The deployment, its devices, and the load."""
 
-    def __init__(self, system: System, devices: int) -> None:
+    def __init__(self, bench: Bench, system: System, devices: int) -> None:
         self.system = system
-        self._began = time.monotonic()
+        self._say = bench.say
         self._say(f"registering {devices} devices")
         self.pairs = system.register(devices)
         self._come_late = system.register(DEVICES_THAT_COME_LATE)
         self._everyone = system.everyone()
 
-    def _say(self, text: str) -> None:
-        seconds = time.monotonic() - self._began
-        print(f"{seconds:6.1f} s  {text}", file=sys.stderr, flush=True)
-
     def measure(self, zookeeper_seconds: float) -> Iterator[Figure]:
+        """Without any time that ZooKeeper is stopped nothing is rolled and killed either."""
         yield from self._spread()
         yield from self._reach()
-        yield from self._roll()
-        yield from self._kill()
-        yield from self._without_zookeeper(zookeeper_seconds)
+        if zookeeper_seconds:
+            yield from self._roll()
+            yield from self._kill()
+            yield from self._without_zookeeper(zookeeper_seconds)
+        else:
+            self.system.fleet(self._come_late, patient=True)
         self._say("auditing")
         checked = self.system.audit()
         self._say(f"{checked.messages:,} messages, {checked.deliveries:,} deliveries audited")
@@ -94,7 +97,7 @@ class Cluster:
         self._say(f"sessions: {sorted(counts.values())}")
         share = len(self.pairs) / CONNECTORS
         over = max(counts.values()) / share - 1
-        yield Figure("fullest_connector_over_its_share_percent", 100 * over, 10)
+        yield "fullest_connector_over_its_share_percent", 100 * over
 
     def _reach(self) -> Iterator[Figure]:
         """Each API pushes to some devices of each connector, and to everyone."""
@@ -117,7 +120,7 @@ class Cluster:
             or len(system.records[pair.token].received) != system.received(pair)
         )
         self._say(f"{len(self.pairs) - wrong} devices have each push exactly once")
-        yield Figure("devices_without_each_push_exactly_once", wrong, 0)
+        yield "devices_without_each_push_exactly_once", wrong
 
     def _roll(self) -> Iterator[Figure]:
         system, since = self.system, time.monotonic()
@@ -136,8 +139,8 @@ class Cluster:
             time.sleep(UNDER_LOAD_SECONDS)
         away = sorted(self._away_seconds(self.pairs, since))
         self._say(f"sessions: {self._by_connector()}; {len(away)} moves")
-        yield Figure("roll_longest_time_away_s", away[-1], 5)
-        yield Figure("roll_p99_time_away_s", away[int(len(away) * 0.99)], 5)
+        yield "roll_longest_time_away_s", away[-1]
+        yield "roll_p99_time_away_s", away[int(len(away) * 0.99)]
 
     def _kill(self) -> Iterator[Figure]:
         system = self.system
@@ -155,9 +158,9 @@ class Cluster:
             victim.start()
             system.wait_registered()
             time.sleep(UNDER_LOAD_SECONDS)
-        yield Figure("killed_longest_time_away_s", away[-1], 15)
-        yield Figure("killed_p99_time_away_s", away[int(len(away) * 0.99)], 15)
-        yield Figure("killed_other_devices_disconnected", self._disconnections(others, since), 0)
+        yield "killed_longest_time_away_s", away[-1]
+        yield "killed_p99_time_away_s", away[int(len(away) * 0.99)]
+        yield "killed_other_devices_disconnected", self._disconnections(others, since)
 
     def _without_zookeeper(self, seconds: float) -> Iterator[Figure]:
         system, zookeeper = self.system, self.system.zookeeper
@@ -188,8 +191,8 @@ class Cluster:
             time.sleep(15)
         assert len(self._registered(zookeeper)) == CONNECTORS
         lost = self._disconnections([*self.pairs, *self._come_late], since)
-        yield Figure("zookeeper_away_devices_disconnected", lost, 0)
-        yield Figure("zookeeper_back_until_registered_s", registered, 30)
+        yield "zookeeper_away_devices_disconnected", lost
+        yield "zookeeper_back_until_registered_s", registered
 
     # How it is looked at
 
@@ -267,7 +270,7 @@ def _slices(pairs: Sequence[Pair], size: int) -> Iterator[Sequence[Pair]]:
         yield pairs[start : start + size]
 
 
-def measure(devices: int, zookeeper_seconds: float) -> list[Figure]:
+def measure(bench: Bench, devices: int, zookeeper_seconds: float) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="push-cluster-") as folder:
         system = System(
             Path(folder),
@@ -281,32 +284,24 @@ def measure(devices: int, zookeeper_seconds: float) -> list[Figure]:
         try:
             system.start()
             system.wait_registered()
-            return list(Cluster(system, devices).measure(zookeeper_seconds))
+            return dict(Cluster(bench, system, devices).measure(zookeeper_seconds))
         finally:
             system.end()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--devices", type=int, default=3000)
-    parser.add_argument("--zookeeper-seconds", type=float, default=60, help="how long it is away")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def run(bench: Bench) -> None:
     if lacking := what_zookeeper_lacks():
         raise SystemExit(lacking)
     logging.getLogger("kazoo").setLevel(logging.CRITICAL)
-    raise_file_limit()
-    figures = measure(options.devices, options.zookeeper_seconds)
-    if options.json:
-        print(json.dumps({figure.name: figure.value for figure in figures}))
-    else:
-        for name, value, most in figures:
-            print(f"{name:42} {value:10,.2f}   at most {most:g}")
-    if any(figure.value > figure.most for figure in figures):
-        raise SystemExit(1)
+    devices, zookeeper_seconds = bench.pick((3000, 60.0), (300, 20.0), (15, 0.0))
+    for _ in range(bench.rounds(1)):
+        bench.results.add("cluster", OURS, measure(bench, devices, zookeeper_seconds))
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    "cluster",
+    "three connectors, two APIs, push-sub and ZooKeeper: spread, a roll, a kill, no ZooKeeper",
+    run,
+    (FigureTable("cluster", "A cluster, and what its devices notice", MOST),),
+    in_all=False,
+)

@@ -1,9 +1,5 @@
 """What many bans cost others: the longest silence of a connector while bans change.
 
-    python -m benchmarks.bans               100,000 bans, 5,000 sessions; prints figures
-    python -m benchmarks.bans --sessions 20000
-    python -m benchmarks.bans --json        one JSON object
-
 A device of its own sends a PING every millisecond and measures how long each answer takes: what
 stops the reactor stops that answer as well. `quiet` is the same with nothing to do, the yardstick.
 Bans are put into Redis as scripts put them, 80 % of them networks, and are read at one notice; the
@@ -14,21 +10,21 @@ last is of a device that is connected, which ends when all are in effect. Then s
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
-import json
 import random
 import socket
 import statistics
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.bench import Bench
+from benchmarks.benchmark import Benchmark
 from benchmarks.crowd import Backend
 from benchmarks.fleet import Fleet
-from benchmarks.running import Running, raise_file_limit, started_server
+from benchmarks.results import OURS, FigureTable
+from benchmarks.running import Running, started_server
 from push.access.ban_table import BanTable
 from push.wire.frames import encode_frame
 from push.wire.signals import Signal
@@ -36,6 +32,7 @@ from push.wire.signals import Signal
 PING_SECONDS = 0.001
 SINGLE_BANS = 20
 CONNECTS = 1000
+LOOKS = 10_000
 NO_END_MS = 4_102_444_800_000  # 2100
 
 
@@ -126,19 +123,14 @@ def redis_of(running: Running) -> socket.socket:
     return sock
 
 
-def connect_cpu_ms(running: Running) -> float:
+def connect_cpu_ms(running: Running, connects: int) -> float:
     """Registration and CONNECT of a device, in processor time of the daemon."""
-    before = cpu_seconds(running)
-    fleet = Fleet(running.tcp_address, CONNECTS)
+    before = running.cpu_seconds()
+    fleet = Fleet(running.tcp_address, connects)
     fleet.connect(running.app_key)
-    spent = cpu_seconds(running) - before
+    spent = running.cpu_seconds() - before
     fleet.close()
-    return spent / CONNECTS * 1000
-
-
-def cpu_seconds(running: Running) -> float:
-    fields = Path(f"/proc/{running.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+    return spent / connects * 1000
 
 
 def until_closed(fleet: Fleet, token: str) -> None:
@@ -161,23 +153,23 @@ def check_us(count: int) -> float:
     return (time.perf_counter() - began) / len(ips) * 1e6
 
 
-def measure(bans: int, sessions: int) -> dict[str, float]:
+def measure(bench: Bench, bans: int, sessions: int, connects: int) -> dict[str, float]:
     figures: dict[str, float] = {"check_us": check_us(bans)}
 
     def keep(name: str, found: dict[str, float]) -> None:
         figures.update({f"{name}_{what}": value for what, value in found.items()})
-        print(name, found, file=sys.stderr, flush=True)
+        bench.say(f"{name}: {found}")
 
-    with started_server(connector_max_connections=str(sessions + CONNECTS + 100)) as running:
+    with started_server(connector_max_connections=str(sessions + connects + 100)) as running:
         backend, redis = Backend(running), redis_of(running)
-        figures["connect_cpu_ms_without"] = connect_cpu_ms(running)
+        figures["connect_cpu_ms_without"] = connect_cpu_ms(running, connects)
         fleet = Fleet(running.tcp_address, sessions)
-        tokens = fleet.connect(running.app_key, lambda n: print(n, file=sys.stderr, flush=True))
+        tokens = fleet.connect(running.app_key)
         prober = Prober(running)
         prober.start()
-        keep("quiet", prober.during(lambda: time.sleep(3)))
+        keep("quiet", prober.during(lambda: time.sleep(bench.pick(3.0, 1.0, 0.1))))
         store(redis, "push:", [*random_bans(bans), f"token:{tokens[0]}"])
-        keep("redis_filled", prober.during(lambda: time.sleep(1)))
+        keep("redis_filled", prober.during(lambda: time.sleep(bench.pick(1.0, 0.5, 0.1))))
 
         def notice() -> None:
             call(redis, "PUBLISH", "push:0:bans", "")
@@ -192,28 +184,24 @@ def measure(bans: int, sessions: int) -> dict[str, float]:
         keep("single", prober.during(ban_singly))
         figures["single_answer_ms"] = figures["single_seconds"] / SINGLE_BANS * 1000
         prober.stop()
-        figures["connect_cpu_ms_with"] = connect_cpu_ms(running)
+        figures["connect_cpu_ms_with"] = connect_cpu_ms(running, connects)
         figures["rss_mib"] = running.rss_bytes() / 1024 / 1024
         fleet.close()
     return figures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+def run(bench: Bench) -> None:
+    bans, sessions, connects = bench.pick(
+        (100_000, 5000, CONNECTS), (10_000, 500, 200), (100, 10, 5)
     )
-    parser.add_argument("--bans", type=int, default=100_000)
-    parser.add_argument("--sessions", type=int, default=5000)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    raise_file_limit()
-    figures = measure(options.bans, options.sessions)
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:28} {value:10,.3f}")
+    for number in range(bench.rounds(1)):
+        bench.say(f"{bans:,} bans and {sessions:,} sessions: round {number + 1}")
+        bench.results.add("bans", OURS, measure(bench, bans, sessions, connects))
 
 
-if __name__ == "__main__":
-    main()
+BENCHMARK = Benchmark(
+    "bans",
+    "100,000 bans and 5,000 sessions: what others notice while bans change",
+    run,
+    (FigureTable("bans", "Many bans"),),
+)

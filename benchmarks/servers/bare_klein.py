@@ -1,6 +1,8 @@
 """The yardstick of the HTTP API: a Klein handler that does one Redis PUBLISH and nothing else.
 
-python -m benchmarks.bare_klein REDIS_SOCKET      prints its port; ends with its standard input
+    python -m benchmarks.servers.bare_klein REDIS_SOCKET
+
+Prints its port; ends with its standard input.
 """
 
 from __future__ import annotations

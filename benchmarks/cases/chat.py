@@ -1,9 +1,5 @@
 """A message to a group of 10,000 members, 2,000 of them online on two connectors.
 
-    python -m benchmarks.chat                about two minutes; prints figures
-    python -m benchmarks.chat --servers 3    on three Redis servers that share the streams
-    python -m benchmarks.chat --json         one JSON object
-
 `twistd push` and a second connector on one Redis server or several, which write every answered
 message to the disk as the embedded one does. Measured is from before the request is sent until
 the last device has the message, as the devices see it; they run in the process that measures.
@@ -11,20 +7,21 @@ the last device has the message, as the devices see it; they run in the process 
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from urllib.parse import quote
 
+from benchmarks.bench import Bench
+from benchmarks.benchmark import Benchmark
 from benchmarks.crowd import Backend, Crowd, make_group
-from benchmarks.running import Running, raise_file_limit, started_server
+from benchmarks.results import OURS, FigureTable
+from benchmarks.running import Running, started_server
 from tests.faults.processes import Redis
 
-MEMBERS, ONLINE, ROUNDS = 10_000, 2_000, 10
+SERVERS = (1, 3)
 
 
 def measure(members: int, online: int, rounds: int, servers: int) -> dict[str, float]:
@@ -110,28 +107,26 @@ def _addressed(backend: Backend, id: str) -> int:
     return int(funnel["addressed"])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--members", type=int, default=MEMBERS)
-    parser.add_argument("--online", type=int, default=ONLINE)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--servers", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
-    raise_file_limit()
-    figures = measure(options.members, options.online, options.rounds, options.servers)
-    if options.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name:30} {value:12,.3f}")
-    if figures["log_entries_a_message"] != 1:
-        sys.exit("a message is more than one entry of the log")
-    if figures["to_all_worst_s"] > 1:
-        sys.exit("a message was not with all of them within a second")
+def run(bench: Bench) -> None:
+    members, online, messages = bench.pick((10_000, 2000, 10), (1000, 200, 5), (6, 4, 1))
+    for servers in bench.pick(SERVERS, SERVERS, SERVERS[:1]):
+        for number in range(bench.rounds(1)):
+            bench.say(f"a group on {servers} Redis servers: round {number + 1}")
+            figures = measure(members, online, messages, servers)
+            bench.results.add(case(servers), OURS, figures)
 
 
-if __name__ == "__main__":
-    main()
+def case(servers: int) -> str:
+    return f"chat on {servers} Redis server{'s' if servers > 1 else ''}"
+
+
+MOST = {"log_entries_a_message": 1, "to_all_worst_s": 1}
+BENCHMARK = Benchmark(
+    "chat",
+    "a message to a group of 10,000, of which 2,000 are connected; on one and three Redis servers",
+    run,
+    [
+        FigureTable(case(servers), f"A message to a group, {case(servers)}", MOST)
+        for servers in SERVERS
+    ],
+)

@@ -1,23 +1,24 @@
 """What the delivery ledger costs: publishing and acknowledging with it and without, in turn.
 
-    python -m benchmarks.ledger            about a quarter of a minute; prints figures and the ratio
-    python -m benchmarks.ledger --json     one JSON object
-
 Without HTTP and without devices, so that nothing but Redis and the scripts is measured: the worst
 case. A message goes to one device that is online, is stored, acknowledged, and its cursor stored.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
+import subprocess
+import sys
 import time
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater, react
 
+from benchmarks.bench import Bench
+from benchmarks.benchmark import Benchmark
+from benchmarks.results import OURS, FigureTable
 from benchmarks.running import started_server
 from push.redis.client import RedisClient
 from push.redis.connection.url import parse_redis_url
@@ -102,26 +103,31 @@ async def measure(reactor: Any, redis: str, rounds: int) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--rounds", type=int, default=9, help="of each kind")
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args()
+def main(redis: str, rounds: int) -> None:
+    """In a process of its own, with a reactor of its own: prints one JSON object."""
 
-    async def run(reactor: Any) -> None:
-        with started_server() as running:
-            redis = str(running.data_dir / "redis" / "redis.sock")
-            figures = await measure(reactor, redis, options.rounds)
-        if options.json:
-            print(json.dumps(figures))
-        else:
-            for name, value in figures.items():
-                print(f"{name:30} {value:12,.2f}")
+    async def run_rounds(reactor: Any) -> None:
+        print(json.dumps(await measure(reactor, redis, rounds)))
 
-    react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
+    react(lambda reactor: Deferred.fromCoroutine(run_rounds(reactor)))
 
+
+def run(bench: Bench) -> None:
+    rounds = bench.rounds(9)
+    bench.say(f"the ledger: {rounds} rounds with it and without")
+    with started_server() as running:
+        redis = str(running.data_dir / "redis" / "redis.sock")
+        command = [sys.executable, "-m", "benchmarks.cases.ledger", redis, str(rounds)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    bench.results.add("ledger", OURS, json.loads(done.stdout))
+
+
+BENCHMARK = Benchmark(
+    "ledger",
+    "what the delivery ledger costs: publishing and acknowledging with it and without",
+    run,
+    (FigureTable("ledger", "Scripts alone, with the ledger and without"),),
+)
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1], int(sys.argv[2]))

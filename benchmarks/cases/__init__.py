@@ -1,0 +1,1 @@
+"""The benchmarks, one a module: what it is called and measures, its tables, and its run."""

@@ -1,0 +1,1 @@
+"""What is measured: push-universe, its peers, and the yardsticks."""
