@@ -112,7 +112,8 @@ class Window:
 
     def are_free(self, message_ids: Collection[int]) -> bool:
         if self._taken is None:
-            if any(each.message_id in message_ids for each in self._only_pending()):
+            pending = self._only_pending()
+            if pending and any(each.message_id in message_ids for each in pending):
                 return False
         elif not self._taken.keys().isdisjoint(message_ids):
             return False
