@@ -222,8 +222,7 @@ class Gateway:
         events = protocol.receive_data(data, now)
         if events:
             self.handle(connection, events)
-        if protocol.has_to_say:
-            connection.flush()
+        connection.flush()
         if protocol.charged_bytes:
             self._charge(connection, protocol, now)
 

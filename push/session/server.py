@@ -50,13 +50,21 @@ ENDING_SECONDS = 10.0  # after a peer's DISCONNECT, for what it asked for before
 class ServerSession(ServerAnswers):
     """One connection from accept to close."""
 
-    __slots__ = ("_deadline", "_registrations", "_started", "charged_bytes", "charged_frames")
+    __slots__ = (
+        "_deadline",
+        "_is_partial",
+        "_registrations",
+        "_started",
+        "charged_bytes",
+        "charged_frames",
+    )
 
     def __init__(self, limits: SessionLimits, now: float, codec: Codec = BINARY) -> None:
         super().__init__(limits, codec, now)
         # Of the handshake; after a DISCONNECT of the peer, of what it asked for before.
         self._deadline = now + limits.handshake_timeout_seconds
         self._started = False
+        self._is_partial = False  # of a frame the beginning has come
         self._registrations = 0
         # What came and counts for the session's rates, since the owner last took it from here:
         # everything but acknowledgements of messages that are outstanding.
@@ -73,7 +81,7 @@ class ServerSession(ServerAnswers):
         """Take bytes from the peer; what its frames mean."""
         self._last_received_at = now
         events: list[Event] = []
-        if self.state is State.OPEN and not self._decoder.buffered_bytes:
+        if self.state is State.OPEN and not self._is_partial:
             # By far the commonest thing that comes: acknowledgements without a body.
             numbers = self.codec.acknowledged_ids(data)
             if numbers:
@@ -93,10 +101,11 @@ class ServerSession(ServerAnswers):
                 self._refuse_version(error, events)
                 return events
             self._fail(error.code, error.reason, events)
+        self._is_partial = self._decoder.buffered_bytes > 0
         if frame is None:
             # Else single bytes, each of which costs as much as a frame, would count for nothing.
             self._charge(len(data) < FEW_BYTES, len(data))
-        elif self.charged_frames > charged_before or self._decoder.buffered_bytes:
+        elif self.charged_frames > charged_before or self._is_partial:
             self.charged_bytes += len(data)
         return events
 

@@ -6,7 +6,7 @@ is done as well (rule 8), so that a device that acknowledges out of order costs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from push.session.entry import FIRST_PRIVATE_ID, LAST_PRIVATE_ID, Entry, HandedOut
 from push.session.events import Progress
@@ -36,7 +36,16 @@ class Window:
     # Whether what was handed out is acknowledged while the session lasts, and may be waited for.
     acknowledges_here = True
 
-    __slots__ = ("_next_own", "_taken", "bytes_max", "messages_max", "online", "used", "used_bytes")
+    __slots__ = (
+        "_next_own",
+        "_only",
+        "_taken",
+        "bytes_max",
+        "messages_max",
+        "online",
+        "used",
+        "used_bytes",
+    )
 
     def __init__(self, messages_max: int, bytes_max: int) -> None:
         self.messages_max = messages_max
@@ -44,8 +53,11 @@ class Window:
         self.used = 0
         self.used_bytes = 0
         # By message id, in the order of hand-out: the stream in whose `pending` it is, or the
-        # message itself once there is more to know of it than all sessions share.
+        # message itself once there is more to know of it than all sessions share. None, as nearly
+        # always: what is outstanding is the `pending` of the stream `_only`, and all of that is
+        # shared.
         self._taken: dict[int, Subscription | OutstandingMessage] | None = None
+        self._only: Subscription | None = None
         # Messages that are in no log, as (stream, id, when they were handed out): acknowledged, but
         # never sent again.
         self.online: dict[int, tuple[str, str, float]] | None = None
@@ -53,17 +65,25 @@ class Window:
 
     @property
     def outstanding_count(self) -> int:
-        return len(self._taken) if self._taken is not None else 0
+        return len(self._only_pending() if self._taken is None else self._taken)
+
+    def _only_pending(self) -> Sequence[HandedOut]:
+        return () if self._only is None else self._only.pending or ()
+
+    def _by_number(self) -> dict[int, Subscription | OutstandingMessage]:
+        """`_taken`, made if need be."""
+        if self._taken is None:
+            only, pending = self._only, self._only_pending()
+            self._taken = {each.message_id: only for each in pending} if only is not None else {}
+        return self._taken
 
     @property
     def outstanding(self) -> dict[int, OutstandingMessage]:
         """By message id, in the order of hand-out."""
-        return {number: self._own(number) for number in self._taken or ()}
+        return {number: self._own(number) for number in self._by_number()}
 
     def find(self, message_id: int) -> OutstandingMessage | None:
-        if self._taken is None or message_id not in self._taken:
-            return None
-        return self._own(message_id)
+        return self._own(message_id) if message_id in self._by_number() else None
 
     def has_room(self, messages: int, size_bytes: int) -> bool:
         used = self.used
@@ -89,14 +109,15 @@ class Window:
 
     def is_free(self, message_id: int) -> bool:
         """Whether no copy that waits for its acknowledgement has this message id."""
-        return (self._taken is None or message_id not in self._taken) and (
-            self.online is None or message_id not in self.online
-        )
+        return self.are_free((message_id,))
 
-    def are_free(self, message_ids: Iterable[int]) -> bool:
-        return (self._taken is None or self._taken.keys().isdisjoint(message_ids)) and (
-            self.online is None or self.online.keys().isdisjoint(message_ids)
-        )
+    def are_free(self, message_ids: Collection[int]) -> bool:
+        if self._taken is None:
+            if any(each.message_id in message_ids for each in self._only_pending()):
+                return False
+        elif not self._taken.keys().isdisjoint(message_ids):
+            return False
+        return self.online is None or self.online.keys().isdisjoint(message_ids)
 
     def add(
         self,
@@ -116,7 +137,12 @@ class Window:
         self, subscription: Subscription, messages: list[HandedOut], size_bytes: int
     ) -> None:
         """`messages` of one stream are handed out together; their bodies have so many bytes."""
-        taken, pending = self._taken, subscription.pending
+        taken, pending, only = self._taken, subscription.pending, self._only
+        if taken is None and only is not subscription:
+            if only is None or only.pending is None:
+                self._only = subscription
+            else:
+                taken = self._by_number()
         if pending is None:
             subscription.pending = messages.copy()
             subscription.front_since = messages[0].handed
@@ -124,10 +150,9 @@ class Window:
             subscription.front_ahead = ahead if self.online is None else ahead + len(self.online)
         else:
             pending += messages
-        if taken is None:
-            taken = self._taken = {}
-        for message in messages:
-            taken[message.message_id] = subscription
+        if taken is not None:
+            for message in messages:
+                taken[message.message_id] = subscription
         subscription.position = messages[-1].offset
         self.used += len(messages)
         self.used_bytes += size_bytes
@@ -177,8 +202,8 @@ class Window:
         """The commonest of all: each number is that of the first message of one stream, as they
         come. None: it is not so, and nothing was done."""
         taken = self._taken
-        subscription = None if taken is None else taken.get(numbers[0])
-        if taken is None or type(subscription) is not Subscription or not subscription.pending:
+        subscription = self._only if taken is None else taken.get(numbers[0])
+        if type(subscription) is not Subscription or subscription.pending is None:
             return None
         count = len(numbers)
         messages = subscription.pending[:count]
@@ -189,10 +214,9 @@ class Window:
             type(message) is HandedOut for message in messages
         ):
             return None
-        for number in numbers:
-            del taken[number]
-        if not taken:
-            self._taken = None
+        if taken is not None:
+            for number in numbers:
+                self._release(number)
         self._pass(subscription, count, now, ACKNOWLEDGED)
         return Progress(subscription, messages)
 
@@ -202,15 +226,12 @@ class Window:
 
         A late delivery: the cursor has passed it, for it was gone or given up.
         """
-        taken = self._taken
-        if taken is None or message_id not in taken:
+        delivery = self.find(message_id)
+        if delivery is None:
             return None
-        delivery = self._own(message_id)
         delivery.copies_due -= 1
         if delivery.copies_due <= 0:
-            del taken[message_id]
-            if not taken:
-                self._taken = None
+            self._release(message_id)
         if delivery.outcome is not None:
             return self._acknowledge_late(delivery, delivery.outcome)
         return self.finish(delivery, now)
@@ -263,22 +284,30 @@ class Window:
 
     def _own(self, message_id: int) -> OutstandingMessage:
         """An outstanding message as this session's own: nothing that changes may be shared."""
-        assert self._taken is not None
-        found = self._taken[message_id]
+        taken = self._by_number()
+        found = taken[message_id]
         if isinstance(found, OutstandingMessage):
             return found
         pending = found.pending or []
         shared = [type(each) is HandedOut and each.message_id == message_id for each in pending]
         place = shared.index(True)
         delivery = OutstandingMessage(found, pending[place])
-        pending[place] = self._taken[message_id] = delivery
+        pending[place] = taken[message_id] = delivery
         return delivery
+
+    def _release(self, message_id: int) -> None:
+        taken = self._by_number()
+        del taken[message_id]
+        if not taken:
+            self._taken = self._only = None
 
     def _fronts(self) -> list[Subscription]:
         """The streams with messages that wait, in the order of the first hand-out."""
+        if self._taken is None:
+            return [self._only] if self._only is not None and self._only.pending else []
         streams = {
             each if isinstance(each, Subscription) else each.subscription: None
-            for each in (self._taken or {}).values()
+            for each in self._by_number().values()
         }
         return [subscription for subscription in streams if subscription.pending]
 
@@ -317,7 +346,7 @@ class Window:
         ahead = 0
         if self.online is not None:
             ahead = sum(handed <= message.handed for _, _, handed in self.online.values())
-        for number, other in (self._taken or {}).items():
+        for number, other in self._by_number().items():
             if number == message.message_id:
                 break
             ahead += isinstance(other, Subscription) or other.outcome not in (ACKNOWLEDGED, LATE)

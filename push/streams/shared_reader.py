@@ -81,6 +81,8 @@ class SharedLogReader:
 
     async def _read(self, unread: list[tuple[Channel, WantedPages]]) -> LogReading:
         shared = {channel.stream for channel, _ in unread if channel.shared_by_many}
+        if not shared:
+            return await self._reads.read([item for _, item in unread])
         keys = [(item.stream, item.after) for _, item in unread if item.stream in shared]
         keys = [key for key in keys if key not in self._running]
         for key in keys:

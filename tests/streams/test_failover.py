@@ -10,7 +10,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from push.devices.session_ending import SessionEnding
+from push.devices.session_ending import EndedSession, SessionEnding
+from push.redis import retold_writes
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
@@ -156,7 +157,7 @@ async def test_what_only_a_killed_master_knew_of_acknowledgements_is_told_to_the
             return False
 
     assert await is_right()
-    await SessionEnding(Shards([store]), 60).close("o", "s", [])
+    await SessionEnding(Shards([store]), 60).close([EndedSession("o", "s")])
     await lose_master(cluster, wait_until)
     await wait_until(is_right)
     assert await store.command("HGET", store.key("device:o"), "s") is None
@@ -188,3 +189,20 @@ async def test_what_replicas_have_counts_once_though_it_is_told_again(
     store.rebuild("the test wants it")
     await wait_until(lambda: store.measures.restored > restored and not len(store.retold))
     assert await counts() == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_kept_to_be_told_again_is_bounded(
+    cluster: Cluster, store: RedisClient, desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While there is no replica; the latest is kept."""
+    monkeypatch.setattr(retold_writes, "MAX_KEPT_BYTES", 2000)
+    phone = await desk.phone("t")
+    sent = [(await desk.push("all")).id for _ in range(40)]
+    for replica in cluster.replicas():
+        replica.cut_off()
+    await desk.hand_out("all", phone)
+    for id in sent:
+        desk.acknowledge("all", phone, id)
+        await desk.writer.flush()
+    assert 0 < len(store.retold) < len(sent)

@@ -150,7 +150,8 @@ class CatchUp:
             channel = self._sources.channel(subscription)
             if channel is None or not subscription.heard or subscription.live:
                 continue
-            if channel.reached(subscription):
+            if channel.is_clear_after(subscription.position):
+                subscription.position = max(subscription.position, channel.last)
                 subscription.live = True
             else:
                 behind.setdefault(self._sources.of(subscription), []).append(
@@ -189,9 +190,11 @@ class CatchUp:
                 return False
         if not page.complete:
             return True
-        subscription.position = max(subscription.position, complete_to)
         if not channel.known:
             channel.advance(complete_to)
+        if not page.entries and not page.lost:
+            channel.note_clear(subscription.position, complete_to)
+        subscription.position = max(subscription.position, complete_to)
         if channel.reached(subscription):
             subscription.live = True
             return False

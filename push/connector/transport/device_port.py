@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet import tcp
@@ -17,6 +18,8 @@ from push.runtime.bounded_port import BoundedPort
 # Read at once from one connection. Twisted's 64 KiB are 6,500 of the shortest frames, of which
 # all but the first slice would wait in memory.
 READ_BYTES = 4 * 1024
+# Nearly all reads are shorter, and memory for more takes as long as all else about a read.
+SHORT_BYTES = 448
 
 
 class DeviceTransport(tcp.Server):
@@ -46,14 +49,18 @@ class DeviceTransport(tcp.Server):
 
     def read(self) -> Failure | None:
         """See `DeviceReader`."""
+        receive = self.socket.recv
         try:
-            data = self.socket.recv(READ_BYTES)
+            data = receive(SHORT_BYTES)
         except BlockingIOError:
             return None
         except OSError:
             return Failure(ConnectionLost())
         if not data:
             return connectionDone
+        if len(data) == SHORT_BYTES:
+            with suppress(OSError):  # what is wrong is seen at the next read
+                data += receive(READ_BYTES - SHORT_BYTES)
         self.protocol.dataReceived(data)
         return None
 

@@ -37,8 +37,8 @@ class FirstLook:
 
     def _takes_health(self) -> bool:
         now = self._clock.seconds()
-        due = max(self._health_due, now - HEALTH_AT_ONCE / HEALTH_PER_SECOND)
-        if due > now:
+        due = max(self._health_due, now)
+        if due - now > (HEALTH_AT_ONCE - 0.5) / HEALTH_PER_SECOND:
             return False
         self._health_due = due + 1 / HEALTH_PER_SECOND
         return True

@@ -212,6 +212,7 @@ class RequestSender:
         ip = peer_ip(getattr(transport.getPeer(), "host", None))
         self.lane = self._strangers = turns.lane(counted_ip(ip), is_known=False)
         self._shown: bytes | None = None  # the header Authorization that came last
+        self._has_asked = False
 
     @property
     def _tcp(self) -> HttpTransport | None:
@@ -227,16 +228,18 @@ class RequestSender:
             tcp.bufferSize = max(tcp.bufferSize, READ_BYTES_OF_REFUSED)
 
     def of(self, request: IncomingRequest) -> Lane:
-        """Whose work the request is, and from now on that of reading the connection."""
-        tcp = self._tcp
-        at_first = tcp.lane if tcp is not None else self.lane
+        """Whose work the request is, and from now on that of reading the connection.
+
+        Without a key, the first one is whose it seemed to be at a first look.
+        """
+        tcp, is_first, self._has_asked = self._tcp, not self._has_asked, True
         shown = request.getHeader(b"authorization")
         if shown != self._shown:
             self._shown = shown
             owner = self._owner_of(request)
-            at_first = self.lane = (
-                self._turns.lane(owner, is_known=True) if owner else self._strangers
-            )
+            self.lane = self._turns.lane(owner, is_known=True) if owner else self._strangers
+        elif is_first and tcp is not None:
+            return tcp.lane
         if tcp is not None:
             tcp.belongs_to(self.lane)
-        return at_first
+        return self.lane

@@ -167,7 +167,8 @@ for _, item in ipairs(moves) do
   local holders, stream = item[1], streams[item[2]]
   local name, messages = stream[1], stream[2]
   local listed = is_listed(name)
-  local fields = { DEVICE_SESSION, DEVICE_CURSOR .. name, DEVICE_POSITION .. name, DEVICE_START .. name }
+  local fields = { DEVICE_SESSION, DEVICE_CURSOR .. name, DEVICE_POSITION .. name }
+  if #item[8] > 0 then fields[4] = DEVICE_START .. name end
   local first_offset = tonumber(messages[2 * item[5] - 1] or '0')
   -- Those before, that were in the same places: they are counted together.
   local alike, was, cursor, before
