@@ -143,6 +143,8 @@ def answer(listener: socket.socket) -> None:
     """What is asked is done in the thread of the reactor, where the work is."""
     from twisted.internet import reactor
 
+    # One connection, made when the daemon is ready: by then it has chosen its own clock.
+    connection, _ = listener.accept()
     counted, clock = Counted(), Clock(reactor)
     tasks = {
         "freeze": clock.freeze,
@@ -152,14 +154,12 @@ def answer(listener: socket.socket) -> None:
         "end": counted.end,
         "memory": memory,
     }
-    while True:
-        connection, _ = listener.accept()
-        with connection, connection.makefile("rw") as lines:
-            for line in lines:
-                name, *arguments = line.split()
-                result = blockingCallFromThread(reactor, tasks[name], *arguments)
-                lines.write(json.dumps(result) + "\n")
-                lines.flush()
+    with connection, connection.makefile("rw") as lines:
+        for line in lines:
+            name, *arguments = line.split()
+            result = blockingCallFromThread(reactor, tasks[name], *arguments)
+            lines.write(json.dumps(result) + "\n")
+            lines.flush()
 
 
 if __name__ == "__main__":

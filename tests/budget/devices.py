@@ -49,6 +49,16 @@ class Device:
         self._came += self._decoder.feed(read_available(self._socket))
         return len(self._came) >= count
 
+    def has_shaken_hands(self) -> bool:
+        """Of TLS; it goes on with what came."""
+        assert isinstance(self._socket, ssl.SSLSocket)
+        self._socket.settimeout(0)
+        try:
+            self._socket.do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return False
+        return True
+
     def say_connect(self, pair: dict[str, str]) -> None:
         self._socket.sendall(encode_frame(Signal.CONNECT, 0, 1, json.dumps(pair).encode()))
 
@@ -151,11 +161,11 @@ class Backend:
 
 
 def dial(running: Running, *, tls: bool = False) -> Device:
-    """A new connection; over TLS with its handshake."""
+    """A new connection; over TLS its handshake comes then."""
     if not tls:
         return Device(socket.create_connection(running.tcp_address, DEADLINE_SECONDS))
     sock = socket.create_connection(running.tls_address, DEADLINE_SECONDS)
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    return Device(context.wrap_socket(sock))
+    return Device(context.wrap_socket(sock, do_handshake_on_connect=False))

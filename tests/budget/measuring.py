@@ -15,10 +15,9 @@ FEW = 32  # devices that connect, and requests, together
 MESSAGES = 5
 BURST = 20
 BATCH = 100
-# After this, what is stored late is stored. Not as short as it is kept back: as much as is allowed.
-STORED_SECONDS = 1.0
+LATE_STEPS, LATE_STEP_SECONDS = 6, 0.5  # after which what is stored late is stored
 AWAY_SECONDS = 100.0  # so that nobody connects too often
-IDLE_STEPS = 90  # seconds until sessions are as idle as they become
+IDLE_STEPS, IDLE_STEP_SECONDS = 20, 4.0  # until sessions are as idle as they become
 
 
 class Figure(NamedTuple):
@@ -76,9 +75,16 @@ class Rounds:
         for what in before:
             yield Figure(f"{work}, {self._carrier}", what, (now[what] - before[what]) / count)
 
+    def _late_work(self) -> None:
+        for _ in range(LATE_STEPS):
+            self._daemon.advance(LATE_STEP_SECONDS)
+
     def _idle(self) -> None:
+        """Meanwhile a connection of HTTP is ended."""
+        self._backend.close()
         for _ in range(IDLE_STEPS):
-            self._daemon.advance(1)
+            self._daemon.advance(IDLE_STEP_SECONDS)
+        self._backend = Backend(self._running)
 
     # Deliveries
 
@@ -94,7 +100,7 @@ class Rounds:
                     for _ in range(n):
                         self._broadcast(devices, qos, together)
                     if qos:
-                        self._daemon.advance(STORED_SECONDS)
+                        self._late_work()
 
                 yield from self._counted(work, deliver, count * messages * together)
 
@@ -116,7 +122,8 @@ class Rounds:
     # HTTP
 
     def _post(self, path: str, body: object) -> None:
-        self._backend.send(path, body)
+        with self._daemon.paused():  # so that it reads all at once
+            self._backend.send(path, body)
         self._daemon.tick_until(self._backend.is_answered)
         self._backend.check_accepted()
 
@@ -130,7 +137,7 @@ class Rounds:
             with self._daemon.paused():
                 devices.acknowledge()
             self._daemon.settle()
-            self._daemon.advance(STORED_SECONDS)
+            self._late_work()
 
         def alone() -> None:
             for body in bodies:
@@ -169,7 +176,7 @@ class Rounds:
             with self._daemon.paused():
                 devices.acknowledge()
             self._daemon.settle()
-            self._daemon.advance(STORED_SECONDS)
+            self._late_work()
 
         return take
 
@@ -193,6 +200,8 @@ class Rounds:
         def alone() -> None:
             for pair in known.pairs:
                 made.append(dial(self._running, tls=self._is_tls))
+                if self._is_tls:
+                    self._daemon.tick_until(made[-1].has_shaken_hands)
                 made[-1].say_connect(pair)
                 self._daemon.tick_until(lambda: made[-1].has(1))
                 made[-1].check_accepted()
