@@ -8,12 +8,13 @@ import os
 import re
 import resource
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -37,10 +38,20 @@ class Running(NamedTuple):
     log: Path
     ws_address: tuple[str, int] = ("127.0.0.1", 0)
     wss_address: tuple[str, int] = ("127.0.0.1", 0)
+    is_https: bool = False  # what `http` is
 
     @property
     def http_url(self) -> str:
-        return f"http://{self.http[0]}:{self.http[1]}"
+        return f"http{'s' if self.is_https else ''}://{self.http[0]}:{self.http[1]}"
+
+    def dial_http(self, timeout_seconds: float | None = None) -> HTTPConnection:
+        """A connection for requests. Its certificate, if it has one, is not checked."""
+        if not self.is_https:
+            return HTTPConnection(*self.http, timeout=timeout_seconds)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return HTTPSConnection(*self.http, timeout=timeout_seconds, context=context)
 
     @property
     def ws_url(self) -> str:
@@ -159,6 +170,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], log: Path, data: Path) ->
                 log,
                 ports.get("ws", nowhere),
                 ports.get("wss", nowhere),
+                "https" in ports,
             )
         time.sleep(0.02)
     raise SystemExit(f"the server did not start:\n{log.read_text() if log.exists() else ''}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 from xdist.scheduler import LoadScopeScheduling
 
@@ -45,7 +46,6 @@ SLOW = (
     "tests/web/console/",
     "tests/web/test_browser.py",
     "tests/web/test_client.py",
-    "tests/web/console/",
 )
 # Of these each test is on its own: it starts what it needs, or starts nothing that costs much.
 ONE_BY_ONE = (
@@ -58,6 +58,8 @@ ONE_BY_ONE = (
     "tests/live/test_reuse_port.py",
     "tests/demo/test_launcher.py",
 )
+# Of these as many processes as this number each get a part, with a server of its own.
+PARTS = {"tests/hostile/test_floods.py": 4}
 # The order of the start: what one process is busy with for longest, then what takes long and goes
 # to any process; everything else follows in the order of its names, and fills what is left.
 FIRST = (
@@ -65,7 +67,6 @@ FIRST = (
     "tests/web/test_client.py",
     "tests/web/console/",
     "tests/web/test_browser.py",
-    "tests/web/console/",
     "tests/hostile/test_floods.py",
     "tests/sdk/test_live",
     "tests/live/test_",
@@ -95,8 +96,10 @@ def place_in_queue(path: str) -> int:
 
 
 def unit_of(test_id: str) -> str:
-    """What one process works off at a stretch: a file, or one test."""
+    """What one process works off at a stretch: a file, a part of one, or one test."""
     path = test_id.partition("::")[0]
+    if path in PARTS:
+        return f"{path} {crc32(test_id.encode()) % PARTS[path]}"
     return test_id if path.startswith(ONE_BY_ONE) else path
 
 

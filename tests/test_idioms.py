@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "push"
 TIMERS = PACKAGE / "runtime" / "timers.py"
@@ -40,6 +42,12 @@ def modules() -> Iterator[Path]:
         yield from sorted((PACKAGE / folder).rglob("*.py"))
 
 
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    """All modules of push, parsed."""
+    return {path: ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+
+
 def test_looping_and_delayed_calls_are_made_by_the_timers() -> None:
     """`Periodic`, `Debounced` and `sleep` stop as one expects, and a failure does not end them."""
     found = [
@@ -62,12 +70,12 @@ def test_a_clock_or_reactor_has_a_type() -> None:
     assert found == []
 
 
-def test_no_client_is_told_why_redis_is_unreachable() -> None:
+def test_no_client_is_told_why_redis_is_unreachable(trees: dict[Path, ast.Module]) -> None:
     """The reason names addresses: a client gets the text of `as_request_error`."""
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}"
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and getattr(node.func, "id", None) in ("RequestError", "ProtocolError", "bad_frame")
         for part in ast.walk(node)
@@ -76,11 +84,11 @@ def test_no_client_is_told_why_redis_is_unreachable() -> None:
     assert found == []
 
 
-def test_functions_fit_on_a_screen() -> None:
+def test_functions_fit_on_a_screen(trees: dict[Path, ast.Module]) -> None:
     found = [
         f"{path.relative_to(ROOT)}: {node.name} has {lines} lines"
         for path in modules()
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(trees[path])
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for lines in [(node.end_lineno or 0) - node.lineno + 1]
         if lines > MAX_FUNCTION_LINES
@@ -118,14 +126,16 @@ def _own_nodes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast
             todo += ast.iter_child_nodes(node)
 
 
-def test_no_function_raises_an_exception_that_a_variable_of_it_holds() -> None:
+def test_no_function_raises_an_exception_that_a_variable_of_it_holds(
+    trees: dict[Path, ast.Module],
+) -> None:
     """The exception would hold the function's frame and the frame the exception: what both hold,
     perhaps a body of a MiB, would stay until the garbage collector comes, which it seldom does."""
     found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path, tree in trees.items():
         if path.is_relative_to(PACKAGE / "sdk"):
             continue  # raises the one error with which a client has ended
-        for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for function in ast.walk(tree):
             if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 continue
             nodes = list(_own_nodes(function))

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,8 +84,9 @@ def imports_of(file: Path) -> Iterator[Import]:
                 yield Import(file, node.lineno, f"{base}.{alias.name}")
 
 
-def all_imports() -> list[Import]:
-    return [found for file in sorted(PACKAGE.rglob("*.py")) for found in imports_of(file)]
+@cache
+def all_imports() -> tuple[Import, ...]:
+    return tuple(found for file in sorted(PACKAGE.rglob("*.py")) for found in imports_of(file))
 
 
 def under(name: str, package: str) -> bool:

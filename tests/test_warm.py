@@ -32,6 +32,19 @@ sys.exit(int(said) if said else 7)
 SLEEPS = "import time\nprint('begun', flush=True)\ntime.sleep(600)\n"
 
 
+ENDS = """
+import atexit, sys, threading, time
+from pathlib import Path
+print("at the end of", Path(sys.argv[0]).name, end="")
+def last():
+    print(", the last words", end="")
+    print("warned", file=sys.stderr, end="")
+atexit.register(last)
+threading.Thread(target=lambda: (time.sleep(0.05), print(", another thread", end=""))).start()
+{0}
+"""
+
+
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
     path = tmp_path / "tells.py"
@@ -70,6 +83,30 @@ def test_what_the_interpreter_reads_itself_makes_it_start_cold(script: Path, nam
     found, ran = told(script, env={**os.environ, name: "7" if name == "PYTHONHASHSEED" else "C"})
     assert not found["warm"]
     assert ran.returncode == 7
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "error"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit()", 0, ""),
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit(True)", 1, ""),
+        ("sys.exit('no')", 1, "no\n"),
+        ("raise ValueError('no')", 1, "ValueError: no\n"),
+    ],
+)
+def test_it_ends_as_an_interpreter_of_its_own_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, status: int, error: str
+) -> None:
+    path = tmp_path / "ends.py"
+    path.write_text(ENDS.format(end))
+    for cold in (False, True):
+        monkeypatch.setattr(warm, "COLD", cold)
+        ran = warm.run([sys.executable, str(path)], timeout=DEADLINE_SECONDS)
+        assert ran.returncode == status
+        assert ran.stdout == "at the end of ends.py, another thread, the last words"
+        assert ran.stderr.endswith(f"{error}warned")
 
 
 def test_standard_input_can_be_a_pipe(script: Path) -> None:

@@ -6,6 +6,7 @@ and then kills what it has started and what still runs.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -16,8 +17,9 @@ import runpy
 import signal
 import socket
 import sys
+import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 MAX_REQUEST_BYTES = 1 << 18
 # The daemons, and the devices of tests/faults.
@@ -96,7 +98,23 @@ def become(request: dict[str, Any], descriptors: list[int]) -> None:
     renew_reactor()
     script, *_ = sys.argv = request["command"]
     sys.path[0] = os.path.dirname(script)
-    runpy.run_path(script, run_name="__main__")
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as ended:
+        if ended.code is not None and not isinstance(ended.code, int):
+            raise  # a text: the interpreter prints it
+        _leave(ended.code or 0)
+    _leave(0)
+
+
+def _leave(status: int) -> NoReturn:
+    """End as the interpreter does, but free nothing of what the host has made: all of it would
+    first be copied."""
+    threading._shutdown()  # waits for other threads
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":
@@ -107,4 +125,5 @@ if __name__ == "__main__":
     for name in IMPORTED:
         importlib.import_module(name)
     gc.collect()
+    gc.freeze()  # forks would copy what their garbage collector only looks at
     serve(tests)

@@ -27,7 +27,7 @@ from push.session.entry import Entry
 from push.session.subscription import Subscription
 from push.session.window import Window
 from push.streams.cursors import CursorWriter
-from push.streams.publisher import Publisher, TargetStream
+from push.streams.publisher import Message, Publisher, TargetStream
 
 DEVICES = 200
 MESSAGES = 10  # a device and round
@@ -61,7 +61,7 @@ class Rounds:
 
     async def _push(self, device: Device, ledger: bool) -> None:
         self._sent += 1
-        published = await self._publisher.publish(
+        message = Message(
             [TargetStream(device.follow.stream, f"device:{device.token}")],
             f"m{self._sent}",
             BODY,
@@ -69,6 +69,7 @@ class Rounds:
             stored=True,
             to=json.dumps({"token": device.token}) if ledger else "",
         )
+        published = await self._publisher.publish(message)
         device.window.add(device.follow, Entry(published.id, 0, published.offset, BODY), 1, 0.0)
         device.window.acknowledge(1, 0.0)
         self._cursors.moved(device, device.follow)

@@ -8,7 +8,8 @@
 Each flood has a `twistd push` of its own, and each attacker a process of its own. A device with one
 session gets pushes at fixed moments, by HTTP: first in quiet, then during the flood. Times run from
 the moment when a push was due until the device had it, so a stop of the server counts for
-every push that was due meanwhile. `beside` is the same device of a second server that nobody
+every push that was due meanwhile. A visitor asks for health, readiness and statistics, each time on
+a new connection. `beside` is the same device of a second server that nobody
 floods, at the same time: what the machine and the attackers' own use of it add. The ratio is to
 the larger of `quiet` and `beside`.
 """
@@ -19,19 +20,23 @@ import argparse
 import contextlib
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from benchmarks.hostile.attackers import attacking
 from benchmarks.hostile.floods import FLOODS
 from benchmarks.hostile.watching import (
     Latencies,
     Memory,
+    Visitor,
     WellBehaved,
     counters,
     hanging_redis,
+    https_settings,
     is_healthy,
     prepare,
     refusals,
@@ -54,6 +59,8 @@ class Row:
     quiet: Latencies
     beside: Latencies
     flooded: Latencies
+    visits: Latencies
+    visits_beside: Latencies
     before_mib: float
     most_mib: float
     after_mib: float
@@ -75,8 +82,10 @@ class Row:
         if not FLOODS[self.flood].hangs_redis:
             if self.ratio >= TARGET_RATIO:
                 found.append("median")
-            if self.flooded.worst_ms >= max(TARGET_WORST_MS, TARGET_RATIO * self.beside.worst_ms):
+            if self.flooded.worst_ms >= allowed_worst_ms(self.beside):
                 found.append("worst")
+            if self.visits.worst_ms >= allowed_worst_ms(self.visits_beside):
+                found.append("visits")
         if self.after_mib - self.before_mib > TARGET_GROWTH_MIB:
             found.append("memory")
         if self.traceback:
@@ -86,29 +95,40 @@ class Row:
         return found
 
 
+def allowed_worst_ms(beside: Latencies) -> float:
+    return max(TARGET_WORST_MS, TARGET_RATIO * beside.worst_ms)
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
 def measure(name: str, attackers: int, options: argparse.Namespace) -> Row:
     settings = {**SETTINGS, **dict(options.settings)}
-    with started_server(**settings) as running, started_server(**settings) as other:
-        return _measure(running, other, name, attackers, options)
+    with tempfile.TemporaryDirectory() as folder:
+        if FLOODS[name].carrier == "https":
+            settings |= https_settings(Path(folder))
+        with started_server(**settings) as running, started_server(**settings) as other:
+            return _measure(running, other, name, attackers, options)
 
 
-def both(devices: Sequence[WellBehaved], seconds: float, rate: float) -> list[Latencies]:
+def together(
+    clients: Sequence[WellBehaved | Visitor], options: argparse.Namespace
+) -> list[Latencies]:
     """Measure them at the same time."""
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda device: device.measure(seconds, rate), devices))
+        return list(pool.map(lambda each: each.measure(options.seconds, options.rate), clients))
 
 
 def _measure(
     running: Running, other: Running, name: str, attackers: int, options: argparse.Namespace
 ) -> Row:
     target = prepare(running, attackers)
-    device, bystander = devices = WellBehaved(running), WellBehaved(other)
-    both(devices, 1, options.rate)  # what the first ones load and compile is not counted
-    quiet, _ = both(devices, options.seconds, options.rate)
+    device, bystander = WellBehaved(running), WellBehaved(other)
+    clients = (device, bystander, Visitor(running), Visitor(other))
+    for each in clients:
+        each.measure(1, options.rate)  # what the first ones load and compile is not counted
+    quiet, *_ = together(clients, options)
     counted, memory = counters(running), Memory(running)
     before_mib = memory.now_mib()
     with attacking(name, target, attackers) as attack:
@@ -116,9 +136,9 @@ def _measure(
         with hanging_redis(running) if FLOODS[name].hangs_redis else contextlib.nullcontext():
             if FLOODS[name].hangs_redis:
                 time.sleep(options.seconds)
-                flooded = beside = quiet
+                flooded = beside = visits = visits_beside = quiet
             else:
-                flooded, beside = both(devices, options.seconds, options.rate)
+                flooded, beside, visits, visits_beside = together(clients, options)
             healthy = is_healthy(running)
     memory.end()
     after_mib = memory.settled_mib(before_mib, TARGET_GROWTH_MIB, options.after)
@@ -131,6 +151,8 @@ def _measure(
         quiet,
         beside,
         flooded,
+        visits,
+        visits_beside,
         before_mib,
         memory.most_mib,
         after_mib,
@@ -144,13 +166,15 @@ def _measure(
 
 
 def as_json(row: Row) -> dict[str, object]:
-    times = {name: getattr(row, name)._asdict() for name in ("quiet", "beside", "flooded")}
+    names = ("quiet", "beside", "flooded", "visits", "visits_beside")
+    times = {name: getattr(row, name)._asdict() for name in names}
     return {**asdict(row), **times, "ratio": row.ratio, "misses": row.misses}
 
 
 HEAD = (
     f"{'flood':20} {'n':>3} {'quiet ms':>13} {'beside ms':>15} {'flood ms':>17} {'ratio':>6} "
-    f"{'lost':>4} {'RSS MiB':>15} {'conns':>6}  misses; answers; refused"
+    f"{'lost':>4} {'visits ms':>15} {'beside':>6} {'RSS MiB':>15} {'conns':>6}  "
+    "misses; answers; refused"
 )
 
 
@@ -163,6 +187,7 @@ def line(row: Row) -> str:
         f"{row.flood:20} {row.attackers:3} {quiet.median_ms:6.1f} {quiet.worst_ms:6.1f} "
         f"{beside.median_ms:7.1f} {beside.worst_ms:7.1f} "
         f"{flooded.median_ms:8.1f} {flooded.worst_ms:8.1f} {row.ratio:6.1f} {flooded.missing:4} "
+        f"{row.visits.median_ms:7.1f} {row.visits.worst_ms:7.1f} {row.visits_beside.worst_ms:6.0f} "
         f"{row.before_mib:4.0f} {row.most_mib:5.0f} {row.after_mib:4.0f} {row.connections:6}  "
         f"{' '.join(row.misses) or 'fine'}; {told}; {refused}"
     )

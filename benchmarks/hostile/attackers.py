@@ -27,7 +27,15 @@ from benchmarks.hostile.floods import FLOODS, Attacker
 ROOT = Path(__file__).parents[2]
 PAUSE_SECONDS = 0.02  # before a connection that the server ended is replaced
 # Floods of connections: they do not wait before the next one.
-AT_ONCE = ("connects", "dials", "http-dials", "wrong-secrets", "registrations", "garbage")
+AT_ONCE = (
+    "connects",
+    "dials",
+    "http-dials",
+    "http-cut",
+    "wrong-secrets",
+    "registrations",
+    "garbage",
+)
 MOST_SECONDS = 300
 
 

@@ -75,6 +75,35 @@ def tls_handshakes(attacker: Attacker) -> None:
     attacker.dial("tls").close(abruptly=True)
 
 
+@flood("https-handshakes", "whole TLS handshakes at the HTTP API, without resumption", "https")
+def https_handshakes(attacker: Attacker) -> None:
+    attacker.dial("https").close(abruptly=True)
+
+
+@flood("https-half-open", "TLS at the HTTP API that stops in its first message", "https")
+def https_half_open(attacker: Attacker) -> None:
+    hold(attacker, "https", client_hello()[:100])
+
+
+@flood("https-garbage", "bytes at the HTTP API that are not TLS", "https")
+def https_garbage(attacker: Attacker) -> None:
+    attacker.count_connection()
+    with contextlib.closing(_dial_plainly(attacker, "https", b"\x00\xff\r\n" * 1000)) as made:
+        made.settimeout(5)
+        try:
+            made.recv(100)
+        except OSError as error:
+            raise Gone(type(error).__name__) from None
+
+
+@flood("https-requests", "requests with a wrong key over TLS, each on its own connection", "https")
+def https_requests(attacker: Attacker) -> None:
+    connection = attacker.dial("https")
+    with contextlib.closing(connection):
+        connection.send(http_request("GET", "/v1/stats", "x" * 43))
+        connection.wait(30)
+
+
 @flood("tls-renegotiation", "a TLS 1.2 client that renegotiates on end", "tls")
 def tls_renegotiation(attacker: Attacker) -> None:
     context = SSL.Context(SSL.TLS_METHOD)

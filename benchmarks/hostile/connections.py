@@ -21,6 +21,7 @@ READ_BYTES = 1 << 16
 WAIT_SECONDS = 30.0
 MASK = b"\x21\x43\x65\x07"
 MAX_UNANSWERED = 60  # the contract: 64 requests of a session
+SEALED = ("tls", "https")  # carriers
 TEXT, CONTINUATION, CLOSE, PING, PONG = 1, 0, 8, 9, 10
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -41,7 +42,8 @@ class Target(NamedTuple):
     pairs: list[dict[str, str]]
 
     def port(self, carrier: str) -> int:
-        return {"tcp": self.tcp, "tls": self.tls, "ws": self.ws, "http": self.http}[carrier]
+        ports = {"tcp": self.tcp, "tls": self.tls, "ws": self.ws}
+        return ports.get(carrier, self.http)  # "http" or "https"
 
 
 class Gone(Exception):
@@ -103,7 +105,8 @@ def insecure_context() -> ssl.SSLContext:
 
 
 class Connection:
-    """Over `carrier`: "tcp", "tls", "ws" or "http" (bytes of which only status lines are read)."""
+    """Over `carrier`: "tcp", "tls", "ws", or "http" and "https" (bytes of which only status lines
+    are read)."""
 
     def __init__(
         self,
@@ -141,7 +144,7 @@ class Connection:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         raw.connect(("127.0.0.1", port))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.carrier == "tls":
+        if self.carrier in SEALED:
             self._socket = insecure_context().wrap_socket(raw)
         self._socket.setblocking(False)
         self._poll = select.poll()
@@ -198,7 +201,7 @@ class Connection:
         data = self._recv()
         while data:
             self._fed(data)
-            data = self._recv() if len(data) >= READ_BYTES or self.carrier == "tls" else b""
+            data = self._recv() if len(data) >= READ_BYTES or self.carrier in SEALED else b""
         self._acknowledge()
 
     def _acknowledge(self) -> None:
@@ -229,7 +232,7 @@ class Connection:
     # --- Answers
 
     def _fed(self, data: bytes) -> None:
-        if self.carrier == "http":
+        if self.carrier in ("http", "https"):
             for part in data.split(b"HTTP/1.1 ")[1:]:
                 self.answers[f"HTTP {part[:3].decode('latin-1')}"] += 1
         elif self.carrier == "ws":

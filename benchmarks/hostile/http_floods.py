@@ -132,6 +132,29 @@ def http_dials(attacker: Attacker) -> None:
     attacker.dial("http").close(abruptly=True)
 
 
+@flood("http-cut", "requests on connections that are cut before the answer", "http")
+def http_cut(attacker: Attacker) -> None:
+    connection = attacker.dial("http")
+    connection.send(http_request("GET", "/openapi.json"))
+    connection.close(abruptly=True)
+
+
+@flood(
+    "streams-held", "server-sent events of one device, each kept until another takes over", "http"
+)
+def streams_held(attacker: Attacker) -> None:
+    request = stream_request(attacker)
+    while True:
+        for _ in range(20):
+            attacker.dial("http").send(request)
+        attacker.close_all()
+
+
+@flood("streams-wrong-method", "requests for server-sent events that are none, pipelined", "http")
+def streams_wrong_method(attacker: Attacker) -> None:
+    pipelined(stream_request(attacker).replace(b"GET", b"PUT"))(attacker)
+
+
 @flood("http-registrations", "registrations with the key of an app", "http")
 def http_registrations(attacker: Attacker) -> None:
     body = json.dumps({"platform": "x", "app": "x"}).encode()

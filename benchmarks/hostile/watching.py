@@ -15,23 +15,30 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from benchmarks.hostile.client import Client
 from benchmarks.hostile.connections import Target
 from benchmarks.running import Running
+from push.daemons.security.certificate import self_signed
 from push.wire.frames import encode_frame
 from push.wire.signals import Signal
 
 LATE_SECONDS = 10.0  # what did not come by then counts as having taken so long
 PATIENCE_SECONDS = 60.0  # for what must come before a measurement
 MIB = 1 << 20
+WITH_KEY = ("/v1/stats",)
+VISITED = ("/healthz", "/readyz", *WITH_KEY)
 
 
 class Latencies(NamedTuple):
-    """Milliseconds from the moment when a push was due until the device had it."""
+    """Milliseconds from the moment when a push was due until the device had it, or from that when
+    a request was due until it was answered."""
 
     median_ms: float
     worst_ms: float
-    pushes: int
+    number: int
     missing: int
 
 
@@ -93,7 +100,7 @@ class Backend:
         self, method: str, path: str, raw: str | None, headers: dict[str, str]
     ) -> tuple[int, Any]:
         if self._connection is None:
-            self._connection = HTTPConnection(*self._running.http, timeout=self._timeout_seconds)
+            self._connection = self._running.dial_http(self._timeout_seconds)
         try:
             self._connection.request(method, path, raw, headers)
             answer = self._connection.getresponse()
@@ -190,6 +197,41 @@ class WellBehaved:
         self._client.socket.close()
 
 
+class Visitor:
+    """Asks over HTTP on a new connection each time: what a load balancer asks, and a backend."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._key = {"Authorization": f"Bearer {running.admin_key}"}
+
+    def ask(self, path: str) -> None:
+        """Raises OSError or HTTPException when it is not answered."""
+        connection = self._running.dial_http(LATE_SECONDS)
+        with contextlib.closing(connection):
+            connection.request("GET", path, headers=self._key if path in WITH_KEY else {})
+            answer = connection.getresponse()
+            answer.read()
+            if answer.status != 200:
+                raise OSError(f"{path}: {answer.status}")
+
+    def measure(self, seconds: float, per_second: float) -> Latencies:
+        """Ask at fixed moments, also when the last answer was late."""
+        taken, missing = [], 0
+        start = time.monotonic()
+        for number in range(int(seconds * per_second)):
+            due = start + number / per_second
+            if time.monotonic() > start + seconds + LATE_SECONDS:
+                break
+            time.sleep(max(0.0, due - time.monotonic()))
+            try:
+                self.ask(VISITED[number % len(VISITED)])
+                taken.append((time.monotonic() - due) * 1000)
+            except (OSError, HTTPException):
+                missing += 1
+                taken.append(LATE_SECONDS * 1000)
+        return Latencies(statistics.median(taken), max(taken), len(taken), missing)
+
+
 class Memory:
     """Samples the resident memory of a process, in MiB."""
 
@@ -217,6 +259,18 @@ class Memory:
         while self.now_mib() > before_mib + within_mib and time.monotonic() < deadline:
             time.sleep(0.2)
         return self.now_mib()
+
+
+def https_settings(folder: Path) -> dict[str, str]:
+    """With a certificate, made in `folder`, the HTTP port is HTTPS."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate_path, key_path = folder / "https.crt", folder / "https.key"
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key_path.touch(0o600)
+    key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
+    certificate = self_signed(key, "localhost")
+    certificate_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return {"http_certificate": str(certificate_path), "http_private_key": str(key_path)}
 
 
 def counters(running: Running) -> dict[str, float]:

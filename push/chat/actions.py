@@ -41,43 +41,21 @@ class Acting:
 
     async def run(
         self,
+        server: RedisClient,
         script: Script,
-        owner: str,
         request: dict[str, Any],
         decode: Decode[Values],
         *,
         rate: Rate = NO_RATE,
         user: str = "",
     ) -> Values:
-        """What the script answers, once all that it means for users was done.
+        """What the script answers on `server`, once all that it means for users was done.
 
         It counts for the `rate` of `user`. Raises `RequestError`; `StoreUnavailable`: then it may
         have happened.
         """
-        server = self.shards.of(owner)
-        counted = await self.counting(server, rate, user)
-        return await self.run_on(server, script, {**request, **counted}, decode)
-
-    async def counting(self, server: RedisClient, rate: Rate, user: str) -> dict[str, Any]:
-        """What a script on `server` is to be asked, so that it counts; where the user is on another
-        server, it is counted there now. Raises `RequestError` `rate_limited`."""
-        asked = rate.of(user)
-        if not asked:
-            return {}
-        if self.shards.of(user_stream(user)) is server:
-            return asked
-        await self.count(rate, user)
-        return {}
-
-    async def count(self, rate: Rate, user: str) -> None:
-        """One more of `user`. Raises `RequestError` `rate_limited`."""
-        if asked := rate.of(user):
-            await self.look(_take_rate, user_stream(user), asked, nothing)
-
-    async def run_on(
-        self, server: RedisClient, script: Script, request: dict[str, Any], decode: Decode[Values]
-    ) -> Values:
-        reply = await self._scripts.run(server, script, request, decode)
+        counted = await self._counting(server, rate, user)
+        reply = await self._scripts.run(server, script, {**request, **counted}, decode)
         if reply.outbox:
             try:
                 await self._outbox.run(server, reply.outbox)
@@ -92,8 +70,8 @@ class Acting:
 
     async def look(
         self,
+        server: RedisClient,
         script: Script,
-        owner: str,
         request: dict[str, Any],
         decode: Decode[Values],
         *,
@@ -101,12 +79,22 @@ class Acting:
         user: str = "",
     ) -> Values:
         """What a script that changes nothing answers, but for the count of a `rate`."""
-        server = self.shards.of(owner)
-        counted = await self.counting(server, rate, user)
-        return await self.look_on(server, script, {**request, **counted}, decode)
+        counted = await self._counting(server, rate, user)
+        request = {**request, **counted}
+        return (await self._scripts.run(server, script, request, decode, durable=False)).values
 
-    async def look_on(
-        self, server: RedisClient, script: Script, request: dict[str, Any], decode: Decode[Values]
-    ) -> Values:
-        reply = await self._scripts.run(server, script, request, decode, durable=False)
-        return reply.values
+    async def _counting(self, server: RedisClient, rate: Rate, user: str) -> dict[str, Any]:
+        """What a script on `server` is to be asked, so that it counts; where the user is on another
+        server, it is counted there now. Raises `RequestError` `rate_limited`."""
+        asked = rate.of(user)
+        if not asked:
+            return {}
+        if self.shards.of(user_stream(user)) is server:
+            return asked
+        await self.count(rate, user)
+        return {}
+
+    async def count(self, rate: Rate, user: str) -> None:
+        """One more of `user`. Raises `RequestError` `rate_limited`."""
+        if asked := rate.of(user):
+            await self.look(self.shards.of(user_stream(user)), _take_rate, asked, nothing)

@@ -51,7 +51,7 @@ class Contacts:
                     **rate.of(user),
                 }
                 rate = NO_RATE  # the first question, which the user's own server gets, has counted
-                reply = await self._acting.look_on(server, _contacts, request, one_list)
+                reply = await self._acting.look(server, _contacts, request, one_list)
                 found |= {left[position - 1] for position in reply}
         return found
 

@@ -97,7 +97,9 @@ class Conversations:
                 "max_bytes": MAX_PAGE_BYTES,
                 "history_before_join": self._settings.history_before_join,
             }
-            rows = await self._acting.look(_summaries, owners[0], request, one_list)
+            rows = await self._acting.look(
+                self._acting.shards.of(owners[0]), _summaries, request, one_list
+            )
             for place, row in zip(places, rows, strict=False):
                 found[place] = row
 

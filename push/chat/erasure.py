@@ -78,7 +78,7 @@ class Erasure:
         `StoreUnavailable`: then a part of it is done, and the rest will be.
         """
         check_user(user)
-        found = await self._acting.run_on(self._home(user), _begin, {"user": user}, number)
+        found = await self._acting.run(self._home(user), _begin, {"user": user}, number)
         if found:
             return await self.go_on(user)
         kicked = await self._kick(user)
@@ -175,7 +175,7 @@ class Erasure:
         left = 1
         while left:
             request = {"user": user, "limit": PART}
-            left = await self._acting.run_on(self._home(user), _erase_stream, request, number)
+            left = await self._acting.run(self._home(user), _erase_stream, request, number)
 
     async def _in_parts(
         self, server: RedisClient, script: Script, request: dict[str, Any], place: str
@@ -184,7 +184,7 @@ class Erasure:
         going_on = ""
         while True:
             request = {**request, place: going_on, "limit": PART}
-            going_on = await self._acting.run_on(server, script, request, text)
+            going_on = await self._acting.run(server, script, request, text)
             if not going_on:
                 return
 

@@ -20,6 +20,7 @@ from push.chat.settings import NO_RATE, ChatSettings, Rate
 from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis import keyspace
+from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script, load_script
 from push.runtime.tasks import Semaphore, gather
@@ -89,16 +90,19 @@ class Groups:
         silent = await self._readers.apply_groups([owner, *said.members])
         return msgspec.structs.replace(created, silent=silent or ABSENT)
 
+    def _home(self, group: str) -> RedisClient:
+        return self._acting.shards.of(group_stream(group))
+
     async def get(self, group: str, by: str | None) -> GroupInfo:
         return await self._acting.look(
-            _get_group, group_stream(group), _request(group, by), _group_of
+            self._home(group), _get_group, _request(group, by), _group_of
         )
 
     async def members(self, group: str, by: str | None, *, cursor: str, limit: int) -> MemberPage:
         """Members in the order of their names."""
         place = read_cursor("members", cursor, str)
         request = {**_request(group, by), "cursor": place[0] if place else "", "limit": limit}
-        return await self._acting.look(_get_group, group_stream(group), request, _member_page)
+        return await self._acting.look(self._home(group), _get_group, request, _member_page)
 
     async def add(
         self, group: str, users: Sequence[str], by: str | None, *, by_device: bool = False
@@ -185,7 +189,7 @@ class Groups:
         found = ""
         for _ in range(TRIES):
             request = {"group": group, "user": user}
-            role, heir = await self._acting.look(_heir, group_stream(group), request, texts)
+            role, heir = await self._acting.look(self._home(group), _heir, request, texts)
             if not role:
                 return found
             found = role
@@ -221,7 +225,9 @@ class Groups:
     async def _joined(self, user: str, streams: list[str]) -> list[tuple[str, int]]:
         groups = [stream.removeprefix(GROUP_PREFIX) for stream in streams]
         request = {"user": user, "groups": groups}
-        offsets = await self._acting.look(_joined, streams[0], request, one_list)
+        offsets = await self._acting.look(
+            self._acting.shards.of(streams[0]), _joined, request, one_list
+        )
         return [(s, int(offset)) for s, offset in zip(streams, offsets, strict=True) if offset]
 
     async def _each(
@@ -269,7 +275,12 @@ class Groups:
     ) -> Values:
         request = {**_request(group, by), "id": self._acting.next_id(), **more}
         return await self._acting.run(
-            script, group_stream(group), request, decode, rate=rate, user=by or ""
+            self._home(group),
+            script,
+            request,
+            decode,
+            rate=rate,
+            user=by or "",
         )
 
 

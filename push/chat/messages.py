@@ -95,7 +95,9 @@ class MessageService:
         if client_id and len(self._shards) > 1:
             sent = await self._send_claimed(request, rate)
         else:
-            sent = await self._acting.run(_send, to.owner, request, _sent, rate=rate, user=sender)
+            sent = await self._acting.run(
+                self._shards.of(to.owner), _send, request, _sent, rate=rate, user=sender
+            )
         if sent.id == request["id"]:  # not one that came before with its `client_id`
             self.accepted[
                 "group" if to.user is None else "user", "device" if by_device else "backend"
@@ -106,7 +108,7 @@ class MessageService:
         """First the sender's server agrees to what the client id is for, then it is sent."""
         claim = {name: request[name] for name in ("from", "client_id", "owner", "id")}
         home = self._shards.of(user_stream(request["from"]))
-        claim["id"], owner = await self._acting.run_on(
+        claim["id"], owner = await self._acting.run(
             home,
             _claim,
             {**claim, "seconds": CLAIMED_SECONDS, **rate.of(request["from"])},
@@ -120,14 +122,14 @@ class MessageService:
             )
         request = {**request, "id": claim["id"]}
         try:
-            sent = await self._acting.run(_send, request["owner"], request, _sent)
+            sent = await self._acting.run(self._shards.of(request["owner"]), _send, request, _sent)
         except RequestError as refusal:
             if refusal.code != "idempotency_mismatch":
                 release = {**claim, "release": True, "seconds": 1}
-                await self._acting.run_on(home, _claim, release, nothing)
+                await self._acting.run(home, _claim, release, nothing)
             raise
         kept = {**claim, "seconds": CLIENT_ID_SECONDS}
-        await self._acting.run_on(home, _claim, kept, nothing)
+        await self._acting.run(home, _claim, kept, nothing)
         return sent
 
     def _check(self, said: NewMessage) -> None:
@@ -156,7 +158,10 @@ class MessageService:
         if asked.before is not UNSET:
             request["before"] = asked.before
         page = await self._acting.look(
-            _history, conversation.owner, request, partial(_page, conversation.name)
+            self._shards.of(conversation.owner),
+            _history,
+            request,
+            partial(_page, conversation.name),
         )
         if asked.after is UNSET:
             page.messages.reverse()
@@ -172,7 +177,7 @@ class MessageService:
             "history_before_join": self._settings.history_before_join,
             "id": self._acting.next_id(),
         }
-        await self._acting.run(_recall, conversation.owner, request, nothing)
+        await self._acting.run(self._shards.of(conversation.owner), _recall, request, nothing)
 
     async def move(self, conversation: ConversationId, said: ReadPositions, by: str) -> Positions:
         """How far `by` is, which never goes back."""
@@ -185,7 +190,9 @@ class MessageService:
         for name in ("delivered", "read"):
             if getattr(said, name) is not UNSET:
                 request[name] = getattr(said, name)
-        return await self._acting.run(_positions, conversation.owner, request, _positions_of)
+        return await self._acting.run(
+            self._shards.of(conversation.owner), _positions, request, _positions_of
+        )
 
     async def typing(self, conversation: ConversationId, by: str) -> None:
         """Users who are online see it; it is stored nowhere."""
@@ -197,12 +204,14 @@ class MessageService:
         }
         rate = self._settings.typing
         sent = await self._acting.look(
-            _typing, conversation.owner, request, number, rate=rate, user=by
+            self._shards.of(conversation.owner), _typing, request, number, rate=rate, user=by
         )
         if not sent:
             assert conversation.user is not None
             stream = user_stream(conversation.user)
-            await self._acting.look(_typing, stream, {**request, "told": True}, nothing)
+            await self._acting.look(
+                self._shards.of(stream), _typing, {**request, "told": True}, nothing
+            )
 
 
 def kept_of(settings: ChatSettings) -> dict[str, int]:

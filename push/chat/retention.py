@@ -55,4 +55,4 @@ class HistoryRetention(PeriodicTask):
         more = 1
         while more:
             request = {"owner": owner, **self._kept}
-            more = await self._acting.run_on(self._server, _trim, request, number)
+            more = await self._acting.run(self._server, _trim, request, number)

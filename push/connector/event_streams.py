@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from typing import Protocol as Port
 
@@ -22,6 +23,10 @@ from push.streams.event_positions import EventPositions
 from push.wire.codecs.carriers import ENCRYPTED
 from push.wire.errors import RequestError
 from push.wire.event_stream.request import RequestHead, parse_head, read_request
+
+# Requests that wait for their turn, of which there are a few hundred a second while most of them
+# come to nothing. More could not be answered in time.
+MOST_WAITING = 2048
 
 
 class StreamGateway(ConnectionOwner, Port):
@@ -69,7 +74,10 @@ class EventStreams:
         connection.source = client_ip, 0
         self._gateway.made(connection)
         replace_protocol(transport, connection)
-        self._answer(connection, lambda: head)
+        if self._gateway.reads.newcomers_waiting < MOST_WAITING:
+            connection.begin_in_turn(partial(self._answer, connection, lambda: head))
+        else:
+            connection.refuse(_too_many_wait(), with_body=head.method != b"HEAD")
 
     def serve_instead_of(self, former: DeviceConnection, head: bytes) -> None:
         """Answer the request with `head`, which a listener for WebSocket has read."""
@@ -135,3 +143,7 @@ class EventStreams:
         events = protocol.take_written(self._reactor.seconds())
         if events:
             self._gateway.handle(connection, events)
+
+
+def _too_many_wait() -> RequestError:
+    return RequestError("unavailable", "too many wait for a session", after_seconds=1)

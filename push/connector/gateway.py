@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from push.cluster.survey import SurveyHandler
 from push.connector.applying import Applying
+from push.connector.delivery.acknowledgements import Acknowledgements
 from push.connector.delivery.catch_up import CatchUp
 from push.connector.delivery.drops import Drops
 from push.connector.delivery.fanout import FanOut
@@ -42,10 +43,7 @@ from push.observe.session_events import CONNECTION_LOST
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
-from push.session.events import (
-    Event,
-    Progress,
-)
+from push.session.events import Event, Progress
 from push.session.server import ServerSession
 from push.session.transitions import State
 from push.streams.event_positions import EventPositions
@@ -96,6 +94,9 @@ class Gateway:
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
         self._catch_up = CatchUp(reactor, self.sources, policy, wheel, self.currency, self)
+        self._acknowledgements = Acknowledgements(
+            self.counters, self.sources, self.session_events, self._catch_up
+        )
         self._handshake = self._make_handshake(topics)
         self.event_streams = self._make_event_streams()
         self._methods = self._make_methods(policy)
@@ -114,8 +115,10 @@ class Gateway:
 
     def _make_methods(self, policy: DeliveryPolicy) -> dict[type[Event], EventMethod]:
         redelivery = Redelivery(self._reactor, self.sources, policy, self.counters, self)
-        positions = self.event_streams.positions
-        events = ProtocolEvents(self, self.counters, self._handshake, redelivery, positions)
+        acknowledgements, positions = self._acknowledgements, self.event_streams.positions
+        events = ProtocolEvents(
+            self, self.counters, self._handshake, acknowledgements, redelivery, positions
+        )
         return events.methods()
 
     def _make_handshake(self, topics: TopicRequests) -> Handshake:
@@ -284,6 +287,7 @@ class Gateway:
         """The session is over, and its connection lost."""
         device.phase = Phase.CLOSED
         self.requests.drained(device)
+        self._catch_up.forget(device)
         device.connection.device = None
         self.subscriptions.end(device)
         self._store_end(device)
@@ -313,18 +317,11 @@ class Gateway:
     # What protocols tell
 
     def handle(self, connection: Connection, events: list[Event]) -> None:
-        progressed = False
         for event in events:
             if type(event) is Progress:  # here, because it comes for each acknowledgement
-                progressed = True
-                self.counters.acknowledged += 1
-                device, subscription = session_on(connection), event.subscription
-                self.sources.cursors.moved(device, subscription)
-                self.session_events.acknowledged(device, subscription.shard, event.message)
+                self._acknowledgements.progressed(session_on(connection), event)
             else:
                 self._methods[type(event)](connection, event)
-        if progressed and connection.device is not None:
-            self.wake(connection.device)
 
     # What parts ask for (push.connector.sessions.port.GatewayPort)
 

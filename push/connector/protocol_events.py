@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from twisted.logger import Logger
 
+from push.connector.delivery.acknowledgements import Acknowledgements
 from push.connector.delivery.redelivery import Redelivery
 from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
@@ -28,7 +29,6 @@ from push.session.events import (
     RegisterRequested,
     RenewRequested,
 )
-from push.session.subscription import ACKNOWLEDGED
 from push.session.transitions import State
 from push.streams.event_positions import EventPositions
 from push.wire.errors import shortened
@@ -64,12 +64,14 @@ class ProtocolEvents:
         gateway: EventOwner,
         counters: Counters,
         handshake: Handshake,
+        acknowledgements: Acknowledgements,
         redelivery: Redelivery,
         positions: EventPositions,
     ) -> None:
         self._gateway = gateway
         self._counters = counters
         self._handshake = handshake
+        self._acknowledgements = acknowledgements
         self._redelivery = redelivery
         self._positions = positions
 
@@ -89,17 +91,10 @@ class ProtocolEvents:
         }
 
     def _acknowledged_late(self, connection: DeviceConnection, event: LateAcknowledged) -> None:
-        self._counters.acknowledged += 1
-        device, delivery = session_on(connection), event.late.delivery
-        self._gateway.sources.cursors.late(device, event.late)
-        shard = delivery.subscription.shard
-        self._gateway.session_events.acknowledged(device, shard, delivery)
+        self._acknowledgements.late(session_on(connection), event)
 
     def _acknowledged_online(self, connection: DeviceConnection, event: OnlineAcknowledged) -> None:
-        self._counters.acknowledged += 1
-        device = session_on(connection)
-        self._gateway.sources.counts.count(event.stream, device.token, event.id, ACKNOWLEDGED)
-        self._gateway.session_events.acknowledged_online(device, event.id)
+        self._acknowledgements.online(session_on(connection), event)
 
     def _answer_heartbeat(self, connection: DeviceConnection, event: HeartbeatRequested) -> None:
         connection.protocol.pong(event.message_id, event.sub_signal, self._gateway.now_ms())

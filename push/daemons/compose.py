@@ -90,7 +90,7 @@ def make_service(
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
-    collect_garbage_less_often()
+    collect_garbage_less_often(reactor)
     return Composition(reactor, settings, roles, read_settings).service
 
 

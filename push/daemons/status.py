@@ -66,6 +66,8 @@ class DaemonStatus:
         registry = None if self._domain.registry.joined else self._domain.registry.problem
         problems = [*self._missing_servers(), registry]
         problems.append(membership.problem if membership else None)
+        if self._gateway is not None and self._gateway.drain.draining:
+            problems.append("draining: it takes no new sessions, and ends with those that it has")
         return list(dict.fromkeys(p for p in problems if p is not None))
 
     def notes(self) -> list[str]:

@@ -76,6 +76,7 @@ class FollowRecords:
         """What the device follows now, for `session` if that has it; None if it was deleted."""
         number = self._shards.number_of(device_stream(token))
         home = self._shards[number]
+        await home.retold.tell_again()  # a new master may not know of the session yet
         fields = await home.run(_record, [], [token, self.several], decode=as_fields)
         if not fields:
             return None
@@ -146,7 +147,7 @@ class FollowRecords:
     ) -> RemotePart:
         """The part may still have other streams than these: their end has not reached it yet."""
         server = self._shards[number]
-        reply = await server.run(_take, [], arguments, decode=_taken)
+        reply = _taken(await server.retold.run(_take, arguments, arguments))
         if reply is None:
             raise RequestError("unavailable", "a newer connection has this token", after_seconds=1)
         now_us, fields, truncated = reply

@@ -184,8 +184,15 @@ class Devices:
         if known is None:
             raise unknown_token(token)
         if not hmac.compare_digest(known, digest_of(secret).encode()):
-            await self._failed_secrets.take(f"{counted_ip(ip)}:{token}")
-            raise RequestError("unauthenticated", "the secret is not this token's", field="secret")
+            raise await self.wrong_secret(token, ip)
+
+    async def wrong_secret(self, token: str, ip: str) -> RequestError:
+        """One more wrong secret for this token from that address: what it is refused with.
+
+        Raises `RequestError` `rate_limited`.
+        """
+        await self._failed_secrets.take(f"{counted_ip(ip)}:{token}")
+        return RequestError("unauthenticated", "the secret is not this token's", field="secret")
 
     async def get(self, token: str) -> Device:
         check_token(token)

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults
+from twisted.logger import Logger
 
 from push.redis.clock import MICROSECONDS
-from push.redis.connection.replies import Argument
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.joined_calls import JoinedCalls, answer_of
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.session.subscription import FailedAttempts
 from push.wire.idents import device_stream
 
+log = Logger()
+
 _close = load_script("devices", "close")
 _check_sessions = load_script("devices", "check_sessions")
+
+
+class EndedSession(NamedTuple):
+    """What it `left` unacknowledged first in each stream is remembered."""
+
+    token: str
+    session: str
+    left: Sequence[FailedAttempts] = ()
+
+
+class ClosingItem(msgspec.Struct):
+    """A session that ends, as close.lua gets it; `left`: stream, offset, attempts, waited_us (see
+    `FailedAttempts`), stream, …"""
+
+    token: str
+    session: str
+    is_home: bool
+    left: list[str]
+    waited_us: int = 0
 
 
 class SessionEnding:
@@ -20,21 +47,50 @@ class SessionEnding:
 
     def __init__(self, shards: Shards, retention_seconds: int) -> None:
         self._shards = shards
-        self._retention_seconds = retention_seconds
+        # The sessions that end in one turn of the reactor are one call of each server.
+        self._calls: list[JoinedCalls[ClosingItem]] = [
+            JoinedCalls(server, _close, retention_seconds, again=lambda item, _: item)
+            for server in shards
+        ]
 
-    async def close(self, token: str, session: str, left: Sequence[FailedAttempts]) -> None:
+    async def close(self, ended: Iterable[EndedSession]) -> list[EndedSession]:
         """See `Sessions.close`."""
-        home = self._shards.number_of(device_stream(token))
-        by_server: dict[int, list[Argument]] = {home: []}
-        for failed in left:
+        ended = list(ended)
+        outcomes = await DeferredList([self._close(each) for each in ended], consumeErrors=True)
+        unstored = []
+        for each, (is_closed, outcome) in zip(ended, outcomes, strict=True):
+            if is_closed:
+                continue
+            failure = outcome
+            if failure.check(FirstError):
+                failure = failure.value.subFailure
+            if failure.check(StoreUnavailable):
+                unstored.append(each)
+            else:
+                log.failure(
+                    "The end of a session was not stored",
+                    failure=failure,
+                    event="session.end_failed",
+                )
+        return unstored
+
+    def _close(self, ended: EndedSession) -> Deferred[Any]:
+        """On all servers that have a part of the device's record."""
+        home = self._shards.number_of(device_stream(ended.token))
+        by_server: dict[int, list[str]] = {home: []}
+        for failed in ended.left:
             waited_us = int(failed.waited_seconds * MICROSECONDS)
             by_server.setdefault(failed.shard, []).extend(
-                (failed.stream, failed.offset, failed.attempts, waited_us)
+                (failed.stream, str(failed.offset), str(failed.attempts), str(waited_us))
             )
-        for number, arguments_of_all in by_server.items():
-            retention = self._retention_seconds if number == home else ""
-            arguments = [token, session, retention, *arguments_of_all]
-            await self._shards[number].run(_close, [], arguments)
+        calls = [
+            answer_of(
+                self._calls[number],
+                ClosingItem(ended.token, ended.session, number == home, left_here),
+            )
+            for number, left_here in by_server.items()
+        ]
+        return calls[0] if len(calls) == 1 else gatherResults(calls, consumeErrors=True)
 
     async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:
         """See `Sessions.lost`."""
@@ -42,6 +98,7 @@ class SessionEnding:
         found = []
         for number, positions in by_server.items():
             pairs = [part for position in positions for part in held[position]]
+            await self._shards[number].retold.tell_again()  # a new master may not know of all yet
             lost: list[int] = await self._shards[number].run(_check_sessions, [], pairs)
             found += [positions[item - 1] for item in lost]
         return found

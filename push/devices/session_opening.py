@@ -11,8 +11,9 @@ from push.access.jwt import JwtVerifier
 from push.devices.follow_record import FollowRecords, client_cursors
 from push.devices.outbox import Outbox
 from push.devices.record import as_fields, optional, without_rereads
-from push.devices.registration import Devices, unknown_token
+from push.devices.registration import Devices, digest_of, unknown_token
 from push.redis.connection.replies import Argument
+from push.redis.joined_calls import JoinedCalls, answer_of
 from push.redis.keyspace import DEVICE_USER, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
@@ -52,8 +53,28 @@ class Opened(msgspec.Struct):
     topics: tuple[str, ...] = ()
 
 
+class OpeningItem(msgspec.Struct, omit_defaults=True):
+    """A session that is to take its device, as open.lua gets it.
+
+    `secret`: the digest of the one that must be the device's; None: a JWT names the device.
+    `user`: to bind, with the place of their stream (see lib/bind.lua). `topics`: the streams of
+    those that the JWT allows; None: there is no JWT. `cursors`: stream, offset, stream, …
+    `told_epoch`: how often the device had been taken then, when it is told to another master.
+    """
+
+    token: str
+    session: str
+    cursors: list[Argument]  # never left out
+    secret: str | None = None
+    user: str | None = None
+    place: str | None = None
+    topics: list[str] | None = None
+    told_epoch: int = 0
+    waited_us: int = -1  # not left out: it is set when it is sent
+
+
 class _Taken(msgspec.Struct):
-    """The record of a device, which the session has taken (see `open.lua`)."""
+    """What the record of a device says, which the session has taken (see `open.lua`)."""
 
     now_us: int
     before: tuple[str, str] | None
@@ -82,9 +103,11 @@ class SessionOpening:
         self._outbox = outbox
         self._verifier = verifier
         self._records = records
-        self._boot = boot
-        self._node = node
-        self._retention_seconds = retention_seconds
+        arguments: list[Argument] = [boot, node, retention_seconds, records.several]
+        # What is asked for in one turn of the reactor is one call of each server.
+        self._calls: list[JoinedCalls[OpeningItem]] = [
+            JoinedCalls(server, _open, *arguments, again=_again) for server in shards
+        ]
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
         """See `Sessions.open`."""
@@ -92,59 +115,70 @@ class SessionOpening:
         claims = None
         if asked.jwt is not None:
             claims = await self._verifier.verify_by_latest(asked.jwt)
-        token = await self._token(asked, claims, ip)
+        token = _token_of(asked, claims)
         # Before a JWT binds the device. Its user, if it does not, is judged when it is known.
-        await self._devices.check_ban(token=token, user=claims.user if claims else None)
+        try:
+            await self._devices.check_ban(token=token, user=claims.user if claims else None)
+        except RequestError:
+            await self._verify(asked, ip)  # who does not know the secret is not told of bans
+            raise
         if isinstance(asked, StreamConnect):
-            return await self._open_stream(asked, token, claims, session)
+            return await self._open_stream(asked, token, claims, session, ip)
         if token is None:
             assert claims is not None
             return await self._open_user(claims, asked.cursors)
-        return await self._open_device(token, claims, asked.cursors, session)
+        cursors = asked.cursors
+        if len(cursors) > MANY_CURSORS:
+            await self._verify(asked, ip)
+            cursors = await self._followed(token, claims, cursors)
+        return await self._open_device(asked, token, claims, cursors, session, ip)
 
     async def _open_stream(
-        self, asked: StreamConnect, token: str | None, claims: Claims | None, session: str
+        self,
+        asked: StreamConnect,
+        token: str | None,
+        claims: Claims | None,
+        session: str,
+        ip: str,
     ) -> Opened:
         """The event that the client had last acknowledges what it had; nothing is read again."""
         if token is not None:
             cursors = {}
             if asked.last_event_id:
+                await self._verify(asked, ip)
                 cursors = await cursors_at(self._shards, token, asked.last_event_id)
-            return await self._open_device(token, claims, cursors, session, rereads=False)
+            return await self._open_device(
+                asked, token, claims, cursors, session, ip, rereads=False
+            )
         assert claims is not None
         if asked.by_id:
             detail = "`ack`: id needs a device, and the JWT names none"
             raise RequestError("invalid", detail, field="ack")
         return await self._open_user(claims, {})
 
-    async def _token(self, asked: ConnectRequest, claims: Claims | None, ip: str) -> str | None:
-        """The device that connects, proven by its secret or named by the JWT."""
-        claimed = claims.token if claims else None
-        if asked.token is None:
-            return claimed
-        if claimed is not None and claimed != asked.token:
-            raise RequestError("unauthenticated", "the JWT names another token", field="jwt")
-        assert asked.secret is not None
-        await self._devices.verify(asked.token, asked.secret, ip)
-        return asked.token
+    async def _verify(self, asked: ConnectRequest, ip: str) -> None:
+        """The secret, when something is looked up before the script that opens does so."""
+        if asked.token is not None and asked.secret is not None:
+            await self._devices.verify(asked.token, asked.secret, ip)
 
     async def _open_device(
         self,
+        asked: ConnectRequest,
         token: str,
         claims: Claims | None,
         cursors: dict[str, str],
         session: str,
+        ip: str,
         *,
         rereads: bool = True,
     ) -> Opened:
         """`rereads`: a cursor behind the stored one reads again from there."""
-        if len(cursors) > MANY_CURSORS:
-            cursors = await self._followed(token, claims, cursors)
-        taken = await self._take_record(token, claims, cursors, session)
+        number = self._shards.number_of(device_stream(token))
+        item = self._item(number, asked, token, claims, cursors, session)
+        taken = await self._take_record(number, item, ip)
         if not rereads:
             taken.fields = without_rereads(taken.fields)
-        home = self._shards.number_of(device_stream(token))
-        subscriptions = self._records.subscriptions_of(taken.fields, home, taken.now_us)
+        subscriptions = self._records.subscriptions_of(taken.fields, number, taken.now_us)
         truncated = taken.truncated
         for part in await self._records.take_parts(token, taken.fields, cursors, rereads=rereads):
             subscriptions += part.subscriptions
@@ -174,32 +208,40 @@ class SessionOpening:
             streams.add(user_stream(claims.user))
         return {stream: cursors[stream] for stream in streams & cursors.keys()}
 
-    async def _take_record(
-        self, token: str, claims: Claims | None, cursors: dict[str, str], session: str
-    ) -> _Taken:
+    def _item(
+        self,
+        number: int,
+        asked: ConnectRequest,
+        token: str,
+        claims: Claims | None,
+        cursors: dict[str, str],
+        session: str,
+    ) -> OpeningItem:
+        here = []
+        if cursors:
+            server_of = self._records.server_of
+            here = [*client_cursors(cursors, lambda stream: server_of(token, stream) == number)]
+        item = OpeningItem(token, session, here)
+        if asked.secret is not None:
+            item.secret = digest_of(asked.secret)
+        if claims is not None:
+            item.topics = [topic_stream(topic) for topic in claims.topics if is_name(topic)]
+            item.user = claims.user
+            item.place = self._outbox.place_of(token, user_stream(claims.user))
+        return item
+
+    async def _take_record(self, number: int, item: OpeningItem, ip: str) -> _Taken:
         """The record becomes this session's. What the JWT changes in it is done when it returns."""
-        number = self._shards.number_of(device_stream(token))
         home = self._shards[number]
-        user = claims.user if claims else ""
-        arguments: list[Argument] = [
-            token,
-            session,
-            self._boot,
-            self._node,
-            self._retention_seconds,
-            user,
-            self._outbox.place_of(token, user_stream(user)) if user else "",
-            self._records.several,
-            "-" if claims is None else " ".join(map(topic_stream, filter(is_name, claims.topics))),
-            *client_cursors(
-                cursors, lambda stream: self._records.server_of(token, stream) == number
-            ),
-        ]
-        taken = await home.run(_open, [], arguments, decode=_taken)
-        if taken is None:
-            raise unknown_token(token)
+        reply = await answer_of(self._calls[number], item)
+        if len(reply) == 1:
+            if reply[0] == b"unknown":
+                raise unknown_token(item.token)
+            raise await self._devices.wrong_secret(item.token, ip)
+        taken = _taken(reply)
         home.clock.observe(taken.now_us)
-        await self._outbox.run(home, taken.outbox)
+        if taken.outbox:
+            await self._outbox.run(home, taken.outbox)
         return taken
 
     async def _open_user(self, claims: Claims, cursors: dict[str, str]) -> Opened:
@@ -236,11 +278,25 @@ class SessionOpening:
         )
 
 
-def _taken(reply: list[Any]) -> _Taken | None:
-    """None: there is no such device."""
-    if not reply:
+def _token_of(asked: ConnectRequest, claims: Claims | None) -> str | None:
+    """The device that connects, by its secret or named by the JWT."""
+    claimed = claims.token if claims else None
+    if asked.token is None:
+        return claimed
+    if claimed is not None and claimed != asked.token:
+        raise RequestError("unauthenticated", "the JWT names another token", field="jwt")
+    return asked.token
+
+
+def _again(item: OpeningItem, reply: list[Any]) -> OpeningItem | None:
+    """What a new master is told; None: the session did not take its device."""
+    if reply[0] in (b"unknown", b"wrong", b"late", b"failed"):
         return None
-    now, session, boot, fields, truncated, outbox = reply
+    return msgspec.structs.replace(item, secret=None, told_epoch=reply[-1])
+
+
+def _taken(reply: list[Any]) -> _Taken:
+    now, session, boot, fields, truncated, outbox, _epoch = reply
     return _Taken(
         now_us=int(now),
         before=(boot.decode(), session.decode()) if session and boot else None,

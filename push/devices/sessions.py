@@ -3,17 +3,16 @@ it is and what it follows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from push.access.claims import Claims
 from push.access.jwt import JwtVerifier
 from push.devices.follow_record import FollowRecord, FollowRecords, GroupsOf
 from push.devices.outbox import Outbox
 from push.devices.registration import Devices
-from push.devices.session_ending import SessionEnding
+from push.devices.session_ending import EndedSession, SessionEnding
 from push.devices.session_opening import Opened, SessionOpening
 from push.redis.shards import Shards
-from push.session.subscription import FailedAttempts
 from push.wire.bodies import ConnectRequest
 from push.wire.errors import RequestError
 
@@ -82,6 +81,6 @@ class Sessions:
         """See `Devices.end_elsewhere`."""
         await self._devices.end_elsewhere(boot, session)
 
-    async def close(self, token: str, session: str, left: Sequence[FailedAttempts]) -> None:
-        """The session ended; what it `left` unacknowledged first in each stream is remembered."""
-        await self._ending.close(token, session, left)
+    async def close(self, ended: Iterable[EndedSession]) -> list[EndedSession]:
+        """Sessions ended. Returns those of which that could not be stored."""
+        return await self._ending.close(ended)

@@ -11,6 +11,7 @@ from push.access.api_keys import Keyring
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.console import Console
+from push.http.direct.channel import DirectSite
 from push.http.edge.auditing import Auditing
 from push.http.edge.crowd import MAX_CONNECTIONS, Crowd
 from push.http.framework.middleware import Edge
@@ -85,8 +86,9 @@ def make_site(
     health = HealthRoutes(problems, notes, registry)
     apps = [*apps, STREAM_APP] if take_stream is not None else apps
     measures = RequestMeasures(registry)
+    routes = _routes_of(apps, health, title, version)
     edge = Edge(
-        _routes_of(apps, health, title, version),
+        routes,
         keyring,
         origins,
         trusted_proxies,
@@ -98,7 +100,5 @@ def make_site(
         auditing=None if audit is None else Auditing(audit),
         is_short_of_memory=is_short_of_memory,
     )
-    crowd, access = Crowd(max_connections, refusals), edge.access
-    return LimitedSite(
-        reactor, edge.resource(), access.admit, access.owner_of, crowd, trusted_proxies, take_stream
-    )
+    crowd = Crowd(max_connections, refusals)
+    return DirectSite(reactor, routes, edge, crowd, trusted_proxies, take_stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 from msgspec import UNSET
@@ -103,17 +104,30 @@ _COPY = {304: FILE_REPLIES[304]}
 
 class PageRoutes:
     """The OpenAPI document of `apps` and of these routes, and pages to read; the `console`, if this
-    daemon has what it asks for."""
+    daemon has what it asks for. What takes long to make is made when it is first asked for, and
+    kept."""
 
     def __init__(
         self, title: str, version: str, apps: Sequence[App], console: Console | None
     ) -> None:
+        self._title = title
+        self._version = version
         self._console = console
         self._index = pages.index_page(title, version, apps)
         self.app = App("pages", "What this daemon can do.", routes_of(self))
-        document = openapi_document(title, version, (*apps, self.app))
-        self._openapi = pages.pretty_json(document).encode()
-        self._docs = pages.docs_page(document)
+        self._apps = (*apps, self.app)
+
+    @cached_property
+    def _document(self) -> dict[str, Any]:
+        return openapi_document(self._title, self._version, self._apps)
+
+    @cached_property
+    def _openapi(self) -> bytes:
+        return pages.pretty_json(self._document).encode()
+
+    @cached_property
+    def _docs(self) -> str:
+        return pages.docs_page(self._document)
 
     @Route("GET", "/", "The console, or where to go from here", {**_PAGE, **_COPY}, cached=True)
     async def index(self, call: Request) -> Response:

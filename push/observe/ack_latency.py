@@ -8,9 +8,10 @@ the device's session was open: what had waited for an offline device says nothin
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from push.redis.clock import MICROSECONDS
 from push.runtime.histogram import Histogram
 
 _10 = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -24,38 +25,92 @@ BOUNDS_US: tuple[int, ...] = (
 
 
 class Times(Protocol):
-    """The clocks of the Redis servers."""
+    """The clocks of the Redis servers, as far as they are ahead of a monotonic one."""
 
-    def now_us(self, number: int) -> int: ...
+    @property
+    def seconds(self) -> Callable[[], float]:
+        """The monotonic clock."""
+
+    def ahead_us(self, number: int) -> int:
+        """What the clock of server `number` shows beyond that, in microseconds."""
 
 
 class AckLatency:
-    """What one connector has measured since its start. `counts`: by bucket, not cumulative."""
+    """What one connector has measured since its start.
 
-    __slots__ = ("_now_us", "counts", "sum_us")
+    A message is acknowledged by many devices at about the same time. Until the time since its
+    publishing has left the bucket of the first of them, the others are only counted.
+    """
+
+    __slots__ = (
+        "_ahead_us",
+        "_alike",
+        "_alike_ahead_us",
+        "_alike_seconds",
+        "_counts",
+        "_offset",
+        "_place",
+        "_seconds",
+        "_sum_us",
+        "_until",
+    )
 
     def __init__(self, times: Times) -> None:
-        self._now_us = times.now_us
-        self.counts = [0] * (len(BOUNDS_US) + 1)
-        self.sum_us = 0
+        self._seconds = times.seconds
+        self._ahead_us = times.ahead_us
+        self._counts = [0] * (len(BOUNDS_US) + 1)
+        self._sum_us = 0
+        # Of the last message; what of it is not in the sums yet, with the sum of the times when.
+        self._offset = self._place = self._alike = self._alike_ahead_us = 0
+        self._until = self._alike_seconds = 0.0
 
     def note(self, shard: int, offset: int) -> None:
         """The message at `offset` on server number `shard` was acknowledged now."""
-        took_us = self._now_us(shard) - offset
-        if took_us < 0:
-            took_us = 0
-        self.counts[bisect_left(BOUNDS_US, took_us)] += 1
-        self.sum_us += took_us
+        now = self._seconds()
+        if offset != self._offset or now >= self._until:
+            self._begin(shard, offset, now)
+        self._alike += 1
+        self._alike_seconds += now
+
+    def _begin(self, shard: int, offset: int, now: float) -> None:
+        self._settle()
+        ahead_us = self._ahead_us(shard)
+        now_us = round(now * MICROSECONDS) + ahead_us
+        self._offset = offset
+        self._place = place = bisect_left(BOUNDS_US, now_us - offset)
+        last_us = offset + BOUNDS_US[place] if place < len(BOUNDS_US) else now_us
+        # A clock that is behind measures nothing below zero.
+        self._alike_ahead_us = max(ahead_us, ahead_us + offset - now_us)
+        self._until = (last_us - self._alike_ahead_us) / MICROSECONDS
+
+    def _settle(self) -> None:
+        count, self._alike = self._alike, 0
+        seconds, self._alike_seconds = self._alike_seconds, 0.0
+        self._counts[self._place] += count
+        self._sum_us += round(seconds * MICROSECONDS) + count * (
+            self._alike_ahead_us - self._offset
+        )
+
+    @property
+    def counts(self) -> list[int]:
+        """By bucket, not cumulative."""
+        self._settle()
+        return self._counts
+
+    @property
+    def sum_us(self) -> int:
+        self._settle()
+        return self._sum_us
 
     def histogram(self) -> Histogram:
         """For a metric: its bounds are some of these."""
         found = Histogram()
-        place = 0
+        counts, place = self.counts, 0
         for number, bound in enumerate(found.bounds):
             end = bisect_left(BOUNDS_US, round(bound * 1_000_000)) + 1
-            found.counts[number] = sum(self.counts[place:end])
+            found.counts[number] = sum(counts[place:end])
             place = end
-        found.counts[-1] = sum(self.counts[place:])
+        found.counts[-1] = sum(counts[place:])
         found.sum = self.sum_us / 1_000_000
         return found
 

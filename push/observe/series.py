@@ -7,6 +7,7 @@ again begins anew, and the time when it was not there has no values.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import get_args
 
 import msgspec
 from twisted.logger import Logger
@@ -27,7 +28,6 @@ log = Logger()
 QUESTION = "series"
 FILLED_SECONDS = 3  # a second without a reading is one in which nothing happened, up to so many
 QUANTILES: dict[SeriesName, float] = {"ack_p50_ms": 0.5, "ack_p99_ms": 0.99}
-LATENCY: SeriesName = "ack_p50_ms"  # what processes are asked for all of them
 MERGED_AT_ONCE = 25  # histograms of so many slots of all processes, without a break
 SILENT_KEPT_SECONDS = 1.0  # how long an answer stands in which a node is missing
 # Of all processes the highest; the other figures are added up.
@@ -43,18 +43,18 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class AskedSeries(msgspec.Struct, frozen=True):
-    """Slots from `first` to `last`."""
+    """All figures, in the slots from `first` to `last`."""
 
-    name: SeriesName
     step: int
     first: int
     last: int
 
 
 class OwnSeries(msgspec.Struct, frozen=True):
-    """What one process has; or the histograms of a quantile, as pairs of a bucket and a count."""
+    """What one process has: figures by name, and the histograms of the quantiles as pairs of a
+    bucket and a count."""
 
-    values: list[float | None] = []
+    values: dict[SeriesName, list[float | None]] = {}
     histograms: list[tuple[int, ...]] = []
 
 
@@ -126,19 +126,17 @@ class SeriesRecorder:
 
     async def _answer(self, raw: bytes) -> OwnSeries:
         asked = _decode_asked(raw)
-        if asked.name in QUANTILES:
-            found = self._latency.values(asked.step, asked.first, asked.last)
-            return OwnSeries(histograms=found)
-        ring = self._rings.get(asked.name)
-        return OwnSeries([] if ring is None else ring.values(asked.step, asked.first, asked.last))
+        slots = asked.step, asked.first, asked.last
+        values = {name: ring.values(*slots) for name, ring in self._rings.items()}
+        return OwnSeries(values, self._latency.values(*slots))
 
 
 _Values = list[float | int | None]
 
 
 class _Answer:
-    """What processes were asked together, for everybody who wants to know that now: a page of
-    figures asks for many of them again and again, and so may many pages."""
+    """What processes were asked together, for everybody who wants to know any of it now: a page
+    asks for all figures again and again, and so may many pages. To all that is one question."""
 
     def __init__(self, queries: SeriesQueries, asked: AskedSeries, audience: Audience) -> None:
         self._queries = queries
@@ -197,8 +195,7 @@ class SeriesQueries:
         last = self._wall_clock.now_ms() // 1000 // step - 1
         first = last - SLOTS_OF_STEP[step] + 1
         audience = self._audience(node)
-        # The quantiles are of the same histograms.
-        asked = AskedSeries(LATENCY if name in QUANTILES else name, step, first, last)
+        asked = AskedSeries(step, first, last)
         self._answers = {key: each for key, each in self._answers.items() if not each.is_over}
         answer = self._answers.get((audience, asked))
         if answer is None:
@@ -216,10 +213,13 @@ class SeriesQueries:
             parts.append(_decode_own(raw))
             await sleep(self._reactor, 0)
         size = SLOTS_OF_STEP[asked.step]
-        if asked.name == LATENCY:
-            return await self._quantiles(parts, size), found.silent
-        join = max if asked.name in HIGHEST else sum
-        return {asked.name: _together(parts, join, size)}, found.silent
+        values = await self._quantiles(parts, size)
+        for name in get_args(SeriesName):
+            if name not in QUANTILES:
+                rows = [part.values[name] for part in parts if name in part.values]
+                values[name] = _together(rows, max if name in HIGHEST else sum, size)
+                await sleep(self._reactor, 0)
+        return values, found.silent
 
     async def _quantiles(self, parts: list[OwnSeries], size: int) -> dict[SeriesName, _Values]:
         rows = [part.histograms for part in parts if part.histograms]
@@ -251,10 +251,11 @@ class SeriesQueries:
         return boots
 
 
-def _together(parts: list[OwnSeries], join: Callable[[list[float]], float], size: int) -> _Values:
+def _together(
+    rows: list[list[float | None]], join: Callable[[list[float]], float], size: int
+) -> _Values:
     """The values of all processes as one."""
     joined: _Values = []
-    rows = [part.values for part in parts if part.values]
     for place in range(size):
         known = [value for row in rows if (value := row[place]) is not None]
         value = join(known) if known else None

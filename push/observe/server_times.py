@@ -39,7 +39,7 @@ class ServerTimes:
 
     def __init__(self, reactor: Clock, shards: Shards) -> None:
         self._reactor = reactor
-        self._seconds = reactor.seconds
+        self.seconds = reactor.seconds
         self._servers = [_ServerTime(server) for server in shards]
         # Of each server its clock less ours, None while nothing is known.
         self._ahead_us: list[int | None] = [None] * len(self._servers)
@@ -51,12 +51,13 @@ class ServerTimes:
     def stop(self) -> None:
         self._asking.stop()
 
-    def now_us(self, number: int) -> int:
-        """The time of server `number`, in microseconds since 1970 UTC."""
+    def ahead_us(self, number: int) -> int:
+        """What the clock of server `number` shows beyond `seconds`, in microseconds."""
         ahead_us = self._ahead_us[number]
-        if ahead_us is None:
-            return self._servers[number].server.clock.now_us()
-        return int(self._seconds() * MICROSECONDS) + ahead_us
+        if ahead_us is not None:
+            return ahead_us
+        now_us = self._servers[number].server.clock.now_us()
+        return now_us - int(self.seconds() * MICROSECONDS)
 
     @property
     def answer_ms(self) -> list[float | None]:
@@ -68,13 +69,13 @@ class ServerTimes:
 
     async def _ask(self, number: int) -> None:
         time = self._servers[number]
-        began = self._seconds()
+        began = self.seconds()
         try:
             seconds, microseconds = await time.server.command("TIME")
         except StoreUnavailable:
             time.answer_ms = None
             return
-        took = self._seconds() - began
+        took = self.seconds() - began
         time.answer_ms = round(took * 1000, 3)
         time.bad_answers += 1
         if (

@@ -8,7 +8,7 @@ from push.observe.ack_latency import AckLatency
 from push.observe.audit import AuditTrail
 from push.observe.events import Events
 from push.observe.timelines import ObservedSession, Timelines
-from push.session.subscription import OutstandingMessage
+from push.session.entry import HandedOut
 from push.wire.api.operate.events import EventKind
 from push.wire.errors import shortened
 from push.wire.text import visible
@@ -30,7 +30,7 @@ class SessionEvents:
         self._audit = audit
         self._events = events
         self._timelines = timelines
-        self._unsettled = timelines.acknowledged
+        self._acknowledging = timelines.acknowledging
 
     def connected(self, session: ObservedSession) -> None:
         self._keep("connected", session, "", "")
@@ -60,24 +60,32 @@ class SessionEvents:
         self._audit.note_refused(None, ip, request, token or "", status)
 
     def acknowledged(
-        self, session: ObservedSession, shard: int, message: OutstandingMessage
+        self, session: ObservedSession, shard: int, messages: Sequence[HandedOut]
     ) -> None:
-        """The cursor moved over `message`, whose stream is on server number `shard`; or had done so
-        before, because it was given up.
+        """The cursor moved over `messages`, whose stream is on server number `shard`; or had done
+        so before, because they were given up.
 
         It comes for each message of each device: nothing here is called that need not be.
         """
-        self._unsettled[session] += 1
-        if message.offset >= session.connected_ms * 1000:
-            self.ack_latency.note(shard, message.offset)
+        self._count(session, len(messages))
+        connected_us = session.connected_ms * 1000
+        for message in messages:
+            if message.offset >= connected_us:
+                self.ack_latency.note(shard, message.offset)
         if self._events.wants_acknowledged:
-            self._show("acknowledged", session, message=message.id)
+            for message in messages:
+                self._show("acknowledged", session, message=message.id)
 
     def acknowledged_online(self, session: ObservedSession, message_id: str) -> None:
         """A message that is in no log was acknowledged."""
-        self._unsettled[session] += 1
+        self._count(session, 1)
         if self._events.wants_acknowledged:
             self._show("acknowledged", session, message=message_id)
+
+    def _count(self, session: ObservedSession, count: int) -> None:
+        if not session.unsettled:
+            self._acknowledging[session] = None
+        session.unsettled += count
 
     def dropped(self, session: ObservedSession, message_id: str, reason: str) -> None:
         """The session will never get a message, or no more of it."""

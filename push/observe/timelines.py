@@ -6,7 +6,6 @@ yet is known to the process where it happened; a reader asks all processes for i
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -63,6 +62,7 @@ class ObservedSession(Protocol):
     token: str | None
     user: str | None
     connected_ms: int
+    unsettled: int  # acknowledgements that no timeline has yet
 
     @property
     def ip(self) -> str: ...
@@ -110,9 +110,8 @@ class Timelines:
         # Apart: nobody knows whether there is such a device.
         self._claims: _Counts = {}
         self._left_out = 0
-        # Acknowledgements of this minute. They are counted here for each one, so by whom it takes
-        # least to find.
-        self.acknowledged: defaultdict[ObservedSession, int] = defaultdict(int)
+        # Sessions that have acknowledged something in this minute, each of which has the count.
+        self.acknowledging: dict[ObservedSession, None] = {}
         self._settling = Periodic(reactor, COUNTED_SECONDS, self._settle, _log_failure)
         answerer.handle(QUESTION, self._unstored)
 
@@ -158,7 +157,8 @@ class Timelines:
 
     def settle_session(self, session: ObservedSession) -> None:
         """It is over: what it has acknowledged makes an entry before that of its end."""
-        count = self.acknowledged.pop(session, 0)
+        self.acknowledging.pop(session, None)
+        count, session.unsettled = session.unsettled, 0
         if count and session.token is not None:
             self._add(session.token, "acknowledged", session.session_id, "", "", count)
 
@@ -170,7 +170,7 @@ class Timelines:
     async def _settle(self, *, last: bool = False) -> None:
         """The minute is over: what was counted makes entries, some at a time. `last`: what there is
         no room for is lost."""
-        for place, session in enumerate(list(self.acknowledged)):
+        for place, session in enumerate(list(self.acknowledging)):
             if place % SLICE == 0:
                 await self._make_room(last)
             self.settle_session(session)
@@ -245,10 +245,10 @@ class Timelines:
         counts = [
             (
                 _Counted(token, session.session_id, "acknowledged", ""),
-                (self.acknowledged[session], now_ms),
+                (session.unsettled, now_ms),
             )
             for session in sessions
-            if session in self.acknowledged
+            if session.unsettled
         ]
         for several in (self._counts, self._claims):
             counts += [pair for pair in several.items() if pair[0].token == token]
@@ -265,7 +265,7 @@ class Timelines:
         """The sessions of a device that have acknowledged something in this minute. All are looked
         at, some at a time: an index would cost memory for each session, and this is for a person
         who looks at one device."""
-        sessions = list(self.acknowledged)
+        sessions = list(self.acknowledging)
         found: list[ObservedSession] = []
         for start in range(0, len(sessions), LOOKED_AT):
             if start:

@@ -5,32 +5,33 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
+from push.pushing.outcomes import end_span, receipt_of, result_of_item
 from push.pushing.targets import Target, addresses_of, as_asked, as_in_a_query, as_target
-from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
 from push.runtime.tasks import gather
-from push.runtime.tracing import PUBLISH, Tracer
+from push.runtime.tracing import PUBLISH, Span, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.message import MessageContent as StoredContent
 from push.streams.message import encode_content
 from push.streams.publisher import (
     IdempotencyKey,
     IdempotencyMismatch,
+    Message,
     Published,
     Publisher,
     by_server,
 )
 from push.wire import defaults
-from push.wire.api.common import ABSENT
 from push.wire.api.push import PushResult
 from push.wire.api.push_targets import TARGET_OF_NAME
 from push.wire.errors import RequestError
@@ -44,8 +45,6 @@ Done = TypeVar("Done")
 
 _cancel = load_script("streams", "cancel")
 _encode = msgspec.json.Encoder().encode
-# What of a push the devices get.
-_STORED = StoredContent.__struct_fields__[1:]
 
 
 class PushContent(msgspec.Struct, frozen=True):
@@ -75,10 +74,16 @@ class Push(msgspec.Struct, frozen=True):
 
 
 class _Begun(NamedTuple):
-    """The id that a request has for its message. `is_new` False: one before it had the key."""
+    """A push, and the id that it has for its message. `is_new` False: one before it had the key.
 
+    `once` None: it has no key. `span` None: it is not traced.
+    """
+
+    push: Push
     id: str
     is_new: bool
+    once: IdempotencyKey | None
+    span: Span | None
 
 
 class PushService:
@@ -117,140 +122,138 @@ class PushService:
         and `StoreUnavailable`, after which the same key again leads to one message all the same:
         the key is kept by the script that publishes.
         """
-        return await self._publish(push, await self._begin(push))
+        outcomes = await self._push_all([push])
+        if isinstance(outcomes[0], PushResult):
+            return outcomes[0]
+        raise cast(Exception, outcomes.pop())
 
-    async def _begin(self, push: Push) -> _Begun:
-        """The id of its message. Its key is in use from here on until `_publish` is done."""
-        id = self._snowflake.next_id()
-        if push.once is None:
-            return _Begun(id, is_new=True)
-        if push.once in self._running:
-            raise RequestError(
+    async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
+        """Each item for itself, all together; what is refused is so alone.
+
+        Messages for one stream are written in the order of the items. Of items with one key the
+        later wait for the earlier, and get its answer.
+        """
+        results: dict[int, PushResult | RequestError] = {}
+        waiting: Sequence[int] = range(len(items))
+        while waiting:
+            keys: set[str] = set()
+            now: list[int] = []
+            later: list[int] = []
+            for place in waiting:
+                once = items[place].once
+                (later if once is not None and once in keys else now).append(place)
+                if once is not None:
+                    keys.add(once)
+            outcomes = await self._push_all([items[place] for place in now])
+            results.update(zip(now, map(result_of_item, outcomes), strict=True))
+            waiting = later
+        return [results[place] for place in range(len(items))]
+
+    async def _push_all(self, pushes: Sequence[Push]) -> list[PushResult | Exception]:
+        """What became of each. Their keys are in use until all of it is known."""
+        begun = [self._begin(push) for push in pushes]
+        try:
+            if len(self._shards) == 1:
+                return await self._write_all(begun)
+            return await self._write_all(await gather(self._claimed(each) for each in begun))
+        finally:
+            for each in begun:
+                if isinstance(each, _Begun) and each.push.once is not None:
+                    self._running.discard(each.push.once)
+
+    def _begin(self, push: Push) -> _Begun | Exception:
+        """From here on its key is in use."""
+        if push.once is not None and push.once in self._running:
+            return RequestError(
                 "in_progress",
                 "the first request with this Idempotency-Key is still running",
                 after_seconds=1,
             )
-        self._running.add(push.once)
-        try:
-            claimed = await self._publisher.claim(_once_of(push, push.once), id)
-            return _Begun(claimed, claimed == id)
-        except IdempotencyMismatch:
-            self._running.discard(push.once)
-            raise _mismatch() from None
-        except BaseException:
-            self._running.discard(push.once)
-            raise
+        once = None
+        if push.once is not None:
+            self._running.add(push.once)
+            once = _once_of(push, push.once)
+        span = None if self._tracer is None else self._tracer.start(PUBLISH, push.trace)
+        return _Begun(push, self._snowflake.next_id(), True, once, span)
 
-    async def _publish(self, push: Push, begun: _Begun) -> PushResult:
-        if push.once is None:
-            return await self._write_logged(push, begun, None)
-        try:
-            return await self._write_logged(push, begun, _once_of(push, push.once))
-        except IdempotencyMismatch:
-            raise _mismatch() from None
-        finally:
-            self._running.discard(push.once)
+    async def _claimed(self, begun: _Begun | Exception) -> _Begun | Exception:
+        """With the id that its key is for on all servers."""
+        if isinstance(begun, Exception) or begun.once is None:
+            return begun
+        id = await _outcome(self._publisher.claim(begun.once, begun.id))
+        if isinstance(id, Exception):
+            return _refused(begun, id)
+        return begun._replace(id=id, is_new=id == begun.id)
 
-    async def _write_logged(
-        self, push: Push, begun: _Begun, once: IdempotencyKey | None
-    ) -> PushResult:
-        if self._tracer is None:
-            result = await self._write(push, begun, once, None)
-        else:
-            result = await self._write_traced(self._tracer, push, begun, once)
+    async def _write_all(
+        self, all_begun: Sequence[_Begun | Exception]
+    ) -> list[PushResult | Exception]:
+        """Those to addresses are handed out, the others are published together."""
+        handing: list[Deferred[Handed | Exception]] = []
+        messages: list[Message] = []
+        for begun in all_begun:
+            if isinstance(begun, Exception):
+                continue
+            if begun.push.target.kind == "ip":
+                handing.append(Deferred.fromCoroutine(_outcome(self._hand_out(begun))))
+            else:
+                messages.append(_message_of(begun))
+        published = iter(await self._publisher.publish_all(messages) if messages else ())
+        handed = iter([await each for each in handing])
+        return [
+            begun
+            if isinstance(begun, Exception)
+            else self._ended(begun, next(handed if begun.push.target.kind == "ip" else published))
+            for begun in all_begun
+        ]
+
+    async def _hand_out(self, begun: _Begun) -> Handed:
+        if self._nearby is None:
+            raise RequestError("unavailable", "no connector can be asked from here")
+        push = begun.push
+        return await self._nearby.push(
+            push.target.names[0],
+            _stored_content(begun),
+            acknowledged=push.content.qos > 0,
+            once=begun.once,
+        )
+
+    def _ended(
+        self, begun: _Begun, outcome: Published | Handed | Exception
+    ) -> PushResult | Exception:
+        """What the push is answered with. A new message is counted."""
+        if isinstance(outcome, Exception):
+            return _refused(begun, outcome)
+        target = begun.push.target
+        result = receipt_of(target, outcome)
+        if isinstance(result, Exception):
+            return _refused(begun, result)
+        self._count(begun, outcome)
+        if begun.span is not None:
+            end_span(begun.span, target, result)
         if detail.debug:
             log.debug(
                 "{message_id} pushed to {to}: {streams} streams, {online} online",
                 message_id=result.id,
-                to=push.target.kind,
+                to=target.kind,
                 streams=result.streams,
                 online=result.online,
                 event="push.accepted",
             )
         return result
 
-    async def _write_traced(
-        self, tracer: Tracer, push: Push, begun: _Begun, once: IdempotencyKey | None
-    ) -> PushResult:
-        span = tracer.start(PUBLISH, push.trace)
-        try:
-            trace = span.traceparent if span.is_sampled else None
-            result = await self._write(push, begun, once, trace)
-        except (RequestError, StoreUnavailable, IdempotencyMismatch) as error:
-            span.end({"push.to": push.target.kind}, error=type(error).__name__)
-            raise
-        attributes = {"push.to": push.target.kind, "push.message_id": result.id}
-        span.end({**attributes, "push.streams": result.streams, "push.online": result.online})
-        return result
-
-    async def _write(
-        self, push: Push, begun: _Begun, once: IdempotencyKey | None, trace: str | None
-    ) -> PushResult:
-        target, content, id = push.target, push.content, begun.id
-        said = StoredContent(id, **{name: getattr(content, name) for name in _STORED})
-        if target.kind == "ip":
-            if self._nearby is None:
-                raise RequestError("unavailable", "no connector can be asked from here")
-            acknowledged = content.qos > 0
-            handed = await self._nearby.push(
-                target.names[0], said, acknowledged=acknowledged, once=once
-            )
-            if begun.is_new and handed.id == id:
-                self._count(target, id, self._shards.first.clock.now_us(), ())
-            return _receipt_of(handed)
-        stored = content.qos > 0 and content.ttl_seconds > 0
-        published = await self._publisher.publish(
-            addresses_of(target),
-            id,
-            encode_content(said),
-            ttl_seconds=content.ttl_seconds,
-            stored=stored,
-            online=content.qos > 0 and not stored,
-            to=_encode(as_asked(target)).decode(),
-            collapse=content.collapse,
-            once=once,
-            trace=trace,
-        )
-        receipt = _receipt(target, published)
-        if begun.is_new and published.id == id:
-            streams = [outcome.stream for outcome in published.outcomes if outcome.known]
-            self._count(target, id, published.now_us, streams)
-        return receipt
-
-    def _count(self, target: Target, id: str, now_us: int, streams: Sequence[str]) -> None:
-        """A new message was accepted."""
-        self.accepted[target.kind] += 1
-        if self._push_events is not None:
-            named = [as_in_a_query(stream) for stream in streams]
-            self._push_events.pushed(id, now_us // 1000, named, len(streams))
-
-    async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
-        """Each item for itself, in one pipeline; what is refused is so alone.
-
-        Messages for one stream are written in the order of the items. Of items with one key the
-        later wait for the earlier, and get its answer.
-        """
-        results: dict[int, PushResult | RequestError] = {}
-        waiting = list(range(len(items)))
-        while waiting:
-            keys: set[str | None] = set()
-            now: list[int] = []
-            later: list[int] = []
-            for place in waiting:
-                once = items[place].once
-                (later if once is not None and once in keys else now).append(place)
-                keys.add(once)
-            # First all ids, which several servers have to agree upon, then in order.
-            begun = await gather(_outcome(self._begin(items[place])) for place in now)
-            calls = [
-                _known(each)
-                if isinstance(each, RequestError)
-                else _outcome(self._publish(items[place], each))
-                for place, each in zip(now, begun, strict=True)
-            ]
-            results.update(zip(now, await gather(calls), strict=True))
-            waiting = later
-        return [results[place] for place in range(len(items))]
+    def _count(self, begun: _Begun, outcome: Published | Handed) -> None:
+        """It was accepted; not counted again is what came before with its key."""
+        if not begun.is_new or outcome.id != begun.id:
+            return
+        self.accepted[begun.push.target.kind] += 1
+        if self._push_events is None:
+            return
+        now_us, named = self._shards.first.clock.now_us(), list[str]()
+        if isinstance(outcome, Published):
+            now_us = outcome.now_us
+            named = [as_in_a_query(each.stream) for each in outcome.outcomes if each.known]
+        self._push_events.pushed(outcome.id, now_us // 1000, named, len(named))
 
     async def message(self, id: str) -> DeliveryCounts:
         """What became of a message; raises `RequestError` `unknown_message`."""
@@ -310,28 +313,49 @@ def _known_and_cancelled(reply: tuple[int, int]) -> tuple[bool, int]:
     return bool(known), int(cancelled)
 
 
-async def _outcome(call: Awaitable[Done]) -> Done | RequestError:
+async def _outcome(call: Awaitable[Done]) -> Done | Exception:
     """What `call` ends in, for one of many that must not spoil the others."""
     try:
         return await call
-    except RequestError as refusal:
-        return refusal
-    except StoreUnavailable as error:
-        return as_request_error(error)
+    except Exception as error:
+        return error
 
 
-async def _known(outcome: RequestError) -> RequestError:
-    return outcome
+def _stored_content(begun: _Begun) -> StoredContent:
+    content = begun.push.content
+    return StoredContent(begun.id, content.data, content.title, content.body, content.encoding)
+
+
+def _message_of(begun: _Begun) -> Message:
+    target, content, span = begun.push.target, begun.push.content, begun.span
+    stored = content.qos > 0 and content.ttl_seconds > 0
+    return Message(
+        addresses_of(target),
+        begun.id,
+        encode_content(_stored_content(begun)),
+        content.ttl_seconds,
+        stored,
+        online=content.qos > 0 and not stored,
+        to=_encode(as_asked(target)).decode(),
+        collapse=content.collapse,
+        once=begun.once,
+        trace=span.traceparent if span is not None and span.is_sampled else None,
+    )
+
+
+def _refused(begun: _Begun, error: Exception) -> Exception:
+    """What the push is answered with. Its span ends."""
+    if isinstance(error, IdempotencyMismatch):
+        error = RequestError(
+            "idempotency_mismatch", "this Idempotency-Key came earlier with another request"
+        )
+    if begun.span is not None:
+        end_span(begun.span, begun.push.target, error)
+    return error
 
 
 def _once_of(push: Push, key: str) -> IdempotencyKey:
     return IdempotencyKey(_digest(key.encode()), _digest_of(push))
-
-
-def _mismatch() -> RequestError:
-    return RequestError(
-        "idempotency_mismatch", "this Idempotency-Key came earlier with another request"
-    )
 
 
 def _digest_of(push: Push) -> str:
@@ -347,20 +371,3 @@ def _unknown_message() -> RequestError:
     return RequestError(
         "unknown_message", "no message has this id, or it is longer ago than the ledger keeps"
     )
-
-
-def _receipt_of(handed: Handed) -> PushResult:
-    reached = handed.reached
-    return PushResult(handed.id, 0, reached.sessions, ABSENT, reached.silent)
-
-
-def _receipt(target: Target, published: Published) -> PushResult:
-    known = [outcome for outcome in published.outcomes if outcome.known]
-    unknown = [o.stream.split(":", 1)[1] for o in published.outcomes if not o.known]
-    if unknown and target.kind == "group":
-        raise RequestError("unknown_group", "there is no such group", field="to.group")
-    if unknown and not known:
-        what = "no device has this token" if len(unknown) == 1 else "no device has these tokens"
-        raise RequestError("unknown_token", what, field=f"to.{target.kind}")
-    online = sum(1 for outcome in known if outcome.connectors)
-    return PushResult(published.id, len(known), online, unknown or ABSENT, ABSENT)

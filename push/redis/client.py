@@ -14,7 +14,7 @@ from push.redis import keyspace
 from push.redis.checks import check_master, check_server, permitted
 from push.redis.clock import MICROSECONDS, ServerClock
 from push.redis.connection.availability import Availability
-from push.redis.connection.errors import TEMPORARY_REPLIES, StoreUnavailable, UnsuitableServer
+from push.redis.connection.errors import StoreUnavailable, UnsuitableServer, translated
 from push.redis.connection.measures import RedisMeasures
 from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
@@ -24,6 +24,7 @@ from push.redis.connection.subscriptions import Handler, Subscriptions
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
+from push.redis.retold_writes import RetoldWrites
 from push.redis.scripts import Script, load
 from push.runtime.ports import Clock, TrustRoot
 from push.runtime.timers import Periodic
@@ -60,11 +61,12 @@ class RedisClient:
         number: int = 0,
     ) -> None:
         self.address = address
+        self.is_replicated = isinstance(address, SentinelAddress)
         self.timeout_seconds = timeout_seconds
         self.clock = ServerClock(reactor.seconds)
         self.subscriptions = Subscriptions(reactor)
         self.measures = RedisMeasures()
-        self._reactor = reactor
+        self.reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
         self._clock_key = self.key(keyspace.CLOCK)
@@ -90,12 +92,13 @@ class RedisClient:
         ] = [self._commands, self._subscriber]
         if self._durable is not self._commands:
             self._connections.append(self._durable)
+        self.retold = RetoldWrites(reactor, self, is_replicated=self._sentinels is not None)
 
     def _make_sentinels(self) -> Sentinels | None:
         if not isinstance(self.address, SentinelAddress):
             return None
         return Sentinels(
-            self._reactor,
+            self.reactor,
             self.address,
             timeout_seconds=self.timeout_seconds,
             moved=self._moved,
@@ -107,9 +110,9 @@ class RedisClient:
     ) -> SupervisedConnection[CommandProtocol]:
         measured = self.measures.call_seconds.observe
         return SupervisedConnection(
-            self._reactor,
+            self.reactor,
             self._locate,
-            lambda lost: CommandProtocol(self._reactor.seconds, lost, measured),
+            lambda lost: CommandProtocol(self.reactor.seconds, lost, measured),
             prepare,
             name=str(self.address),
             purpose=purpose,
@@ -122,9 +125,9 @@ class RedisClient:
     def _make_subscriber(self) -> SupervisedConnection[SubscriberProtocol]:
         receive = self.subscriptions.message
         return SupervisedConnection(
-            self._reactor,
+            self.reactor,
             self._locate,
-            lambda lost: SubscriberProtocol(self._reactor.seconds, lost, receive),
+            lambda lost: SubscriberProtocol(self.reactor.seconds, lost, receive),
             self._prepare_subscriber,
             name=str(self.address),
             purpose="subscriptions",
@@ -146,6 +149,7 @@ class RedisClient:
     async def stop(self) -> None:
         self._rechecks.stop()
         self._availability.stop()
+        self.retold.stop()
         if self._confirmations is not None:
             self._confirmations.stop()
         self.subscriptions.stop()
@@ -202,7 +206,7 @@ class RedisClient:
         try:
             return await protocol.call(*command)
         except txredisapi.RedisError as error:
-            raise self._translated(str(error), error) from None
+            raise self.as_our_error(str(error), error) from None
 
     async def last_offset(self) -> int:
         """The last offset that the server gave to any stream, in microseconds."""
@@ -235,7 +239,8 @@ class RedisClient:
             try:
                 protocol = (self._durable if durable else self._commands).require()
                 answer = self._evaluate(protocol, script, keys, arguments)
-                confirmed = self._start_confirming() if durable else None
+                replicas = self._confirmations if durable else None
+                confirmed = None if replicas is None else replicas.start_confirming()
                 reply = await answer
             except txredisapi.RedisError as error:
                 text = str(error)
@@ -246,7 +251,7 @@ class RedisClient:
                     # it has sent no answer for long. Now we know it.
                     self.clock.observe(int(text.split()[1]))
                 else:
-                    raise self._translated(script.explain(text), error) from None
+                    raise self.as_our_error(script.explain(text), error) from None
             else:
                 if confirmed is not None and not await confirmed:
                     raise StoreUnavailable(
@@ -256,9 +261,15 @@ class RedisClient:
                 return decode(reply)
         raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")
 
-    def _start_confirming(self) -> Deferred[bool] | None:
-        """Whether a replica has all that was written; None where there are no replicas."""
-        return self._confirmations.start_confirming() if self._confirmations is not None else None
+    @property
+    def connections(self) -> tuple[object, ...]:
+        """While they are the same, all calls go to the same master."""
+        return self._commands.protocol, self._durable.protocol
+
+    async def is_on_replicas(self) -> bool:
+        """Whether replicas have all that the master has answered until now."""
+        acks, same = self._confirmations, self._commands.where == self._durable.where
+        return acks is not None and same and await acks.start_confirming()
 
     def _evaluate(
         self,
@@ -283,11 +294,10 @@ class RedisClient:
 
     async def _load(self, script: Script) -> None:
         self._scripts[script.sha] = script
-        protocol = self._commands.require()
         try:
-            await load(protocol, script)
+            await load(self._commands.require(), script)
         except txredisapi.RedisError as error:
-            raise self._translated(str(error), error) from None
+            raise self.as_our_error(str(error), error) from None
 
     # The connections
 
@@ -324,7 +334,7 @@ class RedisClient:
         await self._load_all(protocol)
         patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
         key = self.key(keyspace.CONFIRMED)
-        self._confirmations = ReplicaAcks(self._reactor, protocol, key, patience_ms)
+        self._confirmations = ReplicaAcks(self.reactor, protocol, key, patience_ms)
 
     async def _identify(self, protocol: CommandProtocol) -> None:
         if self._deployment is not None:
@@ -377,22 +387,13 @@ class RedisClient:
         for callback in self._restored:
             callback()
 
-    def _translated(self, text: str, error: txredisapi.RedisError) -> Exception:
+    def as_our_error(self, text: str, error: txredisapi.RedisError) -> Exception:
         """Our exception for txredisapi's; an error that is our own fault keeps its class."""
-        if isinstance(error, txredisapi.ConnectionError):
-            self.measures.failed_calls += 1
-            return StoreUnavailable(
-                f"the connection to Redis at {self.address} was lost: {text}", unknown=True
-            )
+        ours = translated(text, error, str(self.address))
+        self.measures.failed_calls += isinstance(ours, StoreUnavailable)
         if "READONLY" in text:
             self.rebuild("it has become a replica")  # where the master is now is looked up again
-        if any(word in text for word in TEMPORARY_REPLIES):
-            self.measures.failed_calls += 1
-            return StoreUnavailable(
-                f"Redis at {self.address} is temporarily unable to serve commands: {text}"
-            )
-        own_fault: Exception = type(error)(text)
-        return own_fault
+        return ours
 
 
 def _log_failure(failure: Failure) -> None:

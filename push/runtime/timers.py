@@ -114,6 +114,44 @@ class Debounced:
         self._work()
 
 
+class TimeLimit:
+    """Cancels what has no result after `seconds`, with one timer for all that wait."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._due: dict[Deferred[Any], float] = {}  # the first comes first
+        self._timer = Debounced(clock, seconds, self._look)
+
+    def watch(self, waiting: Deferred[Any], late: Callable[[], Exception]) -> Deferred[Any]:
+        """`waiting`, whose error is what `late` returns if it is cancelled here."""
+        if waiting.called:
+            return waiting
+        self._due[waiting] = self._clock.seconds() + self._seconds
+        self._timer.request()
+        return waiting.addBoth(self._ended, waiting, late)
+
+    def _ended(self, result: Any, waiting: Deferred[Any], late: Callable[[], Exception]) -> Any:
+        is_in_time = self._due.pop(waiting, None) is not None
+        if not self._due:
+            self._timer.cancel()
+        if not is_in_time:
+            raise late()
+        return result
+
+    def _look(self) -> None:
+        now = self._clock.seconds()
+        overdue = []
+        for waiting, due in self._due.items():
+            if due > now:
+                self._timer.request(due - now)
+                break
+            overdue.append(waiting)
+        for waiting in overdue:
+            del self._due[waiting]
+            waiting.cancel()
+
+
 class SingleFlight:
     """Runs the coroutine of `work` once at a time. Requests while it runs are served by one more
     run after it: what they want to see may have changed since it began.

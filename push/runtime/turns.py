@@ -148,6 +148,12 @@ class Turns:
         self._run(lane, work)
         return True
 
+    def charge(self, lane: Lane, work: Work) -> None:
+        """Do `work` now, whatever waits, and let what it takes be the lane's."""
+        if self._running is not None:
+            self._count()
+        self._run(lane, work)
+
     def _has_time(self, lane: Lane) -> bool:
         if lane.is_known:
             return self._known_left > 0

@@ -67,8 +67,7 @@ class DeliveryPolicy:
             and window.are_free(batch.message_ids)
             and not subscription.failed_offset
         ):
-            for entry in batch.stored:
-                window.add(subscription, entry, entry.message_id, now)
+            window.add_all(subscription, batch.handed_out(now), batch.stored_bytes)
             self.written += len(batch.entries)
             return batch.encoded(session.codec)
         frames = []

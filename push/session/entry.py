@@ -79,11 +79,34 @@ class Entry:
         return data
 
 
+class HandedOut:
+    """A message between hand-out and the cursor's passing it, the same object for all sessions
+    that got it together: nothing of it changes. It was `handed` out at that time.
+    """
+
+    __slots__ = ("handed", "id", "message_id", "offset", "size_bytes")
+    written = True
+    attempts: int = 1
+    outcome: str | None = None
+
+    def __init__(self, entry: Entry, message_id: int, now: float) -> None:
+        self.id = entry.id
+        self.offset = entry.offset
+        self.size_bytes = len(entry.body)
+        self.message_id = message_id
+        self.handed = now
+
+    @property
+    def done(self) -> bool:
+        return self.outcome is not None
+
+
 class Batch:
     """Messages of one stream that came in one turn: joined once, written once per session."""
 
     __slots__ = (
         "_encoded",
+        "_handed_out",
         "controls",
         "entries",
         "first_offset",
@@ -106,6 +129,7 @@ class Batch:
         self.controls = [entry for entry in entries if entry.control is not None]
         self.stored_bytes = sum(len(entry.body) for entry in stored)
         self._encoded: dict[Codec, bytes] = {}
+        self._handed_out: list[HandedOut] = []
         self.largest_bytes = max(len(entry.body) for entry in entries)
         self.first_previous = stored[0].previous if stored else 0
         self.first_offset = stored[0].offset if stored else 0
@@ -119,6 +143,12 @@ class Batch:
             and not self.online
             and all(later.previous == earlier.offset for earlier, later in pairwise(stored))
         )
+
+    def handed_out(self, now: float) -> list[HandedOut]:
+        """What is in a log, as sessions have it that get all of it now."""
+        if not self._handed_out or self._handed_out[0].handed != now:
+            self._handed_out = [HandedOut(each, each.message_id, now) for each in self.stored]
+        return self._handed_out
 
     def encoded(self, codec: Codec) -> bytes:
         """All that is for devices, made once a codec and the same object for all its sessions."""

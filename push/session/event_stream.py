@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from push.session.entry import Entry
+from push.session.entry import Entry, HandedOut
 from push.session.events import ConnectRequested, Event, EventPosition, PositionsReached
 from push.session.server import ServerSession
 from push.session.server_answers import SessionLimits
@@ -65,15 +65,10 @@ class PositionWindow(StreamWindow):
             self._fill()
         return has_room
 
-    def add(
-        self,
-        subscription: Subscription,
-        entry: Entry,
-        message_id: int,
-        now: float,
-        attempts: int = 1,
+    def add_all(
+        self, subscription: Subscription, messages: list[HandedOut], size_bytes: int
     ) -> None:
-        super().add(subscription, entry, message_id, now, attempts)
+        super().add_all(subscription, messages, size_bytes)
         if self.used >= self.messages_max:
             self._fill()
 
@@ -86,6 +81,14 @@ class PositionWindow(StreamWindow):
     def _fill(self) -> None:
         self.is_full = True
         self._on_full()
+
+    def forget_owner(self) -> None:
+        """It is not told any more, and can be freed."""
+        self._on_full = _nobody
+
+
+def _nobody() -> None:
+    pass
 
 
 class StreamSession(ServerSession):
@@ -151,6 +154,12 @@ class StreamSession(ServerSession):
         self._comment_at = now + self._limits.comment_seconds
         self._hold_at = now + HOLD_SECONDS
 
+    def forget_owner(self) -> None:
+        """The connection is lost, and is told nothing more: it holds this, which holds it."""
+        self.on_full = _nobody
+        if isinstance(self.window, PositionWindow):
+            self.window.forget_owner()
+
     @property
     def is_full(self) -> bool:
         """Whether nothing more can be handed out in this response."""
@@ -168,7 +177,7 @@ class StreamSession(ServerSession):
 
     def _event(self, text: bytes, message_id: int) -> tuple[bytes, int]:
         window = self.window
-        message = window.outstanding.get(message_id) if window is not None and message_id else None
+        message = window.find(message_id) if window is not None and message_id else None
         if message is not None and self._session_id:
             self._last_number += 1
             event_id = f"{self._session_id}.{self._last_number}"
@@ -209,7 +218,7 @@ class StreamSession(ServerSession):
         self._comment_at = now + interval_seconds
         if not self.is_blocked:
             self._stalled_seconds = 0.0
-            self._out.append(piece(COMMENT))
+            self._say(piece(COMMENT))
         else:
             self._stalled_seconds += interval_seconds
             if self._stalled_seconds > self._limits.heartbeat_grace_seconds:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from push.session.subscription import LateAcknowledgement, OutstandingMessage, Subscription
+from push.session.entry import HandedOut
+from push.session.subscription import (
+    LateAcknowledgement,
+    OutstandingMessage,
+    Subscription,
+)
 from push.wire.bodies import AuthRequest, ConnectRequest, SubRequest
 from push.wire.signals import SubSignal
 
@@ -46,10 +51,10 @@ class HeartbeatRequested(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """The cursor of `subscription` moved when `message` was acknowledged: store it."""
+    """The cursor of `subscription` moved when `messages` were acknowledged: store it."""
 
     subscription: Subscription
-    message: OutstandingMessage
+    messages: list[HandedOut]
 
 
 class OnlineAcknowledged(NamedTuple):

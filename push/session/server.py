@@ -8,6 +8,8 @@ times are seconds of one monotonic clock.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from push.session.events import (
     ConnectRequested,
     Ended,
@@ -48,13 +50,21 @@ ENDING_SECONDS = 10.0  # after a peer's DISCONNECT, for what it asked for before
 class ServerSession(ServerAnswers):
     """One connection from accept to close."""
 
-    __slots__ = ("_deadline", "_registrations", "_started", "charged_bytes", "charged_frames")
+    __slots__ = (
+        "_deadline",
+        "_is_partial",
+        "_registrations",
+        "_started",
+        "charged_bytes",
+        "charged_frames",
+    )
 
     def __init__(self, limits: SessionLimits, now: float, codec: Codec = BINARY) -> None:
         super().__init__(limits, codec, now)
         # Of the handshake; after a DISCONNECT of the peer, of what it asked for before.
         self._deadline = now + limits.handshake_timeout_seconds
         self._started = False
+        self._is_partial = False  # of a frame the beginning has come
         self._registrations = 0
         # What came and counts for the session's rates, since the owner last took it from here:
         # everything but acknowledgements of messages that are outstanding.
@@ -71,16 +81,14 @@ class ServerSession(ServerAnswers):
         """Take bytes from the peer; what its frames mean."""
         self._last_received_at = now
         events: list[Event] = []
-        if self._peer_is_done():
-            return events
-        if self.state is State.OPEN and not self._decoder.buffered_bytes:
+        if self.state is State.OPEN and not self._is_partial:
             # By far the commonest thing that comes: acknowledgements without a body.
             numbers = self.codec.acknowledged_ids(data)
             if numbers:
-                for number in numbers:
-                    if not self._done(number, now, events):
-                        self._charge(1, len(data) // len(numbers))
+                self._acknowledge_all(numbers, len(data), now, events)
                 return events
+        elif self._peer_is_done():
+            return events
         charged_before, frame = self.charged_frames, None
         try:
             for frame in self._decoder.feed(data):
@@ -93,10 +101,11 @@ class ServerSession(ServerAnswers):
                 self._refuse_version(error, events)
                 return events
             self._fail(error.code, error.reason, events)
+        self._is_partial = self._decoder.buffered_bytes > 0
         if frame is None:
             # Else single bytes, each of which costs as much as a frame, would count for nothing.
             self._charge(len(data) < FEW_BYTES, len(data))
-        elif self.charged_frames > charged_before or self._decoder.buffered_bytes:
+        elif self.charged_frames > charged_before or self._is_partial:
             self.charged_bytes += len(data)
         return events
 
@@ -198,18 +207,35 @@ class ServerSession(ServerAnswers):
         if not self._done(frame.message_id, now, events):
             self.charged_frames += 1
 
+    def _acknowledge_all(
+        self, numbers: Sequence[int], size_bytes: int, now: float, events: list[Event]
+    ) -> None:
+        """`numbers` came together, in so many bytes."""
+        window = self.window
+        moved = None if window is None else window.acknowledge_in_order(numbers, now)
+        if moved is not None:
+            events.append(moved)
+            return
+        for number in numbers:
+            if not self._done(number, now, events):
+                self._charge(1, size_bytes // len(numbers))
+
     def _done(self, number: int, now: float, events: list[Event]) -> bool:
         """A copy of message `number` was acknowledged; whether one was outstanding."""
         window = self.window
         if window is None:
             return False
-        message = window.outstanding.get(number)
-        if message is not None:
+        in_order = window.acknowledge_in_order((number,), now)
+        if in_order is not None:
+            events.append(in_order)
+            return True
+        delivery = window.find(number)
+        if delivery is not None:
             moved = window.acknowledge(number, now)
             if isinstance(moved, LateAcknowledgement):
                 events.append(LateAcknowledged(moved))
             elif moved is not None:
-                events.append(Progress(moved, message))
+                events.append(Progress(moved, [delivery]))
             return True
         found = window.acknowledge_online(number)
         if found is None:

@@ -78,7 +78,7 @@ class ServerAnswers:
         self._decoder: Decoder = codec.new_decoder(
             MAX_FRAME_BEFORE_SESSION_BYTES, SERVER_ACCEPTS[State.OPENING]
         )
-        self._out: list[bytes] = []
+        self._out: list[bytes] | None = None
         self._last_received_at = now
         self._expires_at: float | None = None
         self._registering = False
@@ -112,11 +112,10 @@ class ServerAnswers:
 
     def data_to_send(self) -> bytes:
         out = self._out
-        if not out:
+        if out is None:
             return b""
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        return data
+        self._out = None
+        return out[0] if len(out) == 1 else b"".join(out)
 
     # Ids of requests
 
@@ -299,4 +298,10 @@ class ServerAnswers:
 
     def _send(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> None:
         if self.state is not State.CLOSING:
-            self._out.append(self.codec.encode(signal, sub_signal, message_id, body))
+            self._say(self.codec.encode(signal, sub_signal, message_id, body))
+
+    def _say(self, data: bytes) -> None:
+        if self._out is None:
+            self._out = [data]
+        else:
+            self._out.append(data)

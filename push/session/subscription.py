@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from push.session.entry import Entry
+from push.session.entry import HandedOut
 
 # How a message ended for a session; the ledger counts by these (`GONE` counts as nothing: who took
 # it out of the log has counted it).
@@ -16,64 +16,39 @@ GONE = ""
 LATE = "late"  # acknowledged after it had ended otherwise; counted on its own
 
 
-class OutstandingMessage:
-    """One message of one session between hand-out and the cursor's passing it.
+class OutstandingMessage(HandedOut):
+    """One message of one session, of which there is more to know.
 
-    `passes` is where the cursor comes to when it passes this: `offset`, or past it if entries
-    that need no acknowledgement follow. `outcome` says how it ended, None until then. `attempts`
-    are the copies that count towards `max_deliveries`, `copies_due` those whose acknowledgement is
-    still to come. It was first `handed` out at that time. Of the first unacknowledged message of a
-    stream, `since` is when it was last sent or came to the front, and `ahead` how many messages
-    that had been handed out before it were unacknowledged when its last copy left.
+    `passes` is where the cursor comes to when it passes this: `offset`, or past it if entries that
+    need no acknowledgement follow. `outcome` says how it
+    ended, None until then. `attempts` are the copies that count towards `max_deliveries`,
+    `copies_due` those whose acknowledgement is still to come.
     """
 
-    __slots__ = (
-        "ahead",
-        "attempts",
-        "copies_due",
-        "handed",
-        "id",
-        "message_id",
-        "offset",
-        "outcome",
-        "passes",
-        "since",
-        "size_bytes",
-        "subscription",
-    )
-    written = True
+    __slots__ = ("attempts", "copies_due", "outcome", "passes", "subscription")
 
-    def __init__(
-        self,
-        subscription: Subscription,
-        entry: Entry,
-        message_id: int,
-        now: float,
-        attempts: int,
-        ahead: int,
-    ) -> None:
+    def __init__(self, subscription: Subscription, message: HandedOut, attempts: int = 1) -> None:
+        self.id = message.id
+        self.offset = message.offset
+        self.size_bytes = message.size_bytes
+        self.message_id = message.message_id
+        self.handed = message.handed
         self.subscription = subscription
-        self.id = entry.id
-        self.offset = entry.offset
-        self.passes = entry.offset
-        self.size_bytes = len(entry.body)
-        self.message_id = message_id
-        self.handed = now
-        self.since = now
+        self.passes = message.offset
         self.attempts = attempts
-        self.ahead = ahead
         self.copies_due = 1
-        self.outcome: str | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.outcome is not None
+        self.outcome = None
 
     @property
     def first(self) -> bool:
         """Whether it is the first unacknowledged message of its stream."""
         pending = self.subscription.pending
         return pending is not None and pending[0] is self
+
+    @property
+    def since(self) -> float:
+        """When it was last sent or came to the front."""
+        return self.subscription.front_since if self.first else self.handed
 
 
 class FailedAttempts(NamedTuple):
@@ -118,8 +93,12 @@ class Subscription:
     subscription would be missed.
     `failed_offset`, `failed_attempts`: the first message that an earlier connection left
     unacknowledged, and how many copies of it count that far.
+    `pending`: the messages that the cursor has not passed. The first of them was last sent, or came
+    to the front, at `front_since`; when its last copy left, `front_ahead` messages that had been
+    handed out before it were unacknowledged.
     `ended`: messages that ended and are not yet in the ledger; up to `reported` those that were
-    handed out are. `shard`: the number of the server that has the stream for this session.
+    handed out are. `is_to_report`: it is noted that there are more. `shard`: the number of the
+    server that has the stream for this session.
     """
 
     __slots__ = (
@@ -127,7 +106,10 @@ class Subscription:
         "ended",
         "failed_attempts",
         "failed_offset",
+        "front_ahead",
+        "front_since",
         "heard",
+        "is_to_report",
         "live",
         "pending",
         "position",
@@ -146,8 +128,11 @@ class Subscription:
         self.live = False
         self.heard = False
         self.reported = position
-        self.pending: list[OutstandingMessage] | None = None
-        self.ended: list[OutstandingMessage | Skipped] | None = None
+        self.is_to_report = False
+        self.pending: list[HandedOut] | None = None
+        self.front_since = 0.0
+        self.front_ahead = 0
+        self.ended: list[HandedOut | Skipped] | None = None
         self.failed_offset = 0
         self.failed_attempts = 0
 
@@ -159,9 +144,9 @@ class Subscription:
             return True
         return False
 
-    def end(self, message: OutstandingMessage | Skipped) -> None:
-        """A message has its outcome: for the ledger."""
+    def end(self, messages: list[HandedOut] | list[Skipped]) -> None:
+        """Messages have their outcome: for the ledger."""
         if self.ended is None:
-            self.ended = [message]
+            self.ended = [*messages]
         else:
-            self.ended.append(message)
+            self.ended += messages

@@ -6,9 +6,10 @@ is done as well (rule 8), so that a device that acknowledges out of order costs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-from push.session.entry import FIRST_PRIVATE_ID, LAST_PRIVATE_ID, Entry
+from push.session.entry import FIRST_PRIVATE_ID, LAST_PRIVATE_ID, Entry, HandedOut
+from push.session.events import Progress
 from push.session.subscription import (
     ACKNOWLEDGED,
     EXPIRED,
@@ -37,10 +38,11 @@ class Window:
 
     __slots__ = (
         "_next_own",
+        "_only",
+        "_taken",
         "bytes_max",
         "messages_max",
         "online",
-        "outstanding",
         "used",
         "used_bytes",
     )
@@ -50,12 +52,38 @@ class Window:
         self.bytes_max = bytes_max
         self.used = 0
         self.used_bytes = 0
-        # By message id, in the order of hand-out.
-        self.outstanding: dict[int, OutstandingMessage] = {}
+        # By message id, in the order of hand-out: the stream in whose `pending` it is, or the
+        # message itself once there is more to know of it than all sessions share. None, as nearly
+        # always: what is outstanding is the `pending` of the stream `_only`, and all of that is
+        # shared.
+        self._taken: dict[int, Subscription | OutstandingMessage] | None = None
+        self._only: Subscription | None = None
         # Messages that are in no log, as (stream, id, when they were handed out): acknowledged, but
         # never sent again.
         self.online: dict[int, tuple[str, str, float]] | None = None
         self._next_own = FIRST_PRIVATE_ID
+
+    @property
+    def outstanding_count(self) -> int:
+        return len(self._only_pending() if self._taken is None else self._taken)
+
+    def _only_pending(self) -> Sequence[HandedOut]:
+        return () if self._only is None else self._only.pending or ()
+
+    def _by_number(self) -> dict[int, Subscription | OutstandingMessage]:
+        """`_taken`, made if need be."""
+        if self._taken is None:
+            only, pending = self._only, self._only_pending()
+            self._taken = {each.message_id: only for each in pending} if only is not None else {}
+        return self._taken
+
+    @property
+    def outstanding(self) -> dict[int, OutstandingMessage]:
+        """By message id, in the order of hand-out."""
+        return {number: self._own(number) for number in self._by_number()}
+
+    def find(self, message_id: int) -> OutstandingMessage | None:
+        return self._own(message_id) if message_id in self._by_number() else None
 
     def has_room(self, messages: int, size_bytes: int) -> bool:
         used = self.used
@@ -81,14 +109,15 @@ class Window:
 
     def is_free(self, message_id: int) -> bool:
         """Whether no copy that waits for its acknowledgement has this message id."""
-        return message_id not in self.outstanding and (
-            self.online is None or message_id not in self.online
-        )
+        return self.are_free((message_id,))
 
-    def are_free(self, message_ids: frozenset[int]) -> bool:
-        return self.outstanding.keys().isdisjoint(message_ids) and (
-            self.online is None or self.online.keys().isdisjoint(message_ids)
-        )
+    def are_free(self, message_ids: Collection[int]) -> bool:
+        if self._taken is None:
+            if any(each.message_id in message_ids for each in self._only_pending()):
+                return False
+        elif not self._taken.keys().isdisjoint(message_ids):
+            return False
+        return self.online is None or self.online.keys().isdisjoint(message_ids)
 
     def add(
         self,
@@ -100,17 +129,33 @@ class Window:
     ) -> None:
         """`entry` is handed out under `message_id`. `attempts`: with those of earlier
         connections."""
-        outstanding = self.outstanding
-        ahead = len(outstanding) if self.online is None else len(outstanding) + len(self.online)
-        delivery = OutstandingMessage(subscription, entry, message_id, now, attempts, ahead)
-        outstanding[message_id] = delivery
-        if subscription.pending is None:
-            subscription.pending = [delivery]
+        self.add_all(subscription, [HandedOut(entry, message_id, now)], len(entry.body))
+        if attempts > 1:
+            self._own(message_id).attempts = attempts
+
+    def add_all(
+        self, subscription: Subscription, messages: list[HandedOut], size_bytes: int
+    ) -> None:
+        """`messages` of one stream are handed out together; their bodies have so many bytes."""
+        taken, pending, only = self._taken, subscription.pending, self._only
+        if taken is None and only is not subscription:
+            if only is None or only.pending is None:
+                self._only = subscription
+            else:
+                taken = self._by_number()
+        if pending is None:
+            subscription.pending = messages.copy()
+            subscription.front_since = messages[0].handed
+            ahead = 0 if taken is None else len(taken)
+            subscription.front_ahead = ahead if self.online is None else ahead + len(self.online)
         else:
-            subscription.pending.append(delivery)
-        subscription.position = entry.offset
-        self.used += 1
-        self.used_bytes += delivery.size_bytes
+            pending += messages
+        if taken is not None:
+            for message in messages:
+                taken[message.message_id] = subscription
+        subscription.position = messages[-1].offset
+        self.used += len(messages)
+        self.used_bytes += size_bytes
 
     def add_online(
         self, subscription: Subscription, entry: Entry, message_id: int, now: float
@@ -134,7 +179,7 @@ class Window:
 
     def skip(self, subscription: Subscription, entry: Entry, outcome: str) -> bool:
         """The session does not get a message. True when the cursor moved."""
-        subscription.end(Skipped(entry.offset, entry.id, outcome))
+        subscription.end([Skipped(entry.offset, entry.id, outcome)])
         return self.add_done(subscription, entry.offset)
 
     def add_done(self, subscription: Subscription, offset: int) -> bool:
@@ -146,9 +191,34 @@ class Window:
         if pending is None:
             return subscription.skip_to(offset)
         # The last delivery stands for it: the cursor passes both together.
-        pending[-1].passes = max(pending[-1].passes, offset)
+        last = pending[-1]
+        if not isinstance(last, OutstandingMessage):
+            last = self._own(last.message_id)
+        last.passes = max(last.passes, offset)
         subscription.position = max(subscription.position, offset)
         return False
+
+    def acknowledge_in_order(self, numbers: Sequence[int], now: float) -> Progress | None:
+        """The commonest of all: each number is that of the first message of one stream, as they
+        come. None: it is not so, and nothing was done."""
+        taken = self._taken
+        subscription = self._only if taken is None else taken.get(numbers[0])
+        if type(subscription) is not Subscription or subscription.pending is None:
+            return None
+        count = len(numbers)
+        messages = subscription.pending[:count]
+        if count == 1:
+            if messages[0].message_id != numbers[0]:
+                return None
+        elif [message.message_id for message in messages] != list(numbers) or not all(
+            type(message) is HandedOut for message in messages
+        ):
+            return None
+        if taken is not None:
+            for number in numbers:
+                self._release(number)
+        self._pass(subscription, count, now, ACKNOWLEDGED)
+        return Progress(subscription, messages)
 
     def acknowledge(self, message_id: int, now: float) -> Subscription | LateAcknowledgement | None:
         """One copy of message `message_id` was acknowledged: the stream whose cursor moved, or
@@ -156,12 +226,12 @@ class Window:
 
         A late delivery: the cursor has passed it, for it was gone or given up.
         """
-        delivery = self.outstanding.get(message_id)
+        delivery = self.find(message_id)
         if delivery is None:
             return None
         delivery.copies_due -= 1
         if delivery.copies_due <= 0:
-            del self.outstanding[message_id]
+            self._release(message_id)
         if delivery.outcome is not None:
             return self._acknowledge_late(delivery, delivery.outcome)
         return self.finish(delivery, now)
@@ -181,35 +251,65 @@ class Window:
     def finish(
         self, delivery: OutstandingMessage, now: float, outcome: str = ACKNOWLEDGED
     ) -> Subscription | None:
-        """The message is done: the stream whose cursor moved, or None.
-
-        When it moved, the message that now is the first begins to wait for its next copy.
-        """
+        """The message is done: the stream whose cursor moved, or None."""
         delivery.outcome = outcome
-        subscription = delivery.subscription
-        pending = subscription.pending
-        if pending is None or pending[0] is not delivery:
+        if not delivery.first:
             return None
-        count = 0
-        for item in pending:
-            if item.outcome is None:
-                break
+        self._pass(delivery.subscription, 1, now, outcome)
+        return delivery.subscription
+
+    def _pass(self, subscription: Subscription, count: int, now: float, outcome: str) -> None:
+        """The cursor passes the first `count` messages, which are done, and those after them that
+        are. The message that now is the first begins to wait for its next copy."""
+        pending = subscription.pending
+        assert pending is not None
+        while count < len(pending) and pending[count].outcome is not None:
             count += 1
-            subscription.cursor = item.passes
-            subscription.end(item)
-            self.used -= 1
-            self.used_bytes -= item.size_bytes
-        if count == len(pending):
+        passed = pending if count == len(pending) else pending[:count]
+        last = passed[-1]
+        subscription.cursor = last.passes if isinstance(last, OutstandingMessage) else last.offset
+        subscription.end(passed)
+        self.used -= count
+        for message in passed:
+            self.used_bytes -= message.size_bytes
+        if passed is pending:
             subscription.pending = None
             if subscription.position > subscription.cursor:
                 subscription.cursor = subscription.position
         else:
             del pending[:count]
-            first = pending[0]
-            first.since = now
+            subscription.front_since = now
             acknowledged = outcome == ACKNOWLEDGED  # the commonest: only counted when it matters
-            first.ahead = _NOT_COUNTED if acknowledged else self._ahead_of(first)
-        return subscription
+            subscription.front_ahead = _NOT_COUNTED if acknowledged else self._ahead_of(pending[0])
+
+    def _own(self, message_id: int) -> OutstandingMessage:
+        """An outstanding message as this session's own: nothing that changes may be shared."""
+        taken = self._by_number()
+        found = taken[message_id]
+        if isinstance(found, OutstandingMessage):
+            return found
+        pending = found.pending or []
+        shared = [type(each) is HandedOut and each.message_id == message_id for each in pending]
+        place = shared.index(True)
+        delivery = OutstandingMessage(found, pending[place])
+        pending[place] = taken[message_id] = delivery
+        return delivery
+
+    def _release(self, message_id: int) -> None:
+        taken = self._by_number()
+        del taken[message_id]
+        if not taken:
+            self._taken = self._only = None
+
+    def _fronts(self) -> list[Subscription]:
+        """The streams with messages that wait, in the order of the first hand-out."""
+        if self._taken is None:
+            return [self._only] if self._only is not None and self._only.pending else []
+        streams = {
+            each if isinstance(each, Subscription) else each.subscription: None
+            for each in self._by_number().values()
+        }
+        return [subscription for subscription in streams if subscription.pending]
 
     # Only the first unacknowledged message of a stream is sent again. What comes after it waits,
     # perhaps in a queue of the device's own: that uses up no attempts
@@ -217,14 +317,19 @@ class Window:
 
     def waiting_since(self) -> float | None:
         """When the first message that waits longest was handed out or came to the front."""
-        return min((d.since for d in self.outstanding.values() if d.first), default=None)
+        return min((each.front_since for each in self._fronts()), default=None)
 
     def take_due(self, now: float, after_seconds: float) -> list[OutstandingMessage]:
         """The first messages that have waited so long. They are due again after as long."""
-        due = [d for d in self.outstanding.values() if d.first and d.since + after_seconds <= now]
-        for delivery in due:
-            delivery.since = now
-        return due
+        due = [each for each in self._fronts() if each.front_since + after_seconds <= now]
+        for subscription in due:
+            subscription.front_since = now
+        return [self._own(each.pending[0].message_id) for each in due if each.pending]
+
+    def unfinished(self, subscription: Subscription) -> list[OutstandingMessage]:
+        """The messages of a stream that are not done, in order."""
+        numbers = [each.message_id for each in subscription.pending or () if not each.done]
+        return [self._own(number) for number in numbers]
 
     def progress_before(self, delivery: OutstandingMessage) -> bool:
         """Whether the device works off what it got before `delivery`, so that this may wait.
@@ -233,26 +338,26 @@ class Window:
         One that has come to the front since then has the benefit of the doubt, if others are before
         it.
         """
-        ahead = self._ahead_of(delivery)
-        return ahead > 0 if delivery.ahead == _NOT_COUNTED else ahead < delivery.ahead
+        ahead, before = self._ahead_of(delivery), delivery.subscription.front_ahead
+        return ahead > 0 if before == _NOT_COUNTED else ahead < before
 
-    def _ahead_of(self, delivery: OutstandingMessage) -> int:
+    def _ahead_of(self, message: HandedOut) -> int:
         """How many had been handed out before it and were never acknowledged, though given up."""
         ahead = 0
         if self.online is not None:
-            ahead = sum(handed <= delivery.handed for _, _, handed in self.online.values())
-        for other in self.outstanding.values():
-            if other is delivery:
+            ahead = sum(handed <= message.handed for _, _, handed in self.online.values())
+        for number, other in self._by_number().items():
+            if number == message.message_id:
                 break
-            ahead += other.outcome not in (ACKNOWLEDGED, LATE)
+            ahead += isinstance(other, Subscription) or other.outcome not in (ACKNOWLEDGED, LATE)
         return ahead
 
     def again(self, delivery: OutstandingMessage, now: float, *, counts: bool) -> None:
         """Another copy was sent. `counts`: towards `max_deliveries`."""
         delivery.copies_due += 1
         delivery.attempts += counts
-        delivery.since = now
-        delivery.ahead = self._ahead_of(delivery)
+        delivery.subscription.front_since = now
+        delivery.subscription.front_ahead = self._ahead_of(delivery)
 
     def tried(self, subscriptions: Iterable[Subscription], now: float) -> list[FailedAttempts]:
         """What is left of each stream, at the end of the session.
@@ -267,7 +372,7 @@ class Window:
                     left.append(FailedAttempts(subscription.stream, subscription.shard))
                 continue
             attempts = 0 if self._ahead_of(first) else first.attempts
-            waited_seconds = max(0.0, now - first.since)
+            waited_seconds = max(0.0, now - subscription.front_since)
             left.append(
                 FailedAttempts(
                     subscription.stream, subscription.shard, first.offset, attempts, waited_seconds
@@ -277,9 +382,10 @@ class Window:
 
     def forget(self, subscription: Subscription) -> None:
         """The stream is followed no longer: its messages take no room, their numbers stay taken."""
-        for delivery in subscription.pending or ():
+        for message in subscription.pending or ():
             self.used -= 1
-            self.used_bytes -= delivery.size_bytes
+            self.used_bytes -= message.size_bytes
+        for delivery in self.unfinished(subscription):
             delivery.outcome = ACKNOWLEDGED
         subscription.pending = None
         subscription.live = False

@@ -19,12 +19,14 @@ class Channel:
     """The live side of one stream on one connector.
 
     `last`: up to here nothing is missing, meaningful once `known`. `handed`: the last offset that
-    was handed on, which is lower when the log was read past it. `readers` of the log are at work
-    now: what comes meanwhile is kept for them, and so is what was `removed` from the log, because
-    what they read may be from before.
+    was handed on, which is lower when the log was read past it. From `clear_from` up to `last` the
+    log has nothing, as far as is known: who is there need not read it. `readers` of the log are at
+    work now: what comes meanwhile is kept for them, and so is what was `removed` from the log,
+    because what they read may be from before.
     """
 
     __slots__ = (
+        "clear_from",
         "followers",
         "handed",
         "held",
@@ -43,6 +45,7 @@ class Channel:
         self.followers: dict[Follower, Subscription] = {}
         self.receiver: Callable[[bytes], None] | None = None
         self.last = 0
+        self.clear_from = 0
         self.handed = 0
         self.known = False
         self.readers = 0
@@ -55,7 +58,15 @@ class Channel:
 
     def advance(self, offset: int) -> None:
         self.known = True
-        self.last = max(self.last, offset)
+        self.clear_from = self.last = max(self.last, offset)
+
+    def note_clear(self, after: int, to: int) -> None:
+        """A read has found nothing in the log from behind `after` up to `to`."""
+        if self.known and after < self.clear_from <= to:
+            self.clear_from = after
+
+    def is_clear_after(self, offset: int) -> bool:
+        return self.known and not self.repairing and offset >= self.clear_from
 
     def queue(self, entry: Entry) -> None:
         """Hand `entry` on in this turn."""

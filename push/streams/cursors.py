@@ -24,6 +24,7 @@ from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import load_script
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
+from push.session.entry import HandedOut
 from push.session.subscription import (
     ACKNOWLEDGED,
     GONE,
@@ -31,7 +32,6 @@ from push.session.subscription import (
     TOO_LARGE,
     UNACKNOWLEDGED,
     LateAcknowledgement,
-    OutstandingMessage,
     Skipped,
     Subscription,
 )
@@ -59,6 +59,9 @@ class CursorOwner(Protocol):
     def session_id(self) -> str: ...
 
 
+_Member = tuple[Subscription, CursorOwner]
+
+
 class CursorWriter:
     """Stores the cursors of a connector's sessions on one server.
 
@@ -69,7 +72,7 @@ class CursorWriter:
         self._server = server
         self._on_lost = on_lost
         self._moved: dict[Subscription, CursorOwner] = {}
-        self._handed: dict[Subscription, CursorOwner] = {}
+        self._handed: list[_Member] = []
         self._late: dict[Subscription, list[LateAcknowledgement]] = {}
         self._last: list[_Move] = []  # of streams that are not followed any more
         self._soon = Debounced(reactor, FLUSH_SECONDS, self._start)
@@ -81,28 +84,28 @@ class CursorWriter:
 
     def moved(self, holder: CursorOwner, subscription: Subscription) -> None:
         """The cursor of `subscription` moved and is to be stored."""
-        if subscription in self._moved:
+        moved = self._moved
+        if subscription in moved:
             return  # it leaves with the batch that is due: most acknowledgements come in bursts
         if holder.token is None or self._stopped:
             subscription.ended = None  # nothing is kept of a user without a device
             return
-        self._moved[subscription] = holder
-        self._handed.pop(subscription, None)
-        self._start_soon()
+        moved[subscription] = holder
+        if len(moved) == 1 or len(moved) >= FLUSH_CURSORS:
+            self._start_soon()
 
     def ends(self, holder: CursorOwner, subscription: Subscription) -> None:
         """`subscription` is about to forget what was handed out: all that is known of that is
         stored."""
         is_moved = self._moved.pop(subscription, None) is not None
-        is_handed = self._handed.pop(subscription, None) is not None
+        is_handed = _has_unreported(subscription)
         # The cursor has not moved past one that is missing.
         is_acknowledged = any(delivery.done for delivery in subscription.pending or ())
         if holder.token is None or self._stopped:
             return
         if is_moved or is_handed or is_acknowledged:
-            self._last.append(
-                _Move(subscription, holder, self._late.pop(subscription, []), is_last=True)
-            )
+            late = self._late.pop(subscription, [])
+            self._last.append(_Move([(subscription, holder)], late, is_last=True))
             self._start_soon()
 
     def _start_soon(self) -> None:
@@ -139,20 +142,22 @@ class CursorWriter:
 
     def handed(self, holder: CursorOwner, subscription: Subscription) -> None:
         """Something was handed out: the ledger gets it, with less hurry."""
-        if holder.token is None or self._stopped or subscription in self._moved:
-            return
-        self._handed[subscription] = holder
-        self._handed_soon.request()
+        if not subscription.is_to_report and not self._stopped:
+            subscription.is_to_report = True
+            self._handed.append((subscription, holder))
+            self._handed_soon.request()
 
     def _take_handed(self) -> None:
-        handed, self._handed = self._handed, {}
-        for subscription, holder in handed.items():
-            self.moved(holder, subscription)
+        """Most of it was acknowledged meanwhile, and is stored with that."""
+        handed, self._handed = self._handed, []
+        for subscription, holder in handed:
+            subscription.is_to_report = False
+            if _has_unreported(subscription):
+                self.moved(holder, subscription)
 
     async def flush(self) -> None:
         """Store all that moved so far; returns when it is stored or Redis is unreachable."""
-        self._moved.update(self._handed)
-        self._handed.clear()
+        self._take_handed()
         # First in, first out: so many batches hold all that waits now, whatever comes meanwhile.
         batches = -(-self._waiting // FLUSH_CURSORS) + (self._writing is not None)
         for _ in range(batches):
@@ -174,13 +179,42 @@ class CursorWriter:
         """Write a batch; the result tells whether it was stored."""
         self._soon.cancel()
         batch, self._last = self._last[:FLUSH_CURSORS], self._last[FLUSH_CURSORS:]
-        for subscription, holder in [*islice(self._moved.items(), FLUSH_CURSORS - len(batch))]:
-            del self._moved[subscription]
-            batch.append(_Move(subscription, holder, self._late.pop(subscription, [])))
+        taken = [*islice(self._moved.items(), FLUSH_CURSORS - len(batch))]
+        if len(taken) == len(self._moved):
+            self._moved = {}
+        else:
+            for subscription, _ in taken:
+                del self._moved[subscription]
+        batch += self._moves(taken)
         writing = self._writing = Deferred.fromCoroutine(self._write(batch))
         writing.addErrback(_log_failure)
         writing.addCallback(self._written)
         return writing
+
+    def _moves(self, taken: list[_Member]) -> list[_Move]:
+        """Cursors of one stream that have come to the same place by the same messages move
+        together."""
+        alike: dict[tuple[object, ...], list[_Member]] = {}
+        moves = []
+        for member in taken:
+            subscription = member[0]
+            if subscription in self._late:
+                moves.append(_Move([member], self._late.pop(subscription)))
+                continue
+            ended, pending = subscription.ended, subscription.pending
+            key = (
+                subscription.stream,
+                subscription.cursor,
+                subscription.position,
+                tuple(ended) if ended else None,
+                (subscription.reported, *pending) if pending else None,
+            )
+            found = alike.get(key)
+            if found is None:
+                alike[key] = [member]
+            else:
+                found.append(member)
+        return moves + [_Move(members, []) for members in alike.values()]
 
     def _written(self, stored: bool) -> bool:
         self._writing = None
@@ -194,7 +228,8 @@ class CursorWriter:
 
     async def _write(self, batch: list[_Move]) -> bool:
         try:
-            lost: list[int] = await self._server.run(_script, [], [_encode(_arguments(batch))])
+            told = _encode(_arguments(batch))
+            lost: list[int] = await self._server.retold.run(_script, [told, ""], [told, "again"])
         except StoreUnavailable as error:
             log.debug(
                 "Cursors kept for later: {reason}", reason=error.reason, event="cursors.postponed"
@@ -204,44 +239,36 @@ class CursorWriter:
                 if move.is_last:
                     continue
                 again = move.undo()
-                if again:
-                    self._late[move.subscription] = again + self._late.get(move.subscription, [])
-                self._moved.setdefault(move.subscription, move.holder)
+                for subscription, holder in move.members:
+                    if again:
+                        self._late[subscription] = again + self._late.get(subscription, [])
+                    self._moved.setdefault(subscription, holder)
             return False
-        for number in lost:
-            self._on_lost(batch[number - 1].holder)
+        if lost:
+            holders = [holder for move in batch for _, holder in move.members]
+            for number in lost:
+                self._on_lost(holders[number - 1])
         return True
 
 
 class _Move:
-    """A cursor on its way to the store, with the messages that it passes or has before it.
+    """Cursors on their way to the store, of `members` that are all alike, with the messages that
+    they pass or have before them.
 
-    `is_last`: the stream is not followed any more. Nothing is known beside what is written here.
+    `late` and `is_last` (the stream is not followed any more, and nothing is known beside what is
+    written here) are of one member alone.
     """
 
-    __slots__ = (
-        "cursor",
-        "ended",
-        "holder",
-        "is_last",
-        "late",
-        "messages",
-        "position",
-        "subscription",
-    )
+    __slots__ = ("cursor", "ended", "is_last", "late", "members", "messages", "position", "stream")
 
     def __init__(
-        self,
-        subscription: Subscription,
-        holder: CursorOwner,
-        late: list[LateAcknowledgement],
-        *,
-        is_last: bool = False,
+        self, members: list[_Member], late: list[LateAcknowledgement], *, is_last: bool = False
     ) -> None:
+        subscription = members[0][0]
         self.is_last = is_last
-        self.subscription = subscription
-        self.holder = holder
+        self.members = members
         self.late = late
+        self.stream = subscription.stream
         self.cursor = subscription.cursor
         ended = subscription.ended or ()
         self.position = subscription.position
@@ -250,15 +277,18 @@ class _Move:
         # The last move writes all that is known, also of messages that the cursor has not passed.
         until = inf if is_last else self.cursor
         self.ended = [message for message in ended if message.offset <= until]
-        subscription.ended = [message for message in ended if message.offset > until] or None
-        self.messages: list[OutstandingMessage | Skipped] = [*self.ended]
+        left = [message for message in ended if message.offset > until]
+        self.messages: list[HandedOut | Skipped] = [*self.ended]
         for delivery in subscription.pending or ():
             if is_last:  # the window is about to forget them
                 outcome = delivery.outcome or GONE
                 self.messages.append(Skipped(delivery.offset, delivery.id, outcome, written=True))
             elif delivery.offset > subscription.reported:
                 self.messages.append(delivery)
-        subscription.reported = max(subscription.reported, self.position)
+        for subscription, _ in members:
+            subscription.ended = left.copy() if left else None
+            if subscription.reported < self.position:
+                subscription.reported = self.position
 
     def undo(self) -> list[LateAcknowledgement]:
         """It was not stored, or nobody knows: the same messages go with the next one.
@@ -267,23 +297,30 @@ class _Move:
         Of the others, those that were on their way with this cursor are as if they had not come.
         """
         again, given_up = self.late, {}
-        if not is_listed(self.subscription.stream):
+        if not is_listed(self.stream):
             again, given_up = [], {id(delivery): outcome for delivery, outcome in self.late}
-        if self.messages:
-            first = min(message.offset for message in self.messages)
-            self.subscription.reported = min(self.subscription.reported, first - 1)
-        if self.ended:
-            ended: list[OutstandingMessage | Skipped] = [
-                Skipped(message.offset, message.id, given_up[id(message)], written=True)
-                if id(message) in given_up
-                else message
-                for message in self.ended
-            ]
-            self.subscription.ended = [*ended, *(self.subscription.ended or ())]
+        ended: list[HandedOut | Skipped] = [
+            Skipped(message.offset, message.id, given_up[id(message)], written=True)
+            if id(message) in given_up
+            else message
+            for message in self.ended
+        ]
+        for subscription, _ in self.members:
+            if self.messages:
+                first = min(message.offset for message in self.messages)
+                subscription.reported = min(subscription.reported, first - 1)
+            if ended:
+                subscription.ended = [*ended, *(subscription.ended or ())]
         return again
 
 
-def _not_to_be_passed(ended: Iterable[OutstandingMessage | Skipped], cursor: int) -> list[int]:
+def _has_unreported(subscription: Subscription) -> bool:
+    """Whether it was handed out something of which the ledger does not know yet."""
+    pending = subscription.pending
+    return pending is not None and pending[-1].offset > subscription.reported
+
+
+def _not_to_be_passed(ended: Iterable[HandedOut | Skipped], cursor: int) -> list[int]:
     """Places before messages that this session did not get, but another of the device may yet.
 
     All up to the position counts as written; what comes after such a message is written when the
@@ -296,7 +333,7 @@ def _arguments(batch: list[_Move]) -> list[Any]:
     """What cursors.lua takes."""
     passed: dict[str, dict[int, str]] = {}
     for move in batch:
-        messages = passed.setdefault(move.subscription.stream, {})
+        messages = passed.setdefault(move.stream, {})
         for message in move.messages:
             messages[message.offset] = message.id
     streams: list[list[Any]] = []
@@ -306,14 +343,15 @@ def _arguments(batch: list[_Move]) -> list[Any]:
         parts = [part for offset in offsets for part in (str(offset), messages[offset])]
         streams.append([stream, parts])
         places[stream] = number, offsets
-    return [streams, [_cursor(move, *places[move.subscription.stream]) for move in batch]]
+    return [streams, [_argument(move, *places[move.stream]) for move in batch]]
 
 
-def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:
-    """A cursor among all messages of its stream in this batch, which are at `offsets`.
+def _argument(move: _Move, number: int, offsets: list[int]) -> list[Any]:
+    """Cursors that move alike, among all messages of their stream in this batch, which are at
+    `offsets`.
 
-    What others had and this one had not (it was cancelled, say, before it was handed out here) is
-    not counted for it.
+    What others had and these had not (it was cancelled, say, before it was handed out here) is
+    not counted for them.
     """
     own = {message.offset: message for message in move.messages}
     first = bisect_left(offsets, min(own)) if own else 0
@@ -326,10 +364,11 @@ def _cursor(move: _Move, number: int, offsets: list[int]) -> list[Any]:
         elif message.outcome is not None and message.outcome != ACKNOWLEDGED:
             outcome = GONE if message.outcome == LATE else message.outcome
             exceptions[str(offset)] = (outcome, message.written)
-    holder = move.holder
+    holders: list[str | None] = []
+    for _, holder in move.members:
+        holders += (holder.token, holder.session_id)
     return [
-        holder.token,
-        holder.session_id,
+        holders,
         number,
         move.cursor,
         move.position,

@@ -136,6 +136,7 @@ class Hub:
             self._memory.forget(stream)
             self._server.unsubscribe_channel(channel_name(stream))
             self._repair.forget(stream)
+            channel.receiver = None  # it holds the channel
 
     # What comes on the channels
 

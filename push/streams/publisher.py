@@ -9,24 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
+from twisted.internet.defer import Deferred
 
 from push.redis import keyspace
 from push.redis.client import RedisClient
-from push.redis.keyspace import channel_name
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.joined_calls import Answered, JoinedCalls
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import gather
 from push.wire import defaults
 from push.wire.idents import STREAM_ALL
 
 _script = load_script("streams", "publish")
 _claim = load_script("streams", "claim")
 Item = TypeVar("Item")
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class TargetStream(NamedTuple):
@@ -64,6 +63,48 @@ class IdempotencyMismatch(Exception):
     """The idempotency key came before with another request."""
 
 
+class Message(NamedTuple):
+    """What is to be published to all of `addresses`, at least one.
+
+    `stored` False: on the channels only, and with `online` acknowledged by the devices that are
+    online. `to` is what the ledger keeps as the targets; without it the ledger keeps nothing. With
+    `once`, a request that was answered before gets the answer of then. `trace` (a traceparent) is
+    kept with the record of the ledger, and told to connectors.
+    """
+
+    addresses: Sequence[TargetStream]
+    id: str
+    content: bytes
+    ttl_seconds: int
+    stored: bool
+    online: bool = False
+    to: str = ""
+    collapse: str | None = None
+    once: IdempotencyKey | None = None
+    trace: str | None = None
+
+
+class PublishedItem(msgspec.Struct, omit_defaults=True):
+    """A message for the streams of one server, as publish.lua gets it, which reads no bytes.
+
+    `streams`: each, and the key that must be there ("" for none). `idem`: the whole key of the
+    idempotency key's record.
+    """
+
+    id: str
+    body: str
+    ttl_seconds: int
+    stored: bool
+    field: str
+    streams: list[str]
+    to: str | None = None
+    collapse: str | None = None
+    trace: str | None = None
+    idem: str | None = None
+    digest: str | None = None
+    waited_us: int = -1  # not left out: it is set when it is sent
+
+
 class Retention(msgspec.Struct, frozen=True):
     """How much may wait: entries in the log of a device, and of a stream that many follow."""
 
@@ -85,52 +126,84 @@ def by_server(
 
 
 class Publisher:
-    """Writes messages into streams. What everyone follows is a stream of every server."""
+    """Writes messages into streams. What everyone follows is a stream of every server.
+
+    What is published in one turn of the reactor, by whomever, is so in one call for each server.
+    """
 
     def __init__(self, shards: Shards, retention: Retention | None = None) -> None:
         self._shards = shards
         self._retention = retention or Retention()
+        self._calls: dict[tuple[int, bool], JoinedCalls[PublishedItem]] = {}
 
-    async def publish(
+    async def publish(self, message: Message) -> Published:
+        """Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened."""
+        outcomes = await self.publish_all([message])
+        if isinstance(outcomes[0], Published):
+            return outcomes[0]
+        raise cast(Exception, outcomes.pop())
+
+    async def publish_all(self, messages: Sequence[Message]) -> list[Published | Exception]:
+        """What became of each, where it failed what `publish` raises. Messages for one stream are
+        written in their order."""
+        answers = _Answers(len(messages))
+        for place, message in enumerate(messages):
+            self._ask(message, place, answers)
+        parts_of = await answers.all_there
+        outcomes = [_merged(message, parts_of[n]) for n, message in enumerate(messages)]
+        for place, message in enumerate(messages):
+            if message.once is not None and len(self._shards) > 1:
+                outcomes[place] = await self._released(message.once, outcomes[place])
+        return outcomes
+
+    def _ask(self, message: Message, place: int, answers: _Answers) -> None:
+        """Of each server that has some of its streams."""
+        if len(self._shards) == 1:
+            self._ask_of(0, message, message.addresses, place, answers)
+            return
+        parts = by_server(self._shards, message.addresses, lambda address: address.stream)
+        for number, part in parts.items():
+            self._ask_of(number, message, part, place, answers)
+
+    def _ask_of(
         self,
+        number: int,
+        message: Message,
         addresses: Sequence[TargetStream],
-        id: str,
-        content: bytes,
-        *,
-        ttl_seconds: int,
-        stored: bool,
-        online: bool = False,
-        to: str = "",
-        collapse: str | None = None,
-        once: IdempotencyKey | None = None,
-        trace: str | None = None,
-    ) -> Published:
-        """Publish to all of `addresses`.
+        place: int,
+        answers: _Answers,
+    ) -> None:
+        server, once, stored = self._shards[number], message.once, message.stored
+        item = PublishedItem(
+            message.id,
+            message.content.decode(),
+            message.ttl_seconds,
+            stored,
+            keyspace.ENTRY_ONLINE if message.online else keyspace.ENTRY_MESSAGE,
+            [text for address in addresses for text in address],
+            message.to or None,
+            message.collapse if stored else None,
+            message.trace,
+            None if once is None else server.key(f"{keyspace.IDEM}{once.key}"),
+            None if once is None else once.digest,
+        )
+        self._calls_of(number, stored).ask(item, answers.expect(place, server, addresses))
 
-        `stored` False: on the channels only, and with `online` acknowledged by the devices that are
-        online. `to` is what the ledger keeps as the targets; without it the ledger keeps nothing.
-        With `once`, a request that was answered before gets the answer of then. `trace` (a
-        traceparent) is kept with the record of the ledger, and told to connectors.
-
-        Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened.
-        """
-        options: dict[str, Any] = {
-            "ttl": ttl_seconds,
-            "stored": stored,
-            "field": keyspace.ENTRY_ONLINE if online else keyspace.ENTRY_MESSAGE,
-            "max_backlog": self._retention.device_max_messages,
-            "max_shared": self._retention.shared_max_messages,
-        }
-        if to:
-            options["to"] = to
-        if trace is not None:
-            options["trace"] = trace
-        if collapse is not None and stored:
-            options["collapse"] = collapse
-        published = await self._publish(addresses, id, content, options, once)
-        if once is not None and not any(outcome.known for outcome in published.outcomes):
-            await self._release(once)
-        return published
+    def _calls_of(self, number: int, stored: bool) -> JoinedCalls[PublishedItem]:
+        """What need not wait for replicas goes to Redis by itself where there are some."""
+        server = self._shards[number]
+        durable = stored or not server.is_replicated
+        calls = self._calls.get((number, durable))
+        if calls is None:
+            keep = self._retention
+            calls = self._calls[number, durable] = JoinedCalls(
+                server,
+                _script,
+                keep.device_max_messages,
+                keep.shared_max_messages,
+                durable=durable,
+            )
+        return calls
 
     async def claim(self, once: IdempotencyKey, id: str) -> str:
         """The id of the message that `once` names: `id`, or the one that came with it first.
@@ -143,70 +216,54 @@ class Publisher:
         server, key = self._claim_of(once)
         return await server.run(_claim, [key], [id, once.digest], durable=True, decode=_claimed_id)
 
-    async def _release(self, once: IdempotencyKey) -> None:
-        """It was refused: another request may have the key."""
-        if len(self._shards) > 1:
-            server, key = self._claim_of(once)
+    async def _released(
+        self, once: IdempotencyKey, outcome: Published | Exception
+    ) -> Published | Exception:
+        """The outcome; of one that was refused another request may have the key."""
+        if isinstance(outcome, Exception) or any(stream.known for stream in outcome.outcomes):
+            return outcome
+        server, key = self._claim_of(once)
+        try:
             await server.command("DEL", key)
+        except StoreUnavailable as error:
+            return StoreUnavailable(error.reason, unknown=error.unknown)
+        return outcome
 
     def _claim_of(self, once: IdempotencyKey) -> tuple[RedisClient, str]:
         name = f"{keyspace.CLAIM}{once.key}"
         server = self._shards.of(name)
         return server, server.key(name)
 
-    async def _publish(
-        self,
-        addresses: Sequence[TargetStream],
-        id: str,
-        content: bytes,
-        options: dict[str, Any],
-        once: IdempotencyKey | None,
-    ) -> Published:
-        calls = [
-            self._run(self._shards[number], part, id, content, options, once)
-            for number, part in by_server(
-                self._shards, addresses, lambda address: address.stream
-            ).items()
-        ]
-        if len(calls) == 1:
-            return await calls[0]
-        parts = await gather(calls)
-        found: dict[str, StreamOutcome] = {}
-        for outcome in (outcome for part in parts for outcome in part.outcomes):
-            before = found.get(outcome.stream, outcome)
-            connectors = max(before.connectors, outcome.connectors)
-            found[outcome.stream] = outcome._replace(connectors=connectors)
-        outcomes = [found[address.stream] for address in addresses]
-        return parts[0]._replace(outcomes=outcomes)
 
-    async def _run(
+class _Answers:
+    """What became of each message on each of its servers. `all_there` fires with the last."""
+
+    def __init__(self, count: int) -> None:
+        self._parts: list[list[Published | Exception]] = [[] for _ in range(count)]
+        self._missing = 0
+        self.all_there: Deferred[list[list[Published | Exception]]] = Deferred()
+
+    def expect(
+        self, place: int, server: RedisClient, addresses: Sequence[TargetStream]
+    ) -> Answered:
+        """The answer to a part of the message at `place` will come."""
+        self._missing += 1
+        return partial(self._put, self._parts[place], server, addresses)
+
+    def _put(
         self,
+        parts: list[Published | Exception],
         server: RedisClient,
         addresses: Sequence[TargetStream],
-        id: str,
-        content: bytes,
-        options: dict[str, Any],
-        once: IdempotencyKey | None,
-    ) -> Published:
-        if once is not None:
-            options = {
-                **options,
-                "idem": server.key(f"{keyspace.IDEM}{once.key}"),
-                "digest": once.digest,
-            }
-        places: list[str | bytes] = []
-        for stream, guard in addresses:
-            places += [stream, server.channel(channel_name(stream)), guard]
-        arguments = [id, content, _encode(options), *places]
-        published = await server.run(
-            _script,
-            [],
-            arguments,
-            durable=options["stored"],
-            decode=partial(_published, addresses),
-        )
-        server.clock.observe(published.now_us)
-        return published
+        reply: Any,
+    ) -> None:
+        outcome = reply if isinstance(reply, Exception) else _published(addresses, reply)
+        if isinstance(outcome, Published):
+            server.clock.observe(outcome.now_us)
+        parts.append(outcome)
+        self._missing -= 1
+        if not self._missing and not self.all_there.called:  # nobody has cancelled it
+            self.all_there.callback(self._parts)
 
 
 def _claimed_id(reply: bytes) -> str:
@@ -215,12 +272,30 @@ def _claimed_id(reply: bytes) -> str:
     return reply.decode()
 
 
-def _published(addresses: Sequence[TargetStream], reply: list[Any]) -> Published:
+def _published(
+    addresses: Sequence[TargetStream], reply: list[Any]
+) -> Published | IdempotencyMismatch:
     """Of publish.lua: the time, the offset, the id, and how many connectors each stream has."""
     if reply[0] == b"mismatch":
-        raise IdempotencyMismatch
+        return IdempotencyMismatch()
     outcomes = [
-        StreamOutcome(address.stream, int(connectors) >= 0, max(int(connectors), 0))
-        for address, connectors in zip(addresses, reply[3:], strict=True)
+        StreamOutcome(address.stream, connectors >= 0, max(connectors, 0))
+        for address, connectors in zip(addresses, map(int, reply[3:]), strict=True)
     ]
     return Published(int(reply[0]), int(reply[1]), reply[2].decode(), outcomes)
+
+
+def _merged(message: Message, parts: list[Published | Exception]) -> Published | Exception:
+    """What became of a message on all its servers together."""
+    first = parts[0]
+    if len(parts) == 1 or isinstance(first, Exception):
+        return first
+    found: dict[str, StreamOutcome] = {}
+    for part in parts:
+        if isinstance(part, Exception):
+            return part
+        for outcome in part.outcomes:
+            before = found.get(outcome.stream, outcome)
+            connectors = max(before.connectors, outcome.connectors)
+            found[outcome.stream] = outcome._replace(connectors=connectors)
+    return first._replace(outcomes=[found[address.stream] for address in message.addresses])

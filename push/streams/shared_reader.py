@@ -1,21 +1,32 @@
-"""Reading on in logs for many sessions: what one has just read is not read again by the next."""
+"""Reading on in logs for many sessions: what one has just read is not read again by the next.
+
+What is to be read in one turn of the reactor goes to Redis together: most sessions that open have
+missed nothing, and each would pay for a call to be told so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
-from push.runtime.tasks import Semaphore
+from push.redis.connection.errors import StoreUnavailable
+from push.runtime.timers import Debounced
 from push.streams.channel import Channel
 from push.streams.log import LogPage, LogReader, LogReading, WantedPages
 from push.streams.log_cache import LogCache
 
+log = Logger()
+
 SHARED_PAGE_ENTRIES = 64
-READS_AT_A_TIME = (
-    32  # a page may have 256 KiB: thousands of sessions at once must not have one each
-)
+# A call may bring 256 KiB: thousands of sessions at once must not have one each.
+CALLS_AT_A_TIME = 32
+READS_PER_CALL = 32
 
 
 class SharedLogReader:
@@ -23,10 +34,9 @@ class SharedLogReader:
 
     def __init__(self, server: RedisClient, reader: LogReader, memory: LogCache) -> None:
         self._server = server
-        self._reader = reader
+        self._reads = JoinedReads(server, reader)
         self._memory = memory
         self._running: dict[tuple[str, int], list[Deferred[None]]] = {}
-        self._turns = Semaphore(READS_AT_A_TIME)
 
     async def read(self, wanted: Sequence[tuple[Channel, int, int]]) -> LogReading:
         """Read each channel's log on from behind an offset, at most so many entries.
@@ -40,7 +50,8 @@ class SharedLogReader:
         try:
             reading = await self._pages(wanted)
             pages = {page.stream: page for page in reading.pages}
-            return reading._replace(pages=[_as_it_is(channel, pages) for channel in channels])
+            as_they_are = [_as_it_is(channel, pages) for channel in channels]
+            return LogReading(reading.now_us, reading.clock_us, as_they_are)
         finally:
             for channel in channels:
                 channel.end_reading()
@@ -64,17 +75,20 @@ class SharedLogReader:
         if not unread:
             return LogReading(self._server.clock.now_us(), 0, known)
         reading = await self._read(unread)
-        return reading._replace(pages=[*known, *reading.pages])
+        if known:
+            return reading._replace(pages=[*known, *reading.pages])
+        return reading
 
     async def _read(self, unread: list[tuple[Channel, WantedPages]]) -> LogReading:
         shared = {channel.stream for channel, _ in unread if channel.shared_by_many}
+        if not shared:
+            return await self._reads.read([item for _, item in unread])
         keys = [(item.stream, item.after) for _, item in unread if item.stream in shared]
         keys = [key for key in keys if key not in self._running]
         for key in keys:
             self._running[key] = []
         try:
-            async with self._turns:
-                reading = await self._reader.read([item for _, item in unread])
+            reading = await self._reads.read([item for _, item in unread])
             for (channel, item), page in zip(unread, reading.pages, strict=True):
                 # Without followers no notice comes of what is removed from the log.
                 if item.stream in shared and channel.followers and page.entries and not page.lost:
@@ -90,4 +104,87 @@ class SharedLogReader:
 def _as_it_is(channel: Channel, pages: dict[str, LogPage]) -> LogPage:
     """The channel's page, without what was removed from the log while it was waited for."""
     page = pages[channel.stream]
+    if channel.removed is None:
+        return page
     return page._replace(entries=channel.still_there(page.entries))
+
+
+class _Asked(NamedTuple):
+    wanted: Sequence[WantedPages]
+    answer: Deferred[LogReading]
+
+
+class JoinedReads:
+    """A `LogReader` for many. What there was no room for in a call goes first in the next one."""
+
+    def __init__(self, server: RedisClient, reader: LogReader) -> None:
+        self._reader = reader
+        self._waiting: deque[_Asked] = deque()
+        self._calls = 0
+        self._end_of_turn = Debounced(server.reactor, 0, self._send)
+
+    def read(self, wanted: Sequence[WantedPages]) -> Deferred[LogReading]:
+        """See `LogReader.read`."""
+        answer: Deferred[LogReading] = Deferred()
+        self._waiting.append(_Asked(wanted, answer))
+        self._request()
+        return answer
+
+    def _request(self) -> None:
+        if self._waiting and self._calls < CALLS_AT_A_TIME:
+            self._end_of_turn.request()
+
+    def _send(self) -> None:
+        while self._waiting and self._calls < CALLS_AT_A_TIME:
+            count = min(len(self._waiting), READS_PER_CALL)
+            asked = [self._waiting.popleft() for _ in range(count)]
+            self._calls += 1
+            Deferred.fromCoroutine(self._call(asked)).addErrback(_log_failure)
+
+    async def _call(self, asked: list[_Asked]) -> None:
+        try:
+            reading = await self._reader.read([page for each in asked for page in each.wanted])
+        except StoreUnavailable as error:
+            self._ended()
+            for each in asked:  # an exception for each: whoever raises it adds its traceback
+                each.answer.errback(StoreUnavailable(error.reason, unknown=error.unknown))
+        except Exception as error:
+            self._ended()
+            for each in asked:
+                each.answer.errback(type(error)(*error.args))
+        else:
+            parts = _parts(asked, reading)
+            self._waiting.extendleft(each for each, pages in reversed(parts) if pages is None)
+            self._ended()
+            for each, pages in parts:
+                if pages is not None:
+                    each.answer.callback(LogReading(reading.now_us, reading.clock_us, pages))
+
+    def _ended(self) -> None:
+        self._calls -= 1
+        self._request()
+
+
+def _parts(
+    asked: Sequence[_Asked], reading: LogReading
+) -> list[tuple[_Asked, list[LogPage] | None]]:
+    """The pages of each; None for one that was not reached, because the answer was full."""
+    parts: list[tuple[_Asked, list[LogPage] | None]] = []
+    start = 0
+    for each in asked:
+        end = start + len(each.wanted)
+        pages = reading.pages[start:end]
+        parts.append((each, pages if _are_reached(each.wanted, pages) else None))
+        start = end
+    return parts
+
+
+def _are_reached(wanted: Iterable[WantedPages], pages: Iterable[LogPage]) -> bool:
+    return any(
+        page.complete or page.entries or item.limit <= 0
+        for item, page in zip(wanted, pages, strict=True)
+    )
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("Pages of logs were not handed out", failure, event="streams.reads_failed")

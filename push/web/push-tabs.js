@@ -21,6 +21,9 @@ const KEPT = 200; // messages, for a tab that slept
 const SILENCE_MS = 4000; // after which a leader that was asked is frozen
 const CHECK_MS = 30_000;
 
+/** @param {number} ms */
+export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
 /**
  * The share of this tab in one connection, or null: pages and workers of secure origins can share; Node and Deno have
  * some of what it needs, but no tabs.
@@ -131,6 +134,8 @@ export class Tabs {
   /** @type {(() => void) | null} */ #release = null;
   #abort = new AbortController();
   #stopped = false;
+  /** @type {string | null} */ #former = null; // the leader before this tab was it
+  #saidLast = false; // this leader has told the others that all is over, or goes on elsewhere
   #syncing = false;
   #shown = ""; // the leader's last state
   /** @type {Map<number, Ask>} */ #asks = new Map();
@@ -171,7 +176,16 @@ export class Tabs {
     this.#abort.abort();
     for (const ask of this.#asks.values()) ask.reject(this.front.errorOf({ code: "closed", detail: "closed" }));
     if (!atOnce) await closed;
+    if (this.#saidLast) await this.#readByAll();
     this.#release?.();
+  }
+
+  /** The lock and the channel know no common order: a tab that led before it has read the last word would connect again. */
+  async #readByAll() {
+    for (const end = performance.now() + SILENCE_MS; performance.now() < end; await sleep(20)) {
+      const waits = await navigator.locks.query().catch(() => null);
+      if (!waits?.pending?.some(({ name }) => name === this.name)) return; // who has read it does not wait for the lock
+    }
   }
 
   wake() {
@@ -226,6 +240,7 @@ export class Tabs {
   #lead() {
     if (this.#stopped || this.front.known()) return undefined;
     clearTimeout(this.#silence);
+    this.#former = this.#leader;
     this.#leader = this.#id;
     this.#syncing = false;
     this.memory.base ??= "";
@@ -235,7 +250,7 @@ export class Tabs {
       push: (body, qos) => this.#pushed(body, qos),
       moved: (pair) => {
         this.#post("moved", { pair });
-        return this.front.moved(pair);
+        return (this.#saidLast = this.front.moved(pair));
       },
     }));
     const held = /** @type {Promise<void>} */ (new Promise((resolve) => (this.#release = resolve)));
@@ -291,6 +306,7 @@ export class Tabs {
   /** @param {string} name @param {any} value */
   #tell(name, value) {
     if (name !== "error") this.#post("event", { name, value });
+    if (name === "state" && value.error) this.#saidLast = true;
     this.front.event(name, value);
   }
 
@@ -415,6 +431,7 @@ export class Tabs {
       else if (t === "done") this.#engine.finished(message.id);
       else if (t === "sync") this.#replay(from, message.after);
       else if (t === "wake") this.#engine.wake();
+      else if (from === this.#former) this.#readLastWord(message);
       return;
     }
     if (t === "here") {
@@ -431,6 +448,13 @@ export class Tabs {
       else if (t === "missed") this.#caughtUp(message);
       else if (t === "moved") this.front.moved(message.pair);
     }
+  }
+
+  /** Of the leader before: this tab slept until its own turn. @param {Body} message */
+  #readLastWord({ t, name, value, pair }) {
+    if (t === "moved") this.front.moved(pair);
+    // (This tab's own connection has taken over that of a leader that was frozen.)
+    else if (t === "event" && name === "state" && value.error && value.error.code !== "taken_over") this.#tell(name, value);
   }
 
   /** Tabs with other versions of this file: the newer leads, and the older wait. @param {Body} message */

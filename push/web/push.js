@@ -8,7 +8,7 @@
  */
 
 import { ChatRequests } from "./push-chat.js";
-import { Memory, Store, Tabs, claimsOf, listenToPage, shareTabs } from "./push-tabs.js";
+import { Memory, Store, Tabs, claimsOf, listenToPage, shareTabs, sleep } from "./push-tabs.js";
 
 /** @typedef {import("./push.d.ts").PushClientOptions} Options */
 /** @typedef {import("./push.d.ts").Credentials} Credentials */
@@ -67,8 +67,6 @@ const unanswered = (detail) => new PushError("unanswered", detail);
 const errorOf = (fields) => new PushError(fields.code, fields.detail, fields);
 /** @param {PushError} error @returns {ErrorFields} */
 const fieldsOf = ({ code, detail, field, after, refused }) => ({ code, detail, field, after, refused });
-/** @param {number} ms */
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** `work`, or a failure when it takes longer. @template T @param {number} seconds @param {Promise<T>} work @returns {Promise<T>} */
 async function within(seconds, work) {

@@ -16,6 +16,7 @@ from ipaddress import (
 )
 from urllib.parse import urlsplit
 
+from push.wire.addresses import REDACTED
 from push.wire.errors import RequestError, shortened
 
 # Python's resolver fails otherwise on a longer label, in a way of which Twisted tells nobody.
@@ -105,6 +106,8 @@ def check_url(url: str, *, public: bool) -> str:
         raise _invalid("expected https://host/path")
     if public and parts.scheme != "https":
         raise _invalid("expected https: events may hold what only the receiver may read")
+    if parts.query == REDACTED:
+        raise _invalid("write its query again: only the server has it")
     if "@" in parts.netloc or parts.fragment or "#" in url:
         raise _invalid("a user, a password or a fragment is not sent")
     address = literal_address(host)
@@ -118,6 +121,12 @@ def check_url(url: str, *, public: bool) -> str:
         if address is not None and not is_public(address):
             raise not_public(host)
     return url
+
+
+def shown_url(url: str) -> str:
+    """The address of an endpoint as operators see it: its query may be a secret."""
+    place, mark, query = url.partition("?")
+    return f"{place}?{REDACTED}" if mark and query else url
 
 
 def not_public(host: str) -> RequestError:

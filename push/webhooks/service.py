@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
-from push.webhooks.addresses import check_url
+from push.webhooks.addresses import check_url, shown_url
 from push.webhooks.endpoints import (
     MAX_ENDPOINTS,
     EndpointStore,
@@ -88,6 +88,8 @@ class Webhooks:
         return WebhookMade(**asdict(await self.get(endpoint.id)), secret=secret)
 
     async def change(self, id: str, body: WebhookChange) -> WebhookChanged:
+        if body.url == shown_url((await self.store.get(id)).url):
+            body = replace(body, url=UNSET)  # as it was read
         if body.url is not UNSET:
             await self._check_url(body.url)
         secret = new_secret() if body.rotate else ""
@@ -187,7 +189,7 @@ class Webhooks:
         return [
             Webhook(
                 id=one.id,
-                url=one.url,
+                url=shown_url(one.url),
                 types=one.types,  # type: ignore[arg-type]  # checked when they were stored
                 enabled=one.enabled,
                 description=one.description,

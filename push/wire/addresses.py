@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
@@ -123,6 +124,7 @@ def is_loopback_listener(host: str) -> bool:
         return is_loopback(host)
 
 
+@lru_cache(1024)  # of few clients, who send many requests
 def is_loopback_peer(ip: str) -> bool:
     """Whether a peer, by its address as `peer_ip`, is on this machine.
 

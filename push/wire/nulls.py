@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +19,7 @@ class _Shape(NamedTuple):
     inner: Mapping[str, _Shape]  # members that are objects with such members
 
 
+@cache
 def nulls_taken_out_for(kind: type[Struct]) -> Callable[[bytes], bytes]:
     """A function that takes them out of the JSON of a `kind`; its other values stay as they are.
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from push.wire.bodies import check_json_text, check_text
+from push.wire.choices import choices_at, is_wrong_choice
 from push.wire.errors import MAX_FIELD_CHARACTERS, RequestError, shortened
 
 # How msgspec ends a message: where in the body, if not at its top.
@@ -39,7 +40,7 @@ def decoder_for(
             return decode(raw)
         except msgspec.ValidationError as error:
             check_syntax(raw)
-            raise invalid_body(str(error)) from None
+            raise invalid_body(str(error), kind) from None
         except (msgspec.DecodeError, RecursionError) as error:
             raise malformed(str(error)) from None
 
@@ -79,8 +80,8 @@ def malformed(why: str) -> RequestError:
     return RequestError("malformed", f"the body is not JSON: {why}")
 
 
-def invalid_body(message: str) -> RequestError:
-    """msgspec's message as `field` ("to.token") and a sentence."""
+def invalid_body(message: str, kind: Any = None) -> RequestError:
+    """msgspec's message as `field` ("to.token") and a sentence. `kind`: what was to be read."""
     place = _PLACE.match(message)
     assert place is not None, "the pattern matches any text"
     what, path = place["what"], (place["path"] or "").lstrip(".")
@@ -96,7 +97,10 @@ def invalid_body(message: str) -> RequestError:
         return RequestError("invalid", f"`{field}` is required", field=field)
     if found := _OURS.match(what):
         return RequestError("invalid", what, field=inside(found["name"]))
-    readable = _TYPE.sub(lambda kind: _PYTHON_TYPES[kind[0]], what)
+    choices = choices_at(kind, path) if kind is not None and is_wrong_choice(what) else ""
+    if choices:
+        what = f"expected one of {choices}"
+    readable = _TYPE.sub(lambda word: _PYTHON_TYPES[word[0]], what)
     if not path:
         return RequestError("invalid", f"the body: {_lower(readable)}")
     return RequestError("invalid", f"`{path}`: {_lower(readable)}", field=path)

@@ -105,8 +105,9 @@ class Scene:
 
     async def device(self, name: str, /, **body: Any) -> str:
         caller = Caller("session", "token", self.user)
+        decode, handle = self._handlers[RequestName[name]]
         try:
-            answer = await self._handlers[RequestName[name]](caller, json.dumps(body).encode())
+            answer = await handle(caller, decode(json.dumps(body).encode()))
         except RequestError as refusal:
             return refusal.code
         return _outcome(getattr(answer, "results", None))

@@ -16,6 +16,7 @@ import msgspec
 
 from push.access.jwt import JwtVerifier
 from push.daemons.domain import DomainLimits
+from push.devices.session_ending import EndedSession
 from push.devices.sessions import Sessions
 from push.pushing.service import Push, PushContent
 from push.pushing.targets import Target
@@ -164,7 +165,7 @@ class World:
         if seat is not None:
             if self.chance.random() < 0.7:
                 await self.flush()
-                await self.sessions.close(seat.token or "", seat.session_id, [])
+                await self.sessions.close([EndedSession(seat.token or "", seat.session_id)])
             self.gone(seat)
 
     async def bind(self) -> None:

@@ -74,6 +74,7 @@ async def test_requests_before_a_disconnect_are_carried_out(
     await wait_until(lambda: not node.gateway.connections)
     assert await said(node) == [*range(LAST_WORDS)]
     await wait_until(lambda: not node.hub.channels)
+    await node.gateway.ended_are_settled()
     assert "s" not in await node.record(client._credentials["token"]), "it is offline"
 
 

@@ -1,18 +1,19 @@
-"""Devices in a real Redis."""
+"""Devices in a real Redis, as the `Domain` of a connector has them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import pytest_twisted
 
-from push.devices.outbox import Outbox
+from push.cluster.commands import EndSessionCommand
+from push.daemons.domain import Domain, DomainLimits
 from push.devices.registration import Devices
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
-from push.wire.idents import Snowflake
+from tests.domains import make_domain
 
 Connect = Callable[..., Awaitable[RedisClient]]
 
@@ -26,32 +27,37 @@ async def store(connect: Connect, redis_url: str) -> AsyncIterator[RedisClient]:
 
 
 @pytest.fixture
-def closed() -> list[tuple[str, str, str]]:
-    """The sessions that the directory closed: (boot id, session, code)."""
-    return []
+def devices_domain(store: RedisClient) -> Callable[..., Domain]:
+    """`devices_domain(registrations_per_minute=10)`: of the connector `LIVE_BOOT`, which runs;
+    without limits by default."""
+    from twisted.internet import reactor
+
+    return lambda **limits: make_domain(reactor, DomainLimits(**limits), Shards([store]), LIVE_BOOT)
 
 
 @pytest.fixture
-def make_devices(store: RedisClient, closed: list[tuple[str, str, str]]) -> Callable[..., Devices]:
-    """`make_devices(registrations_per_minute=10)`: a directory; without limits by default."""
-
-    async def close(boot: str, session: str, code: str) -> None:
-        closed.append((boot, session, code))
-
-    def make(**limits: int) -> Devices:
-        shards = Shards([store])
-        return Devices(
-            shards,
-            Outbox(shards),
-            Snowflake(lambda: int(time.time() * 1000), 1),
-            lambda boot: boot == LIVE_BOOT,
-            close,
-            **{"registrations_per_minute": 0, "failed_secrets_per_minute": 0, **limits},
-        )
-
-    return make
+def make_devices(devices_domain: Callable[..., Domain]) -> Callable[..., Devices]:
+    return lambda **limits: devices_domain(**limits).devices
 
 
 @pytest.fixture
-def devices(make_devices: Callable[..., Devices]) -> Devices:
-    return make_devices()
+def domain(devices_domain: Callable[..., Domain]) -> Domain:
+    return devices_domain()
+
+
+@pytest.fixture
+def devices(domain: Domain) -> Devices:
+    return domain.devices
+
+
+@pytest_twisted.async_yield_fixture
+async def closed(domain: Domain) -> AsyncIterator[list[tuple[str, str]]]:
+    """The sessions that the connector `LIVE_BOOT` is told to end: (session, code)."""
+    ended: list[tuple[str, str]] = []
+
+    def obey(order: Any) -> None:
+        assert isinstance(order, EndSessionCommand)
+        ended.append((order.session, order.code))
+
+    await domain.control.listen(LIVE_BOOT, obey)
+    yield ended

@@ -10,13 +10,14 @@ import pytest_twisted
 from twisted.internet.task import Clock
 
 from push.access.jwt import JwtVerifier
+from push.daemons.domain import Domain
 from push.devices.expiry import DEVICES_PER_LOOK, LOOK_AGAIN_SECONDS, LOOK_SECONDS, DeviceExpiry
-from push.devices.outbox import Outbox
-from push.devices.registration import NEVER_CONNECTED_SECONDS, Devices
+from push.devices.registration import NEVER_CONNECTED_SECONDS
+from push.devices.session_ending import EndedSession
 from push.devices.sessions import Sessions
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
-from push.streams.publisher import Publisher, TargetStream
+from push.streams.publisher import Message, Publisher, TargetStream
 from push.wire.bodies import ConnectRequest
 from tests.waiting import WaitUntil
 
@@ -25,10 +26,10 @@ RETENTION_SECONDS = 30 * 86_400
 
 
 @pytest.fixture
-def make_retirement(store: RedisClient, devices: Devices) -> Callable[..., DeviceExpiry]:
+def make_retirement(store: RedisClient, domain: Domain) -> Callable[..., DeviceExpiry]:
     def make(clock: Clock | None = None) -> DeviceExpiry:
         return DeviceExpiry(
-            clock or Clock(), store, devices, lambda boot: boot == LIVE_BOOT, RETENTION_SECONDS
+            clock or Clock(), store, domain.devices, domain.is_live_boot, RETENTION_SECONDS
         )
 
     return make
@@ -42,17 +43,17 @@ def look(make_retirement: Callable[..., DeviceExpiry]) -> Any:
 class Life:
     """Devices that register, connect and leave, and time that passes."""
 
-    def __init__(self, store: RedisClient, devices: Devices) -> None:
-        self.store = store
-        self.devices = devices
+    def __init__(self, domain: Domain) -> None:
+        self.domain = domain
+        self.store = domain.shards.first
+        self.devices = domain.devices
         self.verifier = JwtVerifier([], algorithms=["HS256"], audience="push", issuer=None)
 
     def sessions(self, boot: str) -> Sessions:
-        shards = Shards([self.store])
         return Sessions(
-            shards,
+            self.domain.shards,
             self.devices,
-            Outbox(shards),
+            self.domain.outbox,
             self.verifier,
             boot=boot,
             node="node",
@@ -74,7 +75,7 @@ class Life:
     async def left(self) -> str:
         """A device that connected and left."""
         token = await self.connected()
-        await self.sessions(LIVE_BOOT).close(token, "session", [])
+        await self.sessions(LIVE_BOOT).close([EndedSession(token, "session")])
         return token
 
     async def pass_time(self, seconds: float) -> None:
@@ -88,8 +89,8 @@ class Life:
 
 
 @pytest.fixture
-def life(store: RedisClient, devices: Devices) -> Life:
-    return Life(store, devices)
+def life(domain: Domain) -> Life:
+    return Life(domain)
 
 
 @pytest_twisted.ensureDeferred
@@ -124,7 +125,7 @@ async def test_a_device_that_comes_back_is_kept_anew(life: Any, look: Any) -> No
     asked = await life.register()
     for _ in range(3):
         await life.sessions(LIVE_BOOT).open(asked, "session", "1.2.3.4")
-        await life.sessions(LIVE_BOOT).close(asked.token, "session", [])
+        await life.sessions(LIVE_BOOT).close([EndedSession(asked.token, "session")])
         await life.pass_time(RETENTION_SECONDS - 1)
         assert await look() == 0
 
@@ -140,7 +141,7 @@ async def test_a_device_that_is_online_is_not_forgotten_however_long_it_stays(
     assert await look() == 0
     await life.pass_time(LOOK_AGAIN_SECONDS + 1)
     assert await look() == 0
-    await life.sessions(LIVE_BOOT).close(token, "session", [])
+    await life.sessions(LIVE_BOOT).close([EndedSession(token, "session")])
     await life.pass_time(LOOK_AGAIN_SECONDS + 1)
     assert await look() == 0
 
@@ -201,13 +202,15 @@ async def test_nothing_is_left_of_a_device_for_which_messages_waited(life: Any, 
     publisher = Publisher(Shards([life.store]))
     for stream in (f"dev:{token}", "user:anna", "all"):
         await publisher.publish(
-            [TargetStream(stream)],
-            f"to-{stream}",
-            b'{"id":"m"}',
-            ttl_seconds=300 * 86_400,
-            stored=True,
-            to='{"all":true}',
-            collapse="k",
+            Message(
+                [TargetStream(stream)],
+                f"to-{stream}",
+                b'{"id":"m"}',
+                ttl_seconds=300 * 86_400,
+                stored=True,
+                to='{"all":true}',
+                collapse="k",
+            )
         )
     await life.store.command("SET", life.store.key(f"lost:dev:{token}"), 1)
     await life.pass_time(RETENTION_SECONDS + 1)

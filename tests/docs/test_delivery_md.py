@@ -22,7 +22,7 @@ from push.streams.ledger import SETTLED_SECONDS
 from push.streams.log import PAGE_BYTES
 from push.streams.log_cache import MAX_BYTES
 from push.streams.loss_check import NONCE_SECONDS
-from push.streams.shared_reader import READS_AT_A_TIME
+from push.streams.shared_reader import CALLS_AT_A_TIME
 from push.wire.api.messages import MessageLedger
 
 ROOT = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def test_the_figures_are_those_of_the_code() -> None:
     assert f"{limits.max_deliveries * limits.redeliver_after_seconds} s" in WORDS
     assert f"at most {MAX_WAITING_BYTES // kib} KiB" in WORDS
     assert f"of logs is {MAX_BYTES // kib // kib} MiB" in WORDS
-    assert f"{READS_AT_A_TIME} pages of {PAGE_BYTES // kib} KiB at a time" in WORDS
+    assert f"{CALLS_AT_A_TIME} pages of {PAGE_BYTES // kib} KiB at a time" in WORDS
     assert f"repairs {REPAIRS_AT_A_TIME} streams" in WORDS
     assert f"a nonce every {NONCE_SECONDS:g} s" in WORDS
     assert f"Over {settings.connector.max_backlog:,} messages" in WORDS

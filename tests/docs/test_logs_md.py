@@ -6,6 +6,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import NamedTuple
@@ -26,7 +27,12 @@ class LogCall(NamedTuple):
     fields: set[str]
 
 
-def log_calls() -> Iterator[LogCall]:
+@cache
+def log_calls() -> tuple[LogCall, ...]:
+    return tuple(_log_calls())
+
+
+def _log_calls() -> Iterator[LogCall]:
     """The calls of `log.info(…)` and the like, anywhere in the server."""
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE)

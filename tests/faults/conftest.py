@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from push.sdk.backend import PushAPI
+from tests.amounts import amount
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 from tests.faults.conversing import ChatChecked, Party
 from tests.faults.processes import Daemon, Redis
@@ -61,11 +63,25 @@ def make_system(tmp_path: Path) -> Iterator[Callable[..., System]]:
         system.end()
 
 
+# A burner ends with the process that started it, however that ends.
+BURNER = """
+import os, sys, time
+parent, rest_seconds = os.getppid(), float(sys.argv[1])
+while os.getppid() == parent:
+    until = time.monotonic() + 0.05
+    while time.monotonic() < until:
+        pass
+    time.sleep(rest_seconds)
+"""
+# Where many processes of tests run, these keep the cores busy too: a burner then rests between.
+MANY_PROCESSES = 4
+
+
 @pytest.fixture
 def both_cores_busy() -> Iterator[None]:
-    # A burner ends with the process that started it, however that ends.
-    burn = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
-    burners = [subprocess.Popen([sys.executable, "-c", burn]) for _ in range(2)]
+    many = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) >= MANY_PROCESSES
+    rest_seconds = amount("0.15" if many else "0", "0")
+    burners = [subprocess.Popen([sys.executable, "-c", BURNER, rest_seconds]) for _ in range(2)]
     yield
     for burner in burners:
         burner.kill()

@@ -7,6 +7,7 @@ import contextlib
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -14,11 +15,14 @@ from benchmarks.hostile.attackers import attacking
 from benchmarks.hostile.connections import Target
 from benchmarks.hostile.floods import FLOODS
 from benchmarks.hostile.watching import (
+    VISITED,
     Backend,
     Memory,
+    Visitor,
     WellBehaved,
     gauge,
     hanging_redis,
+    https_settings,
     open_pair,
     prepare,
     tracebacks,
@@ -50,15 +54,28 @@ ALLOWED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Running]:
-    with started_server(connector_ws="127.0.0.1:0") as running:
-        yield running
+class Attacked(NamedTuple):
+    server: Running
+    target: Target
+
+
+@contextlib.contextmanager
+def attacked_server(**settings: str) -> Iterator[Attacked]:
+    with started_server(connector_ws="127.0.0.1:0", **settings) as server:
+        yield Attacked(server, prepare(server, ATTACKERS))
 
 
 @pytest.fixture(scope="module")
-def target(server: Running) -> Target:
-    return prepare(server, ATTACKERS)
+def over_http() -> Iterator[Attacked]:
+    with attacked_server() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def over_https(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+    """Its HTTP API has a certificate."""
+    with attacked_server(**https_settings(tmp_path_factory.mktemp("https"))) as found:
+        yield found
 
 
 def check_answers(answers: Counter[str]) -> None:
@@ -72,7 +89,7 @@ def check_answers(answers: Counter[str]) -> None:
 
 def flood_and_look(server: Running, target: Target, name: str, device: WellBehaved) -> Counter[str]:
     """What the attackers were answered, while pushes came to `device`."""
-    backend = Backend(server)
+    backend, visitor = Backend(server), Visitor(server)
     hanging = hanging_redis(server) if FLOODS[name].hangs_redis else contextlib.nullcontext()
     with attacking(name, target, ATTACKERS, seconds=4 * DEADLINE_SECONDS) as attack:
         with hanging:
@@ -81,6 +98,9 @@ def flood_and_look(server: Running, target: Target, name: str, device: WellBehav
             number = device.push(backend)
             came = device.wait_for(number, DEADLINE_SECONDS)
             assert came is not None, f"no push during the flood; the device: {device.ended!r}"
+        if not FLOODS[name].hangs_redis:
+            for path in VISITED:
+                visitor.ask(path)  # on a connection of its own
         assert Backend(server).call("GET", "/healthz")[0] == 200
     assert not attack.failures, attack.failures[0]
     assert attack.connections >= ATTACKERS
@@ -88,7 +108,10 @@ def flood_and_look(server: Running, target: Target, name: str, device: WellBehav
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_flood(server: Running, target: Target, name: str) -> None:
+def test_flood(name: str, request: pytest.FixtureRequest) -> None:
+    is_https = FLOODS[name].carrier == "https"
+    attacked: Attacked = request.getfixturevalue("over_https" if is_https else "over_http")
+    server, target = attacked
     device, memory = WellBehaved(server), Memory(server)
     before_mib, connections = memory.now_mib(), gauge(server, "connections")
     try:

@@ -11,19 +11,22 @@ from push.runtime.histogram import DURATION_BOUNDS
 
 
 class At:
-    """Servers whose time is `now`."""
+    """Servers whose clocks are ahead of ours."""
 
-    now = 1_000_000_000
+    now_us = 1_000_000_000
 
-    def now_us(self, number: int) -> int:
-        return self.now
+    def seconds(self) -> float:
+        return self.now_us / 1_000_000
+
+    def ahead_us(self, number: int) -> int:
+        return 10**15 * (number + 1)
 
 
 def measured(*took_us: int) -> AckLatency:
     times = At()
     latency = AckLatency(times)
     for each in took_us:
-        latency.note(0, times.now - each)
+        latency.note(0, times.now_us + times.ahead_us(0) - each)
     return latency
 
 
@@ -39,6 +42,23 @@ def test_each_bucket_of_the_metric_has_what_took_at_most_as_long() -> None:
     for bound_seconds, count in latency.histogram().buckets():
         assert count == sum(each <= float(bound_seconds) * 1_000_000 for each in took)
     assert latency.histogram().sum == pytest.approx(sum(took) / 1_000_000)
+
+
+def test_a_message_of_many_devices_is_measured_for_each() -> None:
+    """By far the most fall into the bucket of the one before."""
+    times, chance = At(), random.Random(9)
+    latency = AckLatency(times)
+    published_us = [times.now_us + times.ahead_us(number) for number in (0, 1)]
+    took: list[int] = []
+    for _ in range(3_000):
+        number = chance.randrange(2) if chance.random() < 0.05 else 0
+        latency.note(number, published_us[number])
+        took.append(times.now_us - At.now_us)
+        times.now_us += chance.choice([0, 1, 7, 90, 20_000])
+    for bound_seconds, count in latency.histogram().buckets():
+        assert count == sum(each <= float(bound_seconds) * 1_000_000 + 0.5 for each in took)
+    assert sum(latency.counts) == len(took)
+    assert latency.sum_us == pytest.approx(sum(took), rel=1e-6)
 
 
 def test_a_clock_that_is_behind_measures_nothing_below_zero() -> None:

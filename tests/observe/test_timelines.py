@@ -30,6 +30,7 @@ class Session:
         self.token = encode_crockford(number + 1_000_000)
         self.user = None
         self.connected_ms = 0
+        self.unsettled = 0
         self.ip = "192.0.2.1"
 
 
@@ -41,6 +42,11 @@ def make_timelines(shards: Shards, max_in_all: int = 200_000) -> Timelines:
     survey = Survey(clock, store, dict, "boot")
     answerer = SurveyHandler(store, "boot", "n1")
     return Timelines(clock, shards, survey, answerer, "n1", max_in_all)
+
+
+def acknowledge(timelines: Timelines, session: Session, count: int = 1) -> None:
+    timelines.acknowledging[session] = None
+    session.unsettled += count
 
 
 async def script_calls(store: RedisClient) -> int:
@@ -60,14 +66,14 @@ async def test_a_minute_of_many_sessions_is_one_entry_each_in_few_calls(
         await make_device(session.token)
     for _ in range(100):
         for session in sessions:
-            timelines.acknowledged[session] += 1
+            acknowledge(timelines, session)
     before = await script_calls(store)
     await timelines.store_all()
     calls = await script_calls(store) - before
     assert calls <= SESSIONS // ENTRIES_PER_CALL + 2  # and one or two tries before it is loaded
     total = int(await store.command("GET", store.key("device-events-total")))
     assert total == SESSIONS
-    assert not timelines.acknowledged
+    assert not timelines.acknowledging
     page = await timelines.page(sessions[7].token, "", 10)
     assert [(each.event, each.n) for each in page.events] == [("acknowledged", 100)]
     timelines.stop()
@@ -83,7 +89,7 @@ async def test_more_sessions_than_may_wait_are_stored_in_parts(
     sessions = [Session(number) for number in range(1_000)]
     for session in sessions:
         await make_device(session.token)
-        timelines.acknowledged[session] += 1
+        acknowledge(timelines, session)
         timelines.count(session.token, session.session_id, "dropped", "too_large")
     timelines.add(sessions[0].token, "connected", sessions[0].session_id)
     await timelines._settle()
@@ -105,7 +111,7 @@ async def test_without_redis_what_is_counted_drives_out_nothing(
     await wait_until(lambda: store.problem is not None)
     timelines.add("ended", "disconnected", "session")
     for number in range(30):
-        timelines.acknowledged[Session(number)] += 1
+        acknowledge(timelines, Session(number))
     await timelines.store_all()
     assert timelines.given_up == 30 - 9
     (event,) = await timelines._unstored(b'"ended"')
@@ -123,7 +129,7 @@ async def test_equal_minutes_of_a_session_are_entries_each(
     minutes = []
     for minute in range(3):
         store.clock.observe((store.clock.now_us() // 60_000_000 + 1) * 60_000_000)
-        timelines.acknowledged[session] += 1
+        acknowledge(timelines, session)
         timelines.count(session.token, session.session_id, "dropped", "too_large")
         await timelines.store_all()
         minutes.append(store.clock.now_us() // 60_000_000)
@@ -175,7 +181,7 @@ async def test_what_is_not_stored_is_found_among_many_sessions(
     timelines = make_timelines(shards)
     sessions = [Session(number) for number in range(50)]
     for number, session in enumerate(sessions):
-        timelines.acknowledged[session] = number + 1
+        acknowledge(timelines, session, number + 1)
         timelines.count(session.token, session.session_id, "dropped", "too_large")
     for number in (0, 20, 49):
         token = sessions[number].token

@@ -199,8 +199,8 @@ def test_a_drain_rate_that_is_none_is_said(pushctl, rate):
 
 
 def test_stats_are_tables_with_headings(pushctl, server: HTTPServer):
-    nodes = [{"a": 1}, {"a": 2, "b": {"c": "d"}}]
-    server.answer(Answer(200, {"devices": 3, "push": {"sent": 10, "why": "ok"}, "nodes": nodes}))
+    others = [{"a": 1}, {"a": 2, "b": {"c": "d"}}]
+    server.answer(Answer(200, {"devices": 3, "push": {"sent": 10, "why": "ok"}, "others": others}))
     out = pushctl("--url", server.url, "stats").out
     assert out.splitlines() == [
         "NAME       VALUE",
@@ -208,11 +208,44 @@ def test_stats_are_tables_with_headings(pushctl, server: HTTPServer):
         "push.sent  10",
         "push.why   ok",
         "",
-        "nodes:",
+        "others:",
         "A  B.C",
         "1  -",
         "2  d",
     ]
+
+
+NODE = {
+    "service": "push-connector",
+    "instance": "connector-1.eu",
+    "addresses": {name: f"{name}://connector-1.eu.example.com:18443" for name in ("tls", "wss")},
+    "draining": False,
+    "sessions": 123456,
+    "capacity": 150000,
+    "version": "0.1.0",
+    "started": 1_800_000_000_000,
+    "counters": {f"counter_{number}": number for number in range(20)},
+}
+
+
+def test_the_nodes_in_stats_fit_a_terminal_and_have_their_versions(pushctl, server: HTTPServer):
+    server.answer(Answer(200, {"sessions": 123456, "nodes": [NODE]}))
+    out = pushctl("--url", server.url, "stats").out
+    assert max(map(len, out.splitlines())) <= 100
+    cells = ["push-connector", "connector-1.eu", "up", "0.1.0", "123456", "2027-01-15T08:00:00Z"]
+    assert out.splitlines()[-1].split() == cells
+    server.answer(Answer(200, {"nodes": [NODE]}))
+    heading, row = pushctl("--url", server.url, "nodes").out.splitlines()
+    assert heading.split() == [
+        "SERVICE",
+        "NODE",
+        "STATE",
+        "VERSION",
+        "SESSIONS",
+        "STARTED",
+        "ADDRESSES",
+    ]
+    assert row.split() == [*cells, *NODE["addresses"].values()]
 
 
 def test_an_error_of_the_api_is_one_line(pushctl, server: HTTPServer):

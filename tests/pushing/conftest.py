@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.devices.conftest import closed, devices, make_devices, store
+from tests.devices.conftest import closed, devices, devices_domain, domain, make_devices, store
 
-__all__ = ["closed", "devices", "make_devices", "store"]
+__all__ = ["closed", "devices", "devices_domain", "domain", "make_devices", "store"]

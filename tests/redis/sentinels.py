@@ -77,6 +77,15 @@ class Server(Redis):
     def is_synced(self) -> bool:
         return self.info("replication").get("master_link_status") == "up"
 
+    def cut_off(self) -> None:
+        """It gets nothing more from its master, and would be made master all the same."""
+        self.ask("CONFIG", "SET", "masterauth", "another")
+        self.ask("CLIENT", "KILL", "TYPE", "MASTER")
+        wait_for(lambda: not self.is_synced(), "the replica is cut off")
+
+    def join_again(self) -> None:
+        self.ask("CONFIG", "SET", "masterauth", self.password)
+
     def follow(self, master: Server) -> None:
         """Become its replica, as the sentinels would have it after a while."""
         self.ask("REPLICAOF", "127.0.0.1", master.port)

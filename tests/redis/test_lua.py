@@ -39,9 +39,9 @@ MOST_LINES_OF = {
     "chat/typing": 180,
     "webhooks/claim": 170,
     "chat/history": 170,
-    "devices/open": 400,
-    "streams/publish": 280,
-    "streams/cursors": 270,
+    "devices/open": 430,
+    "streams/publish": 310,
+    "streams/cursors": 310,
     "streams/read": 70,
 }
 CODES = ("DROPPED", "WAITING", "ACKNOWLEDGED", "EXPIRED", "CANCELLED")

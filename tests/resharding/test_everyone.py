@@ -8,9 +8,10 @@ import msgspec
 import pytest
 import pytest_twisted
 
+from push.devices.session_ending import EndedSession
 from push.redis.shards import Shards
 from push.streams.message import MessageContent, encode_content
-from push.streams.publisher import Publisher, TargetStream
+from push.streams.publisher import Message, Publisher, TargetStream
 from push.wire.idents import STREAM_ALL
 from tests.resharding.world import Worlds
 
@@ -18,12 +19,14 @@ from tests.resharding.world import Worlds
 async def publish_at(world: Worlds, number: int, id: str, ttl_seconds: int = 3600) -> None:
     """One message to everyone, on one server only."""
     await Publisher(Shards([world.servers[number]])).publish(
-        [TargetStream(STREAM_ALL)],
-        id,
-        encode_content(MessageContent(id, msgspec.Raw(b"1"))),
-        ttl_seconds=ttl_seconds,
-        stored=True,
-        to='{"all":true}',
+        Message(
+            [TargetStream(STREAM_ALL)],
+            id,
+            encode_content(MessageContent(id, msgspec.Raw(b"1"))),
+            ttl_seconds=ttl_seconds,
+            stored=True,
+            to='{"all":true}',
+        )
     )
 
 
@@ -51,7 +54,7 @@ async def acknowledge_first(world: Worlds, token: str) -> str:
     number, delivery = min(seat.window.outstanding.items(), key=lambda item: item[1].offset)
     world.acknowledge_one(seat, number)
     await world.flush()
-    await world.sessions.close(token, seat.session_id, [])
+    await world.sessions.close([EndedSession(token, seat.session_id)])
     del world.seats[token]
     return delivery.id
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from push.devices.outbox import OutboxRelay
+from push.devices.session_ending import EndedSession
 from push.devices.session_opening import Opened
 from push.pushing.service import Push, PushContent
 from push.pushing.targets import Target
@@ -102,7 +103,7 @@ class Worlds(World):
         for seat in list(self.seats.values()):
             assert seat.window is not None
             left = seat.window.tried(seat.subscriptions.values(), 0.0)
-            await self.sessions.close(seat.token or "", seat.session_id, left)
+            await self.sessions.close([EndedSession(seat.token or "", seat.session_id, left)])
             self.gone(seat)
         for seat in list(self.ghosts):
             self.gone(seat)
@@ -275,7 +276,7 @@ class Worlds(World):
         seat = self.seats.pop(token)
         assert seat.window is not None
         left = seat.window.tried(seat.subscriptions.values(), 0.0)
-        await self.sessions.close(token, seat.session_id, left)
+        await self.sessions.close([EndedSession(token, seat.session_id, left)])
 
     async def opened(self, token: str) -> Opened:
         """What a device that connects is told."""

@@ -7,7 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from push.runtime.timers import Debounced, Periodic, SingleFlight, sleep
+from push.runtime.timers import Debounced, Periodic, SingleFlight, TimeLimit, sleep
 
 
 class Runs:
@@ -49,6 +49,41 @@ def test_sleep_takes_its_time_and_can_be_cancelled() -> None:
     cancelled.cancel()
     assert cancelled.called
     assert not clock.getDelayedCalls()
+
+
+class TestTimeLimit:
+    def test_what_has_no_result_in_time_is_cancelled_and_no_other(self) -> None:
+        clock = Clock()
+        limit = TimeLimit(clock, 5)
+        outcomes: dict[str, object] = {}
+
+        def watch(name: str) -> Deferred[str]:
+            waiting: Deferred[str] = Deferred()
+            limit.watch(waiting, lambda: TimeoutError(name)).addBoth(
+                lambda result: outcomes.update({name: getattr(result, "value", result)})
+            )
+            return waiting
+
+        early, late = watch("early"), watch("late")
+        clock.advance(3)
+        later = watch("later")
+        early.callback("in time")
+        assert outcomes == {"early": "in time"}
+        clock.advance(2)
+        assert late.called
+        assert isinstance(outcomes["late"], TimeoutError)
+        assert "later" not in outcomes
+        clock.advance(2)
+        later.errback(ValueError("its own"))
+        assert isinstance(outcomes["later"], ValueError)
+        assert not clock.getDelayedCalls(), "nothing waits"
+
+    def test_what_has_a_result_needs_no_timer(self) -> None:
+        clock = Clock()
+        waiting: Deferred[int] = Deferred()
+        waiting.callback(1)
+        assert TimeLimit(clock, 5).watch(waiting, TimeoutError) is waiting
+        assert not clock.getDelayedCalls()
 
 
 class TestPeriodic:

@@ -197,3 +197,35 @@ def test_lanes_of_addresses_that_have_gone_are_forgotten(working: Working) -> No
 
     assert len(working.turns._lanes) <= 1024
     assert working.lane("192.0.2.7", is_known=False) is kept
+
+
+def test_work_that_cannot_wait_is_done_and_paid_for(working: Working) -> None:
+    stranger = working.lane("192.0.2.7", is_known=False)
+    working.clock.rightNow = 100.0
+    assert working.ask(stranger, "a", 0.02)
+    ended: list[float] = []
+
+    def end() -> None:
+        working.clock.rightNow += 0.1
+        ended.append(working.now)
+
+    working.turns.charge(stranger, end)
+    assert len(ended) == 1, "although its time is used up"
+    assert not working.ask(stranger, "b")
+    working.turns_until_idle()
+    assert working.now - ended[0] >= 0.1, "as long again is for others"
+
+
+def test_what_is_charged_within_other_work_is_counted_once(working: Working) -> None:
+    outer, inner = working.lane("outer"), working.lane("inner")
+
+    def end() -> None:
+        working.clock.rightNow += 0.0005
+
+    def work() -> None:
+        working.clock.rightNow += 0.001
+        working.turns.charge(inner, end)
+        working.clock.rightNow += 0.002
+
+    assert working.turns.work(outer, work)
+    assert (outer.spent, inner.spent) == pytest.approx((0.003, 0.0005))

@@ -23,7 +23,7 @@ from push.streams.hub import Hub
 from push.streams.ledger import DeliveryCounts, Ledger
 from push.streams.log import LogReader, WantedPages
 from push.streams.log_cache import LogCache
-from push.streams.publisher import Published, Publisher, Retention, TargetStream
+from push.streams.publisher import Message, Published, Publisher, Retention, TargetStream
 
 Connect = Callable[..., Awaitable[RedisClient]]
 
@@ -49,11 +49,13 @@ class Sender:
         publisher = self._publisher if announced else self._silent
         content = b'{"id":"m%d","data":%b}' % (n, (data or str(n)).encode())
         return await publisher.publish(
-            [TargetStream(stream, guard and f"device:{guard}") for stream in streams],
-            f"m{n}",
-            content,
-            ttl_seconds=ttl_seconds,
-            stored=stored,
+            Message(
+                [TargetStream(stream, guard and f"device:{guard}") for stream in streams],
+                f"m{n}",
+                content,
+                ttl_seconds=ttl_seconds,
+                stored=stored,
+            )
         )
 
 
@@ -214,11 +216,13 @@ class Desk:
         self._sent += 1
         id = f"m{self._sent}"
         return await self.publisher.publish(
-            [TargetStream(stream) for stream in streams],
-            id,
-            b'{"id":"%b","data":0}' % id.encode(),
-            ttl_seconds=ttl_seconds,
-            **{"stored": True, "to": '{"all":true}', **more},
+            Message(
+                [TargetStream(stream) for stream in streams],
+                id,
+                b'{"id":"%b","data":0}' % id.encode(),
+                ttl_seconds=ttl_seconds,
+                **{"stored": True, "to": '{"all":true}', **more},
+            )
         )
 
     async def log(self, stream: str) -> list[Entry]:

@@ -18,7 +18,7 @@ from push.redis.shards import Shards
 from push.session.entry import Entry
 from push.streams.log import LogReader, WantedPages
 from push.streams.message import MessageContent, encode_content, from_channel
-from push.streams.publisher import Publisher, TargetStream
+from push.streams.publisher import Message, Publisher, TargetStream
 from tests.waiting import WaitUntil
 
 MINUTE_US = 60_000_000
@@ -185,14 +185,14 @@ async def test_rule_10_a_publish_whose_deadline_has_passed_does_nothing(
     """Redis stands still for longer than the caller waits, then runs what waited for it."""
     redis = make_redis()
     store = await connect(redis.url, timeout_seconds=0.5)
-    from push.streams.publisher import Publisher, TargetStream
+    from push.streams.publisher import Message, Publisher, TargetStream
 
     publisher = Publisher(Shards([store]))
 
     def publish(n: int) -> Deferred[Any]:
         return Deferred.fromCoroutine(
             publisher.publish(
-                [TargetStream("all")], f"m{n}", b'{"id":"m"}', ttl_seconds=60, stored=True
+                Message([TargetStream("all")], f"m{n}", b'{"id":"m"}', ttl_seconds=60, stored=True)
             )
         )
 
@@ -246,13 +246,15 @@ async def test_a_trace_is_on_the_channel_and_in_the_ledger_and_not_in_what_devic
     for id, of in (("m1", trace), ("m2", None)):
         content = encode_content(MessageContent(id, Raw(b"1")))
         await publisher.publish(
-            [TargetStream("user:anna")],
-            id,
-            content,
-            ttl_seconds=60,
-            stored=stored,
-            to='{"user":"anna"}',
-            trace=of,
+            Message(
+                [TargetStream("user:anna")],
+                id,
+                content,
+                ttl_seconds=60,
+                stored=stored,
+                to='{"user":"anna"}',
+                trace=of,
+            )
         )
     await wait_until(lambda: len(heard) == 2)
 

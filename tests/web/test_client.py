@@ -42,5 +42,10 @@ def test_against_a_server(name: str, web_server: WebServer) -> None:
 def test_between_two_servers(two_servers: tuple[WebServer, WebServer]) -> None:
     first, second = two_servers
     # The first ends when it has no sessions any more, so the second one's API is asked.
-    variables = {**second.variables(), "PUSH_WS": first.ws_url, "PUSH_WS_TWO": second.ws_url}
+    variables = {
+        **second.variables(),
+        "PUSH_WS": first.ws_url,
+        "PUSH_WS_TWO": second.ws_url,
+        "PUSH_HTTP_ONE": first.running.http_url,
+    }
     run_tests(HERE / "cluster" / "redirect.test.mjs", **variables)

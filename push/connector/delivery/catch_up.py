@@ -47,6 +47,8 @@ class CatchUp:
         # Those it reads on for now, and whether they were woken meanwhile. Not kept in the session:
         # most never are behind.
         self._woken: dict[DeviceSession, bool] = {}
+        # Those that are behind and were not read on for: an acknowledgement may help.
+        self.held_up: set[DeviceSession] = set()
         self._stalled: set[DeviceSession] = set()
         self._retry_call: Any = None
 
@@ -63,20 +65,24 @@ class CatchUp:
             self._woken[device] = False
             self._port.run(device.connection, self._run(device))
 
+    def forget(self, device: DeviceSession) -> None:
+        """The session is over."""
+        self.held_up.discard(device)
+
     def _wants(self, device: DeviceSession) -> bool:
-        for subscription in device.subscriptions.values():
-            if subscription.heard and not subscription.live:
-                break
-        else:
-            return False
+        self.held_up.discard(device)
         window = device.protocol.window
-        return (
-            window is not None
-            and device.phase is Phase.OPEN
-            and device.protocol.state is State.OPEN
-            and not device.connection.blocked
-            and window.half_free
-        )
+        if (
+            window is None
+            or device.phase is not Phase.OPEN
+            or device.protocol.state is not State.OPEN
+            or not _is_behind(device)
+        ):
+            return False
+        if device.connection.blocked or not window.half_free:
+            self.held_up.add(device)
+            return False
+        return True
 
     async def _run(self, device: DeviceSession) -> None:
         try:
@@ -92,6 +98,8 @@ class CatchUp:
                     break
         finally:
             del self._woken[device]
+            if device.phase is Phase.OPEN and _is_behind(device):
+                self.held_up.add(device)
 
     async def _read_on(self, device: DeviceSession) -> bool:
         """One read of all streams that are behind; False when only something else helps."""
@@ -142,7 +150,8 @@ class CatchUp:
             channel = self._sources.channel(subscription)
             if channel is None or not subscription.heard or subscription.live:
                 continue
-            if channel.reached(subscription):
+            if channel.is_clear_after(subscription.position):
+                subscription.position = max(subscription.position, channel.last)
                 subscription.live = True
             else:
                 behind.setdefault(self._sources.of(subscription), []).append(
@@ -181,9 +190,11 @@ class CatchUp:
                 return False
         if not page.complete:
             return True
-        subscription.position = max(subscription.position, complete_to)
         if not channel.known:
             channel.advance(complete_to)
+        if not page.entries and not page.lost:
+            channel.note_clear(subscription.position, complete_to)
+        subscription.position = max(subscription.position, complete_to)
         if channel.reached(subscription):
             subscription.live = True
             return False
@@ -218,6 +229,10 @@ class CatchUp:
         stalled, self._stalled = self._stalled, set()
         for device in stalled:
             self.wake(device)
+
+
+def _is_behind(device: DeviceSession) -> bool:
+    return any(each.heard and not each.live for each in device.subscriptions.values())
 
 
 class _JoinedFrames:

@@ -245,7 +245,7 @@ class FanOut:
             if stored:
                 if subscription.cursor != cursor:
                     cursors.moved(device, subscription)
-                elif data:
+                elif data and not subscription.is_to_report:
                     cursors.handed(device, subscription)
                 if connection.due_slot > due_slot:
                     self._wheel.put(connection, due_slot)

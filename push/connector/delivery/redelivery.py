@@ -79,7 +79,8 @@ class Redelivery:
         [(_, entry, gone)] = await self._in_log(subscription, [first])
         self._again(device, first, entry, gone)
         if entry is None:
-            behind = [delivery for delivery in subscription.pending or () if not delivery.done]
+            window = device.protocol.window
+            behind = window.unfinished(subscription) if window is not None else []
             for delivery, entry, gone in await self._in_log(subscription, behind):
                 if entry is None:
                     self._again(device, delivery, None, gone)

@@ -10,7 +10,7 @@ the group's own log too, so that it ends at that place for everyone.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import msgspec
 from twisted.internet.defer import Deferred, gatherResults
@@ -95,16 +95,17 @@ class SessionSubscriptions:
         # none.
         self._refreshes: dict[DeviceSession, _Refresh] = {}
 
-    def begin(
-        self, device: DeviceSession, subscriptions: Iterable[Subscription]
-    ) -> Deferred[list[None]]:
+    def begin(self, device: DeviceSession, subscriptions: Iterable[Subscription]) -> Deferred[Any]:
         """Follow; fires when all channels are subscribed to."""
-        heard = []
+        waiting = []
         for subscription in subscriptions:
             device.subscriptions[subscription.stream] = subscription
             confirmed = self._sources.follow(device, subscription)
-            heard.append(confirmed.addCallback(_mark_heard, subscription))
-        return gatherResults(heard, consumeErrors=True)
+            if confirmed.called:
+                subscription.heard = True
+            else:
+                waiting.append(confirmed.addCallback(_mark_heard, subscription))
+        return waiting[0] if len(waiting) == 1 else gatherResults(waiting, consumeErrors=True)
 
     def end(self, device: DeviceSession) -> None:
         """Follow nothing any more."""

@@ -23,8 +23,9 @@ log = Logger()
 class Line(Generic[One]):
     """Works off about so many bytes in a turn, and begins nothing more after `seconds_per_turn`.
 
-    `work_off(one)` works off a slice and returns its bytes; when it raises an error, that is logged
-    and `failed(one)` is called: the others get their turn all the same. After a turn the line
+    `work_off(one)` works off a slice and returns its bytes, or None for one that waits no longer,
+    which costs the others nothing; when it raises an error, that is logged and `failed(one)` is
+    called: the others get their turn all the same. After a turn the line
     rests, `rests` times as long as that took, and at least `rest_seconds_each` for each that was
     worked off: others have that time for themselves.
     """
@@ -32,7 +33,7 @@ class Line(Generic[One]):
     def __init__(
         self,
         clock: Clock,
-        work_off: Callable[[One], int],
+        work_off: Callable[[One], int | None],
         failed: Callable[[One], None],
         *,
         bytes_per_turn: int,
@@ -77,17 +78,20 @@ class Line(Generic[One]):
     def _work(self) -> None:
         begun = now = self._clock.seconds()
         waiting, left_bytes = self._waiting, self._bytes_per_turn
-        before = len(waiting)
+        worked_off = 0
         while waiting and left_bytes > 0 and now - begun < self._seconds_per_turn:
-            left_bytes -= max(self._work_off_one(waiting.popleft()), LEAST_BYTES_PER_SLICE)
+            size_bytes = self._work_off_one(waiting.popleft())
+            if size_bytes is not None:
+                worked_off += 1
+                left_bytes -= max(size_bytes, LEAST_BYTES_PER_SLICE)
             now = self._clock.seconds()
-        least_seconds = (before - len(waiting)) * self.rest_seconds_each
+        least_seconds = worked_off * self.rest_seconds_each
         rest_seconds = min(max((now - begun) * self.rests, least_seconds), MOST_REST_SECONDS)
         self._rest_until = now + rest_seconds if rest_seconds else 0.0
         if waiting:
             self._request()
 
-    def _work_off_one(self, one: One) -> int:
+    def _work_off_one(self, one: One) -> int | None:
         try:
             return self._work_off(one)
         except Exception:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from push.connector.limits.counts import (
     BYTES_PER_SECOND,
@@ -30,25 +31,15 @@ from push.connector.limits.counts import (
     LimitCounts,
 )
 from push.connector.limits.line import Line
+from push.connector.limits.newcomers import LONG_RESTS, SECONDS_PER_TURN, Newcomers
 from push.connector.limits.session_rates import Rates, SessionRates
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
+log = Logger()
+
 # Worked off in a turn for those that wait: about 100 of the shortest frames, a millisecond.
 BYTES_PER_TURN = 1024
-SECONDS_PER_TURN = 0.001
-# As how many bytes what a newcomer wants counts: with 512 each, 16 of them in a turn.
-NEWCOMERS_BYTES_PER_TURN = 8 * 1024
-MOST_NEWCOMERS = 64  # that wait; while there are so many, no connection is accepted
-RESTS = 1.0  # times as long as it has worked
-LONG_RESTS = 4.0
-HOSTILE_REST_SECONDS = (
-    0.002  # for each newcomer: what is looked up for it takes longer than its turn
-)
-NO_ROOM_SECONDS = 0.005  # until it is looked again whether there is room
-# The share of newcomers that get a session, over about the last 50; under this, most are hostile.
-FEW_SESSIONS = 0.25
-_OF_LAST = 1 / 50
 # Counted frames that are worked off at once as they come; after that, all wait for their turn.
 FRAMES_AT_ONCE_PER_TURN = 128
 # How often those that wait aside are looked at; about 50 frames come together at 200 a second.
@@ -132,8 +123,7 @@ class ReadQueue:
         self._over_rate = over_rate
         self._ready = self._line()
         self._busy = self._line(rests=LONG_RESTS)
-        self._newcomers = self._line(NEWCOMERS_BYTES_PER_TURN, RESTS)
-        self._share_with_session = 1.0
+        self._newcomers = Newcomers(reactor, self._take_turn, self._failed)
         self._requests = Line(
             reactor,
             _begin,
@@ -149,14 +139,12 @@ class ReadQueue:
         self._discarding: list[ReadConnection] = []
         self._discard = Debounced(reactor, ASIDE_SECONDS, self._discard_more)
 
-    def _line(
-        self, bytes_per_turn: int = BYTES_PER_TURN, rests: float = 0.0
-    ) -> Line[ReadConnection]:
+    def _line(self, rests: float = 0.0) -> Line[ReadConnection]:
         return Line(
             self._reactor,
             self._take_turn,
             self._failed,
-            bytes_per_turn=bytes_per_turn,
+            bytes_per_turn=BYTES_PER_TURN,
             seconds_per_turn=SECONDS_PER_TURN,
             rests=rests,
         )
@@ -178,13 +166,14 @@ class ReadQueue:
         return lined_up + len(self._aside)
 
     @property
+    def newcomers_waiting(self) -> int:
+        """Connections that have not asked for a session yet, and wait for their turn."""
+        return len(self._newcomers)
+
+    @property
     def accepts_wait_seconds(self) -> float:
         """For how long no connection is to be accepted: those wait in the system."""
-        newcomers = self._newcomers
-        rest_seconds = newcomers.rest_seconds if newcomers.rests == LONG_RESTS else 0.0
-        if len(newcomers) >= MOST_NEWCOMERS:
-            return max(rest_seconds, NO_ROOM_SECONDS)
-        return rest_seconds
+        return self._newcomers.accepts_wait_seconds
 
     def turn_of(self, connection: ReadConnection) -> Deferred[None] | None:
         """When a connection that has sent much may begin its next request; None: now."""
@@ -224,11 +213,7 @@ class ReadQueue:
 
     def came_to(self, *, session: bool, weight: int = 1) -> None:
         """A newcomer has got a session, or is gone without ever having had one that lasted."""
-        share = self._share_with_session
-        self._share_with_session = share = share + (session - share) * weight * _OF_LAST
-        is_hostile = share < FEW_SESSIONS
-        self._newcomers.rests = LONG_RESTS if is_hostile else RESTS
-        self._newcomers.rest_seconds_each = HOSTILE_REST_SECONDS if is_hostile else 0.0
+        self._newcomers.came_to(session=session, weight=weight)
 
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
@@ -265,7 +250,7 @@ class ReadQueue:
     def _discard_more(self) -> None:
         discarding, self._discarding = self._discarding, []
         for connection in discarding:
-            connection.read_again()
+            self._guarded(connection, connection.read_again)
 
     def forget(self, connection: ReadConnection) -> None:
         """It is lost, or no longer read."""
@@ -322,17 +307,27 @@ class ReadQueue:
         self.is_busy = False
         self._frames_at_once = 0
 
-    def _take_turn(self, connection: ReadConnection) -> int:
+    def _take_turn(self, connection: ReadConnection) -> int | None:
         """Work off one slice of it; its bytes."""
         paused = connection.paused
         if paused is None or paused.limit is not None:
-            return 0  # it was lost, or waits aside
+            return None  # it was lost, or waits aside
         return self._work_off(connection, paused)
 
     def _failed(self, connection: ReadConnection) -> None:
         """An error of the server ends the connection whose turn it was, and no other."""
         self.forget(connection)
         connection.abort()
+
+    def _guarded(self, connection: ReadConnection, act: Callable[..., None], *given: Any) -> None:
+        """What is done for one of several connections, all of which get their turn."""
+        try:
+            act(*given)
+        except Exception:
+            log.failure(
+                "A connection that waited could not be handled", event="connection.wait_failed"
+            )
+            self._failed(connection)
 
     def _work_off(self, connection: ReadConnection, paused: PausedReading) -> int:
         done = 0
@@ -360,7 +355,7 @@ class ReadQueue:
         """Look at all that wait aside: one that is under its limit again gets a turn."""
         for connection in list(self._aside):
             if connection.paused is not None:
-                self._look_at(connection, connection.paused)
+                self._guarded(connection, self._look_at, connection, connection.paused)
         if self._aside:
             self._look.request()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -17,8 +16,6 @@ from push.wire.api.conversations import ConversationName, NewMessage, Presence, 
 from push.wire.api.groups import GroupChanges, NewGroup, Users
 from push.wire.errors import RequestError
 from push.wire.signals import RequestName
-
-Body = TypeVar("Body", bound=Struct)
 
 
 class ConversationTarget(Struct, frozen=True):
@@ -121,49 +118,49 @@ def chat_handlers(chat: ChatService) -> dict[int, Handler]:
     return {**_message_handlers(chat), **_group_handlers(chat)}
 
 
-def _as_user(kind: type[Body], handle: Callable[[str, Body], Awaitable[Struct | None]]) -> Handler:
-    """A handler that gets the user whose session asks. Raises `RequestError` `not_allowed`."""
-
-    async def with_user_of_session(caller: Caller, body: Body) -> Struct | None:
-        if caller.user is None:
-            raise RequestError("not_allowed", "this session is bound to no user")
-        return await handle(caller.user, body)
-
-    return handling(kind, with_user_of_session)
+def _user_of(caller: Caller) -> str:
+    """The user whose session asks. Raises `RequestError` `not_allowed`."""
+    if caller.user is None:
+        raise RequestError("not_allowed", "this session is bound to no user")
+    return caller.user
 
 
 def _message_handlers(chat: ChatService) -> dict[int, Handler]:
-    async def send(user: str, body: SendBody) -> Struct:
-        to = body.to
+    async def send(caller: Caller, body: SendBody) -> Struct:
+        user, to = _user_of(caller), body.to
         conversation = to_group(to.group) if to.user is UNSET else to_user(user, to.user)
         return await chat.messages.send(user, conversation, body, by_device=True)
 
-    async def page(user: str, body: HistoryBody) -> Struct:
+    async def page(caller: Caller, body: HistoryBody) -> Struct:
+        user = _user_of(caller)
         return await chat.messages.history(conversation_of(user, body.conversation), body, user)
 
-    async def recall(user: str, body: RecallBody) -> None:
+    async def recall(caller: Caller, body: RecallBody) -> None:
+        user = _user_of(caller)
         await chat.messages.recall(conversation_of(user, body.conversation), body.seq, user)
 
-    async def move(user: str, body: PositionsBody) -> Struct:
+    async def move(caller: Caller, body: PositionsBody) -> Struct:
+        user = _user_of(caller)
         return await chat.messages.move(conversation_of(user, body.conversation), body, user)
 
-    async def conversations(user: str, body: ConversationListBody) -> Struct:
-        return await chat.conversations.page(user, cursor=body.cursor, limit=body.limit)
+    async def conversations(caller: Caller, body: ConversationListBody) -> Struct:
+        return await chat.conversations.page(_user_of(caller), cursor=body.cursor, limit=body.limit)
 
-    async def typing(user: str, body: TypingBody) -> None:
+    async def typing(caller: Caller, body: TypingBody) -> None:
+        user = _user_of(caller)
         await chat.messages.typing(conversation_of(user, body.conversation), user)
 
-    async def presence(user: str, body: PresenceBody) -> Struct:
-        return Presence(await chat.presence.of(user, body.users))
+    async def presence(caller: Caller, body: PresenceBody) -> Struct:
+        return Presence(await chat.presence.of(_user_of(caller), body.users))
 
     return {
-        RequestName.MS: _as_user(SendBody, send),
-        RequestName.MP: _as_user(HistoryBody, page),
-        RequestName.MR: _as_user(RecallBody, recall),
-        RequestName.MRN: _as_user(PositionsBody, move),
-        RequestName.CL: _as_user(ConversationListBody, conversations),
-        RequestName.TP: _as_user(TypingBody, typing),
-        RequestName.PS: _as_user(PresenceBody, presence),
+        RequestName.MS: handling(SendBody, send),
+        RequestName.MP: handling(HistoryBody, page),
+        RequestName.MR: handling(RecallBody, recall),
+        RequestName.MRN: handling(PositionsBody, move),
+        RequestName.CL: handling(ConversationListBody, conversations),
+        RequestName.TP: handling(TypingBody, typing),
+        RequestName.PS: handling(PresenceBody, presence),
     }
 
 
@@ -174,37 +171,39 @@ def _unless_all_confirmed(silent: list[str]) -> InEffect | None:
 def _group_handlers(chat: ChatService) -> dict[int, Handler]:
     groups = chat.groups
 
-    async def create(user: str, body: NewGroup) -> Struct:
-        return await groups.create(user, body, by_device=True)
+    async def create(caller: Caller, body: NewGroup) -> Struct:
+        return await groups.create(_user_of(caller), body, by_device=True)
 
-    async def get(user: str, body: GroupBody) -> Struct:
-        return await groups.get(body.group, user)
+    async def get(caller: Caller, body: GroupBody) -> Struct:
+        return await groups.get(body.group, _user_of(caller))
 
-    async def members(user: str, body: MemberListBody) -> Struct:
-        return await groups.members(body.group, user, cursor=body.cursor, limit=body.limit)
+    async def members(caller: Caller, body: MemberListBody) -> Struct:
+        return await groups.members(
+            body.group, _user_of(caller), cursor=body.cursor, limit=body.limit
+        )
 
-    async def add(user: str, body: GroupUsersBody) -> Struct:
-        return await groups.add(body.group, body.users, user, by_device=True)
+    async def add(caller: Caller, body: GroupUsersBody) -> Struct:
+        return await groups.add(body.group, body.users, _user_of(caller), by_device=True)
 
-    async def remove(user: str, body: GroupUsersBody) -> Struct:
-        return await groups.remove(body.group, body.users, user)
+    async def remove(caller: Caller, body: GroupUsersBody) -> Struct:
+        return await groups.remove(body.group, body.users, _user_of(caller))
 
-    async def leave(user: str, body: GroupBody) -> Struct | None:
-        return _unless_all_confirmed(await groups.leave(body.group, user))
+    async def leave(caller: Caller, body: GroupBody) -> Struct | None:
+        return _unless_all_confirmed(await groups.leave(body.group, _user_of(caller)))
 
-    async def change(user: str, body: ChangeGroupBody) -> Struct:
-        return await groups.change(body.group, body, user)
+    async def change(caller: Caller, body: ChangeGroupBody) -> Struct:
+        return await groups.change(body.group, body, _user_of(caller))
 
-    async def dismiss(user: str, body: GroupBody) -> Struct | None:
-        return _unless_all_confirmed(await groups.dismiss(body.group, user))
+    async def dismiss(caller: Caller, body: GroupBody) -> Struct | None:
+        return _unless_all_confirmed(await groups.dismiss(body.group, _user_of(caller)))
 
     return {
-        RequestName.GC: _as_user(NewGroup, create),
-        RequestName.GPGI: _as_user(GroupBody, get),
-        RequestName.GPGM: _as_user(MemberListBody, members),
-        RequestName.GAM: _as_user(GroupUsersBody, add),
-        RequestName.GKM: _as_user(GroupUsersBody, remove),
-        RequestName.GQ: _as_user(GroupBody, leave),
-        RequestName.GMI: _as_user(ChangeGroupBody, change),
-        RequestName.GD: _as_user(GroupBody, dismiss),
+        RequestName.GC: handling(NewGroup, create),
+        RequestName.GPGI: handling(GroupBody, get),
+        RequestName.GPGM: handling(MemberListBody, members),
+        RequestName.GAM: handling(GroupUsersBody, add),
+        RequestName.GKM: handling(GroupUsersBody, remove),
+        RequestName.GQ: handling(GroupBody, leave),
+        RequestName.GMI: handling(ChangeGroupBody, change),
+        RequestName.GD: handling(GroupBody, dismiss),
     }

@@ -39,12 +39,7 @@ def handling(
     kind: type[Body], handle: Callable[[Caller, Body], Awaitable[msgspec.Struct | None]]
 ) -> Handler:
     """A handler whose body is a `kind`; null in a member that may be absent is as if it were."""
-    decode = decoder_for(kind, nulls_taken_out_for(kind))
-
-    async def decoded(caller: Caller, raw: bytes) -> msgspec.Struct | None:
-        return await handle(caller, decode(raw or b"{}"))
-
-    return decoded
+    return Handler(decoder_for(kind, nulls_taken_out_for(kind)), handle)
 
 
 class RequestDispatcher:
@@ -187,7 +182,7 @@ class RequestDispatcher:
                     "unknown_request",
                     f"this server knows no request with the sub-signal {request.sub_signal}",
                 )
-            answer = await handler(caller, request.body)
+            answer = await handler.handle(caller, handler.decode(request.body or b"{}"))
         except (RequestError, StoreUnavailable) as error:
             refusal = error if isinstance(error, RequestError) else as_request_error(error)
             self.answered[_name_of(sub_signal), refusal.code] += 1

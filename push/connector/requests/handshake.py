@@ -19,11 +19,13 @@ from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.counters import Counters
+from push.devices.session_ending import EndedSession
 from push.devices.session_opening import Opened
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.redis.connection.subscriptions import subscribed_in_time
+from push.redis.connection.subscriptions import no_subscription
 from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
+from push.runtime.timers import TimeLimit
 from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
 from push.wire.errors import STATUS_OF_CODE, RequestError, shortened
@@ -69,7 +71,7 @@ class Handshake:
         self._keyring = services.keyring
         self._failed_keys = services.failed_keys
         self._settings = settings
-        self._timeout_seconds = services.shards.first.timeout_seconds
+        self._subscribing = TimeLimit(reactor, services.shards.first.timeout_seconds)
         self._commands = commands
         self._drain = drain
         self._currency = currency
@@ -179,7 +181,7 @@ class Handshake:
         if device.phase is Phase.CLOSED:
             # It went while its credentials were looked up: the record must not keep it.
             if opened.token is not None:
-                await self._sessions.close(opened.token, device.session_id, [])
+                await self._sessions.close([EndedSession(opened.token, device.session_id)])
             return
         device.connected_ms = self._port.now_ms()
         self._port.sessions[device.session_id] = device
@@ -191,7 +193,7 @@ class Handshake:
         if opened.user is not None:
             self._check_user(opened.user)
         subscribed = self._subscriptions.begin(device, opened.subscriptions)
-        await subscribed_in_time(subscribed, self._timeout_seconds, self._reactor)
+        await self._subscribing.watch(subscribed, no_subscription)
         if device.is_over:
             self._subscriptions.end(device)
 

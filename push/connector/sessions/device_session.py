@@ -84,6 +84,7 @@ class DeviceSession:
         "session_id",
         "subscriptions",
         "token",
+        "unsettled",
         "user",
     )
 
@@ -97,6 +98,7 @@ class DeviceSession:
         self.subscriptions: dict[str, Subscription] = {}
         self.phase = Phase.OPEN
         self.connected_ms = 0
+        self.unsettled = 0  # acknowledgements that its timeline does not have yet
         self.requests: deque[PublishRequested] | None = None  # that wait for the one before
         self.request_bytes = 0  # of these
 

@@ -32,8 +32,15 @@ class Caller(NamedTuple):
     user: str | None
 
 
-# Gets the caller and the JSON body; its answer's members are beside `ok`. Raises `RequestError`.
-Handler = Callable[[Caller, bytes], Awaitable[msgspec.Struct | None]]
+class Handler(NamedTuple):
+    """What answers one kind of request. Both raise `RequestError`.
+
+    `decode` makes its body of the JSON. `handle` gets the caller and that body; the members of its
+    answer are beside `ok`.
+    """
+
+    decode: Callable[[bytes], msgspec.Struct]
+    handle: Callable[..., Awaitable[msgspec.Struct | None]]
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):

@@ -11,10 +11,11 @@ from twisted.logger import Logger
 
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.sharded_streams import ShardedStreams
+from push.devices.session_ending import EndedSession
 from push.devices.sessions import Sessions
-from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
-from push.runtime.timers import sleep
+from push.runtime.timers import Debounced, sleep
+from push.session.subscription import FailedAttempts
 
 log = Logger()
 
@@ -22,7 +23,7 @@ AGAIN_SECONDS = 1.0
 
 
 class SessionEnds:
-    """`run` runs a coroutine whose errors are logged."""
+    """`run` runs a coroutine whose errors are logged. The ends of one turn are stored together."""
 
     def __init__(
         self,
@@ -36,17 +37,24 @@ class SessionEnds:
         self._sessions = sessions
         self._run = run
         self._stopping = False
-        self._ends: dict[DeviceSession, Deferred[None]] = {}  # that are being stored
+        self._due: list[DeviceSession] = []
+        self._ends: dict[str, Deferred[None]] = {}  # that are being stored, by session
+        self._end_of_turn = Debounced(reactor, 0, self._store_due)
 
     def stop(self) -> None:
-        """From now on the end of a session is tried once."""
+        """From now on the end of a session is tried once, and at once."""
         self._stopping = True
+        self._store_due()
 
     def store(self, device: DeviceSession) -> None:
         """Begin to store the end of a session; one without a token has no record."""
         if device.token is not None:
-            self._ends[device] = Deferred()
-            self._run(self._close(device, device.token)).addBoth(lambda _: self._stored(device))
+            self._ends[device.session_id] = Deferred()
+            self._due.append(device)
+            if self._stopping:
+                self._store_due()
+            else:
+                self._end_of_turn.request()
 
     async def are_stored(self) -> None:
         """Return when the ends of until now are stored, if Redis can be reached."""
@@ -55,29 +63,38 @@ class SessionEnds:
             stored.chainDeferred(waiter)
             await waiter
 
-    def _stored(self, device: DeviceSession) -> None:
+    def _store_due(self) -> None:
+        due, self._due = self._due, []
+        if due:
+            self._run(self._close(due))
+
+    def _stored(self, session: str) -> None:
         """Or could not be at once."""
-        stored = self._ends.pop(device, None)
+        stored = self._ends.pop(session, None)
         if stored is not None:
             stored.callback(None)
 
-    async def _close(self, device: DeviceSession, token: str) -> None:
-        subscriptions = [*device.subscriptions.values()]
-        window = device.protocol.window
-        while True:
-            try:
-                await self._sources.cursors.flush()
-                left = window.tried(subscriptions, self._reactor.seconds()) if window else []
-                await self._sessions.close(token, device.session_id, left)
+    async def _close(self, devices: list[DeviceSession]) -> None:
+        while devices:
+            await self._sources.cursors.flush()
+            now = self._reactor.seconds()
+            ended = [EndedSession(str(d.token), d.session_id, _left_of(d, now)) for d in devices]
+            unstored = {each.session for each in await self._sessions.close(ended)}
+            for device in devices:
+                self._stored(device.session_id)
+            devices = [device for device in devices if device.session_id in unstored]
+            if devices and self._stopping:
+                log.debug(
+                    "The ends of {count} sessions were not stored",
+                    count=len(devices),
+                    event="session.end_not_stored",
+                )
                 return
-            except StoreUnavailable as error:
-                self._stored(device)
-                if self._stopping:
-                    log.debug(
-                        "A session's end was not stored: {reason}",
-                        reason=error.reason,
-                        event="session.end_not_stored",
-                    )
-                    return
-            # Else the device would be online for as long as this connector is.
-            await sleep(self._reactor, AGAIN_SECONDS)
+            if devices:
+                # Else they would be online for as long as this connector is.
+                await sleep(self._reactor, AGAIN_SECONDS)
+
+
+def _left_of(device: DeviceSession, now: float) -> list[FailedAttempts]:
+    window = device.protocol.window
+    return window.tried(device.subscriptions.values(), now) if window else []

@@ -81,6 +81,7 @@ class DeviceConnection(Protocol):
     waiting_bytes = 0
     queued: list[bytes] | None = None
     source: tuple[str, int] | None = None  # address and port, when a load balancer told them
+    _peer_ip: str | None = None
     device: DeviceSession | None = None  # from its CONNECT on
     paused: PausedReading | None = None  # what waits to be worked off
     _send: Callable[[bytes], int] | None = None
@@ -98,7 +99,9 @@ class DeviceConnection(Protocol):
         """The device's address."""
         if self.source is not None:
             return self.source[0]
-        return peer_ip(getattr(self._transport.getPeer(), "host", None))
+        if self._peer_ip is None:
+            self._peer_ip = peer_ip(getattr(self._transport.getPeer(), "host", None))
+        return self._peer_ip
 
     @property
     def is_closed(self) -> bool:

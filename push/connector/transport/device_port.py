@@ -2,22 +2,67 @@
 
 from __future__ import annotations
 
+import select
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet import tcp
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
 
 from push.connector.limits.admission import AdmittingFactory
+from push.connector.transport.device_reader import DeviceReader
 from push.runtime.bounded_port import BoundedPort
 
 # Read at once from one connection. Twisted's 64 KiB are 6,500 of the shortest frames, of which
 # all but the first slice would wait in memory.
 READ_BYTES = 4 * 1024
+# Nearly all reads are shorter, and memory for more takes as long as all else about a read.
+SHORT_BYTES = 448
 
 
 class DeviceTransport(tcp.Server):
     """A connection of a device."""
 
+    server: DevicePort
+    socket: Any
+    protocol: Any
     bufferSize = READ_BYTES
+    _is_aborted = False
+
+    def abortConnection(self) -> None:
+        self._is_aborted = True
+        super().abortConnection()  # type: ignore[no-untyped-call]  # Twisted has no types here
+
+    def startReading(self) -> None:
+        if self.server.reader is None:
+            super().startReading()  # type: ignore[no-untyped-call]  # as above
+        elif not self._is_aborted:
+            self.server.reader.add(self)
+
+    def stopReading(self) -> None:
+        if self.server.reader is None:
+            super().stopReading()  # type: ignore[no-untyped-call]  # as above
+        else:
+            self.server.reader.remove(self)
+
+    def read(self) -> Failure | None:
+        """See `DeviceReader`."""
+        receive = self.socket.recv
+        try:
+            data = receive(SHORT_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return Failure(ConnectionLost())
+        if not data:
+            return connectionDone
+        if len(data) == SHORT_BYTES:
+            with suppress(OSError):  # what is wrong is seen at the next read
+                data += receive(READ_BYTES - SHORT_BYTES)
+        self.protocol.dataReceived(data)
+        return None
 
 
 class DevicePort(BoundedPort):
@@ -26,6 +71,10 @@ class DevicePort(BoundedPort):
     transport = DeviceTransport
     factory: AdmittingFactory
     _resuming: Any = None
+
+    def __init__(self, *listening: Any, **options: Any) -> None:
+        super().__init__(*listening, **options)
+        self.reader = DeviceReader(self.reactor) if hasattr(select, "epoll") else None
 
     def accepts_now(self) -> int:
         return self.factory.accepts_now()

@@ -25,6 +25,7 @@ from push.wire.errors import RequestError
 from push.wire.event_stream.answers import refusal
 from push.wire.signals import DisconnectCode
 
+REQUEST = b"GET"  # stands for what was read already, in the queue of newcomers
 MAX_UNREAD_BYTES = 64 * 1024  # what a client may send after its request
 REFUSED = "refused"
 WINDOW_FULL = "window_full"
@@ -49,6 +50,7 @@ class StreamConnection(DeviceConnection):
     _leaving: tuple[int, ...] = ()  # the messages that the transport has
     _last_words: bytes | None = None
     _unread_bytes = 0
+    _begin: Callable[[], None] | None = None  # until its turn has come
 
     def __init__(
         self,
@@ -83,10 +85,23 @@ class StreamConnection(DeviceConnection):
             reason = "nothing may be sent after the request"
             self.gateway.disconnect(self, DisconnectCode.BAD_FRAME, reason)
 
+    def begin_in_turn(self, begin: Callable[[], None]) -> None:
+        """Call `begin` when it is the turn of this newcomer, if its client waits so long."""
+        self._begin = begin
+        self.gateway.reads.received(self, REQUEST)
+
+    def take_slice(self, data: bytes, start: int) -> int:
+        begin, self._begin = self._begin, None
+        if begin is not None:
+            begin()
+        return len(data)
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._begin = None
         self._streams.settle(self)
         self._held = None
         super().connectionLost(reason)
+        self.protocol.forget_owner()
 
     def refuse(self, error: RequestError, *, with_body: bool) -> None:
         """Answer a request for which there can be no session."""

@@ -7,8 +7,9 @@ plain connection does it, and OpenSSL is asked as often as whole records came.
 A handshake takes most of a millisecond of a processor, and anybody may ask for one. So what comes
 before its end waits in the line of those that have no session (see `ReadQueue`).
 
-The only module that knows private names of Twisted's TLS, of its TCP transport and of pyOpenSSL.
-Of the latter because its `send` and `bio_read` take as long as the cipher and the copy together.
+It knows private names of Twisted's TLS, of its TCP transport and of pyOpenSSL, as `twisted_tls`
+does. Of the latter because its `send` and `bio_read` take as long as the cipher and the copy
+together.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any, NamedTuple
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 from twisted.internet.protocol import connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from push.connector.limits.read_queue import PausedReading, ReadQueue
+from push.connector.transport.twisted_tls import DirectTls
 from push.runtime.ports import Clock, as_twisted
 
 # RFC 8446, 5.1 and 5.2: a record is a type, a version and a length, then at most so much.
@@ -37,6 +39,8 @@ BUFFER_BYTES = 2**15  # a record, and what OpenSSL may have to say before it
 _WRONG_CERTIFICATE = {"peer did not return a certificate", "certificate verify failed"}
 NOTHING_BYTES = 64  # as how many what came without a byte for the session counts
 _buffer = ffi.new("char[]", BUFFER_BYTES)
+_content = ffi.buffer(_buffer)
+_view = memoryview(_content)
 
 
 class WholeRecords(NamedTuple):
@@ -46,6 +50,15 @@ class WholeRecords(NamedTuple):
     number: int
     end: int
     is_odd: bool
+
+
+def _is_one_record(data: bytes) -> bool:
+    """By far the commonest thing that comes: one record, of application data."""
+    return (
+        len(data) > HEADER_BYTES
+        and data[0] == APPLICATION_DATA
+        and len(data) == HEADER_BYTES + (data[3] << 8 | data[4])
+    )
 
 
 def whole_records(data: bytes) -> WholeRecords:
@@ -67,7 +80,7 @@ def whole_records(data: bytes) -> WholeRecords:
     return WholeRecords(number if are_data else 0, end, False)
 
 
-class DeviceTls(TLSMemoryBIOProtocol):
+class DeviceTls(DirectTls):
     """The transport of a device's connection over TLS; to the queue of what is read, a newcomer
     until the handshake is complete.
 
@@ -123,6 +136,9 @@ class DeviceTls(TLSMemoryBIOProtocol):
         if self._incomplete:
             data = self._incomplete + data
             self._incomplete = b""
+        if _is_one_record(data) and self._handshakeDone and not self._appSendBuffer:
+            self._read(data, 1)
+            return
         number, end, is_odd = whole_records(data)
         if end < len(data) and not is_odd:
             self._incomplete = data[end:]
@@ -138,8 +154,7 @@ class DeviceTls(TLSMemoryBIOProtocol):
             super().dataReceived(data)
 
     def _read(self, data: bytes, number: int) -> None:
-        self._tlsConnection.bio_write(data)
-        plain, is_all = _read_records(self._tlsConnection, number)
+        plain, is_all = _unseal(self._tlsConnection, data, number)
         if plain and not self._aborted:
             self.wrappedProtocol.dataReceived(plain)
         if not is_all:
@@ -203,7 +218,7 @@ class DeviceTls(TLSMemoryBIOProtocol):
         except OSError:
             return size_bytes  # the reactor reports the loss
         if sent < len(sealed):
-            tcp.write(sealed[sent:])
+            tcp.write(bytes(sealed[sent:]))
         return size_bytes
 
 
@@ -223,19 +238,23 @@ def _seal(connection: SSL.Connection, data: bytes) -> Any:
     if lib.SSL_write(connection._ssl, data, size_bytes) != size_bytes:
         return None
     sealed_bytes = lib.BIO_read(connection._from_ssl, _buffer, BUFFER_BYTES)
-    return ffi.buffer(_buffer, sealed_bytes)
+    return _view[:sealed_bytes]
 
 
-def _read_records(connection: SSL.Connection, number: int) -> tuple[bytes, bool]:
-    """What the next `number` records hold, together, as TCP would bring it; and whether all held
-    data. One that did not is to be asked for once more, so that OpenSSL says why."""
+def _unseal(connection: SSL.Connection, sealed: bytes, number: int) -> tuple[bytes, bool]:
+    """What the `number` records of `sealed` hold, together, as TCP would bring it; and whether all
+    held data. One that did not is to be asked for once more, so that OpenSSL says why."""
+    lib.BIO_write(connection._into_ssl, sealed, len(sealed))
+    if number == 1:
+        size_bytes = lib.SSL_read(connection._ssl, _buffer, BUFFER_BYTES)
+        return (_content[:size_bytes], True) if size_bytes > 0 else (b"", False)
     parts: list[bytes] = []
     for _ in range(number):
         size_bytes = lib.SSL_read(connection._ssl, _buffer, BUFFER_BYTES)
         if size_bytes <= 0:
             return b"".join(parts), False
-        parts.append(ffi.buffer(_buffer, size_bytes)[:])
-    return (parts[0] if number == 1 else b"".join(parts)), True
+        parts.append(_content[:size_bytes])
+    return b"".join(parts), True
 
 
 class DeviceTlsFactory(TLSMemoryBIOFactory):

@@ -25,6 +25,7 @@ from push.daemons.config.settings import (
     SECTION_TYPES,
     Settings,
 )
+from push.wire.choices import choices_at, is_wrong_choice
 from push.wire.idents import NAME_RULE
 
 # Sections of the contract whose features come later: a variable for one is a mistake, not somebody
@@ -253,6 +254,8 @@ def _parse_kind(kind: type[_Kind], value: object) -> object:
 def _explain(key: SettingKey, problem: str) -> str:
     """msgspec's message in the words of a configuration: what was expected, and where in a list."""
     text, _, path = problem.partition(" - at `$")
+    if is_wrong_choice(text) and (choices := choices_at(key.type, path.rstrip("`"))):
+        text = f"expected one of {choices}"
     if not path and key.expects:
         return f"expected {key.expects}"
     text = text.replace("`", "")

@@ -41,7 +41,7 @@ class Unacknowledged:
                 await sleep(self._reactor, 0)
             for session in sessions[start : start + SLICE]:
                 window = session.protocol.window
-                count += 0 if window is None else len(window.outstanding)
+                count += 0 if window is None else window.outstanding_count
         self.count = count
 
 

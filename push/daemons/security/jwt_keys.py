@@ -32,6 +32,7 @@ TIMEOUT_SECONDS = 10.0
 # For a key that is not known: how often at most, and how long a client waits for it.
 ASKED_SECONDS = 60.0
 WAIT_SECONDS = 3.0
+MAX_WAITING = 100  # clients at once
 MAX_SET_BYTES = 256 * 1024
 
 
@@ -97,7 +98,8 @@ class JwksRefresh(Service):
         self._later = Debounced(reactor, REFRESH_SECONDS, self._refreshes.request)
         self._failed: bool | None = None  # None: it was not tried yet
         self._is_there = False
-        self._asked_at = -ASKED_SECONDS
+        self._asked_at = self._began_at = -ASKED_SECONDS
+        self._waiting = 0
         verifier.fetch = self._fetch_for_client
 
     def startService(self) -> None:
@@ -112,14 +114,26 @@ class JwksRefresh(Service):
 
     async def _fetch_for_client(self) -> None:
         """At most once a minute a fetch of its own; all that wait meanwhile share it, or the one
-        that is on. Raises `RequestError` `unavailable` when there was no key set yet."""
+        that is on. Raises `RequestError` `unavailable` when there was no key set yet.
+
+        Nobody waits for one that takes long, and never more than some: a flood of JWTs of keys that
+        nobody has would have its connections held open by it.
+        """
         now = self._reactor.seconds()
         if self._is_there and now - self._asked_at >= ASKED_SECONDS:
             self._asked_at = now
             self._refreshes.request()
-        waiting = Deferred.fromCoroutine(self._refreshes.finished())
-        with suppress(_Late):
-            await within(WAIT_SECONDS, self._reactor, waiting, _Late)
+        seconds = WAIT_SECONDS
+        if self._is_there:
+            seconds += max(self._began_at, self._asked_at) - now
+        if seconds > 0 and self._waiting < MAX_WAITING:
+            waiting = Deferred.fromCoroutine(self._refreshes.finished())
+            self._waiting += 1
+            try:
+                with suppress(_Late):
+                    await within(seconds, self._reactor, waiting, _Late)
+            finally:
+                self._waiting -= 1
         if not self._is_there:
             raise RequestError(
                 "unavailable",
@@ -128,6 +142,7 @@ class JwksRefresh(Service):
             )
 
     async def _refresh(self) -> None:
+        self._began_at = self._reactor.seconds()
         fetching = Deferred.fromCoroutine(self._fetch())
         try:
             await within(TIMEOUT_SECONDS, self._reactor, fetching, _Late)

@@ -10,11 +10,11 @@ from OpenSSL import SSL
 from twisted.application.service import Service
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from push.daemons.security.certificate import ServerTls
+from push.daemons.security.https import HttpsFactory
 from push.daemons.security.tls_context import TICKET_KEY_SECONDS
 from push.runtime.ports import Clock
 from push.runtime.timers import Periodic
@@ -39,12 +39,10 @@ class ServingTls:
         """Twisted asks for one at each handshake."""
         return SSL.Connection(self.now.context, None)
 
-    def around(self, factory: object, reactor: object) -> TLSMemoryBIOFactory:
+    def around(self, factory: object, reactor: object) -> HttpsFactory:
         """What listens for connections of `factory` inside TLS."""
         # zope's interfaces are no types to mypy.
-        found = TLSMemoryBIOFactory(self, False, factory, reactor)  # type: ignore[arg-type]
-        found.noisy = False  # the daemon tells where it listens
-        return found
+        return HttpsFactory(self, False, factory, reactor)  # type: ignore[arg-type]
 
     def renew(self) -> None:
         """Tickets that were given before are of no use from now on."""

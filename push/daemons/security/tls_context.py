@@ -32,6 +32,8 @@ CIPHERS = (
     "ECDHE-RSA-CHACHA20-POLY1305",
 )
 TICKET_KEY_SECONDS = 12 * 3600
+# Who names ChaCha20 first gets it: it has no instructions for AES. pyOpenSSL has no name for it.
+OP_PRIORITIZE_CHACHA = 1 << 21
 
 
 def make_context(
@@ -47,6 +49,8 @@ def make_context(
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    # Most clients name AES-256 first, which takes longer to shake hands and to seal with.
+    context.set_options(SSL.OP_CIPHER_SERVER_PREFERENCE | OP_PRIORITIZE_CHACHA)
     # Else an idle connection holds buffers: 47 KiB instead of 25.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     leaf, *others = chain

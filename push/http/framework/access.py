@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from twisted.web.http_headers import Headers
-from twisted.web.server import Request as HttpRequest
-
 from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys
 from push.http.edge.auditing import Auditing
+from push.http.edge.incoming import HeaderValues, IncomingRequest
 from push.http.framework.bodies import BodyAdmission, admission_of
 from push.http.framework.caller import caller_of
 from push.http.framework.client_address import client_of
@@ -69,11 +67,11 @@ class RequestAccess:
 
     # --- before the body ---------------------------------------------------------------------
 
-    def admit(self, path: bytes, request: HttpRequest) -> BodyAdmission:
+    def admit(self, path: bytes, request: IncomingRequest) -> BodyAdmission:
         """The largest body. More than 64 KiB only for a valid key, and more than 1 MiB only for
         one that may use the path."""
         route = self._large.get(path)
-        headers: Headers = request.requestHeaders
+        headers = request.requestHeaders
         try:
             if route is not None and route.body is not None:
                 self.let_in(route, request)
@@ -82,19 +80,20 @@ class RequestAccess:
         except RequestError as error:
             if route is not None:
                 raise self._doubted(error, headers) from None
-            refusal = self._doubted(error, headers)
             if path in self._keyless:
                 return admission_of(KEYLESS_BODY_BYTES)
-            wrong_from = client_of(request, self._proxies)[0] if is_wrong_key(refusal) else ""
-            refused = partial(
-                self._refused_again,
-                refusal.code,
-                refusal.detail,
-                refusal.after_seconds,
-                wrong_from,
-            )
-            return BodyAdmission(KEYLESS_BODY_BYTES, refused)
+            return self._admission_without_key(request, self._doubted(error, headers))
         return admission_of(MAX_BODY_BYTES)
+
+    def _admission_without_key(
+        self, request: IncomingRequest, refusal: RequestError
+    ) -> BodyAdmission:
+        """(Apart: a frame that has raised an exception and keeps it would be a cycle of both.)"""
+        wrong_from = client_of(request, self._proxies)[0] if is_wrong_key(refusal) else ""
+        refused = partial(
+            self._refused_again, refusal.code, refusal.detail, refusal.after_seconds, wrong_from
+        )
+        return BodyAdmission(KEYLESS_BODY_BYTES, refused)
 
     def _refused_again(
         self, code: str, detail: str, after_seconds: int | None, wrong_from: str
@@ -104,7 +103,7 @@ class RequestAccess:
         self._failed_keys.note(wrong_from)
         return RequestError(code, detail, after_seconds=after_seconds)
 
-    def _doubted(self, refusal: RequestError, headers: Headers) -> RequestError:
+    def _doubted(self, refusal: RequestError, headers: HeaderValues) -> RequestError:
         """Nobody waits for Redis before there is a body: a key that may be valid is no wrong one
         then."""
         if isinstance(refusal, RefusedKey) and not self._keyring.is_settled(_key_in(headers)):
@@ -113,7 +112,7 @@ class RequestAccess:
             )
         return refusal
 
-    def owner_of(self, request: HttpRequest) -> str:
+    def owner_of(self, request: IncomingRequest) -> str:
         """The owner that a valid key of the request names; "" without one.
 
         A key that may only register names nobody: it is in every app.
@@ -122,9 +121,14 @@ class RequestAccess:
             owner = self._owner(request.requestHeaders)
         except RequestError:
             return ""
-        return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
+        return _name_of(owner)
 
-    def _authorise(self, headers: Headers, scope: str | None) -> ApiKey:
+    def owner_of_key(self, key: str) -> str:
+        """The same of a key alone, which is not counted when it is wrong."""
+        owner = self._keyring.authenticate(key)
+        return _name_of(owner) if owner is not None else ""
+
+    def _authorise(self, headers: HeaderValues, scope: str | None) -> ApiKey:
         """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
         or `forbidden`."""
         owner = self._owner(headers)
@@ -134,7 +138,7 @@ class RequestAccess:
             )
         return owner
 
-    def _owner(self, headers: Headers) -> ApiKey:
+    def _owner(self, headers: HeaderValues) -> ApiKey:
         """By what this process knows, see `settle`."""
         owner = self._keyring.authenticate(_key_in(headers))
         if owner is None:
@@ -144,7 +148,7 @@ class RequestAccess:
     # --- a whole request ---------------------------------------------------------------------
 
     def let_in(
-        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str] = NO_PATH
+        self, route: Endpoint, request: IncomingRequest, path: Mapping[str, str] = NO_PATH
     ) -> tuple[str, ApiKey | None]:
         """The client's address, and the owner of the key where one is needed. Raises
         `RequestError` `unauthenticated`, `forbidden`, `rate_limited` or `unavailable`."""
@@ -165,12 +169,12 @@ class RequestAccess:
             raise
         return client_ip, owner
 
-    async def settle(self, route: Endpoint, request: HttpRequest) -> None:
+    async def settle(self, route: Endpoint, request: IncomingRequest) -> None:
         """Know every change of keys that was answered, where the key decides. Raises
         `StoreUnavailable`, or `RequestError` for what is no key."""
         if self._keyring.is_current or not route.needs_key:
             return
-        headers: Headers = request.requestHeaders
+        headers = request.requestHeaders
         is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
         if not is_open and headers.hasHeader(b"authorization"):
             await self._keyring.settle(_key_in(headers))
@@ -183,7 +187,13 @@ class RequestAccess:
                 after_seconds=SHORT_OF_MEMORY_AFTER_SECONDS,
             )
 
-    def is_allowed(self, headers: Headers, route: Endpoint) -> bool:
+    def may_be_read(self, route: Endpoint, request: IncomingRequest) -> bool:
+        """Whether `admit` would have a body of 64 KiB read."""
+        if route.path.encode() not in self._large:
+            return True
+        return not self._is_short_of_memory() and self.is_allowed(request.requestHeaders, route)
+
+    def is_allowed(self, headers: HeaderValues, route: Endpoint) -> bool:
         """Whether the key of a request that was let in is still valid for it."""
         if not route.needs_key:
             return True
@@ -194,7 +204,11 @@ class RequestAccess:
         return True
 
 
-def _key_in(headers: Headers) -> str:
+def _name_of(owner: ApiKey) -> str:
+    return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
+
+
+def _key_in(headers: HeaderValues) -> str:
     """The key that a request came with; raises `RequestError` `unauthenticated`."""
     values = headers.getRawHeaders(b"authorization")
     if not values:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from twisted.web.server import Request
-
+from push.http.edge.incoming import IncomingRequest
 from push.http.framework.client_address import client_of, origin_of
 from push.wire.addresses import Networks
 
@@ -24,7 +23,7 @@ class HttpCaller(NamedTuple):
     origin: str | None
 
 
-def caller_of(request: Request, proxies: Networks) -> HttpCaller:
+def caller_of(request: IncomingRequest, proxies: Networks) -> HttpCaller:
     ip, is_near = client_of(request, proxies)
     is_secure = origin_of(request, proxies).startswith("https:")
     host, origin = request.getHeader(b"host"), request.getHeader(b"origin")

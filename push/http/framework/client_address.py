@@ -9,29 +9,27 @@ import re
 from collections.abc import Iterable
 from ipaddress import ip_address
 
-from twisted.web.http_headers import Headers
-from twisted.web.server import Request
-
+from push.http.edge.incoming import HeaderValues, IncomingRequest
 from push.wire.addresses import UNKNOWN_IP, Networks, is_loopback_peer, peer_ip, plain_ip
 
 # Some proxies add the port: 192.0.2.7:4711, [2001:db8::7]:4711.
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::\d{1,5})?|([^:]*):\d{1,5}", re.ASCII)
 
 
-def client_of(request: Request, proxies: Networks) -> tuple[str, bool]:
+def client_of(request: IncomingRequest, proxies: Networks) -> tuple[str, bool]:
     """The client's address, and whether the client is on this machine.
 
     The address is "" on a unix socket, and `UNKNOWN_IP` where a trusted proxy does not tell it.
     """
-    headers: Headers = request.requestHeaders
+    headers = request.requestHeaders
     ip = _peer_ip(request)
     if ip in proxies:
         # Never near, whatever its headers say: a proxy sends requests of others.
-        return forwarded_ip(ip, headers.getRawHeaders(b"x-forwarded-for", ()), proxies), False
+        return forwarded_ip(ip, headers.getRawHeaders(b"x-forwarded-for") or (), proxies), False
     return ip, _is_near(ip, headers)
 
 
-def origin_of(request: Request, proxies: Networks) -> str:
+def origin_of(request: IncomingRequest, proxies: Networks) -> str:
     """Scheme, host and port that the client used, as `https://push.example`.
 
     A trusted proxy, at which TLS may end, passes the header Host on.
@@ -47,7 +45,7 @@ def origin_of(request: Request, proxies: Networks) -> str:
     return f"{'https' if is_secure else 'http'}://{host.decode('ascii', 'replace')}"
 
 
-def _peer_ip(request: Request) -> str:
+def _peer_ip(request: IncomingRequest) -> str:
     return peer_ip(getattr(request.getClientAddress(), "host", None))
 
 
@@ -77,7 +75,7 @@ def _entry_ip(text: str) -> str:
     return ip
 
 
-def _is_near(ip: str, headers: Headers) -> bool:
+def _is_near(ip: str, headers: HeaderValues) -> bool:
     """Whether the peer is on this machine, and no proxy that passes on a request of others."""
     if headers.hasHeader(b"x-forwarded-for") or headers.hasHeader(b"forwarded"):
         return False

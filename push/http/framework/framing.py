@@ -10,8 +10,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from twisted.web.http_headers import Headers
-
+from push.http.edge.incoming import HeaderValues
 from push.wire.errors import RequestError
 
 MAX_LENGTH_DIGITS: Final = 18  # of a Content-Length; more than any limit here, and an int at once
@@ -99,10 +98,10 @@ def _length(value: bytes) -> bytes:
     return digits if len(digits) <= MAX_LENGTH_DIGITS else b"9" * MAX_LENGTH_DIGITS
 
 
-def check_host(headers: Headers, version: bytes) -> None:
+def check_host(headers: HeaderValues, version: bytes) -> None:
     """Raises `RequestError` `malformed` unless there is exactly one Host; HTTP/1.0 may have
     none."""
-    values = headers.getRawHeaders(b"host", [])
+    values = headers.getRawHeaders(b"host") or ()
     if not values and version == b"HTTP/1.0":
         return
     if len(values) != 1:
@@ -111,7 +110,7 @@ def check_host(headers: Headers, version: bytes) -> None:
         raise malformed("Host must be a name or an address, perhaps with a port")
 
 
-def closes(headers: Headers, version: bytes) -> bool:
+def closes(headers: HeaderValues, version: bytes) -> bool:
     """Whether the connection ends after this request."""
     values = headers.getRawHeaders(b"connection")
     if version != b"HTTP/1.1" or values is None:

@@ -1,7 +1,7 @@
 """The edge: what happens to every request around its handler.
 
 In this order: the target (400, 422), the router (404, 405), the key (401, 403), headers, query and
-path (422), content type (415), body (400, 413, 422), then the handler. Klein routes and answers; a
+path (422), content type (415), body (400, 413, 422), then the handler. Klein has the routes; a
 handler sees a `Request` and never the request.
 """
 
@@ -17,7 +17,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request as HttpRequest
 from werkzeug.exceptions import MethodNotAllowed
@@ -26,6 +25,8 @@ from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
 from push.http.edge.body_stream import write_stream
+from push.http.edge.incoming import IncomingRequest
+from push.http.edge.rendering import Answered, RoutedResource
 from push.http.framework.access import RequestAccess
 from push.http.framework.client_address import origin_of
 from push.http.framework.parameters import check_path_parameters
@@ -46,7 +47,6 @@ from push.http.framework.request_reading import (
 from push.http.framework.route import Endpoint, NoQuery, Request, Response
 from push.runtime.tracing import ACCEPT, Tracer, ending_of_request
 from push.wire.addresses import Networks
-from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 from push.wire.websocket.origins import Origins
 
@@ -55,8 +55,6 @@ _log = Logger()
 PREFLIGHT_SECONDS = 600
 EXPOSED_HEADERS = b"Retry-After, RateLimit-Policy, RateLimit"
 _PARAMETER = re.compile(r"{(\w+)}")
-# What Klein gets from a handler: the body, now or later.
-Answered = bytes | Deferred[bytes]
 # The route's name ("none": there is none), the status, the seconds from the whole request to its
 # answer (None where nothing was waited for), the client's address and the key's name ("": none).
 NoteAnswer = Callable[[str, int, float | None, str, str], None]
@@ -104,10 +102,9 @@ class Edge:
         self._app.url_map.merge_slashes = False
         for route in routes:
             self._add(route)
-        self._app.handle_errors(self._unrouted)
 
     def resource(self) -> Resource:
-        return _Root(self, self._app.resource())
+        return RoutedResource(self._app, check_addressable, self._unrouted)
 
     def _add(self, route: Endpoint) -> None:
         self.access.add(route)
@@ -124,19 +121,17 @@ class Edge:
 
     # --- a request that has a route ------------------------------------------------------------
 
-    def _respond(
-        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]
-    ) -> bytes | Deferred[bytes]:
+    def _respond(self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]) -> Answered:
         assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()  # now: it is closed when the client goes
-        return _shielded(self._run(route, request, path, raw)).addCallback(
+        return _shielded(self.run(route, request, path, raw)).addCallback(
             lambda answer: self._answer_with(request, answer)
         )
 
     def _read(
         self,
         route: Endpoint,
-        request: HttpRequest,
+        request: IncomingRequest,
         path: Mapping[str, str],
         raw: bytes,
         client_ip: str,
@@ -144,7 +139,7 @@ class Edge:
     ) -> Request:
         """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
         it."""
-        headers: Headers = request.requestHeaders
+        headers = request.requestHeaders
         scope, once = "", None
         if route.once and owner is not None:
             scope = f"{owner.sha256} {route.method} {route.path}"
@@ -171,8 +166,8 @@ class Edge:
             path, query, body, client_ip, origin, scope, once, if_none_match, allowed, owner
         )
 
-    async def _run(
-        self, route: Endpoint, request: HttpRequest, path: Mapping[str, str], raw: bytes
+    async def run(
+        self, route: Endpoint, request: IncomingRequest, path: Mapping[str, str], raw: bytes
     ) -> Response:
         """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
         quota = owner = call = None
@@ -180,7 +175,7 @@ class Edge:
         began = self._seconds()
         span = None
         if self._tracer is not None and route.traced:
-            span = self._tracer.start(ACCEPT, request.getHeader("traceparent"))
+            span = self._tracer.start(ACCEPT, _traceparent_of(request))
         try:
             await self.access.settle(route, request)
             client_ip, owner = self.access.let_in(route, request, path)
@@ -212,16 +207,10 @@ class Edge:
 
     # --- a request that has none ---------------------------------------------------------------
 
-    def _unrouted(self, request: HttpRequest, failure: Failure) -> bytes:
-        """Klein calls this for what its router or a response raised."""
-        error = failure.value
+    def _unrouted(self, request: HttpRequest, error: Exception) -> bytes:
+        """The body of the answer to what the router raised, or cannot read."""
         if isinstance(error, MethodNotAllowed) and request.method == b"OPTIONS":
             return self._send(request, self._options(request, allowed_methods(error)))
-        if not isinstance(error, Exception):
-            error = RuntimeError(f"{error!r}")
-        return self.refuse(request, error)
-
-    def refuse(self, request: HttpRequest, error: Exception) -> bytes:
         answer = self._answer(error, "the router")
         self._note_answer("none", answer.status, None, "", "")
         return self._send(request, answer)
@@ -239,12 +228,12 @@ class Edge:
 
     # --- the answer ----------------------------------------------------------------------------
 
-    def _answer_with(self, request: HttpRequest, answer: Response) -> bytes | Deferred[bytes]:
+    def _answer_with(self, request: HttpRequest, answer: Response) -> Answered:
         body = self._send(request, answer)
         return body if answer.stream is None else write_stream(request, answer.stream)
 
     def _send(self, request: HttpRequest, answer: Response) -> bytes:
-        """Set status and headers; Klein writes the bytes that are returned."""
+        """Set status and headers; the bytes that are returned are written."""
         request.setResponseCode(answer.status, answer.reason)
         headers: Headers = request.responseHeaders
         if answer.status not in (204, 304):
@@ -269,35 +258,15 @@ class Edge:
         return origin if accepts else b""
 
 
-class _Root(Resource):
-    """Keeps from Klein the paths it cannot read: it would log them and answer plain text."""
-
-    isLeaf = True
-
-    def __init__(self, edge: Edge, klein: Resource) -> None:
-        super().__init__()
-        self._edge = edge
-        self._klein = klein
-
-    def render(self, request: IRequest) -> bytes | int:
-        assert isinstance(request, HttpRequest)
-        try:
-            check_addressable(request.uri)
-        except RequestError as refusal:
-            body = self._edge.refuse(request, refusal)
-            # twisted.web would leave the body out of the answer to HEAD, and log that it had to.
-            return b"" if request.method == b"HEAD" else body
-        if request.method != request.method.upper():
-            # The router would take it for the method in capitals, which is another (RFC 9110 9.1).
-            request.method = b"not-" + request.method
-        rendered: bytes | int = self._klein.render(request)
-        return rendered
+def _traceparent_of(request: IncomingRequest) -> str | None:
+    value = request.getHeader(b"traceparent")
+    return None if value is None else value.decode("latin-1")
 
 
 def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Response]:
     """`work`'s answer, as a Deferred that may be cancelled without `work` being cancelled.
 
-    Klein cancels what a handler returned when the client disconnects; a push that has begun must
+    What a handler returned is cancelled when the client disconnects; a push that has begun must
     end. Nothing is lost: `work` raises nothing, and its answer is then dropped.
     """
     visible: Deferred[Response] = Deferred()

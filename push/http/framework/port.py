@@ -15,8 +15,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
-from twisted.web.server import Request
 
+from push.http.edge.first_look import FirstLook
+from push.http.edge.incoming import IncomingRequest
 from push.runtime.bounded_port import BoundedPort
 from push.runtime.turns import Lane, Turns
 from push.wire.addresses import counted_ip, peer_ip
@@ -24,19 +25,22 @@ from push.wire.addresses import counted_ip, peer_ip
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
 READ_BYTES = 4 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
+READ_BYTES_OF_REFUSED = 16 * 1024  # what is thrown away
 ACCEPTS_AT_ONCE = 4
 # Work of strangers that waits: with more of it, connections wait to be accepted. Else they would be
 # ended for later ones before anybody had read them.
 MAX_WAITING = 32
 _ACCEPTING = "accepting"  # no address
 # Who a request is from, by its key; "" for a stranger.
-OwnerOf = Callable[[Request], str]
+OwnerOf = Callable[[IncomingRequest], str]
 
 
 class Producer(Protocol):
     """What a connection is read from."""
 
     def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
 
 
 class Transport(Protocol):
@@ -52,7 +56,10 @@ class Transport(Protocol):
 
 
 class HasTurns(Protocol):
+    """A site. `first_look.owner(data)`: who seems to send it, "" for a stranger."""
+
     turns: Turns
+    first_look: FirstLook
 
 
 class HttpTransport(tcp.Server):
@@ -66,6 +73,7 @@ class HttpTransport(tcp.Server):
     _waits_to_write = False
     _written: Any = None  # what the reactor is told about it
     _is_paused = False  # by what reads it
+    _was_looked_at = False
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: HttpPort, *more: Any) -> None:
         super().__init__(sock, protocol, client, server, *more)
@@ -81,10 +89,22 @@ class HttpTransport(tcp.Server):
         if not data:
             return super()._dataReceived(data)
         self._held = data
+        if not self._was_looked_at:
+            self._look(data)
         if not self._turns.work(self.lane, self._read):
             self._is_waiting = True
             self.stopReading()
         return None
+
+    def _look(self, data: bytes) -> None:
+        self._was_looked_at = True
+        owner = self.server.first_look.owner(data)
+        if owner:
+            self.belongs_to(self._turns.lane(owner, is_known=True))
+
+    def connectionLost(self, reason: Failure) -> None:
+        """That takes time as well."""
+        self._turns.charge(self.lane, lambda: super(HttpTransport, self).connectionLost(reason))
 
     def _read(self) -> None:
         data, self._held = self._held, b""
@@ -130,6 +150,15 @@ class HttpTransport(tcp.Server):
             known = isinstance(self._written, Exception)
             self.connectionLost(Failure(self._written if known else CONNECTION_LOST))
 
+    def write_now(self, data: bytes) -> None:
+        """Send a small answer at once, if nothing waits; what the socket does not take, later."""
+        if self.connected and not (self.dataBuffer or self._tempDataBuffer or self.disconnecting):
+            sent = self.writeSomeData(data)
+            if isinstance(sent, int):  # else the connection is lost, as `write` finds out
+                data = data[sent:]
+        if data:
+            self.write(data)
+
     def pauseProducing(self) -> None:
         self._is_paused = True
         super().pauseProducing()
@@ -150,7 +179,7 @@ class HttpPort(BoundedPort):
     def __init__(self, port: Any, factory: Any, *more: Any) -> None:
         super().__init__(port, factory, *more)
         site: HasTurns = getattr(factory, "wrappedFactory", factory)
-        self.turns = site.turns
+        self.turns, self.first_look = site.turns, site.first_look
         self._lane = site.turns.lane(_ACCEPTING, is_known=False)
 
     def accepts_now(self) -> int:
@@ -183,17 +212,34 @@ class RequestSender:
         ip = peer_ip(getattr(transport.getPeer(), "host", None))
         self.lane = self._strangers = turns.lane(counted_ip(ip), is_known=False)
         self._shown: bytes | None = None  # the header Authorization that came last
+        self._has_asked = False
 
-    def of(self, request: Request) -> Lane:
-        """Whose work the request is, and from now on that of reading the connection."""
+    @property
+    def _tcp(self) -> HttpTransport | None:
+        tcp: object = self._transport
+        if isinstance(tcp, TLSMemoryBIOProtocol):
+            tcp = tcp.transport
+        return tcp if isinstance(tcp, HttpTransport) else None
+
+    def is_refused(self) -> None:
+        """What still comes is thrown away."""
+        tcp = self._tcp
+        if tcp is not None:
+            tcp.bufferSize = max(tcp.bufferSize, READ_BYTES_OF_REFUSED)
+
+    def of(self, request: IncomingRequest) -> Lane:
+        """Whose work the request is, and from now on that of reading the connection.
+
+        Without a key, the first one is whose it seemed to be at a first look.
+        """
+        tcp, is_first, self._has_asked = self._tcp, not self._has_asked, True
         shown = request.getHeader(b"authorization")
         if shown != self._shown:
             self._shown = shown
             owner = self._owner_of(request)
             self.lane = self._turns.lane(owner, is_known=True) if owner else self._strangers
-            tcp: object = self._transport
-            if isinstance(tcp, TLSMemoryBIOProtocol):
-                tcp = tcp.transport
-            if isinstance(tcp, HttpTransport):
-                tcp.belongs_to(self.lane)
+        elif is_first and tcp is not None:
+            return tcp.lane
+        if tcp is not None:
+            tcp.belongs_to(self.lane)
         return self.lane

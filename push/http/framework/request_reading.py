@@ -82,7 +82,7 @@ def read_query(uri: bytes, kind: type[Query]) -> Query:
     try:
         return msgspec.convert(found, kind)
     except msgspec.ValidationError as error:
-        raise invalid_body(str(error)) from None
+        raise invalid_body(str(error), kind) from None
 
 
 @cache

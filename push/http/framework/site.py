@@ -28,6 +28,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from push.http.edge.crowd import Crowd
+from push.http.edge.first_look import FirstLook
 from push.http.framework.bodies import BodyAdmission, ChunkDecoder, admission_of
 from push.http.framework.client_address import client_of
 from push.http.framework.framing import (
@@ -92,6 +93,10 @@ class LimitedRequest(Request):
         """Of a body of any kind; its size was checked when it was announced."""
         self._body.write(data)
 
+    def drop_body(self) -> None:
+        """What came of it is not wanted; nothing more is handed on."""
+        self.content = self._body = BytesIO()
+
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """The request is there as a whole: it is answered when it is its turn."""
         channel = self.channel
@@ -117,10 +122,6 @@ class LimitedRequest(Request):
 
     def parseCookies(self) -> None:
         """There are none here."""
-
-    def getRequestHostname(self) -> bytes:
-        """Klein hands it to its router, which fails on what cannot be a name. It is not used."""
-        return b"push"
 
     def __repr__(self) -> str:
         """For lines of twisted.web in the log, which quote all of it."""
@@ -303,7 +304,10 @@ class LimitedChannel(HTTPChannel):
             return
         self._refused = True
         answer = refusal_answer(refusal)
+        self.caller.is_refused()
         self.site.crowd.release_body(self)
+        if self.requests and not self._handlingRequest:
+            cast(LimitedRequest, self.requests[-1]).drop_body()
         self.setTimeout(None)
         self.clearLineBuffer()
         self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
@@ -335,6 +339,7 @@ class LimitedChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.site.crowd.leave(self)
+        self._transferDecoder = None  # of a body that was cut: it holds this
         if self._lingering is not None and self._lingering.active():
             self._lingering.cancel()
         super().connectionLost(reason)
@@ -358,6 +363,7 @@ class LimitedSite(Site):
         resource: Resource,
         admit: Admit,
         owner_of: OwnerOf,
+        owner_of_key: Callable[[str], str],
         crowd: Crowd,
         trusted_proxies: Networks | None = None,
         take_stream: TakeStream | None = None,
@@ -368,11 +374,10 @@ class LimitedSite(Site):
             timeout=REQUEST_SECONDS,
             parsePOSTFormSubmission=False,
         )
-        self.admit = admit
-        self.owner_of = owner_of
+        self.admit, self.owner_of, self.crowd = admit, owner_of, crowd
         self.clock = reactor
-        self.crowd = crowd
         self.turns = Turns(reactor)
+        self.first_look = FirstLook(reactor, owner_of_key)
         self.trusted_proxies = trusted_proxies or Networks()
         self.take_stream = take_stream
 

@@ -67,6 +67,7 @@ class PushRoutes:
         problems=("unknown_token", "unknown_group", "unavailable"),
         once=True,
         traced=True,
+        direct=True,
         audited=False,
     )
     async def push(self, call: Request) -> Response:
@@ -100,6 +101,7 @@ class PushRoutes:
         problems=("unavailable",),
         once=True,
         traced=True,
+        direct=True,
         audited=False,
     )
     async def push_batch(self, call: Request) -> Response:

@@ -1,9 +1,8 @@
--- A session ends. Does nothing when the device belongs to another session by now.
+-- Sessions end. Does nothing for one whose device belongs to another session by now.
 -- KEYS: clock.
--- ARGV: token, session, retention_seconds ('' on a server that is not the device's home), then per stream that
--- it followed: stream, offset, attempts, waited_us (see `remember_attempts`).
--- Returns 1, or 0 when it did nothing.
--- uses: fields, devices, sessions, part, device_events
+-- ARGV: retention_seconds, then each session as msgpack (`ClosingItem` in push/devices/session_ending.py).
+-- Returns for each {1}, or {0} when nothing was done (see lib/joined.lua).
+-- uses: joined, fields, devices, sessions, part, device_events
 
 -- What a connection that ended leaves of a stream: `offset` of its first unacknowledged message ('0' if there
 -- is none), `attempts`: how many copies of it count, `waited_us` ago it was last sent or came to the front.
@@ -12,8 +11,9 @@
 -- again use a message up no faster than one that stays, nor slower.
 local function remember_attempts(record, stream, offset, attempts, waited_us)
   local field = DEVICE_ATTEMPTS .. stream
-  local before = redis.call('HGET', record, field) or ''
-  local kept_offset, kept_attempts = string.match(before, '^(%d+) (%d+)')
+  local before = redis.call('HGET', record, field)
+  if not before and attempts == '0' then return end
+  local kept_offset, kept_attempts = string.match(before or '', '^(%d+) (%d+)')
   if kept_offset ~= offset then kept_attempts = nil end
   if attempts == '0' then
     attempts, waited_us = kept_attempts, 0
@@ -27,19 +27,22 @@ local function remember_attempts(record, stream, offset, attempts, waited_us)
   end
 end
 
-local token, session, retention_seconds = ARGV[1], ARGV[2], ARGV[3]
-local record = device_key(token)
-local kept = redis.call('HMGET', record, DEVICE_SESSION, DEVICE_BOOT)
-if kept[1] ~= session then return 0 end
-end_session(record)
-for i = 4, #ARGV, 4 do
-  remember_attempts(record, ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3]))
+local function close(item)
+  local record, left = device_key(item.token), item.left
+  local kept = redis.call('HMGET', record, DEVICE_SESSION, DEVICE_BOOT)
+  if kept[1] ~= item.session then return { 0 } end
+  end_session(record)
+  for i = 1, #left, 4 do
+    remember_attempts(record, left[i], left[i + 1], left[i + 2], tonumber(left[i + 3]))
+  end
+  if item.is_home then
+    redis.call('HSET', record, DEVICE_SEEN, str(math.floor(now / 1000)))
+    keep_device(item.token, ARGV[1])
+    device_lost_session(item.token, kept[2])
+  else
+    drop_part_if_empty(record)
+  end
+  return { 1 }
 end
-if retention_seconds == '' then
-  drop_part_if_empty(record)
-else
-  redis.call('HSET', record, DEVICE_SEEN, str(math.floor(now / 1000)))
-  keep_device(token, retention_seconds)
-  device_lost_session(token, kept[2])
-end
-return 1
+
+return replies_of(2, close)

@@ -1,36 +1,42 @@
--- A session takes a device, at its home.
+-- Sessions take their devices, at the home of those.
 -- KEYS: clock.
--- ARGV: token, session, boot id, node, retention_seconds, user to bind ('' = none), place of that user's
--- stream (see lib/bind.lua), '1' if there are other servers, the streams of the topics that its JWT allows
--- (by spaces; '-' = there is no JWT), then the client's cursors: stream, offset.
--- Returns {now, session before, its boot id, record, streams of which something was dropped unread,
--- errands} or {} when there is no such device. In the record that is returned, DEVICE_REREAD<stream> is where
--- reading begins if not at the cursor.
--- uses: fields, devices, device_errands, bind, jwt_topics, check_groups, opening, device_events
-local token, session, boot, node, retention_seconds = unpack(ARGV, 1, 5)
-local user, place, several, topics = unpack(ARGV, 6, 9)
-local record = device_key(token)
-if redis.call('EXISTS', record) == 0 then return {} end
-local before = redis.call('HMGET', record, DEVICE_SESSION, DEVICE_BOOT)
-if user ~= '' then bind(record, token, user, place) end
-if topics ~= '-' then
-  local allowed = {}
-  for stream in string.gmatch(topics, '%S+') do
-    allowed[stream] = true
-  end
-  stop_topics_of_jwt(record, token, allowed)
-end
-if several == '1' then check_groups(record, token) end
-local rereads = apply_client_cursors(record, token, 10)
+-- ARGV: boot id, node, retention_seconds, '1' if there are other servers; then each session as msgpack
+-- (`OpeningItem` in push/devices/session_opening.py).
+-- Returns for each session {now, session before, its boot id, what of the record says what is followed, streams of
+-- which something was dropped unread, errands, epoch}. In the record that is returned, DEVICE_REREAD<stream> is
+-- where reading begins if not at the cursor. {'unknown'}: there is no such device; {'wrong'}: the secret is not
+-- its own (see lib/joined.lua). {'had'}: it is told again, and this or a later session has the device.
+-- uses: joined, fields, devices, device_errands, bind, jwt_topics, check_groups, opening, device_events
+local FIRST_SESSION = 5
+local boot, node, retention_seconds, several = unpack(ARGV, 1, 4)
 
-local seen = str(math.floor(now / 1000))
-redis.call('HSET', record, DEVICE_SESSION, session, DEVICE_BOOT, boot, DEVICE_NODE, node, DEVICE_SEEN, seen)
-redis.call('HINCRBY', record, DEVICE_EPOCH, 1)
-keep_device(token, retention_seconds)
-device_came_online(record, token, boot, before[2])
-local fields = redis.call('HGETALL', record)
-local truncated = truncated_of(fields)
-for _, item in ipairs(rereads) do
-  fields[#fields + 1] = item
+local function open(item)
+  local token, session = item.token, item.session
+  local record = device_key(token)
+  local before = redis.call('HMGET', record, DEVICE_SECRET, DEVICE_SESSION, DEVICE_BOOT)
+  if not before[1] then return { 'unknown' } end
+  if item.secret and item.secret ~= before[1] then return { 'wrong' } end
+  if item.told_epoch and tonumber(redis.call('HGET', record, DEVICE_EPOCH) or '0') >= item.told_epoch then
+    return { 'had' }
+  end
+  if item.user then bind(record, token, item.user, item.place) end
+  if item.topics then
+    local allowed = {}
+    for _, stream in ipairs(item.topics) do
+      allowed[stream] = true
+    end
+    stop_topics_of_jwt(record, token, allowed)
+  end
+  if several == '1' then check_groups(record, token) end
+  local fields = apply_client_cursors(record, token, item.cursors, 1)
+
+  local seen = str(math.floor(now / 1000))
+  redis.call('HSET', record, DEVICE_SESSION, session, DEVICE_BOOT, boot, DEVICE_NODE, node, DEVICE_SEEN, seen)
+  local epoch = redis.call('HINCRBY', record, DEVICE_EPOCH, 1)
+  keep_device(token, retention_seconds)
+  device_came_online(record, token, boot, before[3])
+  local truncated = add_followed(record, fields)
+  return { str(now), before[2], before[3], fields, truncated, take_errands(), epoch }
 end
-return { str(now), before[1], before[2], fields, truncated, errands }
+
+return replies_of(FIRST_SESSION, open)

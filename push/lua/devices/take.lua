@@ -13,10 +13,6 @@ for i = 6, first - 1, 3 do
 end
 redis.call('HSET', record, DEVICE_SESSION, session, DEVICE_EPOCH, epoch)
 let_part_expire_if_empty(record)
-local rereads = apply_client_cursors(record, token, first)
-local fields = redis.call('HGETALL', record)
-local truncated = truncated_of(fields)
-for _, item in ipairs(rereads) do
-  fields[#fields + 1] = item
-end
+local fields = apply_client_cursors(record, token, ARGV, first)
+local truncated = add_followed(record, fields)
 return { str(now), fields, truncated }

@@ -13,3 +13,10 @@ local function send_errand(verb, token, stream, detail, user)
   errands[#errands + 1] = text
   return version
 end
+
+-- Returns what was written down since it was called last.
+local function take_errands()
+  local taken = errands
+  errands = {}
+  return taken
+end

@@ -43,6 +43,19 @@ local function joined_at(gid, user)
   return member and tonumber(string.match(member, '%d+$'))
 end
 
+-- Following ends and begins again at the offset `begin`. A session that did not know may have been handed
+-- messages after that, and have acknowledged them: those are counted.
+local function follow_again(record, token, stream, begin)
+  local cursor_field, position_field = DEVICE_CURSOR .. stream, DEVICE_POSITION .. stream
+  local kept = redis.call('HMGET', record, cursor_field, position_field)
+  local cursor, position = tonumber(kept[1]), tonumber(kept[2] or '0')
+  advance_at_end(record, stream, token, cursor, position, begin, DROPPED_REMOVED)
+  cursor = math.max(cursor, begin)
+  redis.call('HSET', record, DEVICE_START .. stream, str(begin), cursor_field, str(cursor))
+  redis.call('HDEL', record, DEVICE_ATTEMPTS .. stream)
+  if position <= cursor then redis.call('HDEL', record, position_field) end
+end
+
 -- The device of `user` follows from `begin` on; a group while the user is a member, and from where they
 -- joined. Returns whether this changed anything.
 local function follow_as(record, token, stream, begin, user)
@@ -50,13 +63,10 @@ local function follow_as(record, token, stream, begin, user)
   if not gid then return follow(record, token, stream, begin) end
   local joined = joined_at(gid, user)
   if not joined then return unfollow(record, token, stream, DROPPED_REMOVED) end
-  local cursor, position = DEVICE_CURSOR .. stream, DEVICE_POSITION .. stream
-  local kept = redis.call('HMGET', record, DEVICE_START .. stream, cursor, position)
-  if kept[2] and tonumber(kept[1]) < joined then
-    -- The user was a member before, and that this ended was not done here yet.
-    local acknowledged, handed_out = tonumber(kept[2]), tonumber(kept[3] or '0')
-    advance_at_end(record, stream, token, acknowledged, handed_out, joined, DROPPED_REMOVED)
-    redis.call('HDEL', record, cursor, DEVICE_ATTEMPTS .. stream, position)
-  end
-  return follow(record, token, stream, math.max(begin, joined))
+  local from = math.max(begin, joined)
+  local start = redis.call('HGET', record, DEVICE_START .. stream)
+  if not start or tonumber(start) >= joined then return follow(record, token, stream, from) end
+  -- The user was a member before, and that this ended was not done here yet.
+  follow_again(record, token, stream, from)
+  return true
 end

@@ -5,7 +5,7 @@
 -- tostring() would round them: `str` writes them.
 local DAY_SECONDS = 86400
 
-local function str(number) return string.format('%.0f', number) end
+local function str(number) return string.format('%d', number) end
 
 -- What every key of ours begins with.
 local prefix = string.sub(KEYS[1], 1, -6)
@@ -24,10 +24,14 @@ local now = math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), stored_clo
 -- A call whose caller has given up does nothing, however long it was on its way.
 if now > deadline then return redis.error_reply('LATE ' .. str(now)) end
 
--- The next offset. It is stored before it is used, so that it is never given twice.
-local function next_offset()
-  local stored = stored_clock()
-  if now <= stored then now = stored + 1 end
-  redis.call('SET', KEYS[1], str(now))
+-- The next offset. It is stored before it is used, so that it is never given twice. `more`: how many this call
+-- will ask for behind it, each with its own `more`; they are stored with it.
+local reserved_to = 0
+local function next_offset(more)
+  now = more and now < reserved_to and now + 1 or math.max(now, stored_clock() + 1)
+  if now > reserved_to then
+    redis.call('SET', KEYS[1], str(now + (more or 0)))
+    reserved_to = now + (more or 0)
+  end
   return now
 end

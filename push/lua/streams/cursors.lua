@@ -2,18 +2,20 @@
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- KEYS: clock.
--- ARGV: streams and cursors as msgpack (see push/streams/cursors.py).
+-- ARGV: streams and cursors as msgpack (see push/streams/cursors.py); 'again' when the same was told to
+-- another master, '' the first time.
 -- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
--- A cursor is {token, session, number of its stream, offset, position, first, last, exceptions,
--- late, is last}: all up to `offset` is done, all up to `position` was handed out. It tells of the messages
--- from number `first` to `last` of its stream. Exceptions, by offset as text, are what was not
--- acknowledged, as {code, written}; the code '' counts as nothing. `late` are messages that a cursor
--- passed for another reason and that were acknowledged after that, as {id, offset, code}: the code by which
--- the cursor's passing counts where there are counters, '' if it counts as nothing. `is last`: the session follows
--- the stream no more; each message that it tells of has its end, wherever the cursor is.
--- Returns the numbers (from 1) of the cursors whose session is not the record's any more.
+-- A move is {holders, number of its stream, offset, position, first, last, exceptions, late, is last}, of all
+-- `holders` {token, session, token, session, ...}: all up to `offset` is done, all up to `position` was handed
+-- out. It tells of the messages from number `first` to `last` of its stream. Exceptions, by offset as text, are
+-- what was not acknowledged, as {code, written}; the code '' counts as nothing. `late` are messages that a
+-- cursor passed for another reason and that were acknowledged after that, as {id, offset, code}: the code by
+-- which the cursor's passing counts where there are counters, '' if it counts as nothing. `is last`: the session
+-- follows the stream no more; each message that it tells of has its end, wherever the cursor is.
+-- Returns the numbers (from 1) of the holders whose session is not the record's any more.
 -- uses: fields, devices, ledger, outcomes, counters, trim, ended
-local streams, cursors = unpack(cmsgpack.unpack(ARGV[1]))
+local streams, moves = unpack(cmsgpack.unpack(ARGV[1]))
+local is_again = ARGV[2] == 'again'
 local lost = {}
 local written = {}
 local done = {}
@@ -27,17 +29,18 @@ local function replace_outcome(id, code, count)
   redis.call('HINCRBY', key, ACKNOWLEDGED, count)
 end
 
-local function add(counts, id, code)
+local function add(counts, id, code, count)
   local of = counts[id]
   if not of then
     of = {}
     counts[id] = of
   end
-  of[code] = (of[code] or 0) + 1
+  of[code] = (of[code] or 0) + (count or 1)
 end
 
--- What of the stream's messages lies between where the device was and where it is.
-local function count_passed(stream, token, was, cursor, first, last, exceptions)
+-- What of the stream's messages lies between where the device was and where it is. `count`: of so many devices
+-- that were and are in the same places, where there are counters.
+local function count_passed(stream, token, was, cursor, first, last, exceptions, count)
   local listed, messages = is_listed(stream[1]), stream[2]
   for i = 2 * first - 1, 2 * last - 1, 2 do
     local offset, id = tonumber(messages[i]), messages[i + 1]
@@ -58,22 +61,23 @@ local function count_passed(stream, token, was, cursor, first, last, exceptions)
         note_written(id, token)
       end
     else
-      if written_now then written[id] = (written[id] or 0) + 1 end
-      if done_now then add(done, id, code) end
+      if written_now then written[id] = (written[id] or 0) + count end
+      if done_now then add(done, id, code, count) end
     end
   end
 end
 
 -- With counters, what was counted before is replaced; it is known only from what the record says: the
 -- cursor of this session, which passed it with that code, is stored (`was`: where it was before this call).
+-- Told again, one that is not passed by this call may have been counted by the first: what is counted remains.
 local function count_late(stream, token, late, is_holder, was)
   for _, item in ipairs(late) do
     local id, offset, code = item[1], item[2], item[3]
     if is_listed(stream) then
       record_outcome(stream, id, token, ACKNOWLEDGED, true)
-    elseif is_holder and (code == '' or was and offset > was.cursor) then
+    elseif is_holder and was and offset > was.cursor or is_holder and code == '' and not is_again then
       add(done, id, ACKNOWLEDGED)
-    elseif is_holder and was and offset > was.began then
+    elseif is_holder and was and offset > was.began and not is_again then
       add(replaced, id, code)
     end
   end
@@ -81,8 +85,8 @@ end
 
 -- How far a session came: all that it tells of is its own when it follows the stream no more.
 local function reached(item)
-  local position = math.max(item[4], item[5])
-  return { offset = item[10] and position or item[4], position = position, own = item[4] }
+  local position = math.max(item[3], item[4])
+  return { offset = item[9] and position or item[3], position = position, own = item[3] }
 end
 
 -- The session is the device's no more, or follows the stream no more; but what it was handed it was,
@@ -90,7 +94,7 @@ end
 local function count_last_words(stream, token, item)
   if is_listed(stream[1]) then
     local was = { cursor = 0, position = 0, over = true }
-    count_passed(stream, token, was, reached(item), item[6], item[7], item[8])
+    count_passed(stream, token, was, reached(item), item[5], item[6], item[7])
   end
 end
 
@@ -100,14 +104,14 @@ local function count_after_end(stream, token, session, item)
   local key = ended_key(token)
   local kept = redis.call('HGET', key, stream[1])
   if not kept then return end
-  local messages, exceptions, cursor = stream[2], item[8], reached(item)
+  local messages, exceptions, cursor = stream[2], item[7], reached(item)
   local left = {}
   local pattern = '(%S+) (%d+) (%d+) (%d+) ([^,]+),'
   for holder, done_to, written_to, to, code in string.gmatch(kept, pattern) do
     if holder == session then
       local was = { offset = tonumber(done_to), position = tonumber(written_to) }
       local last = tonumber(to)
-      for i = 2 * item[6] - 1, 2 * item[7] - 1, 2 do
+      for i = 2 * item[5] - 1, 2 * item[6] - 1, 2 do
         local offset, id = tonumber(messages[i]), messages[i + 1]
         local exception = exceptions[messages[i]]
         local wrote = not exception or exception[2]
@@ -138,39 +142,75 @@ local function count_after_end(stream, token, session, item)
   end
 end
 
-for i, item in ipairs(cursors) do
-  local token, session, stream = item[1], item[2], streams[item[3]]
-  local record, name = device_key(token), stream[1]
-  local cursor_field, position_field = DEVICE_CURSOR .. name, DEVICE_POSITION .. name
-  local start_field = DEVICE_START .. name
-  local kept = redis.call('HMGET', record, DEVICE_SESSION, cursor_field, position_field, start_field)
-  local was
-  count_after_end(stream, token, session, item)
-  if item[10] then count_last_words(stream, token, item) end
-  if kept[1] ~= session then
-    lost[#lost + 1] = i
-    count_last_words(stream, token, item)
-  elseif kept[2] then
-    was = { cursor = tonumber(kept[2]), began = tonumber(kept[4] or '0') }
-    was.position = math.max(tonumber(kept[3] or '0'), was.cursor)
-    local cursor = { offset = math.max(item[4], was.cursor), own = item[4] }
-    cursor.position = math.max(item[5], cursor.offset, was.position)
-    count_passed(stream, token, was, cursor, item[6], item[7], item[8])
-    if cursor.offset > was.cursor then
-      redis.call('HSET', record, cursor_field, str(cursor.offset))
-      if name == 'dev:' .. token then trim_acknowledged(name, cursor.offset) end
-    end
-    if cursor.position > cursor.offset then
-      if cursor.position > was.position then
-        redis.call('HSET', record, position_field, str(cursor.position))
-      end
-    elseif kept[3] then
-      redis.call('HDEL', record, position_field)
-    end
-  else
-    count_last_words(stream, token, item)
+-- Where a device of this session was in a stream, and where it is after `item`.
+local function places_of(kept, item)
+  local was = { cursor = tonumber(kept[2]), began = tonumber(kept[4] or '0') }
+  was.position = math.max(tonumber(kept[3] or '0'), was.cursor)
+  local cursor = { offset = math.max(item[3], was.cursor), own = item[3] }
+  cursor.text = str(cursor.offset)
+  cursor.position = math.max(item[4], cursor.offset, was.position)
+  return was, cursor
+end
+
+-- The record says where the device is now.
+local function store_cursor(record, fields, kept, was, cursor)
+  if cursor.offset > was.cursor then redis.call('HSET', record, fields[2], cursor.text) end
+  if cursor.position > cursor.offset then
+    if cursor.position > was.position then redis.call('HSET', record, fields[3], str(cursor.position)) end
+  elseif kept[3] then
+    redis.call('HDEL', record, fields[3])
   end
-  count_late(name, token, item[9], kept[1] == session, was)
+end
+
+local holder_number = 0
+for _, item in ipairs(moves) do
+  local holders, stream = item[1], streams[item[2]]
+  local name, messages = stream[1], stream[2]
+  local listed = is_listed(name)
+  local fields = { DEVICE_SESSION, DEVICE_CURSOR .. name, DEVICE_POSITION .. name }
+  if #item[8] > 0 then fields[4] = DEVICE_START .. name end
+  local first_offset = tonumber(messages[2 * item[5] - 1] or '0')
+  -- Those before, that were in the same places: they are counted together.
+  local alike, was, cursor, before
+  local function count_alike()
+    if alike then count_passed(stream, nil, was, cursor, item[5], item[6], item[7], alike) end
+    alike = nil
+  end
+  for i = 1, #holders, 2 do
+    local token, session = holders[i], holders[i + 1]
+    local record = device_key(token)
+    holder_number = holder_number + 1
+    local kept = redis.call('HMGET', record, unpack(fields))
+    local is_holder = kept[1] == session
+    local follows = is_holder and kept[2]
+    if item[9] or not follows or first_offset <= tonumber(kept[2]) then
+      -- Else it tells of nothing that was before it began to follow.
+      count_after_end(stream, token, session, item)
+    end
+    if item[9] then count_last_words(stream, token, item) end
+    if not is_holder then lost[#lost + 1] = holder_number end
+    if not follows then
+      count_last_words(stream, token, item)
+    elseif alike and kept[2] == before[2] and kept[3] == before[3] then
+      alike = alike + 1
+      store_cursor(record, fields, kept, was, cursor)
+    else
+      count_alike()
+      before = kept
+      was, cursor = places_of(kept, item)
+      if listed then
+        count_passed(stream, token, was, cursor, item[5], item[6], item[7])
+      else
+        alike = 1
+      end
+      store_cursor(record, fields, kept, was, cursor)
+      if cursor.offset > was.cursor and name == 'dev:' .. token then
+        trim_acknowledged(name, cursor.offset)
+      end
+    end
+    if #item[8] > 0 then count_late(name, token, item[8], is_holder, follows and places_of(kept, item)) end
+  end
+  count_alike()
 end
 
 for id, count in pairs(written) do

@@ -59,7 +59,7 @@ def drain(common: Common, node: str, rate: int | None) -> None:
 @common_options
 @click.pass_obj
 def nodes(common: Common) -> None:
-    """List the daemons of the cluster, with their sessions and addresses.
+    """List the daemons of the cluster, with their versions, sessions and addresses.
 
     \b
     Examples:
@@ -68,19 +68,28 @@ def nodes(common: Common) -> None:
     """
     with common.api() as api:
         found = api.nodes()
-    headings = ("service", "node", "state", "sessions", "started", "addresses")
-    common.print_list(found, headings, _cells, "no daemons")
+    common.print_list(found, (*_HEADINGS, "addresses"), _cells, "no daemons")
+
+
+# What fits a terminal. All that is known of a daemon is in the output of `--json`.
+_HEADINGS = ("service", "node", "state", "version", "sessions", "started")
 
 
 def _cells(node: dict[str, Any]) -> tuple[str | None, ...]:
-    addresses, started = node.get("addresses"), node.get("started")
+    addresses = node.get("addresses")
+    urls = " ".join(map(str, addresses.values())) if isinstance(addresses, dict) else None
+    return (*_short_cells(node), urls)
+
+
+def _short_cells(node: dict[str, Any]) -> tuple[str | None, ...]:
+    started, version = node.get("started"), node.get("version")
     return (
         str(node.get("service")),
         str(node.get("instance")),
         "draining" if node.get("draining") else "up",
+        None if version is None else str(version),
         str(node.get("sessions")),
         output.utc_time(started if isinstance(started, int) else None),
-        " ".join(map(str, addresses.values())) if isinstance(addresses, dict) else None,
     )
 
 
@@ -127,16 +136,20 @@ def stats(common: Common) -> None:
 
 
 def _print_tables(numbers: dict[str, Any]) -> None:
-    """One of all numbers, and one of each list of objects with their members as columns."""
+    """One of all numbers, one of the nodes, and one of each other list of objects with their
+    members as columns."""
     lists = {name: value for name, value in numbers.items() if _is_list_of_objects(value)}
     rest = {name: value for name, value in numbers.items() if name not in lists}
     output.print_table(("name", "value"), output.flattened(rest) if rest else (), "no numbers")
     for name, items in lists.items():
-        rows = [dict(output.flattened(item)) for item in items]
-        headings = list(dict.fromkeys(heading for row in rows for heading in row))
         output.say("")
         output.say(f"{name}:")
-        output.print_table(headings, ([row.get(h) for h in headings] for row in rows), "none")
+        if name == "nodes":
+            output.print_table(_HEADINGS, map(_short_cells, items), "no daemons")
+        else:
+            rows = [dict(output.flattened(item)) for item in items]
+            headings = list(dict.fromkeys(heading for row in rows for heading in row))
+            output.print_table(headings, ([row.get(h) for h in headings] for row in rows), "none")
 
 
 def _is_list_of_objects(value: object) -> bool:

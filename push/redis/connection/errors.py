@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import txredisapi
+
 from push.wire.errors import RequestError
 
 RETRY_AFTER_SECONDS = 1
@@ -48,3 +50,14 @@ class UnsuitableServer(Exception):
 
 class NoMaster(Exception):
     """The sentinels name no master now. The code that asked them has logged it."""
+
+
+def translated(text: str, error: txredisapi.RedisError, name: str) -> Exception:
+    """Our exception for txredisapi's, whose text is `text`, from the server `name`; an error that
+    is our own fault keeps its class."""
+    if isinstance(error, txredisapi.ConnectionError):
+        return StoreUnavailable(f"the connection to Redis at {name} was lost: {text}", unknown=True)
+    if any(word in text for word in TEMPORARY_REPLIES):
+        return StoreUnavailable(f"Redis at {name} is temporarily unable to serve commands: {text}")
+    own_fault: Exception = type(error)(text)
+    return own_fault

@@ -1,6 +1,8 @@
 """The two protocols spoken with Redis: commands, and subscriptions.
 
-Both are txredisapi's, with numbers and text left alone (`charset=None, convertNumbers=False`).
+Both are txredisapi's, with numbers and text left alone. Two things are replaced: the door of all
+its commands (`execute_command`), and what waits behind it. Its own takes several times as long for
+a command, and may take the confirmation of one channel for the answer to another command.
 """
 
 from __future__ import annotations
@@ -9,12 +11,18 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import hiredis
 import txredisapi
 from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+
+
+def _pack(command: Sequence[bytes | str | int]) -> bytes:
+    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # says: of one
+    return packed
 
 
 def end_reason(why: Failure) -> str:
@@ -26,67 +34,111 @@ def end_reason(why: Failure) -> str:
     return ""
 
 
-class CommandProtocol(txredisapi.RedisProtocol):
-    """Commands and their answers, in order. `on_lost` is called once when the connection ends.
+class RedisProtocol(txredisapi.RedisProtocol):
+    """Commands and their replies, in order. `on_lost` is called once when the connection ends.
 
-    `answered` is called with the seconds from each command to its answer.
+    A reply is None, int, bytes or a list of these; the error of one part of a list is a
+    `txredisapi.ResponseError` in its place.
     """
 
     def __init__(
         self,
         monotonic_seconds: Callable[[], float],
         on_lost: Callable[[RedisProtocol], None],
-        answered: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         super().__init__(charset=None, convertNumbers=False)
         self.end_reason = ""  # see `end_reason`
         self._monotonic = monotonic_seconds
         self._on_lost = on_lost
-        self._answered = answered
-        self._asked_at: deque[float] = deque()
+        # Of each command that waits: who gets its answer, when it was asked, and how many replies
+        # are still to come.
+        self._asked: deque[tuple[Deferred[Any], float, int]] = deque()
 
     def call(self, *command: bytes | str | int) -> Deferred[Any]:
         """Send a command; the Deferred has its answer, or txredisapi's error."""
-        answer: Deferred[Any] = self.execute_command(*command)
-        self._asked_at.append(self._monotonic())
+        return self._ask(1, command)
+
+    def execute_command(self, *command: bytes | str | int, **_options: object) -> Deferred[Any]:
+        """All commands of txredisapi come through here."""
+        return self._ask(1, command)
+
+    def _ask(self, replies: int, command: Sequence[bytes | str | int]) -> Deferred[Any]:
+        if not self.connected:
+            raise txredisapi.ConnectionError("Not connected")
+        self.transport.write(_pack(command))
+        answer: Deferred[Any] = Deferred()
+        self._asked.append((answer, self._monotonic(), replies))
         return answer
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        reader = self._reader  # of hiredis, with txredisapi's errors
+        reader.feed(data)
         try:
-            super().dataReceived(data)
+            reply = reader.gets()
+            while reply is not False:
+                self._received(reply)
+                reply = reader.gets()
         except txredisapi.InvalidData:
-            _end_stranger(self)
+            # Something else listens there, an HTTP server perhaps.
+            self.end_reason = "what answers there does not speak the protocol of Redis"
+            self.transport.abortConnection()
 
-    def replyReceived(self, reply: object) -> None:
-        if self._asked_at:
-            self._answered(self._monotonic() - self._asked_at.popleft())
-        super().replyReceived(reply)
+    def _received(self, reply: Any) -> None:
+        if not self._asked:
+            return  # a confirmation of a connection that is ending
+        answer, asked_at, replies = self._asked.popleft()
+        if isinstance(reply, Exception):
+            self._answered(asked_at)
+            answer.errback(reply)
+        elif replies > 1:
+            self._asked.appendleft((answer, asked_at, replies - 1))
+        else:
+            self._answered(asked_at)
+            answer.callback(reply)
+
+    def _answered(self, asked_at: float) -> None:
+        """A command has its answer."""
 
     def connectionLost(self, why: Failure = connectionDone) -> None:
         self.end_reason = self.end_reason or end_reason(why)
         self._on_lost(self)  # first: a caller whose call fails finds us disconnected
         super().connectionLost(why)
+        asked, self._asked = self._asked, deque()
+        for answer, _, _ in asked:
+            answer.errback(txredisapi.ConnectionError("Connection lost"))
 
     def waiting_seconds(self) -> float:
         """How long the oldest unanswered command has waited; 0 when none does."""
-        return self._monotonic() - self._asked_at[0] if self._asked_at else 0.0
+        return self._monotonic() - self._asked[0][1] if self._asked else 0.0
 
     @property
     def unanswered(self) -> int:
-        return len(self._asked_at)
+        return len(self._asked)
 
     @property
-    def itself(self) -> CommandProtocol:
+    def itself(self) -> Any:
         """This protocol, also when asked through the proxy that `ClientService` hands out."""
         return self
 
 
-class SubscriberProtocol(txredisapi.SubscriberProtocol):
-    """Subscriptions. Each command's Deferred fires when *all* its channels were confirmed.
+class CommandProtocol(RedisProtocol):
+    """Commands. `measured` is called with the seconds from each to its answer."""
 
-    txredisapi fires it at the first confirmation and may take the others for answers to the next
-    command; so confirmations are counted here, before it sees them.
-    """
+    def __init__(
+        self,
+        monotonic_seconds: Callable[[], float],
+        on_lost: Callable[[RedisProtocol], None],
+        measured: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
+        super().__init__(monotonic_seconds, on_lost)
+        self._measured = measured
+
+    def _answered(self, asked_at: float) -> None:
+        self._measured(self._monotonic() - asked_at)
+
+
+class SubscriberProtocol(RedisProtocol):
+    """Subscriptions. Each command's Deferred fires when *all* its channels were confirmed."""
 
     def __init__(
         self,
@@ -94,79 +146,31 @@ class SubscriberProtocol(txredisapi.SubscriberProtocol):
         on_lost: Callable[[RedisProtocol], None],
         on_message: Callable[[bytes, bytes], None],
     ) -> None:
-        super().__init__(charset=None, convertNumbers=False)
-        self.end_reason = ""  # see `end_reason`
-        self._monotonic = monotonic_seconds
-        self._on_lost = on_lost
+        super().__init__(monotonic_seconds, on_lost)
         self._on_message = on_message
-        # One per command that waits: answers still to come, and when it was asked.
-        self._expected: deque[tuple[int, float]] = deque()
         self._received_at = 0.0
 
     def subscribe_to(self, channels: Sequence[bytes]) -> Deferred[Any]:
-        return self._ask(len(channels), b"SUBSCRIBE", *channels)
+        return self._ask(len(channels), (b"SUBSCRIBE", *channels))
 
     def unsubscribe_from(self, channels: Sequence[bytes]) -> Deferred[Any]:
-        return self._ask(len(channels), b"UNSUBSCRIBE", *channels)
+        return self._ask(len(channels), (b"UNSUBSCRIBE", *channels))
 
-    def call(self, *command: bytes | str | int) -> Deferred[Any]:
-        """PING, AUTH, SELECT and the like: one answer."""
-        return self._ask(1, *command)
-
-    def _ask(self, answers: int, *command: bytes | str | int) -> Deferred[Any]:
-        answer: Deferred[Any] = self.execute_command(*command)
-        self._expected.append((answers, self._monotonic()))
-        return answer
-
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         self._received_at = self._monotonic()
-        try:
-            super().dataReceived(data)
-        except txredisapi.InvalidData:
-            _end_stranger(self)
+        super().dataReceived(data, unpause)
 
-    def replyReceived(self, reply: object) -> None:
+    def _received(self, reply: Any) -> None:
         if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
             self._on_message(reply[1], reply[2])
-            return
-        if not self._expected:
-            return  # a confirmation of a connection that is ending
-        answers, asked_at = self._expected[0]
-        if answers > 1 and not isinstance(reply, Exception):
-            self._expected[0] = (answers - 1, asked_at)
-            return
-        self._expected.popleft()
-        self.replyQueue.put(reply)
-
-    def connectionLost(self, why: Failure = connectionDone) -> None:
-        self.end_reason = self.end_reason or end_reason(why)
-        self._on_lost(self)
-        super().connectionLost(why)
+        else:
+            super()._received(reply)
 
     def waiting_seconds(self) -> float:
         """How long the oldest unconfirmed command has waited in silence; 0 when none does.
 
         An answer comes behind all that was published before: while that comes, nothing is amiss.
         """
-        if not self._expected:
+        if not self._asked:
             return 0.0
-        return self._monotonic() - max(self._expected[0][1], self._received_at)
-
-    @property
-    def unanswered(self) -> int:
-        return len(self._expected)
-
-    @property
-    def itself(self) -> SubscriberProtocol:
-        """This protocol, also when asked through the proxy that `ClientService` hands out."""
-        return self
-
-
-def _end_stranger(protocol: RedisProtocol) -> None:
-    """Something else listens there, an HTTP server perhaps."""
-    protocol.end_reason = "what answers there does not speak the protocol of Redis"
-    assert protocol.transport is not None
-    protocol.transport.abortConnection()
-
-
-RedisProtocol = CommandProtocol | SubscriberProtocol
+        return self._monotonic() - max(self._asked[0][1], self._received_at)

@@ -147,14 +147,12 @@ def _batches(channels: list[bytes]) -> list[list[bytes]]:
     return [channels[i : i + step] for i in range(0, len(channels), step)]
 
 
-async def subscribed_in_time(subscribed: Deferred[Any], seconds: float, reactor: Clock) -> None:
-    """Wait for what `start_subscribing` returned, or for several of them that were gathered.
+def no_subscription() -> StoreUnavailable:
+    """Redis has not confirmed in time."""
+    return StoreUnavailable("Redis confirmed no subscription in time")
 
-    Raises `StoreUnavailable` when Redis does not confirm within `seconds`.
-    """
-    await within(
-        seconds,
-        reactor,
-        subscribed,
-        lambda: StoreUnavailable("Redis confirmed no subscription in time"),
-    )
+
+async def subscribed_in_time(subscribed: Deferred[Any], seconds: float, reactor: Clock) -> None:
+    """Wait for what `start_subscribing` returned. Raises `StoreUnavailable` when Redis does not
+    confirm within `seconds`."""
+    await within(seconds, reactor, subscribed, no_subscription)

@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.session.entry import FIRST_PRIVATE_ID, LAST_SHARED_ID
+from push.streams.log import LogReader
 from push.wire.signals import ConnectStatus, Signal
 from tests.waiting import WaitUntil, pause
 
@@ -115,6 +116,41 @@ async def test_who_was_away_gets_what_it_missed_in_order(
         await node.push("token", pair["token"], data=n)
 
     await wait_until(lambda: once_in_order(second.numbers, 320, first=1))
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_known_to_be_empty_is_not_read_again_and_nothing_is_missed(
+    device: Make, node: Any, dial: Make, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [(await device())._credentials for _ in range(3)]
+    for connection in list(node.gateway.connections):
+        connection.abort()
+    await wait_until(lambda: not node.gateway.sessions)
+    await node.push("user", "somebody", data="the clock goes on")
+    read: list[str] = []
+    read_logs = LogReader.read
+
+    async def noted(reader: LogReader, wanted: Any, *options: Any) -> Any:
+        read.extend(item.stream for item in wanted)
+        return await read_logs(reader, wanted, *options)
+
+    monkeypatch.setattr(LogReader, "read", noted)
+
+    async def until_live(pair: dict[str, str]) -> Any:
+        client = await dial(node, acks=True)
+        await client.connect(**pair)
+        (session,) = (s for s in node.gateway.sessions.values() if s.token == pair["token"])
+        await wait_until(lambda: all(each.live for each in session.subscriptions.values()))
+        return client
+
+    clients = [await until_live(pair) for pair in pairs[:2]]
+    assert read.count("all") == 1  # the first device has followed for longer than the second
+    await node.push("all", data=0)
+    await wait_until(lambda: all(client.numbers == [0] for client in clients))
+    clients.append(await until_live(pairs[2]))
+    await wait_until(lambda: clients[-1].numbers == [0])
+    await node.push("all", data=1)
+    await wait_until(lambda: all(client.numbers == [0, 1] for client in clients))
 
 
 @pytest_twisted.ensureDeferred

@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 import pytest
 import pytest_twisted
+from msgspec import Struct
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -29,6 +30,8 @@ from push.connector.limits.counts import (
 from push.connector.limits.read_queue import BYTES_PER_TURN, FRAMES_AT_ONCE_PER_TURN
 from push.connector.limits.session_rates import Rates
 from push.connector.listener import device_factory
+from push.connector.requests.dispatch import handling
+from push.connector.sessions.services import Caller
 from push.connector.transport.connection import SLICE_BYTES
 from push.connector.transport.device_port import DevicePort
 from push.session.events import HeartbeatRequested
@@ -42,6 +45,10 @@ Make = Any
 JWT_SECRET = b"a secret of at least thirty-two bytes"
 PING = encode_frame(Signal.PING)
 NO_RATES = Rates(0, 0)
+
+
+class AnyObject(Struct):
+    """The body of any request."""
 
 
 def settings(**options: Any) -> ConnectorLimitSettings:
@@ -182,10 +189,10 @@ async def test_requests_that_wait_are_bounded_by_their_bytes(
     await client.connect()
     gate: Deferred[None] = Deferred()
 
-    async def slow(_caller: Any, _body: bytes) -> None:
+    async def slow(_caller: Caller, _body: AnyObject) -> None:
         await gate
 
-    node.gateway.requests._handlers = {int(RequestName.CL): slow}
+    node.gateway.requests._handlers = {int(RequestName.CL): handling(AnyObject, slow)}
     body = b'{"padding":"' + b"x" * 100_000 + b'"}'
     for number in range(1, 41):
         client.write_frame(Signal.PUBLISH, RequestName.CL, number, body)
@@ -210,13 +217,13 @@ async def test_answers_that_are_not_read_are_not_made(
     made = [0]
     text = "x" * 50_000
 
-    async def large(_caller: Any, _body: bytes) -> Any:
+    async def large(_caller: Caller, _body: AnyObject) -> Any:
         from push.wire.bodies import RequestAnswer
 
         made[0] += 1
         return RequestAnswer(ok=True, detail=text)
 
-    node.gateway.requests._handlers = {int(RequestName.CL): large}
+    node.gateway.requests._handlers = {int(RequestName.CL): handling(AnyObject, large)}
     client.transport.pauseProducing()
     for number in range(1, 61):
         client.write_frame(Signal.PUBLISH, RequestName.CL, number, b"")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from push.connector.limits.line import LEAST_BYTES_PER_SLICE, MOST_REST_SECONDS
-from push.connector.limits.read_queue import (
+from push.connector.limits.newcomers import (
     LONG_RESTS,
     MOST_NEWCOMERS,
     NEWCOMERS_BYTES_PER_TURN,
     SECONDS_PER_TURN,
-    PausedReading,
 )
+from push.connector.limits.read_queue import PausedReading
 from push.connector.limits.session_rates import Rates
 from tests.connector.limits.test_read_queue import Peer, World
 
@@ -165,3 +165,14 @@ def test_requests_of_one_that_has_sent_much_begin_a_few_at_a_time(world: World) 
     world.queue.stop()  # nobody waits for ever
     assert began == list(range(10))
     assert world.queue.turn_of(peer) is None
+
+
+def test_those_that_have_gone_cost_the_others_no_time(world: World) -> None:
+    """A flood of them, of which each would count for its turn and for a rest."""
+    newcomers = arrive(world, 500)
+    for newcomer in newcomers[:-1]:
+        world.queue.forget(newcomer)
+    world.queue.came_to(session=False, weight=50)
+    world.turn()
+    assert served(newcomers) == 1
+    assert newcomers[-1].got == b"hello"

@@ -279,6 +279,67 @@ def test_an_error_ends_the_connection_whose_turn_it_was_and_no_other(
     assert len(logged_errors.flush(RuntimeError)) == 1
 
 
+@pytest.mark.parametrize("fails", ["is looked at", "is over its rate", "is read again"])
+def test_an_error_ends_the_connection_that_waited_aside_and_no_other(
+    logged_errors: LoggedErrors, fails: str
+) -> None:
+    class Failing(Peer):
+        is_failing = False
+
+        @property
+        def has_unread_answers(self) -> bool:  # type: ignore[override]
+            if self.is_failing and fails == "is looked at":
+                raise RuntimeError("of a test")
+            return False
+
+        def read_again(self) -> None:
+            if self.is_failing and fails == "is read again":
+                raise RuntimeError("of a test")
+            super().read_again()
+
+    world = World(Rates(200, 0))
+    first, failing, last = peers = [Peer(world), Failing(world), Peer(world)]
+
+    def end(peer: Peer, limit: str) -> None:
+        if peer is failing:
+            raise RuntimeError("of a test")
+        world.ended.append((peer, limit))
+
+    world.queue._over_rate = end
+    for tick in range(60):
+        for peer in peers:
+            if peer.paused is None and peer.is_read and (fails == "is over its rate" or not tick):
+                world.queue.received(peer, b"x" * 16_000)
+        failing.is_failing = True
+        for _ in range(20):
+            world.turn()
+        world.clock.advance(ASIDE_SECONDS)
+    if fails == "is over its rate":
+        assert [peer for peer, _ in world.ended] == [first, last]
+    else:
+        assert first.got == last.got == b"x" * 16_000
+    assert not failing.is_read
+    assert failing.paused is None
+    assert len(logged_errors.flush(RuntimeError)) == 1
+    world.queue.stop()
+
+
+def test_an_error_in_one_that_was_discarded_leaves_the_others_read(
+    world: World, logged_errors: LoggedErrors
+) -> None:
+    class Failing(Peer):
+        def read_again(self) -> None:
+            raise RuntimeError("of a test")
+
+    first, failing, last = Peer(world), Failing(world), Peer(world)
+    for peer in (first, failing, last):
+        world.queue.discarded(peer)
+    world.clock.advance(ASIDE_SECONDS)
+    assert (first.reads, last.reads) == (True, True)
+    assert not failing.is_read
+    assert len(logged_errors.flush(RuntimeError)) == 1
+
+
 def test_a_flood_that_is_of_no_use_is_discarded_at_a_rate(world: World) -> None:
     peer = Peer(world)
     reads = 0

@@ -23,6 +23,7 @@ from push.daemons.config.errors import StartError
 from push.daemons.config.settings import Auth
 from push.daemons.security.jwt_keys import (
     ASKED_SECONDS,
+    MAX_WAITING,
     REFRESH_SECONDS,
     WAIT_SECONDS,
     JwksRefresh,
@@ -225,6 +226,28 @@ async def test_a_set_that_does_not_come_holds_up_neither_the_start_nor_a_client_
     keys.go_on()
     await refresh._refreshes.finished()
     assert await fetching.user_of(signed(KEY, "one")) == "ann"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flood_of_keys_that_nobody_has_does_not_wait_for_a_set_that_does_not_come(
+    fetching: Fetching, wait_until: Any
+) -> None:
+    keys, _, _, refresh, clock = fetching
+    refresh.startService()
+    await fetching.user_of(TOKEN)
+    keys.holds_back = []
+    flood = [
+        Deferred.fromCoroutine(fetching.refused(signed(NEXT_KEY, f"guess{number}")))
+        for number in range(MAX_WAITING + 50)
+    ]
+    await wait_until(lambda: keys.holds_back)
+    assert sum(not one.called for one in flood) == MAX_WAITING, "the others know at once"
+    clock.advance(WAIT_SECONDS)
+    assert set(await gatherResults(flood)) == {"unauthenticated"}
+    late = Deferred.fromCoroutine(fetching.refused(signed(NEXT_KEY, "late")))
+    assert late.called, "the fetch that is on takes too long already"
+    assert await fetching.user_of(TOKEN) == "ann"
+    assert keys.asked == 2
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,11 @@ test("a direct message is sent, delivered and then read; nobody else sees it", a
   await say(anna, "between us");
   await until(async () => (await receipt(anna, "between us").textContent()) === "delivered", "delivered");
   const badge = person(bob, await user(anna)).locator(".unread");
-  assert.equal(await badge.textContent(), "1");
+  await until(async () => (await badge.textContent()) === "1", "one is unread");
   await person(bob, await user(anna)).click();
   await bubble(bob, "between us").waitFor();
   await until(async () => (await receipt(anna, "between us").textContent()) === "read", "read");
-  assert.equal(await badge.count(), 0);
+  await badge.waitFor({ state: "detached" });
   assert.equal(await bubble(carol, "between us").count(), 0);
 });
 
@@ -49,7 +49,7 @@ test("typing shows, and ends with the message", async (t) => {
   await typing;
   await anna.press("#say-text", "Enter");
   await bubble(bob, "I am typ").waitFor();
-  assert.equal(await text(bob, "#typing"), "");
+  await until(async () => (await text(bob, "#typing")) === "", "typing ends");
 });
 
 test("after a reload the history is there", async (t) => {

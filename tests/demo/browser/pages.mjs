@@ -18,9 +18,14 @@ const browser = await chromium.launch({ executablePath: DEMO_CHROMIUM, args: ["-
 after(() => browser.close());
 mkdirSync(DEMO_SCREENSHOTS, { recursive: true });
 
-/** A window of its own, with its storage, at the welcome. `options`: of a context of Playwright. */
+/** Browser profiles by their options, which cost more than their pages. They keep the language and the theme, and no user. */
+const profiles = new Map();
+
+/** A window of its own at the welcome. `options`: of a context of Playwright. */
 export async function welcome(t, options = {}) {
-  const context = await browser.newContext({ viewport: WIDE, locale: "en-US", ...options });
+  const name = JSON.stringify(options);
+  if (!profiles.has(name)) profiles.set(name, browser.newContext({ viewport: WIDE, locale: "en-US", ...options }));
+  const context = await profiles.get(name);
   context.setDefaultTimeout(DEADLINE_MS);
   const page = await context.newPage();
   page.problems = [];
@@ -36,7 +41,7 @@ export async function welcome(t, options = {}) {
   });
   t.after(async () => {
     const violations = page.isClosed() ? [] : await page.evaluate(() => window.violations);
-    await context.close();
+    await page.close();
     assert.deepEqual([...page.problems, ...violations], []);
   });
   await page.goto(DEMO_URL);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { DEMO_URL, board, connected, fresh, here, shows, text, user, welcome } from "./pages.mjs";
+import { DEMO_URL, board, connected, fresh, here, shows, text, until, user, welcome } from "./pages.mjs";
 
 const ask = (what, body) =>
   fetch(`${new URL(DEMO_URL).origin}/demo/api/${what}`, {
@@ -14,7 +14,7 @@ test("a page gets a token, a made-up name and a connector", async (t) => {
   assert.match(await user(page), /^demo-[a-z]+-[a-z]+(-\d+)?$/);
   assert.match(await text(page, "#token"), /^[0-9A-Z]{13}[0-9A-Z*~$=]$/);
   assert.match(await here(page), /^(east|west)$/);
-  assert.equal(await page.locator(".tile").count(), 2);
+  await until(async () => (await page.locator(".tile").count()) === 2, "both connectors");
 });
 
 test("a name that is taken or wrong is refused beside its field, and nothing else happens", async (t) => {
@@ -27,7 +27,7 @@ test("a name that is taken or wrong is refused beside its field, and nothing els
   assert.ok(await page.locator("#board").isHidden());
   await page.fill("#name", "no_underscores");
   await page.click("#start button");
-  assert.equal(await page.locator("#name").evaluate((field) => field.validity.patternMismatch), true);
+  await page.locator("#name:invalid").waitFor();
   assert.ok(await page.locator("#board").isHidden());
 });
 
@@ -40,7 +40,7 @@ test("a reload goes on as the same device; starting over erases the user", async
   assert.deepEqual([await user(page), await text(page, "#token")], [before, token]);
   await page.click("#leave");
   await page.locator("#welcome").waitFor();
-  assert.equal((await ask("state", { ticket })).status, 401);
+  await until(async () => (await ask("state", { ticket })).status === 401, "the user has ended");
   await page.fill("#name", before.replace("demo-", ""));
   await page.click("#start button");
   await connected(page);
@@ -56,7 +56,7 @@ test("a page whose time is over says so, and can begin again", async (t) => {
   await page.locator("#welcome").waitFor();
   await page.click("#start button");
   await connected(page);
-  assert.ok(await page.locator("#banner").isHidden());
+  await page.locator("#banner").waitFor({ state: "hidden" });
 });
 
 test("the heartbeat shows its interval, its last answer and its round trip", async (t) => {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -17,10 +18,11 @@ from twisted.internet.threads import deferToThread
 from push.access.api_keys import Keyring
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.process.listening import Listener
-from push.http.framework.port import HttpPort
-from push.http.framework.site import LimitedSite
+from push.http.framework.port import HttpPort, HttpTransport, RequestSender
+from push.http.framework.site import LimitedChannel, LimitedRequest, LimitedSite
 from push.http.routes.apps import make_sub
 from push.http.server import make_site
+from push.wire.errors import RequestError
 from push.wire.websocket.origins import Origins
 from tests.http.conftest import Behind, make_api_of, make_request, parse_responses
 from tests.waiting import DEADLINE_SECONDS
@@ -156,3 +158,89 @@ async def test_nothing_keeps_the_body_of_a_request_that_was_answered(
     (answer,) = await deferToThread(ask, served.listener.port, data)
     assert answer.status == status
     assert await left_behind(served, data, 60_000) == []
+
+
+def leave(port: int, data: bytes) -> None:
+    """Send it, and reset the connection."""
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as client:
+        client.sendall(data)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+PARTS = (LimitedChannel, LimitedRequest, HttpTransport, RequestSender, RequestError)
+
+
+@pytest.mark.parametrize(
+    ("data", "act"),
+    [
+        (make_request("GET", "/healthz"), ask),
+        (make_request("GET", "/nothing/there"), ask),
+        (make_request("DELETE", "/healthz"), ask),
+        (make_request("GET", "/v1/messages/m1"), ask),
+        (make_request("POST", "/v1/push", PUSH), ask),
+        (make_request("POST", "/v1/push", PUSH, key=None), ask),
+        (make_request("POST", "/v1/push", {"to": 1}), ask),
+        (make_request("POST", "/v1/push", _BODY, key=None), ask),
+        (b"GET / HTTP/1.1\r\n\r\n", ask),
+        (b"\0\xff\r\n\r\n", ask),
+        (make_request("POST", "/v1/push", PUSH)[:-1], leave),
+        (make_request("GET", "/healthz")[:20], leave),
+    ],
+    ids=[
+        *("answered", "not_found", "method", "parameter", "push", "no_key", "invalid"),
+        *("large", "no_host", "garbage", "cut_body", "cut_head"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_nothing_of_a_request_waits_for_the_garbage_collector(
+    served: Served, data: bytes, act: Callable[[int, bytes], object], wait_until: Any
+) -> None:
+    """A flood of them would stop everybody while it is at work."""
+
+    async def once() -> None:
+        await deferToThread(act, served.listener.port, data)
+        await wait_until(lambda: not served.site.crowd.size)
+
+    await once()  # what the first one loads
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for _ in range(3):
+            await once()
+        gc.collect()
+        found = {type(each).__name__ for each in gc.garbage if isinstance(each, PARTS)}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert found == set()
+
+
+@pytest_twisted.ensureDeferred
+async def test_backends_and_health_do_not_wait_behind_strangers(
+    served: Served, wait_until: Any
+) -> None:
+    """On a new connection, by what it brings first."""
+    port, turns = served.listener.port, served.site.turns
+    waiting = socket.create_connection(("127.0.0.1", port))
+    asking = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+    await wait_until(lambda: served.site.crowd.size == 3)
+    turns._paid_at = reactor.seconds() + 3600  # type: ignore[attr-defined]
+    waiting.sendall(make_request("POST", "/v1/push", PUSH, key="app-key"))
+    await wait_until(lambda: turns.strangers_waiting == 1)
+    requests = (make_request("POST", "/v1/push", PUSH), make_request("GET", "/healthz", key=None))
+    for client, request, status in zip(asking, requests, (202, 200), strict=True):
+        client.settimeout(DEADLINE_SECONDS)
+        client.sendall(request)
+        answer = await deferToThread(client.recv, 65536)
+        assert parse_responses(answer)[0].status == status
+    assert turns.strangers_waiting == 1
+    turns._paid_at = 0.0
+    turns._rest.cancel()
+    turns._end_rest()
+    answer = await deferToThread(waiting.recv, 65536)
+    assert parse_responses(answer)[0].status == 403
+    for client in (waiting, *asking):
+        client.close()
+    await wait_until(lambda: not served.site.crowd.size)

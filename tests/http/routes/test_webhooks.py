@@ -164,6 +164,29 @@ async def test_attempts_are_an_empty_page_at_first_and_bad_cursors_are_refused(a
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_query_of_an_address_is_told_to_nobody_and_stays(api: API) -> None:
+    made = await make(api, url=f"{URL}?token=s3cret")
+    shown, path = f"{URL}?redacted", f"/v1/webhooks/{made['id']}"
+    assert (made["url"], (await api.json("GET", path))["url"]) == (shown, shown)
+    assert b"s3cret" not in (await api.request("GET", "/v1/webhooks")).content
+    # As it was read: nothing of it changes.
+    changed = await api.json("PATCH", path, {"url": shown, "description": "orders"})
+    assert (changed["url"], changed["description"]) == (shown, "orders")
+    stored = await api.node.domain.webhooks.store.get(made["id"])
+    assert stored.url == f"{URL}?token=s3cret"
+    other = {"url": f"{URL}/elsewhere?redacted"}
+    (await api.request("PATCH", path, other)).assert_problem("invalid", "url")
+    (await api.request("POST", "/v1/webhooks", {**BODY, **other})).assert_problem("invalid", "url")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_replay_to_before_its_beginning_is_refused(api: API) -> None:
+    path = f"/v1/webhooks/{(await make(api))['id']}/replay"
+    assert (await api.json("POST", path, {"since": 5, "until": 5})) == {"events": 0}
+    (await api.request("POST", path, {"since": 6, "until": 5})).assert_problem("invalid", "until")
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_endpoint_of_the_configuration_is_shown_and_only_switched(
     make_api: MakeAPI,
 ) -> None:

@@ -17,8 +17,11 @@ from http_server import Answer, HTTPServer
 from push.sdk.backend import AsyncPushAPI, PushAPI
 from push.sdk.backend.lines import MAX_LINES
 from push.sdk.errors import ClientClosed, PushError
+from tests.amounts import amount
 
-CALLS = 600
+CALLS = amount(200, 600)
+# So many that a cost which grows with their number shows.
+MANY_CALLS = 600
 
 
 @pytest.fixture
@@ -63,10 +66,10 @@ def test_a_call_among_many_costs_what_it_costs_alone(server: HTTPServer):
             for _ in range(alone_calls):
                 await api.stats()
             middle = functions
-            await asyncio.gather(*(api.stats() for _ in range(CALLS)))
-            return (middle - start) / alone_calls, (functions - middle) / CALLS
+            await asyncio.gather(*(api.stats() for _ in range(MANY_CALLS)))
+            return (middle - start) / alone_calls, (functions - middle) / MANY_CALLS
 
-    server.answer(*[Answer(200, {"a": 1})] * (1 + alone_calls + CALLS))
+    server.answer(*[Answer(200, {"a": 1})] * (1 + alone_calls + MANY_CALLS))
     sys.setprofile(profile)
     try:
         alone, among_many = asyncio.run(main())

@@ -60,14 +60,22 @@ await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
 export const SITE = `http://127.0.0.1:${site.address().port}`;
 
 let browser;
-const contexts = new Set();
+/** Browser profiles by their options. Each test has those that it takes to itself; they are made once, as their tabs: that costs the most. */
+const unused = new Map();
+const used = new Set();
 
 /** A browser profile: its pages are tabs of one browser. */
 export async function profile(options = {}) {
   browser ??= await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  const name = JSON.stringify(options);
+  const context = unused.get(name)?.pop() ?? (await newProfile(name, options));
+  used.add(context);
+  return context;
+}
+
+async function newProfile(name, options) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  contexts.add(context);
-  context.problems = [];
+  Object.assign(context, { name, problems: [], blank: [] });
   context.on("page", (page) => {
     page.on("console", (message) => message.type() === "error" && context.problems.push(message.text()));
     page.on("pageerror", (error) => context.problems.push(String(error)));
@@ -77,7 +85,7 @@ export async function profile(options = {}) {
 
 /** A tab of a profile, with the page of the tests. */
 export async function tab(context, path = "/test.html") {
-  const page = await context.newPage();
+  const page = context.blank.pop() ?? (await context.newPage());
   await page.goto(SITE + path);
   if (path === "/test.html") await page.waitForFunction(() => window.ready);
   return page;
@@ -110,25 +118,39 @@ export async function screenshot(page, name) {
 export async function assertAccessible(page) {
   const session = await page.context().newCDPSession(page);
   await session.send("Runtime.evaluate", { expression: AXE }); // the page's own policy forbids a script element
-  const { violations } = await page.evaluate(() => window.axe.run());
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"], preload: false }));
   const bad = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
   assert.deepEqual(bad.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
 }
 
-/** At the end of each test its profiles are closed; nothing in their consoles, nothing that the policy refused. */
+/** At the end of each test its pages are left; nothing in their consoles, nothing that the policy refused. */
 afterEach(async () => {
   const problems = [];
-  for (const context of contexts) {
-    for (const page of context.pages()) {
+  for (const context of used) {
+    for (const page of context.pages().filter((each) => !context.blank.includes(each))) {
       const refused = await page.evaluate(() => window.violations ?? []).catch(() => []);
       problems.push(...refused);
+      if (page.isAlone) await page.close();
+      else await page.goto("about:blank");
     }
-    problems.push(...context.problems.filter((text) => !/net::ERR_|WebSocket connection to|favicon/.test(text)));
-    await context.close();
+    problems.push(...context.problems.splice(0).filter((text) => !/net::ERR_|WebSocket connection to|favicon/.test(text)));
+    await leaveAsNew(context);
+    unused.set(context.name, [...(unused.get(context.name) ?? []), context]);
   }
-  contexts.clear();
+  used.clear();
   assert.deepEqual(problems, []);
 });
+
+/** A profile without what its pages have kept. */
+async function leaveAsNew(context) {
+  context.blank = context.pages();
+  await context.clearCookies();
+  const [page] = context.blank;
+  if (!page) return;
+  const session = await context.newCDPSession(page);
+  await session.send("Storage.clearDataForOrigin", { origin: SITE, storageTypes: "local_storage" });
+  await session.detach();
+}
 after(async () => {
   await browser?.close();
   site.close();

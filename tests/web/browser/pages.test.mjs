@@ -138,7 +138,7 @@ test("a reloaded page goes on where the last one was, also as a user without a d
   await connected(here);
   await push({ user }, 1);
   await isThere(here, 1);
-  await until(() => here.evaluate(() => JSON.stringify(localStorage)).then((text) => text.includes(`user:`)));
+  await until(() => here.evaluate(() => JSON.stringify(localStorage)).then((text) => text.includes(`user:${user}`)));
   await here.goto("about:blank");
   await until(async () => (await api("GET", `/v1/connections?user=${user}`)).connections.length === 0);
   await push({ user }, 2);
@@ -149,7 +149,7 @@ test("a reloaded page goes on where the last one was, also as a user without a d
 
 test("localStorage that is forbidden is done without", async () => {
   const context = await profile();
-  const here = await context.newPage();
+  const here = Object.assign(await context.newPage(), { isAlone: true }); // the script stays with it
   await here.addInitScript(() => {
     Object.defineProperty(window, "localStorage", {
       get() {

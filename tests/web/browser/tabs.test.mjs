@@ -21,6 +21,11 @@ async function tabs(count, options = {}, how) {
 }
 const isThere = (page, data) => until(async () => (await datas(page)).includes(data), () => `${data} arrives`);
 
+async function ended(page, code) {
+  await until(async () => (await state(page)).state === "failed", () => `it ends with ${code}`);
+  assert.equal(await page.evaluate(() => client.error.code), code);
+}
+
 test("two tabs have one connection, and both get every message once", async () => {
   const proxy = await Proxy.start();
   const { token, pages } = await tabs(2, { servers: proxy.url });
@@ -175,12 +180,73 @@ test("what ends the client ends it in all tabs, and a tab opened later tries for
   const { token, secret, context, pages } = await tabs(2);
   await until(async () => (await sessionsOf(token)).length === 1);
   await api("POST", `/v1/devices/${token}/kick`);
-  for (const page of pages) {
-    await until(async () => (await state(page)).state === "failed");
-    assert.equal(await page.evaluate(() => client.error.code), "kicked");
-  }
+  for (const page of pages) await ended(page, "kicked");
   const third = await open(await tab(context), { token, secret });
   await leads(third);
+});
+
+/** In a tab, before its client: what the others tell it is read `ms` later, or (no `ms`) when it says `read()`. */
+const readLate = (page, ms) =>
+  page.evaluate((after) => {
+    const held = [];
+    window.read = () => held.splice(0).forEach((take) => take());
+    window.BroadcastChannel = class extends BroadcastChannel {
+      set onmessage(handler) {
+        super.onmessage = (event) => {
+          if (after !== null) setTimeout(() => handler(event), after);
+          else window.late ? held.push(() => handler(event)) : handler(event);
+        };
+      }
+    };
+  }, ms ?? null);
+
+test("a tab whose turn to lead comes before it has read that all is over does not connect again", async () => {
+  const proxy = await Proxy.start();
+  const { token, secret, context, pages } = await tabs(1, { servers: proxy.url });
+  const second = await tab(context);
+  await readLate(second, 300);
+  await open(second, { token, secret, servers: proxy.url });
+  await connected(second);
+  await until(async () => (await sessionsOf(token)).length === 1);
+  await api("POST", `/v1/devices/${token}/kick`);
+  for (const page of [pages[0], second]) await ended(page, "kicked");
+  assert.equal(proxy.connections, 1);
+});
+
+test("a tab that slept until its turn to lead ends all the same when it reads that all is over, and tells the others", async () => {
+  const { token, secret, context, pages } = await tabs(1);
+  const others = [await tab(context), await tab(context)];
+  for (const page of others) {
+    await readLate(page);
+    await open(page, { token, secret });
+    await connected(page);
+    await page.evaluate(() => (window.late = true));
+  }
+  await until(async () => (await sessionsOf(token)).length === 1);
+  await api("POST", `/v1/devices/${token}/kick`);
+  await ended(pages[0], "kicked");
+  await leads(others[0]);
+  for (const page of others) await page.evaluate(() => read((window.late = false)));
+  for (const page of others) await ended(page, "kicked");
+});
+
+test("a tab whose turn to register comes before it has read that another did takes that device", async () => {
+  const context = await profile();
+  const options = { servers: WS, key: APP, app: unique("app") };
+  const pages = [await tab(context), await tab(context)];
+  await readLate(pages[1], 300);
+  const [first, second] = pages;
+  const asked = (page) => page.evaluate(() => Boolean(window.keep));
+  for (const page of pages) {
+    // The application keeps the pair where other tabs do not see it.
+    await page.evaluate((given) => void open_({ ...given, onCredentials: () => new Promise((resolve) => (window.keep = resolve)) }), options);
+    await until(() => asked(first)); // so that it is the first that registers
+  }
+  await until(() => second.evaluate(async () => (await navigator.locks.query()).pending.length > 0));
+  await first.evaluate(() => window.keep());
+  for (const page of pages) await connected(page);
+  assert.deepEqual((await state(second)).credentials, (await state(first)).credentials);
+  assert.equal(await asked(second), false);
 });
 
 test("other identities, other servers and other names do not share", async () => {

@@ -22,6 +22,11 @@ test("a server that drains sends its clients to the other, and new ones as well"
   }
   // One session a second: meanwhile "one" takes nobody any more, and says where to go.
   await api("POST", "/v1/nodes/one/drain", { rate: 1 });
+  const health = await until(async () => {
+    const answer = await fetch(`${process.env.PUSH_HTTP_ONE}/readyz`);
+    return answer.status === 503 && (await answer.json());
+  });
+  assert.match(health.reasons[0], /^draining/); // for a load balancer in front of it
   const newcomer = client(await newDevice(), { servers: WS });
   assert.equal((await newcomer.connected()).node, "two");
   assert.deepEqual(newcomer.redirects.map(({ from, reason }) => [from, reason]), [[WS, "redirect"]]);

@@ -81,7 +81,7 @@ class Webhook(Struct, frozen=True, kw_only=True):
     """An endpoint. Times are in milliseconds since 1970 UTC."""
 
     id: str
-    url: str
+    url: Annotated[str, Meta(description="a query in it may be a secret: `?redacted` for it")]
     types: list[WebhookType]
     enabled: bool
     description: str
@@ -161,6 +161,10 @@ class ReplayBody(Struct, forbid_unknown_fields=True, frozen=True):
     only_failed: Annotated[
         bool, Meta(description="true: only those that were tried and that it does not have")
     ] = False
+
+    def __post_init__(self) -> None:
+        if self.since is not UNSET and self.until is not UNSET and self.since > self.until:
+            raise ValueError("`until` is before `since`")
 
 
 class Replayed(Struct, frozen=True):

@@ -19,9 +19,15 @@ const browser = await chromium.launch({ executablePath: process.env.CONSOLE_CHRO
 after(() => browser.close());
 mkdirSync(SCREENSHOTS, { recursive: true });
 
-/** A tab of its own at the sign-in. `options`: of a context of Playwright. */
-export async function signInPage(t, options = {}) {
-  const context = await browser.newContext({ viewport: WIDE, locale: "en-US", ...options });
+/** Browser profiles by their options. The tests share them: what is kept for one tab another does not see. */
+const profiles = new Map();
+/** Tabs that the test before left signed in, by their options: to open a tab costs more than most of what the tests do. */
+const signedInTabs = new Map();
+
+async function newTab(options) {
+  const name = JSON.stringify(options);
+  if (!profiles.has(name)) profiles.set(name, browser.newContext({ viewport: WIDE, locale: "en-US", ...options }));
+  const context = await profiles.get(name);
   context.setDefaultTimeout(DEADLINE_MS);
   const page = await context.newPage();
   page.problems = [];
@@ -38,19 +44,25 @@ export async function signInPage(t, options = {}) {
     window.violations = [];
     addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
   });
-  t.after(async () => {
-    const violations = page.isClosed() ? [] : await page.evaluate(() => window.violations);
-    await context.close();
-    assert.deepEqual([...page.problems, ...violations], []);
-  });
   await page.goto(`${URL_}/`);
   await page.locator("#key").waitFor();
   return page;
 }
 
-/** A tab that is signed in, at a place. */
-export async function signedIn(t, place = "", options = {}, key = KEY) {
-  const page = await signInPage(t, options);
+/** Nothing was printed, thrown, forbidden or asked elsewhere until the end of the test. */
+const assertClean = async (page) => assert.deepEqual([...page.problems, ...(await page.evaluate(() => window.violations))], []);
+
+/** A tab of its own at the sign-in. `options`: of a context of Playwright. */
+export async function signInPage(t, options = {}) {
+  const page = await newTab(options);
+  t.after(async () => {
+    await assertClean(page);
+    await page.close();
+  });
+  return page;
+}
+
+async function signIn(page, place, key) {
   await page.evaluate((text) => (location.hash = text), `#/${place}`);
   await page.fill("#key", key);
   await page.press("#key", "Enter");
@@ -59,9 +71,38 @@ export async function signedIn(t, place = "", options = {}, key = KEY) {
   return page;
 }
 
-/** Go to a place and wait until it has its data. */
+/** A tab of its own that is signed in, at a place: for a test that leaves it otherwise than it was. */
+export const signedInAlone = async (t, place = "", options = {}, key = KEY) => signIn(await signInPage(t, options), place, key);
+
+/** A tab that is signed in as administrator, at a place. */
+export async function signedIn(t, place = "", options = {}) {
+  const name = JSON.stringify(options);
+  let page = signedInTabs.get(name);
+  signedInTabs.delete(name); // a test that fails does not give it back
+  if (page) await open(page, place);
+  else page = await signIn(await newTab(options), place, KEY);
+  t.after(async () => {
+    await assertClean(page);
+    await page.unrouteAll();
+    await open(page, "about"); // it asks for nothing
+    signedInTabs.set(name, page);
+  });
+  return page;
+}
+
+/** Go to a place and wait until it has its data: until the screen before is gone, too. */
 export async function open(page, place) {
-  await page.evaluate((text) => (location.hash = text), `#/${place}`);
+  await page.evaluate(
+    (text) =>
+      new Promise((resolve) => {
+        if (location.hash === text) return resolve();
+        // The console draws the place first; what it then asks for begins after that picture.
+        const drawn = () => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)));
+        addEventListener("hashchange", drawn, { once: true });
+        location.hash = text;
+      }),
+    `#/${place}`,
+  );
   await settled(page);
 }
 
@@ -70,8 +111,8 @@ export const settled = (page) =>
 
 /** What axe finds that is serious or critical. (The page's own policy forbids a script element, not the debugger.) */
 export async function serious(page) {
-  await page.evaluate(AXE);
-  const found = await page.evaluate(() => window.axe.run(document));
+  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(AXE);
+  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"], preload: false }));
   return found.violations
     .filter((each) => ["serious", "critical"].includes(each.impact))
     .map((each) => `${each.id}: ${each.nodes.map((node) => `${node.html} ${node.failureSummary}`).join("\n")}`);

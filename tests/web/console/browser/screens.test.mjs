@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { NAMES as N, PHONE, WIDE, api, open, overflow, screenshot, serious, settled, shows, signInPage, signedIn } from "./console.mjs";
+import { NAMES as N, PHONE, WIDE, api, open, overflow, screenshot, serious, shows, signInPage, signedIn } from "./console.mjs";
 
 const WORDS = JSON.parse(readFileSync(new URL("../../../../push/web/console/en.json", import.meta.url)));
 const [hook] = (await api("GET", "/v1/webhooks")).webhooks;
@@ -59,16 +59,14 @@ for (const [width, colorScheme, language, names] of LOOKS) {
 
 test("with the menu of a phone", async (t) => {
   const page = await signedIn(t, "", { viewport: PHONE });
-  const menu = page.locator(".menu");
-  assert.equal(await menu.getAttribute("aria-expanded"), "false");
-  await menu.click();
-  assert.equal(await menu.getAttribute("aria-expanded"), "true");
+  const menu = (isOpen) => page.locator(`.menu[aria-expanded="${isOpen}"]`);
+  await menu(false).click();
+  await menu(true).waitFor();
   assert.deepEqual(await serious(page), []);
   await screenshot(page, "menu-phone-light-en");
   await page.locator("#nav").getByRole("link", { name: "Nodes" }).click();
-  await settled(page);
-  assert.equal(await page.locator("h1").textContent(), "Nodes");
-  assert.equal(await menu.getAttribute("aria-expanded"), "false");
+  await shows(page, "h1", "Nodes");
+  await menu(false).waitFor();
 });
 
 test("the acts of a node stay within its card, however narrow the window and long the addresses", async (t) => {

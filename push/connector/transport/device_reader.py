@@ -1,0 +1,99 @@
+"""Reads the connections of a port: an `epoll` of their own inside the reactor's.
+
+Twisted wraps each read in a context for its log, which takes longer than all that an
+acknowledgement needs. Here the reactor is told of one descriptor, that of the `epoll`, and what has
+come is read in one loop, of a bounded part of the connections in each turn of the reactor.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+log = Logger()
+
+READS_PER_TURN = 256
+
+
+class ReadTransport(Protocol):
+    """A transport of Twisted, as far as it is read."""
+
+    def fileno(self) -> int: ...
+
+    def read(self) -> Failure | None:
+        """Hand on what has come; why nothing will come any more, if so."""
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """The peer has said that nothing more comes."""
+
+    def connectionLost(self, reason: Failure) -> None: ...
+
+
+@implementer(IReadDescriptor)
+class DeviceReader:
+    """While there are transports to be read, the reactor knows it."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._poll = select.epoll()
+        self._transports: dict[int, ReadTransport] = {}
+
+    def add(self, transport: ReadTransport) -> None:
+        number = transport.fileno()
+        if number < 0 or number in self._transports:
+            return
+        self._poll.register(number, select.EPOLLIN)
+        self._transports[number] = transport
+        if len(self._transports) == 1:
+            self._reactor.addReader(self)
+
+    def remove(self, transport: ReadTransport) -> None:
+        number = transport.fileno()
+        if self._transports.get(number) is not transport:
+            return
+        del self._transports[number]
+        self._poll.unregister(number)
+        if not self._transports:
+            self._reactor.removeReader(self)
+
+    # What the reactor asks for
+
+    def fileno(self) -> int:
+        return self._poll.fileno()
+
+    def logPrefix(self) -> str:
+        return "devices"
+
+    def doRead(self) -> None:
+        transports = self._transports
+        for number, _ in self._poll.poll(0, READS_PER_TURN):
+            transport = transports.get(number)
+            if transport is None:
+                continue  # one before it in this turn has ended it
+            try:
+                reason = transport.read()
+            except Exception:
+                log.failure("What a device sent could not be handled", event="connection.failed")
+                self._end(transport, Failure())
+                continue
+            if reason is not None:
+                self._end(transport, reason)
+
+    def _end(self, transport: ReadTransport, reason: Failure) -> None:
+        self.remove(transport)
+        if reason is connectionDone:
+            transport.readConnectionLost(reason)
+        else:
+            transport.connectionLost(reason)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor has stopped."""
+        for transport in list(self._transports.values()):
+            self.remove(transport)
+            transport.connectionLost(reason)

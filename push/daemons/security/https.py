@@ -1,0 +1,33 @@
+"""TLS around a connection of HTTP, with nothing left of it when it is lost.
+
+Twisted's leaves cycles of objects, which hold what OpenSSL has for a connection (up to 50 KiB)
+until Python looks for garbage: a flood of handshakes took more than 60 MiB in a few seconds.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.protocol import connectionDone
+from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+
+
+class HttpsTransport(BufferingTLSTransport):
+    """The transport of HTTP over TLS."""
+
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        if reason is not None and reason.value is not None:
+            # The frames of a traceback hold the failure, which holds the traceback.
+            reason.tb = None
+            reason.value.__traceback__ = None
+        super()._tlsShutdownFinished(reason)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self._producer = None  # it holds what is wrapped, which holds this
+
+
+class HttpsFactory(TLSMemoryBIOFactory):
+    """Puts TLS around the connections of a site."""
+
+    protocol = HttpsTransport
+    noisy = False  # the daemon tells where it listens

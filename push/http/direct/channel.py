@@ -1,0 +1,159 @@
+"""Connections of HTTP whose plain requests to the busiest routes are answered directly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from time import time
+from typing import cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
+from twisted.web.server import version
+
+from push.http.direct.plain_request import PlainReader, PlainRequest
+from push.http.edge.crowd import Crowd
+from push.http.framework.middleware import Edge
+from push.http.framework.port import READ_BYTES, HttpTransport, Producer
+from push.http.framework.route import Endpoint, Response
+from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite, TakeStream
+from push.runtime.ports import Reactor
+from push.wire.addresses import Networks
+from push.wire.errors import RequestError
+
+_SERVER = b"Server: " + version
+
+
+class DirectChannel(LimitedChannel):
+    """A connection. `_direct` is the plain request that is being answered."""
+
+    site: DirectSite
+    _direct: PlainRequest | None = None
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._direct is not None:
+            self._keep_for_later(data)
+            return
+        request = self._plain_request_in(data)
+        if request is None:
+            super().dataReceived(data)
+            return
+        crowd = self.site.crowd
+        try:
+            crowd.hold_body(self, len(request.body))
+        except RequestError as refusal:
+            self._refuse(refusal)
+            return
+        self._direct = request
+        self._handlingRequest = True
+        self.setTimeout(REQUEST_SECONDS)
+        crowd.works(self)
+        self.site.turns.work(self.caller.of(request), partial(self._answer_directly, request))
+
+    def _plain_request_in(self, data: bytes) -> PlainRequest | None:
+        """What `data` is, if nothing is left of what came before."""
+        if self._receiving or self.requests or self._busyReceiving or self._buffer:
+            return None
+        if self._waitingForTransport or not self.persistent:
+            return None
+        request = self.site.reader.read(data, self)
+        if request is None or not self.site.edge.access.may_be_read(request.route, request):
+            return None
+        return request
+
+    def _keep_for_later(self, data: bytes) -> None:
+        """The next request, which is read when this one was answered."""
+        self._dataBuffer.append(data)
+        if sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
+            cast(Producer, self._networkProducer).pauseProducing()
+
+    def timeoutConnection(self) -> None:
+        if self._direct is None:
+            super().timeoutConnection()
+        else:
+            self.setTimeout(REQUEST_SECONDS)  # it is not the client who is waited for
+
+    def _answer_directly(self, request: PlainRequest) -> None:
+        if self._direct is request:  # else the client has gone meanwhile
+            work = self.site.edge.run(request.route, request, {}, request.body)
+            Deferred.fromCoroutine(work).addCallback(partial(self._answered, request))
+
+    def _answered(self, request: PlainRequest, answer: Response) -> None:
+        if self._direct is not request:
+            return
+        self._direct = None
+        self._handlingRequest = False
+        data = _bytes_of(answer)
+        if isinstance(self.transport, HttpTransport) and len(data) <= READ_BYTES:
+            self.transport.write_now(data)
+        else:
+            self.transport.write(data)
+        self.setTimeout(REQUEST_SECONDS)
+        crowd = self.site.crowd
+        crowd.release_body(self)
+        crowd.waits(self)
+        if self._waitingForTransport:
+            crowd.is_unread(self, len(answer.body))
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """With what came meanwhile."""
+        if self._direct is None and self._dataBuffer and not self._handlingRequest:
+            data, self._dataBuffer = b"".join(self._dataBuffer), []
+            cast(Producer, self._networkProducer).resumeProducing()
+            self.dataReceived(data)
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self._go_on()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._direct = None
+        super().connectionLost(reason)
+
+
+def _bytes_of(answer: Response) -> bytes:
+    """As twisted.web sends it."""
+    lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason), _SERVER, _date_line(int(time()))]
+    lines.append(b"Content-Type: " + answer.content_type)
+    lines.append(b"Content-Length: %d" % len(answer.body))
+    lines.extend(name + b": " + value for name, value in answer.headers)
+    return b"\r\n".join(lines) + b"\r\n\r\n" + answer.body
+
+
+@lru_cache(1)
+def _date_line(second: int) -> bytes:
+    text: bytes = datetimeToString(second)
+    return b"Date: " + text
+
+
+class DirectSite(LimitedSite):
+    """A site whose `routes` are those of `edge`; plain requests to the `direct` ones go there."""
+
+    protocol = DirectChannel
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        routes: Sequence[Endpoint],
+        edge: Edge,
+        crowd: Crowd,
+        trusted_proxies: Networks | None = None,
+        take_stream: TakeStream | None = None,
+    ) -> None:
+        access = edge.access
+        super().__init__(
+            reactor,
+            edge.resource(),
+            access.admit,
+            access.owner_of,
+            access.owner_of_key,
+            crowd,
+            trusted_proxies,
+            take_stream,
+        )
+        self.reader = PlainReader(routes)
+        self.edge = edge

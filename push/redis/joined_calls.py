@@ -1,0 +1,160 @@
+"""Calls of one script that are asked for in one turn of the reactor go to Redis as one call.
+
+A call costs the client, the kernel and Redis (which makes the functions of a script anew for each)
+more than most of what it does. What each caller asked for stays its own: its deadline, its answer
+and its failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+import msgspec
+import txredisapi
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from push.redis.client import RedisClient
+from push.redis.clock import MICROSECONDS
+from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.replies import Argument
+from push.redis.scripts import Script
+from push.runtime.timers import Debounced
+
+log = Logger()
+
+# Of one call: Redis does nothing else meanwhile.
+MAX_ITEMS = 100
+MAX_BYTES = 256 * 1024
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class JoinedItem(Protocol):
+    """What is asked for, as the script gets it by msgpack. `waited_us`: how long it has waited to
+    be sent; its deadline is so much earlier than that of the call."""
+
+    waited_us: int
+
+
+Item = TypeVar("Item", bound=JoinedItem)
+# Called once, with the reply to an item or with what the call ended in. It raises nothing.
+Answered = Callable[[Any], None]
+
+
+class _Asked(NamedTuple, Generic[Item]):
+    item: Item
+    asked_at: float
+    answered: Answered
+
+
+class JoinedCalls(Generic[Item]):
+    """Calls of `script` on `server`: with `arguments`, and then the items.
+
+    The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
+    `durable`: as in `RedisClient.run`. `again`: what of an item, by its reply, is told to a new
+    master (see `RetoldWrites`); None: nothing.
+    """
+
+    def __init__(
+        self,
+        server: RedisClient,
+        script: Script,
+        *arguments: Argument,
+        durable: bool = False,
+        again: Callable[[Item, list[Any]], Item | None] | None = None,
+    ) -> None:
+        self._server = server
+        self._script = script
+        self._arguments = arguments
+        self._durable = durable
+        self._again = again
+        self._asked: list[_Asked[Item]] = []
+        self._end_of_turn = Debounced(server.reactor, 0, self._send)
+
+    def ask(self, item: Item, answered: Answered) -> None:
+        """`answered` gets the reply, or `StoreUnavailable`, or an error that is our own fault."""
+        self._asked.append(_Asked(item, self._server.reactor.seconds(), answered))
+        self._end_of_turn.request()
+
+    def _send(self) -> None:
+        for asked, arguments in self._parts():
+            call = Deferred.fromCoroutine(self._call(asked, arguments))
+            call.addErrback(_log_failure)
+
+    def _parts(self) -> Iterator[tuple[list[_Asked[Item]], list[bytes]]]:
+        """What was asked for, in order, with its encoding: as much as goes into one call each."""
+        all_asked, self._asked = self._asked, []
+        now = self._server.reactor.seconds()
+        asked: list[_Asked[Item]] = []
+        arguments: list[bytes] = []
+        left_bytes = MAX_BYTES
+        for each in all_asked:
+            each.item.waited_us = int((now - each.asked_at) * MICROSECONDS)
+            argument = _encode(each.item)
+            if asked and (len(asked) == MAX_ITEMS or len(argument) > left_bytes):
+                yield asked, arguments
+                asked, arguments, left_bytes = [], [], MAX_BYTES
+            asked.append(each)
+            arguments.append(argument)
+            left_bytes -= len(argument)
+        if asked:
+            yield asked, arguments
+
+    async def _call(self, asked: list[_Asked[Item]], arguments: list[bytes]) -> None:
+        try:
+            replies = await self._run(asked, [*self._arguments, *arguments])
+        except StoreUnavailable as error:
+            for each in asked:  # an exception for each: whoever raises it adds its traceback
+                each.answered(StoreUnavailable(error.reason, unknown=error.unknown))
+        except Exception as error:
+            for each in asked:
+                each.answered(type(error)(*error.args))
+        else:
+            for each, reply in zip(asked, replies, strict=True):
+                each.answered(self._judged(reply))
+
+    async def _run(self, asked: list[_Asked[Item]], arguments: list[Argument]) -> list[list[Any]]:
+        again = self._again
+        replies: list[list[Any]]
+        if again is None:
+            replies = await self._server.run(self._script, [], arguments, durable=self._durable)
+            return replies
+
+        def told_again(replies: list[list[Any]]) -> list[Argument]:
+            items = [again(each.item, reply) for each, reply in zip(asked, replies, strict=True)]
+            return [*self._arguments, *(_encode(item) for item in items if item is not None)]
+
+        replies = await self._server.retold.run(self._script, arguments, told_again)
+        return replies
+
+    def _judged(self, reply: list[Any]) -> Any:
+        if reply[0] == b"late":
+            return StoreUnavailable(
+                f"Redis at {self._server.address} did not run {self._script.name} in time"
+            )
+        if reply[0] == b"failed":
+            why = self._script.explain(reply[1].decode("utf-8", "replace"))
+            text = f"{self._script.name}: {why}"
+            return self._server.as_our_error(text, txredisapi.ResponseError(text))
+        return reply
+
+
+def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
+    """The reply to `item`; fails as `RedisClient.run` raises."""
+    answer: Deferred[Any] = Deferred()
+
+    def answered(reply: Any) -> None:
+        if isinstance(reply, Exception):
+            answer.errback(reply)
+        else:
+            answer.callback(reply)
+
+    calls.ask(item, answered)
+    return answer
+
+
+def _log_failure(failure: Failure) -> None:
+    log.failure("answers of Redis were not handed out", failure, event="redis.answers_failed")
