@@ -21,7 +21,8 @@ from typing import IO, NamedTuple
 SERVER_TIMEOUT_SECONDS = 60
 
 # What starts a daemon. The tests have something faster: tests/warm.py.
-start_program: Callable[..., subprocess.Popen[bytes]] = subprocess.Popen
+Start = Callable[..., subprocess.Popen[bytes]]
+start_program: Start = subprocess.Popen
 
 
 class Running(NamedTuple):
@@ -100,13 +101,19 @@ def twistd() -> str:
 
 @contextlib.contextmanager
 def started_server(
-    tap: str = "push", data_folder: Path | None = None, **settings: str
+    tap: str = "push",
+    data_folder: Path | None = None,
+    start: Start | None = None,
+    **settings: str,
 ) -> Iterator[Running]:
-    """A daemon on free ports, ended at the end. `settings`: `limits_max_payload="1024"`, …"""
+    """A daemon on free ports, ended at the end. `settings`: `limits_max_payload="1024"`, …
+
+    `start` is called with its command instead of `start_program`.
+    """
     with tempfile.TemporaryDirectory(prefix="push-run-") as folder:
         data = data_folder or Path(folder, "data")
         log = Path(folder, "log")
-        process = start_process(tap, data, log, settings)
+        process = start_process(tap, data, log, settings, start=start)
         try:
             yield wait_until_ready(process, log, data)
         finally:
@@ -115,7 +122,12 @@ def started_server(
 
 
 def start_process(
-    tap: str, data: Path, log: Path, settings: dict[str, str], stderr: int | IO[bytes] | None = None
+    tap: str,
+    data: Path,
+    log: Path,
+    settings: dict[str, str],
+    stderr: int | IO[bytes] | None = None,
+    start: Start | None = None,
 ) -> subprocess.Popen[bytes]:
     """`twistd -n <tap>` with `settings` over those of a quick local start."""
     chosen = {
@@ -131,7 +143,8 @@ def start_process(
     variables = {f"PUSH_{name.upper()}": value for name, value in chosen.items()}
     command = [twistd(), "-n", "--pidfile=", f"--logfile={log}", tap]
     environment = {**os.environ, **variables}
-    return start_program(command, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
+    begin = start or start_program
+    return begin(command, env=environment, stdout=subprocess.DEVNULL, stderr=stderr)
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], log: Path, data: Path) -> Running:

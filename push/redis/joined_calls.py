@@ -56,7 +56,7 @@ class JoinedCalls(Generic[Item]):
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
     `durable`: as in `RedisClient.run`. `again`: what of an item, by its reply, is told to a new
-    master (see `RetoldWrites`); None: nothing.
+    master (see `RetoldWrites`); None: nothing. `max_items`: of one call, where one may take long.
     """
 
     def __init__(
@@ -66,12 +66,14 @@ class JoinedCalls(Generic[Item]):
         *arguments: Argument,
         durable: bool = False,
         again: Callable[[Item, list[Any]], Item | None] | None = None,
+        max_items: int = MAX_ITEMS,
     ) -> None:
         self._server = server
         self._script = script
         self._arguments = arguments
         self._durable = durable
         self._again = again
+        self._max_items = max_items
         self._asked: list[_Asked[Item]] = []
         self._unanswered = 0  # calls
         self._end_of_turn = Debounced(server.reactor, 0, self._send)
@@ -104,7 +106,7 @@ class JoinedCalls(Generic[Item]):
         for each in all_asked:
             each.item.waited_us = int((now - each.asked_at) * MICROSECONDS)
             argument = _encode(each.item)
-            if asked and (len(asked) == MAX_ITEMS or len(argument) > left_bytes):
+            if asked and (len(asked) == self._max_items or len(argument) > left_bytes):
                 yield asked, arguments
                 asked, arguments, left_bytes = [], [], MAX_BYTES
             asked.append(each)

@@ -1,0 +1,39 @@
+"""No piece of work costs more than its budget: memory, calls, system calls, commands of Redis.
+
+These are counts of a daemon whose clock stands still (`counted_daemon.py`), so that a busy machine
+changes nothing. `python -m tests.budget` prints them; a change that makes one of them smaller is
+kept by the line of `budgets.py` that it changes.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.budget.budgets import BUDGETS
+from tests.budget.measuring import Figure, measured
+from tests.budget.table import as_source, printed
+
+
+def test_no_work_costs_more_than_its_budget(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = list(measured())
+    with capsys.disabled():
+        print(f"\n{printed(figures)}")
+    most = {(budget.work, budget.what): budget.most for budget in BUDGETS}
+    assert {(figure.work, figure.what) for figure in figures} == set(most)
+    over = [figure for figure in figures if figure.value > most[figure.work, figure.what]]
+    assert not over
+
+
+def test_bounds_are_close_to_what_was_measured() -> None:
+    """A bound far above it would let what was gained be lost again."""
+    loose = [each for each in BUDGETS if each.most > max(each.today * 1.11, each.today + 0.03)]
+    assert not loose
+    assert all(budget.today <= budget.most for budget in BUDGETS)
+
+
+def test_lines_of_the_table_have_bounds_a_little_above() -> None:
+    lines = as_source([Figure("work", "calls", 100.0), Figure("work", "redis_commands", 0.0)])
+    assert lines.splitlines() == [
+        '    Budget("work", "calls", 100, 108),',
+        '    Budget("work", "redis_commands", 0, 0.02),',
+    ]
