@@ -231,6 +231,21 @@ ROWS = [
                 [Query("sum by (endpoint) (push_webhook_events_waiting@)", "{{endpoint}}")],
                 width=12,
             ),
+            Panel(
+                "Events lost",
+                "Given up after the last attempt, too old, or too many: in all, by the id of their "
+                "endpoint. All daemons that deliver read the same.",
+                [Query("max by (endpoint) (push_webhook_lost_total@)", "{{endpoint}}")],
+                width=12,
+            ),
+            Panel(
+                "Events that no daemon has taken",
+                "They were decided, and are in no outbox yet. If this grows, no daemon delivers.",
+                [Query("max(push_webhook_inbox_events@)", "in the inbox")],
+                width=12,
+                orange=1_000,
+                red=10_000,
+            ),
         ],
     ),
     Row(

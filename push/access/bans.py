@@ -101,6 +101,9 @@ class Bans:
         self._last_kick = 0
         self._log = BanLog(server)
         self._forgetting = SingleFlight(self._forget_ended, _log_failure)
+        # Changes that come while processes are asked share the next question.
+        self._announcing = SingleFlight(self._ask_all, _known_to_those_who_wait)
+        self._silent: list[str] = []
         self._copy = SharedCopy(reactor, server, lease, CHANNEL, self._read, self._apply)
 
     def start(self) -> None:
@@ -109,6 +112,7 @@ class Bans:
     def stop(self) -> None:
         self._copy.stop()
         self._forgetting.cancel()
+        self._announcing.cancel()
 
     async def _read(self) -> _Kicks:
         """With the time, by which bans end: the estimate of it runs a little slow. Returns kicks
@@ -188,14 +192,22 @@ class Bans:
             raise RequestError(
                 "not_allowed", f"there are {self._at_most} bans, and there may be no more"
             )
-        return await self._announce()
+        return await self._announced()
 
     async def lift(self, kind: BanKind, name: str) -> list[str]:
         """Raises `RequestError` `not_found` when there is no such ban. Returns as `add`."""
         arguments: list[Argument] = [f"{kind}:{name}", "", 0]
         if not await self._server.run(_ban, [], arguments, durable=True, decode=bool):
             raise RequestError("not_found", f"there is no ban of this {kind}")
-        return await self._announce()
+        return await self._announced()
+
+    async def _announced(self) -> list[str]:
+        """Every process was asked after this call began; the nodes that did not confirm."""
+        await self._announcing.run()
+        return self._silent
+
+    async def _ask_all(self) -> None:
+        self._silent = await self._announce()
 
     async def check(
         self, *, ip: str = "", token: str | None = None, user: str | None = None
@@ -235,3 +247,7 @@ class Bans:
 
 def _log_failure(failure: Failure) -> None:
     log.failure("Bans that have ended were not forgotten", failure, event="bans.not_forgotten")
+
+
+def _known_to_those_who_wait(_failure: Failure) -> None:
+    """It is raised where the change was made."""

@@ -120,11 +120,11 @@ class UserOutbox:
         stream = errand.arguments[0]
         done = b""
         while last != done:
-            _, verb, detail = last.decode().split(" ")
+            version, verb, detail = last.decode().split(" ")
             change = (
                 SubscriptionChange(stream, begin=detail)
                 if verb == "follow"
-                else SubscriptionChange(stream, code=detail)
+                else SubscriptionChange(stream, code=detail, ended=version)
             )
             await gather(self._devices.change(token, [change], errand.user) for token in tokens)
             done = last

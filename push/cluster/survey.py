@@ -3,7 +3,8 @@
 A question goes out on a channel that its audience subscribes to; the answers come on a channel of
 the process that asks. It ends when as many have answered as Redis says have received it, or at
 the deadline: a process that is paused has received it, one that was killed has not. Nodes that the
-directory lists and that did not answer are named.
+directory lists and that did not answer are named, and so are those that it has listed in the last
+minutes and that still receive: they were paused for longer than their lease.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from push.cluster.seen_processes import SeenProcesses
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.connection.subscriptions import subscribed_in_time
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup, gather
-from push.runtime.timers import Debounced
+from push.runtime.timers import Debounced, Periodic
 from push.wire.errors import shortened
 
 log = Logger()
@@ -36,6 +38,7 @@ DEADLINE_SECONDS = 2.0
 # just started, or whose lease has lapsed. They may answer, but are not waited for as long as the
 # others.
 UNLISTED_SECONDS = 0.25
+LOOK_SECONDS = 5.0  # how often to look which processes are listed
 
 Handler = Callable[[bytes], Awaitable[Any]]
 Listed = Callable[[], Mapping[str, str]]
@@ -115,6 +118,11 @@ class _OpenSurvey:
         return self.receivers is not None and len(self.answers) >= self.receivers
 
     @property
+    def lacks_receivers(self) -> bool:
+        """Whether somebody has received it and not answered."""
+        return (self.receivers or 0) > len(self.answers)
+
+    @property
     def has_all_listed(self) -> bool:
         return self.receivers is not None and self.answers.keys() >= self.listed.keys()
 
@@ -154,13 +162,18 @@ class Survey:
         self._name = f"answers:{boot}"
         self._deadline_seconds = deadline_seconds
         self._open: dict[str, _OpenSurvey] = {}
+        self._seen = SeenProcesses(reactor, self._processes)
+        self._seen_connectors = SeenProcesses(reactor, connectors)
+        self._looking = Periodic(reactor, LOOK_SECONDS, self._look, _log_failure)
 
     def start(self) -> None:
         """Receive answers from now on; a question does so as well."""
+        self._looking.start(now=True)
         self._server.subscribe_channel(self._name, self._receive)
 
     def stop(self) -> None:
         """Open questions end with the answers that are there."""
+        self._looking.stop()
         self._server.unsubscribe_channel(self._name)
         for collecting in list(self._open.values()):
             collecting.end()
@@ -207,7 +220,35 @@ class Survey:
                 deadline.cancel()
         if self._server.problem is not None and not collecting.is_complete:
             raise StoreUnavailable(self._server.problem, unknown=True)
-        return collecting.result()
+        answers, silent = collecting.result()
+        if collecting.lacks_receivers:
+            paused = await self._paused(audience, collecting.answers)
+            silent = sorted({*silent, *paused})
+        return SurveyResult(answers, silent)
+
+    def _look(self) -> None:
+        self._seen.look()
+        self._seen_connectors.look()
+
+    async def _paused(self, audience: Audience, answers: Mapping[str, SurveyAnswer]) -> list[str]:
+        """Nodes of processes that received a question although nobody lists them any more."""
+        seen = self._seen_connectors if audience is ALL_CONNECTORS else self._seen
+        asked = {
+            boot: node
+            for boot, node in seen.unlisted().items()
+            if boot not in answers and (not isinstance(audience, Boots) or boot in audience)
+        }
+        # Nobody acts on a question whose time is over; it tells who subscribes.
+        over = SurveyQuestion("", self._name, "", 0, msgspec.Raw(b"null"))
+        question = msgspec.json.encode(over)
+        try:
+            received = await gather(
+                self._server.command("PUBLISH", self._server.channel(name), question)
+                for name in _channels_of(Boots(asked))
+            )
+        except StoreUnavailable:
+            return []  # the answers that came are not lost for that
+        return [asked[boot] for boot, n in zip(sorted(asked), received, strict=True) if int(n)]
 
     def _listed(self, audience: Audience) -> dict[str, str]:
         if audience is ALL_CONNECTORS:

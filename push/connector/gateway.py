@@ -222,7 +222,8 @@ class Gateway:
         events = protocol.receive_data(data, now)
         if events:
             self.handle(connection, events)
-        connection.flush()
+        if protocol.unsent is not None:
+            connection.flush()
         if protocol.charged_bytes:
             self._charge(connection, protocol, now)
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
 from twisted.application.service import MultiService, Service
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger, globalLogPublisher
 
 from push.access.bans import CHANNEL as BANS
@@ -296,6 +297,7 @@ class Composition:
             audit=self._domain.observer.audit,
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
             tracer=self._tracer,
+            in_thread=deferToThread,
         )
         if not has_api:
             self._status.http_port = self._listen(

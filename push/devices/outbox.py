@@ -40,13 +40,16 @@ QUEUE = WorkQueue("errands", claimed_ms=10_000, pause_ms=1000)
 class SubscriptionChange:
     """A stream that a device is to follow, or no longer.
 
-    `begin`: where following begins, '' = now; `code`: what becomes of what waits.
+    `begin`: where following begins, '' = now; `code`: what becomes of what waits. `ended`: not if
+    following began after that offset; the end of an earlier one is done twice, or late.
     """
 
-    def __init__(self, stream: str, *, begin: str = "", code: str | None = None) -> None:
+    def __init__(
+        self, stream: str, *, begin: str = "", code: str | None = None, ended: str = ""
+    ) -> None:
         self.stream = stream
         self.verb = "follow" if code is None else "unfollow"
-        self.detail = begin if code is None else code
+        self.detail = begin if code is None else f"{code} {ended}"
 
 
 class Changed(NamedTuple):

@@ -66,8 +66,7 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, PushContent]
             raise _invalid("collapse", "nothing waits for an address that could be replaced")
     if target.kind == "ip":
         ttl_seconds = 0
-    given = {name: getattr(body, name) for name in _PASSED_ON}
-    given = {name: value for name, value in given.items() if value is not UNSET}
+    given = {name: value for name in _PASSED_ON if (value := getattr(body, name)) is not UNSET}
     return target, PushContent(**given, ttl_seconds=ttl_seconds)
 
 

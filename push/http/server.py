@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry
+from twisted.internet.defer import maybeDeferred
 
 from push import __version__
 from push.access.api_keys import Keyring
@@ -20,7 +21,7 @@ from push.http.framework.site import LimitedSite, TakeStream
 from push.http.pages import LINKS
 from push.http.request_measures import RequestMeasures
 from push.http.stream_operation import STREAM_APP
-from push.http.system_routes import HealthRoutes, PageRoutes
+from push.http.system_routes import HealthRoutes, InThread, PageRoutes
 from push.http.web_client import make_web_client
 from push.observe.audit import AuditTrail
 from push.runtime.ports import Reactor
@@ -41,7 +42,7 @@ def _console_for(apps: Sequence[App], version: str) -> Console | None:
 
 
 def _routes_of(
-    apps: Sequence[App], health: HealthRoutes, title: str, version: str
+    apps: Sequence[App], health: HealthRoutes, title: str, version: str, in_thread: InThread
 ) -> list[Endpoint]:
     """Those of `apps`, and of what every daemon has: the JavaScript client, health, the console,
     the documents."""
@@ -50,7 +51,7 @@ def _routes_of(
     console = _console_for(apps, version)
     if console is not None:
         served.append(console.app)
-    served.append(PageRoutes(title, version, served, console).app)
+    served.append(PageRoutes(title, version, served, console, in_thread).app)
     return [route for app in served for route in app.routes]
 
 
@@ -72,6 +73,7 @@ def make_site(
     take_stream: TakeStream | None = None,
     tracer: Tracer | None = None,
     audit: AuditTrail | None = None,
+    in_thread: InThread = maybeDeferred,
     title: str = "push-universe",
     version: str = __version__,
 ) -> LimitedSite:
@@ -81,12 +83,13 @@ def make_site(
     safe than it could be. Pages of `origins` may register devices from a browser. Headers of
     `trusted_proxies` are believed. `take_stream` answers `GET /v1/stream`. `refusals` counts what
     limits refuse; `audit` gets who writes. Nothing new begins while it `is_short_of_memory`.
+    `in_thread` makes documents.
     """
     refusals = RefusalCounts() if refusals is None else refusals
     health = HealthRoutes(problems, notes, registry)
     apps = [*apps, STREAM_APP] if take_stream is not None else apps
     measures = RequestMeasures(registry)
-    routes = _routes_of(apps, health, title, version)
+    routes = _routes_of(apps, health, title, version, in_thread)
     edge = Edge(
         routes,
         keyring,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import UNSET
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 
 from push.http import pages
 from push.http.console import Console
@@ -102,32 +102,49 @@ _PAGE = {200: DocumentedResponse("A page.", content_type="text/html")}
 _COPY = {304: FILE_REPLIES[304]}
 
 
+class Documents(NamedTuple):
+    """What takes long to make: the OpenAPI document, and a page of it for people."""
+
+    openapi: bytes
+    docs: str
+
+
+# Returns what it was given returns, which may take longer than a turn of the reactor may.
+InThread = Callable[[Callable[[], Documents]], Deferred[Documents]]
+
+
 class PageRoutes:
     """The OpenAPI document of `apps` and of these routes, and pages to read; the `console`, if this
     daemon has what it asks for. What takes long to make is made when it is first asked for, and
     kept."""
 
     def __init__(
-        self, title: str, version: str, apps: Sequence[App], console: Console | None
+        self,
+        title: str,
+        version: str,
+        apps: Sequence[App],
+        console: Console | None,
+        in_thread: InThread = maybeDeferred,
     ) -> None:
         self._title = title
         self._version = version
         self._console = console
+        self._in_thread = in_thread
+        self._documents: Documents | None = None
+        self._making: DeferredLock = DeferredLock()
         self._index = pages.index_page(title, version, apps)
         self.app = App("pages", "What this daemon can do.", routes_of(self))
         self._apps = (*apps, self.app)
 
-    @cached_property
-    def _document(self) -> dict[str, Any]:
-        return openapi_document(self._title, self._version, self._apps)
+    async def _made(self) -> Documents:
+        async with self._making:
+            if self._documents is None:
+                self._documents = await self._in_thread(self._make)
+            return self._documents
 
-    @cached_property
-    def _openapi(self) -> bytes:
-        return pages.pretty_json(self._document).encode()
-
-    @cached_property
-    def _docs(self) -> str:
-        return pages.docs_page(self._document)
+    def _make(self) -> Documents:
+        document = openapi_document(self._title, self._version, self._apps)
+        return Documents(pages.pretty_json(document).encode(), pages.docs_page(document))
 
     @Route("GET", "/", "The console, or where to go from here", {**_PAGE, **_COPY}, cached=True)
     async def index(self, call: Request) -> Response:
@@ -137,7 +154,8 @@ class PageRoutes:
 
     @Route("GET", "/docs", "This documentation", _PAGE)
     async def docs(self, call: Request) -> Response:
-        return page_answer(pages.told_to(call.origin(), self._docs))
+        documents = await self._made()
+        return page_answer(pages.told_to(call.origin(), documents.docs))
 
     @Route(
         "GET",
@@ -146,7 +164,7 @@ class PageRoutes:
         {200: DocumentedResponse("OpenAPI 3.1.", dict[str, Any])},
     )
     async def openapi(self, call: Request) -> Response:
-        return Response(200, self._openapi)
+        return Response(200, (await self._made()).openapi)
 
     @Route("GET", "/errors", "All error codes", _PAGE)
     async def errors(self, call: Request) -> Response:

@@ -79,7 +79,7 @@ class EventListener:
         self.sample = Sample()
 
 
-class WallClock(Protocol):
+class TimeOfDay(Protocol):
     """The time of the day."""
 
     def now_ms(self) -> int: ...
@@ -88,7 +88,7 @@ class WallClock(Protocol):
 class Events:
     """`node`: the name of this process's node."""
 
-    def __init__(self, reactor: Clock, wall_clock: WallClock, node: str) -> None:
+    def __init__(self, reactor: Clock, wall_clock: TimeOfDay, node: str) -> None:
         self.node = node
         self._now = reactor.seconds
         self._wall_clock = wall_clock

@@ -67,7 +67,8 @@ class SessionEvents:
 
         It comes for each message of each device: nothing here is called that need not be.
         """
-        self._count(session, len(messages))
+        self._acknowledging[session] = self._timelines.second_ms
+        session.unsettled += len(messages)
         connected_us = session.connected_ms * 1000
         for message in messages:
             if message.offset >= connected_us:
@@ -78,14 +79,10 @@ class SessionEvents:
 
     def acknowledged_online(self, session: ObservedSession, message_id: str) -> None:
         """A message that is in no log was acknowledged."""
-        self._count(session, 1)
+        self._acknowledging[session] = self._timelines.second_ms
+        session.unsettled += 1
         if self._events.wants_acknowledged:
             self._show("acknowledged", session, message=message_id)
-
-    def _count(self, session: ObservedSession, count: int) -> None:
-        if not session.unsettled:
-            self._acknowledging[session] = None
-        session.unsettled += count
 
     def dropped(self, session: ObservedSession, message_id: str, reason: str) -> None:
         """The session will never get a message, or no more of it."""

@@ -111,7 +111,11 @@ class Timelines:
         self._claims: _Counts = {}
         self._left_out = 0
         # Sessions that have acknowledged something in this minute, each of which has the count.
-        self.acknowledging: dict[ObservedSession, None] = {}
+        # With when that was the last time, as `second_ms` had it.
+        self.acknowledging: dict[ObservedSession, int] = {}
+        # About now: to read the clock for each acknowledgement would cost more than to count it.
+        self.second_ms = 0
+        self._seconds = Periodic(reactor, 1.0, self._look_at_clock, _log_failure)
         self._settling = Periodic(reactor, COUNTED_SECONDS, self._settle, _log_failure)
         answerer.handle(QUESTION, self._unstored)
 
@@ -121,10 +125,12 @@ class Timelines:
         return self._journal.given_up + self._left_out
 
     def start(self) -> None:
+        self._seconds.start(now=True)
         self._settling.start()
         self._journal.start()
 
     def stop(self) -> None:
+        self._seconds.stop()
         self._settling.stop()
         self._journal.cancel()
 
@@ -157,10 +163,20 @@ class Timelines:
 
     def settle_session(self, session: ObservedSession) -> None:
         """It is over: what it has acknowledged makes an entry before that of its end."""
+        last_ms = self._last_acknowledged_ms(session)
         self.acknowledging.pop(session, None)
         count, session.unsettled = session.unsettled, 0
         if count and session.token is not None:
-            self._add(session.token, "acknowledged", session.session_id, "", "", count)
+            self._add(session.token, "acknowledged", session.session_id, "", "", count, last_ms)
+
+    def _look_at_clock(self) -> None:
+        self.second_ms = self._wall_clock.now_ms()
+
+    def _last_acknowledged_ms(self, session: ObservedSession) -> int:
+        """The end of that second, so that it is after what led to it; now, if it still lasts."""
+        now_ms = self._wall_clock.now_ms()
+        second_ms = self.acknowledging.get(session)
+        return min(second_ms + 1000, now_ms) if second_ms else now_ms
 
     async def store_all(self) -> None:
         """Store what waits, for the last time."""
@@ -241,11 +257,10 @@ class Timelines:
         token = _decode_token(raw)
         sessions = await self._acknowledging(token)
         # From here on nothing moves from one place to another.
-        now_ms = self._wall_clock.now_ms()
         counts = [
             (
                 _Counted(token, session.session_id, "acknowledged", ""),
-                (session.unsettled, now_ms),
+                (session.unsettled, self._last_acknowledged_ms(session)),
             )
             for session in sessions
             if session.unsettled

@@ -1,8 +1,9 @@
-"""Calls of one script that are asked for in one turn of the reactor go to Redis as one call.
+"""What many ask one script for at about the same time goes to Redis as one call.
 
-A call costs the client, the kernel and Redis (which makes the functions of a script anew for each)
-more than most of what it does. What each caller asked for stays its own: its deadline, its answer
-and its failure.
+A call costs the client, the kernel and Redis (which makes the functions of a script anew for each,
+and waits for the disk after it) several times what it does. So what is asked for in one turn of the
+reactor goes together, and what is asked for during a call waits for its answer, unless it fills a
+call by itself. What each caller asked for stays its own: its deadline, its answer and its failure.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class JoinedCalls(Generic[Item]):
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
     `durable`: as in `RedisClient.run`. `again`: what of an item, by its reply, is told to a new
-    master (see `RetoldWrites`); None: nothing.
+    master (see `RetoldWrites`); None: nothing. `max_items`: of one call, where one may take long.
     """
 
     def __init__(
@@ -65,24 +66,35 @@ class JoinedCalls(Generic[Item]):
         *arguments: Argument,
         durable: bool = False,
         again: Callable[[Item, list[Any]], Item | None] | None = None,
+        max_items: int = MAX_ITEMS,
     ) -> None:
         self._server = server
         self._script = script
         self._arguments = arguments
         self._durable = durable
         self._again = again
+        self._max_items = max_items
         self._asked: list[_Asked[Item]] = []
+        self._unanswered = 0  # calls
         self._end_of_turn = Debounced(server.reactor, 0, self._send)
 
     def ask(self, item: Item, answered: Answered) -> None:
         """`answered` gets the reply, or `StoreUnavailable`, or an error that is our own fault."""
         self._asked.append(_Asked(item, self._server.reactor.seconds(), answered))
-        self._end_of_turn.request()
+        if not self._unanswered or len(self._asked) >= MAX_ITEMS:
+            self._end_of_turn.request()
 
     def _send(self) -> None:
         for asked, arguments in self._parts():
+            self._unanswered += 1
             call = Deferred.fromCoroutine(self._call(asked, arguments))
-            call.addErrback(_log_failure)
+            call.addBoth(self._ended).addErrback(_log_failure)
+
+    def _ended(self, result: Failure | None) -> Failure | None:
+        self._unanswered -= 1
+        if self._asked and not self._unanswered:
+            self._end_of_turn.request()
+        return result
 
     def _parts(self) -> Iterator[tuple[list[_Asked[Item]], list[bytes]]]:
         """What was asked for, in order, with its encoding: as much as goes into one call each."""
@@ -94,7 +106,7 @@ class JoinedCalls(Generic[Item]):
         for each in all_asked:
             each.item.waited_us = int((now - each.asked_at) * MICROSECONDS)
             argument = _encode(each.item)
-            if asked and (len(asked) == MAX_ITEMS or len(argument) > left_bytes):
+            if asked and (len(asked) == self._max_items or len(argument) > left_bytes):
                 yield asked, arguments
                 asked, arguments, left_bytes = [], [], MAX_BYTES
             asked.append(each)

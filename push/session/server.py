@@ -80,14 +80,17 @@ class ServerSession(ServerAnswers):
     def receive_data(self, data: bytes, now: float) -> list[Event]:
         """Take bytes from the peer; what its frames mean."""
         self._last_received_at = now
-        events: list[Event] = []
-        if self.state is State.OPEN and not self._is_partial:
+        window = self.window
+        if self.state is State.OPEN and not self._is_partial and window is not None:
             # By far the commonest thing that comes: acknowledgements without a body.
             numbers = self.codec.acknowledged_ids(data)
             if numbers:
-                self._acknowledge_all(numbers, len(data), now, events)
-                return events
-        elif self._peer_is_done():
+                moved = window.acknowledge_in_order(numbers, now)
+                if moved is not None:
+                    return [moved]
+                return self._acknowledge_all(numbers, len(data), now)
+        events: list[Event] = []
+        if self._peer_is_done():
             return events
         charged_before, frame = self.charged_frames, None
         try:
@@ -207,18 +210,13 @@ class ServerSession(ServerAnswers):
         if not self._done(frame.message_id, now, events):
             self.charged_frames += 1
 
-    def _acknowledge_all(
-        self, numbers: Sequence[int], size_bytes: int, now: float, events: list[Event]
-    ) -> None:
+    def _acknowledge_all(self, numbers: Sequence[int], size_bytes: int, now: float) -> list[Event]:
         """`numbers` came together, in so many bytes."""
-        window = self.window
-        moved = None if window is None else window.acknowledge_in_order(numbers, now)
-        if moved is not None:
-            events.append(moved)
-            return
+        events: list[Event] = []
         for number in numbers:
             if not self._done(number, now, events):
                 self._charge(1, size_bytes // len(numbers))
+        return events
 
     def _done(self, number: int, now: float, events: list[Event]) -> bool:
         """A copy of message `number` was acknowledged; whether one was outstanding."""

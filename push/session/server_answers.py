@@ -59,7 +59,6 @@ class ServerAnswers:
         "_goodbye",
         "_last_received_at",
         "_limits",
-        "_out",
         "_registering",
         "_requests",
         "_unanswered",
@@ -68,6 +67,7 @@ class ServerAnswers:
         "max_frame_bytes",
         "session_id",
         "state",
+        "unsent",
         "window",
     )
 
@@ -78,7 +78,7 @@ class ServerAnswers:
         self._decoder: Decoder = codec.new_decoder(
             MAX_FRAME_BEFORE_SESSION_BYTES, SERVER_ACCEPTS[State.OPENING]
         )
-        self._out: list[bytes] | None = None
+        self.unsent: list[bytes] | None = None  # for `data_to_send`
         self._last_received_at = now
         self._expires_at: float | None = None
         self._registering = False
@@ -111,10 +111,10 @@ class ServerAnswers:
         return self._decoder.rest_of_frame(data, start)
 
     def data_to_send(self) -> bytes:
-        out = self._out
+        out = self.unsent
         if out is None:
             return b""
-        self._out = None
+        self.unsent = None
         return out[0] if len(out) == 1 else b"".join(out)
 
     # Ids of requests
@@ -301,7 +301,7 @@ class ServerAnswers:
             self._say(self.codec.encode(signal, sub_signal, message_id, body))
 
     def _say(self, data: bytes) -> None:
-        if self._out is None:
-            self._out = [data]
+        if self.unsent is None:
+            self.unsent = [data]
         else:
-            self._out.append(data)
+            self.unsent.append(data)

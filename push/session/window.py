@@ -53,9 +53,8 @@ class Window:
         self.used = 0
         self.used_bytes = 0
         # By message id, in the order of hand-out: the stream in whose `pending` it is, or the
-        # message itself once there is more to know of it than all sessions share. None, as nearly
-        # always: what is outstanding is the `pending` of the stream `_only`, and all of that is
-        # shared.
+        # message itself once there is more to know of it than all sessions share. Nearly always
+        # None: then what is outstanding is the `pending` of the stream `_only`, all of it shared.
         self._taken: dict[int, Subscription | OutstandingMessage] | None = None
         self._only: Subscription | None = None
         # Messages that are in no log, as (stream, id, when they were handed out): acknowledged, but
@@ -113,7 +112,8 @@ class Window:
 
     def are_free(self, message_ids: Collection[int]) -> bool:
         if self._taken is None:
-            if any(each.message_id in message_ids for each in self._only_pending()):
+            pending = self._only_pending()
+            if pending and any(each.message_id in message_ids for each in pending):
                 return False
         elif not self._taken.keys().isdisjoint(message_ids):
             return False
@@ -210,6 +210,13 @@ class Window:
         if count == 1:
             if messages[0].message_id != numbers[0]:
                 return None
+            if taken is None and len(subscription.pending) == 1:
+                # Nothing else is outstanding: what `_pass` would do.
+                subscription.pending = None
+                subscription.cursor = subscription.position
+                subscription.end(messages)
+                self.used = self.used_bytes = 0
+                return Progress(subscription, messages)
         elif [message.message_id for message in messages] != list(numbers) or not all(
             type(message) is HandedOut for message in messages
         ):

@@ -1,6 +1,6 @@
 """Reading on in logs for many sessions: what one has just read is not read again by the next.
 
-What is to be read in one turn of the reactor goes to Redis together: most sessions that open have
+All reads of one turn of the reactor go to Redis together: most sessions that open have
 missed nothing, and each would pay for a call to be told so.
 """
 
@@ -146,7 +146,7 @@ class JoinedReads:
             reading = await self._reader.read([page for each in asked for page in each.wanted])
         except StoreUnavailable as error:
             self._ended()
-            for each in asked:  # an exception for each: whoever raises it adds its traceback
+            for each in asked:  # an exception for each, to which its traceback is added
                 each.answer.errback(StoreUnavailable(error.reason, unknown=error.unknown))
         except Exception as error:
             self._ended()

@@ -17,6 +17,8 @@ from collections.abc import Callable
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CHECK = _DIGITS + "*~$=U"
 _VALUE = {digit: value for value, digit in enumerate(_DIGITS)}
+_PAIRS = tuple(first + second for first in _DIGITS for second in _DIGITS)
+_SHIFTS = range(50, -1, -10)
 TOKEN_CHARACTERS = 14
 _EPOCH_MS = 1_735_689_600_000  # 2025-01-01: 41 bits of milliseconds last until 2094
 
@@ -42,8 +44,8 @@ STREAM_KINDS = (STREAM_ALL, "dev", "user", "topic", "group")  # the part before 
 
 def encode_crockford(number: int) -> str:
     """13 digits and a check character for 0 <= `number` < 2**65."""
-    digits = "".join(_DIGITS[(number >> shift) & 31] for shift in range(60, -1, -5))
-    return digits + _CHECK[number % 37]
+    digits = [_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS]
+    return f"{_DIGITS[number >> 60]}{''.join(digits)}{_CHECK[number % 37]}"
 
 
 def is_token(text: str) -> bool:

@@ -10,9 +10,11 @@ from typing import Any
 import jwt
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 from txredisapi import ResponseError
 
 from push.access.bans import ActiveBan
+from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from push.wire.signals import ConnectStatus, Signal
 from tests.connector.conftest import JWT_SECRET
@@ -243,3 +245,47 @@ async def test_while_bans_cannot_be_read_nobody_is_admitted_and_sessions_live_on
     again = await (await dial(first)).connect(**client._credentials)
     assert again["status"] is ConnectStatus.ACCEPTED
     assert flush_logged_errors(ResponseError)
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_bans_at_once_ask_every_process_a_few_times(
+    two: Any, device: Make, dial: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two
+    clients = [await device(on=second) for _ in range(3)]
+    asked = 0
+    announce = first.bans._announce
+
+    async def counted() -> list[str]:
+        nonlocal asked
+        asked += 1
+        silent: list[str] = await announce()
+        return silent
+
+    monkeypatch.setattr(first.bans, "_announce", counted)
+    names = [token_of(client) for client in clients] + [f"stranger{n}" for n in range(40)]
+    bans = [Deferred.fromCoroutine(first.bans.add(ActiveBan("token", n, None))) for n in names]
+
+    assert await gatherResults(bans) == [[]] * len(names)
+    assert asked < len(names) // 2
+    for client in clients:  # in effect when it is answered
+        back = await dial(second)
+        refused = await back.connect(**client._credentials)
+        assert refused["code"] == "banned"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_ban_whose_question_fails_says_so_and_the_next_asks_again(
+    two: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = two
+    announce = first.bans._announce
+
+    async def failing() -> list[str]:
+        raise StoreUnavailable("of a test")
+
+    monkeypatch.setattr(first.bans, "_announce", failing)
+    with pytest.raises(StoreUnavailable):
+        await first.bans.add(ActiveBan("user", "mallory", None))
+    monkeypatch.setattr(first.bans, "_announce", announce)
+    assert await first.bans.add(ActiveBan("user", "mallory", None)) == []

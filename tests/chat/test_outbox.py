@@ -272,6 +272,39 @@ async def test_who_was_killed_in_the_middle_of_a_late_errand_has_undone_nothing(
     await wait_until(lambda: texts(client) == ["for bob"])
 
 
+@places
+@pytest_twisted.ensureDeferred
+async def test_an_end_that_comes_after_following_began_again_changes_nothing(
+    person: User, make_scene: MakeScene, wait_until: WaitUntil, node: Node, place: str
+) -> None:
+    """Two did the same errand, and one of them was late: the device would read again what it has,
+    and would be counted twice."""
+    client = await bobs_device(person, place)
+    scene = await make_scene_of(make_scene, client, place)
+    await scene.add()
+    outbox = await scene.while_bobs_server_stands_still(wait_until, scene.remove())
+    await scene.do(*outbox)
+    await scene.add()
+    first = await say(node, "anna", scene.stream, "first")
+    await wait_until(lambda: texts(client) == ["first"])
+
+    async def is_acknowledged() -> Any:
+        funnel = await node.pushing.message(first.id)
+        return funnel if funnel.acknowledged == funnel.addressed else None
+
+    before = await wait_until(is_acknowledged)
+
+    errands = [msgspec.msgpack.decode(text) for text in outbox]
+    (version,) = (version for kind, _, version, *_ in errands if kind == "unfollow")
+    late = SubscriptionChange(scene.stream, code="d:removed", ended=version)
+    changed = await node.chat._outbox._devices.change(token_of(client), [late], "bob")
+
+    assert changed.code == 0
+    await scene.say("second")
+    await wait_until(lambda: texts(client) == ["first", "second"])
+    assert await node.pushing.message(first.id) == before
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_device_that_is_anothers_by_now_stays_in_his_group(
     person: User, make_scene: MakeScene, wait_until: WaitUntil, node: Node

@@ -10,7 +10,9 @@ import msgspec
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
+from push.cluster.seen_processes import KEPT_SECONDS, SeenProcesses
 from push.cluster.survey import (
     ALL_CONNECTORS,
     ALL_PROCESSES,
@@ -130,6 +132,38 @@ async def test_every_process_is_asked_and_a_question_to_connectors_goes_to_no_ot
     everybody = {"answers": {"n1": 1, "api": 2, "sub": 3}, "silent": []}
     assert await crowd.ask(audience=ALL_PROCESSES, thorough=True) == everybody
     assert await crowd.ask() == {"answers": {"n1": 1}, "silent": []}
+
+
+@pytest.mark.parametrize("audience", [ALL_CONNECTORS, ALL_PROCESSES, Boots(["boot-n1", "boot-n2"])])
+@pytest_twisted.ensureDeferred
+async def test_a_process_that_the_registry_has_forgotten_is_silent_while_it_subscribes(
+    make_crowd: Any, audience: Audience
+) -> None:
+    """It was paused for longer than its lease; the others know it from before."""
+    crowd = await make_crowd()
+    await crowd.add("n1", 1)
+    await crowd.add("n2", Deferred)  # it never answers
+    crowd.asker.start()  # and looks who is there
+    del crowd.listed["boot-n2"]
+    assert await crowd.ask(audience=audience) == {"answers": {"n1": 1}, "silent": ["n2"]}
+    # One that says goodbye, or is killed, subscribes no longer.
+    crowd.answerers[1].stop()
+    left = {"answers": {"n1": 1}, "silent": []}
+    while await crowd.ask(audience=audience) != left:
+        pass  # until Redis has read it
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_process_that_was_not_seen_for_minutes_is_forgotten() -> None:
+    clock, listed = Clock(), {"boot": "n1"}
+    seen = SeenProcesses(clock, lambda: listed)
+    seen.look()
+    assert seen.unlisted() == {}
+    listed.clear()
+    clock.advance(KEPT_SECONDS)
+    assert seen.unlisted() == {"boot": "n1"}
+    clock.advance(1)
+    assert seen.unlisted() == {}
 
 
 @pytest_twisted.ensureDeferred

@@ -39,6 +39,7 @@ from push.connector.listener import device_factory
 from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.connector.sessions.services import GatewayServices, GatewaySettings
+from push.connector.transport.device_port import DevicePort
 from push.daemons.config.settings import Connector
 from push.daemons.domain import DomainLimits
 from push.daemons.security.certificate import load_server_tls
@@ -425,7 +426,8 @@ class Node:
             Networks(proxies),
             origins=Origins(origins) if web else None,
         )
-        port = self.reactor.listenTCP(0, factory, interface="127.0.0.1")
+        port = DevicePort(0, factory, 50, "127.0.0.1", self.reactor)
+        port.startListening()
         if sndbuf:
             port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
         self.ports.append(port)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from push.http.framework.problems import ERRORS
+from push.http.framework.route import Response
+from push.http.system_routes import Documents, PageRoutes
 
 VOID = {"meta", "br", "wbr"}
 
@@ -144,3 +148,24 @@ def test_every_daemon_shows_its_address(make_web: Any) -> None:
     """Also those that serve no push: their examples are of other routes."""
     response = make_web("sub").request("GET", "/docs", headers={"Host": "sub.example:8081"})
     assert {url.partition("/v1/")[0] for url in curl_urls(response)} == {"http://sub.example:8081"}
+
+
+def test_what_takes_long_to_make_is_made_once_and_in_a_thread() -> None:
+    """Else a stranger could stop everybody for that time."""
+    asked_for: list[tuple[Callable[[], Documents], Deferred[Documents]]] = []
+
+    def in_thread(make: Callable[[], Documents]) -> Deferred[Documents]:
+        made: Deferred[Documents] = Deferred()
+        asked_for.append((make, made))
+        return made
+
+    routes = PageRoutes("push", "1", [], None, in_thread)
+    answers: list[Response] = []
+    request: Any = None  # it asks for nothing
+    for _ in range(3):
+        Deferred.fromCoroutine(routes.openapi(request)).addCallback(answers.append)
+    assert answers == []
+    ((make, made),) = asked_for
+    made.callback(make())
+    assert [answer.body for answer in answers] == [make().openapi] * 3
+    assert len(asked_for) == 1

@@ -12,6 +12,7 @@ from push.cluster.survey import Survey, SurveyHandler
 from push.observe import journal as journal_module
 from push.observe import timelines as timelines_module
 from push.observe.journal import ENTRIES_PER_CALL
+from push.observe.session_events import SessionEvents
 from push.observe.timelines import Timelines
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
@@ -34,6 +35,12 @@ class Session:
         self.ip = "192.0.2.1"
 
 
+class Nobody:
+    """Nobody looks at events, and nothing else is told of an acknowledgement of a QoS 0 message."""
+
+    wants_acknowledged = False
+
+
 def make_timelines(shards: Shards, max_in_all: int = 200_000) -> Timelines:
     from twisted.internet import reactor
 
@@ -45,7 +52,7 @@ def make_timelines(shards: Shards, max_in_all: int = 200_000) -> Timelines:
 
 
 def acknowledge(timelines: Timelines, session: Session, count: int = 1) -> None:
-    timelines.acknowledging[session] = None
+    timelines.acknowledging[session] = timelines._wall_clock.now_ms()
     session.unsettled += count
 
 
@@ -194,6 +201,31 @@ async def test_what_is_not_stored_is_found_among_many_sessions(
     looking = Deferred.fromCoroutine(timelines._unstored(msgspec.json.encode(sessions[0].token)))
     timelines.settle_session(sessions[0])
     assert sorted(each.event for each in await looking) == ["acknowledged", "dropped"]
+    timelines.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_acknowledgements_have_the_time_of_the_last_one_of_their_minute(
+    store: RedisClient, shards: Shards, make_device: MakeDevice, wait_until: WaitUntil
+) -> None:
+    timelines = make_timelines(shards)
+    timelines.start()
+    session = Session(1)
+    await make_device(session.token)
+    began_ms = store.clock.now_ms()
+    await wait_until(lambda: timelines.second_ms > began_ms)
+    nobody: Any = Nobody()
+    told = SessionEvents(nobody, timelines, nobody, nobody)
+    told.acknowledged_online(session, "m1")
+    at_ms = timelines.second_ms
+    asked = msgspec.json.encode(session.token)
+    [unstored] = await timelines._unstored(asked)
+    assert at_ms <= unstored.ts <= store.clock.now_ms()
+    await wait_until(lambda: store.clock.now_ms() > at_ms + 1000)  # and then it stays
+    [unstored] = await timelines._unstored(asked)
+    assert (unstored.event, unstored.n, unstored.ts) == ("acknowledged", 1, at_ms + 1000)
+    await timelines.store_all()
+    assert (await timelines.page(session.token, "", 10)).events == [unstored]
     timelines.stop()
 
 

@@ -170,20 +170,20 @@ class Phone:
         self.session_id = session_id
         self.window = Window(1000, 1 << 24)
         self.subscriptions: dict[str, Subscription] = {}
-        self._numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}
 
     def take(self, stream: str, entries: list[Entry]) -> Subscription:
         """Hand out what is behind the session's position."""
         subscription = self.subscriptions[stream]
         for entry in entries:
             if entry.offset > subscription.position:
-                number = self._numbers[entry.id] = self.window.next_private_id()
+                number = self.numbers[entry.id] = self.window.next_private_id()
                 self.window.add(subscription, entry, number, 0.0)
         return subscription
 
     def acknowledge(self, *ids: str) -> None:
         for id in ids:
-            self.window.acknowledge(self._numbers[id], 0.0)
+            self.window.acknowledge(self.numbers[id], 0.0)
 
 
 class Desk:

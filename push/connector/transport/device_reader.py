@@ -79,7 +79,7 @@ class DeviceReader:
             try:
                 reason = transport.read()
             except Exception:
-                log.failure("What a device sent could not be handled", event="connection.failed")
+                log.failure("What a device sent could not be read", event="connection.read_failed")
                 self._end(transport, Failure())
                 continue
             if reason is not None:

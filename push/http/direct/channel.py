@@ -48,7 +48,6 @@ class DirectChannel(LimitedChannel):
             return
         self._direct = request
         self._handlingRequest = True
-        self.setTimeout(REQUEST_SECONDS)
         crowd.works(self)
         self.site.turns.work(self.caller.of(request), partial(self._answer_directly, request))
 
@@ -117,17 +116,17 @@ class DirectChannel(LimitedChannel):
 
 def _bytes_of(answer: Response) -> bytes:
     """As twisted.web sends it."""
-    lines = [b"HTTP/1.1 %d %b" % (answer.status, answer.reason), _SERVER, _date_line(int(time()))]
-    lines.append(b"Content-Type: " + answer.content_type)
-    lines.append(b"Content-Length: %d" % len(answer.body))
-    lines.extend(name + b": " + value for name, value in answer.headers)
-    return b"\r\n".join(lines) + b"\r\n\r\n" + answer.body
+    begin = _begin_of_head(answer.status, answer.content_type, int(time()))
+    more = b"".join([b"\r\n%b: %b" % header for header in answer.headers])
+    return b"%b%d%b\r\n\r\n%b" % (begin, len(answer.body), more, answer.body)
 
 
-@lru_cache(1)
-def _date_line(second: int) -> bytes:
-    text: bytes = datetimeToString(second)
-    return b"Date: " + text
+@lru_cache(16)
+def _begin_of_head(status: int, content_type: bytes, second: int) -> bytes:
+    """Up to the length of the body."""
+    reason, date = Response(status).reason, datetimeToString(second)
+    lines = (b"HTTP/1.1 %d %b" % (status, reason), _SERVER, b"Date: %b" % date)
+    return b"\r\n".join(lines) + b"\r\nContent-Type: %b\r\nContent-Length: " % content_type
 
 
 class DirectSite(LimitedSite):

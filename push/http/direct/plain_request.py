@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from twisted.internet.interfaces import IAddress
@@ -18,7 +19,7 @@ from push.wire.errors import RequestError
 
 HTTP_1_1 = b"HTTP/1.1"
 MAX_BYTES = 64 * 1024  # larger bodies are read by other rules, see `RequestAccess.admit`
-MAX_HEAD_BYTES = 8 * 1024
+MAX_HEAD_BYTES = 4 * 1024
 MAX_HEADERS = 64
 # A name as RFC 9110 has it, and a value without control characters but tabs.
 _FIELD = rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n"
@@ -41,38 +42,38 @@ class Peers(Protocol):
 class PlainHeaders:
     """Headers by their name in small letters, each of which came once."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("content_length", "values")
 
     def __init__(self, values: Mapping[bytes, bytes]) -> None:
-        self._values = values
+        self.values = values
+        self.content_length = 0
 
     def getRawHeaders(
         self, name: bytes, default: Sequence[bytes] | None = None
     ) -> Sequence[bytes] | None:
-        value = self._values.get(name)
+        value = self.values.get(name)
         return default if value is None else [value]
 
     def hasHeader(self, name: bytes) -> bool:
-        return name in self._values
+        return name in self.values
 
 
 class PlainRequest:
     """A whole request to `route`. (An `IncomingRequest`.)"""
 
-    __slots__ = ("_peers", "_values", "body", "requestHeaders", "route", "uri")
+    __slots__ = ("_peers", "body", "requestHeaders", "route", "uri")
 
     def __init__(
-        self, route: Endpoint, uri: bytes, values: Mapping[bytes, bytes], body: bytes, peers: Peers
+        self, route: Endpoint, uri: bytes, headers: PlainHeaders, body: bytes, peers: Peers
     ) -> None:
         self.route = route
         self.uri = uri
-        self.requestHeaders = PlainHeaders(values)
+        self.requestHeaders = headers
         self.body = body
-        self._values = values
         self._peers = peers
 
     def getHeader(self, name: bytes) -> bytes | None:
-        return self._values.get(name)
+        return self.requestHeaders.values.get(name)
 
     def getClientAddress(self) -> IAddress:
         return self._peers.getPeer()
@@ -102,30 +103,33 @@ class PlainReader:
         route = self._routes.get(data[: max(line_end, 0)])
         if route is None:
             return None
-        head_end = data.find(b"\r\n\r\n", line_end, MAX_HEAD_BYTES)
-        if head_end < 0 or not _FIELDS.fullmatch(data, line_end + 2, head_end + 2):
+        body_begins = data.find(b"\r\n\r\n", line_end, MAX_HEAD_BYTES) + 4
+        headers = _plain_headers(data[line_end + 2 : body_begins - 2])
+        if headers is None or headers.content_length != len(data) - body_begins:
             return None
-        values = _values_of(_ONE_FIELD.findall(data, line_end + 2, head_end + 2))
-        if values is None:
-            return None
-        body = data[head_end + 4 :]
-        if values.get(b"content-length") != b"%d" % len(body):
-            return None
-        return PlainRequest(route, route.path.encode(), values, body, peers)
+        return PlainRequest(route, route.path.encode(), headers, data[body_begins:], peers)
 
 
-def _values_of(fields: list[tuple[bytes, bytes]]) -> Mapping[bytes, bytes] | None:
-    """The values by name; None unless they are plain."""
+@lru_cache(256)  # most clients send the same with every request
+def _plain_headers(lines: bytes) -> PlainHeaders | None:
+    """What the lines of a head say; None unless they are plain."""
+    if not _FIELDS.fullmatch(lines):
+        return None
+    fields: list[tuple[bytes, bytes]] = _ONE_FIELD.findall(lines)
     values = {name.lower(): value.strip(b" \t") for name, value in fields}
     if len(values) != len(fields) or len(fields) > MAX_HEADERS:
         return None  # one came twice
-    if not _NOT_PLAIN.isdisjoint(values) or values.get(b"connection", b"keep-alive").lower() != (
-        b"keep-alive"
-    ):
+    if not _NOT_PLAIN.isdisjoint(values):
         return None
+    if values.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+        return None
+    headers = PlainHeaders(values)
     try:
-        check_host(PlainHeaders(values), HTTP_1_1)
-        check_header(b"Content-Length", values.get(b"content-length", b""), HTTP_1_1)
+        check_host(headers, HTTP_1_1)
+        length = check_header(b"Content-Length", values.get(b"content-length", b""), HTTP_1_1)
     except RequestError:
         return None
-    return values
+    if length != values[b"content-length"]:
+        return None  # it has zeros before it
+    headers.content_length = int(length)
+    return headers

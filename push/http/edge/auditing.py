@@ -58,7 +58,10 @@ class Auditing:
     def refused(
         self, route: AuditedRoute, key: str | None, ip: str, path: Mapping[str, str], code: str
     ) -> None:
-        """Its key is not valid, or may not do this: then it is named."""
+        """Its key is not valid, or may not do this: then it is named. That somebody may not read
+        is not noted: the trail is of writes and of credentials that are no credentials."""
+        if route.method == "GET" and key is not None:
+            return
         where = f"{route.method} {route.path}"
         self._trail.note_refused(key, ip, where, "/".join(path.values()), STATUS_OF_CODE[code])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -31,10 +31,8 @@ class NoBody(Struct, forbid_unknown_fields=True):
 
 def check_content_type(values: Sequence[bytes] | None) -> None:
     """Raises `RequestError` `unsupported_media_type` unless it is JSON in UTF-8."""
-    if values is not None and len(values) == 1:
-        essence, *parameters = values[0].lower().split(b";")
-        if essence.strip() == b"application/json" and all(map(_harmless, parameters)):
-            return
+    if values is not None and len(values) == 1 and _is_json(values[0]):
+        return
     given = "none" if not values else ", ".join(v.decode("latin-1") for v in values)
     raise RequestError(
         "unsupported_media_type",
@@ -53,6 +51,12 @@ def check_content_encoding(values: Sequence[bytes] | None) -> None:
                 f"{value.decode('latin-1')[:100]}",
                 field="Content-Encoding",
             )
+
+
+@lru_cache(64)  # most clients say the same
+def _is_json(value: bytes) -> bool:
+    essence, *parameters = value.lower().split(b";")
+    return essence.strip() == b"application/json" and all(map(_harmless, parameters))
 
 
 def _harmless(parameter: bytes) -> bool:

@@ -1,7 +1,8 @@
 -- A device begins or ceases to follow streams.
 -- KEYS: clock.
 -- ARGV: token, user it must be bound to ('' = any), then per stream: 'follow' or 'unfollow', stream, '1' if it
--- is of this server ('0' if not), where following begins ('' = now) or the code for what waits.
+-- is of this server ('0' if not), where following begins ('' = now) or the code for what waits and the offset
+-- after which it did not begin ('' = whenever it did).
 -- Returns {-1}: no such device; else {1, session, boot id, errand, ...} when it changed, 0 instead of 1
 -- when there was nothing to change (see `holder_of`).
 -- uses: devices, record, device_errands, binding, notify
@@ -16,7 +17,10 @@ for i = 3, #ARGV, 4 do
   if verb == 'follow' then
     changed = start_following(record, token, stream, here, tonumber(detail), user) or changed
   else
-    changed = stop_following(record, token, stream, detail) or changed
+    local code, ended_at = string.match(detail, '^(%S*) (%d*)$')
+    if ended_at == '' or followed_since(record, stream) <= tonumber(ended_at) then
+      changed = stop_following(record, token, stream, code) or changed
+    end
   end
 end
 if not changed then return { 0, session, boot } end

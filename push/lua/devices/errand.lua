@@ -16,7 +16,8 @@ local code = verb == 'unfollow' and detail or DROPPED_FORGOTTEN
 if verb == 'retire' and not is_listed(stream) then code = '' end
 unfollow(record, token, stream, code)
 redis.call('HDEL', record, DEVICE_VERSION .. stream)
-redis.call('SET', gone_key(token, stream), str(version), 'EX', DAY_SECONDS)
+local gone = tonumber(redis.call('GET', gone_key(token, stream)) or '0')
+redis.call('SET', gone_key(token, stream), str(math.max(version, gone)), 'EX', DAY_SECONDS)
 if verb ~= 'unfollow' or redis.call('HEXISTS', record, DEVICE_SESSION) == 0 then
   drop_part_if_empty(record)
 else

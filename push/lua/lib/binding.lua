@@ -15,6 +15,12 @@ local function start_following(record, token, stream, here, begin, user)
   return true
 end
 
+-- The offset where following began, by the clock of the stream's server; 0 where that is not known here.
+local function followed_since(record, stream)
+  local kept = redis.call('HMGET', record, DEVICE_ELSEWHERE .. stream, DEVICE_START .. stream)
+  return tonumber(kept[1] and string.match(kept[1], '%d*$') or kept[2] or '') or 0
+end
+
 local function stop_following(record, token, stream, code)
   redis.call('HDEL', record, DEVICE_BY_JWT .. stream)
   if redis.call('HDEL', record, DEVICE_ELSEWHERE .. stream) == 1 then

@@ -11,7 +11,8 @@ local function follow_version(record, token, stream, version, begin, user)
     let_part_expire_if_empty(record)
     return 0
   end
-  redis.call('HSET', record, DEVICE_VERSION .. stream, str(version))
+  local last = tonumber(redis.call('HGET', record, DEVICE_VERSION .. stream) or '0')
+  redis.call('HSET', record, DEVICE_VERSION .. stream, str(math.max(version, last)))
   redis.call('PERSIST', record)
   return 1
 end

@@ -1,5 +1,5 @@
 /** The operator's console: starts in a language and a theme, signed in if this tab was before. */
-import { html, render, useEffect, useState } from "./vendor/preact.js";
+import { html, render, useEffect, useState } from "./lib/html.js";
 import { credentials } from "./lib/api.js";
 import { recall, remember } from "./lib/memory.js";
 import { resume, signOut } from "./lib/session.js";

@@ -1,5 +1,5 @@
 /** Which screen an address is, and the scope that it needs. */
-import { html, useErrorBoundary } from "./vendor/preact.js";
+import { html, useErrorBoundary } from "./lib/html.js";
 import { to, usePlace } from "./lib/route.js";
 import { may } from "./lib/session.js";
 import { t } from "./lib/texts.js";

@@ -109,7 +109,7 @@ def test_draining(redis_url: str) -> None:
     settings = {**SETTINGS, "redis_url": redis_url}
     with (
         started_server(**settings, server_node="one") as first,
-        started_server(**settings, server_node="two", connector_drain_rate="10") as second,
+        started_server(**settings, server_node="two", connector_drain_rate="4") as second,
     ):
         devices = Fleet(second.tcp_address, 60)
         try:

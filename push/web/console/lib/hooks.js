@@ -1,5 +1,5 @@
 /** Data of a screen: asked for when it opens, again while the page is visible, and page by page. */
-import { useEffect, useRef, useState } from "../vendor/preact.js";
+import { useEffect, useRef, useState } from "./html.js";
 import { isMissingRoute } from "./api.js";
 
 const AFTER_ERROR_MS = 5000;

@@ -1,5 +1,5 @@
 /** Where in the console this is: `#/devices/TOKEN?x=y`, so that every place can be linked to. */
-import { useEffect, useState } from "../vendor/preact.js";
+import { useEffect, useState } from "./html.js";
 
 /** @typedef {{ path: string[], query: Record<string, string>, text: string }} Place */
 

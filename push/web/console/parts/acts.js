@@ -1,5 +1,5 @@
 /** Acts on devices, users and addresses that several screens offer, each behind a question that names its target. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { call, segment } from "../lib/api.js";
 import { go, to } from "../lib/route.js";
 import { count, t } from "../lib/texts.js";

@@ -1,18 +1,19 @@
 /** A chart of values over time by uPlot, and the same values as a table. */
-import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { absolute, number, t } from "../lib/texts.js";
 
 const HEIGHT = 168;
 const COLOURS = ["--chart-1", "--chart-2", "--chart-3"];
+const WHOLE_STEPS = Array.from({ length: 30 }, (_, n) => [1, 2, 5][n % 3] * 10 ** Math.floor(n / 3));
 const STROKES = [[], [6, 3], [2, 3]]; // told apart without colours, too
 
 const colour = (/** @type {string} */ name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 /**
- * @param {{ title: string, times: number[], lines: { name: string, values: (number | null)[] }[], say?: (n: any) => string, spans?: boolean, theme: string }} props
- *   times in ms since 1970; `spans`: a time without a value is no gap
+ * @param {{ title: string, times: number[], lines: { name: string, values: (number | null)[] }[], say?: (n: any) => string, spans?: boolean, whole?: boolean, theme: string }} props
+ *   times in ms since 1970; `spans`: a time without a value is no gap; `whole`: of things that are counted
  */
-export function Chart({ title, times, lines, say = (n) => number(n, 1), spans = false, theme }) {
+export function Chart({ title, times, lines, say = (n) => number(n, 1), spans = false, whole = false, theme }) {
   const place = useRef(/** @type {any} */ (null));
   const plot = useRef(/** @type {any} */ (null));
   const [isOpen, setOpen] = useState(false);
@@ -25,7 +26,7 @@ export function Chart({ title, times, lines, say = (n) => number(n, 1), spans = 
       const { default: uPlot } = await import("../vendor/uplot.js");
       if (ended) return;
       const width = place.current.clientWidth;
-      plot.current = new uPlot(optionsOf(lines, width, say, spans), data, place.current);
+      plot.current = new uPlot(optionsOf(lines, width, say, spans, whole), data, place.current);
       observer = new ResizeObserver(() => plot.current?.setSize({ width: place.current.clientWidth, height: HEIGHT }));
       observer.observe(place.current);
     };
@@ -50,7 +51,7 @@ export function Chart({ title, times, lines, say = (n) => number(n, 1), spans = 
   </figure>`;
 }
 
-function optionsOf(/** @type {any[]} */ lines, /** @type {number} */ width, /** @type {any} */ say, /** @type {boolean} */ spans) {
+function optionsOf(/** @type {any[]} */ lines, /** @type {number} */ width, /** @type {any} */ say, /** @type {boolean} */ spans, /** @type {boolean} */ whole) {
   const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
   const two = (/** @type {number} */ n) => String(n).padStart(2, "0");
   const clock = (/** @type {number} */ seconds, /** @type {boolean} */ fine) => {
@@ -73,7 +74,7 @@ function optionsOf(/** @type {any[]} */ lines, /** @type {number} */ width, /** 
     ],
     axes: [
       { ...axis, size: 28, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((each) => clock(each, splits[1] - splits[0] < 60)), space: 72 },
-      { ...axis, size: 56, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((each, index) => (index && say(each) === say(splits[index - 1]) ? "" : say(each))), space: 36 },
+      { ...axis, ...(whole && { incrs: WHOLE_STEPS }), size: 56, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((each, index) => (index && say(each) === say(splits[index - 1]) ? "" : say(each))), space: 36 },
     ],
   };
 }

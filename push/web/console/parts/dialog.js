@@ -1,5 +1,5 @@
 /** Dialogs: one that asks before something is ended or deleted, and one for a form. */
-import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { t } from "../lib/texts.js";
 import { Button, Trouble } from "./ui.js";
 import { say } from "./toast.js";

@@ -1,5 +1,5 @@
 /** Fields of forms, and what sends them. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { t } from "../lib/texts.js";
 import { Button, sentence } from "./ui.js";
 

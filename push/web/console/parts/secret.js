@@ -1,5 +1,5 @@
 /** A secret that the server tells once. */
-import { html } from "../vendor/preact.js";
+import { html } from "../lib/html.js";
 import { t } from "../lib/texts.js";
 import { Button, Code } from "./ui.js";
 

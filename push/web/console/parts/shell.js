@@ -1,5 +1,5 @@
 /** The frame of every screen: navigation by what the key may do, search, language, theme, sign-out. */
-import { html, useEffect, useState } from "../vendor/preact.js";
+import { html, useEffect, useState } from "../lib/html.js";
 import { go, to, usePlace } from "../lib/route.js";
 import { may, owner } from "../lib/session.js";
 import { t } from "../lib/texts.js";

@@ -1,5 +1,5 @@
 /** What a browser without a key sees: a way in, and the pages that need none. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { isMissingRoute } from "../lib/api.js";
 import { signIn } from "../lib/session.js";
 import { t } from "../lib/texts.js";

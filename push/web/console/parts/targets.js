@@ -1,5 +1,5 @@
 /** The target of a push in words and links. */
-import { html } from "../vendor/preact.js";
+import { html } from "../lib/html.js";
 import { targetOf } from "../lib/why.js";
 import { count, t } from "../lib/texts.js";
 import { AddressLink, GroupLink, TokenLink, TopicLink, UserLink } from "./ui.js";

@@ -1,5 +1,5 @@
 /** Short news at the edge of the window, also for screen readers. */
-import { html, useEffect, useState } from "../vendor/preact.js";
+import { html, useEffect, useState } from "../lib/html.js";
 
 const SECONDS = 6;
 /** @type {(news: { text: string, tone: string }) => void} */

@@ -1,5 +1,5 @@
 /** The building blocks of every screen: one look for cards, tables, states, fields and links. */
-import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { ApiError, isMissingRoute } from "../lib/api.js";
 import { useNow } from "../lib/hooks.js";
 import { to } from "../lib/route.js";

@@ -1,5 +1,5 @@
 /** The answer of `lib/why.js` as a sentence, with what can be done. */
-import { html } from "../vendor/preact.js";
+import { html } from "../lib/html.js";
 import { absolute, count, has, number, relative, t } from "../lib/texts.js";
 import { targetText } from "./targets.js";
 

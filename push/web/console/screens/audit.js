@@ -1,5 +1,5 @@
 /** Who has changed what, and who was refused. */
-import { html } from "../vendor/preact.js";
+import { html } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { usePages } from "../lib/hooks.js";
 import { go, to } from "../lib/route.js";

@@ -1,5 +1,5 @@
 /** Bans: addresses, devices and users that may not connect. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { call, get, target } from "../lib/api.js";
 import { usePages } from "../lib/hooks.js";
 import { t } from "../lib/texts.js";

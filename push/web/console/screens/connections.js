@@ -1,5 +1,5 @@
 /** Live sessions: found, ended, kept out. */
-import { html } from "../vendor/preact.js";
+import { html } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { useNow, usePages } from "../lib/hooks.js";
 import { go, to } from "../lib/route.js";

@@ -1,5 +1,5 @@
 /** What somebody has a name of, whatever it is the name of. */
-import { html } from "../vendor/preact.js";
+import { html } from "../lib/html.js";
 import { get, segment } from "../lib/api.js";
 import { useData } from "../lib/hooks.js";
 import { may } from "../lib/session.js";

@@ -1,5 +1,5 @@
 /** Groups: found by their id, made, their members and their history. The backend itself acts here, above all roles. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { call, get, segment } from "../lib/api.js";
 import { useData, usePages } from "../lib/hooks.js";
 import { go, to } from "../lib/route.js";

@@ -1,5 +1,5 @@
 /** The history of a conversation, newest first; earlier ones on request. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { useData } from "../lib/hooks.js";
 import { number, t } from "../lib/texts.js";

@@ -1,5 +1,5 @@
 /** API keys: which there are, made and revoked while the system runs. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { call, get, segment } from "../lib/api.js";
 import { usePages } from "../lib/hooks.js";
 import { owner } from "../lib/session.js";

@@ -1,5 +1,5 @@
 /** Events as they happen, newest first. */
-import { html, useEffect, useRef, useState } from "../vendor/preact.js";
+import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { isMissingRoute } from "../lib/api.js";
 import { events } from "../lib/event_stream.js";
 import { after, NOTHING_SEEN } from "../lib/live.js";

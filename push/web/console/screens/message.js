@@ -1,5 +1,5 @@
 /** One message: its funnel, device by device, and why it did not arrive somewhere. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { get, segment } from "../lib/api.js";
 import { factsOf, messageOf } from "../lib/gather.js";
 import { useData, usePages } from "../lib/hooks.js";

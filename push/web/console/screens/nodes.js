@@ -1,5 +1,5 @@
 /** The daemons of the system, and emptying a connector. */
-import { html, useEffect, useMemo, useState } from "../vendor/preact.js";
+import { html, useEffect, useMemo, useState } from "../lib/html.js";
 import { call, get, segment } from "../lib/api.js";
 import { useData, useNow } from "../lib/hooks.js";
 import { isConnector, nodesOf } from "../lib/nodes.js";

@@ -1,5 +1,5 @@
 /** How the whole system is: health with reasons, what it does now, and how that went. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { ApiError, get, isMissingRoute } from "../lib/api.js";
 import { useData } from "../lib/hooks.js";
 import { nodesOf } from "../lib/nodes.js";
@@ -61,7 +61,7 @@ export function Overview({ theme }) {
         )}</div>`}>
           <${Trouble} error=${series.error} retry=${series.refresh} />
           <${Silent} nodes=${[...new Set(Object.values(series.data ?? {}).flatMap((each) => each.silent ?? []))]} />
-          ${series.data ? html`<div class="charts">${CHARTS.map(([name, names, say]) => html`<${Chart} key=${name} theme=${theme} title=${t(`chart.${name}`)} say=${say} spans=${name === "latency"} times=${timesOf(series.data[names[0]])} lines=${names.map(
+          ${series.data ? html`<div class="charts">${CHARTS.map(([name, names, say]) => html`<${Chart} key=${name} theme=${theme} title=${t(`chart.${name}`)} say=${say} whole=${say === number} spans=${name === "latency"} times=${timesOf(series.data[names[0]])} lines=${names.map(
             (each) => ({ name: t(`series.${each}`), values: series.data[each].values }),
           )} />`)}</div>` : series.loading && html`<${Loading} />`}
         <//>`}

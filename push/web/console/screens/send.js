@@ -1,5 +1,5 @@
 /** Push something, with the line for a shell that does the same. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { call, get, segment } from "../lib/api.js";
 import { curl, dataOf } from "../lib/curl.js";
 import { useData } from "../lib/hooks.js";

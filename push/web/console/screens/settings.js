@@ -1,5 +1,5 @@
 /** The settings that hold, and where each comes from. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { get } from "../lib/api.js";
 import { useData } from "../lib/hooks.js";
 import { number, t } from "../lib/texts.js";

@@ -1,5 +1,5 @@
 /** One endpoint: its state, its attempts, and sending again. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { call, get, segment } from "../lib/api.js";
 import { useData, usePages } from "../lib/hooks.js";
 import { go, to } from "../lib/route.js";

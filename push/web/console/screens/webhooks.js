@@ -1,5 +1,5 @@
 /** Endpoints that get events. */
-import { html, useState } from "../vendor/preact.js";
+import { html, useState } from "../lib/html.js";
 import { call, get } from "../lib/api.js";
 import { usePages } from "../lib/hooks.js";
 import { to } from "../lib/route.js";

@@ -153,6 +153,17 @@ test("a device is bound, subscribed, and forgotten", async (t) => {
   await shows(page, "main", "No such device");
 });
 
+test("a name that would turn the text around it is shown as it is written", async (t) => {
+  const { token } = await api("POST", "/v1/devices", { platform: "web", app: "shop", device: "exe.\u202etxt" }, APP_KEY);
+  const page = await signedIn(t, `devices/${token}`);
+  await shows(page, ".facts dd", "exe.\\u202etxt");
+  const { group } = await api("POST", "/v1/groups", { owner: "anna", name: "Team \u202eevil" });
+  await open(page, `groups/${group}`);
+  await shows(page, "h1", "Team \\u202eevil");
+  await page.waitForFunction(() => document.title.includes("\\u202e"));
+  assert.equal(await page.evaluate(() => /\u202e/.test(document.documentElement.innerHTML + document.title)), false);
+});
+
 test("a user is erased only when their name was written", async (t) => {
   const user = unique("gone");
   await newDevice(user);

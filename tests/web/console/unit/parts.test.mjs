@@ -1,12 +1,13 @@
 /** The console's parts that need no page. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { curl, dataOf, quote } from "../../../../push/web/console/lib/curl.js";
 import { EventReader } from "../../../../push/web/console/lib/event_stream.js";
 import { after, NOTHING_SEEN } from "../../../../push/web/console/lib/live.js";
 import { nodesOf } from "../../../../push/web/console/lib/nodes.js";
+import { html, visible } from "../../../../push/web/console/lib/html.js";
 import { parse, to } from "../../../../push/web/console/lib/route.js";
 import { count, lasting, milliseconds, relative, short, speak, t } from "../../../../push/web/console/lib/texts.js";
 import { target } from "../../../../push/web/console/lib/api.js";
@@ -20,6 +21,23 @@ test("a place survives being an address", () => {
   }
   assert.equal(to(["connections"], { user: "", ip: null, node: undefined }), "#/connections");
   assert.deepEqual(parse("#/users/%").path, ["users", "%"]);
+});
+
+test("what somebody else wrote cannot turn a text around, and a form gets it as it is", () => {
+  const name = "safe\u202egnp.exe\u2066";
+  assert.equal(visible(name), "safe\\u202egnp.exe\\u2066");
+  for (const word of ["naïve", "日本語", "می\u200cخواهم", "👩\u200d💻", "a\tb\nc"]) assert.equal(visible(word), word);
+  const { props } = html`<p title=${name} value=${name}>${name} and ${[name, 7, null]}</p>`;
+  assert.deepEqual([props.title, props.value], [visible(name), name]);
+  assert.deepEqual(props.children.flat(), [visible(name), " and ", visible(name), 7, null]);
+});
+
+test("no module of the console has templates of its own", () => {
+  const root = new URL("../../../../push/web/console/", import.meta.url);
+  const modules = readdirSync(root, { recursive: true }).filter((name) => name.endsWith(".js") && !name.startsWith("vendor"));
+  assert.ok(modules.length > 30);
+  const users = modules.filter((name) => readFileSync(new URL(name, root), "utf8").includes("vendor/preact.js"));
+  assert.deepEqual(users, ["lib/html.js"]);
 });
 
 test("a query has what is not empty", () => assert.equal(target("/v1/x", { a: "1 2", b: "", c: null, d: 0 }), "/v1/x?a=1+2&d=0"));
