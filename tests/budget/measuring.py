@@ -21,7 +21,7 @@ IDLE_STEPS, IDLE_STEP_SECONDS = 12, 7.0  # until sessions are as idle as they be
 
 
 # What a round may do besides: a timer that is due, a reply that is read in two pieces.
-BESIDES = {"calls": 400.0, "system_calls": 20.0, "redis_commands": 30.0}
+BESIDES = {"calls": 200.0, "system_calls": 20.0, "redis_commands": 30.0}
 
 
 class Figure(NamedTuple):
