@@ -18,6 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 # long for another reason: fail-overs, leases that run out, a list of servers that is changed.
 SLOW = (
     "tests/benchmarks/",
+    "tests/budget/",
     "tests/faults/",
     "tests/hostile/",
     "tests/live/",

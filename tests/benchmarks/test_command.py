@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 
 from benchmarks import compiled
 from benchmarks.catalog import ALL
-from benchmarks.command import main
+from benchmarks.command import main, parsed
 from benchmarks.results import OURS, FigureTable, Results, Table
 from benchmarks.servers.peers import find_peers
 
@@ -114,3 +116,20 @@ def test_peers_are_found_on_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert paths.mosquitto == str(tmp_path / "mosquitto")
     assert Path(paths.mosquitto_passwd).resolve() == tmp_path / "mosquitto_passwd"
     assert paths.nats == str(tmp_path / "nats-server")
+
+
+def test_the_documents_commands_are_understood() -> None:
+    commands = []
+    for page in ("performance.md", "benchmarks.md"):
+        text = (ROOT / "docs" / page).read_text("utf-8")
+        commands += re.findall(r"^(?:\| `)?python -m benchmarks( [^`>\n]*)", text, re.MULTILINE)
+    assert len(commands) == 8
+    for command in commands:
+        parsed(shlex.split(command))
+
+
+def test_the_documents_name_every_benchmark() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    rows = re.findall(r"^\| ((?:`[a-z-]+`(?:, )?)+) \|", text, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([a-z-]+)`", row)]
+    assert named == [benchmark.name for benchmark in ALL]

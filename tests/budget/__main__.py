@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from tests.budget.measuring import Figure, measured
-from tests.budget.table import as_source, printed, write
+from tests.budget.table import as_source, markdown, printed, write
 
 
 def main() -> None:
@@ -22,7 +22,11 @@ def main() -> None:
     )
     parser.add_argument("--print", action="store_true", help="print lines for budgets.py")
     parser.add_argument("--write", action="store_true", help="write them there")
+    parser.add_argument("--markdown", action="store_true", help="tables of docs/performance.md")
     options = parser.parse_args()
+    if options.markdown:
+        print(markdown())
+        return
     figures: list[Figure] = []
     for figure in measured():
         figures.append(figure)
