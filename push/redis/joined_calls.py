@@ -121,7 +121,7 @@ class JoinedCalls(Generic[Item]):
             if len(replies) != len(asked):
                 raise ValueError(f"{len(replies)} answers to {len(asked)} items")
         except StoreUnavailable as error:
-            for each in asked:  # an exception for each: whoever raises it adds its traceback
+            for each in asked:  # an exception for each, to which its traceback is added
                 each.answered(StoreUnavailable(error.reason, unknown=error.unknown))
         except Exception as error:
             for each in asked:
