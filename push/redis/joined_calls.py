@@ -1,6 +1,6 @@
 """What many ask one script for at about the same time goes to Redis as one call.
 
-A call costs the client, the kernel and Redis (which makes the functions of a script anew for each,
+A call costs the client, the kernel and Redis (which makes the functions of a script new for each,
 and waits for the disk after it) several times what it does. So what is asked for in one turn of the
 reactor goes together, and what is asked for during a call waits for its answer, unless it fills a
 call by itself. What each caller asked for stays its own: its deadline, its answer and its failure.
