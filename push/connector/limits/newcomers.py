@@ -18,7 +18,7 @@ RESTS = 0.25  # times as long as it has worked: an honest storm is not to wait f
 LONG_RESTS = 4.0
 # For each newcomer: what is looked up for it takes longer than its turn.
 HOSTILE_REST_SECONDS = 0.002
-NO_ROOM_SECONDS = 0.005  # until it is looked again whether there is room
+NO_ROOM_SECONDS = 0.002  # until it is looked again whether there is room
 # The share of newcomers that get a session, over about the last 50; under this, most are hostile.
 FEW_SESSIONS = 0.25
 _OF_LAST = 1 / 50
