@@ -14,11 +14,11 @@ SECONDS_PER_TURN = 0.001
 # As how many bytes what a newcomer wants counts: with 512 each, 16 of them in a turn.
 NEWCOMERS_BYTES_PER_TURN = 8 * 1024
 MOST_NEWCOMERS = 64  # that wait; while there are so many, no connection is accepted
-RESTS = 1.0  # times as long as it has worked
+RESTS = 0.25  # times as long as it has worked: an honest storm is not to wait for nothing
 LONG_RESTS = 4.0
 # For each newcomer: what is looked up for it takes longer than its turn.
 HOSTILE_REST_SECONDS = 0.002
-NO_ROOM_SECONDS = 0.005  # until it is looked again whether there is room
+NO_ROOM_SECONDS = 0.002  # until it is looked again whether there is room
 # The share of newcomers that get a session, over about the last 50; under this, most are hostile.
 FEW_SESSIONS = 0.25
 _OF_LAST = 1 / 50
