@@ -1,7 +1,7 @@
 """Reads the connections of a port: an `epoll` of their own inside the reactor's.
 
 Twisted wraps each read in a context for its log, which takes longer than all that an
-acknowledgement needs. Here the reactor is told of one descriptor, that of the `epoll`, and what has
+acknowledgement needs. Here the reactor knows one descriptor, that of the `epoll`, and what has
 come is read in one loop, of a bounded part of the connections in each turn of the reactor.
 """
 
