@@ -1,6 +1,6 @@
 """What many ask one script for at about the same time goes to Redis as one call.
 
-A call costs the client, the kernel and Redis (which makes the functions of a script new for each,
+A call costs the client, the kernel and Redis (which makes the functions of a script again for each,
 and waits for the disk after it) several times what it does. So what is asked for in one turn of the
 reactor goes together, and what is asked for during a call waits for its answer, unless it fills a
 call by itself. What each caller asked for stays its own: its deadline, its answer and its failure.
@@ -121,7 +121,7 @@ class JoinedCalls(Generic[Item]):
             if len(replies) != len(asked):
                 raise ValueError(f"{len(replies)} answers to {len(asked)} items")
         except StoreUnavailable as error:
-            for each in asked:  # an exception for each, to which its traceback is added
+            for each in asked:  # an exception for each: raising it adds a traceback
                 each.answered(StoreUnavailable(error.reason, unknown=error.unknown))
         except Exception as error:
             for each in asked:

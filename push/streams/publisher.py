@@ -128,7 +128,7 @@ def by_server(
 class Publisher:
     """Writes messages into streams. What everyone follows is a stream of every server.
 
-    What is published in one turn of the reactor, by whomever, is so in one call for each server.
+    All messages of one turn of the reactor go to each server as one call.
     """
 
     def __init__(self, shards: Shards, retention: Retention | None = None) -> None:
