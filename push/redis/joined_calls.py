@@ -81,7 +81,7 @@ class JoinedCalls(Generic[Item]):
     def ask(self, item: Item, answered: Answered) -> None:
         """`answered` gets the reply, or `StoreUnavailable`, or an error that is our own fault."""
         self._asked.append(_Asked(item, self._server.reactor.seconds(), answered))
-        if not self._unanswered or len(self._asked) >= MAX_ITEMS:
+        if not self._unanswered or len(self._asked) >= self._max_items:
             self._end_of_turn.request()
 
     def _send(self) -> None:
@@ -118,12 +118,14 @@ class JoinedCalls(Generic[Item]):
     async def _call(self, asked: list[_Asked[Item]], arguments: list[bytes]) -> None:
         try:
             replies = await self._run(asked, [*self._arguments, *arguments])
+            if len(replies) != len(asked):
+                raise ValueError(f"{len(replies)} answers to {len(asked)} items")
         except StoreUnavailable as error:
             for each in asked:  # an exception for each: whoever raises it adds its traceback
                 each.answered(StoreUnavailable(error.reason, unknown=error.unknown))
         except Exception as error:
             for each in asked:
-                each.answered(type(error)(*error.args))
+                each.answered(RuntimeError(f"{type(error).__name__}: {error}"))
         else:
             for each, reply in zip(asked, replies, strict=True):
                 each.answered(self._judged(reply))

@@ -20,7 +20,7 @@ class ListeningSocket(socket.socket):
     """Accepts connections that are still there.
 
     A flood of connections that are cut at once fills the queue of those that wait to be accepted:
-    who waits behind them is to be seen soon.
+    who comes after them is to be seen soon.
     """
 
     def accept(self) -> tuple[socket.socket, Any]:

@@ -257,7 +257,7 @@ class _Answers:
         addresses: Sequence[TargetStream],
         reply: Any,
     ) -> None:
-        outcome = reply if isinstance(reply, Exception) else _published(addresses, reply)
+        outcome = _outcome_of(addresses, reply)
         if isinstance(outcome, Published):
             server.clock.observe(outcome.now_us)
         parts.append(outcome)
@@ -272,12 +272,16 @@ def _claimed_id(reply: bytes) -> str:
     return reply.decode()
 
 
-def _published(
-    addresses: Sequence[TargetStream], reply: list[Any]
-) -> Published | IdempotencyMismatch:
+def _outcome_of(
+    addresses: Sequence[TargetStream], reply: list[Any] | Exception
+) -> Published | Exception:
     """Of publish.lua: the time, the offset, the id, and how many connectors each stream has."""
+    if isinstance(reply, Exception):
+        return reply
     if reply[0] == b"mismatch":
         return IdempotencyMismatch()
+    if len(reply) != 3 + len(addresses):
+        return ValueError(f"{len(reply) - 3} streams were answered for, not {len(addresses)}")
     outcomes = [
         StreamOutcome(address.stream, connectors >= 0, max(connectors, 0))
         for address, connectors in zip(addresses, map(int, reply[3:]), strict=True)

@@ -7,16 +7,19 @@ from typing import Any
 
 from push.redis import keyspace
 from push.redis.client import RedisClient
+from push.redis.connection.replies import Argument
 from push.redis.periodic import PeriodicTask
-from push.redis.scripts import load_script
+from push.redis.scripts import Script, load_script
 from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock
 
 LOOK_SECONDS = 1.0
 LOOKS_PER_SEARCH = 5  # for connectors that have vanished
 DEVICES_PER_CALL = 200
+MOST_VANISHED = 256  # connectors of which it is remembered that they had vanished
 
 QUEUE = WorkQueue("webhook-offline", claimed_ms=10_000)
+_come_back = load_script("webhooks", "come_back")
 _connectors = load_script("webhooks", "connectors")
 _offline = load_script("webhooks", "offline")
 _vanish = load_script("webhooks", "vanish")
@@ -33,6 +36,7 @@ class PresenceWatch(PeriodicTask):
         self._may_live = may_live
         self._looks = 0
         self._since: bytes | None = None  # since when somebody wants to know
+        self._vanished: dict[bytes, None] = {}  # boot ids; one that was only paused comes back
 
     async def turn(self) -> None:
         async for due in QUEUE.claim_all(self._server, DEVICES_PER_CALL):
@@ -53,17 +57,29 @@ class PresenceWatch(PeriodicTask):
         key = self._server.key(keyspace.WEBHOOK_WANTED)
         since = await self._server.command("HGET", key, "presence")
         if since is not None and since != self._since:
-            await self._watch_all()
+            await self._for_all_devices(_watch, [])
         self._since = since
+        await self._tell_who_is_back()
         boots: list[bytes] = await self._server.run(_connectors, [], [])
         for boot in boots:
             if not self._may_live(boot.decode()):
+                self._vanished[boot] = None
+                if len(self._vanished) > MOST_VANISHED:
+                    del self._vanished[next(iter(self._vanished))]
                 more = 1
                 while more:
                     more = await self._server.run(_vanish, [], [boot], decode=int)
 
-    async def _watch_all(self) -> None:
-        """Also those that had a session before somebody wanted to know."""
+    async def _tell_who_is_back(self) -> None:
+        back = [boot for boot in self._vanished if self._may_live(boot.decode())]
+        if back:
+            await self._for_all_devices(_come_back, [b" ".join(back)])
+        for boot in back:
+            del self._vanished[boot]
+
+    async def _for_all_devices(self, script: Script, arguments: list[Argument]) -> None:
+        """Run it with the tokens of all, some at a time: also of those that had a session before
+        somebody wanted to know, or whose connector was thought to be gone."""
         cursor: Any = b"0"
         key = self._server.key(keyspace.DEVICES)
         while True:
@@ -71,6 +87,6 @@ class PresenceWatch(PeriodicTask):
                 "ZSCAN", key, cursor, "COUNT", DEVICES_PER_CALL
             )
             if found:
-                await self._server.run(_watch, [], found[::2])
+                await self._server.run(script, [], [*arguments, *found[::2]])
             if cursor == b"0":
                 return

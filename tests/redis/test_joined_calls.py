@@ -15,8 +15,10 @@ from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.joined_calls import MAX_BYTES, MAX_ITEMS
 from push.redis.shards import Shards
+from push.runtime.timers import sleep
 from push.streams.log import LogReader, WantedPages
 from push.streams.publisher import IdempotencyKey, Message, Published, Publisher, TargetStream
+from tests.conftest import RedisServer
 
 HOUR = 3600
 Connect = Callable[..., Awaitable[RedisClient]]
@@ -166,3 +168,27 @@ async def test_what_is_asked_for_without_a_server_is_refused_to_each(
 
     assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 2
     assert outcomes[0] is not outcomes[1]
+
+
+@pytest.mark.parametrize(("count", "calls"), [(5, 2), (MAX_ITEMS + 5, 3)])
+@pytest_twisted.ensureDeferred
+async def test_what_is_asked_for_during_a_call_waits_for_its_answer_unless_it_fills_a_call(
+    make_redis: Callable[[], RedisServer], connect: Connect, count: int, calls: int
+) -> None:
+    """Redis hangs meanwhile, for less than a call may take."""
+    redis = make_redis()
+    store = await connect(redis.url, timeout_seconds=60)
+    publisher = Publisher(Shards([store]))
+    await publisher.publish(a_message(0))
+
+    async def work() -> None:
+        redis.pause()
+        all_asked = []
+        for n in range(count + 1):
+            all_asked.append(ensureDeferred(publisher.publish(a_message(1 + n))))
+            await sleep(store.reactor, 0)
+        redis.resume()
+        await DeferredList(all_asked, fireOnOneErrback=True)
+
+    assert await calls_during(store, work) == calls
+    assert await store.command("XLEN", store.key("log:all")) == count + 2

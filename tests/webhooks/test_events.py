@@ -113,6 +113,31 @@ async def test_the_devices_of_a_connector_that_was_killed_are_told_offline(
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_devices_of_a_connector_that_was_only_paused_are_told_online_again(
+    make_world: MakeWorld, receiver: Receiver, dial: Dial, wait_until: WaitUntil
+) -> None:
+    world = await make_world(types=DEVICE)
+    pairs = [await register(world) for _ in range(3)]
+    clients = [await connect(world, dial, pair) for pair in pairs]
+    service = world.deliver()
+    is_live = service._presence[0]._may_live
+    service._presence[0]._may_live = lambda boot: False
+    await wait_until(lambda: len(receiver.of("device.offline")) == 3)
+    await leave(clients[2], wait_until)  # meanwhile
+    await world.node.gateway.ended_are_settled()
+
+    service._presence[0]._may_live = is_live
+
+    await wait_until(lambda: len(receiver.of("device.online")) == 5)
+    for pair in pairs:
+        told = [e["type"] for e in receiver.events if e["data"]["token"] == pair["token"]]
+        is_back = pair is not pairs[2]
+        assert told == ["device.online", "device.offline", *["device.online"] * is_back]
+    await leave(clients[0], wait_until)
+    await wait_until(lambda: len(receiver.of("device.offline")) == 4)
+
+
+@pytest_twisted.ensureDeferred
 async def test_sessions_that_were_there_before_somebody_asked_are_watched_too(
     make_world: MakeWorld, receiver: Receiver, dial: Dial, wait_until: WaitUntil
 ) -> None:

@@ -18,6 +18,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from push.connector.transport.connection import ConnectionOwner, ConnectionPhase, DeviceConnection
+from push.connector.transport.twisted_tls import DirectTls
 from push.session.event_stream import StreamSession
 from push.session.events import Ended
 from push.wire.codecs.events import AGAIN_AT_ONCE
@@ -166,16 +167,28 @@ class StreamConnection(DeviceConnection):
         self.protocol.is_blocked = True
         self.wait(rest)
         self.waiting_bytes += held_bytes
+        if self._was_taken_at_once:
+            self._left()
+            self.blocked = self.protocol.is_blocked = False
+            self.waiting_bytes = 0
+
+    @property
+    def _was_taken_at_once(self) -> bool:
+        """TLS of devices gives the socket what it takes, and says nothing of it."""
+        return isinstance(self._transport, DirectTls) and self._transport.has_sent_all
+
+    def _left(self) -> None:
+        for message_id in self._leaving:
+            self.protocol.written(message_id)
+        self._leaving = ()
+        self._settle_soon()
 
     def resumeProducing(self) -> None:
         """All that the transport had was sent."""
         if not self.blocked or self.is_closed:
             return
-        for message_id in self._leaving:
-            self.protocol.written(message_id)
-        self._leaving = ()
-        self._settle_soon()
-        if self._held:
+        self._left()
+        while self._held:
             held = self._held
             if self._send is None:
                 data, self._held = b"".join(text for text, _ in held), None
@@ -184,7 +197,9 @@ class StreamConnection(DeviceConnection):
                 data, message_id = held.popleft()
                 self._leaving = (message_id,)
             self._transport.write(data)
-            return
+            if not self._was_taken_at_once:
+                return
+            self._left()
         self._held = None
         self.protocol.is_blocked = False
         super().resumeProducing()

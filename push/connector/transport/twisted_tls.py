@@ -26,6 +26,14 @@ class DirectTls(TLSMemoryBIOProtocol):
     factory: Any
     transport: Any
     wrappedProtocol: Any
+    _is_broken = False  # the socket takes nothing any more
+
+    @property
+    def has_sent_all(self) -> bool:
+        """Whether the socket has taken all that was written."""
+        tcp = self.transport
+        is_waiting = self._appSendBuffer or tcp.dataBuffer or tcp._tempDataBuffer
+        return bool(tcp.connected) and not (is_waiting or self._is_broken)
 
     def makeConnection(self, transport: Any) -> None:
         self._tlsConnection = self.factory._creatorCallable(self)
@@ -54,6 +62,7 @@ class DirectTls(TLSMemoryBIOProtocol):
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError:
+                self._is_broken = True
                 return  # the reactor reports the loss
         if sent < len(sealed):
             tcp.write(sealed[sent:])

@@ -1,7 +1,7 @@
 """Requests that are read straight from the bytes: plain ones, which are there as a whole.
 
-Nothing is refused here. What is not plain in every way is read by twisted.web, which also refuses
-what is wrong: so there is no second opinion of what a request may be.
+Nothing is refused here. All that is not plain in every way is read by twisted.web, which also
+refuses mistakes: so there is no second opinion of what a request may be.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class PlainReader:
         }
 
     def read(self, data: bytes, peers: Peers) -> PlainRequest | None:
-        """The request that `data` is, no more and no less; None if it is not a plain one."""
+        """The one request that `data` is exactly; None if it is not a plain one."""
         if len(data) > MAX_BYTES:
             return None
         line_end = data.find(b"\r\n", 0, MAX_HEAD_BYTES)

@@ -1,4 +1,4 @@
-"""What is asked of a request that came by HTTP, whoever has read it."""
+"""All that is asked of a request that came by HTTP, by either of the parsers that read one."""
 
 from __future__ import annotations
 
