@@ -1,8 +1,8 @@
 """The two protocols spoken with Redis: commands, and subscriptions.
 
-Both are txredisapi's, with numbers and text left alone. Two things are replaced: the door of all
-its commands (`execute_command`), and what waits behind it. Its own takes several times as long for
-a command, and may take the confirmation of one channel for the answer to another command.
+Both are txredisapi's, with numbers and text left alone. Two things are replaced: how a command is
+sent (`execute_command`), and the queue of those that wait for an answer. Its own takes several
+times as long for a command, and may take the confirmation of one channel for another answer.
 """
 
 from __future__ import annotations
