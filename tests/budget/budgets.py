@@ -65,7 +65,7 @@ BUDGETS: tuple[Budget, ...] = (
     Budget("delivery at QoS 1, 20 messages together, TLS", "redis_commands", 0.213, 0.413),
     Budget("idle session after messages at QoS 1, TLS", "bytes", 38090, 41130),
     Budget("idle session after messages at QoS 1, TLS", "blocks", 68.7, 74.2),
-    Budget("CONNECT, TLS", "calls", 1800, 1950),
-    Budget("CONNECT, TLS", "system_calls", 25.2, 27.3),
-    Budget("CONNECT, TLS", "redis_commands", 19.1, 20.7),
+    Budget("CONNECT, TLS", "calls", 2000, 2200),
+    Budget("CONNECT, TLS", "system_calls", 26.5, 29.2),
+    Budget("CONNECT, TLS", "redis_commands", 22, 24.5),
 )
