@@ -38,6 +38,7 @@ BUFFER_BYTES = 2**15  # a record, and what OpenSSL may have to say before it
 # OpenSSL's words for a client without a certificate, or with one that no CA of `client_ca` signed.
 _WRONG_CERTIFICATE = {"peer did not return a certificate", "certificate verify failed"}
 NOTHING_BYTES = 64  # as how many what came without a byte for the session counts
+SHORTEST_BYTES = 5  # no frame is shorter, and no message of WebSocket
 _buffer = ffi.new("char[]", BUFFER_BYTES)
 _content = ffi.buffer(_buffer)
 _view = memoryview(_content)
@@ -159,6 +160,8 @@ class DeviceTls(DirectTls):
             self.wrappedProtocol.dataReceived(plain)
         if not is_all:
             self._flushReceiveBIO()  # new keys, or the end: asked again, it does all that
+        elif len(plain) < SHORTEST_BYTES * number:
+            self._charge_for_nothing(number - len(plain) // SHORTEST_BYTES)
 
     def _flushReceiveBIO(self) -> None:
         """Hand on what has come, however many records it is, as one piece."""
@@ -186,10 +189,11 @@ class DeviceTls(DirectTls):
         if pieces and not self._aborted:
             self.wrappedProtocol.dataReceived(b"".join(pieces))
 
-    def _charge_for_nothing(self) -> None:
-        """What says nothing to the session counts as a frame: parts of records, new keys."""
+    def _charge_for_nothing(self, number: int = 1) -> None:
+        """What says nothing to the session counts as a frame: parts of records, new keys, records
+        of less than a frame."""
         if self._handshakeDone and self.wrappedProtocol.is_read:
-            self.factory.reads.charge(self.wrappedProtocol, 1, NOTHING_BYTES)
+            self.factory.reads.charge(self.wrappedProtocol, number, number * NOTHING_BYTES)
 
     # Writing
 

@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.tls import DeviceTls
+from push.wire.frames import encode_frame
 from push.wire.signals import Signal
 from tests.waiting import WaitUntil
 
@@ -225,3 +226,34 @@ async def test_what_says_nothing_to_the_session_counts_as_frames(
         client.write(sealed[size - 1 : size])
         await wait_until(lambda: len(charged) == size)  # noqa: B023, waited for at once
     assert charged == [1] * 10
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("size", [1, 4, 5, 10])
+async def test_records_of_less_than_a_frame_count_as_frames(
+    node: Any, raw_tls: Make, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """As one each, beside what is in them."""
+    charged: list[int] = []
+    handled: list[bytes] = []
+    original = DeviceConnection.dataReceived
+
+    def noted(self: DeviceConnection, data: bytes) -> None:
+        handled.append(data)
+        original(self, data)
+
+    client = await raw_tls()
+    await settle()
+    (connection,) = node.gateway.connections
+    await wait_until(lambda: connection._secured)
+    monkeypatch.setattr(DeviceConnection, "dataReceived", noted)
+    monkeypatch.setattr(
+        node.gateway.reads, "charge", lambda _, frames, *rest: charged.append(frames)
+    )
+    unfinished = encode_frame(Signal.PING, 0, 0, b"x")[:10]  # no frame ends: nothing else counts
+    pieces = [unfinished[place : place + size] for place in range(0, 10, size)]
+    client.write(records(client.connection, pieces))
+    await wait_until(lambda: len(b"".join(handled)) == 10)
+    await settle()
+    of_records = len(pieces) - 10 // 5 if size < 5 else 0
+    assert sum(charged) == of_records + 1  # a part of a frame counts as one
