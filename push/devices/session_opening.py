@@ -106,14 +106,15 @@ class SessionOpening:
         self._verifier = verifier
         self._records = records
         arguments: list[Argument] = [boot, node, retention_seconds, records.several]
+
+        def calls_of(max_items: int) -> list[JoinedCalls[OpeningItem]]:
+            return [
+                JoinedCalls(server, _open, *arguments, again=_again, max_items=max_items)
+                for server in shards
+            ]
+
         # What is asked for in one turn of the reactor is one call of each server.
-        self._calls: list[JoinedCalls[OpeningItem]] = [
-            JoinedCalls(server, _open, *arguments, again=_again, max_items=OPENED_TOGETHER)
-            for server in shards
-        ]
-        self._alone: list[JoinedCalls[OpeningItem]] = [
-            JoinedCalls(server, _open, *arguments, again=_again, max_items=1) for server in shards
-        ]
+        self._calls, self._alone = calls_of(OPENED_TOGETHER), calls_of(1)
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
         """See `Sessions.open`."""

@@ -32,7 +32,7 @@ class Times(Protocol):
         """The monotonic clock."""
 
     def ahead_us(self, number: int) -> int:
-        """What the clock of server `number` shows beyond that, in microseconds."""
+        """How far the clock of server `number` is ahead of that, in microseconds."""
 
 
 class AckLatency:

@@ -52,7 +52,7 @@ class ServerTimes:
         self._asking.stop()
 
     def ahead_us(self, number: int) -> int:
-        """What the clock of server `number` shows beyond `seconds`, in microseconds."""
+        """How far the clock of server `number` is ahead of `seconds`, in microseconds."""
         ahead_us = self._ahead_us[number]
         if ahead_us is not None:
             return ahead_us

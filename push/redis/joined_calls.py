@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
-from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.errors import StoreUnavailable, for_another
 from push.redis.connection.replies import Argument
 from push.redis.scripts import Script
 from push.runtime.timers import Debounced
@@ -120,12 +120,9 @@ class JoinedCalls(Generic[Item]):
             replies = await self._run(asked, [*self._arguments, *arguments])
             if len(replies) != len(asked):
                 raise ValueError(f"{len(replies)} answers to {len(asked)} items")
-        except StoreUnavailable as error:
-            for each in asked:  # an exception for each: raising it adds a traceback
-                each.answered(StoreUnavailable(error.reason, unknown=error.unknown))
         except Exception as error:
             for each in asked:
-                each.answered(RuntimeError(f"{type(error).__name__}: {error}"))
+                each.answered(for_another(error))
         else:
             for each, reply in zip(asked, replies, strict=True):
                 each.answered(self._judged(reply))

@@ -20,9 +20,9 @@ class OutstandingMessage(HandedOut):
     """One message of one session, of which there is more to know.
 
     `passes` is where the cursor comes to when it passes this: `offset`, or past it if entries that
-    need no acknowledgement follow. `outcome` says how it
-    ended, None until then. `attempts` are the copies that count towards `max_deliveries`,
-    `copies_due` those whose acknowledgement is still to come.
+    need no acknowledgement follow. `outcome` says how it ended, None until then. `attempts` are
+    the copies that count towards `max_deliveries`, `copies_due` those whose acknowledgement is
+    still to come.
     """
 
     __slots__ = ("attempts", "copies_due", "outcome", "passes", "subscription")

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
-from push.redis.connection.errors import StoreUnavailable
+from push.redis.connection.errors import for_another
 from push.runtime.timers import Debounced
 from push.streams.channel import Channel
 from push.streams.log import LogPage, LogReader, LogReading, WantedPages
@@ -144,14 +144,10 @@ class JoinedReads:
     async def _call(self, asked: list[_Asked]) -> None:
         try:
             reading = await self._reader.read([page for each in asked for page in each.wanted])
-        except StoreUnavailable as error:
-            self._ended()
-            for each in asked:  # an exception for each, to which its traceback is added
-                each.answer.errback(StoreUnavailable(error.reason, unknown=error.unknown))
         except Exception as error:
             self._ended()
             for each in asked:
-                each.answer.errback(type(error)(*error.args))
+                each.answer.errback(for_another(error))
         else:
             parts = _parts(asked, reading)
             self._waiting.extendleft(each for each, pages in reversed(parts) if pages is None)

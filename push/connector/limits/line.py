@@ -25,9 +25,9 @@ class Line(Generic[One]):
 
     `work_off(one)` works off a slice and returns its bytes, or None for one that waits no longer,
     which costs the others nothing; when it raises an error, that is logged and `failed(one)` is
-    called: the others get their turn all the same. After a turn the line
-    rests, `rests` times as long as that took, and at least `rest_seconds_each` for each that was
-    worked off: others have that time for themselves.
+    called: the others get their turn all the same. After a turn the line rests, `rests` times as
+    long as that took, and at least `rest_seconds_each` for each that was worked off: others have
+    that time for themselves.
     """
 
     def __init__(

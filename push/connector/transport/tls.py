@@ -18,13 +18,13 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from OpenSSL import SSL
-from OpenSSL._util import ffi, lib
+from OpenSSL._util import lib
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from push.connector.limits.read_queue import PausedReading, ReadQueue
-from push.connector.transport.twisted_tls import DirectTls
+from push.connector.transport.twisted_tls import BUFFER_BYTES, DirectTls, buffer, content
 from push.runtime.ports import Clock, as_twisted
 
 # RFC 8446, 5.1 and 5.2: a record is a type, a version and a length, then at most so much.
@@ -34,14 +34,11 @@ MAX_SEALED_BYTES = MAX_PLAIN_BYTES + 2048  # what TLS 1.2 allows; 1.3 allows les
 APPLICATION_DATA = 23
 _TYPES = frozenset((20, 21, 22, APPLICATION_DATA))
 
-BUFFER_BYTES = 2**15  # a record, and what OpenSSL may have to say before it
 # OpenSSL's words for a client without a certificate, or with one that no CA of `client_ca` signed.
 _WRONG_CERTIFICATE = {"peer did not return a certificate", "certificate verify failed"}
 NOTHING_BYTES = 64  # as how many what came without a byte for the session counts
 SHORTEST_BYTES = 5  # no frame is shorter, and no message of WebSocket
-_buffer = ffi.new("char[]", BUFFER_BYTES)
-_content = ffi.buffer(_buffer)
-_view = memoryview(_content)
+_view = memoryview(content)
 
 
 class WholeRecords(NamedTuple):
@@ -215,14 +212,7 @@ class DeviceTls(DirectTls):
         if sealed is None:
             self.write(data)
             return size_bytes
-        try:
-            sent = tcp.socket.send(sealed)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
-            return size_bytes  # the reactor reports the loss
-        if sent < len(sealed):
-            tcp.write(bytes(sealed[sent:]))
+        self._send_sealed(sealed)
         return size_bytes
 
 
@@ -241,7 +231,7 @@ def _seal(connection: SSL.Connection, data: bytes) -> Any:
     size_bytes = len(data)
     if lib.SSL_write(connection._ssl, data, size_bytes) != size_bytes:
         return None
-    sealed_bytes = lib.BIO_read(connection._from_ssl, _buffer, BUFFER_BYTES)
+    sealed_bytes = lib.BIO_read(connection._from_ssl, buffer, BUFFER_BYTES)
     return _view[:sealed_bytes]
 
 
@@ -250,14 +240,14 @@ def _unseal(connection: SSL.Connection, sealed: bytes, number: int) -> tuple[byt
     held data. One that did not is to be asked for once more, so that OpenSSL says why."""
     lib.BIO_write(connection._into_ssl, sealed, len(sealed))
     if number == 1:
-        size_bytes = lib.SSL_read(connection._ssl, _buffer, BUFFER_BYTES)
-        return (_content[:size_bytes], True) if size_bytes > 0 else (b"", False)
+        size_bytes = lib.SSL_read(connection._ssl, buffer, BUFFER_BYTES)
+        return (content[:size_bytes], True) if size_bytes > 0 else (b"", False)
     parts: list[bytes] = []
     for _ in range(number):
-        size_bytes = lib.SSL_read(connection._ssl, _buffer, BUFFER_BYTES)
+        size_bytes = lib.SSL_read(connection._ssl, buffer, BUFFER_BYTES)
         if size_bytes <= 0:
             return b"".join(parts), False
-        parts.append(_content[:size_bytes])
+        parts.append(content[:size_bytes])
     return b"".join(parts), True
 
 

@@ -15,8 +15,10 @@ from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-_BUFFER_BYTES = 2**15
-_buffer = ffi.new("char[]", _BUFFER_BYTES)
+# Used for one connection after the other: a record, and what OpenSSL may say before it.
+BUFFER_BYTES = 2**15
+buffer = ffi.new("char[]", BUFFER_BYTES)
+content = ffi.buffer(buffer)
 
 
 @implementer(ITCPTransport, ISSLTransport)
@@ -46,12 +48,13 @@ class DirectTls(TLSMemoryBIOProtocol):
     def _flushSendBIO(self) -> None:
         """Give the socket what OpenSSL has to say, behind what waits."""
         while True:
-            size_bytes = lib.BIO_read(self._tlsConnection._from_ssl, _buffer, _BUFFER_BYTES)
+            size_bytes = lib.BIO_read(self._tlsConnection._from_ssl, buffer, BUFFER_BYTES)
             if size_bytes <= 0:
                 return
-            self._send_sealed(ffi.buffer(_buffer, size_bytes)[:])
+            self._send_sealed(content[:size_bytes])
 
-    def _send_sealed(self, sealed: bytes) -> None:
+    def _send_sealed(self, sealed: bytes | memoryview) -> None:
+        """What the socket does not take of it waits in the TCP transport."""
         tcp = self.transport
         if not tcp.connected:
             return
@@ -65,4 +68,4 @@ class DirectTls(TLSMemoryBIOProtocol):
                 self._is_broken = True
                 return  # the reactor reports the loss
         if sent < len(sealed):
-            tcp.write(sealed[sent:])
+            tcp.write(bytes(sealed[sent:]))

@@ -16,7 +16,7 @@ from twisted.web.server import version
 from push.http.direct.plain_request import PlainReader, PlainRequest
 from push.http.edge.crowd import Crowd
 from push.http.framework.middleware import Edge
-from push.http.framework.port import READ_BYTES, HttpTransport, Producer
+from push.http.framework.port import HttpTransport, Producer
 from push.http.framework.route import Endpoint, Response
 from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite, TakeStream
 from push.runtime.ports import Reactor
@@ -85,7 +85,7 @@ class DirectChannel(LimitedChannel):
         self._direct = None
         self._handlingRequest = False
         data = _bytes_of(answer)
-        if isinstance(self.transport, HttpTransport) and len(data) <= READ_BYTES:
+        if isinstance(self.transport, HttpTransport):
             self.transport.write_now(data)
         else:
             self.transport.write(data)

@@ -26,6 +26,7 @@ from push.wire.addresses import counted_ip, peer_ip
 READ_BYTES = 4 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
 READ_BYTES_OF_REFUSED = 16 * 1024  # what is thrown away
+MAX_BYTES_AT_ONCE = 4 * 1024  # of an answer that does not wait for the next turn
 ACCEPTS_AT_ONCE = 4
 # Work of strangers that waits: with more of it, connections wait to be accepted. Else they would be
 # ended for later ones before anybody had read them.
@@ -158,7 +159,8 @@ class HttpTransport(tcp.Server):
 
     def write_now(self, data: bytes) -> None:
         """Send a small answer at once, if nothing waits; what the socket does not take, later."""
-        if self.connected and not (self.dataBuffer or self._tempDataBuffer or self.disconnecting):
+        waits = self.dataBuffer or self._tempDataBuffer or self.disconnecting
+        if len(data) <= MAX_BYTES_AT_ONCE and self.connected and not waits:
             sent = self.writeSomeData(data)
             if isinstance(sent, int):  # else the connection is lost, as `write` finds out
                 data = data[sent:]

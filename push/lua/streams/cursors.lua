@@ -7,11 +7,11 @@
 -- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
 -- A move is {holders, number of its stream, offset, position, first, last, exceptions, late, is last}, of all
 -- `holders` {token, session, token, session, ...}: all up to `offset` is done, all up to `position` was handed
--- out. It tells of the messages from number `first` to `last` of its stream. Exceptions, by offset as text, are
+-- out. It covers the messages from number `first` to `last` of its stream. Exceptions, by offset as text, are
 -- what was not acknowledged, as {code, written}; the code '' counts as nothing. `late` are messages that a
 -- cursor passed for another reason and that were acknowledged after that, as {id, offset, code}: the code by
 -- which the cursor's passing counts where there are counters, '' if it counts as nothing. `is last`: the session
--- follows the stream no more; each message that it tells of has its end, wherever the cursor is.
+-- no longer follows the stream; each message that it covers has its end, wherever the cursor is.
 -- Returns the numbers (from 1) of the holders whose session is not the record's any more.
 -- uses: fields, devices, ledger, outcomes, counters, trim, ended
 local streams, moves = unpack(cmsgpack.unpack(ARGV[1]))
@@ -83,13 +83,13 @@ local function count_late(stream, token, late, is_holder, was)
   end
 end
 
--- How far a session came: all that it tells of is its own when it follows the stream no more.
+-- How far a session came: all that it covers is its own when it no longer follows the stream.
 local function reached(item)
   local position = math.max(item[3], item[4])
   return { offset = item[9] and position or item[3], position = position, own = item[3] }
 end
 
--- The session is the device's no more, or follows the stream no more; but what it was handed it was,
+-- The session is no longer the device's, or no longer follows the stream; but what it was handed it was,
 -- and what it acknowledged as well. Where there is a line per device that is counted once anyhow.
 local function count_last_words(stream, token, item)
   if is_listed(stream[1]) then
@@ -184,7 +184,7 @@ for _, item in ipairs(moves) do
     local is_holder = kept[1] == session
     local follows = is_holder and kept[2]
     if item[9] or not follows or first_offset <= tonumber(kept[2]) then
-      -- Else it tells of nothing that was before it began to follow.
+      -- Else it covers nothing from before it began to follow.
       count_after_end(stream, token, session, item)
     end
     if item[9] then count_last_words(stream, token, item) end

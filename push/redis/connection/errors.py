@@ -44,6 +44,14 @@ def as_request_error(
     return RequestError("unavailable", detail, after_seconds=after_seconds)
 
 
+def for_another(error: Exception) -> Exception:
+    """What one more caller of the same call gets: raising an exception adds a traceback to it, so
+    each has one of its own."""
+    if isinstance(error, StoreUnavailable):
+        return StoreUnavailable(error.reason, unknown=error.unknown)
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
 class UnsuitableServer(Exception):
     """The server answers and cannot be used as it is; the text says what is to be done."""
 
