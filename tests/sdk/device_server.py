@@ -80,8 +80,15 @@ class Peer:
         return self._frames.pop(0)
 
     async def take(self, signal: Signal) -> tuple[Frame, dict[str, Any]]:
-        """The next frame, which must be `signal`, and its body."""
+        """The next frame, which must be `signal`, and its body.
+
+        A client whose request is not answered for long asks with PING whether anybody is there. On
+        a busy machine that comes at any time; it is answered here unless it is what must come.
+        """
         frame = await self.frame()
+        while frame is not None and frame.signal == Signal.PING != signal:
+            self.send(Signal.PING, {"interval": 300, "time": 1}, number=frame.message_id)
+            frame = await self.frame()
         assert frame is not None, f"closed instead of {signal.name}"
         assert frame.signal == signal, (signal, frame)
         return frame, json.loads(frame.body or b"{}")

@@ -408,6 +408,7 @@ client = PushClient(["{server.url}"], token="T", secret="S")
 """
     return subprocess.Popen(
         [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -452,6 +453,38 @@ def test_ctrl_c_ends_a_wait(server: Server, wait: str) -> None:
     if "publish" in wait:
         server.do(peer.take(Signal.PUBLISH))
     process.send_signal(signal.SIGINT)
+    server.do(peer.gone())
+    assert ended(process) == (0, "interrupted CLOSED\n", "")
+
+
+@pytest.mark.parametrize("wait", ["client.receive()", "client.publish('PS', {}, timeout=None)"])
+def test_ctrl_c_that_comes_just_before_the_wait_ends_it(server: Server, wait: str) -> None:
+    """Python has then looked for signals, and no system call is there to be interrupted:
+    `interrupt_main` says that a signal came, and interrupts none."""
+    process = program(
+        server,
+        f"""
+        import _thread
+        def interrupt():
+            sys.stdin.readline()
+            _thread.interrupt_main()
+        threading.Thread(target=interrupt, daemon=True).start()
+        try:
+            with client:
+                client.wait_connected()
+                say("waiting")
+                {wait}
+        except KeyboardInterrupt:
+            say("interrupted", client.state.name)
+        """,
+    )
+    peer = server.welcome()
+    assert line_of(process) == "waiting"
+    if "publish" in wait:
+        server.do(peer.take(Signal.PUBLISH))
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
     server.do(peer.gone())
     assert ended(process) == (0, "interrupted CLOSED\n", "")
 

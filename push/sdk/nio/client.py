@@ -39,6 +39,7 @@ from push.sdk.nio.message import Message, message_of
 from push.session.client.events import Connected, MessageReceived
 
 SDK_NAME = "push-universe-nio/1"
+LOOK_FOR_CTRL_C_SECONDS = 1.0
 THREAD_END_SECONDS = 0.5  # what the thread may take for its end once the connection is closed
 
 T = TypeVar("T")
@@ -225,7 +226,7 @@ class PushClient(ChatClient):
             if not core.is_started and (never := core.why_over()) is not None:
                 raise never
             core.inbox.acknowledge_in_hand(reader)
-            if not self._lock.wait_for(lambda: core.inbox or core.is_over, longest):
+            if not self._wait_for(lambda: bool(core.inbox) or core.is_over, longest):
                 raise NothingReceived(f"no message within {timeout:g} s")
             if core.is_over:
                 over = core.why_over()
@@ -331,11 +332,28 @@ class PushClient(ChatClient):
             pending = self._do(ask)
             pending.then(lambda pending: self._lock.notify_all())
             try:
-                self._lock.wait_for(lambda: pending.done, longest)
+                self._wait_for(lambda: pending.done, longest)
             finally:
                 if not pending.done:
                     pending.fail(ConnectionFailed(f"{what} within {timeout or 0:g} s"))
             return pending.result()
+
+    def _wait_for(self, is_so: Callable[[], bool], longest: float | None) -> bool:
+        """Whether it became so within `longest` seconds (None: for ever). Call it with the lock.
+
+        In the main thread Python looks for a Ctrl-C before it waits for a lock, and a signal ends
+        the wait. One that comes between the two is seen by neither, so the wait has an end now and
+        then.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return self._lock.wait_for(is_so, longest)
+        end = math.inf if longest is None else MachineDriver.now() + longest
+        while not is_so():
+            left = end - MachineDriver.now()
+            if left <= 0:
+                return False
+            self._lock.wait(min(left, LOOK_FOR_CTRL_C_SECONDS))
+        return True
 
     def _registered(self) -> None:
         """Another connection of this client may have waited for it."""

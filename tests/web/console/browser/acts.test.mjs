@@ -6,6 +6,12 @@ import { APP_KEY, KEY, NAMES as N, api, button, newDevice, open, row, serious, s
 const storage = (page) => page.evaluate(() => [JSON.stringify(localStorage), JSON.stringify(sessionStorage)]);
 const dialog = "dialog[open]";
 
+/** Click in the dialog and wait until it is gone: while it is open, nothing beside it takes the focus, nor a text. */
+async function answer(page, name) {
+  await button(page, name, dialog).click();
+  await page.locator(dialog).waitFor({ state: "detached" });
+}
+
 test("a wrong key is refused in a sentence; a right one is kept for this tab alone", async (t) => {
   const page = await signInPage(t);
   await page.fill("#key", "pk_wrong");
@@ -96,11 +102,11 @@ test("a ban ends a session, is listed and lifted; the dialog names its target an
   await page.locator(dialog).getByLabel("Kind").selectOption("user");
   await page.locator(dialog).getByLabel("User").fill(user);
   await page.locator(dialog).getByLabel("Until").selectOption("");
-  await button(page, "Ban", dialog).click();
+  await answer(page, "Ban");
   await row(page, user).waitFor();
   await button(page, "Lift", `tbody tr:has-text("${user}")`).click();
   await shows(page, dialog, user);
-  await button(page, "Lift", dialog).click();
+  await answer(page, "Lift");
   await row(page, user).waitFor({ state: "detached" });
   await button(page, "New ban").click();
   await page.locator(dialog).getByLabel("Address or network").fill("no address");
@@ -129,7 +135,7 @@ test("a push is sent, its line for a shell does the same, and its way is followe
   await open(page, "send?kind=all");
   await button(page, "Push").click();
   await shows(page, dialog, "Every device of the system");
-  await button(page, "Cancel", dialog).click();
+  await answer(page, "Cancel");
 });
 
 test("a device is bound, subscribed, and forgotten", async (t) => {
@@ -143,11 +149,11 @@ test("a device is bound, subscribed, and forgotten", async (t) => {
   await button(page, "Subscribe").click();
   await page.locator(".rows").getByRole("link", { name: "sports" }).waitFor();
   await button(page, "Unsubscribe").click();
-  await button(page, "Unsubscribe", dialog).click();
+  await answer(page, "Unsubscribe");
   await shows(page, "main", "Follows no topic");
   await button(page, "Forget…").click();
   await shows(page, dialog, token);
-  await button(page, "Forget", dialog).click();
+  await answer(page, "Forget");
   await shows(page, "h1", "Connections");
   await open(page, `devices/${token}`);
   await shows(page, "main", "No such device");
@@ -171,7 +177,7 @@ test("a user is erased only when their name was written", async (t) => {
   await button(page, "Erase…").click();
   assert.ok(await button(page, "Erase", dialog).isDisabled());
   await page.locator(dialog).getByRole("textbox").fill(user);
-  await button(page, "Erase", dialog).click();
+  await answer(page, "Erase");
   await shows(page, "main", "No device is bound to this user");
 });
 
@@ -189,7 +195,7 @@ test("a key is made and told once, and revoked", async (t) => {
   await row(page, name).waitFor();
   await button(page, "Revoke…", `tbody tr:has-text("${name}")`).click();
   await shows(page, dialog, name);
-  await button(page, "Revoke", dialog).click();
+  await answer(page, "Revoke");
   await row(page, name).waitFor({ state: "detached" });
 });
 
@@ -234,7 +240,7 @@ test("an endpoint is made with a secret that is told once, changed, and deleted"
   assert.match(await text(page, ".secret pre"), /^whsec_/);
   await button(page, "Delete…").click();
   await shows(page, dialog, "https://1.1.1.1/hook");
-  await button(page, "Delete", dialog).click();
+  await answer(page, "Delete");
   await shows(page, "h1", "Webhooks");
 });
 
@@ -251,14 +257,14 @@ test("a group is made, changed, and dismissed", async (t) => {
   await row(page, "bob").getByRole("combobox").selectOption("admin");
   await until(async () => (await row(page, "bob").getByRole("combobox").inputValue()) === "admin", "bob is an admin");
   await button(page, "Remove", 'tbody tr:has-text("carol")').click();
-  await button(page, "Remove", dialog).click();
+  await answer(page, "Remove");
   await row(page, "carol").waitFor({ state: "detached" });
   await page.getByLabel("Announcement").fill("Tonight at eight.");
   await button(page, "Save").click();
   await shows(page, ".facts", "Tonight at eight.");
   await button(page, "Dismiss…").click();
   await page.locator(dialog).getByRole("textbox").fill(name);
-  await button(page, "Dismiss", dialog).click();
+  await answer(page, "Dismiss");
   await shows(page, "h1", "Groups");
 });
 
