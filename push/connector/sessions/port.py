@@ -17,7 +17,7 @@ from push.session.subscription import Subscription
 from push.wire.signals import DisconnectCode
 
 
-class Subscriptions(Protocol):
+class FollowedStreams(Protocol):
     """What sessions follow, by their records (`delivery.subscriptions`)."""
 
     def changed(self, device: DeviceSession, entry: Entry) -> None:
@@ -53,7 +53,7 @@ class GatewayPort(Protocol):
     def session_events(self) -> SessionEvents: ...
 
     @property
-    def subscriptions(self) -> Subscriptions: ...
+    def subscriptions(self) -> FollowedStreams: ...
 
     @property
     def reads(self) -> ReadQueue: ...
