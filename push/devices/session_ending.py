@@ -54,7 +54,7 @@ class SessionEnding:
         ]
 
     async def close(self, ended: Iterable[EndedSession]) -> list[EndedSession]:
-        """See `Sessions.close`."""
+        """Sessions ended. Returns those of which that could not be stored."""
         ended = list(ended)
         outcomes = await DeferredList([self._close(each) for each in ended], consumeErrors=True)
         unstored = []
@@ -93,7 +93,8 @@ class SessionEnding:
         return calls[0] if len(calls) == 1 else gatherResults(calls, consumeErrors=True)
 
     async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:
-        """See `Sessions.lost`."""
+        """Of these (token, session) pairs the indexes of those that no longer have their device:
+        another session has it, or it was deleted. Raises `StoreUnavailable`."""
         by_server = self._shards.grouped(range(len(held)), lambda n: device_stream(held[n][0]))
         found = []
         for number, positions in by_server.items():

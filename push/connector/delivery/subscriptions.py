@@ -274,9 +274,9 @@ class SessionSubscriptions:
     async def _record(self, device: DeviceSession) -> FollowRecord | None:
         """What a session is to follow now; None: its device was deleted."""
         if device.token is not None:
-            return await self._sessions.following(device.token, device.session_id)
+            return await self._sessions.records.of_device(device.token, device.session_id)
         assert device.user is not None, "a session has a device or a user"
-        record = await self._sessions.following_of_user(device.user)
+        record = await self._sessions.records.of_user(device.user)
         others = [
             subscription
             for stream, subscription in device.subscriptions.items()

@@ -67,6 +67,9 @@ class GatewayPort(Protocol):
     async def settled(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these are done that are being carried out now."""
 
+    def watch(self, connection: Connection) -> None:
+        """Look at its next deadline."""
+
     def wake(self, device: DeviceSession) -> None:
         """Read on for a session that is behind, if it has room."""
 
