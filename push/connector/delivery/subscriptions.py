@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, TypeGuard
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
@@ -23,6 +23,7 @@ from push.devices.follow_record import FollowRecord
 from push.devices.sessions import Sessions
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
+from push.runtime.tasks import all_of
 from push.runtime.timers import sleep
 from push.session.entry import Entry
 from push.session.subscription import Subscription
@@ -105,7 +106,7 @@ class SessionSubscriptions:
                 subscription.heard = True
             else:
                 waiting.append(confirmed.addCallback(_mark_heard, subscription))
-        return waiting[0] if len(waiting) == 1 else gatherResults(waiting, consumeErrors=True)
+        return all_of(waiting)
 
     def end(self, device: DeviceSession) -> None:
         """Follow nothing any more."""
