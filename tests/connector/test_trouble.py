@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.redis.connection.errors import StoreUnavailable
 from push.wire.signals import ConnectStatus, Signal
+from tests.conftest import standing_still
 from tests.waiting import WaitUntil, pause
 
 Make = Callable[..., Awaitable[Any]]
@@ -109,7 +110,7 @@ async def test_a_device_that_comes_while_redis_is_away_is_told_to_come_back(
     make_node: Make, make_redis: Make, dial: Make, wait_until: WaitUntil
 ) -> None:
     redis = make_redis()
-    node = await make_node(redis.url, timeout_seconds=0.5)
+    node = await make_node(redis.url)
     node.listen()
     client = await dial(node)
     pair = await client.register()
@@ -151,17 +152,16 @@ async def test_a_paused_redis_refuses_in_time_and_nothing_of_it_happens_later(
     make_node: Make, make_redis: Make, dial: Make, device: Make, wait_until: WaitUntil
 ) -> None:
     redis = make_redis()
-    node = await make_node(redis.url, timeout_seconds=0.5)
+    node = await make_node(redis.url)
     node.listen()
     client = await device(on=node, acks=True)
     token = client._credentials["token"]
     newcomer = await dial(node)
-    redis.pause()
-    asked = newcomer.send(Signal.SUB, {"platform": "p", "app": "a"})
-    with pytest.raises(StoreUnavailable):
-        await node.push("token", token, data="late")
-    await newcomer.answer(Signal.SUB, asked)
-    redis.resume()
+    with standing_still(redis, node.store):
+        asked = newcomer.send(Signal.SUB, {"platform": "p", "app": "a"})
+        with pytest.raises(StoreUnavailable):
+            await node.push("token", token, data="late")
+        await newcomer.answer(Signal.SUB, asked)
     await wait_until(lambda: node.store.problem is None)
     await node.push("token", token, data="after")
 
