@@ -166,3 +166,15 @@ def test_no_function_raises_an_exception_that_a_variable_of_it_holds(
                 and node.exc.id in names
             ]
     assert found == []
+
+
+def test_the_gateway_is_put_together_at_a_glance(trees: dict[Path, ast.Module]) -> None:
+    """It owns all parts of a connector: what makes a part of several pieces is a method."""
+    (lines,) = [
+        (function.end_lineno or 0) - function.lineno + 1
+        for node in trees[PACKAGE / "connector" / "gateway.py"].body
+        if isinstance(node, ast.ClassDef)
+        for function in node.body
+        if isinstance(function, ast.FunctionDef) and function.name == "__init__"
+    ]
+    assert lines < 40
