@@ -9,6 +9,7 @@ takes longest begins first: then nothing long is left over for one process at th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -88,6 +89,11 @@ FIRST = (
 def is_slow(path: str) -> bool:
     """`path` as it stands in a test's id: "tests/faults/test_storm.py"."""
     return path.startswith(SLOW)
+
+
+def path_in_ids(path: Path, root: Path) -> str:
+    """A file or folder as it stands in the ids of its tests; a folder ends with "/"."""
+    return path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
 
 
 def place_in_queue(path: str) -> int:
