@@ -263,14 +263,15 @@ class FanOut:
                     ready[protocol.codec].append(device)
                 else:
                     ready[protocol.codec] = [device]
-                stream = subscription.stream
+                    stream = subscription.stream  # of all
         policy = self._delivery_policy
         written_before = policy.written
         for codec, devices in ready.items():
-            write([device.connection for device in devices], batch.encoded(codec))
+            # Counted before they are written: a `send` drives all of them out of the caches.
             policy.written += len(devices) * len(batch.entries)
             for entry in batch.entries:
                 self._port.sources.counts.written_to(stream, entry.id, devices)
+            write([device.connection for device in devices], batch.encoded(codec))
         policy.note_written(stream, written_before)
         return others
 

@@ -128,7 +128,7 @@ class DeviceConnection(Protocol):
     def handshakeCompleted(self) -> None:
         self._secured = True
         if isinstance(self._transport, DeviceTls):
-            self._send = self._transport.send
+            self._send = self._transport.sealed_socket.send
 
     # Reading
 
@@ -184,6 +184,8 @@ class DeviceConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = ConnectionPhase.CLOSED
         self._send = None
+        # This and its session hold each other: the garbage collector comes much later.
+        self.protocol.discard_received()
         self.gateway.lost(self)
 
     # Writing

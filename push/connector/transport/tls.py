@@ -7,9 +7,7 @@ plain connection does it, and OpenSSL is asked as often as whole records came.
 A handshake takes most of a millisecond of a processor, and anybody may ask for one. So what comes
 before its end waits in the line of those that have no session (see `ReadQueue`).
 
-It knows private names of Twisted's TLS, of its TCP transport and of pyOpenSSL, as `twisted_tls`
-does. Of the latter because its `send` and `bio_read` take as long as the cipher and the copy
-together.
+It knows private names of Twisted's TLS, as `twisted_tls` does.
 """
 
 from __future__ import annotations
@@ -18,18 +16,17 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from OpenSSL import SSL
-from OpenSSL._util import lib
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from push.connector.limits.read_queue import PausedReading, ReadQueue
-from push.connector.transport.twisted_tls import BUFFER_BYTES, DirectTls, buffer, content
+from push.connector.transport.sealing import MAX_PLAIN_BYTES, give_read_buffer_back, unseal
+from push.connector.transport.twisted_tls import DirectTls
 from push.runtime.ports import Clock, as_twisted
 
 # RFC 8446, 5.1 and 5.2: a record is a type, a version and a length, then at most so much.
 HEADER_BYTES = 5
-MAX_PLAIN_BYTES = 2**14
 MAX_SEALED_BYTES = MAX_PLAIN_BYTES + 2048  # what TLS 1.2 allows; 1.3 allows less
 APPLICATION_DATA = 23
 _TYPES = frozenset((20, 21, 22, APPLICATION_DATA))
@@ -38,7 +35,6 @@ _TYPES = frozenset((20, 21, 22, APPLICATION_DATA))
 _WRONG_CERTIFICATE = {"peer did not return a certificate", "certificate verify failed"}
 NOTHING_BYTES = 64  # as how many what came without a byte for the session counts
 SHORTEST_BYTES = 5  # no frame is shorter, and no message of WebSocket
-_view = memoryview(content)
 
 
 class WholeRecords(NamedTuple):
@@ -118,8 +114,9 @@ class DeviceTls(DirectTls):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.reads.forget(self)
         super().connectionLost(reason)
-        # It holds the connection, which holds this: the garbage collector would come much later.
+        # They hold this: the garbage collector would come much later.
         self._producer = None
+        del self.sealed_socket
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         if reason is not None and not self._handshakeDone:
@@ -152,7 +149,7 @@ class DeviceTls(DirectTls):
             super().dataReceived(data)
 
     def _read(self, data: bytes, number: int) -> None:
-        plain, is_all = _unseal(self._tlsConnection, data, number)
+        plain, is_all = unseal(self._tlsConnection, data, number)
         if plain and not self._aborted:
             self.wrappedProtocol.dataReceived(plain)
         if not is_all:
@@ -173,6 +170,7 @@ class DeviceTls(DirectTls):
             self._hand_on(pieces)
             if not pieces:
                 self._charge_for_nothing()
+            give_read_buffer_back(self._tlsConnection)
         except SSL.ZeroReturnError:
             self._hand_on(pieces)
             self._shutdownTLS()
@@ -192,29 +190,6 @@ class DeviceTls(DirectTls):
         if self._handshakeDone and self.wrappedProtocol.is_read:
             self.factory.reads.charge(self.wrappedProtocol, number, number * NOTHING_BYTES)
 
-    # Writing
-
-    def send(self, data: bytes) -> int:
-        """As `socket.send`, but all of `data` is taken: what the socket does not take of it,
-        sealed, waits in the TCP transport, which pauses its producer when that is much."""
-        size_bytes, tcp = len(data), self.transport
-        if (
-            self._appSendBuffer
-            or self.disconnecting
-            or self._lostTLSConnection
-            or size_bytes > MAX_PLAIN_BYTES
-            or tcp.dataBuffer
-            or tcp._tempDataBuffer
-        ):
-            self.write(data)  # behind what waits
-            return size_bytes
-        sealed = _seal(self._tlsConnection, data)
-        if sealed is None:
-            self.write(data)
-            return size_bytes
-        self._send_sealed(sealed)
-        return size_bytes
-
 
 def refusal_of(error: BaseException | None) -> str | None:
     """Why a handshake was refused, for counts; None: the client has disconnected."""
@@ -223,32 +198,6 @@ def refusal_of(error: BaseException | None) -> str | None:
     if not said or any("unexpected eof" in reason.casefold() for reason in said):
         return None
     return "client_certificate" if said & _WRONG_CERTIFICATE else "handshake"
-
-
-def _seal(connection: SSL.Connection, data: bytes) -> Any:
-    """The record of `data`, in a buffer that the next call uses again; None when OpenSSL did not
-    take it: asked once more, with the same bytes, it says why by an exception."""
-    size_bytes = len(data)
-    if lib.SSL_write(connection._ssl, data, size_bytes) != size_bytes:
-        return None
-    sealed_bytes = lib.BIO_read(connection._from_ssl, buffer, BUFFER_BYTES)
-    return _view[:sealed_bytes]
-
-
-def _unseal(connection: SSL.Connection, sealed: bytes, number: int) -> tuple[bytes, bool]:
-    """What the `number` records of `sealed` hold, together, as TCP would bring it; and whether all
-    held data. One that did not is to be asked for once more, so that OpenSSL says why."""
-    lib.BIO_write(connection._into_ssl, sealed, len(sealed))
-    if number == 1:
-        size_bytes = lib.SSL_read(connection._ssl, buffer, BUFFER_BYTES)
-        return (content[:size_bytes], True) if size_bytes > 0 else (b"", False)
-    parts: list[bytes] = []
-    for _ in range(number):
-        size_bytes = lib.SSL_read(connection._ssl, buffer, BUFFER_BYTES)
-        if size_bytes <= 0:
-            return b"".join(parts), False
-        parts.append(content[:size_bytes])
-    return b"".join(parts), True
 
 
 class DeviceTlsFactory(TLSMemoryBIOFactory):
