@@ -6,6 +6,7 @@ leaves a delayed call or an unexpected logged error behind fails (pytest-twisted
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -146,6 +147,32 @@ class RedisServer:
     def remove(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def standing_still(
+    server: RedisServer, *clients: OurRedis, patience_seconds: float = 0.5
+) -> Iterator[None]:
+    """The server answers nothing, and its `clients` wait for it no longer than this.
+
+    Only now: where calls always have so little time, those of a slow machine fail.
+    """
+
+    def wait_no_longer_than(seconds: float, client: OurRedis) -> None:
+        client.timeout_seconds = seconds
+        for connection in client._connections:
+            connection._timeout_seconds = seconds
+
+    usual = [client.timeout_seconds for client in clients]
+    server.pause()
+    for client in clients:
+        wait_no_longer_than(patience_seconds, client)
+    try:
+        yield
+    finally:
+        for seconds, client in zip(usual, clients, strict=True):
+            wait_no_longer_than(seconds, client)
+        server.resume()
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,8 @@ from push.session.subscription import (
 )
 
 MAX_ONLINE_UNACKNOWLEDGED = 256
+# Outstanding messages that are looked through for a number: of more there is a dict.
+MAX_SEARCHED = 128
 _NOT_COUNTED = -1
 
 
@@ -111,11 +113,10 @@ class Window:
         return self.are_free((message_id,))
 
     def are_free(self, message_ids: Collection[int]) -> bool:
-        if self._taken is None:
-            pending = self._only_pending()
+        if self._taken is None and len(pending := self._only_pending()) <= MAX_SEARCHED:
             if pending and any(each.message_id in message_ids for each in pending):
                 return False
-        elif not self._taken.keys().isdisjoint(message_ids):
+        elif not self._by_number().keys().isdisjoint(message_ids):
             return False
         return self.online is None or self.online.keys().isdisjoint(message_ids)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from push.redis import keyspace
 from push.redis.client import RedisClient
@@ -80,7 +79,7 @@ class PresenceWatch(PeriodicTask):
     async def _for_all_devices(self, script: Script, arguments: list[Argument]) -> None:
         """Run it with the tokens of all, some at a time: also of those that had a session before
         somebody wanted to know, or whose connector was thought to be gone."""
-        cursor: Any = b"0"
+        cursor = b"0"
         key = self._server.key(keyspace.DEVICES)
         while True:
             cursor, found = await self._server.command(

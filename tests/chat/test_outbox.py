@@ -15,7 +15,7 @@ from push.redis.shards import number_of
 from push.wire.api.groups import NewGroup
 from tests.chat.conftest import MakeNode, User
 from tests.chat.test_messages import say, texts
-from tests.conftest import RedisServer
+from tests.conftest import RedisServer, standing_still
 from tests.connector.conftest import Client, Node
 from tests.waiting import WaitUntil
 
@@ -31,7 +31,7 @@ def redis_urls(three_servers: list[RedisServer]) -> list[str]:
 
 @pytest_twisted.async_yield_fixture
 async def node(make_node: MakeNode, redis_urls: list[str]) -> Any:
-    made = await make_node(redis_urls, timeout_seconds=0.5)
+    made = await make_node(redis_urls)
     made.listen()
     yield made
 
@@ -64,12 +64,9 @@ class Scene:
         self, wait_until: WaitUntil, *acts: Awaitable[None]
     ) -> list[bytes]:
         """Do `acts`; what is written down then, in its order."""
-        self._bobs_server.pause()
-        try:
+        with standing_still(self._bobs_server, self.node.shards.of(f"user:{self.bob}")):
             for act in acts:
                 await act
-        finally:
-            self._bobs_server.resume()
         await wait_until(lambda: not self.node.shards.problems)
         return await self.written()
 

@@ -79,7 +79,6 @@ class DeviceConnection(Protocol):
     phase = ConnectionPhase.OPEN
     blocked = False
     waiting_bytes = 0
-    queued: list[bytes] | None = None
     source: tuple[str, int] | None = None  # address and port, when a load balancer told them
     _peer_ip: str | None = None
     device: DeviceSession | None = None  # from its CONNECT on

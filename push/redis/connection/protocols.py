@@ -83,7 +83,7 @@ class RedisProtocol(txredisapi.RedisProtocol):
             self.end_reason = "what answers there does not speak the protocol of Redis"
             self.transport.abortConnection()
 
-    def _received(self, reply: Any) -> None:
+    def _received(self, reply: object) -> None:
         if not self._asked:
             return  # a confirmation of a connection that is ending
         answer, asked_at, replies = self._asked.popleft()
@@ -160,7 +160,7 @@ class SubscriberProtocol(RedisProtocol):
         self._received_at = self._monotonic()
         super().dataReceived(data, unpause)
 
-    def _received(self, reply: Any) -> None:
+    def _received(self, reply: object) -> None:
         if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
             self._on_message(reply[1], reply[2])
         else:
