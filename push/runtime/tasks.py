@@ -116,7 +116,11 @@ async def gather(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """Run `calls` at once and wait for all; their results in order, or the first one's error."""
     started = [Deferred.fromCoroutine(call) for call in calls]
     outcomes = await DeferredList(started, consumeErrors=True)
-    for _, outcome in outcomes:
-        if isinstance(outcome, Failure):
-            outcome.raiseException()
-    return [result for _, result in outcomes]
+    try:
+        for _, outcome in outcomes:
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+        return [result for _, result in outcomes]
+    finally:
+        # The error knows this frame: they would hold each other, and all that the calls were given.
+        started = outcomes = outcome = None  # type: ignore[assignment]

@@ -11,13 +11,14 @@ from typing import Protocol as Port
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import DNSLookupError
+from twisted.internet.error import ConnectionDone, ConnectionLost, DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
+    ResponseFailed,
     ResponseNeverReceived,
 )
 from twisted.web.http_headers import Headers
@@ -25,6 +26,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from push import __version__
+from push.redis.connection.protocols import end_reason
 from push.runtime.http_client import make_pool
 from push.runtime.ports import Reactor, TrustRoot
 from push.runtime.tasks import within
@@ -132,8 +134,8 @@ class EventSender:
             b"POST", url.encode(), fields, cast(IBodyProducer, _BodyProducer(body))
         )
         await _read_some(response)
-        after = response.headers.getRawHeaders("retry-after", [""])[0]
-        return Answer(response.code, "", self._retry_after(after))
+        after: bytes = response.headers.getRawHeaders(b"retry-after", [b""])[0]
+        return Answer(response.code, "", self._retry_after(after.decode("latin-1")))
 
     def _retry_after(self, text: str) -> int | None:
         """Of a header `Retry-After`: seconds, or a date."""
@@ -151,18 +153,24 @@ class EventSender:
         host = urlsplit(url).hostname or ""
         if isinstance(error, DNSLookupError) and host in self._refused:
             return f"{host} is at {self._refused.pop(host)}, which is not a public address"
-        if isinstance(error, ResponseNeverReceived) and error.reasons:
-            inner = error.reasons[0].value
-            return _text(inner) or "the connection was lost before an answer"
-        return _text(error)
+        return shortened(_reason(error), MAX_ERROR_CHARACTERS)
 
 
 class _NoAnswer(Exception):
     pass
 
 
-def _text(error: BaseException) -> str:
-    return shortened(str(error) or type(error).__name__, MAX_ERROR_CHARACTERS)
+def _reason(error: BaseException) -> str:
+    """Why there was no answer, for an operator: none of the names that Twisted has for it."""
+    if not isinstance(error, ResponseFailed):
+        return str(error) or type(error).__name__
+    inner: Failure = error.reasons[0]
+    if inner.check(ConnectionDone, ConnectionLost):
+        is_cut = not isinstance(error, ResponseNeverReceived)
+        return "the connection ended " + (
+            "in the middle of the answer" if is_cut else "before an answer"
+        )
+    return end_reason(inner) or "what came is no answer of HTTP/1.1"
 
 
 async def _read_some(response: EndpointAnswer) -> None:

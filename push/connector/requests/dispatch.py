@@ -183,13 +183,19 @@ class RequestDispatcher:
                     f"this server knows no request with the sub-signal {request.sub_signal}",
                 )
             answer = await handler.handle(caller, handler.decode(request.body or b"{}"))
-        except (RequestError, StoreUnavailable) as error:
-            refusal = error if isinstance(error, RequestError) else as_request_error(error)
-            self.answered[_name_of(sub_signal), refusal.code] += 1
-            return _refused(refusal)
+        except RequestError as error:
+            return self._refusal(sub_signal, error)
+        except StoreUnavailable as error:
+            return self._refusal(sub_signal, as_request_error(error))
         self.answered[_name_of(sub_signal), "ok"] += 1
         members = b"" if answer is None else encode_body(answer)[1:-1]
         return b'{"ok":true' + (b"," + members if members else b"") + b"}"
+
+    def _refusal(self, sub_signal: int | str, refusal: RequestError) -> bytes:
+        """Beside the frame that it was raised to: a variable there would hold it, and it holds the
+        frame with the whole request, until somebody looks for such garbage."""
+        self.answered[_name_of(sub_signal), refusal.code] += 1
+        return _refused(refusal)
 
 
 def _name_of(sub_signal: int | str) -> str:

@@ -100,15 +100,19 @@ class Handshake:
                 ip=connection.ip,
             )
         except (RequestError, StoreUnavailable) as error:
-            refusal = as_refusal(error)
-            if refusal.field == "key":
-                self._note_refused("SUB", body.token, connection, refusal)
-            self._counters.reasons.refuse("SUB", refusal)
-            connection.protocol.refuse_registration(wanted.message_id, refusal)
+            self._refuse_registration(connection, wanted, as_refusal(error))
         else:
             self._counters.registered += 1
             connection.protocol.registered(wanted.message_id, pair.token, pair.secret)
         connection.flush()
+
+    def _refuse_registration(
+        self, connection: Connection, wanted: RegisterRequested, refusal: RequestError
+    ) -> None:
+        if refusal.field == "key":
+            self._note_refused("SUB", wanted.body.token, connection, refusal)
+        self._counters.reasons.refuse("SUB", refusal)
+        connection.protocol.refuse_registration(wanted.message_id, refusal)
 
     def _note_refused(
         self, request: str, token: str | None, connection: Connection, refusal: RequestError

@@ -184,6 +184,8 @@ class DeviceConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = ConnectionPhase.CLOSED
         self._send = None
+        # This and its session hold each other: the garbage collector comes much later.
+        self.protocol.discard_received()
         self.gateway.lost(self)
 
     # Writing
