@@ -24,7 +24,7 @@ from push.runtime.turns import Lane, Turns
 from push.wire.addresses import counted_ip, peer_ip
 
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
-READ_BYTES = 4 * 1024
+READ_BYTES = 2 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
 READ_BYTES_OF_REFUSED = 16 * 1024  # what is thrown away
 # Reads that bring less, so many until a request is there; then the connection rests (`crumbs.py`).
