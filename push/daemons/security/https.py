@@ -13,7 +13,10 @@ from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
+from push.http.framework.port import HttpTransport
+
 RECORD_BYTES = 1 << 15  # more than a record holds
+LITTLE_BYTES = 64  # in a record, of those that came together; new keys are none
 
 
 class HttpsTransport(BufferingTLSTransport):
@@ -26,6 +29,11 @@ class HttpsTransport(BufferingTLSTransport):
         with contextlib.suppress(SSL.Error):
             while not self._lostTLSConnection:
                 pieces.append(self._tlsConnection.recv(RECORD_BYTES))
+        size = sum(map(len, pieces))
+        if self._handshakeDone and size < LITTLE_BYTES * max(len(pieces), 1):
+            tcp: object = self.transport
+            if isinstance(tcp, HttpTransport):
+                tcp.brought_little()
         if pieces and not self._aborted:
             self.wrappedProtocol.dataReceived(b"".join(pieces))  # type: ignore[call-arg, misc]  # as of a class
         super()._flushReceiveBIO()
