@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, cast
+from typing import Protocol as Port
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -51,6 +52,21 @@ class Answer(NamedTuple):
         return self.status is not None and 200 <= self.status < 300
 
 
+class EndpointAnswer(Port):
+    """Of an agent (an `IResponse`)."""
+
+    code: int
+    headers: Headers
+
+    def deliverBody(self, reader: Protocol, /) -> None: ...
+
+
+class Consumer(Port):
+    """Takes a body (an `IConsumer`)."""
+
+    def write(self, data: bytes, /) -> None: ...
+
+
 class EventSender:
     """POSTs to endpoints. Redirects are not followed. `timeout_seconds` bounds an attempt in all.
 
@@ -76,7 +92,7 @@ class EventSender:
         self._public_agent = self._make_agent(public, concurrency, None)
         self._agent = self._make_agent(reactor, concurrency, trust_root)
 
-    def _make_agent(self, reactor: Any, concurrency: int, trust_root: TrustRoot | None) -> Agent:
+    def _make_agent(self, reactor: object, concurrency: int, trust_root: TrustRoot | None) -> Agent:
         pool = make_pool(reactor, persistent=True)
         pool.maxPersistentPerHost = concurrency
         pool.cachedConnectionTimeout = IDLE_SECONDS
@@ -114,7 +130,7 @@ class EventSender:
                 **{name.encode(): [value.encode()] for name, value in headers.items()},
             }
         )
-        response: Any = await agent.request(
+        response: EndpointAnswer = await agent.request(
             b"POST", url.encode(), fields, cast(IBodyProducer, _BodyProducer(body))
         )
         await _read_some(response)
@@ -157,7 +173,7 @@ def _reason(error: BaseException) -> str:
     return end_reason(inner) or "what came is no answer of HTTP/1.1"
 
 
-async def _read_some(response: Any) -> None:
+async def _read_some(response: EndpointAnswer) -> None:
     """An answer is read so that its connection can be used again; nothing in it matters."""
     done: Deferred[None] = Deferred()
     reader = _Discard(done)
@@ -193,7 +209,7 @@ class _BodyProducer:
         self._body = body
         self.length = len(body)
 
-    def startProducing(self, consumer: Any) -> Deferred[None]:
+    def startProducing(self, consumer: Consumer) -> Deferred[None]:
         done: Deferred[None] = Deferred()
         consumer.write(self._body)
         done.callback(None)

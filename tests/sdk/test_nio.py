@@ -635,7 +635,9 @@ def test_a_name_that_is_not_resolved_in_time_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: answers.wait(60) and [])
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *args, **options: answers.wait(DEADLINE_SECONDS) and []
+    )
     details: list[str] = []
     client = PushClient(
         ["tcp://some.host:1"],
