@@ -255,7 +255,7 @@ class _Answers:
         parts: list[Published | Exception],
         server: RedisClient,
         addresses: Sequence[TargetStream],
-        reply: Any,
+        reply: list[Any] | Exception,
     ) -> None:
         outcome = _outcome_of(addresses, reply)
         if isinstance(outcome, Published):
