@@ -152,7 +152,7 @@ class RecordLayer:
             self._pass_on(size_bytes)
 
     def _pass_on(self, size_bytes: int) -> None:
-        """Give the socket what stands in the buffer, behind what waits."""
+        """Give the socket what is in the buffer, after what waits."""
         sent = 0
         if not self._waits or self._has_left():
             try:

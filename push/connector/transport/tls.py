@@ -133,7 +133,7 @@ class DeviceTls(DirectTls):
             self.wrappedProtocol.dataReceived(plain)
         if not is_all:
             self._flushReceiveBIO()  # new keys, or the end: asked again, it does all that
-        elif len(plain) < SHORTEST_BYTES * number:
+        if len(plain) < SHORTEST_BYTES * number:
             self._charge_for_nothing(number - len(plain) // SHORTEST_BYTES)
 
     def _flushReceiveBIO(self) -> None:

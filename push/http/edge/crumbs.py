@@ -11,7 +11,7 @@ from typing import Protocol
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
-REST_SECONDS = 0.02
+REST_SECONDS = 0.1
 # With many of them the rest is longer: together they are read 2,000 times a second at most.
 REST_SECONDS_EACH = 0.0005
 

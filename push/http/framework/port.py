@@ -24,7 +24,7 @@ from push.runtime.turns import Lane, Turns
 from push.wire.addresses import counted_ip, peer_ip
 
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
-READ_BYTES = 4 * 1024
+READ_BYTES = 2 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
 READ_BYTES_OF_REFUSED = 16 * 1024  # what is thrown away
 # Reads that bring less, so many until a request is there; then the connection rests (`crumbs.py`).
@@ -116,7 +116,7 @@ class HttpTransport(tcp.Server):
         if not self._was_looked_at:
             self._look(data)
         if len(data) < SMALL_READ_BYTES:
-            self._rest_after_small_reads()
+            self.brought_little()
         if not self._turns.work(self.lane, self._read):
             self._is_waiting = True
             self.stopReading()
@@ -128,7 +128,8 @@ class HttpTransport(tcp.Server):
         if owner:
             self.belongs_to(self._turns.lane(owner, is_known=True))
 
-    def _rest_after_small_reads(self) -> None:
+    def brought_little(self) -> None:
+        """A read has, or the records of TLS that it brought: too often, and it rests."""
         self._small_reads += 1
         if self._small_reads > SMALL_READS_AT_ONCE and not self._rests:
             self._rests = True
