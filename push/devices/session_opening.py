@@ -181,7 +181,7 @@ class SessionOpening:
         *,
         rereads: bool = True,
     ) -> Opened:
-        """`rereads`: a cursor behind the stored one reads again from there."""
+        """`rereads`: a cursor before the stored one reads again from there."""
         number = self._shards.number_of(device_stream(token))
         item = self._item(number, asked, token, claims, cursors, session)
         taken = await self._take_record(number, item, ip)

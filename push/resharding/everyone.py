@@ -69,12 +69,12 @@ class Old:
             self.highest[i] = max(self.highest[i], self.highest[i - 1])
 
     def translated(self, offset: int, end: int) -> int:
-        """The place before the first message behind `offset`; `end` when there is none."""
+        """The place before the first message after `offset`; `end` when there is none."""
         first = bisect_right(self.offsets, offset)
         return self.least_behind[first] - 1 if first < len(self.offsets) else max(end, offset)
 
     def passed_beyond(self, first: int, offset: int) -> list[int]:
-        """Numbers below `first` of messages whose new offsets are behind `offset` all the same."""
+        """Numbers below `first` of messages whose new offsets are after `offset` all the same."""
         found = []
         for number in range(first - 1, -1, -1):
             if self.highest[number] <= offset:
@@ -108,7 +108,7 @@ class Everyone:
         self._counts: defaultdict[str, MovedCounts] = defaultdict(MovedCounts)
 
     async def read(self) -> None:
-        """Learn what is in the logs now. The clock is then behind the end of the new one."""
+        """Learn what is in the logs now. The clock is then after the end of the new one."""
         servers = self._layout.servers
         logs = {place: await _places(servers[place]) for place in self._layout.old}
         lost = {

@@ -204,24 +204,27 @@ class Window:
         come. None: it is not so, and nothing was done."""
         taken = self._taken
         subscription = self._only if taken is None else taken.get(numbers[0])
-        if type(subscription) is not Subscription or subscription.pending is None:
+        if type(subscription) is not Subscription:
+            return None
+        pending = subscription.pending
+        if pending is None:
             return None
         count = len(numbers)
-        messages = subscription.pending[:count]
+        messages = pending if count == len(pending) else pending[:count]
         if count == 1:
             if messages[0].message_id != numbers[0]:
                 return None
-            if taken is None and len(subscription.pending) == 1:
-                # Nothing else is outstanding: what `_pass` would do.
-                subscription.pending = None
-                subscription.cursor = subscription.position
-                subscription.end(messages)
-                self.used = self.used_bytes = 0
-                return Progress(subscription, messages)
         elif [message.message_id for message in messages] != list(numbers) or not all(
             type(message) is HandedOut for message in messages
         ):
             return None
+        if taken is None and messages is pending:
+            # Nothing else is outstanding: what `_pass` would do.
+            subscription.pending = None
+            subscription.cursor = subscription.position
+            subscription.end(pending)
+            self.used = self.used_bytes = 0
+            return Progress(subscription, pending)
         if taken is not None:
             for number in numbers:
                 self._release(number)

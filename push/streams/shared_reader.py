@@ -39,7 +39,7 @@ class SharedLogReader:
         self._running: dict[tuple[str, int], list[Deferred[None]]] = {}
 
     async def read(self, wanted: Sequence[tuple[Channel, int, int]]) -> LogReading:
-        """Read each channel's log on from behind an offset, at most so many entries.
+        """Read on in each channel's log after an offset, at most so many entries.
 
         Pages come in the order of `wanted`; one from memory is never `complete`. A page that
         another session is reading just now is waited for. Raises `StoreUnavailable`.

@@ -1,4 +1,4 @@
-"""Who tells that devices are offline: after a grace time, also when their connector was killed."""
+"""Devices are told offline: after a grace time, and also when their connector was killed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PresenceWatch(PeriodicTask):
         self._may_live = may_live
         self._looks = 0
         self._since: bytes | None = None  # since when somebody wants to know
-        self._vanished: dict[bytes, None] = {}  # boot ids; one that was only paused comes back
+        self._vanished: dict[bytes, None] = {}  # boot ids; one that was only paused is there again
 
     async def turn(self) -> None:
         async for due in QUEUE.claim_all(self._server, DEVICES_PER_CALL):

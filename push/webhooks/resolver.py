@@ -60,7 +60,7 @@ class _PublicReceiver:
 class PublicResolver:
     """Resolves names, and addresses as well, to public addresses only.
 
-    `refused` has hosts whose addresses were not public, for whoever is told that there is none.
+    `refused` has hosts whose addresses were not public, for the message that there is none.
     """
 
     def __init__(self, resolver: HostResolver) -> None:

@@ -13,9 +13,9 @@ import pytest_twisted
 from push.devices.outbox import Outbox, SubscriptionChange
 from push.redis.shards import number_of
 from push.wire.api.groups import NewGroup
-from tests.chat.conftest import MakeNode, User
+from tests.chat.conftest import MakeNode, User, standing_still_of
 from tests.chat.test_messages import say, texts
-from tests.conftest import RedisServer, standing_still
+from tests.conftest import RedisServer
 from tests.connector.conftest import Client, Node
 from tests.waiting import WaitUntil
 
@@ -46,6 +46,7 @@ class Scene:
         self.stream = f"group:{group}"
         self.home = node.shards.of(self.stream)
         self._bobs_server = server
+        self._number = number_of(f"user:{bob}", SERVERS)
         for runner in node.errand_runners:
             runner.stop()
 
@@ -64,7 +65,7 @@ class Scene:
         self, wait_until: WaitUntil, *acts: Awaitable[None]
     ) -> list[bytes]:
         """Do `acts`; what is written down then, in its order."""
-        with standing_still(self._bobs_server, self.node.shards.of(f"user:{self.bob}")):
+        with standing_still_of(self.node, self._bobs_server, self._number):
             for act in acts:
                 await act
         await wait_until(lambda: not self.node.shards.problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -19,7 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
-from benchmarks.running import Running, started_server
+from benchmarks.running import Running, started_server, twistd
+from tests import warm
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -81,6 +83,16 @@ class Shell:
             text=True,
         )
 
+    def wait_for_sessions(self, count: int) -> None:
+        def sessions() -> int:
+            connection = self._running.dial_http(DEADLINE_SECONDS)
+            with contextlib.closing(connection):
+                authorization = f"Bearer {self._running.admin_key}"
+                connection.request("GET", "/v1/stats", headers={"Authorization": authorization})
+                return int(json.loads(connection.getresponse().read())["sessions"])
+
+        wait_for(lambda: sessions() == count, f"{count} sessions")
+
     def run(self, command: str) -> str:
         """What it prints. A script of many commands has the more time for it."""
         seconds = DEADLINE_SECONDS * (1 + command.count("\n"))
@@ -110,7 +122,7 @@ def test_the_readmes_commands(shell: Shell) -> None:
     shell.run(register)
     # --count only ends what a user ends with Ctrl-C.
     listener = shell.start(f"{listen} --count 2 --json")
-    wait_for(lambda: '"sessions":1' in shell.run("pushctl stats --json").replace(" ", ""))
+    shell.wait_for_sessions(1)
     shell.run(push)
     assert '"id"' in shell.run(curl)
     output, _ = listener.communicate(timeout=DEADLINE_SECONDS)
@@ -126,7 +138,7 @@ def test_the_readmes_device_in_python(shell: Shell) -> None:
     for _ in range(2):
         device = shell.start(".venv/bin/python -u device.py")
         try:
-            wait_for(lambda: '"sessions":1' in shell.run("pushctl stats --json").replace(" ", ""))
+            shell.wait_for_sessions(1)
             shell.run(readme("curl"))
             assert "{'text': 'Hello'}" in _read_until(device, "}\n")
         finally:
@@ -212,8 +224,8 @@ def test_the_commands_for_operating(shell: Shell) -> None:
         if line.startswith("twistd"):
             tap = line.split()[2]
             options = re.findall(r"--[a-z-]+", line)
-            helped = shell.run(f"twistd {tap} --help")
-            assert all(option in helped for option in options)
+            helped = warm.run([twistd(), tap, "--help"], timeout=DEADLINE_SECONDS)
+            assert all(option in helped.stdout for option in options), helped
         else:
             commands.append(line)
     output = shell.run("\n".join(commands))

@@ -48,7 +48,7 @@ class FollowNotice(msgspec.Struct):
 
 
 class TruncationNotice(msgspec.Struct):
-    """A PUSH of kind `truncated`: what `stream` had behind `from` and up to `to` is lost."""
+    """A PUSH of kind `truncated`: what `stream` had after `from` and up to `to` is lost."""
 
     id: str
     stream: str

@@ -128,7 +128,7 @@ class DeviceConnection(Protocol):
     def handshakeCompleted(self) -> None:
         self._secured = True
         if isinstance(self._transport, DeviceTls):
-            self._send = self._transport.sealed_socket.send
+            self._send = self._transport.records.send
 
     # Reading
 

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from push.connector.transport.sealing import SealedSocket
+from push.connector.transport.records import RecordLayer
 
 
 @implementer(ITCPTransport, ISSLTransport)
@@ -24,23 +24,23 @@ class DirectTls(TLSMemoryBIOProtocol):
     factory: Any
     transport: Any
     wrappedProtocol: Any
-    sealed_socket: SealedSocket
+    records: RecordLayer
 
     @property
     def has_sent_all(self) -> bool:
         """Whether the socket has taken all that was written."""
         tcp = self.transport
         is_waiting = self._appSendBuffer or tcp.dataBuffer or tcp._tempDataBuffer
-        return bool(tcp.connected) and not (is_waiting or self.sealed_socket.is_broken)
+        return bool(tcp.connected) and not (is_waiting or self.records.is_broken)
 
     def makeConnection(self, transport: Any) -> None:
         self._tlsConnection = self.factory._creatorCallable(self)
         self._appSendBuffer: list[bytes] = []
         self.connected = 1
         self.transport = transport
-        self.sealed_socket = SealedSocket(self._tlsConnection, self)
+        self.records = RecordLayer(self._tlsConnection, self)
         self.factory.registerProtocol(self)
         self.wrappedProtocol.makeConnection(self)
 
     def _flushSendBIO(self) -> None:
-        self.sealed_socket.flush()
+        self.records.flush()

@@ -176,7 +176,7 @@ class SubscriberProtocol(RedisProtocol):
     def waiting_seconds(self) -> float:
         """How long the oldest unconfirmed command has waited in silence; 0 when none does.
 
-        An answer comes behind all that was published before: while that comes, nothing is amiss.
+        An answer comes after all that was published before: while that comes, nothing is wrong.
         """
         if not self._asked:
             return 0.0

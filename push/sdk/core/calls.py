@@ -52,7 +52,7 @@ class ClientCalls(ABC):
         """Do what is due."""
 
     def why_over(self) -> Exception | None:
-        """What a call raises that would wait for ever."""
+        """What a call raises that would never end."""
         if self.error is not None:
             return self.error
         if self.state is ClientState.CLOSED:

@@ -139,7 +139,7 @@ class ClientCore(ClientCalls):
             self._attempt.stored(credentials)
 
     def registered(self) -> None:
-        """There is a pair, or another connection registers no more."""
+        """There is a pair, or another connection does not register any longer."""
         if self.identity.credentials is not None:
             self._pairs.resolve(self.identity.credentials)
         self._on_change()
