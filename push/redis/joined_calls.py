@@ -9,7 +9,7 @@ call by itself. What each caller asked for stays its own: its deadline, its answ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import txredisapi
@@ -45,7 +45,7 @@ Item = TypeVar("Item", bound=JoinedItem)
 Answered = Callable[[Any], None]
 
 
-class _Asked(NamedTuple, Generic[Item]):
+class _Asked(msgspec.Struct, Generic[Item], frozen=True):
     item: Item
     asked_at: float
     answered: Answered
